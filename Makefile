@@ -1,0 +1,49 @@
+# Every target makes its own virtual environment when it is missing; a fresh machine needs Python 3.11+, make and a package index.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: run test check generate fuzz bench clean lock format
+
+run: $(STAMP)  ## the main job: a real Story on an embedded cluster
+	$(BIN)/python -m examples.weather.run
+
+test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz profile
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## lint, types, layers, generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m manager.generate --check
+
+generate: $(STAMP)  ## render CRDs and the command reference from the code
+	$(BIN)/python -m manager.generate
+
+fuzz: $(STAMP)  ## the property suite with a larger budget
+	BOBRAPET_FUZZ_PROFILE=deep $(BIN)/python -m pytest fuzz
+
+bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the README
+	$(BIN)/python -m bench
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP)  ## renew requirements.lock within the bounds of pyproject.toml
+	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra examples --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist report
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.lock pyproject.toml sdk/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bobrapet needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.7,<1"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e . -e sdk
+	@touch $@

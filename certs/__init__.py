@@ -1,0 +1,1 @@
+"""Who we are: certificate authority, serving certificate, rotation, trust distribution."""

@@ -1,0 +1,1 @@
+"""What the system is: its vocabulary, its expressions and its engine. No HTTP server, no reconciler."""

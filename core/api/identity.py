@@ -1,0 +1,79 @@
+"""Composed names, label values and keys that identify work across restarts.
+
+Byte-exact with the contract, except that only ``[a-z0-9]`` survives sanitizing (the reference keeps any Unicode letter
+and then builds names the API server refuses). Source: StoryRun contract 1.1 and 1.2, StepRun contract 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+MAX_NAME_LENGTH: Final = 63
+MAX_IDEMPOTENCY_KEY_BYTES: Final = 256
+RUNNER_SUFFIX: Final = "engram-runner"
+
+_NAME_PREFIX_LENGTH = 50
+_NAME_DIGEST_LENGTH = 12
+_LABEL_PREFIX_LENGTH = 52
+_LABEL_DIGEST_LENGTH = 10
+_OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
+_ALIAS_CHARACTERS = re.compile(r"[^A-Za-z0-9_]")
+
+
+def compose(*parts: str) -> str:
+    """The DNS-1123 name of an object that belongs to ``parts``, e.g. run and step; at most 63 characters.
+
+    >>> compose("demo-run", "fetch")
+    'demo-run-fetch'
+    """
+    joined = "-".join(clean for part in parts if (clean := _sanitize(part))) or "resource"
+    if len(joined) <= MAX_NAME_LENGTH:
+        return joined
+    digest = hashlib.sha256(b"".join(part.encode() + b"\0" for part in parts)).hexdigest()[:_NAME_DIGEST_LENGTH]
+    return f"{joined[:_NAME_PREFIX_LENGTH].removesuffix('-')}-{digest}"
+
+
+def compose_with_suffix(base: str, suffix: str) -> str:
+    """Like ``compose`` for two parts, but the suffix always survives whole."""
+    base, suffix = _sanitize(base), _sanitize(suffix)
+    joined = f"{base}-{suffix}"
+    if len(joined) <= MAX_NAME_LENGTH:
+        return joined
+    digest = hashlib.sha256(f"{base}\0{suffix}\0".encode()).hexdigest()[:_NAME_DIGEST_LENGTH]
+    room = MAX_NAME_LENGTH - len(suffix) - 1 - _NAME_DIGEST_LENGTH - 1
+    return f"{base[:room].removesuffix('-')}-{digest}-{suffix}"
+
+
+def label_value(text: str) -> str:
+    """A valid label value that stands for ``text``; at most 63 characters."""
+    clean = _sanitize(text) or "resource"
+    if len(clean) <= MAX_NAME_LENGTH:
+        return clean
+    digest = hashlib.sha256(clean.encode()).hexdigest()[:_LABEL_DIGEST_LENGTH]
+    return f"{clean[:_LABEL_PREFIX_LENGTH].strip('-_.')}-{digest}"
+
+
+def runner_name(story_run: str) -> str:
+    """Name of the ServiceAccount, Role and RoleBinding under which a run's containers work."""
+    return compose_with_suffix(story_run, RUNNER_SUFFIX)
+
+
+def idempotency_key(namespace: str, story_run: str, step: str) -> str:
+    """The automatic key of a step: stable across retries and redrives, at most 256 bytes."""
+    key = f"storyrun/{story_run}/step/{step}"
+    if namespace:
+        key = f"ns/{namespace}/{key}"
+    if len(key.encode()) <= MAX_IDEMPOTENCY_KEY_BYTES:
+        return key
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def step_alias(name: str) -> str:
+    """The template-friendly spelling of a step name: every character outside ``[A-Za-z0-9_]`` becomes ``_``."""
+    return _ALIAS_CHARACTERS.sub("_", name)
+
+
+def _sanitize(text: str) -> str:
+    return _OTHER_CHARACTERS.sub("-", text.strip().lower()).strip("-")

@@ -1,0 +1,43 @@
+"""Instants on the wire: RFC 3339 in UTC, parsed to aware datetimes. Pure; reading the clock is core.engine.clock's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def format_instant(instant: datetime) -> str:
+    """Whole seconds, as ``metav1.Time`` is written: ``2026-01-02T03:04:05Z``."""
+    return _utc(instant).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_precise_instant(instant: datetime) -> str:
+    """Microseconds, as ``metav1.MicroTime`` is written: ``2026-01-02T03:04:05.000000Z``."""
+    return _utc(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_instant(text: str) -> datetime:
+    """The aware UTC instant that ``text`` spells; digits beyond microseconds are dropped.
+
+    Raises:
+        ValueError: not RFC 3339, or without a time zone.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone; end it with Z")
+    return instant.astimezone(UTC)
+
+
+def parse_instant_or_none(text: object) -> datetime | None:
+    """``parse_instant`` for stored fields that may be absent or damaged: None instead of an error."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        return parse_instant(text)
+    except ValueError:
+        return None
+
+
+def _utc(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError("instants are aware; got a naive datetime")
+    return instant.astimezone(UTC)

@@ -1,0 +1,59 @@
+"""Every label, annotation, finalizer and field-manager string of the contract, once.
+
+Source: StoryRun contract 1.2 to 1.4, StepRun contract 12, 18.3 and 20.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Labels.
+LABEL_STORY_RUN: Final = "bubustack.io/storyrun"
+LABEL_STEP_RUN: Final = "bubustack.io/steprun"
+LABEL_STORY_NAME: Final = "bubustack.io/story-name"
+LABEL_STEP: Final = "bubustack.io/step"
+LABEL_ENGRAM: Final = "bubustack.io/engram"
+LABEL_PARENT_STEP: Final = "bubustack.io/parent-step"
+LABEL_PARENT_STORY_RUN: Final = "bubustack.io/parent-storyrun"
+LABEL_QUEUE: Final = "bubustack.io/queue"
+LABEL_QUEUE_PRIORITY: Final = "bubustack.io/queue-priority"
+LABEL_CORRELATION_ID: Final = "bubustack.io/correlation-id"
+LABEL_MATERIALIZE: Final = "bubustack.io/materialize"
+LABEL_APP_NAME: Final = "app.kubernetes.io/name"
+LABEL_APP_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_JOB_NAME: Final = "job-name"
+
+# Annotations of StoryRuns.
+ANNOTATION_REDRIVE_TOKEN: Final = "storyrun.bubustack.io/redrive-token"
+ANNOTATION_REDRIVE_OBSERVED: Final = "storyrun.bubustack.io/redrive-observed"
+ANNOTATION_REDRIVE_FROM_STEP: Final = "storyrun.bubustack.io/redrive-from-step"
+ANNOTATION_REDRIVE_FROM_STEP_OBSERVED: Final = "storyrun.bubustack.io/redrive-from-step-observed"
+ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT: Final = "storyrun.bubustack.io/graceful-cancel-observed-at"
+ANNOTATION_STEP_TIMERS: Final = "runs.bubustack.io/step-timers"
+ANNOTATION_CORRELATION_ID: Final = "bubustack.io/correlation-id"
+
+# Annotations of StepRuns.
+ANNOTATION_CANCEL_REQUESTED: Final = "bubustack.io/cancel-requested"
+ANNOTATION_JOB_UID: Final = "runs.bubustack.io/job-uid"
+ANNOTATION_RESTART_COUNT: Final = "runs.bubustack.io/restart-count"
+ANNOTATION_RESTARTED_AT: Final = "runs.bubustack.io/restarted-at"
+ANNOTATION_FINALIZED: Final = "runs.bubustack.io/finalized"
+"""Ours: the attempt (``retries`` as text) whose result the operator has checked and recorded."""
+
+# Annotations of Stories and Engrams.
+ANNOTATION_CONTROLLER_RESOLVE: Final = "bubustack.io/controller-resolve"
+ANNOTATION_TLS_SECRET: Final = "bubustack.io/tls-secret"
+ANNOTATION_ENGRAM_TLS_SECRET: Final = "engram.bubustack.io/tls-secret"
+ANNOTATION_MANAGED_STORAGE: Final = "runs.bubustack.io/managed-storage-annotations"
+
+# Finalizers.
+FINALIZER_STORY_RUN: Final = "storyrun.bubustack.io/finalizer"
+FINALIZER_STEP_RUN: Final = "steprun.bubustack.io/finalizer"
+FINALIZER_STORY: Final = "story.bubustack.io/finalizer"
+
+# Who writes.
+FIELD_MANAGER: Final = "bobrapet"
+STORY_RUN_CONTROLLER: Final = "storyrun-controller"
+STEP_RUN_CONTROLLER: Final = "steprun-controller"
+STORY_CONTROLLER: Final = "story-controller"
+ENGRAM_CONTROLLER: Final = "engram-controller"

@@ -1,0 +1,130 @@
+"""Phases, reasons, exit classes and condition types: the words of every status.
+
+Source: StoryRun contract section 2, StepRun contract sections 4 and 17.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Phase(StrEnum):
+    """The CRD-validated phase enum shared by StoryRun, StepRun and ``stepStates``."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    FINISHED = "Finished"
+    CANCELED = "Canceled"
+    COMPENSATED = "Compensated"
+    PAUSED = "Paused"
+    BLOCKED = "Blocked"
+    SCHEDULING = "Scheduling"
+    TIMEOUT = "Timeout"
+    ABORTED = "Aborted"
+    SKIPPED = "Skipped"
+
+    @property
+    def terminal(self) -> bool:
+        """No code path but a redrive leaves a terminal phase."""
+        return self in TERMINAL_PHASES
+
+    @property
+    def failing(self) -> bool:
+        """Terminal and neither ``Succeeded`` nor ``Skipped``: counts as a failed step unless it is allowed to fail."""
+        return self.terminal and self not in (Phase.SUCCEEDED, Phase.SKIPPED)
+
+
+TERMINAL_PHASES: Final = frozenset(
+    {
+        Phase.SUCCEEDED,
+        Phase.FAILED,
+        Phase.FINISHED,
+        Phase.CANCELED,
+        Phase.COMPENSATED,
+        Phase.TIMEOUT,
+        Phase.ABORTED,
+        Phase.SKIPPED,
+    }
+)
+
+
+class Reason(StrEnum):
+    """Machine-readable reasons of conditions, ``error.type`` and Events of runs."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    BLOCKED = "Blocked"
+    SCHEDULED = "Scheduled"
+    COMPLETED = "Completed"
+    SKIPPED = "Skipped"
+    CANCELED = "Canceled"
+    COMPENSATED = "Compensated"
+    TIMED_OUT = "TimedOut"
+    RECONCILING = "Reconciling"
+    STARTING_EXECUTION = "StartingExecution"
+    STORY_NOT_FOUND = "StoryNotFound"
+    STORY_REFERENCE_INVALID = "StoryReferenceInvalid"
+    ENGRAM_REFERENCE_INVALID = "EngramReferenceInvalid"
+    REFERENCE_NOT_FOUND = "ReferenceNotFound"
+    TEMPLATE_NOT_FOUND = "TemplateNotFound"
+    INPUT_TOO_LARGE = "InputTooLarge"
+    VALIDATION_FAILED = "ValidationFailed"
+    INPUT_SCHEMA_FAILED = "InputSchemaFailed"
+    OUTPUT_SCHEMA_FAILED = "OutputSchemaFailed"
+    OUTPUT_RESOLUTION_FAILED = "OutputResolutionFailed"
+    INVALID_CONFIGURATION = "InvalidConfiguration"
+    DEPENDENCY_FAILED = "DependencyFailed"
+    COMPENSATION_FAILED = "CompensationFailed"
+    CLEANUP_FAILED = "CleanupFailed"
+    EXECUTION_FAILED = "ExecutionFailed"
+    EXPRESSION_FAILED = "ExpressionFailed"
+    RETRY_SCHEDULED = "RetryScheduled"
+    # Ours: what the reference cannot say.
+    NOT_SUPPORTED_YET = "NotSupportedYet"
+    NAME_CONFLICT = "NameConflict"
+    ENGINE_ERROR = "EngineError"
+    STOPPED = "Stopped"
+
+
+DEFAULT_REASONS: Final[dict[Phase, Reason]] = {
+    Phase.PENDING: Reason.PENDING,
+    Phase.RUNNING: Reason.RUNNING,
+    Phase.PAUSED: Reason.PAUSED,
+    Phase.BLOCKED: Reason.BLOCKED,
+    Phase.SCHEDULING: Reason.SCHEDULED,
+    Phase.TIMEOUT: Reason.TIMED_OUT,
+    Phase.SKIPPED: Reason.SKIPPED,
+    Phase.COMPENSATED: Reason.COMPENSATED,
+    Phase.CANCELED: Reason.CANCELED,
+    Phase.FINISHED: Reason.CANCELED,
+    Phase.ABORTED: Reason.CANCELED,
+    Phase.SUCCEEDED: Reason.COMPLETED,
+    Phase.FAILED: Reason.EXECUTION_FAILED,
+}
+"""The reason written with a phase when no more exact one is known."""
+
+
+class ConditionType(StrEnum):
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    TEMPLATE_RESOLVED = "TemplateResolved"
+    TRANSPORT_READY = "TransportReady"
+
+
+class ExitClass(StrEnum):
+    """What an exit code means for retries (StepRun contract 17.3)."""
+
+    SUCCESS = "success"
+    RETRY = "retry"
+    TERMINAL = "terminal"
+    RATE_LIMITED = "rateLimited"
+    UNKNOWN = "unknown"
+
+    @property
+    def retryable(self) -> bool:
+        return self in (ExitClass.RETRY, ExitClass.RATE_LIMITED, ExitClass.UNKNOWN)

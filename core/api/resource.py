@@ -1,0 +1,115 @@
+"""What a kind is to an API server: one frozen record each, from which URLs, RBAC rules and CRDs are rendered.
+
+Not here: the fields of a kind (one module per kind), and how requests travel (core.kube).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """Whether objects of a kind live in a namespace."""
+
+    NAMESPACED = "Namespaced"
+    CLUSTER = "Cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind as the API server serves it.
+
+    ``group`` is empty for the core group; ``version`` is the version this process reads and writes (the stored one).
+    """
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    scope: Scope = Scope.NAMESPACED
+    subresources: tuple[str, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        """``group/version`` as it stands in an object's ``apiVersion`` field."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def namespaced(self) -> bool:
+        return self.scope is Scope.NAMESPACED
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of the collection or of one object, e.g. ``/apis/bubustack.io/v1alpha1/namespaces/a/stories/b``.
+
+        A namespaced kind without ``namespace`` gives the collection over all namespaces.
+
+        Raises:
+            ValueError: ``namespace`` for a cluster-scoped kind, or a namespaced object named without its namespace.
+        """
+        if namespace and not self.namespaced:
+            raise ValueError(f"{self.kind} is cluster-scoped; drop namespace {namespace!r}")
+        if name and self.namespaced and not namespace:
+            raise ValueError(f"{self.kind} {name!r} needs a namespace")
+        parts = ["/api" if not self.group else f"/apis/{self.group}", self.version]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+STORY = Resource("bubustack.io", "v1alpha1", "stories", "Story", subresources=("status",))
+ENGRAM = Resource("bubustack.io", "v1alpha1", "engrams", "Engram", subresources=("status",))
+IMPULSE = Resource("bubustack.io", "v1alpha1", "impulses", "Impulse", subresources=("status",))
+ENGRAM_TEMPLATE = Resource(
+    "catalog.bubustack.io", "v1alpha1", "engramtemplates", "EngramTemplate", Scope.CLUSTER, ("status",)
+)
+IMPULSE_TEMPLATE = Resource(
+    "catalog.bubustack.io", "v1alpha1", "impulsetemplates", "ImpulseTemplate", Scope.CLUSTER, ("status",)
+)
+STORY_RUN = Resource("runs.bubustack.io", "v1alpha1", "storyruns", "StoryRun", subresources=("status",))
+STEP_RUN = Resource("runs.bubustack.io", "v1alpha1", "stepruns", "StepRun", subresources=("status",))
+STORY_TRIGGER = Resource("runs.bubustack.io", "v1alpha1", "storytriggers", "StoryTrigger", subresources=("status",))
+EFFECT_CLAIM = Resource("runs.bubustack.io", "v1alpha1", "effectclaims", "EffectClaim", subresources=("status",))
+TRANSPORT = Resource("transport.bubustack.io", "v1alpha1", "transports", "Transport", Scope.CLUSTER, ("status",))
+TRANSPORT_BINDING = Resource(
+    "transport.bubustack.io", "v1alpha1", "transportbindings", "TransportBinding", subresources=("status",)
+)
+REFERENCE_GRANT = Resource("policy.bubustack.io", "v1alpha1", "referencegrants", "ReferenceGrant", subresources=("status",))
+
+OUR_RESOURCES: tuple[Resource, ...] = (
+    STORY,
+    ENGRAM,
+    IMPULSE,
+    ENGRAM_TEMPLATE,
+    IMPULSE_TEMPLATE,
+    STORY_RUN,
+    STEP_RUN,
+    STORY_TRIGGER,
+    EFFECT_CLAIM,
+    TRANSPORT,
+    TRANSPORT_BINDING,
+    REFERENCE_GRANT,
+)
+"""The twelve kinds of the contract, definition kinds first."""
+
+NAMESPACE = Resource("", "v1", "namespaces", "Namespace", Scope.CLUSTER, ("status",))
+POD = Resource("", "v1", "pods", "Pod", subresources=("status", "log"))
+SECRET = Resource("", "v1", "secrets", "Secret")
+CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
+SERVICE = Resource("", "v1", "services", "Service", subresources=("status",))
+SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount", subresources=("token",))
+CORE_EVENT = Resource("", "v1", "events", "Event")
+EVENT = Resource("events.k8s.io", "v1", "events", "Event")
+JOB = Resource("batch", "v1", "jobs", "Job", subresources=("status",))
+DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment", subresources=("status", "scale"))
+ROLE = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+CUSTOM_RESOURCE_DEFINITION = Resource(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", Scope.CLUSTER, ("status",)
+)

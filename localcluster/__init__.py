@@ -1,0 +1,1 @@
+"""The embedded default: a one-process Kubernetes API server and a node that runs containers as processes."""

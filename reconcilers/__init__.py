@@ -1,0 +1,1 @@
+"""What keeps the cluster true: one module per kind, plus the controller runtime they share."""

@@ -1,0 +1,1 @@
+"""What is allowed in: admission and conversion, and the HTTPS server that answers."""
