@@ -79,7 +79,9 @@ TRANSPORT = Resource("transport.bubustack.io", "v1alpha1", "transports", "Transp
 TRANSPORT_BINDING = Resource(
     "transport.bubustack.io", "v1alpha1", "transportbindings", "TransportBinding", subresources=("status",)
 )
-REFERENCE_GRANT = Resource("policy.bubustack.io", "v1alpha1", "referencegrants", "ReferenceGrant", subresources=("status",))
+REFERENCE_GRANT = Resource(
+    "policy.bubustack.io", "v1alpha1", "referencegrants", "ReferenceGrant", subresources=("status",)
+)
 
 OUR_RESOURCES: tuple[Resource, ...] = (
     STORY,

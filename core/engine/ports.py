@@ -1,0 +1,219 @@
+"""All the engine knows of the world: four small protocols and the frozen records that cross them.
+
+Production adapters live in ``reconcilers.adapters`` (an API server behind informers), in-memory ones beside the fuzz
+suite. Every method is safe to call again with the same arguments: a caller that lost the answer repeats the question.
+Reads are never older than this process's own writes. Errors are those of ``core.engine.errors``.
+
+Objects are wire dicts. ``run`` and ``step_run`` arguments carry the ``uid`` and ``resourceVersion`` the decision was
+based on; every write sends both as preconditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from core.api.phases import Reason
+from core.policy.retry import RetryPolicy
+
+Object = dict[str, Any]
+
+
+class RunKey(NamedTuple):
+    """Which StoryRun: a name; the UID tells incarnations apart and travels inside the object."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class RunStore(Protocol):
+    """StoryRuns and Stories, as stored."""
+
+    async def read_run(self, key: RunKey) -> Object | None:
+        """The StoryRun, or None when there is none."""
+
+    async def read_story(self, namespace: str, name: str) -> Object | None:
+        """The Story, or None when there is none (yet)."""
+
+    async def patch_run_status(self, run: Object, patch: Mapping[str, Any]) -> Object:
+        """Merge ``patch`` into ``status``; returns the object as stored.
+
+        Raises:
+            StaleError: ``run`` is not the newest version.
+            GoneError: the run is gone, or another of that name.
+            UnavailableError, RejectedError.
+        """
+
+    async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:
+        """Merge ``patch`` into ``metadata`` (labels, annotations, finalizers); same errors as ``patch_run_status``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What an engram step stands for at this moment: its Engram, its template and the resolved policy."""
+
+    engram_namespace: str
+    engram_name: str
+    engram_version: str
+    """``engramRef.version``, else the Engram's ``spec.version``, else empty."""
+    template_name: str
+    template_generation: int
+    default_with: Mapping[str, Any] | None
+    """The Engram's ``spec.with``: the base that the step's own ``with`` is merged over."""
+    retry_spec: Mapping[str, Any] | None
+    """``StepRun.spec.retry`` as it is to be written: step, else story default, gaps filled by the template."""
+    retry: RetryPolicy
+    timeout: timedelta
+    max_inline_size_bytes: int
+    """Bound of the merged, unresolved input; zero or less means unlimited."""
+    input_schema: Mapping[str, Any] | None
+    output_schema: Mapping[str, Any] | None
+    declared_output_keys: frozenset[str] | None
+    policy: Any
+    """The adapter's own resolved execution policy; the engine hands it back untouched in ``AttemptOrder``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOrder:
+    """Everything one attempt of a step is started with. ``inputs`` and ``config`` are resolved; no template is left."""
+
+    run: Object
+    story: Object
+    step: Mapping[str, Any]
+    """The step as declared in the Story."""
+    step_run: Object
+    binding: Binding
+    attempt: int
+    """0 for the first attempt, then ``status.retries``."""
+    inputs: Mapping[str, Any]
+    """``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG``."""
+    template_context: Mapping[str, Any]
+    """``BUBU_TEMPLATE_CONTEXT``: ``{"inputs": …, "steps": …}``."""
+    deadline_at: datetime
+    """Aware UTC; stored on the Job, so that a restart awaits the same instant."""
+
+
+class AttemptState(StrEnum):
+    """What is left of, or running for, the current attempt of a StepRun."""
+
+    ABSENT = "absent"
+    """No Job, and no Pod of an earlier attempt that may still run: an attempt may start."""
+    LINGERING = "lingering"
+    """No Job of the current attempt, but Pods of an earlier one may still run: wait."""
+    STARTING = "starting"
+    """The Job exists; no container has started."""
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    """The engram container ended with 0."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One consistent look at a step: its StepRun and the first trustworthy word on its current attempt.
+
+    The word is the Pod's terminal container state when there is one, else the Job's condition. What the SDK wrote is in
+    ``step_run["status"]``. Which of both counts is the engine's decision (core.engine.outcome).
+    """
+
+    step_run: Object | None
+    """None: it does not exist (never created, or deleted by somebody)."""
+    state: AttemptState = AttemptState.ABSENT
+    attempt: int | None = None
+    """The attempt the Job was started for; None when there is no Job."""
+    exit_code: int | None = None
+    """Of the container named ``engram`` in the newest Pod of this Job; None when undetermined."""
+    reason: str = ""
+    """``OOMKilled``, ``Evicted``, ``DeadlineExceeded``, ``ImagePullBackOff``, … as the platform words it."""
+    message: str = ""
+    deadline_at: datetime | None = None
+    """As stored on the Job by ``start_attempt``."""
+    job_uid: str | None = None
+    pod_name: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class StepExecutor(Protocol):
+    """StepRuns and what executes them. Wakes the engine through ``Supervisor.wake``; never calls it otherwise."""
+
+    async def prepare_run(self, run: Object, story: Object) -> None:
+        """Ensure what every container of the run needs: its ServiceAccount, Role and RoleBinding. Idempotent."""
+
+    async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
+        """Resolve an engram step's references and policy.
+
+        Raises:
+            MissingReferenceError: with ``EngramReferenceInvalid``, ``ReferenceNotFound`` or ``TemplateNotFound``.
+            RejectedError: the resolved policy is invalid.
+        """
+
+    async def step_runs(self, run: Object) -> list[Object]:
+        """Every StepRun controlled by this run's UID, newest knowledge."""
+
+    async def create_step_run(self, run: Object, manifest: Object) -> Object:
+        """Create the StepRun, or return the existing one that this run controls with the same ``spec.stepId``.
+
+        Raises:
+            NameConflictError: somebody else's StepRun has the name.
+            RejectedError: admission refused it.
+        """
+
+    async def start_attempt(self, order: AttemptOrder) -> None:
+        """Ensure the Job of ``order.attempt`` exists; a Job of that attempt that exists already is left alone.
+
+        Raises:
+            MissingReferenceError: a Secret it needs is missing.
+            RejectedError: the API server refuses the Job; ``InputTooLarge`` when it is too big.
+            StaleError: a Job of another attempt is still there; ``end_attempt`` first.
+        """
+
+    async def observe(self, run: Object, step_run_name: str) -> Observation:
+        """One look; never waits."""
+
+    async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
+        """Merge ``patch`` into the StepRun's ``status``; errors as ``RunStore.patch_run_status``."""
+
+    async def patch_step_run_metadata(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
+        """Merge ``patch`` into the StepRun's ``metadata``; errors as ``RunStore.patch_run_status``."""
+
+    async def end_attempt(self, step_run: Object) -> None:
+        """Delete the Job of this StepRun (UID precondition, Background, pods get their grace). Absent is success."""
+
+    async def delete_step_run(self, step_run: Object) -> None:
+        """Delete with a UID precondition, Background. Absent is success."""
+
+
+class EventType(StrEnum):
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+class EventSink(Protocol):
+    """Kubernetes Events; never blocks, never fails, aggregates repeats."""
+
+    def emit(self, regarding: Object, type_: EventType, reason: str, message: str) -> None: ...
+
+
+class Clock(Protocol):
+    """Wall time, and the only way to wait for it."""
+
+    def now(self) -> datetime:
+        """The current instant, aware UTC."""
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return once ``now() >= instant``, at once if it already is; follows steps of the wall clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """Why a step failed, as it is written to ``stepStates`` and ``status.error``."""
+
+    reason: Reason
+    message: str

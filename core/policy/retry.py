@@ -1,0 +1,52 @@
+"""When a failed attempt is tried again, and after how long.
+
+Pure. Source: StepRun contract 11.2 (resolution) and 18.2 (delay).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+MIN_DELAY: Final = timedelta(milliseconds=10)
+DEFAULT_MAX_DELAY: Final = timedelta(minutes=5)
+"""Ours: without a cap the reference overflows near the 35th attempt and retries every 10 ms."""
+MAX_RETRIES_LIMIT: Final = 50
+
+
+class Backoff(StrEnum):
+    EXPONENTIAL = "exponential"
+    LINEAR = "linear"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """A resolved policy; attempts in total are ``1 + max_retries``."""
+
+    max_retries: int = 3
+    delay: timedelta = timedelta(seconds=1)
+    max_delay: timedelta = DEFAULT_MAX_DELAY
+    backoff: Backoff = Backoff.EXPONENTIAL
+    jitter_percent: int = 0
+
+    def allows(self, retries_so_far: int) -> bool:
+        return retries_so_far < self.max_retries
+
+
+def retry_delay(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
+    """The delay before retry number ``attempt`` (1 for the first); ``jitter`` is uniform in [0, 1)."""
+    base = policy.delay.total_seconds()
+    match policy.backoff:
+        case Backoff.EXPONENTIAL:
+            seconds = base * 2.0 ** min(attempt - 1, 60)
+        case Backoff.LINEAR:
+            seconds = base * attempt
+        case Backoff.CONSTANT:
+            seconds = base
+    cap = max(policy.max_delay, MIN_DELAY).total_seconds()
+    seconds = min(seconds, cap)
+    seconds = min(seconds * (1 + jitter * policy.jitter_percent / 100), cap)
+    return max(timedelta(seconds=seconds), MIN_DELAY)
