@@ -1,0 +1,1 @@
+"""What we tell about ourselves: metrics, logs and the span that feeds both."""

@@ -1,0 +1,180 @@
+"""Every metric of ours by the name, labels and buckets that dashboards know. Data only.
+
+The streaming series (operator contract 8.4, and the hub's in 8.5) belong to a process we do not run and are not listed.
+Source: operator contract 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class SeriesKind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric: ``buckets`` are upper bounds in its own unit, for histograms."""
+
+    name: str
+    kind: SeriesKind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_LONG: Final = (1, 5, 15, 30, 60, 300, 600, 1800, 3600)
+_RECONCILE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def _counter(name: str, text: str, *labels: str) -> Series:
+    return Series(name, SeriesKind.COUNTER, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Series:
+    return Series(name, SeriesKind.GAUGE, text, labels)
+
+
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Series:
+    return Series(name, SeriesKind.HISTOGRAM, text, labels, buckets)
+
+
+# StoryRun and Story.
+STORY_RUNS = _counter("bobrapet_storyruns_total", "Finished StoryRuns.", "namespace", "story", "phase")
+STORY_RUN_DURATION = _histogram(
+    "bobrapet_storyrun_duration_seconds", "Start to finish of StoryRuns.", _LONG, "namespace", "story", "phase"
+)
+STORY_RUN_STEPS_ACTIVE = _gauge("bobrapet_storyrun_steps_active", "Steps under way, all runs.", "namespace", "story")
+STORY_RUN_STEPS_COMPLETED = _gauge(
+    "bobrapet_storyrun_steps_completed", "Completed steps of live runs.", "namespace", "story"
+)
+STORY_RUN_WINDOW = _gauge(
+    "bobrapet_storyrun_window_seconds", "Retention windows in force.", "namespace", "story", "window"
+)
+STORY_RUN_QUEUE_AGE = _histogram(
+    "bobrapet_storyrun_queue_age_seconds", "Wait of runs until admitted.", _LONG, "namespace", "queue"
+)
+STORY_RUN_QUEUE_DEPTH = _gauge(
+    "bobrapet_storyrun_queue_depth", "Steps held back by limits.", "namespace", "storyrun", "queue"
+)
+STORY_RUN_DEPENDENTS_DELETED = _counter(
+    "bobrapet_storyrun_dependents_deleted_total", "Children deleted.", "namespace", "storyrun", "resource"
+)
+STORY_RUN_RBAC_OPERATIONS = _counter(
+    "bobrapet_storyrun_rbac_operations_total", "Convergence of run identities.", "resource", "operation"
+)
+STORY_DIRTY_MARKS = _counter(
+    "bobrapet_story_dirty_marks_total", "Stories marked for recount.", "namespace", "story", "reason"
+)
+DAG_ITERATION_STEPS = _histogram(
+    "bobrapet_dag_iteration_steps", "Steps decided per pass.", (0, 1, 2, 5, 10, 20, 40), "controller", "type"
+)
+SUBSTORY_REFRESH = _counter("bobrapet_substory_refresh_total", "Sub-stories that changed state.", "controller")
+
+# StepRun.
+STEP_RUNS = _counter("bobrapet_stepruns_total", "Finished StepRuns.", "namespace", "engram", "phase")
+STEP_RUN_DURATION = _histogram(
+    "bobrapet_steprun_duration_seconds",
+    "Pending to finish of StepRuns.",
+    (0.1, 0.5, 1, 5, 15, 30, 60, 300),
+    "namespace",
+    "engram",
+    "phase",
+)
+STEP_RUN_RETRIES = _counter("bobrapet_steprun_retries_total", "Retries scheduled.", "namespace", "engram", "reason")
+STEP_RUN_CACHE_LOOKUPS = _counter(
+    "bobrapet_steprun_cache_lookups_total", "Output cache lookups.", "namespace", "engram", "result"
+)
+CHILD_STEP_RUNS_CREATED = _counter(
+    "bobrapet_child_stepruns_created_total", "StepRuns created.", "namespace", "storyrun", "engram"
+)
+
+# Resolver, controllers, triggers.
+RESOLVER_STAGE = _counter("bobrapet_resolver_stage_total", "Resolver stages.", "layer", "stage", "mode", "outcome")
+RESOLVER_STAGE_DURATION = _histogram(
+    "bobrapet_resolver_stage_duration_seconds",
+    "Time of resolver stages.",
+    (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2),
+    "layer",
+    "stage",
+)
+RESOLVER_SERVICE_ACCOUNT_FALLBACK = _counter(
+    "bobrapet_resolver_service_account_fallback_total", "Runs that fell back to the run identity.", "storyrun"
+)
+CONTROLLER_RECONCILE = _counter("bobrapet_controller_reconcile_total", "Reconciles.", "controller", "result")
+CONTROLLER_RECONCILE_DURATION = _histogram(
+    "bobrapet_controller_reconcile_duration_seconds", "Time of reconciles.", _RECONCILE, "controller"
+)
+CONTROLLER_RECONCILE_ERRORS = _counter(
+    "bobrapet_controller_reconcile_errors_total", "Failed reconciles.", "controller", "error_type"
+)
+CONTROLLER_MAPPER_FAILURES = _counter(
+    "bobrapet_controller_mapper_failures_total", "Events that found no owner.", "controller", "mapper"
+)
+CONTROLLER_INDEX_FALLBACK = _counter(
+    "bobrapet_controller_index_fallback_total", "Scans for want of an index.", "controller", "index"
+)
+TRIGGER_BACKFILL_LOOPS = _counter(
+    "bobrapet_trigger_backfill_loops_total", "Backfill passes.", "controller", "namespace", "resource", "pending"
+)
+TRIGGER_BACKFILL_MARKED = _counter(
+    "bobrapet_trigger_backfill_marked_total", "Triggers marked.", "controller", "namespace", "resource"
+)
+IMPULSE_THROTTLED_TRIGGERS = _gauge(
+    "bobrapet_impulse_throttled_triggers_total", "Throttled triggers, as Impulses report.", "namespace", "impulse"
+)
+
+# Evaluation and clean-up.
+CEL_EVALUATION_DURATION = _histogram(
+    "bobrapet_cel_evaluation_duration_seconds",
+    "Time of expressions.",
+    (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1),
+    "expression_type",
+)
+CEL_EVALUATION = _counter("bobrapet_cel_evaluation_total", "Expressions evaluated.", "expression_type", "result")
+CEL_CACHE_HITS = _counter("bobrapet_cel_cache_hits_total", "Compiled expressions reused.", "cache_type")
+RESOURCE_CLEANUP = _counter("bobrapet_resource_cleanup_total", "Objects retired.", "resource_type", "result")
+RESOURCE_CLEANUP_DURATION = _histogram(
+    "bobrapet_resource_cleanup_duration_seconds", "Time of clean-ups.", (0.1, 0.5, 1, 5, 10, 30), "resource_type"
+)
+JOB_EXECUTION = _counter("bobrapet_job_execution_total", "Jobs finished.", "namespace", "image", "result")
+JOB_EXECUTION_DURATION = _histogram(
+    "bobrapet_job_execution_duration_seconds",
+    "Time of Jobs.",
+    (1, 5, 15, 30, 60, 300, 600, 1800),
+    "namespace",
+    "image",
+)
+
+# The names that dashboards of Kubernetes operators chart everywhere.
+CLIENT_REQUESTS = _counter("rest_client_requests_total", "Requests to the API server.", "code", "method", "host")
+CLIENT_REQUEST_DURATION = _histogram(
+    "rest_client_request_duration_seconds",
+    "Time of requests to the API server; watches excepted.",
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30),
+    "verb",
+    "host",
+)
+LEADER_STATUS = _gauge("leader_election_master_status", "1 while this process holds the lease.", "name")
+WORK_QUEUE_DEPTH = _gauge("workqueue_depth", "Keys waiting.", "name", "controller")
+WORK_QUEUE_ADDS = _counter("workqueue_adds_total", "Keys added.", "name", "controller")
+WORK_QUEUE_RETRIES = _counter("workqueue_retries_total", "Keys added again after an error.", "name", "controller")
+WORK_QUEUE_WAIT = _histogram("workqueue_queue_duration_seconds", "Wait of keys.", _RECONCILE, "name", "controller")
+WORK_QUEUE_WORK = _histogram("workqueue_work_duration_seconds", "Work on keys.", _RECONCILE, "name", "controller")
+WEBHOOK_REQUESTS = _counter("controller_runtime_webhook_requests_total", "Reviews answered.", "webhook", "code")
+WEBHOOK_LATENCY = _histogram("controller_runtime_webhook_latency_seconds", "Time of reviews.", _RECONCILE, "webhook")
+WEBHOOK_IN_FLIGHT = _gauge("controller_runtime_webhook_requests_in_flight", "Reviews under way.", "webhook")
+
+# Ours: what the contract has no name for.
+WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again.", "resource", "reason")
+INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
+INFORMER_OBJECTS = _gauge("bobrapet_informer_objects", "Objects held in memory.", "resource")
+EVENTS_WRITTEN = _counter("bobrapet_events_total", "Kubernetes Events by fate.", "outcome")
+
+CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Series))
+"""All of the above."""

@@ -1,0 +1,190 @@
+"""Structured logs: one JSON line (or one coloured line) per record on standard error, secrets blanked.
+
+``get_logger`` costs nothing at import: records travel through the standard library, and structlog, which is slow to
+load, is touched only by ``configure_logging``. Libraries' own records come out in the same form.
+Source: operator contract 10.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, TextIO
+
+REDACTED: Final = "[redacted]"
+
+_ROOT: Final = "bobrapet"
+_SECRET_WORDS: Final = (
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "authorization",
+    "credential",
+    "privatekey",
+    "apikey",
+    "cookie",
+)
+_NAMES_OF_SECRETS: Final = frozenset({"secretname", "secretref", "tokenpath", "tokenfile"})
+_BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+_NOISY_LIBRARIES: Final = ("httpx", "httpcore", "hypercorn.access")
+_DEEPEST: Final = 6
+
+_bound: ContextVar[Mapping[str, Any]] = ContextVar("bobrapet_log_fields", default={})  # noqa: B039 - never mutated, only replaced
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class Logger:
+    """A named logger with fields; ``bind`` gives one with more."""
+
+    __slots__ = ("_fields", "_logger", "name")
+
+    def __init__(self, name: str, fields: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self._logger = logging.getLogger(f"{_ROOT}.{name}")
+        self._fields = dict(fields or {})
+
+    def bind(self, **fields: Any) -> Logger:
+        return Logger(self.name, {**self._fields, **fields})
+
+    def is_enabled_for(self, level: int) -> bool:
+        return self._logger.isEnabledFor(level)
+
+    def debug(self, message: str, **fields: Any) -> None:
+        self.write(logging.DEBUG, message, fields)
+
+    def info(self, message: str, **fields: Any) -> None:
+        self.write(logging.INFO, message, fields)
+
+    def warning(self, message: str, **fields: Any) -> None:
+        self.write(logging.WARNING, message, fields)
+
+    def error(self, message: str, *, error: BaseException | None = None, **fields: Any) -> None:
+        """An error record; with ``error`` it carries the text of it and its stack trace."""
+        self.write(logging.ERROR, message, fields, error)
+
+    def write(self, level: int, message: str, fields: Mapping[str, Any], error: BaseException | None = None) -> None:
+        if self._logger.isEnabledFor(level):
+            extra = {"bobrapet_fields": {**_bound.get(), **self._fields, **fields}}
+            self._logger.log(level, "%s", message, exc_info=error, extra=extra)
+
+
+def get_logger(name: str) -> Logger:
+    """The logger that writes under ``name``, one of the logger names of the contract where one fits."""
+    return Logger(name)
+
+
+@contextmanager
+def log_fields(**fields: Any) -> Iterator[None]:
+    """Every record of this task, and of tasks it starts meanwhile, carries ``fields`` as well."""
+    before = _bound.get()
+    token = _bound.set({**before, **fields})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def configure_logging(
+    log_format: LogFormat = LogFormat.JSON, *, level: str = "info", stream: TextIO | None = None
+) -> None:
+    """Send all records from ``level`` up to ``stream`` (standard error); may be called again to change the form.
+
+    Raises:
+        ValueError: ``level`` is not a level name.
+    """
+    number = _level_number(level)
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_formatter(log_format, colours=(stream or sys.stderr).isatty()))
+    root = logging.getLogger()
+    for old in [known for known in root.handlers if getattr(known, "bobrapet_owned", False)]:
+        root.removeHandler(old)
+        old.close()
+    handler.bobrapet_owned = True  # type: ignore[attr-defined]  # a mark of ours on a standard handler
+    root.addHandler(handler)
+    root.setLevel(max(number, logging.INFO))
+    logging.getLogger(_ROOT).setLevel(number)
+    for name in _NOISY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """Change the level of our own records while the process runs; the one live knob."""
+    logging.getLogger(_ROOT).setLevel(_level_number(level))
+
+
+def redact(value: Any, *, depth: int = 0) -> Any:
+    """``value`` with everything blanked that sits under a secret-sounding key or reads like a bearer token."""
+    if isinstance(value, str):
+        return _BEARER.sub(rf"\1 {REDACTED}", value)
+    if depth >= _DEEPEST:
+        return value if isinstance(value, (int, float, bool, type(None))) else REDACTED
+    if isinstance(value, Mapping):
+        return {
+            key: REDACTED if _is_secret_key(str(key)) and item else redact(item, depth=depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [redact(item, depth=depth + 1) for item in value]
+    return value
+
+
+def _is_secret_key(key: str) -> bool:
+    plain = key.lower().replace("-", "").replace("_", "")
+    return plain not in _NAMES_OF_SECRETS and any(word in plain for word in _SECRET_WORDS)
+
+
+def _level_number(level: str) -> int:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"log level {level!r} is unknown; use debug, info, warning or error")
+    return number
+
+
+def _formatter(log_format: LogFormat, *, colours: bool) -> logging.Formatter:
+    import structlog
+
+    chain: list[Any] = [_fields_of_record, structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if log_format is LogFormat.CONSOLE:
+        chain.append(structlog.dev.ConsoleRenderer(colors=colours, event_key="msg", timestamp_key="ts"))
+    else:
+        chain += [_error_as_fields, structlog.processors.JSONRenderer(serializer=_json_line)]
+    return structlog.stdlib.ProcessorFormatter(processors=chain, foreign_pre_chain=[])
+
+
+def _fields_of_record(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    record: logging.LogRecord = event["_record"]
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    name = record.name.removeprefix(f"{_ROOT}.")
+    result: dict[str, Any] = {"level": record.levelname.lower(), "ts": at, "logger": name}
+    result["msg"] = redact(str(event["event"]))
+    for key, value in redact(getattr(record, "bobrapet_fields", {})).items():
+        result.setdefault(key, value)
+    exc_info = event.get("exc_info") or record.exc_info
+    if exc_info and exc_info[1] is not None:
+        result["exc_info"] = exc_info
+    result["_record"], result["_from_structlog"] = record, False
+    return result
+
+
+def _error_as_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if exc_info := event.pop("exc_info", None):
+        event["error"] = redact(str(exc_info[1]) or type(exc_info[1]).__name__)
+        event["stacktrace"] = redact(logging.Formatter().formatException(exc_info))
+    return event
+
+
+def _json_line(event: Mapping[str, Any], **_: Any) -> str:
+    import orjson
+
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,72 @@
+"""One piece of work, told once: it started, and it ended well, badly or cancelled, after so long.
+
+The span feeds the log (start and end at debug level, failure at the level asked for) and, through ``observe``, a
+histogram. With nobody listening it costs two reads of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from core.telemetry.logs import Logger
+
+
+class Outcome(StrEnum):
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True)
+class Span:
+    """What is known of the work while it runs; ``fields`` may grow until the end."""
+
+    name: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    seconds: float = 0.0
+
+
+@contextmanager
+def open_span(
+    log: Logger,
+    name: str,
+    *,
+    observe: Callable[[Span], None] | None = None,
+    failure_level: int = logging.DEBUG,
+    **fields: Any,
+) -> Iterator[Span]:
+    """Follow the block; its exceptions pass through untouched.
+
+    Args:
+        observe: called once at the end, with ``outcome`` and ``seconds`` set.
+        failure_level: log level of the end record when the block raised; cancellation is never a failure.
+    """
+    span = Span(name, fields)
+    log.write(logging.DEBUG, f"{name} started", span.fields)
+    started = time.monotonic()
+    try:
+        yield span
+    except Exception as error:
+        _finish(span, Outcome.FAILED, started, observe)
+        log.write(failure_level, f"{name} failed", {**span.fields, "seconds": span.seconds, "error": str(error)})
+        raise
+    except BaseException:
+        _finish(span, Outcome.CANCELLED, started, observe)
+        log.write(logging.DEBUG, f"{name} cancelled", {**span.fields, "seconds": span.seconds})
+        raise
+    _finish(span, Outcome.COMPLETE, started, observe)
+    log.write(logging.DEBUG, f"{name} complete", {**span.fields, "seconds": span.seconds})
+
+
+def _finish(span: Span, outcome: Outcome, started: float, observe: Callable[[Span], None] | None) -> None:
+    span.outcome = outcome
+    span.seconds = round(time.monotonic() - started, 6)
+    if observe is not None:
+        observe(span)

@@ -1,0 +1,89 @@
+"""Series exist before they move, move only while recording, and keep the names of the contract."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from core.telemetry import catalogue, metrics
+
+
+def test_nothing_is_recorded_before_recording_starts() -> None:
+    metrics.count(catalogue.STORY_RUNS, namespace="a", story="b", phase="Succeeded")
+
+    assert metrics.sample("bobrapet_storyruns_total", namespace="a", story="b", phase="Succeeded") is None
+
+
+def test_every_kind_of_series_moves() -> None:
+    with metrics.recording():
+        metrics.count(catalogue.STEP_RUNS, 2, namespace="a", engram="b", phase="Failed")
+        metrics.observe(catalogue.STEP_RUN_DURATION, 0.4, namespace="a", engram="b", phase="Failed")
+        metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, 3, namespace="a", story="b")
+        metrics.add_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, -1, namespace="a", story="b")
+
+        assert metrics.sample("bobrapet_stepruns_total", namespace="a", engram="b", phase="Failed") == 2
+        labels = {"namespace": "a", "engram": "b", "phase": "Failed"}
+        assert metrics.sample("bobrapet_steprun_duration_seconds_bucket", **labels, le="0.5") == 1
+        assert metrics.sample("bobrapet_steprun_duration_seconds_bucket", **labels, le="0.1") == 0
+        assert metrics.sample("bobrapet_storyrun_steps_active", namespace="a", story="b") == 2
+
+
+def test_an_empty_label_reads_as_unknown() -> None:
+    with metrics.recording():
+        metrics.observe(catalogue.STORY_RUN_QUEUE_AGE, 1, namespace="", queue="")
+
+        assert metrics.sample("bobrapet_storyrun_queue_age_seconds_count", namespace="(unknown)", queue="unknown") == 1
+
+
+def test_frozen_series_of_ours_stand_still_while_library_series_move() -> None:
+    with metrics.recording():
+        metrics.set_enabled(False)
+        metrics.count(catalogue.SUBSTORY_REFRESH, controller="storyrun-dag")
+        metrics.count(catalogue.CLIENT_REQUESTS, code="200", method="GET", host="h")
+
+        assert metrics.sample("bobrapet_substory_refresh_total", controller="storyrun-dag") is None
+        assert metrics.sample("rest_client_requests_total", code="200", method="GET", host="h") == 1
+
+
+def test_a_dropped_child_is_gone_and_may_be_dropped_again() -> None:
+    with metrics.recording():
+        labels = {"namespace": "a", "storyrun": "r", "queue": "q"}
+        metrics.set_gauge(catalogue.STORY_RUN_QUEUE_DEPTH, 3, **labels)
+        metrics.drop(catalogue.STORY_RUN_QUEUE_DEPTH, **labels)
+        metrics.drop(catalogue.STORY_RUN_QUEUE_DEPTH, **labels)
+
+        assert metrics.sample("bobrapet_storyrun_queue_depth", **labels) is None
+
+
+def test_a_missing_label_is_refused_by_name() -> None:
+    with metrics.recording(), pytest.raises(ValueError, match="has labels namespace, story, phase"):
+        metrics.count(catalogue.STORY_RUNS, namespace="a")
+
+
+def test_every_series_is_exposed_by_its_name() -> None:
+    with metrics.recording():
+        text, content_type = metrics.exposition()
+
+    exposed = text.decode()
+    missing = [series.name for series in catalogue.CATALOGUE if f"# TYPE {series.name} " not in exposed]
+    assert missing == []
+    assert content_type.startswith("text/plain")
+    assert "process_cpu_seconds_total" in exposed
+
+
+def test_the_gauge_whose_name_ends_like_a_counter_stays_a_gauge() -> None:
+    with metrics.recording():
+        metrics.set_gauge(catalogue.IMPULSE_THROTTLED_TRIGGERS, 4, namespace="a", impulse="b")
+
+        assert metrics.sample("bobrapet_impulse_throttled_triggers_total", namespace="a", impulse="b") == 4
+
+
+def test_importing_telemetry_loads_neither_prometheus_nor_structlog() -> None:
+    script = (
+        "import sys, core.telemetry.metrics, core.telemetry.logs, core.telemetry.span;"
+        "sys.exit(bool({'prometheus_client', 'structlog'} & set(sys.modules)))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
