@@ -40,6 +40,12 @@ ANNOTATION_RESTARTED_AT: Final = "runs.bubustack.io/restarted-at"
 ANNOTATION_FINALIZED: Final = "runs.bubustack.io/finalized"
 """Ours: the attempt (``retries`` as text) whose result the operator has checked and recorded."""
 
+# Annotations of Jobs (ours).
+ANNOTATION_ATTEMPT: Final = "runs.bubustack.io/attempt"
+"""The attempt a Job was started for: 0, then the StepRun's ``status.retries``."""
+ANNOTATION_DEADLINE_AT: Final = "runs.bubustack.io/deadline-at"
+"""RFC 3339 instant at which the attempt times out; stored before it is awaited."""
+
 # Annotations of Stories and Engrams.
 ANNOTATION_CONTROLLER_RESOLVE: Final = "bubustack.io/controller-resolve"
 ANNOTATION_TLS_SECRET: Final = "bubustack.io/tls-secret"

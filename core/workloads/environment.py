@@ -1,0 +1,143 @@
+"""The environment of a batch container: names, values and their order.
+
+Source: StepRun contract 13 (the numbers below are its rows). Kubernetes expands ``$(NAME)`` and turns ``$$`` into ``$``
+in literal values, so payloads are written with every ``$`` doubled and arrive unchanged.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from core.api.duration import format_duration
+from core.api.instant import format_instant
+from core.workloads.secrets import secret_environment
+from core.workloads.step_workload import StepWorkload
+from core.workloads.storage import storage_environment
+from core.workloads.tls import tls_environment
+
+EnvVar = dict[str, Any]
+
+MAX_VALUE_BYTES: Final = 128 * 1024 - 256
+"""Linux refuses to start a process with one ``NAME=value`` string of 128 KiB or more."""
+
+
+class EnvironmentTooLargeError(Exception):
+    """A value cannot be handed to a process; ``name`` says which, ``size_bytes`` how large it is."""
+
+    def __init__(self, name: str, size_bytes: int) -> None:
+        super().__init__(
+            f"{name} would be {size_bytes} bytes; a process accepts at most {MAX_VALUE_BYTES} per variable: "
+            "pass large data by storage reference"
+        )
+        self.name = name
+        self.size_bytes = size_bytes
+
+
+def batch_environment(workload: StepWorkload) -> list[EnvVar]:
+    """``container.env``, in the contract's order; a storage variable replaces an earlier one of its name in place.
+
+    Raises:
+        EnvironmentTooLargeError: a payload exceeds ``MAX_VALUE_BYTES``.
+    """
+    env = [
+        *_identity(workload),  # 1-6
+        _payload("BUBU_TRIGGER_DATA", workload.trigger_data),  # 7
+        *_runtime(workload),  # 8-15
+        *_downward(),  # 16-18
+        *([_literal("BUBU_SKIP_INPUT_TEMPLATING", "true")] if workload.skip_input_templating else []),  # 19
+        *_grpc(workload),  # 20-31
+        *secret_environment(workload),  # 32
+        _literal("BUBU_ENGRAM_NAME", workload.engram_name),  # 33
+        _literal("BUBU_ENGRAM_VERSION", workload.engram_version),  # 34
+    ]
+    env += tls_environment(workload, {variable["name"] for variable in env})  # 35
+    env += [
+        _literal("BUBU_STARTED_AT", format_instant(workload.started_at)),  # 36
+        _payload("BUBU_STEP_CONFIG", workload.step_config),  # 37
+    ]
+    if workload.template_context is not None:
+        env.append(_payload("BUBU_TEMPLATE_CONTEXT", workload.template_context))  # 38
+    for variable in storage_environment(workload.policy.storage):  # 39
+        _set(env, variable)
+    return env
+
+
+def _identity(workload: StepWorkload) -> list[EnvVar]:
+    return [
+        _literal("BUBU_STORY_NAME", workload.story_name),
+        _literal("BUBU_STORY_VERSION", workload.story_version.strip()),
+        _literal("BUBU_STORYRUN_ID", workload.story_run_name),
+        _literal("BUBU_STEP_NAME", workload.step_id),
+        _literal("BUBU_STEPRUN_NAME", workload.step_run_name),
+        _literal("BUBU_STEPRUN_NAMESPACE", workload.namespace),
+    ]
+
+
+def _runtime(workload: StepWorkload) -> list[EnvVar]:
+    settings = workload.settings
+    return [
+        _literal("BUBU_EXECUTION_MODE", "batch"),
+        _literal("BUBU_HYBRID_BRIDGE", "false"),
+        _literal("BUBU_GRPC_PORT", str(settings.grpc_port)),
+        _literal("BUBU_MAX_INLINE_SIZE", str(workload.policy.max_inline_size_bytes)),
+        _literal("BUBU_STORAGE_TIMEOUT", _seconds(settings.storage_timeout_seconds)),
+        _literal("BUBU_STEP_TIMEOUT", format_duration(workload.timeout)),
+        _literal("BUBU_MAX_RECURSION_DEPTH", str(workload.max_recursion_depth)),
+        _literal("BUBU_DEBUG", str(workload.policy.debug).lower()),
+    ]
+
+
+def _downward() -> list[EnvVar]:
+    fields = {
+        "BUBU_POD_NAME": "metadata.name",
+        "BUBU_POD_NAMESPACE": "metadata.namespace",
+        "BUBU_SERVICE_ACCOUNT_NAME": "spec.serviceAccountName",
+    }
+    return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+
+
+def _grpc(workload: StepWorkload) -> list[EnvVar]:
+    settings = workload.settings
+    receive, send = str(settings.max_recv_msg_bytes), str(settings.max_send_msg_bytes)
+    message_timeout = _seconds(settings.message_timeout_seconds)
+    backoff = timedelta(milliseconds=settings.reconnect_base_backoff_millis)
+    values = {
+        "BUBU_GRPC_MAX_RECV_BYTES": receive,
+        "BUBU_GRPC_MAX_SEND_BYTES": send,
+        "BUBU_GRPC_CLIENT_MAX_RECV_BYTES": receive,
+        "BUBU_GRPC_CLIENT_MAX_SEND_BYTES": send,
+        "BUBU_GRPC_DIAL_TIMEOUT": _seconds(settings.dial_timeout_seconds),
+        "BUBU_GRPC_CHANNEL_BUFFER_SIZE": str(settings.channel_buffer_size),
+        "BUBU_GRPC_RECONNECT_MAX_RETRIES": str(settings.reconnect_max_retries or 10),
+        "BUBU_GRPC_RECONNECT_BASE_BACKOFF": format_duration(backoff),
+        "BUBU_GRPC_RECONNECT_MAX_BACKOFF": _seconds(settings.reconnect_max_backoff_seconds),
+        "BUBU_GRPC_HANG_TIMEOUT": _seconds(settings.hang_timeout_seconds),
+        "BUBU_GRPC_MESSAGE_TIMEOUT": message_timeout,
+        "BUBU_GRPC_CHANNEL_SEND_TIMEOUT": message_timeout,
+    }
+    return [_literal(name, value) for name, value in values.items()]
+
+
+def _payload(name: str, value: str) -> EnvVar:
+    size = len(name) + 1 + len(value.encode())
+    if size > MAX_VALUE_BYTES:
+        raise EnvironmentTooLargeError(name, size)
+    return _literal(name, value.replace("$", "$$"))
+
+
+def _literal(name: str, value: str) -> EnvVar:
+    return {"name": name, "value": value}
+
+
+def _seconds(seconds: int) -> str:
+    """Plain seconds (``300s``), as the contract spells these, not Go's ``5m0s``."""
+    return f"{seconds}s"
+
+
+def _set(env: list[EnvVar], variable: EnvVar) -> None:
+    for index, existing in enumerate(env):
+        if existing["name"] == variable["name"]:
+            env[index] = variable
+            return
+    env.append(variable)

@@ -1,0 +1,62 @@
+"""The Job of one attempt of an engram step. Source: StepRun contract 12.
+
+The attempt and its deadline stand on the Job as annotations: they are stored in the same write that starts the work,
+so a restarted operator knows which attempt runs and until when.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from core.api import keys
+from core.api.identity import label_value
+from core.api.instant import format_precise_instant
+from core.api.resource import STEP_RUN
+from core.workloads.pod import pod_labels, pod_template
+from core.workloads.step_workload import StepWorkload
+
+DEADLINE_MARGIN: Final = timedelta(seconds=120)
+"""The platform's own deadline comes after the SDK's and the operator's, as a last resort."""
+
+
+def step_job(workload: StepWorkload) -> dict[str, Any]:
+    """The Job manifest.
+
+    Raises:
+        EnvironmentTooLargeError: a payload does not fit into one environment variable.
+    """
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": workload.step_run_name,
+            "namespace": workload.namespace,
+            "labels": {
+                keys.LABEL_APP_NAME: "bobrapet",
+                keys.LABEL_APP_COMPONENT: "engram",
+                keys.LABEL_STEP_RUN: label_value(workload.step_run_name),
+                keys.LABEL_STORY_RUN: pod_labels(workload)[keys.LABEL_STORY_RUN],
+            },
+            "annotations": {
+                keys.ANNOTATION_ATTEMPT: str(workload.attempt),
+                keys.ANNOTATION_DEADLINE_AT: format_precise_instant(workload.deadline_at),
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": STEP_RUN.api_version,
+                    "kind": STEP_RUN.kind,
+                    "name": workload.step_run_name,
+                    "uid": workload.step_run_uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {
+            "activeDeadlineSeconds": int((workload.timeout + DEADLINE_MARGIN).total_seconds()),
+            "backoffLimit": workload.policy.backoff_limit,
+            "ttlSecondsAfterFinished": workload.policy.ttl_seconds_after_finished,
+            "template": pod_template(workload),
+        },
+    }

@@ -1,0 +1,120 @@
+"""Under whose name a run's containers work: ServiceAccount, Role and RoleBinding, all named after the run.
+
+Source: StepRun contract 16, operator contract 20.4. Rules asked for by templates and Engrams are filtered: nothing that
+is not namespaced, no wildcard, and of an Engram's own rules only reads of named ConfigMaps and Secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from core.api import keys
+from core.api.identity import label_value, runner_name
+from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STORY_RUN, Resource
+
+Object = dict[str, Any]
+Rule = Mapping[str, Any]
+
+BASE_RULES: Final[tuple[Rule, ...]] = (
+    {"apiGroups": ["runs.bubustack.io"], "resources": ["stepruns"], "verbs": ["get", "watch"]},
+    {"apiGroups": ["runs.bubustack.io"], "resources": ["stepruns/status"], "verbs": ["patch", "update"]},
+    {"apiGroups": ["runs.bubustack.io"], "resources": ["effectclaims"], "verbs": ["get", "create", "update"]},
+    {
+        "apiGroups": ["transport.bubustack.io"],
+        "resources": ["transportbindings"],
+        "verbs": ["get", "list", "watch"],
+    },
+    {
+        "apiGroups": ["transport.bubustack.io"],
+        "resources": ["transportbindings/status"],
+        "verbs": ["get", "patch", "update"],
+    },
+)
+
+
+def service_account(run: Object, story: Object) -> Object:
+    """With the annotations that the Story's S3 policy asks for; their keys are remembered so that stale ones can go."""
+    policy = ((story.get("spec") or {}).get("policy") or {}).get("storage") or {}
+    wanted = ((policy.get("s3") or {}).get("authentication") or {}).get("serviceAccountAnnotations") or {}
+    account = _named(SERVICE_ACCOUNT, run)
+    if wanted:
+        managed = ",".join(sorted(wanted))
+        account["metadata"]["annotations"] = {**wanted, keys.ANNOTATION_MANAGED_STORAGE: managed}
+    return account
+
+
+def role(run: Object, extra_rules: Iterable[Rule]) -> Object:
+    """Base rules in the contract's order; with extra rules the whole list is sorted and free of duplicates."""
+    extras = list(extra_rules)
+    rules: list[Rule] = list(BASE_RULES)
+    if extras:
+        rules = list({_sort_key(rule): rule for rule in (*rules, *extras)}.values())
+        rules.sort(key=_sort_key)
+    return {**_named(ROLE, run), "rules": [dict(rule) for rule in rules]}
+
+
+def role_binding(run: Object) -> Object:
+    name, namespace = runner_name(run["metadata"]["name"]), run["metadata"]["namespace"]
+    return {
+        **_named(ROLE_BINDING, run),
+        "roleRef": {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": name},
+        "subjects": [{"kind": SERVICE_ACCOUNT.kind, "name": name, "namespace": namespace}],
+    }
+
+
+def template_rules(template: Object) -> list[Rule]:
+    """``spec.execution.rbac.rules`` without those that reach beyond named, namespaced resources."""
+    execution = (template.get("spec") or {}).get("execution") or {}
+    return [rule for rule in (execution.get("rbac") or {}).get("rules") or () if _acceptable(rule)]
+
+
+def engram_rules(engram: Object) -> list[Rule]:
+    """``spec.overrides.rbac.rules`` that only read named ConfigMaps and Secrets."""
+    overrides = (engram.get("spec") or {}).get("overrides") or {}
+    return [rule for rule in (overrides.get("rbac") or {}).get("rules") or () if _reads_named_data(rule)]
+
+
+def _named(resource: Resource, run: Object) -> Object:
+    metadata = run["metadata"]
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": runner_name(metadata["name"]),
+            "namespace": metadata["namespace"],
+            "labels": {keys.LABEL_STORY_RUN: label_value(metadata["name"])},
+            "ownerReferences": [
+                {
+                    "apiVersion": STORY_RUN.api_version,
+                    "kind": STORY_RUN.kind,
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                }
+            ],
+        },
+    }
+
+
+def _acceptable(rule: Rule) -> bool:
+    groups, resources, verbs = (list(rule.get(key) or ()) for key in ("apiGroups", "resources", "verbs"))
+    names = list(rule.get("resourceNames") or ())
+    if rule.get("nonResourceURLs") or not (groups and resources and verbs):
+        return False
+    return "*" not in groups and not {"*", ""} & {*resources, *verbs, *names}
+
+
+def _reads_named_data(rule: Rule) -> bool:
+    names = list(rule.get("resourceNames") or ())
+    return (
+        _acceptable(rule)
+        and bool(names)
+        and set(rule["apiGroups"]) == {""}
+        and set(rule["resources"]) <= {"configmaps", "secrets"}
+        and set(rule["verbs"]) <= {"get"}
+    )
+
+
+def _sort_key(rule: Rule) -> str:
+    parts = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
+    return "|".join(",".join(sorted(rule.get(part) or ())) for part in parts)

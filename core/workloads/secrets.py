@@ -1,0 +1,98 @@
+"""How an Engram's secrets reach its container: variables, files and the descriptors by which the SDK finds them.
+
+Source: StepRun contract 14. Entries are in order of logical name, so equal input gives an equal Pod. A secret mounted
+both ways is described once, as ``env:``, which is what containers of the reference see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.api.identity import label_value
+from core.workloads.step_workload import StepWorkload
+
+SECRET_MOUNT_ROOT: Final = "/etc/bubu/secrets"  # noqa: S105 - a path
+
+
+@dataclass(frozen=True, slots=True)
+class MountedSecret:
+    """One logical secret, resolved: definition of the template, name chosen by Engram or step."""
+
+    logical_name: str
+    secret_name: str
+    as_env: bool
+    as_file: bool
+    keys: tuple[str, ...]
+    prefix: str
+    mount_path: str
+
+    @property
+    def volume_name(self) -> str:
+        """A DNS label whatever the logical name is."""
+        return label_value(f"secret-{self.logical_name}")
+
+
+def mounted_secrets(workload: StepWorkload) -> list[MountedSecret]:
+    """The mapped secrets that the template declares; others are not the container's business."""
+    return [
+        _resolve(logical, secret_name, workload.secret_schema[logical])
+        for logical, secret_name in sorted(workload.policy.secrets.items())
+        if logical in workload.secret_schema
+    ]
+
+
+def secret_environment(workload: StepWorkload) -> list[dict[str, Any]]:
+    return [variable for secret in mounted_secrets(workload) for variable in _variables(secret)]
+
+
+def secret_env_from(workload: StepWorkload) -> list[dict[str, Any]]:
+    """``container.envFrom``: every key of a Secret whose keys the template does not list."""
+    return [
+        {"prefix": secret.prefix, "secretRef": {"name": secret.secret_name}}
+        for secret in mounted_secrets(workload)
+        if secret.as_env and not secret.keys
+    ]
+
+
+def secret_volumes(workload: StepWorkload) -> list[dict[str, Any]]:
+    return [
+        {"name": secret.volume_name, "secret": {"secretName": secret.secret_name}}
+        for secret in mounted_secrets(workload)
+        if secret.as_file
+    ]
+
+
+def secret_volume_mounts(workload: StepWorkload) -> list[dict[str, Any]]:
+    return [
+        {"name": secret.volume_name, "mountPath": secret.mount_path, "readOnly": True}
+        for secret in mounted_secrets(workload)
+        if secret.as_file
+    ]
+
+
+def _resolve(logical: str, secret_name: str, definition: Mapping[str, Any]) -> MountedSecret:
+    how = definition.get("mountType") or "env"
+    return MountedSecret(
+        logical_name=logical,
+        secret_name=secret_name,
+        as_env=how in ("env", "both"),
+        as_file=how in ("file", "both"),
+        keys=tuple(definition.get("expectedKeys") or ()),
+        prefix=definition.get("envPrefix") or f"{logical}_",
+        mount_path=definition.get("mountPath") or f"{SECRET_MOUNT_ROOT}/{logical}",
+    )
+
+
+def _variables(secret: MountedSecret) -> Iterator[dict[str, Any]]:
+    descriptor = f"BUBU_SECRET_{secret.logical_name}"
+    if not secret.as_env:
+        yield {"name": descriptor, "value": f"file:{secret.mount_path}"}
+        return
+    for key in secret.keys:
+        reference = {"name": secret.secret_name, "key": key}
+        yield {"name": f"{secret.prefix}{key}", "valueFrom": {"secretKeyRef": reference}}
+    yield {"name": descriptor, "value": f"env:{secret.prefix}"}
+    if not (secret.as_file and secret.keys):
+        yield {"name": f"{descriptor}_NAME", "value": secret.secret_name}

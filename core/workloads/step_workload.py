@@ -1,0 +1,44 @@
+"""Everything the builders need to know about one attempt of an engram step, as one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from core.policy.layers import ExecutionPolicy
+from core.policy.settings import EngramSettings
+
+ENGRAM_CONTAINER: Final = "engram"
+
+
+@dataclass(frozen=True, slots=True)
+class StepWorkload:
+    """One attempt; JSON payloads are already encoded."""
+
+    namespace: str
+    step_run_name: str
+    step_run_uid: str
+    step_id: str
+    story_run_name: str
+    story_name: str
+    story_version: str
+    engram_name: str
+    engram_version: str
+    attempt: int
+    policy: ExecutionPolicy
+    settings: EngramSettings
+    timeout: timedelta
+    deadline_at: datetime
+    started_at: datetime
+    """First start of the StepRun: not reset by retries."""
+    max_recursion_depth: int
+    trigger_data: str
+    step_config: str
+    template_context: str | None
+    secret_schema: Mapping[str, Mapping[str, Any]]
+    """EngramTemplate ``spec.secretSchema``: logical name → definition."""
+    tls_secret: str = ""
+    skip_input_templating: bool = False
+    correlation_id: str = ""
