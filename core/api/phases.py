@@ -69,6 +69,7 @@ class Reason(StrEnum):
     STORY_NOT_FOUND = "StoryNotFound"
     STORY_REFERENCE_INVALID = "StoryReferenceInvalid"
     ENGRAM_REFERENCE_INVALID = "EngramReferenceInvalid"
+    TRANSPORT_REFERENCE_INVALID = "TransportReferenceInvalid"
     REFERENCE_NOT_FOUND = "ReferenceNotFound"
     TEMPLATE_NOT_FOUND = "TemplateNotFound"
     INPUT_TOO_LARGE = "InputTooLarge"

@@ -1,0 +1,114 @@
+"""What an engram step stands for: reference checks, Engram, template, layered policy → ``Binding``.
+
+A reference without a namespace means the Story's namespace, for the check and for the execution alike (the reference
+checks one namespace and runs another). Source: StoryRun contract 11.2, StepRun contract 6, 10 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.kube.client import KubeClient
+
+from core.api.phases import Reason
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
+from core.engine.errors import MissingReferenceError, RejectedError
+from core.engine.ports import Binding, Object
+from core.policy.layers import ExecutionPolicy, PolicyError, Sources, resolve_policy
+from core.policy.references import Reference, why_denied
+from core.policy.settings import OperatorSettings
+from core.policy.timing import retry_policy, retry_spec, step_timeout
+from reconcilers.adapters.translation import port_errors
+from reconcilers.adapters.world import World, find
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedStep:
+    """The adapter's part of a ``Binding``: what the Job builder needs and the engine does not."""
+
+    engram: Object
+    template: Object
+    policy: ExecutionPolicy
+    settings: OperatorSettings
+
+
+class Binder:
+    """Resolves engram steps against the world as it is now."""
+
+    def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
+        self._client = client
+        self._world = world
+        self._settings = settings
+
+    async def bind(self, story: Object, step: Mapping[str, Any]) -> Binding:
+        """Resolve ``step`` of ``story``; errors as ``StepExecutor.bind``."""
+        settings = self._settings()
+        engram = await self._engram(story, step, settings)
+        template = await self._template(engram)
+        sources = Sources(settings, template, engram, story, step)
+        try:
+            policy = resolve_policy(sources)
+            spec = retry_spec(sources)
+            retry, timeout = retry_policy(spec, settings.max_retries), step_timeout(sources)
+        except PolicyError as error:
+            raise RejectedError(f"step {step['name']!r}: {error}") from error
+        return _binding(ResolvedStep(engram, template, policy, settings), step, spec, retry=retry, timeout=timeout)
+
+    async def _engram(self, story: Object, step: Mapping[str, Any], settings: OperatorSettings) -> Object:
+        reference = step.get("ref") or {}
+        own_namespace = story["metadata"]["namespace"]
+        namespace, name = reference.get("namespace") or own_namespace, reference.get("name", "")
+        wanted = Reference(
+            from_group=STORY.group,
+            from_kind=STORY.kind,
+            from_namespace=own_namespace,
+            to_group=ENGRAM.group,
+            to_kind=ENGRAM.kind,
+            to_namespace=namespace,
+            to_name=name,
+        )
+        denied = why_denied(wanted, settings.cross_namespace_policy, self._world.reference_grants.list(namespace))
+        if denied:
+            raise MissingReferenceError(denied, reason=Reason.ENGRAM_REFERENCE_INVALID)
+        with port_errors():
+            engram = await find(self._client, self._world.engrams, ENGRAM, namespace, name)
+        if engram is None:
+            raise MissingReferenceError(
+                f"Engram {namespace}/{name} of step {step['name']!r} does not exist; apply it or correct steps[].ref"
+            )
+        return engram
+
+    async def _template(self, engram: Object) -> Object:
+        name = ((engram["spec"].get("templateRef") or {}).get("name") or "").strip()
+        with port_errors():
+            template = await find(self._client, self._world.engram_templates, ENGRAM_TEMPLATE, "", name)
+        if template is None:
+            raise MissingReferenceError(
+                f"EngramTemplate {name!r} of Engram {engram['metadata']['namespace']}/{engram['metadata']['name']} "
+                "does not exist; apply it or correct spec.templateRef",
+                reason=Reason.TEMPLATE_NOT_FOUND,
+            )
+        return template
+
+
+def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, Any] | None, **timing: Any) -> Binding:
+    engram, template = resolved.engram, resolved.template
+    declared = template["spec"].get("declaredOutputKeys")
+    version = (step.get("ref") or {}).get("version") or engram["spec"].get("version") or ""
+    return Binding(
+        engram_namespace=engram["metadata"]["namespace"],
+        engram_name=engram["metadata"]["name"],
+        engram_version=version.strip(),
+        template_name=template["metadata"]["name"],
+        template_generation=template["metadata"].get("generation", 0),
+        default_with=engram["spec"].get("with"),
+        retry_spec=spec,
+        max_inline_size_bytes=resolved.policy.max_inline_size_bytes,
+        input_schema=template["spec"].get("inputSchema"),
+        output_schema=template["spec"].get("outputSchema"),
+        declared_output_keys=None if declared is None else frozenset(declared),
+        policy=resolved,
+        **timing,
+    )

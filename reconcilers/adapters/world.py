@@ -1,0 +1,191 @@
+"""One informer per kind the batch path reads, and the indexes by which owners find what they own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+from core.kube.client import KubeClient
+from core.kube.informer import Informer
+
+from core.api import keys
+from core.api.resource import (
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    JOB,
+    POD,
+    REFERENCE_GRANT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
+from core.kube.errors import NotFoundError
+
+Object = dict[str, Any]
+
+OWNER_UID: Final = "controller-uid"
+"""Index: UID of the controller owner reference."""
+STEP_RUN_NAME: Final = "step-run"
+"""Index of Pods: ``namespace/name`` of the StepRun, which is the name of the Job that made the Pod."""
+STORY_KEY: Final = "story"
+"""Index of StoryRuns: ``namespace/name`` of the Story they run."""
+ENGRAM_KEYS: Final = "engrams"
+"""Index of Stories and StepRuns: ``namespace/name`` of each Engram they refer to."""
+TEMPLATE_NAME: Final = "template"
+"""Index of Engrams: the name of their template."""
+
+_STEP_LISTS: Final = ("steps", "compensations", "finally")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything the operator knows without asking. All informers watch the stored version."""
+
+    stories: Informer
+    engrams: Informer
+    engram_templates: Informer
+    story_runs: Informer
+    step_runs: Informer
+    jobs: Informer
+    pods: Informer
+    reference_grants: Informer
+
+    @classmethod
+    def watching(cls, client: KubeClient) -> World:
+        """Informers that are not running yet; ``run`` starts them."""
+        return cls(
+            stories=Informer(client, STORY, indexers={ENGRAM_KEYS: _story_engrams}),
+            engrams=Informer(client, ENGRAM, indexers={TEMPLATE_NAME: _template_name}),
+            engram_templates=Informer(client, ENGRAM_TEMPLATE),
+            story_runs=Informer(client, STORY_RUN, indexers={STORY_KEY: _story_key, OWNER_UID: _owner_uid}),
+            step_runs=Informer(client, STEP_RUN, indexers={OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}),
+            jobs=Informer(
+                client,
+                JOB,
+                label_selector=f"{keys.LABEL_APP_NAME}=bobrapet,{keys.LABEL_APP_COMPONENT}=engram",
+                trim=_without_template,
+            ),
+            pods=Informer(
+                client,
+                POD,
+                label_selector=keys.LABEL_STEP_RUN,
+                indexers={STEP_RUN_NAME: _job_of_pod},
+                trim=_without_containers,
+            ),
+            reference_grants=Informer(client, REFERENCE_GRANT),
+        )
+
+    def __iter__(self) -> Iterator[Informer]:
+        return iter(
+            (
+                self.stories,
+                self.engrams,
+                self.engram_templates,
+                self.story_runs,
+                self.step_runs,
+                self.jobs,
+                self.pods,
+                self.reference_grants,
+            )
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch every kind; started once all stores are filled."""
+        async with trio.open_nursery() as nursery:
+            for informer in self:
+                nursery.start_soon(informer.run)
+            for informer in self:
+                await informer.wait_until_synced()
+            task_status.started()
+
+
+async def find(client: KubeClient, informer: Informer, resource: Resource, namespace: str, name: str) -> Object | None:
+    """From the informer; what it lacks is asked for once, because it may have been created a moment ago."""
+    known = informer.get(namespace, name)
+    if known is not None:
+        return known
+    try:
+        return await client.get(resource, name, namespace or None)
+    except NotFoundError:
+        return None
+
+
+def controller_owner(obj: Object) -> Object | None:
+    """The owner reference with ``controller: true``."""
+    references: list[Object] = obj["metadata"].get("ownerReferences") or []
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def controlled_by(obj: Object, uid: str) -> bool:
+    owner = controller_owner(obj)
+    return owner is not None and owner.get("uid") == uid
+
+
+def step_references(story: Object) -> Iterator[Object]:
+    """Every step of a Story that has a ``ref``: the three lists, and branches of ``parallel`` steps."""
+    spec = story.get("spec") or {}
+    for name in _STEP_LISTS:
+        yield from _referring_steps(spec.get(name) or ())
+
+
+def engram_key(reference: Object, default_namespace: str) -> str:
+    return f"{reference.get('namespace') or default_namespace}/{reference.get('name', '')}"
+
+
+def _referring_steps(steps: Iterable[Object]) -> Iterator[Object]:
+    for step in steps:
+        if step.get("ref"):
+            yield step
+        branches = (step.get("with") or {}).get("steps") if step.get("type") == "parallel" else None
+        if isinstance(branches, list):
+            yield from _referring_steps(branch for branch in branches if isinstance(branch, dict))
+
+
+def _owner_uid(obj: Object) -> list[str]:
+    owner = controller_owner(obj)
+    return [owner["uid"]] if owner else []
+
+
+def _story_key(run: Object) -> list[str]:
+    return [engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])]
+
+
+def _story_engrams(story: Object) -> list[str]:
+    namespace = story["metadata"]["namespace"]
+    return sorted({engram_key(step["ref"], namespace) for step in step_references(story)})
+
+
+def _step_run_engram(step_run: Object) -> list[str]:
+    reference = (step_run.get("spec") or {}).get("engramRef")
+    return [engram_key(reference, step_run["metadata"]["namespace"])] if reference else []
+
+
+def _template_name(engram: Object) -> list[str]:
+    reference = (engram.get("spec") or {}).get("templateRef") or {}
+    return [reference["name"].strip()] if reference.get("name") else []
+
+
+def _job_of_pod(pod: Object) -> list[str]:
+    owner = controller_owner(pod)
+    if owner is None or owner.get("kind") != JOB.kind:
+        return []
+    return [f"{pod['metadata']['namespace']}/{owner['name']}"]
+
+
+def _without_template(job: Object) -> Object:
+    """Of a Job only metadata and status are read; its template holds the inputs of the step."""
+    spec = {key: value for key, value in job.get("spec", {}).items() if key != "template"}
+    return {**job, "metadata": _without_managed_fields(job["metadata"]), "spec": spec}
+
+
+def _without_containers(pod: Object) -> Object:
+    node = pod.get("spec", {}).get("nodeName")
+    spec = {"nodeName": node} if node else {}
+    return {**pod, "metadata": _without_managed_fields(pod["metadata"]), "spec": spec}
+
+
+def _without_managed_fields(metadata: Object) -> Object:
+    return {key: value for key, value in metadata.items() if key != "managedFields"}

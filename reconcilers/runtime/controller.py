@@ -1,0 +1,125 @@
+"""Workers that drain a queue: one reconcile per key at a time, bounded by a deadline, classified in one place.
+
+A reconcile gets a key and *nothing about the event*: it looks at the world as it is. Its errors are an edge: whatever
+it raises is recorded (log and counter) and the key comes back with back-off, so one poisoned object never stops the
+others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import trio
+
+from core.kube.errors import ApiError, KubeError
+from core.telemetry.logs import get_logger
+from reconcilers.runtime.outcome import After, Done, Outcome, Retry, Terminal
+from reconcilers.runtime.queue import WorkQueue
+
+
+class Key(NamedTuple):
+    """An object of the controller's kind; ``namespace`` is empty for a cluster-scoped one."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, obj: dict[str, Any]) -> Key:
+        return cls(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+Reconcile = Callable[[Key], Awaitable[Outcome]]
+Observer = Callable[[str, str, float], None]
+"""Called with controller name, outcome word and seconds after each reconcile (metrics)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerOptions:
+    workers: int
+    base_delay: timedelta
+    max_delay: timedelta
+    reconcile_timeout: timedelta = timedelta(seconds=30)
+    """Zero: no deadline."""
+
+
+class Controller:
+    """Owns the queue of one kind. ``run()`` keeps its workers until it is cancelled."""
+
+    def __init__(
+        self, name: str, reconcile: Reconcile, options: ControllerOptions, *, observe: Observer | None = None
+    ) -> None:
+        self.name = name
+        self.queue: WorkQueue[Key] = WorkQueue(base_delay=options.base_delay, max_delay=options.max_delay)
+        self._reconcile = reconcile
+        self._options = options
+        self._observe = observe
+        self._log = get_logger(f"controller.{name}")
+
+    def enqueue(self, key: Key) -> None:
+        """From event handlers; never blocks."""
+        self.queue.add(key)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._options.workers):
+                nursery.start_soon(self._work, name=f"controller {self.name}")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            try:
+                started = trio.current_time()
+                outcome = await self._outcome_of(key)
+                self._settle(key, outcome, trio.current_time() - started)
+            finally:
+                self.queue.done(key)
+
+    async def _outcome_of(self, key: Key) -> Outcome:
+        seconds = self._options.reconcile_timeout.total_seconds() or float("inf")
+        try:
+            with trio.fail_after(seconds):
+                return await self._reconcile(key)
+        except ApiError as error:
+            wish = error.retry_after
+            return Retry(error, timedelta(seconds=wish) if wish is not None else None)
+        except (KubeError, trio.TooSlowError) as error:
+            return Retry(error)
+        except Exception as error:  # noqa: BLE001 - the reconcile edge: recorded below, retried with back-off
+            return Retry(error)
+
+    def _settle(self, key: Key, outcome: Outcome, seconds: float) -> None:
+        match outcome:
+            case Done():
+                self.queue.forget(key)
+                word = "success"
+            case After(delay):
+                self.queue.forget(key)
+                self.queue.add_after(key, delay)
+                word = "requeue_after"
+            case Retry(error, after):
+                delay = self.queue.retry(key) if after is None else after
+                if after is not None:
+                    self.queue.add_after(key, after)
+                word = "error"
+                self._report(key, error, delay)
+            case Terminal(error):
+                self.queue.forget(key)
+                word = "terminal"
+                self._log.error("reconcile refused; waiting for a change", key=str(key), cause=str(error))
+        if self._observe is not None:
+            self._observe(self.name, word, seconds)
+
+    def _report(self, key: Key, error: BaseException, delay: timedelta) -> None:
+        """What the API server answers is a line; anything else is a bug of ours and comes with its stack."""
+        fields = {"key": str(key), "retry_in_seconds": round(delay.total_seconds(), 3)}
+        if isinstance(error, KubeError | trio.TooSlowError):
+            cause = str(error) or "the reconcile took too long"
+            self._log.warning("reconcile failed; trying again", cause=cause, **fields)
+        else:
+            self._log.error("reconcile failed; trying again", error=error, **fields)

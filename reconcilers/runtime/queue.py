@@ -1,0 +1,115 @@
+"""A keyed work queue: each key at most once in it, never two workers on one key, failures delayed per key.
+
+The promise of the field's work queues: a key added while it is being worked on is worked on once more afterwards, so no
+event is ever lost between "read" and "done". Functions without ``await`` are atomic under Trio: there are no locks.
+Source: operator contract 11.3.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+import trio
+
+Key = TypeVar("Key", bound=Hashable)
+
+_MAX_EXPONENT = 40
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatistics:
+    ready: int
+    """Keys that wait for a worker."""
+    delayed: int
+    """Keys that wait for their time."""
+    working: int
+    failing: int
+    """Keys with at least one failure since their last success."""
+
+
+class WorkQueue(Generic[Key]):
+    """First come, first served; ``base_delay`` doubles with every failure of a key up to ``max_delay``."""
+
+    def __init__(self, *, base_delay: timedelta, max_delay: timedelta) -> None:
+        self._base_seconds = base_delay.total_seconds()
+        self._max_seconds = max_delay.total_seconds()
+        self._ready: deque[Key] = deque()
+        self._dirty: set[Key] = set()
+        self._working: set[Key] = set()
+        self._due: dict[Key, float] = {}
+        self._failures: dict[Key, int] = {}
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<WorkQueue {self.statistics()}>"
+
+    def add(self, key: Key) -> None:
+        """Have ``key`` worked on as soon as a worker is free; cancels a pending delay."""
+        self._due.pop(key, None)
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._working:
+            self._ready.append(key)
+            self._wake()
+
+    def add_after(self, key: Key, delay: timedelta) -> None:
+        """Have ``key`` worked on after ``delay``; of several delays the earliest counts."""
+        if key in self._dirty:
+            return
+        due = trio.current_time() + max(delay.total_seconds(), 0.0)
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            self._wake()
+
+    def retry(self, key: Key) -> timedelta:
+        """Count a failure of ``key`` and bring it back after its back-off; returns the delay."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        seconds = min(self._base_seconds * 2.0 ** min(failures, _MAX_EXPONENT), self._max_seconds)
+        delay = timedelta(seconds=seconds)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: Key) -> None:
+        """A success: the next failure of ``key`` starts from the base delay."""
+        self._failures.pop(key, None)
+
+    async def take(self) -> Key:
+        """The next key, which belongs to the caller until ``done(key)``."""
+        while True:
+            self._promote_due()
+            if self._ready:
+                await trio.lowlevel.checkpoint()
+                if not self._ready:
+                    continue
+                key = self._ready.popleft()
+                self._dirty.discard(key)
+                self._working.add(key)
+                return key
+            deadline = min(self._due.values(), default=float("inf"))
+            with trio.move_on_at(deadline):
+                await self._changed.wait()
+
+    def done(self, key: Key) -> None:
+        """The caller has finished with ``key``; what came for it meanwhile is ready now."""
+        self._working.discard(key)
+        if key in self._dirty:
+            self._ready.append(key)
+            self._wake()
+
+    def statistics(self) -> QueueStatistics:
+        return QueueStatistics(len(self._ready), len(self._due), len(self._working), len(self._failures))
+
+    def _promote_due(self) -> None:
+        now = trio.current_time()
+        for key in [key for key, due in self._due.items() if due <= now]:
+            self.add(key)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

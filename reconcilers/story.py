@@ -1,0 +1,193 @@
+"""Stories: does everything they refer to exist, and how much are they used.
+
+All findings are reported together (the reference stops at the first). A reference that cannot be looked up is never
+taken for a missing one. Source: operator contract 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.kube.client import KubeClient
+
+from core.api.phases import ConditionType, Reason
+from core.api.resource import ENGRAM, STORY
+from core.engine.errors import GoneError, StaleError, UnavailableError
+from core.engine.ports import Clock, EventSink, EventType
+from core.policy.references import Reference, why_denied
+from core.policy.settings import OperatorSettings
+from reconcilers.adapters.world import STORY_KEY, World
+from reconcilers.definition import Object, validated, write_status
+from reconcilers.runtime.controller import Key
+from reconcilers.runtime.outcome import Done, Outcome, Retry
+
+STEP_LISTS: Final = ("steps", "compensations", "finally")
+_STREAMING_MODES: Final = ("deployment", "statefulset")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    reason: Reason
+    message: str
+
+
+class StoryReconciler:
+    """One Story at a time, by key."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        events: EventSink,
+        clock: Clock,
+        settings: Callable[[], OperatorSettings],
+    ) -> None:
+        self._client = client
+        self._world = world
+        self._events = events
+        self._clock = clock
+        self._settings = settings
+
+    async def reconcile(self, key: Key) -> Outcome:
+        story = self._world.stories.get(key.namespace, key.name)
+        if story is None or story["metadata"].get("deletionTimestamp"):
+            return Done()
+        findings = story_findings(story, self._world, self._settings())
+        status = self._status(story, findings)
+        before = (story.get("status") or {}).get("validationErrors")
+        try:
+            await write_status(self._client, self._world.stories, STORY, story, status)
+        except (StaleError, UnavailableError) as error:
+            return Retry(error)
+        except GoneError:
+            return Done()
+        if findings and before != status["validationErrors"]:
+            for finding in findings:
+                self._events.emit(story, EventType.WARNING, finding.reason, finding.message)
+        return Done()
+
+    def _status(self, story: Object, findings: list[Finding]) -> dict[str, Any]:
+        spec = story["spec"]
+        return {
+            **validated(
+                story,
+                [finding.message for finding in findings],
+                condition=ConditionType.READY,
+                reason="ValidationFailed" if findings else "ValidationPassed",
+                now=self._clock.now(),
+            ),
+            "stepsTotal": sum(len(spec.get(name) or ()) for name in STEP_LISTS),
+            "transports": _transports(spec) or None,
+            "triggers": self._triggers(story),
+        }
+
+    def _triggers(self, story: Object) -> int:
+        """Runs that ever started, as far as known: never falls when old runs are deleted."""
+        key = f"{story['metadata']['namespace']}/{story['metadata']['name']}"
+        started = sum(
+            "story" in ((run.get("status") or {}).get("triggerTokens") or ())
+            for run in self._world.story_runs.by_index(STORY_KEY, key)
+        )
+        return max(started, (story.get("status") or {}).get("triggers") or 0)
+
+
+def story_findings(story: Object, world: World, settings: OperatorSettings) -> list[Finding]:
+    """Everything wrong with the references of a Story, in spec order."""
+    spec = story["spec"]
+    findings = list(_transport_findings(spec))
+    declared = {str(transport.get("name") or "").strip() for transport in spec.get("transports") or ()}
+    for list_name in STEP_LISTS:
+        for index, step in enumerate(spec.get(list_name) or ()):
+            where = f"spec.{list_name}[{index}] ({step.get('name')})"
+            findings += _step_findings(story, step, where, world, settings)
+            transport = (step.get("transport") or "").strip()
+            if transport and transport not in declared:
+                message = f"{where}.transport: {transport!r} is not declared in spec.transports"
+                findings.append(Finding(Reason.TRANSPORT_REFERENCE_INVALID, message))
+    return findings
+
+
+def _step_findings(
+    story: Object, step: Object, where: str, world: World, settings: OperatorSettings
+) -> Iterator[Finding]:
+    own_namespace = story["metadata"]["namespace"]
+    if reference := step.get("ref"):
+        wanted = _reference(own_namespace, reference, ENGRAM.kind)
+        denied = why_denied(wanted, settings.cross_namespace_policy, world.reference_grants.list(wanted.to_namespace))
+        engram = world.engrams.get(wanted.to_namespace, wanted.to_name)
+        if denied:
+            yield Finding(Reason.ENGRAM_REFERENCE_INVALID, f"{where}.ref: {denied}")
+        elif engram is None:
+            missing = f"{where}.ref: Engram {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
+            yield Finding(Reason.ENGRAM_REFERENCE_INVALID, missing)
+        elif story["spec"].get("pattern") == "realtime" and engram["spec"].get("mode") not in _STREAMING_MODES:
+            mode = f"{where}.ref: a realtime Story needs an Engram of mode deployment or statefulset"
+            yield Finding(Reason.ENGRAM_REFERENCE_INVALID, mode)
+    elif not (step.get("type") or "").strip():
+        yield Finding(Reason.STORY_REFERENCE_INVALID, f"{where}: has neither ref nor type; set one of them")
+    elif step["type"] == "executeStory":
+        yield from _sub_story_findings(story, step, where, world, settings)
+
+
+def _sub_story_findings(
+    story: Object, step: Object, where: str, world: World, settings: OperatorSettings
+) -> Iterator[Finding]:
+    reference = (step.get("with") or {}).get("storyRef") or {}
+    if not reference.get("name"):
+        yield Finding(Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef.name: is required")
+        return
+    wanted = _reference(story["metadata"]["namespace"], reference, STORY.kind)
+    denied = why_denied(wanted, settings.cross_namespace_policy, world.reference_grants.list(wanted.to_namespace))
+    target = world.stories.get(wanted.to_namespace, wanted.to_name)
+    if denied:
+        yield Finding(Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: {denied}")
+    elif target is None:
+        missing = f"{where}.with.storyRef: Story {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
+        yield Finding(Reason.STORY_REFERENCE_INVALID, missing)
+    elif story["spec"].get("pattern", "batch") == "batch" and target["spec"].get("pattern") == "realtime":
+        yield Finding(
+            Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: a batch Story cannot call a realtime one"
+        )
+
+
+def _reference(own_namespace: str, reference: Object, kind: str) -> Reference:
+    return Reference(
+        from_group=STORY.group,
+        from_kind=STORY.kind,
+        from_namespace=own_namespace,
+        to_group=ENGRAM.group,  # Engrams and Stories share it
+        to_kind=kind,
+        to_namespace=reference.get("namespace") or own_namespace,
+        to_name=reference.get("name", ""),
+    )
+
+
+def _transport_findings(spec: Object) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, transport in enumerate(spec.get("transports") or ()):
+        where, name = f"spec.transports[{index}]", str(transport.get("name") or "").strip()
+        if not name:
+            yield Finding(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.name: is empty")
+        elif name in seen:
+            yield Finding(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.name: {name!r} is declared twice")
+        seen.add(name)
+        if not str(transport.get("transportRef") or "").strip():
+            yield Finding(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.transportRef: is empty")
+
+
+def _transports(spec: Object) -> list[dict[str, Any]]:
+    batch = spec.get("pattern", "batch") == "batch"
+    mode = (
+        {"mode": "fallback", "modeReason": "batch-pattern"}
+        if batch
+        else {
+            "mode": "hot",
+            "modeReason": "streaming-default",
+        }
+    )
+    return [
+        {"name": transport["name"], "transportRef": transport["transportRef"].strip(), **mode}
+        for transport in spec.get("transports") or ()
+    ]
