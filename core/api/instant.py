@@ -21,7 +21,10 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: not RFC 3339, or without a time zone.
     """
-    instant = datetime.fromisoformat(text)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an instant; write for example 2026-01-02T03:04:05Z") from None
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; end it with Z")
     return instant.astimezone(UTC)

@@ -1,0 +1,93 @@
+"""TransportBinding: the connection of one realtime step to a Transport. Source: Streaming contract 5."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.meta import Conditions, RunReference
+from core.api.resource import TRANSPORT_BINDING
+from core.api.schema import Int64, JsonObject, WireModel
+from core.api.streaming import Direction
+from core.api.transport import AudioCodec, VideoCodec
+
+
+class AudioBinding(WireModel):
+    """An audio lane."""
+
+    direction: Direction = Field(description="Seen from the step.")
+    codecs: list[AudioCodec] | None = Field(None, description="Codecs offered, best first.")
+
+
+class BinaryBinding(WireModel):
+    """A binary lane."""
+
+    direction: Direction = Field(description="Seen from the step.")
+    mime_types: list[str] | None = Field(None, description="MIME types offered, best first.")
+
+
+class VideoBinding(WireModel):
+    """A video lane."""
+
+    direction: Direction = Field(description="Seen from the step.")
+    codecs: list[VideoCodec] | None = Field(None, description="Codecs offered, best first.")
+    raw: bool | None = Field(None, description="Whether frames travel unencoded.")
+
+
+class TransportBindingSpec(WireModel):
+    """What is connected; at least one of `audio`, `video`, `binary` must be given."""
+
+    driver: str = Field(min_length=1, description="Driver of the Transport; immutable.")
+    engram_name: str = Field(min_length=1, description="Name of the workload that is connected.")
+    step_name: str = Field(min_length=1, description="Name of the step in the Story.")
+    transport_ref: str = Field(min_length=1, description="Name of the Transport; immutable.")
+    audio: AudioBinding | None = Field(None, description="Audio lane.")
+    binary: BinaryBinding | None = Field(None, description="Binary lane.")
+    connector_endpoint: str | None = Field(None, description="Address of the step's connector as `host:port`.")
+    raw_settings: JsonObject | None = Field(None, description="Merged provider and stream settings.")
+    story_run_ref: RunReference | None = Field(None, description="The StoryRun this belongs to.")
+    video: VideoBinding | None = Field(None, description="Video lane.")
+
+
+class TransportBindingStatus(WireModel):
+    """What was agreed on."""
+
+    conditions: Conditions | None = Field(None, description="`Ready` says whether the step is connected.")
+    downstream_host: str | None = Field(None, description="Own address of a step that sends directly to its peer.")
+    endpoint: str | None = Field(None, description="Address of the hub.")
+    negotiated_audio: AudioCodec | None = Field(None, description="Audio codec in use.")
+    negotiated_binary: str | None = Field(None, description="MIME type in use.")
+    negotiated_video: VideoCodec | None = Field(None, description="Video codec in use.")
+    observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
+    upstream_host: str | None = Field(None, description="Address of the peer this step sends to directly.")
+
+
+class TransportBinding(KindModel):
+    """The connection of one realtime step to a Transport."""
+
+    spec: TransportBindingSpec = Field(description="What is connected.")
+    status: TransportBindingStatus | None = Field(None, description="What was agreed on.")
+
+
+TRANSPORT_BINDING_KIND = Kind(
+    TRANSPORT_BINDING,
+    short_names=("tb", "tbind"),
+    categories=("bubu", "transport"),
+    versions=(
+        Version(
+            "v1alpha1",
+            TransportBinding,
+            columns=(
+                Column("Transport", ".spec.transportRef"),
+                Column("Step", ".spec.stepName"),
+                Column("Driver", ".spec.driver"),
+                Column("Endpoint", ".status.endpoint"),
+                AGE,
+            ),
+            selectable_fields=(
+                ".spec.transportRef",
+                ".spec.storyRunRef.name",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,33 @@
+"""What is wrong with a document, field by field.
+
+ManifestError   user   one document, all its field errors at once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FieldError:
+    """One finding: where, what, and the remedy.
+
+    ``path`` is a JSON field path such as ``spec.steps[2].with``; empty for the document as a whole.
+    """
+
+    path: str
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.message}" if self.path else self.message
+        return f"{text} ({self.remedy})" if self.remedy else text
+
+
+class ManifestError(ValueError):
+    """A document does not fit its kind; ``errors`` holds every finding."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(str(error) for error in self.errors))

@@ -1,0 +1,22 @@
+"""JSON field paths as people and the API server write them: ``spec.steps[2].with.url``, ``spec.secrets["a.b"]``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]+")
+
+
+def render(parts: Iterable[int | str]) -> str:
+    """The path of ``parts``: numbers are list positions, keys with dots or blanks are quoted."""
+    text = ""
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif _PLAIN_KEY.fullmatch(part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return text

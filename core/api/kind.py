@@ -1,0 +1,69 @@
+"""What a kind is to people and to the API server: model per version, names, columns, selectable fields.
+
+One ``Kind`` stands at the end of each kind's module; ``core.api.kinds`` lists them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from core.api.meta import ObjectMeta
+from core.api.resource import Resource
+from core.api.schema import WireModel
+
+
+class KindModel(WireModel):
+    """A whole object: what every kind has around its spec and status."""
+
+    api_version: str | None = Field(None, description="Group and version of the kind, as `group/version`.")
+    kind: str | None = Field(None, description="Name of the kind.")
+    metadata: ObjectMeta | None = None
+    """Not described: the API server refuses a schema that says anything about metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of ``kubectl get``; ``type`` is an OpenAPI type or ``date``."""
+
+    name: str
+    json_path: str
+    type: str = "string"
+
+
+AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A kind in one version. Exactly one version of a kind is ``stored``."""
+
+    name: str
+    model: type[KindModel]
+    columns: tuple[Column, ...] = ()
+    selectable_fields: tuple[str, ...] = ()
+    served: bool = True
+    stored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind with all its versions."""
+
+    resource: Resource
+    short_names: tuple[str, ...]
+    categories: tuple[str, ...]
+    versions: tuple[Version, ...]
+
+    @property
+    def list_kind(self) -> str:
+        return f"{self.resource.kind}List"
+
+    @property
+    def singular(self) -> str:
+        return self.resource.kind.lower()
+
+    def version(self, name: str) -> Version | None:
+        """The version of that name, if the kind has one."""
+        return next((version for version in self.versions if version.name == name), None)

@@ -1,0 +1,149 @@
+"""The vocabulary in which kinds are written: base model, field types, schema keywords, validation rules.
+
+A kind is a tree of ``WireModel`` classes. pydantic checks documents against it, ``core.api.crd`` renders it as an
+OpenAPI schema; both read the same annotations, so that a CRD and our own checks cannot drift apart. What pydantic has
+no word for (``x-kubernetes-…``, formats) is said by the markers ``Keywords``, ``Rendered`` and ``ListedAsRequired``.
+
+Values keep their wire form: instants, durations and quantities stay text. Keep this package's ``__init__`` free of
+imports: processes that only move plain dicts must not pay for the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic.alias_generators import to_camel
+
+from core.api.instant import parse_instant
+from core.api.phases import ExitClass, Phase
+from core.api.quantity import parse_quantity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keywords:
+    """Schema keywords added to what the type already says. Compared by identity, as annotations must be hashable."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """The whole schema of a type, where its Python form says nothing useful."""
+
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAsRequired:
+    """A field with a default that the schema lists as required all the same: the API server defaults first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A CEL rule of an object (``x-kubernetes-validations``), evaluated by the API server only."""
+
+    rule: str
+    message: str
+
+
+class WireModel(BaseModel):
+    """An object of the wire: camelCase there, snake_case here; frozen, strict about types, closed to unknown fields.
+
+    ``schema_keywords`` and ``validations`` belong to the object's schema, wherever the object stands.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", alias_generator=to_camel, defer_build=True, hide_input_in_errors=True
+    )
+
+    schema_keywords: ClassVar[Mapping[str, Any]] = {}
+    validations: ClassVar[tuple[Rule, ...]] = ()
+
+
+T = TypeVar("T")
+
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+"""Also the contract's pattern for object names up to 253 characters: dots are not allowed in references."""
+
+_QUANTITY: Final = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+_INT_OR_STRING: Final = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+
+
+def _fits(bits: int) -> AfterValidator:
+    limit = 2 ** (bits - 1)
+
+    def within(value: int) -> int:
+        if not -limit <= value < limit:
+            raise ValueError(f"must fit into {bits} bits")
+        return value
+
+    return AfterValidator(within)
+
+
+def _instant(text: str) -> str:
+    parse_instant(text)
+    return text
+
+
+def _int_or_string(value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be an integer or a string")  # noqa: TRY004 - pydantic reports only ValueError as a field error
+    return value
+
+
+def _quantity(value: object) -> int | str:
+    known = _int_or_string(value)
+    parse_quantity(str(known))
+    return known
+
+
+Int32 = Annotated[int, Keywords({"format": "int32"}), _fits(32)]
+Int64 = Annotated[int, Keywords({"format": "int64"}), _fits(64)]
+Integer = Annotated[int, _fits(64)]
+"""An integer whose schema names no format."""
+
+Instant = Annotated[str, Keywords({"format": "date-time"}), AfterValidator(_instant)]
+"""RFC 3339 text."""
+
+JsonObject = Annotated[dict[str, Any], Rendered({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
+"""Any JSON object, kept as it is."""
+
+IntOrString = Annotated[int | str, Rendered(_INT_OR_STRING), PlainValidator(_int_or_string)]
+Quantity = Annotated[int | str, Rendered({**_INT_OR_STRING, "pattern": _QUANTITY}), PlainValidator(_quantity)]
+
+AtomicList = Annotated[list[T], Keywords({"x-kubernetes-list-type": "atomic"})]
+"""A list that server-side apply replaces as a whole."""
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_LABEL)]
+NamespaceName = Annotated[str, Field(max_length=63, pattern=DNS_LABEL)]
+LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+VersionText = Annotated[str, Field(max_length=64)]
+
+# Strict models accept only the enum's own members; these words arrive as plain text.
+PhaseWord = Annotated[Phase, Field(strict=False)]
+ExitClassWord = Annotated[ExitClass, Field(strict=False)]
+
+ATOMIC_MAP: Final[Mapping[str, Any]] = {"x-kubernetes-map-type": "atomic"}
+
+
+def peeled(annotation: Any) -> tuple[Any, list[Any]]:
+    """The bare type behind ``Annotated`` and ``| None``, and every marker met on the way, outermost first."""
+    markers: list[Any] = []
+    while True:
+        origin = get_origin(annotation)
+        if origin is Annotated:
+            annotation, *found = get_args(annotation)
+            markers += found
+        elif origin in (Union, UnionType):
+            members = [member for member in get_args(annotation) if member is not NoneType]
+            if len(members) != 1:
+                return annotation, markers
+            annotation = members[0]
+        else:
+            return annotation, markers

@@ -1,0 +1,210 @@
+"""StepRun: one execution of one step. Source: StepRun contract 1 and 24."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.api.execution import CachePolicy, RetryPolicy
+from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, RunReference, SchemaReference, TraceContext
+from core.api.resource import STEP_RUN
+from core.api.scheduling import Placement
+from core.api.schema import (
+    ExitClassWord,
+    Instant,
+    Int32,
+    Int64,
+    JsonObject,
+    LabelName,
+    ListedAsRequired,
+    PhaseWord,
+    WireModel,
+)
+from core.api.streaming import RolloutStrategy
+
+
+class GrpcTarget(WireModel):
+    """A gRPC endpoint."""
+
+    endpoint: str = Field(description="Address as `host:port`.")
+
+
+class TerminateTarget(WireModel):
+    """The end of the stream."""
+
+    stop_mode: Literal["success", "failure", "cancel"] = Field(
+        description="How the run ends: `success`, `failure` or `cancel`."
+    )
+
+
+class DownstreamTarget(WireModel):
+    """Where a realtime step sends its output; give one of the fields."""
+
+    grpc: GrpcTarget | None = Field(None, description="Another step's gRPC endpoint.")
+    terminate: TerminateTarget | None = Field(None, description="The end of the stream.")
+
+
+class StepRunOverrides(WireModel):
+    """How the workload of one StepRun is run; outranks all other layers."""
+
+    backoff_limit: Int32 | None = Field(None, description="Restarts by the Job controller before it gives up.")
+    cache: CachePolicy | None = Field(None, description="Reuse of an earlier result for equal input.")
+    cpu_limit: str | None = Field(None, description="CPU the container may use at most, for example `500m`.")
+    cpu_request: str | None = Field(None, description="CPU reserved for the container, for example `100m`.")
+    debug: bool | None = Field(None, description="Set BUBU_DEBUG in the container and log more.")
+    memory_limit: str | None = Field(
+        None, description="Memory beyond which the container is killed, for example `512Mi`."
+    )
+    memory_request: str | None = Field(None, description="Memory reserved for the container, for example `128Mi`.")
+    placement: Placement | None = Field(None, description="Nodes the Pods may run on.")
+    restart_policy: str | None = Field(None, description="`Never` or `OnFailure`.")
+    ttl_seconds_after_finished: Int32 | None = Field(None, description="Seconds the finished Job is kept.")
+
+
+class StepRunSpec(WireModel):
+    """What to execute."""
+
+    step_id: LabelName = Field(description="Name of the step in the Story.")
+    story_run_ref: RunReference = Field(description="The StoryRun this belongs to.")
+    downstream_targets: list[DownstreamTarget] | None = Field(
+        None, description="Where a realtime step sends its output."
+    )
+    engram_ref: ObjectReference | None = Field(None, description="The Engram that does the work.")
+    execution_overrides: StepRunOverrides | None = Field(
+        None, description="How the workload is run; outranks all other layers."
+    )
+    idempotency_key: str | None = Field(
+        None, max_length=256, description="Key that identifies the effects of the step over retries."
+    )
+    input: JsonObject | None = Field(
+        None, description="Input; templates in it are evaluated before the container starts."
+    )
+    retry: RetryPolicy | None = Field(None, description="What happens after a failed attempt.")
+    template_generation: Int64 | None = Field(
+        None, description="Generation of the EngramTemplate when this was created."
+    )
+    timeout: str | None = Field(
+        None, description="Longest duration of one attempt as a Go duration; default: Story, then operator."
+    )
+
+
+class EffectRecord(WireModel):
+    """An effect the step reported."""
+
+    key: str = Field(description="Key of the effect.")
+    seq: Int64 = Field(description="Position, growing.")
+    details: JsonObject | None = Field(None, description="Details given by the step.")
+    emitted_at: Instant | None = Field(None, description="When it was reported.")
+    status: str | None = Field(None, description="State given by the step.")
+
+
+class StructuredError(WireModel):
+    """A structured error written by the container's SDK."""
+
+    message: str = Field(description="What went wrong.")
+    type: Literal[
+        "timeout",
+        "storage_error",
+        "serialization_error",
+        "validation_error",
+        "initialization_error",
+        "execution_error",
+        "unknown",
+    ] = Field(description="Kind of error.")
+    version: Annotated[str, ListedAsRequired()] = Field("v1", description="Version of this shape; default v1.")
+    code: str | None = Field(None, description="Error code of the worker's own.")
+    details: JsonObject | None = Field(None, description="Further facts.")
+    exit_class: ExitClassWord | None = Field(None, description="What the error means for retries.")
+    exit_code: Int32 | None = Field(None, description="Exit code of the container.")
+    retryable: bool | None = Field(None, description="Whether another attempt may succeed.")
+
+
+class Handoff(WireModel):
+    """Progress of moving a realtime step to a new version."""
+
+    message: str | None = Field(None, description="What a person should know.")
+    phase: Literal["pending", "draining", "cutover", "ready"] | None = Field(
+        None, description="`pending`, `draining`, `cutover` or `ready`."
+    )
+    strategy: RolloutStrategy | None = Field(None, description="Strategy in use.")
+    updated_at: Instant | None = Field(None, description="When this last changed.")
+
+
+class SignalEvent(WireModel):
+    """A signal the step sent."""
+
+    key: str = Field(description="Name of the signal.")
+    seq: Int64 = Field(description="Position, growing.")
+    emitted_at: Instant | None = Field(None, description="When it was sent.")
+    payload: JsonObject | None = Field(None, description="Summary of the value.")
+
+
+class StepRunStatus(WireModel):
+    """How an execution stands."""
+
+    validations = CONDITION_SIZE_RULES
+
+    retries: Int32 = Field(description="Retries so far, 0 for the first attempt; required in every first status write.")
+    conditions: Conditions | None = Field(None, description="`Ready`, `Progressing` and `Degraded` of the step.")
+    duration: str | None = Field(None, description="Time from start to end as a Go duration.")
+    effects: list[EffectRecord] | None = Field(
+        None, max_length=256, description="Effects the step reported, newest 256; for display, not a lock."
+    )
+    error: StructuredError | None = Field(None, description="Structured error written by the container's SDK.")
+    exit_class: ExitClassWord | None = Field(None, description="What the exit means for retries.")
+    exit_code: Int32 | None = Field(None, description="Exit code of the container.")
+    finished_at: Instant | None = Field(None, description="When the step reached a terminal phase.")
+    handoff: Handoff | None = Field(None, description="Progress of moving a realtime step to a new version.")
+    input_schema_ref: SchemaReference | None = Field(None, description="Schema the input was checked against.")
+    last_failure_msg: str | None = Field(None, description="Message of the last failed attempt, in full.")
+    last_output_at: Instant | None = Field(None, description="When the output was recorded.")
+    logs: JsonObject | None = Field(None, description="Storage reference to the captured log.")
+    needs: list[str] | None = Field(None, description="Steps this one waited for.")
+    next_retry_at: Instant | None = Field(None, description="When the next attempt starts.")
+    observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
+    output: JsonObject | None = Field(None, description="Result of the step, or a storage reference to it.")
+    output_schema_ref: SchemaReference | None = Field(None, description="Schema the output was checked against.")
+    phase: PhaseWord | None = Field(None, description="Where the step stands.")
+    pod_name: str | None = Field(None, description="Pod whose container may write this status.")
+    signal_events: list[SignalEvent] | None = Field(
+        None, max_length=256, description="Signals in the order they were sent, newest 256."
+    )
+    signals: dict[str, JsonObject] | None = Field(None, description="Last value of each signal.")
+    started_at: Instant | None = Field(None, description="When the first attempt started.")
+    trace: TraceContext | None = Field(None, description="Trace of the step, when tracing is on.")
+
+
+class StepRun(KindModel):
+    """One execution of one step of a StoryRun by an Engram."""
+
+    spec: StepRunSpec = Field(description="What to execute.")
+    status: StepRunStatus | None = Field(
+        None, description="How the execution stands; written by the operator and by the container's SDK."
+    )
+
+
+STEP_RUN_KIND = Kind(
+    STEP_RUN,
+    short_names=("step",),
+    categories=("bubu", "ai", "runs"),
+    versions=(
+        Version(
+            "v1alpha1",
+            StepRun,
+            columns=(
+                Column("StoryRun", ".spec.storyRunRef.name"),
+                Column("Step", ".spec.stepId"),
+                Column("Phase", ".status.phase"),
+                Column("Retries", ".status.retries", "integer"),
+                AGE,
+            ),
+            selectable_fields=(
+                ".spec.storyRunRef.name",
+                ".spec.stepId",
+                ".status.phase",
+            ),
+        ),
+    ),
+)
