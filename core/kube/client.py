@@ -1,0 +1,379 @@
+"""A client of one API server: a method per verb, wire dicts in and out, typed errors.
+
+Each call is prepared (core.kube.request, pure), sent (core.kube.transport) and read (pure). Reads are retried while
+the trouble looks transient; writes only when it is certain that nothing was done, so a write that raises a
+``TransportError`` with ``outcome_unknown`` must be read back. Nothing is cached here (core.kube.informer does that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import httpx
+import orjson
+
+from core.api.keys import FIELD_MANAGER
+from core.api.resource import Resource
+from core.kube import request
+from core.kube.config import ClusterConfig
+from core.kube.errors import ConfigError, GoneError, InvalidError, UnauthorizedError, error_from_answer
+from core.kube.request import ServedKind
+from core.kube.retry import DEFAULT_POLICY, RetryPolicy, with_retries
+from core.kube.transport import Call, Transport, explain_refusal, open_transport
+from core.kube.wire import Object, PatchType
+
+PAGE_SIZE: Final = 500
+_LIST_RESTARTS: Final = 3
+
+
+class ObjectList(NamedTuple):
+    """All objects of a list, and the version of the cluster it shows."""
+
+    items: list[Object]
+    resource_version: str
+
+
+class KubeClient:
+    """Open with ``open_client``. For what they meet, methods raise the errors of core.kube.errors and no others."""
+
+    def __init__(
+        self, transport: Transport, *, retry: RetryPolicy = DEFAULT_POLICY, timeout_seconds: float | None = None
+    ) -> None:
+        self._transport = transport
+        self._retry = retry
+        self._timeout_seconds = timeout_seconds
+
+    @property
+    def config(self) -> ClusterConfig:
+        return self._transport.config
+
+    # Reading.
+
+    async def get(
+        self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
+    ) -> Object:
+        """The object as the server has it now.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await self._answer(request.get_call(resource, name, namespace, subresource))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = PAGE_SIZE,
+    ) -> ObjectList:
+        """All objects, over all namespaces unless one is named, as one consistent picture.
+
+        ``limit`` is the page size, not a bound on the result; 0 asks for everything at once. When the server forgets
+        the picture between two pages, the list starts over, and at last asks for everything at once.
+        """
+        for restart in range(_LIST_RESTARTS + 1):
+            size = limit if restart < _LIST_RESTARTS else 0
+            try:
+                return await self._list_pages(resource, namespace, label_selector, field_selector, size)
+            except GoneError:
+                if restart == _LIST_RESTARTS:
+                    raise
+        raise AssertionError("the last restart returns or raises")
+
+    async def server_version(self) -> Object:
+        """What ``/version`` says: ``gitVersion``, ``major``, ``minor`` and more."""
+        return await self._answer(Call("get", "GET", "/version", "version"))
+
+    async def discover(self) -> Sequence[ServedKind]:
+        """Every kind the server serves in the version it prefers; subresources left out."""
+        core = await self._answer(Call("get", "GET", "/api/v1", "kinds"))
+        found = request.kinds_of("", "v1", core)
+        groups = await self._answer(Call("get", "GET", "/apis", "groups"))
+        for group, version in request.preferred_versions(groups):
+            kinds = await self._answer(Call("get", "GET", f"/apis/{group}/{version}", "kinds"))
+            found += request.kinds_of(group, version, kinds)
+        return found
+
+    # Writing.
+
+    async def create(
+        self,
+        resource: Resource,
+        obj: Object,
+        *,
+        namespace: str | None = None,
+        dry_run: bool = False,
+        field_manager: str = FIELD_MANAGER,
+    ) -> Object:
+        """The object as stored.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+        """
+        return await self._answer(
+            request.create_call(resource, obj, namespace, dry_run=dry_run, field_manager=field_manager)
+        )
+
+    async def replace(
+        self,
+        resource: Resource,
+        obj: Object,
+        *,
+        subresource: str | None = None,
+        dry_run: bool = False,
+        field_manager: str = FIELD_MANAGER,
+    ) -> Object:
+        """The object as stored.
+
+        Raises:
+            ConflictError: ``obj`` carries a resourceVersion that is no longer the newest.
+        """
+        return await self._answer(
+            request.replace_call(resource, obj, subresource, dry_run=dry_run, field_manager=field_manager)
+        )
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Any],
+        *,
+        namespace: str | None = None,
+        patch_type: PatchType = PatchType.MERGE,
+        subresource: str | None = None,
+        field_manager: str = FIELD_MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Object:
+        """The object as stored after ``body`` was merged into it.
+
+        Raises:
+            ConflictError: a resourceVersion in ``body`` is not the newest, a JSON patch's ``test`` failed, or (apply)
+                another manager owns a field and ``force`` is not given.
+        """
+        call = request.patch_call(
+            resource,
+            name,
+            body,
+            namespace,
+            patch_type=patch_type,
+            subresource=subresource,
+            field_manager=field_manager,
+            force=force,
+            dry_run=dry_run,
+        )
+        try:
+            return await self._answer(call)
+        except InvalidError as error:
+            if patch_type is PatchType.JSON:
+                raise request.as_conflict(error) from error
+            raise
+
+    async def apply(
+        self,
+        resource: Resource,
+        obj: Object,
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
+        field_manager: str = FIELD_MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Object:
+        """Server-side apply: create the object, or make the fields it names ours and so."""
+        metadata = obj.get("metadata") or {}
+        return await self.patch(
+            resource,
+            str(metadata.get("name") or ""),
+            {"apiVersion": resource.api_version, "kind": resource.kind, **obj},
+            namespace=namespace or metadata.get("namespace"),
+            patch_type=PatchType.APPLY,
+            subresource=subresource,
+            field_manager=field_manager,
+            force=force,
+            dry_run=dry_run,
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str = "Background",
+        grace_period_seconds: int | None = None,
+    ) -> None:
+        """Ask for the end of an object; with finalizers or a grace period it comes later.
+
+        Raises:
+            ConflictError: the object is another (``uid``) or has changed (``resource_version``) meanwhile.
+            NotFoundError: there is none.
+        """
+        await self._answer(
+            request.delete_call(
+                resource,
+                name,
+                namespace,
+                uid=uid,
+                resource_version=resource_version,
+                propagation=propagation,
+                grace_period_seconds=grace_period_seconds,
+            )
+        )
+
+    async def delete_collection(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        propagation: str = "Background",
+    ) -> None:
+        """Ask for the end of all objects that match, in one namespace: a slip must not empty a cluster.
+
+        Raises:
+            ValueError: no namespace for a namespaced kind.
+        """
+        if resource.namespaced and not namespace:
+            raise ValueError(f"deleting every {resource.kind} needs a namespace")
+        await self._answer(
+            request.delete_collection_call(
+                resource,
+                namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                propagation=propagation,
+            )
+        )
+
+    async def create_subresource(
+        self, resource: Resource, name: str, subresource: str, body: Object, namespace: str | None = None
+    ) -> Object:
+        """What a POST to a subresource answers: a token, an eviction, a binding. Never repeated."""
+        call = request.subresource_call(resource, name, subresource, body, namespace)
+        return self._read(call, await self._transport.send(self._timed(call)))
+
+    # Anything else.
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """One raw exchange, not retried; the answer is returned whatever its status."""
+        call = Call(
+            method.lower(),
+            method.upper(),
+            path,
+            path,
+            tuple((params or {}).items()),
+            None if json is None else orjson.dumps(json),
+            headers=tuple((headers or {}).items()),
+        )
+        return await self._transport.send(self._timed(call))
+
+    @asynccontextmanager
+    async def open_stream(
+        self, method: str, path: str, params: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer whose body is read while it comes, such as a log; its reading is bounded by the caller.
+
+        Read the body under ``core.kube.transport.transport_errors``.
+
+        Raises:
+            ApiError: the server refused.
+        """
+        call = Call(method.lower(), method.upper(), path, path, tuple((params or {}).items()), accept="*/*")
+        async with self.open_call(call) as response:
+            yield response
+
+    @asynccontextmanager
+    async def open_call(self, call: Call) -> AsyncIterator[httpx.Response]:
+        """Like ``open_stream``, for a prepared call."""
+        async with self._transport.open_stream(self._timed(call)) as response:
+            if response.is_error:
+                await response.aread()
+                self._refuse(response)
+            yield response
+
+    # How.
+
+    async def _answer(self, call: Call) -> Object:
+        call = self._timed(call)
+
+        async def once() -> Object:
+            return self._read(call, await self._transport.send(call))
+
+        return await with_retries(once, policy=self._retry, idempotent=call.reads)
+
+    def _read(self, call: Call, response: httpx.Response) -> Object:
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            self._refuse(response)
+        return request.object_of(response.status_code, response.content, response.headers.get("retry-after"))
+
+    def _refuse(self, response: httpx.Response) -> None:
+        error = error_from_answer(response.status_code, response.content, response.headers.get("retry-after"))
+        if isinstance(error, UnauthorizedError):
+            sent = response.request.headers.get("authorization")
+            why = explain_refusal(self.config, sent, response.headers.get("date"))
+            raise UnauthorizedError({**error.status, "message": f"{error.message}: {why}"})
+        raise error
+
+    def _timed(self, call: Call) -> Call:
+        return call if self._timeout_seconds is None else replace(call, deadline_seconds=self._timeout_seconds)
+
+    async def _list_pages(
+        self, resource: Resource, namespace: str | None, labels: str | None, fields: str | None, size: int
+    ) -> ObjectList:
+        items: list[Object] = []
+        next_page = ""
+        while True:
+            call = request.list_call(
+                resource, namespace, label_selector=labels, field_selector=fields, limit=size, next_page=next_page
+            )
+            page = request.page_of(resource, await self._answer(call))
+            items += page.items
+            if not page.next_page:
+                return ObjectList(items, page.resource_version)
+            next_page = page.next_page
+
+
+@asynccontextmanager
+async def _open(
+    config: ClusterConfig, transport: httpx.AsyncBaseTransport | None, retry: RetryPolicy, timeout_seconds: float | None
+) -> AsyncIterator[KubeClient]:
+    async with open_transport(config, transport=transport) as opened:
+        yield KubeClient(opened, retry=retry, timeout_seconds=timeout_seconds)
+
+
+def open_client(
+    config: ClusterConfig,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    retry: RetryPolicy = DEFAULT_POLICY,
+    timeout_seconds: float | None = None,
+) -> AbstractAsyncContextManager[KubeClient]:
+    """A client for the block. Nothing is sent until it is used.
+
+    Args:
+        transport: instead of the network, e.g. an application in this process.
+        retry: how long reads try again; ``core.kube.retry.ONCE`` for a person who waits.
+        timeout_seconds: the deadline of every call, instead of 30 s (60 s for lists).
+    Raises:
+        ConfigError: certificates that cannot be used, or a deadline that is not positive.
+    """
+    if timeout_seconds is not None and timeout_seconds <= 0:
+        raise ConfigError("the request timeout must be more than zero seconds")
+    return _open(config, transport, retry, timeout_seconds)

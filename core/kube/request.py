@@ -1,0 +1,262 @@
+"""Requests as data: what each verb asks of which path, and what its answer means. Pure.
+
+Source: Kubernetes API concepts; paths are those of core.api.resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from core.api.resource import Resource
+from core.kube.errors import ApiError, ConflictError, InternalServerError, InvalidError, error_from_answer
+from core.kube.transport import Call
+from core.kube.wire import Object, PatchType, StatusReason, status_failure
+
+LIST_DEADLINE_SECONDS: Final = 60.0
+_ERRORS_BEGIN_AT: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of a list: ``next_page`` is the token of the next, empty on the last."""
+
+    items: list[Object]
+    resource_version: str
+    next_page: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServedKind:
+    """One kind as discovery lists it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+    verbs: tuple[str, ...]
+    short_names: tuple[str, ...]
+
+
+def get_call(resource: Resource, name: str, namespace: str | None, subresource: str | None) -> Call:
+    return Call("get", "GET", _object_path(resource, namespace, name, subresource), _label(resource, subresource))
+
+
+def list_call(
+    resource: Resource,
+    namespace: str | None,
+    *,
+    label_selector: str | None = None,
+    field_selector: str | None = None,
+    limit: int = 0,
+    next_page: str = "",
+) -> Call:
+    """One page. No ``resourceVersion``: the answer is never older than the request, whatever replica gives it."""
+    params = _params(
+        ("labelSelector", label_selector),
+        ("fieldSelector", field_selector),
+        ("limit", str(limit) if limit else None),
+        ("continue", next_page),
+    )
+    path = resource.path(namespace)
+    return Call("list", "GET", path, resource.plural, params, deadline_seconds=LIST_DEADLINE_SECONDS)
+
+
+def watch_call(
+    resource: Resource,
+    namespace: str | None,
+    *,
+    label_selector: str | None,
+    field_selector: str | None,
+    resource_version: str,
+    timeout_seconds: int,
+) -> Call:
+    params = _params(
+        ("watch", "1"),
+        ("allowWatchBookmarks", "true"),
+        ("resourceVersion", resource_version),
+        ("timeoutSeconds", str(timeout_seconds)),
+        ("labelSelector", label_selector),
+        ("fieldSelector", field_selector),
+    )
+    return Call("watch", "GET", resource.path(namespace), resource.plural, params)
+
+
+def create_call(resource: Resource, body: Object, namespace: str | None, *, dry_run: bool, field_manager: str) -> Call:
+    """``namespace`` defaults to the one the object carries."""
+    where = namespace or _namespace_of(resource, body)
+    if resource.namespaced and not where:
+        raise ValueError(f"creating a {resource.kind} needs a namespace")
+    path = resource.path(where)
+    return Call("create", "POST", path, resource.plural, _write_params(dry_run, field_manager), orjson.dumps(body))
+
+
+def subresource_call(resource: Resource, name: str, subresource: str, body: Object, namespace: str | None) -> Call:
+    path = _object_path(resource, namespace, name, subresource)
+    return Call("create", "POST", path, _label(resource, subresource), body=orjson.dumps(body))
+
+
+def replace_call(
+    resource: Resource, body: Object, subresource: str | None, *, dry_run: bool, field_manager: str
+) -> Call:
+    """The object's own ``resourceVersion``, if it carries one, makes the write conditional."""
+    name = _name_of(body)
+    path = _object_path(resource, _namespace_of(resource, body), name, subresource)
+    params = _write_params(dry_run, field_manager)
+    return Call("update", "PUT", path, _label(resource, subresource), params, orjson.dumps(body))
+
+
+def patch_call(
+    resource: Resource,
+    name: str,
+    body: Mapping[str, Any] | Sequence[Any],
+    namespace: str | None,
+    *,
+    patch_type: PatchType,
+    subresource: str | None,
+    field_manager: str,
+    force: bool,
+    dry_run: bool,
+) -> Call:
+    if (patch_type is PatchType.JSON) != isinstance(body, (list, tuple)):
+        raise ValueError(f"a {patch_type.name} patch is {'a list' if patch_type is PatchType.JSON else 'an object'}")
+    if force and patch_type is not PatchType.APPLY:
+        raise ValueError("only an apply patch can be forced")
+    params = (*_write_params(dry_run, field_manager), *((("force", "true"),) if force else ()))
+    path = _object_path(resource, namespace, name, subresource)
+    return Call("patch", "PATCH", path, _label(resource, subresource), params, orjson.dumps(body), str(patch_type))
+
+
+def delete_call(
+    resource: Resource,
+    name: str,
+    namespace: str | None,
+    *,
+    uid: str | None,
+    resource_version: str | None,
+    propagation: str,
+    grace_period_seconds: int | None,
+) -> Call:
+    """Preconditions make sure that what dies is what was looked at."""
+    preconditions = {"uid": uid, "resourceVersion": resource_version}
+    options = _delete_options(propagation, grace_period_seconds)
+    if wanted := {key: value for key, value in preconditions.items() if value}:
+        options["preconditions"] = wanted
+    path = _object_path(resource, namespace, name, None)
+    return Call("delete", "DELETE", path, resource.plural, body=orjson.dumps(options))
+
+
+def delete_collection_call(
+    resource: Resource,
+    namespace: str | None,
+    *,
+    label_selector: str | None,
+    field_selector: str | None,
+    propagation: str,
+) -> Call:
+    params = _params(("labelSelector", label_selector), ("fieldSelector", field_selector))
+    body = orjson.dumps(_delete_options(propagation, None))
+    path = resource.path(namespace)
+    return Call(
+        "deletecollection", "DELETE", path, resource.plural, params, body, deadline_seconds=LIST_DEADLINE_SECONDS
+    )
+
+
+def object_of(code: int, body: bytes, retry_after: str | None = None) -> Object:
+    """The JSON object that an answer carries.
+
+    Raises:
+        ApiError: the answer is a refusal, or no JSON object.
+    """
+    if code >= _ERRORS_BEGIN_AT:
+        raise error_from_answer(code, body, retry_after)
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        # A proxy's login page, or an answer cut short: nothing a caller could act on.
+        text = f"the answer with HTTP {code} is not a JSON object: {body[:100].decode(errors='replace')}"
+        raise InternalServerError(status_failure(StatusReason.INTERNAL_ERROR, text))
+    return value
+
+
+def page_of(resource: Resource, answer: Object) -> ListPage:
+    """The page in a list answer; items get the ``apiVersion`` and ``kind`` that lists leave out."""
+    metadata = answer.get("metadata") or {}
+    items: list[Object] = answer.get("items") or []
+    for item in items:
+        item.setdefault("apiVersion", resource.api_version)
+        item.setdefault("kind", resource.kind)
+    return ListPage(items, str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or ""))
+
+
+def preferred_versions(groups: Object) -> list[tuple[str, str]]:
+    """Group and version of each group in an ``APIGroupList``."""
+    return [
+        (str(group["name"]), str(group["preferredVersion"]["version"]))
+        for group in groups.get("groups") or []
+        if group.get("name") and (group.get("preferredVersion") or {}).get("version")
+    ]
+
+
+def kinds_of(group: str, version: str, answer: Object) -> list[ServedKind]:
+    """The kinds in an ``APIResourceList``, subresources left out."""
+    return [
+        ServedKind(
+            group,
+            version,
+            str(entry["name"]),
+            str(entry.get("kind")),
+            bool(entry.get("namespaced")),
+            tuple(entry.get("verbs") or ()),
+            tuple(entry.get("shortNames") or ()),
+        )
+        for entry in answer.get("resources") or []
+        if "/" not in str(entry.get("name", "/"))
+    ]
+
+
+def as_conflict(error: InvalidError) -> ApiError:
+    """A failed ``test`` of a JSON patch is answered with 422 and no field: to us it is the conflict it stands for."""
+    return error if error.causes or error.details.get("kind") else ConflictError(error.status)
+
+
+def _object_path(resource: Resource, namespace: str | None, name: str, subresource: str | None) -> str:
+    if not name or "/" in name or "%" in name or name in (".", ".."):
+        raise ValueError(f"{name!r} cannot be the name of a {resource.kind}")
+    return resource.path(namespace if resource.namespaced else None, name, subresource)
+
+
+def _label(resource: Resource, subresource: str | None) -> str:
+    return f"{resource.plural}/{subresource}" if subresource else resource.plural
+
+
+def _write_params(dry_run: bool, field_manager: str) -> tuple[tuple[str, str], ...]:
+    return _params(("fieldManager", field_manager), ("dryRun", "All" if dry_run else None))
+
+
+def _params(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in pairs if value)
+
+
+def _delete_options(propagation: str, grace_period_seconds: int | None) -> Object:
+    options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+    if grace_period_seconds is not None:
+        options["gracePeriodSeconds"] = grace_period_seconds
+    return options
+
+
+def _namespace_of(resource: Resource, body: Object) -> str | None:
+    return (body.get("metadata") or {}).get("namespace") if resource.namespaced else None
+
+
+def _name_of(body: Object) -> str:
+    name = (body.get("metadata") or {}).get("name")
+    if not name:
+        raise ValueError(f"the {body.get('kind') or 'object'} has no metadata.name")
+    return str(name)

@@ -1,0 +1,98 @@
+"""What is tried again, and when.
+
+A read may be repeated after anything transient; a write only when it is certain that the server did nothing. Waits
+grow exponentially with full jitter and are never shorter than what the server asked for, give or take a little, so
+that many clients told the same second do not come back in step.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import trio
+
+from core.kube.errors import ApiError, KubeError, is_retryable, nothing_was_done
+
+T = TypeVar("T")
+
+_RETRY_AFTER_SPREAD_SECONDS: Final = 0.9
+"""Added at random to what the server asked for: never early, and less than a second late."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how long a call is tried."""
+
+    attempts: int = 6
+    """Tries in all; 1 means no second one."""
+    base_seconds: float = 0.1
+    max_seconds: float = 10.0
+    deadline_seconds: float = 60.0
+    """No try begins later than this after the first; a call's own deadline comes on top."""
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.base_seconds <= 0 or self.max_seconds < self.base_seconds:
+            raise ValueError(f"retry policy makes no sense: {self}")
+
+
+DEFAULT_POLICY: Final = RetryPolicy()
+ONCE: Final = RetryPolicy(attempts=1)
+
+
+class Backoff:
+    """Waits between attempts of something that goes on for ever, such as a watch."""
+
+    def __init__(self, base_seconds: float, max_seconds: float) -> None:
+        self._base = base_seconds
+        self._max = max_seconds
+        self._failures = 0
+
+    @property
+    def failures(self) -> int:
+        """How many waits were asked for since the last success."""
+        return self._failures
+
+    def reset(self) -> None:
+        self._failures = 0
+
+    def next_seconds(self, error: BaseException | None = None) -> float:
+        """The wait before the next attempt; counts a failure."""
+        self._failures += 1
+        return wait_seconds(self._failures, self._base, self._max, error)
+
+
+def wait_seconds(attempt: int, base_seconds: float, max_seconds: float, error: BaseException | None = None) -> float:
+    """How long to wait after the ``attempt``-th failure, counted from one."""
+    ceiling = min(max_seconds, base_seconds * 2.0 ** min(attempt - 1, 30))
+    wait = random.uniform(ceiling / 10, ceiling)  # noqa: S311 - jitter, not a secret; never zero, so no hot loop
+    if isinstance(error, ApiError) and error.retry_after is not None:
+        asked = error.retry_after + random.uniform(0, _RETRY_AFTER_SPREAD_SECONDS)  # noqa: S311 - as above
+        return max(wait, asked)
+    return wait
+
+
+async def with_retries(
+    call: Callable[[], Awaitable[T]], *, policy: RetryPolicy = DEFAULT_POLICY, idempotent: bool
+) -> T:
+    """The first good answer of ``call``, or its last error.
+
+    Args:
+        idempotent: whether doing it twice is the same as doing it once; if not, only failures with certainty that
+            nothing was done are tried again.
+    Raises:
+        KubeError: what the last try raised; at once if another cannot help.
+    """
+    give_up_at = trio.current_time() + policy.deadline_seconds
+    for attempt in range(1, policy.attempts + 1):
+        try:
+            return await call()
+        except KubeError as error:
+            may_repeat = is_retryable(error) if idempotent else nothing_was_done(error)
+            wait = wait_seconds(attempt, policy.base_seconds, policy.max_seconds, error)
+            if not may_repeat or attempt == policy.attempts or trio.current_time() + wait > give_up_at:
+                raise
+        await trio.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")

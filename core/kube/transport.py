@@ -1,0 +1,323 @@
+"""One call out, one answer in: connections, TLS, credentials, deadlines, and the record of each call.
+
+A call is sent once, or a second time when its credentials were refused and could be renewed; nothing else is repeated
+here (core.kube.retry). HTTP/1.1 with connections kept alive; at most ``MAX_CALLS`` calls are under way at a time,
+streams (watches, logs) not counted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import email.utils
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+import trio
+
+from core.kube.config import ClusterConfig
+from core.kube.credentials import ClientCertificate, Credential
+from core.kube.errors import (
+    ConfigError,
+    ConnectionLostError,
+    DeadlineError,
+    TLSError,
+    TransportError,
+    UnreachableError,
+)
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+from core.telemetry.span import Outcome, Span, open_span
+
+MAX_CALLS: Final = 64
+CALL_DEADLINE_SECONDS: Final = 30.0
+CONNECT_DEADLINE_SECONDS: Final = 10.0
+KEEP_ALIVE_SECONDS: Final = 60.0
+USER_AGENT: Final = "bobrapet"
+JSON: Final = "application/json"
+
+_LOG: Final = get_logger("kube-client")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One prepared request; everything in it is decided, nothing is sent."""
+
+    verb: str
+    """get, list, watch, create, update, patch, delete, deletecollection, connect: as RBAC names it."""
+    method: str
+    path: str
+    resource: str = ""
+    """Plural with subresource, for logs."""
+    params: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    content_type: str = JSON
+    accept: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    deadline_seconds: float = CALL_DEADLINE_SECONDS
+
+    @property
+    def reads(self) -> bool:
+        return self.method in ("GET", "HEAD")
+
+
+class Transport:
+    """The way to one API server; open with ``open_transport``."""
+
+    def __init__(self, config: ClusterConfig, http: httpx.AsyncClient, context: ssl.SSLContext | None) -> None:
+        self.config = config
+        self._http = http
+        self._ssl_context = context
+        self._limiter = trio.CapacityLimiter(MAX_CALLS)
+        self._base = httpx.URL(config.server)
+        self._host = self._base.netloc.decode()
+        self._fixed_headers = _fixed_headers(config)
+        self._loaded_certificate: ClientCertificate | None = None
+
+    async def send(self, call: Call) -> httpx.Response:
+        """The server's answer, whatever its status, with its body read.
+
+        Raises:
+            TransportError: no answer; see its leaves.
+            ConfigError: the credentials cannot be read.
+        """
+        sent = False
+        with (
+            open_span(
+                _LOG, "call", observe=self._record, verb=call.verb, resource=call.resource, path=call.path
+            ) as span,
+        ):
+            span.fields["method"] = call.method
+            with trio.move_on_after(call.deadline_seconds) as scope:
+                async with self._limiter:
+                    sent = True
+                    response = await self._send_with_credentials(call, stream=False)
+                    span.fields["code"] = response.status_code
+                    return response
+            if scope.cancelled_caught:
+                what = f"{call.method} {call.path}: no answer within {call.deadline_seconds:g} s"
+                raise DeadlineError(what, outcome_unknown=sent and not call.reads)
+            raise AssertionError("a call answers, raises or misses its deadline")
+
+    @asynccontextmanager
+    async def open_stream(self, call: Call) -> AsyncIterator[httpx.Response]:
+        """The answer with its body unread; the connection is closed with the block.
+
+        ``call.deadline_seconds`` bounds the wait for the head of the answer only. Errors as for ``send``; while the
+        body is read, run it under ``transport_errors``.
+        """
+        async with AsyncExitStack() as stack:
+            with (
+                open_span(_LOG, "stream", observe=self._record, verb=call.verb, resource=call.resource) as span,
+                trio.move_on_after(call.deadline_seconds) as scope,
+            ):
+                span.fields["method"] = call.method
+                response = await self._send_with_credentials(call, stream=True)
+                stack.push_async_callback(response.aclose)
+                span.fields["code"] = response.status_code
+            if scope.cancelled_caught:
+                raise DeadlineError(f"{call.method} {call.path}: no answer within {call.deadline_seconds:g} s")
+            yield response
+
+    async def _send_with_credentials(self, call: Call, *, stream: bool) -> httpx.Response:
+        credential = await self.config.credentials.current()
+        response = await self._send_once(call, credential, stream=stream)
+        if response.status_code != httpx.codes.UNAUTHORIZED:
+            return response
+        renewed = await self.config.credentials.renew(credential)
+        if renewed == credential:
+            return response
+        await response.aclose()
+        return await self._send_once(call, renewed, stream=stream)
+
+    async def _send_once(self, call: Call, credential: Credential, *, stream: bool) -> httpx.Response:
+        if credential.certificate is not None and credential.certificate != self._loaded_certificate:
+            self._load_certificate(credential.certificate)
+        with transport_errors(f"{call.method} {call.path}", outcome_unknown=not call.reads):
+            return await self._http.send(self._request(call, credential), stream=stream)
+
+    def _request(self, call: Call, credential: Credential) -> httpx.Request:
+        headers = [*self._fixed_headers, ("accept", call.accept), *call.headers]
+        if credential.authorization is not None:
+            headers.append(("authorization", credential.authorization))
+        if call.body is not None:
+            headers.append(("content-type", call.content_type))
+        url = self._base.copy_with(path=self._base.path.rstrip("/") + call.path, params=call.params or None)
+        extensions: dict[str, Any] = {"timeout": _NO_TIMEOUTS}
+        if self.config.tls_server_name:
+            extensions["sni_hostname"] = self.config.tls_server_name
+        return httpx.Request(call.method, url, headers=headers, content=call.body, extensions=extensions)
+
+    def _load_certificate(self, certificate: ClientCertificate) -> None:
+        """Show ``certificate`` on connections made from now on; older ones end when the server closes them."""
+        if self._ssl_context is not None:
+            _load_pair(
+                ssl.create_default_context(), certificate
+            )  # a pair that does not match would leave a broken context
+            _load_pair(self._ssl_context, certificate)
+        self._loaded_certificate = certificate
+
+    def _record(self, span: Span) -> None:
+        code = str(span.fields.get("code", "<error>"))
+        if span.outcome is Outcome.CANCELLED and code == "<error>":
+            return
+        metrics.count(catalogue.CLIENT_REQUESTS, code=code, method=str(span.fields.get("method", "")), host=self._host)
+        if span.name == "call":
+            metrics.observe(
+                catalogue.CLIENT_REQUEST_DURATION, span.seconds, verb=str(span.fields["verb"]), host=self._host
+            )
+
+
+@asynccontextmanager
+async def open_transport(
+    config: ClusterConfig, *, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Transport]:
+    """A transport for the block; ``transport`` replaces the network, e.g. by an application in this process.
+
+    Raises:
+        ConfigError: the CA or the client certificate cannot be used.
+    """
+    context = ssl_context(config) if transport is None and config.server.startswith("https://") else None
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=KEEP_ALIVE_SECONDS
+    )
+    async with httpx.AsyncClient(
+        verify=context if context is not None else False,  # no context: plain HTTP, or no network at all
+        limits=limits,
+        proxy=config.proxy_url or None,
+        transport=transport,
+        follow_redirects=False,
+    ) as http:
+        yield Transport(config, http, context)
+
+
+def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
+    """TLS 1.2 or newer, trusting what ``config`` says.
+
+    Raises:
+        ConfigError: the CA or the client certificate is not what it claims to be.
+    """
+    try:
+        context = ssl.create_default_context(cadata=config.ca_pem.decode("ascii") if config.ca_pem else None)
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"certificate-authority in {config.source} is not a PEM certificate") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python 3.13 turned strict checking on, which refuses the self-made CAs of many clusters.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not config.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if config.client_certificate is not None:
+        _load_pair(context, config.client_certificate)
+    return context
+
+
+class transport_errors:  # noqa: N801 - reads as the statement it is
+    """Turn what httpx raises inside the block into our errors; the one place that knows both."""
+
+    def __init__(self, what: str, *, outcome_unknown: bool = False) -> None:
+        self._what = what
+        self._outcome_unknown = outcome_unknown
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> TransportError | ConfigError:
+        text = f"{self._what}: {str(error) or type(error).__name__}"
+        if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+            return ConfigError(f"{text}; check the server address in the kubeconfig")
+        if (tls := _tls_cause(error)) is not None:
+            return TLSError(f"{self._what}: {tls}; check certificate-authority and client-certificate")
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
+            return UnreachableError(f"{text}; is the API server running, and its address right?")
+        if isinstance(error, httpx.TimeoutException):
+            return DeadlineError(text, outcome_unknown=self._outcome_unknown)
+        return ConnectionLostError(text, outcome_unknown=self._outcome_unknown)
+
+
+def explain_refusal(config: ClusterConfig, authorization: str | None, date: str | None) -> str:
+    """Why credentials may have been refused and what to do, for the message of a 401.
+
+    ``date`` is the header of the answer: the server's clock, by which a token has expired or not.
+    """
+    where = f"context {config.context!r} ({config.source})" if config.context else config.source or "this configuration"
+    expires_at, now = _expiry_of(authorization), _http_date(date)
+    if expires_at is not None and now is not None and expires_at <= now:
+        return f"the token of {where} expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}; log in again"
+    return f"the server does not accept the credentials of {where}; log in again"
+
+
+_NO_TIMEOUTS: Final[Mapping[str, float | None]] = {
+    "connect": CONNECT_DEADLINE_SECONDS,
+    "read": None,  # our own scopes bound the whole call; a watch may rest
+    "write": None,
+    "pool": None,
+}
+
+
+def _fixed_headers(config: ClusterConfig) -> list[tuple[str, str]]:
+    headers = [("host", httpx.URL(config.server).netloc.decode()), ("user-agent", USER_AGENT)]
+    headers += [
+        ("accept-encoding", "identity"),
+        ("connection", "keep-alive"),
+    ]  # the network is near, the CPU is not idle
+    impersonation = config.impersonation
+    if impersonation.user:
+        headers.append(("impersonate-user", impersonation.user))
+        headers += [("impersonate-group", group) for group in impersonation.groups]
+        if impersonation.uid:
+            headers.append(("impersonate-uid", impersonation.uid))
+    return headers
+
+
+def _load_pair(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    """The standard library reads certificates from files only: one that only we can read, for a moment."""
+    with tempfile.TemporaryDirectory(prefix="bobrapet-") as directory:
+        path = Path(directory) / "client.pem"
+        path.touch(mode=0o600)
+        path.write_bytes(certificate.certificate_pem.rstrip() + b"\n" + certificate.key_pem)
+        try:
+            context.load_cert_chain(path)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError("the client certificate and its key do not fit together, or are not PEM") from error
+
+
+def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _expiry_of(authorization: str | None) -> datetime | None:
+    """The ``exp`` claim of a JWT, unverified; None for any other token."""
+    parts = (authorization or "").removeprefix("Bearer ").split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return datetime.fromtimestamp(float(claims["exp"]), UTC)
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).astimezone(UTC) if text else None
+    except ValueError:
+        return None
