@@ -20,7 +20,7 @@ _UNITS_IN_MICROSECONDS: dict[str, Decimal] = {
     "m": Decimal(60_000_000),
     "h": Decimal(3_600_000_000),
 }
-_TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _MAX_MICROSECONDS = Decimal(2**63 - 1) / 1000
 
 

@@ -14,6 +14,7 @@ MAX_NAME_LENGTH: Final = 63
 MAX_IDEMPOTENCY_KEY_BYTES: Final = 256
 RUNNER_SUFFIX: Final = "engram-runner"
 
+_NAMELESS = "resource"
 _NAME_PREFIX_LENGTH = 50
 _NAME_DIGEST_LENGTH = 12
 _LABEL_PREFIX_LENGTH = 52
@@ -28,7 +29,7 @@ def compose(*parts: str) -> str:
     >>> compose("demo-run", "fetch")
     'demo-run-fetch'
     """
-    joined = "-".join(clean for part in parts if (clean := _sanitize(part))) or "resource"
+    joined = "-".join(clean for part in parts if (clean := _sanitize(part))) or _NAMELESS
     if len(joined) <= MAX_NAME_LENGTH:
         return joined
     digest = hashlib.sha256(b"".join(part.encode() + b"\0" for part in parts)).hexdigest()[:_NAME_DIGEST_LENGTH]
@@ -37,7 +38,7 @@ def compose(*parts: str) -> str:
 
 def compose_with_suffix(base: str, suffix: str) -> str:
     """Like ``compose`` for two parts, but the suffix always survives whole."""
-    base, suffix = _sanitize(base), _sanitize(suffix)
+    base, suffix = _sanitize(base) or _NAMELESS, _sanitize(suffix) or _NAMELESS
     joined = f"{base}-{suffix}"
     if len(joined) <= MAX_NAME_LENGTH:
         return joined
@@ -48,7 +49,7 @@ def compose_with_suffix(base: str, suffix: str) -> str:
 
 def label_value(text: str) -> str:
     """A valid label value that stands for ``text``; at most 63 characters."""
-    clean = _sanitize(text) or "resource"
+    clean = _sanitize(text) or _NAMELESS
     if len(clean) <= MAX_NAME_LENGTH:
         return clean
     digest = hashlib.sha256(clean.encode()).hexdigest()[:_LABEL_DIGEST_LENGTH]

@@ -69,7 +69,7 @@ T = TypeVar("T")
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """Also the contract's pattern for object names up to 253 characters: dots are not allowed in references."""
 
-_QUANTITY: Final = (
+QUANTITY_PATTERN: Final = (
     r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
 )
 _INT_OR_STRING: Final = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
@@ -115,7 +115,7 @@ JsonObject = Annotated[dict[str, Any], Rendered({"type": "object", "x-kubernetes
 """Any JSON object, kept as it is."""
 
 IntOrString = Annotated[int | str, Rendered(_INT_OR_STRING), PlainValidator(_int_or_string)]
-Quantity = Annotated[int | str, Rendered({**_INT_OR_STRING, "pattern": _QUANTITY}), PlainValidator(_quantity)]
+Quantity = Annotated[int | str, Rendered({**_INT_OR_STRING, "pattern": QUANTITY_PATTERN}), PlainValidator(_quantity)]
 
 AtomicList = Annotated[list[T], Keywords({"x-kubernetes-list-type": "atomic"})]
 """A list that server-side apply replaces as a whole."""

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from core.api import kinds
+from core.api.resource import OUR_RESOURCES
+from core.api.story import Story
+
+
+def test_every_resource_of_the_contract_has_a_kind_in_the_same_order() -> None:
+    assert tuple(kind.resource for kind in kinds.KINDS) == OUR_RESOURCES
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.resource.kind)
+def test_each_kind_is_found_by_the_version_the_process_reads_and_writes(kind: kinds.Kind) -> None:
+    model = kinds.model_for(kind.resource.api_version, kind.resource.kind)
+    assert model is not None
+    assert model.__name__ == kind.resource.kind
+    assert kinds.kind_named(kind.resource.kind) is kind
+    assert kinds.api_versions(kind)[0] == kind.resource.api_version
+
+
+def test_unknown_names_are_not_found() -> None:
+    assert kinds.model_for("bubustack.io/v1alpha1", "StoryRun") is None
+    assert kinds.model_for("bubustack.io/v1alpha1", "Story") is Story
+    assert kinds.kind_named("Pod") is None
+
+
+def test_the_vocabulary_does_not_load_the_models() -> None:
+    modules = ("conditions", "duration", "errors", "identity", "instant", "keys", "phases", "quantity", "resource")
+    imports = "; ".join(f"import core.api.{module}" for module in modules)
+    script = f"import sys; {imports}; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
