@@ -1,0 +1,67 @@
+"""What one attempt of an engram step is started with: inputs resolved once, defaulted, checked.
+
+Source: StepRun contract 8 (input resolution). ``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG`` are one value here,
+so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.api.phases import Reason
+from core.engine import record
+from core.engine.context import StepContext
+from core.engine.ports import AttemptOrder, Binding, Object, StepError
+from core.engine.schema import why_invalid
+from core.engine.settle import settle_value
+from core.evaluation.schema import apply_schema_defaults
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    context: StepContext
+    binding: Binding
+
+    async def order(self, step_run: Object) -> AttemptOrder | StepError:
+        """The order for the StepRun's next attempt; a ``StepError`` when its input cannot be made or is not allowed."""
+        context, binding = self.context, self.binding
+        variables = context.variables.snapshot()
+        absent = _first_absent(context.step.requires, variables)
+        if absent is not None:
+            return StepError(Reason.DEPENDENCY_FAILED, f"requires: {absent} has no value")
+        inputs: Any = {}
+        declared = step_run["spec"].get("input")
+        if declared:
+            answer = await settle_value(context, declared, "with")
+            if isinstance(answer, StepError):
+                return answer
+            inputs = answer.value
+        if binding.input_schema is not None:
+            inputs = apply_schema_defaults(binding.input_schema, inputs)
+            problem = await why_invalid(context.engine.evaluator, binding.input_schema, inputs)
+            if problem is not None:
+                return StepError(Reason.INPUT_SCHEMA_FAILED, f"the resolved input breaks the schema: {problem}")
+        return AttemptOrder(
+            run=context.run,
+            story=context.story,
+            step=context.step.declared,
+            step_run=step_run,
+            binding=binding,
+            attempt=record.retries_of(step_run.get("status") or {}),
+            inputs=inputs,
+            template_context=context.variables.snapshot(),
+            deadline_at=context.now() + binding.timeout,
+        )
+
+
+def _first_absent(paths: tuple[str, ...], variables: Mapping[str, Any]) -> str | None:
+    """The first dot path that leads to nothing, or through something that is no object."""
+    for path in paths:
+        value: Any = variables
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is None:
+            return path
+    return None

@@ -1,0 +1,115 @@
+"""Ending a run before its steps have ended: canceled, out of time, stopped.
+
+The step tasks are over when this begins; what is left is durable state. Running steps are signalled (annotation, Job
+deleted with grace), given until the drain instant, then recorded. A step that succeeded in time keeps its success.
+Source: StoryRun contract 11.8, 15.1 and 17, in the improved forms; StepRun contract 23.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import trio
+
+from core.api import keys
+from core.api.duration import format_duration
+from core.api.phases import Phase, Reason
+from core.engine import record
+from core.engine.calls import committed, patiently
+from core.engine.clock import wait_for_bell
+from core.engine.context import StepContext
+from core.engine.errors import PortError, RejectedError
+from core.engine.ports import AttemptState, Object, Observation
+from core.engine.primitives.engram import Engram
+from core.engine.verdict import Conclusion, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a run ends early, and what its unfinished steps become."""
+
+    conclusion: Conclusion
+    running_becomes: Phase
+    because: str
+    """Goes into the messages of the steps: ``the run was canceled``."""
+    decided_at: datetime
+    """When it was decided: an instant that a restart finds again, so that the time to drain is not given twice."""
+
+
+def canceled(observed_at: datetime) -> Ending:
+    conclusion = Conclusion(Phase.FINISHED, Reason.CANCELED, "The run was canceled")
+    return Ending(conclusion, Phase.CANCELED, "the run was canceled", observed_at)
+
+
+def timed_out(timeout: timedelta, deadline_at: datetime) -> Ending:
+    text = f"the Story's timeout of {format_duration(timeout)} is over"
+    conclusion = Conclusion(Phase.TIMEOUT, Reason.TIMED_OUT, f"The run was ended: {text}", has_error=True)
+    return Ending(conclusion, Phase.TIMEOUT, text, deadline_at)
+
+
+def stopped(conclusion: Conclusion, stopped_at: datetime) -> Ending:
+    return Ending(conclusion, Phase.CANCELED, "the run was stopped", stopped_at)
+
+
+def refused(conclusion: Conclusion, now: datetime) -> Ending:
+    """The Story of a run under way was edited into one that cannot be run."""
+    return Ending(conclusion, Phase.CANCELED, "its Story cannot be run any more", now)
+
+
+async def end_engram(context: StepContext, ending: Ending, drain_at: datetime) -> Verdict:
+    """Bring an engram step to its end: signal, wait for its Pods until ``drain_at``, record."""
+    engram = Engram(context)
+    pace = context.pace()
+    signalled = False
+    while True:
+        observation = await patiently(engram.observe, pace=context.pace())
+        step_run = observation.step_run
+        if step_run is None or step_run["metadata"].get("deletionTimestamp") or engram.is_foreign(step_run):
+            return Verdict(ending.running_becomes, f"Ended: {ending.because}")
+        reported = record.phase_of(step_run.get("status") or {})
+        alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
+        try:
+            if reported is not None and reported.terminal:
+                if alive and reported is not Phase.SUCCEEDED:
+                    await committed(context.engine.executor.end_attempt, step_run)
+                return await _record(context, step_run, observation, ending)
+            if not alive or context.now() >= drain_at:
+                return await _record(context, step_run, observation, ending)
+            if signalled:
+                await wait_for_bell(context.bell, context.engine.clock, drain_at)
+            else:
+                await _signal(context, step_run)
+                signalled = True
+        except RejectedError:
+            raise
+        except PortError as error:
+            await trio.sleep(pace.next_seconds(error))
+
+
+async def _signal(context: StepContext, step_run: Object) -> None:
+    """Tell the step to end, once and idempotently."""
+    executor = context.engine.executor
+    annotations = step_run["metadata"].get("annotations") or {}
+    if keys.ANNOTATION_CANCEL_REQUESTED not in annotations:
+        patch = {"annotations": {keys.ANNOTATION_CANCEL_REQUESTED: "true"}}
+        step_run = await committed(executor.patch_step_run_metadata, step_run, patch)
+    await committed(executor.end_attempt, step_run)
+
+
+async def _record(context: StepContext, step_run: Object, observation: Observation, ending: Ending) -> Verdict:
+    """The step's last word: what is recorded, else what the SDK reported, else the ending's phase."""
+    status = step_run.get("status") or {}
+    if not record.is_final(status):
+        reported = record.phase_of(status)
+        now = context.now()
+        if reported is Phase.SUCCEEDED or observation.state is AttemptState.SUCCEEDED:
+            patch = record.success_patch(step_run, now)
+        else:
+            phase = reported if reported is not None and reported.terminal else ending.running_becomes
+            reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.CANCELED
+            message = str(status.get("lastFailureMsg") or "") if phase is reported else ""
+            patch = record.failure_patch(step_run, phase, reason, message or f"Ended: {ending.because}", now)
+        step_run = await committed(context.engine.executor.patch_step_run_status, step_run, patch)
+    context.variables.remember(step_run)
+    return record.verdict_of(step_run)

@@ -1,0 +1,54 @@
+"""The inputs of a run: bounded, defaulted, checked, once before it starts. Source: StoryRun contract 4.2 and 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.api.phases import Reason
+from core.engine.manifest import size_bytes
+from core.engine.plan import Refusal, StoryPlan
+from core.engine.ports import Object
+from core.engine.schema import why_invalid
+from core.engine.settings import EngineSettings
+from core.evaluation.evaluator import Evaluator
+from core.evaluation.schema import apply_schema_defaults
+
+FALLBACK_LIMIT_BYTES: Final = 5120
+
+
+def why_inputs_too_large(run: Object, settings: EngineSettings) -> Refusal | None:
+    """Only for runs that have not started: lowering the limit later never touches a run."""
+    inputs = run["spec"].get("inputs")
+    if inputs is None:
+        return None
+    limit = settings.max_inline_inputs_bytes if settings.max_inline_inputs_bytes > 0 else FALLBACK_LIMIT_BYTES
+    size = size_bytes(inputs)
+    if size <= limit:
+        return None
+    return Refusal(
+        Reason.INPUT_TOO_LARGE,
+        f"spec.inputs is {size} bytes long, more than the {limit} allowed inline; pass large data through storage",
+    )
+
+
+def run_inputs(run: Object, plan: StoryPlan) -> Mapping[str, Any] | Refusal:
+    """``spec.inputs`` with the defaults of the Story's ``inputsSchema``; never written back."""
+    inputs = run["spec"].get("inputs")
+    if inputs is None:
+        inputs = {}
+    if not isinstance(inputs, Mapping):
+        return Refusal(Reason.VALIDATION_FAILED, "spec.inputs must be an object")
+    if plan.inputs_schema is None:
+        return inputs
+    defaulted = apply_schema_defaults(plan.inputs_schema, inputs)
+    return defaulted if isinstance(defaulted, Mapping) else inputs
+
+
+async def why_inputs_invalid(inputs: Mapping[str, Any], plan: StoryPlan, evaluator: Evaluator) -> Refusal | None:
+    if plan.inputs_schema is None:
+        return None
+    problem = await why_invalid(evaluator, plan.inputs_schema, inputs)
+    if problem is None:
+        return None
+    return Refusal(Reason.INPUT_SCHEMA_FAILED, f"spec.inputs breaks the Story's inputsSchema: {problem}")

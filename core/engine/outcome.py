@@ -1,0 +1,212 @@
+"""What to do about a step, given one look at it. Pure: observation and policy in, one frozen decision out.
+
+The first trustworthy word wins: what the SDK wrote, else how the engram container ended; a Job's own condition comes
+last because the Job controller batches for about a second. Nothing here is final until the operator has recorded it
+(core.engine.record), so an SDK-written failure may still be retried. Source: StepRun contract 7, 17, 18.1 and 19.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from core.api.instant import parse_instant_or_none
+from core.api.phases import ExitClass, Phase, Reason
+from core.engine import record
+from core.engine.ports import AttemptState, Observation
+from core.engine.words import member_or_none
+from core.policy.retry import RetryPolicy
+
+TIMEOUT_EXIT_CODE: Final = 124
+UNDETERMINED_EXIT_CODE: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """There is no StepRun: create it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result is recorded. ``still_alive``: its Job must be ended first (after a crash between the two)."""
+
+    still_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """The attempt says it succeeded: check its output and record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The attempt failed for good: record."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+    exit_code: int | None
+    exit_class: ExitClass | None
+    still_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The attempt failed and another one is allowed: count it."""
+
+    exit_code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndAttempt:
+    """A Job of an earlier attempt is still there: delete it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Nothing of the current attempt exists: start it.
+
+    ``announce_first``: an SDK may not report success out of ``Pending``, so ``Running`` must be stored before the
+    container can run; a status without phase allows it, then both are written at the same time.
+    """
+
+    announce_first: bool
+    announced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """The attempt is under way and its StepRun does not say ``Running`` yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before something changes or ``until`` has come."""
+
+    until: datetime | None = None
+
+
+Decision: TypeAlias = Create | Settled | Succeed | Fail | Retry | EndAttempt | Start | Announce | Wait
+
+
+def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Decision:
+    """The next thing to do. Every answer but ``Settled`` is followed by another look."""
+    step_run = observation.step_run
+    if step_run is None:
+        return Create()
+    if step_run["metadata"].get("deletionTimestamp"):
+        return Wait()
+    status = step_run.get("status") or {}
+    alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)
+    if record.is_final(status):
+        return Settled(still_alive=alive and status.get("phase") != Phase.SUCCEEDED)
+    current = observation.attempt == record.retries_of(status)
+    phase = record.phase_of(status)
+    if phase is Phase.SUCCEEDED:
+        return Succeed()
+    if phase is not None and phase.terminal and (current or record.was_started(status)):
+        return _reported_failure(status, phase, policy, alive)
+    if observation.attempt is not None and not current:
+        return EndAttempt()
+    match observation.state:
+        case AttemptState.LINGERING:
+            return Wait()
+        case AttemptState.ABSENT:
+            return _start(status, phase, now)
+        case AttemptState.STARTING | AttemptState.RUNNING:
+            return _under_way(observation, status, phase, policy, now)
+        case AttemptState.SUCCEEDED:
+            return Succeed()
+        case AttemptState.FAILED:
+            return _container_failure(observation, status, policy)
+
+
+def exit_class(code: int) -> ExitClass:
+    """What an exit code means for retries (StepRun contract 17.3)."""
+    if code == 0:
+        return ExitClass.SUCCESS
+    if code == UNDETERMINED_EXIT_CODE:
+        return ExitClass.UNKNOWN
+    if code == TIMEOUT_EXIT_CODE:
+        return ExitClass.RETRY
+    if 128 <= code <= 255:
+        return ExitClass.RETRY
+    if code == 429:
+        return ExitClass.RATE_LIMITED
+    return ExitClass.TERMINAL
+
+
+def _start(status: Mapping[str, Any], phase: Phase | None, now: datetime) -> Decision:
+    next_at = parse_instant_or_none(status.get("nextRetryAt"))
+    if next_at is not None and now < next_at:
+        return Wait(next_at)
+    return Start(announce_first=phase not in (None, Phase.RUNNING), announced=phase is Phase.RUNNING)
+
+
+def _under_way(
+    observation: Observation, status: Mapping[str, Any], phase: Phase | None, policy: RetryPolicy, now: datetime
+) -> Decision:
+    deadline_at = observation.deadline_at
+    if deadline_at is not None and now >= deadline_at:
+        message = "the step did not finish within its timeout"
+        return _failure(
+            Phase.TIMEOUT, Reason.TIMED_OUT, message, TIMEOUT_EXIT_CODE, ExitClass.RETRY, status, policy, alive=True
+        )
+    if phase in (None, Phase.PENDING, Phase.SCHEDULING):
+        return Announce()
+    return Wait(deadline_at)
+
+
+def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy, alive: bool) -> Decision:
+    """The SDK wrote a terminal phase that is not success; its words are kept."""
+    code = status.get("exitCode")
+    code = code if isinstance(code, int) else None
+    class_ = member_or_none(ExitClass, status.get("exitClass"))
+    if class_ is None and phase is Phase.TIMEOUT:
+        class_ = ExitClass.RETRY
+    elif class_ is None:
+        class_ = exit_class(code) if code else ExitClass.TERMINAL
+    message = str(status.get("lastFailureMsg") or _error_message(status) or "the step reported a failure")
+    if phase in (Phase.FAILED, Phase.TIMEOUT):
+        reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.EXECUTION_FAILED
+        return _failure(phase, reason, message, code, class_, status, policy, alive=alive)
+    return Fail(phase, Reason.CANCELED, message, code, class_, still_alive=alive)
+
+
+def _container_failure(observation: Observation, status: Mapping[str, Any], policy: RetryPolicy) -> Decision:
+    """The container or its Pod ended badly and the SDK did not say why."""
+    if observation.reason == "DeadlineExceeded":
+        code, phase, reason = TIMEOUT_EXIT_CODE, Phase.TIMEOUT, Reason.TIMED_OUT
+    else:
+        code = observation.exit_code if observation.exit_code is not None else UNDETERMINED_EXIT_CODE
+        timed_out = code == TIMEOUT_EXIT_CODE
+        phase = Phase.TIMEOUT if timed_out else Phase.FAILED
+        reason = Reason.TIMED_OUT if timed_out else Reason.EXECUTION_FAILED
+    words = [f"exit code {code}" if code != UNDETERMINED_EXIT_CODE else "no exit code"]
+    words += [text for text in (observation.reason, observation.message) if text]
+    message = f"the container ended without reporting a result: {', '.join(words)}"
+    return _failure(phase, reason, message, code, exit_class(code), status, policy, alive=False)
+
+
+def _failure(
+    phase: Phase,
+    reason: Reason,
+    message: str,
+    code: int | None,
+    class_: ExitClass,
+    status: Mapping[str, Any],
+    policy: RetryPolicy,
+    *,
+    alive: bool,
+) -> Decision:
+    if class_.retryable and policy.allows(record.retries_of(status)):
+        return Retry(code or 0, message)
+    return Fail(phase, reason, message, code, class_, still_alive=alive)
+
+
+def _error_message(status: Mapping[str, Any]) -> str:
+    error = status.get("error")
+    return str(error.get("message") or "") if isinstance(error, Mapping) else ""

@@ -1,0 +1,15 @@
+"""``condition``: succeeds as soon as it is reached; only its ``if`` means anything. Source: StoryRun contract 11.7."""
+
+from __future__ import annotations
+
+import trio
+
+from core.api.phases import Phase
+from core.engine.context import StepContext
+from core.engine.verdict import Verdict
+
+
+async def run(context: StepContext) -> Verdict:
+    await trio.lowlevel.checkpoint()
+    now = context.now()
+    return Verdict(Phase.SUCCEEDED, started_at=now, finished_at=now)

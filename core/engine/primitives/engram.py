@@ -1,0 +1,244 @@
+"""An engram step: one StepRun, one Job per attempt, until a result is recorded.
+
+A level loop: look, decide (core.engine.outcome, pure), do one thing, look again. It keeps nothing between two rounds
+that a restart would miss. Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from core.api.phases import Phase, Reason
+from core.engine import outcome, record
+from core.engine.attempt import Attempt
+from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
+from core.engine.clock import wait_for_bell
+from core.engine.context import StepContext
+from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError, StaleError, UnavailableError
+from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, step_run_name
+from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
+from core.engine.settle import Settled, settle_value
+from core.engine.success import why_not_successful
+from core.engine.verdict import Verdict, failed
+from core.policy.retry import retry_delay
+
+NEAR_LIMIT: Final = 0.8
+"""Share of the input limit from which an Event warns."""
+
+
+async def run(context: StepContext) -> Verdict:
+    return await Engram(context).run()
+
+
+class Engram:
+    """One engram step at work in this process."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._executor = context.engine.executor
+        self.name = step_run_name(context.run_name, context.step.name)
+
+    async def run(self) -> Verdict:
+        context = self._context
+        binding, problem = await self._bind()
+        pace = context.pace()
+        while True:
+            observation = await patiently(self.observe, pace=context.pace())
+            if observation.step_run is not None and self.is_foreign(observation.step_run):
+                text = f"a StepRun named {self.name} exists and belongs to somebody else; delete or rename it"
+                return failed(Reason.NAME_CONFLICT, text)
+            try:
+                if problem is not None or binding is None:
+                    assert problem is not None
+                    verdict = await self._fail_for_good(observation.step_run, problem)
+                else:
+                    decision = outcome.decide(observation, binding.retry, context.now())
+                    verdict = await self._act(decision, observation, binding)
+            except (StaleError, GoneError, UnavailableError) as error:
+                await self._pause(pace, error)
+            except NameConflictError as error:
+                return failed(error.reason, str(error))
+            except RejectedError as error:
+                if problem is not None:
+                    raise  # even the record of the failure is refused: the scope's edge reports it
+                problem = StepError(error.reason, str(error))
+            else:
+                if verdict is not None:
+                    return verdict
+                pace.reset()
+
+    async def observe(self) -> Observation:
+        """One look, which also updates what templates can see."""
+        observation = await self._executor.observe(self._context.run, self.name)
+        step_run = observation.step_run
+        if step_run is not None and not self.is_foreign(step_run):
+            self._context.variables.remember(step_run)
+        return observation
+
+    async def _bind(self) -> tuple[Binding | None, StepError | None]:
+        context = self._context
+        bind = self._executor.bind
+        try:
+            binding = await patiently(bind, context.run, context.story, context.step.declared, pace=context.pace())
+        except RejectedError as error:
+            return None, StepError(error.reason, str(error))
+        return binding, None
+
+    def is_foreign(self, step_run: Object) -> bool:
+        """Whether this run does not control a StepRun of our name: it is then neither adopted nor touched."""
+        uid = self._context.run["metadata"]["uid"]
+        owners = step_run["metadata"].get("ownerReferences") or ()
+        ours = any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+        return not ours or step_run["spec"].get("stepId") != self._context.step.name
+
+    async def _act(self, decision: outcome.Decision, observation: Observation, binding: Binding) -> Verdict | None:
+        """Do the one thing; a verdict ends the step, None means: look again."""
+        context, step_run = self._context, observation.step_run
+        match decision:
+            case outcome.Create():
+                return await self._create(observation, binding)
+            case outcome.Wait(until):
+                await wait_for_bell(context.bell, context.engine.clock, until)
+                return None
+        assert step_run is not None
+        match decision:
+            case outcome.Settled(still_alive):
+                if still_alive:
+                    await committed(self._executor.end_attempt, step_run)
+                return record.verdict_of(step_run)
+            case outcome.Start():
+                return await self._start(decision, step_run, binding)
+            case outcome.Announce():
+                await self._announce(step_run)
+            case outcome.EndAttempt():
+                await committed(self._executor.end_attempt, step_run)
+                await trio.lowlevel.checkpoint()
+            case outcome.Succeed():
+                return await self._succeed(step_run, binding)
+            case outcome.Retry():
+                await self._retry(decision, step_run, binding)
+            case outcome.Fail():
+                return await self._fail(decision, step_run)
+        return None
+
+    async def _create(self, observation: Observation, binding: Binding) -> Verdict | None:
+        context, step = self._context, self._context.step
+        overlay = step.declared.get("with")
+        input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
+        size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
+        if 0 < limit < size:
+            return failed(
+                Reason.INPUT_TOO_LARGE,
+                f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
+                "execution.maxInlineSize allows; pass large data through storage",
+            )
+        if limit > 0 and size >= NEAR_LIMIT * limit:
+            text = f"the input of step {step.name!r} uses {size} of {limit} bytes"
+            context.emit(EventType.WARNING, "StepInputNearLimit", text)
+        key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
+        manifest = step_run_manifest(context.run, context.story, step.declared, binding, input_, key)
+        step_run = await committed(self._executor.create_step_run, context.run, manifest)
+        context.emit(EventType.NORMAL, "ChildStepRunCreated", f"StepRun {self.name} created for step {step.name!r}")
+        if observation.state is not AttemptState.ABSENT or step_run.get("status"):
+            return None  # it existed already, or Pods of an earlier namesake may still run: look again
+        return await self._start(outcome.Start(announce_first=False, announced=False), step_run, binding)
+
+    async def _rendered_key(self) -> object:
+        template = self._context.step.declared.get("idempotencyKeyTemplate")
+        if not isinstance(template, str) or not template.strip():
+            return None
+        answer = await settle_value(self._context, template, "idempotencyKeyTemplate")
+        return answer.value if isinstance(answer, Settled) else None
+
+    async def _start(self, start: outcome.Start, step_run: Object, binding: Binding) -> Verdict | None:
+        context = self._context
+        order = await Attempt(context, binding).order(step_run)
+        if isinstance(order, StepError):
+            return await self._fail_for_good(step_run, order)
+        if start.announced:
+            context.emit(
+                EventType.WARNING, "JobRestarted", f"the Job of {self.name} is missing; it is started again", step_run
+            )
+        if start.announce_first:
+            await self._announce(step_run)
+            await committed(self._executor.start_attempt, order)
+            return None
+        refusal: PortError | None = None
+        async with trio.open_nursery() as nursery:
+            if not start.announced:
+                nursery.start_soon(self._announce_if_possible, step_run)
+            try:
+                await committed(self._executor.start_attempt, order)
+            except PortError as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
+        return None
+
+    async def _announce(self, step_run: Object) -> None:
+        patch = record.running_patch(step_run, self._context.now())
+        await committed(self._executor.patch_step_run_status, step_run, patch)
+
+    async def _announce_if_possible(self, step_run: Object) -> None:
+        """The next look tells whether it is still needed: the SDK may have been faster."""
+        try:
+            await self._announce(step_run)
+        except PortError:
+            await trio.lowlevel.checkpoint()
+
+    async def _succeed(self, step_run: Object, binding: Binding) -> Verdict | None:
+        context = self._context
+        problem = await why_not_successful(context, binding, step_run)
+        if problem is not None:
+            return await self._fail_for_good(step_run, problem)
+        patch = record.success_patch(step_run, context.now())
+        stored = await committed(self._executor.patch_step_run_status, step_run, patch)
+        context.variables.remember(stored)
+        return record.verdict_of(stored)
+
+    async def _retry(self, retry: outcome.Retry, step_run: Object, binding: Binding) -> None:
+        context, policy = self._context, binding.retry
+        number = record.retries_of(step_run.get("status") or {}) + 1
+        now = context.now()
+        delay = retry_delay(policy, number, context.engine.settings.jitter())
+        patch = record.retry_patch(step_run, now, now + delay, policy.max_retries, retry.exit_code, retry.message)
+        stored = await committed(self._executor.patch_step_run_status, step_run, patch)
+        text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
+        context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
+        await committed(self._executor.end_attempt, stored)
+
+    async def _fail(self, fail: outcome.Fail, step_run: Object) -> Verdict:
+        patch = record.failure_patch(
+            step_run,
+            fail.phase,
+            fail.reason,
+            fail.message,
+            self._context.now(),
+            exit_code=fail.exit_code,
+            exit_class=fail.exit_class,
+        )
+        stored = await committed(self._executor.patch_step_run_status, step_run, patch)
+        self._context.variables.remember(stored)
+        if fail.still_alive:
+            await committed(self._executor.end_attempt, stored)
+        return record.verdict_of(stored)
+
+    async def _fail_for_good(self, step_run: Object | None, problem: StepError) -> Verdict | None:
+        """Record a failure that no retry can mend; without a StepRun only the step's state records it."""
+        if step_run is None:
+            return failed(problem.reason, problem.message)
+        if step_run["metadata"].get("deletionTimestamp"):
+            return failed(problem.reason, problem.message)
+        if record.is_final(step_run.get("status") or {}):
+            return record.verdict_of(step_run)
+        message = f"{problem.reason}: {problem.message}"
+        return await self._fail(outcome.Fail(Phase.FAILED, problem.reason, message, None, None, True), step_run)
+
+    async def _pause(self, pace: Pace, error: Exception) -> None:
+        """Before another look after a write that did not count; news shortens it, but not to nothing."""
+        seconds = pace.next_seconds(error)
+        await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
+        with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
+            await self._context.bell.wait()

@@ -1,0 +1,61 @@
+"""``stop``: ends the whole run in the phase it asks for. Source: StoryRun contract 11.8 (improved form)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import trio
+
+from core.api.phases import TERMINAL_PHASES, Phase, Reason
+from core.engine.context import StepContext
+from core.engine.plan import StepKind, StepPlan, StoryPlan
+from core.engine.state import RunState
+from core.engine.verdict import Conclusion, Verdict, failed
+from core.engine.words import member_or_none
+
+_ALIASES = {"success": Phase.SUCCEEDED, "failure": Phase.FAILED, "cancel": Phase.FINISHED}
+
+
+async def run(context: StepContext) -> Verdict:
+    await trio.lowlevel.checkpoint()
+    phase = requested_phase(context.step)
+    if phase is None:
+        allowed = sorted({*(TERMINAL_PHASES - {Phase.SKIPPED}), *_ALIASES})
+        return failed(Reason.INVALID_CONFIGURATION, f"with.phase cannot end a run; write one of {', '.join(allowed)}")
+    now = context.now()
+    return Verdict(
+        phase,
+        message_of(context.step, phase),
+        started_at=now,
+        finished_at=now,
+        stops_run=_conclusion(context.step, phase),
+    )
+
+
+def requested_phase(step: StepPlan) -> Phase | None:
+    """The terminal phase in ``with.phase`` (default ``Succeeded``); None when it names none that can end a run."""
+    word = step.parameters.get("phase") or Phase.SUCCEEDED
+    if not isinstance(word, str):
+        return None
+    phase = _ALIASES.get(word.strip().lower()) or member_or_none(Phase, word.strip())
+    return phase if phase is not None and phase.terminal and phase is not Phase.SKIPPED else None
+
+
+def message_of(step: StepPlan, phase: Phase) -> str:
+    message = step.parameters.get("message")
+    return message if isinstance(message, str) and message else f"Step {step.name!r} stopped the run as {phase}"
+
+
+def stop_in_effect(plan: StoryPlan, state: RunState) -> tuple[Conclusion | None, datetime | None]:
+    """How, and since when, a ``stop`` that has been recorded ends the run: what a restart goes on with."""
+    for step in plan.steps.values():
+        recorded = state.step(step.name)
+        if step.kind is StepKind.STOP and recorded is not None:
+            phase = requested_phase(step)
+            if phase is not None and recorded.phase is phase:
+                return _conclusion(step, phase), recorded.finished_at
+    return None, None
+
+
+def _conclusion(step: StepPlan, phase: Phase) -> Conclusion:
+    return Conclusion(phase, Reason.STOPPED, message_of(step, phase), has_error=phase.failing)

@@ -1,0 +1,171 @@
+"""What the operator writes into a StepRun's status, and how it knows that it has.
+
+Pure: stored status in, merge patch out. A result is *final* once the operator has checked it and says so in the
+conditions, in the same write that carries the result: ``Progressing`` is ``False`` and ``Ready``/``Degraded`` fit the
+phase. SDKs write phases but never conditions, so an SDK-written terminal phase alone is not final; neither an
+annotation nor a second write is needed. Source: StepRun contract 4.1, 18.1, 19.4 and 24.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from core.api.conditions import find_condition, is_true, with_condition
+from core.api.duration import format_seconds
+from core.api.instant import format_instant, parse_instant_or_none
+from core.api.phases import ConditionType, ExitClass, Phase, Reason
+from core.engine.clock import format_deadline
+from core.engine.ports import Object
+from core.engine.verdict import Verdict
+from core.engine.words import member_or_none
+
+_DEGRADED = (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
+_ERROR_TYPES = {
+    Reason.TIMED_OUT: "timeout",
+    Reason.INPUT_SCHEMA_FAILED: "validation_error",
+    Reason.OUTPUT_SCHEMA_FAILED: "validation_error",
+    Reason.EXPRESSION_FAILED: "validation_error",
+    Reason.DEPENDENCY_FAILED: "validation_error",
+    Reason.INVALID_CONFIGURATION: "initialization_error",
+    Reason.INPUT_TOO_LARGE: "initialization_error",
+    Reason.REFERENCE_NOT_FOUND: "initialization_error",
+}
+
+
+def phase_of(status: Mapping[str, Any]) -> Phase | None:
+    return member_or_none(Phase, status.get("phase"))
+
+
+def retries_of(status: Mapping[str, Any]) -> int:
+    retries = status.get("retries")
+    return max(retries, 0) if isinstance(retries, int) else 0
+
+
+def is_final(status: Mapping[str, Any]) -> bool:
+    """Whether the operator has checked and recorded this result."""
+    phase = phase_of(status)
+    if phase is None or not phase.terminal:
+        return False
+    conditions = status.get("conditions") or ()
+    progressing = find_condition(conditions, ConditionType.PROGRESSING)
+    return (
+        progressing is not None
+        and progressing.get("status") == "False"
+        and is_true(conditions, ConditionType.READY) == (phase is Phase.SUCCEEDED)
+        and is_true(conditions, ConditionType.DEGRADED) == (phase in _DEGRADED)
+    )
+
+
+def was_started(status: Mapping[str, Any]) -> bool:
+    """Whether the operator has recorded the start of the current attempt."""
+    progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING)
+    return progressing is not None and progressing.get("reason") != Reason.RETRY_SCHEDULED
+
+
+def verdict_of(step_run: Object) -> Verdict:
+    """What a final StepRun means for its step."""
+    status = step_run["status"]
+    phase = phase_of(status)
+    assert phase is not None
+    return Verdict(
+        phase,
+        str(status.get("lastFailureMsg") or "") if phase is not Phase.SUCCEEDED else "",
+        started_at=parse_instant_or_none(status.get("startedAt")),
+        finished_at=parse_instant_or_none(status.get("finishedAt")),
+    )
+
+
+def running_patch(step_run: Object, now: datetime) -> Object:
+    """The attempt's Job exists or is being created."""
+    status = step_run.get("status") or {}
+    retries = retries_of(status)
+    message = "The Job is created" if not retries else f"The Job of retry {retries} is created"
+    patch: Object = {"phase": str(Phase.RUNNING), "retries": retries, "nextRetryAt": None}
+    patch |= _common(step_run, Phase.RUNNING, Reason.SCHEDULED, message, now)
+    if not status.get("startedAt"):
+        patch["startedAt"] = format_instant(now)
+    return patch
+
+
+def retry_patch(
+    step_run: Object, now: datetime, next_at: datetime, of_at_most: int, exit_code: int, message: str
+) -> Object:
+    """The attempt failed and another follows: one write counts it, dates the next one and forgets the old result."""
+    retries = retries_of(step_run.get("status") or {}) + 1
+    text = f"Retry {retries} of {of_at_most} follows: {message}"
+    patch = {
+        "phase": str(Phase.PENDING),
+        "retries": retries,
+        "nextRetryAt": format_deadline(next_at),
+        "lastFailureMsg": message,
+        "exitCode": exit_code or None,
+    }
+    patch |= dict.fromkeys(("exitClass", "error", "output", "podName", "finishedAt", "duration", "lastOutputAt"))
+    return patch | _common(step_run, Phase.PENDING, Reason.RETRY_SCHEDULED, text, now)
+
+
+def success_patch(step_run: Object, now: datetime) -> Object:
+    status = step_run.get("status") or {}
+    patch = _common(step_run, Phase.SUCCEEDED, Reason.COMPLETED, "The step succeeded", now)
+    patch |= _finish(status, now) | {"phase": str(Phase.SUCCEEDED)}
+    if status.get("lastFailureMsg"):
+        patch["lastFailureMsg"] = None
+    if status.get("output") and not status.get("lastOutputAt"):
+        patch["lastOutputAt"] = format_instant(now)
+    return patch
+
+
+def failure_patch(
+    step_run: Object,
+    phase: Phase,
+    reason: Reason,
+    message: str,
+    now: datetime,
+    *,
+    exit_code: int | None = None,
+    exit_class: ExitClass | None = None,
+) -> Object:
+    """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept."""
+    status = step_run.get("status") or {}
+    patch = _common(step_run, phase, reason, message, now) | _finish(status, now) | {"phase": str(phase)}
+    patch |= {"lastFailureMsg": message, "nextRetryAt": None}
+    if exit_code is not None:
+        patch["exitCode"] = exit_code
+    if exit_class is not None:
+        patch["exitClass"] = str(exit_class)
+    if not status.get("error") and message:
+        error: Object = {"version": "v1", "type": _ERROR_TYPES.get(reason, "execution_error"), "message": message}
+        patch["error"] = error
+    return patch
+
+
+def _finish(status: Mapping[str, Any], now: datetime) -> Object:
+    """``finishedAt`` and ``duration`` where the SDK left them out; a container's clock never makes them negative."""
+    started_at = parse_instant_or_none(status.get("startedAt"))
+    finished_at = parse_instant_or_none(status.get("finishedAt"))
+    patch: Object = {"retries": retries_of(status)}
+    if finished_at is None or (started_at is not None and finished_at < started_at):
+        finished_at = max(now, started_at or now)
+        patch["finishedAt"] = format_instant(finished_at)
+    if started_at is None:
+        started_at = finished_at
+        patch["startedAt"] = format_instant(started_at)
+    if not status.get("duration") or "finishedAt" in patch:
+        patch["duration"] = format_seconds(finished_at - started_at)
+    return patch
+
+
+def _common(step_run: Object, phase: Phase, reason: Reason, message: str, now: datetime) -> Object:
+    generation = step_run["metadata"].get("generation", 0)
+    conditions = list((step_run.get("status") or {}).get("conditions") or ())
+    for type_, status in (
+        (ConditionType.READY, phase is Phase.SUCCEEDED),
+        (ConditionType.PROGRESSING, not phase.terminal),
+        (ConditionType.DEGRADED, phase in _DEGRADED),
+    ):
+        conditions = with_condition(
+            conditions, type_, status, reason=reason, message=message, generation=generation, now=now
+        )
+    return {"observedGeneration": generation, "conditions": conditions}

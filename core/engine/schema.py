@@ -1,0 +1,20 @@
+"""Whether a document satisfies a schema, in one sentence for a status message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.evaluation.evaluator import Evaluator
+
+MAX_PROBLEMS_TOLD: Final = 5
+
+
+async def why_invalid(evaluator: Evaluator, schema: Mapping[str, Any], document: Any) -> str | None:
+    """The first few problems, in the order of the document; None when it is valid."""
+    problems = await evaluator.validate_schema(schema, document)
+    if not problems:
+        return None
+    told = "; ".join(str(problem) for problem in problems[:MAX_PROBLEMS_TOLD])
+    more = len(problems) - MAX_PROBLEMS_TOLD
+    return f"{told}; and {more} more" if more > 0 else told

@@ -1,0 +1,134 @@
+"""One StoryRun alive in this process: ONE nursery for its steps, a listener and a status writer around it.
+
+The order in which things end is the order of the nurseries: step tasks first, then the listener, the status writer last
+and shielded, so that a write in flight is answered. Leaving the scope because the process stops writes nothing more:
+all that a successor needs is in the API server. Source: StoryRun contract 4, 7, 15 and 17.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from core.api.phases import Phase
+from core.engine import cancel
+from core.engine.bell import Bell
+from core.engine.calls import Pace, patiently
+from core.engine.cancel import Ending
+from core.engine.context import EngineContext
+from core.engine.errors import GoneError
+from core.engine.ports import EventType, Object, RunKey
+from core.engine.pursuit import Pursuit
+from core.engine.state import RunState
+from core.engine.status import StatusWriter
+from core.engine.verdict import Conclusion
+
+
+class StoryRunScope:
+    """The life of one run. ``run`` returns when the run is terminal, gone or being deleted."""
+
+    def __init__(self, engine: EngineContext, key: RunKey) -> None:
+        self._engine = engine
+        self._key = key
+        self._bell = Bell()
+        self._bells: dict[str, Bell] = {}
+        self._ending: Ending | None = None
+        self._main = trio.CancelScope()
+        self._services = trio.CancelScope()
+        self._status: StatusWriter | None = None
+
+    def __repr__(self) -> str:
+        phase = self._status.state.phase if self._status else None
+        ending = f", {self._ending.because}" if self._ending else ""
+        return f"<StoryRunScope {self._key} {phase or 'new'}, {self.steps_at_work} steps at work{ending}>"
+
+    @property
+    def steps_at_work(self) -> int:
+        return len(self._bells)
+
+    def wake(self, step: str | None = None) -> None:
+        """Something about one of the steps changed; without ``step``: look at everything again."""
+        if step is None:
+            self._bell.ring()
+            for bell in self._bells.values():
+                bell.ring()
+        elif step in self._bells:
+            self._bells[step].ring()
+
+    async def run(self) -> None:
+        """Bring the run to its end.
+
+        Raises:
+            RejectedError: the API server refuses what must be written.
+            Exception: a bug; the supervisor records it and starts a new scope.
+        """
+        run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+        if run is None or _is_over(run):
+            return
+        status = self._status = StatusWriter(self._engine, self._key, RunState.from_stored(run))
+        try:
+            async with trio.open_nursery() as outer:
+                outer.start_soon(self._write_status, status, name=f"status of {self._key}")
+                try:
+                    with self._services:
+                        async with trio.open_nursery() as services:
+                            services.start_soon(self._listen, status, name=f"listener of {self._key}")
+                            await self._pursue(run, status)
+                            services.cancel_scope.cancel()
+                finally:
+                    status.close()
+        except* GoneError:
+            pass  # deleted under our hands; its children go with it
+
+    async def _write_status(self, status: StatusWriter) -> None:
+        """The writer outlives every task it serves: only ``close`` ends it."""
+        with trio.CancelScope(shield=True):
+            await status.run()
+
+    async def _listen(self, status: StatusWriter) -> None:
+        """Watch for what concerns the run as a whole: cancel, deletion, an end that another process recorded."""
+        while True:
+            await self._bell.wait()
+            run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+            if run is None or run["metadata"]["uid"] != status.state.stored["metadata"]["uid"]:
+                self._services.cancel()
+            elif _is_over(run):
+                if run["metadata"].get("deletionTimestamp") or not status.state.ended:
+                    self._services.cancel()
+            else:
+                self._heed_cancel(run, status)
+
+    def _heed_cancel(self, run: Object, status: StatusWriter) -> None:
+        if run["spec"].get("cancelRequested") is True and self._ending is None and not status.state.ended:
+            status.apply(status.state.cancel_observed(self._engine.clock.now()))
+            assert status.state.cancel_observed_at is not None
+            self._end(cancel.canceled(status.state.cancel_observed_at))
+
+    def _end(self, ending: Ending) -> None:
+        """End the run early; the first reason counts."""
+        if self._ending is None:
+            self._ending = ending
+            self._main.cancel()
+
+    async def _pursue(self, run: Object, status: StatusWriter) -> None:
+        """From wherever the run stands to its stored end."""
+        self._heed_cancel(run, status)
+        pursuit = Pursuit(self._engine, self._key, run, status, self._bells, self._end)
+        conclusion: Conclusion | None = None
+        with self._main:
+            conclusion = await pursuit.conduct()
+        if conclusion is None:
+            assert self._ending is not None
+            await pursuit.wind_down(self._ending)
+            conclusion = self._ending.conclusion
+        status.apply(status.state.concluded(conclusion, self._engine.clock.now()))
+        await status.wait_until_stored()
+        kind = EventType.NORMAL if conclusion.phase in (Phase.SUCCEEDED, Phase.FINISHED) else EventType.WARNING
+        self._engine.events.emit(status.state.stored, kind, conclusion.reason, conclusion.message)
+
+    def _pace(self) -> Pace:
+        return Pace(self._engine.settings.jitter)
+
+
+def _is_over(run: Object) -> bool:
+    """Nothing is done for a run that is terminal or being deleted."""
+    return bool(run["metadata"].get("deletionTimestamp")) or RunState.from_stored(run).ended

@@ -1,0 +1,35 @@
+"""What of the operator's configuration the engine itself needs. Source: StoryRun contract 4, 17.2 and 24."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+def refuse_foreign_namespace(run_namespace: str, story_namespace: str, story_name: str) -> str | None:
+    """The strictest rule, cross-namespace policy ``deny``: why the Story may not be run from there, or None."""
+    if run_namespace == story_namespace:
+        return None
+    return (
+        f"spec.storyRef points to Story {story_namespace}/{story_name}, but cross-namespace references are not "
+        f"allowed; copy the Story to namespace {run_namespace}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    max_inline_inputs_bytes: int = 1024
+    """Bound of ``spec.inputs`` as compact JSON; zero or less falls back to 5120."""
+    graceful_shutdown: timedelta = timedelta(seconds=20)
+    """How long canceled steps may take to end, unless the Story says otherwise."""
+    status_linger_seconds: float = 0.02
+    """How long a status change waits for company, so that steps which move together share one write."""
+    first_restart_delay_seconds: float = 1.0
+    longest_restart_delay_seconds: float = 300.0
+    """Between them doubles the pause before a crashed scope is started again."""
+    jitter: Callable[[], float] = random.random
+    """Uniform in [0, 1): spreads retries of steps and of calls."""
+    why_story_refused: Callable[[str, str, str], str | None] = refuse_foreign_namespace
+    """``(run namespace, Story namespace, Story name)`` → why not, or None; reads caches only, never blocks."""

@@ -1,0 +1,61 @@
+"""The value of an expression once nothing that it reads can still change.
+
+A step starts when everything its templates name is over, so a value that is missing then stays missing. Only templates
+that choose a step at run time may have to wait for news first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from core.api.phases import Reason
+from core.engine.context import StepContext
+from core.engine.ports import StepError
+from core.evaluation.evaluator import Failure, NotYet, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    value: Any
+
+
+Answer: TypeAlias = Value | NotYet | Failure
+
+
+async def settle_value(context: StepContext, value: Any, field: str) -> Settled | StepError:
+    """``value`` with every template in it resolved."""
+
+    async def resolve(variables: Mapping[str, Any], finished: bool) -> Answer:
+        return await context.engine.evaluator.resolve(value, variables, field=field, finished=finished)
+
+    return await _settle(context, resolve, field)
+
+
+async def settle_condition(context: StepContext, text: str, field: str) -> Settled | StepError:
+    """The boolean a condition stands for; blank is true."""
+    if not text.strip():
+        return Settled(True)
+
+    async def decide(variables: Mapping[str, Any], finished: bool) -> Answer:
+        return await context.engine.evaluator.condition(text, variables, field=field, finished=finished)
+
+    return await _settle(context, decide, field)
+
+
+async def _settle(
+    context: StepContext, evaluate: Callable[[Mapping[str, Any], bool], Awaitable[Answer]], field: str
+) -> Settled | StepError:
+    finished = not context.step.looks_anywhere
+    while True:
+        answer = await evaluate(context.variables.snapshot(), finished)
+        match answer:
+            case Value():
+                return Settled(answer.value)
+            case Failure():
+                return StepError(Reason.EXPRESSION_FAILED, answer.message)
+            case NotYet() if finished:
+                return StepError(Reason.EXPRESSION_FAILED, f"{field} reads data that no step has produced")
+            case NotYet():
+                finished = await context.news.wait(context.step.name)

@@ -1,0 +1,120 @@
+"""The one writer of a StoryRun: changes coalesce, one write is in flight, the next carries everything since.
+
+Step tasks change the in-memory ``state`` at once and go on; what must be durable before it is relied upon is awaited
+with ``wait_until_stored``. Every write carries the version it was computed from; when the object has moved on, it is
+read again and the *remaining* patch is computed anew.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from core.engine.bell import Bell
+from core.engine.calls import Pace, committed, patiently
+from core.engine.context import EngineContext
+from core.engine.errors import GoneError, StaleError, UnavailableError
+from core.engine.ports import RunKey
+from core.engine.state import RunState
+
+
+class StatusWriter:
+    """Holds the state of one run and stores it.
+
+    ``close`` ends ``run`` after the write in flight; what has not been sent by then is not written: a process that
+    stops leaves the rest to its successor.
+    """
+
+    def __init__(self, engine: EngineContext, key: RunKey, state: RunState) -> None:
+        self._engine = engine
+        self._key = key
+        self._state = state
+        self._dirty = Bell()
+        self._changed = 1
+        self._stored = 0
+        self._progress = trio.Event()
+        self._closing = False
+        self.writes = 0
+        """Answered writes, for statistics."""
+
+    @property
+    def state(self) -> RunState:
+        return self._state
+
+    def apply(self, state: RunState) -> None:
+        """Make ``state``, a transition of the current one, the truth; it is stored soon."""
+        if state is self._state:
+            return
+        self._state = state
+        self._changed += 1
+        self._dirty.ring()
+
+    async def wait_until_stored(self) -> None:
+        """Return once everything applied so far is stored."""
+        target = self._changed
+        while self._stored < target:
+            await self._progress.wait()
+
+    def close(self) -> None:
+        self._closing = True
+        self._dirty.ring()
+
+    async def run(self) -> None:
+        """Store changes until closed.
+
+        Raises:
+            GoneError: the run does not exist any more.
+            RejectedError: the API server refuses what we write.
+        """
+        pace = Pace(self._engine.settings.jitter)
+        self._dirty.ring()
+        while True:
+            await self._dirty.wait()
+            if self._closing:
+                return
+            if not self._state.ended:
+                await self._linger()
+            while not self._closing and not await self._store_once(pace):
+                pass
+
+    async def _linger(self) -> None:
+        with trio.move_on_after(self._engine.settings.status_linger_seconds):
+            while not (self._closing or self._state.ended):
+                await self._dirty.wait()
+
+    async def _store_once(self, pace: Pace) -> bool:
+        """One write, or none when nothing is left; True when everything known at its start is stored."""
+        version, state = self._changed, self._state
+        runs = self._engine.runs
+        metadata_patch = state.metadata_patch()
+        patch = metadata_patch or state.status_patch(self._engine.clock.now())
+        if not patch:
+            self._note_stored(version)
+            return True
+        write = runs.patch_run_metadata if metadata_patch else runs.patch_run_status
+        try:
+            run = await committed(write, state.stored, patch)
+        except StaleError:
+            await trio.sleep(pace.next_seconds())
+            await self._rebase(pace)
+        except UnavailableError as error:
+            await trio.sleep(pace.next_seconds(error))
+            await self._rebase(pace)
+        else:
+            pace.reset()
+            self.writes += 1
+            self._state = self._state.with_stored(run)
+            if not metadata_patch:
+                self._note_stored(version)
+                return version == self._changed
+        return False
+
+    async def _rebase(self, pace: Pace) -> None:
+        run = await patiently(self._engine.runs.read_run, self._key, pace=pace)
+        if run is None or run["metadata"]["uid"] != self._state.stored["metadata"]["uid"]:
+            raise GoneError(f"StoryRun {self._key} is gone")
+        self._state = self._state.rebased(run)
+
+    def _note_stored(self, version: int) -> None:
+        self._stored = max(self._stored, version)
+        self._progress.set()
+        self._progress = trio.Event()

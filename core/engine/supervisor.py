@@ -1,0 +1,198 @@
+"""Which runs are alive in this process: one scope each, in one nursery, isolated from each other.
+
+A crash inside a scope is caught here and nowhere deeper, told (condition on the run, Event, callback for a metric), and
+the scope is started anew after a growing pause; no other scope notices. Stopping writes nothing: a run that is left
+alone is taken up by the next process where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from core.api.conditions import find_condition, with_condition
+from core.api.phases import ConditionType, Reason
+from core.engine.calls import committed
+from core.engine.context import EngineContext
+from core.engine.ports import EventType, RunKey
+from core.engine.scope import StoryRunScope
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorStatistics:
+    """A snapshot for metrics and tests."""
+
+    runs_alive: int
+    steps_at_work: int
+    scopes_started: int
+    scope_crashes: int
+    runs_in_backoff: int
+
+
+@dataclass(slots=True)
+class _Charge:
+    """One run in our care."""
+
+    scope: StoryRunScope | None = None
+    adopted_again: bool = False
+    """It was announced again while its scope was already on its way out."""
+
+
+class Supervisor:
+    """Keeps every adopted run going until it has ended.
+
+    ``on_crash`` is called with the key and the exception whenever a scope crashes; it must not raise.
+    """
+
+    def __init__(self, engine: EngineContext, on_crash: Callable[[RunKey, BaseException], None]) -> None:
+        self._engine = engine
+        self._on_crash = on_crash
+        self._charges: dict[RunKey, _Charge] = {}
+        self._nursery: trio.Nursery | None = None
+        self._waiting: dict[RunKey, None] = {}
+        self._draining = False
+        self._over = trio.Event()
+        self._scopes_started = 0
+        self._crashes = 0
+        self._in_backoff = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the nursery of all scopes until cancelled or drained. Runs adopted before are taken up now."""
+        if self._nursery is not None:
+            raise RuntimeError("this supervisor is running already")
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for key in self._waiting:
+                    self.adopt(key)
+                self._waiting.clear()
+                task_status.started()
+                if self._draining:
+                    nursery.cancel_scope.cancel()
+                await trio.sleep_forever()
+        finally:
+            self._over.set()
+
+    def adopt(self, key: RunKey) -> None:
+        """Take care of the run; again and again is fine. Returns at once; the run is read by its own task."""
+        if self._draining:
+            return
+        charge = self._charges.get(key)
+        if charge is not None:
+            charge.adopted_again = True
+            self.wake(key)
+        elif self._nursery is None:
+            self._waiting[key] = None
+        else:
+            charge = self._charges[key] = _Charge()
+            self._nursery.start_soon(self._take_care, key, charge, name=f"run {key}")
+
+    def wake(self, key: RunKey, step: str | None = None) -> None:
+        """Something changed: about ``step`` (its StepRun, Job, Pods), or else about the run, its Story or all of it.
+
+        Never blocks, never fails; a run nobody adopted is ignored. After a relist, wake every run without a step.
+        """
+        charge = self._charges.get(key)
+        if charge is not None and charge.scope is not None:
+            charge.scope.wake(step)
+
+    async def drain(self) -> None:
+        """Let go of every run, without ending any: returns when no scope is left and ``run`` is over."""
+        self._draining = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+            await self._over.wait()
+
+    def statistics(self) -> SupervisorStatistics:
+        scopes = [charge.scope for charge in self._charges.values() if charge.scope is not None]
+        return SupervisorStatistics(
+            runs_alive=len(self._charges),
+            steps_at_work=sum(scope.steps_at_work for scope in scopes),
+            scopes_started=self._scopes_started,
+            scope_crashes=self._crashes,
+            runs_in_backoff=self._in_backoff,
+        )
+
+    async def _take_care(self, key: RunKey, charge: _Charge) -> None:
+        settings = self._engine.settings
+        pause = settings.first_restart_delay_seconds
+        try:
+            while True:
+                started = trio.current_time()
+                if await self._ended_well(key, charge):
+                    if not charge.adopted_again:
+                        return
+                    continue
+                if trio.current_time() - started > settings.longest_restart_delay_seconds:
+                    pause = settings.first_restart_delay_seconds
+                self._in_backoff += 1
+                try:
+                    await trio.sleep(pause * (1 + settings.jitter() / 4))
+                finally:
+                    self._in_backoff -= 1
+                pause = min(pause * 2, settings.longest_restart_delay_seconds)
+        finally:
+            del self._charges[key]
+
+    async def _ended_well(self, key: RunKey, charge: _Charge) -> bool:
+        """One scope from start to end; False when it crashed, which is then recorded."""
+        charge.adopted_again = False
+        charge.scope = StoryRunScope(self._engine, key)
+        self._scopes_started += 1
+        crash: BaseException | None = None
+        try:
+            await charge.scope.run()
+        except* Exception as group:  # noqa: BLE001 - the edge of a scope: a bug in one run must not reach another
+            crash = group
+        finally:
+            charge.scope = None
+        if crash is None:
+            return True
+        self._crashes += 1
+        self._on_crash(key, crash)
+        try:
+            await self._tell(key, crash)
+        except* Exception as group:  # noqa: BLE001 - telling is best effort; the callback above has told already
+            self._on_crash(key, group)
+        return False
+
+    async def _tell(self, key: RunKey, crash: BaseException) -> None:
+        """Say on the run that the engine failed it; only the error's type, whose text may hold user data."""
+        run = await self._engine.runs.read_run(key)
+        if run is None:
+            return
+        text = f"the engine met an unexpected error ({_type_name(crash)}) and goes on from the recorded state"
+        self._engine.events.emit(run, EventType.WARNING, Reason.ENGINE_ERROR, text)
+        stored = list((run.get("status") or {}).get("conditions") or ())
+        now, generation = self._engine.clock.now(), run["metadata"].get("generation", 0)
+        conditions = stored
+        if find_condition(stored, ConditionType.READY) is None:  # the CRD demands it beside any other
+            conditions = with_condition(
+                conditions,
+                ConditionType.READY,
+                False,
+                reason=Reason.ENGINE_ERROR,
+                message=text,
+                generation=generation,
+                now=now,
+            )
+        conditions = with_condition(
+            conditions,
+            ConditionType.DEGRADED,
+            True,
+            reason=Reason.ENGINE_ERROR,
+            message=text,
+            generation=generation,
+            now=now,
+        )
+        if conditions != stored:
+            await committed(self._engine.runs.patch_run_status, run, {"conditions": conditions})
+
+
+def _type_name(error: BaseException) -> str:
+    """The type of the first error inside any groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return type(error).__name__

@@ -1,0 +1,86 @@
+"""What templates can see: ``inputs`` and ``steps``, kept up to date from the StepRuns.
+
+Outputs appear only once a StepRun's result is checked and recorded, in the very version in which it became Succeeded;
+signals appear in any phase. Source: StoryRun contract 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.api import identity
+from core.api.phases import Phase
+from core.engine.ports import Object
+from core.engine.record import is_final
+
+
+class Variables:
+    """The template variables of one run."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self.inputs = inputs
+        self._steps: dict[str, dict[str, Any]] = {}
+
+    def remember(self, step_run: Object) -> None:
+        """Take over what this version of a StepRun shows."""
+        status = step_run.get("status") or {}
+        entry: dict[str, Any] = {}
+        if is_final(status):
+            entry = _outputs(status)
+        signals = status.get("signals")
+        if isinstance(signals, Mapping) and signals:
+            entry["signals"] = _nested(signals)
+        name = str(step_run["spec"]["stepId"])
+        if entry:
+            self._steps[name] = entry
+        else:
+            self._steps.pop(name, None)
+
+    def snapshot(self) -> dict[str, Any]:
+        """``{"inputs": …, "steps": …}`` as of now; a step also stands under its free underscore alias."""
+        steps: dict[str, Any] = dict(self._steps)
+        for name, entry in self._steps.items():
+            steps.setdefault(identity.step_alias(name), entry)
+        return {"inputs": self.inputs, "steps": steps}
+
+
+def _outputs(status: Mapping[str, Any]) -> dict[str, Any]:
+    match status.get("phase"):
+        case Phase.SUCCEEDED:
+            output = status.get("output")
+            output = output if isinstance(output, Mapping) else {}
+        case Phase.SKIPPED:
+            output = {}
+        case _:
+            return {}
+    return {"output": output, "outputs": output}
+
+
+def _nested(signals: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` → ``{"a": {"b": 1}}``; of two values at one place the higher ``seq`` stays."""
+    root: dict[str, Any] = {}
+    for key, value in signals.items():
+        place = root
+        *parents, leaf = str(key).split(".")
+        for parent in parents:
+            child = place.get(parent)
+            if not isinstance(child, dict):
+                child = place[parent] = {}
+            place = child
+        if not _is_older(value, place.get(leaf)):
+            place[leaf] = dict(value) if isinstance(value, Mapping) else value
+    return root
+
+
+def _is_older(value: Any, current: Any) -> bool:
+    new, old = _sequence(value), _sequence(current)
+    return new is not None and old is not None and new < old
+
+
+def _sequence(value: Any) -> float | None:
+    raw = value.get("seq") if isinstance(value, Mapping) else None
+    try:
+        return float(raw) if isinstance(raw, int | float | str) and not isinstance(raw, bool) else None
+    except ValueError:
+        return None

@@ -1,0 +1,50 @@
+"""How a step, or a whole run, ended: what travels from whoever decides to whoever records it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.api.phases import Phase, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The end of a run."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+    has_error: bool = False
+    """Whether ``status.error`` is written; it lists the failed steps."""
+    output: Mapping[str, Any] | None = None
+    degraded: str | None = None
+    """Message of a ``Degraded`` condition (``OutputResolutionFailed``) that goes with success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of a step, as it is recorded in ``stepStates``."""
+
+    phase: Phase
+    message: str = ""
+    reason: Reason | None = None
+    """Set for endings the engine decided itself; it then leads the message and an Event."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    """None: recorded as of now."""
+    stops_run: Conclusion | None = None
+    """The run ends with this step (primitive ``stop``)."""
+
+    @property
+    def text(self) -> str:
+        """The message with its reason in front."""
+        if self.reason is None:
+            return self.message
+        return f"{self.reason}: {self.message}" if self.message else str(self.reason)
+
+
+def failed(reason: Reason, message: str) -> Verdict:
+    return Verdict(Phase.FAILED, message, reason)

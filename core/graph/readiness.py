@@ -1,0 +1,129 @@
+"""Which steps may start now, which can never start, which wait.
+
+Pure: graph, recorded phases and failure rules in; frozen decisions out. A step without a phase has not started.
+Not here: ``if`` (needs evaluation) and free slots. Source: StoryRun contract 10.1, 14.1 to 14.3.
+
+Words: a step is *completed* when it is Succeeded, Skipped, or failed with ``allowFailure``; *failed* in any other
+terminal phase. A step skipped because of a failure passes the skip on to its dependents; one skipped by its own ``if``
+does not.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.api.phases import Phase
+from core.graph.needs import Graph
+
+
+class SkipCause(StrEnum):
+    FAIL_FAST = "fail-fast"
+    """Some step of the group failed and the Story does not continue on failure."""
+    FAILED_NEED = "failed-need"
+    """A step it needs failed, or was itself skipped for a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a failure means to the others."""
+
+    allowed: frozenset[str] = frozenset()
+    """Steps with ``allowFailure``."""
+    continue_on_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    step: str
+    cause: SkipCause
+    because_of: str
+    """The failed (or failure-skipped) step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What follows from the phases: both in spec order."""
+
+    start: tuple[str, ...]
+    skip: tuple[Skip, ...]
+
+
+def has_failed(step: str, phases: Mapping[str, Phase], rules: Rules) -> bool:
+    phase = phases.get(step)
+    return phase is not None and phase.failing and step not in rules.allowed
+
+
+def failed_steps(graph: Graph, phases: Mapping[str, Phase], rules: Rules) -> tuple[str, ...]:
+    """The failed steps, in spec order."""
+    return tuple(step for step in graph.order if has_failed(step, phases, rules))
+
+
+def failure_skips(graph: Graph, phases: Mapping[str, Phase], rules: Rules) -> frozenset[str]:
+    """The recorded skips that a failure caused. A status does not tell them apart, but they follow from the graph.
+
+    A step is only skipped by its ``if`` once all its needs are completed, so a skipped step with a failed or
+    failure-skipped need was skipped for that.
+    """
+    if not rules.continue_on_failure:
+        return frozenset()
+    found: set[str] = set()
+    spreading = list(failed_steps(graph, phases, rules))
+    while spreading:
+        for user in graph.dependents[spreading.pop()]:
+            if phases.get(user) is Phase.SKIPPED and user not in found:
+                found.add(user)
+                spreading.append(user)
+    return frozenset(found)
+
+
+def advance(
+    graph: Graph,
+    phases: Mapping[str, Phase],
+    rules: Rules,
+    skipped_for_failure: Set[str],
+    candidates: Iterable[str],
+) -> Advance:
+    """What ``candidates`` may do now; skips spread to dependents within the same call.
+
+    ``candidates`` are the steps whose situation may have changed: all of them at first, later the dependents of the
+    step that ended. ``skipped_for_failure`` is ``failure_skips`` or kept up to date from earlier answers.
+    """
+    if not rules.continue_on_failure:
+        failed = failed_steps(graph, phases, rules)
+        if failed:
+            untouched = (step for step in graph.order if step not in phases)
+            return Advance((), tuple(Skip(step, SkipCause.FAIL_FAST, failed[0]) for step in untouched))
+    start: list[str] = []
+    skips: dict[str, Skip] = {}
+    queue = [(graph.position[step], step) for step in set(candidates)]
+    heapq.heapify(queue)
+    seen: set[str] = set()
+    while queue:
+        _, step = heapq.heappop(queue)
+        if step in phases or step in skips or step in seen:
+            continue
+        broken = next(
+            (
+                need
+                for need in graph.needs[step]
+                if has_failed(need, phases, rules) or need in skipped_for_failure or need in skips
+            ),
+            None,
+        )
+        if broken is not None:
+            skips[step] = Skip(step, SkipCause.FAILED_NEED, broken)
+            for user in graph.dependents[step]:
+                heapq.heappush(queue, (graph.position[user], user))
+        elif all(_completed(need, phases, rules) for need in graph.needs[step]):
+            seen.add(step)
+            start.append(step)
+    in_order = sorted(skips.values(), key=lambda skip: graph.position[skip.step])
+    return Advance(tuple(sorted(start, key=graph.position.__getitem__)), tuple(in_order))
+
+
+def _completed(step: str, phases: Mapping[str, Phase], rules: Rules) -> bool:
+    phase = phases.get(step)
+    return phase is not None and phase.terminal and not has_failed(step, phases, rules)

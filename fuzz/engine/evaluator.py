@@ -1,0 +1,88 @@
+"""A small stand-in for the evaluator: whole-string paths, so that a case of the suite says all there is to know.
+
+``{{ inputs.a }}``, ``{{ steps.x.output.k }}`` and ``{{ (index .steps inputs.which).output.k }}``; a path may be negated in
+a condition with ``not``. The real one has its own suite; the engine only relies on the three kinds of answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from core.evaluation.evaluator import Failure, NotYet, Value
+
+_PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps)\.([A-Za-z0-9_.-]+)\s*\}\}$")
+_DYNAMIC = re.compile(r"^\{\{\s*\(index \.steps inputs\.(\w+)\)\.output\.(\w+)\s*\}\}$")
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+
+
+class PathEvaluator:
+    async def resolve(
+        self, value: Any, variables: Mapping[str, Any], *, field: str, finished: bool = False
+    ) -> Value | NotYet | Failure:
+        await trio.lowlevel.checkpoint()
+        missing: list[str] = []
+        resolved = _resolve(value, variables, missing)
+        if not missing:
+            return Value(resolved)
+        if finished or missing[0].startswith("inputs"):
+            return _failure(f"{field}: {missing[0]} has no value", field)
+        return _not_yet(missing[0])
+
+    async def condition(
+        self, text: str, variables: Mapping[str, Any], *, field: str, finished: bool = False
+    ) -> Value | NotYet | Failure:
+        answer = await self.resolve(text, variables, field=field, finished=finished)
+        if not isinstance(answer, Value) or isinstance(answer.value, bool):
+            return answer
+        word = _WORDS.get(answer.value) if isinstance(answer.value, str) else None
+        return _failure(f"{field}: {answer.value!r} is not a boolean", field) if word is None else Value(word)
+
+    async def validate_schema(self, schema: Mapping[str, Any], document: Any) -> list[str]:
+        """Knows ``required`` and ``properties.*.type`` of strings and integers."""
+        await trio.lowlevel.checkpoint()
+        problems = [f"{key} is required" for key in schema.get("required", ()) if key not in document]
+        for key, wanted in schema.get("properties", {}).items():
+            type_ = {"string": str, "integer": int, "object": dict}.get(wanted.get("type"))
+            if key in document and type_ is not None and not isinstance(document[key], type_):
+                problems.append(f"{key} is not of type {wanted['type']}")
+        return problems
+
+
+def _resolve(value: Any, variables: Mapping[str, Any], missing: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _resolve(item, variables, missing) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve(item, variables, missing) for item in value]
+    if not isinstance(value, str):
+        return value
+    dynamic = _DYNAMIC.match(value)
+    if dynamic:
+        step = variables["inputs"].get(dynamic[1])
+        return _walk(variables, ["steps", str(step), "output", dynamic[2]], missing)
+    path = _PATH.match(value)
+    if path is None:
+        return value
+    found = _walk(variables, [path[2], *path[3].split(".")], missing)
+    return not found if path[1] else found
+
+
+def _walk(variables: Mapping[str, Any], parts: list[str], missing: list[str]) -> Any:
+    place: Any = variables
+    for part in parts:
+        if not isinstance(place, Mapping) or part not in place:
+            missing.append(".".join(parts))
+            return None
+        place = place[part]
+    return place
+
+
+def _failure(message: str, field: str) -> Failure:
+    return Failure(message)
+
+
+def _not_yet(path: str) -> NotYet:
+    return NotYet(path)

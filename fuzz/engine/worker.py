@@ -1,0 +1,156 @@
+"""Plays what executes steps: a Job's Pod, its container and the SDK in it, following a script per attempt.
+
+The SDK is modelled with its own rules (StepRun contract 19.1): it may not write ``Succeeded`` out of ``Pending`` and then
+exits with 1 instead; its writes carry no precondition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import trio
+
+from fuzz.engine.cluster import Cluster, Object, Place, Write
+
+Order = tuple[Place, Object]
+
+SDK_MAY_SUCCEED_FROM = (None, "Running", "Failed")
+SDK_MAY_FAIL_FROM = (None, "Pending", "Running", "Paused", "Blocked", "Scheduling")
+
+
+class Act(StrEnum):
+    SUCCEED = "succeed"
+    """The SDK writes ``Succeeded`` with the output, the container exits 0."""
+    FAIL = "fail"
+    """The SDK writes ``Failed`` with ``exit_class``, the container exits ``exit_code``."""
+    EXIT = "exit"
+    """The container exits ``exit_code`` and nobody writes a status."""
+    HANG = "hang"
+    """Runs until its Job is deleted."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What one attempt does."""
+
+    act: Act = Act.SUCCEED
+    after_seconds: float = 1.0
+    output: Mapping[str, Any] | None = None
+    exit_code: int = 0
+    exit_class: str | None = None
+    exit_lag_seconds: float = 0.0
+    """Between the SDK's last write and the container's end."""
+    grace_seconds: float = 0.0
+    """How long the Pod goes on after its Job was deleted."""
+
+
+@dataclass
+class Pod:
+    """Of one Job: what the kubelet reports."""
+
+    job_uid: str
+    state: str = "starting"
+    exit_code: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ("starting", "running")
+
+
+@dataclass
+class Worker:
+    """Runs Pods; outlives every process of the engine."""
+
+    cluster: Cluster
+    scripts: Mapping[str, tuple[Script, ...]]
+    """By step; the last one goes for all later attempts, none at all means success after a second."""
+    pods: dict[Place, list[Pod]] = field(default_factory=dict)
+    """By place of the Job."""
+    _orders: tuple[trio.MemorySendChannel[Order], trio.MemoryReceiveChannel[Order]] = field(
+        default_factory=lambda: trio.open_memory_channel[Order](10_000)
+    )
+    ran: list[tuple[str, int, str]] = field(default_factory=list)
+    """Step, attempt and end of every container that came to its end by itself: the side effects in the world."""
+
+    def script(self, step: str, attempt: int) -> Script:
+        scripts = self.scripts.get(step) or (Script(),)
+        return scripts[min(attempt, len(scripts) - 1)]
+
+    def see(self, write: Write) -> None:
+        """A listener of the cluster."""
+        if write.place[0] != "Job":
+            return
+        if write.verb == "create" and write.new is not None:
+            self._orders[0].send_nowait((write.place, write.new))
+
+    async def run(self) -> None:
+        """Start a Pod for every Job; in tasks of its own, not of whoever created the Job."""
+        async with trio.open_nursery() as nursery:
+            async for place, job in self._orders[1]:
+                nursery.start_soon(self._play, place, job)
+
+    async def _play(self, place: Place, job: Object) -> None:
+        pod = Pod(job["metadata"]["uid"])
+        self.pods.setdefault(place, []).append(pod)
+        step, attempt = job["spec"]["step"], job["spec"]["attempt"]
+        script = self.script(step, attempt)
+        pod.state = "running"
+        deleted = trio.Event()
+
+        def notice(write: Write) -> None:
+            if write.verb == "delete" and write.old is not None and write.old["metadata"]["uid"] == pod.job_uid:
+                deleted.set()
+
+        self.cluster.listeners.append(notice)
+        if place not in self.cluster.objects:
+            deleted.set()
+        if script.act is Act.HANG:
+            await deleted.wait()
+        else:
+            with trio.move_on_after(script.after_seconds):
+                await deleted.wait()
+        if deleted.is_set():
+            await trio.sleep(script.grace_seconds)
+            self._end(place, pod, 143)
+        else:
+            await self._act(place, pod, step, attempt, script)
+        self.cluster.listeners.remove(notice)
+
+    async def _act(self, place: Place, pod: Pod, step: str, attempt: int, script: Script) -> None:
+        code = script.exit_code
+        step_run = ("StepRun", place[1], place[2])
+        stored = self.cluster.objects.get(step_run)
+        phase = (stored.get("status") or {}).get("phase") if stored else None
+        if stored is None:
+            code = 1
+        elif script.act is Act.SUCCEED:
+            if phase in SDK_MAY_SUCCEED_FROM:
+                patch: Object = {"phase": "Succeeded", "exitClass": "success", "output": dict(script.output or {})}
+                self._sdk_writes(step_run, stored, patch)
+            else:
+                code = 1
+        elif script.act is Act.FAIL and phase in SDK_MAY_FAIL_FROM:
+            patch = {"phase": "Failed", "exitCode": code, "lastFailureMsg": f"attempt {attempt} of {step} failed"}
+            if script.exit_class:
+                patch["exitClass"] = script.exit_class
+            self._sdk_writes(step_run, stored, patch)
+        self.ran.append((step, attempt, "ok" if code == 0 and script.act is not Act.FAIL else "failed"))
+        await trio.sleep(script.exit_lag_seconds)
+        self._end(place, pod, code)
+
+    def _sdk_writes(self, place: Place, stored: Object, patch: Object) -> None:
+        if "retries" not in (stored.get("status") or {}):
+            patch["retries"] = 0
+        self.cluster.force_patch("sdk", place, "status", patch)
+
+    def _end(self, place: Place, pod: Pod, code: int) -> None:
+        pod.state, pod.exit_code = ("succeeded" if code == 0 else "failed"), code
+        if place in self.cluster.objects and self.cluster.objects[place]["metadata"]["uid"] == pod.job_uid:
+            self.cluster.force_patch("kubelet", place, "status", {"podState": pod.state})
+        else:  # the Pod of a deleted Job is gone now: its watch event
+            self.pods[place].remove(pod)
+            for listener in list(self.cluster.listeners):
+                listener(Write(0, self.cluster.now(), "kubelet", "pod gone", place, None, None))
