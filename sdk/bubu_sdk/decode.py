@@ -1,0 +1,325 @@
+"""Plain JSON into the types of the user's function.
+
+Dataclasses, typed dictionaries, enums and containers are built here; a pydantic model builds itself. Texts and numbers
+convert into each other as in the reference (``"123"`` → 123), a ``timedelta`` is written as a Go duration. Keys match a
+field by its name, its ``metadata={"key": …}``, its camelCase form, or regardless of case. All problems are reported
+together, each with its path. Source: SDK contract 11.2.5.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from bubu_sdk import instant
+from bubu_sdk.errors import InputError, Object
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
+_FAILED: Any = object()
+
+
+def decode(data: Object, target: Any, name: str, *, strict: bool = False) -> Any:
+    """``data`` as an instance of ``target``; ``name`` is the root of the paths in a complaint.
+
+    Args:
+        target: a dataclass, TypedDict, pydantic model, ``dict[...]``, or ``Any`` for the data itself.
+        strict: refuse unknown keys (``BUBU_RUNTIME_STRICT_UNMARSHAL``).
+    Raises:
+        InputError: the data does not fit; every path is named.
+    """
+    decoder = _Decoder(strict)
+    value = decoder.value(data, target, name)
+    if decoder.problems:
+        raise InputError("; ".join(decoder.problems))
+    return value
+
+
+class _Decoder:
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+        self.problems: list[str] = []
+
+    def value(self, data: Any, target: Any, path: str) -> Any:
+        """The decoded value; a problem is noted and answered with a marker that is never returned to the user."""
+        origin = typing.get_origin(target)
+        if origin in (typing.Annotated, typing.Required, typing.NotRequired, typing.Final):
+            return self.value(data, typing.get_args(target)[0], path)
+        if target is Any or target is object:
+            return data
+        if origin in (typing.Union, types.UnionType):
+            return self._union(data, typing.get_args(target), path)
+        if origin is typing.Literal:
+            return self._literal(data, typing.get_args(target), path)
+        if origin is not None or target in _CONTAINERS:
+            return self._container(data, origin or target, typing.get_args(target), path)
+        if isinstance(target, type):
+            return self._plain(data, target, path)
+        return self._refuse(
+            path, f"the annotation {target!r} is not supported; use a dataclass, a model or a JSON type"
+        )
+
+    def _plain(self, data: Any, target: type, path: str) -> Any:
+        convert = _SCALARS.get(target)
+        if convert is not None:
+            return self._scalar(data, convert, target, path)
+        if issubclass(target, enum.Enum):
+            return self._enum(data, target, path)
+        if dataclasses.is_dataclass(target):
+            return self._dataclass(data, target, path)
+        if hasattr(target, "model_validate"):
+            return self._model(data, target, path)
+        if typing.is_typeddict(target):
+            return self._typed_dict(data, target, path)
+        return self._refuse(path, f"{target.__name__} is not supported; use a dataclass, a model or a JSON type")
+
+    def _scalar(self, data: Any, convert: Callable[[Any], Any], target: type, path: str) -> Any:
+        try:
+            return convert(data)
+        except (ValueError, TypeError, OverflowError) as error:
+            reason = str(error) if target in (timedelta, datetime) else f"expected {_NAMES[target]}, got {_shown(data)}"
+            return self._refuse(path, reason)
+
+    def _enum(self, data: Any, target: type[enum.Enum], path: str) -> Any:
+        for member in target:
+            if member.value == data or (not isinstance(member.value, str) and str(member.value) == data):
+                return member
+        return self._refuse(path, f"{_shown(data)} is none of {', '.join(repr(member.value) for member in target)}")
+
+    def _dataclass(self, data: Any, target: Any, path: str) -> Any:
+        if not self._is_mapping(data, target, path):
+            return _FAILED
+        hints = typing.get_type_hints(target, include_extras=True)
+        fields = {item.name: str(item.metadata.get("key", "")) for item in dataclasses.fields(target) if item.init}
+        optional = {
+            item.name
+            for item in dataclasses.fields(target)
+            if item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+        }
+        arguments = self._fields(data, hints, fields, optional, path)
+        if any(value is _FAILED for value in arguments.values()) or fields.keys() - optional - arguments.keys():
+            return _FAILED
+        try:
+            return target(**arguments)
+        except (ValueError, TypeError) as error:  # __post_init__ of the user: its complaint belongs to the inputs
+            return self._refuse(path, str(error))
+
+    def _typed_dict(self, data: Any, target: Any, path: str) -> Any:
+        if not self._is_mapping(data, target, path):
+            return _FAILED
+        hints = typing.get_type_hints(target, include_extras=True)
+        return self._fields(data, hints, dict.fromkeys(hints, ""), set(target.__optional_keys__), path)
+
+    def _fields(
+        self,
+        data: Mapping[str, Any],
+        hints: Mapping[str, Any],
+        fields: Mapping[str, str],
+        optional: set[str],
+        path: str,
+    ) -> Object:
+        """Arguments by field name. A null for an optional field means its default, unless the type admits null."""
+        values: Object = {}
+        keys = _matched(data, fields)
+        for field in fields:
+            if field not in keys or (data[keys[field]] is None and not _admits_none(hints[field])):
+                if field not in optional:
+                    self._refuse(f"{path}.{fields[field] or field}", "is required")
+                continue
+            values[field] = self.value(data[keys[field]], hints[field], f"{path}.{keys[field]}")
+        if self._strict:
+            for key in data.keys() - set(keys.values()):
+                self._refuse(f"{path}.{key}", "is not a known field")
+        return values
+
+    def _model(self, data: Any, target: Any, path: str) -> Any:
+        try:
+            return target.model_validate(data)
+        except ValueError as error:
+            report = getattr(error, "errors", None)
+            if report is None:
+                return self._refuse(path, str(error))
+            for item in report(include_url=False, include_input=False):
+                where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
+                self._refuse(f"{path}{where}", item["msg"])
+            return _FAILED
+
+    def _container(self, data: Any, origin: Any, arguments: tuple[Any, ...], path: str) -> Any:
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            if not self._is_mapping(data, origin, path):
+                return _FAILED
+            item_type = arguments[1] if len(arguments) == 2 else Any
+            return {key: self.value(item, item_type, f"{path}.{key}") for key, item in data.items()}
+        if origin is tuple and arguments and Ellipsis not in arguments:
+            if not isinstance(data, list) or len(data) != len(arguments):
+                return self._refuse(path, f"expected a list of {len(arguments)}, got {_shown(data)}")
+            return tuple(
+                self.value(item, kind, f"{path}[{i}]")
+                for i, (item, kind) in enumerate(zip(data, arguments, strict=True))
+            )
+        build = _CONTAINERS.get(origin)
+        if build is None:
+            return self._refuse(path, f"the annotation {origin!r} is not supported")
+        items = data if isinstance(data, list) else [] if data in ("", {}) else [data]
+        item_type = arguments[0] if arguments else Any
+        values = [self.value(item, item_type, f"{path}[{index}]") for index, item in enumerate(items)]
+        try:
+            return build(values)
+        except TypeError as error:
+            return self._refuse(path, str(error))
+
+    def _union(self, data: Any, choices: tuple[Any, ...], path: str) -> Any:
+        if data is None and type(None) in choices:
+            return None
+        choices = tuple(choice for choice in choices if choice is not type(None))
+        exact = [choice for choice in choices if type(data) is choice]
+        attempts: list[_Decoder] = []
+        for choice in (*exact, *choices):
+            attempt = _Decoder(self._strict)
+            value = attempt.value(data, choice, path)
+            if not attempt.problems:
+                return value
+            attempts.append(attempt)
+        if len(choices) == 1:
+            self.problems += attempts[0].problems
+            return _FAILED
+        return self._refuse(
+            path, f"{_shown(data)} fits none of {', '.join(getattr(c, '__name__', str(c)) for c in choices)}"
+        )
+
+    def _literal(self, data: Any, choices: tuple[Any, ...], path: str) -> Any:
+        for choice in choices:
+            if choice == data and isinstance(choice, bool) == isinstance(data, bool):
+                return choice
+        return self._refuse(path, f"{_shown(data)} is none of {', '.join(map(repr, choices))}")
+
+    def _is_mapping(self, data: Any, target: Any, path: str) -> bool:
+        if isinstance(data, Mapping):
+            return True
+        self._refuse(path, f"expected an object for {getattr(target, '__name__', target)}, got {_shown(data)}")
+        return False
+
+    def _refuse(self, path: str, reason: str) -> Any:
+        self.problems.append(f"{path}: {reason}")
+        return _FAILED
+
+
+def _to_text(data: Any) -> str:
+    if isinstance(data, str):
+        return data
+    if isinstance(data, bool):
+        return "1" if data else "0"
+    if isinstance(data, (int, float)):
+        return str(int(data) if isinstance(data, float) and data.is_integer() else data)
+    raise TypeError
+
+
+def _to_int(data: Any) -> int:
+    if isinstance(data, str):
+        return int(data.strip() or "0", 0)
+    if isinstance(data, float):
+        if not data.is_integer():
+            raise ValueError
+        return int(data)
+    if isinstance(data, int):
+        return int(data)
+    raise TypeError
+
+
+def _to_float(data: Any) -> float:
+    if not isinstance(data, (str, int, float)):
+        raise TypeError
+    number = float((data.strip() or "0") if isinstance(data, str) else data)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _to_bool(data: Any) -> bool:
+    if isinstance(data, str):
+        if data in _TRUE or data in _FALSE:
+            return data in _TRUE
+        raise ValueError
+    if isinstance(data, (bool, int, float)):
+        return data != 0
+    raise TypeError
+
+
+def _to_none(data: Any) -> None:
+    if data is not None:
+        raise ValueError
+
+
+def _to_timedelta(data: Any) -> timedelta:
+    if not isinstance(data, str):
+        raise TypeError(f"a duration is a text such as '5s', got {_shown(data)}")
+    return instant.parse_duration(data)
+
+
+def _to_datetime(data: Any) -> datetime:
+    if not isinstance(data, str):
+        raise TypeError(f"an instant is an RFC 3339 text, got {_shown(data)}")
+    return instant.parse_instant(data)
+
+
+_SCALARS: dict[type, Callable[[Any], Any]] = {
+    str: _to_text,
+    int: _to_int,
+    float: _to_float,
+    bool: _to_bool,
+    type(None): _to_none,
+    timedelta: _to_timedelta,
+    datetime: _to_datetime,
+}
+_NAMES: dict[type, str] = {str: "a text", int: "an integer", float: "a number", bool: "a boolean", type(None): "null"}
+_CONTAINERS: dict[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    Sequence: list,
+    dict: dict,
+    Mapping: dict,
+}
+
+
+def _matched(data: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
+    """Field name → the key of ``data`` that carries it."""
+    folded = {key.lower(): key for key in reversed(list(data))}
+    found: dict[str, str] = {}
+    for field, key in fields.items():
+        for candidate in (key, field, _camel(field)):
+            if candidate and candidate in data:
+                found[field] = candidate
+                break
+        else:
+            match = folded.get((key or field).lower()) or folded.get(_camel(field).lower())
+            if match is not None:
+                found[field] = match
+    return found
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def _admits_none(hint: Any) -> bool:
+    return hint is Any or hint is object or hint is type(None) or type(None) in typing.get_args(hint)
+
+
+def _shown(data: Any) -> str:
+    """The kind of a value, and the value itself only where it cannot be long or deep."""
+    if data is None:
+        return "null"
+    if isinstance(data, str):
+        return repr(data if len(data) <= 40 else f"{data[:37]}...")
+    if isinstance(data, (bool, int, float)):
+        return repr(data)
+    return "an object" if isinstance(data, Mapping) else "a list"

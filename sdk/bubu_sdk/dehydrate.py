@@ -1,0 +1,177 @@
+"""Large outputs leave for the store, and references stay behind.
+
+Planned first, written last: nothing is stored that no reference names. Sizes are those of the canonical encoding.
+Source: SDK contract 2, 3.1, 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bubu_sdk import canonical, reference
+from bubu_sdk.errors import Object, StorageError
+from bubu_sdk.storage import Store
+
+MAX_MIXED_BYTES: Final = 262_144
+"""A node with references inside is offloaded whole above this."""
+OUTPUT_PREFIX: Final = "outputs"
+_MAX_SEGMENT_BYTES = 180
+_UNSAFE = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E", "\0": "%00"}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the objects of one output go, and what their references say."""
+
+    prefix: str
+    """``BUBU_STORAGE_OUTPUT_PREFIX``, default ``outputs``."""
+    namespace: str
+    step_run: str
+    schema: str = ""
+    schema_version: str = ""
+
+    def key(self, path: Sequence[str | int]) -> str:
+        """``outputs/<namespace>/<step run>/items.0.body.json``; ``output.json`` for the root.
+
+        Map keys that would change the meaning of the path (``/``, ``.``, ``..``) are percent-encoded.
+
+        Raises:
+            StorageError: the container does not know its own StepRun, so the key would be shared with others.
+        """
+        if not self.namespace.strip() or not self.step_run.strip():
+            raise StorageError(
+                "cannot offload output: BUBU_STEPRUN_NAMESPACE and BUBU_STEPRUN_NAME must be set", retryable=False
+            )
+        file = _bounded(".".join(_segment(part) for part in path)) or "output"
+        return reference.checked_key(f"{self.prefix}/{self.namespace}/{self.step_run}/{file}.json")
+
+    def reference(self, key: str, content_type: str) -> Object:
+        """The reference to an object stored at ``key``."""
+        node: Object = {reference.STORAGE_REF: key, reference.CONTENT_TYPE: content_type}
+        if self.schema:
+            node[reference.SCHEMA] = self.schema
+        if self.schema and self.schema_version:
+            node[reference.SCHEMA_VERSION] = self.schema_version
+        return node
+
+
+@dataclass(frozen=True)
+class PlannedWrite:
+    """One object to store."""
+
+    key: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class _Node:
+    result: Any
+    original_bytes: int
+    result_bytes: int
+    writes: tuple[PlannedWrite, ...]
+    has_reference: bool
+
+
+def plan(data: Any, place: Placement, *, inline_bytes: int, max_depth: int) -> tuple[Any, tuple[PlannedWrite, ...]]:
+    """What stays in the status, and what must be stored before it may be published. Pure.
+
+    Raises:
+        StorageError: something must be offloaded, but the container does not know its StepRun.
+    """
+    node = _Planner(place, inline_bytes, max_depth).walk(data, (), 0)
+    return node.result, node.writes
+
+
+def dehydrate(data: Any, store: Store | None, place: Placement, *, inline_bytes: int, max_depth: int) -> Any:
+    """``data`` with every part above ``inline_bytes`` replaced by a reference to a stored object.
+
+    Raises:
+        StorageError: the store failed, or is disabled while ``data`` is too large to stay inline.
+    """
+    if store is None:
+        size = len(canonical.encode(data))
+        if size > inline_bytes:
+            raise StorageError(
+                f"the output has {size} bytes, more than the inline limit of {inline_bytes} (BUBU_MAX_INLINE_SIZE), "
+                "and no storage is configured; give the Story a storage policy or return less",
+                retryable=False,
+            )
+        return data
+    result, writes = plan(data, place, inline_bytes=inline_bytes, max_depth=max_depth)
+    for write in writes:
+        store.write(write.key, write.body, "application/json")
+    return result
+
+
+def wrapped(data: Any, content_type: str) -> bytes:
+    """The bytes of a stored object: ``{"contentType":"json","data":…}``."""
+    return b'{"contentType":"%s","data":%s}' % (content_type.encode(), canonical.encode(data))
+
+
+class _Planner:
+    def __init__(self, place: Placement, inline_bytes: int, max_depth: int) -> None:
+        self._place = place
+        self._inline_bytes = inline_bytes
+        self._max_depth = max_depth
+
+    def walk(self, node: Any, path: tuple[str | int, ...], depth: int) -> _Node:
+        if isinstance(node, str):
+            size = len(canonical.encode_string(node).encode())
+            if len(node.encode(errors="replace")) > self._inline_bytes:
+                return self._offload(node, path, "raw", size)
+            return _Node(node, size, size, (), False)
+        if isinstance(node, Mapping) and not reference.is_storage_reference(node):
+            return self._container(node, [(key, node[key]) for key in sorted(node)], path, depth)
+        if isinstance(node, list):
+            return self._container(node, list(enumerate(node)), path, depth)
+        size = len(canonical.encode(node))
+        if size > self._inline_bytes and not isinstance(node, Mapping):
+            return self._offload(node, path, "json", size)
+        return _Node(node, size, size, (), isinstance(node, Mapping))
+
+    def _container(
+        self, node: Any, items: Sequence[tuple[str | int, Any]], path: tuple[str | int, ...], depth: int
+    ) -> _Node:
+        if depth >= self._max_depth and items:
+            # one object for the container at the limit, rather than one for each of its children below it
+            return self._offload(node, path, "json", len(canonical.encode(node)))
+        children = [(key, self.walk(item, (*path, key), depth + 1)) for key, item in items]
+        frame = 2 + max(0, len(children) - 1)
+        if isinstance(node, Mapping):
+            frame += sum(len(canonical.encode_string(str(key)).encode()) + 1 for key, _ in children)
+        original = frame + sum(child.original_bytes for _, child in children)
+        if not any(child.has_reference for _, child in children):
+            if original > self._inline_bytes:
+                return self._offload(node, path, "json", original)
+            return _Node(node, original, original, (), False)
+        remaining = frame + sum(child.result_bytes for _, child in children)
+        if remaining > MAX_MIXED_BYTES:
+            return self._offload(node, path, "json", original)
+        result = (
+            {key: child.result for key, child in children}
+            if isinstance(node, Mapping)
+            else [c.result for _, c in children]
+        )
+        writes = tuple(write for _, child in children for write in child.writes)
+        return _Node(result, original, remaining, writes, True)
+
+    def _offload(self, node: Any, path: tuple[str | int, ...], content_type: str, original_bytes: int) -> _Node:
+        key = self._place.key(path)
+        link = self._place.reference(key, "text/plain" if content_type == "raw" else "application/json")
+        write = PlannedWrite(key, wrapped(node, content_type))
+        return _Node(link, original_bytes, len(canonical.encode(link)), (write,), True)
+
+
+def _segment(part: str | int) -> str:
+    return str(part) if isinstance(part, int) else "".join(_UNSAFE.get(letter, letter) for letter in part)
+
+
+def _bounded(name: str) -> str:
+    """``name``, shortened with a digest where a file system would refuse it."""
+    encoded = name.encode()
+    if len(encoded) <= _MAX_SEGMENT_BYTES:
+        return name
+    return f"{encoded[:_MAX_SEGMENT_BYTES].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:16]}"

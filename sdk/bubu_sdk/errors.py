@@ -1,0 +1,231 @@
+"""What can go wrong in a step container, and how it is told to the operator.
+
+    EngramError                     raised by user code, or a base of the SDK's own; lands in StepRun.status.error
+      ├─ ContextError               user: an environment variable is malformed
+      ├─ InputError                 user: inputs or configuration do not fit the engram's types or schema
+      ├─ TemplateError              user: a template survived until the container
+      ├─ SecretError                user: a secret descriptor cannot be expanded (its path is never shown)
+      ├─ StorageError               retry: the payload store refused or failed
+      │    └─ PayloadPathError      user: an object key leaves its place
+      ├─ OutputError                user: the returned value has no JSON form
+      ├─ SignalsUnavailableError    bug: signals outside a StepRun
+      ├─ EffectsUnavailableError    bug: effects outside a StepRun
+      ├─ EffectInProgressError      retry: another holder is performing the effect right now
+      └─ EffectLostError            retry: the lease was lost while the effect ran
+
+Source: SDK contract 14. Errors of the Kubernetes client live in ``kube.py``, those of the StepRun in ``steprun.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from bubu_sdk import canonical, redaction
+
+Object = dict[str, Any]
+
+
+class ErrorType(StrEnum):
+    """``StepRun.status.error.type``."""
+
+    TIMEOUT = "timeout"
+    STORAGE = "storage_error"
+    SERIALIZATION = "serialization_error"
+    VALIDATION = "validation_error"
+    INITIALIZATION = "initialization_error"
+    EXECUTION = "execution_error"
+    UNKNOWN = "unknown"
+
+
+class ExitClass(StrEnum):
+    """What the operator does next: ``retry`` and ``rateLimited`` try again, ``terminal`` does not."""
+
+    SUCCESS = "success"
+    RETRY = "retry"
+    TERMINAL = "terminal"
+    RATE_LIMITED = "rateLimited"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def parse(cls, text: str) -> ExitClass | None:
+        """The class that ``text`` names in any case; ``None`` for any other text."""
+        return next((member for member in cls if member.value.lower() == text.strip().lower()), None)
+
+    @classmethod
+    def of_exit_code(cls, code: int) -> ExitClass:
+        """The operator's own reading of a container's exit code (SDK contract 16)."""
+        if code == 0:
+            return cls.SUCCESS
+        if code == 429:
+            return cls.RATE_LIMITED
+        if code == 124 or 128 <= code <= 255:
+            return cls.RETRY
+        return cls.TERMINAL
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the operator may start another attempt."""
+        return self in (ExitClass.RETRY, ExitClass.RATE_LIMITED)
+
+
+class EngramError(Exception):
+    """A failure with a meaning: raise it from an engram to say whether another attempt makes sense.
+
+    Args:
+        message: for people; credentials are redacted and 8192 bytes are kept.
+        retryable: True asks for another attempt, False forbids it; None leaves it to ``exit_class`` (else terminal).
+        exit_class: one of ``ExitClass``; wins over ``retryable``.
+        type: one of ``ErrorType``.
+        code: your own short code, e.g. ``CARD_DECLINED``.
+        details: JSON-like, shown under ``status.error.details``.
+        output: partial output to publish although the step failed.
+    """
+
+    default_type: ClassVar[ErrorType] = ErrorType.EXECUTION
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool | None = None,
+        exit_class: ExitClass | str | None = None,
+        type: ErrorType | str | None = None,  # noqa: A002 - the wire name of the field
+        code: str = "",
+        details: Mapping[str, Any] | None = None,
+        output: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.type = ErrorType(type) if type is not None else self.default_type
+        self.code = code
+        self.details = details
+        self.output = output
+        parsed = ExitClass.parse(exit_class) if exit_class is not None else None
+        if exit_class is not None and parsed is None:
+            raise ValueError(f"exit_class {exit_class!r} is none of {', '.join(ExitClass)}")
+        wants_retry = self.default_retryable if retryable is None else retryable
+        self.exit_class = parsed or (ExitClass.RETRY if wants_retry else ExitClass.TERMINAL)
+        self.retryable = self.exit_class.retryable if retryable is None else retryable
+
+
+class ContextError(EngramError):
+    """*user*: the environment of the container is malformed; names the variable."""
+
+    default_type = ErrorType.INITIALIZATION
+
+
+class InputError(EngramError):
+    """*user*: inputs, configuration or output do not fit; names each path."""
+
+    default_type = ErrorType.VALIDATION
+
+
+class TemplateError(EngramError):
+    """*user*: a ``{{ … }}`` that the operator should have resolved; names each path."""
+
+    default_type = ErrorType.VALIDATION
+
+
+class SecretError(EngramError):
+    """*user*: a secret descriptor cannot be expanded. Never names paths or values."""
+
+    default_type = ErrorType.INITIALIZATION
+
+
+class StorageError(EngramError):
+    """*retry*: the payload store refused or failed."""
+
+    default_type = ErrorType.STORAGE
+    default_retryable = True
+
+
+class PayloadPathError(StorageError):
+    """*user*: an object key is empty, absolute or climbs out of its place."""
+
+    default_retryable = False
+
+
+class OutputError(EngramError):
+    """*user*: what the engram returned has no JSON form, or is not an object."""
+
+    default_type = ErrorType.SERIALIZATION
+
+
+class SignalsUnavailableError(EngramError):
+    """*bug*: signals need a StepRun, and this process has none."""
+
+
+class EffectsUnavailableError(EngramError):
+    """*bug*: effects need a StepRun, and this process has none."""
+
+
+class EffectInProgressError(EngramError):
+    """*retry*: another live holder is performing the same effect; whether it will succeed is not known yet."""
+
+    default_retryable = True
+
+
+class EffectLostError(EngramError):
+    """*retry*: the lease could not be renewed while the effect ran; another holder may have taken it over."""
+
+    default_retryable = True
+
+
+def structured(error: EngramError, *, exit_code: int, exit_class: ExitClass, type_: ErrorType | None = None) -> Object:
+    """``StepRun.status.error`` for ``error`` (version v1); ``type_`` overrides, as a timeout does."""
+    record: Object = {
+        "version": "v1",
+        "type": str(type_ or error.type),
+        "message": redaction.public_message(error.message) or type(error).__name__,
+        "retryable": exit_class.retryable if type_ else error.retryable,
+    }
+    if exit_code:
+        record["exitCode"] = exit_code
+    record["exitClass"] = str(exit_class)
+    if error.code:
+        record["code"] = error.code
+    if error.details is not None:
+        record["details"] = _json_details(error.details)
+    return record
+
+
+def as_engram_error(error: BaseException, stage_type: ErrorType) -> EngramError:
+    """``error`` itself if it is structured, else a wrapper typed by the stage that failed."""
+    if isinstance(error, EngramError):
+        return error
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return as_engram_error(error.exceptions[0], stage_type)
+    text = str(error)
+    wrapper = EngramError(f"{type(error).__name__}: {text}" if text else type(error).__name__, type=stage_type)
+    wrapper.__cause__ = error
+    return wrapper
+
+
+def validate_structured_error(record: Mapping[str, Any]) -> list[str]:
+    """Everything wrong with a ``status.error`` record; empty when it is valid (SDK contract 22)."""
+    problems = []
+    if record.get("version") != "v1":
+        problems.append(f"version is {record.get('version')!r}; it must be 'v1'")
+    if record.get("type") not in tuple(ErrorType):
+        problems.append(f"type {record.get('type')!r} is none of {', '.join(ErrorType)}")
+    if not str(record.get("message") or "").strip():
+        problems.append("message is blank")
+    if record.get("exitClass") not in (None, "", *ExitClass):
+        problems.append(f"exitClass {record.get('exitClass')!r} is none of {', '.join(ExitClass)}")
+    return problems
+
+
+def _json_details(details: Mapping[str, Any]) -> Object:
+    try:
+        canonical.encode(details)
+    except canonical.NotJsonError as error:
+        return {
+            "unserializable": True,
+            "marshalError": str(error),
+            "type": type(details).__name__,
+            "details": redaction.public_message(repr(details)),
+        }
+    return dict(details)

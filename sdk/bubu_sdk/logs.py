@@ -1,0 +1,108 @@
+"""JSON lines on stdout, the last mebibyte of which is kept for the store.
+
+Source: SDK contract 12.1 (1), 19. A failure here never changes the outcome of a step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections import deque
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+from bubu_sdk import redaction
+from bubu_sdk.contract import Identity
+
+CAPTURE_BYTES: Final = 1024 * 1024
+CONTENT_TYPE: Final = "application/x-ndjson"
+USER_LOGGER: Final = "engram"
+SDK_LOGGER: Final = "bubu_sdk"
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Handler):
+    """Writes each record as one JSON line, credentials redacted, and remembers the newest 1 MiB."""
+
+    def __init__(self, identity: Identity, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._stream = stream
+        self._common = {"storyRun": identity.story_run, "step": identity.step, "stepRun": identity.step_run}
+        self._lines: deque[bytes] = deque()
+        self._size_bytes = 0
+        self._buffer_lock = threading.Lock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self._line(record)
+            self._remember(line.encode(errors="replace"))
+            stream = self._stream or sys.stdout
+            stream.write(line)
+            stream.flush()
+        except Exception:  # noqa: BLE001 - logging's own edge: a broken record or a closed stdout must not fail the step
+            self.handleError(record)
+
+    def captured(self) -> bytes:
+        """The newest lines, at most 1 MiB."""
+        with self._buffer_lock:
+            return b"".join(self._lines)
+
+    def _line(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": redaction.redact(record.getMessage()),
+            **self._common,
+        }
+        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info and record.exc_info[0] is not None:
+            entry["stacktrace"] = redaction.redact(logging.Formatter().formatException(record.exc_info))
+        return json.dumps(entry, default=repr, ensure_ascii=False) + "\n"
+
+    def _remember(self, line: bytes) -> None:
+        with self._buffer_lock:
+            self._lines.append(line)
+            self._size_bytes += len(line)
+            while self._size_bytes > CAPTURE_BYTES:
+                self._size_bytes -= len(self._lines.popleft())
+
+
+class Attached:
+    """While entered, records of the root logger (or of the two loggers of an engram) go to ``handler``."""
+
+    def __init__(self, handler: JsonLines, *, debug: bool, root: bool) -> None:
+        self._handler = handler
+        self._level = logging.DEBUG if debug else logging.INFO
+        names = (None,) if root else (USER_LOGGER, SDK_LOGGER)
+        self._loggers = [logging.getLogger(name) for name in names]
+        self._levels = [logger.level for logger in self._loggers]
+
+    def __enter__(self) -> JsonLines:
+        for logger in self._loggers:
+            logger.addHandler(self._handler)
+            logger.setLevel(self._level)
+        return self._handler
+
+    def __exit__(self, *_: object) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.removeHandler(self._handler)
+            logger.setLevel(level)
+
+    def set_debug(self) -> None:
+        """Show debug records from now on."""
+        for logger in self._loggers:
+            logger.setLevel(logging.DEBUG)
+
+
+def object_key(identity: Identity, now: datetime) -> str:
+    """``<ns>/logs/<storyRun>/<step>/<stepRun>/<unix nanoseconds>.log``."""
+    whole, micros = int(now.timestamp()), now.microsecond
+    stamp = whole * 1_000_000_000 + micros * 1_000
+    parts = (identity.namespace, "logs", identity.story_run, identity.step, identity.step_run, f"{stamp}.log")
+    return "/".join(part for part in parts if part)

@@ -1,0 +1,120 @@
+"""From the environment to the arguments of the user's function: configuration, secrets, inputs.
+
+Templates that remain are resolved before references are followed, so that stored data is never read as a template.
+Source: SDK contract 11.2–11.4, 15.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bubu_sdk import decode, hydrate, reference, schema, secret, template
+from bubu_sdk.contract import Environment
+from bubu_sdk.engram import Signature
+from bubu_sdk.errors import EngramError, InputError, Object
+from bubu_sdk.hydrate import Hydrator
+from bubu_sdk.kube import Cluster, KubeError, NotFoundError
+from bubu_sdk.schema import Schemas
+from bubu_sdk.secret import Secrets
+from bubu_sdk.storage import Store
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything the function needs."""
+
+    config: Any
+    secrets: Secrets
+    inputs: Any
+    schemas: Schemas
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the arguments come from."""
+
+    environment: Environment
+    environ: Mapping[str, str]
+    cluster: Cluster
+    store: Store | None
+
+    def hydrator(self) -> Hydrator:
+        """A fresh budget for what is read from the store."""
+        namespace = self.environ.get("BUBU_POD_NAMESPACE") or self.environment.identity.namespace
+        return Hydrator(self.store, self._read_kube, namespace=namespace, max_depth=self.environment.max_depth)
+
+    def _read_kube(self, target: reference.KubeReference, path: str) -> str:
+        namespace = self.environ.get("BUBU_POD_NAMESPACE") or self.environment.identity.namespace
+        plural = "secrets" if target.kind == "Secret" else "configmaps"
+        try:
+            document = self.cluster.request(
+                "GET",
+                f"/api/v1/namespaces/{namespace}/{plural}/{urllib.parse.quote(target.name, safe='')}",
+                timeout_seconds=self.environment.operation_timeout_seconds,
+            )
+        except NotFoundError as error:
+            raise InputError(f"{path}: {target.kind} {target.name!r} does not exist in {namespace!r}") from error
+        except KubeError as error:
+            hint = "; give the step an RBAC rule for it" if getattr(error, "code", 0) == 403 else ""
+            message = f"{path}: {target.kind} {target.name!r} cannot be read: {error}{hint}"
+            raise EngramError(message, retryable=error.retryable, type=InputError.default_type) from error
+        data = document.get("data") or {}
+        if target.key not in data:
+            raise InputError(f"{path}: {target.kind} {target.name!r} has no key {target.key!r}")
+        return _secret_text(data[target.key], path) if target.kind == "Secret" else str(data[target.key])
+
+
+def prepare_config(sources: Sources, signature: Signature) -> tuple[Any, Secrets]:
+    """The typed configuration and the expanded secrets.
+
+    Raises:
+        EngramError: anything is malformed, missing or unreadable.
+    """
+    environment = sources.environment
+    limits = {
+        "max_depth": _limit(sources.environ, "BUBU_CONFIG_HYDRATION_MAX_DEPTH", hydrate.MAX_CONFIG_DEPTH),
+        "max_nodes": _limit(sources.environ, "BUBU_CONFIG_HYDRATION_MAX_NODES", hydrate.MAX_CONFIG_NODES),
+    }
+    hydrate.check_config_size(environment.step_config, **limits)
+    resolved = template.resolve(environment.step_config, environment.template_context, "config")
+    plain = sources.hydrator().hydrate(resolved, "config")
+    config = decode.decode(plain, signature.config_type, "config", strict=environment.strict_unmarshal)
+    return config, secret.expand(environment.secret_descriptors, sources.environ)
+
+
+def prepare_inputs(sources: Sources, signature: Signature, step_run: Object | None) -> tuple[Any, Schemas]:
+    """The typed inputs, checked against the template's schema, and the schemas for the output.
+
+    Raises:
+        EngramError: anything is malformed, missing or unreadable.
+    """
+    environment = sources.environment
+    inputs: Any = environment.trigger_data
+    if not environment.skip_input_templating:
+        inputs = template.resolve(inputs, environment.template_context, "inputs")
+    plain = sources.hydrator().hydrate(inputs, "inputs")
+    if not isinstance(plain, dict):
+        raise InputError(f"inputs must be an object, the reference holds {type(plain).__name__}")
+    schemas = schema.load(
+        sources.cluster, environment.identity, step_run or {}, timeout_seconds=environment.operation_timeout_seconds
+    )
+    schemas.check_inputs(plain)
+    target = signature.inputs_type if signature.inputs else Any
+    return decode.decode(plain, target, "inputs", strict=environment.strict_unmarshal), schemas
+
+
+def _secret_text(encoded: Any, path: str) -> str:
+    import base64
+
+    try:
+        return base64.b64decode(str(encoded), validate=True).decode()
+    except ValueError as error:
+        raise InputError(f"{path}: the referenced Secret key is not text") from error
+
+
+def _limit(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "").strip()
+    return int(text) if text.isdigit() and int(text) > 0 else default

@@ -1,0 +1,184 @@
+"""References inside payloads: to stored objects, and to keys of ConfigMaps and Secrets. Pure.
+
+Source: SDK contract 1, 3.2, 5.2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bubu_sdk.errors import InputError, PayloadPathError
+
+STORAGE_REF: Final = "$bubuStorageRef"
+STORAGE_PATH: Final = "$bubuStoragePath"
+CONTENT_TYPE: Final = "$bubuStorageContentType"
+SCHEMA: Final = "$bubuStorageSchema"
+SCHEMA_VERSION: Final = "$bubuStorageSchemaVersion"
+CONFIG_MAP_REF: Final = "$bubuConfigMapRef"
+SECRET_REF: Final = "$bubuSecretRef"  # noqa: S105 - the name of a key, not a secret
+
+_KEYS = frozenset({STORAGE_REF, STORAGE_PATH, CONTENT_TYPE, SCHEMA, SCHEMA_VERSION})
+_FORMATS = ("auto", "json", "raw")
+
+
+@dataclass(frozen=True)
+class KubeReference:
+    """One key of a ConfigMap or a Secret in the engram's own namespace."""
+
+    kind: str
+    """``ConfigMap`` or ``Secret``."""
+    name: str
+    key: str
+    format: str
+    """``auto`` (JSON when it parses), ``json`` or ``raw``."""
+
+
+def is_storage_reference(node: Any) -> bool:
+    """Whether ``node`` is a storage reference: exactly the known keys, text where text belongs."""
+    return (
+        isinstance(node, Mapping)
+        and isinstance(node.get(STORAGE_REF), str)
+        and _KEYS.issuperset(node)
+        and isinstance(node.get(STORAGE_PATH, ""), str)
+    )
+
+
+def checked_key(key: str) -> str:
+    """``key`` itself, if it is safe to read or write below a store's root.
+
+    Raises:
+        PayloadPathError: empty, absolute, or with a ``..`` segment.
+    """
+    if not key:
+        raise PayloadPathError("invalid storage path: it is empty")
+    if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/") or "\0" in key:
+        raise PayloadPathError(f"invalid storage path {key!r}: it must be relative, without '..'")
+    return key
+
+
+def kube_reference(node: Any, path: str, own_namespace: str) -> KubeReference | None:
+    """The reference that ``node`` spells; ``None`` if it is an ordinary value.
+
+    Raises:
+        InputError: it is a reference, but malformed or into another namespace; names ``path``.
+    """
+    if not isinstance(node, Mapping) or len(node) != 1:
+        return None
+    marker = next(iter(node))
+    if marker not in (CONFIG_MAP_REF, SECRET_REF):
+        return None
+    kind = "Secret" if marker == SECRET_REF else "ConfigMap"
+    namespace, name, key, format_ = _parts(node[marker], f"{path}.{marker}")
+    if not name or not key:
+        raise InputError(f"{path}: {marker} needs a name and a key, for example 'settings:region'")
+    if format_ not in _FORMATS:
+        raise InputError(f"{path}: {marker} format {format_!r} is none of {', '.join(_FORMATS)}")
+    if namespace and namespace != own_namespace:
+        raise InputError(
+            f"{path}: {marker} names namespace {namespace!r}; only {own_namespace or 'the own'!r} is readable"
+        )
+    return KubeReference(kind, name, key, format_)
+
+
+def interpret(text: str, format_: str, path: str) -> Any:
+    """The value that the text of a ConfigMap or Secret key stands for.
+
+    Raises:
+        InputError: ``json`` was asked for and the text is not JSON. The text is not shown.
+    """
+    if format_ == "raw":
+        return text
+    trimmed = text.strip()
+    if format_ == "auto" and not trimmed:
+        return ""
+    try:
+        return json.loads(trimmed)
+    except ValueError as error:
+        if format_ == "json":
+            raise InputError(f"{path}: the referenced key does not hold JSON") from error
+        return text
+
+
+def select(value: Any, sub_path: str) -> Any:
+    """The part of a hydrated object that ``field.field[0][*].field`` names; blank names the whole.
+
+    Raises:
+        InputError: a field or index is missing, a type does not fit, or the path is malformed.
+    """
+    return _select(value, _tokens(sub_path), sub_path, tolerant=False)
+
+
+def _parts(spec: Any, path: str) -> tuple[str, str, str, str]:
+    if isinstance(spec, str):
+        target, _, key = spec.partition(":")
+        namespace, slash, name = target.partition("/")
+        return (
+            (namespace.strip(), name.strip(), key.strip(), "auto")
+            if slash
+            else ("", target.strip(), key.strip(), "auto")
+        )
+    if isinstance(spec, Mapping):
+        texts = {field: spec.get(field, "") for field in ("namespace", "name", "key")}
+        unknown = sorted(set(spec) - {*texts, "format"})
+        if unknown or not all(isinstance(text, str) for text in texts.values()):
+            raise InputError(
+                f"{path}: expected texts name, key, namespace?, format? and nothing else, got {sorted(spec)}"
+            )
+        return (
+            texts["namespace"].strip(),
+            texts["name"].strip(),
+            texts["key"].strip(),
+            str(spec.get("format") or "auto").lower(),
+        )
+    raise InputError(f"{path}: expected 'name:key' or an object with name and key, got {type(spec).__name__}")
+
+
+def _tokens(sub_path: str) -> list[str | int | None]:
+    """Fields as text, indexes as int, ``[*]`` as ``None``."""
+    tokens: list[str | int | None] = []
+    for segment in sub_path.strip().split("."):
+        field, bracket, rest = segment.partition("[")
+        if field.strip():
+            tokens.append(field.strip())
+        if not bracket:
+            continue
+        subscripts = f"[{rest}".strip()
+        if not re.fullmatch(r"(\[(\d+|\*)\])+", subscripts):
+            raise InputError(f"storage sub-path {sub_path!r}: {subscripts!r} is neither [n] nor [*]")
+        tokens += [None if item == "*" else int(item) for item in re.findall(r"\[(\d+|\*)\]", subscripts)]
+    return tokens
+
+
+def _select(value: Any, tokens: list[str | int | None], sub_path: str, *, tolerant: bool) -> Any:
+    for position, token in enumerate(tokens):
+        if isinstance(token, str):
+            if not isinstance(value, Mapping):
+                raise InputError(
+                    f"storage sub-path {sub_path!r}: {token!r} is looked up in {_kind(value)}, not in an object"
+                )
+            if token not in value:
+                return _missing(f"field {token!r} is missing", sub_path, tolerant)
+            value = value[token]
+            continue
+        if not isinstance(value, list):
+            raise InputError(f"storage sub-path {sub_path!r}: an index is applied to {_kind(value)}, not to a list")
+        if token is None:
+            rest = tokens[position + 1 :]
+            return [_select(item, rest, sub_path, tolerant=True) for item in value]
+        if token >= len(value):
+            return _missing(f"index {token} is out of range ({len(value)} items)", sub_path, tolerant)
+        value = value[token]
+    return value
+
+
+def _missing(what: str, sub_path: str, tolerant: bool) -> None:
+    if not tolerant:
+        raise InputError(f"storage sub-path {sub_path!r}: {what}")
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else type(value).__name__

@@ -1,0 +1,96 @@
+"""What a step tells about itself while it runs: signal values in the status, and the events of their emission.
+
+Values travel as summaries (size, hash, type), never in full, except the envelopes made for display. Source: SDK
+contract 17. Events are numbered by the StepRun, not by the process, so that those of a retried attempt are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from bubu_sdk import canonical, encode, redaction
+from bubu_sdk.errors import Object
+from bubu_sdk.status import SignalEvent, StatusUpdate
+
+PATCH_TIMEOUT_SECONDS: Final = 3.0
+DEFAULT_MAX_PAYLOAD_BYTES: Final = 8192
+DEFAULT_SAMPLE_BYTES: Final = 2048
+
+
+def update(key: str, value: Any, *, now: datetime, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> StatusUpdate:
+    """The status update that emits ``value`` under ``key``; ``None`` deletes the key.
+
+    Raises:
+        OutputError: the value has no JSON form.
+        ValueError: the key is blank.
+    """
+    if not key.strip():
+        raise ValueError("a signal needs a key")
+    if value is None:
+        return StatusUpdate(signals={key: None}, signal_events=(SignalEvent(key, now),))
+    plain = encode.to_json(value, f"signal {key!r}")
+    brief = summary(plain)
+    shown: Object = {**brief, "redacted": True}
+    if is_envelope(plain) and len(canonical.encode(plain)) <= max_payload_bytes:
+        shown = dict(plain)
+    return StatusUpdate(signals={key: shown}, signal_events=(SignalEvent(key, now, brief),))
+
+
+def summary(value: Any) -> Object:
+    """Size, hash and kind of a plain JSON value; the value itself is not in it."""
+    body = canonical.encode(value)
+    brief: Object = {"sizeBytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "type": _kind(value)}
+    if isinstance(value, (str, list, Mapping)):
+        brief["details"] = {"len": len(value.encode()) if isinstance(value, str) else len(value)}
+    return brief
+
+
+def text_envelope(
+    text: str,
+    *,
+    format: str = "text",  # noqa: A002 - the wire name
+    content_type: str = "text/plain",
+    sample: bool = False,
+    attributes: Object | None = None,
+) -> Object:
+    """A signal value that may be shown in full: what ``text`` is, and on request its beginning (2048 bytes)."""
+    body = text.encode(errors="replace")
+    meta: Object = {
+        "format": format,
+        "contentType": content_type,
+        "sizeBytes": len(body),
+        "hashSha256": hashlib.sha256(body).hexdigest(),
+    }
+    if attributes:
+        meta["attributes"] = attributes
+    if not sample:
+        return {"meta": meta}
+    shown = redaction.cut(text, DEFAULT_SAMPLE_BYTES)
+    return {"meta": meta, "sample": {"text": shown} | ({"truncated": True} if shown != text else {})}
+
+
+def is_envelope(value: Any) -> bool:
+    """Whether a value is an envelope: ``meta`` with a format, at most a ``sample`` beside it."""
+    return (
+        isinstance(value, Mapping)
+        and {"meta"} <= set(value) <= {"meta", "sample"}
+        and isinstance(value["meta"], Mapping)
+        and {"format", "sizeBytes"} <= set(value["meta"])
+    )
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int"
+    if isinstance(value, float):
+        return "float"
+    if isinstance(value, str):
+        return "string"
+    return "map" if isinstance(value, Mapping) else "array"

@@ -1,0 +1,85 @@
+"""One piece of work beside the supervisor, and the news it waits for.
+
+A stage runs in its own thread, because the supervisor must be able to stop waiting: for a function that ignores its
+cancellation, a store that does not answer, an event loop that is blocked. News arrive through a ``SimpleQueue``, which
+may be fed from a signal handler.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from bubu_sdk.hosting import Host, PlainHost
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """The process was asked to end, by signal ``number``."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A stage has ended."""
+
+    stage: Stage
+
+
+News = Terminated | Ended
+
+
+class Stage:
+    """Work that is under way; ``error`` and ``result`` are valid once ``ended``."""
+
+    def __init__(self, name: str, work: Callable[[], Any], desk: NewsDesk, host: Host | None = None) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.ended = False
+        self.ended_at = 0.0
+        """``time.monotonic()`` of the end."""
+        self.host = host or PlainHost()
+        self._work = work
+        self._desk = desk
+        # a daemon: a hung function must not keep the process from ending
+        threading.Thread(target=self._run, name=f"bubu-{name}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self.host.run(self._work)
+        except BaseException as error:  # noqa: BLE001 - the supervisor judges every end, SystemExit included
+            self.error = error
+        self.ended_at = time.monotonic()
+        self.ended = True
+        self._desk.post(Ended(self))
+
+
+class NewsDesk:
+    """Where the supervisor waits."""
+
+    def __init__(self) -> None:
+        self._news: SimpleQueue[News] = SimpleQueue()
+        self.terminated: Terminated | None = None
+
+    def post(self, news: News) -> None:
+        """Tell the supervisor; from any thread and from a signal handler."""
+        self._news.put(news)
+
+    def wait_for(self, stage: Stage, until: float, *, heed_termination: bool = True) -> bool:
+        """Whether ``stage`` ended by ``until`` (monotonic); also returns early when termination is asked for."""
+        while True:
+            if stage.ended:
+                return True
+            if heed_termination and self.terminated is not None:
+                return False
+            try:
+                news = self._news.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                return stage.ended
+            if isinstance(news, Terminated):
+                self.terminated = self.terminated or news

@@ -1,0 +1,145 @@
+"""The StepRun of this container: read it, claim it, change its status without losing anybody's writes.
+
+Every change is read–check–merge–patch under ``metadata.resourceVersion``: a conflict re-reads, a server failure backs
+off, any other refusal ends at once. Source: SDK contract 13.2 and its weak points.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from bubu_sdk import status
+from bubu_sdk.contract import DEFAULT_OPERATION_TIMEOUT_SECONDS, DEFAULT_PATCH_RETRIES, Identity
+from bubu_sdk.errors import Object
+from bubu_sdk.kube import JSON_PATCH, MERGE_PATCH, RUNS_API, Cluster, ConflictError, KubeError, StatusError
+from bubu_sdk.status import StatusUpdate
+
+_FIRST_BACKOFF_SECONDS: Final = 0.1
+_MAX_BACKOFF_SECONDS: Final = 5.0
+_JITTER: Final = 0.25
+
+Change = Callable[[Object], StatusUpdate]
+"""From the status as it is to what shall be merged into it."""
+
+
+class StepRunError(Exception):
+    """The status may not be written: another Pod owns it, or the phase does not allow it."""
+
+
+class FencedError(StepRunError):
+    """*bug or race*: another Pod owns the StepRun; this one is a leftover of an earlier attempt."""
+
+
+class TransitionError(StepRunError):
+    """The StepRun has already ended, or its phase may not become the wanted one."""
+
+
+class StepRunClient:
+    """Reads and writes one StepRun; safe to use from several threads."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        identity: Identity,
+        *,
+        operation_timeout_seconds: float = DEFAULT_OPERATION_TIMEOUT_SECONDS,
+        patch_retries: int = DEFAULT_PATCH_RETRIES,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._cluster = cluster
+        self._pod = identity.pod
+        self._path = f"{RUNS_API}/namespaces/{identity.namespace}/stepruns/{identity.step_run}"
+        self._timeout_seconds = operation_timeout_seconds
+        self._attempts = 1 + patch_retries
+        self._sleep = sleep
+        self._own_writes = threading.Lock()
+        """Writers of this process take turns: conflicts are for others."""
+
+    def read(self, timeout_seconds: float | None = None) -> Object:
+        """The StepRun.
+
+        Raises:
+            KubeError: after the retries that its class allows.
+        """
+        deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
+        return self._retried(lambda: self._get(deadline), deadline)
+
+    def update(self, change: Change | StatusUpdate, timeout_seconds: float | None = None) -> Object:
+        """The StepRun after ``change`` was merged into its status; a change of nothing writes nothing.
+
+        Raises:
+            FencedError: another Pod owns the StepRun.
+            TransitionError: the phase may not change so.
+            KubeError: after the retries that its class allows, or the time was up.
+        """
+        deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
+        with self._own_writes:
+            return self._retried(lambda: self._update_once(change, deadline), deadline)
+
+    def _update_once(self, change: Change | StatusUpdate, deadline: float) -> Object:
+        step_run = self._get(deadline)
+        before: Object = step_run.get("status") or {}
+        owner = before.get("podName") or ""
+        if self._pod and owner and owner != self._pod:
+            raise FencedError(
+                f"the StepRun is owned by Pod {owner!r}; this is {self._pod!r}, a leftover of an earlier attempt"
+            )
+        update = change if isinstance(change, StatusUpdate) else change(before)
+        phase = str(before.get("phase") or "")
+        if update.phase and not status.may_become(phase, update.phase):
+            raise TransitionError(f"the StepRun is {phase} and may not become {update.phase}")
+        after = status.merge(before, update)
+        patch, content_type = _patch(step_run, before, after)
+        if patch is None:
+            return step_run
+        try:
+            return self._request("PATCH", f"{self._path}/status", deadline, patch, content_type)
+        except StatusError as error:
+            if content_type == JSON_PATCH and error.code == 422 and "test" in str(error).lower():
+                raise ConflictError(409, str(error)) from error  # how a failed `test` operation is answered
+            raise
+
+    def _get(self, deadline: float) -> Object:
+        return self._request("GET", self._path, deadline)
+
+    def _request(
+        self, method: str, path: str, deadline: float, body: Any = None, content_type: str = MERGE_PATCH
+    ) -> Object:
+        remaining = max(0.001, deadline - time.monotonic())
+        return self._cluster.request(method, path, body, content_type=content_type, timeout_seconds=remaining)
+
+    def _retried(self, attempt: Callable[[], Object], deadline: float) -> Object:
+        backoff = _FIRST_BACKOFF_SECONDS
+        for remaining_attempts in reversed(range(self._attempts)):
+            try:
+                return attempt()
+            except KubeError as error:
+                conflict = isinstance(error, ConflictError)
+                if remaining_attempts == 0 or not (conflict or error.retryable):
+                    raise
+                wait = max(_jittered(backoff), getattr(error, "retry_after_seconds", 0.0))
+                if time.monotonic() + wait >= deadline:
+                    raise
+                self._sleep(wait / 10 if conflict else wait)
+                backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * (1 - _JITTER + 2 * _JITTER * os.urandom(1)[0] / 255)
+
+
+def _patch(step_run: Object, before: Object, after: Object) -> tuple[Any, str]:
+    """The smallest patch with the precondition that nobody wrote in between; ``None`` for nothing to write."""
+    changes = status.merge_patch(before, after)
+    if not changes:
+        return None, MERGE_PATCH
+    version = step_run.get("metadata", {}).get("resourceVersion", "")
+    if status.holds_null([after[key] for key in changes if key in after]):
+        test: list[Object] = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}] if version else []
+        return test + status.json_patch(before, after, had_status="status" in step_run), JSON_PATCH
+    return ({"metadata": {"resourceVersion": version}} if version else {}) | {"status": changes}, MERGE_PATCH

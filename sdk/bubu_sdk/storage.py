@@ -1,0 +1,100 @@
+"""The payload store that the environment names: objects by key, nothing about references.
+
+``open_store`` is the door: ``file``, ``s3`` (extra ``bubu-sdk[s3]``) or none. Source: SDK contract 2, 3.2, 6.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+from bubu_sdk import reference
+from bubu_sdk.errors import ContextError, StorageError
+
+MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
+"""One hydrated object; the reference has no limit, and one reference could exhaust the memory."""
+
+
+class ObjectMissingError(StorageError):
+    """*user*: the store has no object under this key."""
+
+    default_retryable = False
+
+
+class Store(Protocol):
+    """Objects below one root. Blocking; thread-safe."""
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            ObjectMissingError: there is none.
+            StorageError: larger than 64 MiB, or the store failed.
+        """
+
+    def write(self, key: str, content: bytes, content_type: str) -> None:
+        """Replace the object at ``key``; readers see the old or the new one, never a torn one."""
+
+
+class FileStore:
+    """Objects as files below a mounted directory (``BUBU_STORAGE_PROVIDER=file``)."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, key: str) -> bytes:
+        file = self._file(key)
+        try:
+            if file.stat().st_size > MAX_OBJECT_BYTES:
+                raise StorageError(f"stored object {key!r} is larger than {MAX_OBJECT_BYTES} bytes", retryable=False)
+            return file.read_bytes()
+        except FileNotFoundError as error:
+            raise ObjectMissingError(f"stored object {key!r} not found") from error
+        except OSError as error:
+            raise StorageError(f"stored object {key!r} cannot be read: {error.strerror}") from error
+
+    def write(self, key: str, content: bytes, content_type: str) -> None:
+        del content_type  # a file has no place for it; readers of this provider do not ask
+        file = self._file(key)
+        try:
+            file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=".bubu-", dir=file.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fchmod(stream.fileno(), 0o640)
+                    os.fsync(stream.fileno())
+                Path(temporary).replace(file)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise StorageError(f"stored object {key!r} cannot be written: {error.strerror}") from error
+
+    def _file(self, key: str) -> Path:
+        return self._root / reference.checked_key(key)
+
+
+def open_store(environ: Mapping[str, str]) -> Store | None:
+    """The store that ``environ`` configures; ``None`` when storage is disabled.
+
+    Raises:
+        ContextError: unknown provider, missing or contradictory settings, or the extra ``bubu-sdk[s3]`` is missing.
+    """
+    provider = environ.get("BUBU_STORAGE_PROVIDER", "")
+    if provider in ("", "none"):
+        return None
+    if provider == "file":
+        root = environ.get("BUBU_STORAGE_PATH", "").strip()
+        if not root:
+            raise ContextError("BUBU_STORAGE_PATH is required when BUBU_STORAGE_PROVIDER is 'file'")
+        return FileStore(Path(root))
+    if provider == "s3":
+        from bubu_sdk import s3
+
+        return s3.open_s3_store(environ)
+    raise ContextError(f"BUBU_STORAGE_PROVIDER {provider!r} is none of 's3', 'file', 'none'")

@@ -1,0 +1,121 @@
+"""The templates that may remain for the container: one path, nothing else.
+
+The operator resolves templates before a container starts; a value that was offloaded may still be named by a plain
+``{{ steps.fetch.output.body }}``. Those are resolved here; anything richer is refused with the path where it stands.
+Pure. Source: SDK contract 11.2, 11.4; templating contract 3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bubu_sdk import reference
+from bubu_sdk.errors import TemplateError
+
+_ACTION = re.compile(r"\{\{-?\s*(?P<body>[^{}]*?)\s*-?\}\}")
+_INDEX = re.compile(
+    r"\(?\s*index\s+\.?(?P<root>inputs|steps|packet)\s+(?P<key>\"[^\"\\]*\")\s*\)?(?P<rest>(?:\.[\w-]+)*)"
+)
+_PATH = re.compile(r"(?:\$?\.)?(?P<root>[A-Za-z_]\w*)(?P<rest>(?:\.\w+|\[\d+\]|\[\"[^\"\\]*\"\]|\['[^'\\]*'\])*)")
+_SEGMENT = re.compile(r"\.([\w-]+)|\[(\d+)\]|\[[\"']([^\"']*)[\"']\]")
+
+_Segments = list[str | int]
+
+
+class _Problem(Exception):  # noqa: N818 - a message on its way to the collected TemplateError
+    pass
+
+
+def resolve(value: Any, variables: Mapping[str, Any], name: str) -> Any:
+    """``value`` with every plain path replaced by what it names in ``variables``, types preserved.
+
+    A path that enters an offloaded value becomes a storage reference with a sub-path, to be hydrated by the caller.
+    References in ``value`` are left alone. ``name`` is the root of the paths in a complaint (``inputs``, ``config``).
+
+    Raises:
+        TemplateError: one or more templates are not plain paths or name nothing; all of them are listed.
+    """
+    problems: list[str] = []
+    resolved = _walk(value, variables, name, problems)
+    if problems:
+        raise TemplateError("; ".join(problems))
+    return resolved
+
+
+def _walk(value: Any, variables: Mapping[str, Any], path: str, problems: list[str]) -> Any:
+    if isinstance(value, str):
+        if "{{" not in value:
+            return value
+        try:
+            return _evaluate(value, variables)
+        except _Problem as problem:
+            problems.append(f"{path}: {problem}")
+            return value
+    if isinstance(value, Mapping):
+        if reference.is_storage_reference(value):
+            return value
+        return {key: _walk(item, variables, f"{path}.{key}", problems) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_walk(item, variables, f"{path}[{index}]", problems) for index, item in enumerate(value)]
+    return value
+
+
+def _evaluate(text: str, variables: Mapping[str, Any]) -> Any:
+    action = _ACTION.fullmatch(text)
+    if action is None:
+        raise _Problem(
+            f"unresolved template {_short(text)}; the operator resolves templates before the container starts, "
+            "and inside it only a single plain path such as '{{ steps.fetch.output.body }}' is"
+        )
+    return _lookup(_segments(action["body"], text), variables)
+
+
+def _segments(body: str, text: str) -> _Segments:
+    index = _INDEX.fullmatch(body)
+    match = index or _PATH.fullmatch(body)
+    if match is None:
+        raise _Problem(f"unresolved template {_short(text)}; inside the container only a single plain path is resolved")
+    segments: _Segments = [match["root"]]
+    if index is not None:
+        segments.append(index["key"][1:-1])
+    for field, position, key in _SEGMENT.findall(match["rest"]):
+        segments.append(int(position) if position else field or key)
+    return segments
+
+
+def _lookup(segments: _Segments, variables: Mapping[str, Any]) -> Any:
+    value: Any = variables
+    for position, segment in enumerate(segments):
+        if reference.is_storage_reference(value):
+            return _selector(value, segments[position:])
+        if isinstance(segment, int):
+            if not isinstance(value, list) or segment >= len(value):
+                raise _Problem(f"{_dotted(segments[: position + 1])} names nothing in the template context")
+            value = value[segment]
+        else:
+            if not isinstance(value, Mapping) or segment not in value:
+                raise _Problem(f"{_dotted(segments[: position + 1])} names nothing in the template context")
+            value = value[segment]
+    if isinstance(value, Mapping) and value.get("$bubuOmitted") is True:
+        raise _Problem(f"{_dotted(segments)} was too large for the template context; offload the output to storage")
+    return value
+
+
+def _selector(target: Mapping[str, Any], rest: _Segments) -> dict[str, Any]:
+    prefix = target.get(reference.STORAGE_PATH) or ""
+    suffix = _dotted(rest)
+    joined = f"{prefix}{suffix}" if suffix.startswith("[") or not prefix else f"{prefix}.{suffix}"
+    return {reference.STORAGE_REF: target[reference.STORAGE_REF], reference.STORAGE_PATH: joined}
+
+
+def _dotted(segments: _Segments) -> str:
+    text = ""
+    for segment in segments:
+        text += f"[{segment}]" if isinstance(segment, int) else f".{segment}" if text else segment
+    return text
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
