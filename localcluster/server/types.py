@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from localcluster.server.cause import SchemaError
+from localcluster.server.schema_structure import structural_problems
+
 Object = dict[str, Any]
 
 STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -77,8 +80,22 @@ class ResourceType:
 
 
 def resource_types_of_crd(crd: Object) -> tuple[ResourceType, ...]:
-    """The served versions of a CustomResourceDefinition (apiextensions.k8s.io/v1), in the order it lists them."""
+    """The served versions of a CustomResourceDefinition (apiextensions.k8s.io/v1), in the order it lists them.
+
+    The rest of the definition is taken as valid (validation_crd.py).
+
+    Raises:
+        SchemaError: a schema is not structural; every problem is named.
+    """
     spec = crd["spec"]
+    problems = [
+        problem
+        for index, version in enumerate(spec["versions"])
+        if (schema := (version.get("schema") or {}).get("openAPIV3Schema")) is not None
+        for problem in structural_problems(schema, f"spec.versions[{index}].schema.openAPIV3Schema")
+    ]
+    if problems:
+        raise SchemaError(problems)
     names = spec["names"]
     conversion = spec.get("conversion") or {}
     webhook = conversion.get("webhook") if conversion.get("strategy") == "Webhook" else None

@@ -1,0 +1,118 @@
+"""What a structural schema does not name is dropped, and reported by path.
+
+Source: structural schemas of CustomResourceDefinition v1. Not here: the root's apiVersion, kind and metadata, which
+schema.py keeps whatever the schema says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Pruner = Callable[[Any], list[str]]
+"""Drops unknown fields of a value in place and gives their paths relative to it, each beginning with ``.`` or ``[``."""
+
+METADATA_FIELDS = frozenset(
+    {
+        "annotations",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "labels",
+        "managedFields",
+        "name",
+        "namespace",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+_EMBEDDED_ALWAYS = frozenset({"apiVersion", "kind", "metadata"})
+
+_NOTHING: list[str] = []
+
+
+def prune_metadata(metadata: Any) -> list[str]:
+    """Drop what object metadata does not know; paths are relative to the metadata."""
+    if not isinstance(metadata, dict):
+        return _NOTHING
+    return _drop(metadata, [name for name in metadata if name not in METADATA_FIELDS])
+
+
+def compile_pruner(schema: Mapping[str, Any], *, root: bool = False) -> Pruner | None:
+    """The pruner of ``schema``; None when nothing below it could ever be dropped.
+
+    Args:
+        root: the schema is that of a whole object, whose apiVersion, kind and metadata always stay.
+    """
+    if schema.get("x-kubernetes-int-or-string"):
+        return None
+    items = schema.get("items")
+    if isinstance(items, Mapping):
+        return _array_pruner(compile_pruner(items))
+    embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
+    keeps_unknown = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+    additional = schema.get("additionalProperties")
+    inner = {name: compile_pruner(sub) for name, sub in (schema.get("properties") or {}).items()}
+    if embedded:
+        inner = {**inner, **dict.fromkeys(_EMBEDDED_ALWAYS)}
+        inner["metadata"] = None if root else prune_metadata
+    if additional is not None and additional is not False:
+        keeps_unknown = True
+    rest = compile_pruner(additional) if isinstance(additional, Mapping) else None
+    if schema.get("type") not in ("object", None) and not inner:
+        return None
+    return _object_pruner(inner, rest, keeps_unknown=keeps_unknown)
+
+
+def _array_pruner(items: Pruner | None) -> Pruner | None:
+    if items is None:
+        return None
+    prune_item = items
+
+    def prune(value: Any) -> list[str]:
+        if not isinstance(value, list):
+            return _NOTHING
+        found = _NOTHING
+        for index, item in enumerate(value):
+            dropped = prune_item(item)
+            if dropped:
+                found = found + [f"[{index}]{path}" for path in dropped]
+        return found
+
+    return prune
+
+
+def _object_pruner(inner: dict[str, Pruner | None], rest: Pruner | None, *, keeps_unknown: bool) -> Pruner | None:
+    active = {name: pruner for name, pruner in inner.items() if pruner is not None}
+    if keeps_unknown and not active and rest is None:
+        return None
+    known = frozenset(inner)
+
+    def prune(value: Any) -> list[str]:
+        if not isinstance(value, dict):
+            return _NOTHING
+        found = _NOTHING
+        if not keeps_unknown:
+            unknown = [name for name in value if name not in known]
+            if unknown:
+                found = _drop(value, unknown)
+        for name, item in value.items():
+            pruner = active.get(name) if name in known else rest
+            if pruner is not None:
+                dropped = pruner(item)
+                if dropped:
+                    found = found + [f".{name}{path}" for path in dropped]
+        return found
+
+    return prune
+
+
+def _drop(value: dict[str, Any], names: list[str]) -> list[str]:
+    for name in names:
+        del value[name]
+    return [f".{name}" for name in names]

@@ -1,0 +1,199 @@
+"""CEL behind one small door: compile once, evaluate within a bound, errors in the API server's words.
+
+The engine stops an evaluation after 10 000 iterations of comprehensions. A rule of the form ``LIST.all(x, …)`` may need
+more on a long list (uniqueness of 100 names takes 10 100), so such a rule is then asked about the list piece by piece,
+which is the same question; the number of pieces is bounded too. An evaluation therefore ends within about 0.2 s
+whatever the rule says.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+
+MAX_PIECES = 128
+"""Pieces a long list may be cut into; each is allowed the engine's own 10 000 iterations."""
+
+_PIECE_ITERATIONS = 8_000
+_OUT_OF_BUDGET = "Iteration budget exceeded"
+_STRING_LITERAL = re.compile(
+    r"""r?'''.*?'''|r?\"{3}.*?\"{3}|r'[^']*'|r"[^"]*"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.S
+)
+_MISSING_KEY = re.compile(r'Key not found in map : "?([^"]*)"?')
+_LEADING_ALL = re.compile(r"\s*(self(?:\.[A-Za-z_]\w*)*)\.all\(\s*([A-Za-z_]\w*)\s*,")
+
+
+class CelSyntaxError(Exception):
+    """An expression does not compile (*user*); the message is the compiler's."""
+
+
+class CelEvaluationError(Exception):
+    """An expression gave no value (*user*): an unknown key, an overflow, too much work."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What an expression is asked about."""
+
+    value: Any
+    old: Any = None
+    has_old: bool = False
+
+    def only(self, fields: frozenset[str] | None) -> Binding:
+        """The same with objects cut down to ``fields``."""
+        if fields is None:
+            return self
+        return Binding(_cut(self.value, fields), _cut(self.old, fields), self.has_old)
+
+    def variables(self) -> dict[str, Any]:
+        return {"self": self.value, "oldSelf": self.old, "predecessor": {"value": self.old} if self.has_old else {}}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled expression; ``pieces`` asks the same question of one piece of a list, where that is possible."""
+
+    whole: Any
+    pieces: _Pieces | None
+    fields: frozenset[str] | None
+    """The fields of self and oldSelf that are looked at; None when it may be all of them. Binding costs by size."""
+
+    def evaluate(self, bound: Binding) -> Any:
+        """The value of the expression as a plain Python value.
+
+        Raises:
+            CelEvaluationError: there is none.
+        """
+        variables = bound.only(self.fields).variables()
+        try:
+            return _value(self.whole, variables)
+        except _OutOfBudgetError:
+            if self.pieces is None:
+                raise
+        return self.pieces.evaluate(variables)
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    path: tuple[str, ...]
+    program: Any
+
+    def evaluate(self, variables: dict[str, Any]) -> bool:
+        items: Any = variables["self"]
+        for name in self.path:
+            items = items.get(name) if isinstance(items, dict) else None
+        if not isinstance(items, list) or not items:
+            raise _OutOfBudgetError
+        length = max(1, _PIECE_ITERATIONS // len(items))
+        if len(items) > length * MAX_PIECES:
+            raise _OutOfBudgetError
+        return all(
+            _value(self.program, {**variables, "piece": items[start : start + length]})
+            for start in range(0, len(items), length)
+        )
+
+
+class _OutOfBudgetError(CelEvaluationError):
+    def __init__(self) -> None:
+        super().__init__("call cost exceeds limit")
+
+
+@functools.lru_cache(maxsize=1024)
+def compile_expression(source: str, *, result: Literal["bool", "string"], optional_old: bool = False) -> Program:
+    """``source`` ready to be evaluated; ``optional_old`` makes oldSelf an optional.
+
+    Raises:
+        CelSyntaxError: it does not parse, names something unknown, or cannot give a ``result``.
+    """
+    whole = _compile(source, optional_old=optional_old)
+    given = whole.return_type().name().lower()
+    if given not in (result, "dyn"):
+        raise CelSyntaxError(f"cel expression must evaluate to a {result}")
+    pieces = _compile_pieces(source, optional_old=optional_old) if result == "bool" else None
+    return Program(whole, pieces, _fields(source))
+
+
+def mentions(source: str, identifier: str) -> bool:
+    """Whether ``identifier`` occurs in ``source`` outside string literals."""
+    return re.search(rf"(?<![\w.]){identifier}\b", _STRING_LITERAL.sub("''", source)) is not None
+
+
+def _cut(value: Any, fields: frozenset[str]) -> Any:
+    return {name: value[name] for name in fields if name in value} if isinstance(value, dict) else value
+
+
+def _fields(source: str) -> frozenset[str] | None:
+    code = _STRING_LITERAL.sub("''", source)
+    found = re.findall(r"(?<![\w.])(?:self|oldSelf)\b(?:\.([A-Za-z_]\w*)(?!\w|\s*\())?", code)
+    return frozenset(found) if all(found) else None
+
+
+def _compile_pieces(source: str, *, optional_old: bool) -> _Pieces | None:
+    found = _LEADING_ALL.match(source)
+    if found is None or not _closes_at_end(source, found.end(1) + len(".all")):
+        return None
+    path = tuple(found.group(1).split(".")[1:])
+    return _Pieces(path, _compile("piece" + source[found.end(1) :], optional_old=optional_old))
+
+
+def _closes_at_end(source: str, opening: int) -> bool:
+    """Whether the parenthesis at ``opening`` is closed by the very last character."""
+    blank = _STRING_LITERAL.sub(lambda literal: "_" * len(literal.group()), source).rstrip()
+    depth = 0
+    for position in range(opening, len(blank)):
+        depth += {"(": 1, ")": -1}.get(blank[position], 0)
+        if depth == 0:
+            return position == len(blank) - 1
+    return False
+
+
+def _compile(source: str, *, optional_old: bool) -> Any:
+    wrapped = f'cel.bind(oldSelf, predecessor[?"value"], {source})' if optional_old else source
+    try:
+        return _environment().compile(wrapped)
+    except RuntimeError as error:
+        raise CelSyntaxError(f"compilation failed: {_told(str(error))}") from error
+
+
+@functools.cache
+def _environment() -> Any:
+    anything = cel.Type.DYN
+    extensions = [
+        ext_strings.ExtStrings(),
+        ext_optional.ExtOptional(),
+        ext_math.ExtMath(),
+        ext_bindings.ExtBindings(),
+        ext_encoders.ExtEncoders(),
+    ]
+    names = ("self", "oldSelf", "predecessor", "piece")
+    return cel.NewEnv(variables=dict.fromkeys(names, anything), extensions=extensions)
+
+
+def _value(program: Any, variables: dict[str, Any]) -> Any:
+    try:
+        result = program.eval(data=variables)
+    except RuntimeError as error:
+        if _OUT_OF_BUDGET in str(error):
+            raise _OutOfBudgetError from error
+        raise CelEvaluationError(_told(str(error))) from error
+    except (TypeError, ValueError, OverflowError) as error:  # a value CEL has no type for, such as a huge integer
+        raise CelEvaluationError(str(error)) from error
+    value = result.plain_value()
+    if result.type().name() == "ERROR":
+        raise CelEvaluationError(_told(str(value)))
+    return value
+
+
+def _told(text: str) -> str:
+    """The engine's message without its status code and in the API server's vocabulary."""
+    missing = _MISSING_KEY.search(text)
+    if missing:
+        return f"no such key: {missing.group(1)}"
+    if "No matching overloads" in text:
+        return "no such overload"
+    return re.sub(r"^[A-Z_]+: ", "", text).removesuffix(" [INVALID_ARGUMENT]")

@@ -1,0 +1,104 @@
+"""What a schema does to an object: prune it, fill its defaults, say what is wrong with it.
+
+Three functions over one compiled form per ResourceType, made on first use and kept as long as the record lives.
+Objects of built-in kinds without a schema pass through untouched; what they must fulfil is validation_builtin.py.
+Not here: object metadata (objectmeta.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from localcluster.server import cause, validation_ratcheting
+from localcluster.server.cause import Cause, CauseReason
+from localcluster.server.defaulting import Defaulter, compile_defaulter
+from localcluster.server.pruning import Pruner, compile_pruner, prune_metadata
+from localcluster.server.rules import ABSENT, RuleSet, compile_rules
+from localcluster.server.types import Object, ResourceType
+from localcluster.server.validation import Validator, Violation, compile_validator
+
+_BLOCKING = frozenset(
+    {
+        CauseReason.NOT_SUPPORTED,
+        CauseReason.REQUIRED,
+        CauseReason.TOO_LONG,
+        CauseReason.TOO_MANY,
+        CauseReason.TYPE_INVALID,
+    }
+)
+_RULES_NOT_ASKED = Cause(
+    CauseReason.INVALID,
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+    cause.NO_FIELD,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    pruner: Pruner | None
+    defaulter: Defaulter | None
+    validator: Validator | None
+    rules: RuleSet | None
+
+
+_compiled: WeakKeyDictionary[ResourceType, _Compiled] = WeakKeyDictionary()
+
+
+def prune(obj: Object, rtype: ResourceType) -> list[str]:
+    """Drop unknown fields in place.
+
+    Returns:
+        Paths of what was dropped, such as ``spec.steps[0].zz``, metadata first; a Strict write is refused and a Warn
+        write warned with ``unknown field "<path>"`` for each.
+    """
+    dropped = [f"metadata{path}" for path in prune_metadata(obj.get("metadata"))]
+    pruner = _of(rtype).pruner
+    if pruner is not None and not rtype.preserve_unknown:
+        dropped += [path.removeprefix(".") for path in pruner(obj)]
+    return dropped
+
+
+def apply_defaults(obj: Object, rtype: ResourceType) -> None:
+    """Fill the schema's defaults in place; nulls it does not allow become the default or go."""
+    defaulter = _of(rtype).defaulter
+    if defaulter is not None:
+        defaulter(obj)
+
+
+def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause]:
+    """Every reason why the schema refuses ``obj``; empty when it does not.
+
+    Args:
+        old: the stored object on an update. Faults it already had in parts that stay the same are tolerated, and rules
+            naming ``oldSelf`` are asked.
+    """
+    compiled = _of(rtype)
+    faults: list[Violation] = compiled.validator(obj) if compiled.validator is not None else []
+    if faults and old is not None:
+        unchanged = validation_ratcheting.is_unchanged
+        faults = [fault for fault in faults if not unchanged(fault.path, obj, old, rtype.schema)]
+    causes = [fault.cause() for fault in faults]
+    if compiled.rules is None:
+        return causes
+    if any(found.reason in _BLOCKING for found in causes):
+        return [*causes, _RULES_NOT_ASKED]
+    return causes + compiled.rules(obj, ABSENT if old is None else old, ())
+
+
+def _of(rtype: ResourceType) -> _Compiled:
+    found = _compiled.get(rtype)
+    if found is None:
+        found = _compiled[rtype] = _compile(rtype)
+    return found
+
+
+def _compile(rtype: ResourceType) -> _Compiled:
+    if rtype.schema is None:
+        return _Compiled(None, None, None, None)
+    pruner = compile_pruner(rtype.schema, root=True)
+    defaulter = compile_defaulter(rtype.schema)
+    if not rtype.custom:  # built-in kinds validate and default in code; their schema prunes and documents
+        return _Compiled(pruner, None, None, None)
+    return _Compiled(pruner, defaulter, compile_validator(rtype.schema), compile_rules(rtype.schema))

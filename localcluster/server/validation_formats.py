@@ -1,0 +1,141 @@
+"""String formats a schema may ask for, checked as the API server checks them; unknown formats accept anything.
+
+Source: the formats CustomResourceDefinition v1 documents as enforced.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from urllib.parse import urlsplit
+
+_DATE_TIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+)
+_EMAIL = re.compile(r"(?:[^<>@\s]+ ?)*<?[^<>@\s,;]+@[^<>@\s,;]+>?")
+_HOSTNAME = re.compile(
+    r"[a-zA-Z0-9\u00a1-\uffff](?:[a-zA-Z0-9\u00a1-\uffff-]{0,61}[a-zA-Z0-9\u00a1-\uffff])?"
+    r"(?:\.[a-zA-Z0-9\u00a1-\uffff](?:[a-zA-Z0-9\u00a1-\uffff-]{0,61}[a-zA-Z0-9\u00a1-\uffff])?)*\.?"
+)
+_UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?%s[0-9a-fA-F]{3}-?%s[0-9a-fA-F]{3}-?[0-9a-fA-F]{12}"
+_GO_DURATION = re.compile(r"[+-]?(?:0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
+_WORD_DURATION = re.compile(
+    r"\d+\s*(?:ns|nanos?|nanoseconds?|us|µs|micros?|microseconds?|ms|millis?|milliseconds?|s|secs?|seconds?"
+    r"|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?)"
+)
+_HEX_COLOR = re.compile(r"#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
+_RGB_COLOR = re.compile(r"rgb\(\s*(?:25[0-5]|2[0-4]\d|1?\d?\d)\s*(?:,\s*(?:25[0-5]|2[0-4]\d|1?\d?\d)\s*){2}\)")
+_MAC = re.compile(r"[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5,19}|[0-9a-fA-F]{4}(?:\.[0-9a-fA-F]{4}){2,9}")
+_SHORT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_LONG_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_SSN = re.compile(r"\d{3}[- ]?\d{2}[- ]?\d{4}")
+_CREDIT_CARD = re.compile(r"\d{13,19}")
+
+
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda text: pattern.fullmatch(text) is not None
+
+
+def _is_date_time(text: str) -> bool:
+    if not _DATE_TIME.fullmatch(text):
+        return False
+    return _is_date(text[:10])
+
+
+def _is_date(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.strptime(text, "%H:%M:%S")  # noqa: DTZ007 - only the shape matters
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ip(version: int | None) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        return version is None or address.version == version
+
+    return check
+
+
+def _is_cidr(text: str) -> bool:
+    if "/" not in text:
+        return False
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_uri(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme) or text.startswith("/")
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _is_duration(text: str) -> bool:
+    stripped = text.strip()
+    return _GO_DURATION.fullmatch(stripped) is not None or _WORD_DURATION.fullmatch(stripped.lower()) is not None
+
+
+def _is_object_id(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F]{24}", text) is not None
+
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "bsonobjectid": _is_object_id,
+    "byte": _is_base64,
+    "cidr": _is_cidr,
+    "creditcard": _matching(_CREDIT_CARD),
+    "date": _is_date,
+    "date-time": _is_date_time,
+    "datetime": _is_date_time,
+    "duration": _is_duration,
+    "email": _matching(_EMAIL),
+    "hexcolor": _matching(_HEX_COLOR),
+    "hostname": lambda text: len(text) <= 255 and _HOSTNAME.fullmatch(text) is not None,
+    "ipv4": _is_ip(4),
+    "ipv6": _is_ip(6),
+    "isbn": lambda text: len(re.sub(r"[- ]", "", text)) in (10, 13),
+    "isbn10": lambda text: len(re.sub(r"[- ]", "", text)) == 10,
+    "isbn13": lambda text: len(re.sub(r"[- ]", "", text)) == 13,
+    "k8s-long-name": lambda text: len(text) <= 253 and _LONG_NAME.fullmatch(text) is not None,
+    "k8s-short-name": lambda text: len(text) <= 63 and _SHORT_NAME.fullmatch(text) is not None,
+    "mac": _matching(_MAC),
+    "rgbcolor": _matching(_RGB_COLOR),
+    "ssn": _matching(_SSN),
+    "uri": _is_uri,
+    "uuid": _matching(re.compile(_UUID % ("[0-9a-fA-F]", "[0-9a-fA-F]"))),
+    "uuid3": _matching(re.compile(_UUID % ("3", "[0-9a-fA-F]"))),
+    "uuid4": _matching(re.compile(_UUID % ("4", "[89abAB]"))),
+    "uuid5": _matching(re.compile(_UUID % ("5", "[89abAB]"))),
+}
+"""Format name to check; a format that is not listed here is documentation only."""
