@@ -63,13 +63,13 @@ def command_reference() -> Iterator[GeneratedFile]:
 PRODUCERS: Final[tuple[Producer, ...]] = (custom_resource_definitions, command_reference)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, producers: Iterable[Producer] = PRODUCERS) -> int:
     """Exit code 0: all files are up to date (now); 1: ``--check`` found differences."""
     parser = argparse.ArgumentParser(prog="python -m manager.generate", description="Write files rendered from code.")
     parser.add_argument("--check", action="store_true", help="change nothing; list differing files and exit 1")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="repository root (default: current directory)")
     options = parser.parse_args(arguments)
-    stale = dict(differences(options.root, PRODUCERS))
+    stale = dict(differences(options.root, producers))
     if options.check:
         for path, (why, _) in stale.items():
             print(f"{path}: {why}; run python -m manager.generate")

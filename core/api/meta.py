@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from core.api.schema import (
     ATOMIC_MAP,
@@ -138,8 +138,17 @@ class Condition(WireModel):
     )
 
 
+def _one_of_each_type(conditions: list[Condition]) -> list[Condition]:
+    types = [condition.type for condition in conditions]
+    if len(types) != len(set(types)):
+        raise ValueError("must hold each type at most once; remove the older one")
+    return conditions
+
+
 Conditions = Annotated[
-    list[Condition], Keywords({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})
+    list[Condition],
+    Keywords({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+    AfterValidator(_one_of_each_type),
 ]
 """At most one condition of each type."""
 

@@ -206,6 +206,13 @@ def test_the_exception_carries_the_findings_and_reads_as_one_line() -> None:
             id="short",
         ),
         pytest.param(
+            {**story(), "status": {"conditions": [{**CONDITION, "lastTransitionTime": "2026-01-02T03:04:05Z"}] * 2}},
+            "status.conditions",
+            "must hold each type at most once",
+            "remove the older one",
+            id="duplicate condition",
+        ),
+        pytest.param(
             {**story(), "status": {"conditions": [{**CONDITION, "lastTransitionTime": "today"}]}},
             "status.conditions[0].lastTransitionTime",
             "'today' is not an instant",
