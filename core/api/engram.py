@@ -16,7 +16,9 @@ class TransportTLS(WireModel):
 
     secret_ref: SecretReference | None = Field(None, description="Secret with `tls.crt`, `tls.key` and `ca.crt`.")
     use_default_tls: bool | None = Field(
-        None, alias="useDefaultTLS", description="Use the certificates the operator provides."
+        None,
+        alias="useDefaultTLS",
+        description="Without `secretRef`, fall back on the certificates the operator provides; default true.",
     )
 
 

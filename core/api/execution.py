@@ -40,7 +40,7 @@ class PolicyRule(WireModel):
 
     verbs: AtomicList[str] = Field(description="Allowed verbs, for example `get`, `list`, `watch`.")
     api_groups: AtomicList[str] | None = Field(None, description="API groups; an empty string is the core group.")
-    non_resource_ur_ls: AtomicList[str] | None = Field(
+    non_resource_urls: AtomicList[str] | None = Field(
         None, alias="nonResourceURLs", description="URLs outside the resources; have no effect in a Role."
     )
     resource_names: AtomicList[str] | None = Field(None, description="Names of single objects; empty: all.")
@@ -61,7 +61,7 @@ class RetryPolicy(WireModel):
     )
     delay: str = Field("1s", description="Delay before the first retry as a Go duration; default 1s.")
     jitter: Int32 | None = Field(
-        None, ge=0, le=100, description="Random share added to or taken from each delay, in percent; default 0."
+        None, ge=0, le=100, description="Random addition to each delay, up to this percentage of it; default 0."
     )
     max_delay: str | None = Field(None, description="Upper bound of the delay as a Go duration; absent: none.")
     max_retries: Int32 = Field(3, ge=0, le=10, description="Retries after the first attempt, 0 to 10; default 3.")
@@ -72,15 +72,13 @@ class StepSecurity(WireModel):
 
     allow_privilege_escalation: bool | None = Field(
         None,
-        description="Whether processes may gain privileges; default: operator key `security.allow-privilege- "
-        "escalation`.",
+        description="Whether processes may gain privileges; default: operator key "
+        "`security.allow-privilege-escalation`.",
     )
     read_only_root_filesystem: bool | None = Field(
         None, description="Mount the image read-only; default: operator key `security.read-only-root-filesystem`."
     )
-    required_secrets: list[str] | None = Field(
-        None, description="Logical names of Secrets without which the workload must not start."
-    )
+    required_secrets: list[str] | None = Field(None, description="Logical names of Secrets the workload relies on.")
     run_as_non_root: bool | None = Field(
         None, description="Refuse to start as root; default: operator key `security.run-as-non-root`."
     )
@@ -137,7 +135,8 @@ class JobPolicy(WireModel):
         None, description="`Never` or `OnFailure`; default: operator key `job.restart-policy`."
     )
     story_run_retention_seconds: Int32 | None = Field(
-        None, description="Seconds a finished StoryRun is kept; default: operator key for retention."
+        None,
+        description="Seconds a finished StoryRun is kept; default: operator key `storyrun.retention-seconds` (86400).",
     )
     ttl_seconds_after_finished: Int32 | None = Field(
         None,
@@ -171,8 +170,8 @@ class SecurityPolicy(WireModel):
 
     allow_privilege_escalation: bool | None = Field(
         None,
-        description="Whether processes may gain privileges; default: operator key `security.allow-privilege- "
-        "escalation`.",
+        description="Whether processes may gain privileges; default: operator key "
+        "`security.allow-privilege-escalation`.",
     )
     read_only_root_filesystem: bool | None = Field(
         None, description="Mount the image read-only; default: operator key `security.read-only-root-filesystem`."
@@ -194,8 +193,8 @@ class ExecutionPolicy(WireModel):
     max_recursion_depth: Integer | None = Field(
         None,
         ge=1,
-        description="How deep templates may resolve nested values; default: operator key `engram.default-max- "
-        "recursion-depth`.",
+        description="How deep templates may resolve nested values; default: operator key "
+        "`engram.default-max-recursion-depth`.",
     )
     placement: Placement | None = Field(None, description="Nodes the Pods may run on.")
     realtime: RealtimePolicy | None = Field(None, description="Settings of realtime steps.")

@@ -56,6 +56,6 @@ class StoragePolicy(WireModel):
     s3: S3Storage | None = Field(None, description="Keep payloads in an S3-compatible bucket.")
     timeout_seconds: Integer | None = Field(
         None,
-        description="Seconds one storage operation may take; default: operator key `engram.default-storage-timeout- "
-        "seconds` (300).",
+        description="Seconds one storage operation may take; default: operator key "
+        "`engram.default-storage-timeout-seconds` (300).",
     )

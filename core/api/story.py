@@ -119,7 +119,9 @@ class StoryTimeouts(WireModel):
     """Longest durations, as Go durations such as `90s` or `1h30m`."""
 
     graceful_shutdown_timeout: str | None = Field(
-        None, description="Time steps get to stop after a cancel; default: the operator's setting."
+        None,
+        description="Time steps get to stop after a cancel; default: operator key "
+        "`engram.default-graceful-shutdown-timeout-seconds` (20).",
     )
     step: str | None = Field(
         None,

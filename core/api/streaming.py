@@ -189,7 +189,7 @@ class Partitioning(WireModel):
         None, description="`none` (default), `preserve` (keep the sender's partition) or `hash`."
     )
     partitions: Int32 | None = Field(None, ge=1, description="Number of partitions, 1 or more.")
-    sticky: bool | None = Field(None, description="Keep a key on the partition it was first given.")
+    sticky: bool | None = Field(None, description="Keep the partition a message already has.")
 
 
 class Recording(WireModel):

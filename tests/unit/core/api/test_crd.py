@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -92,6 +93,7 @@ def test_descriptions_are_sentences_that_fit_a_terminal_paragraph(kind: Kind) ->
         text = schema.get("description", "A.")
         assert text.endswith("."), path
         assert len(text) <= 420, path
+        assert re.search(r"  |\w- ", text) is None, path
 
 
 @each_kind
