@@ -60,7 +60,7 @@ class KubeClient:
         Raises:
             NotFoundError: there is none.
         """
-        return await self._answer(request.get_call(resource, name, namespace, subresource))
+        return await self.answer(request.get_call(resource, name, namespace, subresource))
 
     async def list(
         self,
@@ -87,15 +87,15 @@ class KubeClient:
 
     async def server_version(self) -> Object:
         """What ``/version`` says: ``gitVersion``, ``major``, ``minor`` and more."""
-        return await self._answer(Call("get", "GET", "/version", "version"))
+        return await self.answer(Call("get", "GET", "/version", "version"))
 
     async def discover(self) -> Sequence[ServedKind]:
         """Every kind the server serves in the version it prefers; subresources left out."""
-        core = await self._answer(Call("get", "GET", "/api/v1", "kinds"))
+        core = await self.answer(Call("get", "GET", "/api/v1", "kinds"))
         found = request.kinds_of("", "v1", core)
-        groups = await self._answer(Call("get", "GET", "/apis", "groups"))
+        groups = await self.answer(Call("get", "GET", "/apis", "groups"))
         for group, version in request.preferred_versions(groups):
-            kinds = await self._answer(Call("get", "GET", f"/apis/{group}/{version}", "kinds"))
+            kinds = await self.answer(Call("get", "GET", f"/apis/{group}/{version}", "kinds"))
             found += request.kinds_of(group, version, kinds)
         return found
 
@@ -115,7 +115,7 @@ class KubeClient:
         Raises:
             AlreadyExistsError: the name is taken.
         """
-        return await self._answer(
+        return await self.answer(
             request.create_call(resource, obj, namespace, dry_run=dry_run, field_manager=field_manager)
         )
 
@@ -133,7 +133,7 @@ class KubeClient:
         Raises:
             ConflictError: ``obj`` carries a resourceVersion that is no longer the newest.
         """
-        return await self._answer(
+        return await self.answer(
             request.replace_call(resource, obj, subresource, dry_run=dry_run, field_manager=field_manager)
         )
 
@@ -168,7 +168,7 @@ class KubeClient:
             dry_run=dry_run,
         )
         try:
-            return await self._answer(call)
+            return await self.answer(call)
         except InvalidError as error:
             if patch_type is PatchType.JSON:
                 raise request.as_conflict(error) from error
@@ -216,7 +216,7 @@ class KubeClient:
             ConflictError: the object is another (``uid``) or has changed (``resource_version``) meanwhile.
             NotFoundError: there is none.
         """
-        await self._answer(
+        await self.answer(
             request.delete_call(
                 resource,
                 name,
@@ -244,7 +244,7 @@ class KubeClient:
         """
         if resource.namespaced and not namespace:
             raise ValueError(f"deleting every {resource.kind} needs a namespace")
-        await self._answer(
+        await self.answer(
             request.delete_collection_call(
                 resource,
                 namespace,
@@ -310,8 +310,9 @@ class KubeClient:
 
     # How.
 
-    async def _answer(self, call: Call) -> Object:
-        call = self._timed(call)
+    async def answer(self, call: Call) -> Object:
+        """What the server answers to a prepared call, retried as its method allows."""
+        call = self._timed(request.check_size(call))
 
         async def once() -> Object:
             return self._read(call, await self._transport.send(call))
@@ -343,7 +344,7 @@ class KubeClient:
             call = request.list_call(
                 resource, namespace, label_selector=labels, field_selector=fields, limit=size, next_page=next_page
             )
-            page = request.page_of(resource, await self._answer(call))
+            page = request.page_of(resource, await self.answer(call))
             items += page.items
             if not page.next_page:
                 return ObjectList(items, page.resource_version)

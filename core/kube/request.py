@@ -12,11 +12,20 @@ from typing import Any, Final
 import orjson
 
 from core.api.resource import Resource
-from core.kube.errors import ApiError, ConflictError, InternalServerError, InvalidError, error_from_answer
+from core.kube.errors import (
+    ApiError,
+    ConflictError,
+    InternalServerError,
+    InvalidError,
+    RequestTooLargeError,
+    error_from_answer,
+)
 from core.kube.transport import Call
 from core.kube.wire import Object, PatchType, StatusReason, status_failure
 
 LIST_DEADLINE_SECONDS: Final = 60.0
+MAX_BODY_BYTES: Final = 3 * 1024 * 1024
+"""What a kube-apiserver reads of a request."""
 _ERRORS_BEGIN_AT: Final = 400
 
 
@@ -222,8 +231,23 @@ def kinds_of(group: str, version: str, answer: Object) -> list[ServedKind]:
 
 
 def as_conflict(error: InvalidError) -> ApiError:
-    """A failed ``test`` of a JSON patch is answered with 422 and no field: to us it is the conflict it stands for."""
-    return error if error.causes or error.details.get("kind") else ConflictError(error.status)
+    """A JSON patch that does not fit is answered with 422 and no details: to us it is the conflict it stands for."""
+    if error.details:
+        return error
+    text = f"a test or path of the JSON patch does not hold for the object as it is now ({error.message})"
+    return ConflictError({**error.status, "message": text})
+
+
+def check_size(call: Call) -> Call:
+    """``call``, if the server would read it to the end; beyond its limit it just hangs up in the middle.
+
+    Raises:
+        RequestTooLargeError: the body is larger than ``MAX_BODY_BYTES``.
+    """
+    if call.body is not None and len(call.body) > MAX_BODY_BYTES:
+        text = f"{call.verb} {call.resource}: the body has {len(call.body)} bytes, the limit is {MAX_BODY_BYTES}"
+        raise RequestTooLargeError(status_failure(StatusReason.REQUEST_ENTITY_TOO_LARGE, text))
+    return call
 
 
 def _object_path(resource: Resource, namespace: str | None, name: str, subresource: str | None) -> str:

@@ -12,6 +12,7 @@ import binascii
 import email.utils
 import ssl
 import tempfile
+import urllib.parse
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Transport:
         self._ssl_context = context
         self._limiter = trio.CapacityLimiter(MAX_CALLS)
         self._base = httpx.URL(config.server)
+        self._prefix = self._base.raw_path.decode().rstrip("/")
         self._host = self._base.netloc.decode()
         self._fixed_headers = _fixed_headers(config)
         self._loaded_certificate: ClientCertificate | None = None
@@ -150,7 +152,10 @@ class Transport:
             headers.append(("authorization", credential.authorization))
         if call.body is not None:
             headers.append(("content-type", call.content_type))
-        url = self._base.copy_with(path=self._base.path.rstrip("/") + call.path, params=call.params or None)
+        target = self._prefix + urllib.parse.quote(call.path)
+        if call.params:
+            target += "?" + urllib.parse.urlencode(call.params)
+        url = self._base.copy_with(raw_path=target.encode())
         extensions: dict[str, Any] = {"timeout": _NO_TIMEOUTS}
         if self.config.tls_server_name:
             extensions["sni_hostname"] = self.config.tls_server_name

@@ -1,0 +1,250 @@
+"""All objects of a kind, in memory and current: list once, watch for ever, tell handlers, include our own writes.
+
+Reads never wait and are never older than a write this process has ``remember``-ed. The picture as a whole may lag
+behind the server; how far is ``seconds_since_contact``. The first list is a consistent read, never a replica's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+import trio
+
+from core.api.resource import Resource
+from core.kube.client import KubeClient
+from core.kube.errors import ApiError, KubeError, error_from_status
+from core.kube.retry import Backoff
+from core.kube.store import Change, ChangeKind, Indexer, Key, Store, is_certainly_newer, key_of
+from core.kube.watch import DEFAULT_TIMING, WatchEvent, WatchTiming, open_watch
+from core.kube.wire import Object, WatchEventType
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+
+__all__ = ["Change", "ChangeKind", "Handler", "Informer"]
+
+Handler: TypeAlias = Callable[[Change], None]
+Objects: TypeAlias = list[Object]
+
+_RELIST_BACKOFF_SECONDS: Final = (0.5, 30.0)
+_YIELD_EVERY_CHANGES: Final = 200
+
+_LOG: Final = get_logger("kube-informer")
+
+
+class Informer:
+    """One kind, in one namespace or all, narrowed by selectors.
+
+    Handlers, indexers and ``trim`` are plain functions called while the store changes: they must not block. One that
+    raises is logged and passed over, because one damaged object must not blind the process to all others.
+
+    Args:
+        indexers: name → function from an object to the values it is found under.
+        trim: a smaller copy, without what nobody reads, to be kept in place of an object; must leave name, namespace,
+            uid, resourceVersion and deletionTimestamp in its ``metadata``.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        indexers: Mapping[str, Indexer] | None = None,
+        trim: Callable[[Object], Object] | None = None,
+        timing: WatchTiming = DEFAULT_TIMING,
+    ) -> None:
+        self.resource = resource
+        self._client = client
+        self._namespace = namespace
+        self._label_selector = label_selector
+        self._field_selector = field_selector
+        self._trim = trim
+        self._timing = timing
+        self._store = Store({name: self._guarded(indexer) for name, indexer in (indexers or {}).items()})
+        self._handlers: list[Handler] = []
+        self._synced = trio.Event()
+        self._contact_at: float | None = None
+        self._version = ""
+        self._backoff = Backoff(*_RELIST_BACKOFF_SECONDS)
+        self.last_error: KubeError | None = None
+        """Why the kind cannot be listed at the moment; None while all is well."""
+
+    def __repr__(self) -> str:
+        state = "synced" if self.has_synced else "waiting"
+        return f"<Informer of {self.resource.plural}: {len(self._store)} objects, {state}>"
+
+    # Reading.
+
+    def get(self, namespace: str | None, name: str) -> Object | None:
+        """The object, or None. What is returned is shared: do not change it."""
+        return self._store.get(Key(namespace or "", name))
+
+    def list(self, namespace: str | None = None) -> Objects:
+        """All objects, or those of one namespace."""
+        return [*self._store.list(namespace)]
+
+    def by_index(self, index: str, value: str) -> Objects:
+        """The objects that the indexer ``index`` files under ``value``.
+
+        Raises:
+            KeyError: no such indexer.
+        """
+        return [*self._store.by_index(index, value)]
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether the first list has been taken in."""
+        return self._synced.is_set()
+
+    async def wait_until_synced(self) -> None:
+        """Return once the first list has been taken in."""
+        await self._synced.wait()
+
+    @property
+    def seconds_since_contact(self) -> float:
+        """How long ago the server was last heard of; infinite before the first list."""
+        return float("inf") if self._contact_at is None else trio.current_time() - self._contact_at
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the picture may be older than a healthy watch allows."""
+        return self.seconds_since_contact > 2 * self._timing.silence_seconds
+
+    # Telling.
+
+    def add_handler(self, handler: Handler) -> None:
+        """Call ``handler`` with every change from now on, and at once with each object already here."""
+        self._handlers.append(handler)
+        for obj in self._store.list(None):
+            self._call(handler, Change(ChangeKind.ADDED, None, obj))
+
+    def remember(self, obj: Object) -> None:
+        """Make the answer to a write of ours visible at once; events that are older will be passed over.
+
+        ``obj`` must lie within the informer's selectors. Handlers hear of it now, and not again from its echo.
+        """
+        self._publish(self._store.put(self._trimmed(obj), in_order=False))
+
+    def forget(self, namespace: str | None, name: str, uid: str) -> None:
+        """Take an object out at once after our delete of it was accepted.
+
+        Should it wait for finalizers, it comes back, marked with its ``deletionTimestamp``, until it is really gone.
+        """
+        self._publish(self._store.forget(Key(namespace or "", name), uid))
+
+    # Living.
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the picture current for ever; ``started`` is told once it is complete for the first time."""
+        started = False
+        while True:
+            try:
+                await self._list()
+            except KubeError as error:
+                await self._wait_after(error)
+                continue
+            if not started:
+                started = True
+                self._synced.set()
+                task_status.started()
+            await self._follow()
+
+    async def _list(self) -> None:
+        number = self._store.begin_list()
+        found = await self._client.list(
+            self.resource, self._namespace, label_selector=self._label_selector, field_selector=self._field_selector
+        )
+        went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
+        if went_back:
+            _LOG.warning("history went back", resource=self.resource.plural, to=found.resource_version)
+        objects = [self._trimmed(item) for item in found.items]
+        self._publish(self._store.replace_all(objects, found.resource_version, number, trust=went_back))
+        self._version = found.resource_version
+        self.last_error = None
+        self._touch()
+        metrics.count(catalogue.INFORMER_RELISTS, resource=self.resource.plural)
+        metrics.set_gauge(catalogue.INFORMER_OBJECTS, len(self._store), resource=self.resource.plural)
+
+    async def _follow(self) -> None:
+        """Take in what the watch brings, until it can only go on from a new list."""
+        taken = 0
+        async with open_watch(
+            self._client,
+            self.resource,
+            namespace=self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+            resource_version=self._version,
+            timing=self._timing,
+            on_contact=self._touch,
+        ) as events:
+            async for event in events:
+                if event.type is WatchEventType.ERROR:
+                    await self._wait_after(error_from_status(event.object))
+                    return
+                self._take(event)
+                self._backoff.reset()
+                taken += 1
+                if taken % _YIELD_EVERY_CHANGES == 0:
+                    await trio.lowlevel.checkpoint()
+
+    def _take(self, event: WatchEvent) -> None:
+        self._version = event.object["metadata"]["resourceVersion"]
+        match event.type:
+            case WatchEventType.ADDED | WatchEventType.MODIFIED:
+                self._publish(self._store.put(self._trimmed(event.object)))
+            case WatchEventType.DELETED:
+                self._publish(self._store.remove(self._trimmed(event.object)))
+            case _:  # a bookmark says only how far we are
+                return
+        metrics.set_gauge(catalogue.INFORMER_OBJECTS, len(self._store), resource=self.resource.plural)
+
+    async def _wait_after(self, error: KubeError) -> None:
+        if not (isinstance(error, ApiError) and error.code == 410):
+            self.last_error = error
+        wait = self._backoff.next_seconds(error)
+        level = _LOG.warning if self._backoff.failures == 1 else _LOG.debug
+        level("cannot follow", resource=self.resource.plural, error=str(error), retrySeconds=round(wait, 1))
+        await trio.sleep(wait)
+
+    # Guarding.
+
+    def _publish(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            for handler in self._handlers:
+                self._call(handler, change)
+
+    def _call(self, handler: Handler, change: Change) -> None:
+        try:
+            handler(change)
+        except Exception as error:  # noqa: BLE001 - one handler's bug must not blind the others
+            self._complain("handler failed", change.object, error)
+
+    def _guarded(self, indexer: Indexer) -> Indexer:
+        def values(obj: Object) -> Iterable[str]:
+            try:
+                return [*indexer(obj)]
+            except Exception as error:  # noqa: BLE001 - an object of an unforeseen shape must not stop all others
+                self._complain("indexer failed; the object is not indexed", obj, error)
+                return []
+
+        return values
+
+    def _trimmed(self, obj: Object) -> Object:
+        if self._trim is None:
+            return obj
+        try:
+            return self._trim(obj)
+        except Exception as error:  # noqa: BLE001 - an object of an unforeseen shape must not stop all others
+            self._complain("trim failed; the object is kept whole", obj, error)
+            return obj
+
+    def _complain(self, message: str, obj: Object, error: Exception) -> None:
+        key = key_of(obj)
+        _LOG.error(message, error=error, resource=self.resource.plural, namespace=key.namespace, name=key.name)
+
+    def _touch(self) -> None:
+        self._contact_at = trio.current_time()

@@ -1,0 +1,283 @@
+"""One watch as a channel of events: resumed where it broke, never silently dead, ended only when a new list is needed.
+
+The connection is opened again from the last version seen whenever it ends, breaks, delivers damage or falls silent;
+the consumer notices nothing. What it must handle is one event, ``ERROR``, which is always the last: the versions after
+the one it knows are no longer to be had (410), or the server refuses the watch; it must list again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, cast
+
+import orjson
+import trio
+
+from core.api.resource import Resource
+from core.kube import request
+from core.kube.client import KubeClient
+from core.kube.errors import (
+    ApiError,
+    InternalServerError,
+    KubeError,
+    ServerTimeoutError,
+    TooManyRequestsError,
+    error_from_status,
+    is_retryable,
+)
+from core.kube.retry import Backoff
+from core.kube.transport import transport_errors
+from core.kube.wire import Object, StatusReason, WatchEventType, status_failure
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+
+BUFFERED_EVENTS: Final = 128
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+"""A single object is far smaller; a line that never ends is damage."""
+
+_LOG: Final = get_logger("kube-watch")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTiming:
+    """When a watch is given up and opened again; seconds."""
+
+    silence_seconds: float = 75.0
+    """Longest wait for any byte. Servers send a bookmark every minute, so silence means that the peer is gone; or that
+    nothing has changed in a cluster that sends none, in which case opening the watch again costs little."""
+    server_timeout_seconds: tuple[int, int] = (300, 600)
+    """After how long the server ends the watch by itself; drawn at random, so that watches do not end together."""
+    backoff_seconds: tuple[float, float] = (0.2, 30.0)
+    """First and longest wait before the next connection."""
+    healthy_seconds: float = 1.0
+    """A connection that brought nothing but lived this long is no failure: the waits start again from the first."""
+    damaged_lines: int = 3
+    """How often in a row the same position may deliver damage before a new list is asked for."""
+
+
+DEFAULT_TIMING: Final = WatchTiming()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One change; for ``BOOKMARK`` the object carries only its version, for ``ERROR`` it is a ``Status``."""
+
+    type: WatchEventType
+    object: Object
+
+
+class _Ending(StrEnum):
+    """Why a connection ended; the label of ``bobrapet_watch_restarts_total``."""
+
+    CLOSED = "closed"
+    SILENT = "silent"
+    DAMAGED = "damaged"
+    FAILED = "failed"
+    RELIST = "relist"
+
+
+@asynccontextmanager
+async def open_watch(
+    client: KubeClient,
+    resource: Resource,
+    *,
+    namespace: str | None = None,
+    label_selector: str | None = None,
+    field_selector: str | None = None,
+    resource_version: str,
+    timing: WatchTiming = DEFAULT_TIMING,
+    on_contact: Callable[[], None] | None = None,
+) -> AsyncIterator[trio.MemoryReceiveChannel[WatchEvent]]:
+    """Events after ``resource_version``, in the server's order, while the block runs.
+
+    The channel holds ``BUFFERED_EVENTS``; a slow consumer slows the reading down, nothing is dropped. It ends after an
+    ``ERROR`` event, and only then.
+
+    Args:
+        resource_version: of the list that this watch continues; never empty.
+        on_contact: called whenever the server has shown that it is there.
+    Raises:
+        ValueError: no version to start from.
+    """
+    if not resource_version:
+        raise ValueError("a watch continues a list; give its resourceVersion")
+    send, receive = trio.open_memory_channel[WatchEvent](BUFFERED_EVENTS)
+    target = _Target(client, resource, namespace, label_selector, field_selector)
+    watcher = _Watcher(target, resource_version, timing, on_contact or _nothing, send)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watcher.run)
+            async with receive:
+                yield receive
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # The watcher raises nothing of its own, so what comes out is the block's and leaves as it was raised.
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from group.exceptions[0].__cause__
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What is watched, and by whom."""
+
+    client: KubeClient
+    resource: Resource
+    namespace: str | None
+    label_selector: str | None
+    field_selector: str | None
+
+
+class _Watcher:
+    """The reading side: one connection after another, one position."""
+
+    def __init__(
+        self,
+        target: _Target,
+        resource_version: str,
+        timing: WatchTiming,
+        on_contact: Callable[[], None],
+        send: trio.MemorySendChannel[WatchEvent],
+    ) -> None:
+        self._target = target
+        self._position = resource_version
+        self._timing = timing
+        self._on_contact = on_contact
+        self._send = send
+        self._backoff = Backoff(*timing.backoff_seconds)
+        self._damaged = 0
+        self._connected_at: float | None = None
+
+    async def run(self) -> None:
+        async with self._send:
+            while True:
+                position, self._connected_at = self._position, None
+                error: BaseException | None = None
+                try:
+                    ending = await self._read_one_connection()
+                except trio.BrokenResourceError:  # the consumer has left
+                    return
+                except KubeError as caught:
+                    ending, error = self._judge(caught), caught
+                self._damaged = self._damaged + 1 if ending is _Ending.DAMAGED and position == self._position else 0
+                if self._damaged >= self._timing.damaged_lines:
+                    ending, error = _Ending.RELIST, None
+                self._report(ending, error)
+                if ending is _Ending.RELIST or (ending is _Ending.SILENT and await self._history_went_back()):
+                    await self._tell_end(error)
+                    return
+                if self._position != position or self._was_healthy(ending):
+                    self._backoff.reset()
+                await trio.sleep(self._backoff.next_seconds(error))
+
+    async def _read_one_connection(self) -> _Ending:
+        """Deliver what one connection brings; how it ended.
+
+        Raises:
+            KubeError: it could not be opened, broke, or brought an ERROR event.
+        """
+        target = self._target
+        call = request.watch_call(
+            target.resource,
+            target.namespace,
+            label_selector=target.label_selector,
+            field_selector=target.field_selector,
+            resource_version=self._position,
+            timeout_seconds=random.randint(*self._timing.server_timeout_seconds),  # noqa: S311 - jitter, not a secret
+        )
+        async with (
+            target.client.open_call(call) as response,
+            aclosing(cast(AsyncGenerator[bytes, None], response.aiter_bytes())) as chunks,
+        ):
+            self._connected_at = trio.current_time()
+            self._on_contact()
+            buffer = bytearray()
+            while True:
+                with transport_errors("watch"), trio.move_on_after(self._timing.silence_seconds) as silence:
+                    chunk = await anext(chunks, None)
+                if silence.cancelled_caught:
+                    return _Ending.SILENT
+                if chunk is None:
+                    return _Ending.DAMAGED if buffer.strip() else _Ending.CLOSED
+                self._on_contact()
+                buffer += chunk
+                if b"\n" in chunk:
+                    *lines, rest = bytes(buffer).split(b"\n")
+                    buffer = bytearray(rest)
+                    for line in lines:
+                        if line.strip() and not await self._deliver(line):
+                            return _Ending.DAMAGED
+                if len(buffer) > MAX_LINE_BYTES:
+                    return _Ending.DAMAGED
+
+    async def _deliver(self, line: bytes) -> bool:
+        """Pass one line on; False when it is not a watch event."""
+        try:
+            raw = orjson.loads(line)
+            event = WatchEvent(WatchEventType(raw["type"]), raw["object"])
+            if event.type is WatchEventType.ERROR:
+                raise error_from_status(event.object)
+            version = event.object["metadata"]["resourceVersion"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+        if not isinstance(version, str) or not version:
+            return False
+        await self._send.send(event)
+        self._position = version
+        return True
+
+    def _was_healthy(self, ending: _Ending) -> bool:
+        if ending is _Ending.DAMAGED or self._connected_at is None:
+            return False
+        return trio.current_time() - self._connected_at >= self._timing.healthy_seconds
+
+    def _judge(self, error: KubeError) -> _Ending:
+        """Whether the watch can go on from where it is once the server is well again."""
+        if isinstance(error, ServerTimeoutError) and any(
+            cause.reason == "ResourceVersionTooLarge" for cause in error.causes
+        ):
+            return _Ending.RELIST  # the server's history ends before ours: it was restored from a backup
+        if isinstance(error, (TooManyRequestsError, InternalServerError)) or is_retryable(error):
+            return _Ending.FAILED
+        return _Ending.RELIST
+
+    async def _history_went_back(self) -> bool:
+        """After silence: whether the server's newest version is older than ours, in which case we would wait for ever.
+
+        A server restored from a backup accepts our version and stays silent until its own count has passed it.
+        """
+        target = self._target
+        call = request.list_call(target.resource, target.namespace, limit=1)
+        try:
+            page = request.page_of(target.resource, await target.client.answer(call))
+        except KubeError:
+            return False  # the next connection will say more
+        self._on_contact()
+        newest, ours = page.resource_version, self._position
+        return newest.isdigit() and ours.isdigit() and int(newest) < int(ours)
+
+    async def _tell_end(self, error: BaseException | None) -> None:
+        status = error.status if isinstance(error, ApiError) else None
+        if status is None:
+            text = f"the watch cannot continue from resourceVersion {self._position}: {error or 'list again'}"
+            status = status_failure(StatusReason.EXPIRED, text)
+        try:
+            await self._send.send(WatchEvent(WatchEventType.ERROR, status))
+        except trio.BrokenResourceError:  # the consumer has left
+            return
+
+    def _report(self, ending: _Ending, error: BaseException | None) -> None:
+        metrics.count(catalogue.WATCH_RESTARTS, resource=self._target.resource.plural, reason=ending)
+        fields = {"resource": self._target.resource.plural, "reason": ending, "resourceVersion": self._position}
+        if error is not None and self._backoff.failures == 0:
+            _LOG.info("watch interrupted", **fields, error=str(error))
+        else:
+            _LOG.debug("watch ended", **fields, error=str(error or ""))
+
+
+def _nothing() -> None:
+    return None
