@@ -1,0 +1,35 @@
+"""Compare with an earlier year. Without its table the step fails, which its Story allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tables import HOUR, read_table
+
+from bubu_sdk import Context, EngramError, ErrorType, engram
+
+
+@dataclass
+class Inputs:
+    months: list[dict]
+    file: str
+
+
+@engram
+def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+    if not Path(inputs.file).is_file():
+        raise EngramError(f"no table of an earlier year at {inputs.file}", type=ErrorType.VALIDATION)
+    earlier = {row[HOUR]: row for row in read_table(inputs.file)}
+    changes = {
+        f"{month['month']} {city}": round(values["mean"] - float(earlier[month["month"]][city]), 1)
+        for month in inputs.months
+        for city, values in month["cities"].items()
+        if month["month"] in earlier
+    }
+    ctx.logger.info("years compared", extra={"months": len(changes)})
+    return {"changes": changes}
+
+
+if __name__ == "__main__":
+    main.run()

@@ -1,0 +1,50 @@
+"""Read one city's hourly temperatures, drop what cannot be read, and write them in degrees Celsius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tables import HOUR, read_table, write_table
+
+from bubu_sdk import Context, EngramError, ErrorType, engram
+
+FORMATS = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S")
+
+
+@dataclass
+class Inputs:
+    city: str
+    file: str
+    work: str
+
+
+@engram
+def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+    if not Path(inputs.file).is_file():
+        raise EngramError(f"{inputs.file} does not exist", type=ErrorType.VALIDATION)
+    clean, dropped = {}, 0
+    for row in read_table(inputs.file):
+        try:
+            hour = parse_hour(row["date"])
+            clean[hour] = f"{(float(row['temp']) - 32) * 5 / 9:.2f}"
+        except (ValueError, KeyError):
+            dropped += 1
+    table = Path(inputs.work) / f"{inputs.city.lower().replace(' ', '-')}.csv"
+    write_table(table, [HOUR, inputs.city], ({HOUR: hour, inputs.city: value} for hour, value in sorted(clean.items())))
+    ctx.logger.info("table cleaned", extra={"city": inputs.city, "rows": len(clean), "dropped": dropped})
+    return {"table": str(table), "rows": len(clean), "dropped": dropped}
+
+
+def parse_hour(text: str) -> str:
+    for format_ in FORMATS:
+        try:
+            return datetime.strptime(text.strip(), format_).isoformat(timespec="minutes")  # noqa: DTZ007 - local hours
+        except ValueError:
+            continue
+    raise ValueError(text)
+
+
+if __name__ == "__main__":
+    main.run()
