@@ -1,0 +1,98 @@
+"""``up`` and ``down``: the embedded cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from manager.cli.options import CommonOptions, with_common_options
+from manager.cli.problem import CommandError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up")(with_common_options(up))
+    app.command("down")(with_common_options(down))
+
+
+def up(
+    options: CommonOptions,
+    port: Annotated[
+        int, typer.Option("--port", help="Loopback port; 0 takes the last one of the folder, else a free one.", min=0)
+    ] = 0,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Keep nothing: a fresh folder, stay in the foreground.")
+    ] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
+    image_map: Annotated[
+        Path | None, typer.Option("--image-map", help="Which program an image name stands for (YAML).")
+    ] = None,
+) -> None:
+    """Start the embedded cluster and the operator on it; print the kubeconfig for kubectl."""
+    from manager import embedded
+    from manager.cli.console import Console
+    from manager.cli.session import run_async
+
+    console = Console(options)
+
+    def announce(cluster: embedded.EmbeddedCluster) -> None:
+        console.note(f"serving {cluster.url} from {cluster.data} (process {cluster.pid})")
+        console.note(f"use it with: export KUBECONFIG={cluster.kubeconfig}")
+        console.result(str(cluster.kubeconfig))
+
+    async def detached() -> None:
+        data = embedded.data_folder(options.data)
+        process = await embedded.start(data, port=port, image_map=image_map)
+        announce(await embedded.wait_until_ready(data, process))
+
+    async def attached(data: Path) -> None:
+        import trio
+
+        async with embedded.open_cluster(data, port=port, image_map=image_map) as cluster:
+            announce(cluster)
+            await trio.sleep_forever()
+
+    def folder() -> Path:
+        return embedded.data_folder(options.data)
+
+    try:
+        if ephemeral:
+            _in_temporary_folder(options, attached)
+        elif foreground:
+            embedded.refuse_if_locked(folder())
+            run_async(options, lambda: attached(folder()))
+        else:
+            run_async(options, detached)
+    except embedded.EmbeddedError as error:
+        raise CommandError(str(error)) from None
+
+
+def down(options: CommonOptions) -> None:
+    """Stop the embedded cluster; its data stays for the next `up`."""
+    from manager import embedded
+    from manager.cli.console import Console
+    from manager.cli.session import run_async
+
+    data = embedded.data_folder(options.data)
+    cluster = embedded.running(data)
+    if cluster is None:
+        Console(options).note(f"no embedded cluster serves {data}")
+        return
+    try:
+        run_async(options, lambda: embedded.stop(cluster))
+    except embedded.EmbeddedError as error:
+        raise CommandError(str(error)) from None
+    Console(options).note(f"stopped; the data stays in {data}")
+
+
+def _in_temporary_folder(options: CommonOptions, work: object) -> None:
+    import tempfile
+    from collections.abc import Awaitable, Callable
+    from typing import cast
+
+    from manager.cli.session import run_async
+
+    with tempfile.TemporaryDirectory(prefix="bobrapet-") as folder:
+        attached = cast("Callable[[Path], Awaitable[None]]", work)
+        run_async(options, lambda: attached(Path(folder)))

@@ -1,0 +1,124 @@
+"""``run`` and ``submit``: start a run of a Story and, if asked, stay with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from manager.cli.options import CommonOptions, DryRun, with_common_options
+from manager.cli.problem import CommandError, UsageError
+
+InputPairs = Annotated[
+    list[str] | None, typer.Option("--input", "-i", help="An input, key=value; JSON values are taken as JSON. Repeat.")
+]
+InputsFile = Annotated[str | None, typer.Option("--inputs", help="JSON file with the inputs object; - reads stdin.")]
+Timeout = Annotated[str, typer.Option("--timeout", help="Stop waiting after this long, e.g. 5m; the run goes on.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(with_common_options(run))
+    app.command("submit")(with_common_options(submit))
+
+
+def run(
+    options: CommonOptions,
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Manifests or folders; - reads stdin.")],
+    inputs: InputPairs = None,
+    inputs_file: InputsFile = None,
+    story: Annotated[str, typer.Option("--story", help="Which Story to run, when the files hold several.")] = "",
+    timeout: Timeout = "",
+    image_map: Annotated[
+        Path | None, typer.Option("--image-map", help="Which program an image name stands for (YAML).")
+    ] = None,
+    cancel_on_interrupt: Annotated[
+        bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
+    ] = False,
+) -> None:
+    """Run a Story from files on the embedded cluster, show its progress, print its output.
+
+    Starts the embedded cluster when none is up and stops it again at the end. With --kubeconfig or --context the
+    files are applied to that cluster instead.
+    """
+    from manager.cli import workflow
+    from manager.cli.inputs import parse_inputs
+    from manager.cli.manifests import load_manifests
+
+    given = parse_inputs(inputs or (), inputs_file)
+    manifests = load_manifests(files)
+    name = _story_to_run([m.name for m in manifests if m.kind == "Story"], story)
+    workflow.run_files(
+        options,
+        manifests,
+        name,
+        given,
+        timeout=_seconds(timeout),
+        image_map=image_map,
+        cancel_on_interrupt=cancel_on_interrupt,
+    )
+
+
+def submit(
+    options: CommonOptions,
+    story: Annotated[str, typer.Argument(metavar="[STORY]", help="The Story to run.")] = "",
+    file: Annotated[str, typer.Option("--filename", "-f", help="A StoryRun manifest instead of STORY.")] = "",
+    inputs: InputPairs = None,
+    inputs_file: InputsFile = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the run; default: STORY and a random ending.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended, with its exit code.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")] = False,
+    timeout: Timeout = "",
+) -> None:
+    """Start a run of a Story and print its name."""
+    from manager.cli import workflow
+    from manager.cli.inputs import parse_inputs
+    from manager.cli.runs import run_manifest
+
+    if bool(story) == bool(file):
+        raise UsageError("give either STORY or -f FILE", remedy="for example: bobrapet submit nightly-report")
+    if file:
+        manifest = _run_from_file(file)
+        if inputs or inputs_file:
+            given = parse_inputs(inputs or (), inputs_file)
+            manifest["spec"] = {**manifest["spec"], "inputs": {**manifest["spec"].get("inputs", {}), **given}}
+    else:
+        manifest = run_manifest(story, options.namespace, parse_inputs(inputs or (), inputs_file), name=name)
+    if options.dry_run is DryRun.CLIENT:
+        workflow.print_object(options, manifest)
+        return
+    workflow.submit(options, manifest, stay=wait or watch or logs, show=watch, logs=logs, timeout=_seconds(timeout))
+
+
+def _story_to_run(stories: Sequence[str], chosen: str) -> str:
+    if chosen:
+        if chosen not in stories:
+            raise UsageError(f"no Story {chosen!r} in the files", remedy=f"they hold: {', '.join(stories) or 'none'}")
+        return chosen
+    if len(stories) != 1:
+        found = f"{len(stories)} Stories ({', '.join(stories)})" if stories else "no Story"
+        raise UsageError(f"the files hold {found}", remedy="say which one with --story NAME" if stories else "add one")
+    return stories[0]
+
+
+def _run_from_file(file: str) -> dict[str, Any]:
+    from manager.cli.manifests import load_manifests
+
+    manifests = load_manifests([file])
+    if len(manifests) != 1 or manifests[0].kind != "StoryRun":
+        kinds = ", ".join(manifest.kind for manifest in manifests)
+        raise CommandError(f"{file} must hold one StoryRun, not {kinds}", remedy="apply the rest with kubectl")
+    return manifests[0].document
+
+
+def _seconds(timeout: str) -> float | None:
+    from core.api.duration import parse_positive_duration
+
+    if not timeout:
+        return None
+    try:
+        return parse_positive_duration(timeout).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--timeout: {error}") from None

@@ -1,0 +1,68 @@
+"""Where text goes: results to standard output, notes to standard error, colour only where it is wanted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Final
+
+from manager.cli.options import Colour, CommonOptions
+
+_CODES: Final = {
+    "bold": "1",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "magenta": "35",
+    "cyan": "36",
+    "bright_black": "90",
+}
+
+
+class Console:
+    """The two streams of one command."""
+
+    def __init__(self, options: CommonOptions) -> None:
+        self._options = options
+        self.interactive = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        return shutil.get_terminal_size((100, 40)).columns
+
+    @property
+    def coloured(self) -> bool:
+        match self._options.colour:
+            case Colour.ALWAYS:
+                return True
+            case Colour.NEVER:
+                return False
+            case Colour.AUTO:
+                return self.interactive and not os.environ.get("NO_COLOR")
+
+    def result(self, text: str) -> None:
+        """What the command was asked for."""
+        if text:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """What helps a person and would disturb a pipe."""
+        if not self._options.quiet:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def styled(self, text: str, colour: str) -> str:
+        code = _CODES.get(colour)
+        return f"\x1b[{code}m{text}\x1b[0m" if code and self.coloured else text
+
+    def confirm(self, question: str) -> bool:
+        """True without asking under ``--yes``; False in a pipe, where nobody can answer."""
+        if self._options.yes:
+            return True
+        if not sys.stdin.isatty():
+            return False
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,62 @@
+"""Run inputs from the command line: ``-i key=value`` and ``--inputs file.json``.
+
+A value that is JSON is taken as JSON (``-i limit=10``, ``-i tags='["a"]'``), everything else as text; ``-i key:=text``
+forces text. Dots in a key make nested objects.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from manager.cli.problem import UsageError
+
+
+def parse_inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
+    """The inputs object; ``pairs`` win over the file.
+
+    Raises:
+        UsageError: a pair without ``=``, a file that is not a JSON or YAML object.
+    """
+    inputs = _from_file(file) if file else {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        forced = key.endswith(":")
+        path = key.removesuffix(":").split(".")
+        if not separator or not all(path):
+            raise UsageError(f"-i {pair!r} is not key=value", remedy="write for example -i city=Bern or -i limit=10")
+        _put(inputs, path, text if forced else _value(text), pair)
+    return inputs
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _put(inputs: dict[str, Any], path: list[str], value: Any, pair: str) -> None:
+    for key in path[:-1]:
+        child = inputs.setdefault(key, {})
+        if not isinstance(child, dict):
+            raise UsageError(f"-i {pair!r}: {key!r} is not an object in the inputs given so far")
+        inputs = child
+    inputs[path[-1]] = value
+
+
+def _from_file(file: str) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--inputs {file}: cannot be read: {error}") from None
+    try:
+        inputs = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--inputs {file}: is not JSON: {error}") from None
+    if not isinstance(inputs, dict):
+        raise UsageError(f"--inputs {file}: must hold a JSON object, not {type(inputs).__name__}")
+    return inputs

@@ -1,0 +1,104 @@
+"""Flags that every verb understands, declared once and put on each command by ``with_common_options``.
+
+kubectl's names where kubectl has them. Data goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+PANEL = "Common options"
+
+
+class Colour(StrEnum):
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class TimeStyle(StrEnum):
+    RELATIVE = "relative"
+    ISO = "iso"
+
+
+class LogStyle(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class DryRun(StrEnum):
+    NONE = "none"
+    CLIENT = "client"
+    SERVER = "server"
+
+
+def _flag(*names: str, help_text: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=PANEL, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class CommonOptions:
+    """One command's common flags; the field order is the order in ``--help``."""
+
+    namespace: Annotated[str, _flag("--namespace", "-n", help_text="Namespace; default: that of the context.")] = ""
+    all_namespaces: Annotated[bool, _flag("--all-namespaces", "-A", help_text="All namespaces.")] = False
+    context: Annotated[str, _flag("--context", help_text="Context of the kubeconfig.")] = ""
+    kubeconfig: Annotated[
+        Path | None, _flag("--kubeconfig", help_text="Kubeconfig file; default: $KUBECONFIG, ~/.kube/config.")
+    ] = None
+    as_user: Annotated[str, _flag("--as", help_text="Act as this user.")] = ""
+    as_group: Annotated[list[str] | None, _flag("--as-group", help_text="Act as this group; repeat.")] = None
+    request_timeout: Annotated[
+        float, _flag("--request-timeout", help_text="Seconds to wait for one answer of the API server.", min=0.1)
+    ] = 30.0
+    local: Annotated[bool, _flag("--local", help_text="Use the embedded cluster of `bobrapet up`.")] = False
+    data: Annotated[
+        Path | None, _flag("--data", help_text="Data folder of the embedded cluster; default: $BOBRAPET_DATA.")
+    ] = None
+    output: Annotated[str, _flag("--output", "-o", help_text="table, wide, name, json, jsonl, yaml or jsonpath=…")] = (
+        "table"
+    )
+    no_headers: Annotated[bool, _flag("--no-headers", help_text="Tables without their first line.")] = False
+    colour: Annotated[Colour, _flag("--color", help_text="When to colour.")] = Colour.AUTO
+    ascii_only: Annotated[bool, _flag("--ascii", help_text="No signs beyond ASCII.")] = False
+    time_style: Annotated[TimeStyle, _flag("--time", help_text="How to print instants.")] = TimeStyle.RELATIVE
+    quiet: Annotated[bool, _flag("--quiet", "-q", help_text="Results and errors only.")] = False
+    verbose: Annotated[
+        int, _flag("--verbose", "-v", help_text="More on standard error; twice: every API call.", count=True)
+    ] = 0
+    log_style: Annotated[LogStyle, _flag("--log-format", help_text="Form of log records.")] = LogStyle.TEXT
+    yes: Annotated[bool, _flag("--yes", "-y", help_text="Do not ask.")] = False
+    dry_run: Annotated[
+        DryRun, _flag("--dry-run", help_text="Change nothing: check here (client) or at the server.")
+    ] = DryRun.NONE
+
+
+def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """``command(options, …)`` as a typer command that takes the common flags after its own."""
+    hints = get_type_hints(CommonOptions, include_extras=True)
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(CommonOptions)
+    ]
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+
+    @functools.wraps(command)
+    def entry(**values: Any) -> None:
+        options = CommonOptions(**{field.name: values.pop(field.name) for field in fields(CommonOptions)})
+        command(options, **values)
+
+    entry.__signature__ = inspect.Signature(own + shared)  # type: ignore[attr-defined]  # typer reads the signature
+    entry.__annotations__ = {parameter.name: parameter.annotation for parameter in own + shared}
+    del entry.__wrapped__  # else typer would read the inner signature
+    return entry

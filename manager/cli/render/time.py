@@ -1,0 +1,40 @@
+"""Durations and ages in few characters: ``4.1s``, ``1m12s``, ``3h05m``, ``2d4h``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from core.api.instant import format_instant
+
+
+def short_duration(duration: timedelta | None) -> str:
+    """Empty when nothing has started."""
+    if duration is None:
+        return ""
+    seconds = duration.total_seconds()
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600}h"
+
+
+def age(instant: datetime | None, now: datetime, *, iso: bool = False) -> str:
+    """How long ago, as kubectl words it, or the instant itself."""
+    if instant is None:
+        return "<unknown>"
+    if iso:
+        return format_instant(instant)
+    seconds = max(int((now - instant).total_seconds()), 0)
+    if seconds < 120:
+        return f"{seconds}s"
+    if seconds < 7200:
+        return f"{seconds // 60}m"
+    if seconds < 172800:
+        return f"{seconds // 3600}h"
+    return f"{seconds // 86400}d"

@@ -1,0 +1,165 @@
+"""Runs by name, prefix or ``@latest``; starting one; following one as it changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+from core.api import keys
+from core.api.identity import label_value
+from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from core.kube.errors import AlreadyExistsError, NotFoundError
+from core.kube.informer import Informer
+from manager.cli.exit_code import ExitCode
+from manager.cli.problem import CommandError, UsageError
+from manager.cli.session import Session
+from manager.cli.view import RunView, view_run
+
+Object = dict[str, Any]
+
+LATEST: Final = "@latest"
+_MAX_NAME: Final = 253
+
+
+async def find_run(session: Session, reference: str) -> Object:
+    """The run that ``reference`` names: a name, ``@latest``, ``@latest:STORY`` or a prefix that only one run has.
+
+    Raises:
+        CommandError: none, or more than one.
+    """
+    if not reference.startswith("@"):
+        try:
+            return await session.client.get(STORY_RUN, reference, session.namespace)
+        except NotFoundError:
+            pass
+    runs = (await session.client.list(STORY_RUN, session.namespace)).items
+    if reference.startswith("@"):
+        return _latest(runs, reference, session.namespace)
+    matching = [run for run in runs if run["metadata"]["name"].startswith(reference)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        names = ", ".join(sorted(run["metadata"]["name"] for run in matching)[:5])
+        raise CommandError(
+            f"{reference!r} is the beginning of {len(matching)} runs: {names}", remedy="write more of it"
+        )
+    raise CommandError(
+        f"no StoryRun {reference!r} in namespace {session.namespace}", remedy="see them with: bobrapet list"
+    )
+
+
+async def story_of(session: Session, run: Object) -> Object | None:
+    """The Story of a run; None when it has been deleted."""
+    reference = run["spec"].get("storyRef") or {}
+    try:
+        return await session.client.get(
+            STORY, reference.get("name", ""), reference.get("namespace") or run["metadata"]["namespace"]
+        )
+    except NotFoundError:
+        return None
+
+
+async def step_runs_of(session: Session, run: Object) -> list[Object]:
+    """The StepRuns that the run controls."""
+    selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
+    found = await session.client.list(STEP_RUN, run["metadata"]["namespace"], label_selector=selector)
+    uid = run["metadata"]["uid"]
+    return [step for step in found.items if any(o["uid"] == uid for o in step["metadata"].get("ownerReferences") or ())]
+
+
+async def look_at(session: Session, run: Object) -> RunView:
+    return view_run(run, await story_of(session, run), await step_runs_of(session, run))
+
+
+def run_manifest(story: str, namespace: str, inputs: dict[str, Any], *, name: str = "") -> Object:
+    """A StoryRun of ``story``; without ``name`` the API server makes one."""
+    metadata: Object = {"namespace": namespace}
+    metadata |= {"name": name} if name else {"generateName": f"{story[: _MAX_NAME - 6]}-"}
+    spec: Object = {"storyRef": {"name": story}}
+    if inputs:
+        spec["inputs"] = inputs
+    return {"apiVersion": STORY_RUN.api_version, "kind": STORY_RUN.kind, "metadata": metadata, "spec": spec}
+
+
+async def start_run(session: Session, manifest: Object, *, dry_run: bool = False) -> Object:
+    """Create it.
+
+    Raises:
+        CommandError: a run of that name exists.
+    """
+    try:
+        return await session.client.create(STORY_RUN, manifest, namespace=session.namespace, dry_run=dry_run)
+    except AlreadyExistsError:
+        name = manifest["metadata"]["name"]
+        raise CommandError(
+            f"StoryRun {name!r} exists already", remedy="choose another --name, or leave it out", code=ExitCode.REJECTED
+        ) from None
+
+
+@dataclass
+class Following:
+    """A run kept up to date by watches; ``changed`` is replaced each time something moved."""
+
+    run: Object
+    story: Object | None
+    read_step_runs: Callable[[], list[Object]]
+    read_run: Callable[[], Object | None]
+    changed: trio.Event = field(default_factory=trio.Event)
+
+    def view(self) -> RunView:
+        """As of now; a deleted run keeps its last known state."""
+        self.run = self.read_run() or self.run
+        return view_run(self.run, self.story, self.read_step_runs())
+
+    @property
+    def deleted(self) -> bool:
+        return self.read_run() is None
+
+    async def wait_for_change(self) -> None:
+        await self.changed.wait()
+
+
+@asynccontextmanager
+async def open_following(session: Session, run: Object) -> AsyncIterator[Following]:
+    """Watch a run and its StepRuns for the length of the block."""
+    namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
+    runs = Informer(session.client, STORY_RUN, namespace=namespace, field_selector=f"metadata.name={name}")
+    steps = Informer(
+        session.client,
+        STEP_RUN,
+        namespace=namespace,
+        label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}",
+    )
+    following = Following(
+        run,
+        await story_of(session, run),
+        read_step_runs=lambda: steps.list(namespace),
+        read_run=lambda: runs.get(namespace, name),
+    )
+
+    def on_change(_: object) -> None:
+        following.changed.set()
+        following.changed = trio.Event()
+
+    runs.add_handler(on_change)
+    steps.add_handler(on_change)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runs.run)
+        await nursery.start(steps.run)
+        yield following
+        nursery.cancel_scope.cancel()
+
+
+def _latest(runs: list[Object], reference: str, namespace: str) -> Object:
+    word, _, story = reference.partition(":")
+    if word != LATEST:
+        raise UsageError(f"unknown reference {reference!r}", remedy=f"write {LATEST} or {LATEST}:STORY")
+    candidates = [run for run in runs if not story or run["spec"]["storyRef"]["name"] == story]
+    if not candidates:
+        what = f" of Story {story!r}" if story else ""
+        raise CommandError(f"there is no run{what} in namespace {namespace}", remedy="start one with: bobrapet submit")
+    return max(candidates, key=lambda run: (run["metadata"]["creationTimestamp"], run["metadata"]["name"]))

@@ -1,0 +1,57 @@
+"""The operator's settings, live: one ConfigMap, watched on every replica.
+
+A ConfigMap that cannot be accepted changes nothing: the last good snapshot stays in force, and the refusal is told in
+the log, as an Event on the ConfigMap, and by ``problem`` (which readiness shows). Source: operator contract 2.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from core.api.resource import CONFIG_MAP
+from core.engine.ports import EventType
+from core.kube.client import KubeClient
+from core.kube.events import EventRecorder
+from core.kube.informer import Change, Informer
+from core.policy.config import parse_config
+from core.policy.settings import OperatorSettings
+from core.telemetry import logs
+
+
+class ConfigSource:
+    """``current()`` is what counts now."""
+
+    def __init__(self, client: KubeClient, namespace: str, name: str, events: EventRecorder) -> None:
+        self._informer = Informer(client, CONFIG_MAP, namespace=namespace, field_selector=f"metadata.name={name}")
+        self._informer.add_handler(self._changed)
+        self._events = events
+        self._log = logs.get_logger("setup")
+        self._settings = OperatorSettings()
+        self.problem = ""
+        """Why the newest ConfigMap is not in force; empty when it is."""
+
+    def current(self) -> OperatorSettings:
+        return self._settings
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch; started once the ConfigMap, or its absence, is known."""
+        await self._informer.run(task_status=task_status)
+
+    def _changed(self, change: Change) -> None:
+        config_map: dict[str, Any] = change.new or {}
+        parsed = parse_config(config_map.get("data") or {})
+        for warning in parsed.warnings:
+            self._log.warning("operator configuration", key=warning.key, warning=warning.message)
+        if parsed.settings is None:
+            self.problem = "; ".join(str(error) for error in parsed.errors)
+            self._log.warning("operator configuration refused; the previous one stays in force", cause=self.problem)
+            if config_map:
+                self._events.record(config_map, EventType.WARNING.value, "ConfigurationRejected", self.problem)
+            return
+        self.problem = ""
+        if parsed.settings != self._settings:
+            self._settings = parsed.settings
+            logs.set_level("debug" if parsed.settings.verbose_logging else "info")
+            self._log.info("operator configuration in force", keys=len(config_map.get("data") or {}))

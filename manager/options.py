@@ -1,0 +1,38 @@
+"""How one manager process runs, as one frozen record made from its flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from manager.bind import Address
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsOptions:
+    address: Address | None = None
+    """None: no metrics endpoint."""
+    secure: bool = True
+    """HTTPS, and the caller's token must be allowed ``get`` on ``/metrics``."""
+    certificate: Path | None = None
+    """None: self-signed, made at start."""
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderOptions:
+    enabled: bool = True
+    name: str = "d3a8b358.bubustack.io"
+    namespace: str = ""
+    """Empty: the Pod's namespace, else that of the operator ConfigMap."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerOptions:
+    kubeconfig: Path | None = None
+    context: str | None = None
+    health: Address | None = None
+    metrics: MetricsOptions = MetricsOptions()
+    leader: LeaderOptions = LeaderOptions()
+    config_namespace: str = "bobrapet-system"
+    config_name: str = "bobrapet-operator-config"

@@ -1,0 +1,93 @@
+"""``/healthz``, ``/readyz`` and ``/metrics`` as one small ASGI application per port.
+
+Readiness is a list of named checks, each with a reason; liveness only says that the event loop turns (a stuck loop
+cannot answer at all). ``?verbose`` lists them, ``?exclude=name`` skips one, as the kubelet's probes may ask.
+Source: operator contract 6 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+Check = Callable[[], str]
+"""Why not, or empty."""
+
+Scope = Mapping[str, Any]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Authorize = Callable[[str], Awaitable[int]]
+"""Bearer token → 200, 401, 403 or 500."""
+
+
+class Probes:
+    """The health port."""
+
+    def __init__(self, ready: Mapping[str, Check]) -> None:
+        self._checks = {"/healthz": {"ping": _ok}, "/livez": {"ping": _ok}, "/readyz": {"ping": _ok, **ready}}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        path, _, single = scope["path"].lstrip("/").partition("/")
+        checks = self._checks.get(f"/{path}")
+        if checks is None or (single and single not in checks):
+            await answer(send, 404, "not found\n")
+            return
+        query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+        chosen = {single: checks[single]} if single else checks
+        failures = {
+            name: why for name, check in chosen.items() if name not in query.get("exclude", ()) and (why := check())
+        }
+        status = 500 if failures else 200
+        if failures or "verbose" in query:
+            lines = [f"[-]{name}: {failures[name]}" if name in failures else f"[+]{name} ok" for name in chosen]
+            await answer(send, status, "\n".join([*lines, f"{path} check {'failed' if failures else 'passed'}", ""]))
+        else:
+            await answer(send, status, "ok")
+
+
+class MetricsPage:
+    """The metrics port; with ``authorize`` only callers it lets in."""
+
+    def __init__(self, authorize: Authorize | None) -> None:
+        self._authorize = authorize
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        if scope["path"] != "/metrics" or scope["method"] not in ("GET", "HEAD"):
+            await answer(send, 404, "not found\n")
+            return
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if self._authorize is not None:
+            status = await self._authorize(headers.get(b"authorization", ""))
+            if status != 200:
+                await answer(send, status, f"{status}\n")
+                return
+        from core.telemetry.metrics import exposition
+
+        body, content_type = exposition(headers.get(b"accept", ""))
+        await answer(send, 200, body, content_type)
+
+
+async def answer(send: Send, status: int, body: str | bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+    data = body.encode() if isinstance(body, str) else body
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(data)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _ok() -> str:
+    return ""

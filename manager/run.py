@@ -1,0 +1,179 @@
+"""One manager process, from start to stop. Start order is indentation; stop is the reverse.
+
+signals
+  health port                     answers from the first moment, "not ready" with reasons
+    client, events, configuration
+      informers                   every store filled
+        metrics port
+          lease                   only its holder goes on; losing it ends what is below
+            engine, controllers
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from core.engine.clock import WallClock
+from core.kube.client import KubeClient, open_client
+from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
+from core.kube.errors import KubeError
+from core.kube.events import EventRecorder
+from core.kube.lease import LeaderLease
+from core.telemetry.logs import get_logger
+from manager.assembly import Operator
+from manager.bind import Address
+from manager.config_source import ConfigSource
+from manager.metrics_access import MetricsAccess
+from manager.metrics_tls import metrics_context
+from manager.options import ManagerOptions
+from manager.probes import MetricsPage, Probes
+from manager.serving import ListenError, serve_on
+from reconcilers.adapters.world import World
+
+CONFIG_DEADLINE_SECONDS: Final = 15.0
+STOP_DEADLINE_SECONDS: Final = 10.0
+
+_log = get_logger("setup")
+
+
+def run_forever(options: ManagerOptions) -> int:
+    """Run until SIGTERM or SIGINT; the exit code: 0 for a clean stop, 1 for a failure, which has been logged."""
+    code = 0
+    try:
+        trio.run(_until_signal, options, strict_exception_groups=True)
+    except* (KubeError, ListenError, LeaseLostError) as group:
+        for error in _leaves(group):
+            _log.error("the manager stops", cause=str(error))
+        code = 1
+    return code
+
+
+class LeaseLostError(Exception):
+    """Another process may hold the lease by now: this one must not write any more."""
+
+
+async def _until_signal(options: ManagerOptions) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        await run_manager(options)
+        nursery.cancel_scope.cancel()
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    """The first signal stops cleanly; a second one ends the process at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        count = 0
+        async for number in signals:
+            count += 1
+            if count > 1:
+                os._exit(1)
+            _log.info("stopping", signal=signal.Signals(number).name)
+            scope.cancel()
+
+
+async def run_manager(
+    options: ManagerOptions, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Everything below the signal handler; started once the controllers work.
+
+    Raises:
+        KubeError: the cluster cannot be reached or does not serve our kinds.
+        ListenError: a port is taken.
+        LeaseLostError: the lease went to somebody else.
+    """
+    state = _Readiness()
+    async with trio.open_nursery() as serving:
+        if options.health is not None:
+            probes = Probes({"informers": state.informers, "configuration": state.configuration})
+            await serving.start(serve_on, probes, options.health)
+        config = await load_config(options.kubeconfig, options.context)
+        async with open_client(config) as client, _open_world(client, options, state) as (world, source, events):
+            if options.metrics.address is not None:
+                await serving.start(_serve_metrics, client, options, options.metrics.address)
+            operator = Operator(client, world, source.current, events, WallClock(), options.config_namespace)
+
+            async def work() -> None:
+                _log.info("controllers start")
+                task_status.started()
+                await operator.run()
+
+            if not options.leader.enabled:
+                await work()
+            else:
+                lease = LeaderLease(
+                    client,
+                    name=options.leader.name,
+                    namespace=options.leader.namespace or _pod_namespace() or options.config_namespace,
+                    identity=f"{socket.gethostname()}_{os.getpid()}",
+                )
+                await lease.run(work)
+                raise LeaseLostError(f"lease {options.leader.name} was lost")
+        serving.cancel_scope.cancel()
+
+
+class _Readiness:
+    """What ``/readyz`` asks."""
+
+    def __init__(self) -> None:
+        self.synced = False
+        self.source: ConfigSource | None = None
+
+    def informers(self) -> str:
+        return "" if self.synced else "waiting for the first lists of the API server"
+
+    def configuration(self) -> str:
+        return self.source.problem if self.source is not None else "not read yet"
+
+
+@asynccontextmanager
+async def _open_world(
+    client: KubeClient, options: ManagerOptions, state: _Readiness
+) -> AsyncIterator[tuple[World, ConfigSource, EventRecorder]]:
+    """Informers that have listed, and the configuration in force; all watches end with the block."""
+    events = EventRecorder(client)
+    source = ConfigSource(client, options.config_namespace, options.config_name, events)
+    world = World.watching(client)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(events.run)
+        with trio.fail_after(CONFIG_DEADLINE_SECONDS):
+            await nursery.start(source.run)
+        state.source = source
+        await nursery.start(world.run)
+        state.synced = True
+        yield world, source, events
+        nursery.cancel_scope.cancel()
+
+
+async def _serve_metrics(
+    client: KubeClient,
+    options: ManagerOptions,
+    address: Address,
+    *,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    secure = options.metrics.secure
+    page = MetricsPage(MetricsAccess(client) if secure else None)
+    context = metrics_context(options.metrics) if secure else None
+    await serve_on(page, address, context=context, task_status=task_status)
+
+
+def _pod_namespace() -> str:
+    try:
+        return Path(SERVICE_ACCOUNT_PATH / "namespace").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

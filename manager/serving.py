@@ -1,0 +1,58 @@
+"""Serve an ASGI application on an address with Hypercorn, for as long as the surrounding nursery lives."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+from manager.bind import Address
+
+SHUTDOWN_SECONDS = 2.0
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message names it, the reason and the remedy."""
+
+
+class _TLSConfig(Config):
+    """Serves with a context that was made elsewhere."""
+
+    context: ssl.SSLContext | None = None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self.context
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self.context is not None
+
+
+async def serve_on(
+    application: Any,
+    address: Address,
+    *,
+    context: ssl.SSLContext | None = None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Started with the URLs that are served.
+
+    Raises:
+        ListenError: the address is taken or not ours.
+    """
+    config = _TLSConfig()
+    config.context = context
+    config.bind = [str(address)]
+    config.graceful_timeout = SHUTDOWN_SECONDS
+    config.keep_alive_timeout = 30
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    try:
+        await serve(application, config, mode="asgi", shutdown_trigger=trio.sleep_forever, task_status=task_status)
+    except* OSError as group:
+        error = group.exceptions[0]
+        raise ListenError(f"cannot listen on {address}: {error}; free it or choose another address") from None
