@@ -1,0 +1,59 @@
+"""What ``{{ }}`` means: the template language of the contract, evaluated in process under a step budget.
+
+Read ``resolve`` (values and conditions), ``expression`` (one string), ``paths`` (the forms that keep a type), then
+``template`` (the language) and ``sprig`` (the functions). ``analysis`` looks at expressions without evaluating them;
+``limits`` says what one evaluation may cost and ``errors`` how it fails. Pure and synchronous; ``core.evaluation``
+runs it on the event loop.
+"""
+
+from core.expressions.analysis import (
+    FieldProblem,
+    check_condition,
+    check_text,
+    check_value,
+    condition_references,
+    is_constant,
+    references_of,
+)
+from core.expressions.errors import (
+    BlockedError,
+    EvaluationError,
+    ExpressionError,
+    Fault,
+    ForbiddenFunctionError,
+    LimitExceededError,
+    OffloadedDataError,
+    Position,
+    TemplateSyntaxError,
+)
+from core.expressions.expression import Template, compile_template
+from core.expressions.limits import Limits
+from core.expressions.references import References
+from core.expressions.resolve import Scope, evaluate_condition, resolve_object, resolve_value
+
+__all__ = [
+    "BlockedError",
+    "EvaluationError",
+    "ExpressionError",
+    "Fault",
+    "FieldProblem",
+    "ForbiddenFunctionError",
+    "LimitExceededError",
+    "Limits",
+    "OffloadedDataError",
+    "Position",
+    "References",
+    "Scope",
+    "Template",
+    "TemplateSyntaxError",
+    "check_condition",
+    "check_text",
+    "check_value",
+    "compile_template",
+    "condition_references",
+    "evaluate_condition",
+    "is_constant",
+    "references_of",
+    "resolve_object",
+    "resolve_value",
+]

@@ -1,0 +1,347 @@
+"""JSON Schemas of inputs and outputs: defaults, normal form, and a bound on their cost.
+
+The normal form is a draft-7 schema without outside references in which every node also accepts what is filled in later:
+storage, Secret and ConfigMap references and whole-string templates. Pure. Source: StoryRun contract 5, StepRun
+contract 9.2.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+Json: TypeAlias = Any
+
+MAX_DEFAULTS_DEPTH: Final = 32
+MAX_SCHEMA_NODES: Final = 10_000
+MAX_SCHEMA_DEPTH: Final = 64
+
+_DEFINITIONS: Final = "definitions"
+_LATER: Final = "later"
+_ONE_SCHEMA: Final = (
+    "not",
+    "if",
+    "then",
+    "else",
+    "additionalProperties",
+    "additionalItems",
+    "contains",
+    "propertyNames",
+)
+_MANY_SCHEMAS: Final = ("allOf", "anyOf", "oneOf")
+_NAMED_SCHEMAS: Final = ("properties", "patternProperties", "dependencies")
+_PLAIN_KEYWORDS: Final = frozenset(
+    [
+        "type",
+        "enum",
+        "const",
+        "multipleOf",
+        "maximum",
+        "exclusiveMaximum",
+        "minimum",
+        "exclusiveMinimum",
+        "maxLength",
+        "minLength",
+        "pattern",
+        "maxItems",
+        "minItems",
+        "uniqueItems",
+        "maxProperties",
+        "minProperties",
+        "required",
+        "format",
+    ]
+)
+_REFERENCE_KEYS: Final = ("$bubuStorageRef", "$bubuSecretRef", "$bubuConfigMapRef")
+_FILLED_IN_LATER: Final[dict[str, Json]] = {
+    "anyOf": [
+        *({"type": "object", "required": [key]} for key in _REFERENCE_KEYS),
+        {"type": "string", "pattern": r"^\s*\$?\{\{[\s\S]+\}\}\s*$"},
+    ]
+}
+_EXPENSIVE_PATTERN: Final = 2_000  # nodes; a counted repetition can compile to a megabyte
+_CHEAP_PATTERN_CHARACTERS: Final = 100
+_CHEAP_PATTERN: Final = 20
+
+
+class SchemaError(ValueError):
+    """The schema itself cannot be used; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaProblem:
+    """One thing about a document its schema does not allow; ``path`` is the JSON path, ``keyword`` the rule."""
+
+    path: str
+    message: str
+    keyword: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+def apply_schema_defaults(schema: Mapping[str, Json] | None, inputs: Json) -> Json:
+    """A copy of ``inputs`` in which absent keys have the schema's defaults.
+
+    ``allOf`` first, then ``properties``; objects are created when something below them has a default. Depth limit 32.
+    """
+    result = copy.deepcopy(inputs)
+    if isinstance(schema, Mapping) and isinstance(result, dict):
+        _fill(schema, result, 0)
+    return result
+
+
+def normalise(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """``schema`` in normal form.
+
+    Raises:
+        SchemaError: it refers outside of itself or to a place that is not there, or is too large.
+    """
+    return _Normaliser(schema).run()
+
+
+def cost_bound(normal: Mapping[str, Json], document: Json, *, give_up_at: int) -> int:
+    """An upper bound of the schema nodes visited while validating ``document``; ``give_up_at`` when it is that or more.
+
+    Every schema node, references expanded, may meet every value of the document once. A schema that refers to itself
+    has no bound: it gives ``give_up_at``.
+    """
+    count = _count_values(document, give_up_at)
+    definitions = normal.get(_DEFINITIONS, {})
+    root = {key: item for key, item in normal.items() if key != _DEFINITIONS}
+    weight = _Weight(definitions, count, give_up_at).of(root)
+    return min(weight * count, give_up_at)
+
+
+def path_of(segments: list[str | int]) -> str:
+    """``a.b[0]`` of the segments of an instance path."""
+    text = ""
+    for segment in segments:
+        text += f"[{segment}]" if isinstance(segment, int) else f".{segment}" if text else segment
+    return text
+
+
+# Defaults
+
+
+def _fill(schema: Mapping[str, Json], target: dict[str, Json], depth: int) -> None:
+    if depth >= MAX_DEFAULTS_DEPTH:
+        return
+    for part in _schemas(schema.get("allOf")):
+        _fill(part, target, depth + 1)
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return
+    for name, child in properties.items():
+        if not isinstance(child, Mapping):
+            continue
+        if name in target:
+            if isinstance(target[name], dict):
+                _fill(child, target[name], depth + 1)
+        elif "default" in child:
+            target[name] = copy.deepcopy(child["default"])
+        elif child.get("type", "object") == "object" and _has_defaults(child, depth + 1):
+            created: dict[str, Json] = {}
+            _fill(child, created, depth + 1)
+            target[name] = created
+
+
+def _has_defaults(schema: Mapping[str, Json], depth: int) -> bool:
+    if depth >= MAX_DEFAULTS_DEPTH:
+        return False
+    properties = schema.get("properties")
+    children = _schemas(list(properties.values())) if isinstance(properties, Mapping) else []
+    if any("default" in child or _has_defaults(child, depth + 1) for child in children):
+        return True
+    return any(_has_defaults(part, depth + 1) for part in _schemas(schema.get("allOf")))
+
+
+def _schemas(value: Json) -> list[Mapping[str, Json]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+# Normal form
+
+
+class _Normaliser:
+    def __init__(self, schema: Mapping[str, Json]) -> None:
+        self._source = schema
+        self._names: dict[str, str] = {}
+        self._definitions: dict[str, Json] = {_LATER: _FILLED_IN_LATER}
+        self._pending: list[tuple[str, Json]] = []
+        self._nodes = 0
+
+    def run(self) -> dict[str, Json]:
+        root = self._node(self._source, "#", 0)
+        while self._pending:
+            name, target = self._pending.pop()
+            self._definitions[name] = self._node(target, name, 0)
+        assert isinstance(root, dict)  # a Mapping gives an object
+        return {**root, _DEFINITIONS: self._definitions}
+
+    def _node(self, schema: Json, where: str, depth: int) -> Json:
+        self._nodes += 1
+        if self._nodes > MAX_SCHEMA_NODES or depth > MAX_SCHEMA_DEPTH:
+            raise SchemaError(f"the schema has more than {MAX_SCHEMA_NODES} nodes or {MAX_SCHEMA_DEPTH} levels")
+        if isinstance(schema, bool):
+            return schema
+        if not isinstance(schema, Mapping):
+            raise SchemaError(f"{where}: a schema is an object or a boolean")
+        if "$ref" in schema:
+            body: dict[str, Json] = {"$ref": self._reference(schema["$ref"], where)}
+        else:
+            body = self._keywords(schema, where, depth)
+        return {"if": {"$ref": f"#/{_DEFINITIONS}/{_LATER}"}, "else": body}
+
+    def _keywords(self, schema: Mapping[str, Json], where: str, depth: int) -> dict[str, Json]:
+        body = {key: value for key, value in schema.items() if key in _PLAIN_KEYWORDS}
+        _modernise(body)
+        required = body.pop("required", None)
+        names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+        properties = schema.get("properties")
+        if isinstance(properties, Mapping):
+            names += [
+                name
+                for name, child in properties.items()
+                if isinstance(child, Mapping) and child.get("required") is True
+            ]
+        if names:
+            body["required"] = list(dict.fromkeys(names))
+        for key in _ONE_SCHEMA:
+            if key in schema:
+                body[key] = self._node(schema[key], f"{where}/{key}", depth + 1)
+        for key in _MANY_SCHEMAS:
+            if isinstance(schema.get(key), list):
+                body[key] = [
+                    self._node(item, f"{where}/{key}/{index}", depth + 1) for index, item in enumerate(schema[key])
+                ]
+        for key in _NAMED_SCHEMAS:
+            if isinstance(schema.get(key), Mapping):
+                body[key] = {
+                    name: child if isinstance(child, list) else self._node(child, f"{where}/{key}/{name}", depth + 1)
+                    for name, child in schema[key].items()
+                }
+        items = schema.get("items")
+        if isinstance(items, list):
+            body["items"] = [self._node(item, f"{where}/items/{index}", depth + 1) for index, item in enumerate(items)]
+        elif items is not None:
+            body["items"] = self._node(items, f"{where}/items", depth + 1)
+        return body
+
+    def _reference(self, reference: Json, where: str) -> str:
+        if not isinstance(reference, str):
+            raise SchemaError(f"{where}: $ref must be a text")
+        if reference not in self._names:
+            target = self._target(reference, where)
+            name = f"d{len(self._names)}"
+            self._names[reference] = name
+            self._pending.append((name, target))
+        return f"#/{_DEFINITIONS}/{self._names[reference]}"
+
+    def _target(self, reference: str, where: str) -> Json:
+        document, _, fragment = reference.partition("#")
+        if document and document not in (self._source.get("$id"), self._source.get("id")):
+            raise SchemaError(f"{where}: $ref {reference!r} leaves the schema; copy what it refers to into definitions")
+        if fragment and not fragment.startswith("/"):
+            found = _named(self._source, f"#{fragment}", fragment, 0)
+            if found is None:
+                raise SchemaError(f"{where}: there is no schema named {reference!r}")
+            return found
+        target: Json = self._source
+        for raw in fragment.split("/")[1:]:
+            key = raw.replace("~1", "/").replace("~0", "~").replace("%25", "%").replace("%24", "$")
+            if isinstance(target, Mapping) and key in target:
+                target = target[key]
+            elif isinstance(target, list) and key.isascii() and key.isdigit() and int(key[:9]) < len(target):
+                target = target[int(key[:9])]
+            else:
+                raise SchemaError(f"{where}: there is no {reference!r}")
+        return target
+
+
+def _modernise(body: dict[str, Json]) -> None:
+    """Draft 4's boolean ``exclusiveMinimum`` and ``exclusiveMaximum`` as numbers."""
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(body.get(exclusive), bool) and body.pop(exclusive) and bound in body:
+            body[exclusive] = body.pop(bound)
+
+
+def _named(schema: Json, identifier: str, anchor: str, depth: int) -> Json:
+    if depth > MAX_SCHEMA_DEPTH:
+        return None
+    if isinstance(schema, Mapping):
+        if identifier in (schema.get("$id"), schema.get("id")) or schema.get("$anchor") == anchor:
+            return schema
+        children = list(schema.values())
+    else:
+        children = schema if isinstance(schema, list) else []
+    return next(
+        (found for child in children if (found := _named(child, identifier, anchor, depth + 1)) is not None), None
+    )
+
+
+# Cost
+
+
+def _count_values(document: Json, give_up_at: int) -> int:
+    count, pending = 0, [document]
+    while pending and count < give_up_at:
+        value = pending.pop()
+        count += 1
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, str):
+            count += len(value) >> 10
+    return count
+
+
+class _Weight:
+    """Nodes of a schema with its references expanded."""
+
+    def __init__(self, definitions: Mapping[str, Json], values: int, give_up_at: int) -> None:
+        self._definitions = definitions
+        self._values = values
+        self._give_up_at = give_up_at
+        self._known: dict[str, int] = {}
+
+    def of(self, schema: Json) -> int:
+        total, pending = 0, [schema]
+        while pending and total < self._give_up_at:
+            node = pending.pop()
+            if isinstance(node, dict):
+                total += 1 + self._keywords(node)
+                pending.extend(node.values())
+            elif isinstance(node, list):
+                total += len(node)
+                pending.extend(item for item in node if isinstance(item, (dict, list)))
+        return min(total, self._give_up_at)
+
+    def _keywords(self, node: dict[str, Json]) -> int:
+        weight = 0
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            weight += self._definition(reference.rpartition("/")[2])
+        if node.get("uniqueItems") is True:
+            weight += self._values
+        pattern = node.get("pattern")
+        patterns = [pattern] if isinstance(pattern, str) else []
+        if isinstance(node.get("patternProperties"), dict):
+            patterns += node["patternProperties"]
+        return weight + sum(map(_pattern_weight, patterns))
+
+    def _definition(self, name: str) -> int:
+        if name == _LATER:
+            return len(_REFERENCE_KEYS) + 2
+        if name not in self._known:
+            self._known[name] = self._give_up_at  # what a reference back to it costs
+            self._known[name] = self.of(self._definitions[name])
+        return self._known[name]
+
+
+def _pattern_weight(pattern: str) -> int:
+    cheap = len(pattern) <= _CHEAP_PATTERN_CHARACTERS and "{" not in pattern
+    return _CHEAP_PATTERN if cheap else _EXPENSIVE_PATTERN

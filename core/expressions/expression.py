@@ -1,0 +1,165 @@
+"""A string of a manifest as something that can be evaluated again and again.
+
+``compile_template`` does once what depends on the text alone: parse, bind, recognise the forms that keep a value's
+type. Source: templating contract 2 (steps 1-6) and 4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from core.expressions import paths, references, sprig
+from core.expressions.errors import (
+    BlockedError,
+    EvaluationError,
+    ExpressionError,
+    OffloadedDataError,
+    TemplateSyntaxError,
+)
+from core.expressions.paths import Json, Path
+from core.expressions.references import References
+from core.expressions.template import builtins, jsontext, nodes, parser
+from core.expressions.template.compiler import Program
+from core.expressions.template.functions import Context, Function, FunctionTable
+
+MAX_TEMPLATE_CHARACTERS: Final = 1 << 20
+CACHED_TEMPLATES: Final = 1000
+
+_BUILT_IN_NAMES: Final = builtins.FUNCTIONS.keys() | {"len", "slice"}
+_DOTTED_PATH: Final = re.compile(r"(?:\.|(?=(?:inputs|steps|packet)(?:\.|\Z)))([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\Z")
+
+
+def _all_functions() -> FunctionTable:
+    functions = FunctionTable()
+    functions.include(builtins.FUNCTIONS, sprig.FUNCTIONS)
+    return functions
+
+
+FUNCTIONS: Final[Mapping[str, Function]] = _all_functions()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled string. ``path`` is set when it is one path whose value keeps its type; ``is_single`` when it is one
+    action of the language's own functions, whose text is read as JSON where it is JSON."""
+
+    text: str
+    tree: nodes.Tree
+    references: References
+    path: Path | None
+    is_single: bool
+    program: Program
+
+    def evaluate(self, variables: Mapping[str, Json], context: Context) -> Json:
+        """The value of the string over ``variables``; parts of them, not copies.
+
+        Raises:
+            ExpressionError: located in the text.
+        """
+        try:
+            if self.path is not None:
+                context.meter.spend()
+                return paths.follow(self.path, variables)
+            self._refuse_offloaded(variables, context)
+            return self._render(variables, context)
+        except ExpressionError as error:
+            error.locate(self.text)
+            raise
+
+    def _refuse_offloaded(self, variables: Mapping[str, Json], context: Context) -> None:
+        steps = variables.get("steps")
+        if not isinstance(steps, dict):
+            return
+        for name in sorted(self.references.static_steps & steps.keys()):
+            if paths.holds_reference(steps[name], context.meter):
+                raise OffloadedDataError(
+                    f"the output of step {name} is in object storage and is used inside a larger template",
+                    subject=name,
+                    remedy="use a plain path, as in {{ steps.a.output.key }}, to pass the reference on",
+                )
+
+    def _render(self, variables: Mapping[str, Json], context: Context) -> Json:
+        try:
+            text = self.program.render(variables, context)
+        except EvaluationError as error:
+            if isinstance(error, (BlockedError, OffloadedDataError)):
+                raise
+            raise self._blocked_by(variables, error) or error from None
+        if self.is_single:
+            try:
+                return jsontext.decode(text)
+            except ValueError:
+                return text
+        return text
+
+    def _blocked_by(self, variables: Mapping[str, Json], error: EvaluationError) -> BlockedError | None:
+        """The failure as a wait, if a step the template names has not delivered."""
+        steps = variables.get("steps")
+        present = steps.keys() if isinstance(steps, dict) else frozenset()
+        missing = frozenset(self.references.steps - present)
+        if not missing and not self.references.unknown_steps:
+            return None
+        blocked = BlockedError(str(error.message), steps=missing, subject=error.subject)
+        blocked.fault, blocked.remedy = error.fault, error.remedy
+        blocked.offset, blocked.position = error.offset, error.position
+        return blocked
+
+
+@lru_cache(maxsize=CACHED_TEMPLATES)
+def compile_template(text: str) -> Template:
+    """The template that ``text`` spells.
+
+    Raises:
+        TemplateSyntaxError: with line, column and remedy.
+    """
+    try:
+        tree = _parse(text)
+        program = Program(tree, FUNCTIONS)
+    except TemplateSyntaxError as error:
+        error.locate(text)
+        raise
+    used = references.of_tree(tree)
+    action = _single_action(text, tree)
+    path = _path_of(text, action) if action and used.functions <= _BUILT_IN_NAMES else None
+    is_single = action is not None and used.functions <= _BUILT_IN_NAMES
+    return Template(text, tree, used, path, is_single, program)
+
+
+def _parse(text: str) -> nodes.Tree:
+    if len(text) > MAX_TEMPLATE_CHARACTERS:
+        raise TemplateSyntaxError(f"a template holds at most {MAX_TEMPLATE_CHARACTERS} characters", offset=0)
+    return parser.parse(text, FUNCTIONS)
+
+
+def _single_action(text: str, tree: nodes.Tree) -> nodes.Action | None:
+    """The one action the text consists of, white space around it and comments aside."""
+    trimmed = text.strip()
+    if not (trimmed.startswith("{{") and trimmed.endswith("}}")):
+        return None
+    start = text.index(trimmed)
+    inside = [
+        statement
+        for statement in tree.root
+        if not (
+            isinstance(statement, nodes.Text)
+            and (statement.offset < start or statement.offset + len(statement.value) > start + len(trimmed))
+            and not statement.value.strip()
+        )
+    ]
+    if len(inside) == 1 and isinstance(inside[0], nodes.Action):
+        return inside[0]
+    return None
+
+
+def _path_of(text: str, action: nodes.Action) -> Path | None:
+    trimmed = text.strip()
+    if action.trimmed or action.end - action.offset != len(trimmed):
+        return None
+    dotted = _DOTTED_PATH.match(trimmed[2:-2].strip())
+    if dotted:
+        return Path(tuple(dotted[1].split(".")))
+    return paths.of_pipe(action.pipe)

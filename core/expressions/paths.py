@@ -1,0 +1,202 @@
+"""Paths that keep the type of what they lead to: ``{{ steps.a.output.x }}``, ``{{ steps["my-step"].output }}``.
+
+A path into data that lives in object storage gives a reference to the part, not the part. Source: templating contract
+3.2-3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from core.expressions.errors import BlockedError, EvaluationError, Fault
+from core.expressions.limits import Meter
+from core.expressions.template import nodes
+from core.expressions.template.nodes import Subscript
+
+Json: TypeAlias = Any  # what orjson gives: None, bool, int, float, str, list, dict
+
+STORAGE_REFERENCE: Final = "$bubuStorageRef"
+STORAGE_PATH: Final = "$bubuStoragePath"
+
+_INDEXED_ROOTS: Final = frozenset({"inputs", "steps", "packet"})
+_OUTPUT_KEYS: Final = ("output", "outputs")
+_MIN_SEGMENTS_OF_OUTPUT: Final = 3  # steps, the step's name, output
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Keys (``str``) and list positions (``int``) from the variables down; the first is a root."""
+
+    segments: tuple[str | int, ...]
+
+
+def of_pipe(pipe: nodes.Pipe) -> Path | None:
+    """The path that a pipeline spells with ``index`` or subscripts, or ``None``.
+
+    That is ``index ROOT "key"`` and ``(index ROOT "key").a.b``; and any mix of fields and subscripts in which at
+    least one subscript is of a form the reference does not know, because there no existing result has to be kept.
+    """
+    if pipe.declared or len(pipe.commands) != 1:
+        return None
+    operands = pipe.commands[0].operands
+    if len(operands) > 1:
+        return _indexed(pipe) if _is_reference_index(pipe) else None
+    operand = operands[0]
+    inner = operand.operand if isinstance(operand, nodes.Chain) else operand
+    if not isinstance(inner, nodes.Pipe):
+        return None
+    if not (_is_reference_index(inner) or _has_extended_subscript(inner)):
+        return None
+    return _indexed(operand)
+
+
+def follow(path: Path, variables: Mapping[str, Json]) -> Json:
+    """The value at ``path``.
+
+    Raises:
+        BlockedError: a key below ``steps`` is missing.
+        EvaluationError: a key elsewhere is missing, or the path goes through something that is not an object.
+    """
+    value: Json = variables
+    segments = path.segments
+    for index, segment in enumerate(segments):
+        if index >= _MIN_SEGMENTS_OF_OUTPUT and segments[0] == "steps" and _is_reference(value):
+            return _select(value, segments[index:])
+        value = _step(value, segment, segments, index, variables)
+    return value
+
+
+def holds_reference(value: Json, meter: Meter) -> bool:
+    """Whether a storage reference lies anywhere in ``value``."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        meter.spend(1)
+        if isinstance(item, dict):
+            if STORAGE_REFERENCE in item:
+                return True
+            pending.extend(child for child in item.values() if isinstance(child, (dict, list)))
+        elif isinstance(item, list):
+            pending.extend(child for child in item if isinstance(child, (dict, list)))
+    return False
+
+
+def is_reference(value: Json) -> bool:
+    """Whether ``value`` is a reference to data in object storage."""
+    return _is_reference(value)
+
+
+def dotted(segments: tuple[str | int, ...]) -> str:
+    """``a.b[0].c``."""
+    text = ""
+    for segment in segments:
+        text += f"[{segment}]" if isinstance(segment, int) else f".{segment}" if text else segment
+    return text
+
+
+def _is_reference(value: Json) -> bool:
+    if not isinstance(value, dict):
+        return False
+    target = value.get(STORAGE_REFERENCE)
+    return isinstance(target, str) and bool(target.strip())
+
+
+def _select(reference: dict[str, Json], rest: tuple[str | int, ...]) -> Json:
+    deeper = dotted(rest)
+    known = reference.get(STORAGE_PATH)
+    if isinstance(known, str) and known:
+        deeper = known + ("" if deeper.startswith("[") else ".") + deeper
+    return {STORAGE_REFERENCE: reference[STORAGE_REFERENCE], STORAGE_PATH: deeper}
+
+
+def _step(
+    value: Json, segment: str | int, segments: tuple[str | int, ...], index: int, variables: Mapping[str, Json]
+) -> Json:
+    here, so_far = dotted(segments[: index + 1]), dotted(segments[:index])
+    if isinstance(segment, int):
+        if not isinstance(value, list):
+            raise EvaluationError(f"{so_far} is {_name(value)}, not a list", fault=Fault.PATH_TYPE, subject=so_far)
+        if 0 <= segment < len(value):
+            return value[segment]
+    else:
+        if not isinstance(value, Mapping):
+            raise EvaluationError(f"{so_far} is {_name(value)}, not an object", fault=Fault.PATH_TYPE, subject=so_far)
+        if segment in value:
+            return value[segment]
+    raise _missing(here, segments, index, variables)
+
+
+def _missing(here: str, segments: tuple[str | int, ...], index: int, variables: Mapping[str, Json]) -> EvaluationError:
+    if segments[0] != "steps":
+        remedy = f'for an optional value write {{{{ {here} | default "" }}}}' if index else ""
+        return EvaluationError(f"{here} is missing", fault=Fault.MISSING, subject=here, remedy=remedy)
+    names = frozenset({str(segments[1])}) if index else frozenset()
+    steps = variables.get("steps")
+    entry = steps.get(segments[1]) if isinstance(steps, Mapping) and index else None
+    settled = isinstance(entry, Mapping) and any(key in entry for key in _OUTPUT_KEYS)
+    return BlockedError(f"{here} is missing", steps=names, settled=settled, subject=here)
+
+
+def _name(value: Json) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a bool"
+    if isinstance(value, str):
+        return "a text"
+    return "a number" if isinstance(value, (int, float)) else "a list" if isinstance(value, list) else "an object"
+
+
+def _is_reference_index(pipe: nodes.Pipe) -> bool:
+    """``index .steps "key"``: a root, one double-quoted key."""
+    if len(pipe.commands) != 1 or pipe.declared or pipe.subscript is Subscript.EXTENDED:
+        return False
+    match pipe.commands[0].operands:
+        case (nodes.Name(name="index"), nodes.Field(names=(root,)), nodes.String(source=source)):
+            return root in _INDEXED_ROOTS and not source.startswith("`")
+        case _:
+            return False
+
+
+def _has_extended_subscript(operand: nodes.Operand) -> bool:
+    match operand:
+        case nodes.Chain(operand=inner):
+            return _has_extended_subscript(inner)
+        case nodes.Pipe(subscript=form, commands=(nodes.Command(operands=operands),)) if form is not Subscript.NO:
+            return form is Subscript.EXTENDED or _has_extended_subscript(operands[1])
+        case _:
+            return False
+
+
+def _indexed(operand: nodes.Operand) -> Path | None:
+    segments = _segments(operand)
+    return Path(segments) if segments else None
+
+
+def _segments(operand: nodes.Operand) -> tuple[str | int, ...] | None:
+    match operand:
+        case nodes.Field(names=names):
+            return names
+        case nodes.Variable(name="$", fields=fields):
+            return fields or None
+        case nodes.Chain(operand=inner, fields=fields):
+            before = _segments(inner)
+            return (*before, *fields) if before else None
+        case nodes.Pipe(commands=(nodes.Command(operands=(nodes.Name(name="index"), inner, key)),)):
+            before = _segments(inner)
+            last = _key(key)
+            return (*before, last) if before and last is not None else None
+        case _:
+            return None
+
+
+def _key(operand: nodes.Operand) -> str | int | None:
+    match operand:
+        case nodes.String(value=value):
+            return value
+        case nodes.Number(value=number):
+            return number.whole
+        case _:
+            return None

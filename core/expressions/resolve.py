@@ -1,0 +1,211 @@
+"""Whole values and conditions: every string of a ``with`` block evaluated, every type kept.
+
+Results are never evaluated again, so data that happens to contain ``{{`` stays data. Source: templating contract 2
+and 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from core.api.identity import step_alias
+from core.expressions.errors import EvaluationError, ExpressionError, Fault, ForbiddenFunctionError, LimitExceededError
+from core.expressions.expression import FUNCTIONS, compile_template
+from core.expressions.limits import Limits, Meter
+from core.expressions.paths import Json
+from core.expressions.template.functions import Context
+
+TEMPLATE_KEY: Final = "$bubuTemplate"
+VARIABLES_KEY: Final = "$bubuTemplateVars"
+DEFAULT_LIMITS: Final = Limits()
+
+_TRUE: Final = frozenset({"true", "1", "yes", "y"})
+_FALSE: Final = frozenset({"false", "0", "no", "n", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The data an expression sees; ``variables`` is the form every function here takes."""
+
+    inputs: Mapping[str, Json]
+    steps: Mapping[str, Mapping[str, Json]]
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, Json]:
+        """``inputs``, ``steps`` with an underscore alias for every name that needs one, and ``extra``."""
+        steps: dict[str, Json] = {**self.steps}
+        for name in sorted(self.steps):
+            steps.setdefault(step_alias(name), self.steps[name])
+        return {"inputs": dict(self.inputs), "steps": steps, **self.extra}
+
+
+def resolve_value(
+    value: Json,
+    variables: Mapping[str, Json],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    now: Callable[[], datetime] | None = None,
+    deterministic: bool = False,
+) -> Json:
+    """``value`` with every template in it replaced by what it evaluates to.
+
+    Args:
+        now: the clock behind ``{{ now }}``; without one, asking for the time is an error.
+        deterministic: refuse functions whose result depends on time or chance.
+    Raises:
+        ExpressionError: ``field`` is the JSON path of the string, ``position`` the place in it.
+    """
+    return Resolver(Context(Meter(limits), now=now, deterministic=deterministic)).value(value, variables)
+
+
+def resolve_object(
+    value: Json,
+    variables: Mapping[str, Json],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    now: Callable[[], datetime] | None = None,
+    deterministic: bool = False,
+) -> dict[str, Json] | None:
+    """``resolve_value`` of an object or null.
+
+    Raises:
+        ExpressionError: also when the result is something else.
+    """
+    return as_object(resolve_value(value, variables, limits=limits, now=now, deterministic=deterministic))
+
+
+def evaluate_condition(
+    text: str,
+    variables: Mapping[str, Json],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    now: Callable[[], datetime] | None = None,
+    deterministic: bool = False,
+) -> bool:
+    """Whether the condition holds; a blank one does.
+
+    Raises:
+        ExpressionError: also when the result is neither a bool nor one of the eight words for one.
+    """
+    return Resolver(Context(Meter(limits), now=now, deterministic=deterministic)).condition(text, variables)
+
+
+def as_object(value: Json) -> dict[str, Json] | None:
+    """``value`` if it is an object or null.
+
+    Raises:
+        EvaluationError: it is something else.
+    """
+    if value is None or isinstance(value, dict):
+        return value
+    raise EvaluationError(
+        "the result is not an object", fault=Fault.WRAPPER_SHAPE, remedy="let it evaluate to an object"
+    )
+
+
+def as_word(text: str) -> bool | None:
+    """What one of the eight words ``true 1 yes y false 0 no n`` means, or no word at all; ``None`` for other texts."""
+    word = text.strip().lower()
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+class Resolver:
+    """One evaluation: everything it resolves is counted on one meter."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def value(self, value: Json, variables: Mapping[str, Json]) -> Json:
+        """See ``resolve_value``."""
+        return self._walk(value, variables, 0)
+
+    def condition(self, text: str, variables: Mapping[str, Json]) -> bool:
+        """See ``evaluate_condition``."""
+        if not text.strip():
+            return True
+        result = self.string(text, variables)
+        if isinstance(result, bool):
+            return result
+        if isinstance(result, str) and (word := as_word(result)) is not None:
+            return word
+        raise _not_a_boolean(text, result)
+
+    def string(self, text: str, variables: Mapping[str, Json]) -> Json:
+        """The value of one string."""
+        if "{{" not in text:
+            return text
+        template = compile_template(text)
+        if self._context.deterministic:
+            _refuse_chance(template.references.functions, text)
+        return template.evaluate(variables, self._context)
+
+    def _walk(self, value: Json, variables: Mapping[str, Json], depth: int) -> Json:
+        if isinstance(value, str):
+            return self.string(value, variables)
+        if not isinstance(value, (dict, list)):
+            return value
+        allowed = self._context.meter.limits.depth
+        if depth >= allowed:
+            raise LimitExceededError("depth", allowed, f"the value is nested deeper than {allowed} levels")
+        self._context.meter.spend(len(value))
+        if isinstance(value, list):
+            return [self._inside(f"[{index}]", item, variables, depth) for index, item in enumerate(value)]
+        if TEMPLATE_KEY in value:
+            return self._wrapper(value, variables, depth)
+        return {key: self._inside(key, item, variables, depth) for key, item in value.items()}
+
+    def _inside(self, name: str, value: Json, variables: Mapping[str, Json], depth: int) -> Json:
+        try:
+            return self._walk(value, variables, depth + 1)
+        except ExpressionError as error:
+            error.inside(name)
+            raise
+
+    def _wrapper(self, wrapper: dict[str, Json], variables: Mapping[str, Json], depth: int) -> Json:
+        text = wrapper[TEMPLATE_KEY]
+        if not isinstance(text, str):
+            raise EvaluationError("must be a text", fault=Fault.WRAPPER_SHAPE, field=TEMPLATE_KEY)
+        extra = wrapper.get(VARIABLES_KEY)
+        if extra is not None:
+            resolved = self._inside(VARIABLES_KEY, extra, variables, depth)
+            if not isinstance(resolved, dict):
+                raise EvaluationError("must be an object", fault=Fault.WRAPPER_SHAPE, field=VARIABLES_KEY)
+            variables = {**variables, **resolved}
+        try:
+            return self.string(text, variables)
+        except ExpressionError as error:
+            error.inside(TEMPLATE_KEY)
+            raise
+
+
+def _refuse_chance(functions: frozenset[str], text: str) -> None:
+    for name in sorted(functions):
+        if not FUNCTIONS[name].deterministic:
+            error = ForbiddenFunctionError(
+                f"the function {name} is not offered where results must repeat", subject=name
+            )
+            error.fault = Fault.SYNTAX
+            error.offset = max(text.find(name), 0)
+            error.locate(text)
+            raise error
+
+
+def _not_a_boolean(text: str, result: Json) -> EvaluationError:
+    if "{{" not in text:
+        remedy = "write an expression between {{ and }}, or one of true, false, yes, no, y, n, 1, 0"
+        error = EvaluationError(f"{text.strip()!r} is not a boolean", fault=Fault.NOT_BOOLEAN, remedy=remedy)
+        error.locate(text)
+        return error
+    shown = (
+        repr(result) if isinstance(result, (str, int, float)) else "null" if result is None else type(result).__name__
+    )
+    remedy = 'compare it, as in {{ eq inputs.mode "fast" }}, or test it with {{ not (empty inputs.items) }}'
+    error = EvaluationError(
+        f"the condition gave {shown}, which is not a boolean", fault=Fault.NOT_BOOLEAN, remedy=remedy
+    )
+    error.locate(text)
+    return error

@@ -1,0 +1,118 @@
+"""What an expression may refer to, depending on the field it stands in.
+
+Fields of an element inside ``range`` and ``with`` are free; so is what ``$`` leads to and the body of a ``define``.
+Source: templating contract 6.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from core.expressions import sprig
+from core.expressions.errors import Fault
+from core.expressions.template import nodes
+
+_KNOWN_ROOTS: Final = frozenset({"inputs", "steps", "packet"})
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionScope:
+    """The roots a field's expressions may use, and whether their result may depend on time or chance."""
+
+    name: str
+    roots: frozenset[str]
+    chance: bool = True
+
+
+BATCH_RUNTIME: Final = ExpressionScope("batch-runtime", frozenset({"inputs", "steps"}))
+REALTIME_STATIC: Final = ExpressionScope("realtime-static", frozenset({"inputs"}), chance=False)
+REALTIME_RUNTIME: Final = ExpressionScope("realtime-runtime", _KNOWN_ROOTS)
+STORY_OUTPUT: Final = ExpressionScope("story-output", frozenset({"inputs", "steps"}))
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeProblem:
+    """Something the scope does not offer; ``fault`` is ``unknown-root``, ``forbidden-root``, ``inclusion`` or
+    ``parse``.
+    """
+
+    fault: str
+    subject: str
+    offset: int
+    message: str
+    remedy: str = ""
+
+
+def check_tree(tree: nodes.Tree, scope: ExpressionScope) -> list[ScopeProblem]:
+    """All problems of a template in ``scope``, in the order of the text."""
+    return list(_Checker(scope).block(tree.root, dot_is_root=True))
+
+
+class _Checker:
+    def __init__(self, scope: ExpressionScope) -> None:
+        self._scope = scope
+
+    def block(self, block: nodes.Block, *, dot_is_root: bool) -> Iterator[ScopeProblem]:
+        for statement in block:
+            match statement:
+                case nodes.Action(pipe=pipe):
+                    yield from self._pipe(pipe, dot_is_root)
+                case nodes.If() | nodes.With() | nodes.Range():
+                    yield from self._pipe(statement.pipe, dot_is_root)
+                    same = dot_is_root and isinstance(statement, nodes.If)
+                    yield from self.block(statement.body, dot_is_root=same)
+                    yield from self.block(statement.otherwise, dot_is_root=dot_is_root)
+                case nodes.Include(offset=offset):
+                    message = "templates cannot include each other here"
+                    yield ScopeProblem("inclusion", "", offset, message, "write the text where it is used")
+                case _:
+                    pass
+
+    def _pipe(self, pipe: nodes.Pipe, dot_is_root: bool) -> Iterator[ScopeProblem]:
+        for command in pipe.commands:
+            first, rest = command.operands[0], command.operands[1:]
+            if isinstance(first, nodes.Name) and dot_is_root:
+                yield from self._keyed(first.name, rest)
+            for operand in command.operands:
+                yield from self._operand(operand, dot_is_root)
+
+    def _operand(self, operand: nodes.Operand, dot_is_root: bool) -> Iterator[ScopeProblem]:
+        match operand:
+            case nodes.Field(names=names, bare=bare, offset=offset):
+                if dot_is_root or bare:
+                    yield from self._root(names[0], offset)
+            case nodes.Name(name=name, offset=offset):
+                function = sprig.FUNCTIONS.get(name)
+                if function and not function.deterministic and not self._scope.chance:
+                    message = f"the function {name} is not offered in {self._scope.name} expressions"
+                    yield ScopeProblem(Fault.SYNTAX, name, offset, message, "its result changes from call to call")
+            case nodes.Pipe():
+                yield from self._pipe(operand, dot_is_root)
+            case nodes.Chain(
+                operand=nodes.Pipe(commands=(nodes.Command(operands=(nodes.Name(name="index"), *_)),)) as inner
+            ):
+                yield from self._pipe(inner, dot_is_root)
+            case _:
+                pass
+
+    def _keyed(self, function: str, operands: tuple[nodes.Operand, ...]) -> Iterator[ScopeProblem]:
+        """``index . "name"``, ``get . "name"`` and ``dig "name" ... default .`` name a root, too."""
+        container, key = None, None
+        if function in ("index", "get") and len(operands) > 1:
+            container, key = operands[0], operands[1]
+        elif function == "dig" and len(operands) > 2:
+            container, key = operands[-1], operands[0]
+        if isinstance(container, nodes.Dot) and isinstance(key, nodes.String):
+            yield from self._root(key.value, key.offset)
+
+    def _root(self, name: str, offset: int) -> Iterator[ScopeProblem]:
+        if name in self._scope.roots:
+            return
+        offered = ", ".join(sorted(self._scope.roots))
+        if name in _KNOWN_ROOTS:
+            message = f"{name} is not available in {self._scope.name} expressions"
+            yield ScopeProblem("forbidden-root", name, offset, message, f"use {offered}")
+        else:
+            yield ScopeProblem("unknown-root", name, offset, f"there is no {name} here", f"use {offered}")

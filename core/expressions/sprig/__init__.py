@@ -1,0 +1,56 @@
+"""The functions templates may call beyond the language's own: Sprig's safe ones and the engine's.
+
+One module per subject; each fills a ``FunctionTable`` named ``FUNCTIONS`` and is listed here. ``UNSUPPORTED`` names
+functions that authors may look for and that are not offered, with the reason they are told. Source: templating
+contract 9 to 11.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from core.expressions.sprig import (
+    conversion,
+    dates,
+    defaults,
+    dictionaries,
+    digests,
+    encoding,
+    engine,
+    filepaths,
+    identifiers,
+    jsons,
+    lists,
+    numbers,
+    reflection,
+    strings,
+    versions,
+    wording,
+)
+from core.expressions.template.functions import FunctionTable
+
+
+def _collect() -> FunctionTable:
+    functions = FunctionTable()
+    functions.include(
+        engine.FUNCTIONS,
+        conversion.FUNCTIONS,
+        dates.FUNCTIONS,
+        defaults.FUNCTIONS,
+        dictionaries.FUNCTIONS,
+        digests.FUNCTIONS,
+        encoding.FUNCTIONS,
+        filepaths.FUNCTIONS,
+        identifiers.FUNCTIONS,
+        jsons.FUNCTIONS,
+        lists.FUNCTIONS,
+        numbers.FUNCTIONS,
+        reflection.FUNCTIONS,
+        strings.FUNCTIONS,
+        versions.FUNCTIONS,
+        wording.FUNCTIONS,
+    )
+    return functions
+
+
+FUNCTIONS: Final = _collect()

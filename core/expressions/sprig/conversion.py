@@ -1,0 +1,109 @@
+"""Anything to a number or a text, by Sprig's lenient rules: what cannot be read becomes 0.
+
+Source: templating contract 10, "number conversion rules", and 10.2.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from core.expressions.template import printing, values
+from core.expressions.template.functions import ANY, STRING, Context, FunctionTable
+from core.expressions.template.literals import parse_number
+from core.expressions.template.values import Int, Int64, Kind, Strings, Value
+
+FUNCTIONS: Final = FunctionTable()
+
+_INTEGER: Final = re.compile(
+    r"[+-]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO]?(?:_?[0-7])+|0|[1-9](?:_?[0-9])*)"
+)
+_DECIMAL_WITH_POINT: Final = re.compile(r"([+-]?[0-9]+)\.[0-9]*")
+_PLAIN_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_FLOAT: Final = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity)|nan", re.IGNORECASE
+)
+_INT64: Final = range(-(1 << 63), 1 << 63)
+
+
+def to_int(value: Value) -> int:
+    """``value`` as a 64-bit integer; 0 for what is none."""
+    match values.kind_of(value):
+        case Kind.BOOL | Kind.INT:
+            return int(value)
+        case Kind.FLOAT:
+            number = values.as_float(value)
+            return int(number) if number == number and abs(number) < float(_INT64.stop) else _INT64.start
+        case Kind.STRING:
+            return _read_int(value)
+        case _:
+            return 0
+
+
+def to_float(value: Value) -> float:
+    """``value`` as a float64; 0 for what is none."""
+    match values.kind_of(value):
+        case Kind.BOOL | Kind.INT | Kind.FLOAT:
+            return values.as_float(value)
+        case Kind.STRING:
+            return values.as_float(float(value)) if _FLOAT.fullmatch(value) else 0.0
+        case _:
+            return 0.0
+
+
+def to_texts(value: Value, context: Context) -> Strings:
+    """The items of a list as texts, nil ones left out; a scalar as the only item; nothing for nil."""
+    if value is None:
+        return Strings()
+    items = value if isinstance(value, list) else [value]
+    context.meter.admit_items(len(items))
+    return Strings(printing.default_text(item, context.meter) for item in items if item is not None)
+
+
+@FUNCTIONS.add("int", takes=(ANY,))
+def _int(value: Value) -> Int:
+    return Int(values.wrap64(to_int(value)))
+
+
+@FUNCTIONS.add("int64", takes=(ANY,))
+def _int64(value: Value) -> Int64:
+    return values.wrap64(to_int(value))
+
+
+@FUNCTIONS.add("float64", takes=(ANY,))
+def _float64(value: Value) -> float:
+    return to_float(value)
+
+
+@FUNCTIONS.add("atoi", takes=(STRING,))
+def _atoi(text: str) -> Int:
+    number = int(text) if _PLAIN_INTEGER.fullmatch(text) else 0
+    return Int(number if number in _INT64 else 0)
+
+
+@FUNCTIONS.add("toDecimal", takes=(ANY,), with_context=True)
+def _to_decimal(context: Context, value: Value) -> Int64:
+    digits = printing.default_text(value, context.meter)
+    return Int64(int(digits, 8)) if re.fullmatch(r"[+-]?[0-7]{1,21}", digits) else Int64(0)
+
+
+@FUNCTIONS.add("toString", takes=(ANY,), with_context=True)
+def _to_string(context: Context, value: Value) -> str:
+    return printing.default_text(value, context.meter)
+
+
+@FUNCTIONS.add("toStrings", takes=(ANY,), with_context=True)
+def _to_strings(context: Context, value: Value) -> Strings:
+    return to_texts(value, context)
+
+
+def _read_int(text: str) -> int:
+    with_point = _DECIMAL_WITH_POINT.fullmatch(text)
+    digits = with_point[1] if with_point else text
+    if not _INTEGER.fullmatch(digits):
+        return 0
+    try:
+        whole = parse_number(digits).whole
+    except ValueError:
+        return 0
+    return whole if whole is not None and whole in _INT64 else 0

@@ -1,0 +1,183 @@
+"""Dates and durations. The local zone is UTC. Source: templating contract 10.5; ``ago`` of 11 is offered.
+
+A text or a fraction where a time is wanted means *now* in the reference; here too, unless results must repeat: then the
+missing clock is an error. An integral number means seconds since 1970, whatever its type.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+from fractions import Fraction
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from core.expressions.sprig import moments
+from core.expressions.sprig.moments import Moment, Span
+from core.expressions.template import values
+from core.expressions.template.functions import ANY, STRING, TIME, Context, FunctionTable
+from core.expressions.template.values import Int, Int64, Kind, Value
+
+FUNCTIONS: Final = FunctionTable()
+
+_HTML_DATE: Final = "2006-01-02"
+_TERM: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_UNITS: Final = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": moments.SECOND,
+    "m": 60 * moments.SECOND,
+    "h": 3_600 * moments.SECOND,
+}
+_MAX_SPAN_CHARACTERS: Final = 200
+_ROUND_UNITS: Final = (
+    ("y", 365 * 86_400 * moments.SECOND),
+    ("mo", 30 * 86_400 * moments.SECOND),
+    ("d", 86_400 * moments.SECOND),
+    ("h", 3_600 * moments.SECOND),
+    ("m", 60 * moments.SECOND),
+    ("s", moments.SECOND),
+)
+
+
+@FUNCTIONS.add("now", with_context=True, deterministic=False)
+def _now(context: Context) -> Moment:
+    return Moment(context.now().astimezone(UTC))
+
+
+@FUNCTIONS.add("date", takes=(STRING, ANY), with_context=True)
+def _date(context: Context, layout: str, value: Value) -> str:
+    return moments.format_layout(_instant(context, value).astimezone(UTC), layout)
+
+
+@FUNCTIONS.add("htmlDate", takes=(ANY,), with_context=True)
+def _html_date(context: Context, value: Value) -> str:
+    return moments.format_layout(_instant(context, value).astimezone(UTC), _HTML_DATE)
+
+
+@FUNCTIONS.add("dateInZone", "date_in_zone", takes=(STRING, ANY, STRING), with_context=True)
+def _date_in_zone(context: Context, layout: str, value: Value, zone: str) -> str:
+    return moments.format_layout(_instant(context, value).astimezone(_zone(zone)), layout)
+
+
+@FUNCTIONS.add("htmlDateInZone", takes=(ANY, STRING), with_context=True)
+def _html_date_in_zone(context: Context, value: Value, zone: str) -> str:
+    return moments.format_layout(_instant(context, value).astimezone(_zone(zone)), _HTML_DATE)
+
+
+@FUNCTIONS.add("toDate", takes=(STRING, STRING))
+def _to_date(layout: str, text: str) -> Moment:
+    try:
+        return Moment(moments.parse_layout(layout, text))
+    except ValueError:
+        return moments.ZERO
+
+
+@FUNCTIONS.add("mustToDate", takes=(STRING, STRING))
+def _must_to_date(layout: str, text: str) -> Moment:
+    return Moment(moments.parse_layout(layout, text))
+
+
+@FUNCTIONS.add("dateModify", "date_modify", takes=(STRING, TIME))
+def _date_modify(span: str, at: Moment) -> Moment:
+    try:
+        return _shifted(at, parse_span(span))
+    except ValueError:
+        return at
+
+
+@FUNCTIONS.add("mustDateModify", "must_date_modify", takes=(STRING, TIME))
+def _must_date_modify(span: str, at: Moment) -> Moment:
+    return _shifted(at, parse_span(span))
+
+
+@FUNCTIONS.add("unixEpoch", takes=(TIME,))
+def _unix_epoch(at: Moment) -> str:
+    return str(moments.epoch_microseconds(at.instant) // 1_000_000)
+
+
+@FUNCTIONS.add("duration", takes=(ANY,))
+def _duration(value: Value) -> Span:
+    seconds = 0
+    if (isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value)) or isinstance(value, Int64):
+        seconds = int(value)
+    return Span(int(values.wrap64(seconds * moments.SECOND)))
+
+
+@FUNCTIONS.add("durationRound", takes=(ANY,), with_context=True)
+def _duration_round(context: Context, value: Value) -> str:
+    """The largest whole unit that is strictly exceeded; the sign is dropped."""
+    span = abs(_span_of(context, value))
+    for unit, size in _ROUND_UNITS[:-1]:
+        if span > size:
+            return f"{span // size}{unit}"
+    return f"{span // moments.SECOND}s"
+
+
+@FUNCTIONS.add("ago", takes=(ANY,), with_context=True, deterministic=False)
+def _ago(context: Context, value: Value) -> str:
+    span = _since(context, _instant(context, value))
+    return moments.span_text(round(span / moments.SECOND) * moments.SECOND)
+
+
+def parse_span(text: str) -> int:
+    """Nanoseconds of a Go duration such as ``-1h30m``.
+
+    Raises:
+        ValueError: not a duration.
+    """
+    body = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
+    if body == "0":
+        return 0
+    total, position = Fraction(0), 0
+    while len(body) <= _MAX_SPAN_CHARACTERS and (term := _TERM.match(body, position)):
+        total += Fraction(term[1]) * _UNITS[term[2]]
+        position = term.end()
+    if not body or position != len(body) or total >= 1 << 63:
+        raise ValueError(f"{text!r} is not a duration; write for example 30s, 5m or 1h30m")
+    return -int(total) if text.startswith("-") else int(total)
+
+
+def _instant(context: Context, value: Value) -> datetime:
+    if isinstance(value, Moment):
+        return value.instant
+    if isinstance(value, Int):
+        return moments.from_epoch(int(value))
+    if values.kind_of(value) is Kind.FLOAT and values.as_float(value).is_integer():
+        return moments.from_epoch(int(value))
+    return context.now()
+
+
+def _zone(name: str) -> tzinfo:
+    if name in ("", "UTC", "Local"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        return UTC
+
+
+def _shifted(at: Moment, nanoseconds: int) -> Moment:
+    try:
+        return Moment(at.instant + timedelta(microseconds=nanoseconds / moments.MICROSECOND))
+    except OverflowError as error:
+        raise ValueError("the time is outside of the years 1 to 9999") from error
+
+
+def _span_of(context: Context, value: Value) -> int:
+    if isinstance(value, str):
+        try:
+            return parse_span(value)
+        except ValueError:
+            return 0
+    if isinstance(value, Int64):
+        return int(value)
+    return _since(context, value.instant) if isinstance(value, Moment) else 0
+
+
+def _since(context: Context, instant: datetime) -> int:
+    elapsed = moments.epoch_microseconds(context.now()) - moments.epoch_microseconds(instant)
+    return elapsed * moments.MICROSECOND

@@ -1,0 +1,86 @@
+"""The engine's own functions: lengths, kinds and presence of values, with storage references in mind.
+
+Source: templating contract 9, "custom functions".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from core.expressions.errors import Fault, OffloadedDataError
+from core.expressions.template import values
+from core.expressions.template.functions import ANY, FunctionTable
+from core.expressions.template.values import Int, Kind, Value
+
+FUNCTIONS: Final = FunctionTable()
+
+_REFERENCE: Final = "$bubuStorageRef"
+_PATH: Final = "$bubuStoragePath"
+_KINDS: Final = {
+    Kind.NIL: "null",
+    Kind.BOOL: "bool",
+    Kind.INT: "number",
+    Kind.FLOAT: "number",
+    Kind.STRING: "string",
+    Kind.LIST: "array",
+    Kind.MAP: "object",
+    Kind.OBJECT: "object",
+}
+
+
+@FUNCTIONS.add("len", takes=(ANY,))
+def length(value: Value) -> Int:
+    """Bytes of a text, items of a list or map, 0 for nil."""
+    _refuse_reference(value)
+    if value is None:
+        return Int(0)
+    if isinstance(value, str):
+        return Int(values.byte_length(value))
+    if isinstance(value, (list, dict)):
+        return Int(len(value))
+    raise ValueError(f"a value of type {values.type_name(value)} has no length")
+
+
+@FUNCTIONS.add("hash_of", takes=(ANY,))
+def hash_of(value: Value) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    _refuse_reference(value)
+    if not isinstance(value, str):
+        raise ValueError("hashes texts only; convert with toJson")  # noqa: TRY004 - the data is wrong, not the call
+    return hashlib.sha256(values.to_bytes(value)).hexdigest()
+
+
+@FUNCTIONS.add("type_of", takes=(ANY,))
+def type_of(value: Value) -> str:
+    """``null``, ``string``, ``number``, ``bool``, ``object``, ``array``, or ``offloaded(…)``."""
+    target = _reference(value)
+    if target is None:
+        return _KINDS[values.kind_of(value)]
+    path = value.get(_PATH)
+    if not isinstance(path, str) or not path:
+        return f"offloaded({target})"
+    return f"offloaded({target}{path if path[0] in '.[' else '.' + path})"
+
+
+@FUNCTIONS.add("exists", takes=(ANY,))
+def exists(value: Value) -> bool:
+    """Whether there is a value, be it empty."""
+    return value is not None
+
+
+@FUNCTIONS.add("sample", takes=(ANY,))
+def sample(value: Value) -> Value:
+    """``value`` itself, which must not be in object storage."""
+    _refuse_reference(value)
+    return value
+
+
+def _reference(value: Any) -> str | None:
+    target = value.get(_REFERENCE) if isinstance(value, dict) else None
+    return target if isinstance(target, str) and target.strip() else None
+
+
+def _refuse_reference(value: Value) -> None:
+    if _reference(value) is not None:
+        raise OffloadedDataError("the value is in object storage", fault=Fault.CALL)

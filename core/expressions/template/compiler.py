@@ -1,0 +1,243 @@
+"""Statements as closures: from a tree to something that renders text.
+
+Two passes over the text never happen at run time: names are slots, functions are bound, literals are values. Every
+executed statement and call spends from the meter. Source: templating contract 7.2 and 7.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum, auto
+from typing import Final
+
+from core.expressions.errors import EvaluationError, Fault, LimitExceededError
+from core.expressions.template import nodes, printing, values
+from core.expressions.template.functions import Context, Function
+from core.expressions.template.operands import Evaluate, Frame, OperandCompiler, Output, Scope
+from core.expressions.template.values import ABSENT, Int, Value
+
+MAX_INCLUDE_DEPTH: Final = 100
+
+
+class _Leave(Enum):
+    """How a statement ended the round of the surrounding ``range``."""
+
+    BREAK = auto()
+    CONTINUE = auto()
+
+
+_Run = Callable[[Frame], "_Leave | None"]
+
+
+class Program:
+    """A compiled template."""
+
+    def __init__(self, tree: nodes.Tree, functions: Mapping[str, Function]) -> None:
+        self._functions = functions
+        self._bodies: dict[str, _Body] = {}
+        for name, block in tree.definitions:
+            self._bodies[name] = _Body(block, self)
+        self._root = _Body(tree.root, self)
+
+    def render(self, variables: Value, context: Context) -> str:
+        """The text of the template over ``variables``.
+
+        Raises:
+            EvaluationError, LimitExceededError: with the offset where it happened.
+        """
+        output = Output(context.meter.limits.output_bytes)
+        try:
+            self._root.run(Frame(context, output, variables, self._root.slots))
+        except RecursionError as error:
+            raise LimitExceededError("depth", MAX_INCLUDE_DEPTH, "the template is nested too deeply") from error
+        return values.clean_text("".join(output.parts))
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        return self._functions
+
+    def include(self, name: str, frame: Frame, dot: Value, offset: int) -> None:
+        """Render the template ``name`` with ``dot`` into the output of ``frame``."""
+        body = self._bodies.get(name)
+        if body is None:
+            raise EvaluationError(
+                f"there is no template {name!r}", fault=Fault.NO_TEMPLATE, subject=name, offset=offset
+            )
+        if frame.depth >= MAX_INCLUDE_DEPTH:
+            message = f"templates include each other more than {MAX_INCLUDE_DEPTH} deep"
+            raise LimitExceededError("depth", MAX_INCLUDE_DEPTH, message)
+        body.run(Frame(frame.context, frame.output, dot, body.slots, frame.depth + 1))
+
+
+class _Body:
+    """The root of a template, or one of its definitions: own variables, own dot."""
+
+    def __init__(self, block: nodes.Block, program: Program) -> None:
+        self._program = program
+        self._scope = Scope()
+        self._operands = OperandCompiler(program.functions, self._scope)
+        self.run = self._block(block)
+        self.slots = self._scope.slots
+
+    def _block(self, block: nodes.Block) -> _Run:
+        runs = [self._statement(statement) for statement in block]
+        if len(runs) == 1:
+            return runs[0]
+
+        def run(frame: Frame) -> _Leave | None:
+            for statement in runs:
+                leave = statement(frame)
+                if leave is not None:
+                    return leave
+            return None
+
+        return run
+
+    def _statement(self, statement: nodes.Statement) -> _Run:
+        match statement:
+            case nodes.Text(value=text):
+                return _write_text(text)
+            case nodes.Action():
+                return self._action(statement)
+            case nodes.If():
+                return self._if(statement)
+            case nodes.With():
+                return self._with(statement)
+            case nodes.Range():
+                return self._range(statement)
+            case nodes.Break():
+                return lambda _frame: _Leave.BREAK
+            case nodes.Continue():
+                return lambda _frame: _Leave.CONTINUE
+            case nodes.Include():
+                return self._include(statement)
+
+    def _action(self, action: nodes.Action) -> _Run:
+        evaluate = self._operands.pipeline(action.pipe)
+        silent = bool(action.pipe.declared)
+
+        def run(frame: Frame) -> None:
+            meter = frame.context.meter
+            meter.spend()
+            value = evaluate(frame)
+            if not silent:
+                frame.output.write(value if type(value) is str else printing.output_text(value, meter))
+
+        return run
+
+    def _branches(self, statement: nodes.If | nodes.With) -> tuple[Evaluate, _Run, _Run]:
+        mark = self._scope.mark()
+        evaluate = self._operands.pipeline(statement.pipe)
+        inner = self._scope.mark()
+        body = self._block(statement.body)
+        self._scope.release(inner)
+        otherwise = self._block(statement.otherwise)
+        self._scope.release(mark)
+        return evaluate, body, otherwise
+
+    def _if(self, statement: nodes.If) -> _Run:
+        evaluate, body, otherwise = self._branches(statement)
+
+        def run(frame: Frame) -> _Leave | None:
+            frame.context.meter.spend()
+            return body(frame) if values.is_true(evaluate(frame)) else otherwise(frame)
+
+        return run
+
+    def _with(self, statement: nodes.With) -> _Run:
+        evaluate, body, otherwise = self._branches(statement)
+
+        def run(frame: Frame) -> _Leave | None:
+            frame.context.meter.spend()
+            value = evaluate(frame)
+            if not values.is_true(value):
+                return otherwise(frame)
+            outer, frame.dot = frame.dot, value
+            try:
+                return body(frame)
+            finally:
+                frame.dot = outer
+
+        return run
+
+    def _range(self, statement: nodes.Range) -> _Run:
+        mark = self._scope.mark()
+        evaluate, slots = self._operands.assigning(statement.pipe)
+        inner = self._scope.mark()
+        body = self._block(statement.body)
+        self._scope.release(inner)
+        otherwise = self._block(statement.otherwise)
+        self._scope.release(mark)
+        offset = statement.pipe.offset
+
+        def run(frame: Frame) -> _Leave | None:
+            meter = frame.context.meter
+            meter.spend()
+            subject = evaluate(frame)
+            outer, empty = frame.dot, True
+            try:
+                for key, element in _rounds(subject, frame, pair=len(slots) > 1, offset=offset):
+                    empty = False
+                    meter.spend()
+                    if slots:
+                        frame.slots[slots[-1]] = element
+                    if len(slots) > 1:
+                        frame.slots[slots[0]] = key
+                    frame.dot = element
+                    if body(frame) is _Leave.BREAK:
+                        break
+            finally:
+                frame.dot = outer
+            return otherwise(frame) if empty else None
+
+        return run
+
+    def _include(self, statement: nodes.Include) -> _Run:
+        evaluate = self._operands.pipeline(statement.pipe) if statement.pipe else _absent
+        name, offset, program = statement.name, statement.offset, self._program
+
+        def run(frame: Frame) -> None:
+            frame.context.meter.spend()
+            program.include(name, frame, evaluate(frame), offset)
+
+        return run
+
+
+def _absent(_frame: Frame) -> Value:
+    return ABSENT
+
+
+def _write_text(text: str) -> _Run:
+    def run(frame: Frame) -> None:
+        frame.context.meter.spend()
+        frame.output.write(text)
+
+    return run
+
+
+def _rounds(subject: Value, frame: Frame, *, pair: bool, offset: int) -> Iterator[tuple[Value, Value]]:
+    """The rounds of a ``range``: index or key, and element.
+
+    Raises:
+        EvaluationError: ``subject`` cannot be walked.
+        LimitExceededError: a number beyond the limit.
+    """
+    if isinstance(subject, list):
+        return ((Int(index), element) for index, element in enumerate(subject))
+    if isinstance(subject, dict):
+        return ((key, subject[key]) for key in printing.sorted_keys(subject))
+    if subject is None or subject is ABSENT:
+        return iter(())
+    if isinstance(subject, Int):
+        if pair:
+            raise _no_range("a number gives one variable, not two", offset)
+        allowed = frame.context.meter.limits.range_items
+        if subject > allowed:
+            raise LimitExceededError("range_items", allowed, f"range over a number goes up to {allowed}")
+        return ((None, type(subject)(number)) for number in range(subject))
+    remedy = "convert with int" if values.kind_of(subject) is values.Kind.FLOAT else ""
+    raise _no_range(f"range cannot walk a value of type {values.type_name(subject)}", offset, remedy)
+
+
+def _no_range(message: str, offset: int, remedy: str = "") -> EvaluationError:
+    return EvaluationError(message, fault=Fault.RANGE_TYPE, offset=offset, remedy=remedy)

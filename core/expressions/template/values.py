@@ -1,0 +1,191 @@
+"""The types a template computes with, and their rules.
+
+A value is ``None``, ``bool``, ``str``, a number, a list, a map, or one of the objects with methods (``dates``,
+``versions``). Numbers as they come from JSON (plain ``int`` and ``float``) are *float64* here, as in the reference;
+only literals and functions make integers, of the three types below. ``[]string`` and its like are lists that remember
+their type, because it shows in ``%T``, ``deepEqual`` and the argument rules. Text is held as ``str``; bytes that are
+not UTF-8 (half a character, after ``trunc``) as surrogate escapes. Source: templating contract 7.3.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, Protocol, runtime_checkable
+
+Value = Any  # one of the types above; a template is dynamically typed
+
+_WORD: Final = 1 << 64
+_SIGN: Final = 1 << 63
+
+
+class Int(int):
+    """Go ``int``: literals, ``len``, ``int``, range indexes."""
+
+    __slots__ = ()
+
+
+class Int64(Int):
+    """Go ``int64``: results of integer arithmetic."""
+
+    __slots__ = ()
+
+
+class UInt8(Int):
+    """Go ``uint8``: a byte of a string."""
+
+    __slots__ = ()
+
+
+class Strings(list[Value]):
+    """Go ``[]string``."""
+
+    __slots__ = ()
+
+
+class Ints(list[Value]):
+    """Go ``[]int``."""
+
+    __slots__ = ()
+
+
+class NilList(list[Value]):
+    """A nil ``[]interface{}``: prints ``[]`` and encodes as ``null``."""
+
+    __slots__ = ()
+
+
+class StringMap(dict[str, Value]):
+    """Go ``map[string]string``: what ``split`` gives; not accepted where a map of anything is asked for."""
+
+    __slots__ = ()
+
+
+@runtime_checkable
+class GoObject(Protocol):
+    """A value with methods a template may call: a time, a duration or a version."""
+
+    type_name: str
+
+    def field(self, name: str) -> Any:
+        """What the template's ``.name`` gives; ``None`` when there is no such method."""
+
+    def json_value(self) -> int | str:
+        """What the JSON encoder writes."""
+
+
+class Kind(StrEnum):
+    """How a value compares and which parameters accept it."""
+
+    NIL = "invalid"
+    BOOL = "bool"
+    INT = "int"
+    FLOAT = "float64"
+    STRING = "string"
+    LIST = "slice"
+    MAP = "map"
+    OBJECT = "struct"
+
+
+class _Absent:
+    """What a pipeline that gave nil leaves in a variable or in parentheses: its fields are absent too, not an error."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+
+
+def kind_of(value: Value) -> Kind:
+    """The kind of ``value``; JSON numbers are floats."""
+    if value is None or value is ABSENT:
+        return Kind.NIL
+    if isinstance(value, bool):
+        return Kind.BOOL
+    if isinstance(value, str):
+        return Kind.STRING
+    if isinstance(value, Int):
+        return Kind.INT
+    if isinstance(value, (int, float)):
+        return Kind.FLOAT
+    if isinstance(value, list):
+        return Kind.LIST
+    if isinstance(value, dict):
+        return Kind.MAP
+    return Kind.OBJECT
+
+
+def type_name(value: Value) -> str:
+    """Go's name of the type, as ``%T`` prints it."""
+    kind = kind_of(value)
+    if kind is Kind.NIL:
+        return "<nil>"
+    if kind is Kind.INT:
+        return "int64" if isinstance(value, Int64) else "uint8" if isinstance(value, UInt8) else "int"
+    if kind is Kind.LIST:
+        return "[]string" if isinstance(value, Strings) else "[]int" if isinstance(value, Ints) else "[]interface {}"
+    if kind is Kind.MAP:
+        return "map[string]string" if isinstance(value, StringMap) else "map[string]interface {}"
+    return str(value.type_name) if kind is Kind.OBJECT else str(kind)
+
+
+def kind_name(value: Value) -> str:
+    """Go's name of the kind, as ``kindOf`` gives it."""
+    kind = kind_of(value)
+    if kind is Kind.INT:
+        return type_name(value)
+    if kind is Kind.OBJECT:
+        return "ptr" if type_name(value).startswith("*") else "int64" if "Duration" in type_name(value) else "struct"
+    return str(kind)
+
+
+def is_true(value: Value) -> bool:
+    """Truth in ``if``, ``with``, ``and``, ``or``, ``not``: false for nil, false, 0, ``""`` and empty collections."""
+    return value is not ABSENT and bool(value)
+
+
+def plain(value: Value) -> Value:
+    """``value`` with ``ABSENT`` as the nil it stands for."""
+    return None if value is ABSENT else value
+
+
+def as_float(value: int | float) -> float:
+    """A number as float64; beyond its range, infinity."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def wrap64(value: int) -> Int64:
+    """``value`` as a Go ``int64``, wrapping around as its arithmetic does."""
+    return Int64((value + _SIGN) % _WORD - _SIGN)
+
+
+def to_bytes(text: str) -> bytes:
+    """The UTF-8 bytes of ``text``, bytes that were never UTF-8 included."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON text cannot hold but a Python caller can
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def from_bytes(data: bytes) -> str:
+    """The text whose bytes are ``data``; the reverse of ``to_bytes``."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def byte_length(text: str) -> int:
+    """``len`` of Go: bytes, not characters."""
+    return len(text) if text.isascii() else len(to_bytes(text))
+
+
+def clean_text(text: str) -> str:
+    """``text`` as it may leave the engine: what is not UTF-8 becomes U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return to_bytes(text).decode("utf-8", "replace")
+    return text
