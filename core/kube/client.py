@@ -288,9 +288,9 @@ class KubeClient:
     async def open_stream(
         self, method: str, path: str, params: Mapping[str, str] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """An answer whose body is read while it comes, such as a log; its reading is bounded by the caller.
+        """An answer whose body is read while it comes, such as a log; how long is the caller's to bound.
 
-        Read the body under ``core.kube.transport.transport_errors``.
+        Read the body through ``core.kube.transport.open_body``.
 
         Raises:
             ApiError: the server refused.

@@ -113,8 +113,8 @@ class Transport:
     async def open_stream(self, call: Call) -> AsyncIterator[httpx.Response]:
         """The answer with its body unread; the connection is closed with the block.
 
-        ``call.deadline_seconds`` bounds the wait for the head of the answer only. Errors as for ``send``; while the
-        body is read, run it under ``transport_errors``.
+        ``call.deadline_seconds`` bounds the wait for the head of the answer only; read the body through ``open_body``.
+        Errors as for ``send``.
         """
         async with AsyncExitStack() as stack:
             with (
@@ -223,6 +223,25 @@ def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
     if config.client_certificate is not None:
         _load_pair(context, config.client_certificate)
     return context
+
+
+@asynccontextmanager
+async def open_body(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The body of a streamed answer, chunk by chunk as it comes, with errors translated; may be left at any time.
+
+    httpx nests one asynchronous generator in another, and closing the outer leaves the inner ones to the garbage
+    collector. Only an exception at the innermost wait ends them all, so an unfinished body is ended by cancelling
+    one more read.
+    """
+    chunks = response.aiter_bytes()
+    try:
+        with transport_errors(str(response.request.url.path)):
+            yield chunks
+    finally:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async for _ in chunks:
+                pass
 
 
 class transport_errors:  # noqa: N801 - reads as the statement it is

@@ -8,11 +8,11 @@ the one it knows are no longer to be had (410), or the server refuses the watch;
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final
 
 import orjson
 import trio
@@ -30,7 +30,7 @@ from core.kube.errors import (
     is_retryable,
 )
 from core.kube.retry import Backoff
-from core.kube.transport import transport_errors
+from core.kube.transport import open_body
 from core.kube.wire import Object, StatusReason, WatchEventType, status_failure
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
@@ -189,15 +189,12 @@ class _Watcher:
             resource_version=self._position,
             timeout_seconds=random.randint(*self._timing.server_timeout_seconds),  # noqa: S311 - jitter, not a secret
         )
-        async with (
-            target.client.open_call(call) as response,
-            aclosing(cast(AsyncGenerator[bytes, None], response.aiter_bytes())) as chunks,
-        ):
+        async with target.client.open_call(call) as response, open_body(response) as chunks:
             self._connected_at = trio.current_time()
             self._on_contact()
             buffer = bytearray()
             while True:
-                with transport_errors("watch"), trio.move_on_after(self._timing.silence_seconds) as silence:
+                with trio.move_on_after(self._timing.silence_seconds) as silence:
                     chunk = await anext(chunks, None)
                 if silence.cancelled_caught:
                     return _Ending.SILENT
