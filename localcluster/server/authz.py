@@ -1,0 +1,193 @@
+"""Who may do what: RBAC, read from the stored roles and bindings.
+
+Pure but for the look at the store. Decisions are remembered until any role or binding changes. Members of
+``system:masters`` may do everything. Source: Kubernetes RBAC; aggregated ClusterRoles are resolved when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from localcluster.server import errors, selectors
+from localcluster.server.identity import Identity
+from localcluster.server.request import Request
+from localcluster.server.store import Store
+from localcluster.server.types import Object
+from localcluster.server.watchcache import Change
+
+GROUP: Final = "rbac.authorization.k8s.io"
+_REMEMBERED_DECISIONS: Final = 8192
+
+Rule = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What is asked: a verb on a resource (``resource`` may be ``pods/log``), or on a path when ``resource`` is empty."""
+
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+
+    @classmethod
+    def of(cls, request: Request) -> Attributes:
+        """What a request asks for."""
+        route = request.route
+        if not route.is_resource:
+            return cls(request.verb, path=request.path)
+        resource = f"{route.plural}/{route.subresource}" if route.subresource else route.plural
+        name = route.name or _selected_name(request)
+        namespace = route.namespace or (route.name if route.plural == "namespaces" and not route.group else "") or ""
+        return cls(request.verb, route.group, route.version, resource, namespace, name)
+
+
+class Authorizer:
+    """Answers ``may this user do that`` and lists what a user may do."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._decisions: dict[tuple[str, tuple[str, ...], Attributes], str | None] = {}
+        store.listen(self._on_change)
+
+    def allows(self, user: Identity, wanted: Attributes) -> bool:
+        return self.reason(user, wanted) is not None
+
+    def reason(self, user: Identity, wanted: Attributes) -> str | None:
+        """Which binding allows it, in the words of the real server; None when nothing does."""
+        if user.unrestricted:
+            return ""
+        key = (user.name, user.groups, wanted)
+        if key not in self._decisions:
+            if len(self._decisions) >= _REMEMBERED_DECISIONS:
+                self._decisions.clear()
+            self._decisions[key] = self._decide(user, wanted)
+        return self._decisions[key]
+
+    def check(self, user: Identity, wanted: Attributes) -> None:
+        """Return when it is allowed.
+
+        Raises:
+            StatusError: 403, in the words of the real server.
+        """
+        if not self.allows(user, wanted):
+            raise denied(user, wanted)
+
+    def rules_of(self, user: Identity, namespace: str) -> Iterator[tuple[Rule, str]]:
+        """Every rule that applies to the user in a namespace ("" for cluster-wide), with the binding it comes from."""
+        for binding in self._bindings("clusterrolebindings", ""):
+            if _applies(binding, user, ""):
+                for rule in self._role_rules(binding, ""):
+                    yield rule, f"ClusterRoleBinding {binding['metadata']['name']!r}"
+        if namespace:
+            for binding in self._bindings("rolebindings", namespace):
+                if _applies(binding, user, namespace):
+                    for rule in self._role_rules(binding, namespace):
+                        yield rule, f'RoleBinding "{binding["metadata"]["name"]}/{namespace}"'
+
+    def rules_of_role(self, kind: str, namespace: str, name: str) -> Sequence[Rule]:
+        """The rules of a stored Role or ClusterRole; none when it does not exist."""
+        return list(self._role_rules({"roleRef": {"kind": kind, "name": name}}, namespace))
+
+    def _decide(self, user: Identity, wanted: Attributes) -> str | None:
+        for rule, source in self.rules_of(user, wanted.namespace):
+            if rule_allows(rule, wanted):
+                return f"RBAC: allowed by {source}".replace("'", '"')
+        return None
+
+    def _bindings(self, plural: str, namespace: str) -> Iterator[Object]:
+        for stored in self._store.collection(f"{GROUP}/{plural}").select(namespace or None):
+            yield stored.object
+
+    def _role_rules(self, binding: Object, namespace: str) -> Iterator[Rule]:
+        reference = binding.get("roleRef") or {}
+        if reference.get("kind") == "Role":
+            stored = self._store.collection(f"{GROUP}/roles").get(f"{namespace}/{reference.get('name')}")
+        else:
+            stored = self._store.collection(f"{GROUP}/clusterroles").get(reference.get("name", ""))
+        if stored is None:
+            return
+        aggregation = stored.object.get("aggregationRule")
+        if aggregation:
+            yield from self._aggregated(aggregation)
+        else:
+            yield from stored.object.get("rules") or ()
+
+    def _aggregated(self, aggregation: Object) -> Iterator[Rule]:
+        for selector in aggregation.get("clusterRoleSelectors") or ():
+            matches = selectors.label_selector_predicate(selector)
+            for stored in self._store.collection(f"{GROUP}/clusterroles").select():
+                role = stored.object
+                if not role.get("aggregationRule") and matches(role["metadata"].get("labels") or {}):
+                    yield from role.get("rules") or ()
+
+    def _on_change(self, collection: str, change: Change) -> None:
+        if collection.startswith(f"{GROUP}/"):
+            self._decisions.clear()
+
+
+def rule_allows(rule: Rule, wanted: Attributes) -> bool:
+    """Whether one RBAC rule grants what is asked."""
+    verbs = rule.get("verbs") or ()
+    if wanted.verb not in verbs and "*" not in verbs:
+        return False
+    if not wanted.resource:
+        return any(_path_matches(pattern, wanted.path) for pattern in rule.get("nonResourceURLs") or ())
+    groups = rule.get("apiGroups") or ()
+    if wanted.group not in groups and "*" not in groups:
+        return False
+    if not _resource_matches(rule.get("resources") or (), wanted.resource):
+        return False
+    names = rule.get("resourceNames") or ()
+    return not names or wanted.name in names
+
+
+def denied(user: Identity, wanted: Attributes) -> errors.StatusError:
+    """The refusal the real server words for a user without the right."""
+    if not wanted.resource:
+        why = f'User "{user.name}" cannot {wanted.verb} path "{wanted.path}"'
+        return errors.forbidden("", "", "", why)
+    where = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
+    why = f'User "{user.name}" cannot {wanted.verb} resource "{wanted.resource}" in API group "{wanted.group}" {where}'
+    return errors.forbidden(wanted.group, wanted.resource.partition("/")[0], wanted.name, why)
+
+
+def _applies(binding: Object, user: Identity, namespace: str) -> bool:
+    for subject in binding.get("subjects") or ():
+        name = subject.get("name")
+        match subject.get("kind"):
+            case "User":
+                matched = name == user.name
+            case "Group":
+                matched = name in user.groups
+            case "ServiceAccount":
+                account = f"system:serviceaccount:{subject.get('namespace') or namespace}:{name}"
+                matched = account == user.name
+            case _:
+                matched = False
+        if matched:
+            return True
+    return False
+
+
+def _resource_matches(resources: Sequence[str], wanted: str) -> bool:
+    if wanted in resources or "*" in resources:
+        return True
+    _, slash, subresource = wanted.partition("/")
+    return bool(slash) and f"*/{subresource}" in resources
+
+
+def _path_matches(pattern: str, path: str) -> bool:
+    return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def _selected_name(request: Request) -> str:
+    """A list or watch of one name counts as access to that name."""
+    if request.verb in ("list", "watch", "deletecollection"):
+        return selectors.exact_name(request.query.get("fieldSelector", "")) or ""
+    return ""

@@ -1,0 +1,38 @@
+"""The ``binding`` subresource of Pods: which node runs it, decided once."""
+
+from __future__ import annotations
+
+from localcluster.server import errors
+from localcluster.server.options import WriteOptions
+from localcluster.server.registry import Registry
+from localcluster.server.types import Object, ResourceType
+from localcluster.server.writer import Target
+
+
+async def bind(
+    registry: Registry, resource: ResourceType, namespace: str | None, name: str, body: Object, options: WriteOptions
+) -> None:
+    """Assign the Pod to ``body.target``.
+
+    Raises:
+        StatusError: 404, no such Pod; 409, it is assigned already or being deleted; 400, the target is no Node.
+    """
+    target = body.get("target") or {}
+    node = target.get("name", "")
+    if target.get("kind") not in (None, "", "Node") or not node:
+        raise errors.bad_request("target.name is required and target.kind must be Node")
+
+    def assigned(current: Object | None) -> Object:
+        if current is None:
+            raise errors.not_found("", resource.plural, name)
+        spec = current.get("spec") or {}
+        if current["metadata"].get("deletionTimestamp"):
+            raise errors.conflict(
+                "", resource.plural, name, f"pod {name} is being deleted, cannot be assigned to a host"
+            )
+        if spec.get("nodeName"):
+            why = f'pod {name} is already assigned to node "{spec["nodeName"]}"'
+            raise errors.conflict("", resource.plural, name, why)
+        return {**current, "metadata": {**current["metadata"]}, "spec": {**spec, "nodeName": node}}
+
+    await registry.change(Target(resource, namespace, name, "binding"), assigned, options)

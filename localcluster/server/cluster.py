@@ -1,0 +1,123 @@
+"""The API server put together: storage, registry, admission, security and HTTP, as one object with one lifetime.
+
+``async with open_api_server(...) as server`` gives a server whose ``app`` answers requests (over sockets or in-process)
+and whose ``registry`` is the same door for controllers. Nothing outlives the ``with``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+import trio
+
+from localcluster.clock import Now, utc_now
+from localcluster.server.admission import AdmissionChain
+from localcluster.server.app import App
+from localcluster.server.authn import Authenticator
+from localcluster.server.authz import Authorizer
+from localcluster.server.bootstrap import bootstrap
+from localcluster.server.catalog import Catalog
+from localcluster.server.conversion import Converter
+from localcluster.server.crds import Definitions
+from localcluster.server.documents import Documents
+from localcluster.server.identity import ADMIN
+from localcluster.server.namespace_lifecycle import NamespaceLifecycle
+from localcluster.server.podlog import PodLogs
+from localcluster.server.registry import Registry
+from localcluster.server.resources import Resources
+from localcluster.server.review import Reviews
+from localcluster.server.shape import SchemaShape
+from localcluster.server.storage import Durability, Storage
+from localcluster.server.store import Store
+from localcluster.server.subresources import Subresources
+from localcluster.server.tokenrequest import TokenRequests
+from localcluster.server.tokens import TokenIssuer
+from localcluster.server.watchstream import WatchStreams
+from localcluster.server.webhookcall import WebhookCaller, open_webhook_caller
+
+_ADMIN_TOKEN_SETTING: Final = "admin-token"  # noqa: S105 - the name of a setting
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """A running API server."""
+
+    app: App
+    registry: Registry
+    store: Store
+    catalog: Catalog
+    issuer: TokenIssuer
+    admin_token: str
+    """Bearer token of a ``system:masters`` user; kept in the storage."""
+    address: list[str]
+    """Set ``address[:] = ["127.0.0.1:6443"]`` once it is known, for discovery documents to tell it."""
+
+
+@asynccontextmanager
+async def open_api_server(
+    path: Path | None = None, *, now: Now = utc_now, durability: Durability = Durability.PROCESS_DEATH
+) -> AsyncIterator[ApiServer]:
+    """Open the database at ``path`` (None: keep everything in memory) and serve it.
+
+    Raises:
+        StorageError: the database cannot be opened.
+    """
+    storage = Storage.open(path, durability=durability)
+    try:
+        store = Store(storage)
+        async with (
+            httpx.AsyncClient(trust_env=False) as node_client,
+            open_webhook_caller(store) as webhooks,
+            trio.open_nursery() as nursery,
+        ):
+            server = _assembled(storage, store, now, node_client, webhooks)
+            await bootstrap(server.registry)
+            await nursery.start(storage.keep_checkpointed)
+            yield server
+            nursery.cancel_scope.cancel()
+    finally:
+        storage.close()
+
+
+def _assembled(
+    storage: Storage, store: Store, now: Now, node_client: httpx.AsyncClient, webhooks: WebhookCaller
+) -> ApiServer:
+    catalog = Catalog()
+    shape = SchemaShape()
+    Definitions(store, catalog, shape)
+    admission = AdmissionChain([NamespaceLifecycle(store)])
+    registry = Registry(store, catalog, shape, admission, Converter(webhooks), now)
+    issuer = TokenIssuer.load(storage)
+    token = _admin_token(storage)
+    authenticator = Authenticator(store, issuer, {token: ADMIN}, now)
+    authorizer = Authorizer(store)
+    address: list[str] = []
+    app = App(
+        registry,
+        authenticator,
+        authorizer,
+        Resources(registry, now),
+        Subresources(
+            registry,
+            Reviews(authenticator, authorizer, now),
+            TokenRequests(registry, issuer, now),
+            PodLogs(registry, node_client),
+        ),
+        WatchStreams(registry, now),
+        Documents(catalog, is_ready=lambda: True, address=lambda: address[0] if address else ""),
+    )
+    return ApiServer(app, registry, store, catalog, issuer, token, address)
+
+
+def _admin_token(storage: Storage) -> str:
+    found = storage.setting(_ADMIN_TOKEN_SETTING)
+    if found is None:
+        found = secrets.token_urlsafe(32).encode()
+        storage.set_setting(_ADMIN_TOKEN_SETTING, found)
+    return found.decode()

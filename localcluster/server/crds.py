@@ -1,0 +1,122 @@
+"""CustomResourceDefinitions become served resources the moment they are written, and stop when they are deleted.
+
+The conditions a real cluster's controllers add a little later (NamesAccepted, Established) are part of the very write
+that created the definition, so nobody ever waits for them here. Deleting a definition deletes its objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+
+from localcluster.clock import Now, to_time
+from localcluster.server import types
+from localcluster.server.catalog import Catalog
+from localcluster.server.store import Store, collection_name
+from localcluster.server.types import Object
+from localcluster.server.watchcache import Change
+from localcluster.server.writeport import Shape
+
+COLLECTION: Final = "apiextensions.k8s.io/customresourcedefinitions"
+CLEANUP_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
+
+
+def complete(crd: Object, old: Object | None, catalog: Catalog, now: Now) -> None:
+    """Fill in names, conversion and status the way the server's own controllers do, in place."""
+    spec = crd["spec"]
+    names = spec["names"]
+    names.setdefault("singular", names["kind"].lower())
+    names.setdefault("listKind", f"{names['kind']}List")
+    spec.setdefault("conversion", {"strategy": "None"})
+    before: Object = (old or {}).get("status") or {}
+    owner = catalog.kind_owner(spec["group"], names["kind"], names["plural"])
+    if owner is None:
+        accepted = ("True", "NoConflicts", "no conflicts found")
+        established = ("True", "InitialNamesAccepted", "the initial names have been accepted")
+    else:
+        why = f'"{names["kind"]}" is already in use'
+        accepted, established = ("False", "KindConflict", why), ("False", "NotAccepted", "not all names are accepted")
+    versions = [version["name"] for version in spec["versions"] if version.get("storage")]
+    stored = [*before.get("storedVersions", ()), *(v for v in versions if v not in before.get("storedVersions", ()))]
+    crd["status"] = {
+        **before,
+        "conditions": _conditions(before, {"NamesAccepted": accepted, "Established": established}, to_time(now())),
+        "acceptedNames": names if owner is None else before.get("acceptedNames", {"kind": "", "plural": ""}),
+        "storedVersions": stored,
+    }
+
+
+def is_established(crd: Object) -> bool:
+    """Whether the definition's resources are served."""
+    conditions = (crd.get("status") or {}).get("conditions") or ()
+    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)
+
+
+class Definitions:
+    """Keeps the catalog in step with the stored definitions."""
+
+    def __init__(self, store: Store, catalog: Catalog, shape: Shape) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._shape = shape
+        for stored in store.collection(COLLECTION).select():
+            self._serve(stored.object)
+        store.listen(self._on_change)
+
+    def _on_change(self, collection: str, change: Change) -> None:
+        if collection != COLLECTION:
+            return
+        if change.deleted:
+            self._withdraw(change.last.object)
+            return
+        before = change.previous.object if change.previous is not None else None
+        if before is None or before["spec"] != change.last.object["spec"] or not is_established(before):
+            self._serve(change.last.object)
+
+    def _serve(self, crd: Object) -> None:
+        if not is_established(crd):
+            return
+        group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
+        self._catalog.replace(group, plural, types.resource_types_of_crd(crd))
+        self._reshape(group, plural)
+
+    def _withdraw(self, crd: Object) -> None:
+        group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
+        self._catalog.replace(group, plural, ())
+        self._store.end(collection_name(group, plural))
+
+    def _reshape(self, group: str, plural: str) -> None:
+        """Have stored objects show the current schema's defaults, as a real server does when it reads them."""
+        served = self._catalog.of_resource(group, plural)
+        if not served:
+            return
+        versions = {resource.api_version: resource for resource in served}
+        collection = self._store.collection(collection_name(group, plural))
+        for stored in collection.select():
+            resource = versions.get(stored.object.get("apiVersion", ""))
+            if resource is None:
+                continue
+            obj = orjson.loads(stored.data)
+            self._shape.prune(obj, resource)
+            self._shape.apply_defaults(obj, resource)
+            data = orjson.dumps(obj)
+            if data != stored.data:
+                collection.load(replace(stored, object=obj, data=data))
+
+
+def _conditions(before: Object, wanted: dict[str, tuple[str, str, str]], now: str) -> list[Any]:
+    found = {condition["type"]: condition for condition in before.get("conditions", ())}
+    for name, (status, reason, message) in wanted.items():
+        old = found.get(name)
+        if old is not None and old["status"] == status:
+            continue
+        found[name] = {
+            "type": name,
+            "status": status,
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        }
+    return list(found.values())

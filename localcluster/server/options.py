@@ -1,0 +1,191 @@
+"""What a caller asks beside the object: frozen records, read from query strings and ``DeleteOptions`` bodies.
+
+Pure. Unknown query parameters are ignored, as the real server does; bad values are 400.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from localcluster.server import errors
+from localcluster.server.identity import APISERVER, Identity
+from localcluster.server.types import Object
+
+MAX_FIELD_MANAGER_LENGTH: Final = 128
+
+
+class FieldValidation(StrEnum):
+    """What happens to fields the schema does not know: dropped silently, dropped with a warning, or refused."""
+
+    IGNORE = "Ignore"
+    WARN = "Warn"
+    STRICT = "Strict"
+
+
+class Propagation(StrEnum):
+    """What becomes of the objects a deleted one owns."""
+
+    BACKGROUND = "Background"
+    FOREGROUND = "Foreground"
+    ORPHAN = "Orphan"
+
+
+def discard_warning(_: str) -> None:
+    """For callers who have nobody to show warnings to."""
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Selection, page and freshness of a list, and the extras of a watch. ``resource_version`` is as sent."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+    allow_bookmarks: bool = False
+    send_initial_events: bool | None = None
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a create, update or patch is done, and for whom."""
+
+    user: Identity = APISERVER
+    field_manager: str = ""
+    field_validation: FieldValidation = FieldValidation.IGNORE
+    dry_run: bool = False
+    force: bool = False
+    warn: Callable[[str], None] = field(default=discard_warning, compare=False)
+
+
+@dataclass(frozen=True)
+class Preconditions:
+    """The object must still be this incarnation, and this version of it."""
+
+    uid: str | None = None
+    resource_version: str | None = None
+
+
+@dataclass(frozen=True)
+class DeleteOptions:
+    """How a delete is done; ``grace_period_seconds`` None takes the kind's default."""
+
+    user: Identity = APISERVER
+    propagation: Propagation | None = None
+    grace_period_seconds: int | None = None
+    preconditions: Preconditions = Preconditions()
+    dry_run: bool = False
+    warn: Callable[[str], None] = field(default=discard_warning, compare=False)
+
+
+def list_options(query: Mapping[str, str]) -> ListOptions:
+    """Read a list's or watch's query string.
+
+    Raises:
+        StatusError: 400, a value cannot be read.
+    """
+    timeout = query.get("timeoutSeconds")
+    initial = query.get("sendInitialEvents")
+    return ListOptions(
+        label_selector=query.get("labelSelector", ""),
+        field_selector=query.get("fieldSelector", ""),
+        limit=_integer("limit", query.get("limit") or "0"),
+        continue_token=query.get("continue", ""),
+        resource_version=query.get("resourceVersion", ""),
+        resource_version_match=query.get("resourceVersionMatch", ""),
+        allow_bookmarks=_flag(query.get("allowWatchBookmarks")),
+        send_initial_events=None if initial is None else _flag(initial),
+        timeout_seconds=_integer("timeoutSeconds", timeout) if timeout else None,
+    )
+
+
+def write_options(query: Mapping[str, str], user: Identity, warn: Callable[[str], None], agent: str) -> WriteOptions:
+    """Read a write's query string; ``agent`` names the field manager when the query does not.
+
+    Raises:
+        StatusError: 400, a value is not one of those allowed.
+    """
+    manager = query.get("fieldManager", "")
+    if len(manager) > MAX_FIELD_MANAGER_LENGTH:
+        raise errors.bad_request(
+            f"fieldManager: Too long: may not be more than {MAX_FIELD_MANAGER_LENGTH} bytes, has {len(manager)}"
+        )
+    if not manager.isprintable():
+        raise errors.bad_request("fieldManager: Invalid value: should only contain printable characters")
+    validation = query.get("fieldValidation") or FieldValidation.WARN
+    if validation not in tuple(FieldValidation):
+        raise errors.bad_request(
+            f'fieldValidation: Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
+        )
+    return WriteOptions(
+        user=user,
+        field_manager=manager or agent.split("/", 1)[0][:MAX_FIELD_MANAGER_LENGTH] or "unknown",
+        field_validation=FieldValidation(validation),
+        dry_run=_dry_run(query.get("dryRun")),
+        force=_flag(query.get("force")),
+        warn=warn,
+    )
+
+
+def delete_options(
+    query: Mapping[str, str], body: Object | None, user: Identity, warn: Callable[[str], None]
+) -> DeleteOptions:
+    """Read a delete's ``DeleteOptions`` body, or its query string when there is none.
+
+    Raises:
+        StatusError: 400, a value cannot be read.
+    """
+    fields: Mapping[str, Any] = body if body else query
+    if body and body.get("kind") not in ("DeleteOptions", None):
+        raise errors.bad_request(f'expected a body of kind "DeleteOptions", not {body["kind"]!r}')
+    propagation = fields.get("propagationPolicy")
+    if fields.get("orphanDependents") is not None:
+        orphan = fields["orphanDependents"] in (True, "true")
+        propagation = Propagation.ORPHAN if orphan else Propagation.BACKGROUND
+    if propagation is not None and propagation not in tuple(Propagation):
+        raise errors.bad_request(
+            f'propagationPolicy: Unsupported value: "{propagation}": supported values: "Background", "Foreground", '
+            '"Orphan"'
+        )
+    grace = fields.get("gracePeriodSeconds")
+    wanted = fields.get("preconditions") or {}
+    if not isinstance(wanted, Mapping):
+        raise errors.bad_request("preconditions: expected an object")
+    dry_run = fields.get("dryRun")
+    return DeleteOptions(
+        user=user,
+        propagation=Propagation(propagation) if propagation else None,
+        grace_period_seconds=None if grace in (None, "") else _integer("gracePeriodSeconds", grace),
+        preconditions=Preconditions(wanted.get("uid"), wanted.get("resourceVersion")),
+        dry_run=_dry_run(",".join(dry_run) if isinstance(dry_run, list) else dry_run),
+        warn=warn,
+    )
+
+
+def _integer(name: str, text: Any) -> int:
+    try:
+        value = int(text)
+    except (TypeError, ValueError):
+        raise errors.bad_request(f'{name}: strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if value < 0 and name != "gracePeriodSeconds":
+        raise errors.bad_request(f"{name}: Invalid value: {value}: must be greater than or equal to 0")
+    return value
+
+
+def _flag(text: str | None) -> bool:
+    """As apimachinery reads booleans of a query: only ``false`` and ``0`` are false once the name is there."""
+    return text is not None and text.lower() not in ("false", "0")
+
+
+def _dry_run(text: str | None) -> bool:
+    if not text:
+        return False
+    if text != "All":
+        raise errors.bad_request(f'dryRun: Unsupported value: "{text}": supported values: "All"')
+    return True

@@ -1,0 +1,101 @@
+"""The four patch types, read from a request body and turned into a function from the old object to the new one.
+
+Pure. Source: kube-apiserver's patch handler. Server-side apply's merge and ownership are apply.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from core.kube.wire import (
+    JSONPatchError,
+    JSONPatchMalformedError,
+    PatchType,
+    StatusReason,
+    apply_json_patch,
+    apply_merge_patch,
+    status_failure,
+)
+from localcluster.server import cause, decoding, errors, strategic
+from localcluster.server.options import FieldValidation, WriteOptions
+from localcluster.server.types import Object, ResourceType
+from localcluster.server.writeport import Shape
+from localcluster.server.writer import Build
+
+MAX_OPERATIONS: Final = 10_000
+_REJECTED = "the server rejected our request due to an error in our request"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch as it was sent; ``body`` is the decoded JSON or YAML."""
+
+    type: PatchType
+    body: Any
+
+
+def supported_types(resource: ResourceType) -> tuple[PatchType, ...]:
+    """The patch types a kind takes; custom kinds have no strategic merge."""
+    if resource.custom:
+        return PatchType.JSON, PatchType.MERGE, PatchType.APPLY
+    return PatchType.JSON, PatchType.MERGE, PatchType.STRATEGIC, PatchType.APPLY
+
+
+def check(patch: Patch, resource: ResourceType) -> None:
+    """Refuse what no object could be patched with.
+
+    Raises:
+        StatusError: 415 for a type the kind does not take, 400 or 413 for a body of the wrong form.
+    """
+    if patch.type not in supported_types(resource):
+        raise errors.unsupported_media_type(supported_types(resource))
+    if patch.type is PatchType.JSON:
+        if not isinstance(patch.body, list):
+            raise errors.bad_request("a JSON patch must be a list of operations")
+        if len(patch.body) > MAX_OPERATIONS:
+            message = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch.body)}"
+            raise errors.StatusError(status_failure(StatusReason.REQUEST_ENTITY_TOO_LARGE, message))
+    elif not isinstance(patch.body, dict):
+        raise errors.bad_request(f"a patch of type {patch.type} must be an object")
+
+
+def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: Shape) -> Build:
+    """The function that patches; it raises StatusError where the patch does not fit the object it is given."""
+
+    def build(current: Object | None) -> Object:
+        if current is None:
+            raise AssertionError("only applies create objects")
+        patched: Object = _patched(current, patch, resource)
+        decoding.check_kind(patched, resource)
+        unknown = decoding.conform(patched, resource, shape)
+        if unknown and options.field_validation is FieldValidation.STRICT:
+            listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+            shown = orjson.dumps(patch.body).decode()
+            why = f"Invalid value: {orjson.dumps(shown).decode()}: strict decoding error: {listed}"
+            raise errors.invalid("", "", "", [cause.Cause(cause.CauseReason.INVALID, why, "patch")])
+        decoding.warn_of_unknown(unknown, options)
+        return patched
+
+    return build
+
+
+def _patched(current: Object, patch: Patch, resource: ResourceType) -> Any:
+    try:
+        match patch.type:
+            case PatchType.JSON:
+                return apply_json_patch(current, patch.body)
+            case PatchType.MERGE:
+                return apply_merge_patch(current, patch.body)
+            case PatchType.STRATEGIC:
+                return decoding.copied(strategic.apply(current, patch.body, resource.schema))
+            case PatchType.APPLY:
+                raise AssertionError("applies are merged in apply.py")
+    except JSONPatchMalformedError as error:
+        raise errors.bad_request(str(error)) from error
+    except JSONPatchError as error:
+        raise errors.StatusError(status_failure(StatusReason.INVALID, f"{_REJECTED}: {error}", details={})) from error
+    except strategic.StrategicPatchError as error:
+        raise errors.bad_request(str(error)) from error

@@ -1,0 +1,127 @@
+"""Pod logs: asked of the API server, streamed from the node that runs the Pod.
+
+The node's address and kubelet port come from its Node object; the server is a proxy that keeps nothing.
+Source: kube-apiserver's ``pods/log``; the texts are its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import httpx
+import trio
+
+from localcluster.server import errors, response
+from localcluster.server.registry import Registry
+from localcluster.server.request import Request, Send
+from localcluster.server.types import Object, ResourceType
+
+CONNECT_SECONDS: Final = 5.0
+_FORWARDED: Final = (
+    "follow",
+    "previous",
+    "sinceSeconds",
+    "sinceTime",
+    "timestamps",
+    "tailLines",
+    "limitBytes",
+    "stream",
+)
+_POSITIVE: Final = ("sinceSeconds", "tailLines", "limitBytes")
+
+
+class PodLogs:
+    """Answers ``pods/log``."""
+
+    def __init__(self, registry: Registry, client: httpx.AsyncClient) -> None:
+        self._registry = registry
+        self._client = client
+
+    async def answer(self, request: Request, resource: ResourceType, send: Send) -> None:
+        """Stream the log until it ends, or until the client leaves.
+
+        Raises:
+            StatusError: 404, no such Pod or node; 400, it has no node or container, or an option is malformed; 500, the
+                node cannot be reached.
+        """
+        route = request.route
+        pod = await self._registry.get(resource, route.namespace, route.name)
+        container = container_of(pod, request.query.get("container", ""))
+        url = await self._node_url(pod)
+        query = {name: request.query[name] for name in _FORWARDED if name in request.query}
+        for name in _POSITIVE:
+            if name in query and not query[name].isdigit():
+                raise errors.bad_request(f"{name}: Invalid value: {query[name]!r}: must be greater than or equal to 0")
+        target = f"{url}/containerLogs/{route.namespace}/{route.name}/{container}"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
+            await self._relay(request, target, query, send)
+            nursery.cancel_scope.cancel()
+
+    async def _relay(self, request: Request, url: str, query: dict[str, str], send: Send) -> None:
+        timeout = httpx.Timeout(CONNECT_SECONDS, read=None)
+        try:
+            async with self._client.stream("GET", url, params=query, timeout=timeout) as answer:
+                if answer.status_code != 200:
+                    text = (await answer.aread()).decode("utf-8", "replace").strip()
+                    raise _node_refusal(answer.status_code, text)
+                headers = [(b"content-type", b"text/plain"), *response.warning_headers(request.warnings)]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                async for chunk in answer.aiter_raw():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except httpx.TransportError as error:
+            raise errors.internal_error(f"Get {url!r}: the node cannot be reached: {error}") from error
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _node_url(self, pod: Object) -> str:
+        name = (pod.get("spec") or {}).get("nodeName", "")
+        if not name:
+            raise errors.bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+        nodes = self._registry.find("", "v1", "nodes")
+        if nodes is None:
+            raise errors.unknown_path()
+        status = (await self._registry.get(nodes, None, name)).get("status") or {}
+        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+        addresses = {entry.get("type"): entry.get("address") for entry in status.get("addresses") or ()}
+        address = addresses.get("InternalIP") or addresses.get("Hostname")
+        if not port or not address:
+            raise errors.internal_error(f"node {name} reports no kubelet address and port")
+        return f"http://{address}:{port}"
+
+
+def container_of(pod: Object, wanted: str) -> str:
+    """The container whose log is meant; a Pod of one needs no name.
+
+    Raises:
+        StatusError: 400, there is no such container, or several to choose from.
+    """
+    spec = pod.get("spec") or {}
+    name = pod["metadata"]["name"]
+    ordinary = [container["name"] for container in spec.get("containers") or ()]
+    initial = [container["name"] for container in spec.get("initContainers") or ()]
+    if wanted:
+        if wanted not in (*ordinary, *initial):
+            raise errors.bad_request(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+    if len(ordinary) == 1 and not initial:
+        return str(ordinary[0])
+    if default in ordinary:
+        return str(default)
+    choices = f"choose one of: [{' '.join(ordinary)}]"
+    if initial:
+        choices += f" or one of the init containers: [{' '.join(initial)}]"
+    raise errors.bad_request(f"a container name must be specified for pod {name}, {choices}")
+
+
+def _node_refusal(code: int, text: str) -> errors.StatusError:
+    if code == 404:
+        return errors.StatusError({**errors.bad_request(text).status, "reason": "NotFound", "code": 404})
+    if 400 <= code < 500:
+        return errors.bad_request(text)
+    return errors.internal_error(text or f"the node answered {code}")
+
+
+async def _cancel_when_gone(request: Request, scope: trio.CancelScope) -> None:
+    await request.wait_until_gone()
+    scope.cancel()

@@ -1,0 +1,333 @@
+"""The one door to all objects, for HTTP handlers and in-process controllers alike.
+
+Returned objects are the store's own and shared: copy one before changing it. Objects handed in become the registry's.
+Every method raises ``StatusError`` for what a client did wrong and for what the server cannot do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import trio
+
+from core.kube.wire import PatchType
+from localcluster.clock import Now
+from localcluster.server import apply, decoding, deletion, errors, listing, patching, selectors
+from localcluster.server.catalog import Catalog
+from localcluster.server.deleter import Deleted, Deleter
+from localcluster.server.options import DeleteOptions, ListOptions, Preconditions, WriteOptions
+from localcluster.server.patching import Patch
+from localcluster.server.selectors import Predicate
+from localcluster.server.store import Store, collection_name
+from localcluster.server.types import Object, ResourceType
+from localcluster.server.watch import Watch, WatchEvent
+from localcluster.server.watchcache import Collection, Stored
+from localcluster.server.writeport import Admission, Conversion, Shape
+from localcluster.server.writer import Build, Target, Writer, Written
+
+__all__ = [
+    "DeleteOptions",
+    "ListOptions",
+    "Patch",
+    "PatchType",
+    "Preconditions",
+    "Registry",
+    "WatchEvent",
+    "WriteOptions",
+]
+
+_CONVERSION_BATCH = 500
+"""Objects per conversion request when a list needs its webhook."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list: objects with, where it stands as stored, their serialized form."""
+
+    objects: list[Object]
+    data: list[bytes] | None
+    revision: int
+    continue_token: str
+    remaining: int | None
+
+    @property
+    def metadata(self) -> Object:
+        """The list's ``metadata``."""
+        fields: Object = {"resourceVersion": str(self.revision)}
+        if self.continue_token:
+            fields["continue"] = self.continue_token
+        if self.remaining is not None:
+            fields["remainingItemCount"] = self.remaining
+        return fields
+
+
+class Registry:
+    """Reads, writes and watches of every resource type in the catalog."""
+
+    def __init__(
+        self, store: Store, catalog: Catalog, shape: Shape, admission: Admission, conversion: Conversion, now: Now
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._shape = shape
+        self._conversion = conversion
+        self._now = now
+        self._writer = Writer(store, catalog, shape, admission, conversion, now)
+        self._deleter = Deleter(store, admission, conversion, now)
+
+    @property
+    def revision(self) -> int:
+        """The resource version of the cluster's last change."""
+        return self._store.revision
+
+    def types(self) -> tuple[ResourceType, ...]:
+        """Every served resource type."""
+        return self._catalog.types()
+
+    def find(self, group: str, version: str, plural: str) -> ResourceType | None:
+        return self._catalog.find(group, version, plural)
+
+    def find_kind(self, group: str, version: str, kind: str) -> ResourceType | None:
+        return self._catalog.find_kind(group, version, kind)
+
+    async def get(self, resource: ResourceType, namespace: str | None, name: str) -> Object:
+        """The object, in the version of ``resource``."""
+        stored = self.stored(resource, namespace, name)
+        return await self._read(stored, resource)
+
+    def stored(self, resource: ResourceType, namespace: str | None, name: str) -> Stored:
+        """The record of an object, in whatever version it is stored; 404 when there is none."""
+        stored = self._collection(resource).get(Target(resource, namespace, name).key)
+        if stored is None:
+            raise errors.not_found(resource.group, resource.plural, name)
+        return stored
+
+    async def list(self, resource: ResourceType, namespace: str | None, options: ListOptions = ListOptions()) -> Object:  # noqa: B008 - frozen
+        """A ``…List`` object."""
+        page = await self.page(resource, namespace, options)
+        return {
+            "kind": resource.list_kind,
+            "apiVersion": resource.api_version,
+            "metadata": page.metadata,
+            "items": page.objects,
+        }
+
+    async def page(self, resource: ResourceType, namespace: str | None, options: ListOptions) -> Page:
+        """The objects a list shows, with what is needed to ask for the next ones."""
+        found = listing.candidates(self._collection(resource), self._store.revision, namespace, options)
+        predicate = _predicate(resource, options)
+        chosen: list[Stored] = []
+        objects: list[Object] = []
+        position = 0
+        while position < len(found.items) and not (options.limit and len(chosen) >= options.limit):
+            batch = found.items[position : position + (options.limit or _CONVERSION_BATCH)]
+            versions = await self._conversion.convert([item.object for item in batch], resource, resource.version)
+            for item, obj in zip(batch, versions, strict=True):
+                if options.limit and len(chosen) >= options.limit:
+                    break
+                position += 1
+                if predicate(obj):
+                    chosen.append(item)
+                    objects.append(obj)
+        left = len(found.items) - position
+        token = listing.write_token(found.revision, chosen[-1].key) if left and chosen else ""
+        counts = token and predicate is selectors.everything
+        as_stored = all(item.object is obj for item, obj in zip(chosen, objects, strict=True))
+        data = [item.data for item in chosen] if as_stored else None
+        return Page(objects, data, found.revision, token, left if counts else None)
+
+    def open_watch(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        options: ListOptions = ListOptions(),  # noqa: B008 - frozen
+    ) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[WatchEvent]]:
+        """Events from ``options.resource_version`` on (unset or "0": the current objects first).
+
+        Use it as ``async with registry.open_watch(...) as events: async for event in events``. Invalid options and a
+        forgotten revision raise here, before anything is entered; falling behind raises (410) from the iteration.
+        """
+        return _opened(self.watch(resource, namespace, options))
+
+    def watch(self, resource: ResourceType, namespace: str | None, options: ListOptions) -> Watch:
+        """The same as a bare channel."""
+        collection = self._collection(resource)
+        initial: list[Stored] = []
+        if options.send_initial_events is not None and options.resource_version_match != "NotOlderThan":
+            raise errors.bad_request(
+                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            )
+        if options.resource_version_match and options.send_initial_events is None:
+            raise errors.bad_request("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        revision = listing.read_revision(options.resource_version, self._store.revision)
+        wants_state = options.send_initial_events is not False if revision == 0 else bool(options.send_initial_events)
+        if wants_state:
+            initial = collection.select(namespace)
+        position = collection.end_position if wants_state or revision == 0 else collection.position_after(revision)
+        return Watch(
+            collection,
+            resource,
+            namespace=namespace,
+            predicate=_predicate(resource, options),
+            position=position,
+            read=self._read,
+            current_revision=lambda: self._store.revision,
+            initial=initial,
+            mark_initial_end=bool(options.send_initial_events) and options.allow_bookmarks,
+            bookmarks=options.allow_bookmarks,
+            timeout_seconds=options.timeout_seconds if options.timeout_seconds else math.inf,
+        )
+
+    async def create(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        obj: Object,
+        options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
+    ) -> Object:
+        """Store a new object and give it back as stored."""
+        return (await self.create_written(resource, namespace, obj, options)).obj
+
+    async def create_written(
+        self, resource: ResourceType, namespace: str | None, obj: Object, options: WriteOptions
+    ) -> Written:
+        """The same, with the record."""
+        return await self._writer.create(resource, namespace, obj, options)
+
+    async def update(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        name: str,
+        obj: Object,
+        options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
+        subresource: str = "",
+    ) -> Object:
+        """Replace an object, or the part of it that is the subresource."""
+        written = await self.update_written(Target(resource, namespace, name, subresource), obj, options)
+        return written.obj
+
+    async def update_written(self, target: Target, obj: Object, options: WriteOptions) -> Written:
+        """The same, with the record."""
+        return await self._writer.replace(target, obj, options)
+
+    async def patch(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        name: str,
+        patch: Patch,
+        options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
+        subresource: str = "",
+    ) -> Object:
+        """Change an object by a patch of any of the four types; an apply creates what does not exist."""
+        written = await self.patch_written(Target(resource, namespace, name, subresource), patch, options)
+        return written.obj
+
+    async def patch_written(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
+        """The same, with the record."""
+        patching.check(patch, target.resource)
+        if patch.type is not PatchType.APPLY:
+            build = patching.builder(patch, target.resource, options, self._shape)
+            return await self._writer.change(target, build, options)
+        build = self._apply_builder(target, patch.body, options)
+        return await self._writer.change(target, build, options, may_create=not target.subresource, owned=True)
+
+    async def change(self, target: Target, build: Build, options: WriteOptions) -> Written:
+        """Replace an object by what ``build`` makes of the current one; starts over when that changed meanwhile."""
+        return await self._writer.change(target, build, options)
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        name: str,
+        options: DeleteOptions = DeleteOptions(),  # noqa: B008 - frozen
+    ) -> Object:
+        """Delete an object; gives the object, or a Status where the real server does."""
+        deleted = await self.delete_found(resource, namespace, name, options)
+        if deleted.done and not deletion.returns_object(resource):
+            return deletion.success(resource, deleted.obj)
+        return deleted.obj
+
+    async def delete_found(
+        self, resource: ResourceType, namespace: str | None, name: str, options: DeleteOptions
+    ) -> Deleted:
+        """Delete an object; tells whether it is gone or waits for finalizers."""
+        return await self._deleter.delete(Target(resource, namespace, name), options)
+
+    async def delete_collection(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        options: DeleteOptions = DeleteOptions(),  # noqa: B008 - frozen
+        list_options: ListOptions = ListOptions(),  # noqa: B008 - frozen
+    ) -> Object:
+        """Delete what a list shows, one by one; gives the list of it. What vanishes meanwhile counts as deleted."""
+        page = await self.page(resource, namespace, list_options)
+        for obj in page.objects:
+            metadata = obj["metadata"]
+            mine = replace(options, preconditions=replace(options.preconditions, uid=metadata["uid"]))
+            try:
+                await self.delete_found(resource, metadata.get("namespace"), metadata["name"], mine)
+            except errors.StatusError as error:
+                if error.reason not in ("NotFound", "Conflict") or options.preconditions != Preconditions():
+                    raise
+        return {
+            "kind": resource.list_kind,
+            "apiVersion": resource.api_version,
+            "metadata": page.metadata,
+            "items": page.objects,
+        }
+
+    def _apply_builder(self, target: Target, config: Object, options: WriteOptions) -> Build:
+        resource = target.resource
+        if not options.field_manager:
+            raise errors.bad_request("fieldManager: Required value: is required for apply patch")
+        decoding.check_kind(config, resource)
+        dropped = decoding.conform_configuration(config, resource, self._shape, options)
+        name = config["metadata"].setdefault("name", target.name)
+        if name != target.name:
+            raise errors.bad_request(
+                f"the name of the object ({name}) does not match the name on the URL ({target.name})"
+            )
+
+        def build(current: Object | None) -> Object:
+            merged = apply.apply(current, config, resource, target.subresource, options, self._now())
+            merged = {**merged, "metadata": {**merged["metadata"]}}
+            if resource.namespaced and target.namespace:
+                merged["metadata"]["namespace"] = target.namespace
+            return self._conformed(merged, resource)
+
+        decoding.warn_of_unknown(dropped, options)
+        return build
+
+    def _conformed(self, obj: Object, resource: ResourceType) -> Object:
+        fresh = decoding.copied(obj)
+        decoding.conform(fresh, resource, self._shape)
+        return fresh
+
+    async def _read(self, stored: Stored, resource: ResourceType) -> Object:
+        (obj,) = await self._conversion.convert([stored.object], resource, resource.version)
+        return obj
+
+    def _collection(self, resource: ResourceType) -> Collection:
+        return self._store.collection(collection_name(resource.group, resource.plural))
+
+
+@asynccontextmanager
+async def _opened(watch: Watch) -> AsyncIterator[Watch]:
+    try:
+        yield watch
+    finally:
+        with trio.CancelScope(shield=True):
+            await watch.aclose()
+
+
+def _predicate(resource: ResourceType, options: ListOptions) -> Predicate:
+    return selectors.both(
+        selectors.label_predicate(options.label_selector), selectors.field_predicate(options.field_selector, resource)
+    )

@@ -1,0 +1,215 @@
+"""HTTP requests for resources: from a routed request to the registry and back, one method per verb.
+
+Not here: the path that leads here (app.py), streams (watchstream.py) and subresources that are no part of the stored
+object (subresources.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from core.kube.wire import PatchType
+from localcluster.clock import Now
+from localcluster.server import deletion, errors, response, tables, yamlbody
+from localcluster.server.identity import Identity
+from localcluster.server.options import ListOptions, delete_options, list_options, write_options
+from localcluster.server.patching import Patch, supported_types
+from localcluster.server.registry import Page, Registry
+from localcluster.server.request import Request
+from localcluster.server.response import Form, Response
+from localcluster.server.types import Object, ResourceType
+from localcluster.server.writer import Target, Written
+
+_STORED_SUBRESOURCES: Final = frozenset({"status", "finalize"})
+_BODY_TYPES: Final = ("application/json", "application/yaml")
+_METADATA_KIND: Final = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+
+
+class Resources:
+    """Answers create, get, list, update, patch and delete requests."""
+
+    def __init__(self, registry: Registry, now: Now) -> None:
+        self._registry = registry
+        self._now = now
+
+    async def answer(self, request: Request, resource: ResourceType, user: Identity) -> Response:
+        """The answer to any non-streaming request for a stored object.
+
+        Raises:
+            StatusError: the request is refused.
+        """
+        match request.verb:
+            case "get":
+                return await self._get(request, resource)
+            case "list":
+                return await self._list(request, resource)
+            case "create":
+                return await self._create(request, resource, user)
+            case "update":
+                return await self._update(request, resource, user)
+            case "patch":
+                return await self._patch(request, resource, user)
+            case "delete":
+                return await self._delete(request, resource, user)
+            case "deletecollection":
+                return await self._delete_collection(request, resource, user)
+            case _:
+                raise errors.method_not_allowed()
+
+    async def _get(self, request: Request, resource: ResourceType) -> Response:
+        form = response.negotiate(request.headers.get("accept", ""))
+        route = request.route
+        stored = self._registry.stored(resource, route.namespace, route.name)
+        if not form.kind and stored.object.get("apiVersion") == resource.api_version:
+            return Response(200, stored.data)
+        obj = await self._registry.get(resource, route.namespace, route.name)
+        return self._rendered(obj, resource, form, request)
+
+    async def _list(self, request: Request, resource: ResourceType) -> Response:
+        form = response.negotiate(request.headers.get("accept", ""))
+        options = list_options(request.query)
+        page = await self._registry.page(resource, request.route.namespace, options)
+        if form.is_table:
+            table = tables.render_table(
+                resource,
+                page.objects,
+                now=self._now(),
+                resource_version=str(page.revision),
+                include=response.wanted_rows(request.query),
+            )
+            table["metadata"] = {**table.get("metadata", {}), **page.metadata}
+            return response.json_response(table)
+        if form.is_metadata:
+            return response.json_response(
+                {
+                    "kind": "PartialObjectMetadataList",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": page.metadata,
+                    "items": [_metadata_only(obj) for obj in page.objects],
+                }
+            )
+        return Response(200, _list_body(page, resource))
+
+    async def _create(self, request: Request, resource: ResourceType, user: Identity) -> Response:
+        form = response.negotiate(request.headers.get("accept", ""))
+        options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+        body = await _object_body(request)
+        if request.route.name:
+            raise errors.method_not_allowed()
+        written = await self._registry.create_written(resource, request.route.namespace, body, options)
+        return self._written(written, resource, form, request)
+
+    async def _update(self, request: Request, resource: ResourceType, user: Identity) -> Response:
+        form = response.negotiate(request.headers.get("accept", ""))
+        options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+        body = await _object_body(request)
+        written = await self._registry.update_written(_target(request, resource), body, options)
+        return self._written(written, resource, form, request)
+
+    async def _patch(self, request: Request, resource: ResourceType, user: Identity) -> Response:
+        form = response.negotiate(request.headers.get("accept", ""))
+        media_type = _media_type(request)
+        if media_type not in tuple(PatchType):
+            raise errors.unsupported_media_type(supported_types(resource))
+        patch_type = PatchType(media_type)
+        applies = patch_type is PatchType.APPLY
+        if applies and not request.query.get("fieldManager"):
+            raise errors.bad_request(
+                "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
+            )
+        if "force" in request.query and not applies:
+            raise errors.bad_request(
+                "PatchOptions.meta.k8s.io is invalid: force: Forbidden: may not be specified for non-apply patch"
+            )
+        options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+        raw = await request.body()
+        body = yamlbody.load(raw) if applies else _json(raw)
+        written = await self._registry.patch_written(_target(request, resource), Patch(patch_type, body), options)
+        return self._written(written, resource, form, request)
+
+    async def _delete(self, request: Request, resource: ResourceType, user: Identity) -> Response:
+        form = response.negotiate(request.headers.get("accept", ""))
+        if request.route.subresource:
+            raise errors.method_not_allowed()
+        raw = await request.body()
+        options = delete_options(request.query, _json(raw) if raw else None, user, request.warn)
+        found = await self._registry.delete_found(resource, request.route.namespace, request.route.name, options)
+        if found.done and not deletion.returns_object(resource):
+            return response.json_response(deletion.success(resource, found.obj))
+        return self._rendered(found.obj, resource, form, request)
+
+    async def _delete_collection(self, request: Request, resource: ResourceType, user: Identity) -> Response:
+        raw = await request.body()
+        options = delete_options(request.query, _json(raw) if raw else None, user, request.warn)
+        selection: ListOptions = list_options(request.query)
+        deleted = await self._registry.delete_collection(resource, request.route.namespace, options, selection)
+        return response.json_response(deleted)
+
+    def _written(self, written: Written, resource: ResourceType, form: Form, request: Request) -> Response:
+        status = 201 if written.created else 200
+        if not form.kind and written.stored is not None:
+            return Response(status, written.stored.data)
+        return self._rendered(written.obj, resource, form, request, status)
+
+    def _rendered(
+        self, obj: Object, resource: ResourceType, form: Form, request: Request, status: int = 200
+    ) -> Response:
+        if form.is_table:
+            table = tables.render_table(
+                resource,
+                [obj],
+                now=self._now(),
+                resource_version=obj["metadata"].get("resourceVersion", ""),
+                include=response.wanted_rows(request.query),
+            )
+            return response.json_response(table, status)
+        if form.is_metadata:
+            return response.json_response(_metadata_only(obj), status)
+        return response.json_response(obj, status)
+
+
+def is_stored_subresource(name: str) -> bool:
+    """Whether a subresource is a part of the stored object, read and written through the registry."""
+    return not name or name in _STORED_SUBRESOURCES
+
+
+def _metadata_only(obj: Object) -> Object:
+    return {**_METADATA_KIND, "metadata": obj["metadata"]}
+
+
+def _list_body(page: Page, resource: ResourceType) -> bytes:
+    """The list's JSON; stored objects are joined as they stand, which makes large lists cheap."""
+    if page.data is None:
+        items = orjson.dumps(page.objects)
+    else:
+        items = b"[" + b",".join(page.data) + b"]"
+    head = orjson.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": page.metadata})
+    return head[:-1] + b',"items":' + items + b"}"
+
+
+def _target(request: Request, resource: ResourceType) -> Target:
+    route = request.route
+    return Target(resource, route.namespace, route.name, route.subresource)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _object_body(request: Request) -> Any:
+    media_type = _media_type(request)
+    raw = await request.body()
+    if media_type == "application/yaml":
+        return yamlbody.load(raw)
+    if media_type not in ("", "application/json", "*/*", "text/plain"):
+        raise errors.unsupported_media_type(_BODY_TYPES)
+    return _json(raw)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error

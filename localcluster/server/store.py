@@ -1,0 +1,109 @@
+"""All objects of the cluster: one revision counter, one collection per resource, every write durable before it is seen.
+
+A write is one synchronous step on the event loop (assign revision, serialize, commit, publish), so no reader, watcher
+or other writer ever sees a state that a crash could take back, and optimistic concurrency needs no locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import orjson
+
+from localcluster.server import errors
+from localcluster.server.storage import Storage, Write
+from localcluster.server.types import Object
+from localcluster.server.watchcache import Change, Collection, Stored
+
+MAX_OBJECT_BYTES: Final = 3 << 19
+"""1.5 MiB, etcd's limit for one request."""
+
+OnChange = Callable[[str, Change], None]
+"""Called with the collection name after each committed change, before any other task runs."""
+
+
+class StaleWriteError(Exception):
+    """The object changed since it was read; read it again and decide anew."""
+
+
+def collection_name(group: str, plural: str) -> str:
+    """``group/plural``; the core and the ``events.k8s.io`` events are one collection."""
+    return f"{'' if group == 'events.k8s.io' else group}/{plural}"
+
+
+def object_key(namespace: str | None, name: str) -> str:
+    """Key within a collection."""
+    return f"{namespace}/{name}" if namespace else name
+
+
+class Store:
+    """Reads are synchronous and current; ``write`` is the only way anything changes."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._revision = storage.revision
+        self._collections: dict[str, Collection] = {}
+        self._listeners: list[OnChange] = []
+        for path, revision, data in storage.load():
+            group, plural, key = path.split("/", 2)
+            self.collection(f"{group}/{plural}").load(Stored(key, revision, orjson.loads(data), data))
+
+    @property
+    def revision(self) -> int:
+        """The resource version of the whole cluster: that of its last change."""
+        return self._revision
+
+    def collection(self, name: str) -> Collection:
+        """The collection of that name, empty when nothing was ever written to it."""
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = Collection(name, self._revision)
+        return found
+
+    def collections(self) -> Iterator[Collection]:
+        yield from list(self._collections.values())
+
+    def listen(self, listener: OnChange) -> None:
+        """Call ``listener`` after every change from now on; it must not write."""
+        self._listeners.append(listener)
+
+    def write(self, collection: Collection, key: str, obj: Object | None, *, expected: Stored | None) -> Stored:
+        """Create, replace or (``obj`` None) delete; gives the record watchers see.
+
+        ``obj`` becomes the store's; its ``metadata.resourceVersion`` is set here.
+
+        Raises:
+            StaleWriteError: the current record is not ``expected`` (None: must not exist).
+            StatusError: 413, the object is larger than ``MAX_OBJECT_BYTES``.
+            StorageError: the disk refused; nothing changed.
+        """
+        if collection.get(key) is not expected:
+            raise StaleWriteError(key)
+        revision = self._revision + 1
+        if obj is None:
+            if expected is None:
+                raise StaleWriteError(key)
+            last = _stamped(key, revision, {**expected.object, "metadata": {**expected.object["metadata"]}})
+        else:
+            last = _stamped(key, revision, obj)
+            if len(last.data) > MAX_OBJECT_BYTES:
+                raise errors.too_large_entity(MAX_OBJECT_BYTES)
+        path = f"{collection.name}/{key}"
+        self._storage.commit((Write(path, revision, None if obj is None else last.data),))
+        self._revision = revision
+        change = Change(revision, last, expected, deleted=obj is None)
+        collection.publish(change)
+        for listener in self._listeners:
+            listener(collection.name, change)
+        return last
+
+    def end(self, name: str) -> None:
+        """Stop serving a collection: its watches end and a later one of that name starts empty."""
+        if collection := self._collections.pop(name, None):
+            collection.end()
+
+
+def _stamped(key: str, revision: int, obj: Object) -> Stored:
+    obj["metadata"]["resourceVersion"] = str(revision)
+    return Stored(key, revision, obj, orjson.dumps(obj))

@@ -1,0 +1,262 @@
+"""Values as their schema structures them: field sets, comparison, merge and removal, as server-side apply needs.
+
+A list is one value (atomic) unless the schema calls it a ``set`` or a ``map`` with keys; an object is walked field by
+field unless it is atomic; where there is no schema, objects are walked and lists are atomic. Pure; arguments are never
+changed, results share unchanged parts with them. Source: structured-merge-diff ``typed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from localcluster.server.fieldset import FieldSet, children_of, is_member, node_of
+
+Schema = Mapping[str, Any]
+
+OBJECT_META: Final[Schema] = {
+    "properties": {
+        "labels": {"additionalProperties": {}},
+        "annotations": {"additionalProperties": {}},
+        "finalizers": {"x-kubernetes-list-type": "set", "items": {}},
+        "ownerReferences": {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["uid"],
+            "items": {"x-kubernetes-map-type": "atomic"},
+        },
+    }
+}
+"""How every kind's ``metadata`` is structured, whatever its own schema says of it."""
+
+_ANY: Final[Schema] = {}
+_ABSENT: Final = object()
+
+
+class DuplicateItemError(ValueError):
+    """A ``set`` or ``map`` list names the same item twice; the text names the key."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``changed`` holds added and modified fields of the right value, ``removed`` those only the left one has."""
+
+    changed: FieldSet
+    removed: FieldSet
+
+
+def root_schema(schema: Schema | None) -> Schema:
+    """The schema of a whole object with ``metadata`` as it really is."""
+    schema = schema or _ANY
+    return {**schema, "properties": {**(schema.get("properties") or {}), "metadata": OBJECT_META}}
+
+
+def field_set(value: Any, schema: Schema) -> FieldSet:
+    """Every field an applied configuration claims."""
+    return _claimed_children(value, schema)
+
+
+def compare(left: Any, right: Any, schema: Schema) -> Comparison:
+    """What changed from ``left`` to ``right``; both are objects."""
+    changed, removed = _compare_children(left, right, schema)
+    return Comparison(changed, removed)
+
+
+def merge(left: Any, right: Any, schema: Schema) -> Any:
+    """``left`` with everything ``right`` says laid over it.
+
+    Raises:
+        DuplicateItemError: ``right`` has a keyed list that names an item twice.
+    """
+    if right is _ABSENT:
+        return left
+    if isinstance(right, dict) and right and isinstance(left, dict) and left and not _is_atomic_map(schema):
+        merged = dict(left)
+        for name, item in right.items():
+            merged[name] = merge(left.get(name, _ABSENT), item, _property(schema, name))
+        return merged
+    if isinstance(right, list) and right and isinstance(left, list) and left and _list_type(schema) != "atomic":
+        return _merge_list(left, right, schema)
+    if isinstance(right, list) and _list_type(schema) != "atomic":
+        _indexed(right, schema)
+    return right
+
+
+def remove(value: Any, fields: FieldSet, schema: Schema) -> Any:
+    """``value`` without the members of ``fields``; atomic values go as a whole, with the field that holds them."""
+    if isinstance(value, dict):
+        if not value or _is_atomic_map(schema):
+            return None
+        kept = {}
+        for name, item in value.items():
+            node = fields.get(f"f:{name}")
+            if node is None:
+                kept[name] = item
+            elif not is_member(node):
+                kept[name] = remove(item, node, _property(schema, name))
+        return kept or None
+    if isinstance(value, list):
+        if not value or _list_type(schema) == "atomic":
+            return None
+        items = []
+        for item in value:
+            node = fields.get(_element(item, schema))
+            if node is None:
+                items.append(item)
+            elif not is_member(node):
+                items.append(remove(item, node, schema.get("items") or _ANY))
+        return items or None
+    return value
+
+
+def with_named_members(fields: FieldSet, schema: Schema) -> FieldSet:
+    """``fields`` with every field on the way that the schema knows by name made a member itself."""
+    result: FieldSet = {}
+    for element, child in children_of(fields):
+        name = element[2:] if element.startswith("f:") else None
+        inner = _property(schema, name) if name is not None else (schema.get("items") or _ANY)
+        named = name is not None and name in (schema.get("properties") or ())
+        node = node_of(is_member(child) or named, with_named_members(child, inner))
+        if node is not None:
+            result[element] = node
+    return result
+
+
+def _claimed_children(value: Any, schema: Schema) -> FieldSet:
+    fields: FieldSet = {}
+    if isinstance(value, dict):
+        known = schema.get("properties") or {}
+        for name, item in value.items():
+            inner = _property(schema, name)
+            whole = item is None or item == {} or name not in known or _is_leaf(item, inner)
+            node = node_of(whole, {} if _is_leaf(item, inner) else _claimed_children(item, inner))
+            if node is not None:
+                fields[f"f:{name}"] = node
+    elif isinstance(value, list):
+        inner = schema.get("items") or _ANY
+        for item in value:
+            children = {} if _is_leaf(item, inner) else _claimed_children(item, inner)
+            element = _element(item, schema)
+            fields[element] = {} if element in fields else (node_of(True, children) or {})
+    return fields
+
+
+def _is_leaf(value: Any, schema: Schema) -> bool:
+    if isinstance(value, dict):
+        return _is_atomic_map(schema)
+    if isinstance(value, list):
+        return _list_type(schema) == "atomic"
+    return True
+
+
+def _compare(left: Any, right: Any, schema: Schema) -> tuple[FieldSet | None, FieldSet | None]:
+    """Nodes of what changed and what was removed; either side may be absent, not both."""
+    if left is right or (left is not _ABSENT and right is not _ABSENT and left == right):
+        return None, None
+    if _walks(left, right, schema):
+        changed, removed = _compare_children(left, right, schema)
+        return node_of(left is _ABSENT, changed), node_of(right is _ABSENT, removed)
+    if right is _ABSENT:
+        return None, {}
+    return {}, None
+
+
+def _walks(left: Any, right: Any, schema: Schema) -> bool:
+    """Whether the two are of one structured kind and at least one of them has content."""
+    present = [value for value in (left, right) if value is not _ABSENT and value is not None]
+    if len(present) < 1 or not any(present):
+        return False
+    if all(isinstance(value, dict) for value in present):
+        return not _is_atomic_map(schema)
+    if all(isinstance(value, list) for value in present):
+        return _list_type(schema) != "atomic"
+    return False
+
+
+def _compare_children(left: Any, right: Any, schema: Schema) -> tuple[FieldSet, FieldSet]:
+    changed: FieldSet = {}
+    removed: FieldSet = {}
+    sample = right if right is not _ABSENT and right is not None else left
+    if isinstance(sample, dict):
+        before = left if isinstance(left, dict) else {}
+        after = right if isinstance(right, dict) else {}
+        pairs = [
+            (f"f:{name}", before.get(name, _ABSENT), item, _property(schema, name)) for name, item in after.items()
+        ]
+        pairs += [(f"f:{n}", item, _ABSENT, _property(schema, n)) for n, item in before.items() if n not in after]
+    else:
+        inner = schema.get("items") or _ANY
+        before_items = _indexed(left, schema, lenient=True) if isinstance(left, list) else {}
+        after_items = _indexed(right, schema, lenient=True) if isinstance(right, list) else {}
+        pairs = [(key, before_items.get(key, _ABSENT), item, inner) for key, item in after_items.items()]
+        pairs += [(key, item, _ABSENT, inner) for key, item in before_items.items() if key not in after_items]
+    for element, old, new, inner in pairs:
+        gained, lost = _compare(old, new, inner)
+        if gained is not None:
+            changed[element] = gained
+        if lost is not None:
+            removed[element] = lost
+    return changed, removed
+
+
+def _merge_list(left: Sequence[Any], right: Sequence[Any], schema: Schema) -> list[Any]:
+    """Items of both: those of ``right`` in its order, others where they stood relative to what they followed."""
+    inner = schema.get("items") or _ANY
+    theirs = _indexed(right, schema)
+    mine = _indexed(left, schema, lenient=True)
+    merged: list[Any] = []
+    pending = list(theirs)
+    for key, item in mine.items():
+        if key not in theirs:
+            merged.append(item)
+            continue
+        while pending and key in pending:
+            wanted = pending.pop(0)
+            merged.append(merge(mine.get(wanted, _ABSENT), theirs[wanted], inner))
+            if wanted == key:
+                break
+    merged += [merge(mine.get(key, _ABSENT), theirs[key], inner) for key in pending]
+    return merged
+
+
+def _indexed(items: Sequence[Any], schema: Schema, *, lenient: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for item in items:
+        element = _element(item, schema)
+        if element in found and not lenient:
+            raise DuplicateItemError(f"duplicate entries for key {element.partition(':')[2]}")
+        found.setdefault(element, item)
+    return found
+
+
+def _element(item: Any, schema: Schema) -> str:
+    """The path element of a list item: its keys in a map list, its value in a set."""
+    keys = schema.get("x-kubernetes-list-map-keys")
+    if _list_type(schema) != "map" or not keys or not isinstance(item, dict):
+        return "v:" + orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode()
+    properties = (schema.get("items") or _ANY).get("properties") or {}
+    values = {}
+    for key in keys:
+        value = item.get(key, (properties.get(key) or _ANY).get("default"))
+        if value is not None:
+            values[key] = value
+    return "k:" + orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _property(schema: Schema, name: str) -> Schema:
+    known = schema.get("properties")
+    if known is not None and name in known:
+        found: Schema = known[name]
+        return found
+    additional = schema.get("additionalProperties")
+    return additional if isinstance(additional, Mapping) else _ANY
+
+
+def _is_atomic_map(schema: Schema) -> bool:
+    return schema.get("x-kubernetes-map-type") == "atomic"
+
+
+def _list_type(schema: Schema) -> str:
+    return str(schema.get("x-kubernetes-list-type") or "atomic")

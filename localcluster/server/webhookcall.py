@@ -1,0 +1,173 @@
+"""Calls of webhooks over TLS: admission reviews and conversion reviews, POSTed as JSON.
+
+A ``url`` is called as it stands. A ``service`` is looked up in the stored Services and called at its external name, its
+Endpoints or its cluster address, on the target port, because there is no service network here; its certificate must
+still be valid for ``<name>.<namespace>.svc``. Clients are kept per CA bundle, so connections are reused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+import trio
+
+from localcluster.server.store import Store
+from localcluster.server.types import Object
+
+DEFAULT_PORT: Final = 443
+MAX_ANSWER_BYTES: Final = 16 << 20
+_KEPT_CLIENTS: Final = 64
+
+
+class WebhookCallError(Exception):
+    """The webhook could not be reached or did not answer as it should; the text says where and why."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a webhook is: ``server_name`` is what its certificate must be valid for, "" for the URL's host."""
+
+    url: str
+    server_name: str = ""
+
+
+class WebhookCaller:
+    """Calls webhooks; made by ``open_webhook_caller``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    async def call(self, config: Mapping[str, Any], review: Object, timeout_seconds: float) -> Object:
+        """POST ``review`` to the webhook of a ``clientConfig``; gives its JSON answer.
+
+        Raises:
+            WebhookCallError: no answer in time, or none that can be read.
+        """
+        address = self._address(config)
+        client = self._client(config.get("caBundle") or "")
+        extensions = {"sni_hostname": address.server_name} if address.server_name else {}
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        if address.server_name:
+            headers["host"] = address.server_name
+        try:
+            with trio.fail_after(timeout_seconds):
+                answer = await client.post(
+                    address.url, content=orjson.dumps(review), headers=headers, extensions=extensions, timeout=None
+                )
+        except trio.TooSlowError:
+            raise WebhookCallError(f'Post "{address.url}": context deadline exceeded') from None
+        except (httpx.TransportError, ssl.SSLError) as error:
+            raise WebhookCallError(f'Post "{address.url}": {error or type(error).__name__}') from error
+        if answer.status_code != 200:
+            text = answer.text.strip()[:500]
+            raise WebhookCallError(f'Post "{address.url}": the server answered {answer.status_code}: {text}')
+        return _object(answer.content, address)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.aclose()
+
+    def _client(self, bundle: str) -> httpx.AsyncClient:
+        client = self._clients.get(bundle)
+        if client is None:
+            if len(self._clients) >= _KEPT_CLIENTS:
+                self._clients.pop(next(iter(self._clients)))  # its connections end when the last call on it does
+            client = self._clients[bundle] = httpx.AsyncClient(verify=_trust(bundle), trust_env=False)
+        return client
+
+    def _address(self, config: Mapping[str, Any]) -> Address:
+        if url := config.get("url"):
+            return Address(url)
+        service = config.get("service")
+        if not service:
+            raise WebhookCallError("clientConfig names neither a url nor a service")
+        namespace, name = service.get("namespace", ""), service.get("name", "")
+        stored = self._store.collection("/services").get(f"{namespace}/{name}")
+        if stored is None:
+            raise WebhookCallError(f'service "{name}" not found in namespace "{namespace}"')
+        spec = stored.object.get("spec") or {}
+        wanted = service.get("port") or DEFAULT_PORT
+        port = next((entry for entry in spec.get("ports") or () if entry.get("port") == wanted), None)
+        if port is None:
+            raise WebhookCallError(f'no service port {wanted} found for service "{name}"')
+        target = port.get("targetPort")
+        host = self._host(namespace, name, spec)
+        path = "/" + (service.get("path") or "").lstrip("/")
+        number = target if isinstance(target, int) and target else wanted
+        return Address(f"https://{host}:{number}{path}", f"{name}.{namespace}.svc")
+
+    def _host(self, namespace: str, name: str, spec: Mapping[str, Any]) -> str:
+        if spec.get("type") == "ExternalName" or spec.get("externalName"):
+            return str(spec.get("externalName"))
+        endpoints = self._store.collection("/endpoints").get(f"{namespace}/{name}")
+        for subset in (endpoints.object.get("subsets") or ()) if endpoints is not None else ():
+            for address in subset.get("addresses") or ():
+                return str(address["ip"])
+        address = spec.get("clusterIP")
+        return "127.0.0.1" if address in (None, "", "None") else str(address)
+
+
+@asynccontextmanager
+async def open_webhook_caller(store: Store) -> AsyncIterator[WebhookCaller]:
+    """A caller whose connections are closed at the end."""
+    caller = WebhookCaller(store)
+    try:
+        yield caller
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            await caller.aclose()
+
+
+def why_unusable(config: Mapping[str, Any]) -> str | None:
+    """Why a ``clientConfig`` could never be called; None when it could."""
+    url, service = config.get("url"), config.get("service")
+    if bool(url) == bool(service):
+        return "exactly one of url or service is required"
+    if url:
+        parts = urlsplit(url)
+        if parts.scheme != "https":
+            return f"'https' is the only allowed URL scheme{'' if parts.scheme else '; desired format: https://host[/path]'}"
+        if not parts.hostname:
+            return "host must be specified; desired format: https://host[/path]"
+    try:
+        if config.get("caBundle"):
+            _trust(config["caBundle"])
+    except WebhookCallError as error:
+        return str(error)
+    return None
+
+
+def _trust(bundle: str) -> ssl.SSLContext:
+    """A context that trusts the PEM bundle (base64), or the system's authorities when it is empty."""
+    if not bundle:
+        return ssl.create_default_context()
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=base64.b64decode(bundle, validate=True).decode("ascii"))
+    except (binascii.Error, UnicodeDecodeError, ssl.SSLError) as error:
+        raise WebhookCallError(f"unable to load root certificates: {error}") from error
+    return context
+
+
+def _object(raw: bytes, address: Address) -> Object:
+    if len(raw) > MAX_ANSWER_BYTES:
+        raise WebhookCallError(f'Post "{address.url}": the answer is larger than {MAX_ANSWER_BYTES} bytes')
+    try:
+        answer = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise WebhookCallError(f'Post "{address.url}": the answer is not JSON: {error}') from error
+    if not isinstance(answer, dict):
+        raise WebhookCallError(f'Post "{address.url}": the answer is not an object')
+    return answer

@@ -1,0 +1,76 @@
+"""What the write path asks of its neighbours, as small protocols: the shape of objects, admission, conversion.
+
+The registry is built from these, so that each is tested with an in-memory adapter and replaced without touching writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from localcluster.server.cause import Cause
+from localcluster.server.identity import Identity
+from localcluster.server.options import discard_warning
+from localcluster.server.types import Object, ResourceType
+
+
+@dataclass(frozen=True)
+class AdmissionRequest:
+    """One write as admission sees it; ``obj`` is None for a delete, ``old`` for a create."""
+
+    operation: str
+    """``CREATE``, ``UPDATE``, ``DELETE`` or ``CONNECT``."""
+    resource: ResourceType
+    namespace: str | None
+    name: str
+    subresource: str
+    obj: Object | None
+    old: Object | None
+    user: Identity
+    dry_run: bool
+    options: Object
+    """The request's ``CreateOptions``, ``UpdateOptions``, ``PatchOptions`` or ``DeleteOptions``."""
+    warn: Callable[[str], None] = field(default=discard_warning, compare=False)
+
+
+class Admission(Protocol):
+    """May change an object, then may refuse it."""
+
+    async def mutate(self, request: AdmissionRequest) -> Object | None:
+        """The object to go on with (``request.obj`` when nothing changes).
+
+        Raises:
+            StatusError: the write is refused.
+        """
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Return when the write is allowed.
+
+        Raises:
+            StatusError: the write is refused.
+        """
+
+
+class Shape(Protocol):
+    """What a resource type's schema does to its objects."""
+
+    def prune(self, obj: Object, resource: ResourceType) -> list[str]:
+        """Drop what the schema does not know, in place; gives the dropped paths."""
+
+    def apply_defaults(self, obj: Object, resource: ResourceType) -> None:
+        """Fill in what the schema defaults, in place."""
+
+    def validate(self, obj: Object, old: Object | None, resource: ResourceType) -> list[Cause]:
+        """Every reason why the object is refused."""
+
+
+class Conversion(Protocol):
+    """Objects between the versions of one kind."""
+
+    async def convert(self, objects: Sequence[Object], resource: ResourceType, version: str) -> list[Object]:
+        """The objects in ``version``; the very same ones where they already are.
+
+        Raises:
+            StatusError: the conversion webhook failed.
+        """

@@ -1,0 +1,309 @@
+"""The write path: create, update and patch, each as decode → admit → prepare → validate → commit.
+
+Optimistic: nothing is locked while webhooks run; the commit itself is one synchronous step of the store and starts over
+when the object changed meanwhile. Source: kube-apiserver's generic registry store and endpoint handlers.
+Not here: deletes (deleter.py), patch arithmetic (patching.py), field ownership (managedfields.py, apply.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from core.kube.wire import values_equal
+from localcluster.clock import Now, to_time
+from localcluster.server import cause, decoding, errors, managedfields, objectmeta, strategy
+from localcluster.server.catalog import Catalog
+from localcluster.server.options import WriteOptions
+from localcluster.server.store import StaleWriteError, Store, collection_name, object_key
+from localcluster.server.types import Object, ResourceType
+from localcluster.server.watchcache import Collection, Stored
+from localcluster.server.writeport import Admission, AdmissionRequest, Conversion, Shape
+
+NAME_ATTEMPTS: Final = 8
+RETRIES: Final = 5
+"""Times a patch starts over because the object changed under it, as in kube-apiserver."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a write addresses."""
+
+    resource: ResourceType
+    namespace: str | None
+    name: str
+    subresource: str = ""
+
+    @property
+    def key(self) -> str:
+        return object_key(self.namespace if self.resource.namespaced else None, self.name)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The object as the caller's version shows it, and whether the write created it."""
+
+    obj: Object
+    created: bool = False
+    stored: Stored | None = None
+    """The record behind ``obj`` when that is the stored version as it stands, so that it is not serialized again."""
+
+
+Build = Callable[[Object | None], Object]
+"""From the current object (None: there is none) to the wanted one, decoded; must not change its argument."""
+
+
+class Writer:
+    """Creates and changes objects; one per cluster."""
+
+    def __init__(
+        self, store: Store, catalog: Catalog, shape: Shape, admission: Admission, conversion: Conversion, now: Now
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._shape = shape
+        self._admission = admission
+        self._conversion = conversion
+        self._now = now
+
+    async def create(
+        self, resource: ResourceType, namespace: str | None, obj: Object, options: WriteOptions
+    ) -> Written:
+        """Store a new object; ``obj`` becomes the server's.
+
+        Raises:
+            StatusError: it is malformed, denied, invalid, or exists already.
+        """
+        obj = decoding.decode(obj, resource, options, self._shape)
+        metadata = obj["metadata"]
+        objectmeta.check_namespace(metadata, resource, namespace)
+        generate_from = "" if metadata.get("name") else metadata.get("generateName", "")
+        if not metadata.get("name") and not generate_from:
+            causes = [cause.required("metadata.name", "name or generateName is required")]
+            raise errors.invalid(resource.group, resource.kind, "", causes)
+        target = Target(resource, namespace, metadata.get("name", ""))
+        obj = managedfields.after_update(obj, None, resource, "", options, self._now())
+        obj = await self._mutated("CREATE", target, obj, None, options)
+        for attempt in range(NAME_ATTEMPTS):
+            if generate_from:
+                obj = {**obj, "metadata": {**obj["metadata"], "name": objectmeta.generated_name(generate_from)}}
+            try:
+                return await self._insert(Target(resource, namespace, obj["metadata"]["name"]), obj, options)
+            except errors.StatusError as error:
+                if not generate_from or error.reason != "AlreadyExists" or attempt == NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def replace(self, target: Target, obj: Object, options: WriteOptions) -> Written:
+        """Update with a whole object; ``obj`` becomes the server's.
+
+        Raises:
+            StatusError: 404, 409 for another resourceVersion or uid, or the object is malformed, denied or invalid.
+        """
+        resource = target.resource
+        obj = decoding.decode(obj, resource, options, self._shape)
+        metadata = obj["metadata"]
+        objectmeta.check_namespace(metadata, resource, target.namespace)
+        if not metadata.get("name"):
+            raise errors.bad_request("name must be provided")
+        if metadata["name"] != target.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+            )
+
+        def build(current: Object | None) -> Object:
+            return {**obj, "metadata": {**metadata}}
+
+        may_create = strategy.allows_create_on_update(resource) and not target.subresource
+        return await self.change(target, build, options, may_create=may_create)
+
+    async def change(
+        self,
+        target: Target,
+        build: Build,
+        options: WriteOptions,
+        *,
+        may_create: bool = False,
+        owned: bool = False,
+        retries: int = RETRIES,
+    ) -> Written:
+        """Replace the object by what ``build`` makes of it, starting over when it changed meanwhile.
+
+        Args:
+            owned: ``build`` accounts for field ownership itself (server-side apply).
+
+        Raises:
+            StatusError: see ``replace``.
+        """
+        for attempt in range(retries + 1):
+            try:
+                return await self._change_once(target, build, options, may_create=may_create, owned=owned)
+            except StaleWriteError:
+                if attempt == retries:
+                    raise errors.conflict(target.resource.group, target.resource.plural, target.name) from None
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _change_once(
+        self, target: Target, build: Build, options: WriteOptions, *, may_create: bool, owned: bool
+    ) -> Written:
+        resource = target.resource
+        expected = self._collection(resource).get(target.key)
+        if expected is None:
+            if not may_create:
+                raise errors.not_found(resource.group, resource.plural, target.name)
+            return await self._create_by_update(target, build, options, owned=owned)
+        (current,) = await self._conversion.convert([expected.object], resource, resource.version)
+        obj = build(current)
+        wanted_revision = obj["metadata"].get("resourceVersion", "")
+        self._check_uid(target, obj, current)
+        if not owned:
+            reset = strategy.prepare_for_update(obj, current, resource, target.subresource)
+            obj = managedfields.after_update(reset, current, resource, target.subresource, options, self._now())
+        obj = await self._mutated("UPDATE", target, obj, current, options)
+        self._check_revision(target, wanted_revision, current)
+        obj = strategy.prepare_for_update(obj, current, resource, target.subresource)
+        objectmeta.carry_over(obj["metadata"], current["metadata"])
+        self._check_valid(target, obj, current)
+        await self._admission.validate(self._request("UPDATE", target, obj, current, options))
+        obj["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"]
+        if managedfields.same_but_for_times(obj, current) and values_equal(_contents(obj), _contents(current)):
+            return Written(current, stored=expected if expected.object is current else None)
+        return await self._commit_change(target, obj, current, expected, options)
+
+    async def _commit_change(
+        self, target: Target, obj: Object, current: Object, expected: Stored, options: WriteOptions
+    ) -> Written:
+        resource = target.resource
+        finished = is_finished(obj, current)
+        stored_form = await self._storage_form(obj, resource)
+        if options.dry_run:
+            return Written(obj)
+        if finished:
+            self._store.write(self._collection(resource), target.key, None, expected=expected)
+            return Written(obj)
+        stored = self._store.write(self._collection(resource), target.key, stored_form, expected=expected)
+        return self._shown(obj, stored)
+
+    async def _create_by_update(self, target: Target, build: Build, options: WriteOptions, *, owned: bool) -> Written:
+        resource = target.resource
+        obj = build(None)
+        metadata = obj["metadata"]
+        if metadata.get("resourceVersion") or metadata.get("uid"):
+            what = f"UID in precondition: {metadata['uid']}, UID in object meta: " if metadata.get("uid") else ""
+            why = f"Precondition failed: {what}" if what else errors.MODIFIED_MESSAGE
+            raise errors.conflict(resource.group, resource.plural, target.name, why)
+        if not owned:
+            obj = managedfields.after_update(obj, None, resource, "", options, self._now())
+        obj = await self._mutated("CREATE", target, obj, None, options)
+        return await self._insert(target, obj, options)
+
+    async def _insert(self, target: Target, obj: Object, options: WriteOptions) -> Written:
+        """Prepare, validate and store an admitted new object."""
+        resource = target.resource
+        objectmeta.fill_created(obj["metadata"], created_at=to_time(self._now()), uid=str(uuid4()))
+        strategy.prepare_for_create(obj, resource)
+        self._check_valid(target, obj, None)
+        await self._admission.validate(self._request("CREATE", target, obj, None, options))
+        stored_form = await self._storage_form(obj, resource)
+        collection = self._collection(resource)
+        if collection.get(target.key) is not None:
+            raise errors.already_exists(resource.group, resource.plural, target.name)
+        if options.dry_run:
+            return Written(obj, created=True)
+        try:
+            stored = self._store.write(collection, target.key, stored_form, expected=None)
+        except StaleWriteError:
+            raise errors.already_exists(resource.group, resource.plural, target.name) from None
+        return self._shown(obj, stored, created=True)
+
+    async def _mutated(
+        self, operation: str, target: Target, obj: Object, current: Object | None, options: WriteOptions
+    ) -> Object:
+        admitted = await self._admission.mutate(self._request(operation, target, obj, current, options))
+        if admitted is None or admitted is obj:
+            return obj
+        decoding.conform(admitted, target.resource, self._shape)
+        return admitted
+
+    def _request(
+        self, operation: str, target: Target, obj: Object, current: Object | None, options: WriteOptions
+    ) -> AdmissionRequest:
+        return AdmissionRequest(
+            operation=operation,
+            resource=target.resource,
+            namespace=target.namespace,
+            name=target.name,
+            subresource=target.subresource,
+            obj=obj,
+            old=current,
+            user=options.user,
+            dry_run=options.dry_run,
+            options=_options_object(operation, options),
+            warn=options.warn,
+        )
+
+    def _check_uid(self, target: Target, obj: Object, current: Object) -> None:
+        wanted, uid = obj["metadata"].get("uid"), current["metadata"].get("uid")
+        if wanted and wanted != uid:
+            why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+            raise errors.conflict(target.resource.group, target.resource.plural, target.name, why)
+
+    def _check_revision(self, target: Target, wanted: str, current: Object) -> None:
+        resource = target.resource
+        if not wanted:
+            if strategy.allows_unconditional_update(resource):
+                return
+            causes = [cause.invalid("metadata.resourceVersion", 0, "must be specified for an update")]
+            raise errors.invalid(resource.group, resource.plural, target.name, causes)
+        if wanted != current["metadata"]["resourceVersion"]:
+            raise errors.conflict(resource.group, resource.plural, target.name)
+
+    def _check_valid(self, target: Target, obj: Object, current: Object | None) -> None:
+        resource = target.resource
+        causes = self._shape.validate(obj, current, resource)
+        causes += objectmeta.why_invalid(obj["metadata"], resource)
+        if current is not None:
+            causes += objectmeta.why_invalid_change(obj["metadata"], current["metadata"])
+        if causes:
+            raise errors.invalid(resource.group, resource.kind, target.name or obj["metadata"].get("name", ""), causes)
+
+    async def _storage_form(self, obj: Object, resource: ResourceType) -> Object:
+        if resource.storage_version != resource.version:
+            (obj,) = await self._conversion.convert([obj], resource, resource.storage_version)
+        return obj
+
+    @staticmethod
+    def _shown(obj: Object, stored: Stored, *, created: bool = False) -> Written:
+        if stored.object is obj:
+            return Written(obj, created, stored)
+        obj["metadata"]["resourceVersion"] = str(stored.revision)
+        return Written(obj, created)
+
+    def _collection(self, resource: ResourceType) -> Collection:
+        return self._store.collection(collection_name(resource.group, resource.plural))
+
+
+def is_finished(obj: Object, current: Object) -> bool:
+    """Whether an update took away the last thing that kept a deleted object alive."""
+    before = current["metadata"]
+    return (
+        "deletionTimestamp" in before
+        and not obj["metadata"].get("finalizers")
+        and not before.get("deletionGracePeriodSeconds")
+    )
+
+
+def _contents(obj: Object) -> Object:
+    return {name: value for name, value in obj.items() if name != "metadata"}
+
+
+def _options_object(operation: str, options: WriteOptions) -> Object:
+    kind = "CreateOptions" if operation == "CREATE" else "UpdateOptions"
+    fields: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1", "fieldValidation": str(options.field_validation)}
+    if options.field_manager:
+        fields["fieldManager"] = options.field_manager
+    if options.dry_run:
+        fields["dryRun"] = ["All"]
+    return fields

@@ -1,0 +1,67 @@
+"""A local cluster's API server in this process, and an httpx client on it, for every integration test.
+
+``cluster`` is fresh for each test, in memory and without sockets; ``cluster.client`` is an administrator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from localcluster.server.cluster import ApiServer, open_api_server
+from localcluster.transport import ASGIStreamingTransport
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running API server: ``client`` speaks HTTP to it as an administrator, ``nursery`` ends with the test."""
+
+    server: ApiServer
+    client: httpx.AsyncClient
+    nursery: trio.Nursery
+
+    @property
+    def registry(self) -> Any:
+        return self.server.registry
+
+    def client_as(self, token: str) -> httpx.AsyncClient:
+        """A client with another bearer token; an empty one is anonymous."""
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        transport = ASGIStreamingTransport(self.server.app, self.nursery)
+        return httpx.AsyncClient(transport=transport, base_url="http://cluster", headers=headers, timeout=30)
+
+    async def create(self, path: str, obj: Object, **query: str) -> Object:
+        """POST an object that must be accepted; gives it as stored."""
+        answer = await self.client.post(path, json=obj, params=query)
+        assert answer.status_code == 201, answer.text
+        created: Object = answer.json()
+        return created
+
+
+@asynccontextmanager
+async def open_cluster(path: Path | None = None) -> AsyncIterator[Cluster]:
+    """A cluster on the given database file, or in memory."""
+    async with trio.open_nursery() as nursery:
+        async with open_api_server(path) as server:
+            transport = ASGIStreamingTransport(server.app, nursery)
+            headers = {"authorization": f"Bearer {server.admin_token}", "user-agent": "tests/1"}
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://cluster", headers=headers, timeout=30
+            ) as client:
+                yield Cluster(server, client, nursery)
+                nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with open_cluster() as running:
+        yield running
