@@ -114,7 +114,10 @@ class _Decoder:
         if not self._is_mapping(data, target, path):
             return _FAILED
         hints = typing.get_type_hints(target, include_extras=True)
-        return self._fields(data, hints, dict.fromkeys(hints, ""), set(target.__optional_keys__), path)
+        # with postponed annotations __optional_keys__ does not see NotRequired, the resolved hints do
+        optional = {key for key in hints if typing.get_origin(hints[key]) is typing.NotRequired}
+        optional |= {key for key in target.__optional_keys__ if typing.get_origin(hints[key]) is not typing.Required}
+        return self._fields(data, hints, dict.fromkeys(hints, ""), optional, path)
 
     def _fields(
         self,

@@ -6,7 +6,6 @@ Source: SDK contract 2, 3.1, 4.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -174,4 +173,6 @@ def _bounded(name: str) -> str:
     encoded = name.encode()
     if len(encoded) <= _MAX_SEGMENT_BYTES:
         return name
+    import hashlib  # here, because most steps never need it and it costs milliseconds
+
     return f"{encoded[:_MAX_SEGMENT_BYTES].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:16]}"

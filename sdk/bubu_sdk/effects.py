@@ -10,7 +10,6 @@ pass ``lease.idempotency_key`` to the service you call, only it can tell the two
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -69,6 +68,8 @@ def claim_name(namespace: str, step_run: str, key: str) -> str:
     >>> claim_name("default", "sr-1-charge", "charge-card")
     'sr-1-charge-effect-1ceea1f6cb4e8bee'
     """
+    import hashlib  # here, because most steps never need it and it costs milliseconds
+
     digest = hashlib.sha1(f"{namespace}/{step_run}/{key}".encode(), usedforsecurity=False).hexdigest()[:16]
     suffix = f"-effect-{digest}"
     if len(step_run) + len(suffix) > _MAX_NAME:

@@ -6,19 +6,18 @@ ruamel.yaml; one in JSON (which is YAML too) needs nothing.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
-import ssl
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from bubu_sdk.errors import ContextError, Object
+
+if TYPE_CHECKING:
+    import ssl
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -47,6 +46,8 @@ class ClusterConfig:
 
     def ssl_context(self) -> ssl.SSLContext:
         """A context that trusts this cluster's CA and presents the client certificate, if there is one."""
+        import ssl  # here, because a plain-HTTP development server needs none
+
         context = ssl.create_default_context(
             cafile=str(self.ca_file) if self.ca_file else None, cadata=self.ca_pem or None
         )
@@ -54,6 +55,8 @@ class ClusterConfig:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.client_certificate:
+            import tempfile
+
             with tempfile.NamedTemporaryFile(mode="w", suffix=".pem") as pair:  # ssl loads a chain from files only
                 pair.write(f"{self.client_certificate}\n{self.client_key}\n")
                 pair.flush()
@@ -166,9 +169,11 @@ def _named(document: Object, section: str, name: Any, path: Path) -> Object:
 
 def _pem(section: Object, field: str, path: Path) -> str:
     if section.get(f"{field}-data"):
+        import base64
+
         try:
             return base64.b64decode(section[f"{field}-data"], validate=True).decode()
-        except (binascii.Error, ValueError) as error:
+        except ValueError as error:
             raise ContextError(f"{path}: {field}-data is not base64") from error
     if section.get(field):
         file = _beside(path, section[field])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from bubu_sdk import contract, instant, kubeconfig, logs, storage
 from bubu_sdk.batch import BatchRun, World
-from bubu_sdk.kube import Cluster, KubeClient
+from bubu_sdk.kube import Cluster
+from bubu_sdk.kubeclient import KubeClient
 
 if TYPE_CHECKING:
     from bubu_sdk.engram import Engram

@@ -6,7 +6,6 @@ contract 17. Events are numbered by the StepRun, not by the process, so that tho
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -41,6 +40,8 @@ def update(key: str, value: Any, *, now: datetime, max_payload_bytes: int = DEFA
 
 def summary(value: Any) -> Object:
     """Size, hash and kind of a plain JSON value; the value itself is not in it."""
+    import hashlib  # here, because most steps never need it and it costs milliseconds
+
     body = canonical.encode(value)
     brief: Object = {"sizeBytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "type": _kind(value)}
     if isinstance(value, (str, list, Mapping)):
@@ -57,6 +58,8 @@ def text_envelope(
     attributes: Object | None = None,
 ) -> Object:
     """A signal value that may be shown in full: what ``text`` is, and on request its beginning (2048 bytes)."""
+    import hashlib  # here, because most steps never need it and it costs milliseconds
+
     body = text.encode(errors="replace")
     meta: Object = {
         "format": format,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -59,8 +58,10 @@ class FileStore:
     def write(self, key: str, content: bytes, content_type: str) -> None:
         del content_type  # a file has no place for it; readers of this provider do not ask
         file = self._file(key)
+        import tempfile  # here, because reading needs none of it
+
         try:
-            file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._make_folders(file.parent)
             descriptor, temporary = tempfile.mkstemp(prefix=".bubu-", dir=file.parent)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
@@ -74,6 +75,12 @@ class FileStore:
                 raise
         except OSError as error:
             raise StorageError(f"stored object {key!r} cannot be written: {error.strerror}") from error
+
+    def _make_folders(self, folder: Path) -> None:
+        for missing in reversed([one for one in (folder, *folder.parents) if one.is_relative_to(self._root)]):
+            missing.mkdir(
+                mode=0o750, parents=True, exist_ok=True
+            )  # parents are those of the root, not ours to restrict
 
     def _file(self, key: str) -> Path:
         return self._root / reference.checked_key(key)

@@ -1,0 +1,169 @@
+"""An API server in memory, for one namespace's worth of an engram: enough of the protocol to be strict about it.
+
+It checks preconditions, transitions nothing by itself, remembers every patch, and can be told to fail.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bubu_sdk import canonical
+from bubu_sdk.errors import Object
+from bubu_sdk.kube import JSON_PATCH, MERGE_PATCH, RUNS_API, KubeError, status_error
+
+Hook = Callable[[str, str, Any], None]
+"""Called with method, path and body before a request is served; may raise a ``KubeError``."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One exchange, as it was asked for."""
+
+    method: str
+    path: str
+    body: Any
+    content_type: str
+
+
+class InMemoryCluster:
+    """A ``bubu_sdk.kube.Cluster`` over a dict of objects by path. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Object] = {}
+        """Current objects by their path, e.g. ``/api/v1/namespaces/default/secrets/api``."""
+        self.requests: list[Request] = []
+        """Everything that was asked for, also what was refused."""
+        self.before: Hook | None = None
+        self._versions = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def add(self, path: str, document: Object) -> None:
+        """Put an object at ``path``, with a fresh resourceVersion and a uid if it has none."""
+        with self._lock:
+            stored: Object = copy.deepcopy(document)
+            metadata = stored.setdefault("metadata", {})
+            metadata.setdefault("uid", str(uuid.uuid4()))
+            metadata["resourceVersion"] = str(next(self._versions))
+            self.objects[path] = stored
+
+    def fail(self, code: int, *, times: int = 1, method: str = "PATCH") -> None:
+        """Answer the next ``times`` requests of ``method`` with an HTTP failure."""
+        remaining = itertools.count(times, -1)
+
+        def hook(asked: str, path: str, _: Any) -> None:
+            if asked == method and next(remaining) > 0:
+                raise status_error(code, f"told to fail: {asked} {path}")
+
+        self.before = hook
+
+    @property
+    def status_patches(self) -> list[Object]:
+        """Bodies of every patch of a StepRun status, in order, also refused ones."""
+        return [sent.body for sent in self.requests if sent.method == "PATCH" and sent.path.endswith("/status")]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        timeout_seconds: float = 30.0,
+    ) -> Object:
+        del timeout_seconds  # memory answers at once
+        sent = json.loads(canonical.encode(body)) if body is not None else None
+        with self._lock:
+            self.requests.append(Request(method, path, sent, content_type))
+            hook = self.before
+        if hook is not None:
+            hook(method, path, sent)
+        with self._lock:
+            return copy.deepcopy(self._serve(method, path, sent, content_type))
+
+    def _serve(self, method: str, path: str, body: Any, content_type: str) -> Object:
+        if method == "POST":
+            target = f"{path}/{body['metadata']['name']}"
+            if target in self.objects:
+                raise status_error(409, f"{target} already exists")
+            self.add(target, body)
+            return self.objects[target]
+        target = path.removesuffix("/status")
+        current = self.objects.get(target)
+        if current is None:
+            raise status_error(404, f"{target} not found")
+        if method == "GET":
+            return current
+        if method == "PUT":
+            _check_version(current, body)
+            self.add(target, {**body, "metadata": {**current["metadata"], **body["metadata"]}})
+        elif method == "PATCH":
+            self._patch(target, current, body, content_type, status_only=path.endswith("/status"))
+        else:
+            raise status_error(405, f"{method} is not served")
+        return self.objects[target]
+
+    def _patch(self, target: str, current: Object, body: Any, content_type: str, *, status_only: bool) -> None:
+        if content_type == MERGE_PATCH:
+            _check_version(current, body)
+            changed = _merged(current, body)
+        elif content_type == JSON_PATCH:
+            changed = _json_patched(current, body)
+        else:
+            raise status_error(415, f"{content_type} is not served")
+        self.add(target, {**current, "status": changed.get("status", {})} if status_only else changed)
+
+
+def step_run_path(namespace: str, name: str) -> str:
+    """Where a StepRun lives."""
+    return f"{RUNS_API}/namespaces/{namespace}/stepruns/{name}"
+
+
+def refusing(error: KubeError) -> Hook:
+    """A hook that refuses every request with ``error``."""
+
+    def hook(*_: Any) -> None:
+        raise error
+
+    return hook
+
+
+def _check_version(current: Object, body: Object) -> None:
+    wanted = body.get("metadata", {}).get("resourceVersion")
+    if wanted and wanted != current["metadata"]["resourceVersion"]:
+        raise status_error(409, "the object has been modified; please apply your changes to the latest version")
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result
+
+
+def _json_patched(current: Object, operations: list[Object]) -> Object:
+    changed: Object = copy.deepcopy(current)
+    for operation in operations:
+        parts = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+        parent: Any = changed
+        for part in parts[:-1]:
+            parent = parent[part]
+        if operation["op"] == "test":
+            if parent.get(parts[-1]) != operation["value"]:
+                raise status_error(422, f"testing value {operation['path']} failed")
+        elif operation["op"] == "remove":
+            del parent[parts[-1]]
+        else:
+            parent[parts[-1]] = operation["value"]
+    return changed

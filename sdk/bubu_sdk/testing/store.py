@@ -1,0 +1,29 @@
+"""A payload store in memory."""
+
+from __future__ import annotations
+
+import threading
+
+from bubu_sdk import reference
+from bubu_sdk.storage import ObjectMissingError
+
+
+class InMemoryStore:
+    """A ``bubu_sdk.storage.Store`` over a dict; keys are checked as everywhere. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.content_types: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def read(self, key: str) -> bytes:
+        with self._lock:
+            try:
+                return self.objects[reference.checked_key(key)]
+            except KeyError:
+                raise ObjectMissingError(f"stored object {key!r} not found") from None
+
+    def write(self, key: str, content: bytes, content_type: str) -> None:
+        with self._lock:
+            self.objects[reference.checked_key(key)] = content
+            self.content_types[key] = content_type

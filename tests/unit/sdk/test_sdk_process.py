@@ -1,0 +1,176 @@
+"""The container as a process: exit codes, signals, a hung function, start-up time."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sdk_container import ROOT, Container, LiveApi
+
+from bubu_sdk.testing import EngramEnvironment
+
+NOTHING = """
+    from bubu_sdk import engram
+
+    @engram
+    def main():
+        return {"ok": True}
+
+    main.run()
+"""
+LISTENING = """
+    from bubu_sdk import engram
+
+    @engram
+    def main(ctx):
+        print("ready", flush=True)
+        ctx.cancelled.wait()
+        raise RuntimeError("stopped")
+
+    main.run()
+"""
+DEAF = """
+    import time
+    from bubu_sdk import engram
+
+    @engram
+    def main():
+        print("ready", flush=True)
+        while True:
+            time.sleep(0.05)
+
+    main.run()
+"""
+BLOCKED_LOOP = """
+    import time
+    from bubu_sdk import engram
+
+    @engram(backend="asyncio")
+    async def main():
+        print("ready", flush=True)
+        time.sleep(60)
+
+    main.run()
+"""
+
+
+def test_a_success_exits_with_0_and_logs_json_lines(
+    container: Container, environment: EngramEnvironment, api: LiveApi
+) -> None:
+    code, stdout, stderr = container.run(NOTHING)
+
+    assert (code, stderr) == (0, "")
+    assert environment.status["phase"] == "Succeeded"
+    assert environment.status["output"] == {"ok": True}
+    assert all(json.loads(line)["stepRun"] == "story-run-step" for line in stdout.splitlines())
+    assert set(api.authorizations) == {"Bearer secret-token"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [("raise ValueError('x')", 1), ("sys.exit(7)", 7), ("raise EngramError('x', retryable=True)", 1)],
+)
+def test_a_failure_exits_with_its_code(
+    container: Container, environment: EngramEnvironment, body: str, expected: int
+) -> None:
+    source = f"import sys\nfrom bubu_sdk import EngramError, engram\n@engram\ndef main():\n    {body}\nmain.run()\n"
+
+    code, _, _ = container.run(source)
+
+    assert code == expected
+    assert environment.status["phase"] == "Failed"
+    assert environment.status["exitCode"] == expected
+
+
+@pytest.mark.parametrize("source", [DEAF, BLOCKED_LOOP], ids=["deaf-function", "blocked-event-loop"])
+def test_a_hung_function_ends_with_124_soon_after_its_deadline(
+    container: Container, environment: EngramEnvironment, source: str
+) -> None:
+    began = time.monotonic()
+
+    code, _, _ = container.run(source, BUBU_STEP_TIMEOUT="500ms", BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT="200ms")
+
+    assert code == 124
+    assert environment.status["phase"] == "Timeout"
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_step_with_a_retryable_failure(
+    container: Container, environment: EngramEnvironment, number: int, expected: int
+) -> None:
+    assert container.run_and_signal(LISTENING, number=number) == expected
+    assert environment.status["phase"] == "Failed"
+    assert environment.status["exitClass"] == "retry"
+    assert environment.status["exitCode"] == expected
+
+
+def test_a_signal_ends_a_deaf_function_after_its_grace(container: Container, environment: EngramEnvironment) -> None:
+    assert container.run_and_signal(DEAF, BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT="100ms") == 143
+    assert "ended by force" in environment.status["lastFailureMsg"]
+
+
+def test_a_process_without_a_step_says_how_to_try_an_engram(container: Container) -> None:
+    code, stdout, _ = container.run(NOTHING, BUBU_STEPRUN_NAME="")
+
+    assert code == 1
+    assert "not the container of a step" in stdout
+
+
+def test_a_process_without_a_cluster_says_how_to_try_an_engram(container: Container, tmp_path: Path) -> None:
+    code, stdout, _ = container.run(NOTHING, KUBECONFIG="", HOME=str(tmp_path))
+
+    assert code == 1
+    assert "bubu_sdk.testing.EngramEnvironment" in stdout
+
+
+def test_leftover_threads_do_not_keep_a_finished_step_alive(
+    container: Container, environment: EngramEnvironment
+) -> None:
+    source = """
+        import threading, time
+        from bubu_sdk import engram, process
+
+        process._FAREWELL_SECONDS = 0.2
+
+        @engram
+        def main():
+            threading.Thread(target=time.sleep, args=(60,)).start()
+
+        main.run()
+    """
+    began = time.monotonic()
+
+    code, _, _ = container.run(source)
+
+    assert code == 0
+    assert environment.status["phase"] == "Succeeded"
+    assert time.monotonic() - began < 10
+
+
+def test_importing_the_sdk_imports_no_heavy_library() -> None:
+    program = "import sys, bubu_sdk, bubu_sdk.process; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    output = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={"PYTHONPATH": str(ROOT / "sdk")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+    assert not {
+        "anyio",
+        "asyncio",
+        "trio",
+        "httpx",
+        "kubernetes",
+        "pydantic",
+        "jsonschema_rs",
+        "obstore",
+        "yaml",
+    } & set(output)

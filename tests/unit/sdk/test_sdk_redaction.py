@@ -1,0 +1,36 @@
+"""Credentials leave no trace in messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from bubu_sdk import redaction
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Authorization: Bearer abc.def", "Authorization: Bearer [REDACTED]"),
+        ("authorization: basic Zm9v, next", "authorization: basic [REDACTED], next"),
+        ("password=hunter2 and more", "password=[REDACTED] and more"),
+        ('{"api_key": "k-1", "n": 1}', '{"api_key": "[REDACTED]", "n": 1}'),
+        ("X-API-Key: k", "X-API-Key: [REDACTED]"),
+        ("client-secret='a b' rest", "client-secret='[REDACTED]' rest"),
+        ("https://h/?access_token=t&x=1", "https://h/?access_token=[REDACTED]&x=1"),
+        ("the token is gone", "the token is gone"),
+        ("tokens: 3", "tokens: 3"),
+    ],
+)
+def test_values_of_credential_keys_are_hidden(text: str, expected: str) -> None:
+    assert redaction.redact(text) == expected
+
+
+def test_a_message_is_cut_at_a_character_boundary() -> None:
+    message = redaction.public_message("é" * 5000)
+
+    assert len(message.encode()) == 8192
+    assert set(message) == {"é"}
+
+
+def test_an_odd_cut_drops_the_broken_character() -> None:
+    assert redaction.cut("aé", 2) == "a"

@@ -1,0 +1,78 @@
+"""The settings of the S3 store; the store itself needs the extra and a bucket."""
+
+from __future__ import annotations
+
+import importlib.util
+from datetime import timedelta
+
+import pytest
+
+from bubu_sdk import s3
+from bubu_sdk.errors import ContextError
+
+BUCKET = {"BUBU_STORAGE_S3_BUCKET": "b"}
+
+
+def test_an_auth_secret_is_used_with_a_custom_endpoint() -> None:
+    environ = BUCKET | {
+        "BUBU_STORAGE_S3_ENDPOINT": "minio:9000",
+        "BUBU_S3_TLS": "false",
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "key",
+    }
+
+    config, client, retry = s3.s3_options(environ)
+
+    assert config == {
+        "bucket": "b",
+        "region": "us-east-1",
+        "virtual_hosted_style_request": False,
+        "checksum_algorithm": "SHA256",
+        "access_key_id": "id",
+        "secret_access_key": "key",
+        "endpoint": "http://minio:9000",
+    }
+    assert client == {"timeout": timedelta(minutes=5), "allow_http": True}
+    assert retry == {"max_retries": 2, "backoff": {"max_backoff": timedelta(seconds=10)}}
+
+
+def test_own_credentials_win_over_those_of_aws() -> None:
+    environ = BUCKET | {
+        "BUBU_S3_ACCESS_KEY_ID": "own",
+        "BUBU_S3_SECRET_ACCESS_KEY": "own-key",
+        "BUBU_S3_SESSION_TOKEN": "own-token",
+        "AWS_ACCESS_KEY_ID": "id",
+    }
+
+    config, _, _ = s3.s3_options(environ)
+
+    assert (config["access_key_id"], config["session_token"]) == ("own", "own-token")
+
+
+def test_encryption_is_asked_for_by_name() -> None:
+    config, _, _ = s3.s3_options(BUCKET | {"BUBU_S3_SSE": "KMS", "BUBU_S3_SSE_KMS_KEY": "k"})
+
+    assert (config["server_side_encryption"], config["sse_kms_key_id"]) == ("aws:kms", "k")
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"BUBU_S3_ACCESS_KEY_ID": "id"}, "must be set together"),
+        ({"AWS_SECRET_ACCESS_KEY": "key"}, "must be set together"),
+        ({"BUBU_STORAGE_S3_ENDPOINT": "http://m", "BUBU_S3_TLS": "true"}, "contradicts BUBU_S3_TLS"),
+        ({"BUBU_S3_TLS": ""}, "BUBU_S3_TLS is ''; it must be true or false"),
+        ({"BUBU_S3_SSE": "rot13"}, "BUBU_S3_SSE"),
+        ({"BUBU_S3_MAX_RETRIES": "few"}, "BUBU_S3_MAX_RETRIES"),
+        ({"BUBU_S3_TIMEOUT": "long"}, "BUBU_S3_TIMEOUT"),
+    ],
+)
+def test_a_wrong_setting_names_its_variable(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ContextError, match=message):
+        s3.s3_options(BUCKET | environ)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("obstore") is not None, reason="the extra is installed")
+def test_without_the_extra_the_error_says_what_to_install() -> None:
+    with pytest.raises(ContextError, match=r"install 'bubu-sdk\[s3\]'"):
+        s3.open_s3_store(BUCKET)

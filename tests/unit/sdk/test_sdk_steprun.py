@@ -1,0 +1,171 @@
+"""Status updates under contention and failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bubu_sdk.contract import Identity
+from bubu_sdk.kube import KubeError, StatusError, UnreachableError
+from bubu_sdk.status import StatusUpdate
+from bubu_sdk.steprun import FencedError, StepRunClient, TransitionError
+from bubu_sdk.testing.cluster import InMemoryCluster, refusing, step_run_path
+
+PATH = step_run_path("ns", "sr")
+
+
+@pytest.fixture
+def cluster() -> InMemoryCluster:
+    cluster = InMemoryCluster()
+    cluster.add(PATH, {"status": {"phase": "Running", "retries": 0}})
+    return cluster
+
+
+def client(cluster: InMemoryCluster, *, pod: str = "pod-1", sleeps: list[float] | None = None) -> StepRunClient:
+    recorded = [] if sleeps is None else sleeps
+    return StepRunClient(cluster, Identity(namespace="ns", step_run="sr", pod=pod), sleep=recorded.append)
+
+
+def status(cluster: InMemoryCluster) -> Any:
+    return cluster.objects[PATH]["status"]
+
+
+def test_a_patch_carries_the_version_it_was_computed_from(cluster: InMemoryCluster) -> None:
+    version = cluster.objects[PATH]["metadata"]["resourceVersion"]
+
+    client(cluster).update(StatusUpdate({"phase": "Failed"}))
+
+    assert cluster.status_patches == [{"metadata": {"resourceVersion": version}, "status": {"phase": "Failed"}}]
+
+
+def test_a_change_of_nothing_writes_nothing(cluster: InMemoryCluster) -> None:
+    client(cluster).update(StatusUpdate({"phase": "Running"}))
+
+    assert cluster.status_patches == []
+
+
+def test_a_conflict_is_solved_by_reading_again(cluster: InMemoryCluster) -> None:
+    rival_writes = iter([{"phase": "Running", "retries": 0, "signals": {"theirs": {}}}])
+
+    def rival(method: str, *_: Any) -> None:
+        if method == "PATCH" and (written := next(rival_writes, None)):
+            cluster.add(PATH, {"status": written})
+
+    cluster.before = rival
+    client(cluster).update(StatusUpdate(signals={"ours": {}}))
+
+    assert status(cluster)["signals"] == {"theirs": {}, "ours": {}}
+    assert len(cluster.status_patches) == 2
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, 504])
+def test_server_failures_are_tried_again_with_growing_pauses(cluster: InMemoryCluster, code: int) -> None:
+    sleeps: list[float] = []
+    cluster.fail(code, times=3)
+
+    client(cluster, sleeps=sleeps).update(StatusUpdate({"phase": "Failed"}))
+
+    assert status(cluster)["phase"] == "Failed"
+    assert len(sleeps) == 3
+    for pause, nominal in zip(sleeps, (0.1, 0.2, 0.4), strict=True):
+        assert nominal * 0.75 <= pause <= nominal * 1.25
+
+
+def test_after_six_attempts_the_failure_is_told(cluster: InMemoryCluster) -> None:
+    cluster.fail(503, times=99)
+
+    with pytest.raises(StatusError, match="503"):
+        client(cluster).update(StatusUpdate({"phase": "Failed"}))
+
+    assert len(cluster.status_patches) == 6
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 422])
+def test_a_refusal_is_not_tried_again(cluster: InMemoryCluster, code: int) -> None:
+    cluster.fail(code, times=99)
+
+    with pytest.raises(StatusError):
+        client(cluster).update(StatusUpdate({"phase": "Failed"}))
+
+    assert len(cluster.status_patches) == 1
+
+
+def test_an_unreachable_server_is_tried_again(cluster: InMemoryCluster) -> None:
+    sleeps: list[float] = []
+    cluster.before = refusing(UnreachableError("refused"))
+
+    with pytest.raises(KubeError, match="refused"):
+        client(cluster, sleeps=sleeps).update(StatusUpdate({"phase": "Failed"}))
+
+    assert len(sleeps) == 5
+
+
+def test_the_time_for_one_update_is_bounded(cluster: InMemoryCluster) -> None:
+    sleeps: list[float] = []
+    cluster.fail(503, times=99)
+
+    with pytest.raises(StatusError):
+        client(cluster, sleeps=sleeps).update(StatusUpdate({"phase": "Failed"}), timeout_seconds=0.05)
+
+    assert sleeps == []
+
+
+def test_another_pods_step_run_is_not_touched(cluster: InMemoryCluster) -> None:
+    cluster.add(PATH, {"status": {"phase": "Running", "retries": 0, "podName": "pod-2"}})
+
+    with pytest.raises(FencedError, match="owned by Pod 'pod-2'"):
+        client(cluster).update(StatusUpdate({"phase": "Succeeded"}))
+
+    assert cluster.status_patches == []
+
+
+def test_an_ended_step_run_stays_ended(cluster: InMemoryCluster) -> None:
+    cluster.add(PATH, {"status": {"phase": "Canceled", "retries": 0}})
+
+    with pytest.raises(TransitionError, match="is Canceled and may not become Succeeded"):
+        client(cluster).update(StatusUpdate({"phase": "Succeeded"}))
+
+
+def test_a_lost_answer_to_a_patch_does_no_harm(cluster: InMemoryCluster) -> None:
+    lost = iter([True])
+    serve = cluster.request
+
+    def losing(method: str, path: str, body: Any = None, **options: Any) -> Any:
+        answer = serve(method, path, body, **options)
+        if method == "PATCH" and next(lost, False):
+            raise UnreachableError("the answer was lost")
+        return answer
+
+    cluster.request = losing  # type: ignore[method-assign] # a wire that drops one answer
+    client(cluster).update(StatusUpdate({"phase": "Succeeded"}))
+
+    assert status(cluster)["phase"] == "Succeeded"
+    assert len(cluster.status_patches) == 1
+
+
+def test_an_output_with_nulls_arrives_with_its_nulls(cluster: InMemoryCluster) -> None:
+    client(cluster).update(StatusUpdate({"output": {"result": None, "list": [None]}}))
+
+    assert status(cluster)["output"] == {"result": None, "list": [None]}
+
+
+def test_a_status_that_was_never_written_gets_its_required_fields(cluster: InMemoryCluster) -> None:
+    cluster.objects[PATH].pop("status")
+
+    client(cluster).update(StatusUpdate({"phase": "Succeeded", "output": {"x": None}}))
+
+    assert status(cluster) == {"phase": "Succeeded", "output": {"x": None}, "retries": 0}
+
+
+def test_a_conflict_on_a_json_patch_is_solved_too(cluster: InMemoryCluster) -> None:
+    rivals = iter([1])
+
+    def rival(method: str, *_: Any) -> None:
+        if method == "PATCH" and next(rivals, None):
+            cluster.add(PATH, {"status": {"phase": "Running", "retries": 1}})
+
+    cluster.before = rival
+    client(cluster).update(StatusUpdate({"output": {"x": None}}))
+
+    assert status(cluster) == {"phase": "Running", "retries": 1, "output": {"x": None}}
