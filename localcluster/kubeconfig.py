@@ -1,0 +1,123 @@
+"""Kubeconfig files: the one a local cluster writes for its users, and reading any into a ``Connection``.
+
+Written files are readable by their owner only. YAML is JSON here: a kubeconfig in JSON is a valid one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+CONTEXT_NAME = "localcluster"
+
+
+class KubeconfigError(Exception):
+    """The file cannot be used; the text names the file, the field and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How an API server is reached, and as whom."""
+
+    url: str
+    token: str = ""
+    ca_pem: str = ""
+    """Authorities the server's certificate is checked against; empty: those of the system."""
+    client_certificate_pem: str = ""
+    client_key_pem: str = ""
+
+    def tls_context(self, scratch: Path) -> ssl.SSLContext:
+        """A context that trusts the authority and presents the client certificate.
+
+        ``scratch`` is a private directory: OpenSSL reads a client key from files only.
+        """
+        context = ssl.create_default_context(cadata=self.ca_pem or None)
+        if self.client_certificate_pem:
+            pair = scratch / "client.pem"
+            write_private(pair, self.client_certificate_pem.rstrip() + "\n" + self.client_key_pem)
+            context.load_cert_chain(pair)
+            pair.unlink()
+        return context
+
+
+def render_kubeconfig(connection: Connection, *, namespace: str = "default") -> str:
+    """A kubeconfig with one cluster, one user and one context."""
+
+    def encoded(pem: str) -> str:
+        return base64.b64encode(pem.encode()).decode()
+
+    cluster: dict[str, Any] = {"server": connection.url}
+    if connection.ca_pem:
+        cluster["certificate-authority-data"] = encoded(connection.ca_pem)
+    user: dict[str, Any] = {"token": connection.token} if connection.token else {}
+    if connection.client_certificate_pem:
+        user["client-certificate-data"] = encoded(connection.client_certificate_pem)
+        user["client-key-data"] = encoded(connection.client_key_pem)
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": CONTEXT_NAME, "cluster": cluster}],
+        "users": [{"name": CONTEXT_NAME, "user": user}],
+        "contexts": [
+            {"name": CONTEXT_NAME, "context": {"cluster": CONTEXT_NAME, "user": CONTEXT_NAME, "namespace": namespace}}
+        ],
+        "current-context": CONTEXT_NAME,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def read_kubeconfig(path: Path) -> Connection:
+    """The connection of the current context.
+
+    Raises:
+        KubeconfigError: no such file or context, or the user needs an exec or auth-provider plugin.
+    """
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text())
+        context = _named(document, "contexts", document["current-context"], "context")
+        cluster = _named(document, "clusters", context["cluster"], "cluster")
+        user = _named(document, "users", context["user"], "user")
+        if "exec" in user or "auth-provider" in user:
+            raise KubeconfigError(f"{path}: users: plugins are not supported; give a token or a client certificate")
+        return Connection(
+            url=cluster["server"].rstrip("/"),
+            token=user.get("token", ""),
+            ca_pem=_pem(path, cluster, "certificate-authority"),
+            client_certificate_pem=_pem(path, user, "client-certificate"),
+            client_key_pem=_pem(path, user, "client-key"),
+        )
+    except OSError as error:
+        raise KubeconfigError(f"{path}: {error.strerror}") from error
+    except (KeyError, TypeError) as error:
+        raise KubeconfigError(f"{path}: not a kubeconfig: {error} is missing") from error
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write ``text`` so that only the owner can read it, replacing the file at once or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    partial.replace(path)
+
+
+def _named(document: dict[str, Any], section: str, name: str, field: str) -> dict[str, Any]:
+    for entry in document[section]:
+        if entry["name"] == name:
+            return dict(entry[field])
+    raise KeyError(f"{section}[name={name}]")
+
+
+def _pem(path: Path, entry: dict[str, Any], field: str) -> str:
+    if f"{field}-data" in entry:
+        return base64.b64decode(entry[f"{field}-data"]).decode()
+    if field in entry:
+        return (path.parent / str(entry[field])).read_text()
+    return ""

@@ -1,0 +1,192 @@
+"""What the node needs of an API server: a few verbs, and one list+watch that never gives up.
+
+Any API server will do: nothing here knows which one answers. Errors are ``ApiError`` (it answered no) and
+``UnreachableError`` (it did not answer); both carry a text for people.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+import trio
+
+Object = dict[str, Any]
+
+_REQUEST_SECONDS = 30.0
+_WATCH_SECONDS = 290
+_WATCH_SILENCE_SECONDS = _WATCH_SECONDS + 30.0
+_RELIST_DELAYS_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class ApiError(Exception):
+    """The server answered with a Status that says no."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.code == 429 or self.code >= 500
+
+
+class UnreachableError(Exception):
+    """No answer: connection refused, broken, or timed out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Everything there is now; what is not among it is gone."""
+
+    objects: list[Object]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An object was added or modified."""
+
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An object was deleted; its last state."""
+
+    object: Object
+
+
+Change = Synced | Changed | Gone
+
+
+class ApiClient:
+    """Requests as one identity. Made by ``open_client``."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Object:
+        return await self._request("GET", path, params=params)
+
+    async def create(self, path: str, body: Object) -> Object:
+        return await self._request("POST", path, body=body)
+
+    async def update(self, path: str, body: Object) -> Object:
+        return await self._request("PUT", path, body=body)
+
+    async def merge_patch(self, path: str, patch: Object) -> Object:
+        return await self._request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+
+    async def delete(self, path: str, options: Object) -> Object:
+        return await self._request("DELETE", path, body=options)
+
+    async def follow(self, path: str, params: Mapping[str, str], send: trio.MemorySendChannel[Change]) -> None:
+        """Send a ``Synced`` and then every change, for ever; after a gap, a fresh ``Synced``."""
+        failures = 0
+        while True:
+            try:
+                listing = await self.get(path, params)
+                failures = 0
+                await send.send(Synced(_with_type(listing)))
+                await self._watch(path, params, listing["metadata"]["resourceVersion"], send)
+            except (ApiError, UnreachableError):
+                # The server restarts or forgot our version: list again, a little later each time.
+                await trio.sleep(_RELIST_DELAYS_SECONDS[min(failures, len(_RELIST_DELAYS_SECONDS) - 1)])
+                failures += 1
+
+    async def _watch(
+        self, path: str, params: Mapping[str, str], version: str, send: trio.MemorySendChannel[Change]
+    ) -> None:
+        while True:
+            query = {**params, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
+            async for event in self._events(path, {**query, "resourceVersion": version}):
+                thing = event["object"]
+                if event["type"] == "ERROR":
+                    raise ApiError(thing.get("code", 500), thing.get("reason", ""), thing.get("message", ""))
+                version = thing["metadata"]["resourceVersion"]
+                if event["type"] == "DELETED":
+                    await send.send(Gone(thing))
+                elif event["type"] != "BOOKMARK":
+                    await send.send(Changed(thing))
+
+    async def _events(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Object]:
+        timeout = httpx.Timeout(_REQUEST_SECONDS, read=_WATCH_SILENCE_SECONDS)
+        try:
+            async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    raise _error(response)
+                pending = b""
+                async for chunk in response.aiter_raw():
+                    *lines, pending = (pending + chunk).split(b"\n")
+                    for line in lines:
+                        if line:
+                            yield orjson.loads(line)
+        except httpx.HTTPError as error:
+            raise UnreachableError(f"watch {path}: {error or type(error).__name__}") from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        content = None if body is None else orjson.dumps(body)
+        headers = {} if body is None else {"content-type": content_type}
+        try:
+            response = await self._http.request(method, path, params=params, content=content, headers=headers)
+        except httpx.HTTPError as error:
+            raise UnreachableError(f"{method} {path}: {error or type(error).__name__}") from error
+        if response.is_error:
+            raise _error(response)
+        result: Object = orjson.loads(response.content)
+        return result
+
+
+@asynccontextmanager
+async def open_client(
+    url: str, token: str, tls: ssl.SSLContext | None = None, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[ApiClient]:
+    """A client for the length of the block. ``transport`` replaces sockets, for a server in the same process."""
+    headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "localcluster-node"}
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    async with httpx.AsyncClient(
+        base_url=url,
+        headers=headers,
+        verify=tls if tls is not None else False,
+        transport=transport,
+        timeout=_REQUEST_SECONDS,
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+        trust_env=False,
+    ) as http:
+        yield ApiClient(http)
+
+
+def namespaced(plural: str, namespace: str, name: str = "", subresource: str = "") -> str:
+    """The path of a core/v1 resource in a namespace."""
+    return "/".join(filter(None, (f"/api/v1/namespaces/{namespace}/{plural}", name, subresource)))
+
+
+def _with_type(listing: Object) -> list[Object]:
+    """Items of a list carry no kind of their own; give them that of the list."""
+    kind = listing["kind"].removesuffix("List")
+    return [{"apiVersion": listing["apiVersion"], "kind": kind, **item} for item in listing["items"]]
+
+
+def _error(response: httpx.Response) -> ApiError:
+    try:
+        status = orjson.loads(response.content)
+        return ApiError(response.status_code, status.get("reason", ""), status.get("message", ""))
+    except (orjson.JSONDecodeError, AttributeError):
+        return ApiError(response.status_code, "", response.text[:500] or response.reason_phrase)

@@ -1,0 +1,175 @@
+"""Container output on disk, one line per record, as container runtimes write it.
+
+``2026-01-02T03:04:05.000006Z stdout F text``: instant, stream, ``F`` for a full line or ``P`` for a part of one, text.
+A file that has grown past ``ROTATE_BYTES`` is set aside as ``<name>.1``, replacing the one set aside before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+import trio
+
+from localcluster.clock import Now, to_micro_time
+
+ROTATE_BYTES = 16 << 20
+_PART_BYTES = 16 << 10
+_READ_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What a reader asks for, as ``kubectl logs`` does."""
+
+    follow: bool = False
+    tail_lines: int | None = None
+    since: datetime | None = None
+    limit_bytes: int | None = None
+    timestamps: bool = False
+
+
+class LogWriter:
+    """Appends to one container's log. Writes go to the page cache and do not wait for the disk."""
+
+    def __init__(self, path: Path, now: Now) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._now = path, now
+        self._pending = {"stdout": b"", "stderr": b""}
+        self._file = self._open()
+        self._grown = trio.lowlevel.ParkingLot()
+        self.closed = False
+
+    def write(self, stream: str, chunk: bytes) -> None:
+        """Take output as it comes; complete lines are written at once, the rest waits for its end."""
+        *lines, rest = (self._pending[stream] + chunk).split(b"\n")
+        records = [(b"F", line) for line in lines]
+        while len(rest) >= _PART_BYTES:
+            records.append((b"P", rest[:_PART_BYTES]))
+            rest = rest[_PART_BYTES:]
+        self._pending[stream] = rest
+        self._append(stream, records)
+
+    def close(self) -> None:
+        """Write what has no line end, and let followers go."""
+        if not self.closed:
+            for stream, rest in self._pending.items():
+                self._append(stream, [(b"F", rest)] if rest else [])
+            os.close(self._file)
+            self.closed = True
+            self._grown.unpark_all()
+
+    async def wait_grown(self) -> None:
+        """Return at the next write, or when the log is closed."""
+        if not self.closed:
+            await self._grown.park()
+
+    def __enter__(self) -> LogWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, stream: str, records: list[tuple[bytes, bytes]]) -> None:
+        if not records:
+            return
+        head = f"{to_micro_time(self._now())} {stream} ".encode()
+        os.write(self._file, b"".join(head + tag + b" " + line + b"\n" for tag, line in records))
+        if os.fstat(self._file).st_size > ROTATE_BYTES:
+            os.close(self._file)
+            self._path.replace(_set_aside(self._path))
+            self._file = self._open()
+        self._grown.unpark_all()
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+async def read_log(path: Path, options: LogOptions, writer: LogWriter | None) -> AsyncGenerator[bytes, None]:
+    """The text of a log in pieces. With ``follow``, goes on until ``writer`` is closed; None means it already is."""
+    left = options.limit_bytes if options.limit_bytes is not None else -1
+    async with aclosing(_records(path, options, writer)) as records:
+        async for record in records:
+            text = _render(record, options)
+            if left >= 0:
+                text, left = text[:left], left - len(text[:left])
+            if text:
+                yield text
+            if left == 0:
+                return
+
+
+def last_output(path: Path, limit_bytes: int, limit_lines: int) -> str:
+    """The end of a log without instants: what FallbackToLogsOnError takes for a termination message."""
+    records = list(_read(path))[-limit_lines:]
+    text = b"".join(_render(record, LogOptions()) for record in records)
+    return text[-limit_bytes:].decode(errors="replace")
+
+
+async def _records(path: Path, options: LogOptions, writer: LogWriter | None) -> AsyncGenerator[bytes, None]:
+    since = to_micro_time(options.since).encode() if options.since else b""
+    earlier = [record for record in _read(_set_aside(path)) if record >= since]
+    file = path.open("rb")
+    try:
+        records = earlier + [record for record in _lines(file.read()) if record >= since]
+        position = file.tell()
+        if options.tail_lines is not None:
+            records = _tail(records, options.tail_lines)
+        for record in records:
+            yield record
+        while options.follow and writer is not None:
+            finished = writer.closed
+            file.seek(position)
+            fresh = file.read(_READ_BYTES)
+            fresh = fresh[: fresh.rfind(b"\n") + 1]  # a record cut by the read is read again, whole
+            position += len(fresh)
+            for record in _lines(fresh):
+                yield record
+            if fresh:
+                continue
+            if os.fstat(file.fileno()).st_ino != _identity(path):
+                file.close()
+                file, position = path.open("rb"), 0
+            elif finished:
+                return
+            else:
+                await writer.wait_grown()
+    finally:
+        file.close()
+
+
+def _tail(records: list[bytes], count: int) -> list[bytes]:
+    """The last ``count`` lines; parts belong to the line they begin."""
+    ends = [index for index, record in enumerate(records) if record.split(b" ", 3)[2] == b"F"]
+    if count >= len(ends):
+        return records
+    return records[ends[len(ends) - count - 1] + 1 :]
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    return _lines(path.read_bytes() if path.exists() else b"")
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    return (line for line in content.split(b"\n") if line)
+
+
+def _render(record: bytes, options: LogOptions) -> bytes:
+    instant, _, tag, text = record.split(b" ", 3)
+    end = b"\n" if tag == b"F" else b""
+    return (instant + b" " if options.timestamps else b"") + text + end
+
+
+def _identity(path: Path) -> int:
+    return path.stat().st_ino
+
+
+def _set_aside(path: Path) -> Path:
+    return path.with_name(path.name + ".1")

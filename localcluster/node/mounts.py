@@ -1,0 +1,83 @@
+"""Where the volumes of a Pod are on this machine, and at which paths a container sees them.
+
+Directories of a Pod, all below the node's own: ``volumes/<name>`` for what lives and dies with the Pod. A
+persistentVolumeClaim is a directory beside the Pods, kept until its claim is deleted; a hostPath is itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from localcluster.node.expansion import expand
+from localcluster.node.launcher.order import Mount
+from localcluster.node.volumes import VolumeError
+
+Object = dict[str, Any]
+
+
+def volume_directory(volume: Object, pod_directory: Path, claims: Path, namespace: str) -> Path:
+    """The place of a volume on this machine; what has to exist is made.
+
+    Raises:
+        VolumeError: a hostPath that is not what its ``type`` demands.
+    """
+    if volume.get("hostPath") is not None:
+        return _host_path(volume)
+    if volume.get("persistentVolumeClaim") is not None:
+        place = claims / namespace / str(volume["persistentVolumeClaim"]["claimName"])
+    else:
+        place = pod_directory / "volumes" / str(volume["name"])
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def container_mounts(container: Object, places: Mapping[str, Path], variables: Mapping[str, str]) -> tuple[Mount, ...]:
+    """What ``container`` asks to have mounted. ``places``: volume name to directory.
+
+    Raises:
+        VolumeError: no such volume, or a subPath that leaves it.
+    """
+    mounts = []
+    for wanted in container.get("volumeMounts") or []:
+        place = places.get(wanted["name"])
+        if place is None:
+            raise VolumeError(f"volumeMounts[{wanted['mountPath']}]: the Pod has no volume {wanted['name']!r}")
+        within = wanted.get("subPath") or expand(wanted.get("subPathExpr") or "", variables)
+        source = _inside(place, within) if within else place
+        mounts.append(Mount(str(source), wanted["mountPath"], read_only=bool(wanted.get("readOnly"))))
+    return tuple(mounts)
+
+
+def link_mounts(root: Path, mounts: tuple[Mount, ...]) -> None:
+    """Without mount namespaces: make ``root``/<mount path> lead to each volume, by symbolic links."""
+    for mount in sorted(mounts, key=lambda mount: mount.target):
+        link = root / mount.target.lstrip("/")
+        if link.is_symlink():
+            link.unlink()
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(mount.source)
+
+
+def _host_path(volume: Object) -> Path:
+    wanted, path = volume["hostPath"].get("type") or "", Path(volume["hostPath"]["path"])
+    where = f"spec.volumes[{volume['name']}].hostPath"
+    if wanted == "DirectoryOrCreate":
+        path.mkdir(parents=True, exist_ok=True)
+    elif wanted == "FileOrCreate":
+        path.touch(exist_ok=True)
+    if not path.exists():
+        raise VolumeError(f"{where}: {path} does not exist")
+    if wanted.startswith("Directory") and not path.is_dir():
+        raise VolumeError(f"{where}: {path} is not a directory")
+    return path
+
+
+def _inside(place: Path, within: str) -> Path:
+    source = (place / within).resolve()
+    if not source.is_relative_to(place.resolve()):
+        raise VolumeError(f"subPath: {within!r} leaves the volume")
+    if not source.exists():
+        source.mkdir(parents=True)
+    return source

@@ -1,0 +1,77 @@
+"""What a Pod may know of itself: fieldRef and resourceFieldRef, for variables and downward volumes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from localcluster.node.quantity import in_units
+
+Object = dict[str, Any]
+
+_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
+
+
+class PodFieldError(Exception):
+    """The reference names a field or resource that does not exist; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the node tells its Pods of itself."""
+
+    node_name: str
+    host_ip: str
+    allocatable: Mapping[str, str]
+    """Resource name to quantity: what a container without a limit is told."""
+
+
+def field_value(pod: Object, path: str, host: HostFacts) -> str:
+    """The text at ``path``, e.g. ``metadata.name`` or ``metadata.labels['app']``; a missing label is ``""``.
+
+    Raises:
+        PodFieldError: Kubernetes offers no such path.
+    """
+    metadata, spec = pod["metadata"], pod["spec"]
+    subscript = _SUBSCRIPT.fullmatch(path)
+    if subscript is not None:
+        return str((metadata.get(subscript.group(1)) or {}).get(subscript.group(2), ""))
+    match path:
+        case "metadata.name" | "metadata.namespace" | "metadata.uid":
+            return str(metadata[path.removeprefix("metadata.")])
+        case "metadata.labels" | "metadata.annotations":
+            entries = metadata.get(path.removeprefix("metadata.")) or {}
+            return "\n".join(f"{key}={_quoted(value)}" for key, value in sorted(entries.items()))
+        case "spec.nodeName":
+            return host.node_name
+        case "spec.serviceAccountName":
+            return str(spec.get("serviceAccountName") or "default")
+        case "status.hostIP" | "status.hostIPs" | "status.podIP" | "status.podIPs":
+            return host.host_ip
+    raise PodFieldError(f"fieldRef.fieldPath: {path!r} is not supported")
+
+
+def resource_value(container: Object, reference: Mapping[str, Any], host: HostFacts) -> str:
+    """The limit or request that ``reference`` (a resourceFieldRef) names, in units of its divisor.
+
+    Raises:
+        PodFieldError: no such resource, or a quantity that cannot be read.
+    """
+    kind, _, resource = str(reference["resource"]).partition(".")
+    resources = container.get("resources") or {}
+    if kind not in ("limits", "requests") or not resource:
+        raise PodFieldError(f"resourceFieldRef.resource: {reference['resource']!r}; write limits.cpu or the like")
+    quantity = (resources.get(kind) or {}).get(resource)
+    if quantity is None and kind == "limits":
+        quantity = host.allocatable.get(resource)
+    try:
+        return str(in_units(str(quantity or "0"), str(reference.get("divisor") or "1")))
+    except ValueError as error:
+        raise PodFieldError(f"resourceFieldRef: {error}") from error
+
+
+def _quoted(value: str) -> str:
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return '"' + "".join(escapes.get(letter, letter) for letter in value) + '"'

@@ -1,0 +1,110 @@
+"""Making a Pod's volumes, and keeping their tokens fresh while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from localcluster.node.atomicdir import write_files
+from localcluster.node.client import namespaced
+from localcluster.node.launcher.view import SERVICE_ACCOUNT
+from localcluster.node.mounts import volume_directory
+from localcluster.node.services import NodeServices
+from localcluster.node.sources import names_in_volumes, read_sources
+from localcluster.node.volumes import TokenWish, token_wishes, volume_files
+
+Object = dict[str, Any]
+
+_ACCESS_VOLUME = "kube-api-access-local"
+_REFRESH_SHARE = 0.8  # of a token's life: as a kubelet does, early enough for slow readers
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedVolumes:
+    places: Mapping[str, Path]
+    """Volume name to directory."""
+    refresh_after_seconds: float | None
+    """When the files should be written again; None: never."""
+
+
+def with_token_volume(pod: Object) -> Object:
+    """The Pod as the API server's ServiceAccount admission would have made it: every container sees a token.
+
+    Unchanged when the Pod opts out, or when a container already mounts something there.
+    """
+    spec = pod["spec"]
+    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
+    mounted = any(
+        mount.get("mountPath") == SERVICE_ACCOUNT for entry in containers for mount in entry.get("volumeMounts") or []
+    )
+    if mounted or spec.get("automountServiceAccountToken") is False:
+        return pod
+    volume = {
+        "name": _ACCESS_VOLUME,
+        "projected": {
+            "sources": [
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+            ]
+        },
+    }
+    mount = {"name": _ACCESS_VOLUME, "mountPath": SERVICE_ACCOUNT, "readOnly": True}
+
+    def mounting(entries: list[Object]) -> list[Object]:
+        return [{**entry, "volumeMounts": [*(entry.get("volumeMounts") or []), mount]} for entry in entries]
+
+    changed = {**spec, "volumes": [*(spec.get("volumes") or []), volume], "containers": mounting(spec["containers"])}
+    if spec.get("initContainers"):
+        changed["initContainers"] = mounting(spec["initContainers"])
+    return {**pod, "spec": changed}
+
+
+async def prepare_volumes(pod: Object, directory: Path, services: NodeServices) -> PreparedVolumes:
+    """Make every volume of the Pod, or bring its files up to date. Safe to call again.
+
+    Raises:
+        MissingSourceError, PodFieldError, VolumeError: it cannot be made as written, for now or for ever.
+        ApiError, UnreachableError: the API server refuses or does not answer.
+    """
+    volumes: list[Object] = pod["spec"].get("volumes") or []
+    namespace = pod["metadata"]["namespace"]
+    for volume in volumes:
+        if volume.get("persistentVolumeClaim"):
+            claim = volume["persistentVolumeClaim"]["claimName"]
+            await services.client.get(namespaced("persistentvolumeclaims", namespace, claim))
+    sources = await read_sources(services.client, namespace, names_in_volumes(volumes))
+    wishes = token_wishes(volumes)
+    tokens = {wish: await _token(pod, wish, services) for wish in wishes}
+    places: dict[str, Path] = {}
+    for volume in volumes:
+        places[volume["name"]] = volume_directory(volume, directory, services.claims_directory, namespace)
+        files = volume_files(pod, volume, sources, tokens, services.host)
+        if files is not None:
+            version = f"{services.now():%Y_%m_%d_%H_%M_%S}.{trio.current_time():.6f}"
+            write_files(places[volume["name"]], files, version)
+    return PreparedVolumes(
+        places, min((wish.expiration_seconds for wish in wishes), default=0) * _REFRESH_SHARE or None
+    )
+
+
+async def _token(pod: Object, wish: TokenWish, services: NodeServices) -> str:
+    metadata = pod["metadata"]
+    account = pod["spec"].get("serviceAccountName") or "default"
+    request = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {
+            "audiences": [wish.audience] if wish.audience else [],
+            "expirationSeconds": wish.expiration_seconds,
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]},
+        },
+    }
+    answer = await services.client.create(
+        namespaced("serviceaccounts", metadata["namespace"], account, "token"), request
+    )
+    return str(answer["status"]["token"])

@@ -1,0 +1,154 @@
+"""Startup, readiness and liveness probes of a container: exec, httpGet and tcpSocket, as a kubelet runs them.
+
+Containers share the machine's network, so a probe without a host asks 127.0.0.1. Of a gRPC probe only the connection is
+checked: the port must accept one.
+"""
+
+from __future__ import annotations
+
+import signal
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import trio
+
+from localcluster.node.launcher.order import LaunchOrder
+from localcluster.node.launcher.zygote import CONTAINER_ID
+from localcluster.node.processes import Launcher, LaunchError
+
+Object = dict[str, Any]
+
+_LOCAL_HOST = "127.0.0.1"
+
+
+def decide_readiness(container: Object) -> bool:
+    """Whether a probe decides that the container is ready, rather than its start."""
+    return bool(container.get("readinessProbe") or container.get("startupProbe"))
+
+
+async def watch_health(
+    container: Object, order: LaunchOrder, launcher: Launcher, set_ready: Callable[[bool], None]
+) -> bool:
+    """Run the container's probes for as long as they pass. True: it must be ended and, by policy, restarted.
+
+    Returns False at once when no probe is left to run.
+    """
+    startup = container.get("startupProbe")
+    if startup and not await _until_passed(container, startup, order, launcher):
+        return True
+    readiness, liveness = container.get("readinessProbe"), container.get("livenessProbe")
+    if not readiness:
+        set_ready(True)
+    if not readiness and not liveness:
+        return False
+    async with trio.open_nursery() as nursery:
+        if readiness:
+            nursery.start_soon(_follow_readiness, container, readiness, order, launcher, set_ready)
+        if liveness:
+            await _until_failed(container, liveness, order, launcher)
+            nursery.cancel_scope.cancel()
+    return bool(liveness)
+
+
+async def _until_passed(container: Object, probe: Object, order: LaunchOrder, launcher: Launcher) -> bool:
+    """False: it failed as often as it may."""
+    await trio.sleep(probe.get("initialDelaySeconds") or 0)
+    failures = 0
+    while not await _passes(container, probe, order, launcher):
+        failures += 1
+        if failures >= (probe.get("failureThreshold") or 3):
+            return False
+        await trio.sleep(probe.get("periodSeconds") or 10)
+    return True
+
+
+async def _until_failed(container: Object, probe: Object, order: LaunchOrder, launcher: Launcher) -> None:
+    await trio.sleep(probe.get("initialDelaySeconds") or 0)
+    failures = 0
+    while failures < (probe.get("failureThreshold") or 3):
+        failures = 0 if await _passes(container, probe, order, launcher) else failures + 1
+        await trio.sleep(probe.get("periodSeconds") or 10)
+
+
+async def _follow_readiness(
+    container: Object, probe: Object, order: LaunchOrder, launcher: Launcher, set_ready: Callable[[bool], None]
+) -> None:
+    await trio.sleep(probe.get("initialDelaySeconds") or 0)
+    passed = failed = 0
+    while True:
+        if await _passes(container, probe, order, launcher):
+            passed, failed = passed + 1, 0
+        else:
+            passed, failed = 0, failed + 1
+        if passed >= (probe.get("successThreshold") or 1):
+            set_ready(True)
+        elif failed >= (probe.get("failureThreshold") or 3):
+            set_ready(False)
+        await trio.sleep(probe.get("periodSeconds") or 10)
+
+
+async def _passes(container: Object, probe: Object, order: LaunchOrder, launcher: Launcher) -> bool:
+    passed = False
+    with trio.move_on_after(probe.get("timeoutSeconds") or 1):
+        if probe.get("exec"):
+            passed = await _exec_passes(tuple(probe["exec"].get("command") or ()), order, launcher)
+        elif probe.get("httpGet"):
+            passed = await _http_passes(container, probe["httpGet"])
+        else:
+            target = probe.get("tcpSocket") or probe.get("grpc") or {}
+            passed = await _tcp_passes(target.get("host") or _LOCAL_HOST, _port(container, target.get("port")))
+    return passed
+
+
+async def _exec_passes(command: tuple[str, ...], order: LaunchOrder, launcher: Launcher) -> bool:
+    if not command:
+        return False
+    try:
+        # A badge of its own: its end must not be taken for that of the container's stray processes.
+        env = {**order.env, CONTAINER_ID: order.env.get(CONTAINER_ID, "") + ".probe"}
+        process = await launcher.start(replace(order, argv=command, env=env))
+    except LaunchError:
+        return False
+    try:
+        async with process.stdout, process.stderr:
+            return (await process.wait()).code == 0
+    finally:
+        with trio.CancelScope(shield=True):
+            await process.send_signal(signal.SIGKILL, group=True)
+
+
+async def _http_passes(container: Object, target: Object) -> bool:
+    scheme = str(target.get("scheme") or "HTTP").lower()
+    path = str(target.get("path") or "/")
+    url = f"{scheme}://{target.get('host') or _LOCAL_HOST}:{_port(container, target.get('port'))}/{path.lstrip('/')}"
+    headers = {header["name"]: header["value"] for header in target.get("httpHeaders") or []}
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a kubelet does not check a probed certificate either
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    try:
+        async with httpx.AsyncClient(verify=unverified, trust_env=False) as http:
+            return 200 <= (await http.get(url, headers=headers)).status_code < 400
+    except httpx.HTTPError:
+        return False
+
+
+async def _tcp_passes(host: str, port: int) -> bool:
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
+
+
+def _port(container: Object, port: object) -> int:
+    """A number, or the name of one of the container's ports; 0, which nothing listens on, when there is none."""
+    if isinstance(port, int):
+        return port
+    for declared in container.get("ports") or []:
+        if declared.get("name") == port:
+            return int(declared["containerPort"])
+    return int(port) if isinstance(port, str) and port.isdigit() else 0

@@ -1,0 +1,230 @@
+"""Starting container processes, and learning how they end: the node's side of the launcher's socket.
+
+``open_launcher`` starts the launcher and ends it, with every process it started, when the block is left. Where the
+system allows (``Launcher.isolated``) each container has a mount namespace, so volumes stand at the Pod's own paths.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from localcluster.node.launcher.order import LaunchOrder
+from localcluster.node.launcher.zygote import HEADER_BYTES
+
+_HELLO_SECONDS = 10.0
+_FAREWELL_SECONDS = 2.0
+_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from localcluster.node.launcher.zygote import main; main()"
+
+
+class LaunchError(Exception):
+    """The program could not be started; the text says which one and why."""
+
+
+class LauncherLostError(Exception):
+    """The launcher process ended by itself, and with it every container of this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a program ended."""
+
+    code: int
+    """Its exit code; 128 plus the signal when a signal ended it, as shells and container runtimes say it."""
+    signal: int | None = None
+
+
+@dataclass(slots=True)
+class RunningProcess:
+    """One started program."""
+
+    order_id: int
+    stdout: trio.lowlevel.FdStream
+    stderr: trio.lowlevel.FdStream
+    _launcher: Launcher
+    pid: int = 0
+    """As the launcher sees it; a label for people, not a handle."""
+    _started: trio.Event = field(default_factory=trio.Event)
+    _ended: trio.Event = field(default_factory=trio.Event)
+    _refusal: str | None = None
+    _exit: Exit | None = None
+
+    async def wait(self) -> Exit:
+        """How it ended, once it and all its descendants are gone."""
+        await self._ended.wait()
+        assert self._exit is not None
+        return self._exit
+
+    async def send_signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Signal the program, or with ``group`` its whole process group. Nothing happens when it has ended."""
+        if not self._ended.is_set():
+            await self._launcher.signal(self.order_id, number, group=group)
+
+    async def _discard(self) -> None:
+        await self.send_signal(signal.SIGKILL, group=True)
+        await self.stdout.aclose()
+        await self.stderr.aclose()
+
+
+class Launcher:
+    """The one door through which containers are started. Made by ``open_launcher``."""
+
+    def __init__(self, control: trio.SocketStream) -> None:
+        self.isolated = False
+        self._control = control
+        self._sending = trio.Lock()
+        self._processes: dict[int, RunningProcess] = {}
+        self._next_id = 1
+        self._ready = trio.Event()
+        self._closing = False
+        # Whoever is cancelled still has to learn that its process is gone: the listener outlives its users.
+        self._listening = trio.CancelScope(shield=True)
+
+    async def start(self, order: LaunchOrder) -> RunningProcess:
+        """Start the program; returns once it runs. ``order.order_id`` is set here.
+
+        Raises:
+            LaunchError: no such program, no such directory, a volume that cannot be mounted.
+        """
+        order = replace(order, order_id=self._next_id)
+        self._next_id += 1
+        stdout, stdout_write = os.pipe()
+        stderr, stderr_write = os.pipe()
+        process = RunningProcess(order.order_id, trio.lowlevel.FdStream(stdout), trio.lowlevel.FdStream(stderr), self)
+        self._processes[order.order_id] = process
+        try:
+            await self._send({"launch": order.to_wire()}, (stdout_write, stderr_write))
+        finally:
+            os.close(stdout_write)
+            os.close(stderr_write)
+        # The order is out; leaving before the answer would leave a program behind that nobody owns.
+        with trio.CancelScope(shield=True):
+            await process._started.wait()
+            if process._refusal is not None:
+                await process._discard()
+        if process._refusal is not None:
+            raise LaunchError(process._refusal)
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await process._discard()
+            raise
+        return process
+
+    async def signal(self, order_id: int, number: int, *, group: bool) -> None:
+        await self._send({"signal": int(number), "order_id": order_id, "group": group}, ())
+
+    async def _send(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+        body = json.dumps(message).encode()
+        header = len(body).to_bytes(HEADER_BYTES, "big")
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"".join(d.to_bytes(4, sys.byteorder) for d in descriptors))]
+        # A frame sent by halves would leave the launcher waiting for the rest: from here on it is all or nothing.
+        with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError, OSError):
+            async with self._sending:
+                sent = await self._control.socket.sendmsg([header], rights if descriptors else [])
+                await self._control.send_all(header[sent:] + body)
+
+    async def listen(self) -> None:
+        """Hand out what the launcher says, until it is told to end.
+
+        Raises:
+            LauncherLostError: it ended by itself.
+        """
+        pending = bytearray()
+        with self._listening, suppress(trio.BrokenResourceError):
+            while chunk := await self._control.receive_some():
+                pending += chunk
+                *lines, rest = pending.split(b"\n")
+                pending = bytearray(rest)
+                for line in lines:
+                    self._hear(json.loads(line))
+        for process in list(self._processes.values()):
+            self._settle(process, Exit(128 + signal.SIGKILL, signal.SIGKILL))
+        if not self._closing:
+            raise LauncherLostError(
+                "the process launcher ended unexpectedly; every container of this node ended with it"
+            )
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    def close(self) -> None:
+        """Ask it to end; ``listen`` returns once it has, or soon after."""
+        self._closing = True
+        self._listening.deadline = trio.current_time() + _FAREWELL_SECONDS
+        with suppress(OSError):
+            self._control.socket.shutdown(socket.SHUT_WR)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message.get("ready"):
+            self.isolated = message["isolated"]
+            self._ready.set()
+            return
+        process = self._processes.get(message["order_id"])
+        if process is None:
+            return
+        if "started" in message:
+            process.pid = message["started"]
+            process._started.set()
+        elif "refused" in message:
+            process._refusal = message["refused"]
+            self._settle(process, Exit(128))
+        else:
+            number = message["signal"]
+            self._settle(process, Exit(message["exited"] if number is None else 128 + number, number))
+
+    def _settle(self, process: RunningProcess, outcome: Exit) -> None:
+        self._processes.pop(process.order_id, None)
+        process._exit = outcome
+        process._started.set()
+        process._ended.set()
+
+
+@asynccontextmanager
+async def open_launcher(staging: Path, *, isolate: bool = True) -> AsyncIterator[Launcher]:
+    """A launcher for the length of the block; afterwards no process it started is left.
+
+    Args:
+        staging: a directory of the node's own; made when missing, stays empty.
+        isolate: use namespaces where the system allows them. False: plain processes, as on other systems.
+    """
+    staging.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything else runs
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM.format(root=str(Path(__file__).parents[2]))]
+    arguments = [str(theirs.fileno()), str(staging), "isolated" if isolate else "plain"]
+    # Not trio.lowlevel.open_process: it forks from a worker thread, and when that idle thread ends, the kernel takes
+    # it for the death of the parent and kills the launcher. This thread lives as long as the node does.
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; takes about a millisecond, once
+            command + arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+    launcher = Launcher(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(launcher.listen)
+            try:
+                with trio.fail_after(_HELLO_SECONDS):
+                    await launcher.wait_ready()
+                yield launcher
+            finally:
+                launcher.close()
+    finally:
+        ours.close()
+        process.kill()
+        process.wait()

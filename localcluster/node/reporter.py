@@ -1,0 +1,81 @@
+"""Writing the status of one Pod: single flight, the newest truth only, as few writes as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import trio
+
+from localcluster.node.client import ApiClient, ApiError, UnreachableError, namespaced
+from localcluster.node.stopping import Backoff
+
+Object = dict[str, Any]
+
+_log = structlog.get_logger("localcluster.node")
+_RETRY_FIRST_SECONDS, _RETRY_LIMIT_SECONDS = 0.1, 5.0
+
+
+class PodGoneError(Exception):
+    """The API server has no such Pod any more, or another of that name."""
+
+
+class StatusReporter:
+    """Coalesces: while one write is under way or not yet due, everything that changes goes into the next."""
+
+    def __init__(
+        self, client: ApiClient, pod: Object, compute: Callable[[Object], Object], delay_seconds: float
+    ) -> None:
+        """``compute`` gives the status to write, from the stored one; ``delay_seconds``: how long news may wait."""
+        metadata = pod["metadata"]
+        self._client = client
+        self._uid = metadata["uid"]
+        self._path = namespaced("pods", metadata["namespace"], metadata["name"], "status")
+        self._compute = compute
+        self._delay_seconds = delay_seconds
+        self._stored: Object = pod.get("status") or {}
+        self._news = trio.Event()
+        self._final = trio.Event()
+
+    def changed(self) -> None:
+        """There is something to report."""
+        self._news.set()
+
+    def finish(self) -> None:
+        """What is true now is the end; report it at once, then stop."""
+        self._final.set()
+        self._news.set()
+
+    async def run(self) -> None:
+        """Report until ``finish``, then once more.
+
+        Raises:
+            PodGoneError: nobody is interested any more.
+        """
+        while not self._final.is_set():
+            await self._news.wait()
+            with trio.move_on_after(self._delay_seconds):
+                await self._final.wait()
+            self._news = trio.Event()
+            await self._write()
+
+    async def _write(self) -> None:
+        delays = Backoff(_RETRY_FIRST_SECONDS, _RETRY_LIMIT_SECONDS)
+        while True:
+            status = self._compute(self._stored)
+            if all(self._stored.get(name) == value for name, value in status.items()):
+                return
+            try:
+                pod = await self._client.merge_patch(self._path, {"metadata": {"uid": self._uid}, "status": status})
+            except UnreachableError as error:
+                _log.warning("pod_status_not_written", path=self._path, error=str(error))
+            except ApiError as error:
+                if error.code in (404, 409):
+                    raise PodGoneError(self._path) from error
+                # Any other refusal is a state to get out of (overloaded, half started), not an answer.
+                _log.warning("pod_status_refused", path=self._path, error=str(error))
+            else:
+                self._stored = pod["status"]
+                return
+            await trio.sleep(delays.next_delay())

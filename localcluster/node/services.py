@@ -1,0 +1,38 @@
+"""What the Pods of a node share. Made once in ``node``, passed down, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster.clock import Now
+from localcluster.node.capacity import ContainerSlots
+from localcluster.node.client import ApiClient
+from localcluster.node.images import ImageMap
+from localcluster.node.logbook import LogBook
+from localcluster.node.podfields import HostFacts
+from localcluster.node.processes import Launcher
+from localcluster.node.settings import NodeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    settings: NodeSettings
+    client: ApiClient
+    launcher: Launcher
+    images: ImageMap
+    logbook: LogBook
+    slots: ContainerSlots
+    host: HostFacts
+    base_variables: Mapping[str, str]
+    """Environment every container starts from: of the machine and of the API server."""
+    now: Now
+
+    @property
+    def pods_directory(self) -> Path:
+        return self.settings.data_dir / "pods"
+
+    @property
+    def claims_directory(self) -> Path:
+        return self.settings.data_dir / "claims"

@@ -1,0 +1,51 @@
+"""What a node is told at its start. Frozen; durations in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HOST_IP = "127.0.0.1"
+"""Host and Pod address: containers share the machine's network."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """One node."""
+
+    name: str
+    data_dir: Path
+    """Private directory of this node: volumes, logs, claims. Survives a restart."""
+    image_map: Path
+    api_url: str
+    """Told to containers as ``KUBERNETES_SERVICE_HOST`` and ``…_PORT``."""
+    take_unscheduled: bool = True
+    """Bind Pods that no scheduler has placed. False where a scheduler runs."""
+    add_token_volume: bool = False
+    """Mount a service-account token where the API server has not already arranged for it."""
+    max_containers: int = 256
+    """Containers that run at once; further Pods wait as Pending."""
+    isolate: bool = True
+    """Use mount and process namespaces where the system allows them."""
+    heartbeat_seconds: float = 10.0
+    restart_delay_seconds: float = 10.0
+    """First pause before a crashed container is started again; doubles up to ``restart_delay_limit_seconds``."""
+    restart_delay_limit_seconds: float = 300.0
+    retry_delay_seconds: float = 1.0
+    """First pause after a missing image, Secret or volume; doubles up to ``retry_delay_limit_seconds``."""
+    retry_delay_limit_seconds: float = 30.0
+    running_report_delay_seconds: float = 0.03
+    """How long the report that a Pod runs may wait for its end, so that both are one write."""
+    shutdown_grace_seconds: float = 1.0
+    """What containers get between SIGTERM and SIGKILL when the node itself stops."""
+    capacity: dict[str, str] = field(
+        default_factory=lambda: {"cpu": str(os.cpu_count() or 1), "memory": _memory(), "pods": "1000"}
+    )
+
+
+def _memory() -> str:
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
+    except (OSError, ValueError):
+        return "1Gi"

@@ -1,0 +1,103 @@
+"""Secrets and ConfigMaps a Pod refers to: which ones, read once per start, and read again when they were missing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from localcluster.node.client import ApiClient, ApiError, namespaced
+
+Object = dict[str, Any]
+
+
+class MissingSourceError(Exception):
+    """A Secret, ConfigMap or key the Pod needs does not exist (yet); the text names it as a kubelet would."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceName:
+    """A Secret or ConfigMap of the Pod's namespace."""
+
+    plural: str
+    """``secrets`` or ``configmaps``."""
+    name: str
+
+    @property
+    def word(self) -> str:
+        return self.plural.removesuffix("s")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The contents of those that exist."""
+
+    contents: Mapping[SourceName, Mapping[str, bytes]] = field(default_factory=dict)
+
+    def entries(self, source: SourceName, *, optional: bool) -> Mapping[str, bytes]:
+        """All keys and values.
+
+        Raises:
+            MissingSourceError: it does not exist, and ``optional`` is false.
+        """
+        found = self.contents.get(source)
+        if found is None and not optional:
+            raise MissingSourceError(f'{source.word} "{source.name}" not found')
+        return found or {}
+
+    def entry(self, source: SourceName, key: str, *, optional: bool) -> bytes | None:
+        """One value; None when it is missing and ``optional``."""
+        entries = self.entries(source, optional=optional)
+        if key not in entries and not optional:
+            raise MissingSourceError(f"couldn't find key {key} in {source.word} {source.name}")
+        return entries.get(key)
+
+
+async def read_sources(client: ApiClient, namespace: str, names: Iterable[SourceName]) -> Sources:
+    """Read each of ``names`` once; those that do not exist are left out.
+
+    Raises:
+        ApiError, UnreachableError: the server cannot tell.
+    """
+    contents: dict[SourceName, Mapping[str, bytes]] = {}
+    for source in sorted(set(names)):
+        try:
+            found = await client.get(namespaced(source.plural, namespace, source.name))
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            continue
+        plain = {key: str(value).encode() for key, value in (found.get("data") or {}).items()}
+        if source.plural == "secrets":
+            plain = {key: base64.b64decode(value) for key, value in plain.items()}
+        binary = {key: base64.b64decode(value) for key, value in (found.get("binaryData") or {}).items()}
+        contents[source] = {**plain, **binary}
+    return Sources(contents)
+
+
+def names_in_containers(containers: Iterable[Object]) -> Iterator[SourceName]:
+    """What the environments of ``containers`` refer to."""
+    for container in containers:
+        for entry in container.get("envFrom") or []:
+            yield from _references(entry, "secretRef", "configMapRef")
+        for variable in container.get("env") or []:
+            yield from _references(variable.get("valueFrom") or {}, "secretKeyRef", "configMapKeyRef")
+
+
+def names_in_volumes(volumes: Iterable[Object]) -> Iterator[SourceName]:
+    """What ``volumes`` show as files."""
+    for volume in volumes:
+        for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
+            secret, config_map = source.get("secret"), source.get("configMap")
+            if secret:
+                yield SourceName("secrets", secret.get("secretName") or secret.get("name") or "")
+            if config_map:
+                yield SourceName("configmaps", config_map.get("name") or "")
+
+
+def _references(entry: Mapping[str, Any], secret: str, config_map: str) -> Iterator[SourceName]:
+    if entry.get(secret):
+        yield SourceName("secrets", entry[secret]["name"])
+    if entry.get(config_map):
+        yield SourceName("configmaps", entry[config_map]["name"])
