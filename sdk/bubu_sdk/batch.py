@@ -28,7 +28,7 @@ from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
 from bubu_sdk.stage import NewsDesk, Stage, Terminated
 from bubu_sdk.status import StatusUpdate
-from bubu_sdk.steprun import StepRunClient, StepRunError
+from bubu_sdk.steprun import StepRunClient, StepRunError, TransitionError
 from bubu_sdk.storage import Store
 
 TIMEOUT_EXIT_CODE: Final = 124
@@ -163,8 +163,11 @@ class _Step:
         try:
             step_run = self._claim()
         except (StepRunError, KubeError) as error:
-            log.error("not started: %s", error)  # noqa: TRY400 - another owner or a missing right, not a bug here
+            log.error("not started: %s", error)  # noqa: TRY400 - an ended step or a missing right, not a bug here
             return Ending(1)
+        if (step_run.get("status") or {}).get("phase") == status.Phase.SUCCEEDED:
+            log.info("not started: an earlier Pod has already finished this step")
+            return Ending(0)
         problem = self._problem(preparing, ErrorType.INITIALIZATION)
         if problem is not None:
             return self._report(problem)
@@ -180,17 +183,26 @@ class _Step:
         """The StepRun, claimed for this Pod; an empty object while the API server does not answer.
 
         Raises:
-            StepRunError: another Pod has it, or it has ended.
+            StepRunError: it has ended.
             KubeError: it is gone, or may not be read.
         """
-        identity, started_at = self._environment.identity, self._environment.started_at
         try:
-            return self._steprun.update(lambda current: status.claimed(identity.pod, current, started_at))
+            return self._steprun.claim(self._claimed)
         except KubeError as error:
             if isinstance(error, NotFoundError) or not error.retryable:
                 raise
             log.warning("the StepRun could not be claimed, going on without: %s", error)
             return {}
+
+    def _claimed(self, current: Object) -> StatusUpdate:
+        phase, owner, pod = str(current.get("phase") or ""), current.get("podName"), self._environment.identity.pod
+        if phase == status.Phase.SUCCEEDED:
+            return StatusUpdate()  # its Pod died between the report and its exit: nothing is left to do
+        if phase != status.Phase.FAILED and not status.may_become(phase, status.Phase.RUNNING):
+            raise TransitionError(f"the StepRun is {phase}")
+        if owner and pod and owner != pod:
+            log.warning("taking the StepRun over from Pod %s", owner)
+        return status.claimed(pod, current, self._environment.started_at)
 
     def _problem(self, stage: Stage, kind: ErrorType) -> _Result | None:
         """Wait for a preparing stage; what keeps the step from going on, ``None`` when nothing does."""
@@ -354,7 +366,7 @@ class _Step:
         kind = AsyncContext if self._engram.is_async else Context
         return kind(
             identity=environment.identity,
-            config=prepared.config,
+            _config=prepared.config,
             secrets=prepared.secrets,
             attempt=int((step_run.get("status") or {}).get("retries") or 0) + 1,
             started_at=environment.started_at,

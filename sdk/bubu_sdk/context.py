@@ -38,8 +38,7 @@ class Knowledge(Generic[ConfigT]):
     """The part of a context that is told, not done."""
 
     identity: Identity
-    config: ConfigT
-    """The Engram's and the step's ``with``, in the type that the annotation ``Context[Config]`` names."""
+    _config: Callable[[], ConfigT]
     secrets: Secrets
     attempt: int
     """1 for the first attempt, 2 for the first retry, …"""
@@ -53,6 +52,18 @@ class Knowledge(Generic[ConfigT]):
     cancelled: threading.Event
     """Set at the deadline and at SIGTERM: a plain function should look at it now and then, and return."""
     _services: Services
+
+    @property
+    def config(self) -> ConfigT:
+        """The step's ``with`` as configuration, overridden by ``BUBU_CONFIG_<key>``.
+
+        With the annotation ``Context[Config]`` it was decoded before the function began, and a mismatch has failed the
+        step. Without, it is plain JSON, read when it is first asked for.
+
+        Raises:
+            EngramError: it holds a template or a reference that cannot be resolved.
+        """
+        return self._config()
 
     @property
     def story(self) -> str:

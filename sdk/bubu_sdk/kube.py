@@ -4,6 +4,7 @@ Source: SDK contract 13.5, 21.
 
     KubeError                 the exchange failed
       ├─ UnreachableError     retry: no answer (refused, reset, timed out)
+      ├─ UntrustedError       user: the server's certificate is not the one the CA vouches for
       └─ StatusError          the API server answered with a failure; ``code`` says which
            ├─ NotFoundError   404
            └─ ConflictError   409
@@ -34,6 +35,10 @@ class UnreachableError(KubeError):
     """*retry*: no answer came."""
 
     retryable = True
+
+
+class UntrustedError(KubeError):
+    """*user*: the server's certificate does not fit its CA or its name; asking again changes nothing."""
 
 
 class StatusError(KubeError):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 from typing import Any
 
 from bubu_sdk import canonical
 from bubu_sdk.errors import Object
-from bubu_sdk.kube import StatusError, UnreachableError, status_error
+from bubu_sdk.kube import StatusError, UnreachableError, UntrustedError, status_error
 from bubu_sdk.kubeconfig import ClusterConfig, split_server
 
 
@@ -50,6 +51,8 @@ class KubeClient:
             return self._exchange(
                 method, f"{self._base}{path}", payload, headers, min(timeout_seconds, self._timeout_seconds)
             )
+        except ssl.SSLCertVerificationError as error:
+            raise UntrustedError(f"{method} {path}: {error.verify_message}") from error
         except (OSError, http.client.HTTPException) as error:
             raise UnreachableError(f"{method} {path}: {type(error).__name__}: {error}") from error
 

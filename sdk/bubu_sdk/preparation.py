@@ -6,8 +6,9 @@ Source: SDK contract 11.2–11.4, 15.
 
 from __future__ import annotations
 
+import functools
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from bubu_sdk.storage import Store
 class Prepared:
     """Everything the function needs."""
 
-    config: Any
+    config: Callable[[], Any]
     secrets: Secrets
     inputs: Any
     schemas: Schemas
@@ -67,12 +68,23 @@ class Sources:
         return _secret_text(data[target.key], path) if target.kind == "Secret" else str(data[target.key])
 
 
-def prepare_config(sources: Sources, signature: Signature) -> tuple[Any, Secrets]:
-    """The typed configuration and the expanded secrets.
+def prepare_config(sources: Sources, signature: Signature) -> tuple[Callable[[], Any], Secrets]:
+    """How to get the configuration, and the expanded secrets.
+
+    A typed configuration is decoded now. An untyped one waits until somebody asks: it repeats the inputs, may hold
+    templates that the operator left alone, and reading its references twice is not free.
 
     Raises:
         EngramError: anything is malformed, missing or unreadable.
     """
+    secrets = secret.expand(sources.environment.secret_descriptors, sources.environ)
+    later = functools.cache(lambda: _config(sources, signature.config_type))
+    if signature.config_type is not Any:
+        later()
+    return later, secrets
+
+
+def _config(sources: Sources, target: Any) -> Any:
     environment = sources.environment
     limits = {
         "max_depth": _limit(sources.environ, "BUBU_CONFIG_HYDRATION_MAX_DEPTH", hydrate.MAX_CONFIG_DEPTH),
@@ -81,8 +93,7 @@ def prepare_config(sources: Sources, signature: Signature) -> tuple[Any, Secrets
     hydrate.check_config_size(environment.step_config, **limits)
     resolved = template.resolve(environment.step_config, environment.template_context, "config")
     plain = sources.hydrator().hydrate(resolved, "config")
-    config = decode.decode(plain, signature.config_type, "config", strict=environment.strict_unmarshal)
-    return config, secret.expand(environment.secret_descriptors, sources.environ)
+    return decode.decode(plain, target, "config", strict=environment.strict_unmarshal)
 
 
 def prepare_inputs(sources: Sources, signature: Signature, step_run: Object | None) -> tuple[Any, Schemas]:

@@ -96,9 +96,9 @@ class StatusUpdate:
 
 
 def claimed(pod: str, status: Object, started_at: datetime) -> StatusUpdate:
-    """This Pod takes the StepRun: later writers of another Pod are refused."""
+    """This Pod takes the StepRun: from now on writes of an earlier one are refused."""
     fields: Object = {"podName": pod} if pod else {}
-    if status.get("phase") not in (Phase.RUNNING, Phase.PAUSED):
+    if status.get("phase") in (None, "", Phase.PENDING, Phase.SCHEDULING, Phase.BLOCKED):  # Failed is not revived
         fields["phase"] = str(Phase.RUNNING)
     if not status.get("startedAt"):
         fields["startedAt"] = instant.format_seconds(started_at)

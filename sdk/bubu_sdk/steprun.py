@@ -15,7 +15,7 @@ from typing import Any, Final
 from bubu_sdk import status
 from bubu_sdk.contract import DEFAULT_OPERATION_TIMEOUT_SECONDS, DEFAULT_PATCH_RETRIES, Identity
 from bubu_sdk.errors import Object
-from bubu_sdk.kube import JSON_PATCH, MERGE_PATCH, RUNS_API, Cluster, ConflictError, KubeError, StatusError
+from bubu_sdk.kube import JSON_PATCH, MERGE_PATCH, RUNS_API, Cluster, ConflictError, KubeError
 from bubu_sdk.status import StatusUpdate
 
 _FIRST_BACKOFF_SECONDS: Final = 0.1
@@ -68,6 +68,16 @@ class StepRunClient:
         deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
         return self._retried(lambda: self._get(deadline), deadline)
 
+    def claim(self, change: Change) -> Object:
+        """``update`` for the Pod that starts: the newest Pod takes the StepRun over, and the fence holds from then on.
+
+        The start itself is not fenced: a Job may replace a crashed Pod by itself, and not every operator clears
+        ``podName`` between attempts, so a stale name must not lock its successor out.
+        """
+        deadline = time.monotonic() + self._timeout_seconds
+        with self._own_writes:
+            return self._retried(lambda: self._update_once(change, deadline, fenced=False), deadline)
+
     def update(self, change: Change | StatusUpdate, timeout_seconds: float | None = None) -> Object:
         """The StepRun after ``change`` was merged into its status; a change of nothing writes nothing.
 
@@ -80,13 +90,13 @@ class StepRunClient:
         with self._own_writes:
             return self._retried(lambda: self._update_once(change, deadline), deadline)
 
-    def _update_once(self, change: Change | StatusUpdate, deadline: float) -> Object:
+    def _update_once(self, change: Change | StatusUpdate, deadline: float, *, fenced: bool = True) -> Object:
         step_run = self._get(deadline)
         before: Object = step_run.get("status") or {}
         owner = before.get("podName") or ""
-        if self._pod and owner and owner != self._pod:
+        if fenced and self._pod and owner and owner != self._pod:
             raise FencedError(
-                f"the StepRun is owned by Pod {owner!r}; this is {self._pod!r}, a leftover of an earlier attempt"
+                f"the StepRun is owned by Pod {owner!r}; {self._pod!r} is a leftover of an earlier attempt"
             )
         update = change if isinstance(change, StatusUpdate) else change(before)
         phase = str(before.get("phase") or "")
@@ -96,12 +106,7 @@ class StepRunClient:
         patch, content_type = _patch(step_run, before, after)
         if patch is None:
             return step_run
-        try:
-            return self._request("PATCH", f"{self._path}/status", deadline, patch, content_type)
-        except StatusError as error:
-            if content_type == JSON_PATCH and error.code == 422 and "test" in str(error).lower():
-                raise ConflictError(409, str(error)) from error  # how a failed `test` operation is answered
-            raise
+        return self._request("PATCH", f"{self._path}/status", deadline, patch, content_type)
 
     def _get(self, deadline: float) -> Object:
         return self._request("GET", self._path, deadline)
@@ -140,6 +145,8 @@ def _patch(step_run: Object, before: Object, after: Object) -> tuple[Any, str]:
         return None, MERGE_PATCH
     version = step_run.get("metadata", {}).get("resourceVersion", "")
     if status.holds_null([after[key] for key in changes if key in after]):
-        test: list[Object] = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}] if version else []
-        return test + status.json_patch(before, after, had_status="status" in step_run), JSON_PATCH
+        # `replace`, not `test`: a failed test is a nondescript 422, a changed version is a 409 as for merge patches
+        replace: Object = {"op": "replace", "path": "/metadata/resourceVersion", "value": version}
+        operations = status.json_patch(before, after, had_status="status" in step_run)
+        return [replace, *operations] if version else operations, JSON_PATCH
     return ({"metadata": {"resourceVersion": version}} if version else {}) | {"status": changes}, MERGE_PATCH

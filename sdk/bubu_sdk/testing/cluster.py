@@ -115,6 +115,7 @@ class InMemoryCluster:
             changed = _merged(current, body)
         elif content_type == JSON_PATCH:
             changed = _json_patched(current, body)
+            _check_version(current, changed)
         else:
             raise status_error(415, f"{content_type} is not served")
         self.add(target, {**current, "status": changed.get("status", {})} if status_only else changed)

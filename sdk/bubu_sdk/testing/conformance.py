@@ -94,7 +94,7 @@ def patch_problems(patch: Any) -> list[str]:
     """What is wrong with the body of one status patch; empty when all is well."""
     if isinstance(patch, list):
         fields = {operation["path"].split("/")[2] for operation in patch if operation["path"].startswith("/status/")}
-        guarded = any(operation["op"] == "test" for operation in patch)
+        guarded = any(operation["path"] == "/metadata/resourceVersion" for operation in patch)
     else:
         fields = set(patch.get("status", {}))
         guarded = bool(patch.get("metadata", {}).get("resourceVersion"))

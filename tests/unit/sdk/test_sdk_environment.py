@@ -73,7 +73,7 @@ def test_a_success_costs_one_claim_and_one_terminal_patch() -> None:
 
 @pytest.mark.parametrize(
     "status",
-    [{"phase": "Pending", "retries": 0}, {}, {"phase": "Scheduling", "retries": 0}, {"phase": "Failed", "retries": 0}],
+    [{"phase": "Pending", "retries": 0}, {}, {"phase": "Scheduling", "retries": 0}],
 )
 def test_a_fast_step_succeeds_although_the_controller_has_not_written_running(status: dict[str, Any]) -> None:
     environment = EngramEnvironment()
@@ -175,6 +175,22 @@ def test_bad_configuration_is_a_failure_of_initialization() -> None:
 
     assert outcome.error is not None
     assert "config.n: expected an integer" in outcome.error["message"]
+
+
+def test_an_untyped_configuration_fails_only_who_asks_for_it() -> None:
+    environment = EngramEnvironment(config={"a": "{{ steps.s.output | toJson }}", "n": 1})
+
+    ignoring = environment.run(lambda ctx: {"step": ctx.step})
+    environment.status = {"phase": "Running", "retries": 0}
+    asking = environment.run(lambda ctx: ctx.config)
+
+    assert ignoring.exit_code == 0
+    assert asking.error is not None
+    assert asking.error["message"].startswith("config.a: unresolved template")
+
+
+def test_an_untyped_configuration_is_plain_json() -> None:
+    assert EngramEnvironment(config={"n": [1, None]}).run(lambda ctx: ctx.config).output == {"n": [1, None]}
 
 
 def test_an_unresolved_template_is_named() -> None:
@@ -512,27 +528,42 @@ def test_a_cancelled_effect_gives_its_claim_back(charger: Any) -> None:
     assert "holderIdentity" not in claim["spec"]
 
 
-def test_a_leftover_pod_does_not_start_the_function() -> None:
+def test_the_newest_pod_takes_over_and_its_predecessor_is_refused() -> None:
     environment = EngramEnvironment()
-    environment.status = {"phase": "Running", "retries": 1, "podName": "the-next-pod"}
-    called = threading.Event()
+    environment.status = {"phase": "Running", "retries": 0, "podName": "the-crashed-pod"}
 
-    outcome = environment.run(called.set)
+    def successor_starts() -> dict[str, bool]:
+        environment.status = environment.status | {"podName": "the-next-pod"}
+        return {"zombie": True}
 
-    assert outcome.exit_code == 1
-    assert outcome.patches == []
-    assert not called.is_set()
+    assert environment.run(lambda: {"ok": True}).output == {"ok": True}
+    environment.status = {"phase": "Running", "retries": 0, "podName": "the-crashed-pod"}
+    zombie = environment.run(successor_starts)
+
+    assert zombie.exit_code == 1
+    assert "output" not in zombie.status
+    assert any("owned by Pod 'the-next-pod'" in line["msg"] for line in zombie.logs)
 
 
-@pytest.mark.parametrize("phase", ["Succeeded", "Canceled", "Timeout", "Skipped"])
-def test_an_ended_step_is_not_run_again(phase: str) -> None:
+def test_a_failed_step_is_not_revived_by_a_start_alone() -> None:
+    environment = EngramEnvironment()
+    environment.status = {"phase": "Failed", "retries": 0}
+    seen: list[str] = []
+
+    outcome = environment.run(lambda: seen.append(environment.status["phase"]))
+
+    assert (seen, outcome.phase) == (["Failed"], "Succeeded")
+
+
+@pytest.mark.parametrize(("phase", "exit_code"), [("Succeeded", 0), ("Canceled", 1), ("Timeout", 1), ("Skipped", 1)])
+def test_an_ended_step_is_not_run_again(phase: str, exit_code: int) -> None:
     environment = EngramEnvironment()
     environment.status = {"phase": phase, "retries": 0}
     called = threading.Event()
 
     outcome = environment.run(called.set)
 
-    assert (outcome.exit_code, outcome.phase) == (1, phase)
+    assert (outcome.exit_code, outcome.phase, outcome.patches) == (exit_code, phase, [])
     assert not called.is_set()
 
 

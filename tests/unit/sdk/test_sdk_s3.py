@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 
 from bubu_sdk import s3
 from bubu_sdk.errors import ContextError
+from bubu_sdk.storage import ObjectMissingError
 
 BUCKET = {"BUBU_STORAGE_S3_BUCKET": "b"}
 
@@ -76,3 +80,57 @@ def test_a_wrong_setting_names_its_variable(environ: dict[str, str], message: st
 def test_without_the_extra_the_error_says_what_to_install() -> None:
     with pytest.raises(ContextError, match=r"install 'bubu-sdk\[s3\]'"):
         s3.open_s3_store(BUCKET)
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """The three answers of S3 that matter here."""
+
+    protocol_version = "HTTP/1.1"
+    objects: ClassVar[dict[str, bytes]] = {}
+    authorizations: ClassVar[list[str]] = []
+
+    def do_PUT(self) -> None:
+        self.objects[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.authorizations.append(self.headers["Authorization"])
+        self._answer(200, b"")
+
+    def do_GET(self) -> None:
+        content = self.objects.get(self.path)
+        self._answer(404 if content is None else 200, content or b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def _answer(self, code: int, content: bytes) -> None:
+        self.send_response(code)
+        self.send_header("ETag", '"tag"')
+        self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_bucket_behind_a_custom_endpoint_keeps_what_is_written_to_it() -> None:
+    pytest.importorskip("obstore", reason="needs the extra bubu-sdk[s3]")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        store = s3.open_s3_store(
+            BUCKET
+            | {
+                "BUBU_STORAGE_S3_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+                "AWS_ACCESS_KEY_ID": "id",
+                "AWS_SECRET_ACCESS_KEY": "key",
+            }
+        )
+        store.write("outputs/ns/sr/output.json", b"{}", "application/json")
+
+        assert store.read("outputs/ns/sr/output.json") == b"{}"
+        assert Bucket.authorizations[0].startswith("AWS4-HMAC-SHA256 Credential=id/")
+        with pytest.raises(ObjectMissingError):
+            store.read("outputs/ns/sr/none.json")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
