@@ -163,9 +163,11 @@ class _Step:
         try:
             step_run = self._claim()
         except (StepRunError, KubeError) as error:
+            self._store = None  # the logs of the Pod that did the work stay linked
             log.error("not started: %s", error)  # noqa: TRY400 - an ended step or a missing right, not a bug here
             return Ending(1)
         if (step_run.get("status") or {}).get("phase") == status.Phase.SUCCEEDED:
+            self._store = None
             log.info("not started: an earlier Pod has already finished this step")
             return Ending(0)
         problem = self._problem(preparing, ErrorType.INITIALIZATION)

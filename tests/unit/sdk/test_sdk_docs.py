@@ -1,0 +1,80 @@
+"""Every code block of the guide and of the SDK's README runs, and its manifests fit our CRDs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from ruamel.yaml import YAML
+from sdk_container import ROOT
+
+GUIDE = ROOT / "docs" / "write-your-first-engram.md"
+README = ROOT / "sdk" / "README.md"
+_BLOCK = re.compile(r"(?:`(?P<file>[\w.]+)`[^`\n]*:\n\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+
+
+def blocks(document: Path, language: str) -> list[tuple[str | None, str]]:
+    """File name (if the text before the block gives one) and code."""
+    return [
+        (match["file"], match["code"])
+        for match in _BLOCK.finditer(document.read_text())
+        if match["language"] == language
+    ]
+
+
+def run(folder: Path, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": f"{ROOT / 'sdk'}:{folder}", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_python_block_of_the_guide_runs(tmp_path: Path) -> None:
+    written = blocks(GUIDE, "python")
+    assert len(written) == 5
+    names = ["wordcount.py", "test_wordcount.py", "charge.py", "test_charge.py", "squares.py"]
+    for name, (said, code) in zip(names, written, strict=True):
+        assert said in (name, None)
+        (tmp_path / name).write_text(code)
+
+    run(tmp_path, "-W", "error", "squares.py")
+    run(
+        tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:trio", "test_wordcount.py", "test_charge.py"
+    )
+
+
+def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    program, test = (code for _, code in blocks(README, "python"))
+    (tmp_path / "program.py").write_text(program.replace('__name__ == "__main__"', "False") + test)
+
+    run(tmp_path, "-W", "error", "program.py")
+
+
+def manifests() -> list[Any]:
+    (_, text), *more = blocks(GUIDE, "yaml")
+    assert more == []
+    return list(YAML(typ="safe", pure=True).load_all(text))
+
+
+@pytest.mark.parametrize("manifest", manifests(), ids=lambda manifest: manifest["kind"])
+def test_the_manifests_of_the_guide_fit_our_definitions(manifest: Any) -> None:
+    group, _, version = manifest["apiVersion"].partition("/")
+    definitions = [
+        YAML(typ="safe", pure=True).load(path) for path in sorted((ROOT / "manifests" / "crds").glob(f"{group}_*.yaml"))
+    ]
+    definition = next(found for found in definitions if found["spec"]["names"]["kind"] == manifest["kind"])
+    schema = next(one for one in definition["spec"]["versions"] if one["name"] == version)["schema"]["openAPIV3Schema"]
+
+    assert [str(error) for error in jsonschema_rs.Draft7Validator(schema).iter_errors(manifest)] == []
+    assert set(manifest["spec"]) <= set(schema["properties"]["spec"]["properties"])
