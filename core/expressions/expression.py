@@ -132,7 +132,7 @@ def compile_template(text: str) -> Template:
 def _parse(text: str) -> nodes.Tree:
     if len(text) > MAX_TEMPLATE_CHARACTERS:
         raise TemplateSyntaxError(f"a template holds at most {MAX_TEMPLATE_CHARACTERS} characters", offset=0)
-    return parser.parse(text, FUNCTIONS)
+    return parser.parse(text, FUNCTIONS, sprig.REFUSED)
 
 
 def _single_action(text: str, tree: nodes.Tree) -> nodes.Action | None:

@@ -1,8 +1,7 @@
 """The functions templates may call beyond the language's own: Sprig's safe ones and the engine's.
 
-One module per subject; each fills a ``FunctionTable`` named ``FUNCTIONS`` and is listed here. ``UNSUPPORTED`` names
-functions that authors may look for and that are not offered, with the reason they are told. Source: templating
-contract 9 to 11.
+One module per subject; each fills a ``FunctionTable`` named ``FUNCTIONS`` and is listed here. Source:
+templating contract 9 to 11.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from core.expressions.sprig import (
+    casing,
     conversion,
     dates,
     defaults,
@@ -22,7 +22,9 @@ from core.expressions.sprig import (
     jsons,
     lists,
     numbers,
+    patterns,
     reflection,
+    refused,
     strings,
     versions,
     wording,
@@ -34,6 +36,7 @@ def _collect() -> FunctionTable:
     functions = FunctionTable()
     functions.include(
         engine.FUNCTIONS,
+        casing.FUNCTIONS,
         conversion.FUNCTIONS,
         dates.FUNCTIONS,
         defaults.FUNCTIONS,
@@ -45,6 +48,7 @@ def _collect() -> FunctionTable:
         jsons.FUNCTIONS,
         lists.FUNCTIONS,
         numbers.FUNCTIONS,
+        patterns.FUNCTIONS,
         reflection.FUNCTIONS,
         strings.FUNCTIONS,
         versions.FUNCTIONS,
@@ -54,3 +58,4 @@ def _collect() -> FunctionTable:
 
 
 FUNCTIONS: Final = _collect()
+REFUSED: Final = refused.REASONS

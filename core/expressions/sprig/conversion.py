@@ -10,7 +10,7 @@ from typing import Final
 
 from core.expressions.template import printing, values
 from core.expressions.template.functions import ANY, STRING, Context, FunctionTable
-from core.expressions.template.literals import parse_number
+from core.expressions.template.literals import parse_float, parse_number
 from core.expressions.template.values import Int, Int64, Kind, Strings, Value
 
 FUNCTIONS: Final = FunctionTable()
@@ -20,9 +20,6 @@ _INTEGER: Final = re.compile(
 )
 _DECIMAL_WITH_POINT: Final = re.compile(r"([+-]?[0-9]+)\.[0-9]*")
 _PLAIN_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
-_FLOAT: Final = re.compile(
-    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity)|nan", re.IGNORECASE
-)
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
@@ -46,7 +43,7 @@ def to_float(value: Value) -> float:
         case Kind.BOOL | Kind.INT | Kind.FLOAT:
             return values.as_float(value)
         case Kind.STRING:
-            return values.as_float(float(value)) if _FLOAT.fullmatch(value) else 0.0
+            return parse_float(value) or 0.0
         case _:
             return 0.0
 

@@ -13,7 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from core.expressions.sprig import moments
-from core.expressions.sprig.moments import Moment, Span
+from core.expressions.sprig.moments import Moment
 from core.expressions.template import values
 from core.expressions.template.functions import ANY, STRING, TIME, Context, FunctionTable
 from core.expressions.template.values import Int, Int64, Kind, Value
@@ -100,11 +100,11 @@ def _unix_epoch(at: Moment) -> str:
 
 
 @FUNCTIONS.add("duration", takes=(ANY,))
-def _duration(value: Value) -> Span:
+def _duration(value: Value) -> str:
     seconds = 0
     if (isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value)) or isinstance(value, Int64):
         seconds = int(value)
-    return Span(int(values.wrap64(seconds * moments.SECOND)))
+    return moments.span_text(values.wrap64(seconds * moments.SECOND))
 
 
 @FUNCTIONS.add("durationRound", takes=(ANY,), with_context=True)

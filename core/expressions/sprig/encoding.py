@@ -30,7 +30,7 @@ def _b64dec(text: str) -> str:
     try:
         return from_bytes(base64.b64decode(to_bytes(body), validate=True))
     except binascii.Error:
-        return f"illegal base64 data at input byte {_first_bad(text, _BASE64)}"
+        return f"illegal base64 data at input byte {_first_bad(text, _BASE64, 4)}"
 
 
 @FUNCTIONS.add("b32enc", takes=(STRING,))
@@ -44,12 +44,12 @@ def _b32dec(text: str) -> str:
     try:
         return from_bytes(base64.b32decode(to_bytes(body)))
     except binascii.Error:
-        return f"illegal base32 data at input byte {_first_bad(text, _BASE32)}"
+        return f"illegal base32 data at input byte {_first_bad(text, _BASE32, 8)}"
 
 
-def _first_bad(text: str, alphabet: frozenset[str]) -> int:
-    """The byte that does not belong; the end of the text when only its length is wrong."""
+def _first_bad(text: str, alphabet: frozenset[str], group: int) -> int:
+    """The byte that does not belong; the beginning of the incomplete group when only the length is wrong."""
     for index, char in enumerate(text):
         if char not in alphabet and char not in "\r\n":
             return len(to_bytes(text[:index]))
-    return len(to_bytes(text))
+    return len(text) // group * group

@@ -11,7 +11,7 @@ from typing import Final
 from core.expressions.limits import Meter
 from core.expressions.sprig.conversion import to_int, to_texts
 from core.expressions.sprig.reflection import deep_equal
-from core.expressions.template import values
+from core.expressions.template import printing, values
 from core.expressions.template.functions import ANY, INT, Context, FunctionTable
 from core.expressions.template.values import Int, Ints, NilList, Strings, Value
 
@@ -36,13 +36,13 @@ def _last(items: Value) -> Value:
 @FUNCTIONS.add("rest", "mustRest", takes=(ANY,), with_context=True)
 def _rest(context: Context, items: Value) -> list[Value]:
     _admit(context, items)
-    return list(_listed(items)[1:]) if items else NilList()
+    return list(items[1:]) if _listed(items) else NilList()
 
 
 @FUNCTIONS.add("initial", "mustInitial", takes=(ANY,), with_context=True)
 def _initial(context: Context, items: Value) -> list[Value]:
     _admit(context, items)
-    return list(_listed(items)[:-1]) if items else NilList()
+    return list(items[:-1]) if _listed(items) else NilList()
 
 
 @FUNCTIONS.add("append", "push", "mustAppend", "mustPush", takes=(ANY, ANY), with_context=True)
@@ -110,7 +110,8 @@ def _slice(context: Context, items: Value, *bounds: Value) -> Value:
 
 @FUNCTIONS.add("sortAlpha", takes=(ANY,), with_context=True)
 def _sort_alpha(context: Context, items: Value) -> Strings:
-    return Strings(sorted(to_texts(items, context), key=values.to_bytes))
+    texts = [printing.NIL] if items is None else to_texts(items, context)
+    return Strings(sorted(texts, key=values.to_bytes))
 
 
 @FUNCTIONS.add("chunk", "mustChunk", takes=(INT, ANY), with_context=True)

@@ -1,4 +1,4 @@
-"""Times and durations as template values, and Go's reference-time layouts.
+"""Times as template values, Go's reference-time layouts, and the spelling of durations.
 
 A ``Moment`` keeps microseconds; nanosecond digits of a parsed text are cut. The local zone is UTC.
 Source: templating contract 8.1 and 10.5.
@@ -40,44 +40,12 @@ _HALF_DAY: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Go ``time.Duration``: nanoseconds."""
-
-    nanoseconds: int
-    type_name: ClassVar[str] = "time.Duration"
-
-    def __bool__(self) -> bool:
-        return self.nanoseconds != 0
-
-    def __str__(self) -> str:
-        return span_text(self.nanoseconds)
-
-    def field(self, name: str) -> Any:
-        match name:
-            case "Hours":
-                return self.nanoseconds / (3600 * SECOND)
-            case "Minutes":
-                return self.nanoseconds / (60 * SECOND)
-            case "Seconds":
-                return self.nanoseconds / SECOND
-            case "Milliseconds":
-                return Int64(self.nanoseconds // 1_000_000)
-            case "String":
-                return str(self)
-            case _:
-                return None
-
-    def json_value(self) -> int | str:
-        return self.nanoseconds
-
-
-@dataclass(frozen=True, slots=True)
 class Name:
     """A month or a weekday: prints as its English name, as a number under ``%d``."""
 
     number: int
     name: str
-    type_name: ClassVar[str] = "time.Month"
+    type_name: str = "time.Month"
 
     def __str__(self) -> str:
         return self.name
@@ -111,7 +79,7 @@ class Moment:
             case "Month":
                 return Name(at.month, _MONTHS[at.month - 1])
             case "Weekday":
-                return Name(at.isoweekday() % 7, _WEEKDAYS[at.weekday()])
+                return Name(at.isoweekday() % 7, _WEEKDAYS[at.weekday()], "time.Weekday")
             case "YearDay":
                 return Int(at.timetuple().tm_yday)
             case "Unix":

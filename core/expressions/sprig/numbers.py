@@ -153,4 +153,4 @@ def _quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
 
 
 def _decimal_fold(operate: Callable[[Decimal, Decimal], Decimal], start: Decimal, *others: Value) -> float:
-    return float(reduce(operate, (_decimal(other) for other in others), start))
+    return float(reduce(operate, (_decimal(other) for other in others), start)) + 0.0  # no -0

@@ -131,7 +131,7 @@ def _squote(context: Context, *given: Value) -> str:
 @FUNCTIONS.add("cat", rest=ANY, with_context=True)
 def _cat(context: Context, *given: Value) -> str:
     parts = [printing.default_text(value, context.meter) for value in given if value is not None]
-    return _joined(context, " ", parts).strip()
+    return _joined(context, " ", parts)
 
 
 @FUNCTIONS.add("indent", takes=(INT, STRING), with_context=True)
@@ -155,7 +155,7 @@ def _nospace(text: str) -> str:
 
 @FUNCTIONS.add("swapcase", takes=(STRING,))
 def _swapcase(text: str) -> str:
-    return text.swapcase()
+    return "".join(swapped if len(swapped := char.swapcase()) == 1 else char for char in text)
 
 
 @FUNCTIONS.add("plural", takes=(STRING, STRING, INT))

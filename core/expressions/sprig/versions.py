@@ -12,7 +12,7 @@ from core.expressions.template.values import Int64
 
 FUNCTIONS: Final = FunctionTable()
 
-_NUMBER: Final = r"(?:0|[1-9][0-9]{0,17})"
+_NUMBER: Final = r"[0-9]{1,18}"
 _TAIL: Final = r"(?:-(?P<pre>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+(?P<meta>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
 _VERSION: Final = re.compile(rf"v?(?P<major>{_NUMBER})(?:\.(?P<minor>{_NUMBER}))?(?:\.(?P<patch>{_NUMBER}))?{_TAIL}")
 _PART: Final = rf"(?:{_NUMBER}|[xX*])"
@@ -74,6 +74,8 @@ def parse_version(text: str) -> Version:
     found = _VERSION.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not a semantic version")
+    if any(part.isdigit() and part != "0" and part.startswith("0") for part in (found["pre"] or "").split(".")):
+        raise ValueError(f"{text!r} is not a semantic version: a number of its prerelease starts with 0")
     return Version(
         int(found["major"]),
         int(found["minor"] or 0),
@@ -133,7 +135,7 @@ def _check(found: re.Match[str]) -> _Check:
 
 def _holds(check: _Check, version: Version) -> bool:
     bound = check.bound
-    if version.prerelease and not bound.prerelease:
+    if version.prerelease and not bound.prerelease and check.operator != "!=":
         return False
     return _OPERATORS[check.operator](check, version)
 

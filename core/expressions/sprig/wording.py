@@ -1,16 +1,15 @@
-"""Words: case styles, titles, initials, wrapping. Source: templating contract 10.1."""
+"""Titles, initials, wrapping. Source: templating contract 10.1."""
 
 from __future__ import annotations
 
 import re
-from itertools import groupby
 from typing import Final
 
+from core.expressions.template import values
 from core.expressions.template.functions import INT, STRING, Context, FunctionTable
 
 FUNCTIONS: Final = FunctionTable()
 
-_DELIMITERS: Final = "_- \t\r\n."
 _WORD_CHARACTER: Final = re.compile(r"[\w]")
 
 
@@ -39,38 +38,6 @@ def _initials(text: str) -> str:
     return "".join(word[0] for word in text.split())
 
 
-@FUNCTIONS.add("snakecase", takes=(STRING,))
-def _snakecase(text: str) -> str:
-    return _delimited(text, "_")
-
-
-@FUNCTIONS.add("kebabcase", takes=(STRING,))
-def _kebabcase(text: str) -> str:
-    return _delimited(text, "-")
-
-
-@FUNCTIONS.add("camelcase", takes=(STRING,))
-def _camelcase(text: str) -> str:
-    """Pascal case: capitals survive at word starts and after lower-case letters only."""
-    body = text.lstrip(_DELIMITERS[:3])
-    lead, parts = text[: len(text) - len(body)], []
-    upper_next, previous_lower = True, False
-    for char in body:
-        if char in "_- ":
-            upper_next = True
-            previous_lower = False
-            continue
-        if upper_next:
-            parts.append(char.upper())
-        elif char.isupper() and not previous_lower:
-            parts.append(char.lower())
-        else:
-            parts.append(char)
-        previous_lower = char.islower()
-        upper_next = False
-    return lead + "".join(parts)
-
-
 @FUNCTIONS.add("wrap", takes=(INT, STRING))
 def _wrap(width: int, text: str) -> str:
     return _wrapped(width, "\n", text, cut=False)
@@ -83,54 +50,27 @@ def _wrap_with(context: Context, width: int, separator: str, text: str) -> str:
 
 
 def _wrapped(width: int, separator: str, text: str, *, cut: bool) -> str:
+    """Lines of at most ``width`` bytes; a byte stands for a character while cutting."""
     width = max(width, 1)
-    lines: list[str] = []
-    position, length = 0, len(text)
+    data = values.to_bytes(text)
+    lines: list[bytes] = []
+    position, length = 0, len(data)
     while length - position > width:
-        if text[position] == " ":
+        if data[position] == ord(" "):
             position += 1
             continue
-        space = text.rfind(" ", position, position + width + 1)
+        space = data.rfind(b" ", position, position + width + 1)
         if space >= position:
-            lines.append(text[position:space])
+            lines.append(data[position:space])
             position = space + 1
         elif cut:
-            lines.append(text[position : position + width])
+            lines.append(data[position : position + width])
             position += width
         else:
-            space = text.find(" ", position + width)
+            space = data.find(b" ", position + width)
             if space < 0:
                 break
-            lines.append(text[position:space])
+            lines.append(data[position:space])
             position = space + 1
-    lines.append(text[position:])
-    return separator.join(lines)
-
-
-def _delimited(text: str, delimiter: str) -> str:
-    words: list[str] = []
-    for is_delimiter, run in groupby(text, lambda char: char in "_- "):
-        if is_delimiter:
-            continue
-        words.extend(_split_words("".join(run)))
-    return delimiter.join(word.lower() for word in words)
-
-
-def _split_words(run: str) -> list[str]:
-    """Borders: lower or digit before upper; the last of several capitals before a lower; letter before digit."""
-    words, current = [], run[0]
-    for index in range(1, len(run)):
-        char, before = run[index], run[index - 1]
-        after = run[index + 1] if index + 1 < len(run) else ""
-        border = (
-            (char.isupper() and not before.isupper())
-            or (char.isupper() and before.isupper() and after.islower())
-            or (char.isdigit() and not before.isdigit())
-        )
-        if border:
-            words.append(current)
-            current = char
-        else:
-            current += char
-    words.append(current)
-    return words
+    lines.append(data[position:])
+    return values.from_bytes(values.to_bytes(separator).join(lines))

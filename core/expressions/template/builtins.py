@@ -190,18 +190,23 @@ def _printf(context: Context, template: str, *arguments: Value) -> str:
 
 @FUNCTIONS.add("html", rest=ANY, with_context=True)
 def _html(context: Context, *arguments: Value) -> str:
-    return print_(context, *arguments).translate(_HTML)
+    return _plain_text(context, arguments).translate(_HTML)
 
 
 @FUNCTIONS.add("js", rest=ANY, with_context=True)
 def _js(context: Context, *arguments: Value) -> str:
-    return "".join(_js_character(char) for char in print_(context, *arguments))
+    return "".join(_js_character(char) for char in _plain_text(context, arguments))
 
 
 @FUNCTIONS.add("urlquery", rest=ANY, with_context=True)
 def _urlquery(context: Context, *arguments: Value) -> str:
-    text = print_(context, *arguments)
+    text = _plain_text(context, arguments)
     return percent_encode(values.to_bytes(text), safe=" ~").replace(" ", "+")
+
+
+def _plain_text(context: Context, arguments: tuple[Value, ...]) -> str:
+    """What is escaped: the arguments as ``print`` joins them, nil as an action prints it."""
+    return print_(context, *(printing.NO_VALUE if argument is None else argument for argument in arguments))
 
 
 def _js_character(char: str) -> str:

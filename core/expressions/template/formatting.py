@@ -5,8 +5,9 @@ Mismatches are printed as Go prints them (``%!d(string=a)``), never raised. Sour
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from core.expressions.limits import Meter
@@ -34,6 +35,7 @@ _QUOTE_ESCAPES: Final = {
     "\\": "\\\\",
     '"': '\\"',
 }
+_MANTISSA_BITS: Final = 53
 _LAST_CODE_POINT: Final = 0x10FFFF
 _BASES: Final = {"d": "d", "v": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
 _PREFIXES: Final = {"b": "0b", "o": "0", "x": "0x", "X": "0X"}
@@ -189,22 +191,23 @@ class _Printer:
             case Kind.LIST:
                 return self._list(spec, value)
             case Kind.MAP:
-                pairs = (f"{key}:{self._element(spec, value[key])}" for key in printing.sorted_keys(value))
+                pairs = (
+                    f"{self._element(spec, key)}:{self._element(spec, value[key])}"
+                    for key in printing.sorted_keys(value)
+                )
                 return f"map[{' '.join(pairs)}]"
             case _:
-                return spec.pad(str(value)) if spec.verb in "vs" else self._object(spec, value)
+                return self._string(spec, str(value)) if spec.verb in "vsqxX" else self._object(spec, value)
 
     def _list(self, spec: _Spec, items: list[Value]) -> str:
         return f"[{' '.join(self._element(spec, item) for item in items)}]"
 
     def _element(self, spec: _Spec, item: Value) -> str:
-        text = self._format(spec, item)
+        text = "<nil>" if item is None and spec.verb != "T" else self._format(spec, item)
         self._meter.admit_text(len(text))
-        return text if spec.verb == "v" or item is not None else f"%!{spec.verb}(<nil>)"
+        return text
 
     def _object(self, spec: _Spec, value: Value) -> str:
-        if spec.verb == "q":
-            return spec.pad(quoted(str(value)))
         number = value.json_value()
         return self._integer(spec, Int(number)) if isinstance(number, int) else self._mismatch(spec, value)
 
@@ -216,7 +219,7 @@ class _Printer:
         if spec.verb == "q":
             return spec.pad("'" + _quoted_character(_character(value), quote="'") + "'")
         if spec.verb == "U":
-            return spec.pad(f"U+{value:04X}")
+            return spec.pad(f"U+{value % (1 << 64):04X}")
         return self._mismatch(spec, value)
 
     def _in_base(self, spec: _Spec, value: int) -> str:
@@ -231,7 +234,7 @@ class _Printer:
         return padding.pad(sign + prefix + digits)
 
     def _float(self, spec: _Spec, value: float) -> str:
-        if spec.verb not in _FLOAT_VERBS or spec.verb in "bxX":
+        if spec.verb not in _FLOAT_VERBS:
             return self._mismatch(spec, value)
         text = printing.special_float_text(value) or _finite(spec, value)
         if text[0] not in "+-":
@@ -259,7 +262,8 @@ class _Printer:
         return self._mismatch(spec, text)
 
     def _mismatch(self, spec: _Spec, value: Value) -> str:
-        return f"%!{spec.verb}({values.type_name(value)}={self._default(value)})"
+        shown = self._format(replace(spec, verb="v", flags=spec.flags.replace("#", "")), value)
+        return f"%!{spec.verb}({values.type_name(value)}={shown})"
 
     def _default(self, value: Value) -> str:
         return printing.default_text(value, self._meter)
@@ -271,6 +275,8 @@ def _finite(spec: _Spec, value: float) -> str:
         verb = "g"
     if precision is not None and precision > MAX_WIDTH:
         precision = MAX_WIDTH
+    if verb in "xXb":
+        return _binary(verb, value)
     if verb in "fF":
         if precision is None:
             precision = 6
@@ -282,6 +288,18 @@ def _finite(spec: _Spec, value: float) -> str:
     else:
         text = f"{value:{'#' if spec.has('#') else ''}.{precision or 1}g}"
     return text.upper() if verb == "G" else text
+
+
+def _binary(verb: str, value: float) -> str:
+    """``0x1.8p+00``, or ``6755399441055744p-52`` for ``b``."""
+    if verb == "b":
+        fraction, exponent = math.frexp(value)
+        return f"{int(fraction * (1 << _MANTISSA_BITS))}p{exponent - _MANTISSA_BITS:+d}"
+    mantissa, _, exponent_text = value.hex().partition("p")
+    whole, _, digits = mantissa.partition(".")
+    digits = digits.rstrip("0")
+    text = f"{whole}{'.' + digits if digits else ''}p{int(exponent_text):+03d}"
+    return text.upper() if verb == "X" else text
 
 
 def _character(code: int) -> str:

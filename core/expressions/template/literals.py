@@ -106,6 +106,20 @@ def parse_number(text: str) -> NumberValue:
     return NumberValue(int(real) if integral else None, real, is_float=True)
 
 
+def parse_float(text: str) -> float | None:
+    """The float that ``text`` spells, as ``strconv.ParseFloat`` reads it; ``None`` when it spells none."""
+    sign = -1.0 if text.startswith("-") else 1.0
+    body = text[1:] if text[:1] in ("+", "-") else text
+    if len(text) > _MAX_NUMBER_CHARACTERS:
+        return None
+    if body.lower() in ("inf", "infinity"):
+        return sign * float("inf")
+    if text.lower() == "nan":
+        return float("nan")
+    real = _parse_float(body)
+    return None if real is None else sign * real
+
+
 def _parse_integer(body: str) -> int | None:
     digits = body.replace("_", "")
     if _DECIMAL.fullmatch(body):

@@ -7,7 +7,7 @@ templating contract 3.1 and 7.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, NoReturn, TypeVar
 
 from core.expressions.errors import ForbiddenFunctionError, TemplateSyntaxError
@@ -25,18 +25,19 @@ _NO_FIELDS: Final = (nodes.Bool, nodes.String, nodes.Number, nodes.Nil, nodes.Do
 _BLOCK_ENDS: Final = frozenset({"end", "else"})
 
 
-def parse(text: str, functions: Collection[str]) -> nodes.Tree:
-    """The tree of ``text``, whose function names must be among ``functions``.
+def parse(text: str, functions: Collection[str], refused: Mapping[str, str] | None = None) -> nodes.Tree:
+    """The tree of ``text``, whose function names must be among ``functions``; ``refused`` says why others are not.
 
     Raises:
         TemplateSyntaxError: with the offset of the problem.
     """
-    return _Parser(text, functions).parse()
+    return _Parser(text, functions, refused or {}).parse()
 
 
 class _Parser:
-    def __init__(self, text: str, functions: Collection[str]) -> None:
+    def __init__(self, text: str, functions: Collection[str], refused: Mapping[str, str]) -> None:
         self._functions = functions
+        self._refused = refused
         self._lexemes = list(lexer.tokenize(text))
         self._index = 0
         self._depth = 0
@@ -350,6 +351,8 @@ class _Parser:
                 subject=lexeme.text,
                 remedy="pass the value in through inputs",
             )
+        if lexeme.text in self._refused:
+            self._fail(f"the function {lexeme.text} is not offered: {self._refused[lexeme.text]}", lexeme.offset)
         if lexeme.text not in self._functions:
             remedy = f"write .{lexeme.text} for a variable" if self._peek().kind is Token.FIELD else ""
             self._fail(f"there is no function {lexeme.text}", lexeme.offset, remedy)

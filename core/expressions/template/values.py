@@ -62,7 +62,7 @@ class StringMap(dict[str, Value]):
 
 @runtime_checkable
 class GoObject(Protocol):
-    """A value with methods a template may call: a time, a duration or a version."""
+    """A value with methods a template may call: a time or a version."""
 
     type_name: str
 
@@ -135,7 +135,7 @@ def kind_name(value: Value) -> str:
     if kind is Kind.INT:
         return type_name(value)
     if kind is Kind.OBJECT:
-        return "ptr" if type_name(value).startswith("*") else "int64" if "Duration" in type_name(value) else "struct"
+        return "ptr" if type_name(value).startswith("*") else "struct"
     return str(kind)
 
 

@@ -1,0 +1,166 @@
+"""Regular expressions, on an engine of linear time (RE2). Source: templating contract 11.
+
+The reference's documentation promises these functions and its engine lacks them. A pattern holds at most 1 KiB, a text
+64 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+import re2
+
+from core.expressions.template import values
+from core.expressions.template.functions import INT, STRING, Context, FunctionTable
+from core.expressions.template.values import NilList, Strings, Value
+
+FUNCTIONS: Final = FunctionTable()
+MAX_PATTERN_BYTES: Final = 1 << 10
+MAX_TEXT_BYTES: Final = 1 << 16
+
+_CONTINUATION: Final = 0x80  # marks the second and later bytes of a UTF-8 character
+_CACHED_PATTERNS: Final = 64
+_PROGRAM_BYTES: Final = 1 << 20
+
+
+@FUNCTIONS.add("regexMatch", takes=(STRING, STRING), with_context=True)
+def _regex_match(context: Context, pattern: str, text: str) -> bool:
+    try:
+        return _compiled(pattern).search(_admitted(context, text)) is not None
+    except re2.error:
+        return False
+
+
+@FUNCTIONS.add("mustRegexMatch", takes=(STRING, STRING), with_context=True)
+def _must_regex_match(context: Context, pattern: str, text: str) -> bool:
+    return _pattern(pattern).search(_admitted(context, text)) is not None
+
+
+@FUNCTIONS.add("regexFind", "mustRegexFind", takes=(STRING, STRING), with_context=True)
+def _regex_find(context: Context, pattern: str, text: str) -> str:
+    found = _pattern(pattern).search(_admitted(context, text))
+    return values.from_bytes(found[0]) if found else ""
+
+
+@FUNCTIONS.add("regexFindAll", "mustRegexFindAll", takes=(STRING, STRING, INT), with_context=True)
+def _regex_find_all(context: Context, pattern: str, text: str, count: int) -> list[Value]:
+    found = Strings()
+    for match in _matches(_pattern(pattern), _admitted(context, text)):
+        if 0 <= count <= len(found):
+            break
+        context.meter.spend(1)
+        found.append(values.from_bytes(match[0]))
+    return found or NilList()
+
+
+@FUNCTIONS.add("regexReplaceAll", "mustRegexReplaceAll", takes=(STRING, STRING, STRING), with_context=True)
+def _regex_replace_all(context: Context, pattern: str, text: str, replacement: str) -> str:
+    parts = _template_parts(values.to_bytes(replacement))
+    return _replaced(context, pattern, text, lambda match: b"".join(_expand(part, match) for part in parts))
+
+
+@FUNCTIONS.add(
+    "regexReplaceAllLiteral", "mustRegexReplaceAllLiteral", takes=(STRING, STRING, STRING), with_context=True
+)
+def _regex_replace_all_literal(context: Context, pattern: str, text: str, replacement: str) -> str:
+    literal = values.to_bytes(replacement)
+    return _replaced(context, pattern, text, lambda _match: literal)
+
+
+@FUNCTIONS.add("regexSplit", "mustRegexSplit", takes=(STRING, STRING, INT), with_context=True)
+def _regex_split(context: Context, pattern: str, text: str, count: int) -> list[Value]:
+    compiled, data = _pattern(pattern), _admitted(context, text)
+    if count == 0:
+        return NilList()
+    if pattern and not data:
+        return Strings([""])
+    parts: list[bytes] = []
+    start = end = 0
+    for match in _matches(compiled, data):
+        if 0 < count <= len(parts) + 1:
+            break
+        end = match.start()
+        if match.end() != 0:
+            parts.append(data[start:end])
+        start = match.end()
+        context.meter.spend(1)
+    if end != len(data):
+        parts.append(data[start:])
+    return Strings(map(values.from_bytes, parts))
+
+
+@FUNCTIONS.add("regexQuoteMeta", "mustRegexQuoteMeta", takes=(STRING,), with_context=True)
+def _regex_quote_meta(context: Context, text: str) -> str:
+    context.meter.admit_text(2 * len(text))
+    return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)
+
+
+@lru_cache(maxsize=_CACHED_PATTERNS)
+def _compiled(pattern: str) -> Any:
+    data = values.to_bytes(pattern)
+    if len(data) > MAX_PATTERN_BYTES:
+        raise ValueError(f"a pattern holds at most {MAX_PATTERN_BYTES} bytes")
+    options = re2.Options()
+    options.max_mem = _PROGRAM_BYTES
+    options.log_errors = False
+    return re2.compile(data, options)
+
+
+def _pattern(pattern: str) -> Any:
+    try:
+        return _compiled(pattern)
+    except re2.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+
+
+def _admitted(context: Context, text: str) -> bytes:
+    data = values.to_bytes(text)
+    if len(data) > MAX_TEXT_BYTES:
+        raise ValueError(f"a text to search holds at most {MAX_TEXT_BYTES} bytes")
+    context.meter.spend(1 + (len(data) >> 3))  # a byte of a pattern's work costs far more than one of copying
+    return data
+
+
+def _matches(compiled: Any, data: bytes) -> Iterator[Any]:
+    """All matches; an empty one never stands inside of a character."""
+    for match in compiled.finditer(data):
+        if match.start() != match.end() or match.end() == len(data) or data[match.start()] & 0xC0 != _CONTINUATION:
+            yield match
+
+
+def _replaced(context: Context, pattern: str, text: str, replace: Any) -> str:
+    compiled, data = _pattern(pattern), _admitted(context, text)
+    parts: list[bytes] = []
+    start = length = 0
+    for match in _matches(compiled, data):
+        new = replace(match)
+        parts += [data[start : match.start()], new]
+        start = match.end()
+        length += len(new)
+        context.meter.admit_text(length)
+    return values.from_bytes(b"".join([*parts, data[start:]]))
+
+
+def _template_parts(replacement: bytes) -> list[bytes | int | str]:
+    """Literal bytes, group numbers and group names of ``$1``, ``${name}`` and ``$$``."""
+    parts: list[bytes | int | str] = []
+    position = 0
+    for match in _REFERENCE.finditer(replacement):
+        parts.append(replacement[position : match.start()])
+        name = (match[1] or match[2] or b"").decode()
+        parts.append(b"$" if not name else int(name[:9]) if name.isdigit() else name)
+        position = match.end()
+    parts.append(replacement[position:])
+    return parts
+
+
+def _expand(part: bytes | int | str, match: Any) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    group = part if isinstance(part, int) else match.re.groupindex.get(part.encode(), -1)
+    return match[group] or b"" if 0 <= group <= match.re.groups else b""
+
+
+_REFERENCE: Final = re2.compile(rb"\$(?:\$|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")

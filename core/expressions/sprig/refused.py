@@ -1,0 +1,29 @@
+"""Functions that authors know from elsewhere and that are not offered, and why. Source: templating contract 11."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_KEYS = "it makes or uses key material, which would land in the status of an object; use a Secret"
+_SLOW = "it is made to be slow; compute it inside of a step"
+_UNSUPPORTED = "it is not supported yet"
+
+REASONS: Final = {
+    **dict.fromkeys(
+        (
+            "buildCustomCert",
+            "genCA",
+            "genCAWithKey",
+            "genPrivateKey",
+            "genSelfSignedCert",
+            "genSelfSignedCertWithKey",
+            "genSignedCert",
+            "genSignedCertWithKey",
+            "encryptAES",
+            "decryptAES",
+        ),
+        _KEYS,
+    ),
+    **dict.fromkeys(("bcrypt", "htpasswd", "derivePassword"), _SLOW),
+    **dict.fromkeys(("urlParse", "urlJoin", "randBytes", "hello"), _UNSUPPORTED),
+}
