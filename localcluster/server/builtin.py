@@ -1,11 +1,12 @@
 """The kinds every cluster has, as far as kubectl, the operator and its manifests need them.
 
-Their schemas are attached by builtin_schemas.py; their defaults and validation are code (builtin_defaults.py,
+Their schemas come from builtin_schemas.py; their defaults and validation are code (builtin_defaults.py,
 validation_builtin.py), as in the real server. Verbs, short names, categories and scopes are those of Kubernetes 1.37.
 """
 
 from __future__ import annotations
 
+from localcluster.server import builtin_schemas
 from localcluster.server.types import STANDARD_VERBS, ResourceType
 
 _STATUS = frozenset({"status"})
@@ -63,7 +64,7 @@ def _kind(
         categories=categories,
         verbs=verbs,
         subresources=subresources,
-        schema=None,
+        schema=builtin_schemas.structural_schema(group, "v1", kind),
         preserve_unknown=False,
         printer_columns=(),
         selectable_fields=selectable,
