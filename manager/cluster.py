@@ -75,15 +75,22 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None) -> 
             config = await load_config(info.kubeconfig_path)
             async with open_client(config) as client:
                 await install_crds(client)
-            await nursery.start(_keep_operator, info.kubeconfig_path)
-            embedded.publish(embedded.EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid()))
+            metrics_port = _free_port()
+            await nursery.start(_keep_operator, info.kubeconfig_path, metrics_port)
+            embedded.publish(
+                embedded.EmbeddedCluster(
+                    data, info.url, info.kubeconfig_path, os.getpid(), f"http://127.0.0.1:{metrics_port}/metrics"
+                )
+            )
             _log.info("the embedded cluster is ready", url=info.url)
     finally:
         embedded.withdraw(data)
         os.close(lock)
 
 
-async def _keep_operator(kubeconfig: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def _keep_operator(
+    kubeconfig: Path, metrics_port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Run the operator as a child; started when it is ready the first time."""
     reported = False
     while True:
@@ -96,6 +103,8 @@ async def _keep_operator(kubeconfig: Path, *, task_status: trio.TaskStatus[None]
             f"--kubeconfig={kubeconfig}",
             f"--config-namespace={OPERATOR_NAMESPACE}",
             f"--health-probe-bind-address=127.0.0.1:{port}",
+            f"--metrics-bind-address=127.0.0.1:{metrics_port}",
+            "--metrics-secure=false",
             "--leader-elect=false",
         ]
         async with trio.open_nursery() as nursery:

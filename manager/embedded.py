@@ -40,6 +40,8 @@ class EmbeddedCluster:
     url: str
     kubeconfig: Path
     pid: int
+    metrics_url: str
+    """Where the operator's metrics are served, on the loopback interface."""
 
 
 def data_folder(chosen: Path | None) -> Path:
@@ -58,7 +60,7 @@ def running(data: Path) -> EmbeddedCluster | None:
         return None
     try:
         state = json.loads((data / STATE_FILE).read_text(encoding="utf-8"))
-        return EmbeddedCluster(data, state["url"], Path(state["kubeconfig"]), state["pid"])
+        return EmbeddedCluster(data, state["url"], Path(state["kubeconfig"]), state["pid"], state["metrics_url"])
     except (OSError, ValueError, KeyError):
         return None
 

@@ -21,7 +21,7 @@ from typing import Final
 
 import trio
 
-from core.engine.clock import WallClock
+from core.engine.clock import WallClock, system_now
 from core.kube.client import KubeClient, open_client
 from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
 from core.kube.errors import KubeError
@@ -49,15 +49,11 @@ def run_forever(options: ManagerOptions) -> int:
     code = 0
     try:
         trio.run(_until_signal, options, strict_exception_groups=True)
-    except* (KubeError, ListenError, LeaseLostError) as group:
+    except* (KubeError, ListenError) as group:
         for error in _leaves(group):
             _log.error("the manager stops", cause=str(error))
         code = 1
     return code
-
-
-class LeaseLostError(Exception):
-    """Another process may hold the lease by now: this one must not write any more."""
 
 
 async def _until_signal(options: ManagerOptions) -> None:
@@ -113,9 +109,9 @@ async def run_manager(
                     name=options.leader.name,
                     namespace=options.leader.namespace or _pod_namespace() or options.config_namespace,
                     identity=f"{socket.gethostname()}_{os.getpid()}",
+                    now=system_now,
                 )
                 await lease.run(work)
-                raise LeaseLostError(f"lease {options.leader.name} was lost")
         serving.cancel_scope.cancel()
 
 
@@ -138,7 +134,7 @@ async def _open_world(
     client: KubeClient, options: ManagerOptions, state: _Readiness
 ) -> AsyncIterator[tuple[World, ConfigSource, EventRecorder]]:
     """Informers that have listed, and the configuration in force; all watches end with the block."""
-    events = EventRecorder(client)
+    events = EventRecorder(client, now=system_now)
     source = ConfigSource(client, options.config_namespace, options.config_name, events)
     world = World.watching(client)
     async with trio.open_nursery() as nursery:

@@ -1,0 +1,31 @@
+"""Run measurements by name, all of them without a name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from bench import command_line, idle, kill, main_job, throughput
+from bench.report import Row, print_table
+
+MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
+    "command-line": command_line.measure,
+    "throughput": throughput.measure,
+    "kill": kill.measure,
+    "idle": idle.measure,
+    "main-job": main_job.measure,
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        sys.stderr.write(f"unknown measurement {', '.join(unknown)}; known: {', '.join(MEASUREMENTS)}\n")
+        return 2
+    for name in names or MEASUREMENTS:
+        print_table(name, MEASUREMENTS[name]())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

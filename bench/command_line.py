@@ -1,0 +1,36 @@
+"""How fast the command answers: help and completion, as whole processes."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from bench.report import Row, milliseconds
+
+REPEATS = 10
+
+
+def measure() -> list[Row]:
+    complete = {"_BOBRAPET_COMPLETE": "complete_bash", "COMP_WORDS": "bobrapet su", "COMP_CWORD": "1"}
+    return [
+        Row("`bobrapet --help`, median", milliseconds(_median(["--help"], {})), "300 ms"),
+        Row("`bobrapet run --help`, median", milliseconds(_median(["run", "--help"], {})), "300 ms"),
+        Row("completion of a verb, median", milliseconds(_median([], complete)), "300 ms"),
+    ]
+
+
+def _median(arguments: list[str], environment: dict[str, str]) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "manager.cli", *arguments],
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)

@@ -1,0 +1,96 @@
+"""A fresh embedded cluster for a measurement: own folder, own processes, gone at the end."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, STORY_RUN
+from core.kube.client import KubeClient, open_client
+from core.kube.config import load_config
+from manager import embedded
+
+Object = dict[str, Any]
+
+NAMESPACE = "default"
+IMAGE_MAP = 'images: {"bench/noop:*": {command: ["true"]}, "bench/nap:*": {command: [sleep, "0.3"]}}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    cluster: embedded.EmbeddedCluster
+    client: KubeClient
+
+    def operator_pid(self) -> int:
+        """The operator is the child of the serving process that runs ``manager.cli``."""
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit():
+                try:
+                    parent = int(process.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1])
+                    command = process.joinpath("cmdline").read_bytes()
+                except (OSError, IndexError):
+                    continue
+                if parent == self.cluster.pid and b"manager.cli" in command:
+                    return int(process.name)
+        raise LookupError("the operator is not running")
+
+    async def requests(self) -> dict[str, float]:
+        """How many requests the operator has sent so far, by method."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(self.cluster.metrics_url)).text
+        counts: dict[str, float] = {}
+        for labels, value in re.findall(r"^rest_client_requests_total\{([^}]*)\} (\S+)$", text, re.MULTILINE):
+            method = re.search(r'method="([^"]+)"', labels)
+            if method:
+                counts[method[1]] = counts.get(method[1], 0) + float(value)
+        return counts
+
+    async def writes(self) -> float:
+        return sum(count for method, count in (await self.requests()).items() if method in WRITES)
+
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@asynccontextmanager
+async def open_stand() -> AsyncIterator[Stand]:
+    with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
+        data = Path(folder)
+        images = data / "images.yaml"
+        images.write_text(IMAGE_MAP)
+        async with embedded.open_cluster(data, image_map=images) as cluster:
+            config = await load_config(cluster.kubeconfig)
+            async with open_client(config) as client:
+                yield Stand(cluster, client)
+
+
+async def install_chain(client: KubeClient, *, length: int, image: str = "bench/noop:1") -> str:
+    """A Story of chained engram steps; returns its name."""
+    name = f"chain-{image.split('/')[1].split(':')[0]}-{length}"
+    await client.create(ENGRAM_TEMPLATE, _object(ENGRAM_TEMPLATE, name, {"image": image, "version": "1"}, ""))
+    await client.create(ENGRAM, _object(ENGRAM, name, {"templateRef": {"name": name}}), namespace=NAMESPACE)
+    steps: list[Object] = []
+    for index in range(length):
+        step: Object = {"name": f"s{index}", "ref": {"name": name}}
+        if index:
+            step["needs"] = [f"s{index - 1}"]
+        steps.append(step)
+    await client.create(STORY, _object(STORY, name, {"steps": steps}), namespace=NAMESPACE)
+    return name
+
+
+async def start_run(client: KubeClient, story: str, name: str) -> Object:
+    manifest = _object(STORY_RUN, name, {"storyRef": {"name": story}})
+    return await client.create(STORY_RUN, manifest, namespace=NAMESPACE)
+
+
+def _object(resource: Any, name: str, spec: Object, namespace: str = NAMESPACE) -> Object:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}

@@ -1,0 +1,97 @@
+"""Runs of three chained no-op engram steps: all must succeed; how fast does a step follow its predecessor."""
+
+from __future__ import annotations
+
+import trio
+
+from bench.observer import Observer, open_observer
+from bench.report import Row, milliseconds, percentile
+from bench.stand import Stand, install_chain, open_stand, start_run
+
+RUNS_AT_ONCE = 200
+RUNS_FOR_LATENCY = 100
+CONCURRENT = 10
+STEPS = 3
+DEADLINE_SECONDS = 300.0
+
+
+def measure() -> list[Row]:
+    return trio.run(_measure)
+
+
+async def _measure() -> list[Row]:
+    async with open_stand() as stand:
+        story = await install_chain(stand.client, length=STEPS)
+        async with open_observer(stand.client) as observer:
+            latencies, writes = await _latency(stand, observer, story)
+        async with open_observer(stand.client) as observer:
+            per_step = await _writes_per_step(stand, observer)
+        async with open_observer(stand.client) as observer:
+            seconds, succeeded = await _burst(stand, observer, story)
+        await trio.sleep(6)
+        before = await stand.writes()
+        await trio.sleep(10)
+        idle = await stand.writes() - before
+    follows = f"predecessor ended → successor's Job, {CONCURRENT} runs at once"
+    return [
+        Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: succeeded", str(succeeded), str(RUNS_AT_ONCE)),
+        Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: time", f"{seconds:.1f} s"),
+        Row("… runs a minute", f"{RUNS_AT_ONCE / seconds * 60:.0f}"),
+        Row(f"{follows}, p50", milliseconds(percentile(latencies, 50)), "20 ms"),
+        Row(f"{follows}, p99", milliseconds(percentile(latencies, 99)), "150 ms"),
+        Row("API writes of the operator for one more engram step in a run", f"{per_step:.1f}", "5"),
+        Row(f"API writes of the operator for a whole run of {STEPS} steps", f"{writes * STEPS:.1f}"),
+        Row("API writes in 10 s while nothing changes", f"{idle:.0f}", "0"),
+    ]
+
+
+async def _writes_per_step(stand: Stand, observer: Observer) -> float:
+    """What ten more steps in a run cost, divided by ten: the writes of a run as such cancel out."""
+    totals = []
+    for length in (5, 15):
+        story = await install_chain(stand.client, length=length)
+        await trio.sleep(5)
+        before = await stand.writes()
+        await start_run(stand.client, story, f"length-{length}")
+        with trio.fail_after(DEADLINE_SECONDS):
+            while f"length-{length}" not in observer.run_ended:
+                await observer.changed.wait()
+        await trio.sleep(5)
+        totals.append(await stand.writes() - before)
+    return (totals[1] - totals[0]) / 10
+
+
+async def _latency(stand: Stand, observer: Observer, story: str) -> tuple[list[float], float]:
+    before = await stand.writes()
+    limiter = trio.CapacityLimiter(CONCURRENT)
+
+    async def one(name: str) -> None:
+        async with limiter:
+            await start_run(stand.client, story, name)
+            while name not in observer.run_ended:
+                await observer.changed.wait()
+
+    with trio.fail_after(DEADLINE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for index in range(RUNS_FOR_LATENCY):
+                nursery.start_soon(one, f"latency-{index}")
+    await trio.sleep(3)
+    latencies = [
+        observer.job_created[f"latency-{index}-s{step + 1}"][0] - observer.pod_ended[f"latency-{index}-s{step}"][0]
+        for index in range(RUNS_FOR_LATENCY)
+        for step in range(STEPS - 1)
+    ]
+    return latencies, (await stand.writes() - before) / (RUNS_FOR_LATENCY * STEPS)
+
+
+async def _burst(stand: Stand, observer: Observer, story: str) -> tuple[float, int]:
+    ended = len(observer.run_ended)
+    started = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for index in range(RUNS_AT_ONCE):
+            nursery.start_soon(start_run, stand.client, story, f"burst-{index}")
+    with trio.fail_after(DEADLINE_SECONDS):
+        await observer.wait_for_runs(ended + RUNS_AT_ONCE)
+    seconds = trio.current_time() - started
+    phases = [phase for name, phase in observer.run_phase.items() if name.startswith("burst-")]
+    return seconds, phases.count("Succeeded")
