@@ -7,6 +7,8 @@ and whose ``registry`` is the same door for controllers. Nothing outlives the ``
 from __future__ import annotations
 
 import secrets
+import ssl
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,11 +26,13 @@ from localcluster.server.authz import Authorizer
 from localcluster.server.bootstrap import bootstrap
 from localcluster.server.catalog import Catalog
 from localcluster.server.conversion import Converter
+from localcluster.server.crd_cleanup import clean_up_definitions
 from localcluster.server.crds import Definitions
+from localcluster.server.definition_guard import DefinitionGuard
 from localcluster.server.documents import Documents
 from localcluster.server.identity import ADMIN
 from localcluster.server.namespace_lifecycle import NamespaceLifecycle
-from localcluster.server.podlog import PodLogs
+from localcluster.server.podlog import PodLogClient, PodLogs
 from localcluster.server.registry import Registry
 from localcluster.server.resources import Resources
 from localcluster.server.review import Reviews
@@ -61,9 +65,15 @@ class ApiServer:
 
 @asynccontextmanager
 async def open_api_server(
-    path: Path | None = None, *, now: Now = utc_now, durability: Durability = Durability.PROCESS_DEATH
+    path: Path | None = None,
+    *,
+    now: Now = utc_now,
+    durability: Durability = Durability.PROCESS_DEATH,
+    node_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ApiServer]:
     """Open the database at ``path`` (None: keep everything in memory) and serve it.
+
+    ``node_tls`` is how nodes are asked for logs: whom to trust, and the certificate to show. None: plain HTTP.
 
     Raises:
         StorageError: the database cannot be opened.
@@ -72,26 +82,25 @@ async def open_api_server(
     try:
         store = Store(storage)
         async with (
-            httpx.AsyncClient(trust_env=False) as node_client,
+            httpx.AsyncClient(trust_env=False, verify=node_tls or True) as node_client,
             open_webhook_caller(store) as webhooks,
             trio.open_nursery() as nursery,
         ):
-            server = _assembled(storage, store, now, node_client, webhooks)
+            server = _assembled(storage, store, now, PodLogClient(node_client, secure=node_tls is not None), webhooks)
             await bootstrap(server.registry)
             await nursery.start(storage.keep_checkpointed)
+            await nursery.start(clean_up_definitions, server.registry)
             yield server
             nursery.cancel_scope.cancel()
     finally:
         storage.close()
 
 
-def _assembled(
-    storage: Storage, store: Store, now: Now, node_client: httpx.AsyncClient, webhooks: WebhookCaller
-) -> ApiServer:
+def _assembled(storage: Storage, store: Store, now: Now, nodes: PodLogClient, webhooks: WebhookCaller) -> ApiServer:
     catalog = Catalog()
     shape = SchemaShape()
     Definitions(store, catalog, shape)
-    admission = AdmissionChain([NamespaceLifecycle(store)])
+    admission = AdmissionChain([NamespaceLifecycle(store), DefinitionGuard(store)])
     registry = Registry(store, catalog, shape, admission, Converter(webhooks), now)
     issuer = TokenIssuer.load(storage)
     token = _admin_token(storage)
@@ -107,7 +116,7 @@ def _assembled(
             registry,
             Reviews(authenticator, authorizer, now),
             TokenRequests(registry, issuer, now),
-            PodLogs(registry, node_client),
+            PodLogs(registry, nodes),
         ),
         WatchStreams(registry, now),
         Documents(catalog, is_ready=lambda: True, address=lambda: address[0] if address else ""),

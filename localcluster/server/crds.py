@@ -7,13 +7,15 @@ that created the definition, so nobody ever waits for them here. Deleting a defi
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
-from localcluster.clock import Now, to_time
-from localcluster.server import types
+from localcluster.clock import to_time
+from localcluster.server import errors, types
 from localcluster.server.catalog import Catalog
+from localcluster.server.cause import SchemaError
 from localcluster.server.store import Store, collection_name
 from localcluster.server.types import Object
 from localcluster.server.watchcache import Change
@@ -23,8 +25,16 @@ COLLECTION: Final = "apiextensions.k8s.io/customresourcedefinitions"
 CLEANUP_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
 
 
-def complete(crd: Object, old: Object | None, catalog: Catalog, now: Now) -> None:
-    """Fill in names, conversion and status the way the server's own controllers do, in place."""
+def complete(crd: Object, old: Object | None, catalog: Catalog, now: datetime) -> None:
+    """Fill in names, conversion and status the way the server's own controllers do, in place.
+
+    Raises:
+        StatusError: 422, a schema is not structural.
+    """
+    try:
+        types.resource_types_of_crd(crd)
+    except SchemaError as error:
+        raise errors.invalid("apiextensions.k8s.io", "CustomResourceDefinition", crd["metadata"]["name"], error.causes) from error
     spec = crd["spec"]
     names = spec["names"]
     names.setdefault("singular", names["kind"].lower())
@@ -42,10 +52,25 @@ def complete(crd: Object, old: Object | None, catalog: Catalog, now: Now) -> Non
     stored = [*before.get("storedVersions", ()), *(v for v in versions if v not in before.get("storedVersions", ()))]
     crd["status"] = {
         **before,
-        "conditions": _conditions(before, {"NamesAccepted": accepted, "Established": established}, to_time(now())),
+        "conditions": _conditions(before, {"NamesAccepted": accepted, "Established": established}, to_time(now)),
         "acceptedNames": names if owner is None else before.get("acceptedNames", {"kind": "", "plural": ""}),
         "storedVersions": stored,
     }
+
+
+def begin_termination(crd: Object, now: datetime) -> None:
+    """Have a definition that is being deleted wait until its objects are gone, in place (of a shallow copy)."""
+    metadata = crd["metadata"]
+    if CLEANUP_FINALIZER not in metadata.get("finalizers", ()):
+        metadata["finalizers"] = [*metadata.get("finalizers", ()), CLEANUP_FINALIZER]
+    status: Object = crd.get("status") or {}
+    why = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+    crd["status"] = {**status, "conditions": _conditions(status, {"Terminating": why}, to_time(now))}
+
+
+def is_terminating(crd: Object) -> bool:
+    """Whether the definition is on its way out and no object of it may be created any more."""
+    return "deletionTimestamp" in crd["metadata"]
 
 
 def is_established(crd: Object) -> bool:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from localcluster.clock import to_time
-from localcluster.server import errors
+from localcluster.server import crds, errors
 from localcluster.server.objectmeta import FOREGROUND_FINALIZER, ORPHAN_FINALIZER
 from localcluster.server.options import DeleteOptions, Preconditions, Propagation
 from localcluster.server.types import Object, ResourceType
@@ -79,6 +79,10 @@ def decide(current: Object, resource: ResourceType, options: DeleteOptions, now:
         metadata.pop("finalizers", None)
     if resource.group == "" and resource.plural == "namespaces":
         return _mark_namespace(obj, now)
+    if resource.group == "apiextensions.k8s.io" and "deletionTimestamp" not in metadata:
+        crds.begin_termination(obj, now)
+        mark(metadata, now)
+        return Marked(obj)
     if graceful:
         return Marked(obj) if finalizers or metadata["deletionGracePeriodSeconds"] > 0 else Gone()
     if not finalizers:

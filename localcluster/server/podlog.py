@@ -6,6 +6,7 @@ Source: kube-apiserver's ``pods/log``; the texts are its own.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import httpx
@@ -30,12 +31,21 @@ _FORWARDED: Final = (
 _POSITIVE: Final = ("sinceSeconds", "tailLines", "limitBytes")
 
 
+@dataclass(frozen=True)
+class PodLogClient:
+    """How nodes are asked: over TLS when ``secure``, as the client is set up for it."""
+
+    client: httpx.AsyncClient
+    secure: bool
+
+
 class PodLogs:
     """Answers ``pods/log``."""
 
-    def __init__(self, registry: Registry, client: httpx.AsyncClient) -> None:
+    def __init__(self, registry: Registry, nodes: PodLogClient) -> None:
         self._registry = registry
-        self._client = client
+        self._client = nodes.client
+        self._scheme = "https" if nodes.secure else "http"
 
     async def answer(self, request: Request, resource: ResourceType, send: Send) -> None:
         """Stream the log until it ends, or until the client leaves.
@@ -86,7 +96,7 @@ class PodLogs:
         address = addresses.get("InternalIP") or addresses.get("Hostname")
         if not port or not address:
             raise errors.internal_error(f"node {name} reports no kubelet address and port")
-        return f"http://{address}:{port}"
+        return f"{self._scheme}://{address}:{port}"
 
 
 def container_of(pod: Object, wanted: str) -> str:

@@ -6,13 +6,13 @@ object (subresources.py).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from core.kube.wire import PatchType
 from localcluster.clock import Now
-from localcluster.server import deletion, errors, response, tables, yamlbody
+from localcluster.server import deletion, errors, requestbody, response, tables
 from localcluster.server.identity import Identity
 from localcluster.server.options import ListOptions, delete_options, list_options, write_options
 from localcluster.server.patching import Patch, supported_types
@@ -23,7 +23,6 @@ from localcluster.server.types import Object, ResourceType
 from localcluster.server.writer import Target, Written
 
 _STORED_SUBRESOURCES: Final = frozenset({"status", "finalize"})
-_BODY_TYPES: Final = ("application/json", "application/yaml")
 _METADATA_KIND: Final = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 
 
@@ -95,7 +94,7 @@ class Resources:
     async def _create(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
         options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
-        body = await _object_body(request)
+        body = requestbody.load(request, await request.body())
         if request.route.name:
             raise errors.method_not_allowed()
         written = await self._registry.create_written(resource, request.route.namespace, body, options)
@@ -104,13 +103,13 @@ class Resources:
     async def _update(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
         options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
-        body = await _object_body(request)
+        body = requestbody.load(request, await request.body())
         written = await self._registry.update_written(_target(request, resource), body, options)
         return self._written(written, resource, form, request)
 
     async def _patch(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
-        media_type = _media_type(request)
+        media_type = requestbody.media_type(request)
         if media_type not in tuple(PatchType):
             raise errors.unsupported_media_type(supported_types(resource))
         patch_type = PatchType(media_type)
@@ -125,7 +124,7 @@ class Resources:
             )
         options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
         raw = await request.body()
-        body = yamlbody.load(raw) if applies else _json(raw)
+        body = requestbody.load_yaml(raw) if applies else requestbody.load_json(raw)
         written = await self._registry.patch_written(_target(request, resource), Patch(patch_type, body), options)
         return self._written(written, resource, form, request)
 
@@ -134,7 +133,7 @@ class Resources:
         if request.route.subresource:
             raise errors.method_not_allowed()
         raw = await request.body()
-        options = delete_options(request.query, _json(raw) if raw else None, user, request.warn)
+        options = delete_options(request.query, requestbody.load(request, raw) if raw else None, user, request.warn)
         found = await self._registry.delete_found(resource, request.route.namespace, request.route.name, options)
         if found.done and not deletion.returns_object(resource):
             return response.json_response(deletion.success(resource, found.obj))
@@ -142,7 +141,7 @@ class Resources:
 
     async def _delete_collection(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         raw = await request.body()
-        options = delete_options(request.query, _json(raw) if raw else None, user, request.warn)
+        options = delete_options(request.query, requestbody.load(request, raw) if raw else None, user, request.warn)
         selection: ListOptions = list_options(request.query)
         deleted = await self._registry.delete_collection(resource, request.route.namespace, options, selection)
         return response.json_response(deleted)
@@ -192,24 +191,3 @@ def _list_body(page: Page, resource: ResourceType) -> bytes:
 def _target(request: Request, resource: ResourceType) -> Target:
     route = request.route
     return Target(resource, route.namespace, route.name, route.subresource)
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-async def _object_body(request: Request) -> Any:
-    media_type = _media_type(request)
-    raw = await request.body()
-    if media_type == "application/yaml":
-        return yamlbody.load(raw)
-    if media_type not in ("", "application/json", "*/*", "text/plain"):
-        raise errors.unsupported_media_type(_BODY_TYPES)
-    return _json(raw)
-
-
-def _json(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from core.kube.wire import JSONPatchError, PatchType, apply_json_patch, apply_merge_patch
-from localcluster.server import cause, errors, response
+from localcluster.server import cause, errors, requestbody, response
 from localcluster.server.identity import Identity
 from localcluster.server.options import write_options
 from localcluster.server.registry import Registry
@@ -29,12 +27,8 @@ async def answer(registry: Registry, request: Request, resource: ResourceType, u
     route = request.route
     if request.verb == "get":
         return response.json_response(scale_of(await registry.get(resource, route.namespace, route.name)))
-    raw = await request.body()
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"the body is not JSON: {error}") from error
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    body = requestbody.load(request, await request.body())
+    media_type = requestbody.media_type(request)
     options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
 
     def scaled(current: Object | None) -> Object:

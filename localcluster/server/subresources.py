@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import orjson
 import trio
 
-from localcluster.server import binding, errors, response, scale
+from localcluster.server import binding, errors, requestbody, response, scale
 from localcluster.server.identity import Identity
 from localcluster.server.options import write_options
 from localcluster.server.podlog import PodLogs
@@ -64,10 +63,7 @@ class Subresources:
 
 async def _body(request: Request) -> Object:
     raw = await request.body()
-    try:
-        body = orjson.loads(raw) if raw else {}
-    except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"the body is not JSON: {error}") from error
+    body = requestbody.load(request, raw) if raw else {}
     if not isinstance(body, dict):
         raise errors.bad_request("the body must be a JSON object")
     return body

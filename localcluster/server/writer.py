@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from core.kube.wire import values_equal
 from localcluster.clock import Now, to_time
-from localcluster.server import cause, decoding, errors, managedfields, objectmeta, strategy
+from localcluster.server import cause, crds, decoding, errors, managedfields, objectmeta, strategy
 from localcluster.server.catalog import Catalog
 from localcluster.server.options import WriteOptions
 from localcluster.server.store import StaleWriteError, Store, collection_name, object_key
@@ -166,6 +166,7 @@ class Writer:
         obj = strategy.prepare_for_update(obj, current, resource, target.subresource)
         objectmeta.carry_over(obj["metadata"], current["metadata"])
         self._check_valid(target, obj, current)
+        self._complete(obj, current, resource)
         await self._admission.validate(self._request("UPDATE", target, obj, current, options))
         obj["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"]
         if managedfields.same_but_for_times(obj, current) and values_equal(_contents(obj), _contents(current)):
@@ -205,6 +206,7 @@ class Writer:
         objectmeta.fill_created(obj["metadata"], created_at=to_time(self._now()), uid=str(uuid4()))
         strategy.prepare_for_create(obj, resource)
         self._check_valid(target, obj, None)
+        self._complete(obj, None, resource)
         await self._admission.validate(self._request("CREATE", target, obj, None, options))
         stored_form = await self._storage_form(obj, resource)
         collection = self._collection(resource)
@@ -268,6 +270,10 @@ class Writer:
             causes += objectmeta.why_invalid_change(obj["metadata"], current["metadata"])
         if causes:
             raise errors.invalid(resource.group, resource.kind, target.name or obj["metadata"].get("name", ""), causes)
+
+    def _complete(self, obj: Object, current: Object | None, resource: ResourceType) -> None:
+        if resource.plural == "customresourcedefinitions" and not resource.custom:
+            crds.complete(obj, current, self._catalog, self._now())
 
     async def _storage_form(self, obj: Object, resource: ResourceType) -> Object:
         if resource.storage_version != resource.version:
