@@ -9,7 +9,7 @@ import trio
 
 from bench.observer import open_observer
 from bench.report import Row
-from bench.stand import NAMESPACE, open_stand, start_run
+from bench.stand import NAMESPACE, Stand, open_stand, start_run
 from core.api.resource import STORY
 
 RUNS = 1000

@@ -10,7 +10,7 @@ import trio
 
 from bench.observer import open_observer
 from bench.report import Row
-from bench.stand import NAMESPACE, install_chain, open_stand, start_run
+from bench.stand import NAMESPACE, Stand, install_chain, open_stand, start_run
 from core.api.resource import JOB, STEP_RUN
 
 RUNS = 50

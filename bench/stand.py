@@ -74,7 +74,9 @@ async def open_stand() -> AsyncIterator[Stand]:
 async def install_chain(client: KubeClient, *, length: int, image: str = "bench/noop:1") -> str:
     """A Story of chained engram steps; returns its name."""
     name = f"chain-{image.split('/')[1].split(':')[0]}-{length}"
-    await client.create(ENGRAM_TEMPLATE, _object(ENGRAM_TEMPLATE, name, {"image": image, "version": "1"}, ""))
+    await client.create(
+        ENGRAM_TEMPLATE, _object(ENGRAM_TEMPLATE, name, {"image": image, "version": "1", "supportedModes": ["job"]}, "")
+    )
     await client.create(ENGRAM, _object(ENGRAM, name, {"templateRef": {"name": name}}), namespace=NAMESPACE)
     steps: list[Object] = []
     for index in range(length):

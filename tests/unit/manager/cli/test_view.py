@@ -1,0 +1,113 @@
+"""How a run looks to people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.api.phases import Phase
+from manager.cli.render.progress import MAX_ROWS, transitions, tree
+from manager.cli.view import view_run
+
+NOW = datetime(2026, 1, 1, 12, 0, 10, tzinfo=UTC)
+
+
+def a_run(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "team", "name": "report-1", "creationTimestamp": "2026-01-01T12:00:00Z"},
+        "spec": {"storyRef": {"name": "report"}},
+        "status": status,
+    }
+
+
+def a_story(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"name": "report"}, "spec": {"steps": list(steps)}}
+
+
+FETCH = {"name": "fetch", "ref": {"name": "http"}}
+SEND = {"name": "send", "ref": {"name": "mail"}, "needs": ["fetch"], "allowFailure": True}
+
+
+def test_steps_appear_in_spec_order_also_before_they_start() -> None:
+    view = view_run(a_run(stepStates={"send": {"phase": "Running"}}), a_story(FETCH, SEND))
+
+    assert [(step.name, step.phase) for step in view.steps] == [("fetch", None), ("send", Phase.RUNNING)]
+
+
+def test_a_run_without_its_story_shows_the_steps_it_recorded() -> None:
+    view = view_run(a_run(stepStates={"old": {"phase": "Succeeded"}}), None)
+
+    assert [step.name for step in view.steps] == ["old"]
+
+
+def test_done_counts_terminal_steps_only() -> None:
+    states = {"fetch": {"phase": "Succeeded"}, "send": {"phase": "Running"}}
+
+    assert view_run(a_run(phase="Running", stepStates=states), a_story(FETCH, SEND)).done == 1
+
+
+def test_waiting_on_names_the_first_step_and_counts_the_others() -> None:
+    states = {"fetch": {"phase": "Running"}, "send": {"phase": "Paused"}}
+
+    assert view_run(a_run(phase="Running", stepStates=states), a_story(FETCH, SEND)).waiting_on() == "fetch (+1)"
+
+
+def test_a_failed_step_tells_attempt_exit_code_error_and_permission_to_fail() -> None:
+    step_run = {
+        "spec": {"stepId": "send"},
+        "status": {"retries": 2, "exitCode": 137, "error": {"message": "out of\nmemory"}},
+    }
+    view = view_run(a_run(stepStates={"send": {"phase": "Failed"}}), a_story(FETCH, SEND), [step_run])
+
+    assert view.steps[1].detail == "attempt 3, exit 137, out of memory, allowFailure"
+
+
+def test_an_unknown_phase_word_counts_as_not_started() -> None:
+    assert view_run(a_run(phase="Dancing"), a_story(FETCH)).phase is None
+
+
+def test_duration_runs_until_now_and_never_below_zero() -> None:
+    view = view_run(a_run(phase="Running", startedAt="2026-01-01T12:00:00Z"), a_story(FETCH))
+
+    assert view.duration(NOW) == timedelta(seconds=10)
+    assert view.duration(NOW - timedelta(hours=1)) == timedelta()
+
+
+def test_the_tree_shows_the_word_of_every_phase_and_drops_signs_for_ascii() -> None:
+    view = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Succeeded"}}), a_story(FETCH, SEND))
+
+    lines = [line for line, _ in tree(view, NOW, width=80, ascii_only=True)]
+
+    assert lines[0] == "report-1  Running  1/2 steps"
+    assert lines[1].split() == ["fetch", "Succeeded"]
+    assert lines[2].split() == ["send", "Pending", "needs", "fetch"]
+    assert all(line.isascii() for line in lines)
+
+
+def test_the_tree_never_exceeds_the_terminal() -> None:
+    states = {"fetch": {"phase": "Failed", "message": "x" * 500}}
+    view = view_run(a_run(phase="Failed", stepStates=states), a_story(FETCH))
+
+    assert max(len(line) for line, _ in tree(view, NOW, width=60)[1:]) == 60
+
+
+def test_a_large_story_keeps_rows_for_what_changes_or_fails() -> None:
+    steps = [{"name": f"s{index}", "type": "condition"} for index in range(MAX_ROWS + 5)]
+    view = view_run(a_run(stepStates={"s3": {"phase": "Failed"}}), a_story(*steps))
+
+    lines = [line for line, _ in tree(view, NOW, width=80)]
+
+    assert len(lines) == 3
+    assert "s3" in lines[1]
+    assert f"{MAX_ROWS + 4} more" in lines[2]
+
+
+def test_transitions_give_one_line_per_change_and_none_without_change() -> None:
+    before = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Running"}}), a_story(FETCH))
+    after = view_run(a_run(phase="Succeeded", stepStates={"fetch": {"phase": "Succeeded"}}), a_story(FETCH))
+
+    assert transitions(before, after, NOW) == [
+        "2026-01-01T12:00:10Z report-1 fetch Running→Succeeded",
+        "2026-01-01T12:00:10Z report-1 Running→Succeeded",
+    ]
+    assert transitions(after, after, NOW) == []
