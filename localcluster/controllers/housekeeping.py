@@ -1,0 +1,103 @@
+"""Chores by the clock: Events are kept for an hour, Nodes that fall silent are marked, Pods of lost Nodes go."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
+
+import trio
+
+from localcluster.clock import to_time
+from localcluster.controllers.context import MANAGER, ControllerContext
+from localcluster.controllers.feed import key_of
+from localcluster.server.errors import StatusError
+from localcluster.server.options import DeleteOptions, ListOptions, Preconditions
+from localcluster.server.types import Object
+
+EVENT_LIFE = timedelta(hours=1)
+NODE_SILENCE = timedelta(seconds=40)
+_EVENT_SWEEP_SECONDS, _NODE_CHECK_SECONDS = 60.0, 10.0
+
+
+async def expire_events(context: ControllerContext) -> None:
+    """Delete Events an hour after they were last seen, for ever."""
+    events = context.registry.find("", "v1", "events")
+    assert events is not None
+    while True:
+        oldest = context.now() - EVENT_LIFE
+        page = await context.registry.page(events, None, ListOptions())
+        for event in page.objects:
+            if last_seen_at(event) < oldest:
+                metadata = event["metadata"]
+                options = DeleteOptions(user=MANAGER, preconditions=Preconditions(uid=metadata["uid"]))
+                try:
+                    await context.registry.delete(events, metadata["namespace"], metadata["name"], options)
+                except StatusError as error:
+                    if error.reason not in ("NotFound", "Conflict"):
+                        raise
+        await trio.sleep(_EVENT_SWEEP_SECONDS)
+
+
+async def watch_nodes(context: ControllerContext) -> None:
+    """Mark Nodes whose Lease ran out as unknown, and remove Pods of Nodes that no longer exist, for ever."""
+    leases = context.registry.find("coordination.k8s.io", "v1", "leases")
+    nodes, pods = context.feeds.of("", "nodes"), context.feeds.of("", "pods")
+    assert leases is not None
+    while True:
+        await trio.sleep(_NODE_CHECK_SECONDS)
+        page = await context.registry.page(leases, "kube-node-lease", ListOptions())
+        renewed = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in page.objects}
+        for node in nodes.objects():
+            status = silent_status(node, renewed.get(node["metadata"]["name"]), context.now())
+            if status is not None:
+                await _quietly(context.patch(nodes, node, {"status": status}, "status"))
+        for pod in pods.objects():
+            node_name = pod["spec"].get("nodeName")
+            if node_name and nodes.get(("", node_name)) is None and _is_settled(pod, context.now()):
+                options = DeleteOptions(
+                    user=MANAGER, grace_period_seconds=0, preconditions=Preconditions(uid=pod["metadata"]["uid"])
+                )
+                namespace, name = key_of(pod)
+                await _quietly(context.registry.delete(pods.resource, namespace, name, options))
+
+
+def last_seen_at(event: Object) -> datetime:
+    """When the Event was last seen, by whichever of its fields says so."""
+    text = (
+        (event.get("series") or {}).get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"]["creationTimestamp"]
+    )
+    return datetime.fromisoformat(text)
+
+
+def silent_status(node: Object, renewed: str | None, now: datetime) -> Object | None:
+    """The status of a Node that has fallen silent; None when it has not, or is marked already."""
+    heard_at = datetime.fromisoformat(renewed or node["metadata"]["creationTimestamp"])
+    conditions = (node.get("status") or {}).get("conditions") or []
+    ready = next((entry for entry in conditions if entry["type"] == "Ready"), None)
+    if now - heard_at < NODE_SILENCE or ready is None or ready["status"] == "Unknown":
+        return None
+    silent = {
+        **ready,
+        "status": "Unknown",
+        "reason": "NodeStatusUnknown",
+        "message": "Kubelet stopped posting node status.",
+        "lastTransitionTime": to_time(now),
+    }
+    return {"conditions": [silent if entry["type"] == "Ready" else entry for entry in conditions]}
+
+
+def _is_settled(pod: Object, now: datetime) -> bool:
+    """Old enough that its Node cannot merely be late in registering."""
+    return now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) > NODE_SILENCE
+
+
+async def _quietly(write: Awaitable[object]) -> None:
+    """Await a write whose object may have changed or gone meanwhile; the next round sees it as it is."""
+    try:
+        await write
+    except StatusError as error:
+        if error.reason not in ("NotFound", "Conflict"):
+            raise

@@ -1,0 +1,62 @@
+"""Counting and choosing among the Pods of a ReplicaSet. Pure; kube-controller-manager's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+Object = dict[str, Any]
+
+_FINISHED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaDecision:
+    """What brings a ReplicaSet closer to what it wants."""
+
+    create: int
+    delete: Sequence[Object]
+    status: Object
+    wake_at: datetime | None
+    """When a Pod that is ready now will count as available."""
+
+
+def replica_actions(replica_set: Object, pods: Sequence[Object], now: datetime) -> ReplicaDecision:
+    """Decide from the ReplicaSet, the Pods it controls and the instant."""
+    spec, metadata = replica_set["spec"], replica_set["metadata"]
+    active = [pod for pod in pods if _is_active(pod)]
+    wanted = 0 if metadata.get("deletionTimestamp") else spec.get("replicas", 1)
+    patience = timedelta(seconds=spec.get("minReadySeconds") or 0)
+    ready_since = [since for pod in active if (since := _ready_since(pod)) is not None]
+    waiting = [since + patience for since in ready_since if since + patience > now]
+    labels = (spec["template"].get("metadata") or {}).get("labels") or {}
+    status: Object = {"replicas": len(active), "observedGeneration": metadata.get("generation", 1)}
+    counted = {
+        "fullyLabeledReplicas": sum(labels.items() <= (pod["metadata"].get("labels") or {}).items() for pod in active),
+        "readyReplicas": len(ready_since),
+        "availableReplicas": len(ready_since) - len(waiting),
+    }
+    status |= {name: count for name, count in counted.items() if count}
+    missing = max(wanted - len(active), 0)
+    surplus = sorted(active, key=_worth)[: max(len(active) - wanted, 0)]
+    return ReplicaDecision(missing, surplus, status, min(waiting, default=None))
+
+
+def _is_active(pod: Object) -> bool:
+    ended = (pod.get("status") or {}).get("phase") in _FINISHED
+    return not ended and not pod["metadata"].get("deletionTimestamp")
+
+
+def _ready_since(pod: Object) -> datetime | None:
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return datetime.fromisoformat(condition["lastTransitionTime"])
+    return None
+
+
+def _worth(pod: Object) -> tuple[bool, bool, float]:
+    """The least worth keeping first: not assigned, not ready, youngest."""
+    created_at = datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
+    return bool(pod["spec"].get("nodeName")), _ready_since(pod) is not None, -created_at

@@ -1,0 +1,56 @@
+"""The ReplicaSet controller: as many Pods as wanted, and the counts of them."""
+
+from __future__ import annotations
+
+from localcluster.controllers.context import ControllerContext, pod_from_template
+from localcluster.controllers.feed import Feed, Key, controller_uid, key_of
+from localcluster.controllers.replicas import replica_actions
+from localcluster.controllers.workqueue import WorkQueue
+from localcluster.server.types import Object
+
+
+class ReplicaSetController:
+    """Keeps the Pods of every ReplicaSet true. Pods of nobody are not adopted."""
+
+    def __init__(self, context: ControllerContext) -> None:
+        self._context = context
+        self._sets = context.feeds.of("apps", "replicasets")
+        self._pods = context.feeds.of("", "pods")
+        self._queue: WorkQueue[Key] = WorkQueue("replicaset", self._reconcile)
+        self._keys: dict[str, Key] = {}
+        self._sets.listen(self._set_changed)
+        self._pods.listen(self._pod_changed)
+
+    async def run(self) -> None:
+        await self._queue.run()
+
+    def _set_changed(self, _: Feed, replica_set: Object, gone: bool) -> None:
+        uid = replica_set["metadata"]["uid"]
+        if gone:
+            self._keys.pop(uid, None)
+        else:
+            self._keys[uid] = key_of(replica_set)
+            self._queue.add(key_of(replica_set))
+
+    def _pod_changed(self, _: Feed, pod: Object, _gone: bool) -> None:
+        key = self._keys.get(controller_uid(pod) or "")
+        if key is not None:
+            self._queue.add(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        replica_set = self._sets.get(key)
+        if replica_set is None:
+            return
+        context, now = self._context, self._context.now()
+        uid = replica_set["metadata"]["uid"]
+        pods = [pod for pod in self._pods.owned_by(uid) if controller_uid(pod) == uid]
+        decision = replica_actions(replica_set, pods, now)
+        template = replica_set["spec"]["template"]
+        for _ in range(decision.create):
+            await context.create(self._pods, pod_from_template(template, replica_set, context.node_name))
+        for pod in decision.delete:
+            await context.delete(self._pods, pod)
+        if decision.status != (replica_set.get("status") or {}):
+            await context.replace_status(self._sets, replica_set, decision.status)
+        if decision.wake_at is not None:
+            self._queue.add_after(key, (decision.wake_at - now).total_seconds())

@@ -1,0 +1,160 @@
+"""A whole cluster in one process: API server, controllers and node, in one nursery.
+
+Everything it keeps is in one data directory, readable by its owner only: database, authority, kubeconfig, volumes and
+logs. When ``serve`` ends, nothing it started is left; when the process is killed, the kernel sees to that.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from localcluster import certificates, lock, serving
+from localcluster.certificates import KeyPair
+from localcluster.clock import Now, utc_now
+from localcluster.controllers.running import run_controllers
+from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
+from localcluster.node.images import default_path
+from localcluster.node.running import NodeAccess, run_node
+from localcluster.node.settings import NodeSettings
+from localcluster.server.cluster import ApiServer, open_api_server
+from localcluster.transport import ASGIStreamingTransport
+
+NODE_NAME = "local"
+DEFAULT_PORT = 16443
+_HOSTS = ("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """How to reach a cluster that runs."""
+
+    kubeconfig_path: Path
+    url: str
+    ca_pem: str
+    token: str
+    """Of the administrator."""
+    data_dir: Path
+    pid: int
+
+
+async def serve(
+    data_dir: Path | None,
+    port: int = DEFAULT_PORT,
+    *,
+    image_map: Path | None = None,
+    max_containers: int = 256,
+    isolate: bool = True,
+    now: Now = utc_now,
+    task_status: trio.TaskStatus[ClusterInfo] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a cluster until cancelled; started once it answers and takes Pods.
+
+    Args:
+        data_dir: made when missing. None: a temporary one, removed at the end, and objects in memory only.
+        port: on 127.0.0.1; 0 takes a free one.
+        image_map: which programs images stand for (``localcluster.node.images``); None: the user's own file.
+        max_containers: how many run at once; further Pods wait.
+        isolate: give containers namespaces where the system allows.
+    Raises:
+        DataDirectoryInUseError, PortTakenError, StorageError: it cannot start; the text gives the remedy.
+    """
+    with _directory(data_dir) as directory, lock.holding(directory):
+        _allow_many_files()
+        listener = serving.bind_loopback(port)
+        identity = _Identity.of(directory, now)
+        url = f"https://{serving.LOOPBACK}:{listener.getsockname()[1]}"
+        node_tls = identity.towards_nodes(directory)
+        database = directory / "cluster.db" if data_dir is not None else None
+        async with (
+            open_api_server(database, now=now, node_tls=node_tls) as server,
+            trio.open_nursery() as nursery,
+        ):
+            server.address[:] = [url.removeprefix("https://")]
+            tls = serving.TlsIdentity(identity.serving)
+            await nursery.start(serving.serve_asgi, server.app, listener, tls, directory)
+            ca_pem = identity.authority.certificate_pem
+            await nursery.start(_controllers, server, now, ca_pem)
+            settings = NodeSettings(
+                name=NODE_NAME,
+                data_dir=directory / "node",
+                image_map=image_map or default_path(os.environ),
+                api_url=url,
+                add_token_volume=True,
+                max_containers=max_containers,
+                isolate=isolate,
+            )
+            access = NodeAccess(
+                token=server.admin_token,
+                serving=identity.node_serving,
+                client_ca_pem=ca_pem,
+                transport=ASGIStreamingTransport(server.app, nursery),
+            )
+            await nursery.start(run_node, settings, access, now)
+            connection = Connection(url, token=server.admin_token, ca_pem=ca_pem)
+            kubeconfig = directory / "kubeconfig"
+            write_private(kubeconfig, render_kubeconfig(connection))
+            task_status.started(ClusterInfo(kubeconfig, url, ca_pem, server.admin_token, directory, os.getpid()))
+
+
+async def _controllers(
+    server: ApiServer, now: Now, ca_pem: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await run_controllers(server.registry, now, root_ca_pem=ca_pem, node_name=NODE_NAME, task_status=task_status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """The certificates of one start: an authority that stays, and fresh leaves."""
+
+    authority: KeyPair
+    serving: KeyPair
+    node_serving: KeyPair
+    logs_client: KeyPair
+    """What the API server shows to the node's log endpoint."""
+
+    @classmethod
+    def of(cls, directory: Path, now: Now) -> _Identity:
+        authority = certificates.load_or_create_authority(directory, "localcluster", now())
+        return cls(
+            authority,
+            certificates.issue_server(authority, "localcluster", _HOSTS, now()),
+            certificates.issue_server(authority, NODE_NAME, (serving.LOOPBACK, "localhost"), now()),
+            certificates.issue_client(authority, "localcluster-apiserver", "localcluster", now()),
+        )
+
+    def towards_nodes(self, scratch: Path) -> ssl.SSLContext:
+        client = self.logs_client
+        connection = Connection(
+            url="",
+            ca_pem=self.authority.certificate_pem,
+            client_certificate_pem=client.certificate_pem,
+            client_key_pem=client.key_pem,
+        )
+        return connection.tls_context(scratch)
+
+
+@contextmanager
+def _directory(data_dir: Path | None) -> Iterator[Path]:
+    if data_dir is None:
+        with tempfile.TemporaryDirectory(prefix="localcluster-", ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary).resolve()
+    else:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield data_dir.resolve()
+
+
+def _allow_many_files() -> None:
+    """Two pipes per container and a socket per client: more than the usual soft limit of 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 65536
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, 65536), hard))

@@ -1,0 +1,62 @@
+"""A whole node: its log endpoint, its registration and its Pods, in one nursery."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+import httpx
+import trio
+
+from localcluster.certificates import KeyPair
+from localcluster.clock import Now
+from localcluster.node.client import open_client
+from localcluster.node.kubelet import Kubelet
+from localcluster.node.logbook import LogBook
+from localcluster.node.node import open_services, run_pods
+from localcluster.node.registration import keep_alive, register
+from localcluster.node.settings import NodeSettings
+from localcluster.serving import TlsIdentity, bind_loopback, serve_asgi
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAccess:
+    """How a node reaches its API server, and how that one reaches it."""
+
+    token: str
+    serving: KeyPair
+    """Of the log endpoint."""
+    client_ca_pem: str
+    """Who may read logs: clients with a certificate of this authority, which the API server has."""
+    tls: ssl.SSLContext | None = None
+    transport: httpx.AsyncBaseTransport | None = None
+    """Replaces sockets, for a server in the same process."""
+
+
+async def run_node(
+    settings: NodeSettings,
+    access: NodeAccess,
+    now: Now,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Be a node until cancelled; started once it is registered and takes Pods.
+
+    Raises:
+        ApiError, UnreachableError: it could not register.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    logbook = LogBook(settings.data_dir / "logs", now)
+    listener = bind_loopback(0)
+    port = listener.getsockname()[1]
+    identity = TlsIdentity(access.serving, access.client_ca_pem)
+    async with (
+        open_client(settings.api_url, access.token, access.tls, access.transport) as client,
+        open_services(settings, client, logbook, now) as services,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(serve_asgi, Kubelet(logbook, now), listener, identity, settings.data_dir)
+        await register(services, port)
+        nursery.start_soon(keep_alive, services, port)
+        nursery.start_soon(run_pods, services)
+        task_status.started()
