@@ -117,8 +117,7 @@ def compile_template(text: str) -> Template:
         TemplateSyntaxError: with line, column and remedy.
     """
     try:
-        tree = _parse(text)
-        program = Program(tree, FUNCTIONS)
+        tree, program = _build(text)
     except TemplateSyntaxError as error:
         error.locate(text)
         raise
@@ -129,10 +128,14 @@ def compile_template(text: str) -> Template:
     return Template(text, tree, used, path, is_single, program)
 
 
-def _parse(text: str) -> nodes.Tree:
+def _build(text: str) -> tuple[nodes.Tree, Program]:
     if len(text) > MAX_TEMPLATE_CHARACTERS:
         raise TemplateSyntaxError(f"a template holds at most {MAX_TEMPLATE_CHARACTERS} characters", offset=0)
-    return parser.parse(text, FUNCTIONS, sprig.REFUSED)
+    try:
+        tree = parser.parse(text, FUNCTIONS, sprig.REFUSED)
+        return tree, Program(tree, FUNCTIONS)
+    except RecursionError as error:  # the caller stands deep in the stack already
+        raise TemplateSyntaxError("the template is nested too deeply", offset=0) from error
 
 
 def _single_action(text: str, tree: nodes.Tree) -> nodes.Action | None:

@@ -73,7 +73,7 @@ def holds_reference(value: Json, meter: Meter) -> bool:
     pending = [value]
     while pending:
         item = pending.pop()
-        meter.spend(1)
+        meter.spend(1 + (len(item) >> 3) if isinstance(item, (dict, list)) else 1)
         if isinstance(item, dict):
             if STORAGE_REFERENCE in item:
                 return True
@@ -180,14 +180,14 @@ def _segments(operand: nodes.Operand) -> tuple[str | int, ...] | None:
         case nodes.Field(names=names):
             return names
         case nodes.Variable(name="$", fields=fields):
-            return fields or None
+            return fields
         case nodes.Chain(operand=inner, fields=fields):
             before = _segments(inner)
-            return (*before, *fields) if before else None
+            return (*before, *fields) if before is not None else None
         case nodes.Pipe(commands=(nodes.Command(operands=(nodes.Name(name="index"), inner, key)),)):
             before = _segments(inner)
             last = _key(key)
-            return (*before, last) if before and last is not None else None
+            return (*before, last) if before is not None and last is not None else None
         case _:
             return None
 

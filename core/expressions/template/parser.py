@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 ROOTS: Final = frozenset({"inputs", "steps", "packet"})
 FORBIDDEN_FUNCTIONS: Final = frozenset({"env", "expandenv", "getHostByName"})
-MAX_DEPTH: Final = 200
+MAX_DEPTH: Final = 100  # of parentheses and blocks; each level is a few Python frames here and at run time
 
 _NOT_A_COMMAND: Final = (nodes.Bool, nodes.Dot, nodes.Nil, nodes.Number, nodes.String)
 _NO_FIELDS: Final = (nodes.Bool, nodes.String, nodes.Number, nodes.Nil, nodes.Dot)

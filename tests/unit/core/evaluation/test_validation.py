@@ -1,0 +1,122 @@
+"""Schemas: what they accept, what they may cost, and that they never reach outside."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import trio
+
+from core.evaluation import schema as schemas
+from core.evaluation.schema import SchemaProblem
+from core.evaluation.validation import MAX_LOOP_COST, SchemaValidator
+
+_STRING = {"type": "object", "properties": {"a": {"type": "string", "required": True}}}
+_DOUBLING: dict[str, Any] = {
+    "$ref": "#/definitions/d0",
+    "definitions": {
+        **{f"d{index}": {"allOf": [{"$ref": f"#/definitions/d{index + 1}"}] * 2} for index in range(40)},
+        "d40": {"type": "object"},
+    },
+}
+_TREE = {
+    "definitions": {
+        "tree": {"properties": {"left": {"$ref": "#/definitions/tree"}, "value": {"type": "integer", "required": True}}}
+    },
+    "$ref": "#/definitions/tree",
+}
+
+
+async def _problems(schema: dict[str, Any], document: Any) -> list[str]:
+    return [str(problem) for problem in await SchemaValidator().problems(schema, document)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"a": "x"},
+        {"a": {"$bubuStorageRef": "path"}},
+        {"a": {"$bubuSecretRef": "name:key"}},
+        {"a": {"$bubuConfigMapRef": "name:key"}},
+        {"$bubuStorageRef": "path"},
+        "{{ inputs.x }}",
+    ],
+)
+async def test_what_is_filled_in_later_is_accepted_everywhere(document: Any) -> None:
+    assert await _problems(_STRING, document) == []
+
+
+async def test_a_template_stands_for_any_type() -> None:
+    assert await _problems({"properties": {"n": {"type": "integer"}}}, {"n": " {{ inputs.n }} "}) == []
+    assert await _problems({"properties": {"n": {"type": "integer"}}}, {"n": "x {{ inputs.n }}"}) != []
+
+
+async def test_problems_name_path_and_rule() -> None:
+    found = await SchemaValidator().problems({"properties": {"a": {"items": {"type": "integer"}}}}, {"a": [1, "x"]})
+    assert found == [SchemaProblem("a[1]", '"x" is not of type "integer"', "type")]
+
+
+async def test_a_boolean_required_belongs_to_the_parent() -> None:
+    assert await _problems(_STRING, {}) == ['"a" is a required property']
+
+
+async def test_the_old_boolean_form_of_exclusive_bounds_is_known() -> None:
+    schema = {"minimum": 5, "exclusiveMinimum": True}
+    assert await _problems(schema, 6) == []
+    assert len(await _problems(schema, 5)) == 1
+
+
+async def test_references_inside_of_the_schema_work() -> None:
+    schema = {"properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}}}
+    assert await _problems(schema, {"b": "x"}) == ['b: "x" is not of type "integer"']
+
+
+@pytest.mark.parametrize(
+    "reference", ["http://127.0.0.1:1/x", "file:///etc/passwd", "other.json#/a", "#/nowhere", "#name"]
+)
+async def test_references_that_lead_elsewhere_are_refused(reference: str) -> None:
+    found = await _problems({"properties": {"a": {"$ref": reference}}}, {"a": 1})
+    assert len(found) == 1
+    assert found[0].startswith("the schema cannot be used: #/properties/a: ")
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "nonsense"}, {"pattern": "("}, {"pattern": "(?=a)"}, {"properties": {"a": 5}}]
+)
+async def test_an_unusable_schema_is_a_problem_of_the_document(schema: dict[str, Any]) -> None:
+    found = await SchemaValidator().problems(schema, {"a": 1})
+    assert [problem.keyword for problem in found] == ["schema"]
+
+
+def test_the_cost_bound_sees_through_references() -> None:
+    normal = schemas.normalise(_DOUBLING)
+    assert schemas.cost_bound(normal, {}, give_up_at=MAX_LOOP_COST) == MAX_LOOP_COST
+    assert schemas.cost_bound(schemas.normalise(_TREE), {}, give_up_at=MAX_LOOP_COST) == MAX_LOOP_COST
+    assert schemas.cost_bound(schemas.normalise(_STRING), {"a": "x"}, give_up_at=MAX_LOOP_COST) < 100
+
+
+async def test_a_schema_that_refers_to_itself_is_validated_in_a_process() -> None:
+    found = await SchemaValidator().problems(_TREE, {"value": 1, "left": {"left": {"value": "x"}}})
+    assert {(problem.path, problem.keyword) for problem in found} == {("left.left.value", "type"), ("left", "required")}
+
+
+async def test_a_validation_without_end_is_killed_at_its_deadline() -> None:
+    started = time.monotonic()
+    found = await SchemaValidator(seconds=1).problems(_DOUBLING, {})
+    assert [problem.keyword for problem in found] == ["limit"]
+    assert time.monotonic() - started < 10
+
+
+async def test_a_cancelled_validation_leaves_no_process_behind() -> None:
+    started = time.monotonic()
+    with trio.move_on_after(0.3) as scope:
+        await SchemaValidator(seconds=60).problems(_DOUBLING, {})
+    assert scope.cancelled_caught
+    assert time.monotonic() - started < 10
+
+
+async def test_a_schema_too_large_is_refused() -> None:
+    schema = {"properties": {f"p{index}": {"type": "string"} for index in range(20_000)}}
+    found = await _problems(schema, {})
+    assert "more than 10000 nodes" in found[0]

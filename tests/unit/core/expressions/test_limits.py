@@ -1,0 +1,122 @@
+"""Every way a template could cost too much ends in an error that names the limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.expressions import EvaluationError, ExpressionError, LimitExceededError, Limits, resolve_value
+from core.expressions.limits import Meter, Slice, SliceSpentError
+from core.expressions.resolve import Resolver
+from core.expressions.template.functions import Context
+
+_NOTHING: dict[str, object] = {"inputs": {}, "steps": {}}
+_DOUBLE_LIST = "{{ $x := list 1 }}{{ range 40 }}{{ $x = concat $x $x }}{{ end }}"
+_DOUBLE_TEXT = '{{ $x := "ab" }}{{ range 40 }}{{ $x = print $x $x }}{{ end }}'
+_MILLION = '{{ $x := repeat 1000000 "x" }}'
+_SHARED_LIST = "{{ $x := list 1 }}{{ range 60 }}{{ $x = list $x $x }}{{ end }}"
+
+
+def _limit_of(text: str, limits: Limits | None = None) -> str:
+    with pytest.raises(LimitExceededError) as caught:
+        resolve_value(text, _NOTHING, limits=limits or Limits())
+    assert caught.value.position is not None
+    return caught.value.limit
+
+
+def test_a_silent_loop_ends_at_the_step_budget() -> None:
+    assert _limit_of("{{ range 9000 }}{{ range 9000 }}{{ end }}{{ end }}") == "steps"
+
+
+def test_a_huge_range_is_refused_before_it_starts() -> None:
+    assert _limit_of("{{ range 1000000000 }}{{ end }}") == "range_items"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        pytest.param(_DOUBLE_LIST, "collection_items", id="doubling a list"),
+        pytest.param(_DOUBLE_TEXT, "text_bytes", id="doubling a text"),
+        pytest.param('{{ $x := repeat 1000000 "x" }}{{ replace "" $x $x | len }}', "text_bytes", id="replace"),
+        pytest.param('{{ repeat 2000000000 "x" | len }}', "text_bytes", id="repeat"),
+        pytest.param('{{ indent 2000000000 "x" | len }}', "text_bytes", id="indent"),
+        pytest.param(
+            '{{ $x := repeat 1000000 "x" }}{{ join $x (splitList "" "abcdef") | len }}', "text_bytes", id="join"
+        ),
+        pytest.param('{{ $x := repeat 1000000 "x" }}{{ splitList "" $x | len }}', "collection_items", id="splitList"),
+        pytest.param('{{ $x := printf "%999999d" 1 }}{{ print $x $x $x $x $x | len }}', "text_bytes", id="printf"),
+        pytest.param(_SHARED_LIST + "{{ $x | toJson | len }}", "steps", id="json of a shared list"),
+        pytest.param(_SHARED_LIST + "{{ $x | print | len }}", "steps", id="printing a shared list"),
+        pytest.param(_SHARED_LIST + "{{ deepEqual $x $x }}", "steps", id="comparing a shared list"),
+        pytest.param(_SHARED_LIST + "{{ deepCopy $x | len }}", "steps", id="copying a shared list"),
+        pytest.param('{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" }}', "depth", id="recursion"),
+    ],
+)
+def test_growth_is_refused_before_it_happens(text: str, limit: str) -> None:
+    found = _limit_of(text)
+    assert found == limit or {found, limit} == {"steps", "text_bytes"}
+
+
+def test_output_is_limited_in_utf8_bytes() -> None:
+    limits = Limits(output_bytes=4)
+    assert resolve_value("{{ `éé` }}", _NOTHING, limits=limits) == "éé"
+    assert _limit_of("{{ `éé` }}x", limits) == "output_bytes"
+
+
+def test_output_limit_of_zero_means_unlimited() -> None:
+    assert len(resolve_value('{{ repeat 100000 "x" }}', _NOTHING, limits=Limits(output_bytes=0))) == 100_000
+
+
+def test_time_is_limited() -> None:
+    ticks = iter(range(1_000_000))
+    context = Context(Meter(Limits(wall_seconds=5), monotonic=lambda: float(next(ticks))))
+    with pytest.raises(LimitExceededError) as caught:
+        Resolver(context).string("{{ range 9000 }}x{{ end }}", _NOTHING)
+    assert caught.value.limit == "wall_seconds"
+
+
+def test_values_nested_too_deeply_are_refused() -> None:
+    value: object = "{{ 1 }}"
+    for _ in range(129):
+        value = [value]
+    with pytest.raises(LimitExceededError, match="nested deeper than 128"):
+        resolve_value(value, _NOTHING)
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    value: list[object] = []
+    value.append(value)
+    with pytest.raises(LimitExceededError, match="nested deeper"):
+        resolve_value(value, _NOTHING)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ " + "(" * 300 + "1" + ")" * 300 + " }}", "{{ if true }}" * 300 + "{{ end }}" * 300],
+    ids=["parentheses", "blocks"],
+)
+def test_text_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(ExpressionError, match="nested deeper than 100"):
+        resolve_value(text, _NOTHING)
+
+
+def test_one_meter_counts_all_strings_of_a_value() -> None:
+    with pytest.raises(LimitExceededError):
+        resolve_value(["{{ range 9000 }}{{ end }}"] * 20, _NOTHING)
+
+
+def test_a_grant_ends_with_its_own_signal() -> None:
+    context = Context(Meter(Limits(), grant=Slice(steps=1000, seconds=60)))
+    with pytest.raises(SliceSpentError):
+        Resolver(context).string("{{ range 9000 }}{{ end }}", _NOTHING)
+
+
+def test_limits_must_make_sense() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        Limits(wall_seconds=-1)
+    with pytest.raises(ValueError, match="at least 1"):
+        Limits(steps=0)
+
+
+def test_the_time_is_an_error_without_a_clock() -> None:
+    with pytest.raises(EvaluationError, match="not available here"):
+        resolve_value("{{ now }}", _NOTHING)

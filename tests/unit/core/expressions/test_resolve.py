@@ -1,0 +1,157 @@
+"""Values, conditions, errors with their places, and waiting for steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.expressions import (
+    BlockedError,
+    EvaluationError,
+    ExpressionError,
+    ForbiddenFunctionError,
+    Position,
+    Scope,
+    TemplateSyntaxError,
+    evaluate_condition,
+    resolve_object,
+    resolve_value,
+)
+
+_SCOPE = Scope(
+    {"n": 12345678901234567, "l": [{"a": 1}], "m": {"x y": {"z": [10, 20]}}},
+    {"my-step": {"output": {"ok": True}, "outputs": {"ok": True}}, "waiting": {"signals": {}}},
+)
+
+
+def _resolve(value: Any, **extra: Any) -> Any:
+    return resolve_value(value, {**_SCOPE.variables, **extra})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ inputs.l[0].a }}", 1),
+        ("{{ inputs.l[0] }}", {"a": 1}),
+        ("{{ steps['my-step'].output }}", {"ok": True}),
+        ('{{ steps["my-step"].output.ok }}', True),
+        ("{{ steps.my_step.output.ok }}", True),
+        ("{{ inputs['m']['x y'].z[1] }}", 20),
+        ("{{ $['inputs'].n }}", 12345678901234567),
+        ("{{ $x := inputs.m }}{{ $x['x y'].z }}", "[10 20]"),
+        ("{{ inputs.n }}", 12345678901234567),
+    ],
+)
+def test_subscripts_lead_to_values_of_their_type(text: str, expected: object) -> None:
+    assert _resolve(text) == expected
+
+
+def test_results_are_not_evaluated_again() -> None:
+    assert resolve_value("{{ inputs.evil }}", {"inputs": {"evil": "{{ env `HOME` }}"}}) == "{{ env `HOME` }}"
+
+
+def test_an_error_names_field_line_column_and_remedy() -> None:
+    with pytest.raises(EvaluationError) as caught:
+        _resolve({"a": [{"b": "text\n  {{ upper inputs.n }}"}]})
+    assert caught.value.field == "a[0].b"
+    assert caught.value.position == Position(2, 12)
+    assert str(caught.value) == (
+        "a[0].b: upper wants string, not float64 (line 2, column 12); convert with toString, or give a default"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "hint"),
+    [
+        ("{{ inputs.a == 1 }}", Position(1, 13), "write eq"),
+        ("{{ steps.my-step.output }}", Position(1, 12), 'steps["my-step"]'),
+        ("a\n{{ if true }}", Position(2, 1), "{{ end }}"),
+        ("{{ payload.x }}", Position(1, 4), "write .payload"),
+        ("{{ unknown 1 }}", Position(1, 4), ""),
+        ("{{ /* c */ }}", Position(1, 4), "{{/* text */}}"),
+        ("{{ 08 }}", Position(1, 4), "octal"),
+    ],
+)
+def test_a_syntax_error_says_where_and_what_to_write(text: str, position: Position, hint: str) -> None:
+    with pytest.raises(TemplateSyntaxError) as caught:
+        _resolve(text)
+    assert caught.value.position == position
+    assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["env", "expandenv", "getHostByName"])
+def test_functions_that_read_the_operators_world_are_refused_by_name(name: str) -> None:
+    with pytest.raises(ForbiddenFunctionError, match=f"function {name} is not offered"):
+        _resolve(f'{{{{ {name} "HOME" }}}}')
+
+
+def test_a_function_that_is_missing_says_so_by_name() -> None:
+    with pytest.raises(TemplateSyntaxError, match="urlParse is not offered: it is not supported yet"):
+        _resolve('{{ urlParse "x" }}')
+
+
+def test_a_path_into_a_missing_step_names_the_step() -> None:
+    with pytest.raises(BlockedError) as caught:
+        _resolve("{{ steps.gone.output.x }}")
+    assert (caught.value.steps, caught.value.settled) == (frozenset({"gone"}), False)
+
+
+def test_a_missing_key_of_a_delivered_output_is_settled() -> None:
+    with pytest.raises(BlockedError) as caught:
+        _resolve("{{ steps.my_step.output.x }}")
+    assert caught.value.settled
+
+
+def test_a_step_that_only_has_signals_has_not_delivered() -> None:
+    with pytest.raises(BlockedError) as caught:
+        _resolve("{{ steps.waiting.output.x }}")
+    assert not caught.value.settled
+
+
+def test_a_larger_template_over_a_missing_step_waits() -> None:
+    with pytest.raises(BlockedError) as caught:
+        _resolve('{{ if eq steps.gone.output.x "a" }}{{ steps["other"].output.y.z }}{{ end }}')
+    assert caught.value.steps == frozenset({"gone", "other"})
+
+
+def test_a_template_that_copes_with_a_missing_step_gives_its_value() -> None:
+    assert _resolve('{{ dig "gone" "output" "x" "none" steps }}') == "none"
+
+
+def test_wrapped_variables_are_resolved_and_hide_the_outer_ones() -> None:
+    wrapper = {
+        "$bubuTemplate": "{{ .v }}{{ inputs.n }}",
+        "$bubuTemplateVars": {"v": "{{ inputs.l[0].a }}", "inputs": {"n": "!"}},
+    }
+    assert _resolve({"x": wrapper}) == {"x": "1!"}
+
+
+def test_resolve_object_refuses_other_results() -> None:
+    assert resolve_object(None, _SCOPE.variables) is None
+    with pytest.raises(EvaluationError, match="not an object"):
+        resolve_object({"$bubuTemplate": "{{ inputs.l }}"}, _SCOPE.variables)
+
+
+def test_a_condition_without_braces_says_to_write_them() -> None:
+    with pytest.raises(EvaluationError, match=r"write an expression between \{\{ and \}\}"):
+        evaluate_condition("inputs.ready == true", _SCOPE.variables)
+
+
+def test_now_is_the_time_of_the_given_clock() -> None:
+    clock = lambda: datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)  # noqa: E731 - a clock is a callable
+    assert resolve_value('{{ now | date "2006-01-02T15:04:05" }}', {}, now=clock) == "2026-02-03T04:05:06"
+
+
+@pytest.mark.parametrize("text", ["{{ now }}", "{{ uuidv4 }}", "{{ randAlpha 3 }}", "{{ randInt 1 9 }}"])
+def test_deterministic_evaluation_refuses_time_and_chance(text: str) -> None:
+    with pytest.raises(TemplateSyntaxError, match="where results must repeat"):
+        resolve_value(text, {}, deterministic=True)
+    assert resolve_value(text, {}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_an_error_text_is_bounded_and_printable() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        resolve_value("{{ fail inputs.x }}", {"inputs": {"x": "é" * 5000}})
+    assert len(str(caught.value)) <= 1024
