@@ -62,7 +62,9 @@ class Operator:
             EngineContext(
                 runs=KubeRunStore(client, world),
                 executor=executor,
-                evaluator=Evaluator(limits=_limits(settings())),
+                evaluator=Evaluator(
+                    limits=_limits(settings()), now=clock.now, deterministic=settings().templating.deterministic
+                ),
                 events=events,
                 clock=clock,
                 settings=self._engine_settings(),

@@ -9,9 +9,11 @@ again. With ``--parent`` the process ends when that one does.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +25,16 @@ from core.kube.config import load_config
 from core.kube.errors import KubeError
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
 from localcluster import launch
+from localcluster.lock import DataDirectoryInUseError
+from localcluster.node.images import ImageMapError
+from localcluster.server.storage import StorageError
+from localcluster.serving import PortTakenError
 from manager import embedded
 from manager.crds import install_crds
 
 OPERATOR_NAMESPACE: Final = "bobrapet-system"
+PORT_FILE: Final = "port"
+LAUNCH_ERRORS: Final = (DataDirectoryInUseError, ImageMapError, PortTakenError, StorageError, OSError)
 _OPERATOR_READY_SECONDS: Final = 30.0
 _RESTART_PAUSE_SECONDS: Final = 1.0
 _PARENT_CHECK_SECONDS: Final = 0.5
@@ -44,8 +52,8 @@ def main() -> None:
     configure_logging(LogFormat.JSON)
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
-    except* (embedded.EmbeddedError, launch.LaunchError, KubeError) as group:
-        error = group.exceptions[0]
+    except* (*LAUNCH_ERRORS, embedded.EmbeddedError, KubeError) as group:
+        error: BaseException = group.exceptions[0]
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         sys.stderr.write(f"error: {error}\n")
@@ -66,12 +74,12 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None) -> 
 
     Raises:
         EmbeddedError: the folder is taken or cannot be written.
-        LaunchError: the port is taken, the storage is damaged, the image map does not parse.
+        PortTakenError, StorageError, ImageMapError: it cannot start; the text gives the remedy.
     """
     lock = embedded.lock(data)
     try:
         async with trio.open_nursery() as nursery:
-            info = await nursery.start(launch.serve, data, port, image_map)
+            info = await nursery.start(partial(_serve_cluster, data, port, image_map))
             config = await load_config(info.kubeconfig_path)
             async with open_client(config) as client:
                 await install_crds(client)
@@ -86,6 +94,22 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None) -> 
     finally:
         embedded.withdraw(data)
         os.close(lock)
+
+
+async def _serve_cluster(
+    data: Path, port: int, image_map: Path | None, *, task_status: trio.TaskStatus[launch.ClusterInfo]
+) -> None:
+    """On ``port``; 0 means that of the last time, so that kubeconfigs in use stay valid, else a free one."""
+    file = data / PORT_FILE
+    if not port and file.exists():
+        last = file.read_text(encoding="utf-8").strip()
+        with contextlib.suppress(PortTakenError):
+            await launch.serve(data, int(last or 0), image_map=image_map, task_status=task_status)
+            return
+    async with trio.open_nursery() as nursery:
+        info: launch.ClusterInfo = await nursery.start(partial(launch.serve, data, port, image_map=image_map))
+        file.write_text(info.url.rpartition(":")[2], encoding="utf-8")
+        task_status.started(info)
 
 
 async def _keep_operator(

@@ -31,8 +31,11 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 
 def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
     from core.kube import errors as kube
+    from manager.embedded import EmbeddedError
 
     match error:
+        case EmbeddedError():
+            return str(error), "", ExitCode.COMMAND_FAILED
         case kube.InvalidError() | kube.BadRequestError():
             return error.message, "correct the fields it names", ExitCode.REJECTED
         case kube.ForbiddenError():

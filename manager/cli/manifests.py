@@ -182,15 +182,19 @@ def _plain(node: Any) -> Any:
 
 
 def _problems(manifest: Manifest) -> Iterator[str]:
-    """Shape errors of our kinds, and the least that any kind needs."""
+    """What our kinds must keep to, as admission would say it, and the least that any kind needs."""
     from core.api import manifest as border
     from core.api.resource import OUR_RESOURCES
+    from webhooks.validate.story import validate_story
 
     document = manifest.document
     api_version = str(document.get("apiVersion", ""))
     ours = {resource.group for resource in OUR_RESOURCES}
     if api_version.partition("/")[0] in ours or not api_version or not manifest.kind:
-        for error in border.errors_of(document):
+        errors = border.errors_of(document)
+        if manifest.kind == "Story" and not errors:
+            errors = validate_story(document)
+        for error in errors:
             yield f"{manifest.at(error.path)}: {error}"
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):

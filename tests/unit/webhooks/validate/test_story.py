@@ -1,0 +1,95 @@
+"""A Story that must not run is told why, all of it, with paths and remedies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from webhooks.validate.story import validate_story
+
+ENGRAM = {"name": "worker"}
+
+
+def story(*steps: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "s"}, "spec": {"steps": list(steps), **spec}}
+
+
+def step(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "ref": ENGRAM, **fields}
+
+
+def errors(*steps: dict[str, Any], **spec: Any) -> list[str]:
+    return [str(error) for error in validate_story(story(*steps, **spec))]
+
+
+def test_a_sound_story_has_no_errors() -> None:
+    assert (
+        errors(
+            step("a", **{"with": {"x": "{{ inputs.x }}"}}),
+            step("b", needs=["a"], **{"if": "{{ gt steps.a.output.n 1.0 }}"}),
+            {"name": "pause", "type": "sleep", "with": {"duration": "5s"}, "needs": ["b"]},
+            output={"n": "{{ steps.a.output.n }}"},
+            policy={"timeouts": {"story": "1h"}},
+        )
+        == []
+    )
+
+
+def test_a_circle_is_named_in_full() -> None:
+    assert errors(step("a", needs=["c"]), step("b", needs=["a"]), step("c", needs=["b"])) == [
+        "spec.steps[0]: steps need each other in a circle: a → c → b → a (remove one of these needs)"
+    ]
+
+
+def test_an_unknown_need_gets_a_suggestion() -> None:
+    assert errors(step("fetch"), step("send", needs=["fecth"])) == [
+        "spec.steps[1].needs[0]: there is no step 'fecth' (did you mean fetch?)"
+    ]
+
+
+def test_an_unknown_step_in_a_template_gets_a_suggestion() -> None:
+    (error,) = errors(step("fetch"), step("send", **{"with": {"x": "{{ steps.fecth.output.x }}"}}))
+
+    assert error.startswith("spec.steps[1]: a template refers to step 'fecth', which does not exist")
+    assert "did you mean fetch?" in error
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        pytest.param({"with": {"a": {"b": ["{{ nope | }}"]}}}, "spec.steps[0].with.a.b[0]", id="syntax in with"),
+        pytest.param({"if": "{{ eq 1 }"}, "spec.steps[0].if", id="syntax in if"),
+        pytest.param({"if": "perhaps"}, "spec.steps[0].if", id="condition that is no boolean"),
+        pytest.param({"with": {"x": "{{ env `HOME` }}"}}, "spec.steps[0].with.x", id="forbidden function"),
+        pytest.param({"execution": {"timeout": "soon"}}, "spec.steps[0].execution.timeout", id="duration"),
+    ],
+)
+def test_a_bad_field_is_named_by_its_path(fields: dict[str, Any], path: str) -> None:
+    (error,) = validate_story(story(step("a", **fields)))
+
+    assert error.path == path
+    assert error.message
+
+
+def test_ref_and_type_exclude_each_other() -> None:
+    both, neither = {"name": "a", "ref": ENGRAM, "type": "stop"}, {"name": "b"}
+
+    assert [error.partition(" (")[0] for error in errors(both, neither)] == [
+        "spec.steps[0]: has both ref and type",
+        "spec.steps[1]: has neither ref nor type",
+    ]
+
+
+def test_names_are_unique_over_all_lists() -> None:
+    assert errors(step("a"), **{"finally": [step("a")]}) == [
+        "spec.finally[0].name: 'a' is taken by spec.steps[0] (choose another name)"
+    ]
+
+
+def test_all_errors_come_at_once() -> None:
+    found = errors(
+        step("a", needs=["x"], **{"if": "{{"}), output={"y": "{{ nope }}"}, policy={"timeouts": {"story": "-1s"}}
+    )
+
+    assert len(found) == 4

@@ -1,0 +1,108 @@
+"""What a Story must keep to beyond its schema: names, dependencies, templates, durations. Pure; all errors at once.
+
+Not here: whether what it refers to exists, which needs the cluster.
+Source: admission contract 4.4 to 4.9, StoryRun contract 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from core.api.duration import parse_positive_duration
+from core.api.errors import FieldError
+from core.api.suggestion import closest
+from core.expressions import analysis
+from core.expressions.scopes import BATCH_RUNTIME, STORY_OUTPUT
+from core.graph.cycles import find_cycle
+from core.graph.needs import Declared, build_graph
+
+Object = Mapping[str, Any]
+
+STEP_LISTS: Final = ("steps", "compensations", "finally")
+_DURATIONS: Final = ("story", "step", "gracefulShutdownTimeout")
+
+
+def validate_story(story: Object) -> list[FieldError]:
+    """Everything wrong with ``story``, in spec order. It is taken to fit its schema (core.api.manifest)."""
+    spec: Object = story.get("spec") or {}
+    errors: list[FieldError] = []
+    for list_name in STEP_LISTS:
+        for index, step in enumerate(spec.get(list_name) or ()):
+            errors += _step_errors(step, f"spec.{list_name}[{index}]")
+    errors += _name_errors(spec)
+    errors += _dependency_errors(spec)
+    errors += _problems(analysis.check_value(spec.get("output"), "spec.output", STORY_OUTPUT))
+    timeouts = (spec.get("policy") or {}).get("timeouts") or {}
+    errors += (error for key in _DURATIONS for error in _duration_error(timeouts, key, "spec.policy.timeouts"))
+    return errors
+
+
+def _step_errors(step: Object, path: str) -> Iterator[FieldError]:
+    if bool(step.get("ref")) == bool(step.get("type")):
+        which = "both ref and type" if step.get("ref") else "neither ref nor type"
+        yield FieldError(path, f"has {which}", "give ref for an Engram, or type for a primitive")
+    if step.get("if"):
+        yield from _problems(analysis.check_condition(step["if"], f"{path}.if", BATCH_RUNTIME))
+    if step.get("ref") or step.get("type") == "executeStory":
+        yield from _problems(analysis.check_value(step.get("with"), f"{path}.with", BATCH_RUNTIME))
+    if step.get("idempotencyKeyTemplate"):
+        where = f"{path}.idempotencyKeyTemplate"
+        yield from _problems(analysis.check_value(step["idempotencyKeyTemplate"], where, BATCH_RUNTIME))
+    yield from _duration_error(step.get("execution") or {}, "timeout", f"{path}.execution")
+    if step.get("type") == "sleep":
+        yield from _duration_error(step.get("with") or {}, "duration", f"{path}.with")
+
+
+def _name_errors(spec: Object) -> Iterator[FieldError]:
+    seen: dict[str, str] = {}
+    for list_name in STEP_LISTS:
+        for index, step in enumerate(spec.get(list_name) or ()):
+            path, name = f"spec.{list_name}[{index}].name", step.get("name", "")
+            if name in seen:
+                yield FieldError(path, f"{name!r} is taken by {seen[name]}", "choose another name")
+            seen.setdefault(name, path.removesuffix(".name"))
+
+
+def _dependency_errors(spec: Object) -> Iterator[FieldError]:
+    """Unknown names with a suggestion, and a circle in full."""
+    declared: list[Declared] = []
+    paths: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for list_name in STEP_LISTS:
+        for index, step in enumerate(spec.get(list_name) or ()):
+            references = analysis.condition_references(step.get("if") or "").steps
+            if step.get("ref") or step.get("type") == "executeStory":
+                references |= analysis.references_of(step.get("with")).steps
+            declared.append(Declared(step.get("name", ""), tuple(step.get("needs") or ()), references))
+            paths.setdefault(step.get("name", ""), (f"spec.{list_name}[{index}]", tuple(step.get("needs") or ())))
+    graph = build_graph(declared)
+    for name, unknown in graph.unknown:
+        path, needs = paths[name]
+        guess = closest(unknown, [step for step in graph.order if step != name])
+        remedy = f"did you mean {guess}?" if guess else f"steps are: {', '.join(graph.order)}"
+        if unknown in needs:
+            yield FieldError(f"{path}.needs[{needs.index(unknown)}]", f"there is no step {unknown!r}", remedy)
+        else:
+            yield FieldError(path, f"a template refers to step {unknown!r}, which does not exist", remedy)
+    circle = find_cycle(graph)
+    if circle is not None:
+        path, _ = paths[circle[0]]
+        yield FieldError(path, f"steps need each other in a circle: {' → '.join(circle)}", "remove one of these needs")
+
+
+def _duration_error(parent: Object, key: str, path: str) -> Iterator[FieldError]:
+    text = parent.get(key)
+    if not isinstance(text, str) or not text.strip():
+        return
+    try:
+        parse_positive_duration(text)
+    except ValueError as error:
+        message, _, remedy = str(error).partition("; ")
+        yield FieldError(f"{path}.{key}", message, remedy or "use more than 0s")
+
+
+def _problems(problems: list[analysis.FieldProblem]) -> Iterator[FieldError]:
+    for problem in problems:
+        place = problem.position
+        where = f" (line {place.line}, column {place.column})" if place else ""
+        yield FieldError(problem.path, f"{problem.message}{where}", problem.remedy)
