@@ -290,7 +290,7 @@ class KubeClient:
     ) -> AsyncIterator[httpx.Response]:
         """An answer whose body is read while it comes, such as a log; how long is the caller's to bound.
 
-        Read the body through ``core.kube.transport.open_body``.
+        Read the body through ``open_body`` or ``open_lines`` of core.kube.transport.
 
         Raises:
             ApiError: the server refused.

@@ -131,7 +131,8 @@ class Informer:
     def forget(self, namespace: str | None, name: str, uid: str) -> None:
         """Take an object out at once after our delete of it was accepted.
 
-        Should it wait for finalizers, it comes back, marked with its ``deletionTimestamp``, until it is really gone.
+        Should it wait for finalizers or a grace period, it comes back or stays, marked with its ``deletionTimestamp``,
+        until it is really gone.
         """
         self._publish(self._store.forget(Key(namespace or "", name), uid))
 

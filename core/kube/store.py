@@ -114,12 +114,17 @@ class Store:
         return [Change(ChangeKind.DELETED, obj, None)]
 
     def forget(self, key: Key, uid: str) -> Iterable[Change]:
-        """Treat the object as gone, although only its deletion was asked for."""
+        """Treat the object as gone, although only its deletion was asked for.
+
+        One that is marked as ending stays: the server has told that it waits, and will tell when it is gone.
+        """
         old = self._objects.get(key)
-        known = old is not None and _uid(old) == uid
-        self._note_deletion(uid, _Deletion(version_of(old) if known and old else "", False, self._list_number))
-        if not known or old is None:
+        if old is None or _uid(old) != uid:
+            self._note_deletion(uid, _Deletion("", False, self._list_number))
             return []
+        if old["metadata"].get("deletionTimestamp"):
+            return []
+        self._note_deletion(uid, _Deletion(version_of(old), False, self._list_number))
         self._unset(key)
         return [Change(ChangeKind.DELETED, old, None)]
 

@@ -13,18 +13,20 @@ import email.utils
 import ssl
 import tempfile
 import urllib.parse
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 import orjson
 import trio
 
 from core.kube.config import ClusterConfig
+from core.kube.connections import LaneTransport
 from core.kube.credentials import ClientCertificate, Credential
 from core.kube.errors import (
     ConfigError,
@@ -44,6 +46,8 @@ CONNECT_DEADLINE_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 60.0
 USER_AGENT: Final = "bobrapet"
 JSON: Final = "application/json"
+
+Part = TypeVar("Part", bytes, str)
 
 _LOG: Final = get_logger("kube-client")
 
@@ -191,16 +195,8 @@ async def open_transport(
         ConfigError: the CA or the client certificate cannot be used.
     """
     context = ssl_context(config) if transport is None and config.server.startswith("https://") else None
-    limits = httpx.Limits(
-        max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=KEEP_ALIVE_SECONDS
-    )
-    async with httpx.AsyncClient(
-        verify=context if context is not None else False,  # no context: plain HTTP, or no network at all
-        limits=limits,
-        proxy=config.proxy_url or None,
-        transport=transport,
-        follow_redirects=False,
-    ) as http:
+    lanes = transport or LaneTransport(lambda: _open_lane(config, context))
+    async with httpx.AsyncClient(transport=lanes, follow_redirects=False) as http:
         yield Transport(config, http, context)
 
 
@@ -225,22 +221,30 @@ def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
     return context
 
 
-@asynccontextmanager
-async def open_body(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The body of a streamed answer, chunk by chunk as it comes, with errors translated; may be left at any time.
+def open_body(response: httpx.Response) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    """The body of a streamed answer, chunk by chunk as it comes, with errors translated; may be left at any time."""
+    return _open_parts(response, response.aiter_bytes())
 
-    httpx nests one asynchronous generator in another, and closing the outer leaves the inner ones to the garbage
-    collector. Only an exception at the innermost wait ends them all, so an unfinished body is ended by cancelling
-    one more read.
+
+def open_lines(response: httpx.Response) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+    """Like ``open_body``, line by line, without line ends."""
+    return _open_parts(response, response.aiter_lines())
+
+
+@asynccontextmanager
+async def _open_parts(response: httpx.Response, parts: AsyncIterator[Part]) -> AsyncIterator[AsyncIterator[Part]]:
+    """An iterator that is ended in order, whenever it is left.
+
+    httpx nests asynchronous generators, and closing the outer leaves the inner ones to the garbage collector. Only an
+    exception at the innermost wait ends them all, so an unfinished body is ended by cancelling one more read.
     """
-    chunks = response.aiter_bytes()
     try:
-        with transport_errors(str(response.request.url.path)):
-            yield chunks
+        with transport_errors(response.request.url.path):
+            yield parts
     finally:
         with trio.CancelScope() as scope:
             scope.cancel()
-            async for _ in chunks:
+            async for _ in parts:
                 pass
 
 
@@ -304,6 +308,21 @@ def _fixed_headers(config: ClusterConfig) -> list[tuple[str, str]]:
         if impersonation.uid:
             headers.append(("impersonate-uid", impersonation.uid))
     return headers
+
+
+def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None) -> httpx.AsyncHTTPTransport:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_SECONDS)
+    return httpx.AsyncHTTPTransport(
+        verify=context if context is not None else False,  # no context: plain HTTP
+        limits=limits,
+        proxy=config.proxy_url or _proxy_of_environment(config.server),
+    )
+
+
+def _proxy_of_environment(server: str) -> str | None:
+    """What ``HTTPS_PROXY`` and ``NO_PROXY`` say about ``server``, in either spelling."""
+    url = httpx.URL(server)
+    return None if urllib.request.proxy_bypass(url.host) else urllib.request.getproxies().get(url.scheme)
 
 
 def _load_pair(context: ssl.SSLContext, certificate: ClientCertificate) -> None:

@@ -106,6 +106,14 @@ def test_a_forgotten_object_that_waits_for_finalizers_comes_back_marked() -> Non
     assert kinds(it.remove(widget("a", 7, deletion=True))) == ["DELETED:7"]
 
 
+def test_an_object_that_is_known_to_wait_for_its_end_is_not_forgotten() -> None:
+    it = store()
+    it.put(widget("a", 6, deletion=True))
+
+    assert kinds(it.forget(A, "uid-a")) == []
+    assert kinds(it.put(widget("a", 7, deletion=True))) == ["UPDATED:7"]
+
+
 def test_forgetting_names_a_uid_not_a_name() -> None:
     it = store()
     it.put(widget("a", 9, uid="second"))
