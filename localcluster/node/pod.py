@@ -51,7 +51,7 @@ class PodWorker:
         self._stop = Stop()
         self._scope = trio.CancelScope()
         self._verdict: Verdict | None = None
-        metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+        metadata, spec, status = pod["metadata"], self._pod["spec"], pod.get("status") or {}
         self._directory_name = pod_directory(metadata["namespace"], metadata["name"], self.uid)
         self._policy = RestartPolicy(spec.get("restartPolicy") or RestartPolicy.ALWAYS)
         self._started_at = _instant(status.get("startTime")) or services.now()
