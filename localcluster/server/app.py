@@ -119,6 +119,8 @@ class App:
             raise errors.method_not_allowed()
         if resource.namespaced and route.namespace is None and request.verb in ("create", "deletecollection"):
             raise errors.method_not_allowed()
+        if not route.name and request.verb in ("update", "patch"):
+            raise errors.method_not_allowed()
         return resource
 
     @staticmethod

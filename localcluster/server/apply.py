@@ -48,8 +48,8 @@ def apply(
     others = [entry for entry in entries if entry.identity != mine.identity]
     try:
         merged = typed.merge(base, config, schema)
-    except typed.DuplicateItemError as error:
-        raise errors.bad_request(f"failed to create typed patch object: {error}") from error
+    except typed.UntypedError as error:
+        raise errors.bad_request(f"failed to create typed patch object ({_where(config)}): {error}") from error
     if earlier is not None:
         merged = _pruned(merged, earlier.fields, [entry.fields for entry in (*others, mine)], schema)
     comparison = typed.compare(base, merged, schema)
@@ -58,6 +58,24 @@ def apply(
         mine = earlier
     entries = [*others, mine] if mine.fields else others
     return managedfields.with_entries(merged, managedfields.write(entries))
+
+
+def refuse_unknown(config: Object, unknown: list[str]) -> None:
+    """An apply may not carry fields the schema does not declare, whatever the field validation.
+
+    Raises:
+        StatusError: 400, there are some.
+    """
+    if unknown:
+        problems = ", ".join(f".{path}: field not declared in schema" for path in unknown)
+        raise errors.bad_request(f"failed to create typed patch object ({_where(config)}): {problems}")
+
+
+def _where(config: Object) -> str:
+    metadata = config["metadata"]
+    name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+    group, _, version = config["apiVersion"].rpartition("/")
+    return f"{name}; {group}/{version}, Kind={config['kind']}"
 
 
 def _pruned(merged: Object, last: FieldSet, owned: list[FieldSet], schema: typed.Schema) -> Object:

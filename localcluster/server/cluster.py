@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import ssl
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass

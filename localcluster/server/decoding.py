@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from localcluster.server import errors, objectmeta
+from localcluster.server import builtin_typing, cause, errors, objectmeta
+from localcluster.server.objectmeta import UndecodableError
 from localcluster.server.options import FieldValidation, WriteOptions
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.writeport import Shape
@@ -22,13 +23,13 @@ def decode(body: Any, resource: ResourceType, options: WriteOptions, shape: Shap
         StatusError: 400, it is of another kind, malformed, or has unknown fields under strict validation.
     """
     check_kind(body, resource)
-    unknown = conform(body, resource, shape)
+    try:
+        unknown = conform(body, resource, shape)
+    except UndecodableError as error:
+        raise unreadable(resource, str(error)) from error
     if unknown and options.field_validation is FieldValidation.STRICT:
         listed = ", ".join(f'unknown field "{path}"' for path in unknown)
-        raise errors.bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: strict decoding '
-            f"error: {listed}"
-        )
+        raise unreadable(resource, f"strict decoding error: {listed}")
     warn_of_unknown(unknown, options)
     return body  # type: ignore[no-any-return]  # check_kind proved it is an object
 
@@ -53,6 +54,9 @@ def check_kind(body: Any, resource: ResourceType) -> None:
         raise errors.bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
         )
+    if kind != resource.kind and resource.custom:
+        name = (body.get("metadata") or {}).get("name", "")
+        raise errors.invalid(resource.group, kind, name, [cause.invalid("kind", kind, f"must be {resource.kind}")])
     if kind != resource.kind:
         raise errors.bad_request(
             f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: the kind in the data '
@@ -64,29 +68,44 @@ def conform(obj: Object, resource: ResourceType, shape: Shape) -> list[str]:
     """Normalize metadata, prune and default, in place; gives the paths of the fields that were dropped.
 
     Raises:
-        StatusError: 400, metadata is malformed.
+        UndecodableError: metadata is malformed, or a value of a built-in kind has the wrong type.
     """
-    objectmeta.normalize(obj, resource.kind)
+    objectmeta.normalize(obj)
+    if not resource.custom:
+        _conform_builtin(obj)
     unknown = shape.prune(obj, resource)
     shape.apply_defaults(obj, resource)
     return unknown
 
 
-def conform_configuration(config: Object, resource: ResourceType, shape: Shape, options: WriteOptions) -> list[str]:
-    """Prune an applied configuration in place, without defaults: what was not applied is not owned.
+def conform_configuration(config: Object, resource: ResourceType, shape: Shape) -> list[str]:
+    """Prune an applied configuration in place, without defaults (what was not applied is not owned); gives the paths
+    of unknown fields.
 
     Raises:
-        StatusError: 400, metadata is malformed or, under strict validation, a field is unknown.
+        StatusError: 400, metadata is malformed or a value has the wrong type.
     """
-    objectmeta.normalize(config, resource.kind)
-    unknown = shape.prune(config, resource)
-    if unknown and options.field_validation is FieldValidation.STRICT:
-        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
-        raise errors.bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: strict decoding '
-            f"error: {listed}"
-        )
-    return unknown
+    try:
+        objectmeta.normalize(config)
+        if not resource.custom:
+            _conform_builtin(config)
+    except UndecodableError as error:
+        raise unreadable(resource, str(error)) from error
+    return shape.prune(config, resource)
+
+
+def unreadable(resource: ResourceType, why: str) -> errors.StatusError:
+    """400: the body is no object of the kind."""
+    return errors.bad_request(
+        f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
+    )
+
+
+def _conform_builtin(obj: Object) -> None:
+    try:
+        builtin_typing.conform(obj)
+    except builtin_typing.WrongTypeError as error:
+        raise UndecodableError(str(error)) from error
 
 
 def copied(obj: Object) -> Object:

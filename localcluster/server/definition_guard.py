@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import trio
 
-from core.kube.wire import StatusReason, status_failure
 from localcluster.server import crds, errors
 from localcluster.server.store import Store
 from localcluster.server.types import Object
@@ -23,9 +22,8 @@ class DefinitionGuard:
         if resource.custom and request.operation == "CREATE":
             stored = self._definitions.get(f"{resource.plural}.{resource.group}")
             if stored is None or crds.is_terminating(stored.object):
-                message = "create not allowed while custom resource definition is terminating"
-                details = {"group": resource.group, "kind": resource.plural}
-                raise errors.StatusError(status_failure(StatusReason.METHOD_NOT_ALLOWED, message, details=details))
+                why = "create not allowed while custom resource definition is terminating"
+                raise errors.forbidden(resource.group, resource.plural, request.name, why)
         return request.obj
 
     async def validate(self, request: AdmissionRequest) -> None:

@@ -71,7 +71,7 @@ class Deleter:
 
     async def _mark(self, target: Target, obj: Object, expected: Stored, options: DeleteOptions) -> Deleted:
         resource = target.resource
-        if not options.dry_run:
+        if not options.dry_run and obj != expected.object:
             collection = self._store.collection(collection_name(resource.group, resource.plural))
             obj = self._store.write(collection, target.key, obj, expected=expected).object
         (shown,) = await self._conversion.convert([obj], resource, resource.version)

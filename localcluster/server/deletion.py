@@ -56,13 +56,13 @@ def check_preconditions(current: Object, wanted: Preconditions, resource: Resour
             f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({metadata.get('uid')}). "
             "The object might have been deleted and then recreated"
         )
-        raise errors.conflict(resource.group, resource.plural, metadata["name"], why)
+        raise errors.conflict(resource.group, resource.kind, metadata["name"], why)
     if wanted.resource_version is not None and wanted.resource_version != metadata.get("resourceVersion"):
         why = (
             f"the ResourceVersion in the precondition ({wanted.resource_version}) does not match the ResourceVersion in "
             f"record ({metadata.get('resourceVersion')}). The object might have been modified"
         )
-        raise errors.conflict(resource.group, resource.plural, metadata["name"], why)
+        raise errors.conflict(resource.group, resource.kind, metadata["name"], why)
 
 
 def decide(current: Object, resource: ResourceType, options: DeleteOptions, now: datetime) -> Outcome:
@@ -81,7 +81,7 @@ def decide(current: Object, resource: ResourceType, options: DeleteOptions, now:
         return _mark_namespace(obj, now)
     if resource.group == "apiextensions.k8s.io" and "deletionTimestamp" not in metadata:
         crds.begin_termination(obj, now)
-        mark(metadata, now)
+        metadata["deletionTimestamp"] = to_time(now)
         return Marked(obj)
     if graceful:
         return Marked(obj) if finalizers or metadata["deletionGracePeriodSeconds"] > 0 else Gone()

@@ -8,10 +8,10 @@ from typing import Final
 
 import orjson
 
-from localcluster.server import discovery, errors
+from localcluster.server import discovery, errors, openapi
 from localcluster.server.catalog import Catalog
 from localcluster.server.request import Request
-from localcluster.server.response import Response
+from localcluster.server.response import JSON, Response
 
 KUBERNETES_VERSION: Final = "v1.37.2"
 """The Kubernetes version whose behaviour and built-in kinds are served."""
@@ -76,6 +76,24 @@ class Documents:
                 return _found(discovery.api_group(types, group))
             case ["apis", group, version]:
                 return _found(discovery.group_resources(types, group, version))
+            case ["openapi", *rest]:
+                return self._openapi(rest, accept)
+            case _:
+                raise errors.unknown_path()
+
+    def _openapi(self, rest: list[str], accept: str) -> Response:
+        types = self._catalog.types()
+        match rest:
+            case ["v2"]:
+                if accept and "json" not in accept and "*/*" not in accept:
+                    raise errors.not_acceptable((JSON,))
+                return _json(openapi.document_v2(types))
+            case ["v3"]:
+                return _json(openapi.index_v3(types))
+            case ["v3", "api", version]:
+                return _found(openapi.document_v3(types, "", version))
+            case ["v3", "apis", group, version]:
+                return _found(openapi.document_v3(types, group, version))
             case _:
                 raise errors.unknown_path()
 

@@ -50,7 +50,7 @@ def not_found(group: str, plural: str, name: str) -> StatusError:
 def unknown_path() -> StatusError:
     """Nothing is served at this URL."""
     return StatusError(
-        status_failure(StatusReason.NOT_FOUND, "the server could not find the requested resource", details={})
+        {**status_failure(StatusReason.NOT_FOUND, "the server could not find the requested resource"), "details": {}}
     )
 
 

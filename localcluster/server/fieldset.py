@@ -65,7 +65,7 @@ def paths(fields: FieldSet) -> list[str]:
 
     def visit(node: FieldSet, prefix: str) -> None:
         for element, child in sorted(children_of(node), key=lambda item: item[0]):
-            path = prefix + _element_text(element)
+            path = prefix + element_text(element)
             if is_member(child):
                 found.append(path)
             visit(child, path)
@@ -143,7 +143,8 @@ def _node_intersection(left: FieldSet, right: FieldSet) -> FieldSet | None:
     return node_of(member, _combined(left, right, _node_intersection, keep_unmatched=False))
 
 
-def _element_text(element: str) -> str:
+def element_text(element: str) -> str:
+    """A path element as conflict messages show it: ``.name``, ``[name="x"]``, ``[="v"]`` or ``[0]``."""
     kind, _, rest = element.partition(":")
     match kind:
         case "f":

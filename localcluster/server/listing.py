@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from localcluster.server import errors
+from localcluster.server import cause, errors
+from localcluster.server.cause import Cause
 from localcluster.server.options import ListOptions
 from localcluster.server.watchcache import Collection, Stored
 
@@ -23,7 +24,7 @@ _TOO_OLD_TOKEN = (
     "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
     "deleted between the time the first chunk was returned and now may show up in the list."
 )
-_BAD_TOKEN = "continue key is not valid: {}"  # noqa: S105 - an error text, not a secret
+_BAD_TOKEN = "invalid continue token: continue key is not valid: {}"  # noqa: S105 - an error text, not a secret
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,8 @@ def read_revision(text: str, current_revision: int) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdigit()):
-        raise errors.bad_request(
-            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        )
+        why = cause.invalid("resourceVersion", text, f'strconv.ParseUint: parsing "{text}": invalid syntax')
+        raise errors.bad_request(f"invalid resource version: {why}")
     if len(text) > 20 or int(text) > current_revision:
         raise errors.too_large_resource_version(int(text[:20]), current_revision)
     return int(text)
@@ -108,18 +108,24 @@ def read_token(text: str) -> Position:
 
 def _checked_revision(options: ListOptions, current_revision: int) -> int:
     match, text = options.resource_version_match, options.resource_version
-    if options.continue_token and (match or text not in ("", "0")):
-        what = "resourceVersionMatch" if match else "resourceVersion"
-        raise errors.bad_request(f"{what} is forbidden when continue is provided")
-    if match not in ("", "Exact", "NotOlderThan"):
-        raise errors.bad_request(
-            f'resourceVersionMatch: Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"'
-        )
+    field = "resourceVersionMatch"
+    if options.continue_token and match:
+        raise _invalid(cause.forbidden(field, "resourceVersionMatch is forbidden when continue is provided"))
+    if options.continue_token and text not in ("", "0"):
+        raise errors.bad_request("specifying resource version is not allowed when using continue")
     if match and not text:
-        raise errors.bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        raise _invalid(cause.forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+    if match not in ("", "Exact", "NotOlderThan"):
+        raise _invalid(cause.not_supported(field, match, ["Exact", "NotOlderThan", ""]))
     if match == "Exact" and text == "0":
-        raise errors.bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
+        raise _invalid(
+            cause.forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+        )
     return read_revision(text, current_revision)
+
+
+def _invalid(why: Cause) -> errors.StatusError:
+    return errors.invalid("meta.k8s.io", "ListOptions", "", [why])
 
 
 def _expired_token(position: Position) -> errors.StatusError:

@@ -51,4 +51,5 @@ class NamespaceLifecycle:
                 "NamespaceTerminating", f"namespace {request.namespace} is being terminated", "metadata.namespace"
             )
             why = f"unable to create new content in namespace {request.namespace} because it is being terminated"
-            raise errors.forbidden(resource.group, resource.plural, request.name, why, causes=[gone])
+            name = request.name or (request.obj or {}).get("metadata", {}).get("generateName", "")
+            raise errors.forbidden(resource.group, resource.plural, name, why, causes=[gone])

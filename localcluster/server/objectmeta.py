@@ -50,17 +50,21 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
 _IMMUTABLE: Final = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
-def normalize(obj: Object, kind: str) -> Object:
+class UndecodableError(ValueError):
+    """A value cannot be read as the kind it should be; the text names the field."""
+
+
+def normalize(obj: Object) -> Object:
     """Check the shape of ``metadata`` and drop what is null or empty in it, in place; gives the metadata.
 
     Raises:
-        StatusError: 400, a field has a type no ObjectMeta has.
+        UndecodableError: a field has a type no ObjectMeta has.
     """
     metadata = obj.setdefault("metadata", {})
     if metadata is None:
         metadata = obj["metadata"] = {}
     if not isinstance(metadata, dict):
-        raise _undecodable(obj, kind, "metadata", "an object")
+        raise _undecodable("metadata", "an object")
     for name in [name for name, value in metadata.items() if value is None or value in ("", [], {})]:
         del metadata[name]
     for name, value in metadata.items():
@@ -68,14 +72,14 @@ def normalize(obj: Object, kind: str) -> Object:
         if expected is None:
             continue
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-            raise _undecodable(obj, kind, f"metadata.{name}", _TYPE_NAMES[expected])
+            raise _undecodable(f"metadata.{name}", _TYPE_NAMES[expected])
     for name in ("labels", "annotations"):
         for key, value in metadata.get(name, {}).items():
             if value is None:
                 metadata[name] = {key: "" if value is None else value for key, value in metadata[name].items()}
             elif not isinstance(value, str):
-                raise _undecodable(obj, kind, f"metadata.{name}.{key}", "string")
-    _check_items(obj, kind, metadata)
+                raise _undecodable(f"metadata.{name}.{key}", "string")
+    _check_items(metadata)
     return metadata
 
 
@@ -124,7 +128,9 @@ def carry_over(metadata: Object, old: Object) -> None:
 def why_invalid(metadata: Object, resource: ResourceType) -> list[Cause]:
     """Field errors of new or changed metadata; empty when it is fine."""
     causes: list[Cause] = []
-    name = metadata.get("name", "")
+    name, generate_from = metadata.get("name", ""), metadata.get("generateName", "")
+    if generate_from and (resource.custom or not resource.group.startswith("rbac.")):
+        causes += _name_causes("metadata.generateName", generate_from, checked=generate_from.rstrip("-.") or "-")
     if not name:
         causes.append(cause.required("metadata.name", "name or generateName is required"))
     elif resource.custom or not resource.group.startswith("rbac."):
@@ -191,11 +197,12 @@ def is_dns_label(text: str) -> bool:
     return len(text) <= 63 and _LABEL.fullmatch(text) is not None
 
 
-def _name_causes(field: str, name: str) -> list[Cause]:
+def _name_causes(field: str, name: str, *, checked: str = "") -> list[Cause]:
+    """Why ``name`` is none; ``checked`` is what of it must follow the rules when that is not all."""
     whys = []
     if len(name) > MAX_NAME_LENGTH:
         whys.append(f"must be no more than {MAX_NAME_LENGTH} bytes")
-    if not _SUBDOMAIN.fullmatch(name):
+    if not _SUBDOMAIN.fullmatch(checked or name):
         whys.append(_SUBDOMAIN_RULE)
     return [cause.invalid(field, name, why) for why in whys]
 
@@ -241,21 +248,20 @@ def _finalizer_causes(finalizers: Sequence[str]) -> list[Cause]:
     return causes
 
 
-def _check_items(obj: Object, kind: str, metadata: Object) -> None:
+def _check_items(metadata: Object) -> None:
     for index, owner in enumerate(metadata.get("ownerReferences", ())):
         if not isinstance(owner, dict):
-            raise _undecodable(obj, kind, f"metadata.ownerReferences[{index}]", "an object")
+            raise _undecodable(f"metadata.ownerReferences[{index}]", "an object")
         for name in ("apiVersion", "kind", "name", "uid"):
             if not isinstance(owner.get(name, ""), str):
-                raise _undecodable(obj, kind, f"metadata.ownerReferences[{index}].{name}", "string")
+                raise _undecodable(f"metadata.ownerReferences[{index}].{name}", "string")
     for index, finalizer in enumerate(metadata.get("finalizers", ())):
         if not isinstance(finalizer, str):
-            raise _undecodable(obj, kind, f"metadata.finalizers[{index}]", "string")
+            raise _undecodable(f"metadata.finalizers[{index}]", "string")
 
 
 _TYPE_NAMES: Final[Mapping[Any, str]] = {str: "string", int: "an integer", dict: "an object", list: "an array"}
 
 
-def _undecodable(obj: Object, kind: str, field: str, wanted: str) -> errors.StatusError:
-    version = str(obj.get("apiVersion") or "").rpartition("/")[2]
-    return errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {field} must be {wanted}')
+def _undecodable(field: str, wanted: str) -> UndecodableError:
+    return UndecodableError(f"{field} must be {wanted}")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from localcluster.server import errors
+from localcluster.server import cause, errors
+from localcluster.server.cause import Cause
 from localcluster.server.identity import APISERVER, Identity
 from localcluster.server.types import Object
 
@@ -105,29 +106,30 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
     )
 
 
-def write_options(query: Mapping[str, str], user: Identity, warn: Callable[[str], None], agent: str) -> WriteOptions:
+def write_options(
+    kind: str, query: Mapping[str, str], user: Identity, warn: Callable[[str], None], agent: str
+) -> WriteOptions:
     """Read a write's query string; ``agent`` names the field manager when the query does not.
 
+    Args:
+        kind: ``CreateOptions``, ``UpdateOptions`` or ``PatchOptions``, for error messages.
+
     Raises:
-        StatusError: 400, a value is not one of those allowed.
+        StatusError: 422, a value is not one of those allowed.
     """
     manager = query.get("fieldManager", "")
     if len(manager) > MAX_FIELD_MANAGER_LENGTH:
-        raise errors.bad_request(
-            f"fieldManager: Too long: may not be more than {MAX_FIELD_MANAGER_LENGTH} bytes, has {len(manager)}"
-        )
+        raise _invalid(kind, cause.too_long("fieldManager", MAX_FIELD_MANAGER_LENGTH))
     if not manager.isprintable():
-        raise errors.bad_request("fieldManager: Invalid value: should only contain printable characters")
+        raise _invalid(kind, cause.invalid("fieldManager", manager, "should only contain printable characters"))
     validation = query.get("fieldValidation") or FieldValidation.WARN
     if validation not in tuple(FieldValidation):
-        raise errors.bad_request(
-            f'fieldValidation: Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
-        )
+        raise _invalid(kind, cause.not_supported("fieldValidation", validation, ["", *sorted(FieldValidation)]))
     return WriteOptions(
         user=user,
         field_manager=manager or agent.split("/", 1)[0][:MAX_FIELD_MANAGER_LENGTH] or "unknown",
         field_validation=FieldValidation(validation),
-        dry_run=_dry_run(query.get("dryRun")),
+        dry_run=_dry_run(kind, query.get("dryRun")),
         force=_flag(query.get("force")),
         warn=warn,
     )
@@ -149,10 +151,8 @@ def delete_options(
         orphan = fields["orphanDependents"] in (True, "true")
         propagation = Propagation.ORPHAN if orphan else Propagation.BACKGROUND
     if propagation is not None and propagation not in tuple(Propagation):
-        raise errors.bad_request(
-            f'propagationPolicy: Unsupported value: "{propagation}": supported values: "Background", "Foreground", '
-            '"Orphan"'
-        )
+        supported = ["Foreground", "Background", "Orphan", "nil"]
+        raise _invalid("DeleteOptions", cause.not_supported("propagationPolicy", propagation, supported))
     grace = fields.get("gracePeriodSeconds")
     wanted = fields.get("preconditions") or {}
     if not isinstance(wanted, Mapping):
@@ -163,7 +163,7 @@ def delete_options(
         propagation=Propagation(propagation) if propagation else None,
         grace_period_seconds=None if grace in (None, "") else _integer("gracePeriodSeconds", grace),
         preconditions=Preconditions(wanted.get("uid"), wanted.get("resourceVersion")),
-        dry_run=_dry_run(",".join(dry_run) if isinstance(dry_run, list) else dry_run),
+        dry_run=_dry_run("DeleteOptions", ",".join(dry_run) if isinstance(dry_run, list) else dry_run),
         warn=warn,
     )
 
@@ -172,7 +172,7 @@ def _integer(name: str, text: Any) -> int:
     try:
         value = int(text)
     except (TypeError, ValueError):
-        raise errors.bad_request(f'{name}: strconv.ParseInt: parsing "{text}": invalid syntax') from None
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
     if value < 0 and name != "gracePeriodSeconds":
         raise errors.bad_request(f"{name}: Invalid value: {value}: must be greater than or equal to 0")
     return value
@@ -183,9 +183,14 @@ def _flag(text: str | None) -> bool:
     return text is not None and text.lower() not in ("false", "0")
 
 
-def _dry_run(text: str | None) -> bool:
+def _dry_run(kind: str, text: str | None) -> bool:
     if not text:
         return False
     if text != "All":
-        raise errors.bad_request(f'dryRun: Unsupported value: "{text}": supported values: "All"')
+        raise _invalid(kind, cause.not_supported("dryRun", [text], ["All"]))
     return True
+
+
+def _invalid(kind: str, why: Cause) -> errors.StatusError:
+    """422 for the options object that the query stands for."""
+    return errors.invalid("meta.k8s.io", kind, "", [why])

@@ -12,7 +12,6 @@ import orjson
 
 from core.kube.wire import (
     JSONPatchError,
-    JSONPatchMalformedError,
     PatchType,
     StatusReason,
     apply_json_patch,
@@ -20,6 +19,7 @@ from core.kube.wire import (
     status_failure,
 )
 from localcluster.server import cause, decoding, errors, strategic
+from localcluster.server.objectmeta import UndecodableError
 from localcluster.server.options import FieldValidation, WriteOptions
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.writeport import Shape
@@ -54,12 +54,12 @@ def check(patch: Patch, resource: ResourceType) -> None:
         raise errors.unsupported_media_type(supported_types(resource))
     if patch.type is PatchType.JSON:
         if not isinstance(patch.body, list):
-            raise errors.bad_request("a JSON patch must be a list of operations")
+            raise errors.bad_request("error decoding patch: a JSON patch must be a list of operations")
         if len(patch.body) > MAX_OPERATIONS:
             message = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch.body)}"
             raise errors.StatusError(status_failure(StatusReason.REQUEST_ENTITY_TOO_LARGE, message))
     elif not isinstance(patch.body, dict):
-        raise errors.bad_request(f"a patch of type {patch.type} must be an object")
+        raise errors.bad_request(f"error decoding patch: a patch of type {patch.type} must be an object")
 
 
 def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: Shape) -> Build:
@@ -70,16 +70,36 @@ def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: 
             raise AssertionError("only applies create objects")
         patched: Object = _patched(current, patch, resource)
         decoding.check_kind(patched, resource)
-        unknown = decoding.conform(patched, resource, shape)
+        try:
+            unknown = decoding.conform(patched, resource, shape)
+        except UndecodableError as error:
+            raise _unreadable(patch, str(error)) from error
         if unknown and options.field_validation is FieldValidation.STRICT:
             listed = ", ".join(f'unknown field "{path}"' for path in unknown)
-            shown = orjson.dumps(patch.body).decode()
-            why = f"Invalid value: {orjson.dumps(shown).decode()}: strict decoding error: {listed}"
-            raise errors.invalid("", "", "", [cause.Cause(cause.CauseReason.INVALID, why, "patch")])
+            raise _unreadable(patch, f"strict decoding error: {listed}")
+        _check_identity(patched, current)
         decoding.warn_of_unknown(unknown, options)
         return patched
 
     return build
+
+
+def _unreadable(patch: Patch, why: str) -> errors.StatusError:
+    shown = orjson.dumps(orjson.dumps(patch.body).decode()).decode()
+    found = cause.Cause(cause.CauseReason.INVALID, f"Invalid value: {shown}: {why}", "patch")
+    return errors.invalid("", "", "", [found])
+
+
+def _check_identity(patched: Object, current: Object) -> None:
+    """A patch cannot make another object of it."""
+    name, namespace = patched["metadata"].get("name"), patched["metadata"].get("namespace")
+    known = current["metadata"]
+    if name != known["name"]:
+        raise errors.bad_request(
+            f"the name of the object ({name}) does not match the name on the URL ({known['name']})"
+        )
+    if namespace != known.get("namespace"):
+        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
 
 def _patched(current: Object, patch: Patch, resource: ResourceType) -> Any:
@@ -93,8 +113,6 @@ def _patched(current: Object, patch: Patch, resource: ResourceType) -> Any:
                 return decoding.copied(strategic.apply(current, patch.body, resource.schema))
             case PatchType.APPLY:
                 raise AssertionError("applies are merged in apply.py")
-    except JSONPatchMalformedError as error:
-        raise errors.bad_request(str(error)) from error
     except JSONPatchError as error:
         raise errors.StatusError(status_failure(StatusReason.INVALID, f"{_REJECTED}: {error}", details={})) from error
     except strategic.StrategicPatchError as error:

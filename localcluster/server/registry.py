@@ -15,9 +15,21 @@ import trio
 
 from core.kube.wire import PatchType
 from localcluster.clock import Now
-from localcluster.server import apply, decoding, deletion, errors, listing, patching, selectors
+from localcluster.server import (
+    apply,
+    cause,
+    decoding,
+    deletion,
+    errors,
+    listing,
+    objectmeta,
+    patching,
+    selectors,
+    strategy,
+)
 from localcluster.server.catalog import Catalog
 from localcluster.server.deleter import Deleted, Deleter
+from localcluster.server.objectmeta import UndecodableError
 from localcluster.server.options import DeleteOptions, ListOptions, Preconditions, WriteOptions
 from localcluster.server.patching import Patch
 from localcluster.server.selectors import Predicate
@@ -156,12 +168,7 @@ class Registry:
         """The same as a bare channel."""
         collection = self._collection(resource)
         initial: list[Stored] = []
-        if options.send_initial_events is not None and options.resource_version_match != "NotOlderThan":
-            raise errors.bad_request(
-                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            )
-        if options.resource_version_match and options.send_initial_events is None:
-            raise errors.bad_request("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        _check_watch_options(options)
         revision = listing.read_revision(options.resource_version, self._store.revision)
         wants_state = options.send_initial_events is not False if revision == 0 else bool(options.send_initial_events)
         if wants_state:
@@ -288,7 +295,9 @@ class Registry:
         if not options.field_manager:
             raise errors.bad_request("fieldManager: Required value: is required for apply patch")
         decoding.check_kind(config, resource)
-        dropped = decoding.conform_configuration(config, resource, self._shape, options)
+        apply.refuse_unknown(config, decoding.conform_configuration(config, resource, self._shape))
+        objectmeta.check_namespace(config["metadata"], resource, target.namespace)
+        config = strategy.only_written(config, resource, target.subresource)
         name = config["metadata"].setdefault("name", target.name)
         if name != target.name:
             raise errors.bad_request(
@@ -297,17 +306,16 @@ class Registry:
 
         def build(current: Object | None) -> Object:
             merged = apply.apply(current, config, resource, target.subresource, options, self._now())
-            merged = {**merged, "metadata": {**merged["metadata"]}}
-            if resource.namespaced and target.namespace:
-                merged["metadata"]["namespace"] = target.namespace
             return self._conformed(merged, resource)
 
-        decoding.warn_of_unknown(dropped, options)
         return build
 
     def _conformed(self, obj: Object, resource: ResourceType) -> Object:
         fresh = decoding.copied(obj)
-        decoding.conform(fresh, resource, self._shape)
+        try:
+            decoding.conform(fresh, resource, self._shape)
+        except UndecodableError as error:
+            raise decoding.unreadable(resource, str(error)) from error
         return fresh
 
     async def _read(self, stored: Stored, resource: ResourceType) -> Object:
@@ -325,6 +333,16 @@ async def _opened(watch: Watch) -> AsyncIterator[Watch]:
     finally:
         with trio.CancelScope(shield=True):
             await watch.aclose()
+
+
+def _check_watch_options(options: ListOptions) -> None:
+    field, match = "resourceVersionMatch", options.resource_version_match
+    if options.send_initial_events is not None and match != "NotOlderThan":
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        raise errors.invalid("meta.k8s.io", "ListOptions", "", [cause.forbidden(field, why)])
+    if match and options.send_initial_events is None:
+        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        raise errors.invalid("meta.k8s.io", "ListOptions", "", [cause.forbidden(field, why)])
 
 
 def _predicate(resource: ResourceType, options: ListOptions) -> Predicate:

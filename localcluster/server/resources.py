@@ -12,9 +12,9 @@ import orjson
 
 from core.kube.wire import PatchType
 from localcluster.clock import Now
-from localcluster.server import deletion, errors, requestbody, response, tables
+from localcluster.server import cause, deletion, errors, requestbody, response, tables
 from localcluster.server.identity import Identity
-from localcluster.server.options import ListOptions, delete_options, list_options, write_options
+from localcluster.server.options import ListOptions, WriteOptions, delete_options, list_options, write_options
 from localcluster.server.patching import Patch, supported_types
 from localcluster.server.registry import Page, Registry
 from localcluster.server.request import Request
@@ -93,7 +93,7 @@ class Resources:
 
     async def _create(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
-        options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+        options = _write_options("CreateOptions", request, user)
         body = requestbody.load(request, await request.body())
         if request.route.name:
             raise errors.method_not_allowed()
@@ -102,7 +102,7 @@ class Resources:
 
     async def _update(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
-        options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+        options = _write_options("UpdateOptions", request, user)
         body = requestbody.load(request, await request.body())
         written = await self._registry.update_written(_target(request, resource), body, options)
         return self._written(written, resource, form, request)
@@ -115,14 +115,12 @@ class Resources:
         patch_type = PatchType(media_type)
         applies = patch_type is PatchType.APPLY
         if applies and not request.query.get("fieldManager"):
-            raise errors.bad_request(
-                "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
-            )
+            why = cause.required("fieldManager", "is required for apply patch")
+            raise errors.invalid("meta.k8s.io", "PatchOptions", "", [why])
         if "force" in request.query and not applies:
-            raise errors.bad_request(
-                "PatchOptions.meta.k8s.io is invalid: force: Forbidden: may not be specified for non-apply patch"
-            )
-        options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+            why = cause.forbidden("force", "may not be specified for non-apply patch")
+            raise errors.invalid("meta.k8s.io", "PatchOptions", "", [why])
+        options = _write_options("PatchOptions", request, user)
         raw = await request.body()
         body = requestbody.load_yaml(raw) if applies else requestbody.load_json(raw)
         written = await self._registry.patch_written(_target(request, resource), Patch(patch_type, body), options)
@@ -186,6 +184,10 @@ def _list_body(page: Page, resource: ResourceType) -> bytes:
         items = b"[" + b",".join(page.data) + b"]"
     head = orjson.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": page.metadata})
     return head[:-1] + b',"items":' + items + b"}"
+
+
+def _write_options(kind: str, request: Request, user: Identity) -> WriteOptions:
+    return write_options(kind, request.query, user, request.warn, request.headers.get("user-agent", ""))
 
 
 def _target(request: Request, resource: ResourceType) -> Target:

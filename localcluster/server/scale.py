@@ -29,7 +29,7 @@ async def answer(registry: Registry, request: Request, resource: ResourceType, u
         return response.json_response(scale_of(await registry.get(resource, route.namespace, route.name)))
     body = requestbody.load(request, await request.body())
     media_type = requestbody.media_type(request)
-    options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+    options = write_options("UpdateOptions", request.query, user, request.warn, request.headers.get("user-agent", ""))
 
     def scaled(current: Object | None) -> Object:
         if current is None:

@@ -102,7 +102,6 @@ class _LabelParser:
     """Recursive descent over ``requirement (',' requirement)*``."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
         self._tokens = _TOKEN.findall(text)
         self._at = 0
 
@@ -142,7 +141,7 @@ class _LabelParser:
     def _key(self) -> str:
         key = self._next()
         if not _LABEL_KEY.fullmatch(key):
-            raise self._error(f"found '{key}', expected: !, identifier, or 'end of string'")
+            raise self._error(f"found '{key}', expected: identifier")
         return key
 
     def _value(self) -> str:
@@ -163,7 +162,7 @@ class _LabelParser:
             elif token:
                 values.add(self._checked(token))
             else:
-                raise self._error("found '', expected: ',' or ')'")
+                raise self._error("found '', expected: ',', ')' or identifier")
 
     def _integer(self, key: str) -> int:
         token = self._next()
@@ -186,7 +185,7 @@ class _LabelParser:
         return str(token)
 
     def _error(self, why: str) -> errors.StatusError:
-        return errors.bad_request(f"unable to parse requirement: {why} (in {self._text!r})")
+        return errors.bad_request(f"unable to parse requirement: {why}")
 
 
 def _equals(key: str, value: str) -> _Requirement:
@@ -231,7 +230,11 @@ def _field_term(term: str, resource: ResourceType) -> Predicate:
         raise errors.bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
     field, operator, wanted = match.group(1), match.group(2), re.sub(r"\\([\\,=])", r"\1", match.group(3))
     if field not in _ALWAYS_SELECTABLE and f".{field}" not in resource.selectable_fields:
-        raise errors.bad_request(f"field label not supported: {field}")
+        raise errors.bad_request(
+            f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+            if not resource.selectable_fields
+            else f"field label not supported: {field}"
+        )
     path = field.split(".")
     negated = operator == "!="
     if resource.plural == "events" and field == "source":

@@ -100,12 +100,12 @@ def _merge_list(before: list[Any], patch: list[Any], schema: Schema, order: Any,
         if not isinstance(key, str):
             raise StrategicPatchError("a list of objects without a merge key cannot be merged; replace it with $patch")
         merged = _merge_keyed(before, patch, key, schema.get("items") or _ANY)
-        wanted = [item.get(key) for item in order] if isinstance(order, list) else None
+        wanted = [item.get(key) for item in (order if isinstance(order, list) else patch)]
         return _ordered(merged, before, wanted, lambda item: item.get(key))
     gone = deletions if isinstance(deletions, list) else []
     merged = [item for item in before if item not in gone]
     merged += [item for item in dict.fromkeys(patch) if item not in merged]
-    return _ordered(merged, before, order if isinstance(order, list) else None, lambda item: item)
+    return _ordered(merged, before, order if isinstance(order, list) else patch, lambda item: item)
 
 
 def _merge_keyed(before: list[Any], patch: list[Any], key: str, schema: Schema) -> list[Any]:
@@ -133,10 +133,8 @@ def _merge_keyed(before: list[Any], patch: list[Any], key: str, schema: Schema) 
     return items
 
 
-def _ordered(merged: list[Any], before: Sequence[Any], order: list[Any] | None, key_of: Any) -> list[Any]:
+def _ordered(merged: list[Any], before: Sequence[Any], order: list[Any], key_of: Any) -> list[Any]:
     """Items the patch orders in its order; the server's own keep their places among those they stood between."""
-    if order is None:
-        return merged
     rank = {_hashable(key): index for index, key in enumerate(order)}
     ours = [item for item in merged if _hashable(key_of(item)) not in rank]
     theirs = sorted(

@@ -41,6 +41,15 @@ def allows_create_on_update(resource: ResourceType) -> bool:
     return (resource.group, resource.plural) in _CREATE_ON_UPDATE
 
 
+def only_written(obj: Object, resource: ResourceType, subresource: str) -> Object:
+    """The part of ``obj`` that a write to ``subresource`` may touch and therefore own; shares it with ``obj``."""
+    if subresource == "status":
+        return {name: value for name, value in obj.items() if name in (*_TOP, "status")}
+    if "status" in resource.subresources:
+        return {name: value for name, value in obj.items() if name != "status"}
+    return obj
+
+
 def prepare_for_create(obj: Object, resource: ResourceType) -> None:
     """Discard what a create may not set and fill in what the kind starts with, in place."""
     if "status" in resource.subresources:

@@ -50,7 +50,7 @@ class Subresources:
                 token = await self._token_requests.answer(resource, route.namespace, route.name, await _body(request))
                 return response.json_response(token, 201)
             case "binding", "create":
-                options = write_options(request.query, user, request.warn, request.headers.get("user-agent", ""))
+                options = write_options("CreateOptions", request.query, user, request.warn, request.headers.get("user-agent", ""))
                 await binding.bind(self._registry, resource, route.namespace, route.name, await _body(request), options)
                 return response.json_response(
                     {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201

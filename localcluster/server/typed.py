@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from localcluster.server.fieldset import FieldSet, children_of, is_member, node_of
+from localcluster.server.fieldset import FieldSet, children_of, element_text, is_member, node_of
 
 Schema = Mapping[str, Any]
 
@@ -35,8 +35,8 @@ _ANY: Final[Schema] = {}
 _ABSENT: Final = object()
 
 
-class DuplicateItemError(ValueError):
-    """A ``set`` or ``map`` list names the same item twice; the text names the key."""
+class UntypedError(ValueError):
+    """A configuration does not fit its schema: an item listed twice, or without any of its keys; the text says where."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,21 @@ def compare(left: Any, right: Any, schema: Schema) -> Comparison:
 def merge(left: Any, right: Any, schema: Schema) -> Any:
     """``left`` with everything ``right`` says laid over it.
 
+    An empty keyed list or object of ``right`` claims nothing, so what ``left`` has there stays.
+
     Raises:
-        DuplicateItemError: ``right`` has a keyed list that names an item twice.
+        UntypedError: ``right`` has a keyed list that names an item twice, or one without its keys.
     """
     if right is _ABSENT:
         return left
-    if isinstance(right, dict) and right and isinstance(left, dict) and left and not _is_atomic_map(schema):
-        merged = dict(left)
+    if isinstance(right, dict) and not _is_atomic_map(schema):
+        before = left if isinstance(left, dict) else {}
+        merged = dict(before)
         for name, item in right.items():
-            merged[name] = merge(left.get(name, _ABSENT), item, _property(schema, name))
+            merged[name] = merge(before.get(name, _ABSENT), item, _property(schema, name))
         return merged
-    if isinstance(right, list) and right and isinstance(left, list) and left and _list_type(schema) != "atomic":
-        return _merge_list(left, right, schema)
     if isinstance(right, list) and _list_type(schema) != "atomic":
-        _indexed(right, schema)
+        return _merge_list(left if isinstance(left, list) else [], right, schema)
     return right
 
 
@@ -223,10 +224,15 @@ def _merge_list(left: Sequence[Any], right: Sequence[Any], schema: Schema) -> li
 
 def _indexed(items: Sequence[Any], schema: Schema, *, lenient: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for item in items:
+    for index, item in enumerate(items):
         element = _element(item, schema)
+        if element == "k:{}" and not lenient:
+            keys = orjson.dumps(schema.get("x-kubernetes-list-map-keys")).decode()
+            raise UntypedError(
+                f"element {index}: associative list with keys has an element that omits all key fields {keys}"
+            )
         if element in found and not lenient:
-            raise DuplicateItemError(f"duplicate entries for key {element.partition(':')[2]}")
+            raise UntypedError(f"duplicate entries for key {element_text(element)}")
         found.setdefault(element, item)
     return found
 

@@ -16,6 +16,7 @@ from core.kube.wire import values_equal
 from localcluster.clock import Now, to_time
 from localcluster.server import cause, crds, decoding, errors, managedfields, objectmeta, strategy
 from localcluster.server.catalog import Catalog
+from localcluster.server.objectmeta import UndecodableError
 from localcluster.server.options import WriteOptions
 from localcluster.server.store import StaleWriteError, Store, collection_name, object_key
 from localcluster.server.types import Object, ResourceType
@@ -84,6 +85,7 @@ class Writer:
             causes = [cause.required("metadata.name", "name or generateName is required")]
             raise errors.invalid(resource.group, resource.kind, "", causes)
         target = Target(resource, namespace, metadata.get("name", ""))
+        obj = strategy.only_written(obj, resource, "")
         obj = managedfields.after_update(obj, None, resource, "", options, self._now())
         obj = await self._mutated("CREATE", target, obj, None, options)
         for attempt in range(NAME_ATTEMPTS):
@@ -107,7 +109,9 @@ class Writer:
         metadata = obj["metadata"]
         objectmeta.check_namespace(metadata, resource, target.namespace)
         if not metadata.get("name"):
-            raise errors.bad_request("name must be provided")
+            raise errors.bad_request(
+                f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+            )
         if metadata["name"] != target.name:
             raise errors.bad_request(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
@@ -117,7 +121,7 @@ class Writer:
             return {**obj, "metadata": {**metadata}}
 
         may_create = strategy.allows_create_on_update(resource) and not target.subresource
-        return await self.change(target, build, options, may_create=may_create)
+        return await self.change(target, build, options, may_create=may_create, whole=True)
 
     async def change(
         self,
@@ -127,37 +131,40 @@ class Writer:
         *,
         may_create: bool = False,
         owned: bool = False,
+        whole: bool = False,
         retries: int = RETRIES,
     ) -> Written:
         """Replace the object by what ``build`` makes of it, starting over when it changed meanwhile.
 
         Args:
             owned: ``build`` accounts for field ownership itself (server-side apply).
+            whole: the object comes from the client as a whole, so its uid is a precondition.
 
         Raises:
             StatusError: see ``replace``.
         """
         for attempt in range(retries + 1):
             try:
-                return await self._change_once(target, build, options, may_create=may_create, owned=owned)
+                return await self._change_once(target, build, options, may_create=may_create, owned=owned, whole=whole)
             except StaleWriteError:
                 if attempt == retries:
                     raise errors.conflict(target.resource.group, target.resource.plural, target.name) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _change_once(
-        self, target: Target, build: Build, options: WriteOptions, *, may_create: bool, owned: bool
+        self, target: Target, build: Build, options: WriteOptions, *, may_create: bool, owned: bool, whole: bool
     ) -> Written:
         resource = target.resource
         expected = self._collection(resource).get(target.key)
         if expected is None:
             if not may_create:
                 raise errors.not_found(resource.group, resource.plural, target.name)
-            return await self._create_by_update(target, build, options, owned=owned)
+            return await self._create_by_update(target, build, options, owned=owned, whole=whole)
         (current,) = await self._conversion.convert([expected.object], resource, resource.version)
         obj = build(current)
         wanted_revision = obj["metadata"].get("resourceVersion", "")
-        self._check_uid(target, obj, current)
+        if whole:
+            self._check_uid(target, obj, current)
         if not owned:
             reset = strategy.prepare_for_update(obj, current, resource, target.subresource)
             obj = managedfields.after_update(reset, current, resource, target.subresource, options, self._now())
@@ -187,13 +194,14 @@ class Writer:
         stored = self._store.write(self._collection(resource), target.key, stored_form, expected=expected)
         return self._shown(obj, stored)
 
-    async def _create_by_update(self, target: Target, build: Build, options: WriteOptions, *, owned: bool) -> Written:
+    async def _create_by_update(
+        self, target: Target, build: Build, options: WriteOptions, *, owned: bool, whole: bool
+    ) -> Written:
         resource = target.resource
         obj = build(None)
         metadata = obj["metadata"]
-        if metadata.get("resourceVersion") or metadata.get("uid"):
-            what = f"UID in precondition: {metadata['uid']}, UID in object meta: " if metadata.get("uid") else ""
-            why = f"Precondition failed: {what}" if what else errors.MODIFIED_MESSAGE
+        if whole and (wanted := metadata.get("uid")):
+            why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: "
             raise errors.conflict(resource.group, resource.plural, target.name, why)
         if not owned:
             obj = managedfields.after_update(obj, None, resource, "", options, self._now())
@@ -226,7 +234,10 @@ class Writer:
         admitted = await self._admission.mutate(self._request(operation, target, obj, current, options))
         if admitted is None or admitted is obj:
             return obj
-        decoding.conform(admitted, target.resource, self._shape)
+        try:
+            decoding.conform(admitted, target.resource, self._shape)
+        except UndecodableError as error:
+            raise errors.internal_error(f"admission left an object that cannot be read: {error}") from error
         return admitted
 
     def _request(

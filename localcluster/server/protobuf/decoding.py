@@ -8,16 +8,15 @@ Source: apimachinery's protobuf serializer; Protocol Buffers encoding.
 from __future__ import annotations
 
 import base64
-import functools
 import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from localcluster.clock import to_micro_time, to_time
+from localcluster.server.protobuf import layout
 
 MEDIA_TYPE: Final = "application/vnd.kubernetes.protobuf"
 _MAGIC: Final = b"k8s\x00"
@@ -41,7 +40,7 @@ def decode(raw: bytes) -> dict[str, Any]:
         envelope = dict(_fields(raw[len(_MAGIC) :]))
         type_meta = dict(_fields(_bytes(envelope.get(1, b""))))
         api_version, kind = _text(type_meta.get(1, b"")), _text(type_meta.get(2, b""))
-        message = _table()["kinds"].get(f"{api_version} {kind}")
+        message = layout.message_of(api_version, kind)
         if message is None:
             raise ProtobufError(f'no kind "{kind}" is known in version "{api_version}"; send it as JSON')
         obj = _message(_bytes(envelope.get(2, b"")), message, 0)
@@ -50,36 +49,26 @@ def decode(raw: bytes) -> dict[str, Any]:
     return {"kind": kind, "apiVersion": api_version, **obj}
 
 
-@functools.cache
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = orjson.loads(Path(__file__).with_name("types.json").read_bytes())
-    for message in table["messages"].values():
-        for number in list(message):
-            message[int(number)] = message.pop(number)
-    return table
-
-
 def _message(raw: bytes, name: str, depth: int) -> dict[str, Any]:
     if depth > _MAX_DEPTH:
         raise ProtobufError("messages are nested too deeply")
-    layout = _table()["messages"][name]
+    fields = layout.fields_by_number(name)
     obj: dict[str, Any] = {}
     for number, wire in _fields(raw):
-        field = layout.get(number)
+        field = fields.get(number)
         if field is None:
             continue  # of a newer Kubernetes than ours
-        json_name, kind, label, kept = field
-        if not json_name:
-            obj |= _message(_bytes(wire), kind, depth + 1)
-        elif label == "[]":
-            obj.setdefault(json_name, []).extend(_repeated(wire, kind, depth))
-        elif label == "{}":
-            key, value = _entry(_bytes(wire), kind, depth)
-            obj.setdefault(json_name, {})[key] = value
+        if not field.name:
+            obj |= _message(_bytes(wire), field.kind, depth + 1)
+        elif field.is_list:
+            obj.setdefault(field.name, []).extend(_repeated(wire, field.kind, depth))
+        elif field.is_map:
+            key, value = _entry(_bytes(wire), field.kind, depth)
+            obj.setdefault(field.name, {})[key] = value
         else:
-            value = _value(wire, kind, depth)
-            if label == "*" or kept or value not in ("", 0, None, False, {}, []):
-                obj[json_name] = value
+            value = _value(wire, field.kind, depth)
+            if field.keeps(value):
+                obj[field.name] = value
     return obj
 
 

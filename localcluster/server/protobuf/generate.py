@@ -83,7 +83,7 @@ class _Sources:
                 continue  # fields of unreleased APIs are not served
             kind, label = self._resolve(package, go_type)
             pointer = go_type.startswith("*")
-            kept = not pointer and not label and not {"omitempty", "omitzero"} & set(json_options)
+            kept = not pointer and not {"omitempty", "omitzero"} & set(json_options)
             yield int(number), [json_name, kind, "*" if pointer else label, "0" if kept and json_name else ""]
 
     def _read(self, package: str, folder: Path) -> None:
