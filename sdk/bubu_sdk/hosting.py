@@ -177,18 +177,21 @@ async def _asyncio_callback(call: BlockingCall, callback: Callable[..., Awaitabl
     import asyncio
     import concurrent.futures
 
-    loop = asyncio.get_running_loop()
+    loop, stopped = asyncio.get_running_loop(), threading.Event()
     inner: list[concurrent.futures.Future[Any]] = []
 
     async def awaited(*arguments: Any) -> Any:
         return await callback(*arguments)
 
     def stop() -> None:
+        stopped.set()
         for future in inner:
             future.cancel()
 
     def blocking(*arguments: Any) -> Any:
         inner.append(asyncio.run_coroutine_threadsafe(awaited(*arguments), loop))
+        if stopped.is_set():  # asked to stop between the claim and the effect
+            stop()
         try:
             return inner[0].result()
         except concurrent.futures.CancelledError as error:

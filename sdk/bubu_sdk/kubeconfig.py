@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from bubu_sdk import volume
 from bubu_sdk.errors import ContextError, Object
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ class ClusterConfig:
         return context
 
 
-def load(environ: Mapping[str, str], *, service_account: Path = SERVICE_ACCOUNT) -> ClusterConfig:
+def load(environ: Mapping[str, str]) -> ClusterConfig:
     """The cluster of this process: its Pod's, else that of ``KUBECONFIG`` or ``~/.kube/config``.
 
     Raises:
         ContextError: neither is there, or the kubeconfig cannot be used; says how to run without a cluster.
     """
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
+    service_account = volume.mounted(SERVICE_ACCOUNT, environ)
     token_file = service_account / "token"
     if host and token_file.is_file():
         return _in_cluster(host, port, service_account)

@@ -94,11 +94,6 @@ class Attached:
             logger.removeHandler(self._handler)
             logger.setLevel(level)
 
-    def set_debug(self) -> None:
-        """Show debug records from now on."""
-        for logger in self._loggers:
-            logger.setLevel(logging.DEBUG)
-
 
 def object_key(identity: Identity, now: datetime) -> str:
     """``<ns>/logs/<storyRun>/<step>/<stepRun>/<unix nanoseconds>.log``."""

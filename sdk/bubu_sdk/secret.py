@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from bubu_sdk import volume
 from bubu_sdk.errors import SecretError
 from bubu_sdk.redaction import REDACTED
 
@@ -60,7 +61,7 @@ def expand(descriptors: Mapping[str, str], environ: Mapping[str, str]) -> Secret
             if descriptor.startswith("env:"):
                 found = _from_environment(descriptor.removeprefix("env:"), environ)
             elif descriptor.startswith("file:"):
-                found = _from_files(Path(descriptor.removeprefix("file:")))
+                found = _from_files(descriptor.removeprefix("file:"), environ)
             else:
                 values[logical] = descriptor
                 continue
@@ -77,14 +78,16 @@ def _from_environment(prefix: str, environ: Mapping[str, str]) -> dict[str, str]
     return {name[len(prefix) :]: value for name, value in environ.items() if name.startswith(prefix) and name != prefix}
 
 
-def _from_files(root: Path) -> dict[str, str]:
-    """Values below ``root``.
+def _from_files(path: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Values below ``path``.
 
     A mounted Secret shows its keys as links through ``..data``: links that stay inside the mount are followed, and
     names that begin with ``..`` are the mount's own bookkeeping.
     """
-    if root.is_symlink():
+    root = volume.mounted(path, environ)
+    if root == Path(path) and root.is_symlink():
         raise ValueError("the path is a symbolic link")
+    root = root.resolve() if root != Path(path) else root  # a local node links its volumes
     if root.is_file():
         return {root.name: _read(root, MAX_TOTAL_BYTES)}
     if not root.is_dir():

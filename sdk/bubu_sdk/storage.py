@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from bubu_sdk import reference
+from bubu_sdk import reference, volume
 from bubu_sdk.errors import ContextError, StorageError
 
 MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
@@ -99,7 +99,7 @@ def open_store(environ: Mapping[str, str]) -> Store | None:
         root = environ.get("BUBU_STORAGE_PATH", "").strip()
         if not root:
             raise ContextError("BUBU_STORAGE_PATH is required when BUBU_STORAGE_PROVIDER is 'file'")
-        return FileStore(Path(root))
+        return FileStore(volume.mounted(root, environ))
     if provider == "s3":
         from bubu_sdk import s3
 

@@ -173,3 +173,14 @@ def test_a_secret_folder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(SecretError):
         secret.expand({"x": f"file:{tmp_path}"}, {})
+
+
+def test_volumes_are_found_below_the_root_of_a_node_without_mounts(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "password").write_text("hunter2")
+    (tmp_path / "root" / "etc").mkdir(parents=True)
+    (tmp_path / "root" / "etc" / "db").symlink_to(tmp_path / "real")
+
+    secrets = secret.expand({"db": "file:/etc/db"}, {"BUBU_VOLUME_ROOT": str(tmp_path / "root")})
+
+    assert dict(secrets) == {"password": "hunter2"}

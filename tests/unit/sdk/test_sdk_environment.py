@@ -398,7 +398,7 @@ def test_without_the_right_to_read_the_template_nothing_is_checked() -> None:
 
 
 def test_a_deadline_ends_a_function_that_looks_at_cancelled() -> None:
-    outcome = EngramEnvironment(step_timeout="100ms").run(lambda ctx: {"stopped": ctx.cancelled.wait(5)})
+    outcome = EngramEnvironment(step_timeout="500ms").run(lambda ctx: {"stopped": ctx.cancelled.wait(5)})
 
     assert (outcome.exit_code, outcome.phase, outcome.status["exitClass"]) == (124, "Timeout", "retry")
     assert outcome.output == {"stopped": True}
@@ -408,7 +408,7 @@ def test_a_deadline_ends_a_function_that_looks_at_cancelled() -> None:
 def test_a_deadline_ends_a_function_that_never_looks() -> None:
     release = threading.Event()
 
-    outcome = EngramEnvironment(step_timeout="100ms", grace="100ms").run(lambda: release.wait(10))
+    outcome = EngramEnvironment(step_timeout="500ms", grace="100ms").run(lambda: release.wait(10))
     release.set()
 
     assert (outcome.exit_code, outcome.phase, outcome.hung) == (124, "Timeout", True)
@@ -421,7 +421,7 @@ def test_a_success_after_the_deadline_is_still_a_timeout() -> None:
         ctx.cancelled.wait(5)
         return {"late": True}
 
-    outcome = EngramEnvironment(step_timeout="50ms").run(late)
+    outcome = EngramEnvironment(step_timeout="500ms").run(late)
 
     assert (outcome.phase, outcome.output) == ("Timeout", {"late": True})
 
@@ -518,12 +518,17 @@ async def charges_forever_in_asyncio(ctx: AsyncContext[Any]) -> None:
 
 @pytest.mark.parametrize("charger", [charges_forever_in_trio, charges_forever_in_asyncio], ids=["trio", "asyncio"])
 def test_a_cancelled_effect_gives_its_claim_back(charger: Any) -> None:
-    environment = EngramEnvironment(step_timeout="300ms")
+    environment = EngramEnvironment()
 
+    def cancel_once_claimed(method: str, *_: Any) -> None:
+        if method == "POST":
+            environment.cancel()
+
+    environment.cluster.before = cancel_once_claimed
     outcome = environment.run(charger)
 
     claim = next(found for path, found in environment.cluster.objects.items() if "effectclaims" in path)
-    assert (outcome.exit_code, outcome.hung) == (124, False)
+    assert (outcome.exit_code, outcome.hung) == (143, False)
     assert claim["spec"]["completionStatus"] == "released"
     assert "holderIdentity" not in claim["spec"]
 

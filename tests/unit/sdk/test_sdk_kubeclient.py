@@ -60,14 +60,20 @@ def test_nobody_listening_is_unreachable() -> None:
 
 
 def test_in_a_pod_the_token_is_read_anew_for_every_request(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("one\n")
+    folder = tmp_path / "var/run/secrets/kubernetes.io/serviceaccount"
+    folder.mkdir(parents=True)
+    (folder / "token").write_text("one\n")
     config = kubeconfig.load(
-        {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}, service_account=tmp_path
+        {
+            "KUBERNETES_SERVICE_HOST": "fd00::1",
+            "KUBERNETES_SERVICE_PORT": "6443",
+            "BUBU_VOLUME_ROOT": str(tmp_path),
+        }
     )
 
     assert config.server == "https://[fd00::1]:6443"
     assert config.authorization() == "Bearer one"
-    (tmp_path / "token").write_text("two")
+    (folder / "token").write_text("two")
     assert config.authorization() == "Bearer two"
 
 
