@@ -5,17 +5,16 @@ Counts change with every run, so they are allowed to lag by ``COUNT_DELAY``: man
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from core.kube.client import KubeClient
-from core.kube.informer import Informer
-
 from core.api.conditions import with_condition
 from core.api.resource import Resource
+from core.kube.client import KubeClient
+from core.kube.informer import Informer
 from core.kube.wire import merge_patch_between
-from reconcilers.adapters.run_store import patch_status
+from reconcilers.adapters.writes import patch_status
 
 Object = dict[str, Any]
 
@@ -25,7 +24,13 @@ COUNT_DELAY: Final = timedelta(seconds=2)
 async def write_status(
     client: KubeClient, informer: Informer, resource: Resource, obj: Object, wanted: Mapping[str, Any]
 ) -> bool:
-    """Bring ``obj``'s status to ``wanted`` (the fields named there; others are somebody else's). True if written."""
+    """Bring ``obj``'s status to ``wanted``; True if that took a write.
+
+    Only the fields named in ``wanted`` are touched; None removes one. Others are somebody else's.
+
+    Raises:
+        PortError: as ``RunStore.patch_run_status``.
+    """
     have = {key: value for key, value in (obj.get("status") or {}).items() if key in wanted}
     patch = merge_patch_between(have, {key: value for key, value in wanted.items() if value is not None})
     if not patch:
@@ -35,22 +40,27 @@ async def write_status(
 
 
 def validated(
-    obj: Object, errors: list[str], *, condition: str, reason: str, now: datetime, unknown: bool = False
+    obj: Object, errors: Sequence[str], *, condition: str, reason: str, if_valid: str, now: datetime
 ) -> dict[str, Any]:
     """The fields that every definition reports about its validity; one condition tells the same to ``kubectl wait``."""
     generation = obj["metadata"].get("generation", 0)
-    status = None if unknown else not errors
     return {
         "observedGeneration": generation,
         "validationStatus": "invalid" if errors else "valid",
-        "validationErrors": errors or None,
+        "validationErrors": list(errors) or None,
         "conditions": with_condition(
             (obj.get("status") or {}).get("conditions") or [],
             condition,
-            status,
+            not errors,
             reason=reason,
-            message="; ".join(errors) or "all references resolve",
+            message="; ".join(errors) or if_valid,
             generation=generation,
             now=now,
         ),
     }
+
+
+def stored_errors(obj: Object) -> list[str]:
+    """What the status says is wrong with ``obj``."""
+    errors: list[str] = (obj.get("status") or {}).get("validationErrors") or []
+    return errors

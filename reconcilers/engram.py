@@ -1,28 +1,32 @@
 """Engrams: does their template exist, and how much are they used.
 
 Executions are counted from StepRuns without a write per StepRun: what finished after the stored ``lastExecutionTime``
-is new. A restart within the same second may miss one; nothing is counted twice. ``Ready`` is set beside the reference's
-``TemplateResolved``, so that ``kubectl wait --for=condition=Ready`` works. Source: operator contract 14.
+is new. Instants are whole seconds, so only seconds that are over are counted: nothing is missed, nothing counted twice.
+``Ready`` is set beside the reference's ``TemplateResolved``, so that ``kubectl wait --for=condition=Ready`` works.
+Source: operator contract 14.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-from core.kube.client import KubeClient
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from core.api.conditions import with_condition
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import ConditionType, Phase
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
-from core.engine.errors import GoneError, StaleError, UnavailableError
 from core.engine.ports import Clock, EventSink, EventType
+from core.engine.record import is_final
+from core.kube.client import KubeClient
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import ENGRAM_KEYS, World, find
-from reconcilers.definition import Object, validated, write_status
+from reconcilers.definition import COUNT_DELAY, Object, stored_errors, validated, write_status
 from reconcilers.runtime.controller import Key
-from reconcilers.runtime.outcome import Done, Outcome, Retry
+from reconcilers.runtime.outcome import After, Done, Outcome
+
+SETTLING: Final = timedelta(seconds=1)
+"""How long after its end a second may still get StepRuns: their clocks are those of other machines."""
 
 
 class EngramReconciler:
@@ -38,18 +42,15 @@ class EngramReconciler:
         engram = self._world.engrams.get(key.namespace, key.name)
         if engram is None or engram["metadata"].get("deletionTimestamp"):
             return Done()
-        try:
-            reason, errors = await self._template_finding(engram)
-            status = self._status(engram, reason, errors, str(key))
-            before = (engram.get("status") or {}).get("validationErrors")
-            await write_status(self._client, self._world.engrams, ENGRAM, engram, status)
-        except (StaleError, UnavailableError) as error:
-            return Retry(error)
-        except GoneError:
-            return Done()
-        if errors and before != errors:
+        reason, errors = await self._template_finding(engram)
+        step_runs = self._world.step_runs.by_index(ENGRAM_KEYS, str(key))
+        count = executions(engram.get("status") or {}, step_runs, self._clock.now())
+        status = self._validity(engram, reason, errors) | count.status
+        status["usageCount"] = len(self._world.stories.by_index(ENGRAM_KEYS, str(key)))
+        await write_status(self._client, self._world.engrams, ENGRAM, engram, status)
+        if errors and stored_errors(engram) != errors:
             self._events.emit(engram, EventType.WARNING, reason, errors[0])
-        return Done()
+        return After(COUNT_DELAY) if count.more_to_come else Done()
 
     async def _template_finding(self, engram: Object) -> tuple[str, list[str]]:
         name = ((engram["spec"].get("templateRef") or {}).get("name") or "").strip()
@@ -61,48 +62,51 @@ class EngramReconciler:
             return "TemplateNotFound", [f"spec.templateRef: EngramTemplate {name!r} does not exist; apply it"]
         return "TemplateResolved", []
 
-    def _status(self, engram: Object, reason: str, errors: list[str], key: str) -> dict[str, Any]:
-        now = self._clock.now()
-        status = validated(engram, errors, condition=ConditionType.TEMPLATE_RESOLVED, reason=reason, now=now)
+    def _validity(self, engram: Object, reason: str, errors: list[str]) -> dict[str, Any]:
+        now, resolves = self._clock.now(), "the template resolves"
+        condition = ConditionType.TEMPLATE_RESOLVED
+        status = validated(engram, errors, condition=condition, reason=reason, if_valid=resolves, now=now)
         status["conditions"] = with_condition(
             status["conditions"],
             ConditionType.READY,
             not errors,
             reason=reason,
-            message="; ".join(errors) or "the template resolves",
+            message="; ".join(errors) or resolves,
             generation=engram["metadata"].get("generation", 0),
             now=now,
         )
-        status["usageCount"] = len(self._world.stories.by_index(ENGRAM_KEYS, key))
-        return status | executions(engram.get("status") or {}, self._world.step_runs.by_index(ENGRAM_KEYS, key))
+        return status
 
 
-def executions(stored: Object, step_runs: list[Object]) -> dict[str, Any]:
+class ExecutionCount(NamedTuple):
+    """The counters as they are to be stored, and whether some StepRuns have finished too recently to be counted."""
+
+    status: dict[str, Any]
+    more_to_come: bool
+
+
+def executions(stored: Object, step_runs: Sequence[Object], now: datetime) -> ExecutionCount:
     """The counters after the StepRuns that finished since the stored ``lastExecutionTime``."""
     since = parse_instant_or_none(stored.get("lastExecutionTime"))
-    fresh = [step_run for step_run in step_runs if _finished_since(step_run, since)]
-    total = (stored.get("totalExecutions") or 0) + len(fresh)
-    failed = sum(step_run["status"]["phase"] == Phase.FAILED for step_run in fresh)
-    live = sum(parse_instant_or_none((run.get("status") or {}).get("finishedAt")) is None for run in step_runs)
-    latest = max((_finished_at(step_run) for step_run in fresh), default=since)
-    return {
-        "triggers": max(total + live, stored.get("triggers") or 0),
+    until = (now - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
+    finishes = [(finished, run["status"]["phase"]) for run in step_runs if (finished := _finished_at(run))]
+    fresh = [(finished, phase) for finished, phase in finishes if since is None or finished > since]
+    counted = [(finished, phase) for finished, phase in fresh if finished <= until]
+    total = (stored.get("totalExecutions") or 0) + len(counted)
+    failed = (stored.get("failedExecutions") or 0) + sum(phase == Phase.FAILED for _, phase in counted)
+    latest = max((finished for finished, _ in counted), default=since)
+    not_counted = len(step_runs) - len(finishes) + len(fresh) - len(counted)
+    status = {
+        "triggers": max(total + not_counted, stored.get("triggers") or 0),
         "totalExecutions": total,
-        "failedExecutions": (stored.get("failedExecutions") or 0) + failed,
+        "failedExecutions": failed,
         "lastExecutionTime": format_instant(latest) if latest else None,
     }
+    return ExecutionCount(status, more_to_come=len(counted) < len(fresh))
 
 
-def _finished_since(step_run: Object, since: datetime | None) -> bool:
+def _finished_at(step_run: Object) -> datetime | None:
+    """When it finished, to the second; None as long as the operator has not recorded its result."""
     status = step_run.get("status") or {}
-    finished = parse_instant_or_none(status.get("finishedAt"))
-    phase = status.get("phase")
-    if finished is None or phase not in set(Phase) or not Phase(phase).terminal:
-        return False
-    return since is None or finished > since
-
-
-def _finished_at(step_run: Object) -> datetime:
-    finished = parse_instant_or_none(step_run["status"]["finishedAt"])
-    assert finished is not None, "only finished StepRuns are asked"
-    return finished
+    finished = parse_instant_or_none(status.get("finishedAt")) if is_final(status) else None
+    return finished.replace(microsecond=0) if finished else None

@@ -1,22 +1,20 @@
 """EngramTemplates: are image, version and schemas usable, and how many Engrams use them.
 
-Source: operator contract 15.
+A schema must compile, not only parse: one that cannot be used would fail every step later. Source: operator
+contract 15.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from core.kube.client import KubeClient
-
 from core.api.phases import ConditionType
 from core.api.resource import ENGRAM_TEMPLATE
-from core.engine.errors import GoneError, StaleError, UnavailableError
 from core.engine.ports import Clock
+from core.evaluation.validation import SchemaValidator
+from core.kube.client import KubeClient
 from reconcilers.adapters.world import TEMPLATE_NAME, World
 from reconcilers.definition import Object, validated, write_status
 from reconcilers.runtime.controller import Key
-from reconcilers.runtime.outcome import Done, Outcome, Retry
+from reconcilers.runtime.outcome import Done, Outcome
 
 
 class EngramTemplateReconciler:
@@ -26,36 +24,37 @@ class EngramTemplateReconciler:
         self._client = client
         self._world = world
         self._clock = clock
+        self._schemas = SchemaValidator()
 
     async def reconcile(self, key: Key) -> Outcome:
         template = self._world.engram_templates.get("", key.name)
         if template is None or template["metadata"].get("deletionTimestamp"):
             return Done()
-        errors = list(template_errors(template))
+        errors = await template_errors(template, self._schemas)
         status = validated(
             template,
             errors,
             condition=ConditionType.READY,
             reason="ValidationFailed" if errors else "ValidationPassed",
+            if_valid="image, version and schemas are usable",
             now=self._clock.now(),
         )
         status["usageCount"] = len(self._world.engrams.by_index(TEMPLATE_NAME, key.name))
-        try:
-            await write_status(self._client, self._world.engram_templates, ENGRAM_TEMPLATE, template, status)
-        except (StaleError, UnavailableError) as error:
-            return Retry(error)
-        except GoneError:
-            return Done()
+        await write_status(self._client, self._world.engram_templates, ENGRAM_TEMPLATE, template, status)
         return Done()
 
 
-def template_errors(template: Object) -> Iterator[str]:
+async def template_errors(template: Object, schemas: SchemaValidator) -> list[str]:
     """Everything wrong, with its field."""
     spec = template["spec"]
-    for field in ("image", "version"):
-        if not (spec.get(field) or "").strip():
-            yield f"spec.{field}: is required"
+    errors = [f"spec.{field}: is required" for field in ("image", "version") if not (spec.get(field) or "").strip()]
     for field in ("inputSchema", "outputSchema", "configSchema"):
         schema = spec.get(field)
-        if schema is not None and not isinstance(schema, dict):
-            yield f"spec.{field}: must be a JSON Schema object"
+        if schema is None:
+            continue
+        if not isinstance(schema, dict):
+            errors.append(f"spec.{field}: must be a JSON Schema object")
+            continue
+        found = await schemas.problems(schema, {})
+        errors += [f"spec.{field}: {problem.message}" for problem in found if problem.keyword == "schema"]
+    return errors

@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.kube.client import KubeClient
-
+from core.api.keys import FINALIZER_STORY
 from core.api.phases import ConditionType, Reason
 from core.api.resource import ENGRAM, STORY
-from core.engine.errors import GoneError, StaleError, UnavailableError
 from core.engine.ports import Clock, EventSink, EventType
+from core.kube.client import KubeClient
 from core.policy.references import Reference, why_denied
 from core.policy.settings import OperatorSettings
-from reconcilers.adapters.world import STORY_KEY, World
-from reconcilers.definition import Object, validated, write_status
+from reconcilers.adapters.world import STEP_LISTS, STORY_KEY, World
+from reconcilers.adapters.writes import patch_metadata
+from reconcilers.definition import Object, stored_errors, validated, write_status
 from reconcilers.runtime.controller import Key
-from reconcilers.runtime.outcome import Done, Outcome, Retry
+from reconcilers.runtime.outcome import Done, Outcome
 
-STEP_LISTS: Final = ("steps", "compensations", "finally")
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
@@ -52,21 +51,25 @@ class StoryReconciler:
 
     async def reconcile(self, key: Key) -> Outcome:
         story = self._world.stories.get(key.namespace, key.name)
-        if story is None or story["metadata"].get("deletionTimestamp"):
+        if story is None:
+            return Done()
+        if story["metadata"].get("deletionTimestamp"):
+            await self._release(story)
             return Done()
         findings = story_findings(story, self._world, self._settings())
-        status = self._status(story, findings)
-        before = (story.get("status") or {}).get("validationErrors")
-        try:
-            await write_status(self._client, self._world.stories, STORY, story, status)
-        except (StaleError, UnavailableError) as error:
-            return Retry(error)
-        except GoneError:
-            return Done()
-        if findings and before != status["validationErrors"]:
-            for finding in findings:
+        await write_status(self._client, self._world.stories, STORY, story, self._status(story, findings))
+        known = stored_errors(story)
+        for finding in findings:
+            if finding.message not in known:
                 self._events.emit(story, EventType.WARNING, finding.reason, finding.message)
         return Done()
+
+    async def _release(self, story: Object) -> None:
+        """Of a finalizer that an operator of the reference has set; this one needs none and sets none."""
+        finalizers = story["metadata"].get("finalizers") or []
+        if FINALIZER_STORY in finalizers:
+            kept = [name for name in finalizers if name != FINALIZER_STORY]
+            await patch_metadata(self._client, self._world.stories, STORY, story, {"finalizers": kept or None})
 
     def _status(self, story: Object, findings: list[Finding]) -> dict[str, Any]:
         spec = story["spec"]
@@ -76,6 +79,7 @@ class StoryReconciler:
                 [finding.message for finding in findings],
                 condition=ConditionType.READY,
                 reason="ValidationFailed" if findings else "ValidationPassed",
+                if_valid="all references resolve",
                 now=self._clock.now(),
             ),
             "stepsTotal": sum(len(spec.get(name) or ()) for name in STEP_LISTS),
@@ -84,7 +88,7 @@ class StoryReconciler:
         }
 
     def _triggers(self, story: Object) -> int:
-        """Runs that ever started, as far as known: never falls when old runs are deleted."""
+        """Runs that have started, at least: never falls when old runs are deleted."""
         key = f"{story['metadata']['namespace']}/{story['metadata']['name']}"
         started = sum(
             "story" in ((run.get("status") or {}).get("triggerTokens") or ())
@@ -178,16 +182,15 @@ def _transport_findings(spec: Object) -> Iterator[Finding]:
 
 
 def _transports(spec: Object) -> list[dict[str, Any]]:
-    batch = spec.get("pattern", "batch") == "batch"
-    mode = (
-        {"mode": "fallback", "modeReason": "batch-pattern"}
-        if batch
-        else {
-            "mode": "hot",
-            "modeReason": "streaming-default",
-        }
-    )
+    if spec.get("pattern", "batch") == "batch":
+        mode = {"mode": "fallback", "modeReason": "batch-pattern"}
+    else:
+        mode = {"mode": "hot", "modeReason": "streaming-default"}
     return [
-        {"name": transport["name"], "transportRef": transport["transportRef"].strip(), **mode}
+        {
+            "name": transport.get("name") or "",
+            "transportRef": str(transport.get("transportRef") or "").strip(),
+            **mode,
+        }
         for transport in spec.get("transports") or ()
     ]

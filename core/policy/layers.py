@@ -1,9 +1,10 @@
 """How one step's workload runs: the layers from the operator's settings to the StepRun, folded into one record.
 
 Later layers win: operator, EngramTemplate, Engram policy, Engram overrides, Story, step, StepRun. ``nodeSelector``
-merges key by key; everything else is replaced whole. Every value remembers the layer it came from. All problems of all
-layers are reported together. Pure. Source: StepRun contract 10, operator contract 4; general settings never beat more
-specific ones (the reference lets a Story-wide storage policy win over the step's own).
+and secrets merge key by key, resources and probes field by field; everything else is replaced whole. Every value
+remembers the layer it came from. All problems of all layers are reported together. Pure. Source: StepRun contract 10,
+operator contract 4; general settings never beat more specific ones (the reference lets a Story-wide storage policy win
+over the step's own).
 """
 
 from __future__ import annotations
@@ -13,12 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.api.quantity import parse_quantity
-from core.policy.settings import OperatorSettings, PullPolicy, RestartPolicy, StorageProvider
-
-Object = Mapping[str, Any]
-
-RESOURCE_KEYS: Final = ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")
-PROBE_KEYS: Final = ("liveness", "readiness", "startup")
+from core.policy.settings import PullPolicy, RestartPolicy
+from core.policy.sources import Object, Sources, layers_of
 
 
 class PolicyError(Exception):
@@ -36,14 +33,15 @@ class ExecutionPolicy:
     image: str
     image_pull_policy: str
     resources: Mapping[str, str]
-    """Keys of ``RESOURCE_KEYS``; absent means "not set"."""
+    """``cpuRequest``, ``cpuLimit``, ``memoryRequest``, ``memoryLimit``; absent means "not set"."""
     run_as_non_root: bool
     read_only_root_filesystem: bool
     allow_privilege_escalation: bool
     run_as_user: int | None
     drop_capabilities: tuple[str, ...]
     backoff_limit: int
-    ttl_seconds_after_finished: int
+    ttl_seconds_after_finished: int | None
+    """None: the Job is kept as long as its StepRun (a negative number in a layer)."""
     restart_policy: str
     node_selector: Mapping[str, str]
     tolerations: tuple[Object, ...]
@@ -58,19 +56,7 @@ class ExecutionPolicy:
     """Logical name → Secret name."""
     service_account_name: str
     provenance: Mapping[str, str]
-    """Setting → the layer its value came from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The objects the layers are read from; ``step`` is the step as declared, ``step_run_overrides`` its StepRun's."""
-
-    settings: OperatorSettings
-    template: Object
-    engram: Object
-    story: Object
-    step: Object
-    step_run_overrides: Object | None = None
+    """Setting → the layer its value came from; of merged settings each key: ``resources.cpuLimit``, ``secrets.api``."""
 
 
 def resolve_policy(sources: Sources) -> ExecutionPolicy:
@@ -82,22 +68,25 @@ def resolve_policy(sources: Sources) -> ExecutionPolicy:
     folded: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     problems: list[str] = []
-    for label, values in _layers(sources):
+    for label, values in layers_of(sources):
         for key, value in values.items():
             if value is None:
                 continue
             problems += [f"{label}: {problem}" for problem in _problems(key, value)]
             folded[key] = _folded(key, folded.get(key), value)
-            provenance[key] = label
+            provenance |= dict.fromkeys(_settings_named(key, value), label)
     if not folded.get("image"):
         problems.append("EngramTemplate spec.image: is empty; name the image that runs the Engram")
-    problems += _storage_problems(folded.get("storage"))
     if problems:
         raise PolicyError(problems)
     return _policy(folded, provenance)
 
 
 _MERGED: Final = frozenset({"resources", "node_selector", "secrets", "probes"})
+
+
+def _settings_named(key: str, value: Any) -> list[str]:
+    return [f"{key}.{part}" for part in value] if key in _MERGED else [key]
 
 
 def _folded(key: str, below: Any, value: Any) -> Any:
@@ -110,163 +99,6 @@ def _folded(key: str, below: Any, value: Any) -> Any:
     return value
 
 
-def _layers(sources: Sources) -> list[tuple[str, dict[str, Any]]]:
-    template, engram, story = (_spec(source) for source in (sources.template, sources.engram, sources.story))
-    execution = _block(template, "execution")
-    story_policy = _block(story, "policy")
-    overrides = _block(engram, "overrides")
-    step_execution = _block(sources.step, "execution")
-    return [
-        ("operator", _operator(sources.settings)),
-        ("EngramTemplate", _template(template, execution)),
-        ("Engram executionPolicy", _engram_policy(_block(engram, "executionPolicy"))),
-        ("Engram overrides", {**_overrides(overrides), "secrets": engram.get("secrets")}),
-        ("Story policy", _story(story_policy)),
-        ("Story step", {**_overrides(step_execution), "secrets": sources.step.get("secrets")}),
-        ("StepRun", _step_run(sources.step_run_overrides or {})),
-    ]
-
-
-def _operator(settings: OperatorSettings) -> dict[str, Any]:
-    resources = {}
-    for key, name in zip(RESOURCE_KEYS, ("cpu_request", "cpu_limit", "memory_request", "memory_limit"), strict=True):
-        value = getattr(settings.engram_resources, name) or getattr(settings.default_resources, name)
-        if value:
-            resources[key] = value
-    security = settings.security
-    return {
-        "image_pull_policy": settings.pull_policy.value,
-        "resources": resources,
-        "run_as_non_root": security.run_as_non_root,
-        "read_only_root_filesystem": security.read_only_root_filesystem,
-        "allow_privilege_escalation": security.allow_privilege_escalation,
-        "run_as_user": security.run_as_user,
-        "drop_capabilities": security.drop_capabilities,
-        "backoff_limit": settings.job.backoff_limit,
-        "ttl_seconds_after_finished": settings.job.ttl_seconds_after_finished,
-        "restart_policy": settings.job.restart_policy.value,
-        "max_inline_size_bytes": settings.engram.max_inline_size_bytes,
-        "service_account_name": security.service_account_name or None,
-        "storage": _operator_storage(settings),
-    }
-
-
-def _operator_storage(settings: OperatorSettings) -> dict[str, Any] | None:
-    storage = settings.storage
-    match storage.provider:
-        case StorageProvider.S3:
-            s3: dict[str, Any] = {"bucket": storage.s3_bucket, "usePathStyle": storage.s3_use_path_style}
-            s3 |= {"region": storage.s3_region} if storage.s3_region else {}
-            s3 |= {"endpoint": storage.s3_endpoint} if storage.s3_endpoint else {}
-            if storage.s3_auth_secret_name:
-                s3["authentication"] = {"secretRef": {"name": storage.s3_auth_secret_name}}
-            return {"s3": s3, "timeoutSeconds": settings.engram.storage_timeout_seconds}
-        case StorageProvider.FILE:
-            file = {"path": storage.file_path, "volumeClaimName": storage.file_volume_claim_name}
-            return {"file": file, "timeoutSeconds": settings.engram.storage_timeout_seconds}
-        case StorageProvider.NONE:
-            return None
-
-
-def _template(template: Object, execution: Object) -> dict[str, Any]:
-    recommended = _block(execution, "resources")
-    security = _block(execution, "security")
-    job = _block(execution, "job")
-    probes = _block(execution, "probes")
-    no_escalation = security.get("requiresNoPrivilegeEscalation")
-    return {
-        "image": (template.get("image") or "").strip() or None,
-        "image_pull_policy": _block(execution, "images").get("pullPolicy"),
-        "resources": _present(
-            {
-                "cpuRequest": recommended.get("recommendedCpuRequest"),
-                "cpuLimit": recommended.get("recommendedCpuLimit"),
-                "memoryRequest": recommended.get("recommendedMemoryRequest"),
-                "memoryLimit": recommended.get("recommendedMemoryLimit"),
-            }
-        ),
-        "run_as_non_root": security.get("requiresNonRoot"),
-        "read_only_root_filesystem": security.get("requiresReadOnlyRoot"),
-        "allow_privilege_escalation": None if no_escalation is None else not no_escalation,
-        "run_as_user": security.get("recommendedRunAsUser"),
-        "backoff_limit": job.get("recommendedBackoffLimit"),
-        "ttl_seconds_after_finished": job.get("recommendedTtlSecondsAfterFinished"),
-        "restart_policy": job.get("recommendedRestartPolicy"),
-        "storage": execution.get("storage"),
-        "probes": _present({key: probes.get(key) for key in PROBE_KEYS}),
-    }
-
-
-def _engram_policy(policy: Object) -> dict[str, Any]:
-    """Of an Engram's ``executionPolicy`` only resources, placement and cache count, as in the reference."""
-    return {
-        "resources": _present({key: _block(policy, "resources").get(key) for key in RESOURCE_KEYS}),
-        **_placement(_block(policy, "placement")),
-        "cache": policy.get("cache"),
-    }
-
-
-def _story(policy: Object) -> dict[str, Any]:
-    execution = _block(policy, "execution")
-    job = _block(execution, "job")
-    return {
-        "resources": _present({key: _block(execution, "resources").get(key) for key in RESOURCE_KEYS}),
-        **_security(_block(execution, "security")),
-        "backoff_limit": job.get("backoffLimit"),
-        "ttl_seconds_after_finished": job.get("ttlSecondsAfterFinished"),
-        "restart_policy": job.get("restartPolicy"),
-        **_placement(_block(execution, "placement")),
-        "cache": execution.get("cache"),
-        "storage": policy.get("storage") or execution.get("storage"),
-    }
-
-
-def _overrides(block: Object) -> dict[str, Any]:
-    """The ``ExecutionOverrides`` shape that Engrams and steps share. Service accounts in it are ignored on purpose."""
-    probes = _block(block, "probes")
-    disabled: dict[str, Any] = {key: {} for key in PROBE_KEYS if probes.get(f"disable{key.capitalize()}")}
-    return {
-        "image_pull_policy": block.get("imagePullPolicy"),
-        **_security(_block(block, "security")),
-        **_placement(_block(block, "placement")),
-        "cache": block.get("cache"),
-        "max_inline_size_bytes": block.get("maxInlineSize"),
-        "debug": block.get("debug"),
-        "storage": block.get("storage"),
-        "probes": disabled or None,
-    }
-
-
-def _step_run(overrides: Object) -> dict[str, Any]:
-    return {
-        "resources": _present({key: overrides.get(key) for key in RESOURCE_KEYS}),
-        "backoff_limit": overrides.get("backoffLimit"),
-        "ttl_seconds_after_finished": overrides.get("ttlSecondsAfterFinished"),
-        "restart_policy": overrides.get("restartPolicy"),
-        **_placement(_block(overrides, "placement")),
-        "cache": overrides.get("cache"),
-        "debug": overrides.get("debug"),
-    }
-
-
-def _security(block: Object) -> dict[str, Any]:
-    return {
-        "run_as_non_root": block.get("runAsNonRoot"),
-        "read_only_root_filesystem": block.get("readOnlyRootFilesystem"),
-        "allow_privilege_escalation": block.get("allowPrivilegeEscalation"),
-        "run_as_user": block.get("runAsUser"),
-    }
-
-
-def _placement(block: Object) -> dict[str, Any]:
-    tolerations = block.get("tolerations")
-    return {
-        "node_selector": block.get("nodeSelector"),
-        "tolerations": None if tolerations is None else tuple(tolerations),
-        "affinity": block.get("affinity"),
-    }
-
-
 def _problems(key: str, value: Any) -> list[str]:
     match key:
         case "run_as_user" if not isinstance(value, int) or value <= 0:
@@ -275,8 +107,10 @@ def _problems(key: str, value: Any) -> list[str]:
             return [f"restartPolicy {value!r} is not possible for a Job; use Never or OnFailure"]
         case "image_pull_policy" if value not in set(PullPolicy):
             return [f"imagePullPolicy {value!r} must be Always, Never or IfNotPresent"]
-        case "backoff_limit" | "ttl_seconds_after_finished" if not isinstance(value, int) or value < 0:
-            return [f"{key} {value!r} must be a whole number of at least 0"]
+        case "backoff_limit" if not isinstance(value, int) or value < 0:
+            return [f"backoffLimit {value!r} must be a whole number of at least 0"]
+        case "storage":
+            return _storage_problems(value)
         case "resources":
             return [
                 f"resources.{name}: {text!r} is not a quantity" for name, text in value.items() if not _quantity(text)
@@ -293,9 +127,7 @@ def _quantity(text: Any) -> bool:
     return True
 
 
-def _storage_problems(storage: Object | None) -> list[str]:
-    if storage is None:
-        return []
+def _storage_problems(storage: Object) -> list[str]:
     problems = []
     if storage.get("s3") and storage.get("file"):
         problems.append("storage: both s3 and file are set; keep one")
@@ -305,6 +137,7 @@ def _storage_problems(storage: Object | None) -> list[str]:
 
 
 def _policy(folded: Mapping[str, Any], provenance: Mapping[str, str]) -> ExecutionPolicy:
+    ttl_seconds: int = folded["ttl_seconds_after_finished"]
     return ExecutionPolicy(
         image=folded["image"],
         image_pull_policy=folded["image_pull_policy"],
@@ -315,7 +148,7 @@ def _policy(folded: Mapping[str, Any], provenance: Mapping[str, str]) -> Executi
         run_as_user=folded.get("run_as_user"),
         drop_capabilities=folded["drop_capabilities"],
         backoff_limit=folded["backoff_limit"],
-        ttl_seconds_after_finished=folded["ttl_seconds_after_finished"],
+        ttl_seconds_after_finished=ttl_seconds if ttl_seconds >= 0 else None,
         restart_policy=folded["restart_policy"],
         node_selector=folded.get("node_selector", {}),
         tolerations=folded.get("tolerations", ()),
@@ -329,17 +162,3 @@ def _policy(folded: Mapping[str, Any], provenance: Mapping[str, str]) -> Executi
         service_account_name=folded.get("service_account_name", ""),
         provenance=provenance,
     )
-
-
-def _present(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    return {key: value for key, value in values.items() if value not in (None, "")} or None
-
-
-def _spec(source: Object) -> Object:
-    spec: Object = source.get("spec") or {}
-    return spec
-
-
-def _block(parent: Object, key: str) -> Object:
-    block: Object = parent.get(key) or {}
-    return block

@@ -12,7 +12,9 @@ from typing import Final
 
 MIN_DELAY: Final = timedelta(milliseconds=10)
 DEFAULT_MAX_DELAY: Final = timedelta(minutes=5)
-"""Ours: without a cap the reference overflows near the 35th attempt and retries every 10 ms."""
+"""Of exponential back-off. Without a cap the reference overflows near the 35th attempt and retries every 10 ms."""
+LONGEST_DELAY: Final = timedelta(days=3650)
+"""Whatever is asked for: an instant beyond the calendar cannot be awaited."""
 MAX_RETRIES_LIMIT: Final = 50
 
 
@@ -36,6 +38,13 @@ class RetryPolicy:
         return retries_so_far < self.max_retries
 
 
+def default_max_delay(backoff: Backoff, delay: timedelta) -> timedelta:
+    """The cap where none is set: never below the delay that was asked for, and only on what grows without bound."""
+    if backoff is Backoff.EXPONENTIAL:
+        return max(DEFAULT_MAX_DELAY, delay)
+    return min(delay * MAX_RETRIES_LIMIT, LONGEST_DELAY)
+
+
 def retry_delay(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
     """The delay before retry number ``attempt`` (1 for the first); ``jitter`` is uniform in [0, 1)."""
     base = policy.delay.total_seconds()
@@ -46,7 +55,7 @@ def retry_delay(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
             seconds = base * attempt
         case Backoff.CONSTANT:
             seconds = base
-    cap = max(policy.max_delay, MIN_DELAY).total_seconds()
+    cap = min(max(policy.max_delay, MIN_DELAY), LONGEST_DELAY).total_seconds()
     seconds = min(seconds, cap)
     seconds = min(seconds * (1 + jitter * policy.jitter_percent / 100), cap)
     return max(timedelta(seconds=seconds), MIN_DELAY)

@@ -1,7 +1,7 @@
 """The operator's settings: frozen values with their built-in defaults.
 
-A setting that is absent from the operator ConfigMap has the value written here. Security defaults are those of the
-shipped configuration: losing the ConfigMap must not relax anything. Source: operator contract 3.
+A setting that is absent from the operator ConfigMap has the value written here. Security defaults, and metrics, are
+those of the shipped configuration: losing the ConfigMap must not relax or hide anything. Source: operator contract 3.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
+
+FALLBACK_STEP_TIMEOUT: Final = timedelta(minutes=30)
+"""Of a step for which no layer sets one."""
+DEFAULT_QUEUE: Final = "default"
+"""Where runs wait whose Story names no queue."""
 
 
 class CrossNamespacePolicy(StrEnum):
@@ -42,9 +47,6 @@ class RestartPolicy(StrEnum):
 
     NEVER = "Never"
     ON_FAILURE = "OnFailure"
-
-
-FALLBACK_STEP_TIMEOUT: Final = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +144,6 @@ class QueueSettings:
     priority_aging_seconds: int = 0
 
 
-DEFAULT_QUEUE: Final = "default"
-
-
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     max_inline_inputs_size_bytes: int = 1024
@@ -158,7 +157,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """How one kind's work queue behaves."""
+    """How one kind's work queue behaves. Zero stands for the common value, ``OperatorSettings.controllers``."""
 
     max_concurrent_reconciles: int
     base_delay: timedelta
@@ -190,6 +189,8 @@ class OperatorSettings:
     metrics_enabled: bool = True
     telemetry_enabled: bool = False
     trace_propagation: bool = False
+    controllers: ControllerSettings = ControllerSettings(10, timedelta(), timedelta())
+    """What a controller's own zero stands for; delays of zero are the built-in ones."""
     story_run: ControllerSettings = ControllerSettings(8, timedelta(milliseconds=50), timedelta(minutes=5))
     step_run: ControllerSettings = ControllerSettings(15, timedelta(milliseconds=100), timedelta(minutes=2))
     story: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))

@@ -11,13 +11,16 @@ from datetime import timedelta
 from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
-from core.policy.layers import PolicyError, Sources
-from core.policy.retry import DEFAULT_MAX_DELAY, MAX_RETRIES_LIMIT, Backoff, RetryPolicy
+from core.policy.layers import PolicyError
+from core.policy.retry import MAX_RETRIES_LIMIT, Backoff, RetryPolicy, default_max_delay
 from core.policy.settings import FALLBACK_STEP_TIMEOUT
+from core.policy.sources import Sources
 
 Object = Mapping[str, Any]
 
 DEFAULT_DELAY: Final = timedelta(seconds=1)
+STORED_RETRIES_LIMIT: Final = 10
+"""The largest ``maxRetries`` that the StepRun CRD stores."""
 
 
 def step_timeout(sources: Sources) -> timedelta:
@@ -44,7 +47,8 @@ def step_timeout(sources: Sources) -> timedelta:
 def retry_spec(sources: Sources) -> dict[str, Any] | None:
     """``StepRun.spec.retry``: the step's policy, else the Story's, gaps filled by the template's recommendations.
 
-    A step with ``sideEffects: true`` and no policy of its own is not retried. None: nothing is written.
+    A step with ``sideEffects: true`` and no policy of its own is not retried. ``maxRetries`` is always spelled out:
+    left to the CRD's default, the StepRun would say something else than the operator does. None: nothing is written.
     """
     own = _at(sources.step, "execution").get("retry")
     if own is None and sources.step.get("sideEffects"):
@@ -62,25 +66,30 @@ def retry_spec(sources: Sources) -> dict[str, Any] | None:
     filled = {key: value for key, value in gaps.items() if value is not None} | {
         key: value for key, value in (own or {}).items() if value not in (None, "")
     }
-    return filled or None
+    if not filled:
+        return None
+    retries = int(filled.get("maxRetries", sources.settings.max_retries))
+    return filled | {"maxRetries": min(retries, STORED_RETRIES_LIMIT)}
 
 
 def retry_policy(spec: Object | None, default_max_retries: int) -> RetryPolicy:
-    """The policy that ``StepRun.spec.retry`` means; invalid or absent fields have their defaults.
+    """The policy that ``StepRun.spec.retry`` means; absent fields have their defaults.
 
     Raises:
         PolicyError: a delay is not a positive duration, or the backoff is unknown.
     """
     spec = spec or {}
-    backoff = spec.get("backoff") or Backoff.EXPONENTIAL
-    if backoff not in set(Backoff):
-        raise PolicyError([f"retry.backoff {backoff!r} must be exponential, linear or constant"])
-    retries = spec.get("maxRetries")
+    word = spec.get("backoff") or Backoff.EXPONENTIAL
+    if word not in set(Backoff):
+        raise PolicyError([f"retry.backoff {word!r} must be exponential, linear or constant"])
+    backoff, retries = Backoff(word), spec.get("maxRetries")
+    delay = _duration("retry.delay", spec["delay"]) if spec.get("delay") else DEFAULT_DELAY
+    longest = spec.get("maxDelay")
     return RetryPolicy(
         max_retries=min(default_max_retries if retries is None else int(retries), MAX_RETRIES_LIMIT),
-        delay=_duration("retry.delay", spec["delay"]) if spec.get("delay") else DEFAULT_DELAY,
-        max_delay=_duration("retry.maxDelay", spec["maxDelay"]) if spec.get("maxDelay") else DEFAULT_MAX_DELAY,
-        backoff=Backoff(backoff),
+        delay=delay,
+        max_delay=_duration("retry.maxDelay", longest) if longest else default_max_delay(backoff, delay),
+        backoff=backoff,
         jitter_percent=int(spec.get("jitter") or 0),
     )
 

@@ -18,8 +18,9 @@ from core.workloads.tls import tls_environment
 
 EnvVar = dict[str, Any]
 
-MAX_VALUE_BYTES: Final = 128 * 1024 - 256
-"""Linux refuses to start a process with one ``NAME=value`` string of 128 KiB or more."""
+MAX_VARIABLE_BYTES: Final = 128 * 1024 - 1
+"""Of ``NAME=value``: with its closing NUL, Linux hands no longer string to a process (``MAX_ARG_STRLEN``)."""
+TEMPLATE_CONTEXT: Final = "BUBU_TEMPLATE_CONTEXT"
 
 
 class EnvironmentTooLargeError(Exception):
@@ -27,8 +28,8 @@ class EnvironmentTooLargeError(Exception):
 
     def __init__(self, name: str, size_bytes: int) -> None:
         super().__init__(
-            f"{name} would be {size_bytes} bytes; a process accepts at most {MAX_VALUE_BYTES} per variable: "
-            "pass large data by storage reference"
+            f"{name} would be {size_bytes} bytes; a process accepts at most {MAX_VARIABLE_BYTES} bytes of "
+            "NAME=value: pass large data by storage reference"
         )
         self.name = name
         self.size_bytes = size_bytes
@@ -38,7 +39,7 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
     """``container.env``, in the contract's order; a storage variable replaces an earlier one of its name in place.
 
     Raises:
-        EnvironmentTooLargeError: a payload exceeds ``MAX_VALUE_BYTES``.
+        EnvironmentTooLargeError: a payload exceeds ``MAX_VARIABLE_BYTES``.
     """
     env = [
         *_identity(workload),  # 1-6
@@ -57,7 +58,7 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
         _payload("BUBU_STEP_CONFIG", workload.step_config),  # 37
     ]
     if workload.template_context is not None:
-        env.append(_payload("BUBU_TEMPLATE_CONTEXT", workload.template_context))  # 38
+        env.append(_payload(TEMPLATE_CONTEXT, workload.template_context))  # 38
     for variable in storage_environment(workload.policy.storage):  # 39
         _set(env, variable)
     return env
@@ -121,7 +122,7 @@ def _grpc(workload: StepWorkload) -> list[EnvVar]:
 
 def _payload(name: str, value: str) -> EnvVar:
     size = len(name) + 1 + len(value.encode())
-    if size > MAX_VALUE_BYTES:
+    if size > MAX_VARIABLE_BYTES:
         raise EnvironmentTooLargeError(name, size)
     return _literal(name, value.replace("$", "$$"))
 

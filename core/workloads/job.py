@@ -13,7 +13,7 @@ from core.api import keys
 from core.api.identity import label_value
 from core.api.instant import format_precise_instant
 from core.api.resource import STEP_RUN
-from core.workloads.pod import pod_labels, pod_template
+from core.workloads.pod import pod_template
 from core.workloads.step_workload import StepWorkload
 
 DEADLINE_MARGIN: Final = timedelta(seconds=120)
@@ -26,6 +26,13 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
     Raises:
         EnvironmentTooLargeError: a payload does not fit into one environment variable.
     """
+    spec: dict[str, Any] = {
+        "activeDeadlineSeconds": int((workload.timeout + DEADLINE_MARGIN).total_seconds()),
+        "backoffLimit": workload.policy.backoff_limit,
+        "template": pod_template(workload),
+    }
+    if workload.policy.ttl_seconds_after_finished is not None:
+        spec["ttlSecondsAfterFinished"] = workload.policy.ttl_seconds_after_finished
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -36,7 +43,7 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
                 keys.LABEL_APP_NAME: "bobrapet",
                 keys.LABEL_APP_COMPONENT: "engram",
                 keys.LABEL_STEP_RUN: label_value(workload.step_run_name),
-                keys.LABEL_STORY_RUN: pod_labels(workload)[keys.LABEL_STORY_RUN],
+                keys.LABEL_STORY_RUN: label_value(workload.story_run_name),
             },
             "annotations": {
                 keys.ANNOTATION_ATTEMPT: str(workload.attempt),
@@ -53,10 +60,5 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
                 }
             ],
         },
-        "spec": {
-            "activeDeadlineSeconds": int((workload.timeout + DEADLINE_MARGIN).total_seconds()),
-            "backoffLimit": workload.policy.backoff_limit,
-            "ttlSecondsAfterFinished": workload.policy.ttl_seconds_after_finished,
-            "template": pod_template(workload),
-        },
+        "spec": spec,
     }

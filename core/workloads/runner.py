@@ -16,6 +16,8 @@ from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STORY_RUN, Re
 Object = dict[str, Any]
 Rule = Mapping[str, Any]
 
+_RULE_FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
+
 BASE_RULES: Final[tuple[Rule, ...]] = (
     {"apiGroups": ["runs.bubustack.io"], "resources": ["stepruns"], "verbs": ["get", "watch"]},
     {"apiGroups": ["runs.bubustack.io"], "resources": ["stepruns/status"], "verbs": ["patch", "update"]},
@@ -51,7 +53,7 @@ def role(run: Object, extra_rules: Iterable[Rule]) -> Object:
     if extras:
         rules = list({_sort_key(rule): rule for rule in (*rules, *extras)}.values())
         rules.sort(key=_sort_key)
-    return {**_named(ROLE, run), "rules": [dict(rule) for rule in rules]}
+    return {**_named(ROLE, run), "rules": [_stored_form(rule) for rule in rules]}
 
 
 def role_binding(run: Object) -> Object:
@@ -101,7 +103,8 @@ def _acceptable(rule: Rule) -> bool:
     names = list(rule.get("resourceNames") or ())
     if rule.get("nonResourceURLs") or not (groups and resources and verbs):
         return False
-    return "*" not in groups and not {"*", ""} & {*resources, *verbs, *names}
+    words = [*resources, *verbs, *names]
+    return all(words) and not any("*" in word for word in (*groups, *words))
 
 
 def _reads_named_data(rule: Rule) -> bool:
@@ -115,6 +118,10 @@ def _reads_named_data(rule: Rule) -> bool:
     )
 
 
+def _stored_form(rule: Rule) -> Object:
+    """As the API server keeps it, which drops empty lists: equal rules compare equal later."""
+    return {field: list(rule[field]) for field in _RULE_FIELDS if rule.get(field)}
+
+
 def _sort_key(rule: Rule) -> str:
-    parts = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
-    return "|".join(",".join(sorted(rule.get(part) or ())) for part in parts)
+    return "|".join(",".join(sorted(rule.get(field) or ())) for field in _RULE_FIELDS)

@@ -6,14 +6,16 @@ both ways is described once, as ``env:``, which is what containers of the refere
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.api.identity import label_value
+from core.api.identity import MAX_NAME_LENGTH, label_value
 from core.workloads.step_workload import StepWorkload
 
 SECRET_MOUNT_ROOT: Final = "/etc/bubu/secrets"  # noqa: S105 - a path
+_DIGEST_LENGTH: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,13 @@ class MountedSecret:
 
     @property
     def volume_name(self) -> str:
-        """A DNS label whatever the logical name is."""
-        return label_value(f"secret-{self.logical_name}")
+        """``secret-<logical name>``; where that is no DNS label, one that no other logical name gives."""
+        plain = f"secret-{self.logical_name}"
+        safe = label_value(plain)
+        if safe == plain:
+            return plain
+        digest = hashlib.sha256(plain.encode()).hexdigest()[:_DIGEST_LENGTH]
+        return f"{safe[: MAX_NAME_LENGTH - _DIGEST_LENGTH - 1].rstrip('-')}-{digest}"
 
 
 def mounted_secrets(workload: StepWorkload) -> list[MountedSecret]:

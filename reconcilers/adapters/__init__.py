@@ -1,5 +1,6 @@
 """The engine's ports on an API server behind informers.
 
-``world`` (the informers), ``translation`` (client errors → port errors), ``run_store``, ``observation`` (what Job and
-Pods say), ``binding`` (Engram, template, policy), ``job_executor``, ``runner`` (run RBAC), ``event_sink``.
+``world`` (the informers), ``translation`` (client errors → port errors), ``writes`` (with preconditions, visible at
+once), ``run_store``, ``binding`` (Engram, template, policy), ``ordered_workload``, ``secret_check``, ``observation``
+(what Job and Pods say), ``job_executor``, ``runner`` (run RBAC), ``event_sink``.
 """

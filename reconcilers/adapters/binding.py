@@ -7,21 +7,28 @@ checks one namespace and runs another). Source: StoryRun contract 11.2, StepRun 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from core.kube.client import KubeClient
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from core.api.phases import Reason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.engine.errors import MissingReferenceError, RejectedError
 from core.engine.ports import Binding, Object
-from core.policy.layers import ExecutionPolicy, PolicyError, Sources, resolve_policy
+from core.kube.client import KubeClient
+from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.references import Reference, why_denied
 from core.policy.settings import OperatorSettings
+from core.policy.sources import Sources
 from core.policy.timing import retry_policy, retry_spec, step_timeout
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find
+
+
+class Definitions(NamedTuple):
+    """What a step refers to."""
+
+    engram: Object
+    template: Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,23 @@ class ResolvedStep:
 
     engram: Object
     template: Object
-    policy: ExecutionPolicy
     settings: OperatorSettings
+    policy: ExecutionPolicy
+    sources: Sources
+
+    def policy_for(self, step_run: Object) -> ExecutionPolicy:
+        """The policy under the StepRun's own ``executionOverrides``, if it has any.
+
+        Raises:
+            RejectedError: they ask for something invalid.
+        """
+        overrides = step_run["spec"].get("executionOverrides")
+        if not overrides:
+            return self.policy
+        try:
+            return resolve_policy(replace(self.sources, step_run_overrides=overrides))
+        except PolicyError as error:
+            raise RejectedError(f"StepRun {step_run['metadata']['name']}: {error}") from error
 
 
 class Binder:
@@ -45,31 +67,26 @@ class Binder:
     async def bind(self, story: Object, step: Mapping[str, Any]) -> Binding:
         """Resolve ``step`` of ``story``; errors as ``StepExecutor.bind``."""
         settings = self._settings()
-        engram = await self._engram(story, step, settings)
-        template = await self._template(engram)
+        engram, template = await self.definitions(story, step)
         sources = Sources(settings, template, engram, story, step)
         try:
-            policy = resolve_policy(sources)
+            resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources)
             spec = retry_spec(sources)
             retry, timeout = retry_policy(spec, settings.max_retries), step_timeout(sources)
         except PolicyError as error:
             raise RejectedError(f"step {step['name']!r}: {error}") from error
-        return _binding(ResolvedStep(engram, template, policy, settings), step, spec, retry=retry, timeout=timeout)
+        return _binding(resolved, step, spec, retry=retry, timeout=timeout)
 
-    async def _engram(self, story: Object, step: Mapping[str, Any], settings: OperatorSettings) -> Object:
+    async def definitions(self, story: Object, step: Mapping[str, Any]) -> Definitions:
+        """The Engram and template of a step.
+
+        Raises:
+            MissingReferenceError: one of them does not exist, or may not be referred to.
+            UnavailableError: they could not be asked for.
+        """
         reference = step.get("ref") or {}
-        own_namespace = story["metadata"]["namespace"]
-        namespace, name = reference.get("namespace") or own_namespace, reference.get("name", "")
-        wanted = Reference(
-            from_group=STORY.group,
-            from_kind=STORY.kind,
-            from_namespace=own_namespace,
-            to_group=ENGRAM.group,
-            to_kind=ENGRAM.kind,
-            to_namespace=namespace,
-            to_name=name,
-        )
-        denied = why_denied(wanted, settings.cross_namespace_policy, self._world.reference_grants.list(namespace))
+        namespace, name = reference.get("namespace") or story["metadata"]["namespace"], reference.get("name", "")
+        denied = self._why_denied(story, namespace, name)
         if denied:
             raise MissingReferenceError(denied, reason=Reason.ENGRAM_REFERENCE_INVALID)
         with port_errors():
@@ -78,7 +95,20 @@ class Binder:
             raise MissingReferenceError(
                 f"Engram {namespace}/{name} of step {step['name']!r} does not exist; apply it or correct steps[].ref"
             )
-        return engram
+        return Definitions(engram, await self._template(engram))
+
+    def _why_denied(self, story: Object, namespace: str, name: str) -> str | None:
+        reference = Reference(
+            from_group=STORY.group,
+            from_kind=STORY.kind,
+            from_namespace=story["metadata"]["namespace"],
+            to_group=ENGRAM.group,
+            to_kind=ENGRAM.kind,
+            to_namespace=namespace,
+            to_name=name,
+        )
+        grants = self._world.reference_grants.list(namespace)
+        return why_denied(reference, self._settings().cross_namespace_policy, grants)
 
     async def _template(self, engram: Object) -> Object:
         name = ((engram["spec"].get("templateRef") or {}).get("name") or "").strip()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.kube.client import KubeClient
-from core.kube.informer import Informer
-
-from core.api.resource import STEP_RUN, STORY, STORY_RUN, Resource
+from core.api.resource import STORY, STORY_RUN
 from core.engine.ports import Object, RunKey
+from core.kube.client import KubeClient
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find
+from reconcilers.adapters.writes import patch_metadata, patch_status
 
 
 class KubeRunStore:
@@ -34,45 +33,3 @@ class KubeRunStore:
 
     async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:
         return await patch_metadata(self._client, self._world.story_runs, STORY_RUN, run, patch)
-
-
-async def patch_step_run(client: KubeClient, world: World, step_run: Object, patch: Mapping[str, Any]) -> Object:
-    """Merge into a StepRun's status, with its version as precondition."""
-    return await patch_status(client, world.step_runs, STEP_RUN, step_run, patch)
-
-
-async def patch_status(
-    client: KubeClient, informer: Informer, resource: Resource, obj: Object, patch: Mapping[str, Any]
-) -> Object:
-    body = {"metadata": _precondition(obj), "status": patch}
-    return await _patch(client, informer, resource, obj, body, subresource="status")
-
-
-async def patch_metadata(
-    client: KubeClient, informer: Informer, resource: Resource, obj: Object, patch: Mapping[str, Any]
-) -> Object:
-    body = {"metadata": {**patch, **_precondition(obj)}}
-    return await _patch(client, informer, resource, obj, body, subresource=None)
-
-
-async def _patch(
-    client: KubeClient,
-    informer: Informer,
-    resource: Resource,
-    obj: Object,
-    body: Mapping[str, Any],
-    *,
-    subresource: str | None,
-) -> Object:
-    metadata = obj["metadata"]
-    with port_errors():
-        stored = await client.patch(
-            resource, metadata["name"], body, namespace=metadata.get("namespace"), subresource=subresource
-        )
-    informer.remember(stored)
-    return stored
-
-
-def _precondition(obj: Object) -> dict[str, str]:
-    """A changed version answers 409; the UID keeps a patch off a namesake that was created meanwhile."""
-    return {"resourceVersion": obj["metadata"]["resourceVersion"], "uid": obj["metadata"]["uid"]}

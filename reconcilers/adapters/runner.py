@@ -1,8 +1,8 @@
 """Ensure a run's ServiceAccount, Role and RoleBinding.
 
-Created first and asked afterwards: a new run costs three writes at once and no read. What exists already is checked for
-ownership and brought to the wanted state by the smallest patch; what belongs to somebody else is refused, all three
-kinds alike. Source: StoryRun contract 6.3, StepRun contract 16.
+A new run costs three writes at once and no read; for one that has started before, what is there is read first. What
+exists is checked for ownership and brought to the wanted state by the smallest patch; what belongs to somebody else is
+refused, all three kinds alike. Source: StoryRun contract 6.3, StepRun contract 16.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import trio
-from core.kube.client import KubeClient
 
 from core.api import keys
 from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
-from core.engine.errors import MissingReferenceError, NameConflictError
+from core.engine.errors import MissingReferenceError, NameConflictError, PortError, RejectedError, UnavailableError
 from core.engine.ports import EventSink, EventType, Object
-from core.kube.errors import AlreadyExistsError
+from core.kube.client import KubeClient
+from core.kube.errors import AlreadyExistsError, NotFoundError
+from core.kube.patch import bound_to
 from core.workloads import runner
-from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import step_references
 
@@ -36,56 +37,88 @@ class RunnerAccess:
 
         Raises:
             NameConflictError: an object of the name belongs to somebody else.
+            RejectedError, UnavailableError.
         """
         rules = await self._extra_rules(story)
-        wanted = (
-            (SERVICE_ACCOUNT, runner.service_account(run, story)),
-            (ROLE, runner.role(run, rules)),
-            (ROLE_BINDING, runner.role_binding(run)),
-        )
-        try:
-            async with trio.open_nursery() as nursery:
-                for resource, manifest in wanted:
-                    nursery.start_soon(self._ensure, run, resource, manifest)
-        except* NameConflictError as group:
-            raise group.exceptions[0] from None
+        problems: list[PortError] = []
+        async with trio.open_nursery() as nursery:
+            for resource, manifest in (
+                (SERVICE_ACCOUNT, runner.service_account(run, story)),
+                (ROLE, runner.role(run, rules)),
+                (ROLE_BINDING, runner.role_binding(run)),
+            ):
+                nursery.start_soon(self._ensure, run, resource, manifest, problems)
+        if problems:
+            raise max(problems, key=lambda problem: isinstance(problem, RejectedError))
 
     async def _extra_rules(self, story: Object) -> list[runner.Rule]:
         """Of every Engram the Story refers to; a missing one contributes nothing and fails its own step later."""
         rules: list[runner.Rule] = []
         for step in step_references(story):
             try:
-                binding = await self._binder.bind(story, step)
+                engram, template = await self._binder.definitions(story, step)
             except MissingReferenceError:
                 continue
-            resolved: ResolvedStep = binding.policy
-            rules += runner.template_rules(resolved.template)
-            rules += runner.engram_rules(resolved.engram)
+            rules += runner.template_rules(template)
+            rules += runner.engram_rules(engram)
         return rules
 
-    async def _ensure(self, run: Object, resource: Resource, manifest: Object) -> None:
+    async def _ensure(self, run: Object, resource: Resource, manifest: Object, problems: list[PortError]) -> None:
+        try:
+            with port_errors():
+                stored = await self._read(resource, manifest) if _has_started(run) else None
+                if stored is None:
+                    stored = await self._create(run, resource, manifest)
+            if stored is not None:
+                await self._correct(run, resource, stored, manifest)
+        except PortError as error:
+            problems.append(error)
+
+    async def _create(self, run: Object, resource: Resource, manifest: Object) -> Object | None:
+        """None when it was created; else what stands there already."""
+        try:
+            await self._client.create(resource, manifest)
+        except AlreadyExistsError:
+            stored = await self._read(resource, manifest)
+            if stored is None:
+                raise UnavailableError(f"{resource.kind} {manifest['metadata']['name']} is being replaced") from None
+            return stored
+        self._tell(run, resource, "Created", manifest)
+        return None
+
+    async def _correct(self, run: Object, resource: Resource, stored: Object, manifest: Object) -> None:
         name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-        with port_errors():
-            try:
-                await self._client.create(resource, manifest, namespace=namespace)
-            except AlreadyExistsError:
-                stored = await self._client.get(resource, name, namespace)
-            else:
-                self._tell(run, resource, "Created", name)
-                return
         if not _owned(stored, run):
             raise NameConflictError(
                 f"{resource.kind} {namespace}/{name} exists and does not belong to this run; "
                 "delete it or rename the run"
             )
         patch = _difference(stored, manifest)
-        if patch:
+        if not patch:
+            return
+        try:
             with port_errors():
-                await self._client.patch(resource, name, patch, namespace=namespace)
-            self._tell(run, resource, "Updated", name)
+                await self._client.patch(resource, name, bound_to(stored, patch), namespace=namespace)
+        except RejectedError:
+            raise
+        except PortError as error:  # it changed or went while we looked: look again
+            raise UnavailableError(str(error)) from error
+        self._tell(run, resource, "Updated", manifest)
 
-    def _tell(self, run: Object, resource: Resource, what: str, name: str) -> None:
-        self._events.emit(run, EventType.NORMAL, f"{resource.kind}{what}", f"{resource.kind} {name} {what.lower()}")
+    async def _read(self, resource: Resource, manifest: Object) -> Object | None:
+        metadata = manifest["metadata"]
+        try:
+            return await self._client.get(resource, metadata["name"], metadata["namespace"])
+        except NotFoundError:
+            return None
+
+    def _tell(self, run: Object, resource: Resource, what: str, manifest: Object) -> None:
+        message = f"{resource.kind} {manifest['metadata']['name']} {what.lower()}"
+        self._events.emit(run, EventType.NORMAL, f"{resource.kind}{what}", message)
+
+
+def _has_started(run: Object) -> bool:
+    return bool((run.get("status") or {}).get("startedAt"))
 
 
 def _owned(stored: Object, run: Object) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from core.api.phases import Reason
 from core.engine import errors as port
 from core.kube import errors as kube
+
+_MENDABLE_REFUSAL: Final = re.compile(r'is forbidden: (?:User "|exceeded quota: )')
+"""How an API server words that a right is lacking, or a quota used up: others may mend both without touching us."""
 
 
 @contextmanager
@@ -27,16 +32,17 @@ def _translated(error: kube.KubeError) -> port.PortError:
             return port.GoneError(str(error))
         case kube.RequestTooLargeError():
             return port.RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE)
-        case kube.InvalidError() | kube.BadRequestError() | kube.AlreadyExistsError() | kube.MethodNotAllowedError():
+        case (
+            kube.InvalidError()
+            | kube.BadRequestError()
+            | kube.AlreadyExistsError()
+            | kube.MethodNotAllowedError()
+            | kube.UnsupportedMediaTypeError()
+        ):
             return port.RejectedError(str(error))
-        case kube.ForbiddenError() if _definite(error):
+        case kube.ForbiddenError() if not _MENDABLE_REFUSAL.search(error.message):
             return port.RejectedError(str(error))
         case kube.ApiError():
             return port.UnavailableError(str(error), retry_after_seconds=error.retry_after)
         case _:
             return port.UnavailableError(str(error))
-
-
-def _definite(error: kube.ForbiddenError) -> bool:
-    """Admission and Pod Security refuse this object for good; quota and lacking RBAC may be mended."""
-    return "exceeded quota" not in error.message and "cannot" not in error.message

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
-from core.kube.client import KubeClient
-from core.kube.informer import Informer
 
 from core.api import keys
 from core.api.resource import (
@@ -22,14 +21,16 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
+from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
+from core.kube.informer import Informer
 
 Object = dict[str, Any]
 
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
 STEP_RUN_NAME: Final = "step-run"
-"""Index of Pods: ``namespace/name`` of the StepRun, which is the name of the Job that made the Pod."""
+"""Index of Pods: ``namespace/name`` of the StepRun they work for."""
 STORY_KEY: Final = "story"
 """Index of StoryRuns: ``namespace/name`` of the Story they run."""
 ENGRAM_KEYS: Final = "engrams"
@@ -37,7 +38,11 @@ ENGRAM_KEYS: Final = "engrams"
 TEMPLATE_NAME: Final = "template"
 """Index of Engrams: the name of their template."""
 
-_STEP_LISTS: Final = ("steps", "compensations", "finally")
+STEP_LISTS: Final = ("steps", "compensations", "finally")
+"""Where a Story's spec has steps."""
+
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LONGEST_NAME: Final = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,13 @@ class World:
     def watching(cls, client: KubeClient) -> World:
         """Informers that are not running yet; ``run`` starts them."""
         return cls(
-            stories=Informer(client, STORY, indexers={ENGRAM_KEYS: _story_engrams}),
-            engrams=Informer(client, ENGRAM, indexers={TEMPLATE_NAME: _template_name}),
-            engram_templates=Informer(client, ENGRAM_TEMPLATE),
-            story_runs=Informer(client, STORY_RUN, indexers={STORY_KEY: _story_key, OWNER_UID: _owner_uid}),
-            step_runs=Informer(client, STEP_RUN, indexers={OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}),
+            stories=Informer(client, STORY, indexers={ENGRAM_KEYS: _story_engrams}, trim=_slim),
+            engrams=Informer(client, ENGRAM, indexers={TEMPLATE_NAME: _template_name}, trim=_slim),
+            engram_templates=Informer(client, ENGRAM_TEMPLATE, trim=_slim),
+            story_runs=Informer(client, STORY_RUN, indexers={STORY_KEY: _story_key, OWNER_UID: _owner_uid}, trim=_slim),
+            step_runs=Informer(
+                client, STEP_RUN, indexers={OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}, trim=_slim
+            ),
             jobs=Informer(
                 client,
                 JOB,
@@ -72,10 +79,10 @@ class World:
                 client,
                 POD,
                 label_selector=keys.LABEL_STEP_RUN,
-                indexers={STEP_RUN_NAME: _job_of_pod},
+                indexers={STEP_RUN_NAME: _step_run_of_pod},
                 trim=_without_containers,
             ),
-            reference_grants=Informer(client, REFERENCE_GRANT),
+            reference_grants=Informer(client, REFERENCE_GRANT, trim=_slim),
         )
 
     def __iter__(self) -> Iterator[Informer]:
@@ -103,14 +110,24 @@ class World:
 
 
 async def find(client: KubeClient, informer: Informer, resource: Resource, namespace: str, name: str) -> Object | None:
-    """From the informer; what it lacks is asked for once, because it may have been created a moment ago."""
+    """From the informer; what it lacks is asked for once, because it may have been created a moment ago.
+
+    Names come from users' objects: what cannot be a name is the name of nothing.
+    """
     known = informer.get(namespace, name)
     if known is not None:
         return known
+    if not is_object_name(name) or (namespace and not is_object_name(namespace)):
+        return None
     try:
         return await client.get(resource, name, namespace or None)
     except NotFoundError:
         return None
+
+
+def is_object_name(text: str) -> bool:
+    """Whether an object can be called so: a DNS-1123 subdomain."""
+    return len(text) <= _LONGEST_NAME and _OBJECT_NAME.fullmatch(text) is not None
 
 
 def controller_owner(obj: Object) -> Object | None:
@@ -127,7 +144,7 @@ def controlled_by(obj: Object, uid: str) -> bool:
 def step_references(story: Object) -> Iterator[Object]:
     """Every step of a Story that has a ``ref``: the three lists, and branches of ``parallel`` steps."""
     spec = story.get("spec") or {}
-    for name in _STEP_LISTS:
+    for name in STEP_LISTS:
         yield from _referring_steps(spec.get(name) or ())
 
 
@@ -168,24 +185,35 @@ def _template_name(engram: Object) -> list[str]:
     return [reference["name"].strip()] if reference.get("name") else []
 
 
-def _job_of_pod(pod: Object) -> list[str]:
+def step_run_of_pod(pod: Object) -> str:
+    """Name of the StepRun, which is that of the Job that made the Pod; empty when no Job did.
+
+    The label outlives the owner: a Pod whose Job was deleted with ``--cascade=orphan`` still works for its step.
+    """
     owner = controller_owner(pod)
-    if owner is None or owner.get("kind") != JOB.kind:
-        return []
-    return [f"{pod['metadata']['namespace']}/{owner['name']}"]
+    if owner is not None:
+        return str(owner["name"]) if owner.get("kind") == JOB.kind else ""
+    name: str = (pod["metadata"].get("labels") or {}).get(keys.LABEL_JOB_NAME, "")
+    return name
+
+
+def _step_run_of_pod(pod: Object) -> list[str]:
+    name = step_run_of_pod(pod)
+    return [f"{pod['metadata']['namespace']}/{name}"] if name else []
+
+
+def _slim(obj: Object) -> Object:
+    """Without the record of who set which field, which nobody here reads and which can be half of an object."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "metadata": metadata}
 
 
 def _without_template(job: Object) -> Object:
-    """Of a Job only metadata and status are read; its template holds the inputs of the step."""
+    """Of a Job only metadata, status and limits are read; its template holds the inputs of the step."""
     spec = {key: value for key, value in job.get("spec", {}).items() if key != "template"}
-    return {**job, "metadata": _without_managed_fields(job["metadata"]), "spec": spec}
+    return {**_slim(job), "spec": spec}
 
 
 def _without_containers(pod: Object) -> Object:
     node = pod.get("spec", {}).get("nodeName")
-    spec = {"nodeName": node} if node else {}
-    return {**pod, "metadata": _without_managed_fields(pod["metadata"]), "spec": spec}
-
-
-def _without_managed_fields(metadata: Object) -> Object:
-    return {key: value for key, value in metadata.items() if key != "managedFields"}
+    return {**_slim(pod), "spec": {"nodeName": node} if node else {}}

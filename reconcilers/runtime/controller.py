@@ -1,8 +1,9 @@
 """Workers that drain a queue: one reconcile per key at a time, bounded by a deadline, classified in one place.
 
-A reconcile gets a key and *nothing about the event*: it looks at the world as it is. Its errors are an edge: whatever
-it raises is recorded (log and counter) and the key comes back with back-off, so one poisoned object never stops the
-others.
+A reconcile gets a key and *nothing about the event*: it looks at the world as it is. What it raises decides what
+follows: the object moved on or the server is away (again, with back-off), it is gone (done), the server refuses for
+good (done until the object changes). Anything else is a bug: it is recorded, and the key comes back with back-off, so
+one poisoned object never stops the others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import trio
 
-from core.kube.errors import ApiError, KubeError
+from core.engine.errors import GoneError, PortError, RejectedError, StaleError, UnavailableError
 from core.telemetry.logs import get_logger
 from reconcilers.runtime.outcome import After, Done, Outcome, Retry, Terminal
 from reconcilers.runtime.queue import WorkQueue
@@ -85,10 +86,14 @@ class Controller:
         try:
             with trio.fail_after(seconds):
                 return await self._reconcile(key)
-        except ApiError as error:
-            wish = error.retry_after
+        except GoneError:
+            return Done()
+        except RejectedError as error:
+            return Terminal(error)
+        except UnavailableError as error:
+            wish = error.retry_after_seconds
             return Retry(error, timedelta(seconds=wish) if wish is not None else None)
-        except (KubeError, trio.TooSlowError) as error:
+        except (PortError, trio.TooSlowError) as error:
             return Retry(error)
         except Exception as error:  # noqa: BLE001 - the reconcile edge: recorded below, retried with back-off
             return Retry(error)
@@ -116,9 +121,11 @@ class Controller:
             self._observe(self.name, word, seconds)
 
     def _report(self, key: Key, error: BaseException, delay: timedelta) -> None:
-        """What the API server answers is a line; anything else is a bug of ours and comes with its stack."""
+        """What the API server answers is a line, a lost race hardly that; a bug of ours comes with its stack."""
         fields = {"key": str(key), "retry_in_seconds": round(delay.total_seconds(), 3)}
-        if isinstance(error, KubeError | trio.TooSlowError):
+        if isinstance(error, StaleError):
+            self._log.debug("the object changed meanwhile; trying again", cause=str(error), **fields)
+        elif isinstance(error, PortError | trio.TooSlowError):
             cause = str(error) or "the reconcile took too long"
             self._log.warning("reconcile failed; trying again", cause=cause, **fields)
         else:

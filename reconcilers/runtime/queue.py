@@ -7,17 +7,19 @@ Source: operator contract 11.3.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import trio
 
 Key = TypeVar("Key", bound=Hashable)
 
-_MAX_EXPONENT = 40
+_MAX_EXPONENT: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class WorkQueue(Generic[Key]):
         self._dirty: set[Key] = set()
         self._working: set[Key] = set()
         self._due: dict[Key, float] = {}
+        self._schedule: list[tuple[float, int, Key]] = []
+        """A heap of everything in ``_due``, and of what no longer is: an entry counts while ``_due`` agrees."""
+        self._sequence = itertools.count()
         self._failures: dict[Key, int] = {}
         self._changed = trio.Event()
 
@@ -64,6 +69,7 @@ class WorkQueue(Generic[Key]):
         due = trio.current_time() + max(delay.total_seconds(), 0.0)
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
+            heapq.heappush(self._schedule, (due, next(self._sequence), key))
             self._wake()
 
     def retry(self, key: Key) -> timedelta:
@@ -81,18 +87,15 @@ class WorkQueue(Generic[Key]):
 
     async def take(self) -> Key:
         """The next key, which belongs to the caller until ``done(key)``."""
+        await trio.lowlevel.checkpoint()
         while True:
-            self._promote_due()
+            next_due = self._promote_due()
             if self._ready:
-                await trio.lowlevel.checkpoint()
-                if not self._ready:
-                    continue
                 key = self._ready.popleft()
                 self._dirty.discard(key)
                 self._working.add(key)
                 return key
-            deadline = min(self._due.values(), default=float("inf"))
-            with trio.move_on_at(deadline):
+            with trio.move_on_at(next_due):
                 await self._changed.wait()
 
     def done(self, key: Key) -> None:
@@ -105,10 +108,19 @@ class WorkQueue(Generic[Key]):
     def statistics(self) -> QueueStatistics:
         return QueueStatistics(len(self._ready), len(self._due), len(self._working), len(self._failures))
 
-    def _promote_due(self) -> None:
+    def _promote_due(self) -> float:
+        """Make ready whose time has come; when the next one's will."""
         now = trio.current_time()
-        for key in [key for key, due in self._due.items() if due <= now]:
-            self.add(key)
+        while self._schedule:
+            due, _, key = self._schedule[0]
+            if self._due.get(key) != due:
+                heapq.heappop(self._schedule)
+            elif due <= now:
+                heapq.heappop(self._schedule)
+                self.add(key)
+            else:
+                return due
+        return float("inf")
 
     def _wake(self) -> None:
         self._changed.set()

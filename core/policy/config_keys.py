@@ -1,0 +1,162 @@
+"""Every key the operator ConfigMap may have: where its value goes, and how it is read. Source: operator contract 3."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from core.policy import config_values as read
+from core.policy.settings import PullPolicy, RestartPolicy, StorageProvider
+
+MIN_DELAY: Final = timedelta(milliseconds=10)
+"""The least delay between two tries of a work queue."""
+
+CONTROLLER_FIELDS: Final = {
+    "storyrun": "story_run",
+    "steprun": "step_run",
+    "story": "story",
+    "engram": "engram_controller",
+    "template": "template",
+}
+"""Prefix of a controller's keys → field of ``OperatorSettings``."""
+
+
+class ConfigKey(NamedTuple):
+    """``path`` leads to a field of ``OperatorSettings``, through at most one group."""
+
+    path: tuple[str, ...]
+    read: read.Reader
+
+
+_positive = read.integer(1)
+
+KEYS: Final[dict[str, ConfigKey]] = {
+    key: ConfigKey(tuple(path.split(".")), reader)
+    for key, path, reader in (
+        # Controllers.
+        (
+            "controller.reconcile-timeout",
+            "reconcile_timeout",
+            read.duration(timedelta(seconds=5), timedelta(minutes=30), zero=True),
+        ),
+        (
+            "controller.max-story-with-block-size-bytes",
+            "max_story_with_block_size_bytes",
+            read.integer(1024, 1_048_576),
+        ),
+        ("controller.max-concurrent-reconciles", "controllers.max_concurrent_reconciles", _positive),
+        ("controller.requeue-base-delay", "controllers.base_delay", read.duration(MIN_DELAY)),
+        ("controller.requeue-max-delay", "controllers.max_delay", read.duration()),
+        # Images and resources.
+        ("images.pull-policy", "pull_policy", read.one_of(PullPolicy)),
+        ("resources.default.cpu-request", "default_resources.cpu_request", read.quantity),
+        ("resources.default.cpu-limit", "default_resources.cpu_limit", read.quantity),
+        ("resources.default.memory-request", "default_resources.memory_request", read.quantity),
+        ("resources.default.memory-limit", "default_resources.memory_limit", read.quantity),
+        ("resources.engram.cpu-request", "engram_resources.cpu_request", read.quantity),
+        ("resources.engram.cpu-limit", "engram_resources.cpu_limit", read.quantity),
+        ("resources.engram.memory-request", "engram_resources.memory_request", read.quantity),
+        ("resources.engram.memory-limit", "engram_resources.memory_limit", read.quantity),
+        # Retries and timeouts.
+        ("retry.max-retries", "max_retries", read.retries),
+        ("timeout.default-step", "timeouts.default_step", read.duration()),
+        ("timeout.approval-default", "timeouts.approval_default", read.duration()),
+        ("timeout.external-data-default", "timeouts.external_data_default", read.duration()),
+        ("timeout.conditional-default", "timeouts.conditional_default", read.duration()),
+        # Security.
+        ("security.run-as-non-root", "security.run_as_non_root", read.boolean),
+        ("security.read-only-root-filesystem", "security.read_only_root_filesystem", read.boolean),
+        ("security.allow-privilege-escalation", "security.allow_privilege_escalation", read.boolean),
+        ("security.drop-capabilities", "security.drop_capabilities", read.capabilities),
+        ("security.run-as-user", "security.run_as_user", read.integer(1, read.INT64_MAX)),
+        ("security.automount-service-account-token", "security.automount_service_account_token", read.boolean),
+        ("security.service-account-name", "security.service_account_name", read.text),
+        # Jobs and retention.
+        ("job.backoff-limit", "job.backoff_limit", read.integer(0)),
+        ("job.ttl-seconds-after-finished", "job.ttl_seconds_after_finished", read.integer(0)),
+        ("job.restart-policy", "job.restart_policy", read.one_of(RestartPolicy)),
+        ("realtime.ttl-seconds-after-finished", "realtime_ttl_seconds_after_finished", read.integer(0)),
+        ("storyrun.retention-seconds", "runs.retention_seconds", read.integer(-1)),
+        # Runs.
+        ("storyrun.max-inline-inputs-size", "runs.max_inline_inputs_size_bytes", _positive),
+        ("storyrun.global-concurrency", "runs.global_concurrency", read.integer(0)),
+        # Templating, references, telemetry, debugging.
+        ("templating.evaluation-timeout", "templating.evaluation_timeout", read.duration(zero=True)),
+        ("templating.max-output-bytes", "templating.max_output_bytes", read.integer(0, read.INT64_MAX)),
+        ("templating.deterministic", "templating.deterministic", read.boolean),
+        ("templating.offloaded-data-policy", "templating.offloaded_data_policy", read.offloaded_data_policy),
+        ("templating.materialize-engram", "templating.materialize_engram", read.text),
+        ("references.cross-namespace-policy", "cross_namespace_policy", read.cross_namespace_policy),
+        ("telemetry.enabled", "telemetry_enabled", read.boolean),
+        ("telemetry.trace-propagation", "trace_propagation", read.boolean),
+        ("debug.enable-verbose-logging", "verbose_logging", read.boolean),
+        ("debug.enable-step-output-logging", "step_output_logging", read.boolean),
+        ("debug.enable-metrics", "metrics_enabled", read.boolean),
+        # What containers are told.
+        ("engram.default-max-inline-size", "engram.max_inline_size_bytes", _positive),
+        ("engram.default-max-recursion-depth", "engram.max_recursion_depth", _positive),
+        ("engram.default-grpc-port", "engram.grpc_port", read.integer(1, 65535)),
+        ("engram.default-grpc-heartbeat-interval-seconds", "engram.grpc_heartbeat_interval_seconds", _positive),
+        ("engram.default-storage-timeout-seconds", "engram.storage_timeout_seconds", _positive),
+        ("engram.default-graceful-shutdown-timeout-seconds", "engram.graceful_shutdown_timeout_seconds", _positive),
+        ("engram.default-termination-grace-period-seconds", "engram.termination_grace_period_seconds", _positive),
+        ("engram.default-max-recv-msg-bytes", "engram.max_recv_msg_bytes", _positive),
+        ("engram.default-max-send-msg-bytes", "engram.max_send_msg_bytes", _positive),
+        ("engram.default-dial-timeout-seconds", "engram.dial_timeout_seconds", _positive),
+        ("engram.default-channel-buffer-size", "engram.channel_buffer_size", _positive),
+        ("engram.default-reconnect-max-retries", "engram.reconnect_max_retries", read.integer(0)),
+        ("engram.default-reconnect-base-backoff-millis", "engram.reconnect_base_backoff_millis", _positive),
+        ("engram.default-reconnect-max-backoff-seconds", "engram.reconnect_max_backoff_seconds", _positive),
+        ("engram.default-hang-timeout-seconds", "engram.hang_timeout_seconds", read.integer(0)),
+        ("engram.default-message-timeout-seconds", "engram.message_timeout_seconds", _positive),
+        # Storage and transport.
+        ("controller.storage.provider", "storage.provider", read.one_of(StorageProvider)),
+        ("controller.storage.s3.bucket", "storage.s3_bucket", read.text),
+        ("controller.storage.s3.region", "storage.s3_region", read.text),
+        ("controller.storage.s3.endpoint", "storage.s3_endpoint", read.text),
+        ("controller.storage.s3.use-path-style", "storage.s3_use_path_style", read.boolean),
+        ("controller.storage.s3.auth-secret-name", "storage.s3_auth_secret_name", read.text),
+        ("controller.storage.file.path", "storage.file_path", read.text),
+        ("controller.storage.file.volume-claim-name", "storage.file_volume_claim_name", read.text),
+        ("controller.transport.grpc.default-tls-secret", "default_tls_secret", read.text),
+        # Work queues: one group per controller.
+        *(
+            (f"{prefix}.{key}", f"{field}.{name}", reader)
+            for prefix, field in CONTROLLER_FIELDS.items()
+            for key, name, reader in (
+                ("max-concurrent-reconciles", "max_concurrent_reconciles", read.integer(0)),
+                ("rate-limiter.base-delay", "base_delay", read.duration(MIN_DELAY, zero=True)),
+                ("rate-limiter.max-delay", "max_delay", read.duration(zero=True)),
+            )
+        ),
+    )
+}
+
+ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
+    {
+        "controller.cleanup-interval",
+        "images.default-engram",
+        "images.default-impulse",
+        "impulse.max-concurrent-reconciles",
+        "impulse.rate-limiter.base-delay",
+        "impulse.rate-limiter.max-delay",
+        "retry.exponential-backoff-base",
+        "retry.exponential-backoff-max",
+        "loop.max-iterations",
+        "loop.default-batch-size",
+        "loop.max-batch-size",
+        "loop.max-concurrency",
+        "loop.max-concurrency-limit",
+        "streaming.ttl-seconds-after-finished",
+        "storyrun.binding.max-mutations-per-reconcile",
+        "storyrun.binding.throttle-requeue-delay",
+        "story.binding.max-mutations-per-reconcile",
+        "story.binding.throttle-requeue-delay",
+        "controller.transport.grpc.enable-downstream-targets",
+        "controller.transport.heartbeat-interval",
+        "controller.transport.heartbeat-timeout",
+        "transport.enabled",
+        "transport.security-mode",
+    }
+)
+"""Keys of the reference's shipped ConfigMap that steer what this operator does not need or has not got."""

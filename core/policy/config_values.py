@@ -1,0 +1,112 @@
+"""Readers of single configuration values: text in, typed value out, ``ValueError`` that says what would be accepted.
+
+Nothing is coerced: what is not clearly a value of the kind is refused (the reference takes ``True`` for false).
+Source: operator contract 2.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from core.api.duration import format_duration, parse_duration
+from core.api.quantity import parse_quantity
+from core.policy.retry import MAX_RETRIES_LIMIT
+from core.policy.settings import CrossNamespacePolicy, OffloadedDataPolicy
+
+Reader = Callable[[str], Any]
+"""Called with text that has no blanks around it."""
+
+INT32_MAX: Final = 2**31 - 1
+INT64_MAX: Final = 2**63 - 1
+
+_TRUE: Final = frozenset({"true", "yes", "y", "on", "1", "t"})
+_FALSE: Final = frozenset({"false", "no", "n", "off", "0", "f"})
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def text(value: str) -> str:
+    return value
+
+
+def boolean(value: str) -> bool:
+    word = value.lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def integer(minimum: int, maximum: int = INT32_MAX) -> Callable[[str], int]:
+    """Reads whole numbers from ``minimum`` to ``maximum``."""
+
+    def read(value: str) -> int:
+        if not _INTEGER.fullmatch(value):
+            raise ValueError(f"{value!r} is not a whole number")
+        number = int(value)
+        if not minimum <= number <= maximum:
+            raise ValueError(f"{number} is out of range; use {minimum} to {maximum}")
+        return number
+
+    return read
+
+
+def retries(value: str) -> int:
+    """Cut to ``MAX_RETRIES_LIMIT``, as the contract wants it."""
+    return min(integer(0)(value), MAX_RETRIES_LIMIT)
+
+
+def duration(
+    minimum: timedelta = timedelta(microseconds=1), maximum: timedelta | None = None, *, zero: bool = False
+) -> Callable[[str], timedelta]:
+    """Reads durations from ``minimum`` to ``maximum``, and zero if ``zero``."""
+
+    def read(value: str) -> timedelta:
+        found = parse_duration(value)
+        if zero and not found:
+            return found
+        if found <= timedelta():
+            raise ValueError(f"{value!r} must be {'0s or more' if zero else 'more than 0s'}")
+        if found < minimum:
+            raise ValueError(f"{value!r} is too short; the minimum is {format_duration(minimum)}")
+        if maximum is not None and found > maximum:
+            raise ValueError(f"{value!r} is too long; the maximum is {format_duration(maximum)}")
+        return found
+
+    return read
+
+
+def quantity(value: str) -> str:
+    """A Kubernetes quantity as it was written; empty means "not set"."""
+    if value:
+        parse_quantity(value)
+    return value
+
+
+def one_of(words: type[_Word]) -> Callable[[str], _Word]:
+    def read(value: str) -> _Word:
+        try:
+            return words(value)
+        except ValueError:
+            allowed = ", ".join(word.value or '""' for word in words)
+            raise ValueError(f"{value!r} is not one of {allowed}") from None
+
+    return read
+
+
+def cross_namespace_policy(value: str) -> CrossNamespacePolicy:
+    return one_of(CrossNamespacePolicy)(value or CrossNamespacePolicy.DENY)
+
+
+def offloaded_data_policy(value: str) -> OffloadedDataPolicy:
+    return one_of(OffloadedDataPolicy)(value or OffloadedDataPolicy.INJECT)
+
+
+def capabilities(value: str) -> tuple[str, ...]:
+    """A comma-separated list, upper-cased; an empty one means ``ALL``."""
+    return tuple(name for item in value.split(",") if (name := item.strip().upper())) or ("ALL",)

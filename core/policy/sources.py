@@ -1,0 +1,202 @@
+"""The objects that say how a step's workload runs, read layer by layer into one vocabulary of settings.
+
+Only reading: which layer wins is ``core.policy.layers``. Service accounts asked for by Engrams, Stories and steps are
+not read at all, which is what keeps their authors from borrowing rights. Source: StepRun contract 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.policy.settings import OperatorSettings, StorageProvider
+
+Object = Mapping[str, Any]
+
+_RESOURCE_KEYS: Final = ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")
+_PROBE_KEYS: Final = ("liveness", "readiness", "startup")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The objects the layers are read from; ``step`` is the step as declared, ``step_run_overrides`` its StepRun's."""
+
+    settings: OperatorSettings
+    template: Object
+    engram: Object
+    story: Object
+    step: Object
+    step_run_overrides: Object | None = None
+
+
+def layers_of(sources: Sources) -> list[tuple[str, dict[str, Any]]]:
+    """Label and values of every layer, the widest first; None is a value that the layer does not set."""
+    template, engram, story = (_spec(source) for source in (sources.template, sources.engram, sources.story))
+    execution = _block(template, "execution")
+    story_policy = _block(story, "policy")
+    overrides = _block(engram, "overrides")
+    step_execution = _block(sources.step, "execution")
+    return [
+        ("operator", _operator(sources.settings)),
+        ("EngramTemplate", _template(template, execution)),
+        ("Engram executionPolicy", _engram_policy(_block(engram, "executionPolicy"))),
+        ("Engram overrides", {**_overrides(overrides), "secrets": engram.get("secrets")}),
+        ("Story policy", _story(story_policy)),
+        ("Story step", {**_overrides(step_execution), "secrets": sources.step.get("secrets")}),
+        ("StepRun", _step_run(sources.step_run_overrides or {})),
+    ]
+
+
+def _operator(settings: OperatorSettings) -> dict[str, Any]:
+    resources = {}
+    for key, name in zip(_RESOURCE_KEYS, ("cpu_request", "cpu_limit", "memory_request", "memory_limit"), strict=True):
+        value = getattr(settings.engram_resources, name) or getattr(settings.default_resources, name)
+        if value:
+            resources[key] = value
+    security = settings.security
+    return {
+        "image_pull_policy": settings.pull_policy.value,
+        "resources": resources,
+        "run_as_non_root": security.run_as_non_root,
+        "read_only_root_filesystem": security.read_only_root_filesystem,
+        "allow_privilege_escalation": security.allow_privilege_escalation,
+        "run_as_user": security.run_as_user,
+        "drop_capabilities": security.drop_capabilities,
+        "backoff_limit": settings.job.backoff_limit,
+        "ttl_seconds_after_finished": settings.job.ttl_seconds_after_finished,
+        "restart_policy": settings.job.restart_policy.value,
+        "max_inline_size_bytes": settings.engram.max_inline_size_bytes,
+        "service_account_name": security.service_account_name or None,
+        "storage": _operator_storage(settings),
+    }
+
+
+def _operator_storage(settings: OperatorSettings) -> dict[str, Any] | None:
+    storage = settings.storage
+    match storage.provider:
+        case StorageProvider.S3:
+            s3: dict[str, Any] = {"bucket": storage.s3_bucket, "usePathStyle": storage.s3_use_path_style}
+            s3 |= {"region": storage.s3_region} if storage.s3_region else {}
+            s3 |= {"endpoint": storage.s3_endpoint} if storage.s3_endpoint else {}
+            if storage.s3_auth_secret_name:
+                s3["authentication"] = {"secretRef": {"name": storage.s3_auth_secret_name}}
+            return {"s3": s3, "timeoutSeconds": settings.engram.storage_timeout_seconds}
+        case StorageProvider.FILE:
+            file = {"path": storage.file_path, "volumeClaimName": storage.file_volume_claim_name}
+            return {"file": file, "timeoutSeconds": settings.engram.storage_timeout_seconds}
+        case StorageProvider.NONE:
+            return None
+
+
+def _template(template: Object, execution: Object) -> dict[str, Any]:
+    recommended = _block(execution, "resources")
+    security = _block(execution, "security")
+    job = _block(execution, "job")
+    probes = _block(execution, "probes")
+    no_escalation = security.get("requiresNoPrivilegeEscalation")
+    return {
+        "image": (template.get("image") or "").strip() or None,
+        "image_pull_policy": _block(execution, "images").get("pullPolicy"),
+        "resources": _present(
+            {
+                "cpuRequest": recommended.get("recommendedCpuRequest"),
+                "cpuLimit": recommended.get("recommendedCpuLimit"),
+                "memoryRequest": recommended.get("recommendedMemoryRequest"),
+                "memoryLimit": recommended.get("recommendedMemoryLimit"),
+            }
+        ),
+        "run_as_non_root": security.get("requiresNonRoot"),
+        "read_only_root_filesystem": security.get("requiresReadOnlyRoot"),
+        "allow_privilege_escalation": None if no_escalation is None else not no_escalation,
+        "run_as_user": security.get("recommendedRunAsUser"),
+        "backoff_limit": job.get("recommendedBackoffLimit"),
+        "ttl_seconds_after_finished": job.get("recommendedTtlSecondsAfterFinished"),
+        "restart_policy": job.get("recommendedRestartPolicy"),
+        "storage": execution.get("storage"),
+        "probes": _present({key: probes.get(key) for key in _PROBE_KEYS}),
+    }
+
+
+def _engram_policy(policy: Object) -> dict[str, Any]:
+    """Of an Engram's ``executionPolicy`` only resources, placement and cache count, as in the reference."""
+    return {
+        "resources": _present({key: _block(policy, "resources").get(key) for key in _RESOURCE_KEYS}),
+        **_placement(_block(policy, "placement")),
+        "cache": policy.get("cache"),
+    }
+
+
+def _story(policy: Object) -> dict[str, Any]:
+    execution = _block(policy, "execution")
+    job = _block(execution, "job")
+    return {
+        "resources": _present({key: _block(execution, "resources").get(key) for key in _RESOURCE_KEYS}),
+        **_security(_block(execution, "security")),
+        "backoff_limit": job.get("backoffLimit"),
+        "ttl_seconds_after_finished": job.get("ttlSecondsAfterFinished"),
+        "restart_policy": job.get("restartPolicy"),
+        **_placement(_block(execution, "placement")),
+        "cache": execution.get("cache"),
+        "storage": policy.get("storage") or execution.get("storage"),
+    }
+
+
+def _overrides(block: Object) -> dict[str, Any]:
+    """The ``ExecutionOverrides`` shape that Engrams and steps share. Service accounts in it are ignored on purpose."""
+    probes = _block(block, "probes")
+    disabled: dict[str, Any] = {key: {} for key in _PROBE_KEYS if probes.get(f"disable{key.capitalize()}")}
+    return {
+        "image_pull_policy": block.get("imagePullPolicy"),
+        **_security(_block(block, "security")),
+        **_placement(_block(block, "placement")),
+        "cache": block.get("cache"),
+        "max_inline_size_bytes": block.get("maxInlineSize"),
+        "debug": block.get("debug"),
+        "storage": block.get("storage"),
+        "probes": disabled or None,
+    }
+
+
+def _step_run(overrides: Object) -> dict[str, Any]:
+    return {
+        "resources": _present({key: overrides.get(key) for key in _RESOURCE_KEYS}),
+        "backoff_limit": overrides.get("backoffLimit"),
+        "ttl_seconds_after_finished": overrides.get("ttlSecondsAfterFinished"),
+        "restart_policy": overrides.get("restartPolicy"),
+        **_placement(_block(overrides, "placement")),
+        "cache": overrides.get("cache"),
+        "debug": overrides.get("debug"),
+    }
+
+
+def _security(block: Object) -> dict[str, Any]:
+    return {
+        "run_as_non_root": block.get("runAsNonRoot"),
+        "read_only_root_filesystem": block.get("readOnlyRootFilesystem"),
+        "allow_privilege_escalation": block.get("allowPrivilegeEscalation"),
+        "run_as_user": block.get("runAsUser"),
+    }
+
+
+def _placement(block: Object) -> dict[str, Any]:
+    tolerations = block.get("tolerations")
+    return {
+        "node_selector": block.get("nodeSelector"),
+        "tolerations": None if tolerations is None else tuple(tolerations),
+        "affinity": block.get("affinity"),
+    }
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    return {key: value for key, value in values.items() if value not in (None, "")} or None
+
+
+def _spec(source: Object) -> Object:
+    spec: Object = source.get("spec") or {}
+    return spec
+
+
+def _block(parent: Object, key: str) -> Object:
+    block: Object = parent.get(key) or {}
+    return block

@@ -1,0 +1,89 @@
+"""The compact JSON of payloads in container environments, byte for byte as the reference's encoder writes it.
+
+Keys sorted, no spaces; ``<``, ``>``, ``&``, U+2028 and U+2029 escaped; floats as Go prints them. Whole numbers of up to
+64 bits keep all their digits (the reference sends them through a double and loses those beyond 2^53). Pure.
+Source: StepRun contract 8 ("JSON form"), storage contract 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+_ESCAPES: Final = str.maketrans(
+    {
+        "<": "\\u003c",
+        ">": "\\u003e",
+        "&": "\\u0026",
+        "\u2028": "\\u2028",
+        "\u2029": "\\u2029",
+    }
+)
+_INTEGERS: Final = range(-(2**63), 2**64)
+_FIRST_EXPONENT_FORM: Final = 1e21
+_LAST_EXPONENT_FORM: Final = 1e-6
+
+
+class PayloadError(ValueError):
+    """The value has no JSON form, e.g. a number that is infinite."""
+
+
+def encode(value: Any) -> str:
+    """``value`` as one line.
+
+    Raises:
+        PayloadError: it holds something that JSON cannot say.
+    """
+    try:
+        text = orjson.dumps(_with_go_numbers(value), option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError as error:
+        raise PayloadError(f"the payload has no JSON form: {error}") from None
+    return text.translate(_ESCAPES)  # these characters occur inside strings only, so the whole text may be translated
+
+
+def _with_go_numbers(value: Any) -> Any:
+    match value:
+        case bool():
+            return value
+        case float():
+            return orjson.Fragment(go_float(value).encode())
+        case int() if value not in _INTEGERS:
+            return orjson.Fragment(go_float(_as_double(value)).encode())
+        case Mapping():
+            return {key: _with_go_numbers(child) for key, child in value.items()}
+        case list() | tuple():
+            return [_with_go_numbers(child) for child in value]
+        case _:
+            return value
+
+
+def go_float(value: float) -> str:
+    """The shortest decimal that reads back as ``value``, with an exponent only below 1e-6 and from 1e21 on."""
+    if not math.isfinite(value):
+        raise PayloadError(f"the payload has no JSON form: {value} is not a number JSON knows")
+    sign = "-" if math.copysign(1, value) < 0 else ""
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits))
+    digits = digits.rstrip("0")
+    if not digits:
+        return f"{sign}0"
+    if not _LAST_EXPONENT_FORM <= abs(value) < _FIRST_EXPONENT_FORM:
+        tail = f".{digits[1:]}" if len(digits) > 1 else ""
+        return f"{sign}{digits[0]}{tail}e{point - 1:+d}"
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    if point >= len(digits):
+        return f"{sign}{digits}{'0' * (point - len(digits))}"
+    return f"{sign}{digits[:point]}.{digits[point:]}"
+
+
+def _as_double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise PayloadError("the payload has no JSON form: a whole number exceeds every float") from None

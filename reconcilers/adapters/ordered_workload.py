@@ -1,0 +1,57 @@
+"""An order of the engine → everything the Job builder needs to know. Pure."""
+
+from __future__ import annotations
+
+from core.api import keys
+from core.api.instant import parse_instant_or_none
+from core.engine.ports import AttemptOrder, Object
+from core.workloads.payload import encode
+from core.workloads.step_workload import StepWorkload
+from core.workloads.template_context import encode_template_context
+from core.workloads.tls import tls_secret_name
+from reconcilers.adapters.binding import ResolvedStep
+
+
+def ordered_workload(order: AttemptOrder) -> StepWorkload:
+    """The workload of one attempt; trigger data and step config are one value, so they cannot differ.
+
+    Raises:
+        PayloadError: the inputs have no JSON form.
+        RejectedError: the StepRun's ``executionOverrides`` are invalid.
+    """
+    resolved: ResolvedStep = order.binding.policy
+    story_spec, metadata = order.story["spec"], order.step_run["metadata"]
+    execution = (story_spec.get("policy") or {}).get("execution") or {}
+    status = order.step_run.get("status") or {}
+    started = parse_instant_or_none(status.get("startedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
+    assert started is not None, "the API server stamps every object"
+    inputs = encode(order.inputs)
+    return StepWorkload(
+        namespace=metadata["namespace"],
+        step_run_name=metadata["name"],
+        step_run_uid=metadata["uid"],
+        step_id=order.step["name"],
+        story_run_name=order.run["metadata"]["name"],
+        story_name=order.story["metadata"]["name"],
+        story_version=story_spec.get("version") or "",
+        engram_name=order.binding.engram_name,
+        engram_version=(resolved.engram["spec"].get("version") or "").strip(),
+        attempt=order.attempt,
+        policy=resolved.policy_for(order.step_run),
+        settings=resolved.settings.engram,
+        timeout=order.binding.timeout,
+        deadline_at=order.deadline_at,
+        started_at=started,
+        max_recursion_depth=execution.get("maxRecursionDepth") or resolved.settings.engram.max_recursion_depth,
+        trigger_data=inputs,
+        step_config=inputs,
+        template_context=encode_template_context(order.template_context),
+        secret_schema=resolved.template["spec"].get("secretSchema") or {},
+        tls_secret=tls_secret_name(resolved.engram),
+        correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
+    )
+
+
+def _annotation(obj: Object, name: str) -> str:
+    text: str = (obj["metadata"].get("annotations") or {}).get(name) or ""
+    return text.strip()

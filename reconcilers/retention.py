@@ -1,0 +1,85 @@
+"""How long a finished run and its children are kept. Pure.
+
+Unset is not zero: a child TTL of 0 cleans up at once and a negative one never; a retention of 0 keeps the run for ever
+and a negative one removes it at once, as documented (the reference takes every 0 for "unset"). A run is not removed
+before its children's time is over. Source: StoryRun contract 19.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from core.api.instant import parse_instant_or_none
+from core.engine.ports import Object
+from core.policy.settings import OperatorSettings
+
+DEFAULT_RETENTION: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The run's time is over: delete it, children and all."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """The children's time is over: delete them and note that in the status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before ``until``; None: ever."""
+
+    until: datetime | None
+
+
+Act: TypeAlias = Remove | CleanUp | Wait
+
+
+def next_act(run: Object, story: Object | None, settings: OperatorSettings, now: datetime) -> Act:
+    """What a finished run needs now; ``story`` is None when it no longer exists, then the operator's values count."""
+    finished_at = _finished_at(run)
+    ttl, kept = child_ttl(story, settings), retention(story, settings)
+    removal = None if kept is None else finished_at + kept
+    cleaning = None if ttl is None or run["status"].get("childrenCleanedAt") else finished_at + ttl
+    if removal is not None and kept and ttl is not None:
+        removal = max(removal, finished_at + ttl)
+    if removal is not None and now >= removal:
+        return Remove()
+    if cleaning is not None and now >= cleaning:
+        return CleanUp()
+    return Wait(min((instant for instant in (cleaning, removal) if instant is not None), default=None))
+
+
+def child_ttl(story: Object | None, settings: OperatorSettings) -> timedelta | None:
+    """How long children outlive their run; None: as long as the run itself is kept."""
+    seconds = _job_policy(story).get("ttlSecondsAfterFinished")
+    if seconds is None:
+        seconds = settings.job.ttl_seconds_after_finished
+    return None if seconds < 0 else timedelta(seconds=seconds)
+
+
+def retention(story: Object | None, settings: OperatorSettings) -> timedelta | None:
+    """How long a finished run is kept; zero: not at all, None: for ever."""
+    seconds = _job_policy(story).get("storyRunRetentionSeconds")
+    if seconds is None:
+        seconds = settings.runs.retention_seconds
+    if seconds is None:
+        return DEFAULT_RETENTION
+    return None if seconds == 0 else timedelta(seconds=max(seconds, 0))
+
+
+def _job_policy(story: Object | None) -> dict[str, Any]:
+    policy = ((story or {}).get("spec") or {}).get("policy") or {}
+    job: dict[str, Any] = (policy.get("execution") or {}).get("job") or {}
+    return job
+
+
+def _finished_at(run: Object) -> datetime:
+    """A damaged or missing ``finishedAt`` counts from creation: late is safe, for ever is not."""
+    status, metadata = run["status"], run["metadata"]
+    finished = parse_instant_or_none(status.get("finishedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
+    assert finished is not None, "the API server stamps every object"
+    return finished
