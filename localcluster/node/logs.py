@@ -14,9 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+import structlog
 import trio
 
 from localcluster.clock import Now, to_micro_time
+
+_log = structlog.get_logger("localcluster.node")
 
 ROTATE_BYTES = 16 << 20
 _PART_BYTES = 16 << 10
@@ -81,7 +84,12 @@ class LogWriter:
         if not records:
             return
         head = f"{to_micro_time(self._now())} {stream} ".encode()
-        os.write(self._file, b"".join(head + tag + b" " + line + b"\n" for tag, line in records))
+        try:
+            os.write(self._file, b"".join(head + tag + b" " + line + b"\n" for tag, line in records))
+        except OSError as error:
+            # A full disk costs output, not the program that writes it.
+            _log.warning("container_output_lost", path=str(self._path), lines=len(records), error=error.strerror)
+            return
         if os.fstat(self._file).st_size > ROTATE_BYTES:
             os.close(self._file)
             self._path.replace(_set_aside(self._path))

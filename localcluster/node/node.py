@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ from localcluster.node.podstatus import FINISHED
 from localcluster.node.processes import open_launcher
 from localcluster.node.services import NodeServices
 from localcluster.node.settings import HOST_IP, NodeSettings
+from localcluster.node.stopping import Backoff
 
 Object = dict[str, Any]
 
 _log = structlog.get_logger("localcluster.node")
 _PODS = "/api/v1/pods"
 _CHANGE_BUFFER = 256
+_REPEAT_FIRST_SECONDS, _REPEAT_LIMIT_SECONDS = 0.1, 5.0
 
 
 @asynccontextmanager
@@ -89,16 +91,21 @@ class _Roster:
         self._nursery = nursery
         self._workers: dict[str, PodWorker] = {}
         self._binding: set[str] = set()
+        self._finished: set[str] = set()
+        """Pods whose end was reported: events from before that report may still be under way."""
         self._disk = trio.CapacityLimiter(1)
 
     def replace(self, pods: list[Object]) -> None:
         present = {pod["metadata"]["uid"] for pod in pods}
+        self._finished &= present
         for uid, worker in list(self._workers.items()):
             if uid not in present:
                 worker.forget()
+        # Listed before any newer Pod can make one of its own.
+        stale = [directory for directory in self._directories() if directory.name.rpartition("_")[2] not in present]
+        self._nursery.start_soon(self._remove, stale)
         for pod in pods:
             self.see(pod)
-        self._nursery.start_soon(self._remove_directories_except, present)
 
     def see(self, pod: Object) -> None:
         node, uid = pod["spec"].get("nodeName"), pod["metadata"]["uid"]
@@ -107,7 +114,7 @@ class _Roster:
         if worker is not None:
             worker.update(pod)
         elif node == self._services.settings.name:
-            if (pod.get("status") or {}).get("phase") not in FINISHED:
+            if uid not in self._finished and (pod.get("status") or {}).get("phase") not in FINISHED:
                 self._nursery.start_soon(self._run, pod)
             elif leaving:
                 self._nursery.start_soon(self._release, pod)
@@ -121,36 +128,47 @@ class _Roster:
         return self._services.settings.take_unscheduled and not waits and metadata["uid"] not in self._binding
 
     def drop(self, pod: Object) -> None:
-        worker = self._workers.get(pod["metadata"]["uid"])
-        if worker is not None:
-            worker.forget()
-        if pod["spec"].get("nodeName") == self._services.settings.name:
-            self._nursery.start_soon(self._remove_directories_of, pod)
+        uid = pod["metadata"]["uid"]
+        self._finished.discard(uid)
+        if uid in self._workers:
+            self._workers[uid].forget()
+        elif pod["spec"].get("nodeName") == self._services.settings.name:
+            self._nursery.start_soon(self._remove, self._directories_of(pod))
 
     async def _run(self, pod: Object) -> None:
-        worker = PodWorker(pod, self._services)
-        if worker.uid in self._workers:
+        uid = pod["metadata"]["uid"]
+        if uid in self._workers:
             return
-        self._workers[worker.uid] = worker
+        worker = self._workers[uid] = PodWorker(pod, self._services)
+        last_seen: Object | None = pod
         try:
             last_seen = await worker.run()
+        except Exception as error:  # noqa: BLE001 - the edge of a Pod: reported, and the other Pods go on
+            _log.exception("pod_failed_on_node", pod=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"])
+            await self._report_failure(pod, error)
         finally:
-            del self._workers[worker.uid]
-        if last_seen is not None and last_seen["metadata"].get("deletionTimestamp"):
+            del self._workers[uid]
+            self._finished.add(uid)
+        if last_seen is None:
+            self._finished.discard(uid)
+            await self._remove(self._directories_of(pod))
+        elif last_seen["metadata"].get("deletionTimestamp"):
             await self._release(last_seen)
+
+    async def _report_failure(self, pod: Object, error: Exception) -> None:
+        metadata = pod["metadata"]
+        status = {"phase": "Failed", "reason": "NodeError", "message": f"{type(error).__name__}: {error}"}
+        path = namespaced("pods", metadata["namespace"], metadata["name"], "status")
+        await self._insist("pod_failure_not_reported", self._services.client.merge_patch, path, {"status": status})
 
     async def _bind(self, pod: Object) -> None:
         metadata = pod["metadata"]
         target = {"apiVersion": "v1", "kind": "Node", "name": self._services.settings.name}
         identity = {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": identity, "target": target}
+        path = namespaced("pods", metadata["namespace"], metadata["name"], "binding")
         try:
-            await self._services.client.create(
-                namespaced("pods", metadata["namespace"], metadata["name"], "binding"), binding
-            )
-        except (ApiError, UnreachableError) as error:
-            # Somebody else was faster, or it is gone; if neither, the next listing brings it again.
-            _log.info("pod_not_bound", pod=metadata["name"], namespace=metadata["namespace"], error=str(error))
+            await self._insist("pod_not_bound", self._services.client.create, path, binding)
         finally:
             self._binding.discard(metadata["uid"])
 
@@ -158,33 +176,39 @@ class _Roster:
         """Everything has ended: let the API server forget the Pod."""
         metadata = pod["metadata"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
-        try:
-            await self._services.client.delete(namespaced("pods", metadata["namespace"], metadata["name"]), options)
-        except (ApiError, UnreachableError) as error:
-            if not (isinstance(error, ApiError) and error.code in (404, 409)):
-                _log.warning("pod_not_released", pod=metadata["name"], error=str(error))
+        path = namespaced("pods", metadata["namespace"], metadata["name"])
+        await self._insist("pod_not_released", self._services.client.delete, path, options)
 
-    async def _remove_directories_of(self, pod: Object) -> None:
+    async def _insist(
+        self, event: str, request: Callable[[str, Object], Awaitable[Object]], path: str, body: Object
+    ) -> None:
+        """Repeat a request until it is answered. A refusal is an answer: the Pod is gone, or somebody was faster."""
+        delays = Backoff(_REPEAT_FIRST_SECONDS, _REPEAT_LIMIT_SECONDS)
+        while True:
+            try:
+                await request(path, body)
+                return
+            except (ApiError, UnreachableError) as error:
+                _log.info(event, path=path, error=str(error))
+                if isinstance(error, ApiError) and not error.is_transient:
+                    return
+            await trio.sleep(delays.next_delay())
+
+    def _directories(self) -> list[Path]:
+        roots = (self._services.pods_directory, self._services.logbook.root)
+        return [directory for root in roots if root.exists() for directory in root.iterdir()]
+
+    def _directories_of(self, pod: Object) -> list[Path]:
+        """Volumes and logs of a Pod, as far as there are any."""
         metadata = pod["metadata"]
         name = pod_directory(metadata["namespace"], metadata["name"], metadata["uid"])
-        await self._remove(self._services.pods_directory / name)
-        await self._remove(self._services.logbook.root / name)
+        places = (self._services.pods_directory / name, self._services.logbook.root / name)
+        return [place for place in places if place.exists()]
 
-    async def _remove_directories_except(self, present: set[str]) -> None:
-        """Volumes and logs of Pods that were deleted while the node was down."""
-        for root in (self._services.pods_directory, self._services.logbook.root):
-            for directory in self._listed(root):
-                if directory.name.rpartition("_")[2] not in present:
-                    await self._remove(directory)
-
-    @staticmethod
-    def _listed(root: Path) -> list[Path]:
-        return list(root.iterdir()) if root.exists() else []
-
-    async def _remove(self, directory: Path) -> None:
-        if _exists(directory):
-            await trio.to_thread.run_sync(lambda: shutil.rmtree(directory, ignore_errors=True), limiter=self._disk)
+    async def _remove(self, directories: list[Path]) -> None:
+        for directory in directories:
+            await trio.to_thread.run_sync(_remove_tree, directory, limiter=self._disk)
 
 
-def _exists(directory: Path) -> bool:
-    return directory.exists()
+def _remove_tree(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)

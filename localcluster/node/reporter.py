@@ -53,10 +53,13 @@ class StatusReporter:
         Raises:
             PodGoneError: nobody is interested any more.
         """
-        while not self._final.is_set():
+        is_last = False
+        while not is_last:
             await self._news.wait()
             with trio.move_on_after(self._delay_seconds):
                 await self._final.wait()
+            # Asked before the write: what becomes final during it is still to be written.
+            is_last = self._final.is_set()
             self._news = trio.Event()
             await self._write()
 
