@@ -83,6 +83,7 @@ class Execution:
             for name in unfinished:
                 self._start(name, nursery)
             self._go_on(self.plan.order, nursery)
+        await trio.lowlevel.checkpoint_if_cancelled()  # the last step may have been the one that ends the run
         left = [name for name in self.plan.order if name not in self._status.state.phases]
         assert not left, f"steps that neither ended nor can start: {left}"
 

@@ -109,7 +109,7 @@ def retry_patch(
 def success_patch(step_run: Object, now: datetime) -> Object:
     status = step_run.get("status") or {}
     patch = _common(step_run, Phase.SUCCEEDED, Reason.COMPLETED, "The step succeeded", now)
-    patch |= _finish(status, now) | {"phase": str(Phase.SUCCEEDED)}
+    patch |= _finish(step_run, now) | {"phase": str(Phase.SUCCEEDED)}
     if status.get("lastFailureMsg"):
         patch["lastFailureMsg"] = None
     if status.get("output") and not status.get("lastOutputAt"):
@@ -129,7 +129,7 @@ def failure_patch(
 ) -> Object:
     """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept."""
     status = step_run.get("status") or {}
-    patch = _common(step_run, phase, reason, message, now) | _finish(status, now) | {"phase": str(phase)}
+    patch = _common(step_run, phase, reason, message, now) | _finish(step_run, now) | {"phase": str(phase)}
     patch |= {"lastFailureMsg": message, "nextRetryAt": None}
     if exit_code is not None:
         patch["exitCode"] = exit_code
@@ -141,17 +141,18 @@ def failure_patch(
     return patch
 
 
-def _finish(status: Mapping[str, Any], now: datetime) -> Object:
+def _finish(step_run: Object, now: datetime) -> Object:
     """``finishedAt`` and ``duration`` where the SDK left them out; a container's clock never makes them negative."""
-    started_at = parse_instant_or_none(status.get("startedAt"))
-    finished_at = parse_instant_or_none(status.get("finishedAt"))
+    status = step_run.get("status") or {}
     patch: Object = {"retries": retries_of(status)}
-    if finished_at is None or (started_at is not None and finished_at < started_at):
-        finished_at = max(now, started_at or now)
-        patch["finishedAt"] = format_instant(finished_at)
-    if started_at is None:
-        started_at = finished_at
+    started_at = parse_instant_or_none(status.get("startedAt"))
+    if started_at is None:  # it never came to that, or the SDK was faster than our note of it
+        started_at = parse_instant_or_none(step_run["metadata"].get("creationTimestamp")) or now
         patch["startedAt"] = format_instant(started_at)
+    finished_at = parse_instant_or_none(status.get("finishedAt"))
+    if finished_at is None or finished_at < started_at:
+        finished_at = max(now, started_at)
+        patch["finishedAt"] = format_instant(finished_at)
     if not status.get("duration") or "finishedAt" in patch:
         patch["duration"] = format_seconds(finished_at - started_at)
     return patch

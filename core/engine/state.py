@@ -160,7 +160,7 @@ class RunState:
         if old is not None and old.phase.terminal:
             return self
         finished_at = verdict.finished_at or now
-        started_at = verdict.started_at or (old.started_at if old is not None else None)
+        started_at = old.started_at if old is not None and old.started_at else verdict.started_at
         if started_at is not None:  # a container's clock may be ahead of ours or behind it
             finished_at = max(finished_at, started_at)
         return self._with_step(name, StepState(verdict.phase, verdict.text, started_at, finished_at))
@@ -212,21 +212,23 @@ class RunState:
     # What is left to write.
 
     def metadata_patch(self) -> Object:
-        """Timers that nothing has stored yet, the instant of the cancel; at the end, the removal of the timers."""
+        """Timers that are not stored yet, without those of ended steps, and the instant at which the cancel was seen.
+
+        Dropping ended timers is no reason for a write of its own, so a run may keep its last ones to its end.
+        """
         if self.stored_terminal:
             return {}
         stored = _annotations(self.stored)
         annotations: Object = {}
+        # A timer is needed until the end of its step is *stored*: a crash in between would let the step sleep again.
+        stored_states = _steps_from((self.stored.get("status") or {}).get("stepStates"))
         live = {
             name: wake_at
             for name, wake_at in (self.timers or {}).items()
-            if (state := self.step(name)) is None or not state.phase.terminal
+            if name not in stored_states or not stored_states[name].phase.terminal
         }
         recorded = _timers_from(stored.get(keys.ANNOTATION_STEP_TIMERS))
-        if self.ended:
-            if keys.ANNOTATION_STEP_TIMERS in stored:
-                annotations[keys.ANNOTATION_STEP_TIMERS] = None
-        elif not live.items() <= recorded.items():
+        if not live.items() <= recorded.items():
             annotations[keys.ANNOTATION_STEP_TIMERS] = _timers_to_wire(live)
         if self.cancel_observed_at and not stored.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT):
             annotations[keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT] = format_deadline(self.cancel_observed_at)

@@ -67,12 +67,9 @@ class StatusWriter:
         """
         pace = Pace(self._engine.settings.jitter)
         self._dirty.ring()
-        while True:
+        while not self._closing:
             await self._dirty.wait()
-            if self._closing:
-                return
-            if not self._state.ended:
-                await self._linger()
+            await self._linger()
             while not self._closing and not await self._store_once(pace):
                 pass
 

@@ -1,8 +1,8 @@
 """The engine's ports on the model cluster, for one incarnation of the process: it can be faulty, and it can be dead.
 
-A kill is not a cancel: once ``Process.dead`` is set every call raises ``Killed``, which nothing in the engine catches, so
-that clean-up code has no effect on the world. A call has three moments: before the server has it, applied but not yet
-answered, answered.
+A kill is not a cancel: once ``Process.dead`` is set every call raises ``Killed``, which nothing in the engine catches,
+so that clean-up code has no effect on the world. A call has three moments: before the server has it, applied but not
+yet answered, answered.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Engram:
     """What ``bind`` finds for a reference."""
 
     timeout_seconds: float = 1800.0
-    retry: RetryPolicy = RetryPolicy(max_retries=0)
+    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=0))
     default_with: Mapping[str, Any] | None = None
     max_inline_size_bytes: int = 4096
     input_schema: Mapping[str, Any] | None = None

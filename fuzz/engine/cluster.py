@@ -1,7 +1,7 @@
 """An API server small enough to reason about: objects with UIDs and resourceVersions, preconditions, a full history.
 
-Synchronous: whoever calls decides where time passes. Not modelled: admission, watch caches (``world`` delays, repeats and
-drops the wake-ups instead).
+Synchronous: whoever calls decides where time passes. Not modelled: admission, watch caches (``world`` delays, repeats
+and drops the wake-ups instead).
 """
 
 from __future__ import annotations

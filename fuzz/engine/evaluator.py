@@ -1,7 +1,7 @@
 """A small stand-in for the evaluator: whole-string paths, so that a case of the suite says all there is to know.
 
-``{{ inputs.a }}``, ``{{ steps.x.output.k }}`` and ``{{ (index .steps inputs.which).output.k }}``; a path may be negated in
-a condition with ``not``. The real one has its own suite; the engine only relies on the three kinds of answer.
+``{{ inputs.a }}``, ``{{ steps.x.output.k }}`` and ``{{ (index .steps inputs.which).output.k }}``; a condition may
+negate its path with ``not``. The real one has its own suite; the engine only relies on the three kinds of answer.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class PathEvaluator:
         if not missing:
             return Value(resolved)
         if finished or missing[0].startswith("inputs"):
-            return _failure(f"{field}: {missing[0]} has no value", field)
-        return _not_yet(missing[0])
+            return Failure("ExpressionFailed", f"{field}: {missing[0]} has no value")
+        return NotYet(frozenset(), missing[0])
 
     async def condition(
         self, text: str, variables: Mapping[str, Any], *, field: str, finished: bool = False
@@ -39,7 +39,9 @@ class PathEvaluator:
         if not isinstance(answer, Value) or isinstance(answer.value, bool):
             return answer
         word = _WORDS.get(answer.value) if isinstance(answer.value, str) else None
-        return _failure(f"{field}: {answer.value!r} is not a boolean", field) if word is None else Value(word)
+        if word is None:
+            return Failure("ExpressionFailed", f"{field}: {answer.value!r} is not a boolean")
+        return Value(word)
 
     async def validate_schema(self, schema: Mapping[str, Any], document: Any) -> list[str]:
         """Knows ``required`` and ``properties.*.type`` of strings and integers."""
@@ -78,11 +80,3 @@ def _walk(variables: Mapping[str, Any], parts: list[str], missing: list[str]) ->
             return None
         place = place[part]
     return place
-
-
-def _failure(message: str, field: str) -> Failure:
-    return Failure(message)
-
-
-def _not_yet(path: str) -> NotYet:
-    return NotYet(path)

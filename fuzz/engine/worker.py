@@ -1,7 +1,7 @@
 """Plays what executes steps: a Job's Pod, its container and the SDK in it, following a script per attempt.
 
-The SDK is modelled with its own rules (StepRun contract 19.1): it may not write ``Succeeded`` out of ``Pending`` and then
-exits with 1 instead; its writes carry no precondition.
+The SDK is modelled with its own rules (StepRun contract 19.1): it may not write ``Succeeded`` out of ``Pending`` and
+then exits with 1 instead; its writes carry no precondition.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Worker:
     )
     ran: list[tuple[str, int, str]] = field(default_factory=list)
     """Step, attempt and end of every container that came to its end by itself: the side effects in the world."""
+    overlaps: list[str] = field(default_factory=list)
+    """Jobs that were created while a Pod of the same step was still alive: there must be none."""
 
     def script(self, step: str, attempt: int) -> Script:
         scripts = self.scripts.get(step) or (Script(),)
@@ -84,6 +86,8 @@ class Worker:
         if write.place[0] != "Job":
             return
         if write.verb == "create" and write.new is not None:
+            if any(pod.alive for pod in self.pods.get(write.place, ())):
+                self.overlaps.append(write.place[2])
             self._orders[0].send_nowait((write.place, write.new))
 
     async def run(self) -> None:

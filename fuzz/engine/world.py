@@ -1,7 +1,7 @@
 """A cluster, a worker and one engine process after another, under one virtual clock.
 
-A process is started with ``start`` and ended by ``kill`` (ports dead first, then cancelled) or ``stop`` (cancelled only,
-as on SIGTERM). Watch events reach it through a ``Delivery``, which may delay, repeat or lose them.
+A process is started with ``start`` and ended by ``kill`` (ports dead first, then cancelled) or ``stop`` (cancelled
+only, as on SIGTERM). Watch events reach it through a ``Delivery``, which may delay, repeat or lose them.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ class World:
         await self.gone()
 
     async def gone(self) -> None:
-        await self._gone.wait()
+        """Return when no task of the process is left; a task that does not let go is a failure, not a hang."""
+        with trio.fail_after(LONGEST_SECONDS):
+            await self._gone.wait()
 
     # Watch events.
 

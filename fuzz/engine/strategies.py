@@ -1,0 +1,134 @@
+"""Random cases of every feature the engine supports; sizes are chosen first, so that failures shrink well."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from core.policy.retry import Backoff, RetryPolicy
+from fuzz.engine.adapters import Engram, Fault
+from fuzz.engine.cases import Case, Trouble
+from fuzz.engine.worker import Act, Script
+from fuzz.engine.world import Delivery
+
+ENGRAMS = {
+    "work": Engram(),
+    "stubborn": Engram(
+        retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1.3), backoff=Backoff.EXPONENTIAL),
+    ),
+    "hasty": Engram(timeout_seconds=2.6, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.9))),
+    "strict": Engram(output_schema={"required": ["n"], "properties": {"n": {"type": "integer"}}}),
+}
+"""``missing`` is what no cluster has."""
+
+NAMES = ("a", "b", "c-c", "d", "e_e", "f")
+INPUTS = {"yes": True, "no": False, "which": "a", "n": 7}
+
+
+@st.composite
+def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
+    """What up to three attempts do. Every duration of a case is different, so that no two ends coincide."""
+    found = []
+    for attempt in range(draw(st.integers(1, 3))):
+        act = draw(st.sampled_from((Act.SUCCEED, Act.SUCCEED, Act.SUCCEED, Act.FAIL, Act.EXIT, Act.HANG)))
+        after = 0.5 + 0.97 * draw(st.integers(0, 3)) + 0.0131 * position + 0.0017 * attempt
+        lag = draw(st.sampled_from((0.0, 0.011)))
+        match act:
+            case Act.SUCCEED:
+                output = draw(st.sampled_from((None, {"n": 1}, {"n": 2, "flag": True}, {"flag": False}, {"n": "x"})))
+                found.append(Script(act, after, output, exit_lag_seconds=lag))
+            case Act.FAIL:
+                class_ = draw(st.sampled_from((None, "retry", "terminal", "rateLimited", "unknown")))
+                found.append(Script(act, after, exit_code=1, exit_class=class_, exit_lag_seconds=lag))
+            case Act.EXIT:
+                found.append(Script(act, after, exit_code=draw(st.sampled_from((0, 1, 124, 125, 137, 143, 255)))))
+            case Act.HANG:
+                found.append(Script(act, grace_seconds=draw(st.sampled_from((0.0, 0.3)))))
+    return tuple(found)
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, max_steps: int = 6, interrupted: bool = True) -> Case:
+    """A Story of one to ``max_steps`` steps; ``interrupted`` ones may be canceled, stopped or run out of time.
+
+    What runs out of time depends on every delay, so only executions without delays compare well then.
+    """
+    names = NAMES[: draw(st.integers(1, max_steps))]
+    steps, played = [], {}
+    for position, name in enumerate(names):
+        step = draw(_steps(name, names[:position], interrupted))
+        steps.append(step)
+        if "ref" in step:
+            played[name] = draw(scripts(position))
+    spec: dict[str, Any] = {"steps": draw(st.permutations(steps))}
+    policy: dict[str, Any] = {}
+    if draw(st.booleans()):
+        policy["retries"] = {"continueOnStepFailure": True}
+    cancel_after = None
+    if interrupted and draw(st.integers(0, 5)) == 0:
+        policy["timeouts"] = {"story": draw(st.sampled_from(("2s", "5s", "1m")))}
+    elif interrupted and draw(st.integers(0, 5)) == 0:
+        cancel_after = draw(st.sampled_from((0.0, 0.777, 2.777)))
+    if policy:
+        spec["policy"] = policy
+    engram_names = [name for name in names if name in played]
+    if engram_names and draw(st.integers(0, 2)) == 0:
+        source = draw(st.sampled_from(engram_names))
+        spec["output"] = {"n": f"{{{{ steps.{source}.output.n }}}}", "m": "{{ inputs.n }}"}
+    return Case(
+        spec,
+        played,
+        ENGRAMS,
+        INPUTS,
+        cancel_after_seconds=cancel_after,
+        story_after_seconds=draw(st.sampled_from((0.0, 0.0, 0.0, 1.5))),
+    )
+
+
+@st.composite
+def _steps(draw: st.DrawFn, name: str, earlier: tuple[str, ...], interrupted: bool) -> dict[str, Any]:
+    step: dict[str, Any] = {"name": name}
+    kinds = ["engram"] * 6 + ["condition", "sleep"] + (["stop", "gate"] if interrupted else [])
+    kind = draw(st.sampled_from(kinds))
+    needs = [need for need in earlier if draw(st.integers(0, 2)) == 0]
+    if needs:
+        step["needs"] = needs
+    if kind == "engram":
+        names = ("work", "work", "stubborn", "stubborn", "strict", "missing")
+        step["ref"] = {"name": draw(st.sampled_from((*names, "hasty") if interrupted else names))}
+        if earlier and draw(st.integers(0, 2)) == 0:
+            source = draw(st.sampled_from(earlier))
+            step["with"] = {"n": f"{{{{ steps.{source}.output.n }}}}"}
+        elif draw(st.integers(0, 9)) == 0:
+            step["with"] = {"n": "{{ (index .steps inputs.which).output.n }}"}
+    else:
+        step["type"] = kind
+    if kind == "sleep":
+        step["with"] = {"duration": draw(st.sampled_from(("800ms", "3s", "1m0.5s", "")))}
+    if kind == "stop":
+        step["with"] = {"phase": draw(st.sampled_from(("Succeeded", "Failed", "cancel", "Running")))}
+    condition = draw(st.integers(0, 7))
+    if condition == 0:
+        step["if"] = draw(st.sampled_from(("{{ inputs.no }}", "{{ inputs.yes }}", "{{ inputs.ghost }}", "maybe")))
+    elif condition == 1 and earlier:
+        step["if"] = f"{{{{ steps.{draw(st.sampled_from(earlier))}.output.flag }}}}"
+    if draw(st.integers(0, 3)) == 0:
+        step["allowFailure"] = True
+    return step
+
+
+delivery_plans = st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Delivery)), max_size=12)
+
+
+@st.composite
+def troubles(draw: st.DrawFn) -> Trouble:
+    """Kills, faulty calls and odd deliveries together."""
+    return Trouble(
+        kills=draw(st.lists(st.integers(1, 300), max_size=2)),
+        faults=draw(
+            st.lists(st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Fault)), max_size=8), max_size=2)
+        ),
+        deliveries=draw(delivery_plans),
+    )

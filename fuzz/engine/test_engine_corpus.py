@@ -1,0 +1,29 @@
+"""Every case that once failed still ends as it should, at the moment that failed and at every other."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.engine.cases import Trouble, play
+from fuzz.engine.corpus import Pinned, pinned_cases
+from fuzz.engine.invariants import violations
+
+
+@pytest.mark.parametrize("pinned", pinned_cases(), ids=lambda pinned: pinned.name)
+def test_a_case_that_failed_once_passes(pinned: Pinned) -> None:
+    calm = play(pinned.case, seed=pinned.seed)
+    troubled = play(pinned.case, pinned.trouble, seed=pinned.seed)
+
+    assert violations(calm) == []
+    assert violations(troubled) == []
+    if troubled.comparable_with(calm):
+        assert troubled.end_state() == calm.end_state()
+
+
+@pytest.mark.parametrize("pinned", pinned_cases(), ids=lambda pinned: pinned.name)
+def test_a_case_that_failed_once_passes_killed_anywhere(pinned: Pinned) -> None:
+    calm = play(pinned.case, seed=pinned.seed)
+    for number in range(1, calm.task_steps + 1):
+        crashed = play(pinned.case, Trouble(kills=(number,)), seed=pinned.seed)
+
+        assert violations(crashed) == [], f"killed at {number}"

@@ -1,0 +1,41 @@
+"""Kill at every single await of one Story per feature, and again while recovering (F01, F02; I17, I19).
+
+No randomness: for k = 1..N, the process dies before its k-th task step, and the next one goes on from what is stored.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.engine.canonical import CANONICAL
+from fuzz.engine.cases import Case, Played, Trouble, play
+from fuzz.engine.invariants import violations
+from fuzz.engine.profile import DEEP
+
+SCHEDULES = (0, 1, 2, 3, 4) if DEEP else (0,)
+RECOVERY_STRIDE = 1 if DEEP else 17
+"""Every how many task steps of the recovery the second kill falls."""
+
+
+def check(calm: Played, kills: tuple[int, ...], seed: int) -> None:
+    crashed = play(calm.case, Trouble(kills=kills), seed=seed)
+
+    assert violations(crashed) == [], f"killed at {kills}"
+    assert crashed.end_state() == calm.end_state(), f"killed at {kills}"
+
+
+@pytest.mark.parametrize("case", CANONICAL.values(), ids=CANONICAL.keys())
+def test_dying_at_any_await_changes_nothing(case: Case) -> None:
+    for seed in SCHEDULES:
+        calm = play(case, seed=seed)
+        assert violations(calm) == []
+        for number in range(1, calm.task_steps + 1):
+            check(calm, (number,), seed)
+
+
+@pytest.mark.parametrize("case", CANONICAL.values(), ids=CANONICAL.keys())
+def test_dying_again_while_recovering_changes_nothing(case: Case) -> None:
+    calm = play(case)
+    for first in range(1, calm.task_steps + 1, 1 if DEEP else 7):
+        for second in range(1 + first % RECOVERY_STRIDE, 60, RECOVERY_STRIDE):
+            check(calm, (first, second), 0)
