@@ -1,4 +1,4 @@
-"""What a fresh cluster holds before anybody wrote to it: system namespaces and the default RBAC roles.
+"""What a fresh cluster holds before anybody wrote to it: system namespaces with their accounts, default RBAC roles.
 
 Only what is missing is created, so a user's changes to a default role survive a restart.
 Source: kube-apiserver's bootstrap policy, reduced to the groups a local cluster serves.
@@ -46,18 +46,20 @@ async def bootstrap(registry: Registry) -> None:
     """
     for name in NAMESPACES:
         await _ensure(registry, "", "namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
+        await _ensure(registry, "", "serviceaccounts", account, name)
     for role in _cluster_roles():
         await _ensure(registry, _RBAC, "clusterroles", role)
     for binding in _cluster_role_bindings():
         await _ensure(registry, _RBAC, "clusterrolebindings", binding)
 
 
-async def _ensure(registry: Registry, group: str, plural: str, obj: Object) -> None:
+async def _ensure(registry: Registry, group: str, plural: str, obj: Object, namespace: str | None = None) -> None:
     resource = registry.find(group, "v1", plural)
     if resource is None:
         raise LookupError(f"{plural} is not a built-in resource")
     try:
-        await registry.create(resource, None, obj)
+        await registry.create(resource, namespace, obj)
     except errors.StatusError as error:
         if error.reason != "AlreadyExists":
             raise

@@ -31,6 +31,7 @@ from localcluster.server.definition_guard import DefinitionGuard
 from localcluster.server.documents import Documents
 from localcluster.server.identity import ADMIN
 from localcluster.server.namespace_lifecycle import NamespaceLifecycle
+from localcluster.server.podadmission import PodAdmission
 from localcluster.server.podlog import PodLogClient, PodLogs
 from localcluster.server.registry import Registry
 from localcluster.server.resources import Resources
@@ -42,6 +43,7 @@ from localcluster.server.subresources import Subresources
 from localcluster.server.tokenrequest import TokenRequests
 from localcluster.server.tokens import TokenIssuer
 from localcluster.server.watchstream import WatchStreams
+from localcluster.server.webhookadmission import WebhookAdmission
 from localcluster.server.webhookcall import WebhookCaller, open_webhook_caller
 
 _ADMIN_TOKEN_SETTING: Final = "admin-token"  # noqa: S105 - the name of a setting
@@ -99,8 +101,10 @@ def _assembled(storage: Storage, store: Store, now: Now, nodes: PodLogClient, we
     catalog = Catalog()
     shape = SchemaShape()
     Definitions(store, catalog, shape)
-    admission = AdmissionChain([NamespaceLifecycle(store), DefinitionGuard(store)])
-    registry = Registry(store, catalog, shape, admission, Converter(webhooks), now)
+    conversion = Converter(webhooks)
+    hooks = WebhookAdmission(store, catalog, conversion, webhooks)
+    admission = AdmissionChain([NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), hooks])
+    registry = Registry(store, catalog, shape, admission, conversion, now)
     issuer = TokenIssuer.load(storage)
     token = _admin_token(storage)
     authenticator = Authenticator(store, issuer, {token: ADMIN}, now)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from localcluster.server import schema
+from localcluster.server import builtin_defaults, schema, validation_builtin, webhookconfig
 from localcluster.server.cause import Cause
 from localcluster.server.types import Object, ResourceType
 
 
 class SchemaShape:
-    """Prunes, defaults and validates as the resource type asks."""
+    """Prunes, defaults, completes and validates as the resource type asks."""
 
     def prune(self, obj: Object, resource: ResourceType) -> list[str]:
         return schema.prune(obj, resource)
 
     def apply_defaults(self, obj: Object, resource: ResourceType) -> None:
-        schema.apply_defaults(obj, resource)
+        if resource.custom:
+            schema.apply_defaults(obj, resource)
+        else:
+            builtin_defaults.default_builtin(obj, resource)
+
+    def complete_created(self, obj: Object, resource: ResourceType) -> None:
+        if not resource.custom:
+            builtin_defaults.complete_created(obj, resource)
 
     def validate(self, obj: Object, old: Object | None, resource: ResourceType) -> list[Cause]:
-        return schema.validate(obj, old, resource)
+        if resource.custom:
+            return schema.validate(obj, old, resource)
+        causes = validation_builtin.validate_builtin(obj, old, resource)
+        if resource.group == "admissionregistration.k8s.io":
+            causes += webhookconfig.why_unsupported(obj)
+        return causes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from core.kube.wire import values_equal
+from localcluster.server import builtin_defaults
 from localcluster.server.types import Object, ResourceType
 
 _UNCONDITIONAL_EXCEPT: Final = frozenset(
@@ -58,7 +59,10 @@ def prepare_for_create(obj: Object, resource: ResourceType) -> None:
         obj["metadata"]["generation"] = 1
     else:
         obj["metadata"].pop("generation", None)
-    if resource.custom or resource.group:
+    if resource.custom:
+        return
+    builtin_defaults.complete_created(obj, resource)
+    if resource.group:
         return
     match resource.plural:
         case "pods":

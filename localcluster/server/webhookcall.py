@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -130,20 +129,10 @@ async def open_webhook_caller(store: Store) -> AsyncIterator[WebhookCaller]:
             await caller.aclose()
 
 
-def why_unusable(config: Mapping[str, Any]) -> str | None:
-    """Why a ``clientConfig`` could never be called; None when it could."""
-    url, service = config.get("url"), config.get("service")
-    if bool(url) == bool(service):
-        return "exactly one of url or service is required"
-    if url:
-        parts = urlsplit(url)
-        if parts.scheme != "https":
-            return f"'https' is the only allowed URL scheme{'' if parts.scheme else '; desired format: https://host[/path]'}"
-        if not parts.hostname:
-            return "host must be specified; desired format: https://host[/path]"
+def why_unusable_bundle(bundle: str) -> str | None:
+    """Why a ``caBundle`` cannot be trusted by; None when it can (an empty one stands for the system's authorities)."""
     try:
-        if config.get("caBundle"):
-            _trust(config["caBundle"])
+        _trust(bundle)
     except WebhookCallError as error:
         return str(error)
     return None

@@ -61,6 +61,9 @@ class Shape(Protocol):
     def apply_defaults(self, obj: Object, resource: ResourceType) -> None:
         """Fill in what the schema defaults, in place."""
 
+    def complete_created(self, obj: Object, resource: ResourceType) -> None:
+        """Fill in what a new object gets from its own name and uid, in place."""
+
     def validate(self, obj: Object, old: Object | None, resource: ResourceType) -> list[Cause]:
         """Every reason why the object is refused."""
 

@@ -213,6 +213,7 @@ class Writer:
         resource = target.resource
         objectmeta.fill_created(obj["metadata"], created_at=to_time(self._now()), uid=str(uuid4()))
         strategy.prepare_for_create(obj, resource)
+        self._shape.complete_created(obj, resource)
         self._check_valid(target, obj, None)
         self._complete(obj, None, resource)
         await self._admission.validate(self._request("CREATE", target, obj, None, options))

@@ -1,0 +1,177 @@
+"""Admission by webhook: mutating ones one after the other, validating ones at once.
+
+Configurations are read from the store when they change. Source: kube-apiserver's webhook admission plugins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from localcluster.server import errors, webhookreview
+from localcluster.server.catalog import Catalog
+from localcluster.server.store import Store
+from localcluster.server.types import Object, ResourceType
+from localcluster.server.watchcache import Change
+from localcluster.server.webhookcall import WebhookCaller, WebhookCallError
+from localcluster.server.webhookconfig import Hook, hooks_of
+from localcluster.server.webhookreview import InvalidAnswerError, Verdict
+from localcluster.server.writeport import AdmissionRequest, Conversion
+
+_GROUP: Final = "admissionregistration.k8s.io"
+_MUTATING: Final = f"{_GROUP}/mutatingwebhookconfigurations"
+_VALIDATING: Final = f"{_GROUP}/validatingwebhookconfigurations"
+
+
+class _CallFailedError(Exception):
+    """A webhook gave no usable answer; whether that refuses the request depends on its failure policy."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A hook that is to be asked, and the version it is asked in."""
+
+    hook: Hook
+    resource: ResourceType
+
+
+class WebhookAdmission:
+    """Asks the configured webhooks about each write of an object they name."""
+
+    def __init__(self, store: Store, catalog: Catalog, conversion: Conversion, caller: WebhookCaller) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._conversion = conversion
+        self._caller = caller
+        self._hooks: dict[str, Sequence[Hook]] = {}
+        store.listen(self._on_change)
+
+    async def mutate(self, request: AdmissionRequest) -> Object | None:
+        """The object after all mutating webhooks, those that ask for it a second time when later ones changed it.
+
+        Raises:
+            StatusError: one refused, or failed without being allowed to.
+        """
+        hooks = self._hooks_of(_MUTATING)
+        if not hooks:
+            return request.obj
+        invoked: set[str] = set()
+        again: set[str] = set()
+        current = request
+        for hook in hooks:
+            changed = await self._mutated_by(hook, current)
+            if changed is not current.obj:
+                current = replace(current, obj=changed)
+                again |= invoked
+            if hook.reinvoke:
+                invoked.add(hook.identity)
+        for hook in hooks:
+            if hook.identity in again:
+                current = replace(current, obj=await self._mutated_by(hook, current))
+        return current.obj
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Return when every validating webhook that is asked allows the write.
+
+        Raises:
+            StatusError: the first refusal, in the order of the configurations.
+        """
+        asked = [found for hook in self._hooks_of(_VALIDATING) if (found := self._asked(hook, request))]
+        if not asked:
+            return
+        refusals: dict[int, errors.StatusError] = {}
+
+        async def ask(index: int, found: _Asked) -> None:
+            try:
+                await self._verdict(found, request, mutating=False)
+            except errors.StatusError as error:
+                refusals[index] = error
+
+        async with trio.open_nursery() as nursery:
+            for index, found in enumerate(asked):
+                nursery.start_soon(ask, index, found)
+        if refusals:
+            raise refusals[min(refusals)]
+
+    async def _mutated_by(self, hook: Hook, request: AdmissionRequest) -> Object | None:
+        found = self._asked(hook, request)
+        if found is None:
+            return request.obj
+        verdict = await self._verdict(found, request, mutating=True)
+        if verdict is None or not verdict.patch or request.obj is None:
+            return request.obj
+        (shown,) = await self._conversion.convert([request.obj], request.resource, found.resource.version)
+        try:
+            changed = webhookreview.patched(shown, verdict)
+        except InvalidAnswerError as error:
+            raise _failed(hook, f"received invalid webhook response: {error}") from error
+        (back,) = await self._conversion.convert([changed], found.resource, request.resource.version)
+        return back
+
+    async def _verdict(self, found: _Asked, request: AdmissionRequest, *, mutating: bool) -> Verdict | None:
+        """The hook's verdict, always a "yes"; None when it failed and may.
+
+        Raises:
+            StatusError: it said no, failed without being allowed to, or cannot be asked in a dry run.
+        """
+        hook = found.hook
+        if request.dry_run and not hook.dry_run_safe:
+            raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
+        try:
+            verdict = await self._ask(found, request, mutating=mutating)
+        except _CallFailedError as error:
+            if hook.fails_open:
+                return None
+            raise _failed(hook, str(error)) from error
+        for text in verdict.warnings:
+            request.warn(text)
+        if not verdict.allowed:
+            raise webhookreview.denial(hook.name, verdict.result)
+        return verdict
+
+    async def _ask(self, found: _Asked, request: AdmissionRequest, *, mutating: bool) -> Verdict:
+        objects = [obj for obj in (request.obj, request.old) if obj is not None]
+        shown = iter(await self._conversion.convert(objects, request.resource, found.resource.version))
+        obj = next(shown) if request.obj is not None else None
+        old = next(shown) if request.old is not None else None
+        review = webhookreview.review_of(request, found.resource, obj, old)
+        hook = found.hook
+        try:
+            answer = await self._caller.call(hook.client_config, review, hook.timeout_seconds)
+        except WebhookCallError as error:
+            raise _CallFailedError(f"failed to call webhook: {error}") from error
+        try:
+            return webhookreview.verdict_of(answer, review["request"]["uid"], mutating=mutating)
+        except InvalidAnswerError as error:
+            raise _CallFailedError(f"received invalid webhook response: {error}") from error
+
+    def _asked(self, hook: Hook, request: AdmissionRequest) -> _Asked | None:
+        resource = hook.target(request, self._catalog.find)
+        if resource is None or not hook.selects(request, self._namespace_labels(request)):
+            return None
+        return _Asked(hook, resource)
+
+    def _namespace_labels(self, request: AdmissionRequest) -> Mapping[str, str]:
+        is_namespace = request.resource.plural == "namespaces" and not request.resource.group
+        name = request.name if is_namespace else request.namespace
+        stored = self._store.collection("/namespaces").get(name or "")
+        labels: Mapping[str, str] = (stored.object["metadata"].get("labels") or {}) if stored is not None else {}
+        return labels
+
+    def _hooks_of(self, collection: str) -> Sequence[Hook]:
+        hooks = self._hooks.get(collection)
+        if hooks is None:
+            stored = self._store.collection(collection).select()
+            hooks = self._hooks[collection] = [hook for item in stored for hook in hooks_of(item.object)]
+        return hooks
+
+    def _on_change(self, collection: str, change: Change) -> None:
+        if collection in (_MUTATING, _VALIDATING):
+            self._hooks.pop(collection, None)
+
+
+def _failed(hook: Hook, why: str) -> errors.StatusError:
+    return errors.internal_error(f'failed calling webhook "{hook.name}": {why}')
