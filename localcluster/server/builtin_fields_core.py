@@ -245,7 +245,7 @@ core/v1 ServicePort: A port of a Service.
   name string: Name.
   nodePort int32: Port on every node, for types NodePort and LoadBalancer.
   port! int32: Port number of the Service.
-  protocol string: TCP (default), UDP or SCTP.
+  protocol string default=TCP: TCP (default), UDP or SCTP.
   targetPort IntOrString: Port number or name at the Pods; default is port.
 core/v1 LoadBalancerStatus: State of a load balancer.
   ingress []LoadBalancerIngress atomic:

@@ -142,7 +142,7 @@ core/v1 ContainerPort: A port of a container.
   hostIP string:
   hostPort int32: Port on the node, if any.
   name string: Name that Services and probes can refer to.
-  protocol string: TCP (default), UDP or SCTP.
+  protocol string default=TCP: TCP (default), UDP or SCTP.
 core/v1 ContainerResizePolicy: What a resize of one resource does.
   resourceName! string:
   restartPolicy! string:

@@ -10,7 +10,8 @@ One block per definition::
 ``!`` marks a required field. Types: string, bytes, bool, int32, int64, number, Time, MicroTime, Quantity, IntOrString,
 Any (an object whose inside is not described here), another definition (of the same group, or as core/v1.PodSpec),
 ``[]T`` and ``map T``. Marks: ``key=a,b`` list map (merged by its first key), ``patch=a`` strategic-merge key other than
-that, ``set``, ``atomic``, ``merge`` (strategic merge of scalars), ``retain`` (strategic merge with retainKeys).
+that, ``set``, ``atomic``, ``merge`` (strategic merge of scalars), ``retain`` (strategic merge with retainKeys),
+``default=x`` (where a list is keyed by a field that may be absent).
 
 Field names, types and marks are those of Kubernetes 1.37, the wording is ours. Not here: documents (openapi.py).
 """
@@ -226,6 +227,8 @@ def _marks(marks: list[str], type_text: str) -> Schema:
                 strategies.append("merge")
             case "retain":
                 strategies.append("retainKeys")
+            case "default":
+                found["default"] = value
             case "set":
                 found["x-kubernetes-list-type"] = "set"
             case "atomic":

@@ -1,8 +1,8 @@
 """What a schema does to an object: prune it, fill its defaults, say what is wrong with it.
 
 Three functions over one compiled form per ResourceType, made on first use and kept as long as the record lives.
-Objects of built-in kinds without a schema pass through untouched; what they must fulfil is validation_builtin.py.
-Not here: object metadata (objectmeta.py).
+Custom kinds are defaulted and validated by their schema, built-in ones by code (builtin_defaults.py,
+validation_builtin.py); both are pruned by schema. Not here: object metadata (objectmeta.py).
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from localcluster.server import cause, validation_ratcheting
+from localcluster.server.builtin_defaults import default_builtin
 from localcluster.server.cause import Cause, CauseReason
 from localcluster.server.defaulting import Defaulter, compile_defaulter
 from localcluster.server.pruning import Pruner, compile_pruner, prune_metadata
 from localcluster.server.rules import ABSENT, RuleSet, compile_rules
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.validation import Validator, Violation, compile_validator
+from localcluster.server.validation_builtin import validate_builtin
 
 _BLOCKING = frozenset(
     {
@@ -61,19 +63,24 @@ def prune(obj: Object, rtype: ResourceType) -> list[str]:
 
 
 def apply_defaults(obj: Object, rtype: ResourceType) -> None:
-    """Fill the schema's defaults in place; nulls it does not allow become the default or go."""
+    """Fill defaults in place; nulls that are not allowed become the default or go."""
+    if not rtype.custom:
+        default_builtin(obj, rtype)
+        return
     defaulter = _of(rtype).defaulter
     if defaulter is not None:
         defaulter(obj)
 
 
 def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause]:
-    """Every reason why the schema refuses ``obj``; empty when it does not.
+    """Every reason to refuse ``obj``; empty when there is none.
 
     Args:
         old: the stored object on an update. Faults it already had in parts that stay the same are tolerated, and rules
             naming ``oldSelf`` are asked.
     """
+    if not rtype.custom:
+        return validate_builtin(obj, old, rtype)
     compiled = _of(rtype)
     faults: list[Violation] = compiled.validator(obj) if compiled.validator is not None else []
     if faults and old is not None:

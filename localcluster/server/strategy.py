@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from core.kube.wire import values_equal
-from localcluster.server import builtin_defaults
 from localcluster.server.types import Object, ResourceType
 
 _UNCONDITIONAL_EXCEPT: Final = frozenset(
@@ -53,20 +52,23 @@ def only_written(obj: Object, resource: ResourceType, subresource: str) -> Objec
 
 def prepare_for_create(obj: Object, resource: ResourceType) -> None:
     """Discard what a create may not set and fill in what the kind starts with, in place."""
-    if "status" in resource.subresources:
-        obj.pop("status", None)
+    if "status" in resource.subresources and (resource.group, resource.plural) != ("", "nodes"):
+        obj.pop("status", None)  # a node alone brings its status along: the kubelet registers it so
+        if not resource.custom:
+            obj["status"] = {}
     if resource.counts_generation:
         obj["metadata"]["generation"] = 1
     else:
         obj["metadata"].pop("generation", None)
-    if resource.custom:
-        return
-    builtin_defaults.complete_created(obj, resource)
-    if resource.group:
+    if resource.custom or resource.group:
         return
     match resource.plural:
         case "pods":
             obj["status"] = {"phase": "Pending", "qosClass": _qos_class(obj.get("spec") or {})}
+        case "persistentvolumeclaims":
+            obj["status"] = {"phase": "Pending"}
+        case "services":
+            obj["status"] = {"loadBalancer": {}}
         case "namespaces":
             spec = obj.setdefault("spec", {})
             if _NAMESPACE_FINALIZER not in spec.setdefault("finalizers", []):
@@ -77,6 +79,8 @@ def prepare_for_create(obj: Object, resource: ResourceType) -> None:
 
 def prepare_for_update(obj: Object, old: Object, resource: ResourceType, subresource: str) -> Object:
     """``obj`` with every part this write may not touch taken from ``old``; may be ``obj`` itself, changed."""
+    if subresource == "binding":
+        return obj  # made here, not by the client (binding.py)
     if subresource == "status":
         return _status_update(obj, old, resource)
     if subresource == "finalize":

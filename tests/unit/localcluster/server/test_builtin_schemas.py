@@ -49,6 +49,11 @@ def test_keyed_lists_keep_the_marks_that_patches_merge_by() -> None:
     assert selector["x-kubernetes-map-type"] == "atomic"
 
 
+def test_a_key_that_may_be_absent_has_its_default() -> None:
+    for name in ("ContainerPort", "ServicePort"):
+        assert definitions()[full_name("core/v1", name)]["properties"]["protocol"]["default"] == "TCP"
+
+
 def test_a_pod_template_is_resolved_all_the_way_down() -> None:
     job = structural_schema("batch", "v1", "Job")
     assert job is not None
