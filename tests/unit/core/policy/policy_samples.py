@@ -1,0 +1,30 @@
+"""Small Stories, Engrams and templates; tests change one field at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.policy.settings import OperatorSettings
+from core.policy.sources import Sources
+
+Object = dict[str, Any]
+
+
+def sources(
+    *,
+    settings: OperatorSettings | None = None,
+    template: Object | None = None,
+    engram: Object | None = None,
+    story_policy: Object | None = None,
+    step: Object | None = None,
+    step_run: Object | None = None,
+) -> Sources:
+    """``template`` and ``engram`` are specs; the template has an image unless it says otherwise."""
+    return Sources(
+        settings or OperatorSettings(),
+        {"metadata": {"name": "http"}, "spec": {"image": "registry.example/http:1", **(template or {})}},
+        {"metadata": {"name": "fetcher", "namespace": "team"}, "spec": engram or {}},
+        {"metadata": {"name": "report", "namespace": "team"}, "spec": {"policy": story_policy or {}}},
+        {"name": "fetch", "ref": {"name": "fetcher"}, **(step or {})},
+        step_run,
+    )

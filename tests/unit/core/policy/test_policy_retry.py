@@ -1,0 +1,89 @@
+"""Delays between attempts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.policy.retry import (
+    DEFAULT_MAX_DELAY,
+    LONGEST_DELAY,
+    MIN_DELAY,
+    Backoff,
+    RetryPolicy,
+    default_max_delay,
+    retry_delay,
+)
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds"),
+    [
+        pytest.param(RetryPolicy(), [1, 2, 4, 8], id="exponential"),
+        pytest.param(RetryPolicy(max_delay=1.5 * SECOND), [1, 1.5, 1.5, 1.5], id="exponential-capped"),
+        pytest.param(RetryPolicy(backoff=Backoff.LINEAR), [1, 2, 3, 4], id="linear"),
+        pytest.param(RetryPolicy(delay=2 * SECOND, backoff=Backoff.CONSTANT), [2, 2, 2, 2], id="constant"),
+        pytest.param(RetryPolicy(delay=timedelta(milliseconds=1)), [0.01, 0.01, 0.01, 0.01], id="floor"),
+        pytest.param(RetryPolicy(max_delay=timedelta(milliseconds=1)), [0.01] * 4, id="cap-below-the-floor"),
+    ],
+)
+def test_delays_grow_as_the_contract_tells(policy: RetryPolicy, seconds: list[float]) -> None:
+    assert [retry_delay(policy, attempt, 0).total_seconds() for attempt in (1, 2, 3, 4)] == seconds
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 2.0), (0.5, 2.5), (0.999, 2.999)])
+def test_jitter_adds_up_to_its_share_of_the_delay(jitter: float, seconds: float) -> None:
+    policy = RetryPolicy(delay=2 * SECOND, backoff=Backoff.CONSTANT, jitter_percent=50, max_delay=timedelta(hours=1))
+    assert retry_delay(policy, 1, jitter).total_seconds() == pytest.approx(seconds)
+
+
+def test_jitter_never_exceeds_the_cap() -> None:
+    policy = RetryPolicy(max_delay=1.2 * SECOND, jitter_percent=100)
+    assert retry_delay(policy, 1, 0.9) == 1.2 * SECOND
+
+
+def test_late_attempts_are_capped_instead_of_overflowing() -> None:
+    assert retry_delay(RetryPolicy(max_retries=50), 50, 0) == DEFAULT_MAX_DELAY
+
+
+def test_the_default_cap_never_shortens_the_delay_asked_for() -> None:
+    assert default_max_delay(Backoff.EXPONENTIAL, timedelta(hours=1)) == timedelta(hours=1)
+    assert default_max_delay(Backoff.LINEAR, timedelta(minutes=4)) == timedelta(minutes=200)
+    assert default_max_delay(Backoff.LINEAR, timedelta(days=100_000)) == LONGEST_DELAY
+
+
+@pytest.mark.parametrize(("retries", "allowed"), [(0, True), (2, True), (3, False), (9, False)])
+def test_attempts_in_total_are_one_more_than_the_retries(retries: int, allowed: bool) -> None:
+    assert RetryPolicy(max_retries=3).allows(retries) is allowed
+
+
+policies = st.builds(
+    RetryPolicy,
+    delay=st.timedeltas(timedelta(microseconds=1), timedelta(days=106_000)),
+    max_delay=st.timedeltas(timedelta(microseconds=1), timedelta(days=106_000)),
+    backoff=st.sampled_from(Backoff),
+    jitter_percent=st.integers(0, 100),
+)
+jitters = st.floats(0, 1, exclude_max=True)
+
+
+@given(policies, st.integers(1, 200), jitters)
+def test_every_delay_lies_between_floor_and_cap(policy: RetryPolicy, attempt: int, jitter: float) -> None:
+    assert MIN_DELAY <= retry_delay(policy, attempt, jitter) <= max(policy.max_delay, MIN_DELAY)
+    assert retry_delay(policy, attempt, jitter) <= LONGEST_DELAY
+
+
+@given(policies, st.integers(1, 200), jitters)
+def test_delays_never_fall_from_one_attempt_to_the_next(policy: RetryPolicy, attempt: int, jitter: float) -> None:
+    assert retry_delay(policy, attempt, jitter) <= retry_delay(policy, attempt + 1, jitter)
+
+
+@given(policies, st.integers(1, 200), jitters, jitters)
+def test_more_jitter_never_makes_a_delay_shorter(policy: RetryPolicy, attempt: int, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert retry_delay(policy, attempt, low) <= retry_delay(policy, attempt, high)

@@ -1,0 +1,164 @@
+"""How long a step may run, and how often it is tried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from policy_samples import sources
+
+from core.policy.layers import PolicyError
+from core.policy.retry import DEFAULT_MAX_DELAY, Backoff, RetryPolicy
+from core.policy.settings import OperatorSettings, TimeoutSettings
+from core.policy.timing import retry_policy, retry_spec, step_timeout
+
+Object = dict[str, Any]
+SECOND = timedelta(seconds=1)
+
+TIMEOUTS: list[tuple[Object, float]] = [
+    ({}, 1800),
+    ({"settings": replace(OperatorSettings(), timeouts=TimeoutSettings(default_step=7 * SECOND))}, 7),
+    ({"template": {"execution": {"timeout": "6s"}}}, 6),
+    ({"engram": {"executionPolicy": {"timeout": "5s"}}}, 5),
+    ({"engram": {"executionPolicy": {"timeout": "5s"}, "overrides": {"timeout": "4s"}}}, 4),
+    ({"story_policy": {"execution": {"timeout": "3s"}}}, 3),
+    ({"story_policy": {"execution": {"timeout": "3s"}, "timeouts": {"step": "2s"}}}, 2),
+    ({"step": {"execution": {"timeout": "1s"}}}, 1),
+]
+
+
+@pytest.mark.parametrize("height", range(len(TIMEOUTS)))
+def test_the_most_specific_timeout_counts(height: int) -> None:
+    layers: Object = {}
+    for layer, _ in TIMEOUTS[: height + 1]:
+        layers |= layer
+    assert step_timeout(sources(**layers)) == TIMEOUTS[height][1] * SECOND
+
+
+def test_a_blank_timeout_is_none() -> None:
+    layers = {"step": {"execution": {"timeout": " "}}, "story_policy": {"timeouts": {"step": "2s"}}}
+    assert step_timeout(sources(**layers)) == 2 * SECOND
+
+
+@pytest.mark.parametrize("text", ["0s", "-1s", "soon", "5", "{{ inputs.t }}"])
+def test_an_invalid_timeout_is_refused_with_its_place(text: str) -> None:
+    with pytest.raises(PolicyError, match=r"^step execution\.timeout: "):
+        step_timeout(sources(step={"execution": {"timeout": text}}))
+
+
+RECOMMENDED = {
+    "recommendedBaseDelay": "3s",
+    "recommendedMaxDelay": "1m",
+    "recommendedBackoff": "Linear",
+    "recommendedMaxRetries": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("layers", "spec"),
+    [
+        pytest.param({}, None, id="nobody-asks"),
+        pytest.param({"step": {"execution": {"retry": {"maxRetries": 1}}}}, {"maxRetries": 1}, id="step"),
+        pytest.param(
+            {"story_policy": {"retries": {"stepRetryPolicy": {"maxRetries": 2, "delay": "5s"}}}},
+            {"maxRetries": 2, "delay": "5s"},
+            id="story",
+        ),
+        pytest.param(
+            {
+                "step": {"execution": {"retry": {"maxRetries": 1}}},
+                "story_policy": {"retries": {"stepRetryPolicy": {"maxRetries": 2, "delay": "5s"}}},
+            },
+            {"maxRetries": 1},
+            id="step-replaces-story",
+        ),
+        pytest.param(
+            {"template": {"execution": {"retry": RECOMMENDED}}},
+            {"maxRetries": 7, "delay": "3s", "maxDelay": "1m", "backoff": "linear"},
+            id="template-alone",
+        ),
+        pytest.param(
+            {
+                "step": {"execution": {"retry": {"maxRetries": 1, "delay": "9s", "backoff": ""}}},
+                "template": {"execution": {"retry": RECOMMENDED}},
+            },
+            {"maxRetries": 1, "delay": "9s", "maxDelay": "1m", "backoff": "linear"},
+            id="template-fills-gaps",
+        ),
+        pytest.param(
+            {"template": {"execution": {"retry": {"recommendedMaxRetries": 4}}}},
+            {"maxRetries": 4},
+            id="template-with-only-retries",
+        ),
+        pytest.param(
+            {"template": {"execution": {"retry": {"recommendedBaseDelay": "2s"}}}},
+            {"maxRetries": 3, "delay": "2s"},
+            id="retries-are-spelled-out",
+        ),
+        pytest.param(
+            {"template": {"execution": {"retry": {"recommendedMaxRetries": 40}}}},
+            {"maxRetries": 10},
+            id="as-many-as-can-be-stored",
+        ),
+        pytest.param({"step": {"sideEffects": True}}, {"maxRetries": 0}, id="side-effects"),
+        pytest.param(
+            {"step": {"sideEffects": True, "execution": {"retry": {"maxRetries": 2}}}},
+            {"maxRetries": 2},
+            id="side-effects-with-own-policy",
+        ),
+        pytest.param(
+            {
+                "step": {"sideEffects": True},
+                "story_policy": {"retries": {"stepRetryPolicy": {"maxRetries": 5}}},
+            },
+            {"maxRetries": 0},
+            id="side-effects-beat-the-story",
+        ),
+    ],
+)
+def test_the_stored_policy_is_the_steps_with_gaps_filled(layers: Object, spec: Object | None) -> None:
+    assert retry_spec(sources(**layers)) == spec
+
+
+def test_the_operators_default_is_what_is_spelled_out() -> None:
+    layers = {"template": {"execution": {"retry": {"recommendedBaseDelay": "2s"}}}}
+    assert retry_spec(sources(settings=replace(OperatorSettings(), max_retries=5), **layers)) == {
+        "maxRetries": 5,
+        "delay": "2s",
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy"),
+    [
+        (None, RetryPolicy(3, SECOND, DEFAULT_MAX_DELAY, Backoff.EXPONENTIAL, 0)),
+        ({"maxRetries": 0}, RetryPolicy(0, SECOND, DEFAULT_MAX_DELAY, Backoff.EXPONENTIAL, 0)),
+        ({"maxRetries": 99}, RetryPolicy(50, SECOND, DEFAULT_MAX_DELAY, Backoff.EXPONENTIAL, 0)),
+        (
+            {"delay": "2s", "maxDelay": "3s", "backoff": "linear", "jitter": 10},
+            RetryPolicy(3, 2 * SECOND, 3 * SECOND, Backoff.LINEAR, 10),
+        ),
+        (
+            {"delay": "10m", "backoff": "constant"},
+            RetryPolicy(3, 600 * SECOND, 30_000 * SECOND, Backoff.CONSTANT, 0),
+        ),
+    ],
+)
+def test_a_stored_policy_is_read_with_defaults(spec: Object | None, policy: RetryPolicy) -> None:
+    assert retry_policy(spec, 3) == policy
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"delay": "soon"}, "retry.delay: 'soon' is not a duration; write for example 30s, 5m or 1h30m"),
+        ({"maxDelay": "0s"}, "retry.maxDelay: '0s' must be greater than zero"),
+        ({"backoff": "random"}, "retry.backoff 'random' must be exponential, linear or constant"),
+    ],
+)
+def test_an_invalid_policy_is_refused(spec: Object, problem: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        retry_policy(spec, 3)
+    assert caught.value.problems == (problem,)
