@@ -81,14 +81,17 @@ class Authorizer:
     def rules_of(self, user: Identity, namespace: str) -> Iterator[tuple[Rule, str]]:
         """Every rule that applies to the user in a namespace ("" for cluster-wide), with the binding it comes from."""
         for binding in self._bindings("clusterrolebindings", ""):
-            if _applies(binding, user, ""):
+            if subject := _subject_of(binding, user, ""):
+                source = f'ClusterRoleBinding "{binding["metadata"]["name"]}" of {_role_of(binding)} to {subject}'
                 for rule in self._role_rules(binding, ""):
-                    yield rule, f"ClusterRoleBinding {binding['metadata']['name']!r}"
+                    yield rule, source
         if namespace:
             for binding in self._bindings("rolebindings", namespace):
-                if _applies(binding, user, namespace):
+                if subject := _subject_of(binding, user, namespace):
+                    name = f'"{binding["metadata"]["name"]}/{namespace}"'
+                    source = f"RoleBinding {name} of {_role_of(binding)} to {subject}"
                     for rule in self._role_rules(binding, namespace):
-                        yield rule, f'RoleBinding "{binding["metadata"]["name"]}/{namespace}"'
+                        yield rule, source
 
     def rules_of_role(self, kind: str, namespace: str, name: str) -> Sequence[Rule]:
         """The rules of a stored Role or ClusterRole; none when it does not exist."""
@@ -97,7 +100,7 @@ class Authorizer:
     def _decide(self, user: Identity, wanted: Attributes) -> str | None:
         for rule, source in self.rules_of(user, wanted.namespace):
             if rule_allows(rule, wanted):
-                return f"RBAC: allowed by {source}".replace("'", '"')
+                return f"RBAC: allowed by {source}"
         return None
 
     def _bindings(self, plural: str, namespace: str) -> Iterator[Object]:
@@ -157,22 +160,27 @@ def denied(user: Identity, wanted: Attributes) -> errors.StatusError:
     return errors.forbidden(wanted.group, wanted.resource.partition("/")[0], wanted.name, why)
 
 
-def _applies(binding: Object, user: Identity, namespace: str) -> bool:
+def _subject_of(binding: Object, user: Identity, namespace: str) -> str:
+    """The subject of a binding that the user is, in words; empty when it is none of them."""
     for subject in binding.get("subjects") or ():
         name = subject.get("name")
         match subject.get("kind"):
-            case "User":
-                matched = name == user.name
-            case "Group":
-                matched = name in user.groups
+            case "User" if name == user.name:
+                return f'User "{name}"'
+            case "Group" if name in user.groups:
+                return f'Group "{name}"'
             case "ServiceAccount":
-                account = f"system:serviceaccount:{subject.get('namespace') or namespace}:{name}"
-                matched = account == user.name
+                home = subject.get("namespace") or namespace
+                if user.name == f"system:serviceaccount:{home}:{name}":
+                    return f'ServiceAccount "{name}/{home}"'
             case _:
-                matched = False
-        if matched:
-            return True
-    return False
+                continue
+    return ""
+
+
+def _role_of(binding: Object) -> str:
+    reference = binding.get("roleRef") or {}
+    return f'{reference.get("kind")} "{reference.get("name")}"'
 
 
 def _resource_matches(resources: Sequence[str], wanted: str) -> bool:

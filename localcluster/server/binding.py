@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from localcluster.clock import to_time
 from localcluster.server import errors
 from localcluster.server.options import WriteOptions
 from localcluster.server.registry import Registry
@@ -10,7 +13,13 @@ from localcluster.server.writer import Target
 
 
 async def bind(
-    registry: Registry, resource: ResourceType, namespace: str | None, name: str, body: Object, options: WriteOptions
+    registry: Registry,
+    resource: ResourceType,
+    namespace: str | None,
+    name: str,
+    body: Object,
+    options: WriteOptions,
+    now: datetime,
 ) -> None:
     """Assign the Pod to ``body.target``.
 
@@ -32,7 +41,15 @@ async def bind(
             )
         if spec.get("nodeName"):
             why = f'pod {name} is already assigned to node "{spec["nodeName"]}"'
-            raise errors.conflict("", resource.plural, name, why)
-        return {**current, "metadata": {**current["metadata"]}, "spec": {**spec, "nodeName": node}}
+            raise errors.conflict("", f"{resource.plural}/binding", name, why)
+        status: Object = current.get("status") or {}
+        others = [found for found in status.get("conditions") or () if found.get("type") != "PodScheduled"]
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": to_time(now)}
+        return {
+            **current,
+            "metadata": {**current["metadata"]},
+            "spec": {**spec, "nodeName": node},
+            "status": {**status, "conditions": [*others, scheduled]},
+        }
 
-    await registry.change(Target(resource, namespace, name, "binding"), assigned, options)
+    await registry.change(Target(resource, namespace, name, "binding"), assigned, options, owned=True)

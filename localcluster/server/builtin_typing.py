@@ -6,6 +6,9 @@ Source: the Go types (protobuf/types.json); errors are worded like ``encoding/js
 
 from __future__ import annotations
 
+import base64
+import binascii
+import string
 from typing import Any, Final
 
 from localcluster.server.protobuf import layout
@@ -13,6 +16,7 @@ from localcluster.server.protobuf.layout import Field
 from localcluster.server.types import Object
 
 _MAX_DEPTH: Final = 64
+_BASE64: Final = frozenset(string.ascii_letters + string.digits + "+/=")
 _EXPECTED: Final[dict[str, tuple[type, ...]]] = {
     "string": (str,),
     "int": (int,),
@@ -103,6 +107,16 @@ def _check_one(value: Any, field: Field, message: str, path: str, depth: int) ->
         return
     if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
         raise _wrong(value, field, message, path)
+    if field.kind == "bytes" and isinstance(value, str):
+        _check_base64(value)
+
+
+def _check_base64(text: str) -> None:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        bad = next((index for index, character in enumerate(text) if character not in _BASE64), len(text))
+        raise WrongTypeError(f"illegal base64 data at input byte {bad}") from None
 
 
 def _wrong(value: Any, field: Field, message: str, path: str) -> WrongTypeError:

@@ -120,6 +120,7 @@ def _assembled(storage: Storage, store: Store, now: Now, nodes: PodLogClient, we
             Reviews(authenticator, authorizer, now),
             TokenRequests(registry, issuer, now),
             PodLogs(registry, nodes),
+            now,
         ),
         WatchStreams(registry, now),
         Documents(catalog, is_ready=lambda: True, address=lambda: address[0] if address else ""),

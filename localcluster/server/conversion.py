@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import uuid4
 
-from localcluster.server import errors
+from localcluster.server import errors, events
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.webhookcall import WebhookCaller, WebhookCallError
 
@@ -34,10 +34,23 @@ class Converter:
         strangers = [obj for obj in objects if obj.get("apiVersion") != wanted]
         if not strangers:
             return list(objects)
+        if events.is_event(resource):
+            return [events.converted(obj, wanted) for obj in objects]
         if resource.conversion_webhook is None:
             return [obj if obj.get("apiVersion") == wanted else {**obj, "apiVersion": wanted} for obj in objects]
         converted = iter(await self._by_webhook(resource, strangers, wanted))
         return [obj if obj.get("apiVersion") == wanted else next(converted) for obj in objects]
+
+    async def to_stored(self, obj: Object, resource: ResourceType) -> Object:
+        """The object in the version it is stored in.
+
+        Raises:
+            StatusError: as ``convert``.
+        """
+        if events.is_event(resource):
+            return events.converted(obj, events.STORED_VERSION)
+        (stored,) = await self.convert([obj], resource, resource.storage_version)
+        return stored
 
     async def _by_webhook(self, resource: ResourceType, objects: list[Object], wanted: str) -> list[Object]:
         webhook = resource.conversion_webhook or {}

@@ -63,10 +63,10 @@ class Deleter:
                 return Deleted(shown, done=False)
             case Marked(obj):
                 return await self._mark(target, obj, expected, options)
-            case Gone():
+            case Gone(last):
                 if not options.dry_run:
-                    gone = self._store.write(collection, target.key, None, expected=expected)
-                    (shown,) = await self._conversion.convert([gone.object], resource, resource.version)
+                    last = self._store.write(collection, target.key, None, expected=expected, last=last).object
+                (shown,) = await self._conversion.convert([last], resource, resource.version)
                 return Deleted(shown, done=True)
 
     async def _mark(self, target: Target, obj: Object, expected: Stored, options: DeleteOptions) -> Deleted:

@@ -26,7 +26,9 @@ _RETURNS_OBJECT: Final = frozenset(
 
 @dataclass(frozen=True)
 class Gone:
-    """Remove the object now."""
+    """Remove the object now; ``last`` is how it looks to those who are told."""
+
+    last: Object
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,9 @@ def decide(current: Object, resource: ResourceType, options: DeleteOptions, now:
         metadata["deletionTimestamp"] = to_time(now)
         return Marked(obj)
     if graceful:
-        return Marked(obj) if finalizers or metadata["deletionGracePeriodSeconds"] > 0 else Gone()
+        return Marked(obj) if finalizers or metadata["deletionGracePeriodSeconds"] > 0 else Gone(obj)
     if not finalizers:
-        return Gone()
+        return Gone(current)
     mark(metadata, now)
     return Marked(obj)
 
@@ -163,7 +165,7 @@ def _mark_namespace(obj: Object, now: datetime) -> Outcome:
     """A namespace goes only after its controller emptied it and took the last finalizer of its spec away."""
     metadata = obj["metadata"]
     if not metadata.get("finalizers") and not (obj.get("spec") or {}).get("finalizers"):
-        return Gone()
+        return Gone(obj)
     if "deletionTimestamp" in metadata and (obj.get("status") or {}).get("phase") == "Terminating":
         return Pending()
     metadata.setdefault("deletionTimestamp", to_time(now))

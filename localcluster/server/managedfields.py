@@ -61,8 +61,23 @@ def schema_of(resource: ResourceType) -> typed.Schema:
     """The schema field ownership follows."""
     found = _schemas.get(resource)
     if found is None:
-        found = _schemas[resource] = typed.root_schema(resource.schema)
+        schema = resource.schema if resource.custom else _with_protocol_default(resource.schema)
+        found = _schemas[resource] = typed.root_schema(schema)
     return found
+
+
+def _with_protocol_default(schema: Any) -> Any:
+    """A built-in schema whose ports are TCP when they do not say, so that a port without protocol names the same item."""
+    if isinstance(schema, list):
+        return [_with_protocol_default(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    walked = {name: _with_protocol_default(item) for name, item in schema.items()}
+    if "protocol" in (walked.get("x-kubernetes-list-map-keys") or ()):
+        items = walked["items"]
+        properties = {**items["properties"], "protocol": {**items["properties"]["protocol"], "default": "TCP"}}
+        walked["items"] = {**items, "properties": properties}
+    return walked
 
 
 def owned(fields: FieldSet) -> FieldSet:

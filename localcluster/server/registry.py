@@ -243,9 +243,12 @@ class Registry:
         build = self._apply_builder(target, patch.body, options)
         return await self._writer.change(target, build, options, may_create=not target.subresource, owned=True)
 
-    async def change(self, target: Target, build: Build, options: WriteOptions) -> Written:
-        """Replace an object by what ``build`` makes of the current one; starts over when that changed meanwhile."""
-        return await self._writer.change(target, build, options)
+    async def change(self, target: Target, build: Build, options: WriteOptions, *, owned: bool = False) -> Written:
+        """Replace an object by what ``build`` makes of the current one; starts over when that changed meanwhile.
+
+        ``owned``: the change leaves ``managedFields`` as they are.
+        """
+        return await self._writer.change(target, build, options, owned=owned)
 
     async def delete(
         self,

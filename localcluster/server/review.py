@@ -31,8 +31,10 @@ class Reviews:
         Raises:
             StatusError: 422, its spec asks nothing, or too much; 400, it is of another namespace.
         """
-        metadata = {**(review.get("metadata") or {}), "creationTimestamp": to_time(self._now())}
-        answered = {**review, "metadata": metadata}
+        metadata: Object = review.get("metadata") or {}
+        if resource.plural == "selfsubjectreviews":
+            metadata = {**metadata, "creationTimestamp": to_time(self._now())}
+        answered = {**review, "kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
         spec = review.get("spec") or {}
         match resource.plural:
             case "selfsubjectreviews":
@@ -85,8 +87,7 @@ def _attributes(spec: Object, resource: ResourceType) -> Attributes:
     path: Object = spec.get("nonResourceAttributes") or {}
     if bool(asked) == bool(path):
         problem = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        field = "spec.resourceAttributes" if not asked else "spec.nonResourceAttributes"
-        raise errors.invalid(resource.group, resource.kind, "", [cause.invalid(field, asked or path, problem)])
+        raise errors.invalid(resource.group, resource.kind, "", [cause.invalid("spec", None, problem)])
     if path:
         return Attributes(path.get("verb", ""), path=path.get("path", ""))
     name = asked.get("resource", "")

@@ -52,12 +52,13 @@ def scale_of(obj: Object) -> Object:
     """``autoscaling/v1`` Scale of an object with replicas and a label selector."""
     metadata = obj["metadata"]
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    replicas = (obj.get("spec") or {}).get("replicas", 1)
     labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: metadata[name] for name in names if name in metadata},
-        "spec": {"replicas": (obj.get("spec") or {}).get("replicas", 1)},
+        "spec": {"replicas": replicas} if replicas else {},
         "status": {
             "replicas": (obj.get("status") or {}).get("replicas", 0),
             "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),

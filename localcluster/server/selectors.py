@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from localcluster.server import errors
+from localcluster.server import errors, events
 from localcluster.server.types import Object, ResourceType
 
 Predicate = Callable[[Object], bool]
@@ -229,7 +229,8 @@ def _field_term(term: str, resource: ResourceType) -> Predicate:
     if match is None:
         raise errors.bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
     field, operator, wanted = match.group(1), match.group(2), re.sub(r"\\([\\,=])", r"\1", match.group(3))
-    if field not in _ALWAYS_SELECTABLE and f".{field}" not in resource.selectable_fields:
+    selectable = events.SELECTABLE if resource.group == "events.k8s.io" else resource.selectable_fields
+    if field not in _ALWAYS_SELECTABLE and f".{field}" not in selectable:
         raise errors.bad_request(
             f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
             if not resource.selectable_fields

@@ -68,10 +68,19 @@ class Store:
         """Call ``listener`` after every change from now on; it must not write."""
         self._listeners.append(listener)
 
-    def write(self, collection: Collection, key: str, obj: Object | None, *, expected: Stored | None) -> Stored:
+    def write(
+        self,
+        collection: Collection,
+        key: str,
+        obj: Object | None,
+        *,
+        expected: Stored | None,
+        last: Object | None = None,
+    ) -> Stored:
         """Create, replace or (``obj`` None) delete; gives the record watchers see.
 
-        ``obj`` becomes the store's; its ``metadata.resourceVersion`` is set here.
+        ``obj`` becomes the store's; its ``metadata.resourceVersion`` is set here. ``last`` is what watchers are shown
+        of a deleted object, its current state when None.
 
         Raises:
             StaleWriteError: the current record is not ``expected`` (None: must not exist).
@@ -84,19 +93,20 @@ class Store:
         if obj is None:
             if expected is None:
                 raise StaleWriteError(key)
-            last = _stamped(key, revision, {**expected.object, "metadata": {**expected.object["metadata"]}})
+            shown = last or expected.object
+            stored = _stamped(key, revision, {**shown, "metadata": {**shown["metadata"]}})
         else:
-            last = _stamped(key, revision, obj)
-            if len(last.data) > MAX_OBJECT_BYTES:
+            stored = _stamped(key, revision, obj)
+            if len(stored.data) > MAX_OBJECT_BYTES:
                 raise errors.too_large_entity(MAX_OBJECT_BYTES)
         path = f"{collection.name}/{key}"
-        self._storage.commit((Write(path, revision, None if obj is None else last.data),))
+        self._storage.commit((Write(path, revision, None if obj is None else stored.data),))
         self._revision = revision
-        change = Change(revision, last, expected, deleted=obj is None)
+        change = Change(revision, stored, expected, deleted=obj is None)
         collection.publish(change)
         for listener in self._listeners:
             listener(collection.name, change)
-        return last
+        return stored
 
     def end(self, name: str) -> None:
         """Stop serving a collection: its watches end and a later one of that name starts empty."""

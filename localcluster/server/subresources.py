@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from localcluster.clock import Now
 from localcluster.server import binding, errors, requestbody, response, scale
 from localcluster.server.identity import Identity
 from localcluster.server.options import write_options
@@ -19,11 +20,12 @@ from localcluster.server.types import Object, ResourceType
 class Subresources:
     """Dispatches by subresource, or by kind for reviews."""
 
-    def __init__(self, registry: Registry, reviews: Reviews, token_requests: TokenRequests, logs: PodLogs) -> None:
+    def __init__(self, registry: Registry, reviews: Reviews, token_requests: TokenRequests, logs: PodLogs, now: Now) -> None:
         self._registry = registry
         self._reviews = reviews
         self._token_requests = token_requests
         self._logs = logs
+        self._now = now
 
     async def answer(self, request: Request, resource: ResourceType, user: Identity, send: Send) -> None:
         """Answer the request, streaming where the answer is a stream.
@@ -51,7 +53,7 @@ class Subresources:
                 return response.json_response(token, 201)
             case "binding", "create":
                 options = write_options("CreateOptions", request.query, user, request.warn, request.headers.get("user-agent", ""))
-                await binding.bind(self._registry, resource, route.namespace, route.name, await _body(request), options)
+                await binding.bind(self._registry, resource, route.namespace, route.name, await _body(request), options, self._now())
                 return response.json_response(
                     {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
                 )

@@ -77,3 +77,10 @@ class Conversion(Protocol):
         Raises:
             StatusError: the conversion webhook failed.
         """
+
+    async def to_stored(self, obj: Object, resource: ResourceType) -> Object:
+        """The object in the version it is stored in; the very same one where that is its own.
+
+        Raises:
+            StatusError: the conversion webhook failed.
+        """

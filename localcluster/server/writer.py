@@ -185,7 +185,7 @@ class Writer:
     ) -> Written:
         resource = target.resource
         finished = is_finished(obj, current)
-        stored_form = await self._storage_form(obj, resource)
+        stored_form = await self._conversion.to_stored(obj, resource)
         if options.dry_run:
             return Written(obj)
         if finished:
@@ -217,7 +217,7 @@ class Writer:
         self._check_valid(target, obj, None)
         self._complete(obj, None, resource)
         await self._admission.validate(self._request("CREATE", target, obj, None, options))
-        stored_form = await self._storage_form(obj, resource)
+        stored_form = await self._conversion.to_stored(obj, resource)
         collection = self._collection(resource)
         if collection.get(target.key) is not None:
             raise errors.already_exists(resource.group, resource.plural, target.name)
@@ -286,11 +286,6 @@ class Writer:
     def _complete(self, obj: Object, current: Object | None, resource: ResourceType) -> None:
         if resource.plural == "customresourcedefinitions" and not resource.custom:
             crds.complete(obj, current, self._catalog, self._now())
-
-    async def _storage_form(self, obj: Object, resource: ResourceType) -> Object:
-        if resource.storage_version != resource.version:
-            (obj,) = await self._conversion.convert([obj], resource, resource.storage_version)
-        return obj
 
     @staticmethod
     def _shown(obj: Object, stored: Stored, *, created: bool = False) -> Written:
