@@ -24,7 +24,7 @@ _SELECTABLE_PODS = (
     ".status.podIP",
     ".status.nominatedNodeName",
 )
-_SELECTABLE_EVENTS = (
+_SELECTABLE_CORE_EVENTS = (
     ".involvedObject.kind",
     ".involvedObject.namespace",
     ".involvedObject.name",
@@ -35,6 +35,18 @@ _SELECTABLE_EVENTS = (
     ".reason",
     ".reportingComponent",
     ".source",
+    ".type",
+)
+_SELECTABLE_EVENTS = (
+    ".regarding.kind",
+    ".regarding.namespace",
+    ".regarding.name",
+    ".regarding.uid",
+    ".regarding.apiVersion",
+    ".regarding.resourceVersion",
+    ".regarding.fieldPath",
+    ".reason",
+    ".reportingController",
     ".type",
 )
 
@@ -79,7 +91,7 @@ def _kind(
 _CORE = (
     _kind("", "configmaps", "ConfigMap", short=("cm",)),
     _kind("", "endpoints", "Endpoints", short=("ep",)),
-    _kind("", "events", "Event", short=("ev",), selectable=_SELECTABLE_EVENTS),
+    _kind("", "events", "Event", short=("ev",), selectable=_SELECTABLE_CORE_EVENTS),
     _kind("", "limitranges", "LimitRange", short=("limits",)),
     _kind(
         "",
