@@ -27,3 +27,9 @@ def test_namespaces_cannot_be_deleted_as_a_collection() -> None:
     namespaces = next(rtype for rtype in BUILTIN if rtype.plural == "namespaces")
     assert "deletecollection" not in namespaces.verbs
     assert not namespaces.namespaced
+
+
+def test_each_face_of_events_selects_by_its_own_field_names() -> None:
+    events = {rtype.group: rtype.selectable_fields for rtype in BUILTIN if rtype.plural == "events"}
+    assert ".involvedObject.name" in events[""]
+    assert ".regarding.name" in events["events.k8s.io"]
