@@ -36,12 +36,13 @@ def apply(
     schema = managedfields.schema_of(resource)
     entries = managedfields.read(live["metadata"].get("managedFields") or []) or [] if live is not None else []
     base = managedfields.with_entries(live, []) if live is not None else _blank(config)
+    claimed = typed.field_set(config, schema)
     mine = Entry(
         manager=options.field_manager,
         operation=APPLY,
         api_version=resource.api_version,
         time=to_time(now),
-        fields=managedfields.owned(typed.field_set(config, schema)),
+        fields=managedfields.owned(claimed),
         subresource=subresource,
     )
     earlier = next((entry for entry in entries if entry.identity == mine.identity), None)
@@ -51,7 +52,7 @@ def apply(
     except typed.UntypedError as error:
         raise errors.bad_request(f"failed to create typed patch object ({_where(config)}): {error}") from error
     if earlier is not None:
-        merged = _pruned(merged, earlier.fields, [entry.fields for entry in (*others, mine)], schema)
+        merged = _pruned(merged, earlier.fields, [claimed, *(entry.fields for entry in others)], schema)
     comparison = typed.compare(base, merged, schema)
     others = _settle(others, comparison, options)
     if earlier is not None and earlier.fields == mine.fields and not comparison.changed and not comparison.removed:
@@ -79,7 +80,10 @@ def _where(config: Object) -> str:
 
 
 def _pruned(merged: Object, last: FieldSet, owned: list[FieldSet], schema: typed.Schema) -> Object:
-    """``merged`` without what was applied last time and nobody claims any more."""
+    """``merged`` without what was applied last time and nobody claims any more.
+
+    ``owned`` must hold all that the configuration claims, its name and kind included, so that these are never pruned.
+    """
     everyone: FieldSet = {}
     for fields in owned:
         everyone = fieldset.union(everyone, fields)
