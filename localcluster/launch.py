@@ -88,7 +88,6 @@ async def serve(
                 data_dir=directory / "node",
                 image_map=image_map or default_path(os.environ),
                 api_url=url,
-                add_token_volume=True,
                 max_containers=max_containers,
                 isolate=isolate,
             )

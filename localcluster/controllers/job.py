@@ -9,7 +9,7 @@ from localcluster.controllers.workqueue import WorkQueue
 from localcluster.server.options import Propagation
 from localcluster.server.types import Object
 
-_COUNT_DELAY_SECONDS = 0.1  # counters may wait this long for the end of a short Pod: one write instead of three
+_COUNT_DELAY_SECONDS = 0.5  # counters may wait for the end of a short Pod: one write instead of three
 _MANAGED_BY = "kubernetes.io/job-controller"
 
 

@@ -139,15 +139,15 @@ class _Roster:
         uid = pod["metadata"]["uid"]
         if uid in self._workers:
             return
-        worker = self._workers[uid] = PodWorker(pod, self._services)
         last_seen: Object | None = pod
         try:
+            worker = self._workers[uid] = PodWorker(pod, self._services)
             last_seen = await worker.run()
         except Exception as error:  # noqa: BLE001 - the edge of a Pod: reported, and the other Pods go on
             _log.exception("pod_failed_on_node", pod=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"])
             await self._report_failure(pod, error)
         finally:
-            del self._workers[uid]
+            self._workers.pop(uid, None)
             self._finished.add(uid)
         if last_seen is None:
             self._finished.discard(uid)

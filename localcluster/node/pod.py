@@ -17,7 +17,7 @@ from localcluster.node.container import Container, PodScope
 from localcluster.node.logbook import pod_directory
 from localcluster.node.podfields import PodFieldError
 from localcluster.node.podstatus import FINISHED, PodView, RestartPolicy, Verdict, pod_phase, pod_status
-from localcluster.node.podvolumes import PreparedVolumes, prepare_volumes, with_token_volume
+from localcluster.node.podvolumes import PreparedVolumes, prepare_volumes
 from localcluster.node.records import (
     CONTAINER_CREATING,
     POD_INITIALIZING,
@@ -46,7 +46,7 @@ class PodWorker:
 
     def __init__(self, pod: Object, services: NodeServices) -> None:
         self.uid: str = pod["metadata"]["uid"]
-        self._pod = with_token_volume(pod) if services.settings.add_token_volume else pod
+        self._pod = pod
         self._services = services
         self._stop = Stop()
         self._scope = trio.CancelScope()
@@ -58,8 +58,7 @@ class PodWorker:
         waiting = POD_INITIALIZING if spec.get("initContainers") else CONTAINER_CREATING
         self._init = self._containers(spec.get("initContainers"), status.get("initContainerStatuses"), waiting)
         self._main = self._containers(spec["containers"], status.get("containerStatuses"), waiting)
-        delay = services.settings.running_report_delay_seconds
-        self._reporter = StatusReporter(services.client, pod, self._status, delay)
+        self._reporter = StatusReporter(services.client, pod, self._status)
         self.update(pod)
 
     def update(self, pod: Object) -> None:
@@ -78,7 +77,7 @@ class PodWorker:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._reporter.run)
-                    self._reporter.changed()
+                    self._reporter.changed(self._services.settings.starting_report_delay_seconds)
                     await self._live()
                     self._reporter.finish()
             except* PodGoneError:
@@ -122,7 +121,7 @@ class PodWorker:
         if volumes is None:
             return
         directory = self._services.pods_directory / self._directory_name
-        scope = PodScope(self._pod, self._directory_name, directory, volumes.places, self._stop, self._reporter.changed)
+        scope = PodScope(self._pod, self._directory_name, directory, volumes.places, self._stop, self._changed)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._refresh_volumes, volumes.refresh_after_seconds)
             for container in self._init:
@@ -147,7 +146,7 @@ class PodWorker:
             for container in (*self._init, *self._main):
                 if isinstance(container.record.state, Waiting):
                     container.record = container.record.waiting(container.record.state.reason, message)
-            self._reporter.changed()
+            self._changed()
             if await self._stop.sleep(delays.next_delay()):
                 return None
 
@@ -175,6 +174,9 @@ class PodWorker:
             self._verdict = Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
             grace = self._pod["spec"].get("terminationGracePeriodSeconds")
             self._stop.request(DEFAULT_GRACE_SECONDS if grace is None else grace)
+
+    def _changed(self) -> None:
+        self._reporter.changed(self._services.settings.running_report_delay_seconds)
 
     def _status(self, stored: Object) -> Object:
         return pod_status(self._view(), stored, self._services.now())

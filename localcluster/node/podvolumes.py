@@ -11,7 +11,6 @@ import trio
 
 from localcluster.node.atomicdir import write_files
 from localcluster.node.client import namespaced
-from localcluster.node.launcher.view import SERVICE_ACCOUNT
 from localcluster.node.mounts import volume_directory
 from localcluster.node.services import NodeServices
 from localcluster.node.sources import names_in_volumes, read_sources
@@ -19,7 +18,6 @@ from localcluster.node.volumes import TokenWish, token_wishes, volume_files
 
 Object = dict[str, Any]
 
-_ACCESS_VOLUME = "kube-api-access-local"
 _REFRESH_SHARE = 0.8  # of a token's life: as a kubelet does, early enough for slow readers
 
 
@@ -29,39 +27,6 @@ class PreparedVolumes:
     """Volume name to directory."""
     refresh_after_seconds: float | None
     """When the files should be written again; None: never."""
-
-
-def with_token_volume(pod: Object) -> Object:
-    """The Pod as the API server's ServiceAccount admission would have made it: every container sees a token.
-
-    Unchanged when the Pod opts out, or when a container already mounts something there.
-    """
-    spec = pod["spec"]
-    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
-    mounted = any(
-        mount.get("mountPath") == SERVICE_ACCOUNT for entry in containers for mount in entry.get("volumeMounts") or []
-    )
-    if mounted or spec.get("automountServiceAccountToken") is False:
-        return pod
-    volume = {
-        "name": _ACCESS_VOLUME,
-        "projected": {
-            "sources": [
-                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-                {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
-            ]
-        },
-    }
-    mount = {"name": _ACCESS_VOLUME, "mountPath": SERVICE_ACCOUNT, "readOnly": True}
-
-    def mounting(entries: list[Object]) -> list[Object]:
-        return [{**entry, "volumeMounts": [*(entry.get("volumeMounts") or []), mount]} for entry in entries]
-
-    changed = {**spec, "volumes": [*(spec.get("volumes") or []), volume], "containers": mounting(spec["containers"])}
-    if spec.get("initContainers"):
-        changed["initContainers"] = mounting(spec["initContainers"])
-    return {**pod, "spec": changed}
 
 
 async def prepare_volumes(pod: Object, directory: Path, services: NodeServices) -> PreparedVolumes:

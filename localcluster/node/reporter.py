@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,28 +25,29 @@ class PodGoneError(Exception):
 class StatusReporter:
     """Coalesces: while one write is under way or not yet due, everything that changes goes into the next."""
 
-    def __init__(
-        self, client: ApiClient, pod: Object, compute: Callable[[Object], Object], delay_seconds: float
-    ) -> None:
-        """``compute`` gives the status to write, from the stored one; ``delay_seconds``: how long news may wait."""
+    def __init__(self, client: ApiClient, pod: Object, compute: Callable[[Object], Object]) -> None:
+        """``compute`` gives the status to write, from the one stored last."""
         metadata = pod["metadata"]
         self._client = client
         self._uid = metadata["uid"]
         self._path = namespaced("pods", metadata["namespace"], metadata["name"], "status")
         self._compute = compute
-        self._delay_seconds = delay_seconds
         self._stored: Object = pod.get("status") or {}
-        self._news = trio.Event()
-        self._final = trio.Event()
+        self._due_at = math.inf
+        self._sooner = trio.Event()
+        self._is_final = False
 
-    def changed(self) -> None:
-        """There is something to report."""
-        self._news.set()
+    def changed(self, within_seconds: float) -> None:
+        """There is news, which may wait this long for more."""
+        due_at = trio.current_time() + within_seconds
+        if due_at < self._due_at:
+            self._due_at = due_at
+            self._sooner.set()
 
     def finish(self) -> None:
         """What is true now is the end; report it at once, then stop."""
-        self._final.set()
-        self._news.set()
+        self._is_final = True
+        self.changed(0)
 
     async def run(self) -> None:
         """Report until ``finish``, then once more.
@@ -55,12 +57,13 @@ class StatusReporter:
         """
         is_last = False
         while not is_last:
-            await self._news.wait()
-            with trio.move_on_after(self._delay_seconds):
-                await self._final.wait()
+            while trio.current_time() < self._due_at:
+                self._sooner = trio.Event()
+                with trio.move_on_at(self._due_at):
+                    await self._sooner.wait()
             # Asked before the write: what becomes final during it is still to be written.
-            is_last = self._final.is_set()
-            self._news = trio.Event()
+            is_last = self._is_final
+            self._due_at = math.inf
             await self._write()
 
     async def _write(self) -> None:

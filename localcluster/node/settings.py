@@ -22,8 +22,6 @@ class NodeSettings:
     """Told to containers as ``KUBERNETES_SERVICE_HOST`` and ``…_PORT``."""
     take_unscheduled: bool = True
     """Bind Pods that no scheduler has placed. False where a scheduler runs."""
-    add_token_volume: bool = False
-    """Mount a service-account token where the API server has not already arranged for it."""
     max_containers: int = 256
     """Containers that run at once; further Pods wait as Pending."""
     isolate: bool = True
@@ -35,8 +33,10 @@ class NodeSettings:
     retry_delay_seconds: float = 1.0
     """First pause after a missing image, Secret or volume; doubles up to ``retry_delay_limit_seconds``."""
     retry_delay_limit_seconds: float = 30.0
+    starting_report_delay_seconds: float = 1.0
+    """How long the report that a Pod is being started may wait for the start."""
     running_report_delay_seconds: float = 0.03
-    """How long the report that a Pod runs may wait for its end, so that both are one write."""
+    """How long the report that it runs may wait for its end, so that both are one write."""
     shutdown_grace_seconds: float = 1.0
     """What containers get between SIGTERM and SIGKILL when the node itself stops."""
     capacity: dict[str, str] = field(
