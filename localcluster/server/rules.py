@@ -88,7 +88,7 @@ def _own_rules(schema: Mapping[str, Any]) -> RuleSet | None:
     shown_as = schema.get("type") if schema.get("type") in ("object", "array") else None
 
     def check(value: Any, old: Any, path: Path) -> list[Cause]:
-        if isinstance(value, dict | list) != (shown_as is not None) and shown_as is not None:
+        if shown_as is not None and not isinstance(value, dict | list):
             return []
         # Unchanged values answered every plain rule when they were written: only transition rules look again.
         unchanged = old is not ABSENT and old == value and bool(path)

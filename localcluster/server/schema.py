@@ -17,8 +17,9 @@ from localcluster.server.defaulting import Defaulter, compile_defaulter
 from localcluster.server.pruning import Pruner, compile_pruner, prune_metadata
 from localcluster.server.rules import ABSENT, RuleSet, compile_rules
 from localcluster.server.types import Object, ResourceType
-from localcluster.server.validation import Validator, Violation, compile_validator
+from localcluster.server.validation import compile_validator
 from localcluster.server.validation_builtin import validate_builtin
+from localcluster.server.violation import Validator, Violation
 
 _BLOCKING = frozenset(
     {

@@ -9,42 +9,15 @@ Not here: CEL rules (rules.py), object metadata (validation_metadata.py), tolera
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import re2
-
 from localcluster.server import cause
-from localcluster.server.cause import Cause, CauseReason
-from localcluster.server.validation_formats import FORMATS
+from localcluster.server.cause import Cause
+from localcluster.server.validation_scalars import scalar_check, untyped_checks
+from localcluster.server.violation import NOTHING, Validator, Violation, detached, in_body, one, type_name, wrong_type
 
 Schema = Mapping[str, Any]
-
-_INT64 = range(-(2**63), 2**63)
-_INT32 = range(-(2**31), 2**31)
-
-
-@dataclass(slots=True)
-class Violation:
-    """One fault: where it is, innermost step first, and how to word it once the whole path is known."""
-
-    steps: list[str | int]
-    describe: Callable[[str], Cause]
-
-    @property
-    def path(self) -> tuple[str | int, ...]:
-        return tuple(reversed(self.steps))
-
-    def cause(self) -> Cause:
-        return self.describe(cause.path_text(self.path))
-
-
-Validator = Callable[[Any], list[Violation]]
-"""Gives the faults of a value; an empty list, always the same one, when there are none."""
-
-_NOTHING: list[Violation] = []
 
 
 def compile_validator(schema: Schema) -> Validator:
@@ -53,15 +26,15 @@ def compile_validator(schema: Schema) -> Validator:
     checks += [check for check in (_enum(schema), _object(schema)) if check is not None]
     nullable = bool(schema.get("nullable"))
     if not checks:
-        return lambda _value: _NOTHING
+        return lambda _value: NOTHING
     if len(checks) == 1 and not nullable:
         return checks[0]
     every = tuple(checks)
 
     def validate(value: Any) -> list[Violation]:
         if nullable and value is None:
-            return _NOTHING
-        found = _NOTHING
+            return NOTHING
+        found = NOTHING
         for check in every:
             faults = check(value)
             if faults:
@@ -71,193 +44,24 @@ def compile_validator(schema: Schema) -> Validator:
     return validate
 
 
-def type_name(value: Any) -> str:
-    """The JSON type of ``value`` as error messages call it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, float):
-        return "integer" if value.is_integer() else "number"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _one(describe: Callable[[str], Cause]) -> list[Violation]:
-    return [Violation([], describe)]
-
-
-def _in_body(value: Any, detail: str) -> list[Violation]:
-    return _one(lambda field: cause.invalid(field, value, f"{field} in body {detail}"))
-
-
-def _wrong_type(actual: str, wanted: str) -> list[Violation]:
-    return _one(lambda field: cause.type_invalid(field, actual, wanted))
-
-
-def _detached(text: Callable[[str], str]) -> list[Violation]:
-    """A fault the API server reports without a field, naming it in the text."""
-    return _one(lambda field: Cause(CauseReason.INVALID, f'Invalid value: "": {text(field)}', cause.NO_FIELD))
-
-
-# --- types -----------------------------------------------------------------------------------------------------------
-
-
 def _type_checks(schema: Schema) -> list[Validator]:
-    if schema.get("x-kubernetes-int-or-string"):
-        return [_int_or_string(schema)]
+    scalar = scalar_check(schema)
+    if scalar is not None:
+        return [scalar]
     match schema.get("type"):
-        case "string":
-            return [_string(schema)]
-        case "integer":
-            return [_integer(schema)]
-        case "number":
-            return [_number(schema)]
-        case "boolean":
-            return [lambda value: _NOTHING if isinstance(value, bool) else _wrong_type(type_name(value), "boolean")]
         case "array":
             return [_array(schema)]
         case "object":
-            return [lambda value: _NOTHING if isinstance(value, dict) else _wrong_type(type_name(value), "object")]
-        case _:  # inside a combinator no type is stated; each bound then applies to the values it fits
-            return _untyped(schema)
+            return [lambda value: NOTHING if isinstance(value, dict) else wrong_type(type_name(value), "object")]
+        case _:
+            return [*untyped_checks(schema), *_untyped_array(schema)]
 
 
-def _untyped(schema: Schema) -> list[Validator]:
-    checks: list[Validator] = []
-    string = _string_bounds(schema)
-    if string is not None:
-        checks.append(lambda value: string(value) if isinstance(value, str) else _NOTHING)
-    bounds = _number_bounds(schema)
-    if bounds is not None:
-        checks.append(
-            lambda value: bounds(value) if isinstance(value, int | float) and not isinstance(value, bool) else _NOTHING
-        )
-    if any(key in schema for key in ("items", "minItems", "maxItems")):
-        array = _array(schema)
-        checks.append(lambda value: array(value) if isinstance(value, list) else _NOTHING)
-    return checks
-
-
-def _int_or_string(schema: Schema) -> Validator:
-    untyped = _untyped(schema)
-
-    def check(value: Any) -> list[Violation]:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            return _wrong_type(type_name(value), "integer,string")
-        return _first(untyped, value)
-
-    return check
-
-
-def _first(checks: Iterable[Validator], value: Any) -> list[Violation]:
-    for check in checks:
-        faults = check(value)
-        if faults:
-            return faults
-    return _NOTHING
-
-
-def _string(schema: Schema) -> Validator:
-    bounds = _string_bounds(schema)
-
-    def check(value: Any) -> list[Violation]:
-        if not isinstance(value, str):
-            return _wrong_type(type_name(value), "string")
-        return _NOTHING if bounds is None else bounds(value)
-
-    return check
-
-
-def _string_bounds(schema: Schema) -> Callable[[str], list[Violation]] | None:
-    """Length, pattern and format of a string; only the first fault is told, as the API server does."""
-    longest, shortest = schema.get("maxLength"), schema.get("minLength")
-    pattern_text, format_name = schema.get("pattern"), schema.get("format")
-    pattern = re2.compile(pattern_text) if pattern_text else None
-    is_format = FORMATS.get(format_name) if format_name else None
-    if longest is None and shortest is None and pattern is None and is_format is None:
-        return None
-
-    def check(value: str) -> list[Violation]:
-        if longest is not None and len(value) > longest:
-            limit = longest
-            return _one(lambda field: cause.too_long(field, limit))
-        if shortest is not None and len(value) < shortest:
-            return _in_body(value, f"should be at least {shortest} chars long")
-        if pattern is not None and pattern.search(value) is None:
-            return _in_body(value, f"should match '{pattern_text}'")
-        if is_format is not None and not is_format(value):
-            return _not_of_format(value, str(format_name))
-        return _NOTHING
-
-    return check
-
-
-def _not_of_format(value: str, format_name: str) -> list[Violation]:
-    def describe(field: str) -> Cause:
-        quoted = cause.shown(value)
-        text = f"Invalid value: {quoted}: {field} in body must be of type {format_name}: {quoted}"
-        return Cause(CauseReason.TYPE_INVALID, text, field)
-
-    return _one(describe)
-
-
-def _integer(schema: Schema) -> Validator:
-    bounds = _number_bounds(schema)
-    narrow = schema.get("format") == "int32"
-
-    def check(value: Any) -> list[Violation]:
-        if type_name(value) != "integer":
-            return _wrong_type(type_name(value), "integer")
-        if int(value) not in _INT64:
-            return _wrong_type("float64", "int64")
-        if narrow and int(value) not in _INT32:
-            return _detached(lambda field: f"Checked value must be of type integer with format int32 in {field}")
-        return _NOTHING if bounds is None else bounds(value)
-
-    return check
-
-
-def _number(schema: Schema) -> Validator:
-    bounds = _number_bounds(schema)
-
-    def check(value: Any) -> list[Violation]:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return _wrong_type(type_name(value), "number")
-        return _NOTHING if bounds is None else bounds(value)
-
-    return check
-
-
-def _number_bounds(schema: Schema) -> Callable[[int | float], list[Violation]] | None:
-    low, high, factor = schema.get("minimum"), schema.get("maximum"), schema.get("multipleOf")
-    if low is None and high is None and factor is None:
-        return None
-    above, below = bool(schema.get("exclusiveMinimum")), bool(schema.get("exclusiveMaximum"))
-
-    def check(value: int | float) -> list[Violation]:
-        found: list[Violation] = _NOTHING
-        if factor is not None and not _is_multiple(value, factor):
-            found = found + _in_body(value, f"should be a multiple of {cause.shown(factor)}")
-        if high is not None and (value > high or (below and value == high)):
-            bound = "less than" if below else "less than or equal to"
-            found = found + _in_body(value, f"should be {bound} {cause.shown(high)}")
-        if low is not None and (value < low or (above and value == low)):
-            bound = "greater than" if above else "greater than or equal to"
-            found = found + _in_body(value, f"should be {bound} {cause.shown(low)}")
-        return found
-
-    return check
-
-
-def _is_multiple(value: int | float, factor: int | float) -> bool:
-    if isinstance(value, int) and isinstance(factor, int):
-        return value % factor == 0
-    quotient = value / factor
-    return math.isclose(quotient, round(quotient), rel_tol=1e-9, abs_tol=1e-9)
+def _untyped_array(schema: Schema) -> list[Validator]:
+    if not any(key in schema for key in ("items", "minItems", "maxItems")):
+        return []
+    array = _array(schema)
+    return [lambda value: array(value) if isinstance(value, list) else NOTHING]
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------
@@ -270,18 +74,18 @@ def _array(schema: Schema) -> Validator:
 
     def check(value: Any) -> list[Violation]:
         if not isinstance(value, list):
-            return _wrong_type(type_name(value), "array")
-        found: list[Violation] = _NOTHING
+            return wrong_type(type_name(value), "array")
+        found: list[Violation] = NOTHING
         if items is not None:
             for index, item in enumerate(value):
                 faults = items(item)
                 if faults:
                     found = found + _under(index, faults)
         if least is not None and len(value) < least:
-            found = found + _in_body(len(value), f"should have at least {least} items")
+            found = found + in_body(len(value), f"should have at least {least} items")
         if most is not None and len(value) > most:
             limit, count = most, len(value)
-            found = found + _one(lambda field: cause.too_many(field, count, limit))
+            found = found + one(lambda field: cause.too_many(field, count, limit))
         if unique is not None:
             found = found + unique(value)
         return found
@@ -365,8 +169,8 @@ def _object(schema: Schema) -> Validator | None:
 
     def check(value: Any) -> list[Violation]:
         if not isinstance(value, dict):
-            return _NOTHING
-        found: list[Violation] = _NOTHING
+            return NOTHING
+        found: list[Violation] = NOTHING
         for name in required:
             if name not in value:
                 found = [*found, Violation([name], cause.required)]
@@ -377,10 +181,10 @@ def _object(schema: Schema) -> Validator | None:
                 if faults:
                     found = found + _under(name, faults)
         if least is not None and len(value) < least:
-            found = found + _in_body(len(value), f"should have at least {least} properties")
+            found = found + in_body(len(value), f"should have at least {least} properties")
         if most is not None and len(value) > most:
             limit, count = most, len(value)
-            found = found + _one(lambda field: cause.too_many(field, count, limit))
+            found = found + one(lambda field: cause.too_many(field, count, limit))
         return found
 
     return check
@@ -400,10 +204,10 @@ def _enum(schema: Schema) -> Validator | None:
     def check(value: Any) -> list[Violation]:
         if isinstance(value, str):
             if value in strings:
-                return _NOTHING
+                return NOTHING
         elif comparable(value) in allowed:
-            return _NOTHING
-        return _one(lambda field: cause.not_supported(field, value, listed))
+            return NOTHING
+        return one(lambda field: cause.not_supported(field, value, listed))
 
     return check
 
@@ -427,10 +231,10 @@ def _any_of(options: list[Validator]) -> Validator:
         for option in options:
             faults = option(value)
             if not faults:
-                return _NOTHING
+                return NOTHING
             if closest is None or len(faults) < len(closest):
                 closest = faults
-        told = _detached(lambda field: f'"{field}" must validate at least one schema (anyOf)')
+        told = detached(lambda field: f'"{field}" must validate at least one schema (anyOf)')
         return told + (closest or [])
 
     return check
@@ -441,11 +245,11 @@ def _one_of(options: list[Validator]) -> Validator:
         results = [option(value) for option in options]
         valid = sum(1 for faults in results if not faults)
         if valid == 1:
-            return _NOTHING
+            return NOTHING
         told = f"Found {valid} valid alternatives" if valid else "Found none valid"
         closest = [] if valid else min(results, key=len, default=[])
         text = "must validate one and only one schema (oneOf). "
-        return _detached(lambda field: f'"{field}" {text}{told}') + closest
+        return detached(lambda field: f'"{field}" {text}{told}') + closest
 
     return check
 
@@ -454,8 +258,8 @@ def _all_of(parts: list[Validator]) -> Validator:
     def check(value: Any) -> list[Violation]:
         found = [fault for part in parts for fault in part(value)]
         if not found:
-            return _NOTHING
-        return found + _detached(lambda field: f'"{field}" must validate all the schemas (allOf)')
+            return NOTHING
+        return found + detached(lambda field: f'"{field}" must validate all the schemas (allOf)')
 
     return check
 
@@ -463,7 +267,7 @@ def _all_of(parts: list[Validator]) -> Validator:
 def _not(part: Validator) -> Validator:
     def check(value: Any) -> list[Violation]:
         if part(value):
-            return _NOTHING
-        return _detached(lambda field: f'"{field}" must not validate the schema (not)')
+            return NOTHING
+        return detached(lambda field: f'"{field}" must not validate the schema (not)')
 
     return check

@@ -1,0 +1,71 @@
+"""One fault of a value against a schema: where it is, and how it is worded once the whole path is known.
+
+A check finds faults without knowing where it stands; whoever looks inside a value adds the step it took. So paths cost
+nothing as long as all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from localcluster.server import cause
+from localcluster.server.cause import Cause, CauseReason
+
+
+@dataclass(slots=True)
+class Violation:
+    """One fault: where it is, innermost step first, and how to word it once the whole path is known."""
+
+    steps: list[str | int]
+    describe: Callable[[str], Cause]
+
+    @property
+    def path(self) -> tuple[str | int, ...]:
+        return tuple(reversed(self.steps))
+
+    def cause(self) -> Cause:
+        return self.describe(cause.path_text(self.path))
+
+
+Validator = Callable[[Any], list[Violation]]
+"""Gives the faults of a value; an empty list, always the same one, when there are none."""
+
+NOTHING: list[Violation] = []
+"""What every check gives when there is nothing to say; never changed."""
+
+
+def type_name(value: Any) -> str:
+    """The JSON type of ``value`` as error messages call it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "number"
+    return "array" if isinstance(value, list) else "object"
+
+
+def one(describe: Callable[[str], Cause]) -> list[Violation]:
+    """A single fault at the value itself."""
+    return [Violation([], describe)]
+
+
+def in_body(value: Any, detail: str) -> list[Violation]:
+    """A fault of the value, worded ``<path> in body <detail>``."""
+    return one(lambda field: cause.invalid(field, value, f"{field} in body {detail}"))
+
+
+def wrong_type(actual: str, wanted: str) -> list[Violation]:
+    """A value of the JSON type ``actual`` where ``wanted`` is due."""
+    return one(lambda field: cause.type_invalid(field, actual, wanted))
+
+
+def detached(text: Callable[[str], str]) -> list[Violation]:
+    """A fault the API server reports without a field, naming it in the text."""
+    return one(lambda field: Cause(CauseReason.INVALID, f'Invalid value: "": {text(field)}', cause.NO_FIELD))
