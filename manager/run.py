@@ -27,6 +27,7 @@ from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
 from core.kube.errors import KubeError
 from core.kube.events import EventRecorder
 from core.kube.lease import LeaderLease
+from core.telemetry import metrics
 from core.telemetry.logs import get_logger
 from manager.assembly import Operator
 from manager.bind import Address
@@ -93,6 +94,7 @@ async def run_manager(
         config = await load_config(options.kubeconfig, options.context)
         async with open_client(config) as client, _open_world(client, options, state) as (world, source, events):
             if options.metrics.address is not None:
+                metrics.start_recording()
                 await serving.start(_serve_metrics, client, options, options.metrics.address)
             operator = Operator(client, world, source.current, events, WallClock(), options.config_namespace)
 

@@ -11,6 +11,7 @@ from core.api import keys
 from core.api.identity import label_value
 from core.api.resource import POD
 from core.kube.errors import ApiError, KubeError
+from core.kube.transport import open_lines
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from manager.cli.problem import CommandError
 from manager.cli.render.sign import word_of
@@ -143,8 +144,11 @@ async def _stream(session: Session, pod: Object, parameters: dict[str, str], sho
     metadata = pod["metadata"]
     path = POD.path(metadata["namespace"], metadata["name"], "log")
     try:
-        async with session.client.open_stream("GET", path, params=parameters) as response:
-            async for line in response.aiter_lines():
+        async with (
+            session.client.open_stream("GET", path, params=parameters) as response,
+            open_lines(response) as lines,
+        ):
+            async for line in lines:
                 show(line)
     except ApiError as error:
         session.console.note(f"no logs of Pod {metadata['name']}: {error.message}")

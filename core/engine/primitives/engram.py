@@ -140,7 +140,8 @@ class Engram:
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
         manifest = step_run_manifest(context.run, context.story, step.declared, binding, input_, key)
         step_run = await committed(self._executor.create_step_run, context.run, manifest)
-        context.emit(EventType.NORMAL, "ChildStepRunCreated", f"StepRun {self.name} created for step {step.name!r}")
+        # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
+        context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
         if observation.state is not AttemptState.ABSENT or step_run.get("status"):
             return None  # it existed already, or Pods of an earlier namesake may still run: look again
         return await self._start(outcome.Start(announce_first=False, announced=False), step_run, binding)
