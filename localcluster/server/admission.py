@@ -1,6 +1,6 @@
 """The admission chain: built-in plugins first, then webhooks; mutation of all before validation of any.
 
-Source: kube-apiserver's order of NamespaceLifecycle, ServiceAccount, …, MutatingAdmissionWebhook, ValidatingAdmissionWebhook.
+Source: kube-apiserver's order of plugins.
 """
 
 from __future__ import annotations

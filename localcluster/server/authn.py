@@ -1,4 +1,4 @@
-"""Who is asking: bearer tokens of administrators and service accounts, impersonation, and otherwise nobody in particular.
+"""Who is asking: bearer tokens of administrators and service accounts, impersonation, and otherwise nobody.
 
 A verified service-account token is remembered until it expires; that its account still exists is checked every time.
 """

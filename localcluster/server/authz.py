@@ -25,7 +25,7 @@ Rule = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is asked: a verb on a resource (``resource`` may be ``pods/log``), or on a path when ``resource`` is empty."""
+    """What is asked: a verb on a resource (such as ``pods/log``), or on a path when ``resource`` is empty."""
 
     verb: str
     group: str = ""

@@ -20,8 +20,8 @@ _WRITE: Final = ["create", "delete", "deletecollection", "patch", "update"]
 _AGGREGATE: Final = "rbac.authorization.k8s.io/aggregate-to-"
 
 _VIEWABLE: Final[Sequence[tuple[str, list[str]]]] = (
-    ("", ["configmaps", "endpoints", "events", "limitranges", "namespaces", "persistentvolumeclaims", "pods", "pods/log",
-          "pods/status", "resourcequotas", "serviceaccounts", "services"]),
+    ("", ["configmaps", "endpoints", "events", "limitranges", "namespaces", "persistentvolumeclaims", "pods",
+          "pods/log", "pods/status", "resourcequotas", "serviceaccounts", "services"]),
     ("apps", ["deployments", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets"]),
     ("batch", ["jobs", "jobs/status", "cronjobs"]),
     ("discovery.k8s.io", ["endpointslices"]),

@@ -34,7 +34,9 @@ def complete(crd: Object, old: Object | None, catalog: Catalog, now: datetime) -
     try:
         types.resource_types_of_crd(crd)
     except SchemaError as error:
-        raise errors.invalid("apiextensions.k8s.io", "CustomResourceDefinition", crd["metadata"]["name"], error.causes) from error
+        raise errors.invalid(
+            "apiextensions.k8s.io", "CustomResourceDefinition", crd["metadata"]["name"], error.causes
+        ) from error
     spec = crd["spec"]
     names = spec["names"]
     names.setdefault("singular", names["kind"].lower())

@@ -61,8 +61,8 @@ def check_preconditions(current: Object, wanted: Preconditions, resource: Resour
         raise errors.conflict(resource.group, resource.kind, metadata["name"], why)
     if wanted.resource_version is not None and wanted.resource_version != metadata.get("resourceVersion"):
         why = (
-            f"the ResourceVersion in the precondition ({wanted.resource_version}) does not match the ResourceVersion in "
-            f"record ({metadata.get('resourceVersion')}). The object might have been modified"
+            f"the ResourceVersion in the precondition ({wanted.resource_version}) does not match the ResourceVersion "
+            f"in record ({metadata.get('resourceVersion')}). The object might have been modified"
         )
         raise errors.conflict(resource.group, resource.kind, metadata["name"], why)
 

@@ -10,9 +10,18 @@ from typing import Final
 from localcluster.server.types import Object, ResourceType
 
 STORED_VERSION: Final = "v1"
-SELECTABLE: Final = tuple(
-    f".regarding.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-) + (".reason", ".reportingController", ".type")
+SELECTABLE: Final = (
+    ".regarding.kind",
+    ".regarding.namespace",
+    ".regarding.name",
+    ".regarding.uid",
+    ".regarding.apiVersion",
+    ".regarding.resourceVersion",
+    ".regarding.fieldPath",
+    ".reason",
+    ".reportingController",
+    ".type",
+)
 """Fields a selector on ``events.k8s.io`` may name."""
 
 _NEW_NAMES: Final = {

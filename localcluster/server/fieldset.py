@@ -1,8 +1,8 @@
 """Sets of field paths in the form managedFields stores them (FieldsV1), and their algebra.
 
-A set is the JSON trie itself: keys are path elements (``f:name``, ``k:{"name":"x"}``, ``v:"x"``, ``i:0``), ``"."`` marks
-that a node with children is itself a member, and an empty node below the root is a member. An empty *root* is the empty
-set. Pure; arguments are never changed, results may share nodes with them.
+A set is the JSON trie itself: keys are path elements (``f:name``, ``k:{"name":"x"}``, ``v:"x"``, ``i:0``), ``"."``
+marks that a node with children is itself a member, and an empty node below the root is a member. An empty *root* is the
+empty set. Pure; arguments are never changed, results may share nodes with them.
 Source: structured-merge-diff ``fieldpath``.
 """
 

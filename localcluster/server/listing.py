@@ -118,9 +118,7 @@ def _checked_revision(options: ListOptions, current_revision: int) -> int:
     if match not in ("", "Exact", "NotOlderThan"):
         raise _invalid(cause.not_supported(field, match, ["Exact", "NotOlderThan", ""]))
     if match == "Exact" and text == "0":
-        raise _invalid(
-            cause.forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
-        )
+        raise _invalid(cause.forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
     return read_revision(text, current_revision)
 
 

@@ -67,7 +67,7 @@ def schema_of(resource: ResourceType) -> typed.Schema:
 
 
 def _with_protocol_default(schema: Any) -> Any:
-    """A built-in schema whose ports are TCP when they do not say, so that a port without protocol names the same item."""
+    """A built-in schema whose ports are TCP when they do not say, so that leaving it out names the same item."""
     if isinstance(schema, list):
         return [_with_protocol_default(item) for item in schema]
     if not isinstance(schema, dict):
@@ -216,7 +216,7 @@ def _capped(entries: list[Entry]) -> list[Entry]:
 
 
 def _blank(obj: Object, resource: ResourceType) -> Object:
-    """What a create is compared with: built-in kinds have their ``spec`` and ``status`` even when nothing is in them."""
+    """What a create is compared with: built-in kinds have their ``spec`` and ``status`` even when these are empty."""
     blank: Object = {"metadata": {}}
     if not resource.custom:
         blank |= {name: {} for name in ("spec", "status") if isinstance(obj.get(name), dict)}

@@ -163,10 +163,8 @@ def why_invalid_change(metadata: Object, old: Object) -> list[Cause]:
                 f"[]string{{{listed}}}"
             )
             causes.append(cause.forbidden("metadata.finalizers", why))
-    for name in _IMMUTABLE:
-        if metadata.get(name) != old.get(name):
-            causes.append(cause.invalid(f"metadata.{name}", metadata.get(name), "field is immutable"))
-    return causes
+    changed = [name for name in _IMMUTABLE if metadata.get(name) != old.get(name)]
+    return causes + [cause.invalid(f"metadata.{name}", metadata.get(name), "field is immutable") for name in changed]
 
 
 def why_not_qualified(text: str) -> list[str]:
@@ -174,8 +172,8 @@ def why_not_qualified(text: str) -> list[str]:
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix or not name:
         rule = (
-            "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+            "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
             "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' "
             "(e.g. 'example.com/MyName')"
         )
@@ -221,9 +219,8 @@ def _owner_causes(owners: Sequence[Object]) -> list[Cause]:
     controller = ""
     for index, owner in enumerate(owners):
         field = f"metadata.ownerReferences[{index}]"
-        for name in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(name):
-                causes.append(cause.required(f"{field}.{name}", "must not be empty"))
+        absent = [name for name in ("apiVersion", "kind", "name", "uid") if not owner.get(name)]
+        causes += [cause.required(f"{field}.{name}", "must not be empty") for name in absent]
         if owner.get("kind") == "Event" and owner.get("apiVersion") in ("v1", "events.k8s.io/v1"):
             causes.append(
                 cause.invalid(field, owner, f"{owner['apiVersion']}, Kind=Event is disallowed from being an owner")

@@ -99,7 +99,9 @@ def _check_identity(patched: Object, current: Object) -> None:
             f"the name of the object ({name}) does not match the name on the URL ({known['name']})"
         )
     if namespace != known.get("namespace"):
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
 
 
 def _patched(current: Object, patch: Patch, resource: ResourceType) -> Any:

@@ -1,6 +1,6 @@
 """Admission plugins for Pods: what a real cluster adds to each new one before anybody else sees it.
 
-ServiceAccount (account, token volume, pull secrets), Priority and DefaultTolerationSeconds. The texts are the real ones.
+ServiceAccount (account, token volume, pull secrets), Priority and DefaultTolerationSeconds, in their own words.
 """
 
 from __future__ import annotations
@@ -60,10 +60,7 @@ class PodAdmission:
         spec["serviceAccountName"] = spec["serviceAccount"] = name
         account = await self._account(request.namespace or "", name)
         if account is None:
-            why = (
-                f"error looking up service account {request.namespace}/{name}: "
-                f'serviceaccount "{name}" not found'
-            )
+            why = f'error looking up service account {request.namespace}/{name}: serviceaccount "{name}" not found'
             raise errors.forbidden("", "pods", _name(request), why)
         automount = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken", True))
         if automount:

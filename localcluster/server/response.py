@@ -24,7 +24,7 @@ _WARNING_LIMIT: Final = 4096
 
 @dataclass(frozen=True)
 class Form:
-    """The form a client wants: ``kind`` is empty, ``Table``, ``PartialObjectMetadata`` or another ``as`` it asked for."""
+    """The form a client wants: ``kind`` is the ``as`` it asked for, such as ``Table``; empty for the plain object."""
 
     kind: str = ""
     group: str = ""

@@ -154,13 +154,13 @@ class _LabelParser:
             raise self._error(f"found '{self._tokens[self._at - 1]}', expected: '('")
         values: set[str] = set()
         while True:
-            token = self._next()
-            if token == ")":
+            part = self._next()
+            if part == ")":
                 return frozenset(values or {""})
-            if token == ",":
+            if part == ",":
                 values.update(() if self._peek() not in (",", ")") else ("",))
-            elif token:
-                values.add(self._checked(token))
+            elif part:
+                values.add(self._checked(part))
             else:
                 raise self._error("found '', expected: ',', ')' or identifier")
 

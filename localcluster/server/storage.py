@@ -2,8 +2,8 @@
 
 SQLite in WAL mode with one connection that writes. A commit runs on the event loop, because that measured fastest: with
 ``synchronous=NORMAL`` a commit is a handful of ``write`` calls (20 µs for a 3 kB object), handing it to a thread costs
-160 µs, and only batches of ten or more would win that back. What does block, the checkpoint with its ``fsync``, runs in a
-worker thread on a second connection. NORMAL survives the death of the process; FULL also survives power loss and
+160 µs, and only batches of ten or more would win that back. What does block, the checkpoint with its ``fsync``, runs in
+a worker thread on a second connection. NORMAL survives the death of the process; FULL also survives power loss and
 costs one ``fsync`` (a quarter of a millisecond on an SSD) per write, on the loop.
 
 Errors: ``StorageError`` and its leaves; after each of them the transaction has been rolled back, the next write may
@@ -78,7 +78,7 @@ class Write:
 
 
 class Storage:
-    """The open database. All methods but ``keep_checkpointed`` are synchronous and belong to the event loop's thread."""
+    """The open database. Methods are synchronous and belong to the event loop; ``keep_checkpointed`` alone waits."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self._connection = connection
@@ -194,7 +194,7 @@ def _prepare(connection: sqlite3.Connection, durability: Durability) -> None:
     execute("PRAGMA busy_timeout = 5000")
     if fresh:
         connection.executescript(
-            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} COMMIT;"
+            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION};{_SCHEMA} COMMIT;"
         )
 
 

@@ -1,8 +1,8 @@
 """Strategic merge patches: merge patches that know which lists are keyed.
 
 Lists of built-in kinds merge by the key their schema names (``x-kubernetes-patch-merge-key`` with strategy ``merge``),
-primitive lists of strategy ``merge`` are sets, all others are replaced. Directives: ``$patch`` (replace, delete, merge),
-``$retainKeys``, ``$setElementOrder/<field>`` and ``$deleteFromPrimitiveList/<field>``.
+primitive lists of strategy ``merge`` are sets, all others are replaced. Directives: ``$patch`` (replace, delete,
+merge), ``$retainKeys``, ``$setElementOrder/<field>`` and ``$deleteFromPrimitiveList/<field>``.
 Pure; arguments are never changed. Source: apimachinery ``strategicpatch``.
 """
 

@@ -20,7 +20,9 @@ from localcluster.server.types import Object, ResourceType
 class Subresources:
     """Dispatches by subresource, or by kind for reviews."""
 
-    def __init__(self, registry: Registry, reviews: Reviews, token_requests: TokenRequests, logs: PodLogs, now: Now) -> None:
+    def __init__(
+        self, registry: Registry, reviews: Reviews, token_requests: TokenRequests, logs: PodLogs, now: Now
+    ) -> None:
         self._registry = registry
         self._reviews = reviews
         self._token_requests = token_requests
@@ -52,8 +54,12 @@ class Subresources:
                 token = await self._token_requests.answer(resource, route.namespace, route.name, await _body(request))
                 return response.json_response(token, 201)
             case "binding", "create":
-                options = write_options("CreateOptions", request.query, user, request.warn, request.headers.get("user-agent", ""))
-                await binding.bind(self._registry, resource, route.namespace, route.name, await _body(request), options, self._now())
+                options = write_options(
+                    "CreateOptions", request.query, user, request.warn, request.headers.get("user-agent", "")
+                )
+                await binding.bind(
+                    self._registry, resource, route.namespace, route.name, await _body(request), options, self._now()
+                )
                 return response.json_response(
                     {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
                 )

@@ -1,7 +1,7 @@
 """Service-account tokens: signed, audience-bound, tied to the life of the account and, if asked, of a Pod or Secret.
 
-ES256 JSON Web Tokens with the claims a real cluster writes. The key lives in the storage's settings, so tokens survive a
-restart of the server and are worthless to any other cluster.
+ES256 JSON Web Tokens with the claims a real cluster writes. The key lives in the storage's settings, so tokens survive
+a restart of the server and are worthless to any other cluster.
 """
 
 from __future__ import annotations

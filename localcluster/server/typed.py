@@ -36,7 +36,7 @@ _ABSENT: Final = object()
 
 
 class UntypedError(ValueError):
-    """A configuration does not fit its schema: an item listed twice, or without any of its keys; the text says where."""
+    """A configuration does not fit its schema: an item listed twice, or without its keys; the text says which."""
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,8 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
             elif self._mark_initial_end:
                 self._mark_initial_end = False
                 return self._bookmark(self._initial_revision, initial_end=True)
-            elif not await self._take_changes():
-                if event := await self._wait():
-                    return event
+            elif not await self._take_changes() and (event := await self._wait()) is not None:
+                return event
 
     def receive_ready(self) -> list[WatchEvent]:
         """Events that need no waiting, so that a burst travels in one write."""
@@ -139,10 +138,9 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
         wake_at = min(self._ends_at, self._bookmark_at) if self._bookmarks else self._ends_at
         with trio.move_on_at(wake_at):
             await self._collection.wait_for_change()
-        if self._bookmarks and trio.current_time() >= min(self._bookmark_at, self._ends_at):
-            # Nothing is unseen here: no task ran between the last look at the log and this line.
-            if self._collection.end_position == self._position:
-                return self._bookmark(self._current_revision())
+        is_due = self._bookmarks and trio.current_time() >= min(self._bookmark_at, self._ends_at)
+        if is_due and self._collection.end_position == self._position:  # nothing up to the current revision is unseen
+            return self._bookmark(self._current_revision())
         return None
 
     async def _event(self, change: Change) -> WatchEvent | None:

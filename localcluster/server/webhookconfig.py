@@ -79,7 +79,7 @@ def hooks_of(configuration: Object) -> list[Hook]:
 
 
 def why_unsupported(configuration: Object) -> list[Cause]:
-    """What a configuration asks for that a local cluster does not do; what is wrong with it is validation_webhooks.py."""
+    """What a configuration asks for that a local cluster does not do; plain faults are validation_webhooks.py's."""
     causes: list[Cause] = []
     for index, fields in enumerate(configuration.get("webhooks") or ()):
         field = f"webhooks[{index}]"

@@ -50,15 +50,14 @@ class Cluster:
 @asynccontextmanager
 async def open_cluster(path: Path | None = None) -> AsyncIterator[Cluster]:
     """A cluster on the given database file, or in memory."""
-    async with trio.open_nursery() as nursery:
-        async with open_api_server(path) as server:
-            transport = ASGIStreamingTransport(server.app, nursery)
-            headers = {"authorization": f"Bearer {server.admin_token}", "user-agent": "tests/1"}
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://cluster", headers=headers, timeout=30
-            ) as client:
-                yield Cluster(server, client, nursery)
-                nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery, open_api_server(path) as server:
+        transport = ASGIStreamingTransport(server.app, nursery)
+        headers = {"authorization": f"Bearer {server.admin_token}", "user-agent": "tests/1"}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://cluster", headers=headers, timeout=30
+        ) as client:
+            yield Cluster(server, client, nursery)
+        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ _MAGIC: Final = b"k8s\x00"
 _MAX_DEPTH: Final = 64
 
 
-
 class ProtobufError(ValueError):
     """The body is no protobuf object of a kind that is known."""
 

@@ -1,4 +1,4 @@
-"""Makes ``types.json``: how the built-in kinds are laid out in protobuf, read from the struct tags of Kubernetes' sources.
+"""Makes ``types.json``: how built-in kinds are laid out in protobuf, read from the struct tags of Kubernetes.
 
     python -m localcluster.server.protobuf.generate <k8s.io/api directory> <k8s.io/apimachinery directory>
 
@@ -90,7 +90,9 @@ class _Sources:
         for path in sorted(folder.glob("*.go")):
             text = path.read_text()
             self.structs |= {f"{package}.{name}": body for name, body in _STRUCT.findall(text)}
-            self.aliases |= {f"{package}.{name}": _Alias(container, kind) for name, container, kind in _ALIAS.findall(text)}
+            self.aliases |= {
+                f"{package}.{name}": _Alias(container, kind) for name, container, kind in _ALIAS.findall(text)
+            }
 
     def _resolve(self, package: str, go_type: str) -> tuple[str, str]:
         """The scalar, special or message name and ``""``, ``[]`` or ``{}`` of a Go type."""

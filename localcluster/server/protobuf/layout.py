@@ -1,4 +1,4 @@
-"""How the built-in kinds are laid out: their fields by protobuf number and by JSON name, read once from ``types.json``."""
+"""How built-in kinds are laid out: their fields by protobuf number and by JSON name (read once from ``types.json``)."""
 
 from __future__ import annotations
 
