@@ -1,0 +1,165 @@
+"""A whole local cluster for a test: server, controllers and node, with an image map of the test's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from localcluster.kubeconfig import Connection
+from localcluster.launch import ClusterInfo, serve
+from localcluster.node.client import ApiClient, Change, Changed, Gone, Synced, namespaced, open_client
+
+Object = dict[str, Any]
+
+JOBS = "/apis/batch/v1/namespaces/default/jobs"
+PODS = "/api/v1/namespaces/default/pods"
+SHELL_MAP = "images: {shell: {command: [sh, -c]}, noop: {command: [/bin/true]}}"
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A running cluster and an administrator's client on it, over TLS."""
+
+    info: ClusterInfo
+    client: ApiClient
+    image_map: Path
+
+    async def wait_for(self, path: str, name: str, holds: Callable[[Object], object], *, seconds: float = 15) -> Object:
+        """The object once ``holds`` is true of it."""
+        send, receive = trio.open_memory_channel[Change](100)
+        with trio.fail_after(seconds):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.client.follow, path, {"fieldSelector": f"metadata.name={name}"}, send)
+                async for change in receive:
+                    for obj in change.objects if isinstance(change, Synced) else [change.object]:
+                        if not isinstance(change, Gone) and holds(obj):
+                            nursery.cancel_scope.cancel()
+                            return obj
+        raise AssertionError("unreachable: the feed has no end")
+
+    async def wait_gone(self, path: str, *, seconds: float = 15) -> None:
+        """Return once the collection at ``path`` is empty."""
+        send, receive = trio.open_memory_channel[Change](100)
+        present: set[str] = set()
+        with trio.fail_after(seconds):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.client.follow, path, {}, send)
+                async for change in receive:
+                    match change:
+                        case Synced(objects):
+                            present = {obj["metadata"]["uid"] for obj in objects}
+                        case Changed(obj):
+                            present.add(obj["metadata"]["uid"])
+                        case Gone(obj):
+                            present.discard(obj["metadata"]["uid"])
+                    if not present:
+                        nursery.cancel_scope.cancel()
+                        return
+
+    async def run_pod(self, pod: Object, *, until: str = "Succeeded") -> Object:
+        """Create the Pod and give it back in the phase ``until``."""
+        created = await self.client.create(PODS, pod)
+        return await self.wait_for(PODS, created["metadata"]["name"], in_phase(until))
+
+    async def log(self, pod: str, **query: str) -> str:
+        """What the Pod has written, as ``kubectl logs`` would show it."""
+        response = await self.client._http.get(namespaced("pods", "default", pod, "log"), params=query)
+        assert response.status_code == 200, response.text
+        return response.text
+
+
+@asynccontextmanager
+async def open_local_cluster(
+    directory: Path, images: str = SHELL_MAP, *, keep: bool = False, **options: Any
+) -> AsyncIterator[LocalCluster]:
+    """A cluster for the length of the block; ``keep`` stores it below ``directory``, to be opened again."""
+    image_map = directory / "images.yaml"
+    image_map.write_text(images)
+    data_dir = directory / "cluster" if keep else None
+
+    async def run(*, task_status: trio.TaskStatus[ClusterInfo]) -> None:
+        await serve(data_dir, 0, image_map=image_map, task_status=task_status, **options)
+
+    async with trio.open_nursery() as nursery:
+        info: ClusterInfo = await nursery.start(run)
+        connection = Connection(info.url, token=info.token, ca_pem=info.ca_pem)
+        async with open_client(info.url, info.token, connection.tls_context(directory)) as client:
+            yield LocalCluster(info, client, image_map)
+        nursery.cancel_scope.cancel()
+
+
+def pod(name: str, script: str, *, image: str = "shell", **spec: Any) -> Object:
+    """A Pod that runs a shell script once."""
+    container: Object = {"name": "main", "image": image, **({"args": [script]} if script else {})}
+    for field in ("env", "envFrom", "volumeMounts", "readinessProbe", "terminationMessagePolicy"):
+        if field in spec:
+            container[field] = spec.pop(field)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"restartPolicy": "Never", "containers": [container], **spec},
+    }
+
+
+def job(name: str, script: str, *, image: str = "shell", **spec: Any) -> Object:
+    """A Job of one such Pod."""
+    template = {"spec": pod("", script, image=image)["spec"]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"template": template, "backoffLimit": 0, **spec},
+    }
+
+
+def in_phase(phase: str) -> Callable[[Object], bool]:
+    return lambda obj: obj.get("status", {}).get("phase") == phase
+
+
+def has_condition(kind: str) -> Callable[[Object], bool]:
+    return lambda obj: any(
+        condition["type"] == kind and condition["status"] == "True"
+        for condition in obj.get("status", {}).get("conditions", [])
+    )
+
+
+def waits_because(reason: str) -> Callable[[Object], bool]:
+    return lambda obj: any(
+        (status.get("state", {}).get("waiting") or {}).get("reason") == reason
+        for status in obj.get("status", {}).get("containerStatuses", [])
+    )
+
+
+def container_state(obj: Object, kind: str = "terminated") -> Object:
+    found: Object = obj["status"]["containerStatuses"][0]["state"][kind]
+    return found
+
+
+async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 15) -> None:
+    """Return once ``holds`` is true of something that cannot be watched: processes, absence."""
+    with trio.fail_after(seconds):
+        while not await holds():  # noqa: ASYNC110 - the operating system rings no bell
+            await trio.sleep(0.02)
+
+
+def processes_with(marker: str) -> list[int]:
+    """Ids of the processes on this machine whose command line contains ``marker``, zombies aside."""
+    if sys.platform != "linux":
+        return []
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if marker in command:
+                found.append(int(entry.name))
+    return found

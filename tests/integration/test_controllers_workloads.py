@@ -1,0 +1,194 @@
+"""Jobs, Deployments, garbage and namespaces: controllers, server and node together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nodecluster import JOBS, PODS, LocalCluster, has_condition, in_phase, job, open_local_cluster, until
+
+Object = dict[str, Any]
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+REPLICA_SETS = "/apis/apps/v1/namespaces/default/replicasets"
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+@pytest.fixture
+async def local(tmp_path: Path) -> AsyncIterator[LocalCluster]:
+    async with open_local_cluster(tmp_path) as cluster:
+        yield cluster
+
+
+async def test_a_job_runs_its_pod_and_completes(local: LocalCluster) -> None:
+    await local.client.create(JOBS, job("j", "echo hello"))
+
+    done = await local.wait_for(JOBS, "j", has_condition("Complete"))
+    (pod,) = (await local.client.get(PODS, {"labelSelector": "batch.kubernetes.io/job-name=j"}))["items"]
+
+    assert done["status"]["succeeded"] == 1
+    assert done["status"]["completionTime"] >= done["status"]["startTime"]
+    assert pod["metadata"]["ownerReferences"][0]["uid"] == done["metadata"]["uid"]
+    assert pod["metadata"]["name"].startswith("j-")
+    assert await local.log(pod["metadata"]["name"]) == "hello\n"
+
+
+async def test_a_short_job_costs_few_writes(local: LocalCluster) -> None:
+    """Created, started or not, and complete: at most one write of the Job and two of the Pod beyond their creation."""
+    created = await local.client.create(JOBS, job("j", "", image="noop"))
+    done = await local.wait_for(JOBS, "j", has_condition("Complete"))
+
+    writes = int(done["metadata"]["resourceVersion"]) - int(created["metadata"]["resourceVersion"])
+    assert writes <= 4
+
+
+async def test_a_failing_job_fails_with_its_reason(local: LocalCluster) -> None:
+    await local.client.create(JOBS, job("j", "exit 7"))
+
+    failed = await local.wait_for(JOBS, "j", has_condition("Failed"))
+
+    reasons = {entry["type"]: entry["reason"] for entry in failed["status"]["conditions"]}
+    assert reasons == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
+    assert failed["status"]["failed"] == 1
+
+
+async def test_a_job_past_its_deadline_takes_its_pods_with_it(local: LocalCluster) -> None:
+    await local.client.create(JOBS, job("j", "sleep 60", activeDeadlineSeconds=1))
+
+    failed = await local.wait_for(JOBS, "j", has_condition("Failed"))
+
+    assert {entry["reason"] for entry in failed["status"]["conditions"]} == {"DeadlineExceeded"}
+    await local.wait_gone(PODS)
+
+
+async def test_parallel_pods_fill_the_completions(local: LocalCluster) -> None:
+    await local.client.create(JOBS, job("j", "sleep 0.05", parallelism=2, completions=5))
+
+    done = await local.wait_for(JOBS, "j", has_condition("Complete"))
+
+    assert done["status"]["succeeded"] == 5
+
+
+async def test_a_suspended_job_starts_when_it_is_resumed(local: LocalCluster) -> None:
+    await local.client.create(JOBS, job("j", "true", suspend=True))
+    await local.wait_for(JOBS, "j", has_condition("Suspended"))
+    assert (await local.client.get(PODS))["items"] == []
+
+    await local.client.merge_patch(f"{JOBS}/j", {"spec": {"suspend": False}})
+
+    await local.wait_for(JOBS, "j", has_condition("Complete"))
+
+
+async def test_an_ended_job_is_removed_with_its_pods_after_its_time_to_live(local: LocalCluster) -> None:
+    await local.client.create(JOBS, job("j", "true", ttlSecondsAfterFinished=1))
+
+    await local.wait_for(JOBS, "j", has_condition("Complete"))
+
+    await local.wait_gone(JOBS)
+    await local.wait_gone(PODS)
+
+
+@pytest.mark.parametrize("propagation", ["Background", "Foreground"])
+async def test_deleting_a_job_ends_its_pods(local: LocalCluster, propagation: str) -> None:
+    await local.client.create(JOBS, job("j", "exec sleep 60"))
+    await local.wait_for(JOBS, "j", lambda obj: obj["status"].get("ready") == 1)
+
+    await local.client.delete(f"{JOBS}/j", {"propagationPolicy": propagation})
+
+    await local.wait_gone(PODS)
+    await local.wait_gone(JOBS)
+
+
+async def test_orphaned_pods_stay_without_their_owner(local: LocalCluster) -> None:
+    await local.client.create(JOBS, job("j", "true"))
+    await local.wait_for(JOBS, "j", has_condition("Complete"))
+
+    await local.client.delete(f"{JOBS}/j", {"propagationPolicy": "Orphan"})
+    await local.wait_gone(JOBS)
+
+    (pod,) = (await local.client.get(PODS))["items"]
+    assert not pod["metadata"].get("ownerReferences")
+
+
+async def test_an_object_of_an_owner_that_never_existed_is_collected(local: LocalCluster) -> None:
+    ghost = {"apiVersion": "v1", "kind": "ConfigMap", "name": "ghost", "uid": "00000000-0000-0000-0000-000000000000"}
+    metadata = {"name": "stray", "ownerReferences": [ghost]}
+    await local.client.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+
+    async def is_gone() -> bool:
+        listed = (await local.client.get(CONFIG_MAPS))["items"]
+        return "stray" not in {entry["metadata"]["name"] for entry in listed}
+
+    await until(is_gone)
+
+
+def deployment(script: str, replicas: int = 2) -> Object:
+    container = {"name": "main", "image": "shell", "args": [script]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "d"}},
+            "template": {
+                "metadata": {"labels": {"app": "d"}},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+            },
+        },
+    }
+
+
+def rolled_out(obj: Object) -> bool:
+    status, wanted = obj.get("status", {}), obj["spec"]["replicas"]
+    counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+    return counts == {wanted} and status.get("observedGeneration") == obj["metadata"]["generation"]
+
+
+async def test_a_deployment_rolls_out_rolls_over_and_scales(local: LocalCluster) -> None:
+    await local.client.create(DEPLOYMENTS, deployment("exec sleep 60"))
+    first = await local.wait_for(DEPLOYMENTS, "d", rolled_out)
+    assert first["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"
+
+    await local.client.merge_patch(f"{DEPLOYMENTS}/d", {"spec": deployment("exec sleep 61", replicas=3)["spec"]})
+    second = await local.wait_for(DEPLOYMENTS, "d", rolled_out)
+    assert second["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+    sets = (await local.client.get(REPLICA_SETS))["items"]
+    assert sorted(entry["spec"]["replicas"] for entry in sets) == [0, 3]
+
+    await local.client.delete(f"{DEPLOYMENTS}/d", {"propagationPolicy": "Foreground"})
+    for path in (DEPLOYMENTS, REPLICA_SETS, PODS):
+        await local.wait_gone(path)
+
+
+async def test_a_deployment_replaces_a_pod_that_is_deleted(local: LocalCluster) -> None:
+    await local.client.create(DEPLOYMENTS, deployment("exec sleep 60", replicas=1))
+    await local.wait_for(DEPLOYMENTS, "d", rolled_out)
+    (before,) = (await local.client.get(PODS))["items"]
+
+    await local.client.delete(f"{PODS}/{before['metadata']['name']}", {"gracePeriodSeconds": 0})
+
+    async def is_replaced() -> bool:
+        pods = (await local.client.get(PODS))["items"]
+        others = [entry for entry in pods if entry["metadata"]["uid"] != before["metadata"]["uid"]]
+        return len(pods) == len(others) == 1 and in_phase("Running")(others[0])
+
+    await until(is_replaced)
+
+
+async def test_a_namespace_is_furnished_and_goes_with_everything_in_it(local: LocalCluster) -> None:
+    namespaces = "/api/v1/namespaces"
+    await local.client.create(namespaces, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
+    await local.wait_for(f"{namespaces}/team/serviceaccounts", "default", lambda _: True)
+    root = await local.wait_for(f"{namespaces}/team/configmaps", "kube-root-ca.crt", lambda _: True)
+    assert root["data"]["ca.crt"] == local.info.ca_pem
+    await local.client.create("/apis/batch/v1/namespaces/team/jobs", job("j", "exec sleep 60"))
+    await local.wait_for("/apis/batch/v1/namespaces/team/jobs", "j", lambda obj: obj["status"].get("ready") == 1)
+
+    await local.client.delete(f"{namespaces}/team", {})
+
+    async def is_gone() -> bool:
+        return "team" not in {entry["metadata"]["name"] for entry in (await local.client.get(namespaces))["items"]}
+
+    await until(is_gone)
