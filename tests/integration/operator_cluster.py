@@ -1,0 +1,276 @@
+"""A whole cluster in this process with an operator on it: API server, controllers, a node that runs real programs.
+
+Nothing but Pods' programs leaves the process, and no socket carries the API: the operator's requests go through
+``Traffic``, which counts them. Images of Engrams are shell scripts, written into the image map by the test.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import trio
+
+from core.api.conditions import is_true
+from core.api.resource import (
+    CUSTOM_RESOURCE_DEFINITION,
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    NAMESPACE,
+    SECRET,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
+from core.engine.clock import WallClock, system_now
+from core.kube.client import KubeClient, open_client
+from core.kube.config import ClusterConfig
+from core.kube.credentials import bearer_token
+from core.kube.errors import NotFoundError
+from core.kube.events import EventRecorder
+from core.policy.settings import OperatorSettings
+from localcluster import certificates
+from localcluster.clock import utc_now
+from localcluster.controllers.running import run_controllers
+from localcluster.node.running import NodeAccess, run_node
+from localcluster.node.settings import NodeSettings
+from localcluster.server.cluster import ApiServer, open_api_server
+from localcluster.transport import ASGIStreamingTransport
+from manager.assembly import Operator
+from manager.crds import packaged_crds
+from reconcilers.adapters.world import World
+
+Object = dict[str, Any]
+
+NAMESPACE_NAME = "team"
+OPERATOR_NAMESPACE = "bobrapet-system"
+DEADLINE_SECONDS = 15.0
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class Traffic(httpx.AsyncBaseTransport):
+    """Counts the requests of one client: ``PATCH stepruns/status`` and the like."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self.requests: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(f"{request.method} {_target(request.url.path)}")
+        return await self._inner.handle_async_request(request)
+
+    @property
+    def writes(self) -> Counter[str]:
+        return Counter(request for request in self.requests if request.partition(" ")[0] in _WRITES)
+
+
+def _target(path: str) -> str:
+    """Plural and subresource of a request's path."""
+    parts = path.strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    if rest[:1] == ["namespaces"] and len(rest) > 2:
+        rest = rest[2:]
+    return "/".join([rest[0], *rest[2:]])
+
+
+@dataclass
+class OperatorCluster:
+    """``client`` is an administrator whose requests are not counted."""
+
+    server: ApiServer
+    client: KubeClient
+    nursery: trio.Nursery
+    image_map: Path
+    images: Object = field(default_factory=dict)
+
+    # The operator.
+
+    @asynccontextmanager
+    async def operator(self, settings: OperatorSettings | None = None) -> AsyncIterator[Traffic]:
+        """An operator for the block; when it ends, nothing of it is left, as after a crash."""
+        chosen = settings or OperatorSettings()
+        traffic = Traffic(ASGIStreamingTransport(self.server.app, self.nursery))
+        async with _connected(self.server, traffic) as client, trio.open_nursery() as nursery:
+            recorder = EventRecorder(client, now=system_now)
+            nursery.start_soon(recorder.run)
+            world = World.watching(client)
+            await nursery.start(world.run)
+            operator = Operator(client, world, lambda: chosen, recorder, WallClock(), OPERATOR_NAMESPACE)
+            nursery.start_soon(operator.run)
+            yield traffic
+            nursery.cancel_scope.cancel()
+
+    # Objects.
+
+    async def engram(self, name: str, script: str = "exit 0", *, engram: Object | None = None, **spec: Any) -> None:
+        """An Engram and its template, whose image is ``script``; ``spec`` is that of the template."""
+        self.images[f"test/{name}"] = {"command": ["/bin/sh", "-c", script]}
+        self.image_map.write_bytes(orjson.dumps({"images": self.images}))
+        template = {"version": "1.0.0", "image": f"test/{name}", "supportedModes": ["job"], **spec}
+        await self.create(ENGRAM_TEMPLATE, name, template, namespaced=False)
+        await self.create(ENGRAM, name, {"version": "1.0.0", "templateRef": {"name": name}, **(engram or {})})
+
+    async def story(self, name: str, *steps: Object, **spec: Any) -> Object:
+        return await self.create(STORY, name, {"pattern": "batch", "steps": list(steps), **spec})
+
+    async def run(self, name: str, story: str, **metadata: Any) -> Object:
+        return await self.create(STORY_RUN, name, {"storyRef": {"name": story}}, **metadata)
+
+    async def create(
+        self, resource: Resource, name: str, spec: Object, *, namespaced: bool = True, **metadata: Any
+    ) -> Object:
+        where = {"namespace": NAMESPACE_NAME} if namespaced else {}
+        obj = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name, **where, **metadata},
+            **({"stringData": spec} if resource is SECRET else {"spec": spec}),
+        }
+        return await self.client.create(resource, obj)
+
+    # Waiting.
+
+    async def until(
+        self, resource: Resource, name: str, holds: Callable[[Object], bool], *, seconds: float = DEADLINE_SECONDS
+    ) -> Object:
+        """The object once ``holds`` is true of it."""
+        last: list[Object] = []
+
+        async def reached() -> bool:
+            last[:] = await self._stored(resource, name)
+            return bool(last) and holds(last[0])
+
+        try:
+            await eventually(reached, seconds=seconds)
+        except trio.TooSlowError:
+            raise AssertionError(f"{resource.kind} {name} did not get there: {last}") from None
+        return last[0]
+
+    async def finished(self, name: str, *, seconds: float = DEADLINE_SECONDS) -> Object:
+        """The run once it has ended."""
+        return await self.until(STORY_RUN, name, lambda run: bool(status_of(run).get("finishedAt")), seconds=seconds)
+
+    async def step(self, name: str, phase: str, *, seconds: float = DEADLINE_SECONDS) -> Object:
+        """The StepRun once it is in ``phase``."""
+        return await self.until(STEP_RUN, name, lambda obj: status_of(obj).get("phase") == phase, seconds=seconds)
+
+    async def gone(self, resource: Resource, name: str) -> None:
+        async def absent() -> bool:
+            return not await self._stored(resource, name)
+
+        await eventually(absent)
+
+    async def none_left(self, resource: Resource) -> None:
+        async def empty() -> bool:
+            return not await self.names(resource)
+
+        await eventually(empty)
+
+    async def _stored(self, resource: Resource, name: str) -> list[Object]:
+        """The object, or nothing."""
+        try:
+            return [await self.client.get(resource, name, NAMESPACE_NAME if resource.namespaced else None)]
+        except NotFoundError:
+            return []
+
+    async def names(self, resource: Resource) -> list[str]:
+        return sorted(obj["metadata"]["name"] for obj in (await self.client.list(resource, NAMESPACE_NAME)).items)
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = DEADLINE_SECONDS) -> None:
+    """Return once ``holds`` says so: the one place where tests ask again and again.
+
+    Raises:
+        trio.TooSlowError: it never did.
+    """
+    with trio.fail_after(seconds):
+        while not await holds():  # noqa: ASYNC110 - programs and controllers tell nobody in this process
+            await trio.sleep(0.02)
+
+
+def status_of(obj: Object) -> Object:
+    status: Object = obj.get("status") or {}
+    return status
+
+
+def step_phases(run: Object) -> dict[str, str]:
+    return {name: state["phase"] for name, state in sorted((status_of(run).get("stepStates") or {}).items())}
+
+
+def step(name: str, engram: str = "", **fields: Any) -> Object:
+    return {"name": name, "ref": {"name": engram or name}, **fields}
+
+
+@asynccontextmanager
+async def open_operator_cluster(directory: Path) -> AsyncIterator[OperatorCluster]:
+    async with open_api_server() as server, trio.open_nursery() as nursery:
+        transport = ASGIStreamingTransport(server.app, nursery)
+        async with _connected(server, transport) as client:
+            await _install_crds(client)
+            for name in (NAMESPACE_NAME, OPERATOR_NAMESPACE):
+                await client.create(NAMESPACE, {"metadata": {"name": name}})
+            await nursery.start(_controllers, server)
+            image_map = directory / "images.yaml"
+            await nursery.start(_node, server, directory, image_map, transport)
+            yield OperatorCluster(server, client, nursery, image_map)
+        nursery.cancel_scope.cancel()
+
+
+@functools.cache
+def _definitions() -> list[Object]:
+    """Read once: parsing them takes longer than everything else here."""
+    return list(packaged_crds())
+
+
+async def _install_crds(client: KubeClient) -> None:
+    for definition in _definitions():
+        await client.create(CUSTOM_RESOURCE_DEFINITION, definition)
+    for definition in _definitions():
+        await eventually(functools.partial(_is_established, client, definition["metadata"]["name"]))
+
+
+async def _is_established(client: KubeClient, name: str) -> bool:
+    definition = await client.get(CUSTOM_RESOURCE_DEFINITION, name)
+    return is_true(status_of(definition).get("conditions") or [], "Established")
+
+
+async def _controllers(server: ApiServer, *, task_status: trio.TaskStatus[None]) -> None:
+    await run_controllers(
+        server.registry, utc_now, node_name="local", job_failure_delay_seconds=0.1, task_status=task_status
+    )
+
+
+async def _node(
+    server: ApiServer,
+    directory: Path,
+    image_map: Path,
+    transport: httpx.AsyncBaseTransport,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    authority = certificates.load_or_create_authority(directory, "tests", utc_now())
+    access = NodeAccess(
+        token=server.admin_token,
+        serving=certificates.issue_server(authority, "local", ("127.0.0.1", "localhost"), utc_now()),
+        client_ca_pem=authority.certificate_pem,
+        transport=transport,
+    )
+    settings = NodeSettings(
+        name="local", data_dir=directory / "node", image_map=image_map, api_url="http://127.0.0.1:1", isolate=False
+    )
+    await run_node(settings, access, utc_now, task_status=task_status)
+
+
+@asynccontextmanager
+async def _connected(server: ApiServer, transport: httpx.AsyncBaseTransport) -> AsyncIterator[KubeClient]:
+    config = ClusterConfig("http://cluster", bearer_token(server.admin_token))
+    async with open_client(config, transport=transport) as client:
+        yield client
