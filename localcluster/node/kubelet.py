@@ -57,7 +57,7 @@ class Kubelet:
                 await _text(send, 400, str(error))
             else:
                 if found is None:
-                    await _text(send, 400, f'no log of container "{parts[3]}" in pod "{parts[2]}"')
+                    await _text(send, 400, _why_no_log(parts[2], parts[3], previous=_flag(query, "previous")))
                 else:
                     await _send_log(*found, options, receive, send)
         else:
@@ -93,6 +93,12 @@ def log_options(query: Mapping[str, str], now: datetime) -> LogOptions:
         limit_bytes=number("limitBytes"),
         timestamps=_flag(query, "timestamps"),
     )
+
+
+def _why_no_log(pod: str, container: str, *, previous: bool) -> str:
+    if previous:
+        return f'previous terminated container "{container}" in pod "{pod}" not found'
+    return f'container "{container}" in pod "{pod}" is waiting to start'
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:

@@ -189,8 +189,10 @@ class _Roster:
                 await request(path, body)
                 return
             except (ApiError, UnreachableError) as error:
-                _log.info(event, path=path, error=str(error))
-                if isinstance(error, ApiError) and not error.is_transient:
+                refused = isinstance(error, ApiError) and not error.is_transient
+                if not (isinstance(error, ApiError) and error.code == 404):
+                    _log.info(event, path=path, error=str(error))
+                if refused:
                     return
             await trio.sleep(delays.next_delay())
 

@@ -192,3 +192,34 @@ async def test_a_namespace_is_furnished_and_goes_with_everything_in_it(local: Lo
         return "team" not in {entry["metadata"]["name"] for entry in (await local.client.get(namespaces))["items"]}
 
     await until(is_gone)
+
+
+async def test_what_a_custom_resource_owns_goes_with_it_down_to_the_pod(local: LocalCluster) -> None:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "steps.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "steps", "kind": "Step"},
+            "versions": [version],
+        },
+    }
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    await local.client.create(crds, definition)
+    await local.wait_for(crds, "steps.example.com", has_condition("Established"))
+    steps = "/apis/example.com/v1/namespaces/default/steps"
+    step = await local.client.create(steps, {"apiVersion": "example.com/v1", "kind": "Step", "metadata": {"name": "s"}})
+    owned = job("j", "exec sleep 60")
+    owner = {"apiVersion": "example.com/v1", "kind": "Step", "name": "s", "uid": step["metadata"]["uid"]}
+    owned["metadata"]["ownerReferences"] = [{**owner, "controller": True, "blockOwnerDeletion": True}]
+    await local.client.create(JOBS, owned)
+    await local.wait_for(JOBS, "j", lambda obj: obj["status"].get("ready") == 1)
+
+    await local.client.delete(f"{steps}/s", {})
+
+    for path in (steps, JOBS, PODS):
+        await local.wait_gone(path)
