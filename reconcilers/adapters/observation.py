@@ -132,7 +132,7 @@ def _ending(ended: Object, pod_status: Object) -> dict[str, Any]:
 def _unfinished(look: _Look) -> Observation:
     """Under way, with what holds it up if anything does."""
     state = look.container.get("state") or {}
-    if running := state.get("running"):
+    if (running := state.get("running")) is not None:
         return look.observation(AttemptState.RUNNING, started_at=parse_instant_or_none(running.get("startedAt")))
     waiting = state.get("waiting") or {}
     if waiting.get("reason", "") not in _ORDINARY_WAITS:

@@ -1,0 +1,108 @@
+"""From the engine's order to what the Job builder is told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from reconciler_samples import run, step_run, stored, story
+
+from core.engine.errors import RejectedError
+from core.engine.ports import AttemptOrder, Binding
+from core.policy.layers import resolve_policy
+from core.policy.retry import RetryPolicy
+from core.policy.settings import OperatorSettings
+from core.policy.sources import Sources
+from core.workloads.payload import PayloadError
+from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.ordered_workload import ordered_workload
+
+Object = dict[str, Any]
+
+DEADLINE = datetime(2025, 1, 2, 4, 0, 0, tzinfo=UTC)
+
+
+def order(
+    *, inputs: Object | None = None, step_spec: Object | None = None, status: Object | None = None, **spec: Any
+) -> AttemptOrder:
+    """``spec`` is the Story's."""
+    owner = run(meta={"annotations": {"bubustack.io/correlation-id": " Order 42 "}})
+    child = step_run(owner, status=status or {})
+    child["spec"] |= step_spec or {}
+    told, step = story("report", **spec), {"name": "fetch", "ref": {"name": "http"}}
+    template = stored("EngramTemplate", "http", spec={"image": "x", "secretSchema": {"api": {}}})
+    annotations = {"bubustack.io/tls-secret": "tls"}
+    engram = stored("Engram", "http", spec={"version": " 2.0 "}, meta={"annotations": annotations})
+    settings = OperatorSettings()
+    sources = Sources(settings, template, engram, told, step)
+    binding = Binding(
+        engram_namespace="team",
+        engram_name="http",
+        engram_version="9.9",
+        template_name="http",
+        template_generation=1,
+        default_with=None,
+        retry_spec=None,
+        retry=RetryPolicy(),
+        timeout=timedelta(minutes=5),
+        max_inline_size_bytes=4096,
+        input_schema=None,
+        output_schema=None,
+        declared_output_keys=None,
+        policy=ResolvedStep(engram, template, settings, resolve_policy(sources), sources),
+    )
+    return AttemptOrder(owner, told, step, child, binding, 2, inputs or {}, {"inputs": {}, "steps": {}}, DEADLINE)
+
+
+def test_everything_the_builder_needs_is_told() -> None:
+    workload = ordered_workload(order(inputs={"b": 1.0, "a": "<"}, version="1.2"))
+    assert (workload.namespace, workload.step_run_name, workload.step_id) == ("team", "one-fetch", "fetch")
+    assert (workload.story_run_name, workload.story_name, workload.story_version) == ("one", "report", "1.2")
+    assert (workload.engram_name, workload.engram_version) == ("http", "2.0")
+    assert (workload.attempt, workload.timeout, workload.deadline_at) == (2, timedelta(minutes=5), DEADLINE)
+    assert workload.trigger_data == workload.step_config == '{"a":"\\u003c","b":1}'
+    assert workload.template_context == '{"inputs":{},"steps":{}}'
+    assert (workload.tls_secret, workload.secret_schema, workload.correlation_id) == ("tls", {"api": {}}, "Order 42")
+
+
+@pytest.mark.parametrize(
+    ("status", "started"),
+    [
+        ({"startedAt": "2025-01-02T03:01:00Z"}, datetime(2025, 1, 2, 3, 1, tzinfo=UTC)),
+        ({}, datetime(2025, 1, 2, 3, 0, tzinfo=UTC)),
+        ({"startedAt": "damaged"}, datetime(2025, 1, 2, 3, 0, tzinfo=UTC)),
+    ],
+)
+def test_the_first_start_is_that_of_the_step_run(status: Object, started: datetime) -> None:
+    assert ordered_workload(order(status=status)).started_at == started
+
+
+@pytest.mark.parametrize(("policy", "depth"), [({}, 32), ({"execution": {"maxRecursionDepth": 3}}, 3)])
+def test_the_storys_recursion_depth_beats_the_operators(policy: Object, depth: int) -> None:
+    assert ordered_workload(order(policy=policy)).max_recursion_depth == depth
+
+
+def test_overrides_of_the_step_run_itself_are_the_last_word() -> None:
+    overrides = {"cpuLimit": "2", "debug": True}
+    policy = ordered_workload(order(step_spec={"executionOverrides": overrides})).policy
+    assert (policy.resources["cpuLimit"], policy.debug) == ("2", True)
+    assert policy.provenance["resources.cpuLimit"] == "StepRun"
+
+
+def test_invalid_overrides_are_refused() -> None:
+    with pytest.raises(RejectedError, match=r"^StepRun one-fetch: StepRun: resources\.cpuLimit: 'lots' is not"):
+        ordered_workload(order(step_spec={"executionOverrides": {"cpuLimit": "lots"}}))
+
+
+def test_inputs_without_a_json_form_are_refused() -> None:
+    with pytest.raises(PayloadError):
+        ordered_workload(order(inputs={"x": math.nan}))
+
+
+def test_a_skipped_correlation_id_is_empty() -> None:
+    plain = order()
+    plain = replace(plain, run=run())
+    assert ordered_workload(plain).correlation_id == ""

@@ -1,0 +1,85 @@
+"""Client errors in the engine's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.api.phases import Reason
+from core.engine import errors as port
+from core.kube import errors as kube
+from core.kube.wire import status_failure
+from reconcilers.adapters.translation import port_errors
+
+
+def answer(reason: str, message: str = "no", *, code: int | None = None, retry_after: float | None = None) -> Exception:
+    status = status_failure(reason, message, code=code, details={"name": "x"})
+    return kube.error_from_status(status, retry_after=retry_after)
+
+
+def translated(error: Exception) -> port.PortError:
+    with pytest.raises(port.PortError) as caught, port_errors():
+        raise error
+    assert caught.value.__cause__ is error
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (answer("Conflict"), port.StaleError),
+        (answer("NotFound"), port.GoneError),
+        (answer("Invalid"), port.RejectedError),
+        (answer("BadRequest"), port.RejectedError),
+        (answer("AlreadyExists"), port.RejectedError),
+        (answer("MethodNotAllowed"), port.RejectedError),
+        (answer("UnsupportedMediaType"), port.RejectedError),
+        (answer("RequestEntityTooLarge"), port.RejectedError),
+        (answer("Unauthorized"), port.UnavailableError),
+        (answer("TooManyRequests"), port.UnavailableError),
+        (answer("InternalError"), port.UnavailableError),
+        (answer("ServiceUnavailable"), port.UnavailableError),
+        (answer("Timeout"), port.UnavailableError),
+        (answer("Expired"), port.UnavailableError),
+        (answer("", code=418), port.UnavailableError),
+        (kube.NotServedError({"code": 404, "message": "no such kind"}), port.UnavailableError),
+        (kube.UnreachableError("nobody there"), port.UnavailableError),
+        (kube.DeadlineError("too slow", outcome_unknown=True), port.UnavailableError),
+        (kube.TLSError("expired"), port.UnavailableError),
+        (kube.ConfigError("no credentials"), port.UnavailableError),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
+)
+def test_every_client_error_becomes_the_most_exact_port_error(error: Exception, kind: type[port.PortError]) -> None:
+    assert type(translated(error)) is kind
+
+
+@pytest.mark.parametrize(
+    ("message", "definite"),
+    [
+        ('jobs.batch is forbidden: User "system:serviceaccount:b:m" cannot create resource "jobs"', False),
+        ('pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=9, limited: pods=9', False),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true', True),
+        ('pods "x" is forbidden: failed quota: compute: must specify limits.cpu', True),
+        ('admission webhook "v.example" denied the request: images cannot come from there', True),
+    ],
+)
+def test_a_refusal_is_definite_unless_rights_or_quota_may_be_mended(message: str, definite: bool) -> None:
+    expected = port.RejectedError if definite else port.UnavailableError
+    assert type(translated(answer("Forbidden", message))) is expected
+
+
+def test_a_request_that_is_too_large_says_so() -> None:
+    error = translated(answer("RequestEntityTooLarge"))
+    assert isinstance(error, port.RejectedError)
+    assert error.reason is Reason.INPUT_TOO_LARGE
+
+
+def test_the_servers_wish_to_wait_is_handed_on() -> None:
+    error = translated(answer("TooManyRequests", retry_after=7))
+    assert isinstance(error, port.UnavailableError)
+    assert error.retry_after_seconds == 7
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), port_errors():
+        raise ZeroDivisionError

@@ -1,0 +1,126 @@
+"""How often an Engram ran."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reconciler_samples import NOW, Answering, RecordedEvents, clock, open_world, stored
+
+from core.api.instant import format_instant
+from reconcilers.engram import EngramReconciler, executions
+from reconcilers.runtime.controller import Key
+
+Object = dict[str, Any]
+
+
+def finished(seconds_ago: float, phase: str = "Succeeded", *, recorded: bool = True) -> Object:
+    """A StepRun that ended; ``recorded``: the operator has said so."""
+    ready = "True" if phase == "Succeeded" else "False"
+    degraded = "True" if phase in ("Failed", "Timeout", "Aborted") else "False"
+    conditions = [
+        {"type": "Ready", "status": ready},
+        {"type": "Progressing", "status": "False"},
+        {"type": "Degraded", "status": degraded},
+    ]
+    at = format_instant(NOW - timedelta(seconds=seconds_ago))
+    return {"status": {"phase": phase, "finishedAt": at, "conditions": conditions if recorded else []}}
+
+
+RUNNING: Object = {"status": {"phase": "Running"}}
+
+
+@pytest.mark.parametrize(
+    ("stored_status", "step_runs", "counts", "more"),
+    [
+        pytest.param({}, [], (0, 0, 0, None), False, id="never-used"),
+        pytest.param({}, [RUNNING, {}], (2, 0, 0, None), False, id="running"),
+        pytest.param(
+            {},
+            [finished(60), finished(50, "Failed"), finished(40, "Timeout"), RUNNING],
+            (4, 3, 1, "2025-01-02T03:03:25Z"),
+            False,
+            id="ended",
+        ),
+        pytest.param(
+            {"totalExecutions": 5, "failedExecutions": 2, "triggers": 9, "lastExecutionTime": "2025-01-02T03:03:15Z"},
+            [finished(60), finished(50), finished(40, "Failed")],
+            (9, 6, 3, "2025-01-02T03:03:25Z"),
+            False,
+            id="only-what-is-new",
+        ),
+        pytest.param(
+            {"totalExecutions": 5, "lastExecutionTime": "2025-01-02T03:03:25Z", "triggers": 5},
+            [finished(40)],
+            (5, 5, 0, "2025-01-02T03:03:25Z"),
+            False,
+            id="nothing-twice",
+        ),
+        pytest.param({}, [finished(0.5)], (1, 0, 0, None), True, id="this-second-is-not-over"),
+        pytest.param({}, [finished(-30)], (1, 0, 0, None), True, id="a-clock-that-is-ahead"),
+        pytest.param({}, [finished(60, "Failed", recorded=False)], (1, 0, 0, None), False, id="may-still-be-retried"),
+        pytest.param({"triggers": 7}, [], (7, 0, 0, None), False, id="deleted-runs-are-remembered"),
+    ],
+)
+def test_executions_are_counted_once(
+    stored_status: Object, step_runs: list[Object], counts: tuple[Any, ...], more: bool
+) -> None:
+    count = executions(stored_status, step_runs, NOW)
+    assert tuple(count.status.values()) == counts
+    assert list(count.status) == ["triggers", "totalExecutions", "failedExecutions", "lastExecutionTime"]
+    assert count.more_to_come is more
+
+
+@given(
+    st.lists(st.integers(0, 40), max_size=30),
+    st.lists(st.integers(0, 8), min_size=1, max_size=12),
+)
+def test_however_often_it_is_counted_every_execution_counts_once(ends: list[int], pauses: list[int]) -> None:
+    """StepRuns end at ``ends`` (seconds); the counter looks at growing instants, at last long after."""
+    status: Object = {}
+    at = 0.0
+    for pause in [*pauses, 1000]:
+        at += pause + 0.4
+        now = NOW + timedelta(seconds=at)
+        visible = [finished(-end) for end in ends if NOW + timedelta(seconds=end) <= now]
+        count = executions(status, visible, now)
+        status = {key: value for key, value in count.status.items() if value is not None}
+    assert status["totalExecutions"] == len(ends)
+    assert not executions(status, [finished(-end) for end in ends], NOW + timedelta(hours=1)).more_to_come
+
+
+async def test_an_engram_without_a_template_name_is_told_what_is_missing() -> None:
+    events = RecordedEvents()
+    engram = stored("Engram", "http", spec={"templateRef": {"name": " "}})
+    async with open_world(Answering(engram)) as (client, world):
+        world.engrams.remember(engram)
+        await EngramReconciler(client, world, events, clock()).reconcile(Key("team", "http"))
+        [known] = world.engrams.list()
+        await EngramReconciler(client, world, events, clock()).reconcile(Key("team", "http"))
+    assert known["status"]["validationStatus"] == "invalid"
+    assert known["status"]["validationErrors"] == ["spec.templateRef.name: is empty; name an EngramTemplate"]
+    assert {condition["type"]: condition["status"] for condition in known["status"]["conditions"]} == {
+        "TemplateResolved": "False",
+        "Ready": "False",
+    }
+    assert events.emitted == [("http", "Warning", "TemplateRefInvalid")]
+
+
+async def test_a_valid_engram_is_written_once() -> None:
+    events = RecordedEvents()
+    engram = stored("Engram", "http", spec={"templateRef": {"name": "http"}})
+    server = Answering(engram)
+    async with open_world(server) as (client, world):
+        world.engrams.remember(engram)
+        world.engram_templates.remember(stored("EngramTemplate", "http", namespace="", spec={}))
+        for seconds in (0, 5, 10):
+            now: datetime = NOW + timedelta(seconds=seconds)
+            await EngramReconciler(client, world, events, clock(now)).reconcile(Key("team", "http"))
+        [known] = world.engrams.list()
+    assert len(server.patches) == 1
+    assert known["status"]["validationStatus"] == "valid"
+    assert (known["status"]["usageCount"], known["status"]["triggers"]) == (0, 0)
+    assert events.emitted == []

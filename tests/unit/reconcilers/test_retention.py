@@ -1,0 +1,104 @@
+"""How long finished runs and their children are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from reconciler_samples import run, story
+
+from core.policy.settings import JobSettings, OperatorSettings, RunSettings
+from reconcilers.retention import Act, CleanUp, Remove, Wait, child_ttl, next_act, retention
+
+FINISHED = datetime(2025, 1, 2, 3, 0, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+
+
+def settings(*, ttl: int = 3600, kept: int | None = None) -> OperatorSettings:
+    return replace(
+        OperatorSettings(), job=JobSettings(ttl_seconds_after_finished=ttl), runs=RunSettings(retention_seconds=kept)
+    )
+
+
+def of_job(**job: Any) -> dict[str, Any]:
+    return story(policy={"execution": {"job": job}})
+
+
+def act(
+    after: float, *, ttl: int | None = None, kept: int | None = None, cleaned: bool = False, **operator: Any
+) -> Act:
+    """What a run needs ``after`` seconds after its end; ``ttl`` and ``kept`` are its Story's."""
+    status = {"phase": "Succeeded", "finishedAt": "2025-01-02T03:00:00Z"}
+    if cleaned:
+        status["childrenCleanedAt"] = "2025-01-02T04:00:00Z"
+    job = {"ttlSecondsAfterFinished": ttl, "storyRunRetentionSeconds": kept}
+    return next_act(run(status=status), of_job(**job), settings(**operator), FINISHED + after * SECOND)
+
+
+def wait(seconds: float) -> Wait:
+    return Wait(FINISHED + seconds * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("story_ttl", "operator_ttl", "seconds"),
+    [(None, 3600, 3600), (None, 0, 0), (60, 3600, 60), (0, 3600, 0), (-1, 3600, None)],
+)
+def test_a_child_ttl_that_is_unset_is_not_zero(story_ttl: int | None, operator_ttl: int, seconds: int | None) -> None:
+    expected = None if seconds is None else seconds * SECOND
+    assert child_ttl(of_job(ttlSecondsAfterFinished=story_ttl), settings(ttl=operator_ttl)) == expected
+
+
+@pytest.mark.parametrize(
+    ("story_kept", "operator_kept", "kept"),
+    [
+        (None, None, DAY),
+        (None, 60, 60 * SECOND),
+        (None, 0, None),
+        (None, -1, timedelta()),
+        (30, 60, 30 * SECOND),
+        (0, 60, None),
+        (-5, 60, timedelta()),
+    ],
+)
+def test_a_retention_that_is_unset_is_not_zero(
+    story_kept: int | None, operator_kept: int | None, kept: timedelta | None
+) -> None:
+    assert retention(of_job(storyRunRetentionSeconds=story_kept), settings(kept=operator_kept)) == kept
+
+
+def test_without_its_story_the_operators_values_count() -> None:
+    assert child_ttl(None, settings(ttl=5)) == 5 * SECOND
+    assert retention(None, settings(kept=6)) == 6 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"after": 0}, wait(3600), id="children-first"),
+        pytest.param({"after": 3600}, CleanUp(), id="their-time-is-over"),
+        pytest.param({"after": 3600, "cleaned": True}, wait(86400), id="then-the-run"),
+        pytest.param({"after": 86400, "cleaned": True}, Remove(), id="its-time-is-over"),
+        pytest.param({"after": 86400}, Remove(), id="both-after-a-long-absence"),
+        pytest.param({"after": 0, "ttl": 0}, CleanUp(), id="children-at-once"),
+        pytest.param({"after": 0, "ttl": -1}, wait(86400), id="children-stay-with-the-run"),
+        pytest.param({"after": 0, "ttl": -1, "kept": 0}, Wait(None), id="everything-stays"),
+        pytest.param({"after": 1e9, "kept": 0, "cleaned": True}, Wait(None), id="the-run-stays"),
+        pytest.param({"after": 0, "kept": -1}, Remove(), id="run-at-once"),
+        pytest.param({"after": 0, "kept": 60}, wait(3600), id="no-run-goes-before-its-children"),
+        pytest.param({"after": 3599, "kept": 60}, wait(3600), id="still-not"),
+        pytest.param({"after": 3600, "kept": 60}, Remove(), id="both-together"),
+        pytest.param({"after": 60, "kept": 60, "ttl": -1}, Remove(), id="children-have-no-time-of-their-own"),
+        pytest.param({"after": 10, "kept": 20, "ttl": 5, "cleaned": True}, wait(20), id="short-lived"),
+    ],
+)
+def test_a_finished_run_is_kept_as_documented(given: dict[str, Any], expected: Act) -> None:
+    assert act(**given) == expected
+
+
+@pytest.mark.parametrize("finished", [None, "", "yesterday"])
+def test_a_damaged_end_counts_from_creation(finished: str | None) -> None:
+    old = run(status={"phase": "Failed", "finishedAt": finished}, meta={"creationTimestamp": "2025-01-01T03:00:00Z"})
+    assert next_act(old, None, settings(), FINISHED) == Remove()

@@ -1,0 +1,168 @@
+"""Whom an event wakes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from reconciler_samples import RecordingSupervisor, job, open_world, pod, run, step_run, stored, story
+
+from reconcilers.adapters.world import World
+from reconcilers.router import Router
+from reconcilers.runtime.controller import Controller, ControllerOptions, Key
+from reconcilers.runtime.outcome import Done, Outcome
+
+Object = dict[str, Any]
+
+
+@dataclass
+class Woken:
+    """Handlers are connected; what they did since the last look."""
+
+    world: World
+    supervisor: RecordingSupervisor = field(default_factory=RecordingSupervisor)
+    enqueued: list[str] = field(default_factory=list)
+
+    def look(self) -> tuple[list[tuple[str, str | None]], list[str]]:
+        seen = self.supervisor.woken[:], self.enqueued[:]
+        self.supervisor.woken.clear()
+        self.enqueued.clear()
+        return seen
+
+
+class NotingController(Controller):
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__("storyrun", _never, ControllerOptions(1, timedelta(seconds=1), timedelta(seconds=1)))
+        self._notes = notes
+
+    def enqueue(self, key: Key) -> None:
+        self._notes.append(str(key))
+
+
+async def _never(key: Key) -> Outcome:
+    return Done()
+
+
+@pytest.fixture
+async def woken() -> AsyncIterator[Woken]:
+    async with open_world() as (_, world):
+        result = Woken(world)
+        Router(world, result.supervisor, NotingController(result.enqueued)).connect()
+        yield result
+
+
+def changed(obj: Object, *, meta: Object | None = None, **fields: Any) -> Object:
+    """A later version of ``obj``."""
+    metadata = {**obj["metadata"], "resourceVersion": str(int(obj["metadata"]["resourceVersion"]) + 100_000)}
+    return {**obj, "metadata": {**metadata, **(meta or {})}, **fields}
+
+
+async def test_a_new_run_is_reconciled(woken: Woken) -> None:
+    woken.world.story_runs.remember(run())
+    assert woken.look() == ([("team/one", None)], ["team/one"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"meta": {"deletionTimestamp": "2025-01-02T03:04:05Z"}}, id="deletion"),
+        pytest.param({"meta": {"generation": 2}, "spec": {"cancelRequested": True}}, id="cancel"),
+        pytest.param({"meta": {"annotations": {"storyrun.bubustack.io/redrive-token": "x"}}}, id="redrive"),
+        pytest.param({"meta": {"labels": {}}}, id="labels"),
+        pytest.param({"status": {"phase": "Succeeded"}}, id="end"),
+        pytest.param({"status": {"gates": {"a": {"state": "Approved"}}}}, id="gate"),
+    ],
+)
+async def test_what_others_change_about_a_run_wakes_it(woken: Woken, change: Object) -> None:
+    first = run()
+    woken.world.story_runs.remember(first)
+    woken.look()
+    woken.world.story_runs.remember(changed(first, **change))
+    assert woken.look() == ([("team/one", None)], ["team/one"])
+
+
+async def test_the_progress_that_a_run_records_wakes_nobody(woken: Woken) -> None:
+    first = run(status={"phase": "Running"})
+    woken.world.story_runs.remember(first)
+    woken.look()
+    status = {"phase": "Running", "stepStates": {"a": {"phase": "Running"}}, "stepsComplete": 1}
+    woken.world.story_runs.remember(changed(first, status=status))
+    assert woken.look() == ([], [])
+
+
+async def test_a_vanished_run_is_told(woken: Woken) -> None:
+    first = run()
+    woken.world.story_runs.remember(first)
+    woken.look()
+    woken.world.story_runs.forget("team", "one", first["metadata"]["uid"])
+    assert woken.look() == ([("team/one", None)], ["team/one"])
+
+
+async def test_a_child_run_wakes_its_parent_and_its_end_lets_the_parent_go(woken: Woken) -> None:
+    child = run("child", owner=run("parent"))
+    woken.world.story_runs.remember(child)
+    assert woken.look() == ([("team/child", None), ("team/parent", None)], ["team/child"])
+    woken.world.story_runs.forget("team", "child", child["metadata"]["uid"])
+    assert woken.look() == ([("team/child", None), ("team/parent", None)], ["team/child", "team/parent"])
+
+
+async def test_a_step_run_wakes_its_step_only(woken: Woken) -> None:
+    first = step_run(run(), "fetch")
+    woken.world.step_runs.remember(first)
+    assert woken.look() == ([("team/one", "fetch")], [])
+    woken.world.step_runs.remember(changed(first, status={"phase": "Succeeded"}))
+    assert woken.look() == ([("team/one", "fetch")], [])
+
+
+async def test_a_step_run_that_goes_lets_its_run_look_after_its_children(woken: Woken) -> None:
+    first = step_run(run(), "fetch")
+    woken.world.step_runs.remember(first)
+    woken.look()
+    other = step_run(run(), "other")
+    woken.world.step_runs.remember(other)
+    woken.look()
+    woken.world.step_runs.remember(changed(first, meta={"deletionTimestamp": "2025-01-02T03:04:05Z"}))
+    assert woken.look() == ([("team/one", "fetch")], ["team/one"])
+    woken.world.step_runs.forget("team", "one-other", other["metadata"]["uid"])
+    assert woken.look() == ([("team/one", "other")], ["team/one"])
+
+
+async def test_jobs_and_pods_wake_the_step_they_work_for(woken: Woken) -> None:
+    owner = step_run(run(), "fetch")
+    woken.world.step_runs.remember(owner)
+    woken.look()
+    work = job(owner)
+    woken.world.jobs.remember(work)
+    assert woken.look() == ([("team/one", "fetch")], [])
+    first = pod(work)
+    woken.world.pods.remember(first)
+    assert woken.look() == ([("team/one", "fetch")], [])
+    woken.world.pods.remember(changed(first, status={"phase": "Succeeded"}))
+    assert woken.look() == ([("team/one", "fetch")], [])
+    woken.world.pods.forget("team", "pod-1", first["metadata"]["uid"])
+    assert woken.look() == ([("team/one", "fetch")], [])
+    woken.world.jobs.forget("team", "one-fetch", work["metadata"]["uid"])
+    assert woken.look() == ([("team/one", "fetch")], [])
+
+
+async def test_objects_of_strangers_wake_nobody(woken: Woken) -> None:
+    woken.world.step_runs.remember(stored("StepRun", "lonely", spec={"stepId": "a"}))
+    woken.world.step_runs.remember(stored("StepRun", "other", spec={}, owner=stored("Workflow", "w")))
+    woken.world.jobs.remember(stored("Job", "job", owner=stored("CronJob", "c")))
+    woken.world.jobs.remember(stored("Job", "lost", owner=stored("StepRun", "unknown")))
+    woken.world.pods.remember(stored("Pod", "pod"))
+    assert woken.look() == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("phase", "waits"), [(None, True), ("", True), ("Pending", True), ("Running", False), ("Succeeded", False)]
+)
+async def test_a_story_that_appears_wakes_the_runs_that_wait_for_it(woken: Woken, phase: str, waits: bool) -> None:
+    woken.world.story_runs.remember(run(status={} if phase is None else {"phase": phase}))
+    woken.world.story_runs.remember(run("other", "another"))
+    woken.look()
+    woken.world.stories.remember(story())
+    assert woken.look() == (([("team/one", None)], ["team/one"]) if waits else ([], []))

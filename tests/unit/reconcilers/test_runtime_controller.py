@@ -1,0 +1,165 @@
+"""Workers: what follows from what a reconcile answers or raises."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from core.engine.errors import GoneError, RejectedError, StaleError, UnavailableError
+from reconcilers.runtime.controller import Controller, ControllerOptions, Key
+from reconcilers.runtime.outcome import After, Done, Outcome, Retry, Terminal
+
+SECOND = timedelta(seconds=1)
+KEY = Key("team", "a")
+
+
+class Script:
+    """Answers each reconcile with the next outcome or error, and remembers when it was asked."""
+
+    def __init__(self, *answers: Outcome | Exception) -> None:
+        self._answers = list(answers)
+        self.asked_at: list[float] = []
+        self.observed: list[tuple[str, str]] = []
+
+    async def reconcile(self, key: Key) -> Outcome:
+        await trio.lowlevel.checkpoint()
+        self.asked_at.append(trio.current_time())
+        answer = self._answers.pop(0) if self._answers else Done()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def observe(self, controller: str, outcome: str, seconds: float) -> None:
+        self.observed.append((controller, outcome))
+
+    def controller(self, **options: object) -> Controller:
+        chosen = ControllerOptions(workers=1, base_delay=SECOND, max_delay=60 * SECOND, **options)  # type: ignore[arg-type]  # one field, by name
+        return Controller("story", self.reconcile, chosen, observe=self.observe)
+
+
+async def lived(controller: Controller, *keys: Key, seconds: float = 100) -> float:
+    """Run for a while; the time it began."""
+    started = trio.current_time()
+    with trio.move_on_after(seconds):
+        for key in keys:
+            controller.enqueue(key)
+        await controller.run()
+    return started
+
+
+@pytest.mark.parametrize(
+    ("answers", "times", "words"),
+    [
+        pytest.param([Done()], [0], ["success"], id="done"),
+        pytest.param([After(5 * SECOND)], [0, 5], ["requeue_after", "success"], id="after"),
+        pytest.param([Retry(ValueError())] * 3, [0, 1, 3, 7], ["error"] * 3 + ["success"], id="retry"),
+        pytest.param([Retry(ValueError(), 9 * SECOND)], [0, 9], ["error", "success"], id="retry-as-the-server-wishes"),
+        pytest.param([Terminal(ValueError())], [0], ["terminal"], id="terminal"),
+        pytest.param([StaleError("moved on")], [0, 1], ["error", "success"], id="stale"),
+        pytest.param([UnavailableError("away")], [0, 1], ["error", "success"], id="unavailable"),
+        pytest.param(
+            [UnavailableError("busy", retry_after_seconds=7)], [0, 7], ["error", "success"], id="asked-to-wait"
+        ),
+        pytest.param([GoneError("gone")], [0], ["success"], id="gone"),
+        pytest.param([RejectedError("no")], [0], ["terminal"], id="rejected"),
+        pytest.param([KeyError("spec")], [0, 1], ["error", "success"], id="bug"),
+        pytest.param(
+            [StaleError("x"), After(4 * SECOND), StaleError("x")],
+            [0, 1, 5, 6],
+            ["error", "requeue_after", "error", "success"],
+            id="a-success-resets-the-back-off",
+        ),
+    ],
+)
+async def test_what_is_answered_or_raised_decides_what_follows(
+    answers: list[Outcome | Exception], times: list[float], words: list[str], autojump_clock: MockClock
+) -> None:
+    script = Script(*answers)
+    started = await lived(script.controller(), KEY)
+    assert [at - started for at in script.asked_at] == times
+    assert script.observed == [("story", word) for word in words]
+
+
+async def test_a_reconcile_that_takes_too_long_is_ended_and_tried_again(autojump_clock: MockClock) -> None:
+    calls = []
+
+    async def slow(key: Key) -> Outcome:
+        calls.append(trio.current_time())
+        if len(calls) == 1:
+            await trio.sleep_forever()
+        return Done()
+
+    options = ControllerOptions(1, SECOND, 60 * SECOND, reconcile_timeout=30 * SECOND)
+    started = await lived(Controller("story", slow, options), KEY)
+    assert [at - started for at in calls] == [0, 31]
+
+
+async def test_without_a_deadline_a_reconcile_may_take_its_time(autojump_clock: MockClock) -> None:
+    ended = []
+
+    async def slow(key: Key) -> Outcome:
+        await trio.sleep(3600)
+        ended.append(key)
+        return Done()
+
+    options = ControllerOptions(1, SECOND, SECOND, reconcile_timeout=timedelta())
+    await lived(Controller("story", slow, options), KEY, seconds=4000)
+    assert ended == [KEY]
+
+
+async def test_one_poisoned_object_does_not_stop_the_others(autojump_clock: MockClock) -> None:
+    done = []
+
+    async def reconcile(key: Key) -> Outcome:
+        await trio.lowlevel.checkpoint()
+        if key.name == "bad":
+            raise ZeroDivisionError
+        done.append(key.name)
+        return Done()
+
+    controller = Controller("story", reconcile, ControllerOptions(1, SECOND, SECOND))
+    await lived(controller, Key("t", "bad"), Key("t", "one"), Key("t", "two"), seconds=10)
+    assert done == ["one", "two"]
+    assert controller.queue.statistics().failing == 1
+
+
+async def test_an_event_during_a_reconcile_causes_another_one(autojump_clock: MockClock) -> None:
+    calls = []
+
+    async def reconcile(key: Key) -> Outcome:
+        calls.append(trio.current_time())
+        if len(calls) == 1:
+            controller.enqueue(key)
+            await trio.sleep(2)
+        return Done()
+
+    controller = Controller("story", reconcile, ControllerOptions(4, SECOND, SECOND))
+    started = await lived(controller, KEY)
+    assert [at - started for at in calls] == [0, 2]
+
+
+async def test_workers_work_side_by_side(autojump_clock: MockClock) -> None:
+    ended = []
+
+    async def reconcile(key: Key) -> Outcome:
+        await trio.sleep(1)
+        ended.append(trio.current_time())
+        return Done()
+
+    controller = Controller("story", reconcile, ControllerOptions(3, SECOND, SECOND))
+    started = await lived(controller, *(Key("t", str(number)) for number in range(6)))
+    assert [at - started for at in ended] == [1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("obj", "key", "text"),
+    [
+        ({"metadata": {"name": "a", "namespace": "t"}}, Key("t", "a"), "t/a"),
+        ({"metadata": {"name": "a"}}, Key("", "a"), "a"),
+    ],
+)
+def test_keys_name_objects(obj: dict[str, dict[str, str]], key: Key, text: str) -> None:
+    assert (Key.of(obj), str(key)) == (key, text)

@@ -1,0 +1,195 @@
+"""The keyed work queue."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from reconcilers.runtime.queue import QueueStatistics, WorkQueue
+
+SECOND = timedelta(seconds=1)
+
+
+def queue() -> WorkQueue[str]:
+    return WorkQueue(base_delay=SECOND, max_delay=8 * SECOND)
+
+
+async def taken(work: WorkQueue[str]) -> str:
+    """The next key, done with at once."""
+    key = await work.take()
+    work.done(key)
+    return key
+
+
+async def test_keys_are_served_in_order_and_once(autojump_clock: MockClock) -> None:
+    work = queue()
+    for key in ("a", "b", "a", "c", "b"):
+        work.add(key)
+    assert [await taken(work) for _ in range(3)] == ["a", "b", "c"]
+    assert work.statistics() == QueueStatistics(0, 0, 0, 0)
+
+
+async def test_a_key_added_while_it_is_worked_on_comes_back_afterwards_and_only_once(
+    autojump_clock: MockClock,
+) -> None:
+    work = queue()
+    work.add("a")
+    assert await work.take() == "a"
+    work.add("a")
+    work.add("a")
+    with trio.move_on_after(1) as scope:
+        await work.take()
+    assert scope.cancelled_caught
+    work.done("a")
+    assert await taken(work) == "a"
+    assert work.statistics() == QueueStatistics(0, 0, 0, 0)
+
+
+async def test_two_workers_never_have_the_same_key(autojump_clock: MockClock) -> None:
+    work, at_work, overlaps = queue(), set[str](), list[str]()
+    served: dict[str, int] = {}
+
+    async def worker() -> None:
+        while True:
+            key = await work.take()
+            if key in at_work:
+                overlaps.append(key)
+            at_work.add(key)
+            await trio.sleep(0.3)
+            at_work.discard(key)
+            served[key] = served.get(key, 0) + 1
+            work.done(key)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(worker)
+        for _ in range(20):
+            for key in ("a", "b", "c"):
+                work.add(key)
+            await trio.sleep(0.1)
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert overlaps == []
+    assert set(served) == {"a", "b", "c"}
+    assert all(4 <= number <= 8 for number in served.values()), served
+
+
+async def test_a_failing_key_backs_off_up_to_the_cap_and_starts_anew_after_a_success(
+    autojump_clock: MockClock,
+) -> None:
+    work = queue()
+    assert [work.retry("a").total_seconds() for _ in range(5)] == [1, 2, 4, 8, 8]
+    assert work.statistics().failing == 1
+    work.forget("a")
+    assert work.retry("a") == SECOND
+
+
+async def test_a_failing_key_does_not_delay_others(autojump_clock: MockClock) -> None:
+    work = queue()
+    work.retry("bad")
+    work.add("good")
+    started = trio.current_time()
+    assert await taken(work) == "good"
+    assert trio.current_time() == started
+    assert await taken(work) == "bad"
+    assert trio.current_time() == started + 1
+
+
+async def test_of_several_delays_the_earliest_counts(autojump_clock: MockClock) -> None:
+    work, started = queue(), trio.current_time()
+    work.add_after("a", 5 * SECOND)
+    work.add_after("a", 2 * SECOND)
+    work.add_after("a", 9 * SECOND)
+    assert await taken(work) == "a"
+    assert trio.current_time() == started + 2
+    with trio.move_on_after(60) as scope:
+        await work.take()
+    assert scope.cancelled_caught
+
+
+async def test_an_event_comes_before_a_delay_and_cancels_it(autojump_clock: MockClock) -> None:
+    work, started = queue(), trio.current_time()
+    work.add_after("a", 5 * SECOND)
+    work.add("a")
+    assert await taken(work) == "a"
+    assert trio.current_time() == started
+    assert work.statistics().delayed == 0
+
+
+async def test_a_delay_for_a_key_that_is_ready_anyway_is_ignored(autojump_clock: MockClock) -> None:
+    work = queue()
+    work.add("a")
+    work.add_after("a", SECOND)
+    assert await taken(work) == "a"
+    assert work.statistics().delayed == 0
+
+
+async def test_a_delay_that_ends_while_the_key_is_worked_on_waits_for_its_end(autojump_clock: MockClock) -> None:
+    work = queue()
+    work.add("a")
+    key = await work.take()
+    work.add_after(key, SECOND)
+    with trio.move_on_after(3) as scope:
+        await work.take()
+    assert scope.cancelled_caught
+    work.done(key)
+    assert await taken(work) == "a"
+
+
+async def test_a_waiting_worker_hears_of_an_earlier_delay(autojump_clock: MockClock) -> None:
+    work, started = queue(), trio.current_time()
+    work.add_after("late", 50 * SECOND)
+    async with trio.open_nursery() as nursery:
+
+        async def add_soon() -> None:
+            await trio.sleep(1)
+            work.add_after("soon", SECOND)
+
+        nursery.start_soon(add_soon)
+        assert await taken(work) == "soon"
+    assert trio.current_time() == started + 2
+
+
+async def test_a_cancelled_wait_loses_no_key(autojump_clock: MockClock) -> None:
+    work = queue()
+    with trio.move_on_after(0):
+        work.add("a")
+        await work.take()
+    assert await taken(work) == "a"
+
+
+async def test_a_busy_key_does_not_starve_others(autojump_clock: MockClock) -> None:
+    work, served = queue(), list[str]()
+    for key in ("busy", "other"):
+        work.add(key)
+    for _ in range(4):
+        key = await work.take()
+        served.append(key)
+        work.add("busy")
+        work.done(key)
+    assert served == ["busy", "other", "busy", "busy"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), max_size=12))
+def test_every_delayed_key_comes_once_and_at_its_earliest_time(delays: list[tuple[str, int]]) -> None:
+    async def main() -> list[tuple[str, float]]:
+        work, started, seen = queue(), trio.current_time(), list[tuple[str, float]]()
+        for key, seconds in delays:
+            work.add_after(key, seconds * SECOND)
+        with trio.move_on_after(100):
+            while True:
+                seen.append((await taken(work), trio.current_time() - started))
+        return seen
+
+    earliest: dict[str, int] = {}
+    for key, seconds in delays:
+        earliest[key] = min(seconds, earliest.get(key, seconds))
+    seen = trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert dict(seen) == pytest.approx(earliest)
+    assert len(seen) == len(earliest)
+    assert [when for _, when in seen] == sorted(when for _, when in seen)
