@@ -110,7 +110,8 @@ class Store:
 
     def end(self, name: str) -> None:
         """Stop serving a collection: its watches end and a later one of that name starts empty."""
-        if collection := self._collections.pop(name, None):
+        collection = self._collections.pop(name, None)
+        if collection is not None:
             collection.end()
 
 
