@@ -98,7 +98,7 @@ class OperatorCluster:
         """An operator for the block; when it ends, nothing of it is left, as after a crash."""
         chosen = settings or OperatorSettings()
         traffic = Traffic(ASGIStreamingTransport(self.server.app, self.nursery))
-        async with _connected(self.server, traffic) as client, trio.open_nursery() as nursery:
+        async with connected(self.server, traffic) as client, trio.open_nursery() as nursery:
             recorder = EventRecorder(client, now=system_now)
             nursery.start_soon(recorder.run)
             world = World.watching(client)
@@ -213,8 +213,8 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 async def open_operator_cluster(directory: Path) -> AsyncIterator[OperatorCluster]:
     async with open_api_server() as server, trio.open_nursery() as nursery:
         transport = ASGIStreamingTransport(server.app, nursery)
-        async with _connected(server, transport) as client:
-            await _install_crds(client)
+        async with connected(server, transport) as client:
+            await install_definitions(client)
             for name in (NAMESPACE_NAME, OPERATOR_NAMESPACE):
                 await client.create(NAMESPACE, {"metadata": {"name": name}})
             await nursery.start(_controllers, server)
@@ -230,7 +230,7 @@ def _definitions() -> list[Object]:
     return list(packaged_crds())
 
 
-async def _install_crds(client: KubeClient) -> None:
+async def install_definitions(client: KubeClient) -> None:
     for definition in _definitions():
         await client.create(CUSTOM_RESOURCE_DEFINITION, definition)
     for definition in _definitions():
@@ -270,7 +270,7 @@ async def _node(
 
 
 @asynccontextmanager
-async def _connected(server: ApiServer, transport: httpx.AsyncBaseTransport) -> AsyncIterator[KubeClient]:
+async def connected(server: ApiServer, transport: httpx.AsyncBaseTransport) -> AsyncIterator[KubeClient]:
     config = ClusterConfig("http://cluster", bearer_token(server.admin_token))
     async with open_client(config, transport=transport) as client:
         yield client

@@ -1,0 +1,135 @@
+"""The engine's ports on an API server in this process: no controller and no node interferes.
+
+``wire`` is the adapters' own connection: it can lose an answer, or refuse a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import orjson
+import trio
+from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, connected, install_definitions
+from reconciler_samples import RecordedEvents
+
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, STORY, STORY_RUN, Resource
+from core.engine.manifest import step_run_manifest
+from core.engine.ports import AttemptOrder
+from core.kube.client import KubeClient
+from core.kube.wire import status_failure
+from core.policy.settings import OperatorSettings
+from localcluster.server.cluster import open_api_server
+from localcluster.transport import ASGIStreamingTransport
+from reconcilers.adapters.binding import Binder
+from reconcilers.adapters.job_executor import JobExecutor
+from reconcilers.adapters.secret_check import SecretCheck
+from reconcilers.adapters.world import World
+
+Object = dict[str, Any]
+
+_DEADLINE = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """Hands requests on, and counts the writes; one answer can be lost, one kind of request refused."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self.lose_answer_to = ""
+        self.refuse = ""
+        self.writes: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        name = f"{request.method} {request.url.path.rpartition('/')[2]}"
+        if request.method != "GET":
+            self.writes.append(name)
+        if name == self.refuse:
+            status = status_failure("ServiceUnavailable", "away for a moment")
+            return httpx.Response(503, content=orjson.dumps(status))
+        response = await self._inner.handle_async_request(request)
+        if request.method == self.lose_answer_to:
+            self.lose_answer_to = ""
+            await response.aread()
+            raise httpx.ReadError("connection reset by peer", request=request)
+        return response
+
+
+@dataclass
+class AdapterWorld:
+    """``client`` is an administrator beside the adapters; ``executor`` and ``world`` are theirs."""
+
+    client: KubeClient
+    wire: Wire
+    wired: KubeClient
+    world: World
+    events: RecordedEvents = field(default_factory=RecordedEvents)
+    settings: OperatorSettings = field(default_factory=OperatorSettings)
+
+    @property
+    def binder(self) -> Binder:
+        return Binder(self.wired, self.world, lambda: self.settings)
+
+    @property
+    def executor(self) -> JobExecutor:
+        secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE)
+        return JobExecutor(self.wired, self.world, self.binder, secrets, self.events)
+
+    async def create(self, resource: Resource, name: str, spec: Object, **metadata: Any) -> Object:
+        where = {"namespace": metadata.pop("namespace", NAMESPACE_NAME)} if resource.namespaced else {}
+        content = {"data": spec} if resource is SECRET else {"spec": spec} if spec else {}
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        return await self.client.create(resource, {**kind, "metadata": {"name": name, **where, **metadata}, **content})
+
+    async def definitions(self, **template: Any) -> tuple[Object, Object]:
+        """A run, and its Story with one step ``fetch`` on an Engram ``http``; ``template`` adds to the template."""
+        spec = {"version": "1", "image": "x", "supportedModes": ["job"], **template}
+        await self.create(ENGRAM_TEMPLATE, "http", spec)
+        await self.create(ENGRAM, "http", {"templateRef": {"name": "http"}})
+        story = await self.create(STORY, "report", {"steps": [{"name": "fetch", "ref": {"name": "http"}}]})
+        return await self.create(STORY_RUN, "one", {"storyRef": {"name": "report"}}), story
+
+    async def manifest(self, run: Object, story: Object) -> Object:
+        [step] = story["spec"]["steps"]
+        binding = await self.executor.bind(run, story, step)
+        return step_run_manifest(run, story, step, binding, None, "key")
+
+    async def order(self, run: Object, story: Object, step_run: Object, *, attempt: int = 0, **inputs: Any) -> Any:
+        [step] = story["spec"]["steps"]
+        binding = await self.executor.bind(run, story, step)
+        context = {"inputs": {}, "steps": {}}
+        return AttemptOrder(run, story, step, step_run, binding, attempt, inputs, context, _DEADLINE)
+
+    async def known(self, informer: Any, name: str, holds: Any = lambda obj: obj is not None) -> Any:
+        """What the informer knows of the object once ``holds`` is true of it."""
+        with trio.fail_after(10):
+            while not holds(found := informer.get(NAMESPACE_NAME, name)):
+                await self.heard(informer)
+        return found
+
+    async def heard(self, informer: Any) -> None:
+        """Return after the informer's next change."""
+        news = trio.Event()
+        informer.add_handler(lambda change: news.set())
+        await news.wait()
+
+
+@asynccontextmanager
+async def open_adapter_world() -> AsyncIterator[AdapterWorld]:
+    async with open_api_server() as server, trio.open_nursery() as nursery:
+        transport = ASGIStreamingTransport(server.app, nursery)
+        wire = Wire(transport)
+        async with connected(server, transport) as client, connected(server, wire) as wired:
+            await install_definitions(client)
+            for name in (NAMESPACE_NAME, OPERATOR_NAMESPACE):
+                await client.create(NAMESPACE, {"metadata": {"name": name}})
+            world = World.watching(wired)
+            await nursery.start(world.run)
+            yield AdapterWorld(client, wire, wired, world)
+            nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()

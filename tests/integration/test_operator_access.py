@@ -1,0 +1,248 @@
+"""Whom containers act as, and which Secrets they get, on a server that stores."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from adapter_world import AdapterWorld, open_adapter_world
+from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
+from workload_samples import workload
+
+from core.api.resource import ENGRAM, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
+from core.engine.errors import MissingReferenceError, NameConflictError, PortError, RejectedError, UnavailableError
+from core.kube.errors import NotFoundError
+from core.workloads.runner import BASE_RULES
+from reconcilers.adapters.secret_check import SecretCheck
+
+Object = dict[str, Any]
+
+NAME = "one-engram-runner"
+KINDS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[AdapterWorld]:
+    async with open_adapter_world() as opened:
+        yield opened
+
+
+def begun(run: Object) -> Object:
+    return {**run, "status": {"startedAt": "2025-01-02T03:04:05Z"}}
+
+
+async def test_a_new_run_gets_its_access_in_three_writes_and_an_event_each(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    await there.executor.prepare_run(run, story)
+    assert sorted(there.wire.writes) == ["POST rolebindings", "POST roles", "POST serviceaccounts"]
+    assert sorted(reason for _, _, reason in there.events.emitted) == [
+        "RoleBindingCreated",
+        "RoleCreated",
+        "ServiceAccountCreated",
+    ]
+    for resource in KINDS:
+        stored = await there.client.get(resource, NAME, NAMESPACE_NAME)
+        [owner] = stored["metadata"]["ownerReferences"]
+        assert (owner["uid"], owner.get("controller")) == (run["metadata"]["uid"], None)
+
+
+@pytest.mark.parametrize("how", ["as a new run", "as one that has started"])
+async def test_what_is_there_already_is_left_alone(there: AdapterWorld, how: str) -> None:
+    run, story = await there.definitions(
+        execution={"rbac": {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}}
+    )
+    await there.executor.prepare_run(run, story)
+    there.wire.writes.clear()
+    await there.executor.prepare_run(run if how == "as a new run" else begun(run), story)
+    attempts = 3 if how == "as a new run" else 0
+    assert len(there.wire.writes) == attempts
+    assert len(there.events.emitted) == 3
+
+
+async def test_what_drifted_is_corrected(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    annotations = {"serviceAccountAnnotations": {"role": "reader"}}
+    story["spec"]["policy"] = {"storage": {"s3": {"bucket": "b", "authentication": annotations}}}
+    await there.executor.prepare_run(run, story)
+    await there.client.patch(ROLE, NAME, {"rules": []}, namespace=NAMESPACE_NAME)
+    stranger = {"kind": "ServiceAccount", "name": "x", "namespace": "y"}
+    await there.client.patch(ROLE_BINDING, NAME, {"subjects": [stranger]}, namespace=NAMESPACE_NAME)
+    annotations["serviceAccountAnnotations"] = {"zone": "a"}
+    foreign = {"metadata": {"annotations": {"mine": "kept"}}}
+    await there.client.patch(SERVICE_ACCOUNT, NAME, foreign, namespace=NAMESPACE_NAME)
+    await there.executor.prepare_run(begun(run), story)
+    account, role, binding = [await there.client.get(kind, NAME, NAMESPACE_NAME) for kind in KINDS]
+    assert account["metadata"]["annotations"] == {
+        "mine": "kept",
+        "zone": "a",
+        "runs.bubustack.io/managed-storage-annotations": "zone",
+    }
+    assert role["rules"] == [dict(rule) for rule in BASE_RULES]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE_NAME}]
+    assert {reason for _, _, reason in there.events.emitted[3:]} == {
+        "ServiceAccountUpdated",
+        "RoleUpdated",
+        "RoleBindingUpdated",
+    }
+
+
+@pytest.mark.parametrize("resource", KINDS, ids=lambda resource: resource.kind)
+async def test_access_of_somebody_else_is_refused_whatever_its_kind(there: AdapterWorld, resource: Any) -> None:
+    run, story = await there.definitions()
+    body: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": NAME}}
+    if resource is ROLE:
+        body["rules"] = []
+    if resource is ROLE_BINDING:
+        body["roleRef"] = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "admin"}
+    await there.client.create(resource, body, namespace=NAMESPACE_NAME)
+    with pytest.raises(NameConflictError, match=f"{resource.kind} team/{NAME} exists and does not belong to this run"):
+        await there.executor.prepare_run(run, story)
+
+
+async def test_a_server_that_is_away_is_told_as_one_error(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    there.wire.refuse = "POST roles"
+    with pytest.raises(UnavailableError):
+        await there.executor.prepare_run(run, story)
+    there.wire.refuse = ""
+    await there.executor.prepare_run(run, story)
+
+
+async def test_an_engram_that_is_missing_or_misconfigured_does_not_keep_others_from_their_rights(
+    there: AdapterWorld,
+) -> None:
+    run, story = await there.definitions()
+    named = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["keys"]}
+    greedy = {**named, "verbs": ["list"]}
+    overrides = {"rbac": {"rules": [named, greedy]}, "imagePullPolicy": "often"}
+    await there.create(ENGRAM, "asking", {"templateRef": {"name": "http"}, "overrides": overrides})
+    story["spec"]["steps"] += [
+        {"name": "lost", "ref": {"name": "nobody"}},
+        {"name": "asking", "ref": {"name": "asking"}},
+    ]
+    await there.executor.prepare_run(run, story)
+    role = await there.client.get(ROLE, NAME, NAMESPACE_NAME)
+    assert named in role["rules"]
+    assert greedy not in role["rules"]
+
+
+# Secrets.
+
+
+def needing(
+    mount_type: str = "env",
+    *,
+    secret: str = "openai",
+    tls: str = "",
+    storage: str = "",
+    namespace: str = NAMESPACE_NAME,
+) -> Any:
+    """A workload that needs ``secret`` with a key ``token``, and perhaps others."""
+    s3 = {"s3": {"bucket": "b", "authentication": {"secretRef": {"name": storage}}}}
+    return workload(
+        namespace=namespace,
+        policy={"secrets": {"api": secret} if secret else {}, "storage": s3 if storage else None},
+        secret_schema={"api": {"mountType": mount_type, "expectedKeys": ["token"]}},
+        tls_secret=tls,
+    )
+
+
+async def checked(there: AdapterWorld, attempt: Any, *, default: str = "s3-keys") -> str:
+    """What is wrong with the workload's Secrets; empty when nothing is."""
+    try:
+        await SecretCheck(there.wired, OPERATOR_NAMESPACE).check(attempt, default)
+    except PortError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+async def secret(there: AdapterWorld, name: str, namespace: str = NAMESPACE_NAME, **data: str) -> None:
+    encoded = {key: b64encode(value.encode()).decode() for key, value in data.items()}
+    await there.create(SECRET, name, encoded, namespace=namespace)
+
+
+async def test_secrets_with_their_keys_must_exist(there: AdapterWorld) -> None:
+    assert await checked(there, needing(tls="tls")) == (
+        "MissingReferenceError: in namespace team: Secret 'openai' (secrets.api) does not exist; "
+        "TLS Secret 'tls' does not exist"
+    )
+    await secret(there, "openai", other="s3cr3t")
+    await secret(there, "tls", crt="x")
+    problem = await checked(there, needing(tls="tls"))
+    assert problem == "MissingReferenceError: in namespace team: Secret 'openai' lacks token"
+    await there.client.patch(SECRET, "openai", {"stringData": {"token": "x"}}, namespace=NAMESPACE_NAME)
+    assert await checked(there, needing(tls="tls")) == ""
+    assert there.wire.writes == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "Upper", "%2e"])
+async def test_a_name_that_cannot_be_one_names_nothing(there: AdapterWorld, name: str) -> None:
+    assert await checked(there, needing(secret=name)) == (
+        f"MissingReferenceError: in namespace team: Secret {name!r} (secrets.api) does not exist"
+    )
+
+
+async def test_files_may_lack_keys(there: AdapterWorld) -> None:
+    await secret(there, "openai")
+    assert await checked(there, needing("file")) == ""
+    assert "lacks token" in await checked(there, needing("both"))
+
+
+async def test_the_operators_storage_secret_is_copied_and_kept_in_step(there: AdapterWorld) -> None:
+    wanted = needing(secret="", storage="s3-keys")
+    assert f"storage Secret {OPERATOR_NAMESPACE}/s3-keys does not exist" in await checked(there, wanted)
+    await secret(there, "s3-keys", OPERATOR_NAMESPACE, AWS_ACCESS_KEY_ID="a", old="x")
+    assert await checked(there, wanted) == ""
+    copy = await there.client.get(SECRET, "s3-keys", NAMESPACE_NAME)
+    assert copy["metadata"]["annotations"] == {
+        "bubustack.io/managed-storage-secret": "true",
+        "bubustack.io/managed-storage-secret-source": f"{OPERATOR_NAMESPACE}/s3-keys",
+    }
+    assert set(copy["data"]) == {"AWS_ACCESS_KEY_ID", "old"}
+    change = {"data": {"old": None, "new": "eQ=="}}
+    await there.client.patch(SECRET, "s3-keys", change, namespace=OPERATOR_NAMESPACE)
+    assert await checked(there, wanted) == ""
+    copy = await there.client.get(SECRET, "s3-keys", NAMESPACE_NAME)
+    assert set(copy["data"]) == {"AWS_ACCESS_KEY_ID", "new"}
+    assert await checked(there, wanted) == ""
+    assert there.wire.writes == ["POST secrets", "PATCH s3-keys"]
+
+
+async def test_an_unmanaged_secret_is_not_overwritten(there: AdapterWorld) -> None:
+    await secret(there, "s3-keys", OPERATOR_NAMESPACE, a="1")
+    await secret(there, "s3-keys", mine="2")
+    problem = await checked(there, needing(secret="", storage="s3-keys"))
+    assert problem.startswith(f"{RejectedError.__name__}: Secret team/s3-keys is not a managed copy")
+    assert there.wire.writes == []
+
+
+async def test_only_the_operators_own_secret_is_ever_copied(there: AdapterWorld) -> None:
+    await secret(there, "private", OPERATOR_NAMESPACE, a="1")
+    problem = await checked(there, needing(secret="", storage="private"))
+    assert problem.startswith(f"{MissingReferenceError.__name__}: storage Secret team/private does not exist")
+    await secret(there, "private", a="2")
+    assert await checked(there, needing(secret="", storage="private")) == ""
+    assert there.wire.writes == []
+
+
+async def test_beside_the_operator_nothing_is_copied(there: AdapterWorld) -> None:
+    await secret(there, "s3-keys", OPERATOR_NAMESPACE, a="1")
+    attempt = needing(secret="", storage="s3-keys", namespace=OPERATOR_NAMESPACE)
+    assert await checked(there, attempt) == ""
+    with pytest.raises(NotFoundError):
+        await there.client.get(SECRET, "s3-keys", NAMESPACE_NAME)
+
+
+async def test_errors_never_hold_what_is_secret(there: AdapterWorld) -> None:
+    await secret(there, "s3-keys", OPERATOR_NAMESPACE, AWS_SECRET_ACCESS_KEY="hush")
+    await secret(there, "openai", other="hush")
+    texts = [
+        await checked(there, needing()),
+        await checked(there, needing(storage="s3-keys")),
+        await checked(there, replace(needing(), namespace="nowhere")),
+    ]
+    assert all(texts[:2])
+    assert not any(word in text for text in texts for word in ("hush", "aHVzaA"))

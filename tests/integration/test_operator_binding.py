@@ -1,0 +1,101 @@
+"""What an engram step is bound to, and why it may not be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from adapter_world import AdapterWorld, open_adapter_world
+
+from core.api.phases import Reason
+from core.api.resource import ENGRAM, NAMESPACE, REFERENCE_GRANT
+from core.engine.errors import MissingReferenceError, RejectedError
+from core.policy.settings import CrossNamespacePolicy
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[AdapterWorld]:
+    async with open_adapter_world() as opened:
+        yield opened
+
+
+async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld) -> None:
+    template = {
+        "inputSchema": {"type": "object"},
+        "declaredOutputKeys": ["a", "b"],
+        "execution": {"timeout": "7m", "retry": {"recommendedMaxRetries": 2}},
+    }
+    run, story = await there.definitions(**template)
+    step = {**story["spec"]["steps"][0], "ref": {"name": "http", "version": " 3 "}, "execution": {"maxInlineSize": 9}}
+    binding = await there.executor.bind(run, story, step)
+    assert (binding.engram_namespace, binding.engram_name, binding.engram_version) == ("team", "http", "3")
+    assert (binding.template_name, binding.template_generation) == ("http", 1)
+    assert (binding.timeout, binding.max_inline_size_bytes) == (timedelta(minutes=7), 9)
+    assert (binding.retry_spec, binding.retry.max_retries) == ({"maxRetries": 2}, 2)
+    assert (binding.input_schema, binding.output_schema) == ({"type": "object"}, None)
+    assert binding.declared_output_keys == frozenset({"a", "b"})
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason", "text"),
+    [
+        ({"name": "nobody"}, Reason.REFERENCE_NOT_FOUND, "Engram team/nobody of step 'fetch' does not exist"),
+        ({}, Reason.REFERENCE_NOT_FOUND, "Engram team/ of step 'fetch' does not exist"),
+        ({"name": "a/../b"}, Reason.REFERENCE_NOT_FOUND, "does not exist"),
+        ({"name": "lost"}, Reason.TEMPLATE_NOT_FOUND, "EngramTemplate 'nothing' of Engram team/lost does not exist"),
+        (
+            {"name": "http", "namespace": "lib"},
+            Reason.ENGRAM_REFERENCE_INVALID,
+            "references.cross-namespace-policy is deny",
+        ),
+    ],
+)
+async def test_a_reference_that_leads_nowhere_has_its_reason(
+    there: AdapterWorld, reference: Object, reason: Reason, text: str
+) -> None:
+    run, story = await there.definitions()
+    await there.create(ENGRAM, "lost", {"templateRef": {"name": "nothing"}})
+    with pytest.raises(MissingReferenceError) as caught:
+        await there.executor.bind(run, story, {"name": "fetch", "ref": reference})
+    assert caught.value.reason is reason
+    assert text in str(caught.value)
+
+
+async def test_an_engram_created_a_moment_ago_is_found(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    await there.create(ENGRAM, "fresh", {"templateRef": {"name": "http"}})
+    binding = await there.executor.bind(run, story, {"name": "fetch", "ref": {"name": "fresh"}})
+    assert binding.engram_name == "fresh"
+
+
+async def test_a_grant_opens_another_namespace(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    await there.client.create(NAMESPACE, {"metadata": {"name": "lib"}})
+    await there.create(ENGRAM, "shared", {"templateRef": {"name": "http"}}, namespace="lib")
+    there.settings = replace(there.settings, cross_namespace_policy=CrossNamespacePolicy.GRANT)
+    step = {"name": "fetch", "ref": {"name": "shared", "namespace": "lib"}}
+    with pytest.raises(MissingReferenceError, match="no ReferenceGrant in namespace lib"):
+        await there.executor.bind(run, story, step)
+    grant = {
+        "from": [{"group": "bubustack.io", "kind": "Story", "namespace": "team"}],
+        "to": [{"group": "bubustack.io", "kind": "Engram"}],
+    }
+    stored = await there.create(REFERENCE_GRANT, "open", grant, namespace="lib")
+    there.world.reference_grants.remember(stored)
+    assert (await there.executor.bind(run, story, step)).engram_namespace == "lib"
+
+
+async def test_an_invalid_policy_is_refused_with_everything_wrong_with_it(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    execution = {"security": {"runAsUser": 0}, "imagePullPolicy": "often"}
+    step = {"name": "fetch", "ref": {"name": "http"}, "execution": execution}
+    with pytest.raises(RejectedError) as caught:
+        await there.executor.bind(run, story, step)
+    assert caught.value.reason is Reason.INVALID_CONFIGURATION
+    assert "runAsUser 0 must be greater than 0" in str(caught.value)
+    assert "imagePullPolicy 'often'" in str(caught.value)

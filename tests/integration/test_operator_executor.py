@@ -1,0 +1,265 @@
+"""StepRuns and Jobs through the executor's port, on a server that stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from adapter_world import AdapterWorld, open_adapter_world
+from operator_cluster import NAMESPACE_NAME
+
+from core.api.phases import Reason
+from core.api.resource import JOB, POD, SERVICE_ACCOUNT, STEP_RUN
+from core.engine.errors import (
+    GoneError,
+    MissingReferenceError,
+    NameConflictError,
+    RejectedError,
+    StaleError,
+    UnavailableError,
+)
+from core.engine.ports import AttemptState, Observation
+from core.kube.errors import NotFoundError
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[AdapterWorld]:
+    async with open_adapter_world() as opened:
+        yield opened
+
+
+async def started(there: AdapterWorld) -> tuple[Object, Object, Object]:
+    """Run, Story and StepRun whose first attempt is started."""
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    await there.executor.start_attempt(await there.order(run, story, step_run))
+    return run, story, step_run
+
+
+async def stored_job(there: AdapterWorld) -> Object:
+    return await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
+
+
+def version(obj: Object) -> str:
+    text: str = obj["metadata"]["resourceVersion"]
+    return text
+
+
+# StepRuns.
+
+
+async def test_a_step_run_is_created_once_and_seen_at_once(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    manifest = await there.manifest(run, story)
+    created = await there.executor.create_step_run(run, manifest)
+    seen = await there.executor.observe(run, "one-fetch")
+    again = await there.executor.create_step_run(run, manifest)
+    assert seen.step_run is not None
+    assert version(seen.step_run) == version(created)
+    assert seen.state is AttemptState.ABSENT
+    assert again["metadata"]["uid"] == created["metadata"]["uid"]
+    assert [obj["metadata"]["name"] for obj in await there.executor.step_runs(run)] == ["one-fetch"]
+
+
+async def test_a_step_run_whose_creation_was_not_answered_is_found_by_the_next_try(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    manifest = await there.manifest(run, story)
+    there.wire.lose_answer_to = "POST"
+    with pytest.raises(UnavailableError):
+        await there.executor.create_step_run(run, manifest)
+    stored = await there.executor.create_step_run(run, manifest)
+    assert stored["spec"]["stepId"] == "fetch"
+    assert len((await there.client.list(STEP_RUN, NAMESPACE_NAME)).items) == 1
+
+
+async def test_a_step_run_of_somebody_else_is_not_adopted(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    manifest = await there.manifest(run, story)
+    foreign = {**manifest, "metadata": {key: manifest["metadata"][key] for key in ("name", "namespace")}}
+    await there.client.create(STEP_RUN, foreign)
+    with pytest.raises(NameConflictError, match="does not belong to this run"):
+        await there.executor.create_step_run(run, manifest)
+    assert await there.executor.observe(run, "one-fetch") == Observation(None)
+
+
+async def test_a_step_run_of_another_step_is_not_adopted(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    manifest = await there.manifest(run, story)
+    await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "stepId": "other"}})
+    with pytest.raises(NameConflictError, match="belongs to step 'other'; rename step 'fetch'"):
+        await there.executor.create_step_run(run, manifest)
+
+
+async def test_what_a_run_of_the_same_name_left_is_not_seen(there: AdapterWorld) -> None:
+    run, _, _ = await started(there)
+    successor = {**run, "metadata": {**run["metadata"], "uid": "another"}}
+    assert await there.executor.observe(successor, "one-fetch") == Observation(None)
+    assert await there.executor.step_runs(successor) == []
+
+
+async def test_status_is_patched_under_the_version_it_was_decided_on(there: AdapterWorld) -> None:
+    run, _, step_run = await started(there)
+    patch = {"phase": "Running", "retries": 0}
+    stored = await there.executor.patch_step_run_status(step_run, patch)
+    seen = (await there.executor.observe(run, "one-fetch")).step_run
+    assert seen is not None
+    assert (version(seen), seen["status"]["phase"]) == (version(stored), "Running")
+    with pytest.raises(StaleError):
+        await there.executor.patch_step_run_status(step_run, {"phase": "Failed"})
+    annotated = await there.executor.patch_step_run_metadata(stored, {"annotations": {"a": "b"}})
+    assert (annotated["metadata"]["annotations"], annotated["status"]["phase"]) == ({"a": "b"}, "Running")
+    await there.executor.delete_step_run(annotated)
+    with pytest.raises(GoneError):
+        await there.executor.patch_step_run_status(annotated, {"phase": "Failed"})
+
+
+async def test_a_patch_whose_answer_was_lost_cannot_be_applied_twice(there: AdapterWorld) -> None:
+    _, _, step_run = await started(there)
+    there.wire.lose_answer_to = "PATCH"
+    with pytest.raises(UnavailableError):
+        await there.executor.patch_step_run_status(step_run, {"phase": "Running", "retries": 1})
+    with pytest.raises(StaleError):
+        await there.executor.patch_step_run_status(step_run, {"phase": "Running", "retries": 1})
+
+
+async def test_a_status_that_the_schema_forbids_is_refused(there: AdapterWorld) -> None:
+    _, _, step_run = await started(there)
+    with pytest.raises(RejectedError):
+        await there.executor.patch_step_run_status(step_run, {"phase": "Dancing", "retries": 0})
+
+
+async def test_a_deleted_step_run_is_gone_at_once_and_may_be_deleted_again(there: AdapterWorld) -> None:
+    run, _, step_run = await started(there)
+    await there.executor.delete_step_run(step_run)
+    assert await there.executor.observe(run, "one-fetch") == Observation(None)
+    await there.executor.delete_step_run(step_run)
+
+
+async def test_a_namesake_is_not_deleted(there: AdapterWorld) -> None:
+    _, _, step_run = await started(there)
+    await there.executor.delete_step_run({**step_run, "metadata": {**step_run["metadata"], "uid": "another"}})
+    assert await there.client.get(STEP_RUN, "one-fetch", NAMESPACE_NAME)
+
+
+# Attempts.
+
+
+async def test_an_attempt_is_started_once_and_seen_at_once(there: AdapterWorld) -> None:
+    run, story, step_run = await started(there)
+    first = await stored_job(there)
+    seen = await there.executor.observe(run, "one-fetch")
+    assert (seen.state, seen.attempt, seen.job_uid) == (AttemptState.STARTING, 0, first["metadata"]["uid"])
+    assert seen.deadline_at is not None
+    await there.executor.start_attempt(await there.order(run, story, step_run))
+    assert await stored_job(there) == first
+
+
+async def test_an_attempt_whose_start_was_not_answered_is_found_by_the_next_try(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    order = await there.order(run, story, step_run)
+    there.wire.lose_answer_to = "POST"
+    with pytest.raises(UnavailableError):
+        await there.executor.start_attempt(order)
+    await there.executor.start_attempt(order)
+    assert len((await there.client.list(JOB, NAMESPACE_NAME)).items) == 1
+
+
+async def test_a_job_of_another_attempt_must_be_ended_first(there: AdapterWorld) -> None:
+    run, story, step_run = await started(there)
+    retry = await there.order(run, story, step_run, attempt=1)
+    with pytest.raises(StaleError, match="of attempt 0 is still there"):
+        await there.executor.start_attempt(retry)
+    await there.executor.end_attempt(step_run)
+    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.ABSENT
+    await there.executor.start_attempt(retry)
+    assert (await there.executor.observe(run, "one-fetch")).attempt == 1
+
+
+async def test_a_job_of_somebody_else_is_neither_adopted_nor_ended(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
+    labels = {"app.kubernetes.io/name": "bobrapet", "app.kubernetes.io/component": "engram"}
+    foreign = await there.create(JOB, "one-fetch", {"template": pod}, labels=labels)
+    await there.known(there.world.jobs, "one-fetch")
+    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.ABSENT
+    with pytest.raises(NameConflictError, match="does not belong to this step"):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+    await there.executor.end_attempt(step_run)
+    assert (await stored_job(there))["metadata"]["uid"] == foreign["metadata"]["uid"]
+
+
+async def test_ending_an_attempt_again_or_without_a_job_is_fine(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    await there.executor.end_attempt(step_run)
+    await there.executor.start_attempt(await there.order(run, story, step_run))
+    await there.executor.end_attempt(step_run)
+    await there.executor.end_attempt(step_run)
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+
+async def test_a_job_that_the_informer_has_not_seen_is_ended_all_the_same(there: AdapterWorld) -> None:
+    _, _, step_run = await started(there)
+    job = await stored_job(there)
+    there.world.jobs.forget(NAMESPACE_NAME, "one-fetch", job["metadata"]["uid"])
+    await there.executor.end_attempt(step_run)
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+
+async def test_a_job_that_waits_for_its_finalizers_lingers(there: AdapterWorld) -> None:
+    run, story, step_run = await started(there)
+    await there.client.patch(
+        JOB, "one-fetch", {"metadata": {"finalizers": ["tests.example/hold"]}}, namespace=NAMESPACE_NAME
+    )
+    await there.known(there.world.jobs, "one-fetch", lambda job: job["metadata"].get("finalizers"))
+    await there.executor.end_attempt(step_run)
+    await there.known(there.world.jobs, "one-fetch", lambda job: job["metadata"].get("deletionTimestamp"))
+    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.LINGERING
+    with pytest.raises(StaleError):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+
+
+async def test_a_pod_that_outlives_its_job_lingers(there: AdapterWorld) -> None:
+    run, _, step_run = await started(there)
+    job = await stored_job(there)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "one-fetch", "uid": job["metadata"]["uid"]}
+    labels = {"bubustack.io/steprun": "one-fetch"}
+    await there.create(SERVICE_ACCOUNT, "default", {})
+    spec = {"containers": [{"name": "engram", "image": "x"}]}
+    await there.create(POD, "p", spec, labels=labels, ownerReferences=[{**owner, "controller": True}])
+    await there.known(there.world.pods, "p")
+    await there.executor.end_attempt(step_run)
+    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.LINGERING
+
+
+async def test_inputs_that_fit_no_variable_are_refused_before_a_job_is_made(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    with pytest.raises(RejectedError) as caught:
+        await there.executor.start_attempt(await there.order(run, story, step_run, text="x" * 200_000))
+    assert caught.value.reason is Reason.INPUT_TOO_LARGE
+    assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []
+
+
+async def test_a_job_that_the_server_refuses_is_a_definite_no(there: AdapterWorld) -> None:
+    two_ways = {"grpc": {"port": 1}, "exec": {"command": ["true"]}}
+    run, story = await there.definitions(execution={"probes": {"liveness": two_ways}})
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    with pytest.raises(RejectedError, match="may not specify more than 1 handler type"):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+
+
+async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
+    run, story = await there.definitions(secretSchema={"api": {"expectedKeys": ["token"]}})
+    story["spec"]["steps"][0]["secrets"] = {"api": "openai"}
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    with pytest.raises(MissingReferenceError, match="Secret 'openai'"):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+    assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []

@@ -1,0 +1,183 @@
+"""What the StoryRun controller does around the engine, on a server that stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from adapter_world import AdapterWorld, open_adapter_world
+from operator_cluster import NAMESPACE_NAME
+from reconciler_samples import NOW, RecordingSupervisor, clock
+
+from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from core.engine.ports import RunKey
+from core.kube.errors import NotFoundError
+from reconcilers.runtime.controller import Key
+from reconcilers.runtime.outcome import After, Done, Outcome
+from reconcilers.storyrun import StoryRunReconciler
+
+Object = dict[str, Any]
+
+_STORY = STORY
+HOLD = "tests.example/hold"
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[AdapterWorld]:
+    async with open_adapter_world() as opened:
+        yield opened
+
+
+class Controller:
+    """The reconciler, and the supervisor it hands runs to."""
+
+    def __init__(self, there: AdapterWorld) -> None:
+        self._there = there
+        self.supervisor = RecordingSupervisor()
+
+    async def reconcile(self, name: str = "one", *, now: datetime = NOW) -> Outcome:
+        there = self._there
+        reconciler = StoryRunReconciler(there.wired, there.world, self.supervisor, clock(now), lambda: there.settings)
+        return await reconciler.reconcile(Key(NAMESPACE_NAME, name))
+
+
+async def finished(there: AdapterWorld, *, job: Object | None = None, cleaned: bool = False) -> Object:
+    """A run that ended at ``NOW``, with two StepRuns; ``job`` is its Story's policy."""
+    run, _ = await there.definitions()
+    if job:
+        policy = {"spec": {"policy": {"execution": {"job": job}}}}
+        patched = await there.client.patch(STORY, "report", policy, namespace=NAMESPACE_NAME)
+        await there.known(there.world.stories, "report", _at(patched))
+    for step in ("a", "b"):
+        await child(there, run, f"one-{step}")
+    status: Object = {"phase": "Succeeded", "finishedAt": "2025-01-02T03:04:05Z"}
+    if cleaned:
+        status["childrenCleanedAt"] = "2025-01-02T04:04:05Z"
+    stored = await there.client.patch(
+        STORY_RUN, "one", {"status": status}, namespace=NAMESPACE_NAME, subresource="status"
+    )
+    await there.known(there.world.story_runs, "one", _at(stored))
+    return stored
+
+
+async def child(there: AdapterWorld, run: Object, name: str, **metadata: Any) -> Object:
+    metadata = {"ownerReferences": [_owner(run)], **metadata}
+    stored = await there.create(STEP_RUN, name, {"storyRunRef": {"name": "one"}, "stepId": "x"}, **metadata)
+    await there.known(there.world.step_runs, name, _at(stored))
+    return stored
+
+
+def _owner(run: Object) -> Object:
+    metadata = run["metadata"]
+    reference = {"apiVersion": STORY_RUN.api_version, "kind": STORY_RUN.kind, "name": metadata["name"]}
+    return {**reference, "uid": metadata["uid"], "controller": True}
+
+
+def _at(stored: Object) -> Any:
+    """Whether an object is at least that version."""
+    version = int(stored["metadata"]["resourceVersion"])
+    return lambda obj: obj is not None and int(obj["metadata"]["resourceVersion"]) >= version
+
+
+async def left(there: AdapterWorld, resource: Any = STEP_RUN) -> list[str]:
+    return sorted(obj["metadata"]["name"] for obj in (await there.client.list(resource, NAMESPACE_NAME)).items)
+
+
+async def test_a_live_run_is_marked_in_one_write_and_handed_over(there: AdapterWorld) -> None:
+    run, _ = await there.definitions()
+    await there.known(there.world.story_runs, "one")
+    await there.known(there.world.stories, "report")
+    controller = Controller(there)
+    assert await controller.reconcile() == Done()
+    assert await controller.reconcile() == Done()
+    assert there.wire.writes == ["PATCH one"]
+    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")] * 2
+    marked = await there.client.get(STORY_RUN, "one", NAMESPACE_NAME)
+    assert marked["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
+    assert marked["metadata"]["labels"]["bubustack.io/queue"] == "default"
+    assert marked["spec"] == run["spec"]
+
+
+async def test_a_run_that_is_gone_needs_nothing(there: AdapterWorld) -> None:
+    controller = Controller(there)
+    assert await controller.reconcile() == Done()
+    assert (controller.supervisor.adopted, there.wire.writes) == ([], [])
+
+
+async def test_a_deleted_run_is_let_go_when_its_children_are_gone(there: AdapterWorld) -> None:
+    run, _ = await there.definitions()
+    await there.known(there.world.story_runs, "one")
+    controller = Controller(there)
+    await controller.reconcile()
+    held = await child(there, run, "one-held", finalizers=[HOLD])
+    await child(there, run, "one-a")
+    stranger = {**run, "metadata": {**run["metadata"], "uid": "stranger"}}
+    await child(there, stranger, "foreign", labels={"bubustack.io/storyrun": "one"})
+    nested = await there.create(STORY_RUN, "sub", {"storyRef": {"name": "report"}}, ownerReferences=[_owner(run)])
+    await there.known(there.world.story_runs, "sub", _at(nested))
+    await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+    await there.known(there.world.story_runs, "one", lambda obj: obj["metadata"].get("deletionTimestamp"))
+    assert isinstance(await controller.reconcile(), After)
+    assert await left(there) == ["foreign", "one-held"]
+    assert await left(there, STORY_RUN) == ["one"]
+    await there.known(there.world.step_runs, "one-held", lambda obj: obj["metadata"].get("deletionTimestamp"))
+    writes = len(there.wire.writes)
+    assert isinstance(await controller.reconcile(), After)
+    assert len(there.wire.writes) == writes
+    await there.client.patch(
+        STEP_RUN, held["metadata"]["name"], {"metadata": {"finalizers": None}}, namespace=NAMESPACE_NAME
+    )
+    await there.known(there.world.step_runs, "one-held", lambda obj: obj is None)
+    assert await controller.reconcile() == Done()
+    with pytest.raises(NotFoundError):
+        await there.client.get(STORY_RUN, "one", NAMESPACE_NAME)
+    assert await left(there) == ["foreign"]
+
+
+async def test_a_finalizer_of_the_reference_does_not_hold_a_step_run(there: AdapterWorld) -> None:
+    run, _ = await there.definitions()
+    await there.known(there.world.story_runs, "one")
+    await child(there, run, "one-a", finalizers=["steprun.bubustack.io/finalizer"])
+    await there.client.delete(STEP_RUN, "one-a", NAMESPACE_NAME)
+    await there.known(there.world.step_runs, "one-a", lambda obj: obj["metadata"].get("deletionTimestamp"))
+    await Controller(there).reconcile()
+    assert await left(there) == []
+
+
+async def test_children_go_after_their_time_and_that_is_noted_once(there: AdapterWorld) -> None:
+    await finished(there)
+    controller = Controller(there)
+    early = await controller.reconcile(now=NOW + timedelta(seconds=3599))
+    assert early == After(timedelta(seconds=0.4))
+    assert there.wire.writes == []
+    assert await controller.reconcile(now=NOW + timedelta(seconds=3600)) == After(timedelta())
+    assert await left(there) == []
+    assert sorted(there.wire.writes) == ["DELETE one-a", "DELETE one-b", "PATCH status"]
+    run = await there.client.get(STORY_RUN, "one", NAMESPACE_NAME)
+    assert run["status"]["childrenCleanedAt"] == "2025-01-02T04:04:05Z"
+    assert await controller.reconcile(now=NOW + timedelta(seconds=3700)) == After(timedelta(hours=1))
+    assert len(there.wire.writes) == 3
+
+
+async def test_a_run_goes_after_its_retention(there: AdapterWorld) -> None:
+    await finished(there, cleaned=True)
+    controller = Controller(there)
+    assert await controller.reconcile(now=NOW + timedelta(days=1, seconds=-1)) == After(timedelta(seconds=0.4))
+    assert await controller.reconcile(now=NOW + timedelta(days=1)) == Done()
+    assert there.wire.writes == ["DELETE one"]
+    assert there.world.story_runs.get(NAMESPACE_NAME, "one") is None
+
+
+async def test_a_run_to_be_kept_for_ever_asks_for_nothing(there: AdapterWorld) -> None:
+    await finished(there, job={"storyRunRetentionSeconds": 0, "ttlSecondsAfterFinished": -1})
+    assert await Controller(there).reconcile(now=NOW + timedelta(days=9999)) == Done()
+    assert there.wire.writes == []
+
+
+async def test_a_finished_run_is_not_handed_over(there: AdapterWorld) -> None:
+    await finished(there)
+    controller = Controller(there)
+    await controller.reconcile()
+    assert controller.supervisor.adopted == []
