@@ -1,0 +1,81 @@
+"""The house itself: sizes, public docstrings, links, licences."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("core", "webhooks", "reconcilers", "certs", "manager", "localcluster", "sdk/bubu_sdk")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "sdk").glob("*.md")])
+
+MAX_MODULE_LINES = 500
+MAX_FUNCTION_LINES = 80
+MAX_TEST_LINES = 800
+
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_no_module_is_longer_than_one_sitting() -> None:
+    assert [name_of(path) for path in MODULES if len(path.read_text().splitlines()) > MAX_MODULE_LINES] == []
+
+
+def test_no_test_module_is_a_book() -> None:
+    tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "fuzz").rglob("*.py")]
+
+    assert [name_of(path) for path in tests if len(path.read_text().splitlines()) > MAX_TEST_LINES] == []
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{name_of(path)}:{node.lineno} {node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno + 1 > MAX_FUNCTION_LINES
+    ]
+
+    assert long == []
+
+
+def test_every_module_says_what_it_promises() -> None:
+    silent = [
+        name_of(path)
+        for path in MODULES
+        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    missing = [target for target in _LINK.findall(path.read_text()) if not (path.parent / target.strip()).exists()]
+
+    assert missing == []
+
+
+def test_both_distributions_agree_on_licence_and_python() -> None:
+    operator = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    sdk = tomllib.loads((ROOT / "sdk" / "pyproject.toml").read_text())["project"]
+
+    assert operator["license"] == sdk["license"] == "Apache-2.0"
+    assert operator["requires-python"] == sdk["requires-python"]
+
+
+def test_every_runtime_dependency_is_bounded_and_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = (ROOT / "requirements.lock").read_text()
+    names = [re.split(r"[<>=\[ ]", requirement)[0] for requirement in project["dependencies"]]
+
+    assert [text for text in project["dependencies"] if "<" not in text or ">=" not in text] == []
+    assert [name for name in names if f"\n{name.lower().replace('.', '-')}==" not in lock] == []
