@@ -264,7 +264,12 @@ async def _node(
         transport=transport,
     )
     settings = NodeSettings(
-        name="local", data_dir=directory / "node", image_map=image_map, api_url="http://127.0.0.1:1", isolate=False
+        name="local",
+        data_dir=directory / "node",
+        image_map=image_map,
+        api_url="http://127.0.0.1:1",
+        isolate=False,
+        restart_delay_seconds=0.05,
     )
     await run_node(settings, access, utc_now, task_status=task_status)
 

@@ -120,6 +120,59 @@ async def test_a_step_is_tried_again_until_it_succeeds(world: OperatorCluster, t
     assert count.read_text() == "x\n" * 3
 
 
+@pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+async def test_a_job_that_may_try_again_by_itself_is_one_attempt(
+    world: OperatorCluster, tmp_path: Path, policy: str
+) -> None:
+    count = tmp_path / "tries"
+    await world.engram("flaky", f"echo x >> {count}; test $(wc -l < {count}) -ge 3")
+    job = {"backoffLimit": 5, "restartPolicy": policy}
+    await world.story("flaky", step("flaky"), policy={"execution": {"job": job}})
+    async with world.operator():
+        await world.run("one", "flaky")
+        run = await world.finished("one")
+        step_run = await world.step("one-flaky", "Succeeded")
+    assert status_of(run)["phase"] == "Succeeded"
+    assert status_of(step_run)["retries"] == 0
+    assert count.read_text() == "x\n" * 3
+
+
+@pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+async def test_a_container_that_fails_for_good_is_told_by_its_own_code(world: OperatorCluster, policy: str) -> None:
+    await world.engram("bad", "exit 7")
+    job = {"backoffLimit": 0, "restartPolicy": policy}
+    await world.story("bad", step("bad"), policy={"execution": {"job": job}})
+    async with world.operator():
+        await world.run("one", "bad")
+        await world.finished("one")
+        step_run = await world.step("one-bad", "Failed")
+    assert (status_of(step_run)["exitCode"], status_of(step_run)["exitClass"]) == (7, "terminal")
+    assert status_of(step_run)["retries"] == 0
+
+
+async def test_an_operator_that_dies_again_and_again_still_brings_a_run_to_its_end(
+    world: OperatorCluster, tmp_path: Path
+) -> None:
+    count = tmp_path / "executions"
+    await world.engram("noop", f"echo $BUBU_STEP_NAME >> {count}")
+    names = "abcdef"
+    needs = {"b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["d"], "f": ["e"]}
+    await world.story("long", *(step(name, "noop", needs=needs.get(name, [])) for name in names))
+    await world.run("one", "long")
+    lives = 0
+    run: dict[str, Any] = {}
+    while not status_of(run).get("finishedAt"):
+        lives += 1
+        assert lives < 60
+        async with world.operator():
+            with trio.move_on_after(0.04 + 0.01 * (lives % 7)):
+                run = await world.finished("one")
+    assert lives > 1
+    assert status_of(run)["phase"] == "Succeeded"
+    assert step_phases(run) == dict.fromkeys(names, "Succeeded")
+    assert sorted(count.read_text().split()) == list(names)  # nothing was executed twice
+
+
 async def test_a_killed_pod_counts_as_an_attempt(world: OperatorCluster, tmp_path: Path) -> None:
     mark = tmp_path / "second"
     await world.engram("victim", f"test -e {mark} && exit 0; touch {mark}; exec sleep 60")
