@@ -191,10 +191,19 @@ class RunState:
         )
 
     def rebased(self, run: Object) -> RunState:
-        """The same state over a newer stored object: what is terminal or fixed there wins, the rest is ours."""
+        """The same state over a newer stored object: instants that are fixed there win, the rest is ours.
+
+        Steps that another process has recorded meanwhile are not taken over: the step tasks here find their results
+        themselves. ``status_patch`` leaves what is terminal there alone.
+        """
         theirs = RunState.from_stored(run)
-        steps = {**(theirs.steps or {}), **(self.steps or {})}
-        steps.update((name, state) for name, state in (theirs.steps or {}).items() if state.phase.terminal)
+        recorded = theirs.steps or {}
+        steps = {
+            name: replace(state, started_at=recorded[name].started_at or state.started_at)
+            if name in recorded
+            else state
+            for name, state in (self.steps or {}).items()
+        }
         return replace(
             self,
             stored=run,
@@ -239,18 +248,26 @@ class RunState:
         if self.phase is None or self.stored_terminal:
             return {}
         status = self.stored.get("status") or {}
-        patch = {
-            field: value for field, value in self._fields(now).items() if not values_equal(status.get(field), value)
-        }
-        states = {name: state.to_wire() for name, state in (self.steps or {}).items() if name in self.order}
-        stored_states = {name: old for name, old in (status.get("stepStates") or {}).items() if name in states}
+        stored_states = {name: old for name, old in (status.get("stepStates") or {}).items() if name in self.order}
+        states = self._states_over(stored_states)
+        phases = {name: Phase(states[name]["phase"]) for name in self.order if name in states}
+        fields = self._fields(phases, now)
+        patch = {field: value for field, value in fields.items() if not values_equal(status.get(field), value)}
         if states_patch := merge_patch_between(stored_states, states):
             patch["stepStates"] = states_patch
         return patch if patch.keys() - _PASSIVE_FIELDS else {}
 
-    def _fields(self, now: datetime) -> Object:
+    def _states_over(self, stored: Mapping[str, Object]) -> dict[str, Object]:
+        """``stepStates`` as they are to be: ours, but what is stored as terminal stays as it is."""
+        states = {name: state.to_wire() for name, state in (self.steps or {}).items() if name in self.order}
+        for name, old in stored.items():
+            phase = member_or_none(Phase, old.get("phase"))
+            if name not in states or (phase is not None and phase.terminal):
+                states[name] = old
+        return {name: state for name, state in states.items() if member_or_none(Phase, state.get("phase"))}
+
+    def _fields(self, phases: Mapping[str, Phase], now: datetime) -> Object:
         """Every owned field but ``stepStates``; None removes."""
-        phases = self.phases
         done = [name for name, phase in phases.items() if phase.terminal and not self._counts_as_failed(name, phase)]
         fields: Object = {
             "observedGeneration": self.stored["metadata"].get("generation", 0),

@@ -49,6 +49,8 @@ class Process:
     dead: bool = False
     calls: int = 0
     latency_seconds: float = 0.0
+    on_the_wire: list[Callable[[], object]] = field(default_factory=list)
+    """Requests whose caller was cancelled before they reached the server: they reach it all the same."""
 
     @property
     def actor(self) -> str:
@@ -59,7 +61,12 @@ class Process:
         fault = self.faults.get(self.calls)
         self.calls += 1
         latency = 0.5 if fault is Fault.SLOW else self.latency_seconds
-        await trio.sleep(latency)
+        try:
+            await trio.sleep(latency)
+        except trio.Cancelled:
+            if not self.dead:
+                self.on_the_wire.append(apply)
+            raise
         self._check()
         if fault is Fault.STALE and versioned:
             raise StaleError("injected: out of date")

@@ -27,7 +27,7 @@ def primitive(name: str, type_: str, *needs: str, **more: Any) -> dict[str, Any]
 
 
 RETRYING = {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1.5)))}
-HASTY = {"work": Engram(timeout_seconds=2.0)}
+HASTY = {"work": Engram(timeout_seconds=2.0, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.5)))}
 CONTINUE = {"retries": {"continueOnStepFailure": True}}
 OUTPUT = {"n": 3, "flag": True}
 
@@ -72,7 +72,7 @@ CANONICAL: dict[str, Case] = {
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=1.1),)}, HASTY
     ),
     "fail fast": Case(
-        {"steps": [engram("a"), engram("b", "a"), engram("c")]},
+        {"steps": [engram("a"), engram("b", "c"), engram("c")]},
         {"a": (Script(Act.FAIL, 0.7, exit_code=1),), "c": (Script(after_seconds=2.3),)},
     ),
     "failure skips spread": Case(

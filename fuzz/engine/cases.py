@@ -21,6 +21,9 @@ from fuzz.engine.cluster import Object, Write
 from fuzz.engine.worker import Script
 from fuzz.engine.world import Delivery, KillAt, World, open_world
 
+SETTLE_SECONDS = 3.0
+"""After the end of a run: longer than any Pod's grace and lag."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -41,6 +44,15 @@ class Trouble:
     kills: Sequence[int] = ()
     faults: Sequence[Mapping[int, Fault]] = ()
     deliveries: Mapping[int, Delivery] = field(default_factory=dict)
+    downtime_seconds: float = 0.0
+    """Between the death of a process and the start of the next."""
+    twins: bool = False
+    """Two processes at once, each believing to be alone; only the first is killed or meets faults."""
+
+    @property
+    def delays(self) -> bool:
+        """Whether anything happens later than it would otherwise."""
+        return bool(any(self.faults) or self.deliveries or self.downtime_seconds)
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,16 @@ class Played:
     """How an execution ended."""
 
     case: Case
+    trouble: Trouble
     ended: bool
     run: Object
     step_runs: Mapping[str, Object]
     history: Sequence[Write]
     ran: Sequence[tuple[str, int, str]]
     overlaps: Sequence[str]
+    refused: Sequence[str]
+    alive_at_end: Sequence[str]
+    still_alive: Sequence[str]
     crashes: Sequence[BaseException]
     events: Sequence[tuple[str, str, str]]
     task_steps: int
@@ -136,6 +152,8 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
         if case.cancel_after_seconds is not None:
             world.nursery.start_soon(_cancel_later, world, case, key)
         task_steps = calls = 0
+        if trouble.twins:
+            world.start_twin(key)
         for number in (*trouble.kills, 0):
             faults = trouble.faults[len(world.processes)] if len(world.processes) < len(trouble.faults) else {}
             killer.number, killer.steps, killer.fired = number, 0, trio.Event()
@@ -146,23 +164,33 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
             if not killer.fired.is_set():
                 break
             await world.gone()
+            await trio.sleep(trouble.downtime_seconds)
         ended_at = trio.current_time()
-        await trio.sleep(1.0)
+        alive_at_end = _alive(world)
+        await trio.sleep(SETTLE_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         return Played(
             case=case,
+            trouble=trouble,
             ended=ended,
             run=world.run(key),
             step_runs={found["spec"]["stepId"]: found for found in world.cluster.list("StepRun", "default")},
             history=tuple(world.cluster.history),
             ran=tuple(world.worker.ran),
             overlaps=tuple(world.worker.overlaps),
+            refused=tuple(world.worker.refused),
+            alive_at_end=alive_at_end,
+            still_alive=_alive(world),
             crashes=tuple(world.crashes),
             events=tuple(world.events.told),
             task_steps=task_steps,
             calls=calls,
             ended_at_seconds=ended_at,
         )
+
+
+def _alive(world: World) -> tuple[str, ...]:
+    return tuple(place[2] for place, pods in world.worker.pods.items() if any(pod.alive for pod in pods))
 
 
 async def _until_ended_or_killed(world: World, key: Any, killer: KillAt) -> bool:

@@ -33,6 +33,7 @@ def violations(played: Played) -> list[str]:
         found += _order(played, plan)
         found += _counters(played, plan)
         found += _runs_once(played)
+        found += _sleeps(played, plan)
     for check in (_terminal_is_absorbing, _retries, _jobs, _instants, _resurrection, _ownership, _times, _reasons):
         found += check(played)
     return found
@@ -45,6 +46,18 @@ def _liveness(played: Played) -> Iterator[str]:
         yield f"I39: a scope crashed: {error!r}"
     for name in played.overlaps:
         yield f"I05: a Job of {name} was created while a Pod of it was alive"
+    for name in played.still_alive:
+        yield f"I13: a Pod of {name} outlived the run"
+    for name in played.alive_at_end if played.phase == "Finished" else ():
+        yield f"I27: the run was called canceled while a Pod of {name} was still ending"
+    for text in played.refused:
+        yield f"I04: the SDK could not report the success of {text}"
+    states = _status(played.run).get("stepStates") or {}
+    for step, step_run in played.step_runs.items():
+        if not record.is_final(_status(step_run)):
+            yield f"I28: the run ended, but StepRun {step} is {_status(step_run).get('phase')}"
+        elif states.get(step, {}).get("phase") != _status(step_run)["phase"]:
+            yield f"I28: step {step} is {states.get(step)}, but its StepRun is {_status(step_run)['phase']}"
 
 
 def _order(played: Played, plan: StoryPlan) -> Iterator[str]:
@@ -70,6 +83,8 @@ def _why_incomplete(
     run = next(found for place, found in world.items() if place[0] == "StoryRun")
     state = ((run.get("status") or {}).get("stepStates") or {}).get(step)
     if state is not None and Phase(state["phase"]).terminal:
+        if state["phase"] == "Skipped" and plan.rules.continue_on_failure:
+            return _why_skip_spreads(world, plan, step)
         bad = Phase(state["phase"]).failing and step not in plan.rules.allowed
         return f"failed as {state['phase']}" if bad else None
     step_run = next((o for p, o in world.items() if p[0] == "StepRun" and o["spec"]["stepId"] == step), None)
@@ -92,6 +107,20 @@ def _why_incomplete(
         why = _why_incomplete(world, plan, need, now)
         if why:
             return f"{need}: {why}"
+    return None
+
+
+def _why_skip_spreads(world: Mapping[tuple[str, str, str], Object], plan: StoryPlan, step: str) -> str | None:
+    """A step that was skipped because a need of it failed keeps its own dependents from running."""
+    states = next(o for p, o in world.items() if p[0] == "StoryRun")["status"]["stepStates"]
+    for need in plan.graph.needs[step]:
+        state = states.get(need)
+        if state is None:
+            continue
+        if Phase(state["phase"]).failing and need not in plan.rules.allowed:
+            return f"skipped, because {need} failed"
+        if state["phase"] == "Skipped" and (why := _why_skip_spreads(world, plan, need)):
+            return f"skipped, because {need} was {why}"
     return None
 
 
@@ -180,6 +209,28 @@ def _instants(played: Played) -> Iterator[str]:
             due = retry_at.get(write.place[2])
             if due is not None and write.new["spec"]["attempt"] > 0 and write.at < due:
                 yield f"I08: {write.place[2]} was retried at {write.at}, before {due}"
+
+
+def _sleeps(played: Played, plan: StoryPlan) -> Iterator[str]:
+    """A sleep waits for an instant that is stored, and nothing but a late process makes it later."""
+    timers: dict[str, datetime] = {}
+    told: set[str] = set()
+    for write in played.history:
+        if write.place[0] != "StoryRun" or write.new is None:
+            continue
+        text = (write.new["metadata"].get("annotations") or {}).get(TIMERS)
+        for step, entry in json.loads(text or "{}").items():
+            timers[step] = parse_instant_or_none(entry["sleepUntil"]) or write.at
+        for step, state in (_status(write.new).get("stepStates") or {}).items():
+            declared = plan.steps[step]
+            if step in told or state["phase"] != "Succeeded" or declared.kind is not StepKind.SLEEP:
+                continue
+            told.add(step)
+            if step not in timers:
+                if declared.parameters.get("duration"):
+                    yield f"I10: {step} slept without a stored instant"
+            elif not played.trouble.delays and write.at > timers[step] + timedelta(seconds=0.1):
+                yield f"I09: {step} woke at {write.at}, long after {timers[step]}"
 
 
 def _counters(played: Played, plan: StoryPlan) -> Iterator[str]:

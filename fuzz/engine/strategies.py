@@ -33,7 +33,7 @@ def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
     found = []
     for attempt in range(draw(st.integers(1, 3))):
         act = draw(st.sampled_from((Act.SUCCEED, Act.SUCCEED, Act.SUCCEED, Act.FAIL, Act.EXIT, Act.HANG)))
-        after = 0.5 + 0.97 * draw(st.integers(0, 3)) + 0.0131 * position + 0.0017 * attempt
+        after = 0.97 * draw(st.integers(0, 4)) + 0.0131 * position + 0.0017 * attempt
         lag = draw(st.sampled_from((0.0, 0.011)))
         match act:
             case Act.SUCCEED:
@@ -45,7 +45,7 @@ def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
             case Act.EXIT:
                 found.append(Script(act, after, exit_code=draw(st.sampled_from((0, 1, 124, 125, 137, 143, 255)))))
             case Act.HANG:
-                found.append(Script(act, grace_seconds=draw(st.sampled_from((0.0, 0.3)))))
+                found.append(Script(act, grace_seconds=draw(st.sampled_from((0.0, 0.3, 2.2)))))
     return tuple(found)
 
 
@@ -106,7 +106,7 @@ def _steps(draw: st.DrawFn, name: str, earlier: tuple[str, ...], interrupted: bo
     else:
         step["type"] = kind
     if kind == "sleep":
-        step["with"] = {"duration": draw(st.sampled_from(("800ms", "3s", "1m0.5s", "")))}
+        step["with"] = {"duration": draw(st.sampled_from(("10ms", "800ms", "3s", "1m0.5s", "")))}
     if kind == "stop":
         step["with"] = {"phase": draw(st.sampled_from(("Succeeded", "Failed", "cancel", "Running")))}
     condition = draw(st.integers(0, 7))
@@ -131,4 +131,5 @@ def troubles(draw: st.DrawFn) -> Trouble:
             st.lists(st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Fault)), max_size=8), max_size=2)
         ),
         deliveries=draw(delivery_plans),
+        downtime_seconds=draw(st.sampled_from((0.0, 0.0, 1.9, 47.0))),
     )

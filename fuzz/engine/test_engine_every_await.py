@@ -12,6 +12,26 @@ from fuzz.engine.cases import Case, Played, Trouble, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import DEEP
 
+ENDS = {
+    "one step": ("Succeeded", {"a": "Succeeded"}),
+    "diamond with data": ("Succeeded", dict.fromkeys("abcd", "Succeeded")),
+    "skipped by if": ("Succeeded", {"a": "Succeeded", "b": "Skipped", "c": "Succeeded"}),
+    "sleep between steps": ("Succeeded", {"a": "Succeeded", "nap": "Succeeded", "b": "Succeeded"}),
+    "retries until success": ("Succeeded", {"a": "Succeeded", "b": "Succeeded"}),
+    "retries used up": ("Failed", {"a": "Failed", "b": "Skipped"}),
+    "step timeout with a slow Pod": ("Failed", {"a": "Timeout"}),
+    "fail fast": ("Failed", {"a": "Failed", "b": "Skipped", "c": "Succeeded"}),
+    "failure skips spread": ("Failed", {"a": "Failed", "b": "Skipped", "c": "Skipped", "d": "Succeeded"}),
+    "allowed failure": ("Succeeded", {"a": "Failed", "b": "Succeeded"}),
+    "missing Engram": ("Failed", {"a": "Failed", "b": "Succeeded"}),
+    "cancel while running": ("Finished", {"a": "Canceled", "b": "Skipped", "nap": "Canceled"}),
+    "story timeout": ("Timeout", {"a": "Succeeded", "b": "Timeout"}),
+    "stop ends the run": ("Failed", {"a": "Succeeded", "halt": "Failed", "b": "Skipped", "c": "Canceled"}),
+    "Story comes later": ("Succeeded", {"a": "Succeeded"}),
+    "refused at the start": ("Failed", {}),
+}
+"""Phase of the run and of its steps."""
+
 SCHEDULES = (0, 1, 2, 3, 4) if DEEP else (0,)
 RECOVERY_STRIDE = 1 if DEEP else 17
 """Every how many task steps of the recovery the second kill falls."""
@@ -22,6 +42,15 @@ def check(calm: Played, kills: tuple[int, ...], seed: int) -> None:
 
     assert violations(crashed) == [], f"killed at {kills}"
     assert crashed.end_state() == calm.end_state(), f"killed at {kills}"
+
+
+@pytest.mark.parametrize("name", CANONICAL)
+def test_left_alone_a_run_ends_as_it_should(name: str) -> None:
+    played = play(CANONICAL[name])
+
+    states = (played.run["status"].get("stepStates") or {}).items()
+    assert violations(played) == []
+    assert (played.phase, {step: state["phase"] for step, state in states}) == ENDS[name]
 
 
 @pytest.mark.parametrize("case", CANONICAL.values(), ids=CANONICAL.keys())

@@ -74,6 +74,8 @@ class Worker:
     )
     ran: list[tuple[str, int, str]] = field(default_factory=list)
     """Step, attempt and end of every container that came to its end by itself: the side effects in the world."""
+    refused: list[str] = field(default_factory=list)
+    """Steps whose SDK was not allowed to report success because of the phase it found: there must be none."""
     overlaps: list[str] = field(default_factory=list)
     """Jobs that were created while a Pod of the same step was still alive: there must be none."""
 
@@ -135,6 +137,7 @@ class Worker:
                 patch: Object = {"phase": "Succeeded", "exitClass": "success", "output": dict(script.output or {})}
                 self._sdk_writes(step_run, stored, patch)
             else:
+                self.refused.append(f"{step} out of {phase}")
                 code = 1
         elif script.act is Act.FAIL and phase in SDK_MAY_FAIL_FROM:
             patch = {"phase": "Failed", "exitCode": code, "lastFailureMsg": f"attempt {attempt} of {step} failed"}

@@ -7,7 +7,7 @@ only, as on SIGTERM). Watch events reach it through a ``Delivery``, which may de
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import trio
 import trio.testing
 
 from core.engine.context import EngineContext
+from core.engine.errors import PortError
 from core.engine.ports import RunKey
 from core.engine.settings import EngineSettings
 from core.engine.supervisor import Supervisor
@@ -68,6 +69,7 @@ class World:
     crashes: list[BaseException] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     supervisor: Supervisor | None = None
+    twins: list[Any] = field(default_factory=list)
     _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     _gone: trio.Event = field(default_factory=trio.Event)
     _events_seen: int = 0
@@ -123,7 +125,16 @@ class World:
         _process.reset(token)
         for key in keys:
             self.supervisor.adopt(key)
+        if faults:
+            self.nursery.start_soon(self._deliver_abandoned_requests, process)
         return process
+
+    def start_twin(self, key: RunKey) -> None:
+        """A second process beside the one that ``start`` will start: what a broken leader election leads to."""
+        twin, before = self.start(key), self.supervisor
+        assert before is not None
+        self.twins.append((twin, self._scope, self._gone, before))
+        self.processes.clear()
 
     async def _process_body(self, supervisor: Supervisor, scope: trio.CancelScope, gone: trio.Event) -> None:
         try:
@@ -169,9 +180,11 @@ class World:
                 pass
 
     def _deliver(self, write: Write) -> None:
-        supervisor = self.supervisor
-        if supervisor is None:
-            return
+        for supervisor in (self.supervisor, *(twin[3] for twin in self.twins)):
+            if supervisor is not None:
+                self._wake(supervisor, write)
+
+    def _wake(self, supervisor: Supervisor, write: Write) -> None:
         kind, namespace, name = write.place
         object_ = write.new or write.old
         match kind:
@@ -191,15 +204,23 @@ class World:
 
     def relist(self) -> None:
         """What an informer does after a gap: everything is announced again."""
-        if self.supervisor is not None:
+        for supervisor in (self.supervisor, *(twin[3] for twin in self.twins)):
             for kind, namespace, name in list(self.cluster.objects):
-                if kind == "StoryRun":
-                    self.supervisor.wake(RunKey(namespace, name))
+                if kind == "StoryRun" and supervisor is not None:
+                    supervisor.wake(RunKey(namespace, name))
 
     async def _deliver_late(self, receive: trio.MemoryReceiveChannel[Write]) -> None:
         async for write in receive:
             await trio.sleep(0.7)
             self._deliver(write)
+
+    async def _deliver_abandoned_requests(self, process: Process) -> None:
+        """A request does not vanish because its sender lost interest; it comes through when least expected."""
+        while not process.dead:
+            await trio.sleep(0.4)
+            while process.on_the_wire:
+                with suppress(PortError):
+                    process.on_the_wire.pop(0)()
 
     async def _relist_for_ever(self) -> None:
         while True:
@@ -268,6 +289,10 @@ async def open_world(
         if world.processes:
             world.kill_nowait()
             await world.gone()
+        for process, scope, gone, _ in world.twins:
+            process.dead = True
+            scope.cancel()
+            await gone.wait()
         nursery.cancel_scope.cancel()
 
 
