@@ -7,7 +7,7 @@ Any API server will do: nothing here knows which one answers. Errors are ``ApiEr
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -87,36 +87,54 @@ class ApiClient:
     async def delete(self, path: str, options: Object) -> Object:
         return await self._request("DELETE", path, body=options)
 
-    async def follow(self, path: str, params: Mapping[str, str], send: trio.MemorySendChannel[Change]) -> None:
-        """Send a ``Synced`` and then every change, for ever; after a gap, a fresh ``Synced``."""
+    async def follow(self, path: str, params: Mapping[str, str], deliver: Callable[[Change], None]) -> None:
+        """Deliver a ``Synced`` and then every change, for ever; after a gap, a fresh ``Synced``.
+
+        ``deliver`` neither blocks nor raises, e.g. ``send_nowait`` of an unbounded channel.
+        """
         failures = 0
         while True:
             try:
                 listing = await self.get(path, params)
                 failures = 0
-                await send.send(Synced(_with_type(listing)))
-                await self._watch(path, params, listing["metadata"]["resourceVersion"], send)
+                deliver(Synced(_with_type(listing)))
+                version = listing["metadata"]["resourceVersion"]
+                while True:
+                    version = await self._watch(path, params, version, deliver)
             except (ApiError, UnreachableError):
                 # The server restarts or forgot our version: list again, a little later each time.
                 await trio.sleep(_RELIST_DELAYS_SECONDS[min(failures, len(_RELIST_DELAYS_SECONDS) - 1)])
                 failures += 1
 
     async def _watch(
-        self, path: str, params: Mapping[str, str], version: str, send: trio.MemorySendChannel[Change]
-    ) -> None:
-        while True:
-            query = {**params, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
-            async for event in self._events(path, {**query, "resourceVersion": version}):
-                thing = event["object"]
-                if event["type"] == "ERROR":
-                    raise ApiError(thing.get("code", 500), thing.get("reason", ""), thing.get("message", ""))
-                version = thing["metadata"]["resourceVersion"]
-                if event["type"] == "DELETED":
-                    await send.send(Gone(thing))
-                elif event["type"] != "BOOKMARK":
-                    await send.send(Changed(thing))
+        self, path: str, params: Mapping[str, str], version: str, deliver: Callable[[Change], None]
+    ) -> str:
+        """One watch, to its regular end; the version to go on from."""
+        refusal: ApiError | None = None
 
-    async def _events(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Object]:
+        def take(event: Object) -> None:
+            nonlocal version, refusal
+            thing = event["object"]
+            if event["type"] == "ERROR":
+                refusal = ApiError(thing.get("code", 500), thing.get("reason", ""), thing.get("message", ""))
+                return
+            version = thing["metadata"]["resourceVersion"]
+            if event["type"] == "DELETED":
+                deliver(Gone(thing))
+            elif event["type"] != "BOOKMARK":
+                deliver(Changed(thing))
+
+        query = {**params, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
+        await self._read_lines(path, {**query, "resourceVersion": version}, take)
+        if refusal is not None:
+            raise refusal
+        return version
+
+    async def _read_lines(self, path: str, params: Mapping[str, str], take: Callable[[Object], None]) -> None:
+        """Hand each line to ``take`` until the server ends the stream.
+
+        Nothing between two chunks waits or raises: httpx leaves its generators behind, unfinished, to whoever does.
+        """
         timeout = httpx.Timeout(_REQUEST_SECONDS, read=_WATCH_SILENCE_SECONDS)
         try:
             async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
@@ -126,9 +144,8 @@ class ApiClient:
                 pending = b""
                 async for chunk in response.aiter_raw():
                     *lines, pending = (pending + chunk).split(b"\n")
-                    for line in lines:
-                        if line:
-                            yield orjson.loads(line)
+                    for line in filter(None, lines):
+                        take(orjson.loads(line))
         except httpx.HTTPError as error:
             raise UnreachableError(f"watch {path}: {error or type(error).__name__}") from error
 

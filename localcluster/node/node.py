@@ -7,6 +7,7 @@ as the user of the node.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -36,7 +37,6 @@ Object = dict[str, Any]
 
 _log = structlog.get_logger("localcluster.node")
 _PODS = "/api/v1/pods"
-_CHANGE_BUFFER = 256
 _REPEAT_FIRST_SECONDS, _REPEAT_LIMIT_SECONDS = 0.1, 5.0
 
 
@@ -69,9 +69,9 @@ async def run_pods(services: NodeServices) -> None:
     selector = (
         {} if services.settings.take_unscheduled else {"fieldSelector": f"spec.nodeName={services.settings.name}"}
     )
-    send, receive = trio.open_memory_channel[Change](_CHANGE_BUFFER)
+    send, receive = trio.open_memory_channel[Change](math.inf)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(services.client.follow, _PODS, selector, send)
+        nursery.start_soon(services.client.follow, _PODS, selector, send.send_nowait)
         roster = _Roster(services, nursery)
         async for change in receive:
             match change:

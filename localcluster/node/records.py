@@ -109,7 +109,8 @@ class ContainerRecord:
         return replace(self, state=outcome, ready=False)
 
     def restarted(self) -> ContainerRecord:
-        return replace(self, restarts=self.restarts + 1)
+        """About to run once more: counted together with the end of the run before, never without it."""
+        return replace(self.waiting(CONTAINER_CREATING), restarts=self.restarts + 1)
 
     def to_status(self, *, init: bool = False) -> Object:
         started = isinstance(self.state, Running)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -30,12 +31,14 @@ class LocalCluster:
     client: ApiClient
     image_map: Path
 
-    async def wait_for(self, path: str, name: str, holds: Callable[[Object], object], *, seconds: float = 15) -> Object:
+    async def wait_for(self, path: str, name: str, holds: Callable[[Object], object], *, seconds: float = 60) -> Object:
         """The object once ``holds`` is true of it."""
-        send, receive = trio.open_memory_channel[Change](100)
+        send, receive = trio.open_memory_channel[Change](math.inf)
         with trio.fail_after(seconds):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.client.follow, path, {"fieldSelector": f"metadata.name={name}"}, send)
+                nursery.start_soon(
+                    self.client.follow, path, {"fieldSelector": f"metadata.name={name}"}, send.send_nowait
+                )
                 async for change in receive:
                     for obj in change.objects if isinstance(change, Synced) else [change.object]:
                         if not isinstance(change, Gone) and holds(obj):
@@ -43,13 +46,13 @@ class LocalCluster:
                             return obj
         raise AssertionError("unreachable: the feed has no end")
 
-    async def wait_gone(self, path: str, *, seconds: float = 15) -> None:
+    async def wait_gone(self, path: str, *, seconds: float = 60) -> None:
         """Return once the collection at ``path`` is empty."""
-        send, receive = trio.open_memory_channel[Change](100)
+        send, receive = trio.open_memory_channel[Change](math.inf)
         present: set[str] = set()
         with trio.fail_after(seconds):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.client.follow, path, {}, send)
+                nursery.start_soon(self.client.follow, path, {}, send.send_nowait)
                 async for change in receive:
                     match change:
                         case Synced(objects):
@@ -142,7 +145,7 @@ def container_state(obj: Object, kind: str = "terminated") -> Object:
     return found
 
 
-async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 15) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
     """Return once ``holds`` is true of something that cannot be watched: processes, absence."""
     with trio.fail_after(seconds):
         while not await holds():  # noqa: ASYNC110 - the operating system rings no bell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ async def test_a_job_runs_its_pod_and_completes(local: LocalCluster) -> None:
 
 async def test_a_short_job_costs_few_writes(local: LocalCluster, nursery: trio.Nursery) -> None:
     """Creation and end, and on a busy machine what lies between: never more states than a Job and a Pod have."""
-    send, receive = trio.open_memory_channel[Change](100)
-    nursery.start_soon(local.client.follow, JOBS, {}, send)
-    nursery.start_soon(local.client.follow, PODS, {}, send.clone())
+    send, receive = trio.open_memory_channel[Change](math.inf)
+    nursery.start_soon(local.client.follow, JOBS, {}, send.send_nowait)
+    nursery.start_soon(local.client.follow, PODS, {}, send.send_nowait)
     synced = 0
     while synced < 2:
         synced += isinstance(await receive.receive(), Synced)

@@ -248,10 +248,14 @@ async def test_many_short_containers_end_as_themselves(isolated: LocalCluster) -
     """Neighbours start and end at the same instant; none may be taken for another's stray process."""
     async with trio.open_nursery() as nursery:
         for number in range(40):
-            nursery.start_soon(isolated.run_pod, pod(f"p{number}", "sleep 0.01" if number % 2 else "true"))
+            wanted = pod(f"p{number}", "sleep 0.01" if number % 2 else "true")
+            nursery.start_soon(isolated.client.create, PODS, wanted)
 
-    listing = await isolated.client.get(PODS)
-    assert {container_state(item)["exitCode"] for item in listing["items"]} == {0}
+    for number in range(40):
+        ended = await isolated.wait_for(
+            PODS, f"p{number}", lambda obj: obj["status"]["phase"] in ("Succeeded", "Failed")
+        )
+        assert container_state(ended)["exitCode"] == 0
 
 
 async def test_no_more_containers_run_than_allowed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ FRESH = ContainerRecord("c", "i")
 RUNS = FRESH.running(NOW, "id", ready=True)
 DONE = RUNS.terminated(Terminated(0, "Completed", started_at=NOW, finished_at=NOW))
 FAILED = RUNS.terminated(Terminated(3, "Error", message="why", started_at=NOW, finished_at=NOW, container_id="id"))
-CRASHED = FAILED.waiting("CrashLoopBackOff", "back-off").restarted()
+CRASHED = FAILED.waiting("CrashLoopBackOff", "back-off")
 
 
 def view(
@@ -94,6 +94,13 @@ def test_a_container_of_an_earlier_node_is_reported_killed() -> None:
     assert isinstance(record.state, Terminated)
     assert (record.state.exit_code, record.state.reason) == (137, "ContainerStatusUnknown")
     assert record.state.started_at == NOW
+
+
+def test_a_restart_is_never_counted_without_the_end_of_the_run_before() -> None:
+    again = FAILED.restarted()
+
+    assert (again.restarts, again.last, again.state) == (1, FAILED.state, Waiting("ContainerCreating"))
+    assert CRASHED.restarted().last == FAILED.state
 
 
 def test_states_are_told_apart_on_the_wire() -> None:
