@@ -20,7 +20,12 @@ from manager import embedded
 Object = dict[str, Any]
 
 NAMESPACE = "default"
-IMAGE_MAP = 'images: {"bench/noop:*": {command: ["true"]}, "bench/nap:*": {command: [sleep, "0.3"]}}\n'
+IMAGE_MAP = """\
+images:
+  "bench/noop:*": {command: ["true"]}
+  "bench/nap:*": {command: [sleep, "0.3"]}
+  "bench/second:*": {command: [sleep, "1"]}
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,11 @@ def measure() -> list[Row]:
 async def _measure() -> list[Row]:
     async with open_stand() as stand:
         story = await install_chain(stand.client, length=STEPS)
+        slower = await install_chain(stand.client, length=STEPS, image="bench/second:1")
         async with open_observer(stand.client) as observer:
-            latencies, writes = await _latency(stand, observer, story)
+            latencies, writes = await _latency(stand, observer, story, RUNS_FOR_LATENCY)
+            alone, _ = await _latency(stand, observer, story, 20, concurrent=1)
+            paced, _ = await _latency(stand, observer, slower, 4 * CONCURRENT)
         async with open_observer(stand.client) as observer:
             per_step = await _writes_per_step(stand, observer)
         async with open_observer(stand.client) as observer:
@@ -32,13 +35,15 @@ async def _measure() -> list[Row]:
         before = await stand.writes()
         await trio.sleep(10)
         idle = await stand.writes() - before
-    follows = f"predecessor ended → successor's Job, {CONCURRENT} runs at once"
+    follows = f"predecessor ended → successor's Job, {CONCURRENT} runs of no-op steps at once"
     return [
         Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: succeeded", str(succeeded), str(RUNS_AT_ONCE)),
         Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: time", f"{seconds:.1f} s"),
         Row("… runs a minute", f"{RUNS_AT_ONCE / seconds * 60:.0f}"),
         Row(f"{follows}, p50", milliseconds(percentile(latencies, 50)), "20 ms"),
         Row(f"{follows}, p99", milliseconds(percentile(latencies, 99)), "150 ms"),
+        *_latency_rows(f"… {CONCURRENT} runs of steps that take a second", paced),
+        *_latency_rows("… one run of no-op steps at a time", alone),
         Row("API writes of the operator for one more engram step in a run", f"{per_step:.1f}", "5"),
         Row(f"API writes of the operator for a whole run of {STEPS} steps", f"{writes * STEPS:.1f}"),
         Row("API writes in 10 s while nothing changes", f"{idle:.0f}", "0"),
@@ -61,9 +66,17 @@ async def _writes_per_step(stand: Stand, observer: Observer) -> float:
     return (totals[1] - totals[0]) / 10
 
 
-async def _latency(stand: Stand, observer: Observer, story: str) -> tuple[list[float], float]:
+def _latency_rows(what: str, latencies: list[float]) -> list[Row]:
+    return [Row(f"{what}, p{percent}", milliseconds(percentile(latencies, percent))) for percent in (50, 99)]
+
+
+async def _latency(
+    stand: Stand, observer: Observer, story: str, runs: int, *, concurrent: int = CONCURRENT
+) -> tuple[list[float], float]:
+    """Seconds from a Pod seen ended to the next step's Job seen created, and the operator's writes per step."""
     before = await stand.writes()
-    limiter = trio.CapacityLimiter(CONCURRENT)
+    limiter = trio.CapacityLimiter(concurrent)
+    prefix = f"{story}-{concurrent}"
 
     async def one(name: str) -> None:
         async with limiter:
@@ -73,15 +86,15 @@ async def _latency(stand: Stand, observer: Observer, story: str) -> tuple[list[f
 
     with trio.fail_after(DEADLINE_SECONDS):
         async with trio.open_nursery() as nursery:
-            for index in range(RUNS_FOR_LATENCY):
-                nursery.start_soon(one, f"latency-{index}")
+            for index in range(runs):
+                nursery.start_soon(one, f"{prefix}-{index}")
     await trio.sleep(3)
     latencies = [
-        observer.job_created[f"latency-{index}-s{step + 1}"][0] - observer.pod_ended[f"latency-{index}-s{step}"][0]
-        for index in range(RUNS_FOR_LATENCY)
+        observer.job_created[f"{prefix}-{index}-s{step + 1}"][0] - observer.pod_ended[f"{prefix}-{index}-s{step}"][0]
+        for index in range(runs)
         for step in range(STEPS - 1)
     ]
-    return latencies, (await stand.writes() - before) / (RUNS_FOR_LATENCY * STEPS)
+    return latencies, (await stand.writes() - before) / (runs * STEPS)
 
 
 async def _burst(stand: Stand, observer: Observer, story: str) -> tuple[float, int]:
