@@ -107,12 +107,16 @@ class _Exchange(httpx.AsyncByteStream):
             if not message.get("more_body"):
                 self._send_chunk.close()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with self._chunks:
-            async for chunk in self._chunks:
-                yield chunk
-        if self.failure is not None:
-            raise self.failure
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self._chunks.receive()
+        except trio.EndOfChannel:
+            if self.failure is not None:
+                raise self.failure from None
+            raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
         self.leave()

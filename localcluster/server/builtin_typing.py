@@ -81,12 +81,12 @@ def _conform(obj: Object, message: str, path: str, depth: int) -> None:
 def _check(value: Any, field: Field, message: str, path: str, depth: int) -> None:
     if field.is_list:
         if not isinstance(value, list):
-            raise _wrong(value, field, message, path)
+            raise _wrong(value, field, message, path, "[]")
         for item in value:
             _check_one(item, field, message, path, depth)
     elif field.is_map:
         if not isinstance(value, dict):
-            raise _wrong(value, field, message, path)
+            raise _wrong(value, field, message, path, "map[string]")
         for key in [key for key, item in value.items() if item is None]:
             value[key] = "" if field.kind in ("string", "bytes") else value[key]
         for item in value.values():
@@ -119,12 +119,8 @@ def _check_base64(text: str) -> None:
         raise WrongTypeError(f"illegal base64 data at input byte {bad}") from None
 
 
-def _wrong(value: Any, field: Field, message: str, path: str) -> WrongTypeError:
-    kind = _GO_NAMES.get(field.kind, field.kind.replace("core.", "v1."))
-    if field.is_list and not isinstance(value, list):
-        kind = f"[]{kind}"
-    elif field.is_map and not isinstance(value, dict):
-        kind = f"map[string]{kind}"
+def _wrong(value: Any, field: Field, message: str, path: str, container: str = "") -> WrongTypeError:
+    kind = container + _GO_NAMES.get(field.kind, field.kind.replace("core.", "v1."))
     struct = message.rpartition(".")[2]
     return WrongTypeError(
         f"json: cannot unmarshal {_json_type(value)} into Go struct field {struct}{path} of type {kind}"

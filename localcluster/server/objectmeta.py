@@ -65,14 +65,17 @@ def normalize(obj: Object) -> Object:
         metadata = obj["metadata"] = {}
     if not isinstance(metadata, dict):
         raise _undecodable("metadata", "an object")
-    for name in [name for name, value in metadata.items() if value is None or value in ("", [], {})]:
-        del metadata[name]
-    for name, value in metadata.items():
+    for name, value in list(metadata.items()):
         expected = _TYPES.get(name)
+        if value is None:
+            del metadata[name]
+            continue
         if expected is None:
             continue
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
             raise _undecodable(f"metadata.{name}", _TYPE_NAMES[expected])
+        if expected is not int and not value:
+            del metadata[name]
     for name in ("labels", "annotations"):
         for key, value in metadata.get(name, {}).items():
             if value is None:

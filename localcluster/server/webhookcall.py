@@ -66,7 +66,7 @@ class WebhookCaller:
         except trio.TooSlowError:
             raise WebhookCallError(f'Post "{address.url}": context deadline exceeded') from None
         except (httpx.TransportError, ssl.SSLError) as error:
-            raise WebhookCallError(f'Post "{address.url}": {error or type(error).__name__}') from error
+            raise WebhookCallError(f'Post "{address.url}": {_why(error)}') from error
         if answer.status_code != 200:
             text = answer.text.strip()[:500]
             raise WebhookCallError(f'Post "{address.url}": the server answered {answer.status_code}: {text}')
@@ -148,6 +148,16 @@ def _trust(bundle: str) -> ssl.SSLContext:
     except (binascii.Error, UnicodeDecodeError, ssl.SSLError) as error:
         raise WebhookCallError(f"unable to load root certificates: {error}") from error
     return context
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong in words; httpx leaves them to the error below, where that is one of TLS."""
+    found: BaseException | None = error
+    while found is not None:
+        if text := str(found):
+            return text
+        found = found.__cause__ or found.__context__
+    return type(error).__name__
 
 
 def _object(raw: bytes, address: Address) -> Object:

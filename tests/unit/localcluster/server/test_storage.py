@@ -87,7 +87,7 @@ def test_a_full_disk_refuses_the_write_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_is_named() -> None:
-    with pytest.raises(StorageReadOnlyError, match="/nowhere/at/all/cluster.db"):
+    with pytest.raises(StorageReadOnlyError, match=r"/nowhere/at/all/cluster\.db"):
         Storage.open(Path("/nowhere/at/all/cluster.db"))
 
 
