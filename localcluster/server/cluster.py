@@ -29,6 +29,7 @@ from localcluster.server.crd_cleanup import clean_up_definitions
 from localcluster.server.crds import Definitions
 from localcluster.server.definition_guard import DefinitionGuard
 from localcluster.server.documents import Documents
+from localcluster.server.escalation import EscalationGuard
 from localcluster.server.identity import ADMIN
 from localcluster.server.namespace_lifecycle import NamespaceLifecycle
 from localcluster.server.podadmission import PodAdmission
@@ -102,13 +103,15 @@ def _assembled(storage: Storage, store: Store, now: Now, nodes: PodLogClient, we
     shape = SchemaShape()
     Definitions(store, catalog, shape)
     conversion = Converter(webhooks)
+    authorizer = Authorizer(store)
     hooks = WebhookAdmission(store, catalog, conversion, webhooks)
-    admission = AdmissionChain([NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), hooks])
+    admission = AdmissionChain(
+        [NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), EscalationGuard(authorizer), hooks]
+    )
     registry = Registry(store, catalog, shape, admission, conversion, now)
     issuer = TokenIssuer.load(storage)
     token = _admin_token(storage)
     authenticator = Authenticator(store, issuer, {token: ADMIN}, now)
-    authorizer = Authorizer(store)
     address: list[str] = []
     app = App(
         registry,
