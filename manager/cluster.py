@@ -1,9 +1,9 @@
 """The process behind ``bobrapet up``: API server and node here, the operator in a child process beside it.
 
-    python -m manager.cluster --data DIR [--port N] [--image-map FILE] [--parent PID]
+    python -m manager.cluster --data DIR [--port N] [--image-map FILE] [--on-demand]
 
 Two processes use two cores, and the operator can crash or be killed without taking the cluster down: it is started
-again. With ``--parent`` the process ends when that one does.
+again. With ``--on-demand`` the cluster ends when no command uses it any more.
 """
 
 from __future__ import annotations
@@ -13,31 +13,21 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import httpx
 import trio
 
-from core.kube.client import open_client
-from core.kube.config import load_config
-from core.kube.errors import KubeError
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
-from localcluster import launch
-from localcluster.lock import DataDirectoryInUseError
-from localcluster.node.images import ImageMapError
-from localcluster.server.storage import StorageError
-from localcluster.serving import PortTakenError
 from manager import embedded
-from manager.crds import install_crds
+from manager.operator_process import OperatorProcess, free_port
 
-OPERATOR_NAMESPACE: Final = "bobrapet-system"
+if TYPE_CHECKING:
+    from localcluster.launch import ClusterInfo
+
 PORT_FILE: Final = "port"
-LAUNCH_ERRORS: Final = (DataDirectoryInUseError, ImageMapError, PortTakenError, StorageError, OSError)
-_OPERATOR_READY_SECONDS: Final = 30.0
-_RESTART_PAUSE_SECONDS: Final = 1.0
-_PARENT_CHECK_SECONDS: Final = 0.5
 
 _log = get_logger("cluster")
 
@@ -47,131 +37,106 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--image-map", type=Path)
-    parser.add_argument("--parent", type=int, default=0)
+    parser.add_argument("--on-demand", action="store_true")
     given = parser.parse_args()
     configure_logging(LogFormat.JSON)
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
-    except* (*LAUNCH_ERRORS, embedded.EmbeddedError, KubeError) as group:
-        error: BaseException = group.exceptions[0]
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        sys.stderr.write(f"error: {error}\n")
+    except Exception as error:  # noqa: BLE001 - the process edge: whoever started us reads the last line
+        problem = _only(error)
+        if not isinstance(problem, _launch_errors()):
+            _log.error("the embedded cluster broke", error=problem)
+        sys.stderr.write(f"error: {problem}\n")
         sys.exit(1)
 
 
 async def _until_signal(given: argparse.Namespace) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        if given.parent:
-            nursery.start_soon(_cancel_with_parent, given.parent, nursery.cancel_scope)
-        await serve(given.data, port=given.port, image_map=given.image_map)
+        await serve(given.data, port=given.port, image_map=given.image_map, on_demand=given.on_demand)
         nursery.cancel_scope.cancel()
 
 
-async def serve(data: Path, *, port: int = 0, image_map: Path | None = None) -> None:
-    """Serve ``data`` until cancelled; published once the operator is ready.
+async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_demand: bool = False) -> None:
+    """Serve ``data`` until cancelled, or unused when ``on_demand``; published once the operator is ready.
 
     Raises:
         EmbeddedError: the folder is taken or cannot be written.
         PortTakenError, StorageError, ImageMapError: it cannot start; the text gives the remedy.
     """
-    lock = embedded.lock(data)
-    try:
-        async with trio.open_nursery() as nursery:
-            info = await nursery.start(partial(_serve_cluster, data, port, image_map))
-            config = await load_config(info.kubeconfig_path)
-            async with open_client(config) as client:
-                await install_crds(client)
-            metrics_port = _free_port()
-            await nursery.start(_keep_operator, info.kubeconfig_path, metrics_port)
-            embedded.publish(
-                embedded.EmbeddedCluster(
-                    data, info.url, info.kubeconfig_path, os.getpid(), f"http://127.0.0.1:{metrics_port}/metrics"
-                )
-            )
-            _log.info("the embedded cluster is ready", url=info.url)
-    finally:
-        embedded.withdraw(data)
-        os.close(lock)
+    with embedded.serving(data), contextlib.ExitStack() as held:
+        async with trio.open_nursery() as servers:
+            server = _ApiServer(servers)
+            try:
+                async with trio.open_nursery() as nursery:
+                    operator = OperatorProcess(free_port())
+                    # First of all: while this process loads its modules, the operator loads its own on the other core.
+                    await nursery.start(operator.run)
+                    info = await server.start(partial(_serve_cluster, data, port, image_map))
+                    await _install_definitions(info)
+                    operator.begin(info.kubeconfig_path)
+                    await operator.ready.wait()
+                    metrics_url = f"http://127.0.0.1:{operator.metrics_port}/metrics"
+                    embedded.publish(
+                        embedded.EmbeddedCluster(
+                            data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand
+                        )
+                    )
+                    _log.info("the embedded cluster is ready", url=info.url)
+                    if on_demand:
+                        held.enter_context(await embedded.wait_until_unused(data))
+                        _log.info("nobody uses the embedded cluster any more")
+                        nursery.cancel_scope.cancel()
+            finally:
+                server.stop()
+
+
+class _ApiServer:
+    """Outlives the operator: what that one writes when it stops must find somebody to take it."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._scope = trio.CancelScope()
+
+    async def start(self, serve_cluster: Callable[..., Awaitable[None]]) -> ClusterInfo:
+        async def serve_in_scope(*, task_status: trio.TaskStatus[ClusterInfo]) -> None:
+            with self._scope:
+                await serve_cluster(task_status=task_status)
+
+        info: ClusterInfo = await self._nursery.start(serve_in_scope)
+        self._scope.shield = True
+        return info
+
+    def stop(self) -> None:
+        self._scope.cancel()
 
 
 async def _serve_cluster(
-    data: Path, port: int, image_map: Path | None, *, task_status: trio.TaskStatus[launch.ClusterInfo]
+    data: Path, port: int, image_map: Path | None, *, task_status: trio.TaskStatus[ClusterInfo]
 ) -> None:
     """On ``port``; 0 means that of the last time, so that kubeconfigs in use stay valid, else a free one."""
+    from localcluster import launch
+    from localcluster.serving import PortTakenError
+
     file = data / PORT_FILE
     if not port and file.exists():
         last = file.read_text(encoding="utf-8").strip()
         with contextlib.suppress(PortTakenError):
-            await launch.serve(data, int(last or 0), image_map=image_map, task_status=task_status)
+            await launch.serve(data, int(last) if last.isdecimal() else 0, image_map=image_map, task_status=task_status)
             return
     async with trio.open_nursery() as nursery:
-        info: launch.ClusterInfo = await nursery.start(partial(launch.serve, data, port, image_map=image_map))
+        info: ClusterInfo = await nursery.start(partial(launch.serve, data, port, image_map=image_map))
         file.write_text(info.url.rpartition(":")[2], encoding="utf-8")
         task_status.started(info)
 
 
-async def _keep_operator(
-    kubeconfig: Path, metrics_port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Run the operator as a child; started when it is ready the first time."""
-    reported = False
-    while True:
-        port = _free_port()
-        command = [
-            sys.executable,
-            "-m",
-            "manager.cli",
-            "manager",
-            f"--kubeconfig={kubeconfig}",
-            f"--config-namespace={OPERATOR_NAMESPACE}",
-            f"--health-probe-bind-address=127.0.0.1:{port}",
-            f"--metrics-bind-address=127.0.0.1:{metrics_port}",
-            "--metrics-secure=false",
-            "--leader-elect=false",
-        ]
-        async with trio.open_nursery() as nursery:
-            process: trio.Process = await nursery.start(_run_child, command)
-            if not reported:
-                await _wait_until_ready(process, port)
-                task_status.started()
-                reported = True
-        _log.warning("the operator ended and is started again", exit_code=process.returncode)
-        await trio.sleep(_RESTART_PAUSE_SECONDS)
+async def _install_definitions(info: ClusterInfo) -> None:
+    from core.kube.client import open_client
+    from core.kube.config import load_config
+    from manager.crds import install_crds
 
-
-async def _run_child(
-    command: list[str], *, task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Until it ends by itself; when cancelled it is asked to stop, then made to."""
-    await trio.run_process(
-        command,
-        stdin=b"",
-        check=False,
-        deliver_cancel=_stop_child,
-        task_status=task_status,
-    )
-
-
-async def _stop_child(process: trio.Process) -> None:
-    process.terminate()
-    await trio.sleep(embedded.STOP_DEADLINE_SECONDS / 3)
-    process.kill()
-
-
-async def _wait_until_ready(process: trio.Process, port: int) -> None:
-    async with httpx.AsyncClient() as client:
-        with trio.move_on_after(_OPERATOR_READY_SECONDS):
-            while process.poll() is None:
-                try:
-                    answer = await client.get(f"http://127.0.0.1:{port}/readyz", timeout=2)
-                    if answer.status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await trio.sleep(0.05)
-    raise embedded.EmbeddedError(f"the operator did not become ready (exit code {process.returncode})")
+    async with open_client(await load_config(info.kubeconfig_path)) as client:
+        await install_crds(client)
 
 
 async def _cancel_on_signal(scope: trio.CancelScope) -> None:
@@ -180,20 +145,29 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
-async def _cancel_with_parent(parent: int, scope: trio.CancelScope) -> None:
-    """A killed parent cannot tell: its children are handed to somebody else, which shows."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel offers no portable event for it
-        await trio.sleep(_PARENT_CHECK_SECONDS)
-    scope.cancel()
+def _launch_errors() -> tuple[type[BaseException], ...]:
+    """What is the user's to mend, and needs no stack trace."""
+    from core.kube.errors import KubeError
+    from localcluster.lock import DataDirectoryInUseError
+    from localcluster.node.images import ImageMapError
+    from localcluster.server.storage import StorageError
+    from localcluster.serving import PortTakenError
+
+    return (
+        DataDirectoryInUseError,
+        ImageMapError,
+        PortTakenError,
+        StorageError,
+        KubeError,
+        embedded.EmbeddedError,
+        OSError,
+    )
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _only(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ class LeaderOptions:
 
 @dataclass(frozen=True, slots=True)
 class ManagerOptions:
+    attached: bool = False
+    """The kubeconfig is the first line of standard input, and the end of standard input that of the manager."""
     kubeconfig: Path | None = None
     context: str | None = None
     health: Address | None = None

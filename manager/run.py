@@ -16,10 +16,12 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import trio
+from trio.abc import ReceiveStream
 
 from core.engine.clock import WallClock, system_now
 from core.kube.client import KubeClient, open_client
@@ -29,6 +31,7 @@ from core.kube.events import EventRecorder
 from core.kube.lease import LeaderLease
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
+from manager import parent
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
@@ -40,7 +43,8 @@ from manager.serving import ListenError, serve_on
 from reconcilers.adapters.world import World
 
 CONFIG_DEADLINE_SECONDS: Final = 15.0
-STOP_DEADLINE_SECONDS: Final = 10.0
+STOP_DEADLINE_SECONDS: Final = 8.0
+"""Less than the ten seconds that the Deployment grants a Pod."""
 
 _log = get_logger("setup")
 
@@ -59,12 +63,19 @@ def run_forever(options: ManagerOptions) -> int:
 
 async def _until_signal(options: ManagerOptions) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+        if options.attached:
+            pipe = parent.standard_input()
+            kubeconfig = await parent.word_of(pipe)
+            if kubeconfig is None:
+                return
+            nursery.start_soon(_stop_with_parent, pipe, nursery.cancel_scope)
+            options = replace(options, kubeconfig=Path(kubeconfig))
         await run_manager(options)
         nursery.cancel_scope.cancel()
 
 
-async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+async def _stop_on_signal(scope: trio.CancelScope) -> None:
     """The first signal stops cleanly; a second one ends the process at once."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         count = 0
@@ -72,8 +83,25 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
             count += 1
             if count > 1:
                 os._exit(1)
-            _log.info("stopping", signal=signal.Signals(number).name)
-            scope.cancel()
+            _stop(scope, signal.Signals(number).name)
+
+
+async def _stop_with_parent(pipe: ReceiveStream, scope: trio.CancelScope) -> None:
+    await parent.wait_until_gone(pipe)
+    _stop(scope, "the process that started this one has ended")
+
+
+def _stop(scope: trio.CancelScope, why: str) -> None:
+    """Cancel; what has not ended in time is cut off, before the kubelet or a person has to."""
+    _log.info("stopping", reason=why)
+    trio.lowlevel.spawn_system_task(_end_at_deadline)
+    scope.cancel()
+
+
+async def _end_at_deadline() -> None:
+    await trio.sleep(STOP_DEADLINE_SECONDS)
+    _log.error("did not stop in time", seconds=STOP_DEADLINE_SECONDS)
+    os._exit(1)
 
 
 async def run_manager(

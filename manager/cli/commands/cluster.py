@@ -30,6 +30,8 @@ def up(
     ] = None,
 ) -> None:
     """Start the embedded cluster and the operator on it; print the kubeconfig for kubectl."""
+    import trio
+
     from manager import embedded
     from manager.cli.console import Console
     from manager.cli.session import run_async
@@ -43,12 +45,17 @@ def up(
 
     async def detached() -> None:
         data = embedded.data_folder(options.data)
-        process = await embedded.start(data, port=port, image_map=image_map)
-        announce(await embedded.wait_until_ready(data, process))
+        starting = await embedded.start(data, port=port, image_map=image_map)
+        ready = False
+        try:
+            announce(await embedded.wait_until_ready(starting))
+            ready = True
+        finally:
+            if not ready:  # nothing half-started is left, whatever went wrong, Ctrl-C included
+                with trio.CancelScope(shield=True):
+                    await starting.end()
 
     async def attached(data: Path) -> None:
-        import trio
-
         async with embedded.open_cluster(data, port=port, image_map=image_map) as cluster:
             announce(cluster)
             await trio.sleep_forever()
@@ -60,7 +67,7 @@ def up(
         if ephemeral:
             _in_temporary_folder(options, attached)
         elif foreground:
-            embedded.refuse_if_locked(folder())
+            embedded.refuse_if_served(folder())
             run_async(options, lambda: attached(folder()))
         else:
             run_async(options, detached)
@@ -75,15 +82,12 @@ def down(options: CommonOptions) -> None:
     from manager.cli.session import run_async
 
     data = embedded.data_folder(options.data)
-    cluster = embedded.running(data)
-    if cluster is None:
-        Console(options).note(f"no embedded cluster serves {data}")
-        return
+    console = Console(options)
     try:
-        run_async(options, lambda: embedded.stop(cluster))
+        stopped = run_async(options, lambda: embedded.stop(data))
     except embedded.EmbeddedError as error:
         raise CommandError(str(error)) from None
-    Console(options).note(f"stopped; the data stays in {data}")
+    console.note(f"stopped; the data stays in {data}" if stopped else f"no embedded cluster serves {data}")
 
 
 def _in_temporary_folder(options: CommonOptions, work: object) -> None:

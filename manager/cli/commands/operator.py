@@ -42,6 +42,7 @@ def run_operator(
     ] = "",
     config_namespace: Annotated[str, typer.Option(help="Namespace of the operator ConfigMap.")] = "bobrapet-system",
     config_name: Annotated[str, typer.Option(help="Name of the operator ConfigMap.")] = "bobrapet-operator-config",
+    attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -54,6 +55,7 @@ def run_operator(
     try:
         configure_logging(LogFormat.JSON if log_format == "json" else LogFormat.CONSOLE, level=log_level)
         options = ManagerOptions(
+            attached=attached,
             kubeconfig=kubeconfig,
             context=context or None,
             health=parse_address(health_probe_bind_address),
