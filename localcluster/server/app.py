@@ -26,6 +26,17 @@ from localcluster.server.watchstream import WatchStreams
 
 _log = logging.getLogger(__name__)
 
+_LEFT_OUT: Final = {
+    "attach": "containers are local processes; read their logs, or run what you need beside them",
+    "ephemeralcontainers": "containers are local processes; inspect them with the tools of this machine",
+    "eviction": "delete the pod instead",
+    "exec": "containers are local processes; inspect them with the tools of this machine",
+    "portforward": "containers are local processes; connect to their ports on this machine",
+    "proxy": "containers are local processes; connect to their ports on this machine",
+    "resize": "a pod's resources are not enforced here",
+}
+"""Subresources of a real cluster that are refused, each with what to do instead."""
+
 _PUBLIC_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version")
 
 
@@ -112,6 +123,9 @@ class App:
         if resource is None or (route.namespace is not None and not resource.namespaced) or route.rest:
             raise errors.unknown_path()
         if route.subresource and route.subresource not in resource.subresources:
+            if not resource.custom and route.subresource in _LEFT_OUT:
+                name = f"{resource.plural}/{route.subresource}"
+                raise errors.unsupported(f"{name} is not served by a local cluster: {_LEFT_OUT[route.subresource]}")
             raise errors.unknown_path()
         if resource.namespaced and route.namespace is None and route.name:
             raise errors.unknown_path()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import string
+from datetime import datetime
 from typing import Any, Final
 
 from localcluster.server.protobuf import layout
@@ -16,6 +18,7 @@ from localcluster.server.protobuf.layout import Field
 from localcluster.server.types import Object
 
 _MAX_DEPTH: Final = 64
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _BASE64: Final = frozenset(string.ascii_letters + string.digits + "+/=")
 _EXPECTED: Final[dict[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -109,6 +112,8 @@ def _check_one(value: Any, field: Field, message: str, path: str, depth: int) ->
         raise _wrong(value, field, message, path)
     if field.kind == "bytes" and isinstance(value, str):
         _check_base64(value)
+    elif field.kind in ("time", "microtime") and isinstance(value, str):
+        _check_time(value)
 
 
 def _check_base64(text: str) -> None:
@@ -117,6 +122,16 @@ def _check_base64(text: str) -> None:
     except (binascii.Error, ValueError):
         bad = next((index for index, character in enumerate(text) if character not in _BASE64), len(text))
         raise WrongTypeError(f"illegal base64 data at input byte {bad}") from None
+
+
+def _check_time(text: str) -> None:
+    if not _RFC_3339.fullmatch(text):
+        layout_text = "2006-01-02T15:04:05Z07:00"
+        raise WrongTypeError(f'parsing time "{text}" as "{layout_text}": cannot parse "{text}" as "2006"')
+    try:
+        datetime.fromisoformat(text[:19])
+    except ValueError as error:
+        raise WrongTypeError(f'parsing time "{text}": {error}') from None
 
 
 def _wrong(value: Any, field: Field, message: str, path: str, container: str = "") -> WrongTypeError:

@@ -30,6 +30,7 @@ from localcluster.server.crds import Definitions
 from localcluster.server.definition_guard import DefinitionGuard
 from localcluster.server.documents import Documents
 from localcluster.server.escalation import EscalationGuard
+from localcluster.server.event_expiry import expire_events
 from localcluster.server.identity import ADMIN
 from localcluster.server.namespace_lifecycle import NamespaceLifecycle
 from localcluster.server.podadmission import PodAdmission
@@ -92,6 +93,7 @@ async def open_api_server(
             await bootstrap(server.registry)
             await nursery.start(storage.keep_checkpointed)
             await nursery.start(clean_up_definitions, server.registry)
+            await nursery.start(expire_events, server.registry, now)
             yield server
             nursery.cancel_scope.cancel()
     finally:

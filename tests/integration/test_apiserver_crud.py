@@ -180,6 +180,12 @@ async def test_what_is_not_served_is_refused_with_a_status(cluster: Any, method:
     assert answer.json()["kind"] == "Status"
 
 
+async def test_what_a_local_cluster_leaves_out_says_what_to_do_instead(cluster: Any) -> None:
+    answer = await cluster.client.post("/api/v1/namespaces/default/pods/p/eviction", json={})
+    assert answer.status_code == 501
+    assert answer.json()["message"] == "pods/eviction is not served by a local cluster: delete the pod instead"
+
+
 async def test_media_types_that_are_not_spoken_are_refused(cluster: Any) -> None:
     answer = await cluster.client.get(CONFIGMAPS, headers={"accept": "application/vnd.kubernetes.protobuf"})
     assert answer.status_code == 406

@@ -49,6 +49,8 @@ def test_what_means_something_when_empty_is_kept() -> None:
         (pod(activeDeadlineSeconds=True), "cannot unmarshal bool"),
         (pod(nodeSelector=[]), "cannot unmarshal array"),
         ({"apiVersion": "v1", "kind": "Secret", "data": {"a": "*b="}}, "illegal base64 data at input byte 0"),
+        ({"apiVersion": "v1", "kind": "Event", "lastTimestamp": "yesterday"}, 'parsing time "yesterday"'),
+        ({"apiVersion": "v1", "kind": "Event", "lastTimestamp": "2026-13-01T00:00:00Z"}, "parsing time"),
         ({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": 1}}, "ConfigMap.data of type string"),
     ],
 )
