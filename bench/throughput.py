@@ -13,6 +13,8 @@ RUNS_FOR_LATENCY = 100
 CONCURRENT = 10
 STEPS = 3
 DEADLINE_SECONDS = 120.0
+SETTLED_SECONDS = 6.0
+"""After it, counters of Stories and Engrams have been written, too."""
 
 
 def measure() -> list[Row]:
@@ -21,14 +23,14 @@ def measure() -> list[Row]:
 
 async def _measure() -> list[Row]:
     async with open_stand() as stand:
+        async with open_observer(stand.client) as observer:
+            per_step = await _writes_per_step(stand, observer)
         story = await install_chain(stand.client, length=STEPS)
         slower = await install_chain(stand.client, length=STEPS, image="bench/second:1")
         async with open_observer(stand.client) as observer:
             latencies, writes = await _latency(stand, observer, story, RUNS_FOR_LATENCY)
             alone, _ = await _latency(stand, observer, story, 20, concurrent=1)
             paced, _ = await _latency(stand, observer, slower, 4 * CONCURRENT)
-        async with open_observer(stand.client) as observer:
-            per_step = await _writes_per_step(stand, observer)
         async with open_observer(stand.client) as observer:
             seconds, succeeded = await _burst(stand, observer, story)
         await trio.sleep(6)
@@ -53,15 +55,15 @@ async def _measure() -> list[Row]:
 async def _writes_per_step(stand: Stand, observer: Observer) -> float:
     """What ten more steps in a run cost, divided by ten: the writes of a run as such cancel out."""
     totals = []
-    for length in (5, 15):
-        story = await install_chain(stand.client, length=length)
-        await trio.sleep(5)
+    stories = {length: await install_chain(stand.client, length=length) for length in (5, 15)}
+    await trio.sleep(SETTLED_SECONDS)
+    for length, story in stories.items():
         before = await stand.writes()
         await start_run(stand.client, story, f"length-{length}")
         with trio.fail_after(DEADLINE_SECONDS):
             while f"length-{length}" not in observer.run_ended:
                 await observer.changed.wait()
-        await trio.sleep(5)
+        await trio.sleep(SETTLED_SECONDS)
         totals.append(await stand.writes() - before)
     return (totals[1] - totals[0]) / 10
 
