@@ -19,7 +19,7 @@ from localcluster.server.types import Object
 
 LOG_CHANGES: Final = 8192
 """Changes remembered per resource; a watch that wants to resume before them is told to list again (410)."""
-LOG_BYTES: Final = 32 << 20
+LOG_BYTES: Final = 16 << 20
 """Serialized bytes the remembered changes may hold, whichever limit is met first."""
 _TRIM_FRACTION: Final = 4
 """A quarter of the log goes at a time, so that trimming costs next to nothing per change."""
