@@ -31,11 +31,14 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 
 def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
     from core.kube import errors as kube
+    from manager.cli.session import InterruptedBySignalError
     from manager.embedded import EmbeddedError
 
     match error:
         case EmbeddedError():
             return str(error), "", ExitCode.COMMAND_FAILED
+        case InterruptedBySignalError():
+            return "interrupted; nothing is left of it", "", error.code
         case kube.InvalidError() | kube.BadRequestError():
             return error.message, "correct the fields it names", ExitCode.REJECTED
         case kube.ForbiddenError():

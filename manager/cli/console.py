@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 from manager.cli.options import Colour, CommonOptions
 
@@ -25,21 +25,16 @@ class Console:
 
     def __init__(self, options: CommonOptions) -> None:
         self._options = options
-        self.interactive = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.interactive = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        """Whether somebody watches: progress goes to standard error, also when the result goes into a pipe."""
 
     @property
-    def width(self) -> int:
-        return shutil.get_terminal_size((100, 40)).columns
-
-    @property
-    def coloured(self) -> bool:
-        match self._options.colour:
-            case Colour.ALWAYS:
-                return True
-            case Colour.NEVER:
-                return False
-            case Colour.AUTO:
-                return self.interactive and not os.environ.get("NO_COLOR")
+    def size(self) -> os.terminal_size:
+        """Of the terminal that progress is shown on."""
+        try:
+            return os.get_terminal_size(sys.stderr.fileno())
+        except OSError:
+            return shutil.get_terminal_size((100, 40))
 
     def result(self, text: str) -> None:
         """What the command was asked for."""
@@ -53,9 +48,19 @@ class Console:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
-    def styled(self, text: str, colour: str) -> str:
+    def styled(self, text: str, colour: str, *, stream: TextIO | None = None) -> str:
+        """``text`` as it goes to ``stream``, standard output unless told otherwise."""
         code = _CODES.get(colour)
-        return f"\x1b[{code}m{text}\x1b[0m" if code and self.coloured else text
+        return f"\x1b[{code}m{text}\x1b[0m" if code and self._coloured(stream or sys.stdout) else text
+
+    def _coloured(self, stream: TextIO) -> bool:
+        match self._options.colour:
+            case Colour.ALWAYS:
+                return True
+            case Colour.NEVER:
+                return False
+            case Colour.AUTO:
+                return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
     def confirm(self, question: str) -> bool:
         """True without asking under ``--yes``; False in a pipe, where nobody can answer."""

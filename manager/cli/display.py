@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -17,6 +17,7 @@ from manager.cli.session import Session
 from manager.cli.view import RunView
 
 REDRAW_SECONDS: Final = 0.25
+LINES_SECONDS: Final = 0.02
 TICK_SECONDS: Final = 1.0
 
 
@@ -26,31 +27,26 @@ async def show_until_done(session: Session, following: Following, *, timeout: fl
     Raises:
         CommandError: ``timeout`` seconds passed (code 124), or the run was deleted.
     """
-    if session.options.quiet:
-        show: _Silent | _Lines | _Tree = _Silent()
-    elif session.console.interactive:
-        show = _Tree(session)
-    else:
-        show = _Lines()
+    show = _show_for(session)
+    pause = REDRAW_SECONDS if session.console.interactive else LINES_SECONDS
     with trio.move_on_after(timeout if timeout is not None else float("inf")):
         while True:
             view = following.view()
-            show.draw(view)
+            show.draw(view, following.problem)
             if view.terminal:
-                show.close(view)
                 return view
             if following.deleted:
                 raise CommandError(f"StoryRun {view.name!r} was deleted while it was watched")
             changed = following.changed
             with trio.move_on_after(TICK_SECONDS):
                 await changed.wait()
-            await trio.sleep(REDRAW_SECONDS if session.console.interactive else 0.02)
+            await trio.sleep(pause)
     view = following.view()
-    show.close(view)
+    show.draw(view, following.problem)
     raise CommandError(
         f"StoryRun {view.name!r} is still {view.phase or Phase.PENDING} after {timeout:g} s",
         code=ExitCode.WAIT_TIMED_OUT,
-        remedy=f"it goes on; look again with: bobrapet watch {view.name}",
+        remedy=f"it goes on; look again with: {session.command('watch', view.name)}",
     )
 
 
@@ -59,47 +55,55 @@ def exit_code_of(view: RunView) -> ExitCode:
     return of_phase(view.phase)
 
 
-class _Silent:
-    def draw(self, view: RunView) -> None:
-        """Nothing: ``--quiet``."""
+class _Show(Protocol):
+    def draw(self, view: RunView, problem: str) -> None:
+        """Show what is new; ``problem`` says why nothing may be."""
 
-    def close(self, view: RunView) -> None:
+
+def _show_for(session: Session) -> _Show:
+    if session.options.quiet:
+        return _Silent()
+    return _Tree(session) if session.console.interactive else _Lines(session)
+
+
+class _Silent:
+    def draw(self, view: RunView, problem: str) -> None:
         """Nothing: ``--quiet``."""
 
 
 class _Lines:
     """One greppable line per transition."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
+        self._console = session.console
+        self._ascii = session.options.ascii_only
         self._before: RunView | None = None
+        self._problem = ""
 
-    def draw(self, view: RunView) -> None:
-        for line in transitions(self._before, view, system_now()):
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-        self._before = view
-
-    def close(self, view: RunView) -> None:
-        self.draw(view)
+    def draw(self, view: RunView, problem: str) -> None:
+        for line in transitions(self._before, view, system_now(), ascii_only=self._ascii):
+            self._console.note(line)
+        if problem and not self._problem:
+            self._console.note(f"{problem}; trying again")
+        self._before, self._problem = view, problem
 
 
 class _Tree:
-    """A block of lines that is redrawn in place."""
+    """A block of lines that is redrawn in place, when it has changed."""
 
     def __init__(self, session: Session) -> None:
         self._console = session.console
         self._ascii = session.options.ascii_only
-        self._height = 0
+        self._drawn: list[Styled] = []
 
-    def draw(self, view: RunView) -> None:
-        lines = tree(view, system_now(), width=self._console.width - 1, ascii_only=self._ascii)
-        up = f"\x1b[{self._height}F\x1b[J" if self._height else ""
-        sys.stderr.write(up + "".join(f"{self._styled(line)}\n" for line in lines))
+    def draw(self, view: RunView, problem: str) -> None:
+        width, height = self._console.size.columns - 1, self._console.size.lines
+        lines = tree(view, system_now(), width=width, rows=height - 3, ascii_only=self._ascii)
+        if problem:
+            lines.append((problem[:width], "yellow"))
+        if lines == self._drawn:
+            return
+        up = f"\x1b[{len(self._drawn)}F\x1b[J" if self._drawn else ""
+        sys.stderr.write(up + "".join(f"{self._console.styled(*line, stream=sys.stderr)}\n" for line in lines))
         sys.stderr.flush()
-        self._height = len(lines)
-
-    def close(self, view: RunView) -> None:
-        self.draw(view)
-
-    def _styled(self, line: Styled) -> str:
-        return self._console.styled(*line)
+        self._drawn = lines

@@ -12,7 +12,7 @@ import trio
 from core.api import keys
 from core.api.identity import label_value
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
-from core.kube.errors import AlreadyExistsError, NotFoundError
+from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
 from core.kube.informer import Informer
 from manager.cli.exit_code import ExitCode
 from manager.cli.problem import CommandError, UsageError
@@ -108,6 +108,7 @@ class Following:
     story: Object | None
     read_step_runs: Callable[[], list[Object]]
     read_run: Callable[[], Object | None]
+    read_problem: Callable[[], KubeError | None]
     changed: trio.Event = field(default_factory=trio.Event)
 
     def view(self) -> RunView:
@@ -119,8 +120,11 @@ class Following:
     def deleted(self) -> bool:
         return self.read_run() is None
 
-    async def wait_for_change(self) -> None:
-        await self.changed.wait()
+    @property
+    def problem(self) -> str:
+        """Why nothing new can be heard at the moment; empty while all is well."""
+        error = self.read_problem()
+        return f"nothing new from the API server: {error}" if error else ""
 
 
 @asynccontextmanager
@@ -139,6 +143,7 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         await story_of(session, run),
         read_step_runs=lambda: steps.list(namespace),
         read_run=lambda: runs.get(namespace, name),
+        read_problem=lambda: runs.last_error or steps.last_error,
     )
 
     def on_change(_: object) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -16,7 +19,8 @@ from manager import embedded
 from manager.cli.console import Console
 from manager.cli.exit_code import ExitCode
 from manager.cli.options import CommonOptions, LogStyle
-from manager.cli.problem import CommandError
+from manager.cli.problem import CommandError, UsageError
+from manager.embedded import EmbeddedCluster
 
 Result = TypeVar("Result")
 
@@ -38,6 +42,9 @@ class Session:
     options: CommonOptions
     console: Console
 
+    embedded: EmbeddedCluster | None = None
+    """The embedded cluster that this is, if it is one."""
+
     @property
     def namespace(self) -> str:
         """The namespace of single objects."""
@@ -48,25 +55,68 @@ class Session:
         """The namespace of lists; None means all of them."""
         return None if self.options.all_namespaces else self.namespace
 
+    def command(self, verb: str, *arguments: str) -> str:
+        """What to type to do ``verb`` in the same place later, where nothing but the shell is left of this command."""
+        options = self.options
+        flags = [
+            *(("--namespace", options.namespace) if options.namespace else ()),
+            *(("--context", options.context) if options.context else ()),
+            *(("--data", str(options.data)) if options.data else ()),
+        ]
+        if self.embedded is None and options.kubeconfig:
+            flags += ["--kubeconfig", str(options.kubeconfig)]
+        if self.embedded is not None and (_is_configured(os.environ) or options.data):
+            flags.append("--local")
+        line = shlex.join(["bobrapet", verb, *arguments, *flags])
+        if self.embedded is not None and self.embedded.on_demand:
+            return (
+                shlex.join(["bobrapet", "up", *(("--data", str(options.data)) if options.data else ())]) + f" && {line}"
+            )
+        return line
+
 
 @asynccontextmanager
-async def open_session(options: CommonOptions) -> AsyncIterator[Session]:
-    """Connect as the flags say; the embedded cluster under ``--local``, or when it runs and nothing else is configured.
+async def open_session(options: CommonOptions, *, on: EmbeddedCluster | None = None) -> AsyncIterator[Session]:
+    """Connect as the flags say; the embedded cluster ``on``, or under ``--local``, or when nothing else is configured.
 
     Raises:
         ConfigError: no usable configuration.
-        CommandError: ``--local`` without a running embedded cluster.
+        CommandError: the embedded cluster is wanted and does not run.
     """
     impersonation = Impersonation(user=options.as_user, groups=tuple(options.as_group or ()))
-    kubeconfig = options.kubeconfig
-    if options.local:
-        cluster = embedded.running(embedded.data_folder(options.data))
-        if cluster is None:
-            raise CommandError("no embedded cluster is running", remedy="start it with: bobrapet up")
-        kubeconfig = cluster.kubeconfig
+    cluster = on or _embedded_cluster(options)
+    kubeconfig = options.kubeconfig if cluster is None else cluster.kubeconfig
     config = await load_config(kubeconfig, options.context or None, impersonation=impersonation)
     async with open_client(config, retry=ONCE, timeout_seconds=options.request_timeout) as client:
-        yield Session(client, config, options, Console(options))
+        yield Session(client, config, options, Console(options), cluster)
+
+
+def _embedded_cluster(options: CommonOptions) -> EmbeddedCluster | None:
+    if options.kubeconfig or options.context:
+        if options.local:
+            raise UsageError("--local excludes --kubeconfig and --context", remedy="leave out one of them")
+        return None
+    if not options.local and not options.data and _is_configured(os.environ):
+        return None
+    data = embedded.data_folder(options.data)
+    cluster = embedded.running(data)
+    if cluster is not None:
+        return cluster
+    if options.local or options.data:
+        raise CommandError(f"no embedded cluster serves {data}", remedy="start it with: bobrapet up")
+    raise CommandError(
+        f"no cluster: no kubeconfig is configured, and no embedded cluster serves {data}",
+        remedy="start one with: bobrapet up, or say which with --kubeconfig or $KUBECONFIG",
+    )
+
+
+def _is_configured(environ: Mapping[str, str]) -> bool:
+    """Whether kubectl would find a cluster without being told."""
+    return bool(
+        environ.get("KUBECONFIG")
+        or environ.get("KUBERNETES_SERVICE_HOST")
+        or Path("~/.kube/config").expanduser().exists()
+    )
 
 
 def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> Result:

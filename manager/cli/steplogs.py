@@ -72,7 +72,10 @@ async def print_logs(
                 break
             await trio.sleep(_POLL_SECONDS)
     if steps and not seen:
-        raise CommandError(f"no logs of {', '.join(steps)} yet", remedy="use --follow to wait for them")
+        raise CommandError(
+            f"no logs of {', '.join(steps)}: no Pod of {'it' if len(steps) == 1 else 'them'} is left, or none yet",
+            remedy="wait for one with --follow",
+        )
 
 
 async def failure_report(session: Session, run: Object, view: RunView) -> str:
@@ -82,10 +85,11 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
     if failing is None:
         return lines[0]
     lines.append(f"step {failing.name}: {word_of(failing.phase)}" + (f", {failing.detail}" if failing.detail else ""))
+    lines += [f"  {name}: {value}" for name, value in failing.error]
     tail = await _last_lines(session, run, failing.name)
     if tail:
         lines += [f"last {len(tail)} log lines of {failing.name}:", *(f"  | {line}" for line in tail)]
-    lines.append(f"more: bobrapet logs {view.name} {failing.name}")
+    lines.append(f"more: {session.command('logs', view.name, failing.name)}")
     return "\n".join(lines)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from core.api.duration import parse_duration
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
 
@@ -31,11 +33,16 @@ class StepView:
     allow_failure: bool
     retries: int = 0
     exit_code: int | None = None
+    error: tuple[tuple[str, str], ...] = ()
+    """The structured error, name by name, without what ``detail`` says already."""
 
     def duration(self, now: datetime) -> timedelta | None:
-        if self.started_at is None:
-            return None
-        return max((self.finished_at or now) - self.started_at, timedelta())
+        return _between(self.started_at, self.finished_at, now)
+
+    @property
+    def moved_at(self) -> datetime | None:
+        """Since when it is in its phase, if that is known."""
+        return self.finished_at or self.started_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,8 @@ class RunView:
     steps: tuple[StepView, ...]
     output: Any
     error: Object | None
+    timeout: timedelta | None = None
+    """How long the Story allows its runs; None when it does not say."""
 
     @property
     def done(self) -> int:
@@ -61,9 +70,12 @@ class RunView:
         return self.phase is not None and self.phase.terminal
 
     def duration(self, now: datetime) -> timedelta | None:
-        if self.started_at is None:
-            return None
-        return max((self.finished_at or now) - self.started_at, timedelta())
+        return _between(self.started_at, self.finished_at, now)
+
+    @property
+    def moved_at(self) -> datetime | None:
+        """Since when it is in its phase, if that is known."""
+        return self.finished_at or self.started_at
 
     def waiting_on(self) -> str:
         """The steps that run or hold things up, shortest useful form."""
@@ -74,18 +86,22 @@ class RunView:
 
 
 def view_run(run: Object, story: Object | None, step_runs: Iterable[Object] = ()) -> RunView:
-    """Without its Story a run shows the steps it recorded."""
+    """Without its Story, and when that has changed since it ended, a run shows the steps it recorded."""
     status = run.get("status") or {}
     states: dict[str, Object] = status.get("stepStates") or {}
     by_step = {step_run["spec"].get("stepId"): step_run for step_run in step_runs}
     declared = _declared(story)
     known = {step["name"] for step in declared}
-    declared += [{"name": name} for name in states if name not in known]
+    unknown = [{"name": name} for name in states if name not in known]
+    phase = _phase(status.get("phase"))
+    if unknown and phase is not None and phase.terminal:
+        declared = [step for step in declared if step["name"] in states]
+    declared += unknown
     return RunView(
         namespace=run["metadata"]["namespace"],
         name=run["metadata"]["name"],
         story=(run["spec"].get("storyRef") or {}).get("name", ""),
-        phase=_phase(status.get("phase")),
+        phase=phase,
         message=status.get("message") or "",
         started_at=parse_instant_or_none(status.get("startedAt")),
         finished_at=parse_instant_or_none(status.get("finishedAt")),
@@ -93,7 +109,25 @@ def view_run(run: Object, story: Object | None, step_runs: Iterable[Object] = ()
         steps=tuple(_step(step, states.get(step["name"]), by_step.get(step["name"])) for step in declared),
         output=status.get("output"),
         error=status.get("error"),
+        timeout=_timeout(story),
     )
+
+
+def _between(start: datetime | None, end: datetime | None, now: datetime) -> timedelta | None:
+    """What still runs is told in whole seconds: its start is known no better."""
+    if start is None:
+        return None
+    if end is None:
+        return max(timedelta(seconds=int((now - start).total_seconds())), timedelta())
+    return max(end - start, timedelta())
+
+
+def _timeout(story: Object | None) -> timedelta | None:
+    policy = ((story or {}).get("spec") or {}).get("policy") or {}
+    try:
+        return parse_duration((policy.get("timeouts") or {}).get("story") or "")
+    except ValueError:
+        return None
 
 
 def _declared(story: Object | None) -> list[Object]:
@@ -115,6 +149,7 @@ def _step(step: Object, state: Object | None, step_run: Object | None) -> StepVi
         allow_failure=bool(step.get("allowFailure")),
         retries=retries,
         exit_code=status.get("exitCode"),
+        error=_error(status),
     )
 
 
@@ -133,6 +168,16 @@ def _detail(step: Object, state: Object, status: Object, retries: int) -> str:
     if phase is None and step.get("needs"):
         parts.append(f"needs {', '.join(step['needs'])}")
     return ", ".join(parts)
+
+
+def _error(status: Object) -> tuple[tuple[str, str], ...]:
+    error = status.get("error")
+    if not isinstance(error, dict):
+        return ()
+    told = {name: value for name, value in error.items() if name not in ("message", "version")}
+    if status.get("exitClass"):
+        told.setdefault("exitClass", status["exitClass"])
+    return tuple((name, value if isinstance(value, str) else json.dumps(value)) for name, value in told.items())
 
 
 def _phase(word: Any) -> Phase | None:

@@ -107,11 +107,12 @@ def get(options: CommonOptions, run: RunName) -> None:
                 return
             view = await look_at(session, found)
             console = session.console
-            width = console.width if console.interactive else 500
-            for line, colour in tree(view, system_now(), width=width, ascii_only=options.ascii_only):
+            for line, colour in tree(view, system_now(), width=500, ascii_only=options.ascii_only):
                 console.result(console.styled(line, colour))
             if view.message:
                 console.result(f"\nmessage: {view.message}")
+            if view.error is not None:
+                console.result(f"\nerror:\n{yaml_text(view.error)}")
             if view.output is not None:
                 console.result(f"\noutput:\n{yaml_text(view.output)}")
 

@@ -18,40 +18,64 @@ Styled = tuple[str, str]
 """A line and its colour."""
 
 
-def tree(view: RunView, now: datetime, *, width: int, ascii_only: bool = False) -> list[Styled]:
-    """Header and one row per step, cut to ``width`` columns."""
+def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, ascii_only: bool = False) -> list[Styled]:
+    """Header and one row per step, cut to ``width`` columns and about ``rows`` lines."""
     duration = short_duration(view.duration(now))
+    if duration and view.timeout and not view.terminal:
+        duration += f" of {short_duration(view.timeout)}"
     header = f"{view.name}  {word_of(view.phase)}  {view.done}/{len(view.steps)} steps  {duration}".rstrip()
-    lines: list[Styled] = [(header, "bold")]
-    steps, hidden = _shown(view)
+    lines: list[Styled] = [(_cut(header, width, ascii_only), "bold")]
+    steps, hidden = _shown(view, max(min(rows, MAX_ROWS), 1))
     name_width = max((len(step.name) for step in steps), default=0)
-    lines += [(_row(step, now, name_width, ascii_only)[:width], colour_of(step.phase)) for step in steps]
+    lines += [
+        (_cut(_row(step, now, name_width, ascii_only), width, ascii_only), colour_of(step.phase)) for step in steps
+    ]
     if hidden:
-        lines.append((f"  … {hidden} more steps, pending or done", "bright_black"))
+        more = "..." if ascii_only else "…"
+        lines.append((_cut(f"  {more} {hidden} more steps, pending or done", width, ascii_only), "bright_black"))
     return lines
 
 
-def transitions(before: RunView | None, after: RunView, now: datetime) -> list[str]:
-    """What changed between two looks, greppable: ``2026-11-24T12:00:03Z run step Pending→Running``."""
+def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_only: bool = False) -> list[str]:
+    """What changed between two looks, greppable: ``2026-11-24T12:00:03Z run step Pending→Running``.
+
+    A run begins before its steps and ends after them. At the first look (``before`` is None) things may have changed
+    long ago: they carry the instants the cluster recorded, and come in that order.
+    """
+    arrow = "->" if ascii_only else "→"
     old = {step.name: step.phase for step in before.steps} if before else {}
-    stamp = format_instant(now)
-    lines = []
+
+    def line(at: datetime | None, what: str, earlier: Phase | None, phase: Phase, detail: str) -> tuple[str, str]:
+        stamp = format_instant(now if before is not None or at is None else at)
+        return stamp, f"{stamp} {what} {word_of(earlier)}{arrow}{phase}{detail}"
+
+    of_steps = []
     for step in after.steps:
         earlier = old.get(step.name)
         if step.phase is not None and step.phase is not earlier:
             detail = f"  {step.detail}" if step.detail and step.phase.terminal else ""
-            lines.append(f"{stamp} {after.name} {step.name} {word_of(earlier)}→{step.phase}{detail}")
-    if after.phase is not None and (before is None or before.phase is not after.phase):
-        lines.append(f"{stamp} {after.name} {word_of(before.phase if before else None)}→{after.phase}")
+            of_steps.append(line(step.moved_at, f"{after.name} {step.name}", earlier, step.phase, detail))
+    of_steps.sort(key=lambda stamped: stamped[0])
+    lines = [text for _, text in of_steps]
+    earlier = before.phase if before else None
+    if after.phase is not None and after.phase is not earlier:
+        _, own = line(after.moved_at, after.name, earlier, after.phase, "")
+        lines.insert(len(lines) if after.terminal else 0, own)
     return lines
 
 
-def _shown(view: RunView) -> tuple[list[StepView], int]:
-    if len(view.steps) <= MAX_ROWS:
+def _shown(view: RunView, rows: int) -> tuple[list[StepView], int]:
+    if len(view.steps) <= rows:
         return list(view.steps), 0
     interesting = [step for step in view.steps if step.phase not in (None, Phase.SUCCEEDED, Phase.SKIPPED)]
-    shown = interesting[:MAX_ROWS]
+    shown = interesting[:rows]
     return shown, len(view.steps) - len(shown)
+
+
+def _cut(text: str, width: int, ascii_only: bool) -> str:
+    """At most ``width`` columns; what is cut off is marked."""
+    mark = "..." if ascii_only else "…"
+    return text if len(text) <= width else text[: max(width - len(mark), 0)] + mark
 
 
 def _row(step: StepView, now: datetime, name_width: int, ascii_only: bool) -> str:

@@ -1,4 +1,7 @@
-"""Durations and ages in few characters: ``4.1s``, ``1m12s``, ``3h05m``, ``2d4h``."""
+"""Durations and ages in few characters: ``4.1s``, ``1m12s``, ``3h05m``, ``2d4h``.
+
+Kubernetes writes most instants in whole seconds; tenths are shown only where somebody measured them.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ def short_duration(duration: timedelta | None) -> str:
     if duration is None:
         return ""
     seconds = duration.total_seconds()
+    if not seconds:
+        return "<1s"
     if seconds < 10:
-        return f"{seconds:.1f}s"
+        return f"{seconds:.1f}s" if duration.microseconds else f"{seconds:.0f}s"
     whole = int(seconds)
     if whole < 60:
         return f"{whole}s"
