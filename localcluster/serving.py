@@ -77,6 +77,7 @@ async def serve_asgi(
     config.errorlog = logging.getLogger("localcluster.serving")
     config.backlog = _BACKLOG
     config.keep_alive_timeout = 3600.0
+    config.keep_alive_max_requests = 1_000_000_000  # clients of an API server keep their connections
     config.graceful_timeout = _SHUTDOWN_SECONDS
     config.shutdown_timeout = _SHUTDOWN_SECONDS
     config.h11_max_incomplete_size = 64 << 10
