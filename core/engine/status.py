@@ -33,6 +33,8 @@ class StatusWriter:
         self._stored = 0
         self._progress = trio.Event()
         self._closing = False
+        self._awaited = False
+        self._stale_in_a_row = 0
         self.writes = 0
         """Answered writes, for statistics."""
 
@@ -51,6 +53,9 @@ class StatusWriter:
     async def wait_until_stored(self) -> None:
         """Return once everything applied so far is stored."""
         target = self._changed
+        if self._stored < target:
+            self._awaited = True
+            self._dirty.ring()
         while self._stored < target:
             await self._progress.wait()
 
@@ -74,13 +79,15 @@ class StatusWriter:
                 pass
 
     async def _linger(self) -> None:
+        """Let changes gather, unless somebody waits for them to be stored or the run has ended."""
         with trio.move_on_after(self._engine.settings.status_linger_seconds):
-            while not (self._closing or self._state.ended):
+            while not (self._closing or self._awaited or self._state.ended):
                 await self._dirty.wait()
 
     async def _store_once(self, pace: Pace) -> bool:
         """One write, or none when nothing is left; True when everything known at its start is stored."""
         version, state = self._changed, self._state
+        self._awaited = False
         runs = self._engine.runs
         metadata_patch = state.metadata_patch()
         patch = metadata_patch or state.status_patch(self._engine.clock.now())
@@ -91,13 +98,16 @@ class StatusWriter:
         try:
             run = await committed(write, state.stored, patch)
         except StaleError:
-            await trio.sleep(pace.next_seconds())
+            if self._stale_in_a_row:  # once is ordinary: a user has edited the run
+                await trio.sleep(pace.next_seconds())
+            self._stale_in_a_row += 1
             await self._rebase(pace)
         except UnavailableError as error:
             await trio.sleep(pace.next_seconds(error))
             await self._rebase(pace)
         else:
             pace.reset()
+            self._stale_in_a_row = 0
             self.writes += 1
             self._state = self._state.with_stored(run)
             if not metadata_patch:

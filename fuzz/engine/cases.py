@@ -46,13 +46,15 @@ class Trouble:
     deliveries: Mapping[int, Delivery] = field(default_factory=dict)
     downtime_seconds: float = 0.0
     """Between the death of a process and the start of the next."""
+    latency_seconds: float = 0.0
+    """Of every call, each way."""
     twins: bool = False
     """Two processes at once, each believing to be alone; only the first is killed or meets faults."""
 
     @property
     def delays(self) -> bool:
         """Whether anything happens later than it would otherwise."""
-        return bool(any(self.faults) or self.deliveries or self.downtime_seconds)
+        return bool(any(self.faults) or self.deliveries or self.downtime_seconds or self.latency_seconds)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Played:
     ran: Sequence[tuple[str, int, str]]
     overlaps: Sequence[str]
     refused: Sequence[str]
-    alive_at_end: Sequence[str]
+    still_ending: Sequence[str]
+    """StepRuns whose Job was deleted and whose Pod was alive at the moment the run ended."""
     still_alive: Sequence[str]
     crashes: Sequence[BaseException]
     events: Sequence[tuple[str, str, str]]
@@ -157,7 +160,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
         for number in (*trouble.kills, 0):
             faults = trouble.faults[len(world.processes)] if len(world.processes) < len(trouble.faults) else {}
             killer.number, killer.steps, killer.fired = number, 0, trio.Event()
-            killer.process = world.start(key, faults=faults)
+            killer.process = world.start(key, faults=faults, latency=trouble.latency_seconds)
             ended = await _until_ended_or_killed(world, key, killer)
             task_steps += killer.steps
             calls += killer.process.calls
@@ -166,7 +169,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
             await world.gone()
             await trio.sleep(trouble.downtime_seconds)
         ended_at = trio.current_time()
-        alive_at_end = _alive(world)
+        ending = tuple(name for name in _alive(world) if ("Job", "default", name) not in world.cluster.objects)
         await trio.sleep(SETTLE_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         return Played(
@@ -179,7 +182,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
             ran=tuple(world.worker.ran),
             overlaps=tuple(world.worker.overlaps),
             refused=tuple(world.worker.refused),
-            alive_at_end=alive_at_end,
+            still_ending=ending,
             still_alive=_alive(world),
             crashes=tuple(world.crashes),
             events=tuple(world.events.told),

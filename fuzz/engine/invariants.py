@@ -48,7 +48,7 @@ def _liveness(played: Played) -> Iterator[str]:
         yield f"I05: a Job of {name} was created while a Pod of it was alive"
     for name in played.still_alive:
         yield f"I13: a Pod of {name} outlived the run"
-    for name in played.alive_at_end if played.phase == "Finished" else ():
+    for name in played.still_ending if played.phase == "Finished" else ():
         yield f"I27: the run was called canceled while a Pod of {name} was still ending"
     for text in played.refused:
         yield f"I04: the SDK could not report the success of {text}"

@@ -131,5 +131,6 @@ def troubles(draw: st.DrawFn) -> Trouble:
             st.lists(st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Fault)), max_size=8), max_size=2)
         ),
         deliveries=draw(delivery_plans),
+        latency_seconds=draw(st.sampled_from((0.0, 0.0, 0.21))),
         downtime_seconds=draw(st.sampled_from((0.0, 0.0, 1.9, 47.0))),
     )

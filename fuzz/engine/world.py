@@ -125,7 +125,7 @@ class World:
         _process.reset(token)
         for key in keys:
             self.supervisor.adopt(key)
-        if faults:
+        if faults or latency:
             self.nursery.start_soon(self._deliver_abandoned_requests, process)
         return process
 

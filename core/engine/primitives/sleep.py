@@ -26,10 +26,7 @@ async def run(context: StepContext) -> Verdict:
             return failed(Reason.INVALID_CONFIGURATION, f"with.duration: {error}")
         wake_at = now + duration
         message = f"Sleeping for {format_duration(duration)}"
-    else:
-        message = "Sleeping"
-    context.status.apply(context.state.timer_set(name, wake_at))
-    context.status.apply(context.state.step_started(name, now, Phase.PAUSED, message))
-    await context.status.wait_until_stored()
+        context.status.apply(context.state.timer_set(name, wake_at).step_started(name, now, Phase.PAUSED, message))
+        await context.status.wait_until_stored()
     await context.engine.clock.sleep_until(wake_at)
     return Verdict(Phase.SUCCEEDED)
