@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,16 +13,12 @@ import trio
 import trustme
 from hypercorn.config import Config
 from hypercorn.trio import serve
+from kubectl_binary import KUBECTL, needs_kubectl
 from widgets import definition, widget
 
 from localcluster.server.cluster import open_api_server
 
-KUBECTL = shutil.which("kubectl")
-
-pytestmark = [
-    pytest.mark.kubectl,
-    pytest.mark.skipif(KUBECTL is None, reason="no kubectl on PATH"),
-]
+pytestmark = [pytest.mark.kubectl, needs_kubectl]
 
 KUBECONFIG = """\
 apiVersion: v1

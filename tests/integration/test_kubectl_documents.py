@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,18 +12,14 @@ from typing import Any
 
 import pytest
 import trio
+from kubectl_binary import KUBECTL, needs_kubectl
 
 from localcluster import certificates, serving
 from localcluster.clock import utc_now
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from localcluster.server.cluster import open_api_server
 
-KUBECTL = os.environ.get("KUBECTL") or shutil.which("kubectl")
-
-pytestmark = [
-    pytest.mark.kubectl,
-    pytest.mark.skipif(KUBECTL is None, reason="no kubectl on PATH; set KUBECTL to one"),
-]
+pytestmark = [pytest.mark.kubectl, needs_kubectl]
 
 SPEC_SCHEMA = {
     "type": "object",

@@ -1,0 +1,15 @@
+"""The real kubectl that tests drive: ``$BOBRAPET_KUBECTL``, else the one on PATH, else none and the tests say so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Final
+
+import pytest
+
+KUBECTL: Final = os.environ.get("BOBRAPET_KUBECTL") or shutil.which("kubectl")
+
+needs_kubectl = pytest.mark.skipif(
+    KUBECTL is None, reason="no kubectl on PATH; install one or name it in BOBRAPET_KUBECTL"
+)
