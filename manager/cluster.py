@@ -79,7 +79,7 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
                     metrics_url = f"http://127.0.0.1:{operator.metrics_port}/metrics"
                     embedded.publish(
                         embedded.EmbeddedCluster(
-                            data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand
+                            data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, image_map, on_demand
                         )
                     )
                     _log.info("the embedded cluster is ready", url=info.url)

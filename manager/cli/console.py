@@ -32,9 +32,10 @@ class Console:
     def size(self) -> os.terminal_size:
         """Of the terminal that progress is shown on."""
         try:
-            return os.get_terminal_size(sys.stderr.fileno())
+            size = os.get_terminal_size(sys.stderr.fileno())
         except OSError:
             return shutil.get_terminal_size((100, 40))
+        return os.terminal_size((size.columns or 100, size.lines or 40))
 
     def result(self, text: str) -> None:
         """What the command was asked for."""

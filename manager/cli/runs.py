@@ -11,8 +11,8 @@ import trio
 
 from core.api import keys
 from core.api.identity import label_value
-from core.api.resource import STEP_RUN, STORY, STORY_RUN
-from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
+from core.api.resource import POD, STEP_RUN, STORY, STORY_RUN
+from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
 from manager.cli.exit_code import ExitCode
 from manager.cli.problem import CommandError, UsageError
@@ -72,7 +72,17 @@ async def step_runs_of(session: Session, run: Object) -> list[Object]:
 
 
 async def look_at(session: Session, run: Object) -> RunView:
-    return view_run(run, await story_of(session, run), await step_runs_of(session, run))
+    return view_run(run, await story_of(session, run), await step_runs_of(session, run), await pods_of(session, run))
+
+
+async def pods_of(session: Session, run: Object) -> list[Object]:
+    """Those of its steps, oldest first; none to one who may not see them."""
+    selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
+    try:
+        found = await session.client.list(POD, run["metadata"]["namespace"], label_selector=selector)
+    except ForbiddenError:
+        return []
+    return _by_age(found.items)
 
 
 def run_manifest(story: str, namespace: str, inputs: dict[str, Any], *, name: str = "") -> Object:
@@ -107,6 +117,7 @@ class Following:
     run: Object
     story: Object | None
     read_step_runs: Callable[[], list[Object]]
+    read_pods: Callable[[], list[Object]]
     read_run: Callable[[], Object | None]
     read_problem: Callable[[], KubeError | None]
     changed: trio.Event = field(default_factory=trio.Event)
@@ -114,7 +125,7 @@ class Following:
     def view(self) -> RunView:
         """As of now; a deleted run keeps its last known state."""
         self.run = self.read_run() or self.run
-        return view_run(self.run, self.story, self.read_step_runs())
+        return view_run(self.run, self.story, self.read_step_runs(), self.read_pods())
 
     @property
     def deleted(self) -> bool:
@@ -138,10 +149,14 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         namespace=namespace,
         label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}",
     )
+    pods = Informer(
+        session.client, POD, namespace=namespace, label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}"
+    )
     following = Following(
         run,
         await story_of(session, run),
         read_step_runs=lambda: steps.list(namespace),
+        read_pods=lambda: _by_age(pods.list(namespace)),
         read_run=lambda: runs.get(namespace, name),
         read_problem=lambda: runs.last_error or steps.last_error,
     )
@@ -152,11 +167,17 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
 
     runs.add_handler(on_change)
     steps.add_handler(on_change)
+    pods.add_handler(on_change)
     async with trio.open_nursery() as nursery:
         await nursery.start(runs.run)
         await nursery.start(steps.run)
+        nursery.start_soon(pods.run)  # they only explain: not waited for, and not everybody may see them
         yield following
         nursery.cancel_scope.cancel()
+
+
+def _by_age(pods: list[Object]) -> list[Object]:
+    return sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
 
 
 def _latest(runs: list[Object], reference: str, namespace: str) -> Object:

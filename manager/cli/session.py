@@ -69,9 +69,8 @@ class Session:
             flags.append("--local")
         line = shlex.join(["bobrapet", verb, *arguments, *flags])
         if self.embedded is not None and self.embedded.on_demand:
-            return (
-                shlex.join(["bobrapet", "up", *(("--data", str(options.data)) if options.data else ())]) + f" && {line}"
-            )
+            up = ["bobrapet", "up", *(("--data", str(options.data)) if options.data else ())]
+            return f"{shlex.join(up)} && {line}"
         return line
 
 

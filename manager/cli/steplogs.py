@@ -10,11 +10,13 @@ import trio
 from core.api import keys
 from core.api.identity import label_value
 from core.api.resource import POD
+from core.api.suggestion import closest
 from core.kube.errors import ApiError, KubeError
 from core.kube.transport import open_lines
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from manager.cli.problem import CommandError
 from manager.cli.render.sign import word_of
+from manager.cli.runs import look_at
 from manager.cli.session import Session
 from manager.cli.view import RunView, StepView
 
@@ -76,6 +78,20 @@ async def print_logs(
             f"no logs of {', '.join(steps)}: no Pod of {'it' if len(steps) == 1 else 'them'} is left, or none yet",
             remedy="wait for one with --follow",
         )
+
+
+async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[str]) -> None:
+    """Raises:
+    CommandError: a step that the run does not have; with those it has.
+    """
+    if not steps:
+        return
+    known = [step.name for step in (await look_at(session, run)).steps]
+    for step in steps:
+        if step not in known:
+            near = closest(step, known)
+            remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(known)}"
+            raise CommandError(f"run {run['metadata']['name']} has no step {step!r}", remedy=remedy)
 
 
 async def failure_report(session: Session, run: Object, view: RunView) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from core.api import keys
 from core.api.duration import parse_duration
+from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
 
@@ -33,11 +35,15 @@ class StepView:
     allow_failure: bool
     retries: int = 0
     exit_code: int | None = None
+    measured: timedelta | None = None
+    """How long it took, where somebody measured it better than the instants can tell."""
+    waits: str = ""
+    """Why its Pod does not run yet, if something is in the way."""
     error: tuple[tuple[str, str], ...] = ()
     """The structured error, name by name, without what ``detail`` says already."""
 
     def duration(self, now: datetime) -> timedelta | None:
-        return _between(self.started_at, self.finished_at, now)
+        return self.measured or _between(self.started_at, self.finished_at, now)
 
     @property
     def moved_at(self) -> datetime | None:
@@ -85,11 +91,14 @@ class RunView:
         return active[0] if len(active) == 1 else f"{active[0]} (+{len(active) - 1})"
 
 
-def view_run(run: Object, story: Object | None, step_runs: Iterable[Object] = ()) -> RunView:
+def view_run(
+    run: Object, story: Object | None, step_runs: Iterable[Object] = (), pods: Iterable[Object] = ()
+) -> RunView:
     """Without its Story, and when that has changed since it ended, a run shows the steps it recorded."""
     status = run.get("status") or {}
     states: dict[str, Object] = status.get("stepStates") or {}
     by_step = {step_run["spec"].get("stepId"): step_run for step_run in step_runs}
+    waits = {pod["metadata"]["labels"].get(keys.LABEL_STEP, ""): _why_pod_waits(pod) for pod in pods}
     declared = _declared(story)
     known = {step["name"] for step in declared}
     unknown = [{"name": name} for name in states if name not in known]
@@ -106,7 +115,15 @@ def view_run(run: Object, story: Object | None, step_runs: Iterable[Object] = ()
         started_at=parse_instant_or_none(status.get("startedAt")),
         finished_at=parse_instant_or_none(status.get("finishedAt")),
         created_at=parse_instant_or_none(run["metadata"].get("creationTimestamp")),
-        steps=tuple(_step(step, states.get(step["name"]), by_step.get(step["name"])) for step in declared),
+        steps=tuple(
+            _step(
+                step,
+                states.get(step["name"]) or {},
+                by_step.get(step["name"]) or {},
+                waits.get(label_value(step["name"]), ""),
+            )
+            for step in declared
+        ),
         output=status.get("output"),
         error=status.get("error"),
         timeout=_timeout(story),
@@ -124,10 +141,33 @@ def _between(start: datetime | None, end: datetime | None, now: datetime) -> tim
 
 def _timeout(story: Object | None) -> timedelta | None:
     policy = ((story or {}).get("spec") or {}).get("policy") or {}
+    return _duration((policy.get("timeouts") or {}).get("story"))
+
+
+def _duration(text: Any) -> timedelta | None:
     try:
-        return parse_duration((policy.get("timeouts") or {}).get("story") or "")
+        return parse_duration(text or "")
     except ValueError:
         return None
+
+
+def _why_pod_waits(pod: Object) -> str:
+    """Empty while it is only on its way: a reason without a message passes by itself."""
+    status = pod.get("status") or {}
+    if status.get("phase") != "Pending":
+        return ""
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("message"):
+            return _one_line(f"{waiting.get('reason', 'waiting')}: {waiting['message']}")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return _one_line(f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}")
+    return ""
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split())
 
 
 def _declared(story: Object | None) -> list[Object]:
@@ -135,26 +175,30 @@ def _declared(story: Object | None) -> list[Object]:
     return [step for name in STEP_LISTS for step in spec.get(name) or ()]
 
 
-def _step(step: Object, state: Object | None, step_run: Object | None) -> StepView:
-    state = state or {}
-    status = (step_run or {}).get("status") or {}
+def _step(step: Object, state: Object, step_run: Object, waits: str) -> StepView:
+    status = step_run.get("status") or {}
     retries = status.get("retries") or 0
+    phase = _phase(state.get("phase") or status.get("phase"))
+    finished_at = parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt"))
+    waits = waits if phase is not None and not phase.terminal else ""
     return StepView(
         name=step["name"],
         kind="engram" if step.get("ref") else step.get("type", "engram"),
-        phase=_phase(state.get("phase") or status.get("phase")),
+        phase=phase,
         started_at=parse_instant_or_none(state.get("startedAt") or status.get("startedAt")),
-        finished_at=parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt")),
-        detail=_detail(step, state, status, retries),
+        finished_at=finished_at,
+        detail=_detail(step, state, status, retries, waits),
         allow_failure=bool(step.get("allowFailure")),
         retries=retries,
         exit_code=status.get("exitCode"),
+        measured=_duration(status.get("duration")) if finished_at else None,
+        waits=waits,
         error=_error(status),
     )
 
 
-def _detail(step: Object, state: Object, status: Object, retries: int) -> str:
-    parts = []
+def _detail(step: Object, state: Object, status: Object, retries: int, waits: str) -> str:
+    parts = [waits] if waits else []
     if retries:
         parts.append(f"attempt {retries + 1}")
     if status.get("exitCode"):
@@ -162,7 +206,7 @@ def _detail(step: Object, state: Object, status: Object, retries: int) -> str:
     message = (status.get("error") or {}).get("message") or state.get("message") or ""
     phase = _phase(state.get("phase"))
     if message and (phase is None or phase is not Phase.SUCCEEDED):
-        parts.append(" ".join(str(message).split()))
+        parts.append(_one_line(message))
     if step.get("allowFailure") and phase is not None and phase.failing:
         parts.append("allowFailure")
     if phase is None and step.get("needs"):

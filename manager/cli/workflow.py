@@ -64,10 +64,10 @@ def run_files(
             following.run = run["metadata"]["name"]
             try:
                 return await _follow(session, run, show=True, logs=False, timeout=timeout)
-            except trio.Cancelled:
-                if cancel_on_interrupt:
+            finally:
+                interrupted = trio.current_effective_deadline() == float("-inf")
+                if cancel_on_interrupt and interrupted:
                     following.canceled = await _cancel_and_wait(session, run)
-                raise
 
     _exit(options, lambda: run_async(options, work), following)
 
@@ -127,7 +127,7 @@ async def refuse_unfit_inputs(story: Object, inputs: Object) -> None:
         name = story["metadata"]["name"]
         raise UsageError(
             "\n".join([f"the inputs do not fit Story {name!r}:", *(f"  inputs: {problem}" for problem in problems)]),
-            remedy="give them with -i key=value or --inputs FILE",
+            remedy="give them with -i key=value (key:=value is always text) or --inputs FILE",
         )
 
 

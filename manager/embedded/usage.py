@@ -79,6 +79,7 @@ async def _running_or_started(
     with trio.move_on_after(process.START_DEADLINE_SECONDS):
         while True:
             if cluster := folder.running(data):
+                _refuse_other_images(cluster, image_map)
                 return cluster
             if folder.is_served(data):
                 await trio.sleep(_POLL_SECONDS)
@@ -91,6 +92,16 @@ async def _running_or_started(
                 if starting.process.poll() is None or not folder.is_served(data):
                     raise
     raise EmbeddedError(f"the process that serves {data} does not become ready; see {folder.LOG_FILE} there")
+
+
+def _refuse_other_images(cluster: EmbeddedCluster, image_map: Path | None) -> None:
+    """An image map that is not read would leave steps waiting for their programs."""
+    if image_map is not None and image_map != cluster.image_map:
+        own = cluster.image_map or "the default image map"
+        raise EmbeddedError(
+            f"the embedded cluster in {cluster.data} runs with {own}, not with {image_map}; "
+            f"stop it with `bobrapet down --data {cluster.data}`, or choose another folder with --data"
+        )
 
 
 async def _raise_when_it_ends(data: Path) -> None:

@@ -31,7 +31,7 @@ def logs(
     from core.api.duration import parse_positive_duration
     from manager.cli.runs import find_run
     from manager.cli.session import InterruptedBySignalError, open_session, run_async
-    from manager.cli.steplogs import print_logs
+    from manager.cli.steplogs import print_logs, refuse_unknown_steps
 
     try:
         seconds = max(int(parse_positive_duration(since).total_seconds()), 1) if since else None
@@ -41,9 +41,11 @@ def logs(
 
     async def work() -> None:
         async with open_session(options) as session:
+            found = await find_run(session, run)
+            await refuse_unknown_steps(session, found, steps or ())
             await print_logs(
                 session,
-                await find_run(session, run),
+                found,
                 steps=steps or (),
                 follow=follow,
                 failed=failed,
@@ -82,6 +84,12 @@ def cancel(
     async def work() -> None:
         async with open_session(options) as session:
             found = [await find_run(session, name) for name in runs]
+            over = [run for run in found if (run.get("status") or {}).get("finishedAt")]
+            for run in over:
+                session.console.note(f"{run['metadata']['name']} has ended already: {run['status'].get('phase')}")
+            found = [run for run in found if run not in over]
+            if not found:
+                return
             names = ", ".join(run["metadata"]["name"] for run in found)
             if options.dry_run is not DryRun.NONE:
                 session.console.note(f"would cancel {names}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from manager.cli.images import ImageMapOption, checked_image_map
 from manager.cli.options import CommonOptions, with_common_options
 from manager.cli.problem import CommandError
 
@@ -25,9 +26,7 @@ def up(
         bool, typer.Option("--ephemeral", help="Keep nothing: a fresh folder, stay in the foreground.")
     ] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
-    image_map: Annotated[
-        Path | None, typer.Option("--image-map", help="Which program an image name stands for (YAML).")
-    ] = None,
+    image_map: ImageMapOption = None,
 ) -> None:
     """Start the embedded cluster and the operator on it; print the kubeconfig for kubectl."""
     import trio
@@ -37,6 +36,7 @@ def up(
     from manager.cli.session import run_async
 
     console = Console(options)
+    images = checked_image_map(image_map)
 
     def announce(cluster: embedded.EmbeddedCluster) -> None:
         console.note(f"serving {cluster.url} from {cluster.data} (process {cluster.pid})")
@@ -45,7 +45,7 @@ def up(
 
     async def detached() -> None:
         data = embedded.data_folder(options.data)
-        starting = await embedded.start(data, port=port, image_map=image_map)
+        starting = await embedded.start(data, port=port, image_map=images)
         ready = False
         try:
             announce(await embedded.wait_until_ready(starting))
@@ -56,7 +56,7 @@ def up(
                     await starting.end()
 
     async def attached(data: Path) -> None:
-        async with embedded.open_cluster(data, port=port, image_map=image_map) as cluster:
+        async with embedded.open_cluster(data, port=port, image_map=images) as cluster:
             announce(cluster)
             await trio.sleep_forever()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from manager.cli.images import ImageMapOption, checked_image_map
 from manager.cli.options import CommonOptions, DryRun, with_common_options
 from manager.cli.problem import CommandError, UsageError
 
@@ -30,9 +30,7 @@ def run(
     inputs_file: InputsFile = None,
     story: Annotated[str, typer.Option("--story", help="Which Story to run, when the files hold several.")] = "",
     timeout: Timeout = "",
-    image_map: Annotated[
-        Path | None, typer.Option("--image-map", help="Which program an image name stands for (YAML).")
-    ] = None,
+    image_map: ImageMapOption = None,
     cancel_on_interrupt: Annotated[
         bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
     ] = False,
@@ -55,7 +53,7 @@ def run(
         name,
         given,
         timeout=_seconds(timeout),
-        image_map=image_map,
+        image_map=checked_image_map(image_map),
         cancel_on_interrupt=cancel_on_interrupt,
     )
 

@@ -43,7 +43,7 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
     long ago: they carry the instants the cluster recorded, and come in that order.
     """
     arrow = "->" if ascii_only else "→"
-    old = {step.name: step.phase for step in before.steps} if before else {}
+    old = {step.name: step for step in before.steps} if before else {}
 
     def line(at: datetime | None, what: str, earlier: Phase | None, phase: Phase, detail: str) -> tuple[str, str]:
         stamp = format_instant(now if before is not None or at is None else at)
@@ -51,10 +51,14 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
 
     of_steps = []
     for step in after.steps:
-        earlier = old.get(step.name)
+        same = old.get(step.name)
+        earlier = same.phase if same else None
         if step.phase is not None and step.phase is not earlier:
-            detail = f"  {step.detail}" if step.detail and step.phase.terminal else ""
+            detail = f"  {step.detail}" if step.detail and (step.phase.terminal or step.waits) else ""
             of_steps.append(line(step.moved_at, f"{after.name} {step.name}", earlier, step.phase, detail))
+        elif step.waits and (same is None or step.waits != same.waits):
+            stamp = format_instant(now)
+            of_steps.append((stamp, f"{stamp} {after.name} {step.name} {word_of(step.phase)}  {step.waits}"))
     of_steps.sort(key=lambda stamped: stamped[0])
     lines = [text for _, text in of_steps]
     earlier = before.phase if before else None

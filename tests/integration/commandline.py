@@ -1,0 +1,202 @@
+"""The ``bobrapet`` command as a person or a script uses it: real processes, an own data folder, no kubeconfig."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+BOBRAPET = (sys.executable, "-m", "manager.cli")
+REPOSITORY = Path(__file__).parents[2]
+DEADLINE_SECONDS = 40.0
+
+MANIFESTS = """\
+apiVersion: catalog.bubustack.io/v1alpha1
+kind: EngramTemplate
+metadata: {name: shell}
+spec: {version: 1.0.0, supportedModes: [job], image: shell}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Engram
+metadata: {name: worker}
+spec: {templateRef: {name: shell}}
+"""
+
+# What a step does is in its name; the files let a test hold steps back and see that they began.
+IMAGES = """\
+images:
+  shell:
+    command:
+    - sh
+    - -c
+    - |
+      echo "this is $BUBU_STEP_NAME"
+      case $BUBU_STEP_NAME in
+        fail*) seq 1 30; echo "no such table"; exit 3;;
+        slow*) touch %(folder)s/began; while ! test -e %(folder)s/go; do sleep 0.05; done;;
+      esac
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Runs commands; everything they keep is below ``folder``."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def images(self) -> str:
+        """The option that says what images stand for."""
+        file = self.folder / "images.yaml"
+        if not file.exists():
+            file.write_text(IMAGES % {"folder": self.folder})
+        return f"--image-map={file}"
+
+    def bobrapet(self, *arguments: str, stdin: str = "") -> Done:
+        with self.started(*arguments, stdin=stdin) as process:
+            out, err = process.communicate(timeout=DEADLINE_SECONDS)
+        return Done(process.returncode, out, err)
+
+    @contextmanager
+    def started(self, *arguments: str, stdin: str = "") -> Iterator[subprocess.Popen[str]]:
+        """The command as a process that the test watches, stops or kills; none is left at the end."""
+        (self.folder / "stdin").write_text(stdin)
+        with (
+            (self.folder / "stdin").open() as given,
+            subprocess.Popen(
+                [*BOBRAPET, *arguments],
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.env,
+                cwd=self.folder,
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    @property
+    def env(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "BOBRAPET"))}
+        return {
+            **kept,
+            "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "sdk"))),
+            "HOME": str(self.folder),
+            "BOBRAPET_DATA": str(self.data),
+            **self.environment,
+        }
+
+    def file(self, name: str, text: str) -> str:
+        (self.folder / name).write_text(text)
+        return name
+
+    def story(self, *steps: str, name: str = "story", **spec: object) -> str:
+        """A file with a Story of engram steps that run one after the other, and all they need."""
+        declared = [
+            {"name": step, "ref": {"name": "worker"}, **({"needs": [steps[index - 1]]} if index else {})}
+            for index, step in enumerate(steps)
+        ]
+        story = {
+            "apiVersion": "bubustack.io/v1alpha1",
+            "kind": "Story",
+            "metadata": {"name": name},
+            "spec": {"steps": declared, **spec},
+        }
+        file = self.folder / f"{name}.yaml"
+        with file.open("w") as stream:
+            stream.write(f"{MANIFESTS}---\n")
+            YAML().dump(story, stream)
+        return file.name
+
+    # What there is on the machine.
+
+    def processes(self) -> dict[int, str]:
+        """Everything that runs for this folder: by command line, or by its working directory below the data."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                command = _command_of(entry)
+                if str(self.data) in command:
+                    found[int(entry.name)] = command
+        children = {int(each.name): _parent_of(each) for each in Path("/proc").iterdir() if each.name.isdigit()}
+        grown = True
+        while grown:
+            grown = False
+            for pid, parent in children.items():
+                if parent in found and pid not in found:
+                    found[pid] = _command_of(Path(f"/proc/{pid}"))
+                    grown = True
+        return found
+
+    def process(self, word: str) -> int:
+        """The one process for this folder with ``word`` in its command line, once there is one."""
+        return wait_until(lambda: next((pid for pid, command in self.processes().items() if word in command), None))
+
+    def wait_until_nothing_runs(self, processes: Mapping[int, str] = {}, *, seconds: float = 8.0) -> None:
+        """Return when no process of this folder, and none of ``processes``, is left."""
+        try:
+            wait_until(lambda: not self.processes() and not any(map(is_alive, processes)), seconds=seconds)
+        except AssertionError:
+            left = {**self.processes(), **{pid: text for pid, text in processes.items() if is_alive(pid)}}
+            raise AssertionError(f"still running: {left}") from None
+
+
+def wait_until(holds, *, seconds: float = 20.0):  # type: ignore[no-untyped-def]  # whatever ``holds`` gives, if true
+    """What ``holds`` gives, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+    return value
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in "ZX"
+
+
+def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    os.kill(pid, number)
+
+
+def _command_of(entry: Path) -> str:
+    try:
+        state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        return "" if state in "ZX" else (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (OSError, IndexError):
+        return ""
+
+
+def _parent_of(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
