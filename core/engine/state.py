@@ -248,7 +248,11 @@ class RunState:
         if self.phase is None or self.stored_terminal:
             return {}
         status = self.stored.get("status") or {}
-        stored_states = {name: old for name, old in (status.get("stepStates") or {}).items() if name in self.order}
+        stored_states = {
+            name: old
+            for name, old in (status.get("stepStates") or {}).items()
+            if name in self.order and isinstance(old, dict)
+        }
         states = self._states_over(stored_states)
         phases = {name: Phase(states[name]["phase"]) for name in self.order if name in states}
         fields = self._fields(phases, now)

@@ -217,7 +217,7 @@ class World:
     async def _deliver_abandoned_requests(self, process: Process) -> None:
         """A request does not vanish because its sender lost interest; it comes through when least expected."""
         while not process.dead:
-            await trio.sleep(0.4)
+            await trio.sleep(1.9)
             while process.on_the_wire:
                 with suppress(PortError):
                     process.on_the_wire.pop(0)()

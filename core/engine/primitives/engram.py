@@ -18,7 +18,7 @@ from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError, StaleError, UnavailableError
 from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, step_run_name
-from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
+from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, RunKey, StepError
 from core.engine.settle import Settled, settle_value
 from core.engine.success import why_not_successful
 from core.engine.verdict import Verdict, failed
@@ -26,6 +26,8 @@ from core.policy.retry import retry_delay
 
 NEAR_LIMIT: Final = 0.8
 """Share of the input limit from which an Event warns."""
+NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
+"""An object of a deleted namesake vanishes within it; what is still there then belongs to somebody else."""
 
 
 async def run(context: StepContext) -> Verdict:
@@ -44,22 +46,18 @@ class Engram:
         context = self._context
         binding, problem = await self._bind()
         pace = context.pace()
+        conflict_until: float | None = None
         while True:
             observation = await patiently(self.observe, pace=context.pace())
-            if observation.step_run is not None and self.is_foreign(observation.step_run):
-                text = f"a StepRun named {self.name} exists and belongs to somebody else; delete or rename it"
-                return failed(Reason.NAME_CONFLICT, text)
             try:
-                if problem is not None or binding is None:
-                    assert problem is not None
-                    verdict = await self._fail_for_good(observation.step_run, problem)
-                else:
-                    decision = outcome.decide(observation, binding.retry, context.now())
-                    verdict = await self._act(decision, observation, binding)
+                verdict = await self._round(observation, binding, problem)
+            except NameConflictError as error:
+                conflict_until = conflict_until or trio.current_time() + NAME_CONFLICT_GRACE_SECONDS
+                if trio.current_time() >= conflict_until:
+                    problem = StepError(error.reason, str(error))
+                await self._pause(pace)
             except (StaleError, GoneError, UnavailableError) as error:
                 await self._pause(pace, error)
-            except NameConflictError as error:
-                return failed(error.reason, str(error))
             except RejectedError as error:
                 if problem is not None:
                     raise  # even the record of the failure is refused: the scope's edge reports it
@@ -68,6 +66,20 @@ class Engram:
                 if verdict is not None:
                     return verdict
                 pace.reset()
+
+    async def _round(
+        self, observation: Observation, binding: Binding | None, problem: StepError | None
+    ) -> Verdict | None:
+        step_run = observation.step_run
+        if step_run is not None and self.is_foreign(step_run):
+            if problem is not None:
+                return failed(problem.reason, problem.message)
+            text = f"a StepRun named {self.name} exists and belongs to somebody else; delete or rename it"
+            raise NameConflictError(text)
+        if problem is not None:
+            return await self._fail_for_good(step_run, problem)
+        assert binding is not None, "a step is either bound or has a problem"
+        return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
 
     async def observe(self) -> Observation:
         """One look, which also updates what templates can see."""
@@ -92,6 +104,15 @@ class Engram:
         owners = step_run["metadata"].get("ownerReferences") or ()
         ours = any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
         return not ours or step_run["spec"].get("stepId") != self._context.step.name
+
+    async def _run_is_over(self) -> bool:
+        """Nothing is created for a run that is gone or being deleted; the listener ends its scope."""
+        context = self._context
+        key = RunKey(context.namespace, context.run_name)
+        run = await patiently(context.engine.runs.read_run, key, pace=context.pace())
+        if run is None or run["metadata"]["uid"] != context.run["metadata"]["uid"]:
+            return True
+        return bool(run["metadata"].get("deletionTimestamp"))
 
     async def _act(self, decision: outcome.Decision, observation: Observation, binding: Binding) -> Verdict | None:
         """Do the one thing; a verdict ends the step, None means: look again."""
@@ -125,6 +146,9 @@ class Engram:
 
     async def _create(self, observation: Observation, binding: Binding) -> Verdict | None:
         context, step = self._context, self._context.step
+        if await self._run_is_over():
+            await context.bell.wait()
+            return None
         overlay = step.declared.get("with")
         input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
         size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
@@ -237,7 +261,7 @@ class Engram:
         message = f"{problem.reason}: {problem.message}"
         return await self._fail(outcome.Fail(Phase.FAILED, problem.reason, message, None, None, True), step_run)
 
-    async def _pause(self, pace: Pace, error: Exception) -> None:
+    async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
         """Before another look after a write that did not count; news shortens it, but not to nothing."""
         seconds = pace.next_seconds(error)
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))

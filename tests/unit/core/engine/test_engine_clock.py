@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from core.engine.bell import Bell
+from core.engine.clock import WallClock, format_deadline, system_now, wait_for_bell
+
+EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class SteppedWall:
+    """A wall clock that runs with Trio's and can be set."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return EPOCH + timedelta(seconds=trio.current_time()) + self.ahead
+
+
+async def test_sleeping_ends_at_the_instant_and_at_once_when_it_has_passed(autojump_clock: MockClock) -> None:
+    clock = WallClock(SteppedWall())
+
+    await clock.sleep_until(EPOCH + timedelta(seconds=12.5))
+    assert trio.current_time() == 12.5
+    await clock.sleep_until(EPOCH)
+    assert trio.current_time() == 12.5
+
+
+@pytest.mark.parametrize(
+    ("step", "ends_at"), [(timedelta(hours=1), 5.0), (timedelta(seconds=-30), 90.0)], ids=["forwards", "backwards"]
+)
+async def test_a_stepped_wall_clock_is_noticed_within_five_seconds(
+    autojump_clock: MockClock, nursery: trio.Nursery, step: timedelta, ends_at: float
+) -> None:
+    wall = SteppedWall()
+
+    async def set_clock() -> None:
+        await trio.sleep(2)
+        wall.ahead = step
+
+    nursery.start_soon(set_clock)
+    await WallClock(wall).sleep_until(EPOCH + timedelta(seconds=60))
+
+    assert trio.current_time() == ends_at
+
+
+async def test_after_a_suspend_of_eight_hours_an_overdue_instant_fires_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    wall = SteppedWall()  # the machine sleeps: the wall goes on, Trio's clock does not
+
+    async def suspend() -> None:
+        await trio.sleep(11)
+        wall.ahead += timedelta(hours=8)
+
+    nursery.start_soon(suspend)
+    await WallClock(wall).sleep_until(EPOCH + timedelta(hours=1))
+
+    assert trio.current_time() <= 16
+
+
+async def test_a_naive_instant_is_refused() -> None:
+    with pytest.raises(ValueError, match="naive"):
+        await WallClock().sleep_until(datetime(2026, 1, 1))  # noqa: DTZ001 - the point of the test
+
+
+async def test_a_bell_ends_the_wait_for_an_instant_and_the_instant_the_wait_for_a_bell(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    clock, bell = WallClock(SteppedWall()), Bell()
+
+    await wait_for_bell(bell, clock, EPOCH + timedelta(seconds=17))
+    assert trio.current_time() == 17
+
+    async def ring() -> None:
+        await trio.sleep(4)
+        bell.ring()
+
+    nursery.start_soon(ring)
+    await wait_for_bell(bell, clock, EPOCH + timedelta(hours=1))
+    assert trio.current_time() == 21
+
+
+async def test_a_bell_that_rang_before_ends_the_wait_at_once(autojump_clock: MockClock) -> None:
+    bell = Bell()
+    bell.ring()
+    bell.ring()
+    await wait_for_bell(bell, WallClock(SteppedWall()), None)
+
+    with trio.move_on_after(3) as scope:
+        await bell.wait()
+    assert scope.cancelled_caught
+    assert trio.current_time() == 3
+
+
+async def test_cancelling_the_wait_for_a_bell_does_not_lose_the_ring(autojump_clock: MockClock) -> None:
+    bell = Bell()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        bell.ring()
+        await bell.wait()
+
+    assert bell.rung
+
+
+def test_deadlines_are_stored_exactly() -> None:
+    assert format_deadline(EPOCH) == "2026-01-02T03:04:05Z"
+    assert format_deadline(EPOCH + timedelta(milliseconds=250)) == "2026-01-02T03:04:05.250000Z"
+
+
+def test_the_system_clock_is_aware() -> None:
+    assert system_now().tzinfo is UTC

@@ -1,0 +1,223 @@
+"""The decision table of a step: StepRun contract 7, 17 and 19.4."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.api.phases import ExitClass, Phase, Reason
+from core.engine import record
+from core.engine.outcome import (
+    Announce,
+    Create,
+    Decision,
+    EndAttempt,
+    Fail,
+    Retry,
+    Settled,
+    Start,
+    Succeed,
+    Wait,
+    decide,
+    exit_class,
+)
+from core.engine.ports import AttemptState, Observation
+from core.kube.wire import apply_merge_patch
+from core.policy.retry import RetryPolicy
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=30)
+NO_RETRY, TWICE = RetryPolicy(max_retries=0), RetryPolicy(max_retries=2)
+
+
+def step_run(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {"metadata": {"name": "run-a", "uid": "u", **metadata}, "spec": {"stepId": "a"}}
+    return body | ({"status": status} if status is not None else {})
+
+
+def after(patch: dict[str, Any], base: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The status that ``patch`` leaves."""
+    return apply_merge_patch((base or step_run()).get("status") or {}, patch)
+
+
+RUNNING = after(record.running_patch(step_run(), NOW))
+RETRYING = after(record.retry_patch(step_run(RUNNING), NOW, LATER, 2, 137, "lost"), step_run(RUNNING))
+
+
+def look(
+    status: dict[str, Any] | None,
+    state: AttemptState = AttemptState.ABSENT,
+    policy: RetryPolicy = NO_RETRY,
+    now: datetime = NOW,
+    **more: Any,
+) -> Decision:
+    return decide(Observation(step_run(status), state, **more), policy, now)
+
+
+def test_without_a_step_run_it_is_created() -> None:
+    assert decide(Observation(None), NO_RETRY, NOW) == Create()
+
+
+def test_one_that_is_being_deleted_is_waited_for() -> None:
+    assert decide(Observation(step_run({}, deletionTimestamp="x")), NO_RETRY, NOW) == Wait()
+
+
+def test_the_first_attempt_is_announced_while_it_starts() -> None:
+    assert look(None) == Start(announce_first=False, announced=False)
+
+
+def test_an_attempt_out_of_pending_is_announced_before_it_starts() -> None:
+    assert look(RETRYING, now=LATER) == Start(announce_first=True, announced=False)
+
+
+def test_a_job_that_got_lost_is_started_again() -> None:
+    assert look(RUNNING) == Start(announce_first=False, announced=True)
+
+
+def test_a_retry_waits_for_its_instant() -> None:
+    assert look(RETRYING) == Wait(LATER)
+
+
+def test_the_job_of_an_earlier_attempt_is_ended_first() -> None:
+    assert look(RETRYING, AttemptState.FAILED, attempt=0) == EndAttempt()
+
+
+def test_pods_of_an_earlier_attempt_are_waited_for() -> None:
+    assert look(RETRYING, AttemptState.LINGERING, now=LATER) == Wait()
+
+
+@pytest.mark.parametrize("state", [AttemptState.STARTING, AttemptState.RUNNING])
+def test_an_attempt_under_way_is_announced_once_and_then_waited_for(state: AttemptState) -> None:
+    assert look(None, state, attempt=0) == Announce()
+    assert look(RUNNING, state, attempt=0, deadline_at=LATER) == Wait(LATER)
+
+
+@pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.BLOCKED])
+def test_a_phase_that_the_container_chose_is_left_alone(phase: Phase) -> None:
+    assert look(RUNNING | {"phase": phase}, AttemptState.RUNNING, attempt=0) == Wait()
+
+
+def test_a_passed_deadline_is_a_timeout_that_may_be_retried() -> None:
+    found = look(RUNNING, AttemptState.RUNNING, attempt=0, deadline_at=NOW)
+
+    assert isinstance(found, Fail)
+    assert (found.phase, found.reason, found.exit_code, found.still_alive) == (
+        Phase.TIMEOUT,
+        Reason.TIMED_OUT,
+        124,
+        True,
+    )
+    assert isinstance(look(RUNNING, AttemptState.RUNNING, TWICE, attempt=0, deadline_at=NOW), Retry)
+
+
+@pytest.mark.parametrize("state", list(AttemptState))
+def test_sdk_written_success_wins_over_whatever_the_platform_says(state: AttemptState) -> None:
+    attempt = None if state in (AttemptState.ABSENT, AttemptState.LINGERING) else 0
+    assert look(RUNNING | {"phase": "Succeeded"}, state, attempt=attempt, exit_code=1) == Succeed()
+
+
+def test_success_is_settled_only_once_the_operator_has_recorded_it() -> None:
+    succeeded = RUNNING | {"phase": "Succeeded"}
+    assert look(succeeded, AttemptState.RUNNING, attempt=0) == Succeed()
+    recorded = after(record.success_patch(step_run(succeeded), NOW), step_run(succeeded))
+    assert look(recorded, AttemptState.RUNNING, attempt=0) == Settled(still_alive=False)
+
+
+def test_a_final_failure_whose_job_still_lives_must_end_it() -> None:
+    patch = record.failure_patch(step_run(RUNNING), Phase.TIMEOUT, Reason.TIMED_OUT, "late", NOW)
+    assert look(after(patch, step_run(RUNNING)), AttemptState.RUNNING, attempt=0) == Settled(still_alive=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "class_", "phase"),
+    [
+        ({"phase": "Failed", "exitCode": 1, "exitClass": "retry"}, ExitClass.RETRY, Phase.FAILED),
+        ({"phase": "Failed", "exitCode": 1, "exitClass": "rateLimited"}, ExitClass.RATE_LIMITED, Phase.FAILED),
+        ({"phase": "Failed", "exitCode": 1, "exitClass": "terminal"}, ExitClass.TERMINAL, Phase.FAILED),
+        ({"phase": "Failed", "exitCode": 137}, ExitClass.RETRY, Phase.FAILED),
+        ({"phase": "Failed"}, ExitClass.TERMINAL, Phase.FAILED),
+        ({"phase": "Timeout"}, ExitClass.RETRY, Phase.TIMEOUT),
+    ],
+    ids=["told to retry", "rate limited", "told to stop", "by code", "nothing known", "timeout"],
+)
+def test_an_sdk_written_failure_is_retried_by_its_class(
+    status: dict[str, Any], class_: ExitClass, phase: Phase
+) -> None:
+    found = look(RUNNING | status, AttemptState.RUNNING, attempt=0)
+    again = look(RUNNING | status, AttemptState.RUNNING, TWICE, attempt=0)
+
+    assert isinstance(found, Fail)
+    assert (found.phase, found.exit_class) == (phase, class_)
+    assert isinstance(again, Retry) == class_.retryable
+
+
+def test_a_failure_written_by_a_container_of_the_attempt_before_is_not_believed() -> None:
+    zombie = RETRYING | {"phase": "Failed", "exitClass": "terminal"}
+
+    assert look(zombie, now=LATER) == Start(announce_first=True, announced=False)
+    assert look(zombie, AttemptState.LINGERING) == Wait()
+
+
+def test_a_reported_failure_counts_even_when_its_job_is_gone() -> None:
+    assert isinstance(look(RUNNING | {"phase": "Failed"}), Fail)
+
+
+@pytest.mark.parametrize(
+    ("code", "phase", "class_"),
+    [
+        (1, Phase.FAILED, ExitClass.TERMINAL),
+        (124, Phase.TIMEOUT, ExitClass.RETRY),
+        (125, Phase.FAILED, ExitClass.TERMINAL),
+        (137, Phase.FAILED, ExitClass.RETRY),
+        (143, Phase.FAILED, ExitClass.RETRY),
+        (None, Phase.FAILED, ExitClass.UNKNOWN),
+    ],
+)
+def test_a_container_that_says_nothing_is_judged_by_its_exit_code(
+    code: int | None, phase: Phase, class_: ExitClass
+) -> None:
+    found = look(RUNNING, AttemptState.FAILED, attempt=0, exit_code=code)
+    again = look(RUNNING, AttemptState.FAILED, TWICE, attempt=0, exit_code=code)
+
+    assert isinstance(found, Fail)
+    assert (found.phase, found.exit_class) == (phase, class_)
+    assert isinstance(again, Retry) == class_.retryable
+
+
+def test_a_job_killed_by_its_deadline_is_a_timeout() -> None:
+    found = look(RUNNING, AttemptState.FAILED, attempt=0, reason="DeadlineExceeded")
+
+    assert isinstance(found, Fail)
+    assert (found.phase, found.exit_code) == (Phase.TIMEOUT, 124)
+
+
+def test_the_reason_of_the_platform_is_told() -> None:
+    found = look(RUNNING, AttemptState.FAILED, attempt=0, exit_code=137, reason="OOMKilled")
+
+    assert isinstance(found, Fail)
+    assert found.message == "the container ended without reporting a result: exit code 137, OOMKilled"
+
+
+def test_a_silent_exit_with_zero_is_success() -> None:
+    assert look(RUNNING, AttemptState.SUCCEEDED, attempt=0, exit_code=0) == Succeed()
+
+
+def test_the_budget_of_retries_is_used_up_by_the_count_in_the_status() -> None:
+    used_up = RETRYING | {"phase": "Running", "retries": 2}
+    assert isinstance(look(used_up, AttemptState.FAILED, TWICE, attempt=2, exit_code=143), Fail)
+
+
+@pytest.mark.parametrize(
+    ("codes", "class_"),
+    [
+        ((0,), ExitClass.SUCCESS),
+        ((-1,), ExitClass.UNKNOWN),
+        ((1, 64, 123, 125, 126, 127, 256, 1000), ExitClass.TERMINAL),
+        ((124, 128, 137, 143, 255), ExitClass.RETRY),
+        ((429,), ExitClass.RATE_LIMITED),
+    ],
+)
+def test_exit_codes_have_the_class_of_the_table(codes: tuple[int, ...], class_: ExitClass) -> None:
+    assert {exit_class(code) for code in codes} == {class_}

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.api.phases import ExitClass, Phase, Reason
+from core.engine import record
+from core.kube.wire import apply_merge_patch
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def step_run(status: dict[str, Any] | None = None) -> dict[str, Any]:
+    metadata = {"name": "run-a", "generation": 3, "creationTimestamp": "2026-01-02T03:04:00Z"}
+    return {"metadata": metadata, "spec": {"stepId": "a"}} | ({"status": status} if status is not None else {})
+
+
+def patched(status: dict[str, Any] | None, patch: dict[str, Any]) -> dict[str, Any]:
+    return apply_merge_patch(status or {}, patch)
+
+
+def words(status: dict[str, Any]) -> dict[str, str]:
+    return {condition["type"]: condition["status"] for condition in status["conditions"]}
+
+
+def test_running_carries_the_required_retries_and_the_start() -> None:
+    status = patched(None, record.running_patch(step_run(), NOW))
+
+    assert (status["phase"], status["retries"], status["startedAt"]) == ("Running", 0, "2026-01-02T03:04:05Z")
+    assert words(status) == {"Ready": "False", "Progressing": "True", "Degraded": "False"}
+    assert all(condition["observedGeneration"] == 3 for condition in status["conditions"])
+    assert not record.is_final(status)
+
+
+def test_a_retry_forgets_the_old_result_and_dates_the_next_in_one_write() -> None:
+    old = {"phase": "Failed", "retries": 1, "exitClass": "retry", "exitCode": 1, "error": {"message": "x"}}
+    old |= {"output": {}, "startedAt": "2026-01-02T03:04:01Z", "finishedAt": "2026-01-02T03:04:02Z"}
+    next_at = NOW + timedelta(milliseconds=1500)
+
+    status = patched(old, record.retry_patch(step_run(old), NOW, next_at, 3, 137, "lost"))
+
+    assert (status["phase"], status["retries"]) == ("Pending", 2)
+    assert status["nextRetryAt"] == "2026-01-02T03:04:06.500000Z"
+    assert (status["lastFailureMsg"], status["exitCode"]) == ("lost", 137)
+    assert status["startedAt"] == "2026-01-02T03:04:01Z"
+    assert not {"exitClass", "error", "output", "finishedAt"} & status.keys()
+
+
+def test_sdk_written_success_becomes_final_with_matching_conditions() -> None:
+    sdk = patched(None, record.running_patch(step_run(), NOW)) | {"phase": "Succeeded", "output": {"n": 1}}
+    assert not record.is_final(sdk)
+
+    status = patched(sdk, record.success_patch(step_run(sdk), NOW + timedelta(seconds=5)))
+
+    assert record.is_final(status)
+    assert words(status) == {"Ready": "True", "Progressing": "False", "Degraded": "False"}
+    assert (status["duration"], status["lastOutputAt"]) == ("5s", "2026-01-02T03:04:10Z")
+    assert status["output"] == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("phase", "degraded"),
+    [(Phase.FAILED, "True"), (Phase.TIMEOUT, "True"), (Phase.ABORTED, "True"), (Phase.CANCELED, "False")],
+)
+def test_a_failure_is_final_and_says_why(phase: Phase, degraded: str) -> None:
+    running = patched(None, record.running_patch(step_run(), NOW))
+    patch = record.failure_patch(
+        step_run(running), phase, Reason.TIMED_OUT, "late", NOW, exit_code=124, exit_class=ExitClass.RETRY
+    )
+    status = patched(running, patch)
+
+    assert record.is_final(status)
+    assert words(status)["Degraded"] == degraded
+    assert (status["lastFailureMsg"], status["exitCode"], status["exitClass"]) == ("late", 124, "retry")
+    assert status["error"] == {"version": "v1", "type": "timeout", "message": "late"}
+
+
+def test_the_words_of_the_sdk_about_a_failure_are_kept() -> None:
+    sdk = {"phase": "Failed", "retries": 0, "error": {"version": "v1", "type": "storage_error", "message": "s3"}}
+    status = patched(sdk, record.failure_patch(step_run(sdk), Phase.FAILED, Reason.EXECUTION_FAILED, "s3", NOW))
+
+    assert status["error"]["type"] == "storage_error"
+
+
+def test_a_late_change_of_phase_by_an_sdk_takes_finality_away() -> None:
+    running = patched(None, record.running_patch(step_run(), NOW))
+    failed = patched(running, record.failure_patch(step_run(running), Phase.FAILED, Reason.EXECUTION_FAILED, "x", NOW))
+
+    assert record.is_final(failed)
+    assert not record.is_final(failed | {"phase": "Succeeded"})
+
+
+@pytest.mark.parametrize(
+    ("sdk", "finished", "duration"),
+    [
+        ({"startedAt": "2026-01-02T04:00:00Z"}, "2026-01-02T04:00:00Z", "0s"),
+        ({"startedAt": "2026-01-02T03:04:00Z", "finishedAt": "2026-01-01T00:00:00Z"}, "2026-01-02T03:04:05Z", "5s"),
+        ({}, "2026-01-02T03:04:05Z", "5s"),
+    ],
+    ids=["starts in our future", "ends before it starts", "nobody wrote a start"],
+)
+def test_skewed_clocks_never_make_a_duration_negative(sdk: dict[str, Any], finished: str, duration: str) -> None:
+    status = {"phase": "Succeeded", "retries": 0, **sdk}
+    result = patched(status, record.success_patch(step_run(status), NOW))
+
+    assert (result["finishedAt"], result["duration"]) == (finished, duration)
+
+
+def test_a_message_beyond_what_the_crd_accepts_is_cut_in_conditions_only() -> None:
+    text = "x" * 5000
+    status = patched(None, record.failure_patch(step_run(), Phase.FAILED, Reason.EXECUTION_FAILED, text, NOW))
+
+    assert {len(condition["message"]) for condition in status["conditions"]} == {2048}
+    assert status["lastFailureMsg"] == text
