@@ -11,7 +11,7 @@ from manager.cli.problem import CommandError
 
 def report(error: BaseException, *, debug: bool) -> ExitCode:
     """Print what a person needs and say with which code to exit."""
-    error = _only(error)
+    error = only(error)
     if isinstance(error, CommandError):
         _say(str(error), error.remedy)
         return error.code
@@ -59,7 +59,7 @@ def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
             return None
 
 
-def _only(error: BaseException) -> BaseException:
+def only(error: BaseException) -> BaseException:
     """The one error inside nested groups; of several the first, the others are its consequences."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

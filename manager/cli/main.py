@@ -36,10 +36,6 @@ def _run(arguments: list[str]) -> ExitCode | int:
         result = app(args=arguments, prog_name="bobrapet", standalone_mode=False)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
     except SystemExit as ended:
         return int(ended.code or 0)
     except Exception as error:  # noqa: BLE001 - the process edge: every error becomes a message and a code
@@ -52,6 +48,10 @@ def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
     if callable(show):  # the parser's own errors know how to print themselves
         show()
         return int(getattr(error, "exit_code", ExitCode.WRONG_USAGE))
-    from manager.cli.boundary import report
+    from manager.cli.boundary import only, report
 
+    if isinstance(only(error), BrokenPipeError):
+        # The reader of our output has gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
     return report(error, debug=any(argument in ("-v", "-vv", "--verbose") for argument in arguments))

@@ -71,7 +71,8 @@ def _default(parameter: Any) -> str:
 
 
 def _placeholder(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
+    name = str(argument.metavar or argument.name.upper()) + ("…" if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
 
 
 def _summary(command: Any) -> str:

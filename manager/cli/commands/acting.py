@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def logs(
     options: CommonOptions,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run: name, unique prefix, @latest or @latest:STORY.")],
-    steps: Annotated[list[str] | None, typer.Argument(metavar="[STEP…]", help="Only these steps.")] = None,
+    steps: Annotated[list[str] | None, typer.Argument(metavar="STEP", help="Only these steps.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only steps whose container failed.")] = False,
     attempt: Annotated[int | None, typer.Option("--attempt", help="Only this attempt, counted from 1.", min=1)] = None,
@@ -27,7 +27,7 @@ def logs(
     since: Annotated[str, typer.Option("--since", help="Only lines younger than this, e.g. 5m.")] = "",
     grep: Annotated[str, typer.Option("--grep", help="Only lines that match this regular expression.")] = "",
 ) -> None:
-    """Print the logs of a run's steps, each line with its step and attempt."""
+    """Print logs of a run, each line with its step and attempt."""
     from core.api.duration import parse_positive_duration
     from manager.cli.runs import find_run
     from manager.cli.session import InterruptedBySignalError, open_session, run_async
@@ -63,7 +63,7 @@ def logs(
 
 def cancel(
     options: CommonOptions,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to cancel.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs to cancel.")],
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the steps to end.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for them.")] = "2m",
 ) -> None:

@@ -28,7 +28,7 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
     image_map: ImageMapOption = None,
 ) -> None:
-    """Start the embedded cluster and the operator on it; print the kubeconfig for kubectl."""
+    """Start the embedded cluster; print its kubeconfig."""
     import trio
 
     from manager import embedded

@@ -19,7 +19,7 @@ def graph(
     target: Annotated[str, typer.Argument(metavar="STORY|RUN", help="A Story, or a run to see its phases.")] = "",
     file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story instead.")] = "",
 ) -> None:
-    """Draw the steps of a Story or a run: -o ascii (default), mermaid, dot or svg."""
+    """Draw a Story or a run: -o ascii, mermaid, dot or svg."""
     from manager.cli.render.graph import FORMATS, draw
 
     form = "ascii" if options.output == "table" else options.output

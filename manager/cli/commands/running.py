@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     options: CommonOptions,
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Manifests or folders; - reads stdin.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
     inputs: InputPairs = None,
     inputs_file: InputsFile = None,
     story: Annotated[str, typer.Option("--story", help="Which Story to run, when the files hold several.")] = "",
@@ -35,10 +35,10 @@ def run(
         bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
     ] = False,
 ) -> None:
-    """Run a Story from files on the embedded cluster, show its progress, print its output.
+    """Run a Story from files and show its progress and output.
 
-    Starts the embedded cluster when none is up and stops it again at the end. With --kubeconfig or --context the
-    files are applied to that cluster instead.
+    On the embedded cluster, which is started when none is up, and stopped when no command uses it any more. With
+    --kubeconfig or --context the files are applied to that cluster instead.
     """
     from manager.cli import workflow
     from manager.cli.inputs import parse_inputs
@@ -60,7 +60,7 @@ def run(
 
 def submit(
     options: CommonOptions,
-    story: Annotated[str, typer.Argument(metavar="[STORY]", help="The Story to run.")] = "",
+    story: Annotated[str, typer.Argument(metavar="STORY", help="The Story to run.")] = "",
     file: Annotated[str, typer.Option("--filename", "-f", help="A StoryRun manifest instead of STORY.")] = "",
     inputs: InputPairs = None,
     inputs_file: InputsFile = None,

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def list_runs(
     options: CommonOptions,
-    story: Annotated[str, typer.Argument(metavar="[STORY]", help="Only runs of this Story.")] = "",
+    story: Annotated[str, typer.Argument(metavar="STORY", help="Only runs of this Story.")] = "",
     selector: Annotated[str, typer.Option("--selector", "-l", help="Label selector.")] = "",
     phase: Annotated[str, typer.Option("--phase", help="Only runs in this phase, e.g. Failed.")] = "",
 ) -> None:
@@ -92,7 +92,7 @@ def _row(options: CommonOptions, view: Any, now: datetime) -> list[str]:
 
 
 def get(options: CommonOptions, run: RunName) -> None:
-    """Show one run: its steps, what it waits for, its error and output."""
+    """Show one run: its steps, what it waits for, its output."""
     from core.engine.clock import system_now
     from manager.cli.render.output import render, yaml_text
     from manager.cli.render.progress import tree
@@ -120,16 +120,16 @@ def get(options: CommonOptions, run: RunName) -> None:
 
 
 def watch(options: CommonOptions, run: RunName, timeout: Timeout = "") -> None:
-    """Show a run live until it ends; exit with the code of its phase."""
+    """Show a run until it ends; exit with the code of its phase."""
     _follow(options, [run], timeout, show=True)
 
 
 def wait(
     options: CommonOptions,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to wait for; the worst end counts.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs to wait for; the worst end counts.")],
     timeout: Timeout = "",
 ) -> None:
-    """Return when all runs have ended; exit with the code of the worst."""
+    """Wait until runs have ended; exit with the code of the worst."""
     _follow(options, runs, timeout, show=False)
 
 
@@ -177,7 +177,7 @@ def _follow(options: CommonOptions, names: list[str], timeout: str, *, show: boo
 def outputs(
     options: CommonOptions,
     run: RunName,
-    step: Annotated[str, typer.Argument(metavar="[STEP]", help="A step; default: the output of the Story.")] = "",
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step; default: the output of the Story.")] = "",
     path: Annotated[str, typer.Option("--path", help="Only this part, e.g. report.rows[0].")] = "",
 ) -> None:
     """Print the output of a run or of one of its steps as JSON."""

@@ -61,7 +61,10 @@ def _server_version(options: CommonOptions) -> str:
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
-    """Print the completion script of a shell; for bash: source <(bobrapet completion bash)."""
+    """Print the completion script of a shell.
+
+    For bash: source <(bobrapet completion bash)
+    """
     from typer._completion_shared import get_completion_script
 
     complete_variable = "_BOBRAPET_COMPLETE"

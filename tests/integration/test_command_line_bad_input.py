@@ -1,0 +1,192 @@
+"""Bad input to the command line: one clear message with file, line, field and remedy, the right code, nothing done."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commandline import MANIFESTS, CommandLine
+from ruamel.yaml import YAML
+
+STORY = """\
+apiVersion: bubustack.io/v1alpha1
+kind: Story
+metadata: {name: story}
+spec:
+  steps:
+    - name: one
+      ref: {name: worker}
+    - name: two
+      ref: {name: worker}
+"""
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[CommandLine]:
+    """No cluster: one that a command starts must have gone with it."""
+    line = CommandLine(tmp_path)
+    yield line
+    assert not line.processes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            STORY.replace("steps:", "steps: ["),
+            "bad.yaml:6:5: does not parse",
+            id="not YAML",
+        ),
+        pytest.param(
+            STORY.replace("kind: Story", "kind: Tale"),
+            "bad.yaml:2: kind: ",
+            id="unknown kind",
+        ),
+        pytest.param(
+            STORY.replace("ref: {name: worker}\n    -", "reff: {name: worker}\n    -"),
+            "bad.yaml:7: spec.steps[0].reff: unknown field",
+            id="unknown field",
+        ),
+        pytest.param(
+            STORY.replace("- name: one\n", "- name: one\n      needs: [two]\n") + "      needs: [one]\n",
+            "bad.yaml:6: spec.steps[0]: steps need each other in a circle: one → two → one",
+            id="cycle",
+        ),
+        pytest.param(
+            STORY + "      with: {text: '{{ steps.one.output.rows | nosuch }}'}\n",
+            "bad.yaml:10: spec.steps[1].with.text: ",
+            id="template",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_right_is_refused_before_anything_starts(
+    line: CommandLine, text: str, message: str
+) -> None:
+    line.file("bad.yaml", MANIFESTS + "---\n" + text)
+    offset = MANIFESTS.count("\n") + 1
+
+    done = line.bobrapet("run", "bad.yaml")
+
+    assert done.code == 7
+    assert _moved(message, offset) in done.err, done.err
+    assert "Traceback" not in done.err
+    assert not line.data.exists()
+
+
+def _moved(message: str, lines: int) -> str:
+    file, _, rest = message.partition(":")
+    number = rest.split(":")[0]
+    return message if not number.isdigit() else f"{file}:{int(number) + lines}{rest[len(number) :]}"
+
+
+def test_inputs_that_break_the_schema_are_wrong_usage(line: CommandLine) -> None:
+    schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+    file = line.story("one", inputsSchema=schema)
+
+    missing = line.bobrapet("run", file)
+    wrong = line.bobrapet("run", file, "--input=city=7")
+
+    assert missing.code == wrong.code == 2
+    assert 'inputs: "city" is a required property' in missing.err
+    assert "inputs: city: 7 is not of type" in wrong.err
+    assert "key:=value is always text" in wrong.err
+    assert not line.data.exists()
+
+
+def test_missing_files_stories_and_flags(line: CommandLine) -> None:
+    two = line.file("two.yaml", STORY + "---\n" + STORY.replace("name: story", "name: other"))
+    for arguments, code, message in [
+        (("run", "missing.yaml"), 1, "error: missing.yaml does not exist\n"),
+        (("run", two), 2, "error: the files hold 2 Stories (story, other)\nhint: say which one with --story NAME\n"),
+        (("run", two, "--input=city"), 2, "error: -i 'city' is not key=value\n"),
+        (("run", two, "--story=story", "--timeout=soon"), 2, "error: --timeout: "),
+        (("run", two, "--nosuch"), 2, "No such option"),
+        (("submit",), 2, "error: give either STORY or -f FILE\n"),
+    ]:
+        done = line.bobrapet(*arguments)
+
+        assert done.code == code, done.err
+        assert message in done.err
+    assert not line.data.exists()
+
+
+def test_without_any_cluster_the_message_says_how_to_get_one(line: CommandLine) -> None:
+    for arguments in (("list",), ("list", "--local")):
+        done = line.bobrapet(*arguments)
+
+        assert done.code == 1
+        assert f"no embedded cluster serves {line.data}" in done.err
+        assert "bobrapet up" in done.err
+
+
+def test_missing_engrams_and_templates_are_found_before_anything_is_applied(line: CommandLine) -> None:
+    up = line.bobrapet("up", "--quiet")
+    assert up.code == 0, up.err
+    try:
+        text = MANIFESTS.replace("templateRef: {name: shell}", "templateRef: {name: shelf}") + "---\n" + STORY
+        line.file("bad.yaml", text.replace("ref: {name: worker}\n    -", "ref: {name: workers}\n    -"))
+        done = line.bobrapet("run", "bad.yaml")
+        left = line.bobrapet("graph", "story")
+
+        assert done.code == 7
+        assert done.err == (
+            "error: bad.yaml:9: spec.templateRef.name: EngramTemplate 'shelf' is neither in the files nor in the "
+            "cluster (did you mean 'shell'?)\n"
+            "bad.yaml:17: spec.steps[0].ref.name: Engram 'workers' is neither in the files nor in namespace default "
+            "(did you mean 'worker'?)\n"
+        )
+        assert left.code == 1  # the Story was not created
+        _check_wrong_identity(line, line.data / "kubeconfig")
+    finally:
+        line.bobrapet("down")
+        line.wait_until_nothing_runs()
+
+
+def _check_wrong_identity(line: CommandLine, kubeconfig: Path) -> None:
+    """The kubeconfig of a cluster that runs, with tokens that are not, or no longer, good."""
+    document = YAML(typ="safe").load(kubeconfig.read_text())
+    expired = ".".join(
+        base64.urlsafe_b64encode(part).decode().rstrip("=")
+        for part in (b'{"alg":"ES256"}', json.dumps({"exp": 1}).encode(), b"signature")
+    )
+    for name, token in (("invalid", "nonsense"), ("expired", expired)):
+        document["users"][0]["user"] = {"token": token}
+        line.file(name, json.dumps(document))
+        done = line.bobrapet("list", f"--kubeconfig={name}")
+
+        assert done.code == 1
+        assert done.err.startswith("error: the API server does not know who you are")
+        assert "hint: the token or certificate is invalid or expired" in done.err
+
+
+def test_an_unreachable_server_and_a_bad_kubeconfig_are_named(line: CommandLine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"https://127.0.0.1:{closed.getsockname()[1]}"
+    line.file(
+        "nobody",
+        json.dumps(
+            {
+                "clusters": [{"name": "c", "cluster": {"server": url}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+                "users": [{"name": "c", "user": {}}],
+                "current-context": "c",
+            }
+        ),
+    )
+    line.file("damaged", "clusters: [")
+    for arguments, message in [
+        (("list", "--kubeconfig=nobody"), url.removeprefix("https://")),
+        (("list", "--kubeconfig=missing"), "kubeconfig missing does not exist"),
+        (("list", "--kubeconfig=damaged"), "damaged"),
+        (("list", "--kubeconfig=nobody", "--context=other"), "other"),
+    ]:
+        done = line.bobrapet(*arguments)
+
+        assert done.code == 1
+        assert message in done.err
+        assert done.err.startswith("error: ")
+        assert "Traceback" not in done.err

@@ -1,0 +1,266 @@
+"""Runs from the command line, on one cluster for all tests: start, see, follow, log, cancel, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, Done, wait_until
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A cluster on which three Stories were run: one that works, one that fails, one that waits for the file ``go``."""
+
+    line: CommandLine
+    works: Done
+    fails: Done
+    waits: Done
+
+    def bobrapet(self, *arguments: str, stdin: str = "") -> Done:
+        return self.line.bobrapet(*arguments, stdin=stdin)
+
+    def name(self, story: str) -> str:
+        """Of the newest run of a Story."""
+        done = self.bobrapet("get", f"@latest:{story}", "--output=name")
+        assert done.code == 0, done.err
+        return done.out.strip().removeprefix("storyrun/")
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    line = CommandLine(tmp_path_factory.mktemp("runs"))
+    up = line.bobrapet("up", "--quiet", line.images)
+    assert up.code == 0, up.err
+    try:
+        works = line.bobrapet("run", line.story("one", "two", name="works", output={"city": "Bern", "sizes": [1, 2]}))
+        fails = line.bobrapet("run", line.story("one", "fail-here", "after", name="fails"))
+        waits = line.bobrapet("run", line.story("slow-one", name="waits"), "--timeout=500ms")
+        yield Stand(line, works, fails, waits)
+    finally:
+        line.bobrapet("down")
+        line.wait_until_nothing_runs()
+
+
+def test_a_run_in_a_pipe_tells_each_transition_and_prints_its_output(stand: Stand) -> None:
+    run = stand.name("works")
+    lines = stand.works.err.splitlines()
+
+    assert stand.works.code == 0
+    assert stand.works.out == "city: Bern\nsizes:\n- 1\n- 2\n"
+    assert re.fullmatch(f"{STAMP} {run} Pending→Running", lines[0])
+    assert re.fullmatch(f"{STAMP} {run} one Pending→Running", lines[1])
+    assert re.fullmatch(f"{STAMP} {run} Running→Succeeded", lines[-2])
+    assert lines[-1] == f"{run} Succeeded; its output, again with: bobrapet outputs {run}"
+
+
+def test_a_failed_run_ends_with_step_error_log_and_next_command(stand: Stand) -> None:
+    run = stand.name("fails")
+    report = stand.fails.err[stand.fails.err.index(f"{run}: Failed") :].splitlines()
+
+    assert stand.fails.code == 3
+    assert report[0] == f"{run}: Failed: step fail-here failed"
+    assert report[1].startswith("step fail-here: Failed, exit 3")
+    assert "  type: execution_error" in report
+    assert report[-22] == "last 20 log lines of fail-here:"
+    assert "  | no such table" in report[-21:-1]
+    assert report[-1] == f"more: bobrapet logs {run} fail-here"
+
+
+def test_a_wait_that_is_too_short_tells_the_run_goes_on(stand: Stand) -> None:
+    assert stand.waits.code == 124
+    assert re.search(r"error: StoryRun 'waits-\w+' is still (Running|Pending) after 0.5 s", stand.waits.err)
+    assert re.search(r"hint: it goes on; look again with: bobrapet watch waits-\w+", stand.waits.err)
+
+
+def test_list_shows_runs_newest_first_and_narrows_them(stand: Stand) -> None:
+    table = stand.bobrapet("list").out.splitlines()
+    failed = stand.bobrapet("list", "--phase=Failed", "--output=name").out
+    one_story = stand.bobrapet("list", "works", "--output=json")
+    nothing = stand.bobrapet("list", "--namespace=empty")
+
+    assert table[0].split() == ["NAME", "STORY", "PHASE", "STEPS", "WAITING-ON", "AGE", "DURATION"]
+    assert [row.split()[1] for row in table[-3:]] == ["waits", "fails", "works"]
+    assert [row.split()[3] for row in table[-2:]] == ["3/3", "2/2"]
+    assert failed == f"storyrun/{stand.name('fails')}\n"
+    assert {run["spec"]["storyRef"]["name"] for run in json.loads(one_story.out)["items"]} == {"works"}
+    assert (nothing.code, nothing.out, nothing.err) == (0, "", "no runs in namespace empty\n")
+
+
+def test_get_explains_one_run_and_gives_it_to_programs(stand: Stand) -> None:
+    text = stand.bobrapet("get", "@latest:fails").out
+    phase = stand.bobrapet("get", "@latest:fails", "--output=jsonpath={.status.phase}").out
+    missing = stand.bobrapet("get", "nothing")
+
+    assert "✖ fail-here" in text
+    assert "message: step fail-here failed" in text
+    assert phase == "Failed\n"
+    assert (missing.code, missing.err) == (
+        1,
+        "error: no StoryRun 'nothing' in namespace default\nhint: see them with: bobrapet list\n",
+    )
+
+
+def test_logs_of_one_step_are_prefixed_and_can_be_narrowed(stand: Stand) -> None:
+    one = stand.bobrapet("logs", "@latest:fails", "one").out
+    narrowed = stand.bobrapet("logs", "@latest:fails", "--failed", "--tail=5", "--grep=table").out
+    unknown = stand.bobrapet("logs", "@latest:fails", "fail-hre")
+
+    assert one == "one[1] this is one\n"
+    assert narrowed == "fail-here[1] no such table\n"
+    assert (unknown.code, unknown.err.splitlines()[1]) == (1, "hint: did you mean 'fail-here'?")
+
+
+def test_outputs_are_json_whole_or_in_part(stand: Stand) -> None:
+    assert json.loads(stand.bobrapet("outputs", "@latest:works").out) == {"city": "Bern", "sizes": [1, 2]}
+    assert stand.bobrapet("outputs", "@latest:works", "--path=sizes[1]").out == "2\n"
+    none = stand.bobrapet("outputs", "@latest:works", "one")
+    assert (none.code, "has no output" in none.err) == (1, True)
+
+
+def test_graph_draws_the_phases_of_a_run(stand: Stand) -> None:
+    lines = stand.bobrapet("graph", "@latest:fails", "--ascii").out.splitlines()
+
+    assert [line.split()[-3:] for line in lines[2:]] == [["fail-here", "<-", "one"], ["after", "<-", "fail-here"]]
+    assert "flowchart LR" in stand.bobrapet("graph", "works", "--output=mermaid").out
+
+
+def test_watching_an_ended_run_tells_when_things_happened_and_how_it_ended(stand: Stand) -> None:
+    time.sleep(1.1)  # so that now is certainly another second
+    before = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    watched = stand.bobrapet("watch", "@latest:fails")
+    waited = stand.bobrapet("wait", "@latest:works", "@latest:fails")
+
+    assert watched.code == 3
+    assert all(line.split()[0] < before for line in watched.err.splitlines())
+    assert waited.code == 3
+    assert sorted(line.split()[1] for line in waited.out.splitlines()) == ["Failed", "Succeeded"]
+
+
+def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
+    submitted = stand.bobrapet("submit", "works", "--name=mine")
+    again = stand.bobrapet("submit", "works", "--name=mine")
+    logged = stand.bobrapet("submit", "works", "--logs", "--output=json")
+    unknown = stand.bobrapet("submit", "work")
+    planned = stand.bobrapet("submit", "works", "--input=a.b=1", "--dry-run=client", "--output=json")
+
+    assert (submitted.code, submitted.out) == (0, "mine\n")
+    assert (again.code, again.err.splitlines()[0]) == (7, "error: StoryRun 'mine' exists already")
+    assert logged.code == 0
+    assert "one[1] this is one" in logged.out
+    assert (unknown.code, unknown.err) == (
+        1,
+        "error: no Story 'work' in namespace default\nhint: did you mean 'works'?\n",
+    )
+    assert json.loads(planned.out)["spec"] == {"storyRef": {"name": "works"}, "inputs": {"a": {"b": 1}}}
+
+
+def test_following_logs_a_detached_watch_and_cancel(stand: Stand) -> None:
+    (stand.line.folder / "began").unlink(missing_ok=True)
+    name = stand.bobrapet("submit", "waits").out.strip()
+    with stand.line.started("logs", name, "--follow") as logs, stand.line.started("watch", name) as watch:
+        assert logs.stdout is not None
+        assert logs.stdout.readline() == "slow-one[1] this is slow-one\n"
+        assert watch.stderr is not None
+        watch.stderr.readline()
+        watch.send_signal(signal.SIGINT)
+        watch.communicate(timeout=DEADLINE_SECONDS)
+        canceled = stand.bobrapet("cancel", name)
+        logs.communicate(timeout=DEADLINE_SECONDS)
+    again = stand.bobrapet("cancel", name)
+    waited = stand.bobrapet("wait", name)
+
+    assert watch.returncode == 130
+    assert logs.returncode == 0
+    assert canceled.code == 0, canceled.err
+    assert canceled.out.split()[0] == name
+    assert again.err == f"{name} has ended already: {canceled.out.split()[1]}\n"
+    assert waited.code == 5
+
+
+def test_a_step_whose_program_is_missing_says_so_while_it_waits(stand: Stand) -> None:
+    file = stand.line.story("one", name="unmapped")
+    text = (stand.line.folder / file).read_text().replace("shell", "unmapped").replace("worker", "unmapped")
+    (stand.line.folder / file).write_text(text)
+    with stand.line.started("run", file, "--cancel-on-interrupt") as run:
+        assert run.stderr is not None
+        line = next(line for line in run.stderr if "no program on this machine stands for it" in line)
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=DEADLINE_SECONDS)
+
+    assert "ImagePull" in line
+    assert "add an entry for it to" in line
+    assert run.returncode == 130
+
+
+def test_a_terminal_gets_a_tree_that_is_redrawn_and_a_pipe_the_output(stand: Stand) -> None:
+    """Standard error is a terminal, standard output is not."""
+    main, child = pty.openpty()
+    with subprocess.Popen(
+        [*BOBRAPET, "run", "works.yaml"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=child,
+        env={**stand.line.env, "TERM": "xterm"},
+        cwd=stand.line.folder,
+        text=True,
+    ) as run:
+        os.close(child)
+        screen = _read_all(main)
+        out, _ = run.communicate(timeout=DEADLINE_SECONDS)
+
+    assert run.returncode == 0
+    assert out.startswith("city: Bern\n")
+    assert "\x1b[3F\x1b[J" in screen
+    assert re.search(r"✔ two\s+Succeeded", screen)
+    assert "\x1b[32m" in screen
+
+
+def _read_all(terminal: int) -> str:
+    """What was written to a terminal, until nobody has it open any more."""
+    said = b""
+    with open(terminal, "rb", buffering=0) as stream:
+        while True:
+            try:
+                said += stream.read(65536)
+            except OSError:
+                return said.decode()
+
+
+def test_versions_and_the_plugin_name(stand: Stand) -> None:
+    plugin = Path(BOBRAPET[0]).with_name("kubectl-bobrapet")
+    done = subprocess.run([plugin, "version"], env=stand.line.env, capture_output=True, text=True, check=True)
+
+    assert re.fullmatch(r"bobrapet \S+\nkubernetes v1\.\S+\n", done.stdout)
+    assert stand.bobrapet("version", "--client").out.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(stand: Stand) -> None:
+    with stand.line.started("list", "--output=yaml") as listing:
+        assert listing.stdout is not None
+        listing.stdout.close()
+        assert listing.stderr is not None
+        err = listing.stderr.read()
+        listing.wait(DEADLINE_SECONDS)
+
+    assert (listing.returncode, err) == (0, "")
+
+
+def test_the_waiting_run_ends_once_it_may(stand: Stand) -> None:
+    runs = stand.bobrapet("list", "waits", "--phase=Running", "--output=name").out.split()
+    (stand.line.folder / "go").touch()
+    ended = stand.bobrapet("wait", *(run.removeprefix("storyrun/") for run in runs), "--timeout=20s")
+
+    assert ended.code == 0, ended.err
+    assert wait_until(lambda: not stand.bobrapet("list", "--phase=Running", "--output=name").out) is True
