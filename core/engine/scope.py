@@ -18,7 +18,7 @@ from core.engine.context import EngineContext
 from core.engine.errors import GoneError
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.pursuit import Pursuit
-from core.engine.state import RunState
+from core.engine.state import RunState, has_ended
 from core.engine.status import StatusWriter
 from core.engine.verdict import Conclusion
 
@@ -131,4 +131,4 @@ class StoryRunScope:
 
 def _is_over(run: Object) -> bool:
     """Nothing is done for a run that is terminal or being deleted."""
-    return bool(run["metadata"].get("deletionTimestamp")) or RunState.from_stored(run).ended
+    return bool(run["metadata"].get("deletionTimestamp")) or has_ended(run)

@@ -111,8 +111,7 @@ class RunState:
     @property
     def stored_terminal(self) -> bool:
         """Whether the end is stored, written here or by another process; nothing is written after it."""
-        phase = member_or_none(Phase, (self.stored.get("status") or {}).get("phase"))
-        return phase is not None and phase.terminal
+        return has_ended(self.stored)
 
     def step(self, name: str) -> StepState | None:
         return (self.steps or {}).get(name)
@@ -225,7 +224,7 @@ class RunState:
 
         Dropping ended timers is no reason for a write of its own, so a run may keep its last ones to its end.
         """
-        if self.stored_terminal:
+        if self.stored_terminal or not (self.timers or self.cancel_observed_at):
             return {}
         stored = _annotations(self.stored)
         annotations: Object = {}
@@ -343,6 +342,12 @@ class RunState:
 
     def _with_step(self, name: str, state: StepState) -> RunState:
         return replace(self, steps={**(self.steps or {}), name: state})
+
+
+def has_ended(run: Object) -> bool:
+    """Whether a StoryRun, as stored, is terminal."""
+    phase = member_or_none(Phase, (run.get("status") or {}).get("phase"))
+    return phase is not None and phase.terminal
 
 
 def _annotations(run: Object) -> Mapping[str, Any]:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from core.engine.news import News
+
+
+async def test_a_waiting_step_hears_of_the_next_end(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    news = News()
+    heard: list[bool] = []
+    for step in ("a", "b", "c"):
+        news.started(step)
+
+    async def wait() -> None:
+        heard.append(await news.wait("a"))
+
+    nursery.start_soon(wait)
+    await wait_all_tasks_blocked()
+    assert heard == []
+    news.ended("b")
+    await wait_all_tasks_blocked()
+    assert heard == [False]
+
+
+async def test_when_only_waiting_steps_are_left_all_are_told_it_is_final(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    news = News()
+    heard: dict[str, bool] = {}
+
+    async def wait(step: str) -> None:
+        heard[step] = await news.wait(step)
+
+    for step in ("a", "b", "c"):
+        news.started(step)
+    nursery.start_soon(wait, "a")
+    nursery.start_soon(wait, "b")
+    await wait_all_tasks_blocked()
+    assert heard == {}
+    news.ended("c")
+    await wait_all_tasks_blocked()
+
+    assert heard == {"a": True, "b": True}
+
+
+async def test_a_lonely_step_is_told_at_once(autojump_clock: MockClock) -> None:
+    news = News()
+    news.started("a")
+
+    assert await news.wait("a") is True
+
+
+async def test_a_step_that_started_because_of_an_end_keeps_hope_alive(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    news = News()
+    heard: list[bool] = []
+    news.started("a")
+    news.started("b")
+
+    async def wait() -> None:
+        heard.append(await news.wait("a"))
+
+    nursery.start_soon(wait)
+    await wait_all_tasks_blocked()
+    news.started("successor of b")
+    news.ended("b")
+    await wait_all_tasks_blocked()
+
+    assert heard == [False]

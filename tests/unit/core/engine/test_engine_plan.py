@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.api.phases import Reason
+from core.engine.plan import Refusal, StepKind, StoryPlan, bare_plan, parse_story
+
+
+def story(*steps: Any, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "s", "namespace": "n"}, "spec": {"steps": list(steps), **spec}}
+
+
+def plan_of(*steps: Any, **spec: Any) -> StoryPlan:
+    plan = parse_story(story(*steps, **spec))
+    assert isinstance(plan, StoryPlan)
+    return plan
+
+
+def step(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "ref": {"name": "e"}} | {key.removesuffix("_"): value for key, value in more.items()}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "{{ steps.a.output.n }}",
+        '{{ steps["a"].output.n }}',
+        '{{ (index .steps "a").output.n }}',
+        "{{ if steps.a.output.n }}x{{ end }}",
+    ],
+)
+def test_every_spelling_of_a_reference_in_with_is_a_dependency(reference: str) -> None:
+    assert plan_of(step("a"), step("b", with_={"deep": [{"x": reference}]})).graph.needs["b"] == ("a",)
+
+
+def test_prose_that_looks_like_a_reference_is_none() -> None:
+    assert plan_of(step("a", with_={"note": "see steps.v1.json"})).graph.needs["a"] == ()
+
+
+def test_an_if_depends_on_the_steps_it_reads_whatever_the_step_is() -> None:
+    plan = plan_of(step("a-b"), {"name": "c", "type": "condition", "if": "{{ steps.a_b.output.ok }}"})
+
+    assert plan.graph.needs["c"] == ("a-b",)
+
+
+def test_a_step_chosen_at_run_time_is_no_edge_but_is_noted() -> None:
+    plan = plan_of(step("a"), step("b", with_={"x": "{{ (index .steps inputs.which).output.n }}"}))
+
+    assert (plan.graph.needs["b"], plan.steps["b"].looks_anywhere, plan.steps["a"].looks_anywhere) == ((), True, False)
+
+
+def test_policy_is_read_and_invalid_durations_count_as_absent() -> None:
+    policy = {
+        "timeouts": {"story": "1h30m", "gracefulShutdownTimeout": "soon"},
+        "retries": {"continueOnStepFailure": True},
+    }
+    plan = plan_of(step("a", allowFailure=True), policy=policy)
+
+    assert (plan.story_timeout, plan.graceful_shutdown) == (timedelta(hours=1.5), None)
+    assert (plan.rules.allowed, plan.rules.continue_on_failure) == (frozenset({"a"}), True)
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind"),
+    [
+        ({"ref": {"name": "e"}, "type": "sleep"}, StepKind.ENGRAM),
+        ({"type": "sleep"}, StepKind.SLEEP),
+        ({"type": "engram"}, StepKind.UNKNOWN),
+        ({"type": "dance"}, StepKind.UNKNOWN),
+        ({}, StepKind.UNKNOWN),
+    ],
+)
+def test_ref_wins_over_type_and_the_rest_is_unknown(declared: dict[str, Any], kind: StepKind) -> None:
+    assert plan_of({"name": "x", **declared}).steps["x"].kind is kind
+
+
+@pytest.mark.parametrize(
+    ("damaged", "text"),
+    [
+        ({"metadata": {}}, "no spec"),
+        (story("not a step"), "spec.steps[0].name is missing"),
+        (story({"type": "sleep"}), "spec.steps[0].name is missing"),
+        (story(step("a"), step("a")), "spec.steps[1].name 'a' is already taken"),
+    ],
+)
+def test_a_damaged_story_is_refused_and_never_a_crash(damaged: dict[str, Any], text: str) -> None:
+    refusal = parse_story(damaged)
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.INVALID_CONFIGURATION
+    assert text in refusal.message
+
+
+@pytest.mark.parametrize("value", [None, 7, "x", [], {"with": 3}])
+@pytest.mark.parametrize(
+    "field", ["policy", "output", "inputsSchema", "compensations", "needs", "with", "if", "requires"]
+)
+def test_odd_values_in_any_field_are_survived(field: str, value: Any) -> None:
+    odd_step = step("a") | {field: value}
+    for candidate in (story(step("a"), **{field: value}), story(odd_step)):
+        assert isinstance(parse_story(candidate), StoryPlan | Refusal)
+
+
+def test_all_unsupported_features_are_named_together() -> None:
+    refusal = parse_story(
+        story(step("a"), compensations=[step("b")], policy={"concurrency": 1}, **{"finally": [step("c")]})
+    )
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.NOT_SUPPORTED_YET
+    assert "spec.compensations, spec.finally, spec.policy.concurrency" in refusal.message
+
+
+def test_a_bare_plan_knows_names_only() -> None:
+    plan = bare_plan(["a", "b"], {"a"})
+
+    assert [(name, found.kind) for name, found in plan.steps.items()] == [
+        ("a", StepKind.ENGRAM),
+        ("b", StepKind.UNKNOWN),
+    ]

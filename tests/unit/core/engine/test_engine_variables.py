@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.engine import record
+from core.engine.variables import Variables
+from core.kube.wire import apply_merge_patch
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def step_run(name: str, status: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {}, "spec": {"stepId": name}, "status": status}
+
+
+def final(name: str, output: Any) -> dict[str, Any]:
+    body = step_run(name, {"phase": "Succeeded"} | ({"output": output} if output is not None else {}))
+    return body | {"status": apply_merge_patch(body["status"], record.success_patch(body, NOW))}
+
+
+def seen(*step_runs: dict[str, Any]) -> dict[str, Any]:
+    variables = Variables({"n": 1})
+    for found in step_runs:
+        variables.remember(found)
+    return variables.snapshot()
+
+
+def test_an_output_appears_under_both_names_and_the_alias_of_the_step() -> None:
+    entry = {"output": {"x": 1}, "outputs": {"x": 1}}
+
+    assert seen(final("fetch-data", {"x": 1})) == {
+        "inputs": {"n": 1},
+        "steps": {"fetch-data": entry, "fetch_data": entry},
+    }
+
+
+def test_an_output_is_unseen_until_its_success_is_recorded() -> None:
+    assert seen(step_run("a", {"phase": "Succeeded", "output": {"x": 1}}))["steps"] == {}
+
+
+@pytest.mark.parametrize("output", [None, [1], "text"])
+def test_a_missing_or_odd_output_is_empty(output: Any) -> None:
+    assert seen(final("a", output))["steps"]["a"] == {"output": {}, "outputs": {}}
+
+
+def test_a_real_step_keeps_its_name_against_the_alias_of_another() -> None:
+    steps = seen(final("a-b", {"x": 1}), final("a_b", {"x": 2}))["steps"]
+
+    assert (steps["a-b"]["output"], steps["a_b"]["output"]) == ({"x": 1}, {"x": 2})
+
+
+def test_signals_of_a_running_step_are_nested_by_their_dots() -> None:
+    signals = {"progress.percent": {"value": 50}, "progress.text": {"value": "half"}, "plain": {"value": 1}}
+    steps = seen(step_run("a", {"phase": "Running", "signals": signals}))["steps"]
+
+    assert steps["a"] == {
+        "signals": {
+            "progress": {"percent": {"value": 50}, "text": {"value": "half"}},
+            "plain": {"value": 1},
+        }
+    }
+
+
+def test_a_snapshot_does_not_change_afterwards() -> None:
+    variables = Variables({})
+    before = variables.snapshot()
+    variables.remember(final("a", {"x": 1}))
+
+    assert before == {"inputs": {}, "steps": {}}
