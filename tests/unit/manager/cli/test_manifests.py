@@ -31,7 +31,10 @@ def refusal(path: Path) -> list[str]:
 
 def test_documents_come_in_the_order_in_which_they_must_be_applied(tmp_path: Path) -> None:
     file = tmp_path / "all.yaml"
-    template = "apiVersion: catalog.bubustack.io/v1alpha1\nkind: EngramTemplate\nmetadata: {name: t}\nspec: {image: i, version: v, supportedModes: [job]}\n"
+    template = (
+        "apiVersion: catalog.bubustack.io/v1alpha1\nkind: EngramTemplate\nmetadata: {name: t}\n"
+        "spec: {image: i, version: v, supportedModes: [job]}\n"
+    )
     file.write_text(f"{STORY}---\n{template}")
 
     assert [manifest.kind for manifest in load_manifests([str(file)])] == ["EngramTemplate", "Story"]
