@@ -15,7 +15,8 @@ import httpx
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, STORY_RUN
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from manager import embedded
+from manager.embedded.folder import EmbeddedCluster
+from manager.embedded.usage import open_cluster
 
 Object = dict[str, Any]
 
@@ -30,7 +31,7 @@ images:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    cluster: embedded.EmbeddedCluster
+    cluster: EmbeddedCluster
     client: KubeClient
 
     def operator_pid(self) -> int:
@@ -70,7 +71,7 @@ async def open_stand() -> AsyncIterator[Stand]:
         data = Path(folder)
         images = data / "images.yaml"
         images.write_text(IMAGE_MAP)
-        async with embedded.open_cluster(data, image_map=images) as cluster:
+        async with open_cluster(data, image_map=images) as cluster:
             config = await load_config(cluster.kubeconfig)
             async with open_client(config) as client:
                 yield Stand(cluster, client)

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
-from manager import embedded
+from manager.embedded.folder import EmbeddedCluster, EmbeddedError, publish
+from manager.embedded.process import serving
+from manager.embedded.usage import wait_until_unused
 from manager.operator_process import OperatorProcess, free_port
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
         EmbeddedError: the folder is taken or cannot be written.
         PortTakenError, StorageError, ImageMapError: it cannot start; the text gives the remedy.
     """
-    with embedded.serving(data), contextlib.ExitStack() as held:
+    with serving(data), contextlib.ExitStack() as held:
         async with trio.open_nursery() as servers:
             server = _ApiServer(servers)
             try:
@@ -77,14 +79,14 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
                     operator.begin(info.kubeconfig_path)
                     await operator.ready.wait()
                     metrics_url = f"http://127.0.0.1:{operator.metrics_port}/metrics"
-                    embedded.publish(
-                        embedded.EmbeddedCluster(
+                    publish(
+                        EmbeddedCluster(
                             data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, image_map, on_demand
                         )
                     )
                     _log.info("the embedded cluster is ready", url=info.url)
                     if on_demand:
-                        held.enter_context(await embedded.wait_until_unused(data))
+                        held.enter_context(await wait_until_unused(data))
                         _log.info("nobody uses the embedded cluster any more")
                         nursery.cancel_scope.cancel()
             finally:
@@ -159,7 +161,7 @@ def _launch_errors() -> tuple[type[BaseException], ...]:
         PortTakenError,
         StorageError,
         KubeError,
-        embedded.EmbeddedError,
+        EmbeddedError,
         OSError,
     )
 

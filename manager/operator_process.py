@@ -12,7 +12,8 @@ from typing import Final
 import trio
 
 from core.telemetry.logs import get_logger
-from manager.embedded import STOP_DEADLINE_SECONDS, EmbeddedError
+from manager.embedded.folder import EmbeddedError
+from manager.embedded.process import STOP_DEADLINE_SECONDS
 
 OPERATOR_NAMESPACE: Final = "bobrapet-system"
 READY_SECONDS: Final = 30.0

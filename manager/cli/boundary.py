@@ -32,7 +32,7 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
     from core.kube import errors as kube
     from manager.cli.session import InterruptedBySignalError
-    from manager.embedded import EmbeddedError
+    from manager.embedded.folder import EmbeddedError
 
     match error:
         case EmbeddedError():

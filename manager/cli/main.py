@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import typer
 
 from manager.cli.commands import acting, cluster, drawing, operator, running, seeing, shell
 from manager.cli.exit_code import ExitCode
+
+COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
+"""Set by the completion scripts: the shell asks what could come next."""
 
 app = typer.Typer(
     name="bobrapet",
@@ -28,6 +32,8 @@ for group in (running, cluster, seeing, acting, drawing, operator, shell):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if COMPLETE_VARIABLE in os.environ:
+        _speak_to_shells()
     sys.exit(int(_run(given)))
 
 
@@ -41,6 +47,15 @@ def _run(arguments: list[str]) -> ExitCode | int:
     except Exception as error:  # noqa: BLE001 - the process edge: every error becomes a message and a code
         return _report(error, arguments)
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _speak_to_shells() -> None:
+    """Typer knows the shells' protocols only where it also offers to edit the user's start-up files."""
+    from typer._completion_classes import completion_init
+
+    # It would load rich, half of the time there is, to take markup out of help texts that have none.
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python is told that there is no such module
+    completion_init()
 
 
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:

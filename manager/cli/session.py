@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -15,12 +14,11 @@ import trio
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation, load_config
 from core.kube.retry import ONCE
-from manager import embedded
 from manager.cli.console import Console
 from manager.cli.exit_code import ExitCode
 from manager.cli.options import CommonOptions, LogStyle
-from manager.cli.problem import CommandError, UsageError
-from manager.embedded import EmbeddedCluster
+from manager.cli.target import embedded_cluster, is_configured
+from manager.embedded.folder import EmbeddedCluster
 
 Result = TypeVar("Result")
 
@@ -65,7 +63,7 @@ class Session:
         ]
         if self.embedded is None and options.kubeconfig:
             flags += ["--kubeconfig", str(options.kubeconfig)]
-        if self.embedded is not None and (_is_configured(os.environ) or options.data):
+        if self.embedded is not None and (is_configured(os.environ) or options.data):
             flags.append("--local")
         line = shlex.join(["bobrapet", verb, *arguments, *flags])
         if self.embedded is not None and self.embedded.on_demand:
@@ -83,39 +81,11 @@ async def open_session(options: CommonOptions, *, on: EmbeddedCluster | None = N
         CommandError: the embedded cluster is wanted and does not run.
     """
     impersonation = Impersonation(user=options.as_user, groups=tuple(options.as_group or ()))
-    cluster = on or _embedded_cluster(options)
+    cluster = on or embedded_cluster(options)
     kubeconfig = options.kubeconfig if cluster is None else cluster.kubeconfig
     config = await load_config(kubeconfig, options.context or None, impersonation=impersonation)
     async with open_client(config, retry=ONCE, timeout_seconds=options.request_timeout) as client:
         yield Session(client, config, options, Console(options), cluster)
-
-
-def _embedded_cluster(options: CommonOptions) -> EmbeddedCluster | None:
-    if options.kubeconfig or options.context:
-        if options.local:
-            raise UsageError("--local excludes --kubeconfig and --context", remedy="leave out one of them")
-        return None
-    if not options.local and not options.data and _is_configured(os.environ):
-        return None
-    data = embedded.data_folder(options.data)
-    cluster = embedded.running(data)
-    if cluster is not None:
-        return cluster
-    if options.local or options.data:
-        raise CommandError(f"no embedded cluster serves {data}", remedy="start it with: bobrapet up")
-    raise CommandError(
-        f"no cluster: no kubeconfig is configured, and no embedded cluster serves {data}",
-        remedy="start one with: bobrapet up, or say which with --kubeconfig or $KUBECONFIG",
-    )
-
-
-def _is_configured(environ: Mapping[str, str]) -> bool:
-    """Whether kubectl would find a cluster without being told."""
-    return bool(
-        environ.get("KUBECONFIG")
-        or environ.get("KUBERNETES_SERVICE_HOST")
-        or Path("~/.kube/config").expanduser().exists()
-    )
 
 
 def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> Result:

@@ -15,7 +15,6 @@ import trio
 from core.api.resource import STORY, STORY_RUN
 from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
-from manager import embedded
 from manager.cli.applying import apply_manifests
 from manager.cli.console import Console
 from manager.cli.display import exit_code_of, show_until_done
@@ -29,6 +28,8 @@ from manager.cli.runs import find_run, open_following, run_manifest, start_run
 from manager.cli.session import InterruptedBySignalError, Session, open_session, run_async
 from manager.cli.steplogs import failure_report, print_logs
 from manager.cli.view import RunView
+from manager.embedded.folder import data_folder, running
+from manager.embedded.usage import open_cluster
 
 Object = dict[str, Any]
 
@@ -218,11 +219,11 @@ async def _open_target(options: CommonOptions, image_map: Path | None) -> AsyncI
         async with open_session(options) as session:
             yield session
         return
-    data = embedded.data_folder(options.data)
-    if embedded.running(data) is None:
+    data = data_folder(options.data)
+    if running(data) is None:
         Console(options).note(f"starting the embedded cluster in {data}")
     async with (
-        embedded.open_cluster(data, image_map=image_map) as cluster,
+        open_cluster(data, image_map=image_map) as cluster,
         open_session(replace(options, local=False), on=cluster) as session,
     ):
         yield session

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from manager.cli.arguments import RunArgument, RunsArgument, StepsArgument
 from manager.cli.options import CommonOptions, DryRun, with_common_options
 from manager.cli.problem import CommandError, UsageError
 
@@ -18,8 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     options: CommonOptions,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run: name, unique prefix, @latest or @latest:STORY.")],
-    steps: Annotated[list[str] | None, typer.Argument(metavar="STEP", help="Only these steps.")] = None,
+    run: RunArgument,
+    steps: StepsArgument = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only steps whose container failed.")] = False,
     attempt: Annotated[int | None, typer.Option("--attempt", help="Only this attempt, counted from 1.", min=1)] = None,
@@ -63,7 +64,7 @@ def logs(
 
 def cancel(
     options: CommonOptions,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs to cancel.")],
+    runs: RunsArgument,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the steps to end.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for them.")] = "2m",
 ) -> None:

@@ -9,7 +9,6 @@ import typer
 
 from manager.cli.images import ImageMapOption, checked_image_map
 from manager.cli.options import CommonOptions, with_common_options
-from manager.cli.problem import CommandError
 
 
 def register(app: typer.Typer) -> None:
@@ -31,24 +30,26 @@ def up(
     """Start the embedded cluster; print its kubeconfig."""
     import trio
 
-    from manager import embedded
     from manager.cli.console import Console
     from manager.cli.session import run_async
+    from manager.embedded.folder import EmbeddedCluster, data_folder, refuse_if_served
+    from manager.embedded.process import start, wait_until_ready
+    from manager.embedded.usage import open_cluster
 
     console = Console(options)
     images = checked_image_map(image_map)
 
-    def announce(cluster: embedded.EmbeddedCluster) -> None:
+    def announce(cluster: EmbeddedCluster) -> None:
         console.note(f"serving {cluster.url} from {cluster.data} (process {cluster.pid})")
         console.note(f"use it with: export KUBECONFIG={cluster.kubeconfig}")
         console.result(str(cluster.kubeconfig))
 
     async def detached() -> None:
-        data = embedded.data_folder(options.data)
-        starting = await embedded.start(data, port=port, image_map=images)
+        data = data_folder(options.data)
+        starting = await start(data, port=port, image_map=images)
         ready = False
         try:
-            announce(await embedded.wait_until_ready(starting))
+            announce(await wait_until_ready(starting))
             ready = True
         finally:
             if not ready:  # nothing half-started is left, whatever went wrong, Ctrl-C included
@@ -56,37 +57,29 @@ def up(
                     await starting.end()
 
     async def attached(data: Path) -> None:
-        async with embedded.open_cluster(data, port=port, image_map=images) as cluster:
+        async with open_cluster(data, port=port, image_map=images) as cluster:
             announce(cluster)
             await trio.sleep_forever()
 
-    def folder() -> Path:
-        return embedded.data_folder(options.data)
-
-    try:
-        if ephemeral:
-            _in_temporary_folder(options, attached)
-        elif foreground:
-            embedded.refuse_if_served(folder())
-            run_async(options, lambda: attached(folder()))
-        else:
-            run_async(options, detached)
-    except embedded.EmbeddedError as error:
-        raise CommandError(str(error)) from None
+    if ephemeral:
+        _in_temporary_folder(options, attached)
+    elif foreground:
+        refuse_if_served(data_folder(options.data))
+        run_async(options, lambda: attached(data_folder(options.data)))
+    else:
+        run_async(options, detached)
 
 
 def down(options: CommonOptions) -> None:
     """Stop the embedded cluster; its data stays for the next `up`."""
-    from manager import embedded
     from manager.cli.console import Console
     from manager.cli.session import run_async
+    from manager.embedded.folder import data_folder
+    from manager.embedded.process import stop
 
-    data = embedded.data_folder(options.data)
+    data = data_folder(options.data)
     console = Console(options)
-    try:
-        stopped = run_async(options, lambda: embedded.stop(data))
-    except embedded.EmbeddedError as error:
-        raise CommandError(str(error)) from None
+    stopped = run_async(options, lambda: stop(data))
     console.note(f"stopped; the data stays in {data}" if stopped else f"no embedded cluster serves {data}")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from manager.cli.arguments import TargetArgument
 from manager.cli.options import CommonOptions, with_common_options
 from manager.cli.problem import CommandError, UsageError
 
@@ -16,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def graph(
     options: CommonOptions,
-    target: Annotated[str, typer.Argument(metavar="STORY|RUN", help="A Story, or a run to see its phases.")] = "",
+    target: TargetArgument = "",
     file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story instead.")] = "",
 ) -> None:
     """Draw a Story or a run: -o ascii, mermaid, dot or svg."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from manager.cli.arguments import StoryArgument
 from manager.cli.images import ImageMapOption, checked_image_map
 from manager.cli.options import CommonOptions, DryRun, with_common_options
 from manager.cli.problem import CommandError, UsageError
@@ -60,7 +61,7 @@ def run(
 
 def submit(
     options: CommonOptions,
-    story: Annotated[str, typer.Argument(metavar="STORY", help="The Story to run.")] = "",
+    story: StoryArgument = "",
     file: Annotated[str, typer.Option("--filename", "-f", help="A StoryRun manifest instead of STORY.")] = "",
     inputs: InputPairs = None,
     inputs_file: InputsFile = None,

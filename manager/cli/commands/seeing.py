@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from manager.cli.arguments import RunArgument, RunsArgument, StepArgument, StoryArgument
 from manager.cli.options import CommonOptions, TimeStyle, with_common_options
 from manager.cli.problem import CommandError, UsageError
 
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: name, unique prefix, @latest or @latest:STORY.")]
 Timeout = Annotated[str, typer.Option("--timeout", help="Give up after this long, e.g. 5m (exit code 124).")]
 
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def list_runs(
     options: CommonOptions,
-    story: Annotated[str, typer.Argument(metavar="STORY", help="Only runs of this Story.")] = "",
+    story: StoryArgument = "",
     selector: Annotated[str, typer.Option("--selector", "-l", help="Label selector.")] = "",
     phase: Annotated[str, typer.Option("--phase", help="Only runs in this phase, e.g. Failed.")] = "",
 ) -> None:
@@ -91,7 +91,7 @@ def _row(options: CommonOptions, view: Any, now: datetime) -> list[str]:
     return row + ([" ".join(view.message.split())] if options.output == "wide" else [])
 
 
-def get(options: CommonOptions, run: RunName) -> None:
+def get(options: CommonOptions, run: RunArgument) -> None:
     """Show one run: its steps, what it waits for, its output."""
     from core.engine.clock import system_now
     from manager.cli.render.output import render, yaml_text
@@ -119,14 +119,14 @@ def get(options: CommonOptions, run: RunName) -> None:
     run_async(options, work)
 
 
-def watch(options: CommonOptions, run: RunName, timeout: Timeout = "") -> None:
+def watch(options: CommonOptions, run: RunArgument, timeout: Timeout = "") -> None:
     """Show a run until it ends; exit with the code of its phase."""
     _follow(options, [run], timeout, show=True)
 
 
 def wait(
     options: CommonOptions,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs to wait for; the worst end counts.")],
+    runs: RunsArgument,
     timeout: Timeout = "",
 ) -> None:
     """Wait until runs have ended; exit with the code of the worst."""
@@ -176,8 +176,8 @@ def _follow(options: CommonOptions, names: list[str], timeout: str, *, show: boo
 
 def outputs(
     options: CommonOptions,
-    run: RunName,
-    step: Annotated[str, typer.Argument(metavar="STEP", help="A step; default: the output of the Story.")] = "",
+    run: RunArgument,
+    step: StepArgument = "",
     path: Annotated[str, typer.Option("--path", help="Only this part, e.g. report.rows[0].")] = "",
 ) -> None:
     """Print the output of a run or of one of its steps as JSON."""

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from manager.cli.options import CommonOptions, with_common_options
 from manager.cli.problem import CommandError
+
+_COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
+_BASH_SCRIPT: Final = r"""
+_bobrapet_completion() {
+    local line="${COMP_LINE:0:COMP_POINT}" words word cut IFS=$' \t\n'
+    read -r -a words <<< "$line"
+    case "$line" in *[[:space:]]) words+=("") ;; esac
+    word="${words[${#words[@]}-1]}"
+    # Bash breaks words at colons and the like, as in @latest:STORY, and replaces only the last part, which is $2.
+    cut="${word%"$2"}"
+    IFS=$'\n'
+    COMPREPLY=($(env COMP_WORDS="${words[*]}" COMP_CWORD=$((${#words[@]} - 1)) \
+        _BOBRAPET_COMPLETE=complete_bash "${words[0]}" 2>/dev/null))
+    COMPREPLY=("${COMPREPLY[@]#"$cut"}")
+}
+complete -o default -F _bobrapet_completion bobrapet
+""".strip()
 
 
 class Shell(StrEnum):
@@ -67,6 +84,8 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> N
     """
     from typer._completion_shared import get_completion_script
 
-    complete_variable = "_BOBRAPET_COMPLETE"
+    if shell is Shell.BASH:
+        typer.echo(_BASH_SCRIPT)
+        return
     name = "pwsh" if shell is Shell.POWERSHELL else shell.value
-    typer.echo(get_completion_script(prog_name="bobrapet", complete_var=complete_variable, shell=name))
+    typer.echo(get_completion_script(prog_name="bobrapet", complete_var=_COMPLETE_VARIABLE, shell=name))

@@ -1,0 +1,167 @@
+"""Completion of runs, Stories and steps: names that the cluster knows, or nothing, within a second and in silence.
+
+A shell waits for this at every press of Tab, so it uses a small HTTP client of the standard library: loading the real
+one would take longer than asking. Credential plugins are not run, because they may ask back.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import typer
+
+DEADLINE_SECONDS: Final = 1.0
+MAX_NAMES: Final = 200
+_LATEST: Final = "@latest"
+_NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of runs, newest first, ``@latest`` and ``@latest:STORY``."""
+
+    def ask(server: Server) -> list[str]:
+        if incomplete.startswith(f"{_LATEST}:"):
+            return [f"{_LATEST}:{name}" for name in server.names("bubustack.io", "stories")]
+        return [_LATEST, *server.names("runs.bubustack.io", "storyruns")]
+
+    return [name for name in _ask(ctx, ask) if name.startswith(incomplete)]
+
+
+def complete_story(ctx: typer.Context, incomplete: str) -> list[str]:
+    return [
+        name
+        for name in _ask(ctx, lambda server: server.names("bubustack.io", "stories"))
+        if name.startswith(incomplete)
+    ]
+
+
+def complete_story_or_run(ctx: typer.Context, incomplete: str) -> list[str]:
+    return [*complete_story(ctx, incomplete), *complete_run(ctx, incomplete)]
+
+
+def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Steps of the run that stands before it on the line."""
+    run = str(ctx.params.get("run") or "")
+    given = ctx.params.get("steps") or ()
+    return [
+        name
+        for name in _ask(ctx, lambda server: list(server.steps(run)))
+        if name.startswith(incomplete) and name not in given
+    ]
+
+
+class Server:
+    """One connection to the API server of the current context, with one deadline for everything."""
+
+    def __init__(self, connection: http.client.HTTPConnection, prefix: str, token: str, namespace: str) -> None:
+        self._connection = connection
+        self._prefix = prefix
+        self._token = token
+        self._namespace = namespace
+        self._deadline = time.monotonic() + DEADLINE_SECONDS
+
+    def names(self, group: str, plural: str) -> list[str]:
+        """Of all objects of a kind in the namespace, newest first."""
+        listed = self._get(group, f"{plural}?limit={MAX_NAMES}", _NAMES_ONLY)
+        items = [item["metadata"] for item in listed.get("items") or ()]
+        items.sort(key=lambda metadata: str(metadata.get("creationTimestamp")), reverse=True)
+        return [metadata["name"] for metadata in items]
+
+    def steps(self, run: str) -> Iterator[str]:
+        """Of the Story that ``run`` runs."""
+        if run.startswith(_LATEST):
+            story = run.partition(":")[2] or self._story_of(
+                next(iter(self.names("runs.bubustack.io", "storyruns")), "")
+            )
+        else:
+            story = self._story_of(run)
+        if story:
+            spec = self._get("bubustack.io", f"stories/{story}").get("spec") or {}
+            for list_name in ("steps", "compensations", "finally"):
+                yield from (step["name"] for step in spec.get(list_name) or ())
+
+    def _story_of(self, run: str) -> str:
+        found = self._get("runs.bubustack.io", f"storyruns/{run}") if run else {}
+        return str(((found.get("spec") or {}).get("storyRef") or {}).get("name") or "")
+
+    def _get(self, group: str, rest: str, accept: str = "application/json") -> dict[str, Any]:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        if self._connection.sock is None:
+            self._connection.timeout = remaining
+        else:
+            self._connection.sock.settimeout(remaining)
+        headers = {"Accept": accept, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
+        path = f"{self._prefix}/apis/{group}/v1alpha1/namespaces/{self._namespace}/{rest}"
+        self._connection.request("GET", path, headers=headers)
+        answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
+        return answer
+
+
+def _ask(ctx: typer.Context, question: Callable[[Server], list[str]]) -> list[str]:
+    try:
+        return question(_server(ctx.params))
+    except Exception:  # noqa: BLE001 - whatever is wrong, a shell prompt is no place to say so
+        return []
+
+
+def _server(params: Mapping[str, Any]) -> Server:
+    """Connect as the flags on the line say."""
+    import os
+
+    from core.kube import kubeconfig as files
+    from manager.cli.target import embedded_cluster
+
+    given = {name: params.get(name) for name in ("kubeconfig", "context", "local", "data")}
+    cluster = embedded_cluster(SimpleNamespace(**given))
+    chosen = cluster.kubeconfig if cluster else given["kubeconfig"]
+    paths = [Path(chosen).expanduser()] if chosen else files.default_paths(os.environ)
+    selection = files.select_context(files.read_kubeconfig(paths), given["context"] or None)
+    url = urlsplit(str(selection.cluster.value.get("server")))
+    connection: http.client.HTTPConnection
+    if url.scheme == "https":
+        connection = http.client.HTTPSConnection(url.hostname or "", url.port or 443, context=_tls(selection))
+    else:
+        connection = http.client.HTTPConnection(url.hostname or "", url.port or 80)
+    return Server(connection, url.path, _token(selection), str(params.get("namespace") or selection.namespace))
+
+
+def _token(selection: Any) -> str:
+    from core.kube.kubeconfig import resolve
+
+    if file := selection.user.value.get("tokenFile"):
+        return resolve(selection.user, str(file)).read_text(encoding="utf-8").strip()
+    return str(selection.user.value.get("token") or "")
+
+
+def _tls(selection: Any) -> ssl.SSLContext:
+    from core.kube.kubeconfig import data_or_file
+
+    authority = data_or_file(selection.cluster, "certificate-authority")
+    context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    if selection.cluster.value.get("insecure-skip-tls-verify"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    certificate, key = (data_or_file(selection.user, name) for name in ("client-certificate", "client-key"))
+    if certificate and key:
+        _load_pair(context, certificate, key)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """The ssl module reads pairs from files only; this one is private and gone at once."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(suffix=".pem") as pem:
+        pem.write(certificate + b"\n" + key)
+        pem.flush()
+        context.load_cert_chain(pem.name)
