@@ -35,6 +35,15 @@ class ConfigSource:
     def current(self) -> OperatorSettings:
         return self._settings
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be read at the moment; empty while all is well."""
+        return str(self._informer.last_error or "")
+
+    def why_not_in_force(self) -> str:
+        """Empty when the newest ConfigMap, or the built-in settings without one, are what counts."""
+        return self.problem if self._informer.has_synced else self.trouble or "not read yet"
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch; started once the ConfigMap, or its absence, is known."""
         await self._informer.run(task_status=task_status)

@@ -23,7 +23,7 @@ def metrics_context(options: MetricsOptions) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([*(["h2"] if options.http2 else []), "http/1.1"])
     if options.certificate is not None and options.key is not None:
         context.load_cert_chain(options.certificate, options.key)
         return context

@@ -17,6 +17,8 @@ class MetricsOptions:
     certificate: Path | None = None
     """None: self-signed, made at start."""
     key: Path | None = None
+    http2: bool = False
+    """HTTP/2 beside HTTP/1.1, where there is TLS to agree on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,16 +49,22 @@ STOP_DEADLINE_SECONDS: Final = 8.0
 _log = get_logger("setup")
 
 
+class StartError(Exception):
+    """The manager cannot begin; the message says why and what to do."""
+
+
 def run_forever(options: ManagerOptions) -> int:
     """Run until SIGTERM or SIGINT; the exit code: 0 for a clean stop, 1 for a failure, which has been logged."""
-    code = 0
     try:
         trio.run(_until_signal, options, strict_exception_groups=True)
-    except* (KubeError, ListenError) as group:
-        for error in _leaves(group):
-            _log.error("the manager stops", cause=str(error))
-        code = 1
-    return code
+    except Exception as broken:  # noqa: BLE001 - the process edge: whatever ended the manager is told in its log
+        for error in _leaves(broken):
+            if isinstance(error, (KubeError, ListenError, StartError)):
+                _log.error("the manager stops", cause=str(error))
+            else:
+                _log.error("the manager broke", error=error)
+        return 1
+    return 0
 
 
 async def _until_signal(options: ManagerOptions) -> None:
@@ -156,7 +162,7 @@ class _Readiness:
         return "" if self.synced else "waiting for the first lists of the API server"
 
     def configuration(self) -> str:
-        return self.source.problem if self.source is not None else "not read yet"
+        return self.source.why_not_in_force() if self.source is not None else "not read yet"
 
 
 @asynccontextmanager
@@ -169,9 +175,14 @@ async def _open_world(
     world = World.watching(client)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
-        with trio.fail_after(CONFIG_DEADLINE_SECONDS):
-            await nursery.start(source.run)
         state.source = source
+        with trio.move_on_after(CONFIG_DEADLINE_SECONDS) as reading:
+            await nursery.start(source.run)
+        if reading.cancelled_caught:
+            raise StartError(
+                f"the operator ConfigMap {options.config_namespace}/{options.config_name} could not be read within "
+                f"{CONFIG_DEADLINE_SECONDS:.0f} s: {source.trouble or 'the API server does not answer'}"
+            )
         await nursery.start(world.run)
         state.synced = True
         yield world, source, events
@@ -187,7 +198,13 @@ async def _serve_metrics(
 ) -> None:
     secure = options.metrics.secure
     page = MetricsPage(MetricsAccess(client) if secure else None)
-    context = metrics_context(options.metrics) if secure else None
+    try:
+        context = metrics_context(options.metrics) if secure else None
+    except OSError as error:
+        where = options.metrics.certificate
+        raise StartError(
+            f"the metrics certificate {where} cannot be used: {error}; check --metrics-cert-path"
+        ) from None
     await serve_on(page, address, context=context, task_status=task_status)
 
 
@@ -198,8 +215,7 @@ def _pod_namespace() -> str:
         return ""
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return leaves
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypercorn.trio import serve
 from manager.bind import Address
 
 SHUTDOWN_SECONDS = 2.0
+BACKLOG = 128
 
 
 class ListenError(Exception):
@@ -46,13 +48,18 @@ async def serve_on(
     """
     config = _TLSConfig()
     config.context = context
-    config.bind = [str(address)]
+    config.bind = [f"fd://{_listen(address).detach()}"]
     config.graceful_timeout = SHUTDOWN_SECONDS
     config.keep_alive_timeout = 30
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
+    await serve(application, config, mode="asgi", shutdown_trigger=trio.sleep_forever, task_status=task_status)
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        await serve(application, config, mode="asgi", shutdown_trigger=trio.sleep_forever, task_status=task_status)
-    except* OSError as group:
-        error = group.exceptions[0]
-        raise ListenError(f"cannot listen on {address}: {error}; free it or choose another address") from None
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ListenError(f"cannot listen on {address}: {why}; free it or choose another address") from None

@@ -11,6 +11,7 @@ import typer
 
 from manager.cli.commands import acting, cluster, drawing, operator, running, seeing, shell
 from manager.cli.exit_code import ExitCode
+from manager.cli.goflags import normalised
 
 COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
 """Set by the completion scripts: the shell asks what could come next."""
@@ -32,6 +33,8 @@ for group in (running, cluster, seeing, acting, drawing, operator, shell):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == [operator.PROGRAM_NAME]:
+        given = [*given[:1], *normalised(given[1:], operator.BOOLEAN_FLAGS)]
     if COMPLETE_VARIABLE in os.environ:
         _speak_to_shells()
     sys.exit(int(_run(given)))

@@ -6,14 +6,18 @@ Source: operator contract 1.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, TypeVar
 
 import typer
 
 from manager.cli.problem import UsageError
 
-PROGRAM_NAME = "manager"
+Parsed = TypeVar("Parsed")
+
+PROGRAM_NAME: Final = "manager"
+BOOLEAN_FLAGS: Final = frozenset({"metrics-secure", "leader-elect", "enable-http2", "zap-devel"})
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +36,7 @@ def run_operator(
     ] = None,
     metrics_cert_name: Annotated[str, typer.Option(help="Certificate file in that folder.")] = "tls.crt",
     metrics_cert_key: Annotated[str, typer.Option(help="Key file in that folder.")] = "tls.key",
+    enable_http2: Annotated[str, typer.Option(help="true: HTTP/2 on TLS ports, too.")] = "false",
     health_probe_bind_address: Annotated[str, typer.Option(help="Where /healthz and /readyz are served.")] = ":8081",
     leader_elect: Annotated[
         str, typer.Option(help="true: only the holder of the Lease works; needed with more than one replica.")
@@ -42,31 +47,52 @@ def run_operator(
     ] = "",
     config_namespace: Annotated[str, typer.Option(help="Namespace of the operator ConfigMap.")] = "bobrapet-system",
     config_name: Annotated[str, typer.Option(help="Name of the operator ConfigMap.")] = "bobrapet-operator-config",
+    webhook_cert_path: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "",
+    webhook_cert_name: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "tls.crt",
+    webhook_cert_key: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "tls.key",
+    tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
+    tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
+    zap_devel: Annotated[str, typer.Option(help="true: logs for people, and debug level.")] = "false",
+    zap_encoder: Annotated[str, typer.Option(help="json or console; default: json.")] = "",
+    zap_log_level: Annotated[str, typer.Option(help="debug, info, error, panic or a number; default: info.")] = "",
+    zap_stacktrace_level: Annotated[str, typer.Option(help="Accepted; no effect.")] = "",
+    zap_time_encoding: Annotated[str, typer.Option(help="Accepted; no effect: always RFC 3339.")] = "",
+    log_format: Annotated[str, typer.Option(help="json or text; wins over --zap-encoder.")] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error; wins over --zap-log-level.")] = "",
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
-    log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run the operator until SIGTERM."""
-    from core.telemetry.logs import LogFormat, configure_logging
+    """Run the operator until SIGTERM.
+
+    Takes the flags of the reference's manager, with one dash or two; booleans need no value.
+    """
+    from core.api.duration import parse_duration
+    from core.telemetry.logs import LogFormat, configure_logging, get_logger
     from manager.bind import parse_address
+    from manager.cli.goflags import boolean
+    from manager.cli.zap import ZapFlags
     from manager.options import LeaderOptions, ManagerOptions, MetricsOptions
     from manager.run import run_forever
 
+    zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
-        configure_logging(LogFormat.JSON if log_format == "json" else LogFormat.CONSOLE, level=log_level)
+        text = (log_format or zap.log_format) in ("console", "text")
+        configure_logging(LogFormat.CONSOLE if text else LogFormat.JSON, level=log_level or zap.log_level)
+        for flag, value in (("init", tracing_init_timeout), ("shutdown", tracing_shutdown_timeout)):
+            _checked(f"--tracing-{flag}-timeout", parse_duration, value)
         options = ManagerOptions(
             attached=attached,
             kubeconfig=kubeconfig,
             context=context or None,
-            health=parse_address(health_probe_bind_address),
+            health=_checked("--health-probe-bind-address", parse_address, health_probe_bind_address),
             metrics=MetricsOptions(
-                address=parse_address(metrics_bind_address),
-                secure=_boolean("--metrics-secure", metrics_secure),
+                address=_checked("--metrics-bind-address", parse_address, metrics_bind_address),
+                secure=boolean("metrics-secure", metrics_secure),
                 certificate=metrics_cert_path / metrics_cert_name if metrics_cert_path else None,
                 key=metrics_cert_path / metrics_cert_key if metrics_cert_path else None,
+                http2=boolean("enable-http2", enable_http2),
             ),
             leader=LeaderOptions(
-                enabled=_boolean("--leader-elect", leader_elect),
+                enabled=boolean("leader-elect", leader_elect),
                 name=leader_election_id,
                 namespace=leader_election_namespace,
             ),
@@ -75,10 +101,16 @@ def run_operator(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
+    for why in zap.without_effect():
+        get_logger("setup").warning("a flag has no effect", cause=why)
+    if webhook_cert_path:
+        why = "--webhook-cert-path: this version serves no webhooks; manifests are validated by the command line"
+        get_logger("setup").warning("a flag has no effect", cause=why)
     raise typer.Exit(run_forever(options))
 
 
-def _boolean(flag: str, text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0", "t", "f"):
-        raise UsageError(f"{flag} must be true or false, not {text!r}")
-    return text.lower() in ("true", "1", "t")
+def _checked(flag: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None

@@ -1,0 +1,179 @@
+"""``bobrapet manager`` as a Deployment starts it: probes, metrics, the leader lease, and clean and unclean ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from commandline import DEADLINE_SECONDS, CommandLine, wait_until
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/test"
+
+
+@dataclass(frozen=True)
+class Manager:
+    process: subprocess.Popen[str]
+    records: list[dict[str, Any]]
+
+    def until(self, message: str) -> dict[str, Any]:
+        """The next record with ``message``; those before it are passed over."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.records.append(json.loads(line))
+            if message in self.records[-1]["msg"]:
+                return self.records[-1]
+        raise AssertionError(f"ended with {self.process.wait()} without {message!r}: {self.records}")
+
+    def url(self) -> str:
+        """Of the next port that is served."""
+        return str(self.until("Running on")["msg"].split()[2])
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        self.process.communicate(timeout=DEADLINE_SECONDS)
+        return self.process.returncode
+
+
+@contextmanager
+def manager(line: CommandLine, *flags: str) -> Iterator[Manager]:
+    given = ["-kubeconfig", f"{line.data}/kubeconfig", "--health-probe-bind-address=127.0.0.1:0", *flags]
+    with line.started("manager", *given) as process:
+        yield Manager(process, [])
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    line = CommandLine(tmp_path_factory.mktemp("manager"))
+    assert line.bobrapet("up", "--quiet").code == 0
+    try:
+        yield line
+    finally:
+        line.bobrapet("down")
+        line.wait_until_nothing_runs()
+
+
+@pytest.fixture(scope="module")
+def api(line: CommandLine) -> Iterator[httpx.Client]:
+    """The API server, as an administrator."""
+    config = json.loads((line.data / "kubeconfig").read_text())
+    trusted = ssl.create_default_context(cafile=str(line.data / "ca.crt"))
+    headers = {"authorization": f"Bearer {config['users'][0]['user']['token']}"}
+    url = config["clusters"][0]["cluster"]["server"]
+    with httpx.Client(base_url=url, verify=trusted, headers=headers) as client:
+        yield client
+
+
+def test_probes_answer_as_the_kubelet_asks(line: CommandLine) -> None:
+    with manager(line, "-leader-elect=false") as running:
+        health = running.url()
+        running.until("controllers start")
+        answers = {
+            path: httpx.get(f"{health}{path}")
+            for path in ("/healthz", "/readyz", "/readyz?verbose", "/readyz?verbose&exclude=informers", "/readyz/ping")
+        }
+        nothing = httpx.get(f"{health}/nothing").status_code
+        code = running.end()
+
+    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(answers, 200)
+    assert answers["/readyz"].text == "ok"
+    assert answers["/readyz?verbose"].text.splitlines() == [
+        "[+]ping ok",
+        "[+]informers ok",
+        "[+]configuration ok",
+        "readyz check passed",
+    ]
+    assert "[+]informers excluded: ok\n" in answers["/readyz?verbose&exclude=informers"].text
+    assert (nothing, code) == (404, 0)
+
+
+def test_secure_metrics_let_in_whom_the_cluster_lets_in(line: CommandLine, api: httpx.Client) -> None:
+    token = api.post("/api/v1/namespaces/default/serviceaccounts/default/token", json={"spec": {}}).json()
+    with manager(line, "--leader-elect=false", "--metrics-bind-address=127.0.0.1:0") as running:
+        running.url()
+        metrics = f"{running.url()}/metrics"
+
+        def status(authorization: str) -> int:
+            headers = {"authorization": authorization} if authorization else {}
+            return httpx.get(metrics, headers=headers, verify=False).status_code
+
+        answers = [
+            status(authorization)
+            for authorization in (
+                "",
+                "Bearer nonsense",
+                f"Bearer {token['status']['token']}",
+                api.headers["authorization"],
+            )
+        ]
+        running.end()
+
+    assert metrics.startswith("https://")
+    assert answers == [401, 401, 403, 200]
+
+
+def test_plain_metrics_are_for_everybody(line: CommandLine) -> None:
+    with manager(line, "--leader-elect=false", "--metrics-bind-address=127.0.0.1:0", "--metrics-secure=0") as running:
+        running.url()
+        answer = httpx.get(f"{running.url()}/metrics")
+        running.end()
+
+    assert answer.status_code == 200
+    assert "rest_client_requests_total" in answer.text
+
+
+def test_one_of_two_managers_works_and_the_other_takes_over(line: CommandLine, api: httpx.Client) -> None:
+    election = ("-leader-elect", "-leader-election-id=test", "-leader-election-namespace=default")
+    with manager(line, *election) as first:
+        first.until("controllers start")
+        with manager(line, *election) as second:
+            ready = f"{second.url()}/readyz"
+            wait_until(lambda: httpx.get(ready).status_code == 200)
+            holder = api.get(LEASE).json()["spec"]["holderIdentity"]
+            assert first.end() == 0
+            second.until("controllers start")
+            successor = api.get(LEASE).json()["spec"]["holderIdentity"]
+            stolen = api.patch(
+                LEASE,
+                json={"spec": {"holderIdentity": "somebody-else", "leaseTransitions": 9}},
+                headers={"content-type": "application/merge-patch+json"},
+            )
+            assert stolen.status_code == 200, stolen.text
+            told = second.until("the manager stops")
+            second.process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert holder.endswith(f"_{first.process.pid}")
+    assert successor.endswith(f"_{second.process.pid}")
+    assert "controllers start" not in [record["msg"] for record in second.records[:2]]
+    assert "lease" in told["cause"]
+    assert second.process.returncode == 1
+
+
+def test_what_keeps_a_manager_from_starting_is_one_log_record(line: CommandLine) -> None:
+    for flags, cause in [
+        (("--kubeconfig=missing",), "kubeconfig missing does not exist"),
+        (("--metrics-bind-address=127.0.0.1:0", "--metrics-cert-path=nowhere"), "metrics certificate nowhere/tls.crt"),
+    ]:
+        with manager(line, "--leader-elect=false", *flags) as running:
+            told = running.until("the manager stops")
+            running.process.communicate(timeout=DEADLINE_SECONDS)
+
+        assert cause in told["cause"]
+        assert running.process.returncode == 1
+
+
+def test_wrong_flags_are_wrong_usage(line: CommandLine) -> None:
+    for flag, message in [
+        ("--leader-elect=perhaps", "--leader-elect must be true or false, not 'perhaps'"),
+        ("--metrics-bind-address=nonsense", "--metrics-bind-address: 'nonsense' is not an address"),
+    ]:
+        done = line.bobrapet("manager", flag)
+
+        assert (done.code, message in done.err) == (2, True), done.err

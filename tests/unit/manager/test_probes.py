@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from manager.probes import MetricsPage, Probes
+
+Ask = Callable[..., Awaitable[tuple[int, str]]]
+
+
+def probes(**reasons: str) -> Probes:
+    return Probes({name: lambda why=why: why for name, why in reasons.items()})
+
+
+async def test_liveness_does_not_ask_the_checks_of_readiness(ask: Ask) -> None:
+    assert await ask(probes(cache="empty"), "/healthz") == (200, "ok")
+
+
+async def test_readiness_fails_with_every_reason(ask: Ask) -> None:
+    status, body = await ask(probes(cache="empty", configuration=""), "/readyz")
+
+    assert status == 500
+    assert body == "[+]ping ok\n[-]cache failed: empty\n[+]configuration ok\nreadyz check failed\n"
+
+
+async def test_a_check_can_be_excluded_or_asked_alone(ask: Ask) -> None:
+    asked = probes(cache="empty", configuration="")
+
+    assert await ask(asked, "/readyz?exclude=cache") == (200, "ok")
+    assert (await ask(asked, "/readyz?exclude=cache&verbose"))[1].splitlines()[1] == "[+]cache excluded: ok"
+    assert (await ask(asked, "/readyz/configuration"))[0] == 200
+    assert (await ask(asked, "/readyz/cache"))[0] == 500
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/readyz/unknown"])
+async def test_other_paths_are_not_found(ask: Ask, path: str) -> None:
+    assert (await ask(probes(), path))[0] == 404
+
+
+async def test_metrics_are_read_only_and_only_under_their_path(ask: Ask) -> None:
+    page = MetricsPage(None)
+
+    assert (await ask(page, "/metrics"))[0] == 200
+    assert (await ask(page, "/"))[0] == 404
+    assert (await ask(page, "/metrics", method="POST"))[0] == 404
+
+
+async def test_metrics_pass_the_authorization_header_on_and_keep_to_the_verdict(ask: Ask) -> None:
+    heard: list[str] = []
+
+    async def refuse(authorization: str) -> int:
+        heard.append(authorization)
+        return 403
+
+    assert await ask(MetricsPage(refuse), "/metrics", headers={"Authorization": "Bearer t"}) == (403, "403\n")
+    assert heard == ["Bearer t"]
