@@ -97,7 +97,9 @@ def view_run(
     """Without its Story, and when that has changed since it ended, a run shows the steps it recorded."""
     status = run.get("status") or {}
     states: dict[str, Object] = status.get("stepStates") or {}
-    by_step = {step_run["spec"].get("stepId"): step_run for step_run in step_runs}
+    # A StepRun may be seen a moment before its run says Running: people see the run begin first.
+    begun = status.get("phase") is not None
+    by_step = {step_run["spec"].get("stepId"): step_run for step_run in step_runs if begun}
     waits = {pod["metadata"]["labels"].get(keys.LABEL_STEP, ""): _why_pod_waits(pod) for pod in pods}
     declared = _declared(story)
     known = {step["name"] for step in declared}

@@ -57,7 +57,7 @@ def test_a_failed_step_tells_attempt_exit_code_error_and_permission_to_fail() ->
         "spec": {"stepId": "send"},
         "status": {"retries": 2, "exitCode": 137, "error": {"message": "out of\nmemory"}},
     }
-    view = view_run(a_run(stepStates={"send": {"phase": "Failed"}}), a_story(FETCH, SEND), [step_run])
+    view = view_run(a_run(phase="Failed", stepStates={"send": {"phase": "Failed"}}), a_story(FETCH, SEND), [step_run])
 
     assert view.steps[1].detail == "attempt 3, exit 137, out of memory, allowFailure"
 
@@ -111,3 +111,10 @@ def test_transitions_give_one_line_per_change_and_none_without_change() -> None:
         "2026-01-01T12:00:10Z report-1 Running→Succeeded",
     ]
     assert transitions(after, after, NOW) == []
+
+
+def test_a_run_is_seen_to_begin_before_its_steps() -> None:
+    step_run = {"spec": {"stepId": "fetch"}, "status": {"phase": "Running"}}
+
+    assert view_run(a_run(), a_story(FETCH), [step_run]).steps[0].phase is None
+    assert view_run(a_run(phase="Running"), a_story(FETCH), [step_run]).steps[0].phase is Phase.RUNNING
