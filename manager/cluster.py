@@ -13,10 +13,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--on-demand", action="store_true")
     given = parser.parse_args()
     configure_logging(LogFormat.JSON)
+    _join_logs()
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
     except Exception as error:  # noqa: BLE001 - the process edge: whoever started us reads the last line
@@ -50,6 +51,25 @@ def main() -> None:
             _log.error("the embedded cluster broke", error=problem)
         sys.stderr.write(f"error: {problem}\n")
         sys.exit(1)
+
+
+def _join_logs() -> None:
+    """The cluster's records, made with structlog, come out like all others.
+
+    Above all they go through the standard library's handler, which bears a log that cannot be written: a full disk
+    must not end the cluster.
+    """
+    import structlog
+
+    def as_record(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        message, exc_info = event.pop("event", ""), event.pop("exc_info", None)
+        return {"msg": str(message), "exc_info": exc_info, "extra": {"bobrapet_fields": dict(event)}}
+
+    structlog.configure(
+        processors=[as_record],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
 
 
 async def _until_signal(given: argparse.Namespace) -> None:
