@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -34,6 +34,9 @@ class Key(NamedTuple):
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
+
+DRAIN_SECONDS: Final = 2.0
+"""What a reconcile gets to end in when the process stops: less than any lease lives on."""
 
 Reconcile = Callable[[Key], Awaitable[Outcome]]
 Observer = Callable[[str, str, float], None]
@@ -76,10 +79,29 @@ class Controller:
             key = await self.queue.take()
             try:
                 started = trio.current_time()
-                outcome = await self._outcome_of(key)
+                outcome = await self._to_its_end(key)
                 self._settle(key, outcome, trio.current_time() - started)
             finally:
                 self.queue.done(key)
+
+    async def _to_its_end(self, key: Key) -> Outcome:
+        """A reconcile that is under way when the process stops gets ``DRAIN_SECONDS`` to end, and is then cut off."""
+        graceful = trio.CancelScope(shield=True)
+        outcome: Outcome = Done()
+
+        async def limit_when_stopping() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                graceful.deadline = trio.current_time() + DRAIN_SECONDS
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(limit_when_stopping)
+            with graceful:
+                outcome = await self._outcome_of(key)
+            nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return outcome
 
     async def _outcome_of(self, key: Key) -> Outcome:
         seconds = self._options.reconcile_timeout.total_seconds() or float("inf")

@@ -163,3 +163,35 @@ async def test_workers_work_side_by_side(autojump_clock: MockClock) -> None:
 )
 def test_keys_name_objects(obj: dict[str, dict[str, str]], key: Key, text: str) -> None:
     assert (Key.of(obj), str(key)) == (key, text)
+
+
+async def stopped_after_a_second(seconds_of_work: float) -> tuple[bool, float]:
+    """Whether a reconcile came to its end although the process stopped meanwhile, and how long stopping took."""
+    finished = False
+
+    async def reconcile(_: Key) -> Outcome:
+        nonlocal finished
+        await trio.sleep(seconds_of_work)
+        finished = True
+        return Done()
+
+    controller = Controller("story", reconcile, ControllerOptions(workers=1, base_delay=SECOND, max_delay=SECOND))
+    controller.enqueue(KEY)
+    with trio.move_on_after(1) as process:
+        await controller.run()
+    assert process.cancelled_caught
+    return finished, trio.current_time() - process.deadline
+
+
+async def test_a_reconcile_under_way_may_end_when_the_process_stops(autojump_clock: MockClock) -> None:
+    finished, waited = await stopped_after_a_second(2.5)
+
+    assert finished
+    assert waited == pytest.approx(1.5)
+
+
+async def test_a_reconcile_that_does_not_end_is_cut_off(autojump_clock: MockClock) -> None:
+    finished, waited = await stopped_after_a_second(60)
+
+    assert not finished
+    assert waited == pytest.approx(2)
