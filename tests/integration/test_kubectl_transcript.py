@@ -51,12 +51,15 @@ class Kubectl:
 @pytest.fixture(scope="module")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     kubectl = Kubectl(tmp_path_factory.mktemp("kubectl"))
-    kubectl.cli.story("greet", "wave")
-    kubectl("apply", "-f", "story.yaml")
-    kubectl("apply", "-f", "-", stdin=RUN)
-    kubectl("wait", "storyrun/one", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
-    yield kubectl
-    kubectl.cli.bobrapet("down")
+    try:
+        kubectl.cli.story("greet", "wave")
+        kubectl("apply", "-f", "story.yaml")
+        kubectl("apply", "-f", "-", stdin=RUN)
+        kubectl("wait", "storyrun/one", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+        yield kubectl
+    finally:
+        kubectl.cli.bobrapet("down")
+        kubectl.cli.wait_until_nothing_runs()
 
 
 def test_apply_a_second_time_changes_nothing_on_either_side(kubectl: Kubectl) -> None:

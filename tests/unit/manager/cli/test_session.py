@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from core.kube.config import ClusterConfig
+from manager.cli.console import Console
+from manager.cli.exit_code import ExitCode
+from manager.cli.options import CommonOptions
+from manager.cli.problem import CommandError, UsageError
+from manager.cli.session import InterruptedBySignalError, Session, run_async
+from manager.cli.target import embedded_cluster, is_configured
+from manager.embedded import folder
+from manager.embedded.folder import EmbeddedCluster
+from manager.embedded.process import serving
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("BOBRAPET_DATA", str(tmp_path / "data"))
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def session(options: CommonOptions, embedded: EmbeddedCluster | None = None) -> Session:
+    return Session(None, ClusterConfig("https://x", namespace="team"), options, Console(options), embedded)  # type: ignore[arg-type]  # sends nothing
+
+
+def cluster(data: Path, *, on_demand: bool = False) -> EmbeddedCluster:
+    return EmbeddedCluster(data, "https://x", data / "kubeconfig", 1, "", None, on_demand)
+
+
+def test_the_namespace_is_that_of_the_flag_then_of_the_context() -> None:
+    assert session(CommonOptions()).namespace == "team"
+    assert session(CommonOptions(namespace="other")).list_namespace == "other"
+    assert session(CommonOptions(all_namespaces=True)).list_namespace is None
+
+
+def test_a_hint_repeats_the_flags_that_say_where() -> None:
+    options = CommonOptions(namespace="n", context="c", kubeconfig=Path("my file"))
+
+    assert session(options).command("watch", "run") == (
+        "bobrapet watch run --namespace n --context c --kubeconfig 'my file'"
+    )
+
+
+def test_a_hint_starts_a_cluster_that_ends_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert session(CommonOptions(), cluster(tmp_path)).command("get", "r") == "bobrapet get r"
+    assert session(CommonOptions(), cluster(tmp_path, on_demand=True)).command("get", "r") == (
+        "bobrapet up && bobrapet get r"
+    )
+    monkeypatch.setenv("KUBECONFIG", "other")
+    assert session(CommonOptions(), cluster(tmp_path)).command("get", "r") == "bobrapet get r --local"
+
+
+def test_without_configuration_the_embedded_cluster_is_meant(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="no kubeconfig is configured, and no embedded cluster serves"):
+        embedded_cluster(CommonOptions())
+
+    with serving(tmp_path / "data"):
+        folder.publish(cluster(tmp_path / "data"))
+
+        assert embedded_cluster(CommonOptions()) == cluster(tmp_path / "data")
+
+
+def test_with_configuration_it_is_meant_only_when_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "somewhere")
+
+    assert is_configured(os.environ)
+    assert embedded_cluster(CommonOptions()) is None
+    assert embedded_cluster(CommonOptions(kubeconfig=tmp_path)) is None
+    with pytest.raises(CommandError, match=f"no embedded cluster serves {tmp_path}"):
+        embedded_cluster(CommonOptions(data=tmp_path))
+    with pytest.raises(UsageError, match="--local excludes"):
+        embedded_cluster(CommonOptions(local=True, context="c"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
+)
+def test_a_signal_cancels_the_work_and_names_its_code(number: signal.Signals, code: ExitCode) -> None:
+    cleaned: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await trio.testing.wait_all_tasks_blocked()  # the signal handler is in place
+            os.kill(os.getpid(), number)
+            await trio.sleep_forever()
+        finally:
+            cleaned.append(True)
+
+    with pytest.raises(InterruptedBySignalError) as interruption:
+        run_async(CommonOptions(), work)
+
+    assert interruption.value.code is code
+    assert cleaned == [True]
+
+
+def test_work_that_ends_gives_its_result() -> None:
+    async def work() -> int:
+        await trio.lowlevel.checkpoint()
+        return 7
+
+    assert run_async(CommonOptions(), work) == 7

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import trio
+
+from core.api.resource import CONFIG_MAP
+from core.kube.client import KubeClient, open_client
+from core.kube.config import ClusterConfig
+from core.kube.credentials import bearer_token
+from core.policy.settings import OperatorSettings
+from localcluster.server.cluster import open_api_server
+from localcluster.transport import ASGIStreamingTransport
+from manager.config_source import ConfigSource
+
+NAME = "bobrapet-operator-config"
+
+
+class Events:
+    """Remembers what was recorded."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[str, str]] = []
+
+    def record(self, _: Any, kind: str, reason: str, message: str) -> None:
+        self.recorded.append((reason, message))
+
+
+@dataclass(frozen=True)
+class Stand:
+    client: KubeClient
+    source: ConfigSource
+    events: Events
+
+    async def write(self, **data: str) -> None:
+        keys = {key.replace("_", "."): value for key, value in data.items()}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": keys}
+        await self.client.apply(CONFIG_MAP, body, namespace="default", field_manager="test", force=True)
+
+    async def until(self, holds: Any) -> None:
+        with trio.fail_after(5):
+            while not holds():  # noqa: ASYNC110 - a watch of the server in this process tells nobody else
+                await trio.sleep(0.01)
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    async with trio.open_nursery() as nursery, open_api_server() as server:
+        transport = ASGIStreamingTransport(server.app, nursery)
+        config = ClusterConfig("http://cluster", bearer_token(server.admin_token))
+        async with open_client(config, transport=transport) as client:
+            events = Events()
+            source = ConfigSource(client, "default", NAME, events)  # type: ignore[arg-type]  # only record() is used
+            assert source.why_not_in_force() == "not read yet"
+            await nursery.start(source.run)
+            yield Stand(client, source, events)
+            nursery.cancel_scope.cancel()
+
+
+async def test_without_a_config_map_the_built_in_settings_count(stand: Stand) -> None:
+    assert stand.source.current() == OperatorSettings()
+    assert stand.source.why_not_in_force() == ""
+
+
+async def test_a_change_is_in_force_at_once_and_its_removal_too(stand: Stand) -> None:
+    await stand.write(**{"controller.max-concurrent-reconciles": "3"})
+    await stand.until(lambda: stand.source.current() != OperatorSettings())
+    await stand.client.delete(CONFIG_MAP, NAME, "default")
+    await stand.until(lambda: stand.source.current() == OperatorSettings())
+
+
+async def test_what_cannot_be_accepted_changes_nothing_and_is_told(stand: Stand) -> None:
+    await stand.write(**{"controller.max-concurrent-reconciles": "3"})
+    await stand.until(lambda: stand.source.current() != OperatorSettings())
+    good = stand.source.current()
+    await stand.write(**{"references.cross-namespace-policy": "perhaps"})
+    await stand.until(lambda: stand.source.problem)
+
+    assert stand.source.current() == good
+    assert "references.cross-namespace-policy" in stand.source.why_not_in_force()
+    assert [reason for reason, _ in stand.events.recorded] == ["ConfigurationRejected"]
+    await stand.write()
+    await stand.until(lambda: not stand.source.problem)
