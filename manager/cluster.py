@@ -94,16 +94,13 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
                     operator = OperatorProcess(free_port())
                     # First of all: while this process loads its modules, the operator loads its own on the other core.
                     await nursery.start(operator.run)
-                    info = await server.start(partial(_serve_cluster, data, port, image_map))
+                    nursery.start_soon(_keep_images, data, image_map)
+                    info = await server.start(partial(_serve_cluster, data, port))
                     await _install_definitions(info)
                     operator.begin(info.kubeconfig_path)
                     await operator.ready.wait()
                     metrics_url = f"http://127.0.0.1:{operator.metrics_port}/metrics"
-                    publish(
-                        EmbeddedCluster(
-                            data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, image_map, on_demand
-                        )
-                    )
+                    publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
                     _log.info("the embedded cluster is ready", url=info.url)
                     if on_demand:
                         held.enter_context(await wait_until_unused(data))
@@ -133,14 +130,20 @@ class _ApiServer:
         self._scope.cancel()
 
 
-async def _serve_cluster(
-    data: Path, port: int, image_map: Path | None, *, task_status: trio.TaskStatus[ClusterInfo]
-) -> None:
+async def _keep_images(data: Path, image_map: Path | None) -> None:
+    from manager.embedded.images import keep_image_map, use_image_map
+
+    use_image_map(data, image_map)
+    await keep_image_map(data)
+
+
+async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[ClusterInfo]) -> None:
     """On ``port``; 0 means that of the last time, so that kubeconfigs in use stay valid, else a free one."""
     from localcluster import launch
     from localcluster.serving import PortTakenError
+    from manager.embedded.images import MAP_FILE
 
-    file = data / PORT_FILE
+    file, image_map = data / PORT_FILE, data / MAP_FILE
     if not port and file.exists():
         last = file.read_text(encoding="utf-8").strip()
         with contextlib.suppress(PortTakenError):

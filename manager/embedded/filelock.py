@@ -27,6 +27,10 @@ class FileLock:
         """Whether it is held now, by this one alone; a shared hold is exchanged for it."""
         return self._try(fcntl.LOCK_EX)
 
+    def wait_exclusive(self) -> None:
+        """Return once it is held by this one alone; for what others hold for an instant only."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
     def try_shared(self) -> bool:
         """Whether it is held now, perhaps together with others."""
         return self._try(fcntl.LOCK_SH)

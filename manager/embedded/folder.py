@@ -35,8 +35,6 @@ class EmbeddedCluster:
     pid: int
     metrics_url: str
     """Where the operator's metrics are served, on the loopback interface."""
-    image_map: Path | None = None
-    """Which programs images stand for; None: the user's own file."""
     on_demand: bool = False
     """It ends when no command uses it any more."""
 
@@ -87,7 +85,7 @@ def running(data: Path) -> EmbeddedCluster | None:
         return None
     try:
         state = json.loads((data / STATE_FILE).read_text(encoding="utf-8"))
-        paths = {name: Path(state[name]) for name in ("data", "kubeconfig", "image_map") if state.get(name)}
+        paths = {name: Path(state[name]) for name in ("data", "kubeconfig")}
         return EmbeddedCluster(**{**state, **paths})
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -35,7 +35,9 @@ async def open_cluster(data: Path, *, port: int = 0, image_map: Path | None = No
     with _usage_lock(data) as lock:
         await _take_shared(lock, data)
         try:
-            cluster = await _running_or_started(data, port, image_map, started)
+            if image_map is not None:
+                _bring(data, image_map)
+            cluster = await _running_or_started(data, port, started)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_raise_when_it_ends, data)
                 yield cluster
@@ -72,19 +74,16 @@ async def _take_shared(lock: FileLock, data: Path) -> None:
     raise EmbeddedError(f"the embedded cluster in {data} has been stopping for too long; see {folder.LOG_FILE} there")
 
 
-async def _running_or_started(
-    data: Path, port: int, image_map: Path | None, started: list[Starting]
-) -> EmbeddedCluster:
+async def _running_or_started(data: Path, port: int, started: list[Starting]) -> EmbeddedCluster:
     """One that another command has just begun to start is waited for."""
     with trio.move_on_after(process.START_DEADLINE_SECONDS):
         while True:
             if cluster := folder.running(data):
-                _refuse_other_images(cluster, image_map)
                 return cluster
             if folder.is_served(data):
                 await trio.sleep(_POLL_SECONDS)
                 continue
-            starting = await process.start(data, port=port, image_map=image_map, on_demand=True)
+            starting = await process.start(data, port=port, on_demand=True)
             started.append(starting)
             try:
                 return await process.wait_until_ready(starting)
@@ -94,14 +93,16 @@ async def _running_or_started(
     raise EmbeddedError(f"the process that serves {data} does not become ready; see {folder.LOG_FILE} there")
 
 
-def _refuse_other_images(cluster: EmbeddedCluster, image_map: Path | None) -> None:
-    """An image map that is not read would leave steps waiting for their programs."""
-    if image_map is not None and image_map != cluster.image_map:
-        own = cluster.image_map or "the default image map"
-        raise EmbeddedError(
-            f"the embedded cluster in {cluster.data} runs with {own}, not with {image_map}; "
-            f"stop it with `bobrapet down --data {cluster.data}`, or choose another folder with --data"
-        )
+def _bring(data: Path, image_map: Path) -> None:
+    from localcluster.node.images import ImageMapError
+    from manager.embedded.images import use_image_map
+
+    try:
+        use_image_map(data, image_map.absolute())
+    except ImageMapError as error:
+        raise EmbeddedError(str(error)) from None
+    except OSError as error:
+        raise folder.cannot_write(data, error) from None
 
 
 async def _raise_when_it_ends(data: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
+from localcluster.node.images import ImageMap
 from manager.embedded import folder, usage
 from manager.embedded.filelock import is_held, open_lock
 from manager.embedded.folder import EmbeddedCluster, EmbeddedError
+from manager.embedded.images import keep_image_map, use_image_map
 from manager.embedded.process import serving
 
 
@@ -40,7 +44,7 @@ def test_a_lock_is_exclusive_shared_and_given_back(tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_seen_while_it_is_served_and_published(tmp_path: Path) -> None:
-    cluster = a_cluster(tmp_path, image_map=tmp_path / "images.yaml", on_demand=True)
+    cluster = a_cluster(tmp_path, on_demand=True)
     with serving(tmp_path):
         assert folder.running(tmp_path) is None
         folder.publish(cluster)
@@ -78,13 +82,43 @@ async def test_a_running_cluster_is_used_and_left_alone(tmp_path: Path) -> None:
         assert folder.running(tmp_path) == cluster
 
 
-async def test_another_image_map_than_the_cluster_uses_is_refused(tmp_path: Path) -> None:
-    with served(tmp_path, image_map=tmp_path / "one.yaml"):
-        with pytest.raises(EmbeddedError, match=r"runs with .*one\.yaml, not with .*two\.yaml"):
-            async with usage.open_cluster(tmp_path, image_map=tmp_path / "two.yaml"):
-                pass
-        async with usage.open_cluster(tmp_path, image_map=tmp_path / "one.yaml"):
-            pass
+async def test_image_maps_add_up_and_the_last_to_name_an_image_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, text in (
+        ("one", "{images: {a: {command: [./run, $(PYTHON)], env: {PRICE: $$5 and $X}}, b: {command: ['1']}}}"),
+        ("two", "{images: {b: {command: ['2']}, c: {command: ['3']}}}"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    use_image_map(data, tmp_path / "one.yaml")
+    use_image_map(data, tmp_path / "two.yaml")
+    composed = ImageMap(use_image_map(data))
+
+    assert composed.find("a").command == (f"{tmp_path}/run", sys.executable)
+    assert composed.find("a").env == {"PRICE": "$5 and $X"}
+    assert composed.find("a").workdir == str(tmp_path)
+    assert [composed.find(name).command for name in "bc"] == [("2",), ("3",)]
+    use_image_map(data, tmp_path / "one.yaml")
+    assert ImageMap(data / "images.yaml").find("b").command == ("1",)
+
+
+async def test_a_map_that_changes_is_taken_in_and_a_damaged_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    source = tmp_path / "map.yaml"
+    source.write_text("{images: {a: {command: ['1']}}}")
+    use_image_map(tmp_path, source)
+    nursery.start_soon(keep_image_map, tmp_path)
+    for text, command in [("{images: {a: {command: ['22']}}}", "22"), ("{images: [damaged", "22")]:
+        source.write_text(text)
+        await trio.sleep(2)
+
+        assert ImageMap(tmp_path / "images.yaml").find("a").command == (command,)
 
 
 async def test_what_breaks_because_the_cluster_ended_is_said_to_have(tmp_path: Path) -> None:

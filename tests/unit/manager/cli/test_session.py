@@ -32,7 +32,7 @@ def session(options: CommonOptions, embedded: EmbeddedCluster | None = None) -> 
 
 
 def cluster(data: Path, *, on_demand: bool = False) -> EmbeddedCluster:
-    return EmbeddedCluster(data, "https://x", data / "kubeconfig", 1, "", None, on_demand)
+    return EmbeddedCluster(data, "https://x", data / "kubeconfig", 1, "", on_demand)
 
 
 def test_the_namespace_is_that_of_the_flag_then_of_the_context() -> None:
