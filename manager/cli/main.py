@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == [operator.PROGRAM_NAME]:
         given = [*given[:1], *normalised(given[1:], operator.BOOLEAN_FLAGS)]
+    _do_without_rich()
     if COMPLETE_VARIABLE in os.environ:
         _speak_to_shells()
     sys.exit(int(_run(given)))
@@ -56,9 +57,16 @@ def _speak_to_shells() -> None:
     """Typer knows the shells' protocols only where it also offers to edit the user's start-up files."""
     from typer._completion_classes import completion_init
 
-    # It would load rich, half of the time there is, to take markup out of help texts that have none.
-    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python is told that there is no such module
     completion_init()
+
+
+def _do_without_rich() -> None:
+    """Libraries that make use of rich where they find it do not find it: loading it is a third of a short command.
+
+    None of them needs it for anything of ours: httpx has a command line of its own, typer renders markup in help
+    texts, structlog draws tracebacks.
+    """
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # how Python is told that there is no such module
 
 
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
