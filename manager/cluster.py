@@ -24,7 +24,7 @@ from core.telemetry.logs import LogFormat, configure_logging, get_logger
 from manager.embedded.folder import EmbeddedCluster, EmbeddedError, publish
 from manager.embedded.process import serving
 from manager.embedded.usage import wait_until_unused
-from manager.operator_process import OperatorProcess, free_port
+from manager.operator_process import OperatorProcess
 
 if TYPE_CHECKING:
     from localcluster.launch import ClusterInfo
@@ -91,23 +91,45 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
             server = _ApiServer(servers)
             try:
                 async with trio.open_nursery() as nursery:
-                    operator = OperatorProcess(free_port())
-                    # First of all: while this process loads its modules, the operator loads its own on the other core.
-                    await nursery.start(operator.run)
-                    nursery.start_soon(_keep_images, data, image_map)
-                    info = await server.start(partial(_serve_cluster, data, port))
-                    await _install_definitions(info)
-                    operator.begin(info.kubeconfig_path)
-                    await operator.ready.wait()
-                    metrics_url = f"http://127.0.0.1:{operator.metrics_port}/metrics"
-                    publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
-                    _log.info("the embedded cluster is ready", url=info.url)
+                    await nursery.start(_operate, server, data, port, image_map, on_demand)
                     if on_demand:
                         held.enter_context(await wait_until_unused(data))
                         _log.info("nobody uses the embedded cluster any more")
                         nursery.cancel_scope.cancel()
             finally:
                 server.stop()
+
+
+async def _operate(
+    server: _ApiServer,
+    data: Path,
+    port: int,
+    image_map: Path | None,
+    on_demand: bool,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Everything but the API server's end; started, and the cluster published, once the operator is ready."""
+    info: ClusterInfo | None = None
+
+    def operator_is_ready(metrics_url: str) -> None:
+        """The first time, and after each restart, which may have moved its port."""
+        assert info is not None, "the operator begins after the API server"
+        publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
+        ready.set()
+
+    ready = trio.Event()
+    async with trio.open_nursery() as nursery:
+        operator = OperatorProcess(operator_is_ready)
+        # First of all: while this process loads its modules, the operator loads its own on the other core.
+        await nursery.start(operator.run)
+        nursery.start_soon(_keep_images, data, image_map)
+        info = await server.start(partial(_serve_cluster, data, port))
+        await _install_definitions(info)
+        operator.begin(info.kubeconfig_path)
+        await ready.wait()
+        _log.info("the embedded cluster is ready", url=info.url)
+        task_status.started()
 
 
 class _ApiServer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE
@@ -12,26 +12,39 @@ from typing import Final
 import trio
 
 from core.telemetry.logs import get_logger
+from manager import parent
 from manager.embedded.folder import EmbeddedError
 from manager.embedded.process import STOP_DEADLINE_SECONDS
 
 OPERATOR_NAMESPACE: Final = "bobrapet-system"
 READY_SECONDS: Final = 30.0
 RESTART_PAUSE_SECONDS: Final = 0.5
-_PROBE_SECONDS: Final = 2.0
-_POLL_SECONDS: Final = 0.02
+
+# It chooses the port of its metrics itself and says which: one chosen for it could be taken meanwhile.
+_COMMAND: Final = (
+    sys.executable,
+    "-m",
+    "manager.cli",
+    "manager",
+    "--attached",
+    f"--config-namespace={OPERATOR_NAMESPACE}",
+    "--health-probe-bind-address=0",
+    "--metrics-bind-address=127.0.0.1:0",
+    "--metrics-secure=false",
+    "--leader-elect=false",
+)
 
 _log = get_logger("cluster")
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorProcess:
-    """``run()`` keeps an operator up; it waits for ``begin`` and tells when it is ``ready`` the first time."""
+    """``run()`` keeps an operator up; it waits for ``begin``, and tells ``on_ready`` its metrics URL each time."""
 
-    metrics_port: int
-    ready: trio.Event = field(default_factory=trio.Event)
+    on_ready: Callable[[str], None]
     _kubeconfig: list[Path] = field(default_factory=list)
     _begun: trio.Event = field(default_factory=trio.Event)
+    _ready: trio.Event = field(default_factory=trio.Event)
 
     def begin(self, kubeconfig: Path) -> None:
         """The cluster answers: work on it."""
@@ -46,77 +59,44 @@ class OperatorProcess:
         """
         first = True
         while True:
-            probe_port = free_port()
             async with trio.open_nursery() as nursery:
-                process: trio.Process = await nursery.start(_run_child, self._command(probe_port))
+                process: trio.Process = await nursery.start(_run_child)
                 if first:
                     task_status.started()
                     first = False
-                nursery.start_soon(self._bring_up, process, probe_port)
+                nursery.start_soon(self._bring_up, process)
                 await process.wait()
                 nursery.cancel_scope.cancel()
-            if not self.ready.is_set():
+            if not self._ready.is_set():
                 raise EmbeddedError(f"the operator ended before it was ready (exit code {process.returncode})")
             _log.warning("the operator ended and is started again", exit_code=process.returncode)
             await trio.sleep(RESTART_PAUSE_SECONDS)
 
-    def _command(self, probe_port: int) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "manager.cli",
-            "manager",
-            "--attached",
-            f"--config-namespace={OPERATOR_NAMESPACE}",
-            f"--health-probe-bind-address=127.0.0.1:{probe_port}",
-            f"--metrics-bind-address=127.0.0.1:{self.metrics_port}",
-            "--metrics-secure=false",
-            "--leader-elect=false",
-        ]
-
-    async def _bring_up(self, process: trio.Process, probe_port: int) -> None:
+    async def _bring_up(self, process: trio.Process) -> None:
         await self._begun.wait()
-        assert process.stdin is not None, "started with a pipe"
-        try:
-            await process.stdin.send_all(f"{self._kubeconfig[0]}\n".encode())
-        except trio.BrokenResourceError:
-            return  # it has ended, which is noticed elsewhere
+        assert process.stdin is not None, "started with pipes"
+        assert process.stdout is not None, "started with pipes"
         with trio.move_on_after(READY_SECONDS):
-            while not await _answers_ready(probe_port):  # noqa: ASYNC110 - another process has no event
-                await trio.sleep(_POLL_SECONDS)
-            self.ready.set()
-        if not self.ready.is_set():
-            raise EmbeddedError(f"the operator did not become ready within {READY_SECONDS:.0f} s")
+            try:
+                await process.stdin.send_all(f"{self._kubeconfig[0]}\n".encode())
+            except trio.BrokenResourceError:
+                return  # it has ended, which is noticed elsewhere
+            metrics_url = await parent.word_of(process.stdout)
+            if metrics_url is not None:
+                self.on_ready(metrics_url)
+                self._ready.set()
+            return
+        raise EmbeddedError(f"the operator did not become ready within {READY_SECONDS:.0f} s")
 
 
-async def _run_child(
-    command: list[str], *, task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED
-) -> None:
+async def _run_child(*, task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED) -> None:
     """Until it ends by itself; when cancelled it is asked to stop, then made to."""
-    await trio.run_process(command, stdin=PIPE, check=False, deliver_cancel=_stop_child, task_status=task_status)
+    await trio.run_process(
+        _COMMAND, stdin=PIPE, stdout=PIPE, check=False, deliver_cancel=_stop_child, task_status=task_status
+    )
 
 
 async def _stop_child(process: trio.Process) -> None:
     process.terminate()
     await trio.sleep(STOP_DEADLINE_SECONDS / 3)
     process.kill()
-
-
-async def _answers_ready(port: int) -> bool:
-    """Ask ``/readyz`` by hand: an HTTP client library would take longer to load than the operator to start."""
-    request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-    try:
-        with trio.fail_after(_PROBE_SECONDS):
-            stream = await trio.open_tcp_stream("127.0.0.1", port)
-            async with stream:
-                await stream.send_all(request)
-                return (await stream.receive_some(64)).startswith(b"HTTP/1.1 200")
-    except (OSError, trio.BrokenResourceError, trio.TooSlowError):
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -77,8 +77,14 @@ async def _until_signal(options: ManagerOptions) -> None:
                 return
             nursery.start_soon(_stop_with_parent, pipe, nursery.cancel_scope)
             options = replace(options, kubeconfig=Path(kubeconfig))
-        await run_manager(options)
-        nursery.cancel_scope.cancel()
+
+        async def run_to_the_end(*, task_status: trio.TaskStatus[str]) -> None:
+            await run_manager(options, task_status=task_status)
+            nursery.cancel_scope.cancel()
+
+        metrics_url = await nursery.start(run_to_the_end)
+        if options.attached:
+            parent.answer(metrics_url)
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:
@@ -110,10 +116,8 @@ async def _end_at_deadline() -> None:
     os._exit(1)
 
 
-async def run_manager(
-    options: ManagerOptions, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Everything below the signal handler; started once the controllers work.
+async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+    """Everything below the signal handler; started once the controllers work, with the URL of the metrics if any.
 
     Raises:
         KubeError: the cluster cannot be reached or does not serve our kinds.
@@ -127,14 +131,16 @@ async def run_manager(
             await serving.start(serve_on, probes, options.health)
         config = await load_config(options.kubeconfig, options.context)
         async with open_client(config) as client, _open_world(client, options, state) as (world, source, events):
+            metrics_url = ""
             if options.metrics.address is not None:
                 metrics.start_recording()
-                await serving.start(_serve_metrics, client, options, options.metrics.address)
+                urls: list[str] = await serving.start(_serve_metrics, client, options, options.metrics.address)
+                metrics_url = f"{urls[0]}/metrics"
             operator = Operator(client, world, source.current, events, WallClock(), options.config_namespace)
 
             async def work() -> None:
                 _log.info("controllers start")
-                task_status.started()
+                task_status.started(metrics_url)
                 await operator.run()
 
             if not options.leader.enabled:
