@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -162,6 +162,9 @@ class CommandLine:
             wait_until(lambda: not self.processes() and not any(map(is_alive, processes)), seconds=seconds)
         except AssertionError:
             left = {**self.processes(), **{pid: text for pid, text in processes.items() if is_alive(pid)}}
+            for pid in left:  # the test fails, the machine stays clean
+                with suppress(ProcessLookupError):
+                    kill(pid)
             raise AssertionError(f"still running: {left}") from None
 
 
