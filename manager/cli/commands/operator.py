@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
 from manager.cli.problem import UsageError
+
+if TYPE_CHECKING:
+    from manager.cli.zap import ZapFlags
 
 Parsed = TypeVar("Parsed")
 
@@ -66,7 +69,7 @@ def run_operator(
     Takes the flags of the reference's manager, with one dash or two; booleans need no value.
     """
     from core.api.duration import parse_duration
-    from core.telemetry.logs import LogFormat, configure_logging, get_logger
+    from core.telemetry.logs import LogFormat, configure_logging
     from manager.bind import parse_address
     from manager.cli.goflags import boolean
     from manager.cli.zap import ZapFlags
@@ -101,12 +104,21 @@ def run_operator(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    for why in zap.without_effect():
-        get_logger("setup").warning("a flag has no effect", cause=why)
-    if webhook_cert_path:
-        why = "--webhook-cert-path: this version serves no webhooks; manifests are validated by the command line"
-        get_logger("setup").warning("a flag has no effect", cause=why)
+    _tell_without_effect(zap, webhook_cert_path)
     raise typer.Exit(run_forever(options))
+
+
+def _tell_without_effect(zap: ZapFlags, webhook_cert_path: str) -> None:
+    """Flags of the reference that are accepted here and change nothing are named in the log."""
+    from core.telemetry.logs import get_logger
+
+    reasons = list(zap.without_effect())
+    if webhook_cert_path:
+        reasons.append(
+            "--webhook-cert-path: this version serves no webhooks; manifests are validated by the command line"
+        )
+    for reason in reasons:
+        get_logger("setup").warning("a flag has no effect", cause=reason)
 
 
 def _checked(flag: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
