@@ -10,14 +10,10 @@ from typing import Any, Final
 
 import trio
 
-from core.api.resource import Resource, Scope
+from core.api.resource import SUBJECT_ACCESS_REVIEW, TOKEN_REVIEW, Resource
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError
 
-_TOKEN_REVIEW: Final = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", Scope.CLUSTER)
-_ACCESS_REVIEW: Final = Resource(
-    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", Scope.CLUSTER
-)
 REVIEW_DEADLINE_SECONDS: Final = 10.0
 ALLOWED_FOR_SECONDS: Final = 60.0
 DENIED_FOR_SECONDS: Final = 30.0
@@ -56,12 +52,12 @@ class MetricsAccess:
         return status
 
     async def _review(self, token: str) -> int:
-        review = await self._create(_TOKEN_REVIEW, {"token": token})
+        review = await self._create(TOKEN_REVIEW, {"token": token})
         if not review.get("authenticated"):
             return 401
         user = review.get("user") or {}
         verdict = await self._create(
-            _ACCESS_REVIEW,
+            SUBJECT_ACCESS_REVIEW,
             {
                 "user": user.get("username", ""),
                 "groups": user.get("groups") or [],

@@ -11,28 +11,60 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.identity import label_value, runner_name
-from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STORY_RUN, Resource
+from core.api.permission import Permission
+from core.api.resource import (
+    EFFECT_CLAIM,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+    STEP_RUN,
+    STORY_RUN,
+    TRANSPORT_BINDING,
+    Resource,
+)
 
 Object = dict[str, Any]
 Rule = Mapping[str, Any]
 
 _RULE_FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
 
-BASE_RULES: Final[tuple[Rule, ...]] = (
-    {"apiGroups": ["runs.bubustack.io"], "resources": ["stepruns"], "verbs": ["get", "watch"]},
-    {"apiGroups": ["runs.bubustack.io"], "resources": ["stepruns/status"], "verbs": ["patch", "update"]},
-    {"apiGroups": ["runs.bubustack.io"], "resources": ["effectclaims"], "verbs": ["get", "create", "update"]},
-    {
-        "apiGroups": ["transport.bubustack.io"],
-        "resources": ["transportbindings"],
-        "verbs": ["get", "list", "watch"],
-    },
-    {
-        "apiGroups": ["transport.bubustack.io"],
-        "resources": ["transportbindings/status"],
-        "verbs": ["get", "patch", "update"],
-    },
+RUNNER_PERMISSIONS: Final = (
+    Permission(
+        STEP_RUN,
+        ("get", "watch"),
+        "A step reads its own StepRun: inputs, deadline, effects and signals recorded so far.",
+        seldom="Only steps that use the SDK beyond reporting their result read it.",
+    ),
+    Permission(
+        STEP_RUN,
+        ("patch", "update"),
+        "A step reports its result, signals and effects.",
+        subresource="status",
+        seldom="The Python SDK patches; SDKs that replace the whole status update.",
+    ),
+    Permission(
+        EFFECT_CLAIM,
+        ("get", "create", "update"),
+        "A step claims a side effect before it performs it, so that no retry performs it twice.",
+        seldom="Only steps that declare effects make claims.",
+    ),
+    Permission(
+        TRANSPORT_BINDING,
+        ("get", "list", "watch"),
+        "A streaming step finds its peers.",
+        seldom="Only streaming steps have bindings.",
+    ),
+    Permission(
+        TRANSPORT_BINDING,
+        ("get", "patch", "update"),
+        "A streaming step reports that its binding is in use.",
+        subresource="status",
+        seldom="Only streaming steps have bindings.",
+    ),
 )
+"""What every run's containers may do, in the contract's order."""
+
+BASE_RULES: Final[tuple[Rule, ...]] = tuple(permission.rule() for permission in RUNNER_PERMISSIONS)
 
 
 def service_account(run: Object, story: Object) -> Object:

@@ -1,0 +1,30 @@
+"""What ``manager.generate`` writes: one file of manifests for each concern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from manager.permissions.people import people_roles
+from manager.permissions.roles import (
+    DEFAULT_INSTALLATION,
+    grants_objects,
+    metrics_reader,
+    service_account,
+    table_objects,
+)
+from manager.permissions.table import CONFIGURATION, LEADER_ELECTION, MANAGER, METRICS_AUTH, RUNNER
+
+Object = dict[str, Any]
+
+
+def manifest_files() -> Iterator[tuple[str, list[Object]]]:
+    """File name and its documents. Those of ``people.yaml`` can be left out: the operator does without them."""
+    here = DEFAULT_INSTALLATION
+    yield "service_account.yaml", [service_account(here)]
+    yield "manager.yaml", [*table_objects(here, MANAGER)]
+    yield "runner.yaml", [*table_objects(here, RUNNER), *grants_objects(here)]
+    yield "configuration.yaml", [*table_objects(here, CONFIGURATION)]
+    yield "leader_election.yaml", [*table_objects(here, LEADER_ELECTION)]
+    yield "metrics.yaml", [*table_objects(here, METRICS_AUTH), metrics_reader(here)]
+    yield "people.yaml", [*people_roles(here)]

@@ -1,0 +1,100 @@
+"""The RBAC objects of one installation of the operator, as documents. Pure.
+
+No rule has a wildcard, and none grants ``escalate``, ``bind`` or ``impersonate``: the API server itself keeps the
+operator from handing out more than it holds. What templates may ask for beyond ``RUNNER`` is added by whoever runs the
+platform, as ClusterRoles with the label ``LABEL_RUNNER_GRANTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.api.keys import LABEL_APP_NAME, LABEL_RUNNER_GRANTS
+from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
+from manager.permissions.table import OPERATOR_NAMESPACE, ROLE_TABLES, Reach, RoleTable
+
+Object = dict[str, Any]
+
+GRANTS_ROLE: Final = "runner-grants"
+METRICS_READER: Final = "metrics-reader"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where the operator runs and what its objects are called."""
+
+    namespace: str = OPERATOR_NAMESPACE
+    prefix: str = "bobrapet-"
+
+    @property
+    def service_account(self) -> str:
+        return f"{self.prefix}controller-manager"
+
+    @property
+    def user(self) -> str:
+        """As the API server calls the operator."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+
+DEFAULT_INSTALLATION: Final = Installation()
+
+
+def operator_objects(installation: Installation = DEFAULT_INSTALLATION) -> Iterator[Object]:
+    """ServiceAccount, roles and bindings, in the order in which they can be applied."""
+    yield service_account(installation)
+    for table in ROLE_TABLES:
+        yield from table_objects(installation, table)
+    yield from grants_objects(installation)
+    yield metrics_reader(installation)
+
+
+def service_account(installation: Installation) -> Object:
+    return _object(SERVICE_ACCOUNT, installation.service_account, namespace=installation.namespace)
+
+
+def table_objects(installation: Installation, table: RoleTable) -> Iterator[Object]:
+    """The role that a table stands for, one rule a row, and its binding to the operator."""
+    own = table.reach is Reach.OPERATOR_NAMESPACE
+    namespace = installation.namespace if own else ""
+    name = installation.prefix + table.name
+    rules = [permission.rule() for permission in table.permissions]
+    yield {**_object(ROLE if own else CLUSTER_ROLE, name, namespace=namespace), "rules": rules}
+    yield _binding(installation, table.binding, name, namespace)
+
+
+def grants_objects(installation: Installation) -> Iterator[Object]:
+    """The role that gathers what a platform team lets runs ask for; the control plane fills in its rules."""
+    name = installation.prefix + GRANTS_ROLE
+    selector = {"matchLabels": {LABEL_RUNNER_GRANTS: "true"}}
+    role = {**_object(CLUSTER_ROLE, name), "aggregationRule": {"clusterRoleSelectors": [selector]}}
+    yield {**role, "rules": []}
+    yield _binding(installation, GRANTS_ROLE, name, "")
+
+
+def metrics_reader(installation: Installation) -> Object:
+    """For whatever scrapes the metrics; bound to nobody."""
+    role = _object(CLUSTER_ROLE, installation.prefix + METRICS_READER)
+    return {**role, "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]}
+
+
+def _binding(installation: Installation, name: str, role: str, namespace: str) -> Object:
+    kind = ROLE if namespace else CLUSTER_ROLE
+    return {
+        **_object(ROLE_BINDING if namespace else CLUSTER_ROLE_BINDING, installation.prefix + name, namespace=namespace),
+        "roleRef": {"apiGroup": kind.group, "kind": kind.kind, "name": role},
+        "subjects": [
+            {
+                "kind": SERVICE_ACCOUNT.kind,
+                "name": installation.service_account,
+                "namespace": installation.namespace,
+            }
+        ],
+    }
+
+
+def _object(resource: Resource, name: str, *, namespace: str = "") -> Object:
+    metadata: Object = {"name": name} | ({"namespace": namespace} if namespace else {})
+    metadata["labels"] = {LABEL_APP_NAME: "bobrapet"}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

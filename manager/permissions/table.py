@@ -1,0 +1,196 @@
+"""The operator's rights, row by row: verb, resource, why. Pure data.
+
+Nothing else grants it anything: the manifests, the reference page and the embedded cluster are rendered from here, and
+an end-to-end test compares the rows with an audit log of what the operator really asked for.
+Source: operator contract 20; what is missing here compared with it, the operator does not do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from core.api.permission import Permission
+from core.api.resource import (
+    CONFIG_MAP,
+    CORE_EVENT,
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    EVENT,
+    JOB,
+    LEASE,
+    POD,
+    REFERENCE_GRANT,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    SUBJECT_ACCESS_REVIEW,
+    TOKEN_REVIEW,
+)
+from core.workloads.runner import RUNNER_PERMISSIONS
+
+OPERATOR_NAMESPACE: Final = "bobrapet-system"
+CONFIG_NAME: Final = "bobrapet-operator-config"
+LEASE_NAME: Final = "d3a8b358.bubustack.io"
+
+_FRESH: Final = "One that was created a moment ago may not have come with the watch yet."
+_LIVE: Final = "Everything is decided from what the watches have brought; nothing is polled."
+_COUNTS: Final = "Validity and usage counts are shown in the status."
+_OWNERS: Final = (
+    "Checked where the admission plugin OwnerReferencesPermissionEnforcement is on (OpenShift), and then as part of "
+    "other requests, never as a request of its own."
+)
+_RACE: Final = "Only after the answer to a write was lost, or two processes made the same object at once."
+
+
+class Reach(StrEnum):
+    """Where a role applies."""
+
+    CLUSTER = "every namespace"
+    OPERATOR_NAMESPACE = "the operator's namespace"
+    RUN_NAMESPACES = "every namespace, to be handed on to a run's containers"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleTable:
+    """One role of the operator's ServiceAccount. ``name`` lacks the installation's prefix."""
+
+    name: str
+    binding: str
+    reach: Reach
+    purpose: str
+    permissions: tuple[Permission, ...]
+
+
+_DEFINITIONS: Final = (
+    Permission(STORY, ("list", "watch"), _LIVE),
+    Permission(STORY, ("get",), _FRESH),
+    Permission(STORY, ("patch",), "Takes off the finalizer that an operator of the reference has set."),
+    Permission(STORY, ("patch",), _COUNTS, subresource="status"),
+    Permission(ENGRAM, ("list", "watch"), _LIVE),
+    Permission(ENGRAM, ("get",), _FRESH),
+    Permission(ENGRAM, ("patch",), _COUNTS, subresource="status"),
+    Permission(ENGRAM_TEMPLATE, ("list", "watch"), _LIVE),
+    Permission(ENGRAM_TEMPLATE, ("get",), _FRESH),
+    Permission(ENGRAM_TEMPLATE, ("patch",), _COUNTS, subresource="status"),
+    Permission(REFERENCE_GRANT, ("list", "watch"), "Says which namespaces may refer to which."),
+)
+
+_RUNS: Final = (
+    Permission(STORY_RUN, ("list", "watch"), _LIVE),
+    Permission(STORY_RUN, ("get",), _FRESH),
+    Permission(STORY_RUN, ("patch",), "Sets finalizer, queue labels and step timers; takes the finalizer off."),
+    Permission(STORY_RUN, ("patch",), "Records how far a run is.", subresource="status"),
+    Permission(STORY_RUN, ("delete",), "Removes runs whose retention is over."),
+    Permission(
+        STORY_RUN,
+        ("update",),
+        "StepRuns hold their run until they are gone (blockOwnerDeletion).",
+        subresource="finalizers",
+        seldom=_OWNERS,
+    ),
+    Permission(STEP_RUN, ("list", "watch"), _LIVE),
+    Permission(STEP_RUN, ("get",), "What stands in the way of a new StepRun is looked at.", seldom=_RACE),
+    Permission(STEP_RUN, ("create",), "Every engram step of a run is one."),
+    Permission(STEP_RUN, ("patch",), "Tells a step that it is canceled; takes off a finalizer of the reference."),
+    Permission(STEP_RUN, ("patch",), "Records how far a step is.", subresource="status"),
+    Permission(STEP_RUN, ("delete",), "They go with their run, or when its children's time is over."),
+    Permission(
+        STEP_RUN,
+        ("update",),
+        "Jobs hold their StepRun until they are gone (blockOwnerDeletion).",
+        subresource="finalizers",
+        seldom=_OWNERS,
+    ),
+)
+
+_WORKLOADS: Final = (
+    Permission(JOB, ("list", "watch"), "Only those labelled as ours are listed."),
+    Permission(JOB, ("get",), "What stands in the way of a new Job is looked at.", seldom=_RACE),
+    Permission(JOB, ("create",), "Every attempt of a step is one."),
+    Permission(JOB, ("delete",), "Ends attempts that are canceled, timed out or to be repeated."),
+    Permission(POD, ("list", "watch"), "The end of a container is a step's result; only Pods of steps are listed."),
+    Permission(SECRET, ("get",), "Whether the Secrets that a step needs exist, by name; none is cached or listed."),
+    Permission(SECRET, ("create",), "Copies the default storage Secret, and no other, to where steps run."),
+    Permission(SECRET, ("patch",), "Keeps those copies in step with their source."),
+    Permission(CORE_EVENT, ("create",), "What happens to Jobs is told in labelled Events."),
+    Permission(
+        CORE_EVENT,
+        ("patch",),
+        "Counts a labelled Event that repeats.",
+        seldom="The same retry text for the same step must come twice within minutes.",
+    ),
+    Permission(EVENT, ("create",), "What happens to everything else is told in Events."),
+    Permission(EVENT, ("patch",), "Counts an Event that repeats instead of writing it again."),
+)
+
+_ACCESS_OF_RUNS: Final = (
+    Permission(SERVICE_ACCOUNT, ("create",), "The containers of each run have an account of their own."),
+    Permission(SERVICE_ACCOUNT, ("get",), "Whether that account is there and the run's own."),
+    Permission(SERVICE_ACCOUNT, ("patch",), "Keeps its storage annotations as the Story asks."),
+    Permission(ROLE, ("create",), "What those containers may do; never more than this table holds."),
+    Permission(ROLE, ("get",), "Whether that Role is there and the run's own."),
+    Permission(ROLE, ("patch",), "Restores it when somebody changed it."),
+    Permission(ROLE_BINDING, ("create",), "Binds that Role to that account."),
+    Permission(ROLE_BINDING, ("get",), "Whether that RoleBinding is there and the run's own."),
+    Permission(ROLE_BINDING, ("patch",), "Restores it when somebody changed it."),
+)
+
+_ASKED_FOR_BY_ENGRAMS: Final = (
+    Permission(
+        CONFIG_MAP,
+        ("get",),
+        "An Engram may ask for named ConfigMaps and Secrets (spec.overrides.rbac.rules).",
+        seldom="The operator itself reads none; it must hold what it hands on.",
+    ),
+)
+
+MANAGER: Final = RoleTable(
+    "manager-role",
+    "manager-rolebinding",
+    Reach.CLUSTER,
+    "What the controllers do.",
+    (*_DEFINITIONS, *_RUNS, *_WORKLOADS, *_ACCESS_OF_RUNS),
+)
+RUNNER: Final = RoleTable(
+    "runner-role",
+    "runner-rolebinding",
+    Reach.RUN_NAMESPACES,
+    "What a run's containers may do. The operator holds it because nobody can grant what he does not hold.",
+    (*RUNNER_PERMISSIONS, *_ASKED_FOR_BY_ENGRAMS),
+)
+METRICS_AUTH: Final = RoleTable(
+    "metrics-auth-role",
+    "metrics-auth-rolebinding",
+    Reach.CLUSTER,
+    "Who may read the metrics. Not needed with --metrics-secure=false.",
+    (
+        Permission(TOKEN_REVIEW, ("create",), "Whose token asks for /metrics."),
+        Permission(SUBJECT_ACCESS_REVIEW, ("create",), "Whether RBAC allows that caller get on /metrics."),
+    ),
+)
+LEADER_ELECTION: Final = RoleTable(
+    "leader-election-role",
+    "leader-election-rolebinding",
+    Reach.OPERATOR_NAMESPACE,
+    "Which of several managers works. Not needed with --leader-elect=false.",
+    (
+        Permission(LEASE, ("create",), "The first manager makes the Lease."),
+        Permission(LEASE, ("get", "update"), "Its holder renews it, others look at it.", names=(LEASE_NAME,)),
+    ),
+)
+CONFIGURATION: Final = RoleTable(
+    "configuration-role",
+    "configuration-rolebinding",
+    Reach.OPERATOR_NAMESPACE,
+    "The operator's settings.",
+    (Permission(CONFIG_MAP, ("list", "watch"), "Settings change while the operator runs.", names=(CONFIG_NAME,)),),
+)
+
+ROLE_TABLES: Final = (MANAGER, RUNNER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION)
+"""Every right of the operator's ServiceAccount, but those that a platform team adds to be handed on."""

@@ -1,0 +1,120 @@
+"""The operator's rights: what the table may never hold, and what it must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from core.api.permission import Permission
+from core.api.resource import SECRET
+from core.workloads import runner
+from manager.options import LeaderOptions, ManagerOptions
+from manager.permissions.roles import Installation, operator_objects
+from manager.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach
+
+Object = dict[str, Any]
+
+ROWS = [(table, permission) for table in ROLE_TABLES for permission in table.permissions]
+VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
+
+
+def ids(row: Any) -> str:
+    return f"{row[0].name}-{row[1].target}-{'-'.join(row[1].verbs)}"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=ids)
+def test_a_row_names_plain_verbs_on_one_resource_and_says_why(row: tuple[Any, Permission]) -> None:
+    _, permission = row
+    assert set(permission.verbs) <= VERBS
+    assert permission.verbs
+    assert "*" not in permission.target + permission.resource.group
+    assert permission.why.endswith(".")
+    assert permission.seldom == "" or permission.seldom.endswith(".")
+
+
+def test_no_right_is_granted_twice_by_one_role() -> None:
+    for table in ROLE_TABLES:
+        rights = [(row.resource.group, row.target, verb) for row in table.permissions for verb in row.verbs]
+        assert len(rights) == len(set(rights))
+
+
+def test_secrets_are_never_listed_watched_or_deleted() -> None:
+    verbs = {verb for _, row in ROWS if row.resource == SECRET for verb in row.verbs}
+    assert verbs == {"get", "create", "patch"}
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["pods/exec", "serviceaccounts/token", "nodes/proxy", "clusterroles", "clusterrolebindings", "namespaces"],
+)
+def test_what_leads_to_other_rights_is_not_held(target: str) -> None:
+    assert target not in {row.target for _, row in ROWS}
+
+
+def test_objects_of_the_operators_own_namespace_are_limited_by_name_where_rbac_can() -> None:
+    own = [row for table, row in ROWS if table.reach is Reach.OPERATOR_NAMESPACE]
+    assert {row.names for row in own if row.verbs != ("create",)} == {(CONFIG_NAME,), (LEASE_NAME,)}
+
+
+def test_the_names_are_those_the_manager_uses_by_default() -> None:
+    options = ManagerOptions()
+    assert (options.config_namespace, options.config_name) == (OPERATOR_NAMESPACE, CONFIG_NAME)
+    assert LeaderOptions().name == LEASE_NAME
+
+
+# What the API server makes of it.
+
+
+def rights(rules: list[Object]) -> Iterator[tuple[str, str, str, str]]:
+    """Verb, group, resource and name; the empty name is any."""
+    for rule in rules:
+        names = rule.get("resourceNames") or [""]
+        yield from product(rule["verbs"], rule["apiGroups"], rule["resources"], names)
+
+
+def held_everywhere() -> set[tuple[str, str, str, str]]:
+    objects = list(operator_objects())
+    bound = {obj["roleRef"]["name"] for obj in objects if obj["kind"] == "ClusterRoleBinding"}
+    roles = [obj for obj in objects if obj["kind"] == "ClusterRole" and obj["metadata"]["name"] in bound]
+    return {right for role in roles for right in rights(role["rules"])}
+
+
+def is_held(right: tuple[str, str, str, str]) -> bool:
+    return right in held_everywhere() or (*right[:3], "") in held_everywhere()
+
+
+def test_the_operator_holds_all_that_it_hands_to_a_run() -> None:
+    run = {"metadata": {"name": "one", "namespace": "team", "uid": "u"}}
+    assert all(map(is_held, rights(runner.role(run, [])["rules"])))
+
+
+@pytest.mark.parametrize("kind", ["configmaps", "secrets"])
+def test_the_operator_holds_all_that_an_engram_may_ask_for(kind: str) -> None:
+    rule = {"apiGroups": [""], "resources": [kind], "verbs": ["get"], "resourceNames": ["settings"]}
+    kept = runner.engram_rules({"spec": {"overrides": {"rbac": {"rules": [rule]}}}})
+    assert kept == [rule]
+    assert all(map(is_held, rights([rule])))
+
+
+def test_every_role_is_bound_to_the_operators_account_and_to_nobody_else() -> None:
+    there = Installation(namespace="flows", prefix="mine-")
+    objects = list(operator_objects(there))
+    bindings = [obj for obj in objects if obj["kind"].endswith("Binding")]
+    assert len(bindings) == len(ROLE_TABLES) + 1
+    for binding in bindings:
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": "mine-controller-manager", "namespace": "flows"}
+        ]
+        role = (binding["roleRef"]["kind"], binding["roleRef"]["name"])
+        assert role in {(obj["kind"], obj["metadata"]["name"]) for obj in objects}
+    assert there.user == "system:serviceaccount:flows:mine-controller-manager"
+    namespaces = {obj["metadata"]["namespace"] for obj in objects if "namespace" in obj["metadata"]}
+    assert namespaces == {"flows"}
+
+
+def test_what_is_watched_can_be_listed_too() -> None:
+    watched, listed = ({row.resource for _, row in ROWS if verb in row.verbs} for verb in ("watch", "list"))
+    assert watched <= listed
