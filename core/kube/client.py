@@ -322,7 +322,8 @@ class KubeClient:
     def _read(self, call: Call, response: httpx.Response) -> Object:
         if response.status_code == httpx.codes.UNAUTHORIZED:
             self._refuse(response)
-        return request.object_of(response.status_code, response.content, response.headers.get("retry-after"))
+        retry_after = response.headers.get("retry-after") if response.is_error else None
+        return request.object_of(response.status_code, response.content, retry_after)
 
     def _refuse(self, response: httpx.Response) -> None:
         error = error_from_answer(response.status_code, response.content, response.headers.get("retry-after"))

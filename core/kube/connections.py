@@ -1,10 +1,8 @@
 """Connections kept alive and handed out one by one, most recently used first.
 
-httpx's own pool looks at every connection for every other one whenever a request begins or ends: with 32 requests
-under way that doubles their cost in CPU, with 64 it is five times as much. Here a request takes one lane, a transport
-with a single connection, and gives it back with the end of its answer; taking and giving back cost the same however
-many there are. Lanes live as long as this transport; idle connections in them are closed by the server, or when they
-are next looked at.
+A request takes one lane, a transport with a single connection, and gives it back with the end of its answer; taking and
+giving back cost the same however many there are, which cannot be said of httpx's own pool. Lanes live as long as this
+transport; idle connections in them are closed by the server, or when they are next looked at.
 """
 
 from __future__ import annotations
@@ -45,6 +43,9 @@ class LaneTransport(httpx.AsyncBaseTransport):
         except BaseException:
             self._free.append(lane)  # what broke was its connection, and that is closed
             raise
+        if response.is_closed:  # its body came with it
+            self._free.append(lane)
+            return response
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _LentStream(response.stream, lambda: self._free.append(lane))
         return response

@@ -26,7 +26,7 @@ import orjson
 import trio
 
 from core.kube.config import ClusterConfig
-from core.kube.connections import LaneTransport
+from core.kube.connections import Lane, LaneTransport
 from core.kube.credentials import ClientCertificate, Credential
 from core.kube.errors import (
     ConfigError,
@@ -36,6 +36,7 @@ from core.kube.errors import (
     TransportError,
     UnreachableError,
 )
+from core.kube.http1 import WHOLE, Http1Lane, Peer
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from core.telemetry.span import Outcome, Span, open_span
@@ -77,14 +78,15 @@ class Call:
 class Transport:
     """The way to one API server; open with ``open_transport``."""
 
-    def __init__(self, config: ClusterConfig, http: httpx.AsyncClient, context: ssl.SSLContext | None) -> None:
+    def __init__(self, config: ClusterConfig, http: httpx.AsyncBaseTransport, context: ssl.SSLContext | None) -> None:
         self.config = config
         self._http = http
         self._ssl_context = context
         self._limiter = trio.CapacityLimiter(MAX_CALLS)
-        self._base = httpx.URL(config.server)
-        self._prefix = self._base.raw_path.decode().rstrip("/")
-        self._host = self._base.netloc.decode()
+        base = httpx.URL(config.server)
+        self._host = base.netloc.decode()
+        self._prefix = base.raw_path.decode().rstrip("/")
+        self._origin = f"{base.scheme}://{self._host}"
         self._fixed_headers = _fixed_headers(config)
         self._loaded_certificate: ClientCertificate | None = None
 
@@ -148,9 +150,14 @@ class Transport:
         if credential.certificate is not None and credential.certificate != self._loaded_certificate:
             self._load_certificate(credential.certificate)
         with transport_errors(f"{call.method} {call.path}", outcome_unknown=not call.reads):
-            return await self._http.send(self._request(call, credential), stream=stream)
+            request = self._request(call, credential, _STREAM if stream else _WHOLE)
+            response = await self._http.handle_async_request(request)
+            response.request = request
+            if not stream:
+                await _read_whole(response)
+            return response
 
-    def _request(self, call: Call, credential: Credential) -> httpx.Request:
+    def _request(self, call: Call, credential: Credential, extensions: Mapping[str, Any]) -> httpx.Request:
         headers = [*self._fixed_headers, ("accept", call.accept), *call.headers]
         if credential.authorization is not None:
             headers.append(("authorization", credential.authorization))
@@ -159,11 +166,10 @@ class Transport:
         target = self._prefix + urllib.parse.quote(call.path)
         if call.params:
             target += "?" + urllib.parse.urlencode(call.params)
-        url = self._base.copy_with(raw_path=target.encode())
-        extensions: dict[str, Any] = {"timeout": _NO_TIMEOUTS}
         if self.config.tls_server_name:
-            extensions["sni_hostname"] = self.config.tls_server_name
-        return httpx.Request(call.method, url, headers=headers, content=call.body, extensions=extensions)
+            extensions = {**extensions, "sni_hostname": self.config.tls_server_name}
+        url = httpx.URL(self._origin + target)
+        return httpx.Request(call.method, url, headers=headers, content=call.body, extensions=dict(extensions))
 
     def _load_certificate(self, certificate: ClientCertificate) -> None:
         """Show ``certificate`` on connections made from now on; older ones end when the server closes them."""
@@ -196,8 +202,8 @@ async def open_transport(
     """
     context = ssl_context(config) if transport is None and config.server.startswith("https://") else None
     lanes = transport or LaneTransport(lambda: _open_lane(config, context))
-    async with httpx.AsyncClient(transport=lanes, follow_redirects=False) as http:
-        yield Transport(config, http, context)
+    async with lanes:
+        yield Transport(config, lanes, context)
 
 
 def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
@@ -213,6 +219,7 @@ def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Python 3.13 turned strict checking on, which refuses the self-made CAs of many clusters.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.set_alpn_protocols(["http/1.1"])
     if not config.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -293,6 +300,8 @@ _NO_TIMEOUTS: Final[Mapping[str, float | None]] = {
     "write": None,
     "pool": None,
 }
+_STREAM: Final[Mapping[str, Any]] = {"timeout": _NO_TIMEOUTS}
+_WHOLE: Final[Mapping[str, Any]] = {"timeout": _NO_TIMEOUTS, WHOLE: True}
 
 
 def _fixed_headers(config: ClusterConfig) -> list[tuple[str, str]]:
@@ -310,12 +319,26 @@ def _fixed_headers(config: ClusterConfig) -> list[tuple[str, str]]:
     return headers
 
 
-def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None) -> httpx.AsyncHTTPTransport:
+async def _read_whole(response: httpx.Response) -> None:
+    try:
+        await response.aread()  # returns at once what came with the head
+    except BaseException:
+        await response.aclose()
+        raise
+
+
+def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None) -> Lane:
+    proxy = config.proxy_url or _proxy_of_environment(config.server)
+    if proxy is None:
+        server = httpx.URL(config.server)
+        port = server.port or (443 if server.scheme == "https" else 80)
+        name = config.tls_server_name or server.host
+        return Http1Lane(Peer(server.host, port, context, name, CONNECT_DEADLINE_SECONDS, KEEP_ALIVE_SECONDS))
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_SECONDS)
     return httpx.AsyncHTTPTransport(
         verify=context if context is not None else False,  # no context: plain HTTP
         limits=limits,
-        proxy=config.proxy_url or _proxy_of_environment(config.server),
+        proxy=proxy,
     )
 
 

@@ -1,0 +1,208 @@
+"""One connection to a server: a request out, its answer in, over HTTP/1.1, kept open in between.
+
+A transport of httpx's kind, raising httpx's errors. It exists for its price: with h11 straight on a Trio stream a request
+costs half the CPU that it costs through httpx's own client and pool, and requests are most of what an operator does.
+No proxies, redirects, cookies or upgrades: an API server needs none.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+import httpx
+import trio
+
+WHOLE: Final = "bobrapet.whole"
+"""Request extension: the caller wants the body at once, so that the answer comes with it and needs no closing."""
+READ_BYTES: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 100 * 1024
+"""Of an answer; a server that sends more is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a connection leads. Without ``context`` it is plain TCP."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext | None
+    name: str
+    """Whom the certificate must be for."""
+    connect_seconds: float
+    """How long connecting may take, TLS included."""
+    idle_seconds: float
+    """A connection unused for longer is not trusted again."""
+
+
+class Http1Lane(httpx.AsyncBaseTransport):
+    """One request at a time; connects when there is one, and anew when the connection is gone by then.
+
+    A connection whose request was given up, or failed, is closed: nobody can tell what would come out of it.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._connection: _Connection | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._connection is None else "open"
+        return f"<Http1Lane to {self._peer.host}:{self._peer.port}, {state}>"
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The answer, its body whole or as a stream that must be closed.
+
+        Raises:
+            httpx.TransportError: no answer.
+        """
+        connection = await self._connected()
+        try:
+            await connection.send(request)
+            head = await connection.receive_head()
+            headers = list(head.headers)
+            if WHOLE not in request.extensions or b"content-encoding" in dict(headers):  # httpx decodes streams only
+                return httpx.Response(head.status_code, headers=headers, stream=_Body(self, connection))
+            content = await connection.receive_rest()
+            await self.settle(connection)
+            return httpx.Response(head.status_code, headers=headers, content=content)
+        except BaseException:
+            await self._drop(connection)
+            raise
+
+    async def aclose(self) -> None:
+        if self._connection is not None:
+            await self._drop(self._connection)
+
+    async def _connected(self) -> _Connection:
+        connection = self._connection
+        if connection is not None:
+            if not connection.is_stale(self._peer.idle_seconds):
+                return connection
+            await self._drop(connection)
+        self._connection = _Connection(await _connect(self._peer))
+        return self._connection
+
+    async def settle(self, connection: _Connection) -> None:
+        """Keep the connection if both sides have said all and mean to go on."""
+        if not connection.rest():
+            await self._drop(connection)
+
+    async def _drop(self, connection: _Connection) -> None:
+        if self._connection is connection:
+            self._connection = None
+        await trio.aclose_forcefully(connection.stream)
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer as it comes."""
+
+    def __init__(self, lane: Http1Lane, connection: _Connection) -> None:
+        self._lane = lane
+        self._connection: _Connection | None = connection
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert self._connection is not None, "a body is read before it is closed"
+        while chunk := await self._connection.receive_chunk():
+            yield chunk
+
+    async def aclose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._lane.settle(connection)
+
+
+class _Connection:
+    """A stream and what has been said on it."""
+
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        self.stream = stream
+        self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+        self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._rests_since = trio.current_time()
+
+    def is_stale(self, idle_seconds: float) -> bool:
+        """Whether it rested too long, or the server has closed it: an idle server has nothing else to say."""
+        return trio.current_time() - self._rests_since > idle_seconds or self._socket.is_readable()
+
+    async def send(self, request: httpx.Request) -> None:
+        try:
+            head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+            data = self._protocol.send(head) or b""
+            if request.content:
+                data += self._protocol.send(h11.Data(request.content)) or b""
+            data += self._protocol.send(h11.EndOfMessage()) or b""
+        except h11.LocalProtocolError as error:
+            raise httpx.LocalProtocolError(str(error)) from error
+        try:
+            await self.stream.send_all(data)
+        except trio.BrokenResourceError:
+            return  # a server may refuse before it has read everything; if it just left, reading will tell
+
+    async def receive_head(self) -> h11.Response:
+        while True:
+            event = await self._receive()
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                raise httpx.RemoteProtocolError(f"expected the head of an answer, got {event!r}")
+
+    async def receive_chunk(self) -> bytes:
+        """Some of the body; empty at its end."""
+        event = await self._receive()
+        return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+    async def receive_rest(self) -> bytes:
+        chunks = []
+        while chunk := await self.receive_chunk():
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def rest(self) -> bool:
+        """Get ready for the next request; False when there can be none."""
+        if self._protocol.our_state is not h11.DONE or self._protocol.their_state is not h11.DONE:
+            return False
+        self._protocol.start_next_cycle()
+        self._rests_since = trio.current_time()
+        return True
+
+    async def _receive(self) -> h11.Event:
+        while True:
+            try:
+                event = self._protocol.next_event()
+            except h11.RemoteProtocolError as error:
+                raise httpx.RemoteProtocolError(str(error)) from error
+            if isinstance(event, h11.Event):
+                return event
+            if event is not h11.NEED_DATA:
+                raise httpx.RemoteProtocolError("the server went on after the end of its answer")
+            try:
+                data = await self.stream.receive_some(READ_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise httpx.ReadError(str(error) or str(error.__cause__)) from error
+            if not data and self._protocol.their_state is h11.SEND_RESPONSE:
+                raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+            self._protocol.receive_data(bytes(data))
+
+
+async def _connect(peer: Peer) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    try:
+        with trio.fail_after(peer.connect_seconds):
+            plain = await trio.open_tcp_stream(peer.host, peer.port)
+            return plain if peer.context is None else await _secured(plain, peer, peer.context)
+    except trio.TooSlowError as error:
+        raise httpx.ConnectTimeout(f"no connection within {peer.connect_seconds:g} s") from error
+    except (OSError, trio.BrokenResourceError) as error:
+        raise httpx.ConnectError(str(error) or str(error.__cause__)) from error
+
+
+async def _secured(plain: trio.SocketStream, peer: Peer, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
+    stream = trio.SSLStream(plain, context, server_hostname=peer.name, https_compatible=True)
+    try:
+        await stream.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(plain)
+        raise
+    return stream

@@ -1,0 +1,220 @@
+"""One connection against real sockets: what servers may answer, and what they may not."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import httpx
+import pytest
+import trio
+import trustme
+
+from core.kube.client import open_client
+from core.kube.config import ClusterConfig
+from core.kube.errors import TLSError, UnreachableError
+from core.kube.http1 import WHOLE, Http1Lane, Peer
+from core.kube.retry import ONCE
+
+Stream = trio.abc.Stream
+Reply = Callable[[Stream], Awaitable[bool]]
+"""Whether the connection stays open."""
+
+EMPTY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+class Server:
+    """Answers every request that has a head with ``reply``; bodies are not looked at."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.connections = 0
+        self.requests: list[bytes] = []
+
+    async def serve(self, stream: Stream) -> None:
+        self.connections += 1
+        received = b""
+        async with stream:
+            while data := await stream.receive_some():
+                received += data
+                while b"\r\n\r\n" in received:
+                    head, received = received.split(b"\r\n\r\n", 1)
+                    self.requests.append(head)
+                    if not await self.reply(stream):
+                        return
+
+
+def saying(*parts: bytes) -> Reply:
+    async def reply(stream: Stream) -> bool:
+        for part in parts:
+            await stream.send_all(part)
+            await trio.sleep(0.001)
+        return True
+
+    return reply
+
+
+def hanging_up_after(data: bytes) -> Reply:
+    async def reply(stream: Stream) -> bool:
+        await stream.send_all(data)
+        return False
+
+    return reply
+
+
+@asynccontextmanager
+async def serving(reply: Reply) -> AsyncIterator[tuple[Server, Http1Lane]]:
+    server = Server(reply)
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        async with Http1Lane(Peer("127.0.0.1", port, None, "127.0.0.1", 5.0, 60.0)) as lane:
+            yield server, lane
+        nursery.cancel_scope.cancel()
+
+
+def asking(*, whole: bool = True, content: bytes | None = None) -> httpx.Request:
+    method = "GET" if content is None else "POST"
+    return httpx.Request(method, "http://server/a?b=c", content=content, extensions={WHOLE: True} if whole else {})
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param((b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nanswer",), id="at-once"),
+        pytest.param((b"HTTP/1.1 200 OK\r\nconte", b"nt-length: 6\r\n\r\nan", b"swer"), id="in-pieces"),
+        pytest.param(
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nans\r\n", b"3\r\nwer\r\n0\r\n\r\n"),
+            id="chunked",
+        ),
+        pytest.param(
+            (b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nanswer"),
+            id="after-a-hint",
+        ),
+    ],
+)
+async def test_an_answer_comes_whole_and_leaves_the_connection_to_the_next(parts: tuple[bytes, ...]) -> None:
+    async with serving(saying(*parts)) as (server, lane):
+        for _ in range(2):
+            response = await lane.handle_async_request(asking())
+            assert (response.status_code, response.content, response.is_closed) == (200, b"answer", True)
+        assert server.connections == 1
+        assert server.requests[0].startswith(b"GET /a?b=c HTTP/1.1\r\n")
+
+
+async def test_a_stream_is_read_as_it_comes_and_then_leaves_the_connection_to_the_next() -> None:
+    chunked = (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n", b"3\r\ntwo\r\n", b"0\r\n\r\n")
+    async with serving(saying(*chunked)) as (server, lane):
+        for _ in range(2):
+            response = await lane.handle_async_request(asking(whole=False))
+            assert [chunk async for chunk in response.aiter_bytes()] == [b"one", b"two"]
+            await response.aclose()
+        assert server.connections == 1
+
+
+async def test_a_compressed_answer_is_readable_although_nobody_asked_for_it() -> None:
+    data = gzip.compress(b"answer")
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(data)
+    async with serving(saying(head + data)) as (_, lane):
+        response = await lane.handle_async_request(asking())
+        assert await response.aread() == b"answer"
+
+
+async def test_a_server_may_refuse_a_request_before_it_has_read_it() -> None:
+    async with serving(hanging_up_after(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")) as (_, lane):
+        response = await lane.handle_async_request(asking(content=b"x" * 100))
+        assert response.status_code == 413
+
+
+async def test_a_connection_that_the_server_means_to_close_is_not_used_again() -> None:
+    async with serving(saying(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")) as (server, lane):
+        for _ in range(2):
+            assert (await lane.handle_async_request(asking())).status_code == 200
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        pytest.param(hanging_up_after(b""), httpx.RemoteProtocolError, id="nothing"),
+        pytest.param(
+            hanging_up_after(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nha"), httpx.RemoteProtocolError, id="half"
+        ),
+        pytest.param(saying(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"), httpx.RemoteProtocolError, id="another-protocol"),
+    ],
+)
+async def test_what_is_no_answer_is_an_error_and_ends_the_connection(reply: Reply, error: type[Exception]) -> None:
+    async with serving(reply) as (server, lane):
+        with pytest.raises(error):
+            await lane.handle_async_request(asking())
+        assert repr(lane).endswith("closed>")
+        server.reply = saying(EMPTY)
+        assert (await lane.handle_async_request(asking())).content == b"{}"
+
+
+async def test_a_header_that_cannot_be_sent_is_refused() -> None:
+    request = asking()
+    request.headers["authorization"] = "Bearer two\nlines"
+    async with serving(saying(EMPTY)) as (_, lane):
+        with pytest.raises(httpx.LocalProtocolError):
+            await lane.handle_async_request(request)
+
+
+async def test_a_request_given_up_closes_its_connection() -> None:
+    async with serving(saying()) as (server, lane):
+        with trio.move_on_after(0.02):
+            await lane.handle_async_request(asking())
+        server.reply = saying(EMPTY)
+        assert (await lane.handle_async_request(asking())).content == b"{}"
+        assert server.connections == 2
+
+
+@asynccontextmanager
+async def serving_tls(reply: Reply, *, name: str, ca: trustme.CA) -> AsyncIterator[tuple[Server, ClusterConfig]]:
+    server, context = Server(reply), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(name).configure_cert(context)
+
+    async def serve(stream: Stream) -> None:
+        try:
+            await server.serve(trio.SSLStream(stream, context, server_side=True, https_compatible=True))
+        except trio.BrokenResourceError:
+            await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        config = ClusterConfig(
+            f"https://127.0.0.1:{listener.socket.getsockname()[1]}", ca_pem=ca.cert_pem.bytes(), source="a test"
+        )
+        yield server, config
+        nursery.cancel_scope.cancel()
+
+
+async def test_requests_over_tls_share_a_connection() -> None:
+    async with (
+        serving_tls(saying(EMPTY), name="127.0.0.1", ca=trustme.CA()) as (server, config),
+        open_client(config, retry=ONCE) as client,
+    ):
+        for _ in range(3):
+            assert (await client.request("GET", "/x")).content == b"{}"
+        assert server.connections == 1
+
+
+async def test_a_certificate_of_somebody_else_is_a_tls_error() -> None:
+    async with (
+        serving_tls(saying(EMPTY), name="other.example", ca=trustme.CA()) as (_, config),
+        open_client(config, retry=ONCE) as client,
+    ):
+        with pytest.raises(TLSError, match="certificate"):
+            await client.request("GET", "/x")
+
+
+async def test_nobody_listening_is_an_error_that_says_so() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    await listeners[0].aclose()
+    async with open_client(ClusterConfig(f"http://127.0.0.1:{port}"), retry=ONCE) as client:
+        with pytest.raises(UnreachableError, match="is the API server running"):
+            await client.request("GET", "/x")
