@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
 from pathlib import Path
 
+import structlog
 import trio
 
 from localcluster.launch import DEFAULT_PORT, ClusterInfo, serve
@@ -19,6 +21,7 @@ from localcluster.serving import PortTakenError
 def main() -> int:
     """0 after a clean stop, 1 when it could not start."""
     arguments = _parser().parse_args()
+    _log_to_stderr()
     data_dir = None if arguments.ephemeral else arguments.data_dir or _default_data_dir()
     failed = False
     try:
@@ -50,6 +53,17 @@ async def _run(data_dir: Path | None, port: int, image_map: Path | None) -> None
             print(f"export KUBECONFIG={info.kubeconfig_path}", flush=True)
             await signals.__anext__()
         nursery.cancel_scope.cancel()
+
+
+def _log_to_stderr() -> None:
+    """Through the standard library's handler, which bears a log that cannot be written: a full disk ends no cluster."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(key_order=["event"])],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
 
 
 def _default_data_dir() -> Path:

@@ -1,10 +1,11 @@
-"""Chores by the clock: Events are kept for an hour, Nodes that fall silent are marked, Pods of lost Nodes go."""
+"""A chore by the clock: Nodes that fall silent are marked, Pods of lost Nodes go."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
+import structlog
 import trio
 
 from localcluster.clock import to_time
@@ -12,64 +13,43 @@ from localcluster.controllers.context import MANAGER, ControllerContext
 from localcluster.controllers.feed import key_of
 from localcluster.server.errors import StatusError
 from localcluster.server.options import DeleteOptions, ListOptions, Preconditions
+from localcluster.server.storage import StorageError
 from localcluster.server.types import Object
 
-EVENT_LIFE = timedelta(hours=1)
 NODE_SILENCE = timedelta(seconds=40)
-_EVENT_SWEEP_SECONDS, _NODE_CHECK_SECONDS = 60.0, 10.0
+NODE_CHECK_SECONDS = 10.0
 
-
-async def expire_events(context: ControllerContext) -> None:
-    """Delete Events an hour after they were last seen, for ever."""
-    events = context.registry.find("", "v1", "events")
-    assert events is not None
-    while True:
-        oldest = context.now() - EVENT_LIFE
-        page = await context.registry.page(events, None, ListOptions())
-        for event in page.objects:
-            if last_seen_at(event) < oldest:
-                metadata = event["metadata"]
-                options = DeleteOptions(user=MANAGER, preconditions=Preconditions(uid=metadata["uid"]))
-                try:
-                    await context.registry.delete(events, metadata["namespace"], metadata["name"], options)
-                except StatusError as error:
-                    if error.reason not in ("NotFound", "Conflict"):
-                        raise
-        await trio.sleep(_EVENT_SWEEP_SECONDS)
+_log = structlog.get_logger("localcluster.controllers")
 
 
 async def watch_nodes(context: ControllerContext) -> None:
     """Mark Nodes whose Lease ran out as unknown, and remove Pods of Nodes that no longer exist, for ever."""
+    while True:
+        await trio.sleep(NODE_CHECK_SECONDS)
+        try:
+            await _check_nodes(context)
+        except (StatusError, StorageError) as error:
+            _log.warning("nodes_not_checked", why=str(error))  # the next round finds everything as it is then
+
+
+async def _check_nodes(context: ControllerContext) -> None:
     leases = context.registry.find("coordination.k8s.io", "v1", "leases")
     nodes, pods = context.feeds.of("", "nodes"), context.feeds.of("", "pods")
     assert leases is not None
-    while True:
-        await trio.sleep(_NODE_CHECK_SECONDS)
-        page = await context.registry.page(leases, "kube-node-lease", ListOptions())
-        renewed = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in page.objects}
-        for node in nodes.objects():
-            status = silent_status(node, renewed.get(node["metadata"]["name"]), context.now())
-            if status is not None:
-                await _quietly(context.patch(nodes, node, {"status": status}, "status"))
-        for pod in pods.objects():
-            node_name = pod["spec"].get("nodeName")
-            if node_name and nodes.get(("", node_name)) is None and _is_settled(pod, context.now()):
-                options = DeleteOptions(
-                    user=MANAGER, grace_period_seconds=0, preconditions=Preconditions(uid=pod["metadata"]["uid"])
-                )
-                namespace, name = key_of(pod)
-                await _quietly(context.registry.delete(pods.resource, namespace, name, options))
-
-
-def last_seen_at(event: Object) -> datetime:
-    """When the Event was last seen, by whichever of its fields says so."""
-    text = (
-        (event.get("series") or {}).get("lastObservedTime")
-        or event.get("lastTimestamp")
-        or event.get("eventTime")
-        or event["metadata"]["creationTimestamp"]
-    )
-    return datetime.fromisoformat(text)
+    page = await context.registry.page(leases, "kube-node-lease", ListOptions())
+    renewed = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in page.objects}
+    for node in nodes.objects():
+        status = silent_status(node, renewed.get(node["metadata"]["name"]), context.now())
+        if status is not None:
+            await _quietly(context.patch(nodes, node, {"status": status}, "status"))
+    for pod in pods.objects():
+        node_name = pod["spec"].get("nodeName")
+        if node_name and nodes.get(("", node_name)) is None and _is_settled(pod, context.now()):
+            options = DeleteOptions(
+                user=MANAGER, grace_period_seconds=0, preconditions=Preconditions(uid=pod["metadata"]["uid"])
+            )
+            namespace, name = key_of(pod)
+            await _quietly(context.registry.delete(pods.resource, namespace, name, options))
 
 
 def silent_status(node: Object, renewed: str | None, now: datetime) -> Object | None:

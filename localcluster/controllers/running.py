@@ -9,7 +9,7 @@ from localcluster.controllers.context import ControllerContext
 from localcluster.controllers.deployment import DeploymentController
 from localcluster.controllers.feed import Feeds
 from localcluster.controllers.garbage import GarbageCollector
-from localcluster.controllers.housekeeping import expire_events, watch_nodes
+from localcluster.controllers.housekeeping import watch_nodes
 from localcluster.controllers.job import JobController
 from localcluster.controllers.namespace import NamespaceController
 from localcluster.controllers.replicaset import ReplicaSetController
@@ -44,6 +44,5 @@ async def run_controllers(
             NamespaceController(context, root_ca_pem),
         ):
             nursery.start_soon(controller.run)
-        nursery.start_soon(expire_events, context)
         nursery.start_soon(watch_nodes, context)
         task_status.started()

@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from localcluster.server.errors import StatusError
+from localcluster.server.storage import StorageError
 
 _log = structlog.get_logger("localcluster.controllers")
 _FIRST_DELAY_SECONDS, _LAST_DELAY_SECONDS = 0.02, 30.0
@@ -74,7 +75,7 @@ class WorkQueue(Generic[K]):
         try:
             await self._reconcile(key)
             self._failures.pop(key, None)
-        except StatusError as error:
+        except (StatusError, StorageError) as error:
             self._again(key, error)
         except Exception as error:  # noqa: BLE001 - the edge of a reconcile: logged, and the key is tried again
             _log.exception("reconcile_failed", controller=self._name, key=str(key))

@@ -17,11 +17,30 @@ _CURRENT = "..data"
 
 
 def write_files(directory: Path, files: Mapping[str, File], version: str) -> None:
-    """Make ``directory`` show exactly ``files``; ``version`` is new for every call. Blocks on the disk."""
+    """Make ``directory`` show exactly ``files``; ``version`` is new for every call. Blocks on the disk.
+
+    Raises:
+        OSError: the disk refuses. Readers see what they saw before, and nothing of the attempt takes up space.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     current = directory / _CURRENT
     previous = current.readlink() if current.is_symlink() else None
     payload = directory / f"..{version}"
+    try:
+        _write_payload(payload, files)
+    except OSError:
+        shutil.rmtree(payload, ignore_errors=True)
+        raise
+    fresh = directory / "..data_tmp"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(payload.name)
+    fresh.replace(current)
+    _link_names(directory, {Path(path).parts[0] for path in files})
+    if previous is not None:
+        shutil.rmtree(directory / previous, ignore_errors=True)
+
+
+def _write_payload(payload: Path, files: Mapping[str, File]) -> None:
     payload.mkdir(mode=0o755)
     for path, file in files.items():
         target = payload / path
@@ -30,13 +49,6 @@ def write_files(directory: Path, files: Mapping[str, File], version: str) -> Non
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(file.content)
             os.fchmod(descriptor, file.mode)
-    fresh = directory / "..data_tmp"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(payload.name)
-    fresh.replace(current)
-    _link_names(directory, {Path(path).parts[0] for path in files})
-    if previous is not None:
-        shutil.rmtree(directory / previous, ignore_errors=True)
 
 
 def _link_names(directory: Path, names: set[str]) -> None:

@@ -1,7 +1,8 @@
 """The life of one container: from its image to its exit, and again, as its Pod's restart policy wants.
 
-What stands in its way (unknown image, missing Secret) is shown as a waiting reason and tried again. It ends when it is
-not to be restarted, or when its Pod is told to stop. Cancelling it ends its program: SIGTERM, a moment, SIGKILL.
+What stands in its way (unknown image, missing Secret, full disk) is shown as a waiting reason and tried again. It ends
+when it is not to be restarted, or when its Pod is told to stop. Cancelling it ends its program: SIGTERM, a moment,
+SIGKILL.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from localcluster.node import probes
+from localcluster.node import disk, probes
 from localcluster.node.client import ApiError, UnreachableError
 from localcluster.node.environment import container_variables
 from localcluster.node.images import ImageMapError, UnknownImageError, inherited
@@ -101,9 +103,16 @@ class Container:
     async def _run_once(self, scope: PodScope) -> Terminated | None:
         """One run; None when the Pod was told to stop before it began."""
         container_id = uuid.uuid4().hex
-        order = await self._prepared(scope, container_id)
-        if order is None:
+        prepared = await self._prepared(scope, container_id)
+        if prepared is None:
             return None
+        order, log = prepared
+        try:
+            return await self._launched(order, log, scope, container_id)
+        finally:
+            self._services.logbook.close(log, scope.directory_name, self.record.name, self.record.restarts)
+
+    async def _launched(self, order: LaunchOrder, log: LogWriter, scope: PodScope, container_id: str) -> Terminated:
         began_at = self._services.now()
         try:
             process = await self._services.launcher.start(order)
@@ -114,12 +123,7 @@ class Container:
         shown_id = f"localprocess://{container_id}"
         ready = not probes.decide_readiness(self.spec)
         self._set(scope, self.record.running(began_at, shown_id, ready=ready))
-        logbook, restarts = self._services.logbook, self.record.restarts
-        log = logbook.open(scope.directory_name, self.record.name, restarts)
-        try:
-            outcome = await self._attend(process, log, scope, order)
-        finally:
-            logbook.close(log, scope.directory_name, self.record.name, restarts)
+        outcome = await self._attend(process, log, scope, order)
         return Terminated(
             exit_code=outcome.code,
             reason="Completed" if outcome.code == 0 else "Error",
@@ -132,19 +136,23 @@ class Container:
 
     # before the start
 
-    async def _prepared(self, scope: PodScope, container_id: str) -> LaunchOrder | None:
+    async def _prepared(self, scope: PodScope, container_id: str) -> tuple[LaunchOrder, LogWriter] | None:
+        """What to start and where its output goes; None when the Pod is told to stop first."""
         settings = self._services.settings
         delays = Backoff(settings.retry_delay_seconds, settings.retry_delay_limit_seconds)
         image_failures = 0
         while True:
             try:
-                return await self._order(scope, container_id)
+                order = await self._order(scope, container_id)
+                return order, self._services.logbook.open(scope.directory_name, self.record.name, self.record.restarts)
             except (UnknownImageError, ImageMapError) as error:
                 reason = "ImagePullBackOff" if image_failures else "ErrImagePull"
                 image_failures += 1
                 message = str(error)
             except (MissingSourceError, PodFieldError, VolumeError, ApiError, UnreachableError) as error:
                 reason, message = "CreateContainerConfigError", str(error)
+            except OSError as error:
+                reason, message = "CreateContainerError", disk.explain(error)
             self._set(scope, self.record.waiting(reason, message))
             if await scope.stop.sleep(delays.next_delay()):
                 return None
@@ -225,7 +233,9 @@ class Container:
         return path
 
     def _termination_message(self, scope: PodScope, outcome: Exit) -> str:
-        with self._termination_log(scope).open("rb") as file:
+        message = ""
+        # Without namespaces a program can take its own file away.
+        with suppress(OSError), self._termination_log(scope).open("rb") as file:
             message = file.read(_MESSAGE_BYTES).decode(errors="replace")
         fallback = self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if message or outcome.code == 0 or not fallback:

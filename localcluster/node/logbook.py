@@ -16,7 +16,11 @@ class LogBook:
         self._writers: dict[Path, LogWriter] = {}
 
     def open(self, pod_directory: str, container: str, restarts: int) -> LogWriter:
-        """The log of one run of a container; logs of runs before the previous one are let go."""
+        """The log of one run of a container; logs of runs before the previous one are let go.
+
+        Raises:
+            OSError: the disk refuses.
+        """
         directory = self.root / pod_directory / container
         path = directory / f"{restarts}.log"
         writer = LogWriter(path, self._now)

@@ -6,6 +6,7 @@ A file that has grown past ``ROTATE_BYTES`` is set aside as ``<name>.1``, replac
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -22,6 +23,7 @@ from localcluster.clock import Now, to_micro_time
 _log = structlog.get_logger("localcluster.node")
 
 ROTATE_BYTES = 16 << 20
+_SEPARATORS = 3  # of the four parts of a record
 _PART_BYTES = 16 << 10
 _READ_BYTES = 256 << 10
 
@@ -44,7 +46,7 @@ class LogWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._now = path, now
         self._pending = {"stdout": b"", "stderr": b""}
-        self._file = self._open()
+        self._file = _open(path)
         self._grown = trio.lowlevel.ParkingLot()
         self.closed = False
 
@@ -84,20 +86,32 @@ class LogWriter:
         if not records:
             return
         head = f"{to_micro_time(self._now())} {stream} ".encode()
+        content = b"".join(head + tag + b" " + line + b"\n" for tag, line in records)
         try:
-            os.write(self._file, b"".join(head + tag + b" " + line + b"\n" for tag, line in records))
+            self._write_whole_lines(content)
+            if os.fstat(self._file).st_size > ROTATE_BYTES:
+                self._rotate()
         except OSError as error:
             # A full disk costs output, not the program that writes it.
             _log.warning("container_output_lost", path=str(self._path), lines=len(records), error=error.strerror)
-            return
-        if os.fstat(self._file).st_size > ROTATE_BYTES:
-            os.close(self._file)
-            self._path.replace(_set_aside(self._path))
-            self._file = self._open()
         self._grown.unpark_all()
 
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def _write_whole_lines(self, content: bytes) -> None:
+        """A disk that takes only a part would leave half a record, to which the next one would be glued."""
+        written = os.write(self._file, content)
+        if written < len(content):
+            half = written - (content.rfind(b"\n", 0, written) + 1)
+            os.ftruncate(self._file, os.fstat(self._file).st_size - half)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _rotate(self) -> None:
+        """Begin a new file; where there is no room for one, the old one goes on."""
+        successor = self._path.with_name(self._path.name + ".new")
+        fresh = _open(successor)
+        os.close(self._file)
+        self._file = fresh
+        self._path.replace(_set_aside(self._path))
+        successor.replace(self._path)
 
 
 async def read_log(path: Path, options: LogOptions, writer: LogWriter | None) -> AsyncGenerator[bytes, None]:
@@ -166,13 +180,18 @@ def _read(path: Path) -> Iterator[bytes]:
 
 
 def _lines(content: bytes) -> Iterator[bytes]:
-    return (line for line in content.split(b"\n") if line)
+    # What a power failure left of a record has no text to show.
+    return (line for line in content.split(b"\n") if line.count(b" ") >= _SEPARATORS)
 
 
 def _render(record: bytes, options: LogOptions) -> bytes:
     instant, _, tag, text = record.split(b" ", 3)
     end = b"\n" if tag == b"F" else b""
     return (instant + b" " if options.timestamps else b"") + text + end
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
 def _identity(path: Path) -> int:

@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from localcluster.clock import Now
+from localcluster.node import disk
 from localcluster.node.capacity import ContainerSlots
 from localcluster.node.client import ApiClient, ApiError, Change, Changed, Gone, Synced, UnreachableError, namespaced
 from localcluster.node.environment import machine_variables, service_variables
@@ -157,7 +158,11 @@ class _Roster:
 
     async def _report_failure(self, pod: Object, error: Exception) -> None:
         metadata = pod["metadata"]
-        status = {"phase": "Failed", "reason": "NodeError", "message": f"{type(error).__name__}: {error}"}
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]  # the others are its consequences
+        told = disk.explain(cause) if isinstance(cause, OSError) else f"{type(cause).__name__}: {cause}"
+        status = {"phase": "Failed", "reason": "NodeError", "message": told}
         path = namespaced("pods", metadata["namespace"], metadata["name"], "status")
         await self._insist("pod_failure_not_reported", self._services.client.merge_patch, path, {"status": status})
 
@@ -198,7 +203,7 @@ class _Roster:
 
     def _directories(self) -> list[Path]:
         roots = (self._services.pods_directory, self._services.logbook.root)
-        return [directory for root in roots if root.exists() for directory in root.iterdir()]
+        return [directory for root in roots if root.is_dir() for directory in root.iterdir()]
 
     def _directories_of(self, pod: Object) -> list[Path]:
         """Volumes and logs of a Pod, as far as there are any."""

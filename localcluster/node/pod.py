@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from localcluster.node import disk
 from localcluster.node.client import ApiError, UnreachableError
 from localcluster.node.container import Container, PodScope
 from localcluster.node.logbook import pod_directory
@@ -141,8 +142,10 @@ class PodWorker:
         while True:
             try:
                 return await self._prepare_volumes()
-            except (MissingSourceError, PodFieldError, VolumeError, ApiError, UnreachableError, OSError) as error:
+            except (MissingSourceError, PodFieldError, VolumeError, ApiError, UnreachableError) as error:
                 message = f"volumes cannot be made: {error}"
+            except OSError as error:
+                message = f"volumes cannot be made: {disk.explain(error)}"
             for container in (*self._init, *self._main):
                 if isinstance(container.record.state, Waiting):
                     container.record = container.record.waiting(container.record.state.reason, message)

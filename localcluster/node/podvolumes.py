@@ -35,6 +35,7 @@ async def prepare_volumes(pod: Object, directory: Path, services: NodeServices) 
     Raises:
         MissingSourceError, PodFieldError, VolumeError: it cannot be made as written, for now or for ever.
         ApiError, UnreachableError: the API server refuses or does not answer.
+        OSError: the disk refuses.
     """
     volumes: list[Object] = pod["spec"].get("volumes") or []
     namespace = pod["metadata"]["namespace"]

@@ -6,6 +6,7 @@ Objects with finalizers are marked and waited for, as a real cluster does.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import trio
 
@@ -14,8 +15,12 @@ from localcluster.server import crds, errors
 from localcluster.server.identity import APISERVER
 from localcluster.server.options import ListOptions, WriteOptions
 from localcluster.server.registry import Registry
+from localcluster.server.storage import StorageError
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.writer import Target
+
+RETRY_FIRST_SECONDS: Final = 0.5
+RETRY_LIMIT_SECONDS: Final = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -41,18 +46,29 @@ async def clean_up_definitions(
 
 
 async def _empty(registry: Registry, definitions: ResourceType, crd: Object) -> None:
-    """Delete every object of ``crd`` and, once none is left, its finalizer."""
-    try:
-        resource = _resource(registry, crd)
-        if resource is not None:
-            await registry.delete_collection(resource, None)
-            await _wait_until_empty(registry, resource)
-        await registry.change(
-            Target(definitions, None, crd["metadata"]["name"]), _without_finalizer, WriteOptions(user=APISERVER)
-        )
-    except errors.StatusError as error:
-        if error.reason != "NotFound":
-            _log.error("cannot finish deleting the definition %s: %s", crd["metadata"]["name"], error)
+    """Delete every object of ``crd`` and, once none is left, its finalizer; what is refused is tried again later."""
+    delay = RETRY_FIRST_SECONDS
+    while True:
+        try:
+            await _try_to_empty(registry, definitions, crd)
+        except (errors.StatusError, StorageError) as error:
+            if isinstance(error, errors.StatusError) and error.reason == "NotFound":
+                return
+            _log.warning("cannot finish deleting the definition %s yet: %s", crd["metadata"]["name"], error)
+        else:
+            return
+        await trio.sleep(delay)
+        delay = min(2 * delay, RETRY_LIMIT_SECONDS)
+
+
+async def _try_to_empty(registry: Registry, definitions: ResourceType, crd: Object) -> None:
+    resource = _resource(registry, crd)
+    if resource is not None:
+        await registry.delete_collection(resource, None)
+        await _wait_until_empty(registry, resource)
+    await registry.change(
+        Target(definitions, None, crd["metadata"]["name"]), _without_finalizer, WriteOptions(user=APISERVER)
+    )
 
 
 async def _wait_until_empty(registry: Registry, resource: ResourceType) -> None:

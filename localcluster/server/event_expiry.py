@@ -12,7 +12,8 @@ from localcluster.clock import Now
 from localcluster.server import deletion, errors
 from localcluster.server.options import DeleteOptions, ListOptions, Preconditions
 from localcluster.server.registry import Registry
-from localcluster.server.types import Object
+from localcluster.server.storage import StorageError
+from localcluster.server.types import Object, ResourceType
 
 LIFETIME: Final = timedelta(hours=1)
 INTERVAL_SECONDS: Final = 60.0
@@ -30,19 +31,23 @@ async def expire_events(
     task_status.started()
     while True:
         await trio.sleep(INTERVAL_SECONDS)
-        oldest = now() - LIFETIME
-        for event in (await registry.page(events, None, ListOptions())).objects:
-            if last_seen_at(event) >= oldest:
-                continue
-            metadata = event["metadata"]
-            seen = Preconditions(metadata["uid"], metadata["resourceVersion"])
-            try:
-                await registry.delete(
-                    events, metadata["namespace"], metadata["name"], DeleteOptions(preconditions=seen)
-                )
-            except errors.StatusError as error:
-                if error.reason not in ("NotFound", "Conflict"):
-                    _log.warning("cannot expire the event %s: %s", metadata["name"], error)
+        try:
+            await _expire_before(registry, events, now() - LIFETIME)
+        except StorageError as error:
+            _log.warning("cannot expire events: %s", error)  # the next round meets them again
+
+
+async def _expire_before(registry: Registry, events: ResourceType, oldest: datetime) -> None:
+    for event in (await registry.page(events, None, ListOptions())).objects:
+        if last_seen_at(event) >= oldest:
+            continue
+        metadata = event["metadata"]
+        seen = Preconditions(metadata["uid"], metadata["resourceVersion"])
+        try:
+            await registry.delete(events, metadata["namespace"], metadata["name"], DeleteOptions(preconditions=seen))
+        except errors.StatusError as error:
+            if error.reason not in ("NotFound", "Conflict"):
+                _log.warning("cannot expire the event %s: %s", metadata["name"], error)
 
 
 def last_seen_at(event: Object) -> datetime:

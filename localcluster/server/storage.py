@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -170,9 +171,9 @@ class Storage:
         limiter = trio.CapacityLimiter(1)
         while True:
             await trio.sleep(CHECKPOINT_INTERVAL_SECONDS)
-            if self._pages_written >= CHECKPOINT_PAGES:
-                self._pages_written = 0
-                await trio.to_thread.run_sync(_checkpoint, self._path, limiter=limiter)
+            written = self._pages_written
+            if written >= CHECKPOINT_PAGES and await trio.to_thread.run_sync(_checkpoint, self._path, limiter=limiter):
+                self._pages_written -= written
 
     def close(self) -> None:
         """Release the file. Committed writes are on disk already; this only folds the log in."""
@@ -202,13 +203,14 @@ def _read_revision(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT value FROM revision").fetchone()[0])
 
 
-def _checkpoint(path: Path) -> None:
+def _checkpoint(path: Path) -> bool:
+    """Whether it was done. If not, the log is still there and stays authoritative."""
     try:
-        with sqlite3.connect(path, timeout=1.0, isolation_level=None) as connection:
+        with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        connection.close()
     except sqlite3.Error:
-        return  # the log is still there and stays authoritative; the next checkpoint covers this one
+        return False
+    return True
 
 
 def _storage_error(error: sqlite3.Error, path: Path | None) -> StorageError:
@@ -221,4 +223,4 @@ def _storage_error(error: sqlite3.Error, path: Path | None) -> StorageError:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StorageCorruptError(f"{where}damaged or not a database ({error}); restore it or remove it")
         case _:
-            return StorageError(f"{where}the write failed: {error}")
+            return StorageError(f"{where}the write failed ({error}); check the disk, and your quota on it")

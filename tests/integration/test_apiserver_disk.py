@@ -1,26 +1,49 @@
-"""The API server when the disk fails it."""
+"""The API server when the disk fails it: requests, and what it does between requests."""
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
+import trio
 from conftest import open_cluster
+from disklimit import largest_file
+from widgets import DEFINITIONS, WIDGETS, definition, widget
+
+from localcluster.clock import to_time, utc_now
+from localcluster.controllers import housekeeping
+from localcluster.controllers.running import run_controllers
+from localcluster.server import crd_cleanup, event_expiry
+from localcluster.server.storage import Storage, StorageFullError, Write
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+EVENTS = "/api/v1/namespaces/default/events"
+NODES = "/api/v1/nodes"
 
 
-@contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size_bytes``: to SQLite a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+class FullFor:
+    """A disk that takes ``room`` more writes, then refuses ``refusals`` of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.room = self.refusals = 0
+        commit = Storage.commit
+
+        def refuse_or_commit(storage: Storage, writes: Sequence[Write]) -> None:
+            if self.room:
+                self.room -= 1
+            elif self.refusals:
+                self.refusals -= 1
+                raise StorageFullError("no space left for the write; free some disk space and try again")
+            commit(storage, writes)
+
+        monkeypatch.setattr(Storage, "commit", refuse_or_commit)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FullFor:
+    return FullFor(monkeypatch)
 
 
 async def test_a_full_disk_refuses_writes_serves_reads_and_recovers(tmp_path: Path) -> None:
@@ -38,3 +61,69 @@ async def test_a_full_disk_refuses_writes_serves_reads_and_recovers(tmp_path: Pa
     async with open_cluster(path) as cluster:
         assert (await cluster.client.get(f"{CONFIGMAPS}/kept")).json() == kept
         assert (await cluster.client.get(f"{CONFIGMAPS}/huge")).status_code == 200
+
+
+async def test_events_that_cannot_be_forgotten_now_are_forgotten_later(
+    disk: FullFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_expiry, "INTERVAL_SECONDS", 0.01)
+    old = to_time(utc_now() - timedelta(hours=2))
+    event = {
+        "metadata": {"name": "old"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "lastTimestamp": old,
+    }
+    async with open_cluster() as cluster:
+        monkeypatch.setattr(event_expiry, "LIFETIME", timedelta(days=1))
+        await cluster.create(EVENTS, event)
+        disk.refusals = 3
+        monkeypatch.setattr(event_expiry, "LIFETIME", timedelta(0))
+        with trio.fail_after(10):
+            while (await cluster.client.get(f"{EVENTS}/old")).status_code != 404:
+                await trio.sleep(0.01)
+        assert disk.refusals == 0
+
+
+async def test_a_definition_that_cannot_be_cleaned_up_now_is_cleaned_up_later(
+    disk: FullFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crd_cleanup, "RETRY_FIRST_SECONDS", 0.01)
+    async with open_cluster() as cluster:
+        created = await cluster.create(DEFINITIONS, definition())
+        await cluster.create(WIDGETS, widget("held", finalizers=["example.com/hold"]))
+        name = f"{DEFINITIONS}/{created['metadata']['name']}"
+        await cluster.client.delete(name)
+        disk.room, disk.refusals = 1, 3  # the release of the object is stored, what follows from it is not
+        patch = {"metadata": {"finalizers": None}}
+        headers = {"content-type": "application/merge-patch+json"}
+        released = await cluster.client.patch(f"{WIDGETS}/held", json=patch, headers=headers)
+        with trio.fail_after(10):
+            while (await cluster.client.get(name)).status_code != 404:
+                await trio.sleep(0.01)
+        assert released.status_code == 200
+        assert disk.refusals == 0
+
+
+async def test_controllers_go_on_with_what_the_disk_refused_them(
+    disk: FullFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Node that fell silent is marked, and a namespace is furnished, once there is space."""
+    monkeypatch.setattr(housekeeping, "NODE_CHECK_SECONDS", 0.01)
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    async with open_cluster() as cluster:
+        await cluster.nursery.start(run_controllers, cluster.registry, utc_now)
+        with trio.fail_after(10):
+            while (await cluster.client.get(f"{CONFIGMAPS}/kube-root-ca.crt")).status_code != 200:
+                await trio.sleep(0.01)
+            await cluster.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
+            await cluster.create(NODES, {"metadata": {"name": "silent"}})
+            headers = {"content-type": "application/merge-patch+json"}
+            status = {"status": {"conditions": [ready]}}
+            await cluster.client.patch(f"{NODES}/silent/status", json=status, headers=headers)
+            disk.refusals = 6
+            monkeypatch.setattr(housekeeping, "NODE_SILENCE", timedelta(0))
+            while (await cluster.client.get(f"{NODES}/silent")).json()["status"]["conditions"][0]["status"] == "True":
+                await trio.sleep(0.01)
+            while (await cluster.client.get("/api/v1/namespaces/later/configmaps/kube-root-ca.crt")).status_code != 200:
+                await trio.sleep(0.01)
+        assert disk.refusals == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from disklimit import largest_file
 from nodecluster import (
     PODS,
     SHELL_MAP,
@@ -285,3 +286,38 @@ async def test_what_ran_when_the_node_went_down_is_reported_when_it_is_back(tmp_
         assert (container_state(once)["exitCode"], container_state(once)["reason"]) == (137, "ContainerStatusUnknown")
         assert always["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137
         assert await second.log("done") == "kept\n"
+
+
+async def test_a_pod_waits_while_the_disk_of_its_node_is_full_and_then_runs(tmp_path: Path) -> None:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "v"}}
+    mounted = {
+        "volumes": [{"name": "config", "configMap": {"name": "c"}}],
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/bubu-test/config"}],
+    }
+    async with open_local_cluster(tmp_path) as cluster:
+        await cluster.client.create("/api/v1/namespaces/default/configmaps", config)
+        with largest_file(0):
+            await cluster.client.create(PODS, pod("p", "cat /etc/bubu-test/config/k", **mounted))
+            waiting = await cluster.wait_for(PODS, "p", waits_because("ContainerCreating"))
+        ended = await cluster.wait_for(PODS, "p", in_phase("Succeeded"))
+
+    message = container_state(waiting, "waiting")["message"]
+    assert message.startswith("volumes cannot be made: ")
+    assert message.endswith("free some disk space, it is tried again")
+    assert ended["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+async def test_a_pod_whose_log_cannot_be_begun_waits_and_then_runs_once(tmp_path: Path) -> None:
+    async with open_local_cluster(tmp_path, keep=True) as cluster:
+        logs = tmp_path / "cluster" / "node" / "logs"
+        logs.parent.mkdir(exist_ok=True)
+        logs.write_text("a file where the directory of logs should be")
+        await cluster.client.create(PODS, pod("p", f"echo began >> {tmp_path}/began"))
+        waiting = await cluster.wait_for(PODS, "p", waits_because("CreateContainerError"))
+        began_early = (tmp_path / "began").exists()
+        logs.unlink()
+        await cluster.wait_for(PODS, "p", in_phase("Succeeded"))
+
+    assert str(logs) in container_state(waiting, "waiting")["message"]
+    assert not began_early
+    assert (tmp_path / "began").read_text() == "began\n"

@@ -1,25 +1,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
-from localcluster.controllers.housekeeping import last_seen_at, silent_status
+from localcluster.controllers.housekeeping import silent_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"series": {"lastObservedTime": "2026-01-02T03:04:05.000000Z"}, "eventTime": "2026-01-01T00:00:00.000000Z"},
-        {"lastTimestamp": "2026-01-02T03:04:05Z", "eventTime": None},
-        {"lastTimestamp": None, "eventTime": "2026-01-02T03:04:05.000000Z"},
-        {"metadata": {"creationTimestamp": "2026-01-02T03:04:05Z"}},
-    ],
-    ids=["series", "last timestamp", "event time", "creation"],
-)
-def test_an_event_ages_from_when_it_was_last_seen(event: dict[str, Any]) -> None:
-    assert last_seen_at(event) == NOW
 
 
 def node(status: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import trio
+from disklimit import largest_file
+from structlog.testing import capture_logs
 
 from localcluster.node import logs
 from localcluster.node.logbook import LogBook
@@ -140,3 +142,39 @@ def test_the_book_finds_this_and_the_previous_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ns_pod_uid" / "c" / "0.log").exists()
     assert book.find("ns", "pod", "other", previous=False) is None
     log.close()
+
+
+async def test_a_full_disk_costs_whole_lines_and_no_half_of_one_is_left(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "0.log", ticking()) as log, capture_logs() as told:
+        log.write("stdout", b"before\n")
+        with largest_file((tmp_path / "0.log").stat().st_size + 60):
+            log.write("stdout", b"a line that fits\na line that does not fit any more\n")
+            log.write("stdout", b"lost\n")
+        log.write("stdout", b"after\n")
+
+    assert await text(tmp_path / "0.log") == b"before\na line that fits\nafter\n"
+    assert [entry["event"] for entry in told] == ["container_output_lost"] * 2
+
+
+async def test_a_log_that_cannot_be_rotated_goes_on_in_its_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "ROTATE_BYTES", 100)
+    with LogWriter(tmp_path / "0.log", ticking()) as log:
+        (tmp_path / "0.log.new").mkdir()  # nothing can be written in its place
+        for number in range(5):
+            log.write("stdout", f"line {number}\n".encode())
+        assert await text(tmp_path / "0.log") == b"line 0\nline 1\nline 2\nline 3\nline 4\n"
+        (tmp_path / "0.log.new").rmdir()
+        log.write("stdout", b"line 5\n")
+        log.write("stdout", b"line 6\n")
+
+    assert (tmp_path / "0.log.1").exists()
+    assert (await text(tmp_path / "0.log")).endswith(b"line 4\nline 5\nline 6\n")
+
+
+async def test_what_a_power_failure_left_of_a_record_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "0.log").write_bytes(b"2026-01-02T03:04:05.000000Z stdout F whole\n2026-01-02T03:04")
+
+    assert await text(tmp_path / "0.log") == b"whole\n"
+    assert last_output(tmp_path / "0.log", 100, 10) == "whole\n"
