@@ -115,7 +115,12 @@ async def _operate(
     def operator_is_ready(metrics_url: str) -> None:
         """The first time, and after each restart, which may have moved its port."""
         assert info is not None, "the operator begins after the API server"
-        publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
+        try:
+            publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
+        except OSError as error:
+            if not ready.is_set():
+                raise
+            _log.warning("what was published about the cluster stays as it was", cause=str(error))
         ready.set()
 
     ready = trio.Event()

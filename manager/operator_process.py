@@ -86,7 +86,9 @@ class OperatorProcess:
                 self.on_ready(metrics_url)
                 self._ready.set()
             return
-        raise EmbeddedError(f"the operator did not become ready within {READY_SECONDS:.0f} s")
+        if not self._ready.is_set():
+            raise EmbeddedError(f"the operator did not become ready within {READY_SECONDS:.0f} s")
+        process.kill()  # and so it is started again
 
 
 async def _run_child(*, task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED) -> None:

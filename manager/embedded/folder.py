@@ -19,6 +19,8 @@ STATE_FILE: Final = "cluster.json"
 SERVING_LOCK: Final = "embedded.lock"
 """Held alone by the process that serves the folder; its process id stands in it."""
 LOG_FILE: Final = "cluster.log"
+MIN_FREE_BYTES: Final = 8 << 20
+"""On its disk, for a cluster to be started: the database of an empty one takes two MiB."""
 
 
 class EmbeddedError(Exception):
@@ -59,6 +61,20 @@ def make_folder(data: Path) -> None:
         (data / SERVING_LOCK).open("ab").close()
     except OSError as error:
         raise cannot_write(data, error) from None
+
+
+def refuse_full_disk(data: Path) -> None:
+    """What would be started could not even write down why it failed.
+
+    Raises:
+        EmbeddedError: less than ``MIN_FREE_BYTES`` are free.
+    """
+    disk = os.statvfs(data)
+    if disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
+        raise EmbeddedError(
+            f"no space left on the disk of {data}: an embedded cluster needs {MIN_FREE_BYTES >> 20} MiB to start; "
+            "free some, or choose another folder with --data"
+        )
 
 
 def cannot_write(data: Path, error: OSError) -> EmbeddedError:

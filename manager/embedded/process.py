@@ -55,10 +55,11 @@ async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_
         port: 0 takes the port of the folder's last run, else a free one.
         on_demand: it ends when no command uses it any more (``usage``).
     Raises:
-        EmbeddedError: the folder is taken or cannot be written.
+        EmbeddedError: the folder is taken or cannot be written, or its disk is full.
     """
     folder.make_folder(data)
     folder.refuse_if_served(data)
+    folder.refuse_full_disk(data)
     command = [sys.executable, "-m", "manager.cluster", "--data", str(data), "--port", str(port)]
     if image_map is not None:
         command += ["--image-map", str(image_map)]

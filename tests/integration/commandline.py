@@ -59,6 +59,8 @@ class CommandLine:
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """What each command is started with, such as ``nsenter``."""
 
     @property
     def data(self) -> Path:
@@ -84,7 +86,7 @@ class CommandLine:
         with (
             (self.folder / "stdin").open() as given,
             subprocess.Popen(
-                [*BOBRAPET, *arguments],
+                [*self.prefix, *BOBRAPET, *arguments],
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

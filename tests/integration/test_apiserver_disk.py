@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import trio
-from conftest import open_cluster
+from conftest import Cluster, open_cluster
 from disklimit import largest_file
+from nodecluster import until
 from widgets import DEFINITIONS, WIDGETS, definition, widget
 
 from localcluster.clock import to_time, utc_now
@@ -78,9 +78,7 @@ async def test_events_that_cannot_be_forgotten_now_are_forgotten_later(
         await cluster.create(EVENTS, event)
         disk.refusals = 3
         monkeypatch.setattr(event_expiry, "LIFETIME", timedelta(0))
-        with trio.fail_after(10):
-            while (await cluster.client.get(f"{EVENTS}/old")).status_code != 404:
-                await trio.sleep(0.01)
+        await until(answers(cluster, f"{EVENTS}/old", 404), seconds=10)
         assert disk.refusals == 0
 
 
@@ -97,9 +95,7 @@ async def test_a_definition_that_cannot_be_cleaned_up_now_is_cleaned_up_later(
         patch = {"metadata": {"finalizers": None}}
         headers = {"content-type": "application/merge-patch+json"}
         released = await cluster.client.patch(f"{WIDGETS}/held", json=patch, headers=headers)
-        with trio.fail_after(10):
-            while (await cluster.client.get(name)).status_code != 404:
-                await trio.sleep(0.01)
+        await until(answers(cluster, name, 404), seconds=10)
         assert released.status_code == 200
         assert disk.refusals == 0
 
@@ -112,18 +108,26 @@ async def test_controllers_go_on_with_what_the_disk_refused_them(
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
     async with open_cluster() as cluster:
         await cluster.nursery.start(run_controllers, cluster.registry, utc_now)
-        with trio.fail_after(10):
-            while (await cluster.client.get(f"{CONFIGMAPS}/kube-root-ca.crt")).status_code != 200:
-                await trio.sleep(0.01)
-            await cluster.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
-            await cluster.create(NODES, {"metadata": {"name": "silent"}})
-            headers = {"content-type": "application/merge-patch+json"}
-            status = {"status": {"conditions": [ready]}}
-            await cluster.client.patch(f"{NODES}/silent/status", json=status, headers=headers)
-            disk.refusals = 6
-            monkeypatch.setattr(housekeeping, "NODE_SILENCE", timedelta(0))
-            while (await cluster.client.get(f"{NODES}/silent")).json()["status"]["conditions"][0]["status"] == "True":
-                await trio.sleep(0.01)
-            while (await cluster.client.get("/api/v1/namespaces/later/configmaps/kube-root-ca.crt")).status_code != 200:
-                await trio.sleep(0.01)
+        await until(answers(cluster, f"{CONFIGMAPS}/kube-root-ca.crt"), seconds=10)
+        await cluster.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
+        await cluster.create(NODES, {"metadata": {"name": "silent"}})
+        headers = {"content-type": "application/merge-patch+json"}
+        status = {"status": {"conditions": [ready]}}
+        await cluster.client.patch(f"{NODES}/silent/status", json=status, headers=headers)
+        disk.refusals = 6
+        monkeypatch.setattr(housekeeping, "NODE_SILENCE", timedelta(0))
+        await until(lambda: is_silent(cluster), seconds=10)
+        await until(answers(cluster, "/api/v1/namespaces/later/configmaps/kube-root-ca.crt"), seconds=10)
         assert disk.refusals == 0
+
+
+def answers(cluster: Cluster, path: str, code: int = 200) -> Callable[[], Awaitable[bool]]:
+    async def does() -> bool:
+        return (await cluster.client.get(path)).status_code == code
+
+    return does
+
+
+async def is_silent(cluster: Cluster) -> bool:
+    node = (await cluster.client.get(f"{NODES}/silent")).json()
+    return bool(node["status"]["conditions"][0]["status"] == "Unknown")

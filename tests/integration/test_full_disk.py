@@ -1,0 +1,134 @@
+"""A disk that really fills up below a cluster at work: nothing ends, and everything goes on once there is space."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commandline import CommandLine, is_alive, kill, wait_until
+from disklimit import SmallDisk, small_disk
+from ruamel.yaml import YAML
+
+MEBIBYTE = 1 << 20
+OUTAGE_SECONDS = 3.0
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    (tmp_path / "data").mkdir()
+    with small_disk(tmp_path / "data", 24 * MEBIBYTE) as disk:
+        if disk is None:
+            pytest.skip("no file system can be mounted here, not even in a namespace of its own")
+        yield disk
+
+
+@pytest.fixture
+def line(tmp_path: Path, disk: SmallDisk) -> Iterator[CommandLine]:
+    """Everything it starts keeps its data on the small disk."""
+    line = CommandLine(tmp_path, prefix=(*disk.prefix, "env", f"--chdir={tmp_path}"))
+    yield line
+    if line.processes():
+        line.bobrapet("down")
+    line.wait_until_nothing_runs()
+
+
+class Api:
+    """Plain requests as the administrator of the cluster on ``disk``."""
+
+    def __init__(self, disk: SmallDisk) -> None:
+        config = YAML(typ="safe", pure=True).load((disk.inside / "kubeconfig").read_text())
+        self._url = config["clusters"][0]["cluster"]["server"]
+        self._token = config["users"][0]["user"]["token"]
+        self._tls = ssl._create_unverified_context()
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, object]]:
+        request = urllib.request.Request(
+            f"{self._url}{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, context=self._tls, timeout=20) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+@pytest.mark.slow
+def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandLine, disk: SmallDisk) -> None:
+    assert line.bobrapet("up", "--quiet", line.images).code == 0
+    api = Api(disk)
+    with line.started("run", line.story("one", "slow-two", "three")) as run:
+        wait_until((line.folder / "began").exists)
+        serving = {line.process("manager.cluster"), line.process("manager.cli manager")}
+        disk.fill()
+        (line.folder / "go").touch()  # a Pod ends, and its end cannot be stored
+        for number in steadily(OUTAGE_SECONDS):
+            config_map = {"metadata": {"name": f"during-{number}"}, "data": {"text": "x" * 20_000}}
+            code, status = api.ask("POST", CONFIG_MAPS, config_map)
+            assert (code, status["reason"]) == (507, "InsufficientStorage"), status
+            assert "free some disk space" in str(status["message"])
+            assert api.ask("GET", "/api/v1/namespaces/default/pods")[0] == 200
+            assert run.poll() is None
+        refused = line.bobrapet("submit", "story")
+        disk.free()
+        out, err = run.communicate(timeout=40)
+
+    assert (run.returncode, "Traceback" in err) == (0, False), f"{out}{err}"
+    assert refused.code == 1
+    assert refused.err.startswith(f"error: {line.data}/cluster.db: no space left"), refused.err
+    assert "Traceback" not in refused.err
+    assert api.ask("POST", CONFIG_MAPS, {"metadata": {"name": "after"}})[0] == 201
+    assert all(map(is_alive, serving))
+
+
+@pytest.mark.slow
+def test_an_operator_that_is_lost_while_the_disk_is_full_comes_back(line: CommandLine, disk: SmallDisk) -> None:
+    assert line.bobrapet("up", "--quiet", line.images).code == 0
+    cluster, operator = line.process("manager.cluster"), line.process("manager.cli manager")
+    disk.fill()
+    kill(operator)
+    wait_until(lambda: line.process("manager.cli manager") != operator)
+    for _ in steadily(OUTAGE_SECONDS):
+        assert is_alive(cluster)
+    disk.free()
+    done = line.bobrapet("run", line.story("one"))
+
+    assert done.code == 0, done.err
+    assert is_alive(cluster)
+
+
+def test_a_cluster_is_not_started_on_a_full_disk(line: CommandLine, disk: SmallDisk) -> None:
+    story = line.story("one")
+    disk.fill()
+    for verb in (("run", story), ("up",)):
+        done = line.bobrapet(*verb)
+
+        assert (done.code, done.out) == (1, "")
+        said = done.err.splitlines()[-1]
+        assert said.startswith(f"error: no space left on the disk of {line.data}"), done.err
+        assert "free some" in said
+        line.wait_until_nothing_runs()
+    disk.free()
+    assert line.bobrapet("run", story, line.images).code == 0
+
+
+def steadily(seconds: float) -> Iterator[int]:
+    """Numbers, some a second, for as long."""
+    began = time.monotonic()
+    number = 0
+    while time.monotonic() - began < seconds:
+        yield number
+        number += 1
+        time.sleep(0.2)
