@@ -1,4 +1,4 @@
-"""Serving an ASGI application over TLS on the loopback interface, with Hypercorn's Trio worker."""
+"""Serving an ASGI application over TLS on the loopback interface; connection.py is what happens to each client."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
-from hypercorn.typing import ASGIFramework
 
-from localcluster.certificates import KeyPair
-from localcluster.kubeconfig import write_private
+from localcluster.connection import Asgi, serve_connection
+from localcluster.keypair import KeyPair
+from localcluster.privatefile import write_private
 
 LOOPBACK = "127.0.0.1"
-_SHUTDOWN_SECONDS = 0.5
 _BACKLOG = 512
-
-Asgi = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+_IDLE_SECONDS = 3600.0
+_HEAD_BYTES = 64 << 10
+"""Request line and headers together."""
 
 
 class PortTakenError(Exception):
@@ -71,41 +69,24 @@ async def serve_asgi(
 
     ``scratch``: a private directory, where the key stands for the moment in which OpenSSL reads it.
     """
-    config = _TlsConfig(identity, scratch)
-    config.bind = [f"fd://{listener.detach()}"]
-    config.accesslog = None
-    config.errorlog = logging.getLogger("localcluster.serving")
-    config.backlog = _BACKLOG
-    config.keep_alive_timeout = 3600.0
-    config.keep_alive_max_requests = 1_000_000_000  # clients of an API server keep their connections
-    config.graceful_timeout = _SHUTDOWN_SECONDS
-    config.shutdown_timeout = _SHUTDOWN_SECONDS
-    config.h11_max_incomplete_size = 64 << 10
-    config.alpn_protocols = ["http/1.1"]
+    listener.listen(_BACKLOG)
+    sockets = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    listeners = [trio.SSLListener(sockets, _tls_context(identity, scratch), https_compatible=True)]
     async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, app, config)
+        await nursery.start(trio.serve_listeners, partial(serve_connection, app, _config()), listeners)
         task_status.started()
 
 
-async def _serve(app: Asgi, config: Config, *, task_status: trio.TaskStatus[list[str]]) -> None:
-    await hypercorn_serve(
-        cast("ASGIFramework", app), config, shutdown_trigger=trio.sleep_forever, task_status=task_status, mode="asgi"
-    )
-
-
-class _TlsConfig(Config):
-    """Hypercorn's configuration, with a ready-made TLS context instead of file names."""
-
-    def __init__(self, identity: TlsIdentity, scratch: Path) -> None:
-        super().__init__()
-        self._context = _tls_context(identity, scratch)
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return True
-
-    def create_ssl_context(self) -> ssl.SSLContext:
-        return self._context
+def _config() -> Config:
+    """Hypercorn's settings that matter once a connection is there."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("localcluster.serving")
+    config.include_server_header = False
+    config.keep_alive_timeout = _IDLE_SECONDS
+    config.keep_alive_max_requests = 1_000_000_000  # clients of an API server keep their connections
+    config.h11_max_incomplete_size = _HEAD_BYTES
+    return config
 
 
 def _tls_context(identity: TlsIdentity, scratch: Path) -> ssl.SSLContext:
