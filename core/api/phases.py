@@ -89,6 +89,7 @@ class Reason(StrEnum):
     NAME_CONFLICT = "NameConflict"
     ENGINE_ERROR = "EngineError"
     STOPPED = "Stopped"
+    PERMISSION_DENIED = "PermissionDenied"
 
 
 DEFAULT_REASONS: Final[dict[Phase, Reason]] = {

@@ -11,7 +11,7 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
-from core.engine.errors import UnavailableError
+from core.engine.errors import DeniedError, UnavailableError
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -22,20 +22,33 @@ LONGEST_PAUSE_SECONDS: Final = 15.0
 
 
 class Pace:
-    """Growing pauses between repetitions of one thing; ``reset`` once it went well."""
+    """Growing pauses between repetitions of one thing; ``reset`` once it went well.
 
-    def __init__(self, jitter: Callable[[], float]) -> None:
+    ``tell`` hears of what only a person can mend, a right that is lacking, and of None once it is mended.
+    """
+
+    def __init__(
+        self, jitter: Callable[[], float], tell: Callable[[DeniedError | None], None] = lambda denied: None
+    ) -> None:
         self._jitter = jitter
+        self._tell = tell
+        self._told = False
         self._repetitions = 0
 
     def reset(self) -> None:
         self._repetitions = 0
+        if self._told:
+            self._told = False
+            self._tell(None)
 
     def next_seconds(self, error: Exception | None = None) -> float:
         """How long to wait now: doubling from 10 ms to 15 s, up to half as long again by jitter.
 
         The server's ``Retry-After`` is honoured when it is longer.
         """
+        if isinstance(error, DeniedError):
+            self._told = True
+            self._tell(error)
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._repetitions, 20), LONGEST_PAUSE_SECONDS)
         self._repetitions += 1
         wanted = error.retry_after_seconds if isinstance(error, UnavailableError) else None

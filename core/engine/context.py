@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.engine.bell import Bell
 from core.engine.calls import Pace
+from core.engine.errors import DeniedError
 from core.engine.plan import StepPlan, StoryPlan
 from core.engine.ports import Clock, EventSink, EventType, Object, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
@@ -69,7 +70,11 @@ class StepContext:
         return self.engine.clock.now()
 
     def pace(self) -> Pace:
-        return Pace(self.engine.settings.jitter)
+        """Pauses for what this step repeats; that a right is lacking is told on the run."""
+        return Pace(self.engine.settings.jitter, self._tell_denied)
+
+    def _tell_denied(self, denied: DeniedError | None) -> None:
+        self.status.tell_denied(self.step.name, denied)
 
     def emit(self, type_: EventType, reason: str, message: str, regarding: Object | None = None) -> None:
         self.engine.events.emit(regarding if regarding is not None else self.run, type_, reason, message)

@@ -3,6 +3,7 @@
     PortError
     ├── StaleError         retry   the object moved on since it was read: read again, decide again
     ├── UnavailableError   retry   no answer, or "not now"; the write may or may not have happened
+    │   └── DeniedError            a right is lacking: somebody must grant it, then the same call succeeds
     ├── GoneError          -       the object no longer exists, or a namesake with another UID took its place
     └── RejectedError      user    the API server refused it and will refuse it again; carries reason and message
         ├── NameConflictError      an object of that name exists and belongs to somebody else
@@ -31,6 +32,10 @@ class UnavailableError(PortError):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class DeniedError(UnavailableError):
+    """The operator lacks a right; the message names it. Nothing was done, and nothing about the object is wrong."""
 
 
 class GoneError(PortError):

@@ -188,7 +188,7 @@ class Pursuit:
         return str(ref.get("namespace") or self._key.namespace), str(ref.get("name") or "")
 
     def _pace(self) -> Pace:
-        return Pace(self._engine.settings.jitter)
+        return Pace(self._engine.settings.jitter, lambda denied: self._status.tell_denied("", denied))
 
 
 def _failure(refusal: Refusal) -> Conclusion:

@@ -73,17 +73,22 @@ class RunState:
     output: Mapping[str, Any] | None = None
     error: Object | None = None
     degraded: str | None = None
+    obstacles: Mapping[str, str] | None = None
+    """What somebody must mend before a step, or with an empty name the run, can go on."""
 
     @classmethod
     def from_stored(cls, run: Object) -> RunState:
         """The state a stored StoryRun stands for; damaged entries count as absent."""
         status = run.get("status") or {}
-        ready = find_condition(status.get("conditions") or (), ConditionType.READY)
+        ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
+        reason, message = str(ready.get("reason", "")), str(status.get("message") or "")
+        if reason == Reason.PERMISSION_DENIED:  # of the moment: whoever goes on finds out whether it still holds
+            reason = message = ""
         return cls(
             stored=run,
             phase=member_or_none(Phase, status.get("phase")),
-            reason=str(ready.get("reason", "")) if ready else "",
-            message=str(status.get("message") or ""),
+            reason=reason,
+            message=message,
             attempts=int(status.get("attempts") or 0),
             started_at=parse_instant_or_none(status.get("startedAt")),
             finished_at=parse_instant_or_none(status.get("finishedAt")),
@@ -132,6 +137,17 @@ class RunState:
         """``Pending`` unless it has run already; the phase of a running run stays."""
         return replace(self, phase=self.phase or Phase.PENDING, reason=Reason.STORY_NOT_FOUND, message=message)
 
+    def obstructed(self, name: str, message: str) -> RunState:
+        """A right is lacking for the step ``name`` (empty: for the run): it waits, and says for what."""
+        if self.ended or (self.obstacles or {}).get(name) == message:
+            return self
+        return replace(self, phase=self.phase or Phase.PENDING, obstacles={**(self.obstacles or {}), name: message})
+
+    def unobstructed(self, name: str) -> RunState:
+        if name not in (self.obstacles or {}):
+            return self
+        return replace(self, obstacles={key: text for key, text in (self.obstacles or {}).items() if key != name})
+
     def began(self, now: datetime, schema_refs: Mapping[str, Object]) -> RunState:
         again = self.phase is Phase.RUNNING
         return replace(
@@ -162,7 +178,7 @@ class RunState:
         started_at = old.started_at if old is not None and old.started_at else verdict.started_at
         if started_at is not None:  # a container's clock may be ahead of ours or behind it
             finished_at = max(finished_at, started_at)
-        return self._with_step(name, StepState(verdict.phase, verdict.text, started_at, finished_at))
+        return self.unobstructed(name)._with_step(name, StepState(verdict.phase, verdict.text, started_at, finished_at))
 
     def timer_set(self, name: str, wake_at: datetime) -> RunState:
         """Fixes when a sleeping step wakes; an instant that is fixed already stays."""
@@ -187,6 +203,7 @@ class RunState:
             output=conclusion.output,
             error=error,
             degraded=conclusion.degraded,
+            obstacles=None,
         )
 
     def rebased(self, run: Object) -> RunState:
@@ -275,7 +292,7 @@ class RunState:
         fields: Object = {
             "observedGeneration": self.stored["metadata"].get("generation", 0),
             "phase": str(self.phase),
-            "message": truncated(self.message, MAX_MESSAGE_LENGTH),
+            "message": truncated(self._obstruction or self.message, MAX_MESSAGE_LENGTH),
             "conditions": self._conditions(now),
         }
         if self.order:
@@ -314,6 +331,9 @@ class RunState:
             (ConditionType.PROGRESSING, not self.phase.terminal, reason, self.message),
             (ConditionType.DEGRADED, degraded, reason, self.message),
         ]
+        if self._obstruction:
+            words[0] = (ConditionType.READY, False, Reason.PERMISSION_DENIED, self._obstruction)
+            words[-1] = (ConditionType.DEGRADED, True, Reason.PERMISSION_DENIED, self._obstruction)
         if self.degraded is not None:
             words[-1] = (ConditionType.DEGRADED, True, Reason.OUTPUT_RESOLUTION_FAILED, self.degraded)
         conditions = list((self.stored.get("status") or {}).get("conditions") or ())
@@ -322,6 +342,12 @@ class RunState:
                 conditions, type_, status, reason=why, message=text, generation=generation, now=now
             )
         return conditions
+
+    @property
+    def _obstruction(self) -> str:
+        """What keeps the run or some of its steps, in words; empty when nothing does."""
+        obstacles = sorted((self.obstacles or {}).items())
+        return "; ".join(f"step {name}: {text}" if name else text for name, text in obstacles)
 
     def _error(self, conclusion: Conclusion) -> Object:
         error: Object = {"type": str(conclusion.reason), "message": conclusion.message}

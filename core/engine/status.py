@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import trio
 
+from core.api.phases import Reason
 from core.engine.bell import Bell
 from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
-from core.engine.errors import GoneError, StaleError, UnavailableError
-from core.engine.ports import RunKey
+from core.engine.errors import DeniedError, GoneError, StaleError, UnavailableError
+from core.engine.ports import EventType, RunKey
 from core.engine.state import RunState
 
 
@@ -50,6 +51,20 @@ class StatusWriter:
         self._changed += 1
         self._dirty.ring()
 
+    def tell_denied(self, step: str, denied: DeniedError | None) -> None:
+        """A right is lacking for ``step`` (empty: for the run), or, with None, is not lacking any more."""
+        if denied is None:
+            self.apply(self._state.unobstructed(step))
+            return
+        before = self._state
+        self.apply(before.obstructed(step, str(denied)))
+        if self._state is not before:
+            self._warn_denied(denied)
+
+    def _warn_denied(self, denied: DeniedError | None) -> None:
+        if denied is not None:
+            self._engine.events.emit(self._state.stored, EventType.WARNING, Reason.PERMISSION_DENIED, str(denied))
+
     async def wait_until_stored(self) -> None:
         """Return once everything applied so far is stored."""
         target = self._changed
@@ -70,7 +85,7 @@ class StatusWriter:
             GoneError: the run does not exist any more.
             RejectedError: the API server refuses what we write.
         """
-        pace = Pace(self._engine.settings.jitter)
+        pace = Pace(self._engine.settings.jitter, self._warn_denied)
         self._dirty.ring()
         while not self._closing:
             await self._dirty.wait()

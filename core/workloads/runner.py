@@ -1,12 +1,11 @@
 """Under whose name a run's containers work: ServiceAccount, Role and RoleBinding, all named after the run.
 
-Source: StepRun contract 16, operator contract 20.4. Rules asked for by templates and Engrams are filtered: nothing that
-is not namespaced, no wildcard, and of an Engram's own rules only reads of named ConfigMaps and Secrets.
+Source: StepRun contract 16, operator contract 20.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from core.api import keys
@@ -22,9 +21,9 @@ from core.api.resource import (
     TRANSPORT_BINDING,
     Resource,
 )
+from core.workloads.runner_rules import Rule
 
 Object = dict[str, Any]
-Rule = Mapping[str, Any]
 
 _RULE_FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
 
@@ -97,18 +96,6 @@ def role_binding(run: Object) -> Object:
     }
 
 
-def template_rules(template: Object) -> list[Rule]:
-    """``spec.execution.rbac.rules`` without those that reach beyond named, namespaced resources."""
-    execution = (template.get("spec") or {}).get("execution") or {}
-    return [rule for rule in (execution.get("rbac") or {}).get("rules") or () if _acceptable(rule)]
-
-
-def engram_rules(engram: Object) -> list[Rule]:
-    """``spec.overrides.rbac.rules`` that only read named ConfigMaps and Secrets."""
-    overrides = (engram.get("spec") or {}).get("overrides") or {}
-    return [rule for rule in (overrides.get("rbac") or {}).get("rules") or () if _reads_named_data(rule)]
-
-
 def _named(resource: Resource, run: Object) -> Object:
     metadata = run["metadata"]
     return {
@@ -128,26 +115,6 @@ def _named(resource: Resource, run: Object) -> Object:
             ],
         },
     }
-
-
-def _acceptable(rule: Rule) -> bool:
-    groups, resources, verbs = (list(rule.get(key) or ()) for key in ("apiGroups", "resources", "verbs"))
-    names = list(rule.get("resourceNames") or ())
-    if rule.get("nonResourceURLs") or not (groups and resources and verbs):
-        return False
-    words = [*resources, *verbs, *names]
-    return all(words) and not any("*" in word for word in (*groups, *words))
-
-
-def _reads_named_data(rule: Rule) -> bool:
-    names = list(rule.get("resourceNames") or ())
-    return (
-        _acceptable(rule)
-        and bool(names)
-        and set(rule["apiGroups"]) == {""}
-        and set(rule["resources"]) <= {"configmaps", "secrets"}
-        and set(rule["verbs"]) <= {"get"}
-    )
 
 
 def _stored_form(rule: Rule) -> Object:

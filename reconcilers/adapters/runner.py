@@ -1,8 +1,9 @@
 """Ensure a run's ServiceAccount, Role and RoleBinding.
 
-A new run costs three writes at once and no read; for one that has started before, what is there is read first. What
-exists is checked for ownership and brought to the wanted state by the smallest patch; what belongs to somebody else is
-refused, all three kinds alike. Source: StoryRun contract 6.3, StepRun contract 16.
+A new run costs three writes and no read; for one that has started before, what is there is read first. What exists is
+checked for ownership and brought to the wanted state by the smallest patch; what belongs to somebody else is refused,
+all three kinds alike. The RoleBinding comes after its Role: an API server refuses one to a Role it does not know, from
+whoever may not ``bind`` at will, as we may not. Source: StoryRun contract 6.3, StepRun contract 16.
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ import trio
 
 from core.api import keys
 from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
-from core.engine.errors import MissingReferenceError, NameConflictError, PortError, RejectedError, UnavailableError
+from core.engine.errors import (
+    DeniedError,
+    MissingReferenceError,
+    NameConflictError,
+    PortError,
+    RejectedError,
+    UnavailableError,
+)
 from core.engine.ports import EventSink, EventType, Object
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
 from core.kube.patch import bound_to
-from core.workloads import runner
+from core.workloads import runner, runner_rules
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import step_references
@@ -37,42 +45,49 @@ class RunnerAccess:
 
         Raises:
             NameConflictError: an object of the name belongs to somebody else.
+            DeniedError: a template asks for rights that the operator does not hold; the message names rule and remedy.
             RejectedError, UnavailableError.
         """
-        rules = await self._extra_rules(story)
+        rules = await self._extra_rules(run, story)
         problems: list[PortError] = []
+        role, binding = (ROLE, runner.role(run, rules)), (ROLE_BINDING, runner.role_binding(run))
         async with trio.open_nursery() as nursery:
-            for resource, manifest in (
-                (SERVICE_ACCOUNT, runner.service_account(run, story)),
-                (ROLE, runner.role(run, rules)),
-                (ROLE_BINDING, runner.role_binding(run)),
-            ):
-                nursery.start_soon(self._ensure, run, resource, manifest, problems)
+            account = (SERVICE_ACCOUNT, runner.service_account(run, story))
+            nursery.start_soon(self._ensure_each, run, [account], problems)
+            nursery.start_soon(self._ensure_each, run, [role, binding], problems)
         if problems:
-            raise max(problems, key=lambda problem: isinstance(problem, RejectedError))
+            raise max(problems, key=_gravity)
 
-    async def _extra_rules(self, story: Object) -> list[runner.Rule]:
+    async def _extra_rules(self, run: Object, story: Object) -> list[runner_rules.Rule]:
         """Of every Engram the Story refers to; a missing one contributes nothing and fails its own step later."""
-        rules: list[runner.Rule] = []
+        rules: list[runner_rules.Rule] = []
         for step in step_references(story):
             try:
                 engram, template = await self._binder.definitions(story, step)
             except MissingReferenceError:
                 continue
-            rules += runner.template_rules(template)
-            rules += runner.engram_rules(engram)
+            rules += runner_rules.extra_rules(template, engram)
+            for refusal in runner_rules.refusals(template, engram):
+                self._events.emit(run, EventType.WARNING, "RuleRefused", refusal)
         return rules
 
-    async def _ensure(self, run: Object, resource: Resource, manifest: Object, problems: list[PortError]) -> None:
+    async def _ensure_each(self, run: Object, wanted: list[tuple[Resource, Object]], problems: list[PortError]) -> None:
+        """One after the other, up to the first problem."""
         try:
-            with port_errors():
-                stored = await self._read(resource, manifest) if _has_started(run) else None
-                if stored is None:
-                    stored = await self._create(run, resource, manifest)
-            if stored is not None:
-                await self._correct(run, resource, stored, manifest)
+            for resource, manifest in wanted:
+                await self._ensure(run, resource, manifest)
+        except DeniedError as error:
+            problems.append(DeniedError(_with_remedy(str(error))))
         except PortError as error:
             problems.append(error)
+
+    async def _ensure(self, run: Object, resource: Resource, manifest: Object) -> None:
+        with port_errors():
+            stored = await self._read(resource, manifest) if _has_started(run) else None
+            if stored is None:
+                stored = await self._create(run, resource, manifest)
+        if stored is not None:
+            await self._correct(run, resource, stored, manifest)
 
     async def _create(self, run: Object, resource: Resource, manifest: Object) -> Object | None:
         """None when it was created; else what stands there already."""
@@ -83,6 +98,8 @@ class RunnerAccess:
             if stored is None:
                 raise UnavailableError(f"{resource.kind} {manifest['metadata']['name']} is being replaced") from None
             return stored
+        except NotFoundError as error:  # a binding whose Role has gone again, or a namespace that is going
+            raise UnavailableError(str(error)) from error
         self._tell(run, resource, "Created", manifest)
         return None
 
@@ -99,7 +116,7 @@ class RunnerAccess:
         try:
             with port_errors():
                 await self._client.patch(resource, name, bound_to(stored, patch), namespace=namespace)
-        except RejectedError:
+        except (RejectedError, UnavailableError):
             raise
         except PortError as error:  # it changed or went while we looked: look again
             raise UnavailableError(str(error)) from error
@@ -115,6 +132,23 @@ class RunnerAccess:
     def _tell(self, run: Object, resource: Resource, what: str, manifest: Object) -> None:
         message = f"{resource.kind} {manifest['metadata']['name']} {what.lower()}"
         self._events.emit(run, EventType.NORMAL, f"{resource.kind}{what}", message)
+
+
+def _gravity(problem: PortError) -> int:
+    """Of several problems the one is told that needs somebody most."""
+    return 2 if isinstance(problem, RejectedError) else int(isinstance(problem, DeniedError))
+
+
+def _with_remedy(refusal: str) -> str:
+    """What the API server says, shortened to the rules, and what to do."""
+    _, found, rules = refusal.partition("not currently held:")
+    if not found:
+        return refusal
+    return (
+        f"templates ask for rights that the operator does not hold and so cannot hand on: {' '.join(rules.split())}; "
+        f"to allow them, label a ClusterRole that has them with {keys.LABEL_RUNNER_GRANTS}=true, "
+        "or take them out of the template (spec.execution.rbac.rules)"
+    )
 
 
 def _has_started(run: Object) -> bool:

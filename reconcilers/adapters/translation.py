@@ -11,8 +11,9 @@ from core.api.phases import Reason
 from core.engine import errors as port
 from core.kube import errors as kube
 
-_MENDABLE_REFUSAL: Final = re.compile(r'is forbidden: (?:User "|exceeded quota: )')
-"""How an API server words that a right is lacking, or a quota used up: others may mend both without touching us."""
+_USED_UP: Final = re.compile(r"is forbidden: exceeded quota: ")
+_RIGHT_LACKING: Final = re.compile(r'is forbidden: User "|attempting to grant RBAC permissions not currently held')
+"""How an API server words that a right is lacking; like a used-up quota, others may mend it without touching us."""
 
 
 @contextmanager
@@ -40,7 +41,9 @@ def _translated(error: kube.KubeError) -> port.PortError:
             | kube.UnsupportedMediaTypeError()
         ):
             return port.RejectedError(str(error))
-        case kube.ForbiddenError() if not _MENDABLE_REFUSAL.search(error.message):
+        case kube.ForbiddenError() if _RIGHT_LACKING.search(error.message):
+            return port.DeniedError(str(error))
+        case kube.ForbiddenError() if not _USED_UP.search(error.message):
             return port.RejectedError(str(error))
         case kube.ApiError():
             return port.UnavailableError(str(error), retry_after_seconds=error.retry_after)

@@ -10,7 +10,7 @@ import pytest
 
 from core.api.permission import Permission
 from core.api.resource import SECRET
-from core.workloads import runner
+from core.workloads import runner, runner_rules
 from manager.options import LeaderOptions, ManagerOptions
 from manager.permissions.roles import Installation, operator_objects
 from manager.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach
@@ -94,7 +94,7 @@ def test_the_operator_holds_all_that_it_hands_to_a_run() -> None:
 @pytest.mark.parametrize("kind", ["configmaps", "secrets"])
 def test_the_operator_holds_all_that_an_engram_may_ask_for(kind: str) -> None:
     rule = {"apiGroups": [""], "resources": [kind], "verbs": ["get"], "resourceNames": ["settings"]}
-    kept = runner.engram_rules({"spec": {"overrides": {"rbac": {"rules": [rule]}}}})
+    kept = runner_rules.extra_rules({}, {"spec": {"overrides": {"rbac": {"rules": [rule]}}}})
     assert kept == [rule]
     assert all(map(is_held, rights([rule])))
 

@@ -53,19 +53,29 @@ def test_every_client_error_becomes_the_most_exact_port_error(error: Exception, 
     assert type(translated(error)) is kind
 
 
-@pytest.mark.parametrize(
-    ("message", "definite"),
-    [
-        ('jobs.batch is forbidden: User "system:serviceaccount:b:m" cannot create resource "jobs"', False),
-        ('pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=9, limited: pods=9', False),
-        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true', True),
-        ('pods "x" is forbidden: failed quota: compute: must specify limits.cpu', True),
-        ('admission webhook "v.example" denied the request: images cannot come from there', True),
-    ],
+NOT_HELD = (
+    'roles.rbac.authorization.k8s.io "r" is forbidden: user "m" (groups=["g"]) is attempting to grant RBAC permissions '
+    'not currently held:\n{APIGroups:[""], Resources:["services"], Verbs:["get"]}'
 )
-def test_a_refusal_is_definite_unless_rights_or_quota_may_be_mended(message: str, definite: bool) -> None:
-    expected = port.RejectedError if definite else port.UnavailableError
-    assert type(translated(answer("Forbidden", message))) is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ('jobs.batch is forbidden: User "system:serviceaccount:b:m" cannot create resource "jobs"', port.DeniedError),
+        (NOT_HELD, port.DeniedError),
+        (
+            'pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=9, limited: pods=9',
+            port.UnavailableError,
+        ),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true', port.RejectedError),
+        ('pods "x" is forbidden: failed quota: compute: must specify limits.cpu', port.RejectedError),
+        ('admission webhook "v.example" denied the request: images cannot come from there', port.RejectedError),
+    ],
+    ids=["a right", "a right to hand on", "quota used up", "pod security", "quota needs limits", "webhook"],
+)
+def test_a_refusal_is_definite_unless_rights_or_quota_may_be_mended(message: str, kind: type[port.PortError]) -> None:
+    assert type(translated(answer("Forbidden", message))) is kind
 
 
 def test_a_request_that_is_too_large_says_so() -> None:

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from core.engine.calls import WRITE_DEADLINE_SECONDS, Pace, committed, patiently
-from core.engine.errors import StaleError, UnavailableError
+from core.engine.errors import DeniedError, StaleError, UnavailableError
 
 
 def no_jitter() -> float:
@@ -27,6 +27,20 @@ def test_the_wish_of_the_server_is_honoured_when_it_is_longer() -> None:
 
     assert pace.next_seconds(UnavailableError("busy", retry_after_seconds=7)) == 7
     assert pace.next_seconds(UnavailableError("busy", retry_after_seconds=0.001)) == 0.02
+
+
+def test_what_only_a_person_can_mend_is_told_until_it_is_mended() -> None:
+    told: list[str] = []
+    pace = Pace(no_jitter, lambda denied: told.append(str(denied)))
+
+    pace.next_seconds(UnavailableError("busy"))
+    pace.reset()
+    assert told == []
+    pace.next_seconds(DeniedError("no right"))
+    pace.next_seconds(UnavailableError("busy"))
+    pace.reset()
+    pace.reset()
+    assert told == ["no right", "None"]
 
 
 def test_jitter_only_lengthens() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from core.workloads.runner import BASE_RULES, engram_rules, role, role_binding, service_account, template_rules
+from core.workloads.runner import BASE_RULES, role, role_binding, service_account
 
 Object = dict[str, Any]
 
@@ -21,14 +19,6 @@ METADATA = {
 }
 PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
 NAMED_SECRET = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["keys"]}
-
-
-def template(*rules: Object) -> Object:
-    return {"spec": {"execution": {"rbac": {"rules": list(rules)}}}}
-
-
-def engram(*rules: Object) -> Object:
-    return {"spec": {"overrides": {"rbac": {"rules": list(rules)}}}}
 
 
 def test_the_base_rules_are_those_of_the_contract() -> None:
@@ -75,57 +65,3 @@ def test_extra_rules_are_merged_in_sorted_without_repetition_and_without_empty_f
         PODS,
         NAMED_SECRET,
     ]
-
-
-@pytest.mark.parametrize(
-    ("change", "kept"),
-    [
-        ({}, True),
-        ({"resourceNames": ["a"]}, True),
-        ({"apiGroups": ["apps", ""]}, True),
-        ({"nonResourceURLs": ["/metrics"]}, False),
-        ({"apiGroups": []}, False),
-        ({"apiGroups": None}, False),
-        ({"apiGroups": ["*"]}, False),
-        ({"resources": []}, False),
-        ({"resources": ["*"]}, False),
-        ({"resources": ["pods", "*/scale"]}, False),
-        ({"resources": [""]}, False),
-        ({"verbs": []}, False),
-        ({"verbs": ["get", "*"]}, False),
-        ({"verbs": [""]}, False),
-        ({"resourceNames": ["*"]}, False),
-        ({"resourceNames": [""]}, False),
-    ],
-)
-def test_rules_of_templates_reach_no_further_than_what_they_name(change: Object, kept: bool) -> None:
-    rule = {**PODS, **change}
-    assert template_rules(template(rule)) == ([rule] if kept else [])
-
-
-@pytest.mark.parametrize(
-    ("change", "kept"),
-    [
-        ({}, True),
-        ({"resources": ["configmaps", "secrets"]}, True),
-        ({"resourceNames": []}, False),
-        ({"resourceNames": None}, False),
-        ({"resourceNames": ["*"]}, False),
-        ({"resources": ["pods"]}, False),
-        ({"resources": ["secrets", "pods"]}, False),
-        ({"verbs": ["get", "list"]}, False),
-        ({"verbs": []}, False),
-        ({"apiGroups": ["apps"]}, False),
-        ({"apiGroups": ["", "apps"]}, False),
-        ({"apiGroups": []}, False),
-        ({"nonResourceURLs": ["/x"]}, False),
-    ],
-)
-def test_rules_of_engrams_only_read_named_configuration(change: Object, kept: bool) -> None:
-    rule = {**NAMED_SECRET, **change}
-    assert engram_rules(engram(rule)) == ([rule] if kept else [])
-
-
-def test_definitions_without_rules_contribute_none() -> None:
-    assert template_rules({"spec": {"execution": None}}) == []
-    assert engram_rules({"spec": {}}) == []

@@ -1,0 +1,84 @@
+"""Which rules that templates and Engrams ask for are handed on to the containers of a run. Pure.
+
+Nothing that is not namespaced, no wildcard, and of an Engram's own rules only reads of named ConfigMaps and Secrets
+(StepRun contract 16). Neither is what would let a container gain further rights, although the operator may hold it for
+its own work: the API server would not object then. What it does not hold, the API server refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+Object = dict[str, Any]
+Rule = Mapping[str, Any]
+
+_RBAC: Final = "rbac.authorization.k8s.io"
+_RIGHTS_TO_RIGHTS: Final = frozenset({"escalate", "bind", "impersonate"})
+_READ: Final = frozenset({"get", "list", "watch"})
+_NAMED_DATA: Final = frozenset({"configmaps", "secrets"})
+
+
+def extra_rules(template: Object, engram: Object) -> list[Rule]:
+    """What is handed on of ``spec.execution.rbac.rules`` and ``spec.overrides.rbac.rules``."""
+    return [rule for _, rule, why_not in _asked_for(template, engram) if not why_not]
+
+
+def refusals(template: Object, engram: Object) -> list[str]:
+    """For each rule that is not handed on: where it stands, and why."""
+    return [f"{place}: {why_not}" for place, _, why_not in _asked_for(template, engram) if why_not]
+
+
+def _asked_for(template: Object, engram: Object) -> Iterator[tuple[str, Rule, str]]:
+    """Place, rule, and why it is refused; empty when it is not."""
+    for owner, part, judge in (
+        (template, "execution", _why_not_of_template),
+        (engram, "overrides", _why_not_of_engram),
+    ):
+        settings = (owner.get("spec") or {}).get(part) or {}
+        name = (owner.get("metadata") or {}).get("name", "")
+        for index, rule in enumerate((settings.get("rbac") or {}).get("rules") or ()):
+            kind = "EngramTemplate" if part == "execution" else "Engram"
+            yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, judge(rule)
+
+
+def _why_not_of_template(rule: Rule) -> str:
+    groups, resources, verbs = (list(rule.get(key) or ()) for key in ("apiGroups", "resources", "verbs"))
+    names = list(rule.get("resourceNames") or ())
+    if rule.get("nonResourceURLs"):
+        return "nonResourceURLs do not exist inside a namespace"
+    if not (groups and resources and verbs):
+        return "apiGroups, resources and verbs must name something"
+    words = [*resources, *verbs, *names]
+    if not all(words) or any("*" in word for word in (*groups, *words)):
+        return "wildcards and empty words are not allowed"
+    return _why_dangerous(groups, resources, verbs, names)
+
+
+def _why_dangerous(groups: list[str], resources: list[str], verbs: list[str], names: list[str]) -> str:
+    """Why the rule would lead to rights it does not mention; empty when it would not."""
+    if _RBAC in groups or _RIGHTS_TO_RIGHTS & set(verbs):
+        return "rights to grant rights are never handed on"
+    if "" not in groups:
+        return ""
+    if "secrets" in resources and (set(verbs) != {"get"} or not names):
+        return "Secrets are only handed on for get, and by resourceNames"
+    accounts = [resource for resource in resources if resource.partition("/")[0] == "serviceaccounts"]
+    if accounts and (set(verbs) - _READ or accounts != ["serviceaccounts"]):
+        return "ServiceAccounts and their tokens are not handed on"
+    return ""
+
+
+def _why_not_of_engram(rule: Rule) -> str:
+    why_not = _why_not_of_template(rule)
+    if why_not:
+        return why_not
+    named = bool(rule.get("resourceNames"))
+    if (
+        named
+        and set(rule["apiGroups"]) == {""}
+        and set(rule["resources"]) <= _NAMED_DATA
+        and set(rule["verbs"]) == {"get"}
+    ):
+        return ""
+    return "an Engram may only ask for get on ConfigMaps and Secrets, by resourceNames"
