@@ -59,6 +59,7 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
     ]
     if workload.template_context is not None:
         env.append(_payload(TEMPLATE_CONTEXT, workload.template_context))  # 38
+    env.append(_literal("BUBU_SKIP_SCHEMA_VALIDATION", "true"))  # ours: the operator validates, containers may not look
     for variable in storage_environment(workload.policy.storage):  # 39
         _set(env, variable)
     return env

@@ -95,6 +95,8 @@ class Environment:
     max_depth: int
     storage_timeout_seconds: float
     skip_input_templating: bool
+    skip_schema_validation: bool
+    """The operator checks inputs and outputs itself, so the container need not look for the schemas."""
     strict_unmarshal: bool
     hybrid_bridge: bool
     debug: bool
@@ -208,6 +210,7 @@ def load(environ: Mapping[str, str], *, now: datetime) -> Environment:
         max_depth=read.integer("BUBU_MAX_RECURSION_DEPTH", DEFAULT_RECURSION_DEPTH, least=1),
         storage_timeout_seconds=read.seconds("BUBU_STORAGE_TIMEOUT", DEFAULT_STORAGE_TIMEOUT_SECONDS),
         skip_input_templating=read.truthy("BUBU_SKIP_INPUT_TEMPLATING"),
+        skip_schema_validation=read.truthy("BUBU_SKIP_SCHEMA_VALIDATION"),
         strict_unmarshal=read.truthy("BUBU_RUNTIME_STRICT_UNMARSHAL"),
         hybrid_bridge=read.truthy("BUBU_HYBRID_BRIDGE") and bool(read.text("BUBU_TRANSPORT_BINDING")),
         debug=read.truthy("BUBU_DEBUG", "debug"),

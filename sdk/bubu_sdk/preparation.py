@@ -109,12 +109,18 @@ def prepare_inputs(sources: Sources, signature: Signature, step_run: Object | No
     plain = sources.hydrator().hydrate(inputs, "inputs")
     if not isinstance(plain, dict):
         raise InputError(f"inputs must be an object, the reference holds {type(plain).__name__}")
-    schemas = schema.load(
-        sources.cluster, environment.identity, step_run or {}, timeout_seconds=environment.operation_timeout_seconds
-    )
+    schemas = _schemas(sources, step_run or {})
     schemas.check_inputs(plain)
     target = signature.inputs_type if signature.inputs else Any
     return decode.decode(plain, target, "inputs", strict=environment.strict_unmarshal), schemas
+
+
+def _schemas(sources: Sources, step_run: Object) -> Schemas:
+    environment = sources.environment
+    if environment.skip_schema_validation:
+        return Schemas(None, None)
+    timeout = environment.operation_timeout_seconds
+    return schema.load(sources.cluster, environment.identity, step_run, timeout_seconds=timeout)
 
 
 def _secret_text(encoded: Any, path: str) -> str:

@@ -207,6 +207,15 @@ def test_templates_may_be_switched_off_for_inputs() -> None:
     assert environment.run(lambda inputs: inputs, {"a": "{{ x }}"}).output == {"a": "{{ x }}"}
 
 
+def test_schemas_are_not_looked_for_when_the_operator_checks_them() -> None:
+    wanting = {"type": "object", "required": ["b"]}
+    checked = EngramEnvironment(input_schema=wanting)
+    trusting = EngramEnvironment(input_schema=wanting, environ={"BUBU_SKIP_SCHEMA_VALIDATION": "true"})
+
+    assert checked.run(lambda inputs: inputs, {"a": 1}).error is not None
+    assert trusting.run(lambda inputs: inputs, {"a": 1}).output == {"a": 1}
+
+
 def test_a_path_into_an_offloaded_output_is_fetched() -> None:
     environment = EngramEnvironment(
         environ={

@@ -59,6 +59,7 @@ GOLDEN: list[tuple[str, Any]] = [
     ("BUBU_STARTED_AT", "2025-01-02T03:04:05Z"),
     ("BUBU_STEP_CONFIG", '{"url":"https://example.com"}'),
     ("BUBU_TEMPLATE_CONTEXT", '{"inputs":{},"steps":{}}'),
+    ("BUBU_SKIP_SCHEMA_VALIDATION", "true"),  # ours
 ]
 
 
