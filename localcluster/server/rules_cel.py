@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import orjson
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
@@ -20,6 +21,9 @@ MAX_PIECES = 128
 """Pieces a long list may be cut into; each is allowed the engine's own 10 000 iterations."""
 
 _PIECE_ITERATIONS = 8_000
+_ANSWERS = 256
+_ANSWERED_BYTES = 4096
+"""Of one expression, so many answers about values of that size are remembered at most."""
 _OUT_OF_BUDGET = "Iteration budget exceeded"
 _STRING_LITERAL = re.compile(
     r"""r?'''.*?'''|r?\"{3}.*?\"{3}|r'[^']*'|r"[^"]*"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.S
@@ -50,6 +54,14 @@ class Binding:
             return self
         return Binding(_cut(self.value, fields), _cut(self.old, fields), self.has_old)
 
+    def key(self) -> bytes | None:
+        """What tells it from any other; None when it is too large to be remembered, or holds more than JSON."""
+        try:
+            key = orjson.dumps((self.value, self.old, self.has_old))
+        except TypeError:
+            return None
+        return key if len(key) <= _ANSWERED_BYTES else None
+
     def variables(self) -> dict[str, Any]:
         return {"self": self.value, "oldSelf": self.old, "predecessor": {"value": self.old} if self.has_old else {}}
 
@@ -62,6 +74,8 @@ class Program:
     pieces: _Pieces | None
     fields: frozenset[str] | None
     """The fields of self and oldSelf that are looked at; None when it may be all of them. Binding costs by size."""
+    answers: dict[bytes, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was answered to what: CEL knows no clock and no chance, and most values are asked about many times."""
 
     def evaluate(self, bound: Binding) -> Any:
         """The value of the expression as a plain Python value.
@@ -69,7 +83,18 @@ class Program:
         Raises:
             CelEvaluationError: there is none.
         """
-        variables = bound.only(self.fields).variables()
+        asked = bound.only(self.fields)
+        key = asked.key()
+        if key is not None and key in self.answers:
+            return self.answers[key]
+        answer = self._evaluate(asked.variables())
+        if key is not None:
+            if len(self.answers) >= _ANSWERS:
+                self.answers.clear()
+            self.answers[key] = answer
+        return answer
+
+    def _evaluate(self, variables: dict[str, Any]) -> Any:
         try:
             return _value(self.whole, variables)
         except _OutOfBudgetError:

@@ -7,7 +7,9 @@ validation_builtin.py); both are pruned by schema. Not here: object metadata (ob
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from localcluster.server import cause, validation_ratcheting
@@ -43,6 +45,8 @@ class _Compiled:
     pruner: Pruner | None
     defaulter: Defaulter | None
     validator: Validator | None
+    """Of the object as a whole, its fields left out."""
+    fields: Mapping[str, Validator]
     rules: RuleSet | None
 
 
@@ -83,7 +87,7 @@ def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause
     if not rtype.custom:
         return validate_builtin(obj, old, rtype)
     compiled = _of(rtype)
-    faults: list[Violation] = compiled.validator(obj) if compiled.validator is not None else []
+    faults = _faults(compiled, obj, old)
     if faults and old is not None:
         unchanged = validation_ratcheting.is_unchanged
         faults = [fault for fault in faults if not unchanged(fault.path, obj, old, rtype.schema)]
@@ -95,6 +99,24 @@ def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause
     return causes + compiled.rules(obj, ABSENT if old is None else old, ())
 
 
+def _faults(compiled: _Compiled, obj: Object, old: Object | None) -> list[Violation]:
+    """What is wrong in ``obj``; a field that is as it was is not looked at, since its faults would be tolerated."""
+    faults = [*compiled.validator(obj)] if compiled.validator is not None else []
+    for name, item in obj.items():
+        check = compiled.fields.get(name)
+        if check is None or (old is not None and name in old and _is_same(item, old[name])):
+            continue
+        found = check(item)
+        for fault in found:
+            fault.steps.append(name)
+        faults += found
+    return faults
+
+
+def _is_same(item: Any, before: Any) -> bool:
+    return item is before or (item == before and type(item) is type(before))
+
+
 def _of(rtype: ResourceType) -> _Compiled:
     found = _compiled.get(rtype)
     if found is None:
@@ -104,9 +126,14 @@ def _of(rtype: ResourceType) -> _Compiled:
 
 def _compile(rtype: ResourceType) -> _Compiled:
     if rtype.schema is None:
-        return _Compiled(None, None, None, None)
+        return _Compiled(None, None, None, {}, None)
     pruner = compile_pruner(rtype.schema, root=True)
-    defaulter = compile_defaulter(rtype.schema)
     if not rtype.custom:  # built-in kinds validate and default in code; their schema prunes and documents
-        return _Compiled(pruner, None, None, None)
-    return _Compiled(pruner, defaulter, compile_validator(rtype.schema), compile_rules(rtype.schema))
+        return _Compiled(pruner, None, None, {}, None)
+    return _Compiled(
+        pruner,
+        compile_defaulter(rtype.schema),
+        compile_validator({**rtype.schema, "properties": {}}),
+        {name: compile_validator(sub) for name, sub in (rtype.schema.get("properties") or {}).items()},
+        compile_rules(rtype.schema),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from localcluster.server.violation import NOTHING, Validator, Violation, detache
 
 Schema = Mapping[str, Any]
 
+_REMEMBERED = 256
+_REMEMBERED_LENGTH = 128
 _INT64 = range(-(2**63), 2**63)
 _INT32 = range(-(2**31), 2**31)
 
@@ -84,9 +87,9 @@ def _string_bounds(schema: Schema) -> Callable[[str], list[Violation]] | None:
     """Length, pattern and format of a string; only the first fault is told, as the API server does."""
     longest, shortest = schema.get("maxLength"), schema.get("minLength")
     pattern_text, format_name = schema.get("pattern"), schema.get("format")
-    pattern = re2.compile(pattern_text) if pattern_text else None
-    is_format = FORMATS.get(format_name) if format_name else None
-    if longest is None and shortest is None and pattern is None and is_format is None:
+    matches = _remembering(_matching(pattern_text)) if pattern_text else None
+    is_format = _remembering(FORMATS[format_name]) if format_name in FORMATS else None
+    if longest is None and shortest is None and matches is None and is_format is None:
         return None
 
     def check(value: str) -> list[Violation]:
@@ -95,13 +98,24 @@ def _string_bounds(schema: Schema) -> Callable[[str], list[Violation]] | None:
             return one(lambda field: cause.too_long(field, limit))
         if shortest is not None and len(value) < shortest:
             return in_body(value, f"should be at least {shortest} chars long")
-        if pattern is not None and pattern.search(value) is None:
+        if matches is not None and not matches(value):
             return in_body(value, f"should match '{pattern_text}'")
         if is_format is not None and not is_format(value):
             return _not_of_format(value, str(format_name))
         return NOTHING
 
     return check
+
+
+def _matching(pattern_text: str) -> Callable[[str], bool]:
+    pattern = re2.compile(pattern_text)
+    return lambda value: pattern.search(value) is not None
+
+
+def _remembering(check: Callable[[str], bool]) -> Callable[[str], bool]:
+    """``check`` with a memory of short strings: names, reasons and instants come again and again."""
+    remembered = functools.lru_cache(maxsize=_REMEMBERED)(check)
+    return lambda value: remembered(value) if len(value) <= _REMEMBERED_LENGTH else check(value)
 
 
 def _not_of_format(value: str, format_name: str) -> list[Violation]:

@@ -103,3 +103,29 @@ def test_a_nested_bomb_is_stopped_within_its_budget() -> None:
     with pytest.raises(CelEvaluationError, match="cost"):
         answer(bomb, {"i": list(range(200))})
     assert time.perf_counter() - started_at < 2.0
+
+
+def test_remembered_answers_tell_apart_what_json_tells_apart() -> None:
+    is_int = compile_expression("type(self.value) == int", result="bool")
+
+    assert [is_int.evaluate(Binding({"value": value})) for value in (1, True, 1.0, "1", 1)] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_value_json_cannot_hold_is_answered_without_being_remembered() -> None:
+    is_bytes = compile_expression("self.value == b'abc'", result="bool")
+
+    assert is_bytes.evaluate(Binding({"value": b"abc"})) is True
+    assert is_bytes.answers == {}
+
+
+def test_answers_are_remembered_within_a_bound() -> None:
+    positive = compile_expression("self.value > 0 && self.value > -1", result="bool")
+
+    assert all(positive.evaluate(Binding({"value": value})) for value in range(1, 2 * rules_cel._ANSWERS))
+    assert len(positive.answers) <= rules_cel._ANSWERS

@@ -113,3 +113,15 @@ def test_an_object_of_a_kind_without_schema_passes_through() -> None:
     schema.apply_defaults(obj, config_maps)
     assert schema.validate(obj, None, config_maps) == []
     assert obj == before
+
+
+def test_a_fault_without_a_field_is_tolerated_too_while_its_part_stays_the_same() -> None:
+    either = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "oneOf": [{"required": ["a"]}]}
+    rtype = record_of({"type": "object", "properties": {"spec": either, "status": either}})
+    old = widget()
+    faulty = {**old, "status": {"b": 1}}
+
+    assert schema.validate(old, None, rtype) != []
+    assert schema.validate({**old, "status": {"a": 1}}, old, rtype) == []
+    assert schema.validate(faulty, old, rtype) != []
+    assert schema.validate(faulty, faulty, rtype) == []
