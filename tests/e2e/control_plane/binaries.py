@@ -1,0 +1,166 @@
+"""The programs of a control plane: those named by the environment, else built from pinned sources into a cache.
+
+``BOBRAPET_E2E_ASSETS`` or ``KUBEBUILDER_ASSETS`` names a directory that has them. Otherwise Go builds them, each
+version once: the cache (``BOBRAPET_E2E_CACHE``, else ``$XDG_CACHE_HOME/bobrapet/e2e``) is keyed by the pinned module
+files and the platform, filled by one builder at a time, and a program appears in it whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from control_plane import building
+from control_plane.building import BuildError, Module
+
+DEFAULT_VERSION: Final = "1.37.2"
+ASSETS_VARIABLES: Final = ("BOBRAPET_E2E_ASSETS", "KUBEBUILDER_ASSETS")
+CACHE_VARIABLE: Final = "BOBRAPET_E2E_CACHE"
+GO_VARIABLE: Final = "BOBRAPET_E2E_GO"
+
+_TOOLCHAIN: Final = Path(__file__).parent / "toolchain"
+_KUBERNETES: Final = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+}
+_TOOLS: Final = {"kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}}
+
+
+class MissingBinariesError(Exception):
+    """Neither programs nor a way to build them; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """Where the programs are."""
+
+    etcd: Path
+    kube_apiserver: Path
+    kube_controller_manager: Path
+    kubectl: Path
+    version: str
+    """Of Kubernetes, when they were built here; empty for those of the machine."""
+
+
+def ensure_binaries(version: str = DEFAULT_VERSION, *, environ: Mapping[str, str] = os.environ) -> Binaries:
+    """The programs, built when they are missing; the first build takes minutes and tells standard error so.
+
+    Args:
+        version: of Kubernetes, without ``v``; one of ``pinned_versions()``.
+    Raises:
+        MissingBinariesError: a named directory lacks a program, or there is no Go, or this version is not pinned.
+        BuildError: Go failed; the text ends with the log's last lines.
+    """
+    for variable in ASSETS_VARIABLES:
+        if directory := environ.get(variable):
+            return _binaries(_found_in(Path(directory), variable), "")
+    module_directory = _TOOLCHAIN / f"kubernetes-{version}"
+    if not module_directory.is_dir():
+        raise MissingBinariesError(f"Kubernetes {version} is not pinned here; choose one of {pinned_versions()}")
+    major, minor, _ = version.split(".")
+    settings = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    flags = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in settings.items())
+    module = Module(module_directory, _KUBERNETES, ("-ldflags", flags))
+    return _binaries(_built(module, environ), version)
+
+
+def ensure_tool(name: str, *, environ: Mapping[str, str] = os.environ) -> Path:
+    """A program beside the control plane, such as ``kubeconform``: from the named directory, ``PATH`` or the cache.
+
+    Errors as for ``ensure_binaries``.
+    """
+    for directory in filter(None, map(environ.get, ASSETS_VARIABLES)):
+        if (path := Path(directory) / name).exists():
+            return path
+    if found := shutil.which(name, path=environ.get("PATH")):
+        return Path(found)
+    return _built(Module(_TOOLCHAIN / name, _TOOLS[name]), environ)[name]
+
+
+def pinned_versions() -> list[str]:
+    """The versions of Kubernetes that can be built, newest first."""
+    versions = [path.name.removeprefix("kubernetes-") for path in _TOOLCHAIN.glob("kubernetes-*")]
+    return sorted(versions, key=lambda version: [int(part) for part in version.split(".")], reverse=True)
+
+
+def find_go(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The Go command: the one named by ``BOBRAPET_E2E_GO``, on ``PATH``, or where its installer puts it."""
+    if named := environ.get(GO_VARIABLE):
+        return Path(named)
+    found = shutil.which("go", path=environ.get("PATH"))
+    candidates = [Path(found)] if found else [Path("/usr/local/go/bin/go")]
+    return next((path for path in candidates if path.exists()), None)
+
+
+def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Outside any working tree, so that checkouts share it."""
+    if named := environ.get(CACHE_VARIABLE):
+        return Path(named)
+    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
+    return Path(base) / "bobrapet" / "e2e"
+
+
+def _built(module: Module, environ: Mapping[str, str]) -> dict[str, Path]:
+    """Every program of ``module``, from the cache or freshly built."""
+    directory = cache_directory(environ) / _key_of(module)
+    wanted = {name: directory / name for name in module.programs}
+    if all(path.exists() for path in wanted.values()):
+        return wanted
+    go = find_go(environ)
+    if go is None:
+        raise MissingBinariesError(_remedy(module, environ))
+    building.build(module, directory, go)
+    return wanted
+
+
+def _key_of(module: Module) -> str:
+    """Different sources, flags or platforms never share a directory."""
+    pinned = b"".join((module.directory / name).read_bytes() for name in ("go.mod", "go.sum"))
+    content = pinned + repr((sorted(module.programs.items()), module.flags)).encode()
+    where = f"{platform.system()}-{platform.machine()}".lower()
+    return f"{module.directory.name}-{where}-{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def _found_in(directory: Path, variable: str) -> dict[str, Path]:
+    found = {name: directory / name for name in _KUBERNETES}
+    if missing := [name for name, path in found.items() if not path.exists()]:
+        raise MissingBinariesError(
+            f"{variable}={directory} lacks {', '.join(missing)}; "
+            f"put them there, or unset {variable} to have Go build them"
+        )
+    return found
+
+
+def _binaries(paths: Mapping[str, Path], version: str) -> Binaries:
+    return Binaries(paths["etcd"], paths["kube-apiserver"], paths["kube-controller-manager"], paths["kubectl"], version)
+
+
+def _remedy(module: Module, environ: Mapping[str, str]) -> str:
+    names = ", ".join(module.programs)
+    wanted = re.search(r"^go (\S+)$", (module.directory / "go.mod").read_text(), re.MULTILINE)
+    return (
+        f"{names}: not in {cache_directory(environ)}, and no Go to build them with. Do one of:\n"
+        f"  install Go {wanted[1] if wanted else ''} or newer (put it on PATH, or name it in {GO_VARIABLE});\n"
+        f"  name a directory that has them in {ASSETS_VARIABLES[0]} (or {ASSETS_VARIABLES[1]});\n"
+        "  use a cluster you have: BOBRAPET_E2E_KUBECONFIG=/path/to/kubeconfig."
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``build [VERSION]``: have everything in the cache, and say where."""
+    try:
+        print(ensure_binaries(*arguments).etcd.parent)
+    except (MissingBinariesError, BuildError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

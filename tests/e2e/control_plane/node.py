@@ -1,0 +1,76 @@
+"""Our node on a real API server: Pods' containers run as local processes, named by an image map.
+
+The same code as on the embedded cluster. There is no scheduler: the node takes Pods that have no node.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from control_plane.access import NODE
+from control_plane.running import ControlPlane
+from localcluster import certificates
+from localcluster.certificates import KeyPair
+from localcluster.clock import utc_now
+from localcluster.node.running import NodeAccess, run_node
+from localcluster.node.settings import NodeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCredentials:
+    """What a node needs to be one of a cluster."""
+
+    api_url: str
+    token: str
+    authority: KeyPair
+    """Signs the certificate of its log endpoint; the API server trusts it, and has a client certificate of it."""
+
+    def tls_context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self.authority.certificate_pem)
+
+
+def credentials_of(plane: ControlPlane) -> NodeCredentials:
+    return NodeCredentials(plane.url, plane.access.tokens[NODE], plane.access.authority)
+
+
+@asynccontextmanager
+async def open_node(
+    control_plane: ControlPlane | NodeCredentials,
+    image_map: Path,
+    data_dir: Path,
+    *,
+    name: str = "local",
+    **settings: Any,
+) -> AsyncIterator[NodeSettings]:
+    """A node for the length of the block, registered when it begins; afterwards no container of it is left.
+
+    Args:
+        image_map: which programs images stand for (``localcluster.node.images``); may be written later.
+        data_dir: the node's own.
+        settings: further fields of ``NodeSettings``.
+    """
+    credentials = credentials_of(control_plane) if isinstance(control_plane, ControlPlane) else control_plane
+    serving = certificates.issue_server(credentials.authority, name, ("127.0.0.1", "localhost"), utc_now())
+    access = NodeAccess(
+        token=credentials.token,
+        serving=serving,
+        client_ca_pem=credentials.authority.certificate_pem,
+        tls=credentials.tls_context(),
+    )
+    node = NodeSettings(name=name, data_dir=data_dir, image_map=image_map, api_url=credentials.api_url)
+    node = replace(node, **settings)
+    async with trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            await run_node(node, access, utc_now, task_status=task_status)
+
+        await nursery.start(run)
+        yield node
+        nursery.cancel_scope.cancel()

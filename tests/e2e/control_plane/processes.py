@@ -1,0 +1,118 @@
+"""One server process: started, watched, paused, ended, started again; its output kept in a file.
+
+It runs in a session of its own, so that an interrupt at the terminal reaches only us, who end it in order. When we are
+killed, the kernel kills it (on Linux), and what it holds is nothing but files below one directory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+STOP_DEADLINE_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.02
+_TAIL_LINES: Final = 25
+_GUARD: Final = Path(__file__).with_name("guard.py")
+
+
+class ServerError(Exception):
+    """A process ended or did not get ready; the text has its last lines and where the rest is."""
+
+
+class ServerProcess:
+    """A command that can be started any number of times, one at a time. Open with ``open_process``."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.log = log
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now.
+
+        Raises:
+            ServerError: none does.
+        """
+        if self._process is None or self._process.poll() is not None:
+            raise ServerError(f"{self.name} is not running\n{self.tail()}")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; returns before it is ready. The log is continued."""
+        assert not self.running, f"{self.name} runs already"
+        guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *self._command]
+        with self.log.open("ab") as output:
+            # In this thread, not through Trio's: the kernel ends the process with the thread that started it.
+            self._process = subprocess.Popen(
+                guarded if sys.platform == "linux" else self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    async def stop(self, *, seconds: float = STOP_DEADLINE_SECONDS) -> None:
+        """Ask it to end (SIGTERM), and kill it when it has not within ``seconds``."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            with trio.move_on_after(seconds):
+                await self.wait_ended()
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End it at once (SIGKILL), as a crash would; returns when it is gone."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            with trio.CancelScope(shield=True):  # a killed process ends; leaving before would leave a zombie
+                await self.wait_ended()
+
+    def pause(self) -> None:
+        """SIGSTOP: it holds its connections and answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    async def wait_ended(self) -> None:
+        assert self._process is not None
+        while self._process.poll() is None:  # noqa: ASYNC110 - portable, and only at ends
+            await trio.sleep(_POLL_SECONDS)
+
+    def tail(self, lines: int = _TAIL_LINES) -> str:
+        """The end of its output, for messages."""
+        if not self.log.exists():
+            return ""
+        return f"{self.log}:\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@asynccontextmanager
+async def open_process(
+    name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[ServerProcess]:
+    """A started process for the length of the block; its output is in ``directory/<name>.log``.
+
+    At the end it is killed: what it keeps is thrown away with its directory.
+    """
+    process = ServerProcess(name, command, directory / f"{name}.log", environment or os.environ)
+    process.start()
+    try:
+        yield process
+    finally:
+        await process.kill()

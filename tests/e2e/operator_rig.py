@@ -1,0 +1,191 @@
+"""The operator as it is deployed: our manifests on a real API server, a process of its own, its own ServiceAccount."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import trio
+
+from control_plane.binaries import ensure_binaries
+from control_plane.node import open_node
+from control_plane.processes import ServerProcess, open_process
+from control_plane.running import ControlPlane, open_control_plane
+from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, STORY, STORY_RUN, Resource
+from core.kube.client import KubeClient, open_client
+from core.kube.config import load_config
+from core.kube.errors import NotFoundError
+from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
+from manager.permissions.roles import DEFAULT_INSTALLATION
+
+Object = dict[str, Any]
+
+ROOT: Final = Path(__file__).parents[2]
+FLOWS: Final = "flows"
+"""The namespace of the Stories."""
+DEADLINE_SECONDS: Final = 60.0
+
+
+@dataclass
+class OperatorRig:
+    """``client`` is an administrator."""
+
+    plane: ControlPlane
+    client: KubeClient
+    directory: Path
+    _stack: AsyncExitStack
+    images: Object = field(default_factory=dict)
+
+    # The operator.
+
+    async def start_operator(self, name: str, *flags: str) -> ServerProcess:
+        """A manager process under its own ServiceAccount; it ends with the rig."""
+        command = [
+            *(sys.executable, "-m", "manager.cli", "manager"),
+            f"--kubeconfig={self.kubeconfig}",
+            "--health-probe-bind-address=0",
+            *flags,
+        ]
+        return await self._stack.enter_async_context(open_process(name, command, self.directory))
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Of the operator: its token is in a file of its own, as in a Pod."""
+        return self.directory / "operator.kubeconfig"
+
+    async def renew_token(self) -> None:
+        """What the kubelet does for a Pod."""
+        account = DEFAULT_INSTALLATION
+        write_private(self.directory / "token", await self.plane.token_of(account.service_account, account.namespace))
+
+    async def operator_client(self, stack: AsyncExitStack) -> KubeClient:
+        """To try what the operator may do."""
+        return await stack.enter_async_context(open_client(await load_config(self.kubeconfig)))
+
+    def audit_events(self) -> list[Object]:
+        assert self.plane.audit_log is not None
+        return [orjson.loads(line) for line in self.plane.audit_log.read_bytes().splitlines()]
+
+    # Objects.
+
+    def apply(self, *paths: str, namespace: str = "default") -> None:
+        files = [f"--filename={ROOT / path}" for path in paths]
+        command = [self.plane.binaries.kubectl, f"--kubeconfig={self.plane.kubeconfig}", f"--namespace={namespace}"]
+        subprocess.run([*command, "apply", "--server-side", *files], check=True, stdout=subprocess.DEVNULL)
+
+    async def create(
+        self, resource: Resource, name: str, content: Object, namespace: str = FLOWS, **meta: Any
+    ) -> Object:
+        metadata = {"name": name, **({"namespace": namespace} if resource.namespaced else {}), **meta}
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        return await self.client.create(resource, {**kind, "metadata": metadata, **content})
+
+    async def engram(self, name: str, script: str = "exit 0", *, engram: Object | None = None, **template: Any) -> None:
+        """An Engram and its template, whose image is ``script``."""
+        image = f"test/{name}"
+        self.add_images({image: {"command": ["/bin/sh", "-c", script]}})
+        spec = {"version": "1", "image": image, "supportedModes": ["job"], **template}
+        await self.create(ENGRAM_TEMPLATE, name, {"spec": spec})
+        await self.create(ENGRAM, name, {"spec": {"templateRef": {"name": name}, **(engram or {})}})
+
+    def add_images(self, images: Object) -> None:
+        self.images |= images
+        (self.directory / "images.yaml").write_bytes(orjson.dumps({"images": self.images}))
+
+    async def story(self, name: str, *steps: Object, **spec: Any) -> Object:
+        return await self.create(STORY, name, {"spec": {"steps": list(steps), **spec}})
+
+    async def run(self, name: str, story: str, **spec: Any) -> Object:
+        return await self.create(STORY_RUN, name, {"spec": {"storyRef": {"name": story}, **spec}})
+
+    async def merge(self, resource: Resource, name: str, patch: Object, namespace: str = FLOWS) -> Object:
+        return await self.client.patch(resource, name, patch, namespace=namespace if resource.namespaced else None)
+
+    # Waiting.
+
+    async def until(
+        self, resource: Resource, name: str, holds: Callable[[Object], bool], *, seconds: float = DEADLINE_SECONDS
+    ) -> Object:
+        """The object once ``holds`` is true of it."""
+        last: Object = {}
+
+        async def reached() -> bool:
+            nonlocal last
+            last = await self.client.get(resource, name, FLOWS if resource.namespaced else None)
+            return holds(last)
+
+        await eventually(reached, lambda: f"{resource.kind} {name} did not get there: {last}", seconds=seconds)
+        return last
+
+    async def ended(self, name: str, phase: str, *, seconds: float = DEADLINE_SECONDS) -> Object:
+        """The run once it has ended, as it should."""
+        run = await self.until(STORY_RUN, name, lambda obj: bool(status_of(obj).get("finishedAt")), seconds=seconds)
+        assert status_of(run)["phase"] == phase, run["status"]
+        return run
+
+    async def gone(self, resource: Resource, name: str) -> None:
+        async def absent() -> bool:
+            try:
+                await self.client.get(resource, name, FLOWS)
+            except NotFoundError:
+                return True
+            return False
+
+        await eventually(absent, lambda: f"{resource.kind} {name} is still there")
+
+
+async def eventually(
+    holds: Callable[[], Awaitable[bool]], why_not: Callable[[], str], *, seconds: float = DEADLINE_SECONDS
+) -> None:
+    """Return once ``holds`` says so; processes of others tell nobody here."""
+    with trio.move_on_after(seconds):
+        while not await holds():  # noqa: ASYNC110 - see above
+            await trio.sleep(0.05)
+        return
+    raise AssertionError(why_not())
+
+
+def status_of(obj: Object) -> Object:
+    status: Object = obj.get("status") or {}
+    return status
+
+
+def step(name: str, engram: str = "", **fields: Any) -> Object:
+    return {"name": name, "ref": {"name": engram or name}, **fields}
+
+
+@asynccontextmanager
+async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
+    """A control plane with an audit log, a node, our definitions and RBAC; no operator runs yet."""
+    async with AsyncExitStack() as stack:
+        plane = await stack.enter_async_context(open_control_plane(ensure_binaries(), directory / "plane", audit=True))
+        client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))
+        rig = OperatorRig(plane, client, directory, stack)
+        rig.add_images({})
+        await stack.enter_async_context(open_node(plane, directory / "images.yaml", directory / "node"))
+        for name in (DEFAULT_INSTALLATION.namespace, FLOWS):
+            await client.create(NAMESPACE, {"metadata": {"name": name}})
+        rig.apply("manifests/crds", "manifests/rbac")
+        for definition in (await client.list(CUSTOM_RESOURCE_DEFINITION)).items:
+            await rig.until(CUSTOM_RESOURCE_DEFINITION, definition["metadata"]["name"], _is_established)
+        await rig.renew_token()
+        connection = Connection(plane.url, token="", ca_pem=plane.ca_pem)
+        write_private(rig.kubeconfig, _with_token_file(render_kubeconfig(connection), directory / "token"))
+        yield rig
+
+
+def _is_established(definition: Object) -> bool:
+    conditions = status_of(definition).get("conditions") or ()
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+
+
+def _with_token_file(kubeconfig: str, token: Path) -> str:
+    document = orjson.loads(kubeconfig)
+    document["users"][0]["user"] = {"tokenFile": str(token)}
+    return orjson.dumps(document).decode()
