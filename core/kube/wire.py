@@ -186,9 +186,11 @@ def merge_patch_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Objec
     return patch
 
 
-def apply_json_patch(target: Any, operations: Iterable[Any]) -> Any:
+def apply_json_patch(target: Any, operations: Iterable[Any], *, replace_adds: bool = False) -> Any:
     """``target`` after every operation in order, or unchanged with an error: a patch applies whole or not at all.
 
+    Args:
+        replace_adds: replacing a key that an object lacks adds it. RFC 6902 calls that an error; API servers do it.
     Raises:
         JSONPatchMalformedError: an operation lacks a field, has an unknown ``op`` or a bad pointer.
         JSONPatchPathError: a path does not exist, or the copies grow past ``MAX_COPIED_VALUES``.
@@ -204,7 +206,7 @@ def apply_json_patch(target: Any, operations: Iterable[Any]) -> Any:
             case "remove":
                 document, _ = step.remove(document, step.path)
             case "replace":
-                document = step.replace(document, copy_value(step.value))
+                document = step.replace(document, copy_value(step.value), adds=replace_adds)
             case "move":
                 if len(step.path) > len(step.source) and step.path[: len(step.source)] == step.source:
                     raise JSONPatchPathError(index, "a value cannot move into itself")
@@ -265,11 +267,12 @@ class _Operation:
             raise self._missing(last)
         return document
 
-    def replace(self, document: Any, value: Any) -> Any:
+    def replace(self, document: Any, value: Any, *, adds: bool) -> Any:
         if not self.path:
             return value
         parent, last = self.find(document, self.path[:-1]), self.path[-1]
-        self._child(parent, last)
+        if not (adds and isinstance(parent, dict)):
+            self._child(parent, last)
         parent[self._position(last, len(parent) - 1) if isinstance(parent, list) else last] = value
         return document
 

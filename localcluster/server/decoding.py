@@ -50,6 +50,8 @@ def check_kind(body: Any, resource: ResourceType) -> None:
         raise errors.bad_request("Object 'Kind' is missing in the body; set kind and apiVersion")
     if not isinstance(version, str) or not version:
         raise errors.bad_request("Object 'apiVersion' is missing in the body; set kind and apiVersion")
+    if version != resource.api_version and not resource.custom:
+        raise unreadable(resource, f'no kind "{kind}" is registered for version "{version}"', version=version)
     if version != resource.api_version:
         raise errors.bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
@@ -94,11 +96,10 @@ def conform_configuration(config: Object, resource: ResourceType, shape: Shape) 
     return shape.prune(config, resource)
 
 
-def unreadable(resource: ResourceType, why: str) -> errors.StatusError:
-    """400: the body is no object of the kind."""
-    return errors.bad_request(
-        f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
-    )
+def unreadable(resource: ResourceType, why: str, *, version: str = "") -> errors.StatusError:
+    """400: the body is no object of the kind; ``version`` is the one it claims to be of, if that is another."""
+    shown = version.rpartition("/")[2] or resource.version
+    return errors.bad_request(f'{resource.kind} in version "{shown}" cannot be handled as a {resource.kind}: {why}')
 
 
 def _conform_builtin(obj: Object) -> None:

@@ -153,6 +153,13 @@ def internal_error(message: str) -> StatusError:
     )
 
 
+def unclassified(message: str) -> StatusError:
+    """500 without a reason, which is how the real server words what its storage refuses."""
+    return StatusError(
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": 500}
+    )
+
+
 def insufficient_storage(message: str) -> StatusError:
     """The disk is full: nothing was changed; the same request succeeds once there is space."""
     return StatusError(status_failure("InsufficientStorage", message, code=507))

@@ -22,6 +22,8 @@ MAX_GENERATED_BASE: Final = 58
 FOREGROUND_FINALIZER: Final = "foregroundDeletion"
 ORPHAN_FINALIZER: Final = "orphan"
 
+_STANDARD_FINALIZERS: Final = frozenset({FOREGROUND_FINALIZER, ORPHAN_FINALIZER, "kubernetes"})
+
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' own: no vowels and no look-alikes, so that no words appear."""
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -151,6 +153,8 @@ def why_invalid(metadata: Object, resource: ResourceType) -> list[Cause]:
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > MAX_ANNOTATION_BYTES:
         causes.append(cause.too_long("metadata.annotations", MAX_ANNOTATION_BYTES))
     causes += _owner_causes(metadata.get("ownerReferences", ()))
+    if not resource.custom:
+        causes += _unqualified_causes(metadata.get("finalizers", ()))
     return causes + _finalizer_causes(metadata.get("finalizers", ()))
 
 
@@ -168,6 +172,17 @@ def why_invalid_change(metadata: Object, old: Object) -> list[Cause]:
             causes.append(cause.forbidden("metadata.finalizers", why))
     changed = [name for name in _IMMUTABLE if metadata.get(name) != old.get(name)]
     return causes + [cause.invalid(f"metadata.{name}", metadata.get(name), "field is immutable") for name in changed]
+
+
+def finalizer_warnings(metadata: Object, old: Object) -> list[str]:
+    """What to say about finalizers of a custom object that came with this write and might collide with others'."""
+    known = old.get("finalizers", ())
+    return [
+        f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name including a path (/) to avoid '
+        "accidental conflicts with other finalizer writers"
+        for name in metadata.get("finalizers", ())
+        if "/" not in name and name not in _STANDARD_FINALIZERS and name not in known
+    ]
 
 
 def why_not_qualified(text: str) -> list[str]:
@@ -246,6 +261,16 @@ def _finalizer_causes(finalizers: Sequence[str]) -> list[Cause]:
         why = f"finalizer {ORPHAN_FINALIZER} and {FOREGROUND_FINALIZER} cannot be both set"
         causes.append(cause.invalid("metadata.finalizers", list(finalizers), why))
     return causes
+
+
+def _unqualified_causes(finalizers: Sequence[str]) -> list[Cause]:
+    """Built-in kinds take a bare finalizer only when Kubernetes itself uses it."""
+    why = "name is neither a standard finalizer name nor is it fully qualified"
+    return [
+        cause.invalid("metadata.finalizers", name, why)
+        for name in finalizers
+        if "/" not in name and name not in _STANDARD_FINALIZERS
+    ]
 
 
 def _check_items(metadata: Object) -> None:

@@ -26,7 +26,7 @@ from localcluster.server.writeport import Shape
 from localcluster.server.writer import Build
 
 MAX_OPERATIONS: Final = 10_000
-_REJECTED = "the server rejected our request due to an error in our request"
+REJECTED: Final = "the server rejected our request due to an error in our request"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: 
         if current is None:
             raise AssertionError("only applies create objects")
         patched: Object = _patched(current, patch, resource)
-        decoding.check_kind(patched, resource)
+        try:
+            decoding.check_kind(patched, resource)
+        except errors.StatusError as error:
+            raise _unreadable(patch, str(error)) from error
         try:
             unknown = decoding.conform(patched, resource, shape)
         except UndecodableError as error:
@@ -108,7 +111,7 @@ def _patched(current: Object, patch: Patch, resource: ResourceType) -> Any:
     try:
         match patch.type:
             case PatchType.JSON:
-                return apply_json_patch(current, patch.body)
+                return apply_json_patch(current, patch.body, replace_adds=True)
             case PatchType.MERGE:
                 return apply_merge_patch(current, patch.body)
             case PatchType.STRATEGIC:
@@ -116,6 +119,6 @@ def _patched(current: Object, patch: Patch, resource: ResourceType) -> Any:
             case PatchType.APPLY:
                 raise AssertionError("applies are merged in apply.py")
     except JSONPatchError as error:
-        raise errors.StatusError(status_failure(StatusReason.INVALID, f"{_REJECTED}: {error}", details={})) from error
+        raise errors.StatusError(status_failure(StatusReason.INVALID, f"{REJECTED}: {error}", details={})) from error
     except strategic.StrategicPatchError as error:
         raise errors.bad_request(str(error)) from error

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 from localcluster.server import errors
 
 MAX_BODY_BYTES: Final = 3 << 20
+_DRAINED_BYTES: Final = 16 << 20
+"""So much of a body that is too large is read and dropped: a client that still sends would not see the refusal."""
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -97,7 +99,7 @@ class Request:
             ClientGoneError: the client left before it was complete.
         """
         length = self.headers.get("content-length", "")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        if length.isdigit() and int(length) > _DRAINED_BYTES:
             raise errors.too_large_entity(MAX_BODY_BYTES)
         chunks: list[bytes] = []
         size = 0
@@ -107,9 +109,10 @@ class Request:
                 raise ClientGoneError
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > MAX_BODY_BYTES:
+            if size <= MAX_BODY_BYTES:
+                chunks.append(chunk)
+            elif size > _DRAINED_BYTES or not message.get("more_body"):
                 raise errors.too_large_entity(MAX_BODY_BYTES)
-            chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks) if len(chunks) > 1 else chunk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import orjson
@@ -21,6 +22,11 @@ _READ_AS_JSON: Final = frozenset({"", "application/json", "*/*"}) | {
 def media_type(request: Request) -> str:
     """The body's media type without parameters, in lower case."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body is read as JSON."""
+    return media_type(request) in _READ_AS_JSON
 
 
 def load(request: Request, raw: bytes) -> Any:
@@ -52,6 +58,39 @@ def load_json(raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
+
+
+def duplicate_fields(raw: bytes, read: Any) -> list[str]:
+    """Paths of fields that stand twice in the JSON text ``raw``, of which the last one was ``read``.
+
+    JSON as compact as we would write it has no room for anything twice, and needs no second look.
+    """
+    if len(orjson.dumps(read)) >= len(raw.strip()):
+        return []
+    try:
+        return _repeated(json.loads(raw, object_pairs_hook=_Pairs), "")
+    except (ValueError, RecursionError):
+        return []  # read above all the same: nothing but the standard library finds fault with it
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object's fields in order, repeated ones included."""
+
+
+def _repeated(value: Any, path: str) -> list[str]:
+    found: list[str] = []
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for name, inner in value:
+            where = f"{path}.{name}" if path else name
+            if name in seen and where not in found:
+                found.append(where)
+            seen.add(name)
+            found += _repeated(inner, where)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            found += _repeated(item, f"{path}[{index}]")
+    return found
 
 
 def load_yaml(raw: bytes) -> Any:

@@ -6,15 +6,22 @@ object (subresources.py).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from core.kube.wire import PatchType
 from localcluster.clock import Now
-from localcluster.server import cause, deletion, errors, requestbody, response, tables
+from localcluster.server import cause, decoding, deletion, errors, requestbody, response, tables
 from localcluster.server.identity import Identity
-from localcluster.server.options import ListOptions, WriteOptions, delete_options, list_options, write_options
+from localcluster.server.options import (
+    FieldValidation,
+    ListOptions,
+    WriteOptions,
+    delete_options,
+    list_options,
+    write_options,
+)
 from localcluster.server.patching import Patch, supported_types
 from localcluster.server.registry import Page, Registry
 from localcluster.server.request import Request
@@ -94,16 +101,20 @@ class Resources:
     async def _create(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
         options = _write_options("CreateOptions", request, user)
-        body = requestbody.load(request, await request.body())
+        raw = await request.body()
+        body = requestbody.load(request, raw)
         if request.route.name:
             raise errors.method_not_allowed()
+        _check_duplicates(request, resource, raw, body, options)
         written = await self._registry.create_written(resource, request.route.namespace, body, options)
         return self._written(written, resource, form, request)
 
     async def _update(self, request: Request, resource: ResourceType, user: Identity) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
         options = _write_options("UpdateOptions", request, user)
-        body = requestbody.load(request, await request.body())
+        raw = await request.body()
+        body = requestbody.load(request, raw)
+        _check_duplicates(request, resource, raw, body, options)
         written = await self._registry.update_written(_target(request, resource), body, options)
         return self._written(written, resource, form, request)
 
@@ -188,6 +199,21 @@ def _list_body(page: Page, resource: ResourceType) -> bytes:
 
 def _write_options(kind: str, request: Request, user: Identity) -> WriteOptions:
     return write_options(kind, request.query, user, request.warn, request.headers.get("user-agent", ""))
+
+
+def _check_duplicates(request: Request, resource: ResourceType, raw: bytes, body: Any, options: WriteOptions) -> None:
+    """Refuse fields given twice, or warn of them, as the request asks.
+
+    Raises:
+        StatusError: 400, there are some and validation is strict.
+    """
+    if options.field_validation is FieldValidation.IGNORE or not requestbody.is_json(request):
+        return
+    texts = [f'duplicate field "{path}"' for path in requestbody.duplicate_fields(raw, body)]
+    if texts and options.field_validation is FieldValidation.STRICT:
+        raise decoding.unreadable(resource, f"strict decoding error: {', '.join(texts)}")
+    for text in texts:
+        options.warn(text)
 
 
 def _target(request: Request, resource: ResourceType) -> Target:

@@ -30,6 +30,15 @@ class PrinterColumn:
     priority: int = 0
 
 
+@dataclass(frozen=True)
+class ScalePaths:
+    """Where a custom kind keeps what its scale shows; paths as steps, ``selector`` empty when there is none."""
+
+    spec_replicas: tuple[str, ...]
+    status_replicas: tuple[str, ...]
+    selector: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class ResourceType:
     """A kind as one served version of it.
@@ -45,6 +54,7 @@ class ResourceType:
         storage_version: version objects are stored in; differs from ``version`` only for multi-version custom kinds.
         conversion_webhook: ``spec.conversion.webhook`` of the CustomResourceDefinition when its strategy is Webhook.
         counts_generation: ``metadata.generation`` rises when anything outside metadata and status changes.
+        scale_paths: of a custom kind with the scale subresource.
     """
 
     group: str
@@ -67,6 +77,7 @@ class ResourceType:
     conversion_webhook: Mapping[str, Any] | None
     custom: bool
     counts_generation: bool = False
+    scale_paths: ScalePaths | None = None
 
     @property
     def api_version(self) -> str:
@@ -140,7 +151,18 @@ def _served_version(
         conversion_webhook=webhook,
         custom=True,
         counts_generation=True,
+        scale_paths=_scale_paths((version.get("subresources") or {}).get("scale")),
     )
+
+
+def _scale_paths(scale: Object | None) -> ScalePaths | None:
+    if scale is None:
+        return None
+
+    def steps(field: str) -> tuple[str, ...]:
+        return tuple(step for step in scale.get(field, "").split(".") if step)
+
+    return ScalePaths(steps("specReplicasPath"), steps("statusReplicasPath"), steps("labelSelectorPath"))
 
 
 def _printer_column(column: Object) -> PrinterColumn:

@@ -25,6 +25,8 @@ from localcluster.server.validation_workloads import (
 )
 
 _MAX_DATA_BYTES = 1024 * 1024
+_WHOLE = "[]"
+"""What the API server names as the field when all data together is too long."""
 _SECRET_KEYS = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
@@ -55,7 +57,7 @@ def _secret(secret: Object, old: Object | None) -> Iterator[Cause]:
         if not _is_base64(value):
             yield cause.invalid(f"data[{key}]", value, "must be base64 encoded")
     if sum(len(value) * 3 // 4 for value in data.values()) > _MAX_DATA_BYTES:
-        yield cause.too_long("data", _MAX_DATA_BYTES)
+        yield cause.too_long(_WHOLE, _MAX_DATA_BYTES)
     for key in _SECRET_KEYS.get(secret.get("type", ""), ()):
         if key not in data:
             yield cause.required(f"data[{key}]")
@@ -75,7 +77,7 @@ def _config_map(config_map: Object, old: Object | None) -> Iterator[Cause]:
     yield from _key_causes(binary, "binaryData")
     size = sum(len(value.encode()) for value in data.values()) + sum(len(value) * 3 // 4 for value in binary.values())
     if size > _MAX_DATA_BYTES:
-        yield cause.too_long("data", _MAX_DATA_BYTES)
+        yield cause.too_long(_WHOLE, _MAX_DATA_BYTES)
     if old is not None:
         yield from _immutable_causes(config_map, old, ("data", "binaryData"))
 

@@ -90,7 +90,7 @@ def patched(obj: Object, verdict: Verdict) -> Object:
         InvalidAnswerError: the patch does not fit the object, or leaves none.
     """
     try:
-        changed = apply_json_patch(obj, verdict.patch)
+        changed = apply_json_patch(obj, verdict.patch, replace_adds=True)
     except JSONPatchError as error:
         raise InvalidAnswerError(f"the patch cannot be applied: {error}") from error
     if not isinstance(changed, dict) or changed.get("kind") != obj.get("kind"):

@@ -173,6 +173,7 @@ class Writer:
         obj = strategy.prepare_for_update(obj, current, resource, target.subresource)
         objectmeta.carry_over(obj["metadata"], current["metadata"])
         self._check_valid(target, obj, current)
+        self._warn(resource, obj, current, options)
         self._complete(obj, current, resource)
         await self._admission.validate(self._request("UPDATE", target, obj, current, options))
         obj["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"]
@@ -211,14 +212,18 @@ class Writer:
     async def _insert(self, target: Target, obj: Object, options: WriteOptions) -> Written:
         """Prepare, validate and store an admitted new object."""
         resource = target.resource
+        given_revision = obj["metadata"].get("resourceVersion", "0")
         objectmeta.fill_created(obj["metadata"], created_at=to_time(self._now()), uid=str(uuid4()))
         strategy.prepare_for_create(obj, resource)
         self._shape.complete_created(obj, resource)
         self._check_valid(target, obj, None)
+        self._warn(resource, obj, None, options)
         self._complete(obj, None, resource)
         await self._admission.validate(self._request("CREATE", target, obj, None, options))
         stored_form = await self._conversion.to_stored(obj, resource)
         collection = self._collection(resource)
+        if not options.dry_run and given_revision.isdigit() and int(given_revision):
+            raise errors.unclassified("resourceVersion should not be set on objects to be created")
         if collection.get(target.key) is not None:
             raise errors.already_exists(resource.group, resource.plural, target.name)
         if options.dry_run:
@@ -282,6 +287,12 @@ class Writer:
             causes += objectmeta.why_invalid_change(obj["metadata"], current["metadata"])
         if causes:
             raise errors.invalid(resource.group, resource.kind, target.name or obj["metadata"].get("name", ""), causes)
+
+    @staticmethod
+    def _warn(resource: ResourceType, obj: Object, current: Object | None, options: WriteOptions) -> None:
+        if resource.custom:
+            for text in objectmeta.finalizer_warnings(obj["metadata"], current["metadata"] if current else {}):
+                options.warn(text)
 
     def _complete(self, obj: Object, current: Object | None, resource: ResourceType) -> None:
         if resource.plural == "customresourcedefinitions" and not resource.custom:

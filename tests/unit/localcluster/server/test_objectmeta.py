@@ -45,7 +45,7 @@ def test_good_metadata_has_no_causes() -> None:
         ({"labels": {"a/b/c": "x"}}, "metadata.labels"),
         ({"annotations": {"a b": "c"}}, "metadata.annotations"),
         ({"annotations": {"a": "x" * 300_000}}, "metadata.annotations"),
-        ({"finalizers": ["not a name"]}, "metadata.finalizers"),
+        ({"finalizers": ["example.com/not a name"]}, "metadata.finalizers"),
         ({"finalizers": ["orphan", "foregroundDeletion"]}, "metadata.finalizers"),
         ({"ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x"}]}, "metadata.ownerReferences[0].uid"),
     ],

@@ -78,7 +78,7 @@ def test_a_config_map_is_bounded_and_has_each_key_once() -> None:
         'data[a]: Invalid value: "a": duplicate of key present in binaryData'
     ]
     assert causes("configmaps", named(data={"a": "x" * 1_100_000})) == [
-        "data: Too long: may not be more than 1048576 bytes"
+        "[]: Too long: may not be more than 1048576 bytes"
     ]
 
 
