@@ -1,0 +1,249 @@
+"""An administrator's view of the server under test, from one namespace: requests in, answers with their Status out."""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+import trio
+from conformance_kinds import GROUP, Object
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+WAIT_SECONDS = 20
+"""How long controllers may take; the real garbage collector learns of new kinds every few seconds."""
+
+_CORE = "/api/v1"
+_APIS = {
+    "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
+    "deployments": "/apis/apps/v1",
+    "jobs": "/apis/batch/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
+    "mutatingwebhookconfigurations": "/apis/admissionregistration.k8s.io/v1",
+    "replicasets": "/apis/apps/v1",
+    "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
+    "roles": "/apis/rbac.authorization.k8s.io/v1",
+    "clusterroles": "/apis/rbac.authorization.k8s.io/v1",
+    "validatingwebhookconfigurations": "/apis/admissionregistration.k8s.io/v1",
+    "widgets": f"/apis/{GROUP}/v1",
+}
+_CLUSTER_SCOPED = frozenset(
+    {
+        "customresourcedefinitions",
+        "mutatingwebhookconfigurations",
+        "validatingwebhookconfigurations",
+        "clusterroles",
+        "namespaces",
+        "nodes",
+    }
+)
+
+
+@dataclass(frozen=True)
+class ServerUnderTest:
+    """Where it is, who rules it, and which documented gaps it has."""
+
+    url: str
+    ca_pem: str
+    token: str
+    gaps: frozenset[str]
+    forget: Callable[[], None] = field(repr=False)
+    """Make it drop the history of writes."""
+    tls: ssl.SSLContext = field(repr=False)
+
+    def refuses(self, feature: str) -> bool:
+        """Whether its documentation says that it does not do this; the test then asserts the refusal."""
+        return feature in self.gaps
+
+    def client(self, token: str | None = None) -> httpx.AsyncClient:
+        """A client with a bearer token: the administrator's, or another; an empty one is anonymous."""
+        bearer = self.token if token is None else token
+        headers = {"user-agent": "conformance/1"} | ({"authorization": f"Bearer {bearer}"} if bearer else {})
+        return httpx.AsyncClient(base_url=self.url, verify=self.tls, headers=headers, timeout=30)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said. ``body`` is an object, a list or a Status."""
+
+    code: int
+    body: Object
+    headers: httpx.Headers
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def metadata(self) -> Object:
+        found: Object = self.body["metadata"]
+        return found
+
+    @property
+    def spec(self) -> Object:
+        found: Object = self.body["spec"]
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """Of the items of a list, in its order."""
+        return [item["metadata"]["name"] for item in self.body["items"]]
+
+    @property
+    def version(self) -> str:
+        return str(self.metadata["resourceVersion"])
+
+    @property
+    def reason(self) -> str:
+        return str(self.body.get("reason", ""))
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message", ""))
+
+    @property
+    def causes(self) -> set[tuple[str, str]]:
+        """(reason, field) of everything a Status complains of."""
+        causes = (self.body.get("details") or {}).get("causes") or ()
+        return {(cause.get("reason", ""), cause.get("field", "")) for cause in causes}
+
+    @property
+    def warnings(self) -> list[str]:
+        """The texts of the Warning headers."""
+        return [text.split('"', 1)[1].rsplit('"', 1)[0] for text in self.headers.get_list("warning")]
+
+    def refusal(self) -> tuple[int, str]:
+        return self.code, self.reason
+
+
+Events = trio.MemoryReceiveChannel[Object]
+
+
+@dataclass(frozen=True)
+class Api:
+    """One user of one namespace. ``http`` takes any path; the verbs take a plural, and mostly a name."""
+
+    http: httpx.AsyncClient
+    namespace: str
+
+    def path(self, plural: str, name: str = "", subresource: str = "", *, everywhere: bool = False) -> str:
+        """The URL path; ``plural`` may carry its API, such as ``/apis/example.com/v1/widgets``."""
+        api, _, plural = plural.rpartition("/")
+        api = api or _APIS.get(plural, _CORE)
+        scoped = plural not in _CLUSTER_SCOPED and not everywhere
+        parts = [api, *(["namespaces", self.namespace] if scoped else []), plural, name, subresource]
+        return "/".join(part for part in parts if part)
+
+    async def send(
+        self, method: str, path: str, body: Any = None, media: str = "application/json", **query: Any
+    ) -> Answer:
+        """Any request; a body that is not bytes is sent as JSON."""
+        content = body if isinstance(body, bytes | None) else orjson.dumps(body)
+        headers = {"content-type": media} if content is not None else {}
+        accept = query.pop("accept", None)
+        if accept:
+            headers["accept"] = accept
+        answer = await self.http.request(method, path, content=content, headers=headers, params=query)
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return Answer(answer.status_code, orjson.loads(answer.content) if is_json else {}, answer.headers)
+
+    async def post(self, plural: str, obj: Any, name: str = "", subresource: str = "", **query: Any) -> Answer:
+        return await self.send("POST", self.path(plural, name, subresource), obj, **query)
+
+    async def create(self, plural: str, obj: Object, **query: Any) -> Object:
+        """As stored, of an object that must be accepted."""
+        answer = await self.post(plural, obj, **query)
+        assert answer.code == 201, answer.body
+        return answer.body
+
+    async def get(self, plural: str, name: str, subresource: str = "", **query: Any) -> Answer:
+        return await self.send("GET", self.path(plural, name, subresource), **query)
+
+    async def read(self, plural: str, name: str) -> Object:
+        """An object that must be there."""
+        answer = await self.get(plural, name)
+        assert answer.code == 200, answer.body
+        return answer.body
+
+    async def list(self, plural: str, **query: Any) -> Answer:
+        return await self.send("GET", self.path(plural), **query)
+
+    async def put(self, plural: str, obj: Object, subresource: str = "", **query: Any) -> Answer:
+        """Replace the object of the same name."""
+        return await self.send("PUT", self.path(plural, obj["metadata"]["name"], subresource), obj, **query)
+
+    async def patch(
+        self, plural: str, name: str, body: Any, media: str = MERGE_PATCH, subresource: str = "", **query: Any
+    ) -> Answer:
+        return await self.send("PATCH", self.path(plural, name, subresource), body, media, **query)
+
+    async def apply(self, plural: str, obj: Object, manager: str, subresource: str = "", **query: Any) -> Answer:
+        path = self.path(plural, obj["metadata"]["name"], subresource)
+        return await self.send("PATCH", path, obj, APPLY_PATCH, fieldManager=manager, **query)
+
+    async def delete(self, plural: str, name: str, options: Object | None = None, **query: Any) -> Answer:
+        return await self.send("DELETE", self.path(plural, name), options, **query)
+
+    @asynccontextmanager
+    async def watching(self, plural: str, name: str = "", **query: Any) -> AsyncIterator[Events]:
+        """The events of a watch, as the wire has them; the watch is closed at the end."""
+        accept = query.pop("accept", "application/json")
+        params = {"watch": "true", **query}
+        path = self.path(plural, name)
+        async with self.http.stream("GET", path, params=params, headers={"accept": accept}) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            send, events = trio.open_memory_channel[Object](math.inf)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_read_events, answer, send)
+                yield events
+                nursery.cancel_scope.cancel()
+
+    async def until_pods_are_taken(self) -> None:
+        """Return once the namespace has the service account that Pods run as."""
+        await self.wait_until("serviceaccounts", "default", lambda _: True)
+
+    async def wait_until_gone(self, plural: str, name: str) -> None:
+        """Return once nothing of that name is there."""
+        selector = f"metadata.name={name}"
+        found = await self.list(plural, fieldSelector=selector)
+        if not found.names:
+            return
+        async with self.watching(plural, fieldSelector=selector, resourceVersion=found.version) as events:
+            with trio.fail_after(WAIT_SECONDS):
+                while (await events.receive())["type"] != "DELETED":
+                    pass
+
+    async def wait_until(self, plural: str, name: str, holds: Callable[[Object], bool]) -> Object:
+        """The object, once it is there and as wanted."""
+        async with self.watching(plural, fieldSelector=f"metadata.name={name}") as events:
+            with trio.fail_after(WAIT_SECONDS):
+                while (event := await events.receive())["type"] == "DELETED" or not holds(event["object"]):
+                    pass
+        found: Object = event["object"]
+        return found
+
+
+async def take(events: Events, count: int) -> list[tuple[str, str]]:
+    """Types and names of the next events."""
+    return [(event["type"], event["object"]["metadata"].get("name", "")) for event in await take_whole(events, count)]
+
+
+async def take_whole(events: Events, count: int) -> list[Object]:
+    with trio.fail_after(WAIT_SECONDS):
+        return [await events.receive() for _ in range(count)]
+
+
+async def _read_events(answer: httpx.Response, send: trio.MemorySendChannel[Object]) -> None:
+    """Waits only inside the body's iterators, so that these are finished, not abandoned, when this is cancelled."""
+    with send:
+        async for line in answer.aiter_lines():
+            send.send_nowait(orjson.loads(line))

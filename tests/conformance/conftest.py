@@ -1,0 +1,85 @@
+"""The server under test and an administrator's client in a fresh namespace of it.
+
+localcluster by default; ``--control-plane real`` takes a kube-apiserver with etcd and the kube-controller-manager. The
+server is a process of its own, started once for all tests; objects that a test leaves behind end with it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from conformance_api import Api, ServerUnderTest
+from conformance_kinds import GROUP, widget_definition
+from webhookserver import WebhookServer, open_webhook_server
+
+_PROCESS = Path(__file__).with_name("api_server_process.py")
+_STARTS_WITHIN_SECONDS = 60
+_POLL_SECONDS = 0.05
+_KNOWN_GAPS = {"localcluster": frozenset({"client certificates", "eviction"}), "real": frozenset[str]()}
+"""What docs/embedded-cluster.md says is not there."""
+
+_namespaces = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[ServerUnderTest]:
+    kind = request.config.getoption("--control-plane", default="localcluster")
+    command = [sys.executable, str(_PROCESS), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        orders, answers = process.stdin, process.stdout
+
+        def forget() -> None:
+            orders.write("forget\n")
+            orders.flush()
+            assert answers.readline().strip() == "done"
+
+        try:
+            line = answers.readline()
+            assert line, f"the {kind} server did not start; its complaint is above"
+            told: dict[str, Any] = json.loads(line)
+            tls = ssl.create_default_context(cadata=told["ca_pem"])
+            running = ServerUnderTest(**told, gaps=_KNOWN_GAPS[kind], forget=forget, tls=tls)
+            trio.run(_define_widgets, running)
+            yield running
+        finally:
+            orders.close()
+
+
+@pytest.fixture
+async def api(server: ServerUnderTest) -> AsyncIterator[Api]:
+    """An administrator in a namespace that is this test's alone."""
+    async with server.client() as http:
+        namespace = f"test-{next(_namespaces)}"
+        api = Api(http, namespace)
+        await api.create("namespaces", {"metadata": {"name": namespace}})
+        yield api
+
+
+@pytest.fixture
+async def webhook(tmp_path: Path) -> AsyncIterator[WebhookServer]:
+    """A webhook on loopback that both servers reach by its URL."""
+    async with open_webhook_server(tmp_path) as hook:
+        yield hook
+
+
+async def _define_widgets(server: ServerUnderTest) -> None:
+    """Install the suite's kind, and return once both its versions are served."""
+    async with server.client() as client:
+        definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        answer = await client.post(definitions, json=widget_definition())
+        assert answer.status_code == 201, answer.text
+        with trio.fail_after(_STARTS_WITHIN_SECONDS):
+            for version in ("v1", "v2"):
+                while (await client.get(f"/apis/{GROUP}/{version}/widgets")).status_code != 200:  # noqa: ASYNC110 - not told
+                    await trio.sleep(_POLL_SECONDS)
