@@ -33,6 +33,7 @@ OBJECT_META: Final[Schema] = {
 
 _ANY: Final[Schema] = {}
 _ABSENT: Final = object()
+_SELF: Final = "."
 
 
 class UntypedError(ValueError):
@@ -153,53 +154,72 @@ def _is_leaf(value: Any, schema: Schema) -> bool:
 
 
 def _compare(left: Any, right: Any, schema: Schema) -> tuple[FieldSet | None, FieldSet | None]:
-    """Nodes of what changed and what was removed; either side may be absent, not both."""
-    if left is right or (left is not _ABSENT and right is not _ABSENT and left == right):
+    """Nodes of what changed and what was removed between two values that are both there."""
+    if left is right or left == right:
         return None, None
     if _walks(left, right, schema):
         changed, removed = _compare_children(left, right, schema)
-        return node_of(left is _ABSENT, changed), node_of(right is _ABSENT, removed)
-    if right is _ABSENT:
-        return None, {}
+        return changed or None, removed or None
     return {}, None
 
 
 def _walks(left: Any, right: Any, schema: Schema) -> bool:
-    """Whether the two are of one structured kind and at least one of them has content."""
-    present = [value for value in (left, right) if value is not _ABSENT and value is not None]
-    if len(present) < 1 or not any(present):
-        return False
-    if all(isinstance(value, dict) for value in present):
-        return not _is_atomic_map(schema)
-    if all(isinstance(value, list) for value in present):
-        return _list_type(schema) != "atomic"
+    """Whether the two are of one structured kind, null being of any, and at least one of them has content."""
+    sample = left if right is None else right
+    if isinstance(sample, dict):
+        return (left is None or isinstance(left, dict)) and bool(left or right) and not _is_atomic_map(schema)
+    if isinstance(sample, list):
+        return (left is None or isinstance(left, list)) and bool(left or right) and _list_type(schema) != "atomic"
     return False
 
 
 def _compare_children(left: Any, right: Any, schema: Schema) -> tuple[FieldSet, FieldSet]:
     changed: FieldSet = {}
     removed: FieldSet = {}
-    sample = right if right is not _ABSENT and right is not None else left
-    if isinstance(sample, dict):
-        before = left if isinstance(left, dict) else {}
-        after = right if isinstance(right, dict) else {}
-        pairs = [
-            (f"f:{name}", before.get(name, _ABSENT), item, _property(schema, name)) for name, item in after.items()
-        ]
-        pairs += [(f"f:{n}", item, _ABSENT, _property(schema, n)) for n, item in before.items() if n not in after]
-    else:
-        inner = schema.get("items") or _ANY
-        before_items = _indexed(left, schema, lenient=True) if isinstance(left, list) else {}
-        after_items = _indexed(right, schema, lenient=True) if isinstance(right, list) else {}
-        pairs = [(key, before_items.get(key, _ABSENT), item, inner) for key, item in after_items.items()]
-        pairs += [(key, item, _ABSENT, inner) for key, item in before_items.items() if key not in after_items]
-    for element, old, new, inner in pairs:
-        gained, lost = _compare(old, new, inner)
+    before, after = _children(left, schema), _children(right, schema)
+    for key, item in after.items():
+        old = before.get(key, _ABSENT)
+        if old is item:
+            continue
+        element, inner = _step(key, right, schema)
+        if old is _ABSENT:
+            changed[element] = _whole(item, inner)
+            continue
+        gained, lost = _compare(old, item, inner)
         if gained is not None:
             changed[element] = gained
         if lost is not None:
             removed[element] = lost
+    for key, item in before.items():
+        if key not in after:
+            element, inner = _step(key, left, schema)
+            removed[element] = _whole(item, inner)
     return changed, removed
+
+
+def _children(value: Any, schema: Schema) -> Mapping[str, Any]:
+    """What lies directly in a value, by field name or, in a list, by path element."""
+    if isinstance(value, dict):
+        return value
+    return _indexed(value, schema, lenient=True) if isinstance(value, list) else {}
+
+
+def _step(key: str, value: Any, schema: Schema) -> tuple[str, Schema]:
+    """The path element of a child, and its schema."""
+    if isinstance(value, dict):
+        return f"f:{key}", _property(schema, key)
+    return key, schema.get("items") or _ANY
+
+
+def _whole(value: Any, schema: Schema) -> FieldSet:
+    """The node of a value that only one side has: itself and everything structured in it."""
+    if not value or not isinstance(value, dict | list) or _is_leaf(value, schema):
+        return {}
+    node: FieldSet = {_SELF: {}}
+    for key, item in _children(value, schema).items():
+        element, inner = _step(key, value, schema)
+        node[element] = _whole(item, inner)
+    return node
 
 
 def _merge_list(left: Sequence[Any], right: Sequence[Any], schema: Schema) -> list[Any]:
