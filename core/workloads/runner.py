@@ -32,14 +32,14 @@ RUNNER_PERMISSIONS: Final = (
         STEP_RUN,
         ("get", "watch"),
         "A step reads its own StepRun: inputs, deadline, effects and signals recorded so far.",
-        seldom="Only steps that use the SDK beyond reporting their result read it.",
+        seldom="Every step of the Python SDK gets it; SDKs that wait for changes watch it.",
     ),
     Permission(
         STEP_RUN,
         ("patch", "update"),
         "A step reports its result, signals and effects.",
         subresource="status",
-        seldom="The Python SDK patches; SDKs that replace the whole status update.",
+        seldom="Every step of the Python SDK patches; SDKs that replace the whole status update.",
     ),
     Permission(
         EFFECT_CLAIM,

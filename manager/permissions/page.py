@@ -47,8 +47,9 @@ rules:
     verbs: [get, list]
 ```
 
-The run goes on by itself within seconds. To allow it in one namespace only, leave the label out and bind the
-ClusterRole to the operator's ServiceAccount with a RoleBinding there.
+The run goes on by itself within half a minute. To allow it in one namespace only, leave the label out and bind the
+ClusterRole to the operator's ServiceAccount with a RoleBinding there. What is allowed for runs, the operator may do,
+too: choose rules that you would give to every template.
 
 Some rules are never handed on, whatever the operator holds: anything in `rbac.authorization.k8s.io`; the verbs
 `escalate`, `bind` and `impersonate`; Secrets other than `get` by name; ServiceAccounts and their tokens; wildcards. The

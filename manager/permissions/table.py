@@ -83,7 +83,12 @@ _DEFINITIONS: Final = (
 
 _RUNS: Final = (
     Permission(STORY_RUN, ("list", "watch"), _LIVE),
-    Permission(STORY_RUN, ("get",), _FRESH),
+    Permission(
+        STORY_RUN,
+        ("get",),
+        "A run that the watch does not show is asked for before it is given up.",
+        seldom="Only when a run is deleted while its steps are at work.",
+    ),
     Permission(STORY_RUN, ("patch",), "Sets finalizer, queue labels and step timers; takes the finalizer off."),
     Permission(STORY_RUN, ("patch",), "Records how far a run is.", subresource="status"),
     Permission(STORY_RUN, ("delete",), "Removes runs whose retention is over."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -74,10 +73,12 @@ class OperatorRig:
 
     # Objects.
 
-    def apply(self, *paths: str, namespace: str = "default") -> None:
+    async def apply(self, *paths: str, namespace: str = "") -> None:
+        """With kubectl, as people do it."""
+        command = [str(self.plane.binaries.kubectl), f"--kubeconfig={self.plane.kubeconfig}"]
+        where = [f"--namespace={namespace}"] if namespace else []
         files = [f"--filename={ROOT / path}" for path in paths]
-        command = [self.plane.binaries.kubectl, f"--kubeconfig={self.plane.kubeconfig}", f"--namespace={namespace}"]
-        subprocess.run([*command, "apply", "--server-side", *files], check=True, stdout=subprocess.DEVNULL)
+        await trio.run_process([*command, *where, "apply", "--server-side", *files], capture_stdout=True)
 
     async def create(
         self, resource: Resource, name: str, content: Object, namespace: str = FLOWS, **meta: Any
@@ -171,7 +172,7 @@ async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
         await stack.enter_async_context(open_node(plane, directory / "images.yaml", directory / "node"))
         for name in (DEFAULT_INSTALLATION.namespace, FLOWS):
             await client.create(NAMESPACE, {"metadata": {"name": name}})
-        rig.apply("manifests/crds", "manifests/rbac")
+        await rig.apply("manifests/crds", "manifests/rbac")
         for definition in (await client.list(CUSTOM_RESOURCE_DEFINITION)).items:
             await rig.until(CUSTOM_RESOURCE_DEFINITION, definition["metadata"]["name"], _is_established)
         await rig.renew_token()

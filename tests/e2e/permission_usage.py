@@ -7,7 +7,7 @@ is found among the refusals.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,23 +32,26 @@ class Right(NamedTuple):
 
 @dataclass
 class Usage:
-    """How often each right was used by one user, and what the user was refused."""
+    """How often each right was used by some users, and what they were refused."""
 
     requests: Counter[Right] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
     """Allowed, but by no row: somebody else granted it."""
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.requests + other.requests, self.refused + other.refused, self.unexplained + other.unexplained)
+
     def unused(self, tables: Iterable[RoleTable]) -> list[Right]:
         return [right for right in rights(tables) if not self.requests[right]]
 
 
-def usage(events: Iterable[Event], tables: Iterable[RoleTable], *, user: str) -> Usage:
-    """What ``user`` asked for."""
+def usage(events: Iterable[Event], tables: Iterable[RoleTable], *, of: Callable[[str], bool]) -> Usage:
+    """What the users asked for of whose names ``of`` is true."""
     found = Usage()
     known = list(rights(tables))
     for event in events:
-        if event["user"]["username"] != user:
+        if not of(event["user"]["username"]):
             continue
         words = f"{event['verb']} {event['requestURI']}"
         if (event.get("responseStatus") or {}).get("code") in (401, 403):

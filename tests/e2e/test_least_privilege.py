@@ -1,0 +1,374 @@
+"""The operator does its work with exactly the rights of the table, on a real API server, and nothing more.
+
+One day of an operator: runs that succeed, fail, are retried, canceled, deleted and outlived; a crash, a hand-over, a
+stop. Then the audit log is read: nothing was refused, and whatever is granted was used or says why it is there.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import yaml_documents
+from operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
+from permission_usage import Usage, report, usage
+
+from control_plane.processes import ServerProcess
+from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS
+from core.api.resource import (
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    CONFIG_MAP,
+    ENGRAM,
+    LEASE,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
+from core.kube.client import KubeClient
+from core.kube.errors import ForbiddenError
+from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
+from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
+
+Object = dict[str, Any]
+
+WEATHER = ROOT / "examples/weather"
+REPORT = ROOT / "report/least-privilege.txt"
+METRICS = "--metrics-bind-address=127.0.0.1:0"
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[OperatorRig]:
+    async with open_operator_rig(tmp_path) as opened:
+        yield opened
+
+
+async def test_every_right_is_used_or_explained_and_none_is_missing(rig: OperatorRig, tmp_path: Path) -> None:
+    await configure(rig)
+    first = await rig.start_operator("first", METRICS)
+    await leads(rig, first)
+    standby = await rig.start_operator("standby")
+    async with trio.open_nursery() as nursery:
+        for chapter in (
+            read_metrics,
+            run_the_weather,
+            retry_a_step,
+            copy_the_storage_secret,
+            hand_on_what_an_engram_asks_for,
+            start_a_run_before_its_story,
+            refer_to_what_is_missing,
+            cancel_a_run,
+            delete_a_run_of_the_reference,
+            outlive_a_run,
+        ):
+            nursery.start_soon(chapter, rig)
+    await crash_and_restore_what_somebody_changed(rig, first, standby)
+    await hand_over(rig, standby)
+
+    found = the_day_of(rig)
+    text = report(found, ROLE_TABLES)
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(text + "\n")
+    assert found.refused == []
+    assert found.unexplained == []
+    assert [str(right) for right in found.unused(ROLE_TABLES) if not right.permission.seldom] == []
+
+
+def the_day_of(rig: OperatorRig) -> Usage:
+    """Of the operator and of the containers that it lent its rights to."""
+    events, runs = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-engram-runner")
+    operator = usage(events, ROLE_TABLES, of=lambda user: user == DEFAULT_INSTALLATION.user)
+    return operator + usage(events, [RUNNER], of=lambda user: runs.fullmatch(user) is not None)
+
+
+# The chapters of the day.
+
+
+async def configure(rig: OperatorRig) -> None:
+    settings = {"controller.storage.s3.auth-secret-name": "store-keys"}
+    await rig.create(CONFIG_MAP, CONFIG_NAME, {"data": settings}, OPERATOR_NAMESPACE)
+    await rig.create(SECRET, "store-keys", {"data": keys("one")}, OPERATOR_NAMESPACE)
+
+
+def keys(value: str) -> Object:
+    encoded = b64encode(value.encode()).decode()
+    return {"AWS_ACCESS_KEY_ID": encoded, "AWS_SECRET_ACCESS_KEY": encoded}
+
+
+async def leads(rig: OperatorRig, operator: ServerProcess, *, seconds: float = 60) -> None:
+    """Wait until this operator holds the Lease."""
+
+    async def holds() -> bool:
+        lease = await rig.client.get(LEASE, LEASE_NAME, OPERATOR_NAMESPACE)
+        return str(lease["spec"]["holderIdentity"]).endswith(f"_{operator.pid}")
+
+    async def leading() -> bool:
+        leases = (await rig.client.list(LEASE, OPERATOR_NAMESPACE)).items
+        return any(lease["metadata"]["name"] == LEASE_NAME for lease in leases) and await holds()
+
+    await eventually(leading, operator.tail, seconds=seconds)
+
+
+async def read_metrics(rig: OperatorRig) -> None:
+    """As whoever scrapes them: only who is bound to the reader role gets them."""
+    await rig.create(SERVICE_ACCOUNT, "scraper", {})
+    await bind(rig, "scraper-reads", DEFAULT_INSTALLATION.prefix + METRICS_READER, "scraper", FLOWS)
+    token = await rig.plane.token_of("scraper", FLOWS)
+    stranger = await rig.plane.token_of("default", FLOWS)
+    [url] = re.findall(r"Running on (https://127\.0\.0\.1:\d+)", (rig.directory / "first.log").read_text())
+    async with httpx.AsyncClient(verify=False, trust_env=False) as http:
+        answers = [
+            await http.get(f"{url}/metrics", headers={"authorization": f"Bearer {bearer}"})
+            for bearer in (token, stranger)
+        ]
+    assert [answer.status_code for answer in answers] == [200, 403]
+
+
+async def bind(rig: OperatorRig, name: str, role: str, account: str, namespace: str) -> None:
+    content = {
+        "roleRef": {"apiGroup": CLUSTER_ROLE.group, "kind": CLUSTER_ROLE.kind, "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }
+    await rig.create(CLUSTER_ROLE_BINDING, name, content)
+
+
+async def run_the_weather(rig: OperatorRig) -> None:
+    rig.add_images(yaml_documents.images(WEATHER / "images.yaml"))
+    await rig.apply("examples/weather/manifests.yaml", namespace=FLOWS)
+    inputs = {"data": str(WEATHER / "data"), "report": str(rig.directory)}
+    await rig.run("weather", "two-cities", inputs=inputs)
+    await rig.ended("weather", "Succeeded")
+
+
+async def retry_a_step(rig: OperatorRig) -> None:
+    marker = rig.directory / "tried"
+    await rig.engram("flaky", f"test -e {marker} || {{ touch {marker}; exit 137; }}")
+    await rig.story("flaky", step("flaky", execution={"retry": {"maxRetries": 2, "delay": "10ms"}}))
+    await rig.run("flaky", "flaky")
+    await rig.ended("flaky", "Succeeded")
+
+
+async def copy_the_storage_secret(rig: OperatorRig) -> None:
+    authentication = {"secretRef": {"name": "store-keys"}}
+    storage = {"s3": {"bucket": "data", "authentication": authentication}}
+    await rig.engram("keeper")
+    await rig.story("keeper", step("keeper"), policy={"storage": storage})
+    await rig.run("keeper", "keeper")
+    await rig.ended("keeper", "Succeeded")
+    await rig.merge(SECRET, "store-keys", {"data": keys("two")}, OPERATOR_NAMESPACE)
+    await rig.run("keeper-again", "keeper")
+    await rig.ended("keeper-again", "Succeeded")
+    assert (await rig.client.get(SECRET, "store-keys", FLOWS))["data"] == keys("two")
+
+
+async def hand_on_what_an_engram_asks_for(rig: OperatorRig) -> None:
+    wanted = [
+        {"apiGroups": [""], "resources": [kind], "verbs": ["get"], "resourceNames": ["mine"]}
+        for kind in ("configmaps", "secrets")
+    ]
+    await rig.engram("asking", engram={"overrides": {"rbac": {"rules": wanted}}})
+    await rig.story("asking", step("asking"))
+    await rig.run("asking", "asking")
+    await rig.ended("asking", "Succeeded")
+    role = await rig.client.get(ROLE, "asking-engram-runner", FLOWS)
+    assert [rule for rule in role["rules"] if rule in wanted] == wanted
+
+
+async def start_a_run_before_its_story(rig: OperatorRig) -> None:
+    await rig.engram("early")
+    await rig.run("early", "early")
+    await rig.until(STORY_RUN, "early", lambda run: status_of(run).get("phase") == "Pending")
+    await rig.story("early", step("early"))
+    await rig.ended("early", "Succeeded")
+
+
+async def refer_to_what_is_missing(rig: OperatorRig) -> None:
+    await rig.create(ENGRAM, "hollow", {"spec": {"templateRef": {"name": "nowhere"}}})
+    await rig.story("broken", step("nobody"), step("hollow"))
+    await rig.run("broken", "broken")
+    await rig.ended("broken", "Failed")
+
+
+async def cancel_a_run(rig: OperatorRig) -> None:
+    await rig.engram("endless", "sleep 600")
+    await rig.story("endless", step("endless"))
+    await rig.run("endless", "endless")
+    await started(rig, "endless")
+    await rig.merge(STORY_RUN, "endless", {"spec": {"cancelRequested": True}})
+    await rig.ended("endless", "Finished")
+
+
+async def started(rig: OperatorRig, run: str) -> None:
+    """Its first step's container runs."""
+    name = f"{run}-{run}"
+    await eventually_stored(rig, STEP_RUN, name)
+    await rig.until(STEP_RUN, name, lambda obj: status_of(obj).get("phase") == "Running")
+
+
+async def eventually_stored(rig: OperatorRig, resource: Resource, name: str) -> None:
+    async def there() -> bool:
+        return name in {obj["metadata"]["name"] for obj in (await rig.client.list(resource, FLOWS)).items}
+
+    await eventually(there, lambda: f"no {resource.kind} {name}")
+
+
+async def delete_a_run_of_the_reference(rig: OperatorRig) -> None:
+    """Its Story and StepRun carry finalizers that the reference has set."""
+    await rig.engram("heirloom", "sleep 600")
+    await rig.story("heirloom", step("heirloom"))
+    await rig.merge(STORY, "heirloom", {"metadata": {"finalizers": [FINALIZER_STORY]}})
+    await rig.run("heirloom", "heirloom")
+    await started(rig, "heirloom")
+    await rig.merge(STEP_RUN, "heirloom-heirloom", {"metadata": {"finalizers": [FINALIZER_STEP_RUN]}})
+    for resource in (STORY_RUN, STORY):
+        await rig.client.delete(resource, "heirloom", FLOWS)
+    for resource, name in ((STORY, "heirloom"), (STORY_RUN, "heirloom"), (STEP_RUN, "heirloom-heirloom")):
+        await rig.gone(resource, name)
+
+
+async def outlive_a_run(rig: OperatorRig) -> None:
+    """Removed as soon as it has ended."""
+    await rig.engram("mayfly")
+    await rig.story("mayfly", step("mayfly"), policy={"execution": {"job": {"storyRunRetentionSeconds": -1}}})
+    await rig.run("mayfly", "mayfly")
+    await rig.gone(STORY_RUN, "mayfly")
+
+
+async def crash_and_restore_what_somebody_changed(
+    rig: OperatorRig, first: ServerProcess, standby: ServerProcess
+) -> None:
+    """While nobody leads, the access of a run is tampered with; who takes over restores it, and the run goes on."""
+    flag = rig.directory / "released"
+    await rig.engram("survivor", f"until test -e {flag}; do sleep 0.1; done")
+    annotations = {"authentication": {"serviceAccountAnnotations": {"cloud": "reader"}}}
+    await rig.story("survivor", step("survivor"), policy={"storage": {"s3": {"bucket": "b", **annotations}}})
+    await rig.run("survivor", "survivor")
+    await started(rig, "survivor")
+    await first.kill()
+    runner = "survivor-engram-runner"
+    rules = (await rig.client.get(ROLE, runner, FLOWS))["rules"]
+    stranger = {"kind": "ServiceAccount", "name": "stranger", "namespace": FLOWS}
+    await rig.merge(ROLE, runner, {"rules": []})
+    await rig.merge(ROLE_BINDING, runner, {"subjects": [stranger]})
+    await rig.merge(SERVICE_ACCOUNT, runner, {"metadata": {"annotations": {"cloud": "admin"}}})
+    await leads(rig, standby)
+    await rig.until(ROLE, runner, lambda role: role.get("rules") == rules)
+    await rig.until(ROLE_BINDING, runner, lambda binding: binding["subjects"][0]["name"] == runner)
+    await rig.until(SERVICE_ACCOUNT, runner, lambda acc: acc["metadata"]["annotations"]["cloud"] == "reader")
+    flag.touch()
+    await rig.ended("survivor", "Succeeded")
+
+
+async def hand_over(rig: OperatorRig, leader: ServerProcess) -> None:
+    """A clean stop gives the Lease back, so that the next one need not wait for it to run out."""
+    await rig.engram("late")
+    await rig.story("late", *(step(name, "late") for name in ("a", "b", "c")))
+    await rig.run("late", "late")
+    await rig.ended("late", "Succeeded")
+    successor = await rig.start_operator("successor")
+    await leader.stop()
+    await leads(rig, successor, seconds=10)
+    await rig.run("last", "late")
+    await rig.ended("last", "Succeeded")
+    await successor.stop()
+
+
+# What it may not do.
+
+
+async def test_what_is_beyond_the_table_is_refused_said_and_waited_for(rig: OperatorRig) -> None:
+    await configure(rig)
+    operator = await rig.start_operator("operator")
+    await leads(rig, operator)
+    async with as_operator(rig) as client:
+        await refuse_what_leads_to_more(client)
+    await wait_for_a_rule_of_a_template(rig)
+    await wait_for_a_right_of_its_own(rig)
+    await renew_a_token_that_was_withdrawn(rig, operator)
+
+
+@asynccontextmanager
+async def as_operator(rig: OperatorRig) -> AsyncIterator[KubeClient]:
+    async with AsyncExitStack() as stack:
+        yield await rig.operator_client(stack)
+
+
+async def refuse_what_leads_to_more(client: KubeClient) -> None:
+    for resource in (SECRET, CONFIG_MAP, ROLE, SERVICE_ACCOUNT):
+        with pytest.raises(ForbiddenError):
+            await client.list(resource)
+    everything = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}
+    greedy = {"apiVersion": ROLE.api_version, "kind": ROLE.kind, "metadata": {"name": "greedy"}, "rules": [everything]}
+    with pytest.raises(ForbiddenError, match="not currently held"):
+        await client.create(ROLE, greedy, namespace=FLOWS)
+    binding = {
+        "apiVersion": ROLE_BINDING.api_version,
+        "kind": ROLE_BINDING.kind,
+        "metadata": {"name": "greedy"},
+        "roleRef": {"apiGroup": CLUSTER_ROLE.group, "kind": CLUSTER_ROLE.kind, "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": FLOWS}],
+    }
+    with pytest.raises(ForbiddenError, match="not currently held"):
+        await client.create(ROLE_BINDING, binding, namespace=FLOWS)
+
+
+async def wait_for_a_rule_of_a_template(rig: OperatorRig) -> None:
+    """The run says which rule is lacking and what to do; done so, it goes on by itself."""
+    rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]}
+    await rig.engram("curious", execution={"rbac": {"rules": [rule]}})
+    await rig.story("curious", step("curious"))
+    await rig.run("curious", "curious")
+    run = await rig.until(STORY_RUN, "curious", lambda obj: ready_reason(obj) == "PermissionDenied")
+    assert status_of(run)["phase"] == "Pending"
+    assert 'Resources:["services"]' in status_of(run)["message"]
+    assert f"{LABEL_RUNNER_GRANTS}=true" in status_of(run)["message"]
+    labels = {"labels": {LABEL_RUNNER_GRANTS: "true"}}
+    await rig.create(CLUSTER_ROLE, "runs-read-services", {"rules": [rule]}, **labels)
+    await rig.ended("curious", "Succeeded")
+
+
+def ready_reason(run: Object) -> str:
+    conditions = status_of(run).get("conditions") or ()
+    return next((str(condition["reason"]) for condition in conditions if condition["type"] == "Ready"), "")
+
+
+async def wait_for_a_right_of_its_own(rig: OperatorRig) -> None:
+    """Somebody takes a right away and gives it back: a condition, not a failure."""
+    name = DEFAULT_INSTALLATION.prefix + MANAGER.name
+    rules = [row.rule() for row in MANAGER.permissions]
+    lesser = [rule for rule in rules if not (rule["resources"] == ["jobs"] and "create" in rule["verbs"])]
+    await rig.engram("patient")
+    await rig.story("patient", step("patient"))
+    await rig.merge(CLUSTER_ROLE, name, {"rules": lesser})
+    await rig.run("patient", "patient")
+    run = await rig.until(STORY_RUN, "patient", lambda obj: ready_reason(obj) == "PermissionDenied")
+    assert status_of(run)["phase"] == "Running"
+    assert 'cannot create resource "jobs"' in status_of(run)["message"]
+    await rig.merge(CLUSTER_ROLE, name, {"rules": rules})
+    await rig.ended("patient", "Succeeded")
+
+
+async def renew_a_token_that_was_withdrawn(rig: OperatorRig, operator: ServerProcess) -> None:
+    """The old token is worth nothing from one moment to the next; the new one is found within five seconds."""
+    account = DEFAULT_INSTALLATION
+    await rig.client.delete(SERVICE_ACCOUNT, account.service_account, account.namespace)
+    await rig.create(SERVICE_ACCOUNT, account.service_account, {}, account.namespace)
+    await rig.renew_token()
+    renewed_at = trio.current_time()
+    await rig.run("renewed", "patient")
+    await rig.until(STORY_RUN, "renewed", lambda obj: bool(status_of(obj).get("startedAt")))
+    assert trio.current_time() - renewed_at < 5
+    await rig.ended("renewed", "Succeeded")
+    assert operator.running

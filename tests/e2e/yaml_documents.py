@@ -1,0 +1,20 @@
+"""Reading the repository's YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+
+def images(path: Path) -> dict[str, Any]:
+    """The images of a map, with paths that hold wherever the map is put."""
+    found = YAML(typ="safe", pure=True).load(path.read_text())["images"]
+    return {
+        name: {"command": [_absolute(word, path.parent) for word in image["command"]]} for name, image in found.items()
+    }
+
+
+def _absolute(word: str, folder: Path) -> str:
+    return str(folder / word) if word.startswith("./") else word
