@@ -1,8 +1,8 @@
 """One connection to a server: a request out, its answer in, over HTTP/1.1, kept open in between.
 
-A transport of httpx's kind, raising httpx's errors. It exists for its price: with h11 straight on a Trio stream a request
-costs half the CPU that it costs through httpx's own client and pool, and requests are most of what an operator does.
-No proxies, redirects, cookies or upgrades: an API server needs none.
+A transport of httpx's kind, raising httpx's errors. It exists for its price: with h11 straight on a Trio stream a
+request costs half the CPU that it costs through httpx's own client and pool, and requests are most of what an operator
+does. No proxies, redirects, cookies or upgrades: an API server needs none.
 """
 
 from __future__ import annotations
