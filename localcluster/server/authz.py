@@ -93,9 +93,10 @@ class Authorizer:
                     for rule in self._role_rules(binding, namespace):
                         yield rule, source
 
-    def rules_of_role(self, kind: str, namespace: str, name: str) -> Sequence[Rule]:
-        """The rules of a stored Role or ClusterRole; none when it does not exist."""
-        return list(self._role_rules({"roleRef": {"kind": kind, "name": name}}, namespace))
+    def rules_of_role(self, kind: str, namespace: str, name: str) -> Sequence[Rule] | None:
+        """The rules of a stored Role or ClusterRole; None when it does not exist."""
+        binding = {"roleRef": {"kind": kind, "name": name}}
+        return None if self._stored_role(binding, namespace) is None else list(self._role_rules(binding, namespace))
 
     def _decide(self, user: Identity, wanted: Attributes) -> str | None:
         for rule, source in self.rules_of(user, wanted.namespace):
@@ -108,18 +109,22 @@ class Authorizer:
             yield stored.object
 
     def _role_rules(self, binding: Object, namespace: str) -> Iterator[Rule]:
+        role = self._stored_role(binding, namespace)
+        if role is None:
+            return
+        aggregation = role.get("aggregationRule")
+        if aggregation:
+            yield from self._aggregated(aggregation)
+        else:
+            yield from role.get("rules") or ()
+
+    def _stored_role(self, binding: Object, namespace: str) -> Object | None:
         reference = binding.get("roleRef") or {}
         if reference.get("kind") == "Role":
             stored = self._store.collection(f"{GROUP}/roles").get(f"{namespace}/{reference.get('name')}")
         else:
             stored = self._store.collection(f"{GROUP}/clusterroles").get(reference.get("name", ""))
-        if stored is None:
-            return
-        aggregation = stored.object.get("aggregationRule")
-        if aggregation:
-            yield from self._aggregated(aggregation)
-        else:
-            yield from stored.object.get("rules") or ()
+        return None if stored is None else stored.object
 
     def _aggregated(self, aggregation: Object) -> Iterator[Rule]:
         for selector in aggregation.get("clusterRoleSelectors") or ():

@@ -40,7 +40,8 @@ class EscalationGuard:
         """Return when the write grants nothing new to the world.
 
         Raises:
-            StatusError: 403, with the rules the user lacks.
+            StatusError: 403, with the rules the user lacks; 404, the role to be bound does not exist, which is no
+                hindrance to those whose rights need no comparison.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         resource, obj = request.resource, request.obj
@@ -56,6 +57,8 @@ class EscalationGuard:
                 rules = self._authorizer.rules_of_role(
                     reference.get("kind", ""), request.namespace or "", reference.get("name", "")
                 )
+                if rules is None:
+                    raise errors.not_found(GROUP, plural, reference.get("name", ""))
                 self._check(request, rules)
 
     def _may(self, request: AdmissionRequest, verb: str, plural: str, name: str) -> bool:

@@ -139,6 +139,19 @@ async def test_nobody_grants_more_than_they_have(cluster: Any) -> None:
         assert answer.status_code == 403
 
 
+async def test_a_binding_needs_its_role_first_unless_one_may_bind_anything(cluster: Any) -> None:
+    may_write = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["create"]}
+    token = await account(cluster, "bob", may_write)
+    bindings = f"{RBAC}/namespaces/default/rolebindings"
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "later"}
+    binding = {"metadata": {"name": "b"}, "roleRef": reference, "subjects": []}
+    async with cluster.client_as(token) as client:
+        answer = await client.post(bindings, json=binding)
+        assert answer.status_code == 404
+        assert answer.json()["message"] == 'roles.rbac.authorization.k8s.io "later" not found'
+    assert (await cluster.client.post(bindings, json=binding)).status_code == 201
+
+
 @pytest.mark.parametrize(("seconds", "code"), [(60, 422), (600, 201), (1 << 40, 422)])
 async def test_a_tokens_lifetime_has_bounds(cluster: Any, seconds: int, code: int) -> None:
     body = {"spec": {"expirationSeconds": seconds}}

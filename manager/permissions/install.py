@@ -1,0 +1,69 @@
+"""Give the operator its rights on a cluster where we are the administrator: the embedded one.
+
+Elsewhere an administrator applies ``manifests/rbac``, which is rendered from the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+import trio
+
+from core.api.keys import FIELD_MANAGER
+from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT
+from core.kube.client import KubeClient
+from manager.permissions.people import people_roles
+from manager.permissions.roles import DEFAULT_INSTALLATION, Installation, operator_objects
+
+Object = dict[str, Any]
+
+TOKEN_LIFETIME: Final = timedelta(days=3650)
+"""Of an embedded operator's token: longer than any cluster of this kind is kept running without a restart."""
+
+_RESOURCES: Final = {
+    resource.kind: resource for resource in (SERVICE_ACCOUNT, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING)
+}
+
+
+async def install_permissions(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> None:
+    """Server-side apply of the operator's account, roles and bindings, all at once; the namespace must exist.
+
+    Raises:
+        KubeError: the server refused one.
+    """
+    await _apply(client, operator_objects(installation))
+
+
+async def install_people_roles(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> None:
+    """What lets the holders of ``admin``, ``edit`` and ``view`` work with our kinds; errors as above."""
+    await _apply(client, people_roles(installation))
+
+
+async def request_token(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> str:
+    """A token of the operator's account.
+
+    Raises:
+        KubeError: there is no such account.
+    """
+    seconds = int(TOKEN_LIFETIME.total_seconds())
+    request = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": seconds},
+    }
+    answer = await client.create_subresource(
+        SERVICE_ACCOUNT, installation.service_account, "token", request, namespace=installation.namespace
+    )
+    return str(answer["status"]["token"])
+
+
+async def _apply(client: KubeClient, objects: Iterable[Object]) -> None:
+    async with trio.open_nursery() as nursery:
+        for obj in objects:
+            nursery.start_soon(_apply_one, client, obj)
+
+
+async def _apply_one(client: KubeClient, obj: Object) -> None:
+    await client.apply(_RESOURCES[obj["kind"]], obj, field_manager=FIELD_MANAGER, force=True)
