@@ -35,6 +35,7 @@ from localcluster.server.identity import ADMIN
 from localcluster.server.namespace_lifecycle import NamespaceLifecycle
 from localcluster.server.podadmission import PodAdmission
 from localcluster.server.podlog import PodLogClient, PodLogs
+from localcluster.server.reclaim import reclaim_when_quiet
 from localcluster.server.registry import Registry
 from localcluster.server.resources import Resources
 from localcluster.server.review import Reviews
@@ -92,6 +93,7 @@ async def open_api_server(
             server = _assembled(storage, store, now, PodLogClient(node_client, secure=node_tls is not None), webhooks)
             await bootstrap(server.registry)
             await nursery.start(storage.keep_checkpointed)
+            await nursery.start(reclaim_when_quiet, lambda: store.revision)
             await nursery.start(clean_up_definitions, server.registry)
             await nursery.start(expire_events, server.registry, now)
             yield server

@@ -1,0 +1,52 @@
+"""Memory without pauses: what Python's cyclic collector may look at, and when.
+
+An API server holds many small objects for long, nearly none of them in cycles. Python's own schedule walks all of them
+again and again; with a few hundred stored objects that was an eighth of the CPU time and stopped every request for up
+to a tenth of a second. Here only what is new is walked by itself; everything else is walked at a quiet moment.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+YOUNG_OBJECTS: Final = 5_000
+"""New objects after which they alone are walked: a millisecond."""
+WORTHWHILE_ROUNDS: Final = 20
+"""After fewer of these walks there is too little to win."""
+QUIET_SECONDS: Final = 5.0
+LONGEST_SECONDS: Final = 900.0
+"""Without any quiet moment, everything is walked after this time nevertheless."""
+_NEVER: Final = 1 << 30
+
+
+async def reclaim_when_quiet(
+    revision: Callable[[], int],
+    *,
+    collect: Callable[[], object] = gc.collect,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until cancelled, and then leave the collector as it was found.
+
+    Args:
+        revision: of the store; while it stays the same, nobody is kept waiting by a pause.
+        collect: walks everything.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, _NEVER, _NEVER)
+    try:
+        task_status.started()
+        due_at = trio.current_time() + LONGEST_SECONDS
+        while True:
+            before = revision()
+            await trio.sleep(QUIET_SECONDS)
+            _, rounds, _ = gc.get_count()
+            is_quiet = revision() == before
+            if rounds >= WORTHWHILE_ROUNDS and (is_quiet or trio.current_time() >= due_at):
+                collect()
+                due_at = trio.current_time() + LONGEST_SECONDS
+    finally:
+        gc.set_threshold(*thresholds)
