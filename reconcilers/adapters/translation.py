@@ -12,7 +12,9 @@ from core.engine import errors as port
 from core.kube import errors as kube
 
 _USED_UP: Final = re.compile(r"is forbidden: exceeded quota: ")
-_RIGHT_LACKING: Final = re.compile(r'is forbidden: User "|attempting to grant RBAC permissions not currently held')
+_RIGHT_LACKING: Final = re.compile(
+    r'is forbidden: User "|attempting to grant RBAC permissions not currently held|you can\'t set finalizers on'
+)
 """How an API server words that a right is lacking; like a used-up quota, others may mend it without touching us."""
 
 

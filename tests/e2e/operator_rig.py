@@ -29,6 +29,8 @@ ROOT: Final = Path(__file__).parents[2]
 FLOWS: Final = "flows"
 """The namespace of the Stories."""
 DEADLINE_SECONDS: Final = 60.0
+_STRICT: Final = ("--enable-admission-plugins=OwnerReferencesPermissionEnforcement",)
+"""As on OpenShift: who makes an object hold its owner needs the right to set the owner's finalizers."""
 
 
 @dataclass
@@ -165,7 +167,9 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
     """A control plane with an audit log, a node, our definitions and RBAC; no operator runs yet."""
     async with AsyncExitStack() as stack:
-        plane = await stack.enter_async_context(open_control_plane(ensure_binaries(), directory / "plane", audit=True))
+        plane = await stack.enter_async_context(
+            open_control_plane(ensure_binaries(), directory / "plane", audit=True, flags=_STRICT)
+        )
         client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))
         rig = OperatorRig(plane, client, directory, stack)
         rig.add_images({})

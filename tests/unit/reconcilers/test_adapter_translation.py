@@ -58,12 +58,18 @@ NOT_HELD = (
     'not currently held:\n{APIGroups:[""], Resources:["services"], Verbs:["get"]}'
 )
 
+NO_FINALIZERS = (
+    'jobs.batch "j" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you '
+    "can't set finalizers on: , <nil>"
+)
+
 
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
         ('jobs.batch is forbidden: User "system:serviceaccount:b:m" cannot create resource "jobs"', port.DeniedError),
         (NOT_HELD, port.DeniedError),
+        (NO_FINALIZERS, port.DeniedError),
         (
             'pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=9, limited: pods=9',
             port.UnavailableError,
@@ -72,7 +78,15 @@ NOT_HELD = (
         ('pods "x" is forbidden: failed quota: compute: must specify limits.cpu', port.RejectedError),
         ('admission webhook "v.example" denied the request: images cannot come from there', port.RejectedError),
     ],
-    ids=["a right", "a right to hand on", "quota used up", "pod security", "quota needs limits", "webhook"],
+    ids=[
+        "a right",
+        "a right to hand on",
+        "a right to own",
+        "quota used up",
+        "pod security",
+        "quota needs limits",
+        "webhook",
+    ],
 )
 def test_a_refusal_is_definite_unless_rights_or_quota_may_be_mended(message: str, kind: type[port.PortError]) -> None:
     assert type(translated(answer("Forbidden", message))) is kind
