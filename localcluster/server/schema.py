@@ -44,10 +44,17 @@ _RULES_NOT_ASKED = Cause(
 class _Compiled:
     pruner: Pruner | None
     defaulter: Defaulter | None
-    validator: Validator | None
-    """Of the object as a whole, its fields left out."""
-    fields: Mapping[str, Validator]
+    parts: _Part | None
     rules: RuleSet | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A value as its schema divides it, so that a field which stays as it was need not be looked at."""
+
+    itself: Validator
+    """What is wrong with the value, ``fields`` left out."""
+    fields: Mapping[str, _Part]
 
 
 _compiled: WeakKeyDictionary[ResourceType, _Compiled] = WeakKeyDictionary()
@@ -87,7 +94,7 @@ def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause
     if not rtype.custom:
         return validate_builtin(obj, old, rtype)
     compiled = _of(rtype)
-    faults = _faults(compiled, obj, old)
+    faults = _faults(compiled.parts, obj, old) if compiled.parts is not None else []
     if faults and old is not None:
         unchanged = validation_ratcheting.is_unchanged
         faults = [fault for fault in faults if not unchanged(fault.path, obj, old, rtype.schema)]
@@ -99,18 +106,21 @@ def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause
     return causes + compiled.rules(obj, ABSENT if old is None else old, ())
 
 
-def _faults(compiled: _Compiled, obj: Object, old: Object | None) -> list[Violation]:
-    """What is wrong in ``obj``; a field that is as it was is not looked at, since its faults would be tolerated."""
-    faults = [*compiled.validator(obj)] if compiled.validator is not None else []
-    for name, item in obj.items():
-        check = compiled.fields.get(name)
-        if check is None or (old is not None and name in old and _is_same(item, old[name])):
+def _faults(part: _Part, value: Any, old: Any) -> list[Violation]:
+    """What is wrong in ``value``, except for fields that are as they were: faults there would be tolerated."""
+    found = part.itself(value)
+    if not part.fields or not isinstance(value, dict):
+        return found
+    before = old if isinstance(old, dict) else {}
+    for name, item in value.items():
+        field = part.fields.get(name)
+        if field is None or (name in before and _is_same(item, before[name])):
             continue
-        found = check(item)
-        for fault in found:
+        faults = _faults(field, item, before.get(name))
+        for fault in faults:
             fault.steps.append(name)
-        faults += found
-    return faults
+        found = [*found, *faults] if faults else found
+    return found
 
 
 def _is_same(item: Any, before: Any) -> bool:
@@ -126,14 +136,16 @@ def _of(rtype: ResourceType) -> _Compiled:
 
 def _compile(rtype: ResourceType) -> _Compiled:
     if rtype.schema is None:
-        return _Compiled(None, None, None, {}, None)
+        return _Compiled(None, None, None, None)
     pruner = compile_pruner(rtype.schema, root=True)
     if not rtype.custom:  # built-in kinds validate and default in code; their schema prunes and documents
-        return _Compiled(pruner, None, None, {}, None)
-    return _Compiled(
-        pruner,
-        compile_defaulter(rtype.schema),
-        compile_validator({**rtype.schema, "properties": {}}),
-        {name: compile_validator(sub) for name, sub in (rtype.schema.get("properties") or {}).items()},
-        compile_rules(rtype.schema),
-    )
+        return _Compiled(pruner, None, None, None)
+    return _Compiled(pruner, compile_defaulter(rtype.schema), _divided(rtype.schema), compile_rules(rtype.schema))
+
+
+def _divided(schema: Mapping[str, Any]) -> _Part:
+    properties = schema.get("properties") or {}
+    if not properties or "additionalProperties" in schema:
+        return _Part(compile_validator(schema), {})
+    itself = compile_validator({name: item for name, item in schema.items() if name != "properties"})
+    return _Part(itself, {name: _divided(sub) for name, sub in properties.items()})
