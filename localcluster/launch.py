@@ -1,7 +1,11 @@
-"""A whole cluster in one process: API server, controllers and node, in one nursery.
+"""A whole cluster: API server and controllers in this process, the node in a child process, in one nursery.
 
-Everything it keeps is in one data directory, readable by its owner only: database, authority, kubeconfig, volumes and
-logs. When ``serve`` ends, nothing it started is left; when the process is killed, the kernel sees to that.
+A process of its own lets the node use another core, and lets it and its containers step back when there is more work
+than processor: what decides goes before what is decided upon. When it dies, it is started again.
+
+Everything the cluster keeps is in one data directory, readable by its owner only: database, authority, kubeconfig,
+volumes and logs. When ``serve`` ends, nothing it started is left; when this process is killed, the node ends with it,
+and the kernel sees to the containers.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import os
 import resource
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +23,20 @@ from pathlib import Path
 import trio
 
 from localcluster import certificates, lock, serving
-from localcluster.certificates import KeyPair
 from localcluster.clock import Now, utc_now
 from localcluster.controllers.running import run_controllers
-from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
+from localcluster.keptprocess import KeptProcess
+from localcluster.keypair import KeyPair
+from localcluster.kubeconfig import Connection, render_kubeconfig
+from localcluster.log import LogForm
+from localcluster.node.assignment import Assignment
 from localcluster.node.images import default_path
-from localcluster.node.running import NodeAccess, run_node
 from localcluster.node.settings import NodeSettings
+from localcluster.privatefile import write_private
 from localcluster.server.cluster import ApiServer, open_api_server
-from localcluster.transport import ASGIStreamingTransport
 
 NODE_NAME = "local"
+NODE_COMMAND = (sys.executable, "-m", "localcluster.node")
 DEFAULT_PORT = 16443
 _HOSTS = ("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
@@ -53,6 +61,7 @@ async def serve(
     image_map: Path | None = None,
     max_containers: int = 256,
     isolate: bool = True,
+    log_form: LogForm = LogForm.TEXT,
     now: Now = utc_now,
     task_status: trio.TaskStatus[ClusterInfo] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -64,8 +73,10 @@ async def serve(
         image_map: which programs images stand for (``localcluster.node.images``); None: the user's own file.
         max_containers: how many run at once; further Pods wait.
         isolate: give containers namespaces where the system allows.
+        log_form: of what the node process writes to standard error.
     Raises:
-        DataDirectoryInUseError, PortTakenError, StorageError: it cannot start; the text gives the remedy.
+        DataDirectoryInUseError, PortTakenError, ProcessNotReadyError, StorageError: it cannot start; the text gives
+            the remedy.
     """
     with _directory(data_dir) as directory, lock.holding(directory):
         _allow_many_files()
@@ -74,34 +85,34 @@ async def serve(
         url = f"https://{serving.LOOPBACK}:{listener.getsockname()[1]}"
         node_tls = identity.towards_nodes(directory)
         database = directory / "cluster.db" if data_dir is not None else None
-        async with (
-            open_api_server(database, now=now, node_tls=node_tls) as server,
-            trio.open_nursery() as nursery,
-        ):
-            server.address[:] = [url.removeprefix("https://")]
-            tls = serving.TlsIdentity(identity.serving)
-            await nursery.start(serving.serve_asgi, server.app, listener, tls, directory)
-            ca_pem = identity.authority.certificate_pem
-            await nursery.start(_controllers, server, now, ca_pem)
-            settings = NodeSettings(
-                name=NODE_NAME,
-                data_dir=directory / "node",
-                image_map=image_map or default_path(os.environ),
-                api_url=url,
-                max_containers=max_containers,
-                isolate=isolate,
-            )
-            access = NodeAccess(
-                token=server.admin_token,
-                serving=identity.node_serving,
-                client_ca_pem=ca_pem,
-                transport=ASGIStreamingTransport(server.app, nursery),
-            )
-            await nursery.start(run_node, settings, access, now)
-            connection = Connection(url, token=server.admin_token, ca_pem=ca_pem)
-            kubeconfig = directory / "kubeconfig"
-            write_private(kubeconfig, render_kubeconfig(connection))
-            task_status.started(ClusterInfo(kubeconfig, url, ca_pem, server.admin_token, directory, os.getpid()))
+        node = KeptProcess("node", NODE_COMMAND, lambda _: None)
+        async with trio.open_nursery() as processes:
+            # First of all: it loads its modules on another core while the API server starts.
+            await processes.start(node.run)
+            async with (
+                open_api_server(database, now=now, node_tls=node_tls) as server,
+                trio.open_nursery() as nursery,
+            ):
+                server.address[:] = [url.removeprefix("https://")]
+                tls = serving.TlsIdentity(identity.serving)
+                await nursery.start(serving.serve_asgi, server.app, listener, tls, directory)
+                ca_pem = identity.authority.certificate_pem
+                settings = NodeSettings(
+                    name=NODE_NAME,
+                    data_dir=directory / "node",
+                    image_map=(image_map or default_path(os.environ)).absolute(),
+                    api_url=url,
+                    max_containers=max_containers,
+                    isolate=isolate,
+                )
+                assignment = Assignment(settings, server.admin_token, ca_pem, identity.node_serving, log_form)
+                node.begin(assignment.to_line())
+                await nursery.start(_controllers, server, now, ca_pem)
+                connection = Connection(url, token=server.admin_token, ca_pem=ca_pem)
+                kubeconfig = directory / "kubeconfig"
+                write_private(kubeconfig, render_kubeconfig(connection))
+                await node.wait_until_ready()
+                task_status.started(ClusterInfo(kubeconfig, url, ca_pem, server.admin_token, directory, os.getpid()))
 
 
 async def _controllers(

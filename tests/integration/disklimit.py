@@ -1,4 +1,4 @@
-"""Disks that are full: a limit on the files of this process, and a small file system that really fills up."""
+"""Disks that are full: a limit on the files of a process, and a small file system that really fills up."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 
 @contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size_bytes``: to whoever writes, a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+def largest_file(size_bytes: int, pid: int = 0) -> Iterator[None]:
+    """No file of the process ``pid``, by default this one, may grow beyond ``size_bytes``: a full disk."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from nodecluster import PODS, in_phase, pod, processes_with, until
+from nodecluster import PODS, in_phase, node_of, pod, processes_with, until
 
 from localcluster.kubeconfig import read_kubeconfig
 from localcluster.lock import owner_of
@@ -86,17 +86,34 @@ async def test_it_stops_cleanly_and_quickly_on_sigterm(tmp_path: Path) -> None:
 
 
 async def test_killed_it_leaves_no_process_behind(tmp_path: Path) -> None:
-    async def none_is_left() -> bool:
-        return not processes_with("sleep 86399.62")
-
     async with running(tmp_path, "--ephemeral") as (process, kubeconfig):
         async with client_of(kubeconfig) as client:
             await start_sleeper(client, "86399.62")
+        node = node_of(process.pid)
+
+        async def none_is_left() -> bool:
+            return not processes_with("sleep 86399.62") and not (Path("/proc") / str(node)).exists()
 
         process.send_signal(signal.SIGKILL)
         await process.wait()
 
         await until(none_is_left, seconds=5)
+
+
+async def test_a_node_that_cannot_start_ends_the_start_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "node").write_text("a file where the directory of the node should be")
+    refused = await trio.run_process(
+        command(tmp_path, "--data-dir", str(tmp_path / "data"), "--port", "0"),
+        cwd=ROOT,
+        capture_stderr=True,
+        check=False,
+    )
+
+    assert refused.returncode == 1
+    *_, why, last = refused.stderr.decode().strip().splitlines()
+    assert last == "error: the node ended before it was ready (exit code 1)"
+    assert str(tmp_path / "data" / "node") in why
 
 
 async def test_a_second_server_on_the_same_data_is_refused_with_a_remedy(tmp_path: Path) -> None:

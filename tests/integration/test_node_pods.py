@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from nodecluster import (
     LocalCluster,
     container_state,
     in_phase,
+    node_of,
     open_local_cluster,
     pod,
     processes_with,
@@ -296,7 +298,7 @@ async def test_a_pod_waits_while_the_disk_of_its_node_is_full_and_then_runs(tmp_
     }
     async with open_local_cluster(tmp_path) as cluster:
         await cluster.client.create("/api/v1/namespaces/default/configmaps", config)
-        with largest_file(0):
+        with largest_file(0, node_of(os.getpid())):
             await cluster.client.create(PODS, pod("p", "cat /etc/bubu-test/config/k", **mounted))
             waiting = await cluster.wait_for(PODS, "p", waits_because("ContainerCreating"))
         ended = await cluster.wait_for(PODS, "p", in_phase("Succeeded"))

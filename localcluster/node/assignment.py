@@ -1,0 +1,44 @@
+"""What a node process is told when it begins: one line of JSON on its standard input, which nobody else can read.
+
+It carries credentials, so it goes neither on the command line nor into the environment, and no container inherits it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from localcluster.keypair import KeyPair
+from localcluster.log import LogForm
+from localcluster.node.settings import NodeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One node, and how it and its API server know each other."""
+
+    settings: NodeSettings
+    token: str
+    """With which the node speaks to the API server."""
+    ca_pem: str
+    """Whose certificates the node accepts: of the API server, and of those who ask for logs."""
+    serving: KeyPair
+    """Of the log endpoint."""
+    log_form: LogForm
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_line(cls, line: str) -> Assignment:
+        content = json.loads(line)
+        settings = content["settings"]
+        paths = {name: Path(settings[name]) for name in ("data_dir", "image_map")}
+        return cls(
+            settings=NodeSettings(**{**settings, **paths}),
+            token=content["token"],
+            ca_pem=content["ca_pem"],
+            serving=KeyPair(**content["serving"]),
+            log_form=LogForm(content["log_form"]),
+        )
