@@ -1,4 +1,4 @@
-"""The engine's ports on an API server in this process: no controller and no node interferes.
+"""The engine's ports on an API server that stores: no operator and no node interferes.
 
 ``wire`` is the adapters' own connection: it can lose an answer, or refuse a request.
 """
@@ -14,9 +14,12 @@ from typing import Any
 import httpx
 import orjson
 import trio
-from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, connected, install_definitions
+from api_access import ApiAccess, embedded
+from clean_slate import make_clean
+from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, install_definitions, open_emptied
 from reconciler_samples import RecordedEvents
 
+from control_plane.session import SessionCluster
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, STORY, STORY_RUN, Resource
 from core.engine.manifest import step_run_manifest
 from core.engine.ports import AttemptOrder
@@ -24,7 +27,6 @@ from core.kube.client import KubeClient
 from core.kube.wire import status_failure
 from core.policy.settings import OperatorSettings
 from localcluster.server.cluster import open_api_server
-from localcluster.transport import ASGIStreamingTransport
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.secret_check import SecretCheck
@@ -59,11 +61,15 @@ class Wire(httpx.AsyncBaseTransport):
             raise httpx.ReadError("connection reset by peer", request=request)
         return response
 
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
 
 @dataclass
 class AdapterWorld:
     """``client`` is an administrator beside the adapters; ``executor`` and ``world`` are theirs."""
 
+    access: ApiAccess
     client: KubeClient
     wire: Wire
     wired: KubeClient
@@ -94,6 +100,13 @@ class AdapterWorld:
         story = await self.create(STORY, "report", {"steps": [{"name": "fetch", "ref": {"name": "http"}}]})
         return await self.create(STORY_RUN, "one", {"storyRef": {"name": "report"}}), story
 
+    async def namespace(self, name: str) -> None:
+        """Another namespace, empty."""
+        if self.access.shared:
+            await make_clean(self.client, [name])
+        else:
+            await self.client.create(NAMESPACE, {"metadata": {"name": name}})
+
     async def manifest(self, run: Object, story: Object) -> Object:
         [step] = story["spec"]["steps"]
         binding = await self.executor.bind(run, story, step)
@@ -120,16 +133,25 @@ class AdapterWorld:
 
 
 @asynccontextmanager
-async def open_adapter_world() -> AsyncIterator[AdapterWorld]:
+async def open_adapter_world(real: SessionCluster | None) -> AsyncIterator[AdapterWorld]:
+    """On the real control plane when there is one, else on an API server of its own."""
+    opened = _open_embedded() if real is None else open_emptied(real)
+    async with opened as (access, client), trio.open_nursery() as nursery:
+        wire = Wire(access.open_wire())
+        async with access.connected(wire) as wired:
+            world = World.watching(wired)
+            await nursery.start(world.run)
+            yield AdapterWorld(access, client, wire, wired, world)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_embedded() -> AsyncIterator[tuple[ApiAccess, KubeClient]]:
     async with open_api_server() as server, trio.open_nursery() as nursery:
-        transport = ASGIStreamingTransport(server.app, nursery)
-        wire = Wire(transport)
-        async with connected(server, transport) as client, connected(server, wire) as wired:
+        access = embedded(server, nursery)
+        async with access.connected() as client:
             await install_definitions(client)
             for name in (NAMESPACE_NAME, OPERATOR_NAMESPACE):
                 await client.create(NAMESPACE, {"metadata": {"name": name}})
-            world = World.watching(wired)
-            await nursery.start(world.run)
-            yield AdapterWorld(client, wire, wired, world)
-            nursery.cancel_scope.cancel()
+            yield access, client
         nursery.cancel_scope.cancel()

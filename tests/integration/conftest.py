@@ -1,6 +1,7 @@
 """A local cluster's API server in this process, and an httpx client on it, for every integration test.
 
-``cluster`` is fresh for each test, in memory and without sockets; ``cluster.client`` is an administrator.
+``cluster`` is fresh for each test, in memory and without sockets; ``cluster.client`` is an administrator. ``world`` and
+``there`` are whole clusters with the parts of an operator, embedded or real.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from adapter_world import AdapterWorld, open_adapter_world
+from operator_cluster import OperatorCluster, open_operator_cluster
 
+from control_plane.session import SessionCluster
 from localcluster.server.cluster import ApiServer, open_api_server
 from localcluster.transport import ASGIStreamingTransport
 
@@ -64,3 +68,17 @@ async def open_cluster(path: Path | None = None) -> AsyncIterator[Cluster]:
 async def cluster() -> AsyncIterator[Cluster]:
     async with open_cluster() as running:
         yield running
+
+
+@pytest.fixture
+async def world(tmp_path: Path, control_plane: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
+    """A cluster of either kind, for an operator and real programs."""
+    async with open_operator_cluster(tmp_path, control_plane) as running:
+        yield running
+
+
+@pytest.fixture
+async def there(control_plane: SessionCluster | None) -> AsyncIterator[AdapterWorld]:
+    """The engine's ports on an API server of either kind."""
+    async with open_adapter_world(control_plane) as opened:
+        yield opened

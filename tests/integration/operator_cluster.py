@@ -1,7 +1,7 @@
-"""A whole cluster in this process with an operator on it: API server, controllers, a node that runs real programs.
+"""A whole cluster with an operator on it: API server, controllers, a node that runs real programs.
 
-Nothing but Pods' programs leaves the process, and no socket carries the API: the operator's requests go through
-``Traffic``, which counts them. Images of Engrams are shell scripts, written into the image map by the test.
+Embedded in this process, where no socket carries the API, or real, emptied for each test. The operator's requests go
+through ``Traffic``, which counts them. Images of Engrams are shell scripts, written into the image map by the test.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from typing import Any
 
 import httpx
 import orjson
+import pytest
 import trio
+from api_access import ApiAccess, embedded, over_network
+from clean_slate import make_clean
 
+from control_plane.node import open_node
+from control_plane.session import SessionCluster
 from core.api.conditions import is_true
 from core.api.resource import (
     CUSTOM_RESOURCE_DEFINITION,
@@ -31,9 +36,7 @@ from core.api.resource import (
     Resource,
 )
 from core.engine.clock import WallClock, system_now
-from core.kube.client import KubeClient, open_client
-from core.kube.config import ClusterConfig
-from core.kube.credentials import bearer_token
+from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.events import EventRecorder
 from core.policy.settings import OperatorSettings
@@ -43,7 +46,6 @@ from localcluster.controllers.running import run_controllers
 from localcluster.node.running import NodeAccess, run_node
 from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
-from localcluster.transport import ASGIStreamingTransport
 from manager.assembly import Operator
 from manager.crds import packaged_crds
 from reconcilers.adapters.world import World
@@ -52,7 +54,10 @@ Object = dict[str, Any]
 
 NAMESPACE_NAME = "team"
 OPERATOR_NAMESPACE = "bobrapet-system"
+NODE_NAME = "local"
 DEADLINE_SECONDS = 15.0
+REAL_PATIENCE = 6.0
+"""A real Job controller collects changes for a second, and waits ten before it replaces a failed Pod."""
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -66,6 +71,9 @@ class Traffic(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(f"{request.method} {_target(request.url.path)}")
         return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
     @property
     def writes(self) -> Counter[str]:
@@ -85,9 +93,8 @@ def _target(path: str) -> str:
 class OperatorCluster:
     """``client`` is an administrator whose requests are not counted."""
 
-    server: ApiServer
+    access: ApiAccess
     client: KubeClient
-    nursery: trio.Nursery
     image_map: Path
     images: Object = field(default_factory=dict)
 
@@ -97,8 +104,8 @@ class OperatorCluster:
     async def operator(self, settings: OperatorSettings | None = None) -> AsyncIterator[Traffic]:
         """An operator for the block; when it ends, nothing of it is left, as after a crash."""
         chosen = settings or OperatorSettings()
-        traffic = Traffic(ASGIStreamingTransport(self.server.app, self.nursery))
-        async with connected(self.server, traffic) as client, trio.open_nursery() as nursery:
+        traffic = Traffic(self.access.open_wire())
+        async with self.access.connected(traffic) as client, trio.open_nursery() as nursery:
             recorder = EventRecorder(client, now=system_now)
             nursery.start_soon(recorder.run)
             world = World.watching(client)
@@ -149,7 +156,7 @@ class OperatorCluster:
             return bool(last) and holds(last[0])
 
         try:
-            await eventually(reached, seconds=seconds)
+            await self.eventually(reached, seconds=seconds)
         except trio.TooSlowError:
             raise AssertionError(f"{resource.kind} {name} did not get there: {last}") from None
         return last[0]
@@ -166,13 +173,17 @@ class OperatorCluster:
         async def absent() -> bool:
             return not await self._stored(resource, name)
 
-        await eventually(absent)
+        await self.eventually(absent)
 
     async def none_left(self, resource: Resource) -> None:
         async def empty() -> bool:
             return not await self.names(resource)
 
-        await eventually(empty)
+        await self.eventually(empty)
+
+    async def eventually(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = DEADLINE_SECONDS) -> None:
+        """Return once ``holds`` says so; ``seconds`` are those of the embedded cluster."""
+        await eventually(holds, seconds=seconds * self.access.patience)
 
     async def _stored(self, resource: Resource, name: str) -> list[Object]:
         """The object, or nothing."""
@@ -210,18 +221,49 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 
 
 @asynccontextmanager
-async def open_operator_cluster(directory: Path) -> AsyncIterator[OperatorCluster]:
+async def open_operator_cluster(directory: Path, real: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
+    """On the real control plane when there is one, else on an embedded cluster of its own."""
+    opened = _open_embedded(directory) if real is None else _open_on_real(directory, real)
+    async with opened as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def _open_embedded(directory: Path) -> AsyncIterator[OperatorCluster]:
     async with open_api_server() as server, trio.open_nursery() as nursery:
-        transport = ASGIStreamingTransport(server.app, nursery)
-        async with connected(server, transport) as client:
+        access = embedded(server, nursery)
+        async with access.connected() as client:
             await install_definitions(client)
             for name in (NAMESPACE_NAME, OPERATOR_NAMESPACE):
                 await client.create(NAMESPACE, {"metadata": {"name": name}})
             await nursery.start(_controllers, server)
             image_map = directory / "images.yaml"
-            await nursery.start(_node, server, directory, image_map, transport)
-            yield OperatorCluster(server, client, nursery, image_map)
+            await nursery.start(_node, server, directory, image_map, access.open_wire())
+            yield OperatorCluster(access, client, image_map)
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_on_real(directory: Path, real: SessionCluster) -> AsyncIterator[OperatorCluster]:
+    if real.node is None:
+        pytest.skip("needs our node: Pods of this cluster run on nodes of its own")
+    async with open_emptied(real) as (access, client):
+        image_map = directory / "images.yaml"
+        quick = {"isolate": False, "restart_delay_seconds": 0.05}
+        async with open_node(real.node, image_map, directory / "node", **quick):
+            yield OperatorCluster(access, client, image_map)
+        await client.request("DELETE", f"/api/v1/nodes/{NODE_NAME}")
+
+
+@asynccontextmanager
+async def open_emptied(real: SessionCluster) -> AsyncIterator[tuple[ApiAccess, KubeClient]]:
+    """The real cluster with our definitions and the two namespaces, and nothing in them; likewise afterwards."""
+    namespaces = (NAMESPACE_NAME, OPERATOR_NAMESPACE)
+    async with over_network(real.kubeconfig, patience=REAL_PATIENCE) as access, access.connected() as client:
+        await install_definitions(client)
+        await make_clean(client, namespaces)
+        yield access, client
+        await make_clean(client, namespaces)
 
 
 @functools.cache
@@ -232,7 +274,7 @@ def _definitions() -> list[Object]:
 
 async def install_definitions(client: KubeClient) -> None:
     for definition in _definitions():
-        await client.create(CUSTOM_RESOURCE_DEFINITION, definition)
+        await client.apply(CUSTOM_RESOURCE_DEFINITION, definition, force=True)
     for definition in _definitions():
         await eventually(functools.partial(_is_established, client, definition["metadata"]["name"]))
 
@@ -244,7 +286,7 @@ async def _is_established(client: KubeClient, name: str) -> bool:
 
 async def _controllers(server: ApiServer, *, task_status: trio.TaskStatus[None]) -> None:
     await run_controllers(
-        server.registry, utc_now, node_name="local", job_failure_delay_seconds=0.1, task_status=task_status
+        server.registry, utc_now, node_name=NODE_NAME, job_failure_delay_seconds=0.1, task_status=task_status
     )
 
 
@@ -259,12 +301,12 @@ async def _node(
     authority = certificates.load_or_create_authority(directory, "tests", utc_now())
     access = NodeAccess(
         token=server.admin_token,
-        serving=certificates.issue_server(authority, "local", ("127.0.0.1", "localhost"), utc_now()),
+        serving=certificates.issue_server(authority, NODE_NAME, ("127.0.0.1", "localhost"), utc_now()),
         client_ca_pem=authority.certificate_pem,
         transport=transport,
     )
     settings = NodeSettings(
-        name="local",
+        name=NODE_NAME,
         data_dir=directory / "node",
         image_map=image_map,
         api_url="http://127.0.0.1:1",
@@ -272,10 +314,3 @@ async def _node(
         restart_delay_seconds=0.05,
     )
     await run_node(settings, access, utc_now, task_status=task_status)
-
-
-@asynccontextmanager
-async def connected(server: ApiServer, transport: httpx.AsyncBaseTransport) -> AsyncIterator[KubeClient]:
-    config = ClusterConfig("http://cluster", bearer_token(server.admin_token))
-    async with open_client(config, transport=transport) as client:
-        yield client

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld, open_adapter_world
+from adapter_world import AdapterWorld
 from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
 from workload_samples import workload
 
@@ -22,12 +21,6 @@ Object = dict[str, Any]
 
 NAME = "one-engram-runner"
 KINDS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
-
-
-@pytest.fixture
-async def there() -> AsyncIterator[AdapterWorld]:
-    async with open_adapter_world() as opened:
-        yield opened
 
 
 def begun(run: Object) -> Object:

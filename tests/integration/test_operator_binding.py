@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld, open_adapter_world
+from adapter_world import AdapterWorld
 
 from core.api.phases import Reason
-from core.api.resource import ENGRAM, NAMESPACE, REFERENCE_GRANT
+from core.api.resource import ENGRAM, REFERENCE_GRANT
 from core.engine.errors import MissingReferenceError, RejectedError
 from core.policy.settings import CrossNamespacePolicy
 
 Object = dict[str, Any]
-
-
-@pytest.fixture
-async def there() -> AsyncIterator[AdapterWorld]:
-    async with open_adapter_world() as opened:
-        yield opened
 
 
 async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld) -> None:
@@ -75,7 +68,7 @@ async def test_an_engram_created_a_moment_ago_is_found(there: AdapterWorld) -> N
 
 async def test_a_grant_opens_another_namespace(there: AdapterWorld) -> None:
     run, story = await there.definitions()
-    await there.client.create(NAMESPACE, {"metadata": {"name": "lib"}})
+    await there.namespace("lib")
     await there.create(ENGRAM, "shared", {"templateRef": {"name": "http"}}, namespace="lib")
     there.settings = replace(there.settings, cross_namespace_policy=CrossNamespacePolicy.GRANT)
     step = {"name": "fetch", "ref": {"name": "shared", "namespace": "lib"}}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld, open_adapter_world
+from adapter_world import AdapterWorld
 from operator_cluster import NAMESPACE_NAME
 
 from core.api.phases import Reason
@@ -23,12 +22,6 @@ from core.engine.ports import AttemptState, Observation
 from core.kube.errors import NotFoundError
 
 Object = dict[str, Any]
-
-
-@pytest.fixture
-async def there() -> AsyncIterator[AdapterWorld]:
-    async with open_adapter_world() as opened:
-        yield opened
 
 
 async def started(there: AdapterWorld) -> tuple[Object, Object, Object]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld, open_adapter_world
+from adapter_world import AdapterWorld
 from operator_cluster import NAMESPACE_NAME
 from reconciler_samples import NOW, RecordingSupervisor, clock
 
@@ -22,12 +21,6 @@ Object = dict[str, Any]
 
 _STORY = STORY
 HOLD = "tests.example/hold"
-
-
-@pytest.fixture
-async def there() -> AsyncIterator[AdapterWorld]:
-    async with open_adapter_world() as opened:
-        yield opened
 
 
 class Controller:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from operator_cluster import (
     NAMESPACE_NAME,
     OperatorCluster,
     eventually,
-    open_operator_cluster,
     status_of,
     step,
     step_phases,
@@ -21,12 +19,6 @@ from operator_cluster import (
 
 from core.api.resource import ENGRAM, JOB, POD, SECRET, STEP_RUN, STORY, STORY_RUN
 from core.policy.settings import JobSettings, OperatorSettings
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[OperatorCluster]:
-    async with open_operator_cluster(tmp_path) as running:
-        yield running
 
 
 async def test_a_diamond_runs_to_its_end(world: OperatorCluster) -> None:

@@ -92,6 +92,16 @@ def create_access(directory: Path) -> Access:
     return access
 
 
+def load_access(directory: Path) -> Access:
+    """What ``create_access`` left there, in another process."""
+    authority = KeyPair((directory / "ca.crt").read_text(), (directory / "ca.key").read_text())
+    access = Access(directory, authority, {})
+    for line in access.token_file.read_text().splitlines():
+        token, user, _ = line.split(",", 2)
+        access.tokens[user] = token
+    return access
+
+
 def _rsa_key() -> str:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     encoding, kind = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL

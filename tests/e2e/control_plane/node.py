@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from control_plane.access import NODE
+from control_plane.access import NODE, Access
 from control_plane.running import ControlPlane
 from localcluster import certificates
 from localcluster.certificates import KeyPair
@@ -36,8 +36,9 @@ class NodeCredentials:
         return ssl.create_default_context(cadata=self.authority.certificate_pem)
 
 
-def credentials_of(plane: ControlPlane) -> NodeCredentials:
-    return NodeCredentials(plane.url, plane.access.tokens[NODE], plane.access.authority)
+def credentials_of(api_url: str, access: Access) -> NodeCredentials:
+    """Of the node of a control plane."""
+    return NodeCredentials(api_url, access.tokens[NODE], access.authority)
 
 
 @asynccontextmanager
@@ -56,7 +57,10 @@ async def open_node(
         data_dir: the node's own.
         settings: further fields of ``NodeSettings``.
     """
-    credentials = credentials_of(control_plane) if isinstance(control_plane, ControlPlane) else control_plane
+    if isinstance(control_plane, NodeCredentials):
+        credentials = control_plane
+    else:
+        credentials = credentials_of(control_plane.url, control_plane.access)
     serving = certificates.issue_server(credentials.authority, name, ("127.0.0.1", "localhost"), utc_now())
     access = NodeAccess(
         token=credentials.token,

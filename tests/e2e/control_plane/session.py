@@ -13,11 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from control_plane.access import load_access
 from control_plane.binaries import ensure_binaries
+from control_plane.node import NodeCredentials, credentials_of
 from control_plane.processes import ServerError
 
 KUBECONFIG_VARIABLE: Final = "BOBRAPET_E2E_KUBECONFIG"
@@ -45,14 +47,17 @@ class SessionCluster:
     """The cluster all tests of a session share."""
 
     kubeconfig: Path
+    """Of an administrator."""
     kubectl: Path
     ready: Ready | None = None
     """Of a control plane started here; None for a cluster that was there: then its processes and nodes are not ours."""
-    directory: Path = field(default_factory=Path)
 
     @property
-    def ours(self) -> bool:
-        return self.ready is not None
+    def node(self) -> NodeCredentials | None:
+        """With which our node can be one of this cluster; None where Pods run on nodes of the cluster's own."""
+        if self.ready is None:
+            return None
+        return credentials_of(self.ready.url, load_access(Path(self.ready.kubeconfig).parent))
 
 
 @contextmanager
@@ -67,7 +72,7 @@ def running_cluster(directory: Path, environ: Mapping[str, str] = os.environ) ->
         return
     programs = ensure_binaries(environ=environ)  # here, where the terminal is
     with running_child(directory) as ready:
-        yield SessionCluster(Path(ready.kubeconfig), programs.kubectl, ready, directory)
+        yield SessionCluster(Path(ready.kubeconfig), programs.kubectl, ready)
 
 
 @contextmanager

@@ -1,0 +1,56 @@
+"""Which control plane tests run against: the embedded one, or with ``--control-plane real`` a real one.
+
+A test that takes the fixture ``control_plane`` runs on either; with the real one, those below ``tests/integration``
+that do not take it are left out. One real control plane serves the whole session (docs/testing-on-a-real-cluster.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.session import SessionCluster, running_cluster
+
+INTEGRATION = Path(__file__).parent / "integration"
+EMBEDDED, REAL = "localcluster", "real"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_text = "the API server and controllers that integration tests run against"
+    parser.addoption("--control-plane", choices=(EMBEDDED, REAL), default=EMBEDDED, help=help_text)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "control_plane" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("control_plane")
+        metafunc.parametrize("control_plane", [chosen], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("control_plane") == EMBEDDED:
+        return
+    bound = [item for item in items if INTEGRATION in item.path.parents and not _takes_control_plane(item)]
+    config.hook.pytest_deselected(items=bound)
+    items[:] = [item for item in items if item not in bound]
+
+
+def _takes_control_plane(item: pytest.Item) -> bool:
+    return "control_plane" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest) -> SessionCluster | None:
+    """The real cluster; None means that the test opens an embedded one."""
+    if request.param == EMBEDDED:
+        return None
+    cluster: SessionCluster = request.getfixturevalue("real_cluster")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionCluster]:
+    """A real control plane for all tests of the session, or the cluster of ``BOBRAPET_E2E_KUBECONFIG``."""
+    with running_cluster(tmp_path_factory.mktemp("control-plane")) as cluster:
+        yield cluster

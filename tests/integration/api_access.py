@@ -1,0 +1,55 @@
+"""How clients of a test reach its API server: through the server in this process, or over the network.
+
+Requests of an operator under test go through a transport of the test's own, which counts or loses them; what lies
+behind it is the only thing that differs between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import trio
+
+from core.kube.client import KubeClient, open_client
+from core.kube.config import ClusterConfig, load_config
+from core.kube.credentials import bearer_token
+from core.kube.transport import ssl_context
+from localcluster.server.cluster import ApiServer
+from localcluster.transport import ASGIStreamingTransport
+
+
+@dataclass(frozen=True)
+class ApiAccess:
+    """An administrator's way to an API server."""
+
+    config: ClusterConfig
+    open_wire: Callable[[], httpx.AsyncBaseTransport]
+    """A new transport to the server."""
+    shared: bool = False
+    """Other tests use the server too, before and after."""
+    patience: float = 1.0
+    """By how much everything may take longer than on the embedded cluster."""
+
+    def connected(self, transport: httpx.AsyncBaseTransport | None = None) -> AbstractAsyncContextManager[KubeClient]:
+        """A client for the block, through ``transport`` when it is given."""
+        return open_client(self.config, transport=transport or self.open_wire())
+
+
+def embedded(server: ApiServer, nursery: trio.Nursery) -> ApiAccess:
+    """To a server in this process; its requests run in ``nursery``."""
+    config = ClusterConfig("http://cluster", bearer_token(server.admin_token))
+    return ApiAccess(config, lambda: ASGIStreamingTransport(server.app, nursery))
+
+
+@asynccontextmanager
+async def over_network(kubeconfig: Path, *, patience: float) -> AsyncIterator[ApiAccess]:
+    """To the server that ``kubeconfig`` names."""
+    config = await load_config(kubeconfig)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    open_wire = partial(httpx.AsyncHTTPTransport, verify=ssl_context(config), limits=limits)
+    yield ApiAccess(config, open_wire, shared=True, patience=patience)
