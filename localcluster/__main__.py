@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
 from pathlib import Path
 
-import structlog
 import trio
 
+from localcluster.keptprocess import ProcessNotReadyError
 from localcluster.launch import DEFAULT_PORT, ClusterInfo, serve
 from localcluster.lock import DataDirectoryInUseError
+from localcluster.log import LogForm, log_to_stderr
 from localcluster.server.storage import StorageError
 from localcluster.serving import PortTakenError
 
@@ -21,12 +21,12 @@ from localcluster.serving import PortTakenError
 def main() -> int:
     """0 after a clean stop, 1 when it could not start."""
     arguments = _parser().parse_args()
-    _log_to_stderr()
+    log_to_stderr(LogForm.TEXT)
     data_dir = None if arguments.ephemeral else arguments.data_dir or _default_data_dir()
     failed = False
     try:
         trio.run(_run, data_dir, arguments.port, arguments.image_map)
-    except* (DataDirectoryInUseError, PortTakenError, StorageError, OSError) as group:
+    except* (DataDirectoryInUseError, PortTakenError, ProcessNotReadyError, StorageError, OSError) as group:
         for error in _leaves(group):
             print(f"error: {error}", file=sys.stderr)
         failed = True
@@ -53,17 +53,6 @@ async def _run(data_dir: Path | None, port: int, image_map: Path | None) -> None
             print(f"export KUBECONFIG={info.kubeconfig_path}", flush=True)
             await signals.__anext__()
         nursery.cancel_scope.cancel()
-
-
-def _log_to_stderr() -> None:
-    """Through the standard library's handler, which bears a log that cannot be written: a full disk ends no cluster."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(key_order=["event"])],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
 
 
 def _default_data_dir() -> Path:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from localcluster.privatefile import write_private as write_private
 
 CONTEXT_NAME = "localcluster"
 
@@ -79,6 +78,8 @@ def read_kubeconfig(path: Path) -> Connection:
     Raises:
         KubeconfigError: no such file or context, or the user needs an exec or auth-provider plugin.
     """
+    from ruamel.yaml import YAML  # slow to load, and whoever only writes one does without
+
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text())
         context = _named(document, "contexts", document["current-context"], "context")
@@ -97,15 +98,6 @@ def read_kubeconfig(path: Path) -> Connection:
         raise KubeconfigError(f"{path}: {error.strerror}") from error
     except (KeyError, TypeError) as error:
         raise KubeconfigError(f"{path}: not a kubeconfig: {error} is missing") from error
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write ``text`` so that only the owner can read it, replacing the file at once or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    partial.replace(path)
 
 
 def _named(document: dict[str, Any], section: str, name: str, field: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ and closing the response tells the application that its client has left. Works w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -122,3 +123,36 @@ class _Exchange(httpx.AsyncByteStream):
         self.leave()
         self._chunks.close()
         await trio.lowlevel.checkpoint()
+
+
+class TransportHttp:
+    """Any httpx transport as what a node speaks through (``localcluster.node.http.Http``)."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, url: str) -> None:
+        self._transport = transport
+        self._url = url.rstrip("/")
+
+    @asynccontextmanager
+    async def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], content: bytes, *, silence_seconds: float
+    ) -> AsyncIterator[_TransportAnswer]:
+        """One request; ``silence_seconds`` is the transport's business, which has no wire to go dead."""
+        timeout = httpx.Timeout(silence_seconds).as_dict()
+        request = httpx.Request(
+            method, self._url + target, headers=dict(headers), content=content, extensions={"timeout": timeout}
+        )
+        response = await self._transport.handle_async_request(request)
+        try:
+            yield _TransportAnswer(response)
+        finally:
+            await response.aclose()
+
+
+class _TransportAnswer:
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        assert isinstance(response.stream, httpx.AsyncByteStream), "what an asynchronous transport answers with"
+        self._pieces = aiter(response.stream)
+
+    async def receive(self) -> bytes:
+        return await anext(self._pieces, b"")

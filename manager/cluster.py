@@ -1,9 +1,9 @@
-"""The process behind ``bobrapet up``: API server and node here, the operator in a child process beside it.
+"""The process behind ``bobrapet up``: API server and controllers here, node and operator in child processes beside it.
 
     python -m manager.cluster --data DIR [--port N] [--image-map FILE] [--on-demand]
 
-Two processes use two cores, and the operator can crash or be killed without taking the cluster down: it is started
-again. With ``--on-demand`` the cluster ends when no command uses it any more.
+Several processes use several cores, and the operator or the node can crash or be killed without taking the cluster
+down: it is started again. With ``--on-demand`` the cluster ends when no command uses it any more.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,7 +24,7 @@ from core.telemetry.logs import LogFormat, configure_logging, get_logger
 from manager.embedded.folder import EmbeddedCluster, EmbeddedError, publish
 from manager.embedded.process import serving
 from manager.embedded.usage import wait_until_unused
-from manager.operator_process import OperatorProcess
+from manager.operator_process import operator_process
 
 if TYPE_CHECKING:
     from localcluster.launch import ClusterInfo
@@ -42,7 +42,6 @@ def main() -> None:
     parser.add_argument("--on-demand", action="store_true")
     given = parser.parse_args()
     configure_logging(LogFormat.JSON)
-    _join_logs()
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
     except Exception as error:  # noqa: BLE001 - the process edge: whoever started us reads the last line
@@ -51,25 +50,6 @@ def main() -> None:
             _log.error("the embedded cluster broke", error=problem)
         sys.stderr.write(f"error: {problem}\n")
         sys.exit(1)
-
-
-def _join_logs() -> None:
-    """The cluster's records, made with structlog, come out like all others.
-
-    Above all they go through the standard library's handler, which bears a log that cannot be written: a full disk
-    must not end the cluster.
-    """
-    import structlog
-
-    def as_record(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        message, exc_info = event.pop("event", ""), event.pop("exc_info", None)
-        return {"msg": str(message), "exc_info": exc_info, "extra": {"bobrapet_fields": dict(event)}}
-
-    structlog.configure(
-        processors=[as_record],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
 
 
 async def _until_signal(given: argparse.Namespace) -> None:
@@ -125,13 +105,13 @@ async def _operate(
 
     ready = trio.Event()
     async with trio.open_nursery() as nursery:
-        operator = OperatorProcess(operator_is_ready)
+        operator = operator_process(operator_is_ready)
         # First of all: while this process loads its modules, the operator loads its own on the other core.
         await nursery.start(operator.run)
         nursery.start_soon(_keep_images, data, image_map)
         info = await server.start(partial(_serve_cluster, data, port))
         await _install_definitions(info)
-        operator.begin(info.kubeconfig_path)
+        operator.begin(str(info.kubeconfig_path))
         await ready.wait()
         _log.info("the embedded cluster is ready", url=info.url)
         task_status.started()
@@ -167,17 +147,18 @@ async def _keep_images(data: Path, image_map: Path | None) -> None:
 async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[ClusterInfo]) -> None:
     """On ``port``; 0 means that of the last time, so that kubeconfigs in use stay valid, else a free one."""
     from localcluster import launch
+    from localcluster.log import LogForm
     from localcluster.serving import PortTakenError
     from manager.embedded.images import MAP_FILE
 
-    file, image_map = data / PORT_FILE, data / MAP_FILE
+    file, serve_on = data / PORT_FILE, partial(launch.serve, data, image_map=data / MAP_FILE, log_form=LogForm.JSON)
     if not port and file.exists():
         last = file.read_text(encoding="utf-8").strip()
         with contextlib.suppress(PortTakenError):
-            await launch.serve(data, int(last) if last.isdecimal() else 0, image_map=image_map, task_status=task_status)
+            await serve_on(int(last) if last.isdecimal() else 0, task_status=task_status)
             return
     async with trio.open_nursery() as nursery:
-        info: ClusterInfo = await nursery.start(partial(launch.serve, data, port, image_map=image_map))
+        info: ClusterInfo = await nursery.start(serve_on, port)
         file.write_text(info.url.rpartition(":")[2], encoding="utf-8")
         task_status.started(info)
 
@@ -200,6 +181,7 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
 def _launch_errors() -> tuple[type[BaseException], ...]:
     """What is the user's to mend, and needs no stack trace."""
     from core.kube.errors import KubeError
+    from localcluster.keptprocess import ProcessNotReadyError
     from localcluster.lock import DataDirectoryInUseError
     from localcluster.node.images import ImageMapError
     from localcluster.server.storage import StorageError
@@ -209,6 +191,7 @@ def _launch_errors() -> tuple[type[BaseException], ...]:
         DataDirectoryInUseError,
         ImageMapError,
         PortTakenError,
+        ProcessNotReadyError,
         StorageError,
         KubeError,
         EmbeddedError,

@@ -31,7 +31,7 @@ from core.kube.events import EventRecorder
 from core.kube.lease import LeaderLease
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
-from manager import parent
+from localcluster import parent
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource

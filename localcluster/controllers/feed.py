@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import structlog
 import trio
 
 from core.kube.wire import WatchEventType
+from localcluster.log import get_logger
 from localcluster.server.errors import StatusError
 from localcluster.server.options import ListOptions
 from localcluster.server.registry import Registry
 from localcluster.server.types import Object, ResourceType
 
-_log = structlog.get_logger("localcluster.controllers")
+_log = get_logger("localcluster.controllers")
 
 Listener = Callable[["Feed", Object, bool], None]
 """Called with the feed, the object as last seen, and whether it is gone."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
-import structlog
 import trio
 
 from localcluster.clock import to_time
 from localcluster.controllers.context import MANAGER, ControllerContext
 from localcluster.controllers.feed import key_of
+from localcluster.log import get_logger
 from localcluster.server.errors import StatusError
 from localcluster.server.options import DeleteOptions, ListOptions, Preconditions
 from localcluster.server.storage import StorageError
@@ -19,7 +19,7 @@ from localcluster.server.types import Object
 NODE_SILENCE = timedelta(seconds=40)
 NODE_CHECK_SECONDS = 10.0
 
-_log = structlog.get_logger("localcluster.controllers")
+_log = get_logger("localcluster.controllers")
 
 
 async def watch_nodes(context: ControllerContext) -> None:

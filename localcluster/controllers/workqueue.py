@@ -7,13 +7,13 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-import structlog
 import trio
 
+from localcluster.log import get_logger
 from localcluster.server.errors import StatusError
 from localcluster.server.storage import StorageError
 
-_log = structlog.get_logger("localcluster.controllers")
+_log = get_logger("localcluster.controllers")
 _FIRST_DELAY_SECONDS, _LAST_DELAY_SECONDS = 0.02, 30.0
 
 K = TypeVar("K")

@@ -10,11 +10,16 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-import httpx
 import orjson
 import trio
+
+from localcluster.node.http import Answer, ConnectionLostError, Http, HttpServer
+
+if TYPE_CHECKING:
+    import httpx
 
 Object = dict[str, Any]
 
@@ -22,6 +27,7 @@ _REQUEST_SECONDS = 30.0
 _WATCH_SECONDS = 290
 _WATCH_SILENCE_SECONDS = _WATCH_SECONDS + 30.0
 _RELIST_DELAYS_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_CONNECTIONS = 64
 
 
 class ApiError(Exception):
@@ -69,11 +75,18 @@ Change = Synced | Changed | Gone
 class ApiClient:
     """Requests as one identity. Made by ``open_client``."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: Http, token: str) -> None:
         self._http = http
+        self._headers = {"accept": "application/json", "user-agent": "localcluster-node"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token}"
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Object:
         return await self._request("GET", path, params=params)
+
+    async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
+        """An answer that is no object, such as a log."""
+        return (await self._send("GET", path, params)).decode()
 
     async def create(self, path: str, body: Object) -> Object:
         return await self._request("POST", path, body=body)
@@ -131,23 +144,21 @@ class ApiClient:
         return version
 
     async def _read_lines(self, path: str, params: Mapping[str, str], take: Callable[[Object], None]) -> None:
-        """Hand each line to ``take`` until the server ends the stream.
-
-        Nothing between two chunks waits or raises: httpx leaves its generators behind, unfinished, to whoever does.
-        """
-        timeout = httpx.Timeout(_REQUEST_SECONDS, read=_WATCH_SILENCE_SECONDS)
+        """Hand each line to ``take`` until the server ends the stream."""
+        target = _target(path, params)
         try:
-            async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise _error(response)
+            async with self._http.exchange(
+                "GET", target, self._headers, b"", silence_seconds=_WATCH_SILENCE_SECONDS
+            ) as answer:
+                if answer.status != 200:
+                    raise _error(answer.status, await _whole(answer))
                 pending = b""
-                async for chunk in response.aiter_raw():
+                while chunk := await answer.receive():
                     *lines, pending = (pending + chunk).split(b"\n")
                     for line in filter(None, lines):
                         take(orjson.loads(line))
-        except httpx.HTTPError as error:
-            raise UnreachableError(f"watch {path}: {error or type(error).__name__}") from error
+        except ConnectionLostError as error:
+            raise UnreachableError(f"watch {path}: {error}") from error
 
     async def _request(
         self,
@@ -158,16 +169,24 @@ class ApiClient:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        content = None if body is None else orjson.dumps(body)
-        headers = {} if body is None else {"content-type": content_type}
-        try:
-            response = await self._http.request(method, path, params=params, content=content, headers=headers)
-        except httpx.HTTPError as error:
-            raise UnreachableError(f"{method} {path}: {error or type(error).__name__}") from error
-        if response.is_error:
-            raise _error(response)
-        result: Object = orjson.loads(response.content)
+        content = b"" if body is None else orjson.dumps(body)
+        result: Object = orjson.loads(await self._send(method, path, params, content, content_type))
         return result
+
+    async def _send(
+        self, method: str, path: str, params: Mapping[str, str] | None, content: bytes = b"", content_type: str = ""
+    ) -> bytes:
+        headers = {**self._headers, "content-type": content_type} if content else self._headers
+        try:
+            async with self._http.exchange(
+                method, _target(path, params), headers, content, silence_seconds=_REQUEST_SECONDS
+            ) as answer:
+                received = await _whole(answer)
+        except ConnectionLostError as error:
+            raise UnreachableError(f"{method} {path}: {error}") from error
+        if answer.status >= 400:
+            raise _error(answer.status, received)
+        return received
 
 
 @asynccontextmanager
@@ -175,19 +194,16 @@ async def open_client(
     url: str, token: str, tls: ssl.SSLContext | None = None, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[ApiClient]:
     """A client for the length of the block. ``transport`` replaces sockets, for a server in the same process."""
-    headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "localcluster-node"}
-    if token:
-        headers["authorization"] = f"Bearer {token}"
-    async with httpx.AsyncClient(
-        base_url=url,
-        headers=headers,
-        verify=tls if tls is not None else False,
-        transport=transport,
-        timeout=_REQUEST_SECONDS,
-        limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
-        trust_env=False,
-    ) as http:
-        yield ApiClient(http)
+    if transport is not None:
+        from localcluster.transport import TransportHttp
+
+        yield ApiClient(TransportHttp(transport, url), token)
+        return
+    server = HttpServer(url, tls, _CONNECTIONS)
+    try:
+        yield ApiClient(server, token)
+    finally:
+        server.close()
 
 
 def namespaced(plural: str, namespace: str, name: str = "", subresource: str = "") -> str:
@@ -201,9 +217,20 @@ def _with_type(listing: Object) -> list[Object]:
     return [{"apiVersion": listing["apiVersion"], "kind": kind, **item} for item in listing["items"]]
 
 
-def _error(response: httpx.Response) -> ApiError:
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
+
+
+async def _whole(answer: Answer) -> bytes:
+    pieces = []
+    while piece := await answer.receive():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _error(code: int, content: bytes) -> ApiError:
     try:
-        status = orjson.loads(response.content)
-        return ApiError(response.status_code, status.get("reason", ""), status.get("message", ""))
+        status = orjson.loads(content)
+        return ApiError(code, status.get("reason", ""), status.get("message", ""))
     except (orjson.JSONDecodeError, AttributeError):
-        return ApiError(response.status_code, "", response.text[:500] or response.reason_phrase)
+        return ApiError(code, "", content[:500].decode(errors="replace") or f"status {code}")

@@ -21,16 +21,15 @@ entries: busybox, alpine, debian, ubuntu, python and pause. The file is read aga
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from localcluster.node.expansion import expand
 
@@ -119,14 +118,24 @@ def parse_image_map(text: str, path: Path) -> dict[str, Program]:
     Raises:
         ImageMapError: not YAML, or not of the documented shape.
     """
-    try:
-        document = YAML(typ="safe", pure=True).load(text) or {}
-    except YAMLError as error:
-        raise ImageMapError(f"{path}: not YAML: {error}") from error
+    document = _document(text, path)
     images = document.get("images") if isinstance(document, dict) else None
     if not isinstance(images, dict):
         raise ImageMapError(f"{path}: images: missing; write a mapping from image names to programs")
     return {str(pattern): _program(pattern, entry, path) for pattern, entry in images.items()}
+
+
+def _document(text: str, path: Path) -> Any:
+    if text.startswith("{"):
+        with suppress(json.JSONDecodeError):  # then it may still be YAML
+            return json.loads(text)
+    from ruamel.yaml import YAML  # slow to load; maps that programs write are JSON, and do without
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text) or {}
+    except YAMLError as error:
+        raise ImageMapError(f"{path}: not YAML: {error}") from error
 
 
 def _program(pattern: object, entry: object, path: Path) -> Program:

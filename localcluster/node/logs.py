@@ -15,12 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-import structlog
 import trio
 
 from localcluster.clock import Now, to_micro_time
+from localcluster.log import get_logger
 
-_log = structlog.get_logger("localcluster.node")
+_log = get_logger("localcluster.node")
 
 ROTATE_BYTES = 16 << 20
 _SEPARATORS = 3  # of the four parts of a record

@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import structlog
 import trio
 
 from localcluster.clock import Now
+from localcluster.log import get_logger
 from localcluster.node import disk
 from localcluster.node.capacity import ContainerSlots
 from localcluster.node.client import ApiClient, ApiError, Change, Changed, Gone, Synced, UnreachableError, namespaced
@@ -36,7 +36,7 @@ from localcluster.node.stopping import Backoff
 
 Object = dict[str, Any]
 
-_log = structlog.get_logger("localcluster.node")
+_log = get_logger("localcluster.node")
 _PODS = "/api/v1/pods"
 _REPEAT_FIRST_SECONDS, _REPEAT_LIMIT_SECONDS = 0.1, 5.0
 
@@ -46,7 +46,8 @@ async def open_services(
     settings: NodeSettings, client: ApiClient, logbook: LogBook, now: Now
 ) -> AsyncIterator[NodeServices]:
     """What the Pods of one node share; when the block is left, no process of theirs is alive."""
-    async with open_launcher(settings.data_dir / "staging", isolate=settings.isolate) as launcher:
+    staging, niceness = settings.data_dir / "staging", settings.container_niceness
+    async with open_launcher(staging, isolate=settings.isolate, niceness=niceness) as launcher:
         if settings.isolate and not launcher.isolated:
             _log.warning("node_without_namespaces", remedy="programs find volumes below $BUBU_VOLUME_ROOT")
         yield NodeServices(

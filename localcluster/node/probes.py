@@ -6,15 +6,17 @@ checked: the port must accept one.
 
 from __future__ import annotations
 
+import math
 import signal
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import httpx
+import h11
 import trio
 
+from localcluster.node.http import ConnectionLostError, HttpServer
 from localcluster.node.launcher.order import LaunchOrder
 from localcluster.node.launcher.zygote import CONTAINER_ID
 from localcluster.node.processes import Launcher, LaunchError
@@ -123,16 +125,19 @@ async def _exec_passes(command: tuple[str, ...], order: LaunchOrder, launcher: L
 async def _http_passes(container: Object, target: Object) -> bool:
     scheme = str(target.get("scheme") or "HTTP").lower()
     path = str(target.get("path") or "/")
-    url = f"{scheme}://{target.get('host') or _LOCAL_HOST}:{_port(container, target.get('port'))}/{path.lstrip('/')}"
-    headers = {header["name"]: header["value"] for header in target.get("httpHeaders") or []}
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a kubelet does not check a probed certificate either
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
+    url = f"{scheme}://{target.get('host') or _LOCAL_HOST}:{_port(container, target.get('port'))}"
+    headers = {str(header["name"]).lower(): str(header["value"]) for header in target.get("httpHeaders") or []}
+    server = HttpServer(url, unverified, connections=1)
     try:
-        async with httpx.AsyncClient(verify=unverified, trust_env=False) as http:
-            return 200 <= (await http.get(url, headers=headers)).status_code < 400
-    except httpx.HTTPError:
+        async with server.exchange("GET", f"/{path.lstrip('/')}", headers, b"", silence_seconds=math.inf) as answer:
+            return 200 <= answer.status < 400
+    except (ConnectionLostError, h11.LocalProtocolError):
         return False
+    finally:
+        server.close()
 
 
 async def _tcp_passes(host: str, port: int) -> bool:

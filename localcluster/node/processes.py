@@ -193,17 +193,18 @@ class Launcher:
 
 
 @asynccontextmanager
-async def open_launcher(staging: Path, *, isolate: bool = True) -> AsyncIterator[Launcher]:
+async def open_launcher(staging: Path, *, isolate: bool = True, niceness: int = 0) -> AsyncIterator[Launcher]:
     """A launcher for the length of the block; afterwards no process it started is left.
 
     Args:
         staging: a directory of the node's own; made when missing, stays empty.
         isolate: use namespaces where the system allows them. False: plain processes, as on other systems.
+        niceness: how far containers step back for the node.
     """
     staging.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything else runs
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM.format(root=str(Path(__file__).parents[2]))]
-    arguments = [str(theirs.fileno()), str(staging), "isolated" if isolate else "plain"]
+    arguments = [str(theirs.fileno()), str(staging), "isolated" if isolate else "plain", str(niceness)]
     # Not trio.lowlevel.open_process: it forks from a worker thread, and when that idle thread ends, the kernel takes
     # it for the death of the parent and kills the launcher. This thread lives as long as the node does.
     with theirs:

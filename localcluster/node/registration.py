@@ -5,17 +5,17 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import structlog
 import trio
 
 from localcluster.clock import to_micro_time, to_time
+from localcluster.log import get_logger
 from localcluster.node.client import ApiClient, ApiError, UnreachableError
 from localcluster.node.services import NodeServices
 from localcluster.node.settings import HOST_IP
 
 Object = dict[str, Any]
 
-_log = structlog.get_logger("localcluster.node")
+_log = get_logger("localcluster.node")
 _NODES = "/api/v1/nodes"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _LEASE_SECONDS = 40

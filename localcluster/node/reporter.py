@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 import trio
 
+from localcluster.log import get_logger
 from localcluster.node.client import ApiClient, ApiError, UnreachableError, namespaced
 from localcluster.node.stopping import Backoff
 
 Object = dict[str, Any]
 
-_log = structlog.get_logger("localcluster.node")
+_log = get_logger("localcluster.node")
 _RETRY_FIRST_SECONDS, _RETRY_LIMIT_SECONDS = 0.1, 5.0
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import trio
 
-from localcluster.certificates import KeyPair
 from localcluster.clock import Now
+from localcluster.keypair import KeyPair
 from localcluster.node.client import open_client
 from localcluster.node.kubelet import Kubelet
 from localcluster.node.logbook import LogBook
 from localcluster.node.node import open_services, run_pods
 from localcluster.node.registration import keep_alive, register
-from localcluster.node.settings import NodeSettings
-from localcluster.serving import TlsIdentity, bind_loopback, serve_asgi
+from localcluster.node.settings import HOST_IP, NodeSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +51,24 @@ async def run_node(
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     logbook = LogBook(settings.data_dir / "logs", now)
-    listener = bind_loopback(0)
+    listener = socket.create_server((HOST_IP, 0))
     port = listener.getsockname()[1]
-    identity = TlsIdentity(access.serving, access.client_ca_pem)
     async with (
         open_client(settings.api_url, access.token, access.tls, access.transport) as client,
         open_services(settings, client, logbook, now) as services,
         trio.open_nursery() as nursery,
     ):
-        await nursery.start(serve_asgi, Kubelet(logbook, now), listener, identity, settings.data_dir)
+        nursery.start_soon(_serve_logs, Kubelet(logbook, now), listener, access, settings.data_dir)
         await register(services, port)
         nursery.start_soon(keep_alive, services, port)
         nursery.start_soon(run_pods, services)
         task_status.started()
+
+
+async def _serve_logs(kubelet: Kubelet, listener: socket.socket, access: NodeAccess, scratch: Path) -> None:
+    """From the first question on: loading a web server takes longer than all else a node does when it starts."""
+    with listener:
+        await trio.lowlevel.wait_readable(listener)
+        from localcluster.serving import TlsIdentity, serve_asgi
+
+        await serve_asgi(kubelet, listener, TlsIdentity(access.serving, access.client_ca_pem), scratch)

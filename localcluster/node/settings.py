@@ -39,6 +39,10 @@ class NodeSettings:
     """How long the report that it runs may wait for its end, so that both are one write."""
     shutdown_grace_seconds: float = 1.0
     """What containers get between SIGTERM and SIGKILL when the node itself stops."""
+    niceness: int = 5
+    """How far a node process steps back for API server and operator when there is more work than processor."""
+    container_niceness: int = 5
+    """How much further its containers step back."""
     capacity: dict[str, str] = field(
         default_factory=lambda: {"cpu": str(os.cpu_count() or 1), "memory": _memory(), "pods": "1000"}
     )

@@ -72,9 +72,7 @@ class LocalCluster:
 
     async def log(self, pod: str, **query: str) -> str:
         """What the Pod has written, as ``kubectl logs`` would show it."""
-        response = await self.client._http.get(namespaced("pods", "default", pod, "log"), params=query)
-        assert response.status_code == 200, response.text
-        return response.text
+        return await self.client.text(namespaced("pods", "default", pod, "log"), query)
 
 
 @asynccontextmanager
@@ -150,6 +148,17 @@ async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 60) ->
     with trio.fail_after(seconds):
         while not await holds():  # noqa: ASYNC110 - the operating system rings no bell
             await trio.sleep(0.02)
+
+
+def node_of(cluster: int) -> int:
+    """Id of the node process that the process ``cluster`` keeps."""
+    nodes = [pid for pid in processes_with(" -m localcluster.node ") if parent_of(pid) == cluster]
+    assert len(nodes) == 1, nodes
+    return nodes[0]
+
+
+def parent_of(pid: int) -> int:
+    return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
 
 
 def processes_with(marker: str) -> list[int]:

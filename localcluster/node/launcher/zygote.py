@@ -55,9 +55,10 @@ class _Container:
 class Zygote:
     """The loop: orders in, outcomes out, until the node closes the socket."""
 
-    def __init__(self, control: socket.socket, view: View | None) -> None:
+    def __init__(self, control: socket.socket, view: View | None, niceness: int) -> None:
         self._control = control
         self._view = view
+        self._niceness = niceness
         self._containers: dict[int, _Container] = {}
         self._null = os.open(os.devnull, os.O_RDWR)
         self._selector = selectors.DefaultSelector()
@@ -108,7 +109,7 @@ class Zygote:
             self._tell(order_id=order.order_id, refused=f"fork: {error.strerror}")
             return
         if pid == 0:
-            _become(order, self._view, launcher, (self._null, stdout, stderr), error_write)
+            _become(order, self._view, self._niceness, launcher, (self._null, stdout, stderr), error_write)
         os.close(error_write)
         badge = f"{CONTAINER_ID}={order.env[CONTAINER_ID]}".encode() if CONTAINER_ID in order.env else b""
         container = _Container(order.order_id, pid, error_read, badge)
@@ -187,12 +188,18 @@ class Zygote:
 
 
 def _become(
-    order: LaunchOrder, view: View | None, launcher: int, descriptors: tuple[int, int, int], error_pipe: int
+    order: LaunchOrder,
+    view: View | None,
+    niceness: int,
+    launcher: int,
+    descriptors: tuple[int, int, int],
+    error_pipe: int,
 ) -> None:
     """In the forked child: turn into the container's program. Never returns."""
     problem = "unknown problem"
     try:
         os.setsid()
+        _step_back(niceness)
         if syscalls.AVAILABLE:
             syscalls.die_with_parent(signal.SIGKILL)
             with suppress(OSError):
@@ -226,6 +233,14 @@ def _become(
         problem = f"{type(error).__name__}: {error}"
     os.write(error_pipe, problem.encode(errors="replace")[:4096])
     os._exit(127)
+
+
+def _step_back(niceness: int) -> None:
+    """Let the control plane go first, as a kubelet does with Pods that reserve no processor time."""
+    os.nice(niceness)
+    # Where Linux groups sessions, niceness counts within one only, and a container is one of its own.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(os.nice(0)))
 
 
 def _receive_exactly(control: socket.socket, size: int) -> bytes:
@@ -299,10 +314,11 @@ def _prepared_view(staging: Path) -> View | None:
 
 
 def main() -> None:
-    """Arguments: the control socket's descriptor, a staging directory, and ``isolated`` or ``plain``."""
+    """Arguments: the control socket's descriptor, a staging directory, ``isolated`` or ``plain``, and a niceness."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
-    staging, wanted = Path(sys.argv[2]), sys.argv[3]
+    _step_back(0)  # no further than the node
+    staging, wanted, niceness = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     if wanted == "isolated" and _isolate():
         syscalls.die_with_parent(signal.SIGKILL)
         child = os.fork()
@@ -318,7 +334,7 @@ def main() -> None:
             syscalls.adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()  # what exists now is shared with every child; do not make them copy it
-    Zygote(control, view).run()
+    Zygote(control, view, niceness).run()
 
 
 if __name__ == "__main__":

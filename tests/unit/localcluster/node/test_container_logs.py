@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import trio
 from disklimit import largest_file
-from structlog.testing import capture_logs
 
 from localcluster.node import logs
 from localcluster.node.logbook import LogBook
@@ -144,8 +143,10 @@ def test_the_book_finds_this_and_the_previous_run(tmp_path: Path) -> None:
     log.close()
 
 
-async def test_a_full_disk_costs_whole_lines_and_no_half_of_one_is_left(tmp_path: Path) -> None:
-    with LogWriter(tmp_path / "0.log", ticking()) as log, capture_logs() as told:
+async def test_a_full_disk_costs_whole_lines_and_no_half_of_one_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with LogWriter(tmp_path / "0.log", ticking()) as log:
         log.write("stdout", b"before\n")
         with largest_file((tmp_path / "0.log").stat().st_size + 60):
             log.write("stdout", b"a line that fits\na line that does not fit any more\n")
@@ -153,7 +154,7 @@ async def test_a_full_disk_costs_whole_lines_and_no_half_of_one_is_left(tmp_path
         log.write("stdout", b"after\n")
 
     assert await text(tmp_path / "0.log") == b"before\na line that fits\nafter\n"
-    assert [entry["event"] for entry in told] == ["container_output_lost"] * 2
+    assert caplog.messages == ["container_output_lost"] * 2
 
 
 async def test_a_log_that_cannot_be_rotated_goes_on_in_its_old_file(

@@ -9,6 +9,7 @@ import trio.testing
 
 from localcluster.node.client import ApiClient
 from localcluster.node.reporter import PodGoneError, StatusReporter
+from localcluster.transport import TransportHttp
 
 POD = {"metadata": {"name": "p", "namespace": "n", "uid": "u"}}
 
@@ -18,7 +19,7 @@ def client_answering(answer: Callable[[dict[str, Any]], httpx.Response]) -> ApiC
         await trio.sleep(1)
         return answer(json.loads(request.content))
 
-    return ApiClient(httpx.AsyncClient(transport=httpx.MockTransport(handle), base_url="http://server"))
+    return ApiClient(TransportHttp(httpx.MockTransport(handle), "http://server"), "")
 
 
 async def test_a_short_life_is_one_write(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
