@@ -146,14 +146,9 @@ _ACCESS_OF_RUNS: Final = (
     Permission(ROLE_BINDING, ("patch",), "Restores it when somebody changed it."),
 )
 
-_ASKED_FOR_BY_ENGRAMS: Final = (
-    Permission(
-        CONFIG_MAP,
-        ("get",),
-        "An Engram may ask for named ConfigMaps and Secrets (spec.overrides.rbac.rules).",
-        seldom="The operator itself reads none; it must hold what it hands on.",
-    ),
-)
+_BY_NAME: Final = "An Engram may ask to read some by name (spec.overrides.rbac.rules)."
+
+_ASKED_FOR_BY_ENGRAMS: Final = (Permission(CONFIG_MAP, ("get",), _BY_NAME), Permission(SECRET, ("get",), _BY_NAME))
 
 MANAGER: Final = RoleTable(
     "manager-role",

@@ -45,12 +45,16 @@ from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR
 Object = dict[str, Any]
 
 WEATHER = ROOT / "examples/weather"
+ENGRAMS = Path(__file__).parent / "engrams"
 REPORT = ROOT / "report/least-privilege.txt"
 METRICS = "--metrics-bind-address=127.0.0.1:0"
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[OperatorRig]:
+async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
+    """On a control plane of its own, whose audit log is about this test alone."""
+    if pytestconfig.getoption("control_plane") != "real":
+        pytest.skip("needs a real control plane: --control-plane real")
     async with open_operator_rig(tmp_path) as opened:
         yield opened
 
@@ -174,16 +178,26 @@ async def copy_the_storage_secret(rig: OperatorRig) -> None:
 
 
 async def hand_on_what_an_engram_asks_for(rig: OperatorRig) -> None:
+    """A step of the SDK that reads named configuration and claims an effect."""
+    await rig.create(CONFIG_MAP, "mine", {"data": {"greeting": "hello"}})
+    await rig.create(SECRET, "mine", {"stringData": {"password": "swordfish"}})
     wanted = [
         {"apiGroups": [""], "resources": [kind], "verbs": ["get"], "resourceNames": ["mine"]}
         for kind in ("configmaps", "secrets")
     ]
     await rig.engram("asking", engram={"overrides": {"rbac": {"rules": wanted}}})
-    await rig.story("asking", step("asking"))
+    rig.add_images({"test/asking": {"command": ["$(PYTHON)", str(ENGRAMS / "use_rights.py")]}})
+    inputs = {
+        "greeting": {"$bubuConfigMapRef": {"name": "mine", "key": "greeting"}},
+        "password": {"$bubuSecretRef": {"name": "mine", "key": "password"}},
+    }
+    await rig.story("asking", {**step("asking"), "with": inputs})
     await rig.run("asking", "asking")
     await rig.ended("asking", "Succeeded")
     role = await rig.client.get(ROLE, "asking-engram-runner", FLOWS)
     assert [rule for rule in role["rules"] if rule in wanted] == wanted
+    output = status_of(await rig.client.get(STEP_RUN, "asking-asking", FLOWS))["output"]
+    assert output == {"greeting": "hello", "length": 9, "charge": {"charged": 1}}
 
 
 async def start_a_run_before_its_story(rig: OperatorRig) -> None:
