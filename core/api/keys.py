@@ -1,6 +1,6 @@
 """Every label, annotation, finalizer and field-manager string of the contract, once.
 
-Source: StoryRun contract 1.2 to 1.4, StepRun contract 12, 18.3 and 20.
+Source: StoryRun contract 1.2 to 1.4, StepRun contract 12, 18.3 and 20, Trigger contract 1.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ ANNOTATION_REDRIVE_OBSERVED: Final = "storyrun.bubustack.io/redrive-observed"
 ANNOTATION_REDRIVE_FROM_STEP: Final = "storyrun.bubustack.io/redrive-from-step"
 ANNOTATION_REDRIVE_FROM_STEP_OBSERVED: Final = "storyrun.bubustack.io/redrive-from-step-observed"
 ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT: Final = "storyrun.bubustack.io/graceful-cancel-observed-at"
+ANNOTATION_TRIGGER_TOKEN: Final = "storyrun.bubustack.io/trigger-token"
+ANNOTATION_TRIGGER_INPUT_HASH: Final = "storyrun.bubustack.io/trigger-input-hash"
+ANNOTATION_CANCEL_REASON: Final = "storyrun.bubustack.io/cancel-reason"
+"""Ours: why a person asked for the run to be canceled."""
 ANNOTATION_STEP_TIMERS: Final = "runs.bubustack.io/step-timers"
 ANNOTATION_CORRELATION_ID: Final = "bubustack.io/correlation-id"
 

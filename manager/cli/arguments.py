@@ -1,4 +1,4 @@
-"""Arguments that several verbs take, with their completion."""
+"""Arguments and options that several verbs take, with their completion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.complete import complete_run, complete_step, complete_story, complete_story_or_run
+from manager.cli.complete import (
+    complete_input,
+    complete_phase,
+    complete_run,
+    complete_step,
+    complete_story,
+    complete_story_or_run,
+)
 
 _RUN_HELP = "name, unique prefix, @latest or @latest:STORY"
 
@@ -26,4 +33,32 @@ TargetArgument = Annotated[
     typer.Argument(
         metavar="STORY|RUN", help="A Story, or a run to see its phases.", autocompletion=complete_story_or_run
     ),
+]
+
+ManyRunsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="RUN", help=f"Runs: {_RUN_HELP}.", autocompletion=complete_run)
+]
+SelectorOption = Annotated[str, typer.Option("--selector", "-l", help="Only runs with these labels.")]
+PhaseOption = Annotated[
+    str, typer.Option("--phase", help="Only runs in this phase, e.g. Failed.", autocompletion=complete_phase)
+]
+StoryOption = Annotated[str, typer.Option("--story", help="Only runs of this Story.", autocompletion=complete_story)]
+SinceOption = Annotated[str, typer.Option("--since", help="Only runs created since then, e.g. 2h.")]
+OlderOption = Annotated[str, typer.Option("--older", help="Only runs created longer ago, e.g. 24h.")]
+
+InputPairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        help="An input, key=value; JSON values are taken as JSON, key:=value always as text. Repeat.",
+        autocompletion=complete_input,
+    ),
+]
+InputsFile = Annotated[str | None, typer.Option("--inputs", help="JSON file with the inputs object; - reads stdin.")]
+TimeoutOption = Annotated[
+    str, typer.Option("--timeout", help="Stop waiting after this long, e.g. 5m (exit code 124); the run goes on.")
+]
+CancelOnInterrupt = Annotated[
+    bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
 ]

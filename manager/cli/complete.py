@@ -1,4 +1,4 @@
-"""Completion of runs, Stories and steps: names that the cluster knows, or nothing, within a second and in silence.
+"""Completion of runs, Stories, steps and inputs: what the cluster knows, or nothing, within a second and in silence.
 
 A shell waits for this at every press of Tab, so it uses a small HTTP client of the standard library: loading the real
 one would take longer than asking. Credential plugins are not run, because they may ask back.
@@ -10,7 +10,7 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -58,6 +58,32 @@ def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
     ]
 
 
+def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
+    """``key=`` for the inputs that the Story on the line declares: in the cluster, or in the files of ``run``."""
+    files = ctx.params.get("files") or ()
+    chosen = str(ctx.params.get("story") or "")
+
+    def ask(server: Server) -> list[str]:
+        return input_keys(server.story(chosen)) if chosen else []
+
+    keys = _in_silence(lambda: _keys_in_files(files, chosen)) if files else _ask(ctx, ask)
+    given = {pair.partition("=")[0].removesuffix(":") for pair in ctx.params.get("inputs") or ()}
+    return [f"{key}=" for key in keys if f"{key}=".startswith(incomplete) and key not in given]
+
+
+def complete_phase(incomplete: str) -> list[str]:
+    from core.api.phases import Phase
+
+    return [phase.value for phase in Phase if phase.value.lower().startswith(incomplete.lower())]
+
+
+def input_keys(story: Mapping[str, Any]) -> list[str]:
+    """Required ones first."""
+    schema = (story.get("spec") or {}).get("inputsSchema") or {}
+    required = [str(key) for key in schema.get("required") or ()]
+    return list(dict.fromkeys([*required, *(schema.get("properties") or {})]))
+
+
 class Server:
     """One connection to the API server of the current context, with one deadline for everything."""
 
@@ -84,9 +110,12 @@ class Server:
         else:
             story = self._story_of(run)
         if story:
-            spec = self._get("bubustack.io", f"stories/{story}").get("spec") or {}
+            spec = self.story(story).get("spec") or {}
             for list_name in ("steps", "compensations", "finally"):
                 yield from (step["name"] for step in spec.get(list_name) or ())
+
+    def story(self, name: str) -> dict[str, Any]:
+        return self._get("bubustack.io", f"stories/{name}")
 
     def _story_of(self, run: str) -> str:
         found = self._get("runs.bubustack.io", f"storyruns/{run}") if run else {}
@@ -108,10 +137,21 @@ class Server:
 
 
 def _ask(ctx: typer.Context, question: Callable[[Server], list[str]]) -> list[str]:
+    return _in_silence(lambda: question(_server(ctx.params)))
+
+
+def _in_silence(question: Callable[[], list[str]]) -> list[str]:
     try:
-        return question(_server(ctx.params))
+        return question()
     except Exception:  # noqa: BLE001 - whatever is wrong, a shell prompt is no place to say so
         return []
+
+
+def _keys_in_files(files: Sequence[str], chosen: str) -> list[str]:
+    from manager.cli.manifests import load_manifests
+
+    stories = [manifest for manifest in load_manifests(files) if manifest.kind == "Story"]
+    return [key for story in stories if chosen in ("", story.name) for key in input_keys(story.document)]
 
 
 def _server(params: Mapping[str, Any]) -> Server:

@@ -20,6 +20,9 @@ _CODES: Final = {
 }
 
 
+_LINE_BYTES: Final = 64 * 1024
+
+
 class Console:
     """The two streams of one command."""
 
@@ -63,12 +66,25 @@ class Console:
             case Colour.AUTO:
                 return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
-    def confirm(self, question: str) -> bool:
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer."""
+        return not self._options.yes and sys.stdin.isatty() and sys.stderr.isatty()
+
+    async def ask(self, question: str) -> str | None:
+        """The line that is typed; None when the person ended the input (Ctrl-D). Ctrl-C ends the command as ever."""
+        import trio
+
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        # Not readline: it would hold up everything else, the handling of Ctrl-C included.
+        await trio.lowlevel.wait_readable(sys.stdin.fileno())
+        line = os.read(sys.stdin.fileno(), _LINE_BYTES)
+        return line.decode(errors="replace").strip() if line else None
+
+    async def confirm(self, question: str) -> bool:
         """True without asking under ``--yes``; False in a pipe, where nobody can answer."""
         if self._options.yes:
             return True
-        if not sys.stdin.isatty():
-            return False
-        sys.stderr.write(f"{question} [y/N] ")
-        sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        answer = await self.ask(f"{question} [y/N] ") if self.can_ask else None
+        return (answer or "").lower() in ("y", "yes")

@@ -28,11 +28,12 @@ def parse_inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
         path = key.removesuffix(":").split(".")
         if not separator or not all(path):
             raise UsageError(f"-i {pair!r} is not key=value", remedy="write for example -i city=Bern or -i limit=10")
-        _put(inputs, path, text if forced else _value(text), pair)
+        _put(inputs, path, text if forced else value_of(text), pair)
     return inputs
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """JSON where it is JSON, else the text itself."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,47 +1,65 @@
-"""The ``bobrapet`` command: its verbs, and the one place where errors become messages and exit codes."""
+"""The ``bobrapet`` command, from its arguments to its exit code.
+
+It imports next to nothing before it can be interrupted.
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
-import typer
-
-from manager.cli.commands import acting, cluster, drawing, operator, running, seeing, shell
 from manager.cli.exit_code import ExitCode
-from manager.cli.goflags import normalised
 
 COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
 """Set by the completion scripts: the shell asks what could come next."""
-
-app = typer.Typer(
-    name="bobrapet",
-    help="Run workflows of AI and data steps: on a laptop with the embedded cluster, or on any Kubernetes.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
-
-for group in (running, cluster, seeing, acting, drawing, operator, shell):
-    group.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == [operator.PROGRAM_NAME]:
-        given = [*given[:1], *normalised(given[1:], operator.BOOLEAN_FLAGS)]
-    _do_without_rich()
-    if COMPLETE_VARIABLE in os.environ:
-        _speak_to_shells()
-    sys.exit(int(_run(given)))
+    with _silently_interruptible():
+        _do_without_rich()
+        if COMPLETE_VARIABLE in os.environ:
+            _speak_to_shells()
+        from manager.cli.app import app
+    _write_whatever_the_terminal_knows()
+    sys.exit(int(_run(app, _as_our_parser_takes_them(given))))
 
 
-def _run(arguments: list[str]) -> ExitCode | int:
+@contextmanager
+def _silently_interruptible() -> Iterator[None]:
+    """Ctrl-C while modules are loading ends the process without a word: nothing has begun."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler:  # somebody ignores it for us, as shells do in the background
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+def _as_our_parser_takes_them(arguments: list[str]) -> list[str]:
+    from manager.cli.commands import operator
+    from manager.cli.goflags import normalised
+
+    if arguments[:1] == [operator.PROGRAM_NAME]:
+        return [operator.PROGRAM_NAME, *normalised(arguments[1:], operator.BOOLEAN_FLAGS)]
+    return arguments
+
+
+def _write_whatever_the_terminal_knows() -> None:
+    """A sign that its encoding lacks is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _run(app: Callable[..., object], arguments: list[str]) -> ExitCode | int:
     try:
         result = app(args=arguments, prog_name="bobrapet", standalone_mode=False)
     except KeyboardInterrupt:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import typer
 
+from manager.cli.app import app
 from manager.cli.exit_code import ExitCode
-from manager.cli.main import app
 from manager.cli.options import PANEL
 
 _EXIT_MEANINGS: Final = {

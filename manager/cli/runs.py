@@ -75,12 +75,14 @@ async def look_at(session: Session, run: Object) -> RunView:
     return view_run(run, await story_of(session, run), await step_runs_of(session, run), await pods_of(session, run))
 
 
-async def pods_of(session: Session, run: Object) -> list[Object]:
-    """Those of its steps, oldest first; none to one who may not see them."""
+async def pods_of(session: Session, run: Object, *, tolerant: bool = True) -> list[Object]:
+    """Those of its steps, oldest first; if ``tolerant``, none to one who may not see them."""
     selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
     try:
         found = await session.client.list(POD, run["metadata"]["namespace"], label_selector=selector)
     except ForbiddenError:
+        if not tolerant:
+            raise
         return []
     return _by_age(found.items)
 

@@ -103,18 +103,25 @@ def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> 
 
         async with trio.open_nursery() as nursery:
 
-            async def watch_signals() -> None:
+            async def watch_signals(*, task_status: trio.TaskStatus[None]) -> None:
                 with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    task_status.started()
                     async for number in signals:
                         interrupted.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
                         nursery.cancel_scope.cancel()
                         return
 
-            nursery.start_soon(watch_signals)
+            await nursery.start(watch_signals)
             results.append(await work())
             nursery.cancel_scope.cancel()
 
-    trio.run(supervised, strict_exception_groups=True)
+    try:
+        trio.run(supervised, strict_exception_groups=True)
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        # In the instants before and after our own handler, Python's raises this.
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is None:
+            raise
+        interrupted.append(ExitCode.INTERRUPTED)
     if interrupted and not results:
         raise InterruptedBySignalError(interrupted[0])
     return results[0]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import trio
 
 from core.api import keys
 from core.api.identity import label_value
-from core.api.resource import POD
+from core.api.resource import POD, STORY_RUN
 from core.api.suggestion import closest
 from core.kube.errors import ApiError, KubeError
 from core.kube.transport import open_lines
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from manager.cli.problem import CommandError
 from manager.cli.render.sign import word_of
-from manager.cli.runs import look_at
+from manager.cli.runs import look_at, pods_of, step_runs_of
 from manager.cli.session import Session
 from manager.cli.view import RunView, StepView
 
@@ -26,58 +28,101 @@ LAST_LINES: Final = 20
 _POLL_SECONDS: Final = 0.5
 
 
-async def print_logs(
-    session: Session,
-    run: Object,
-    *,
-    steps: Sequence[str],
-    follow: bool,
-    failed: bool = False,
-    attempt: int | None = None,
-    tail: int | None = None,
-    since_seconds: int | None = None,
-    matches: Callable[[str], bool] = lambda line: True,
-) -> None:
-    """Every line as ``step[attempt] text``; with ``follow`` until the run's Pods have ended."""
-    parameters: dict[str, str] = {"container": ENGRAM_CONTAINER}
-    if tail is not None:
-        parameters["tailLines"] = str(tail)
-    if since_seconds is not None:
-        parameters["sinceSeconds"] = str(since_seconds)
+@dataclass(frozen=True, slots=True)
+class LogWish:
+    """Which lines; without any condition all of them."""
+
+    steps: tuple[str, ...] = ()
+    follow: bool = False
+    failed: bool = False
+    previous: bool = False
+    """Only the attempt before the last one of each step."""
+    attempt: int | None = None
+    tail: int | None = None
+    since_seconds: int | None = None
+    pattern: re.Pattern[str] | None = None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What the API server is asked for."""
+        given = {"tailLines": self.tail, "sinceSeconds": self.since_seconds}
+        numbers = {name: str(value) for name, value in given.items() if value is not None}
+        return {"container": ENGRAM_CONTAINER, **numbers, **({"follow": "true"} if self.follow else {})}
+
+    def takes(self, log: PodLog) -> bool:
+        return (
+            (not self.steps or log.step in map(label_value, self.steps))
+            and (self.attempt is None or log.attempt == self.attempt)
+            and (not self.failed or (log.pod.get("status") or {}).get("phase") == "Failed")
+        )
+
+    def matches(self, line: str) -> bool:
+        return self.pattern is None or bool(self.pattern.search(line))
+
+
+@dataclass(frozen=True, slots=True)
+class PodLog:
+    """The log of one attempt of a step."""
+
+    pod: Object
+    step: str
+    """As its label has it."""
+    attempt: int
+    """Counted from 1."""
+    of_container_before: bool = False
+    """The attempt is an earlier run of the Pod's container."""
+
+    @property
+    def name(self) -> str:
+        return str(self.pod["metadata"]["name"])
+
+
+async def print_logs(session: Session, run: Object, wish: LogWish) -> None:
+    """Every line as ``step[attempt] text``; with ``follow`` until the run's Pods have ended.
+
+    Raises:
+        CommandError: there is no such log, or none yet.
+    """
     seen: set[str] = set()
 
-    async def show(pod: Object, label: str) -> None:
+    async def show(log: PodLog) -> None:
+        parameters = {**wish.parameters, **({"previous": "true"} if log.of_container_before else {})}
+        label = f"{log.step}[{log.attempt}]"
         await _stream(
             session,
-            pod,
-            {**parameters, **({"follow": "true"} if follow else {})},
-            lambda line: session.console.result(f"{label} {line}") if matches(line) else None,
+            log.pod,
+            parameters,
+            lambda line: session.console.result(f"{label} {line}") if wish.matches(line) else None,
         )
 
     async with trio.open_nursery() as nursery:
         while True:
-            pods = await _pods(session, run)
-            for pod, label, number in _labelled(pods):
-                wanted = (
-                    (not steps or pod["metadata"]["labels"].get(keys.LABEL_STEP) in map(label_value, steps))
-                    and (attempt is None or number == attempt)
-                    and (not failed or (pod.get("status") or {}).get("phase") == "Failed")
-                )
-                name = pod["metadata"]["name"]
-                if wanted and name not in seen and _has_started(pod):
-                    seen.add(name)
-                    if follow:
-                        nursery.start_soon(show, pod, label)
+            logs = numbered(await pods_of(session, run, tolerant=False), await step_runs_of(session, run))
+            for log in previous_of(logs) if wish.previous else logs:
+                if wish.takes(log) and log.name not in seen and _has_started(log.pod):
+                    seen.add(log.name)
+                    if wish.follow:
+                        nursery.start_soon(show, log)
                     else:
-                        await show(pod, label)
-            if not follow or await _over(session, run):
+                        await show(log)
+            if not wish.follow or await _over(session, run):
                 break
             await trio.sleep(_POLL_SECONDS)
-    if steps and not seen:
-        raise CommandError(
-            f"no logs of {', '.join(steps)}: no Pod of {'it' if len(steps) == 1 else 'them'} is left, or none yet",
-            remedy="wait for one with --follow",
+    if not seen and (wish.steps or wish.previous):
+        raise _no_logs(wish)
+
+
+def _no_logs(wish: LogWish) -> CommandError:
+    steps = ", ".join(wish.steps) or "any step"
+    if wish.previous:
+        return CommandError(
+            f"no log of a previous attempt of {steps} is left: its Pod goes when the next attempt begins",
+            remedy="leave out --previous to see the last attempt",
         )
+    them = "it" if len(wish.steps) == 1 else "them"
+    return CommandError(
+        f"no logs of {steps}: no Pod of {them} is left, or none yet", remedy="wait for one with --follow"
+    )
 
 
 async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[str]) -> None:
@@ -115,7 +160,9 @@ def _is_culprit(step: StepView) -> bool:
 
 async def _last_lines(session: Session, run: Object, step: str) -> list[str]:
     pods = [
-        pod for pod in await _pods(session, run) if pod["metadata"]["labels"].get(keys.LABEL_STEP) == label_value(step)
+        pod
+        for pod in await pods_of(session, run)
+        if pod["metadata"]["labels"].get(keys.LABEL_STEP) == label_value(step)
     ]
     if not pods:
         return []
@@ -129,22 +176,40 @@ async def _last_lines(session: Session, run: Object, step: str) -> list[str]:
     return collected
 
 
-async def _pods(session: Session, run: Object) -> list[Object]:
-    """Oldest first."""
-    selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
-    found = await session.client.list(POD, run["metadata"]["namespace"], label_selector=selector)
-    return sorted(found.items, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
-
-
-def _labelled(pods: list[Object]) -> list[tuple[Object, str, int]]:
-    """Each Pod with its prefix ``step[attempt]`` and attempt number, counted in order of creation."""
-    counts: dict[str, int] = {}
-    labelled = []
+def numbered(pods: Sequence[Object], step_runs: Sequence[Object]) -> list[PodLog]:
+    """Oldest first, as the Pods are. Those of earlier attempts may be gone: the StepRun knows how many there were."""
+    by_step: dict[str, list[Object]] = {}
     for pod in pods:
-        step = pod["metadata"]["labels"].get(keys.LABEL_STEP, pod["metadata"]["name"])
-        counts[step] = counts.get(step, 0) + 1
-        labelled.append((pod, f"{step}[{counts[step]}]", counts[step]))
-    return labelled
+        by_step.setdefault(pod["metadata"]["labels"].get(keys.LABEL_STEP, pod["metadata"]["name"]), []).append(pod)
+    started = {label_value(step_run["spec"]["stepId"]): _attempts_started(step_run) for step_run in step_runs}
+    logs = []
+    for step, of_step in by_step.items():
+        last = max(started.get(step, 0), len(of_step))
+        logs += [PodLog(pod, step, number) for number, pod in enumerate(of_step, start=last - len(of_step) + 1)]
+    return sorted(logs, key=lambda log: pods.index(log.pod))
+
+
+def _attempts_started(step_run: Object) -> int:
+    """A retry that is still waited for has not begun."""
+    status = step_run.get("status") or {}
+    return int(status.get("retries") or 0) + (0 if status.get("nextRetryAt") else 1)
+
+
+def previous_of(logs: Sequence[PodLog]) -> list[PodLog]:
+    """Of each step the attempt before the last one: an earlier run of its container, or an earlier Pod."""
+    last = {log.step: log for log in logs}
+    found = []
+    for step, log in last.items():
+        if _restarts(log.pod):
+            found.append(replace(log, of_container_before=True))
+        else:
+            found += [each for each in logs if each.step == step and each.attempt == log.attempt - 1]
+    return found
+
+
+def _restarts(pod: Object) -> int:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return max((status.get("restartCount") or 0 for status in statuses), default=0)
 
 
 def _has_started(pod: Object) -> bool:
@@ -153,8 +218,6 @@ def _has_started(pod: Object) -> bool:
 
 
 async def _over(session: Session, run: Object) -> bool:
-    from core.api.resource import STORY_RUN
-
     metadata = run["metadata"]
     stored = await session.client.get(STORY_RUN, metadata["name"], metadata["namespace"])
     return bool((stored.get("status") or {}).get("finishedAt"))

@@ -66,6 +66,8 @@ class RunView:
     error: Object | None
     timeout: timedelta | None = None
     """How long the Story allows its runs; None when it does not say."""
+    queue: str = ""
+    """Queue and priority, as far as the Story says something about them."""
 
     @property
     def done(self) -> int:
@@ -113,7 +115,7 @@ def view_run(
         name=run["metadata"]["name"],
         story=(run["spec"].get("storyRef") or {}).get("name", ""),
         phase=phase,
-        message=status.get("message") or "",
+        message=_one_line(status.get("message") or ""),
         started_at=parse_instant_or_none(status.get("startedAt")),
         finished_at=parse_instant_or_none(status.get("finishedAt")),
         created_at=parse_instant_or_none(run["metadata"].get("creationTimestamp")),
@@ -129,6 +131,7 @@ def view_run(
         output=status.get("output"),
         error=status.get("error"),
         timeout=_timeout(story),
+        queue=_queue(story),
     )
 
 
@@ -141,9 +144,18 @@ def _between(start: datetime | None, end: datetime | None, now: datetime) -> tim
     return max(end - start, timedelta())
 
 
+def _policy(story: Object | None) -> Object:
+    return ((story or {}).get("spec") or {}).get("policy") or {}
+
+
 def _timeout(story: Object | None) -> timedelta | None:
-    policy = ((story or {}).get("spec") or {}).get("policy") or {}
-    return _duration((policy.get("timeouts") or {}).get("story"))
+    return _duration((_policy(story).get("timeouts") or {}).get("story"))
+
+
+def _queue(story: Object | None) -> str:
+    policy = _policy(story)
+    words = (("queue", policy.get("queue")), ("priority", policy.get("priority")))
+    return ", ".join(f"{word} {value}" for word, value in words if value is not None)
 
 
 def _duration(text: Any) -> timedelta | None:
@@ -169,7 +181,8 @@ def _why_pod_waits(pod: Object) -> str:
 
 
 def _one_line(text: Any) -> str:
-    return " ".join(str(text).split())
+    """Nothing in it moves the cursor: messages hold what other programs wrote."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
 
 
 def _declared(story: Object | None) -> list[Object]:
@@ -180,7 +193,7 @@ def _declared(story: Object | None) -> list[Object]:
 def _step(step: Object, state: Object, step_run: Object, waits: str) -> StepView:
     status = step_run.get("status") or {}
     retries = status.get("retries") or 0
-    phase = _phase(state.get("phase") or status.get("phase"))
+    phase = _phase_of_step(state, status)
     finished_at = parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt"))
     waits = waits if phase is not None and not phase.terminal else ""
     return StepView(
@@ -189,7 +202,7 @@ def _step(step: Object, state: Object, step_run: Object, waits: str) -> StepView
         phase=phase,
         started_at=parse_instant_or_none(state.get("startedAt") or status.get("startedAt")),
         finished_at=finished_at,
-        detail=_detail(step, state, status, retries, waits),
+        detail=_detail(step, state, step_run, waits),
         allow_failure=bool(step.get("allowFailure")),
         retries=retries,
         exit_code=status.get("exitCode"),
@@ -199,21 +212,38 @@ def _step(step: Object, state: Object, step_run: Object, waits: str) -> StepView
     )
 
 
-def _detail(step: Object, state: Object, status: Object, retries: int, waits: str) -> str:
+def _phase_of_step(state: Object, status: Object) -> Phase | None:
+    """What the run recorded; the end of a StepRun is seen a moment before its run has recorded it."""
+    recorded, seen = _phase(state.get("phase")), _phase(status.get("phase"))
+    if recorded is None or (seen is not None and seen.terminal and not recorded.terminal):
+        return seen
+    return recorded
+
+
+def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
+    """The short facts come first: a long message is cut at the edge of a terminal."""
+    status = step_run.get("status") or {}
+    phase = _phase_of_step(state, status)
     parts = [waits] if waits else []
-    if retries:
-        parts.append(f"attempt {retries + 1}")
-    if status.get("exitCode"):
+    if status.get("retries"):
+        parts.append(f"attempt {_attempt(step_run)}")
+    if status.get("exitCode") and phase is not Phase.SUCCEEDED:
         parts.append(f"exit {status['exitCode']}")
-    message = (status.get("error") or {}).get("message") or state.get("message") or ""
-    phase = _phase(state.get("phase"))
-    if message and (phase is None or phase is not Phase.SUCCEEDED):
-        parts.append(_one_line(message))
     if step.get("allowFailure") and phase is not None and phase.failing:
         parts.append("allowFailure")
+    message = (status.get("error") or {}).get("message") or state.get("message") or ""
+    if message and phase is not Phase.SUCCEEDED:
+        parts.append(_one_line(message))
     if phase is None and step.get("needs"):
         parts.append(f"needs {', '.join(step['needs'])}")
     return ", ".join(parts)
+
+
+def _attempt(step_run: Object) -> str:
+    """``3/4``: the first one is no retry."""
+    allowed = (step_run["spec"].get("retry") or {}).get("maxRetries")
+    number = step_run["status"]["retries"] + 1
+    return f"{number}/{allowed + 1}" if isinstance(allowed, int) else str(number)
 
 
 def _error(status: Object) -> tuple[tuple[str, str], ...]:
@@ -223,7 +253,9 @@ def _error(status: Object) -> tuple[tuple[str, str], ...]:
     told = {name: value for name, value in error.items() if name not in ("message", "version")}
     if status.get("exitClass"):
         told.setdefault("exitClass", status["exitClass"])
-    return tuple((name, value if isinstance(value, str) else json.dumps(value)) for name, value in told.items())
+    return tuple(
+        (name, _one_line(value if isinstance(value, str) else json.dumps(value))) for name, value in told.items()
+    )
 
 
 def _phase(word: Any) -> Phase | None:

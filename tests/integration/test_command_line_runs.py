@@ -6,10 +6,12 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,8 +144,10 @@ def test_watching_an_ended_run_tells_when_things_happened_and_how_it_ended(stand
     watched = stand.bobrapet("watch", "@latest:fails")
     waited = stand.bobrapet("wait", "@latest:works", "@latest:fails")
 
+    transitions, _, report = watched.err.partition(f"{stand.name('fails')}: Failed")
     assert watched.code == 3
-    assert all(line.split()[0] < before for line in watched.err.splitlines())
+    assert all(line.split()[0] < before for line in transitions.splitlines())
+    assert "  | no such table" in report
     assert waited.code == 3
     assert sorted(line.split()[1] for line in waited.out.splitlines()) == ["Failed", "Succeeded"]
 
@@ -166,6 +170,83 @@ def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
     assert json.loads(planned.out)["spec"] == {"storyRef": {"name": "works"}, "inputs": {"a": {"b": 1}}}
 
 
+def test_a_key_starts_one_run_however_often_it_is_submitted(stand: Stand) -> None:
+    first = stand.bobrapet("submit", "works", "--key=order 42", "--wait")
+    again = stand.bobrapet("submit", "works", "--key=order 42")
+    other = stand.bobrapet("submit", "works", "--key=order 42", "--input=city=Basel")
+
+    assert (first.code, again.code) == (0, 0), first.err
+    assert re.fullmatch(r"works-order-42-\w+ Created", first.out.splitlines()[0])
+    assert again.out == first.out.splitlines()[0].replace("Created", "Reused") + "\n"
+    assert other.code == 7
+    assert re.match(r"error: Rejected: run works-order-42-\w+ has the key 'order 42' and other inputs\n", other.err)
+
+
+def test_inputs_that_are_missing_are_asked_for_on_a_terminal_and_refused_in_a_pipe(stand: Stand) -> None:
+    properties = {"city": {"type": "string", "minLength": 2, "description": "where to look"}, "days": {"minimum": 1}}
+    schema = {"type": "object", "required": ["city", "days"], "properties": properties}
+    file = stand.line.story("one", name="asks", inputsSchema=schema, output={"city": "{{ inputs.city }}"})
+    refused = stand.bobrapet("run", file, "--input=days=1")
+    with on_a_terminal(stand, "run", file) as (run, terminal):
+        _read_to(terminal, "city (string; where to look): ")
+        os.write(terminal, b"B\n")
+        assert '  city: "B" is shorter' in _read_to(terminal, "city (string; where to look): ")
+        os.write(terminal, b"Bern\n")
+        _read_to(terminal, "days: ")
+        os.write(terminal, b"3\n")
+        said = _read_all(terminal)
+        out, _ = run.communicate(timeout=DEADLINE_SECONDS)
+    inputs = stand.bobrapet("get", "@latest:asks", "--output=jsonpath={.spec.inputs}")
+
+    assert (refused.code, refused.out) == (2, "")
+    assert "city" in refused.err
+    assert (run.returncode, out) == (0, "city: Bern\n"), said
+    assert json.loads(inputs.out) == {"city": "Bern", "days": 3}
+
+
+def test_ctrl_c_at_a_question_starts_nothing(stand: Stand) -> None:
+    schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+    file = stand.line.story("one", name="never", inputsSchema=schema)
+    with on_a_terminal(stand, "run", file) as (run, terminal):
+        _read_to(terminal, "city (string): ")
+        run.send_signal(signal.SIGINT)
+        assert "Traceback" not in _read_all(terminal)
+        run.wait(DEADLINE_SECONDS)
+
+    assert run.returncode == 130
+    assert stand.bobrapet("get", "@latest:never").code == 1
+
+
+def test_several_runs_are_canceled_after_a_yes(stand: Stand) -> None:
+    names = {stand.bobrapet("submit", "waits").out.strip() for _ in range(2)}
+    in_a_pipe = stand.bobrapet("cancel", *names)
+    with on_a_terminal(stand, "cancel", *names, "--message=enough") as (cancel, terminal):
+        _read_to(terminal, "cancel these 2 runs? [y/N] ")
+        os.write(terminal, b"y\n")
+        said = _read_all(terminal)
+        out, _ = cancel.communicate(timeout=DEADLINE_SECONDS)
+
+    assert (in_a_pipe.code, in_a_pipe.err.splitlines()[-2:]) == (
+        1,
+        ["error: nothing was canceled", "hint: confirm with --yes"],
+    )
+    assert (cancel.returncode, {line.split()[0] for line in out.splitlines()}) == (0, names), said
+
+
+def test_outputs_can_be_saved_as_files(stand: Stand) -> None:
+    saved = stand.bobrapet("outputs", "@latest:works", "--save=kept")
+
+    assert (saved.code, saved.out) == (0, "kept/output.json\n")
+    assert json.loads((stand.line.folder / "kept" / "output.json").read_text()) == {"city": "Bern", "sizes": [1, 2]}
+
+
+def test_logs_of_an_attempt_before_the_only_one_are_missing(stand: Stand) -> None:
+    done = stand.bobrapet("logs", "@latest:works", "one", "--previous")
+
+    assert done.code == 1
+    assert done.err.startswith("error: no log of a previous attempt of one is left")
+
+
 def test_following_logs_a_detached_watch_and_cancel(stand: Stand) -> None:
     (stand.line.folder / "began").unlink(missing_ok=True)
     name = stand.bobrapet("submit", "waits").out.strip()
@@ -175,13 +256,15 @@ def test_following_logs_a_detached_watch_and_cancel(stand: Stand) -> None:
         assert watch.stderr is not None
         watch.stderr.readline()
         watch.send_signal(signal.SIGINT)
-        watch.communicate(timeout=DEADLINE_SECONDS)
+        _, farewell = watch.communicate(timeout=DEADLINE_SECONDS)
         canceled = stand.bobrapet("cancel", name)
         logs.communicate(timeout=DEADLINE_SECONDS)
     again = stand.bobrapet("cancel", name)
     waited = stand.bobrapet("wait", name)
 
     assert watch.returncode == 130
+    assert f"detached from {name}; the run goes on: bobrapet watch {name}\n" in farewell
+    assert f"cancel it with: bobrapet cancel {name}\n" in farewell
     assert logs.returncode == 0
     assert canceled.code == 0, canceled.err
     assert canceled.out.split()[0] == name
@@ -225,6 +308,37 @@ def test_a_terminal_gets_a_tree_that_is_redrawn_and_a_pipe_the_output(stand: Sta
     assert "\x1b[3F\x1b[J" in screen
     assert re.search(r"✔ two\s+Succeeded", screen)
     assert "\x1b[32m" in screen
+
+
+@contextmanager
+def on_a_terminal(stand: Stand, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The command with a terminal for questions, answers and notes; its results go to a pipe."""
+    main, child = pty.openpty()
+    with subprocess.Popen(
+        [*BOBRAPET, *arguments],
+        stdin=child,
+        stdout=subprocess.PIPE,
+        stderr=child,
+        env={**stand.line.env, "TERM": "xterm"},
+        cwd=stand.line.folder,
+        text=True,
+    ) as process:
+        os.close(child)
+        try:
+            yield process, main
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def _read_to(terminal: int, text: str) -> str:
+    """What appears on the terminal, until it ends with ``text``."""
+    said = ""
+    while not said.endswith(text):
+        ready, _, _ = select.select([terminal], [], [], DEADLINE_SECONDS)
+        assert ready, said
+        said += os.read(terminal, 65536).decode()
+    return said
 
 
 def _read_all(terminal: int) -> str:

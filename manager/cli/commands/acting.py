@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.arguments import RunArgument, RunsArgument, StepsArgument
+from manager.cli.arguments import (
+    ManyRunsArgument,
+    OlderOption,
+    PhaseOption,
+    RunArgument,
+    SelectorOption,
+    SinceOption,
+    StepsArgument,
+    StoryOption,
+)
 from manager.cli.options import CommonOptions, DryRun, with_common_options
-from manager.cli.problem import CommandError, UsageError
+from manager.cli.problem import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -23,38 +32,43 @@ def logs(
     steps: StepsArgument = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only steps whose container failed.")] = False,
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Only the attempt before the last one of each step.")
+    ] = False,
     attempt: Annotated[int | None, typer.Option("--attempt", help="Only this attempt, counted from 1.", min=1)] = None,
     tail: Annotated[int | None, typer.Option("--tail", help="Only the last lines of each step.", min=0)] = None,
     since: Annotated[str, typer.Option("--since", help="Only lines younger than this, e.g. 5m.")] = "",
     grep: Annotated[str, typer.Option("--grep", help="Only lines that match this regular expression.")] = "",
 ) -> None:
     """Print logs of a run, each line with its step and attempt."""
-    from core.api.duration import parse_positive_duration
+    from manager.cli.durations import seconds_of
     from manager.cli.runs import find_run
     from manager.cli.session import InterruptedBySignalError, open_session, run_async
-    from manager.cli.steplogs import print_logs, refuse_unknown_steps
+    from manager.cli.steplogs import LogWish, print_logs, refuse_unknown_steps
 
+    if previous and (follow or attempt is not None):
+        raise UsageError("--previous excludes --follow and --attempt", remedy="leave out one of them")
+    seconds = seconds_of("--since", since)
     try:
-        seconds = max(int(parse_positive_duration(since).total_seconds()), 1) if since else None
         pattern = re.compile(grep) if grep else None
-    except (ValueError, re.error) as error:
-        raise UsageError(f"--since or --grep: {error}") from None
+    except re.error as error:
+        raise UsageError(f"--grep: {error}", remedy="write a regular expression as Python knows them") from None
+    wish = LogWish(
+        steps=tuple(steps or ()),
+        follow=follow,
+        failed=failed,
+        previous=previous,
+        attempt=attempt,
+        tail=tail,
+        since_seconds=None if seconds is None else max(int(seconds), 1),
+        pattern=pattern,
+    )
 
     async def work() -> None:
         async with open_session(options) as session:
             found = await find_run(session, run)
-            await refuse_unknown_steps(session, found, steps or ())
-            await print_logs(
-                session,
-                found,
-                steps=steps or (),
-                follow=follow,
-                failed=failed,
-                attempt=attempt,
-                tail=tail,
-                since_seconds=seconds,
-                matches=(lambda line: True) if pattern is None else (lambda line: bool(pattern.search(line))),
-            )
+            await refuse_unknown_steps(session, found, wish.steps)
+            await print_logs(session, found, wish)
 
     try:
         run_async(options, work)
@@ -64,48 +78,41 @@ def logs(
 
 def cancel(
     options: CommonOptions,
-    runs: RunsArgument,
+    runs: ManyRunsArgument = None,
+    reason: Annotated[str, typer.Option("--message", "-m", help="Why; stays on the run and in an Event.")] = "",
+    story: StoryOption = "",
+    selector: SelectorOption = "",
+    phase: PhaseOption = "",
+    since: SinceOption = "",
+    older: OlderOption = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the steps to end.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for them.")] = "2m",
 ) -> None:
-    """Cancel runs: running steps are told to stop, then stopped."""
-    from dataclasses import replace
+    """Cancel runs: running steps are told to stop, then stopped.
 
-    from core.api.duration import parse_positive_duration
-    from manager.cli.display import show_until_done
-    from manager.cli.runs import find_run, open_following
+    Give the runs by name, or all that --story, --phase, --selector, --since and --older take.
+    """
+    from manager.cli.canceling import cancel_runs
+    from manager.cli.durations import seconds_of
+    from manager.cli.selection import Selection
     from manager.cli.session import InterruptedBySignalError, open_session, run_async
-    from manager.cli.workflow import request_cancel
 
-    try:
-        seconds = parse_positive_duration(timeout).total_seconds()
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
+    selection = Selection.of_flags(story, phase, selector, since, older)
+    if bool(runs) is not selection.is_everything:
+        raise UsageError(
+            "give either RUN or flags that select runs", remedy="for example: bobrapet cancel --story nightly-report"
+        )
+    seconds = None if no_wait else seconds_of("--timeout", timeout)
 
     async def work() -> None:
         async with open_session(options) as session:
-            found = [await find_run(session, name) for name in runs]
-            over = [run for run in found if (run.get("status") or {}).get("finishedAt")]
-            for run in over:
-                session.console.note(f"{run['metadata']['name']} has ended already: {run['status'].get('phase')}")
-            found = [run for run in found if run not in over]
-            if not found:
-                return
-            names = ", ".join(run["metadata"]["name"] for run in found)
-            if options.dry_run is not DryRun.NONE:
-                session.console.note(f"would cancel {names}")
-                return
-            if len(found) > 1 and not session.console.confirm(f"cancel {names}?"):
-                raise CommandError("nothing was canceled", remedy="confirm with --yes")
-            for run in found:
-                await request_cancel(session, run)
-            if no_wait:
-                return
-            quiet = replace(session, options=replace(options, quiet=True))
-            for run in found:
-                async with open_following(session, run) as following:
-                    view = await show_until_done(quiet, following, timeout=seconds)
-                session.console.result(f"{view.name} {view.phase}")
+            await cancel_runs(
+                session,
+                runs or selection,
+                reason=reason,
+                dry_run=options.dry_run is not DryRun.NONE,
+                wait_seconds=seconds,
+            )
 
     try:
         run_async(options, work)

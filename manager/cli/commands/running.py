@@ -7,16 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from manager.cli.arguments import StoryArgument
+from manager.cli.arguments import CancelOnInterrupt, InputPairs, InputsFile, StoryArgument, TimeoutOption
+from manager.cli.durations import seconds_of
 from manager.cli.images import ImageMapOption, checked_image_map
 from manager.cli.options import CommonOptions, DryRun, with_common_options
 from manager.cli.problem import CommandError, UsageError
-
-InputPairs = Annotated[
-    list[str] | None, typer.Option("--input", "-i", help="An input, key=value; JSON values are taken as JSON. Repeat.")
-]
-InputsFile = Annotated[str | None, typer.Option("--inputs", help="JSON file with the inputs object; - reads stdin.")]
-Timeout = Annotated[str, typer.Option("--timeout", help="Stop waiting after this long, e.g. 5m; the run goes on.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,11 +25,9 @@ def run(
     inputs: InputPairs = None,
     inputs_file: InputsFile = None,
     story: Annotated[str, typer.Option("--story", help="Which Story to run, when the files hold several.")] = "",
-    timeout: Timeout = "",
+    timeout: TimeoutOption = "",
     image_map: ImageMapOption = None,
-    cancel_on_interrupt: Annotated[
-        bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
-    ] = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
     """Run a Story from files and show its progress and output.
 
@@ -53,7 +46,7 @@ def run(
         manifests,
         name,
         given,
-        timeout=_seconds(timeout),
+        timeout=seconds_of("--timeout", timeout),
         image_map=checked_image_map(image_map),
         cancel_on_interrupt=cancel_on_interrupt,
     )
@@ -66,16 +59,25 @@ def submit(
     inputs: InputPairs = None,
     inputs_file: InputsFile = None,
     name: Annotated[str, typer.Option("--name", help="Name of the run; default: STORY and a random ending.")] = "",
+    key: Annotated[
+        str, typer.Option("--key", help="Start at most one run for this key; the same inputs find the same run.")
+    ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended, with its exit code.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")] = False,
     logs: Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")] = False,
-    timeout: Timeout = "",
+    timeout: TimeoutOption = "",
+    cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
-    """Start a run of a Story and print its name."""
+    """Start a run of a Story and print its name; with --key also whether it was Created or Reused.
+
+    On a terminal, inputs that the Story requires and that are missing are asked for.
+    """
     from manager.cli import workflow
     from manager.cli.inputs import parse_inputs
     from manager.cli.runs import run_manifest
 
+    if key and name:
+        raise UsageError("--key names the run", remedy="leave out --name")
     if bool(story) == bool(file):
         raise UsageError("give either STORY or -f FILE", remedy="for example: bobrapet submit nightly-report")
     if file:
@@ -86,9 +88,25 @@ def submit(
     else:
         manifest = run_manifest(story, options.namespace, parse_inputs(inputs or (), inputs_file), name=name)
     if options.dry_run is DryRun.CLIENT:
+        if key:
+            from manager.cli.keyed import with_key
+
+            namespace = manifest["metadata"].get("namespace") or options.namespace
+            if not namespace:
+                raise UsageError("the name that --key gives a run depends on its namespace", remedy="add --namespace")
+            manifest = with_key(manifest, key, namespace)
         workflow.print_object(options, manifest)
         return
-    workflow.submit(options, manifest, stay=wait or watch or logs, show=watch, logs=logs, timeout=_seconds(timeout))
+    workflow.submit(
+        options,
+        manifest,
+        key=key,
+        wait=wait or watch or logs,
+        show=watch,
+        logs=logs,
+        timeout=seconds_of("--timeout", timeout),
+        cancel_on_interrupt=cancel_on_interrupt,
+    )
 
 
 def _story_to_run(stories: Sequence[str], chosen: str) -> str:
@@ -110,14 +128,3 @@ def _run_from_file(file: str) -> dict[str, Any]:
         kinds = ", ".join(manifest.kind for manifest in manifests)
         raise CommandError(f"{file} must hold one StoryRun, not {kinds}", remedy="apply the rest with kubectl")
     return manifests[0].document
-
-
-def _seconds(timeout: str) -> float | None:
-    from core.api.duration import parse_positive_duration
-
-    if not timeout:
-        return None
-    try:
-        return parse_positive_duration(timeout).total_seconds()
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None

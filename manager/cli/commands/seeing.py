@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manager.cli.arguments import RunArgument, RunsArgument, StepArgument, StoryArgument
+from manager.cli.arguments import (
+    OlderOption,
+    PhaseOption,
+    RunArgument,
+    RunsArgument,
+    SelectorOption,
+    SinceOption,
+    StepArgument,
+    StoryArgument,
+    StoryOption,
+    TimeoutOption,
+)
 from manager.cli.options import CommonOptions, TimeStyle, with_common_options
-from manager.cli.problem import CommandError, UsageError
+from manager.cli.problem import UsageError
 
-Timeout = Annotated[str, typer.Option("--timeout", help="Give up after this long, e.g. 5m (exit code 124).")]
+if TYPE_CHECKING:
+    from manager.cli.session import Session
+    from manager.cli.view import RunView
+
+Object = dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,59 +39,64 @@ def register(app: typer.Typer) -> None:
 def list_runs(
     options: CommonOptions,
     story: StoryArgument = "",
-    selector: Annotated[str, typer.Option("--selector", "-l", help="Label selector.")] = "",
-    phase: Annotated[str, typer.Option("--phase", help="Only runs in this phase, e.g. Failed.")] = "",
+    of_story: StoryOption = "",
+    selector: SelectorOption = "",
+    phase: PhaseOption = "",
+    since: SinceOption = "",
+    older: OlderOption = "",
 ) -> None:
     """List runs, newest first."""
-    from core.api.resource import STEP_RUN, STORY, STORY_RUN
     from core.engine.clock import system_now
     from manager.cli.render.output import render
-    from manager.cli.render.table import table
+    from manager.cli.selection import Selection, select_runs
     from manager.cli.session import open_session, run_async
-    from manager.cli.view import view_run
+
+    if story and of_story and story != of_story:
+        raise UsageError("STORY and --story name two Stories", remedy="leave out one of them")
+    selection = Selection.of_flags(story or of_story, phase, selector, since, older)
 
     async def work() -> None:
         async with open_session(options) as session:
-            fields = ",".join([f"spec.storyRef.name={story}"] * bool(story) + [f"status.phase={phase}"] * bool(phase))
-            runs = await session.client.list(
-                STORY_RUN,
-                session.list_namespace,
-                label_selector=selector or None,
-                field_selector=fields or None,
-            )
-            items = sorted(runs.items, key=lambda run: run["metadata"]["creationTimestamp"], reverse=True)
+            runs = await select_runs(session, selection, system_now())
             if options.output not in ("table", "wide"):
-                session.console.result(render(items, options.output, single=False))
-                return
-            stories = {
-                (s["metadata"]["namespace"], s["metadata"]["name"]): s
-                for s in (await session.client.list(STORY, session.list_namespace)).items
-            }
-            steps: dict[str, list[Any]] = {}
-            for step_run in (await session.client.list(STEP_RUN, session.list_namespace)).items:
-                for owner in step_run["metadata"].get("ownerReferences") or ():
-                    steps.setdefault(owner["uid"], []).append(step_run)
-            now = system_now()
-            rows = []
-            for run in items:
-                namespace = run["metadata"]["namespace"]
-                reference = run["spec"].get("storyRef") or {}
-                key = (reference.get("namespace") or namespace, reference.get("name", ""))
-                view = view_run(run, stories.get(key), steps.get(run["metadata"]["uid"], ()))
-                rows.append(_row(options, view, now))
-            headers = ["NAME", "STORY", "PHASE", "STEPS", "WAITING-ON", "AGE", "DURATION"]
-            headers = (["NAMESPACE"] if options.all_namespaces else []) + headers
-            headers += ["MESSAGE"] if options.output == "wide" else []
-            if rows:
-                session.console.result(table(headers, rows, no_headers=options.no_headers))
+                session.console.result(render(runs, options.output, single=False))
+            elif runs:
+                session.console.result(await _table_of(session, runs))
             else:
                 where = "any namespace" if options.all_namespaces else f"namespace {session.namespace}"
-                session.console.note(f"no runs in {where}")
+                session.console.note(f"no runs in {where}" if selection.is_everything else f"no such runs in {where}")
 
     run_async(options, work)
 
 
-def _row(options: CommonOptions, view: Any, now: datetime) -> list[str]:
+async def _table_of(session: Session, runs: Sequence[Object]) -> str:
+    from core.api.resource import STEP_RUN, STORY
+    from core.engine.clock import system_now
+    from manager.cli.render.table import table
+    from manager.cli.view import view_run
+
+    options, namespace = session.options, session.list_namespace
+    stories = {
+        (story["metadata"]["namespace"], story["metadata"]["name"]): story
+        for story in (await session.client.list(STORY, namespace)).items
+    }
+    steps: dict[str, list[Object]] = {}
+    for step_run in (await session.client.list(STEP_RUN, namespace)).items:
+        for owner in step_run["metadata"].get("ownerReferences") or ():
+            steps.setdefault(owner["uid"], []).append(step_run)
+    now = system_now()
+    rows = []
+    for run in runs:
+        reference = run["spec"].get("storyRef") or {}
+        key = (reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", ""))
+        rows.append(_row(options, view_run(run, stories.get(key), steps.get(run["metadata"]["uid"], ())), now))
+    headers = ["NAME", "STORY", "PHASE", "STEPS", "WAITING-ON", "AGE", "DURATION"]
+    headers = (["NAMESPACE"] if options.all_namespaces else []) + headers
+    headers += ["MESSAGE"] if options.output == "wide" else []
+    return table(headers, rows, no_headers=options.no_headers)
+
+
+def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
     from manager.cli.render.sign import word_of
     from manager.cli.render.time import age, short_duration
 
@@ -119,59 +141,42 @@ def get(options: CommonOptions, run: RunArgument) -> None:
     run_async(options, work)
 
 
-def watch(options: CommonOptions, run: RunArgument, timeout: Timeout = "") -> None:
-    """Show a run until it ends; exit with the code of its phase."""
-    _follow(options, [run], timeout, show=True)
+def watch(options: CommonOptions, run: RunArgument, timeout: TimeoutOption = "") -> None:
+    """Show a run until it ends, then its output; exit with the code of its phase."""
+    from manager.cli.durations import seconds_of
+    from manager.cli.exit_code import ExitCode
+    from manager.cli.runs import find_run
+    from manager.cli.session import open_session, run_async
+    from manager.cli.watching import Watched, exit_after, stay
 
-
-def wait(
-    options: CommonOptions,
-    runs: RunsArgument,
-    timeout: Timeout = "",
-) -> None:
-    """Wait until runs have ended; exit with the code of the worst."""
-    _follow(options, runs, timeout, show=False)
-
-
-def _follow(options: CommonOptions, names: list[str], timeout: str, *, show: bool) -> None:
-    from dataclasses import replace
-
-    import trio
-
-    from core.api.duration import parse_positive_duration
-    from manager.cli.display import exit_code_of, show_until_done
-    from manager.cli.exit_code import ExitCode, worst
-    from manager.cli.runs import find_run, open_following
-    from manager.cli.session import InterruptedBySignalError, open_session, run_async
-
-    try:
-        seconds = parse_positive_duration(timeout).total_seconds() if timeout else None
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
+    seconds, watched = seconds_of("--timeout", timeout), Watched()
 
     async def work() -> ExitCode:
-        codes: list[ExitCode] = []
         async with open_session(options) as session:
-            visible = session if show else replace(session, options=replace(options, quiet=True))
-            found = [await find_run(session, name) for name in names]
+            found = await find_run(session, run)
+            watched.begin(session, found)
+            return await stay(watched, found, show=True, timeout=seconds)
 
-            async def follow(run: dict[str, Any]) -> None:
-                async with open_following(session, run) as following:
-                    view = await show_until_done(visible, following, timeout=seconds)
-                codes.append(exit_code_of(view))
-                if not show:
-                    session.console.result(f"{view.name} {view.phase}")
+    exit_after(options, lambda: run_async(options, work), watched)
 
-            async with trio.open_nursery() as nursery:
-                for run in found:
-                    nursery.start_soon(follow, run)
-        return worst(codes)
 
-    try:
-        code = run_async(options, work)
-    except InterruptedBySignalError as interruption:
-        code = interruption.code
-    raise typer.Exit(int(code))
+def wait(options: CommonOptions, runs: RunsArgument, timeout: TimeoutOption = "") -> None:
+    """Wait until runs have ended; exit with the code of the worst."""
+    from manager.cli.durations import seconds_of
+    from manager.cli.exit_code import ExitCode
+    from manager.cli.runs import find_run
+    from manager.cli.session import open_session, run_async
+    from manager.cli.watching import Watched, exit_after, wait_for
+
+    seconds, watched = seconds_of("--timeout", timeout), Watched(verb="wait")
+
+    async def work() -> ExitCode:
+        async with open_session(options) as session:
+            found = [await find_run(session, name) for name in dict.fromkeys(runs)]
+            watched.begin(session, *found)
+            return await wait_for(session, found, timeout=seconds)
+
+    exit_after(options, lambda: run_async(options, work), watched)
 
 
 def outputs(
@@ -179,33 +184,25 @@ def outputs(
     run: RunArgument,
     step: StepArgument = "",
     path: Annotated[str, typer.Option("--path", help="Only this part, e.g. report.rows[0].")] = "",
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write output.json, and STEP.json for each step, to this folder.")
+    ] = None,
 ) -> None:
     """Print the output of a run or of one of its steps as JSON."""
-    import json
-
-    from manager.cli.render.output import jsonpath, yaml_text
-    from manager.cli.runs import find_run, step_runs_of
+    from manager.cli.outputs import output_of, outputs_of, printed, save_outputs
+    from manager.cli.runs import find_run
     from manager.cli.session import open_session, run_async
+
+    if save is not None and path:
+        raise UsageError("--save writes whole outputs", remedy="leave out --path")
 
     async def work() -> None:
         async with open_session(options) as session:
             found = await find_run(session, run)
-            output = (found.get("status") or {}).get("output")
-            if step:
-                step_runs = {s["spec"]["stepId"]: s for s in await step_runs_of(session, found)}
-                if step not in step_runs:
-                    known = ", ".join(sorted(step_runs)) or "none yet"
-                    raise CommandError(f"step {step!r} has not run", remedy=f"steps that have: {known}")
-                output = (step_runs[step].get("status") or {}).get("output")
-            if output is None:
-                phase = (found.get("status") or {}).get("phase") or "Pending"
-                what = f"step {step!r}" if step else "the run"
-                raise CommandError(f"{what} of {found['metadata']['name']} has no output; the run is {phase}")
-            if path:
-                session.console.result(jsonpath(output, "{." + path.lstrip(".") + "}"))
-            elif options.output == "yaml":
-                session.console.result(yaml_text(output))
-            else:
-                session.console.result(json.dumps(output, indent=2, ensure_ascii=False))
+            if save is None:
+                session.console.result(printed(await output_of(session, found, step), path, options.output))
+                return
+            for file in save_outputs(await outputs_of(session, found, step), save):
+                session.console.result(str(file))
 
     run_async(options, work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Final
+from unicodedata import combining, east_asian_width
 
 from core.api.instant import format_instant
 from core.api.phases import Phase
@@ -23,7 +24,8 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
     duration = short_duration(view.duration(now))
     if duration and view.timeout and not view.terminal:
         duration += f" of {short_duration(view.timeout)}"
-    header = f"{view.name}  {word_of(view.phase)}  {view.done}/{len(view.steps)} steps  {duration}".rstrip()
+    parts = (view.name, word_of(view.phase), f"{view.done}/{len(view.steps)} steps", duration, view.queue)
+    header = "  ".join(part for part in parts if part)
     lines: list[Styled] = [(_cut(header, width, ascii_only), "bold")]
     steps, hidden = _shown(view, max(min(rows, MAX_ROWS), 1))
     name_width = max((len(step.name) for step in steps), default=0)
@@ -78,8 +80,19 @@ def _shown(view: RunView, rows: int) -> tuple[list[StepView], int]:
 
 def _cut(text: str, width: int, ascii_only: bool) -> str:
     """At most ``width`` columns; what is cut off is marked."""
+    if columns(text) <= width:
+        return text
     mark = "..." if ascii_only else "…"
-    return text if len(text) <= width else text[: max(width - len(mark), 0)] + mark
+    while text and columns(text) > width - len(mark):
+        text = text[:-1]
+    return text + mark
+
+
+def columns(text: str) -> int:
+    """How many a terminal needs for ``text``: two for a letter of East Asia, none for an accent of its own."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _row(step: StepView, now: datetime, name_width: int, ascii_only: bool) -> str:

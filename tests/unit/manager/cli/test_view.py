@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.api.phases import Phase
-from manager.cli.render.progress import MAX_ROWS, transitions, tree
+from manager.cli.render.progress import MAX_ROWS, columns, transitions, tree
 from manager.cli.view import view_run
 
 NOW = datetime(2026, 1, 1, 12, 0, 10, tzinfo=UTC)
@@ -59,7 +59,21 @@ def test_a_failed_step_tells_attempt_exit_code_error_and_permission_to_fail() ->
     }
     view = view_run(a_run(phase="Failed", stepStates={"send": {"phase": "Failed"}}), a_story(FETCH, SEND), [step_run])
 
-    assert view.steps[1].detail == "attempt 3, exit 137, out of memory, allowFailure"
+    assert view.steps[1].detail == "attempt 3, exit 137, allowFailure, out of memory"
+
+
+def test_a_retried_step_tells_how_many_attempts_it_has() -> None:
+    step_run = {"spec": {"stepId": "fetch", "retry": {"maxRetries": 3}}, "status": {"phase": "Pending", "retries": 1}}
+    view = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Running"}}), a_story(FETCH), [step_run])
+
+    assert view.steps[0].detail == "attempt 2/4"
+
+
+def test_what_a_program_wrote_cannot_move_the_cursor() -> None:
+    states = {"fetch": {"phase": "Failed", "message": "bad\x1b[2Jthing\r\n\ttwice"}}
+    view = view_run(a_run(phase="Failed", stepStates=states, message="a\x1bb"), a_story(FETCH))
+
+    assert (view.steps[0].detail, view.message) == ("bad [2Jthing twice", "a b")
 
 
 def test_an_unknown_phase_word_counts_as_not_started() -> None:
@@ -89,6 +103,31 @@ def test_the_tree_never_exceeds_the_terminal() -> None:
     view = view_run(a_run(phase="Failed", stepStates=states), a_story(FETCH))
 
     assert max(len(line) for line, _ in tree(view, NOW, width=60)[1:]) == 60
+
+
+def test_permission_to_fail_is_seen_however_long_the_message() -> None:
+    states = {"send": {"phase": "Failed", "message": "x" * 500}}
+    view = view_run(a_run(phase="Succeeded", stepStates=states), a_story(FETCH, SEND))
+
+    assert "allowFailure, xxx" in tree(view, NOW, width=60)[2][0]
+
+
+def test_wide_letters_count_as_what_they_take() -> None:
+    states = {"fetch": {"phase": "Failed", "message": "失敗" * 100}}
+    view = view_run(a_run(phase="Failed", stepStates=states), a_story(FETCH))
+
+    line = tree(view, NOW, width=60)[1][0]
+
+    assert columns(line) in (59, 60)
+    assert line.endswith("…")
+
+
+def test_queue_and_priority_stand_in_the_header_where_the_story_gives_them() -> None:
+    story = {**a_story(FETCH)}
+    story["spec"]["policy"] = {"queue": "nightly", "priority": 5, "timeouts": {"story": "30m"}}
+    view = view_run(a_run(phase="Running", startedAt="2026-01-01T12:00:00Z"), story)
+
+    assert tree(view, NOW, width=100)[0][0] == "report-1  Running  0/1 steps  10s of 30m00s  queue nightly, priority 5"
 
 
 def test_a_large_story_keeps_rows_for_what_changes_or_fails() -> None:

@@ -1,0 +1,84 @@
+"""Requests that must not start twice: the hash of their inputs, and the name of the run that follows from their key.
+
+Pure, and byte-exact with the contract: every client that asks with the same key meets the same run.
+Source: Trigger contract 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.workloads import payload
+
+MAX_KEY_CHARACTERS: Final = 256
+_MAX_NAME_BYTES: Final = 253
+_SHORT_BYTES: Final = 8
+_OTHERS: Final = re.compile(r"[^a-z0-9]+")
+
+
+def input_hash(inputs: Mapping[str, Any] | None) -> str:
+    """Hexadecimal SHA-256 of the canonical JSON; no inputs are empty ones, and every number is a double.
+
+    Raises:
+        PayloadError: they have no JSON form.
+    """
+    return hashlib.sha256(payload.encode(_canonical(inputs or {})).encode()).hexdigest()
+
+
+def story_run_name(story_namespace: str, story: str, identity: str) -> str:
+    """Of the run that a request starts; ``identity`` is its key, or its submission id where it has none.
+
+    >>> story_run_name("default", "test-story", "customer-42")
+    'test-story-customer-42-f8f3cb97448c569e'
+    """
+    short = hashlib.sha1(f"{story_namespace}/{story}/{identity}".encode(), usedforsecurity=False).hexdigest()
+    short = short[: 2 * _SHORT_BYTES]
+    readable = _OTHERS.sub("-", _lower(identity)).strip("-")
+    if not readable:
+        ending = short
+    elif readable != identity or story_namespace:
+        ending = f"{readable}-{short}"
+    else:
+        ending = readable
+    name = f"{story}-{ending}"
+    if len(name) <= _MAX_NAME_BYTES:
+        return name
+    room = _MAX_NAME_BYTES - 1 - len(short)
+    beginning = story[:room].strip("-") if len(story) > room else story
+    return f"{beginning or 's'}-{short}"
+
+
+def _lower(text: str) -> str:
+    """Letter by letter, as the contract's reference does: none becomes two."""
+    return "".join(letter.lower()[:1] for letter in text)
+
+
+def _canonical(value: Any) -> Any:
+    match value:
+        case bool():
+            return value
+        case int():
+            return _as_double(value)
+        case str():
+            return _with_whole_letters(value)
+        case Mapping():
+            return {_with_whole_letters(key): _canonical(child) for key, child in value.items()}
+        case list() | tuple():
+            return [_canonical(child) for child in value]
+        case _:
+            return value
+
+
+def _as_double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise payload.PayloadError("a number in the inputs is too large for JSON") from None
+
+
+def _with_whole_letters(text: str) -> str:
+    """Half a surrogate pair stands for nothing; it becomes the letter that says so."""
+    return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)

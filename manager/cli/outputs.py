@@ -1,0 +1,84 @@
+"""The outputs of a run and of its steps: one of them for the screen or a pipe, all of them as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from manager.cli.problem import CommandError
+from manager.cli.render.output import jsonpath, yaml_text
+from manager.cli.runs import step_runs_of
+from manager.cli.session import Session
+
+Object = dict[str, Any]
+
+RUN_FILE: Final = "output.json"
+
+
+async def output_of(session: Session, run: Object, step: str) -> Any:
+    """Of ``step``; without one, of the run itself.
+
+    Raises:
+        CommandError: there is none, or none yet.
+    """
+    output = (run.get("status") or {}).get("output")
+    if step:
+        step_runs = await _step_runs(session, run)
+        if step not in step_runs:
+            raise CommandError(f"step {step!r} has not run", remedy=f"steps that have: {_listed(step_runs)}")
+        output = (step_runs[step].get("status") or {}).get("output")
+    if output is None:
+        what = f"step {step!r}" if step else "the run"
+        raise CommandError(f"{what} of {run['metadata']['name']} has no output; the run is {_phase(run)}")
+    return output
+
+
+async def outputs_of(session: Session, run: Object, step: str) -> dict[str, Any]:
+    """By name of the file: that of ``step``, or those of the run and of all steps that have one.
+
+    Raises:
+        CommandError: there is none.
+    """
+    if step:
+        return {f"{step}.json": await output_of(session, run, step)}
+    found = {RUN_FILE: (run.get("status") or {}).get("output")}
+    for name, step_run in (await _step_runs(session, run)).items():
+        found[f"{name}.json"] = (step_run.get("status") or {}).get("output")
+    present = {name: output for name, output in found.items() if output is not None}
+    if not present:
+        raise CommandError(f"no step of {run['metadata']['name']} has an output; the run is {_phase(run)}")
+    return present
+
+
+def save_outputs(outputs: Mapping[str, Any], folder: Path) -> Iterator[Path]:
+    """Each file as it has been written.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, output in outputs.items():
+        file = folder / name
+        file.write_text(json.dumps(output, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        yield file
+
+
+def printed(output: Any, path: str, form: str) -> str:
+    """``output`` or the part of it at ``path``, as ``-o`` says."""
+    if path:
+        return jsonpath(output, "{." + path.lstrip(".") + "}")
+    return yaml_text(output) if form == "yaml" else json.dumps(output, indent=2, ensure_ascii=False)
+
+
+async def _step_runs(session: Session, run: Object) -> dict[str, Object]:
+    return {step_run["spec"]["stepId"]: step_run for step_run in await step_runs_of(session, run)}
+
+
+def _listed(step_runs: Mapping[str, Object]) -> str:
+    return ", ".join(sorted(step_runs)) or "none yet"
+
+
+def _phase(run: Object) -> str:
+    return str((run.get("status") or {}).get("phase") or "Pending")
