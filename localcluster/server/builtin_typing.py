@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,19 +23,20 @@ from localcluster.server.types import Object
 _MAX_DEPTH: Final = 64
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _BASE64: Final = frozenset(string.ascii_letters + string.digits + "+/=")
-_EXPECTED: Final[dict[str, tuple[type, ...]]] = {
-    "string": (str,),
-    "int": (int,),
-    "bool": (bool,),
-    "double": (int, float),
-    "bytes": (str,),
-    "time": (str,),
-    "microtime": (str,),
-    "duration": (str,),
-    "quantity": (str, int, float),
-    "intorstring": (int, str),
-    "strings": (list,),
+_ACCEPTED: Final[dict[str, frozenset[type]]] = {
+    "string": frozenset({str}),
+    "int": frozenset({int}),
+    "bool": frozenset({bool}),
+    "double": frozenset({int, float}),
+    "bytes": frozenset({str}),
+    "time": frozenset({str}),
+    "microtime": frozenset({str}),
+    "duration": frozenset({str}),
+    "quantity": frozenset({str, int, float}),
+    "intorstring": frozenset({int, str}),
+    "strings": frozenset({list}),
 }
+"""The very types a value may have; a boolean is no integer."""
 _GO_NAMES: Final = {
     "string": "string",
     "int": "int64",
@@ -52,6 +56,46 @@ class WrongTypeError(ValueError):
     """A field holds a value of another type; the text names the field."""
 
 
+class _MisplacedError(Exception):
+    """The same before the way to the field is known: ``names`` grows outwards, so that paths cost nothing till then."""
+
+    def __init__(self, value: Any, field: Field, message: str, container: str = "") -> None:
+        kind = container + _GO_NAMES.get(field.kind, field.kind.replace("core.", "v1."))
+        self._told = f"json: cannot unmarshal {_json_type(value)} into Go struct field {message.rpartition('.')[2]}"
+        self._wanted = f" of type {kind}"
+        self.names: list[str] = []
+
+    def __str__(self) -> str:
+        return self._told + "".join(f".{name}" for name in reversed(self.names)) + self._wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How the values of one field are read."""
+
+    field: Field
+    struct: str
+    """The message the field is in."""
+    message: str
+    """The message its values are; empty when they are scalars."""
+    accepted: frozenset[type] | None
+    check: Callable[[Any], None] | None
+    """What else a scalar must fulfil."""
+    keeps_empty: bool
+
+    @classmethod
+    def of(cls, field: Field, struct: str) -> _Reader:
+        checks = {"bytes": _check_base64, "time": _check_time, "microtime": _check_time}
+        return cls(
+            field=field,
+            struct=struct,
+            message=field.kind if field.is_message else "",
+            accepted=_ACCEPTED.get(field.kind),
+            check=checks.get(field.kind),
+            keeps_empty=field.is_pointer or field.shows_empty or (field.is_message and not field.is_list),
+        )
+
+
 def conform(obj: Object) -> None:
     """Check and tidy an object of a built-in kind, in place; other kinds pass untouched.
 
@@ -59,61 +103,71 @@ def conform(obj: Object) -> None:
         WrongTypeError: a value is of the wrong type.
     """
     message = layout.message_of(obj.get("apiVersion", ""), obj.get("kind", ""))
-    if message is not None:
-        _conform(obj, message, "", 0)
+    if message is None:
+        return
+    try:
+        _conform(obj, message, 0)
+    except _MisplacedError as error:
+        raise WrongTypeError(str(error)) from None
 
 
-def _conform(obj: Object, message: str, path: str, depth: int) -> None:
+@functools.cache
+def _readers(message: str) -> Mapping[str, _Reader]:
+    return {name: _Reader.of(field, message) for name, field in layout.fields_by_name(message).items()}
+
+
+def _conform(obj: Object, message: str, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise WrongTypeError("exceeded max depth")
-    fields = layout.fields_by_name(message)
+    readers = _readers(message)
     unwanted: list[str] = []
     for name, value in obj.items():
-        field = fields.get(name)
-        if field is None:
+        reader = readers.get(name)
+        if reader is None:
             continue
-        here = f"{path}.{name}"
         if value is not None:
-            _check(value, field, message, here, depth)
-        if value is None or not (field.keeps(value) or (field.is_message and not field.is_list)):
+            try:
+                _read(value, reader, depth)
+            except _MisplacedError as error:
+                error.names.append(name)
+                raise
+        if not value and (value is None or not reader.keeps_empty):
             unwanted.append(name)
     for name in unwanted:
         del obj[name]
 
 
-def _check(value: Any, field: Field, message: str, path: str, depth: int) -> None:
+def _read(value: Any, reader: _Reader, depth: int) -> None:
+    field = reader.field
     if field.is_list:
         if not isinstance(value, list):
-            raise _wrong(value, field, message, path, "[]")
+            raise _MisplacedError(value, field, reader.struct, "[]")
         for item in value:
-            _check_one(item, field, message, path, depth)
+            _read_one(item, reader, depth)
     elif field.is_map:
         if not isinstance(value, dict):
-            raise _wrong(value, field, message, path, "map[string]")
-        for key in [key for key, item in value.items() if item is None]:
-            value[key] = "" if field.kind in ("string", "bytes") else value[key]
-        for item in value.values():
+            raise _MisplacedError(value, field, reader.struct, "map[string]")
+        for key, item in value.items():
             if item is not None:
-                _check_one(item, field, message, path, depth)
+                _read_one(item, reader, depth)
+            elif field.kind in ("string", "bytes"):
+                value[key] = ""
     else:
-        _check_one(value, field, message, path, depth)
+        _read_one(value, reader, depth)
 
 
-def _check_one(value: Any, field: Field, message: str, path: str, depth: int) -> None:
-    if field.is_message:
+def _read_one(value: Any, reader: _Reader, depth: int) -> None:
+    if reader.message:
         if not isinstance(value, dict):
-            raise _wrong(value, field, message, path)
-        _conform(value, field.kind, path, depth + 1)
+            raise _MisplacedError(value, reader.field, reader.struct)
+        _conform(value, reader.message, depth + 1)
         return
-    expected = _EXPECTED.get(field.kind)
-    if expected is None:
+    if reader.accepted is None:
         return
-    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-        raise _wrong(value, field, message, path)
-    if field.kind == "bytes" and isinstance(value, str):
-        _check_base64(value)
-    elif field.kind in ("time", "microtime") and isinstance(value, str):
-        _check_time(value)
+    if type(value) not in reader.accepted:
+        raise _MisplacedError(value, reader.field, reader.struct)
+    if reader.check is not None:
+        reader.check(value)
 
 
 def _check_base64(text: str) -> None:
@@ -132,14 +186,6 @@ def _check_time(text: str) -> None:
         datetime.fromisoformat(text[:19])
     except ValueError as error:
         raise WrongTypeError(f'parsing time "{text}": {error}') from None
-
-
-def _wrong(value: Any, field: Field, message: str, path: str, container: str = "") -> WrongTypeError:
-    kind = container + _GO_NAMES.get(field.kind, field.kind.replace("core.", "v1."))
-    struct = message.rpartition(".")[2]
-    return WrongTypeError(
-        f"json: cannot unmarshal {_json_type(value)} into Go struct field {struct}{path} of type {kind}"
-    )
 
 
 def _json_type(value: Any) -> str:
