@@ -69,6 +69,11 @@ def invalid(field: str, value: Any, detail: str) -> Cause:
     return Cause(CauseReason.INVALID, f"Invalid value: {shown(value)}: {detail}", field)
 
 
+def invalid_whole(field: str, detail: str) -> Cause:
+    """An object or a list that is wrong as a whole: it is not quoted."""
+    return Cause(CauseReason.INVALID, f"Invalid value: {detail}", field)
+
+
 def required(field: str, detail: str = "") -> Cause:
     return Cause(CauseReason.REQUIRED, f"Required value: {detail}" if detail else "Required value", field)
 
@@ -80,6 +85,11 @@ def not_supported(field: str, value: Any, supported: list[Any]) -> Cause:
 
 def duplicate(field: str, value: Any) -> Cause:
     return Cause(CauseReason.DUPLICATE, f"Duplicate value: {shown(value)}", field)
+
+
+def duplicate_whole(field: str) -> Cause:
+    """An object or a list that is there twice: it is not quoted."""
+    return Cause(CauseReason.DUPLICATE, "Duplicate value", field)
 
 
 def forbidden(field: str, detail: str) -> Cause:

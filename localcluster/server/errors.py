@@ -108,7 +108,7 @@ def too_large_resource_version(wanted: int, current: int) -> StatusError:
         "retryAfterSeconds": 1,
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
     }
-    message = f"Too large resource version: {wanted}, current: {current}"
+    message = f"Timeout: Too large resource version: {wanted}, current: {current}"
     return StatusError(status_failure(StatusReason.TIMEOUT, message, details=details))
 
 

@@ -110,6 +110,11 @@ class Registry:
         stored = self.stored(resource, namespace, name)
         return await self._read(stored, resource)
 
+    def check_reached(self, revision: str) -> None:
+        """Refuse a read "not older than" a revision this server has not been at: 504, or 400 if it is no number."""
+        if revision:
+            listing.read_revision(revision, self._store.revision)
+
     def stored(self, resource: ResourceType, namespace: str | None, name: str) -> Stored:
         """The record of an object, in whatever version it is stored; 404 when there is none."""
         stored = self._collection(resource).get(Target(resource, namespace, name).key)
@@ -238,7 +243,7 @@ class Registry:
         """The same, with the record."""
         patching.check(patch, target.resource)
         if patch.type is not PatchType.APPLY:
-            build = patching.builder(patch, target.resource, options, self._shape)
+            build = patching.builder(patch, target.resource, options, self._shape, target.subresource)
             return await self._writer.change(target, build, options)
         build = self._apply_builder(target, patch.body, options)
         return await self._writer.change(target, build, options, may_create=not target.subresource, owned=True)

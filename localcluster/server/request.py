@@ -160,8 +160,6 @@ def verb_of(method: str, route: Route, query: Mapping[str, str]) -> str:
     verb = _VERB_OF_METHOD.get(method, method.lower())
     if verb == "get" and not route.name:
         return "watch" if query.get("watch") in ("1", "true", "True") else "list"
-    if verb == "get" and query.get("watch") in ("1", "true", "True"):
-        return "watch"
     if verb == "delete" and not route.name:
         return "deletecollection"
     return verb

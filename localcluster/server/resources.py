@@ -67,6 +67,7 @@ class Resources:
     async def _get(self, request: Request, resource: ResourceType) -> Response:
         form = response.negotiate(request.headers.get("accept", ""))
         route = request.route
+        self._registry.check_reached(request.query.get("resourceVersion", ""))
         stored = self._registry.stored(resource, route.namespace, route.name)
         if not form.kind and stored.object.get("apiVersion") == resource.api_version:
             return Response(200, stored.data)

@@ -45,6 +45,10 @@ def compile_rules(schema: Mapping[str, Any]) -> RuleSet | None:
     return check
 
 
+_WHOLES = ("object", "array")
+"""Types whose values a complaint does not quote."""
+
+
 @dataclass(frozen=True)
 class _Rule:
     source: str
@@ -85,10 +89,10 @@ def _own_rules(schema: Mapping[str, Any]) -> RuleSet | None:
     if not rules:
         return None
     convert = compile_converter(schema)
-    shown_as = schema.get("type") if schema.get("type") in ("object", "array") else None
+    kind = schema.get("type") or ""
 
     def check(value: Any, old: Any, path: Path) -> list[Cause]:
-        if shown_as is not None and not isinstance(value, dict | list):
+        if kind in _WHOLES and not isinstance(value, dict | list):
             return []
         # Unchanged values answered every plain rule when they were written: only transition rules look again.
         unchanged = old is not ABSENT and old == value and bool(path)
@@ -96,7 +100,7 @@ def _own_rules(schema: Mapping[str, Any]) -> RuleSet | None:
         if not asked:
             return []
         bound = _bind(value, old, convert)
-        failures = (_ask(rule, bound, value, shown_as, path) for rule in asked)
+        failures = (_ask(rule, bound, value, kind, path) for rule in asked)
         return [failure for failure in failures if failure is not None]
 
     return check
@@ -115,14 +119,13 @@ def _bind(value: Any, old: Any, convert: Converter | None) -> rules_cel.Binding:
     return rules_cel.Binding(shaped(value), None if old is ABSENT else shaped(old), has_old=old is not ABSENT)
 
 
-def _ask(rule: _Rule, bound: rules_cel.Binding, value: Any, shown_as: str | None, path: Path) -> Cause | None:
+def _ask(rule: _Rule, bound: rules_cel.Binding, value: Any, kind: str, path: Path) -> Cause | None:
     field = cause.path_text((*path, *rule.field_path))
-    quoted = value if shown_as is None else shown_as
     try:
         if rule.program.evaluate(bound) is True:
             return None
     except rules_cel.CelEvaluationError as error:
-        return cause.invalid(cause.path_text(path), quoted, f"{error} evaluating rule: {_summary(rule)}")
+        return cause.invalid(cause.path_text(path), kind, f"{error} evaluating rule: {_summary(rule)}")
     detail = _message(rule, bound)
     match rule.reason:
         case CauseReason.FORBIDDEN:
@@ -130,9 +133,9 @@ def _ask(rule: _Rule, bound: rules_cel.Binding, value: Any, shown_as: str | None
         case CauseReason.REQUIRED:
             return cause.required(field, detail)
         case CauseReason.DUPLICATE:
-            return cause.duplicate(field, quoted)
+            return cause.duplicate_whole(field) if kind in _WHOLES else cause.duplicate(field, value)
         case _:
-            return cause.invalid(field, quoted, detail)
+            return cause.invalid_whole(field, detail) if kind in _WHOLES else cause.invalid(field, value, detail)
 
 
 def _message(rule: _Rule, bound: rules_cel.Binding) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from localcluster.server import cause, rules, rules_cel
+from localcluster.server import cause, rules, rules_cel, rules_fields
 from localcluster.server.cause import Cause, CauseReason
 from localcluster.server.pruning import compile_pruner
 from localcluster.server.validation import compile_validator
@@ -279,6 +279,11 @@ def _rule_problems(schema: Schema, where: str) -> Iterator[Cause]:
     for index, raw in enumerate(schema.get("x-kubernetes-validations") or ()):
         field = f"{where}.x-kubernetes-validations[{index}]"
         source, message = raw.get("rule") or "", raw.get("message") or ""
+        if message and not message.strip():
+            yield cause.invalid(f"{field}.message", message, "must be non-empty if specified")
+        if "optionalOldSelf" in raw and not rules_cel.mentions(source, "oldSelf"):
+            detail = "may not be set if oldSelf is not used in rule"
+            yield cause.invalid(f"{field}.optionalOldSelf", raw["optionalOldSelf"], detail)
         if not source.strip():
             yield cause.required(f"{field}.rule", "rule is not specified")
             continue
@@ -290,14 +295,18 @@ def _rule_problems(schema: Schema, where: str) -> Iterator[Cause]:
         if reason and reason not in _RULE_REASONS:
             yield cause.not_supported(f"{field}.reason", reason, list(_RULE_REASONS))
             continue
-        yield from _expression_problems(raw, field)
+        yield from _expression_problems(raw, field, schema)
         path = rules.field_path_steps(raw.get("fieldPath") or "")
         if not _leads_somewhere(schema, path):
             yield cause.invalid(f"{field}.fieldPath", raw.get("fieldPath"), "must be a valid path")
 
 
-def _expression_problems(raw: Schema, field: str) -> Iterator[Cause]:
+def _expression_problems(raw: Schema, field: str, schema: Schema) -> Iterator[Cause]:
     optional_old = bool(raw.get("optionalOldSelf"))
+    for key in ("rule", "messageExpression"):
+        for name in rules_fields.undefined(raw.get(key) or "", schema):
+            detail = f"Invalid value: {cause.shown(raw[key])}: compilation failed: undefined field '{name}'"
+            yield Cause(CauseReason.INVALID, detail, f"{field}.{key}")
     try:
         rules_cel.compile_expression(raw["rule"], result="bool", optional_old=optional_old)
     except rules_cel.CelSyntaxError as error:

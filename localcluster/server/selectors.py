@@ -150,8 +150,8 @@ class _LabelParser:
         return self._checked(self._next())
 
     def _values(self) -> frozenset[str]:
-        if self._next() != "(":
-            raise self._error(f"found '{self._tokens[self._at - 1]}', expected: '('")
+        if (found := self._next()) != "(":
+            raise self._error(f"found '{found}' expected: '('")
         values: set[str] = set()
         while True:
             part = self._next()

@@ -14,6 +14,13 @@ from localcluster.server.validation_webhooks import client_causes
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _PROTECTED = (".k8s.io", ".kubernetes.io")
 _APPROVAL = "api-approved.kubernetes.io"
+_PLACES = {
+    "schema": "spec.validation",
+    "subresources": "spec.subresources",
+    "additionalPrinterColumns": "spec.additionalPrinterColumns",
+    "selectableFields": "spec.selectableFields",
+}
+"""Where the API server says that something is when it is the same in all versions; it keeps that once."""
 
 
 def definition_causes(crd: Object, old: Object | None) -> Iterator[Cause]:
@@ -81,8 +88,10 @@ def _version_causes(versions: list[Object]) -> Iterator[Cause]:
         yield cause.invalid("spec.versions", names, "must have exactly one version marked as storage version")
     if len(set(names)) != len(names):
         yield cause.invalid("spec.versions", names, "must contain unique version names")
+    shared = {key for key in _PLACES if all(version.get(key) == versions[0].get(key) for version in versions)}
     for index, version in enumerate(versions):
         where = f"spec.versions[{index}]"
+        place = {key: top if key in shared else f"{where}.{key}" for key, top in _PLACES.items()}
         name = version.get("name", "")
         for complaint in validation_names.why_not_label_1035(name):
             yield cause.invalid(f"{where}.name", name, complaint)
@@ -90,16 +99,20 @@ def _version_causes(versions: list[Object]) -> Iterator[Cause]:
         if not isinstance(schema, Mapping):
             yield cause.required(f"{where}.schema.openAPIV3Schema")
             schema = None
-        else:
-            yield from structural_problems(schema, f"{where}.schema.openAPIV3Schema")
-        yield from _column_causes(version.get("additionalPrinterColumns") or [], where)
-        yield from _scale_causes((version.get("subresources") or {}).get("scale"), where)
-        yield from _selectable_causes(version.get("selectableFields") or [], schema, where)
+        elif index == 0 or "schema" not in shared:
+            yield from structural_problems(schema, f"{place['schema']}.openAPIV3Schema")
+        if index == 0 or "additionalPrinterColumns" not in shared:
+            columns = version.get("additionalPrinterColumns") or []
+            yield from _column_causes(columns, place["additionalPrinterColumns"])
+        if index == 0 or "subresources" not in shared:
+            yield from _scale_causes((version.get("subresources") or {}).get("scale"), place["subresources"])
+        if index == 0 or "selectableFields" not in shared:
+            yield from _selectable_causes(version.get("selectableFields") or [], schema, place["selectableFields"])
 
 
 def _column_causes(columns: list[Object], where: str) -> Iterator[Cause]:
     for index, column in enumerate(columns):
-        place = f"{where}.additionalPrinterColumns[{index}]"
+        place = f"{where}[{index}]"
         if not column.get("name"):
             yield cause.required(f"{place}.name")
         kind = column.get("type", "")
@@ -114,7 +127,7 @@ def _scale_causes(scale: Object | None, where: str) -> Iterator[Cause]:
     if scale is None:
         return
     for key, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
-        field, path = f"{where}.subresources.scale.{key}", scale.get(key, "")
+        field, path = f"{where}.scale.{key}", scale.get(key, "")
         yield from _path_causes(path, field)
         if path.startswith(".") and not path.startswith(root):
             yield cause.invalid(field, path, f"should be a json path under {root[:-1]}")
@@ -133,7 +146,7 @@ def _path_causes(path: str, field: str) -> Iterator[Cause]:
 def _selectable_causes(fields: list[Object], schema: Mapping[str, Any] | None, where: str) -> Iterator[Cause]:
     seen: set[str] = set()
     for index, entry in enumerate(fields):
-        field, path = f"{where}.selectableFields[{index}].jsonPath", entry.get("jsonPath", "")
+        field, path = f"{where}[{index}].jsonPath", entry.get("jsonPath", "")
         if not path:
             yield cause.required(field)
             continue

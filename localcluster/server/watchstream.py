@@ -44,10 +44,6 @@ class WatchStreams:
         form = response.negotiate(request.headers.get("accept", ""))
         options = list_options(request.query)
         seconds = options.timeout_seconds or random.uniform(LONGEST_SECONDS / 2, LONGEST_SECONDS)  # noqa: S311 - jitter
-        name = request.route.name
-        if name:
-            selector = f"metadata.name={name}" + (f",{options.field_selector}" if options.field_selector else "")
-            options = replace(options, field_selector=selector)
         watch = self._registry.watch(resource, request.route.namespace, replace(options, timeout_seconds=seconds))
         headers = [(b"content-type", b"application/json"), *response.warning_headers(request.warnings)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -60,10 +56,12 @@ class WatchStreams:
 
     async def _pump(self, watch: Watch, resource: ResourceType, form: Form, request: Request, send: Send) -> None:
         include = response.wanted_rows(request.query)
+        columns_told = False
         try:
             while True:
                 events = [await watch.receive(), *watch.receive_ready()]
-                lines = self._lines(events, resource, form, include)
+                lines = self._lines(events, resource, form, include, columns_told=columns_told)
+                columns_told = True
                 await send({"type": "http.response.body", "body": b"".join(lines), "more_body": True})
         except trio.EndOfChannel:
             return
@@ -71,14 +69,25 @@ class WatchStreams:
             line = watch_line(WatchEventType.ERROR, orjson.dumps(error.status))
             await send({"type": "http.response.body", "body": line, "more_body": True})
 
-    def _lines(self, events: Sequence[WatchEvent], resource: ResourceType, form: Form, include: Include) -> list[bytes]:
+    def _lines(
+        self,
+        events: Sequence[WatchEvent],
+        resource: ResourceType,
+        form: Form,
+        include: Include,
+        *,
+        columns_told: bool,
+    ) -> list[bytes]:
         if form.is_table:
-            return [self._table_line(event, resource, include) for event in events]
+            return [
+                self._table_line(event, resource, include, with_columns=not columns_told and index == 0)
+                for index, event in enumerate(events)
+            ]
         if form.is_metadata:
             return [_metadata_line(event) for event in events]
         return [event.line for event in events]
 
-    def _table_line(self, event: WatchEvent, resource: ResourceType, include: Include) -> bytes:
+    def _table_line(self, event: WatchEvent, resource: ResourceType, include: Include, *, with_columns: bool) -> bytes:
         is_bookmark = event.type is WatchEventType.BOOKMARK
         table = tables.render_table(
             resource,
@@ -87,6 +96,8 @@ class WatchStreams:
             resource_version=event.object["metadata"].get("resourceVersion", ""),
             include=include,
         )
+        if not with_columns:
+            table["columnDefinitions"] = None
         return watch_line(event.type, orjson.dumps(table))
 
 

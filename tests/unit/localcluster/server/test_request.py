@@ -48,7 +48,7 @@ def test_a_path_leads_to_a_route(path: str, route: Route) -> None:
         ("GET", "/api/v1/pods", {"watch": "true"}, "watch"),
         ("GET", "/api/v1/pods", {"watch": "false"}, "list"),
         ("GET", "/api/v1/namespaces/a/pods/p", {}, "get"),
-        ("GET", "/api/v1/namespaces/a/pods/p", {"watch": "1"}, "watch"),
+        ("GET", "/api/v1/namespaces/a/pods/p", {"watch": "1"}, "get"),
         ("HEAD", "/api/v1/namespaces/a/pods/p", {}, "get"),
         ("POST", "/api/v1/namespaces/a/pods", {}, "create"),
         ("PUT", "/api/v1/namespaces/a/pods/p", {}, "update"),

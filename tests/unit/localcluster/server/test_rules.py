@@ -29,18 +29,18 @@ def test_a_failed_rule_says_its_message_or_itself() -> None:
     ]
 
 
-def test_a_rule_on_an_object_or_a_list_names_its_type_instead_of_its_value() -> None:
-    assert faults({}, {}, **rule("false", message="never")) == ['spec: Invalid value: "object": never']
+def test_a_rule_on_an_object_or_a_list_does_not_quote_it() -> None:
+    assert faults({}, {}, **rule("false", message="never")) == ["spec: Invalid value: never"]
     listed = {"type": "array", "items": {"type": "integer"}, **rule("size(self) < 2", message="one at most")}
-    assert faults({"l": listed}, {"l": [1, 2]}) == ['spec.l: Invalid value: "array": one at most']
+    assert faults({"l": listed}, {"l": [1, 2]}) == ["spec.l: Invalid value: one at most"]
 
 
 def test_a_message_expression_wins_and_falls_back_to_the_message() -> None:
     both = {"min": {"type": "integer"}, "max": {"type": "integer"}}
     told = rule("self.min <= self.max", messageExpression="'min %d > max %d'.format([self.min, self.max])")
-    assert faults(both, {"min": 3, "max": 1}, **told) == ['spec: Invalid value: "object": min 3 > max 1']
-    broken = rule("self.min <= self.max", messageExpression="string(self.nope)", message="order")
-    assert faults(both, {"min": 3, "max": 1}, **broken) == ['spec: Invalid value: "object": order']
+    assert faults(both, {"min": 3, "max": 1}, **told) == ["spec: Invalid value: min 3 > max 1"]
+    broken = rule("self.min <= self.max", messageExpression="string(self.min / 0)", message="order")
+    assert faults(both, {"min": 3, "max": 1}, **broken) == ["spec: Invalid value: order"]
 
 
 def test_field_path_and_reason_shape_the_cause() -> None:
@@ -152,7 +152,5 @@ def test_the_rules_of_a_story_hold() -> None:
         return [found.message for found in schema.validate({"spec": {"steps": list(listed)}}, None, rtype)]
 
     assert told(*({"name": f"s{index}", "type": "sleep"} for index in range(100))) == []
-    assert told({"name": "a", "type": "sleep"}, {"name": "a", "ref": {"name": "e"}}) == [
-        'Invalid value: "object": unique'
-    ]
-    assert told({"name": "a"}) == ['Invalid value: "object": ref or type']
+    assert told({"name": "a", "type": "sleep"}, {"name": "a", "ref": {"name": "e"}}) == ["Invalid value: unique"]
+    assert told({"name": "a"}) == ["Invalid value: ref or type"]

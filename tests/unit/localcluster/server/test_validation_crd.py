@@ -62,7 +62,7 @@ SPECS: list[tuple[Object, list[str]]] = [
         {"versions": [version(schema={"openAPIV3Schema": {"type": "object", "properties": {"a": {}}}})]},
         [
             (
-                "spec.versions[0].schema.openAPIV3Schema.properties[a].type: Required value: "
+                "spec.validation.openAPIV3Schema.properties[a].type: Required value: "
                 "must not be empty for specified object fields"
             )
         ],
@@ -71,11 +71,11 @@ SPECS: list[tuple[Object, list[str]]] = [
         {"versions": [version(additionalPrinterColumns=[{"name": "a", "type": "banana", "jsonPath": "spec["}])]},
         [
             (
-                'spec.versions[0].additionalPrinterColumns[0].type: Invalid value: "banana": '
+                'spec.additionalPrinterColumns[0].type: Invalid value: "banana": '
                 "must be one of boolean,date,integer,number,string"
             ),
             (
-                'spec.versions[0].additionalPrinterColumns[0].jsonPath: Invalid value: "spec[": '
+                'spec.additionalPrinterColumns[0].jsonPath: Invalid value: "spec[": '
                 "must be a simple json path starting with ."
             ),
         ],
@@ -84,7 +84,7 @@ SPECS: list[tuple[Object, list[str]]] = [
         {"versions": [version(selectableFields=[{"jsonPath": ".spec.q"}])]},
         [
             (
-                'spec.versions[0].selectableFields[0].jsonPath: Invalid value: ".spec.q": '
+                'spec.selectableFields[0].jsonPath: Invalid value: ".spec.q": '
                 "is an invalid path: does not refer to a valid field"
             )
         ],
@@ -93,10 +93,10 @@ SPECS: list[tuple[Object, list[str]]] = [
         {"versions": [version(subresources={"scale": {"specReplicasPath": "x"}})]},
         [
             (
-                'spec.versions[0].subresources.scale.specReplicasPath: Invalid value: "x": '
+                'spec.subresources.scale.specReplicasPath: Invalid value: "x": '
                 "must be a simple json path starting with ."
             ),
-            "spec.versions[0].subresources.scale.statusReplicasPath: Required value",
+            "spec.subresources.scale.statusReplicasPath: Required value",
         ],
     ),
     (

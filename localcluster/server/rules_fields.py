@@ -1,0 +1,46 @@
+"""Which fields a CEL rule names that its schema does not have.
+
+Pure. The CEL engine knows no schemas and would find such a rule out only when it runs. Looked at are the paths that
+begin with ``self`` or ``oldSelf``; what macros bind (``self.parts.all(p, p.nothing)``) is not followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from localcluster.server.rules_cel import without_literals
+from localcluster.server.rules_values import escaped
+
+_PATH = re.compile(r"(?<![\w.])(?:self|oldSelf)((?:\.\??[A-Za-z_]\w*)+)(\s*\()?")
+_IMPLIED = frozenset({"apiVersion", "kind", "metadata"})
+"""Every whole object has them, declared or not."""
+
+
+def undefined(source: str, schema: Mapping[str, Any]) -> list[str]:
+    """Names of fields ``source`` selects from an object that declares other fields only; each once."""
+    found: list[str] = []
+    for path, call in _PATH.findall(without_literals(source)):
+        steps = [step.lstrip("?") for step in path[1:].split(".")]
+        name = _first_undefined(steps[:-1] if call else steps, schema)
+        if name and name not in found:
+            found.append(name)
+    return found
+
+
+def _first_undefined(steps: list[str], schema: Mapping[str, Any]) -> str:
+    inner: Any = schema
+    for step in steps:
+        if not isinstance(inner, Mapping) or inner.get("type") != "object":
+            return ""
+        properties = {escaped(name): sub for name, sub in (inner.get("properties") or {}).items()}
+        if step in properties:
+            inner = properties[step]
+        elif isinstance(inner.get("additionalProperties"), Mapping):
+            inner = inner["additionalProperties"]
+        elif step in _IMPLIED or inner.get("additionalProperties"):
+            return ""
+        else:
+            return step
+    return ""
