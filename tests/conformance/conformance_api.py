@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,9 +65,13 @@ class ServerUnderTest:
         return feature in self.gaps
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
-        """A client with a bearer token: the administrator's, or another; an empty one is anonymous."""
+        """A client with a bearer token: the administrator's, or another; an empty one is anonymous.
+
+        It asks for plain answers: the real server compresses watches in pieces that httpx stops reading after.
+        """
         bearer = self.token if token is None else token
-        headers = {"user-agent": "conformance/1"} | ({"authorization": f"Bearer {bearer}"} if bearer else {})
+        headers = {"user-agent": "conformance/1", "accept-encoding": "identity"}
+        headers |= {"authorization": f"Bearer {bearer}"} if bearer else {}
         return httpx.AsyncClient(base_url=self.url, verify=self.tls, headers=headers, timeout=30)
 
 
@@ -210,6 +214,21 @@ class Api:
     async def until_pods_are_taken(self) -> None:
         """Return once the namespace has the service account that Pods run as."""
         await self.wait_until("serviceaccounts", "default", lambda _: True)
+
+    async def until_served(self, plural: str) -> None:
+        """Return once a custom kind just defined answers."""
+        await self._until(lambda: self.list(plural), lambda answer: answer.code == 200)
+
+    async def until_refused(self, plural: str, obj: Object) -> None:
+        """Return once a changed definition refuses what it allowed before."""
+        await self._until(lambda: self.post(plural, obj, dryRun="All"), lambda answer: answer.code == 422)
+
+    @staticmethod
+    async def _until(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> None:
+        """For what no event announces: a server that takes up a changed definition."""
+        with trio.fail_after(WAIT_SECONDS):
+            while not holds(await ask()):  # noqa: ASYNC110 - nothing else to wait for
+                await trio.sleep(0.05)
 
     async def wait_until_gone(self, plural: str, name: str) -> None:
         """Return once nothing of that name is there."""
