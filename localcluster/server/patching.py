@@ -18,7 +18,7 @@ from core.kube.wire import (
     apply_merge_patch,
     status_failure,
 )
-from localcluster.server import cause, decoding, errors, strategic
+from localcluster.server import cause, decoding, errors, strategic, strategy
 from localcluster.server.objectmeta import UndecodableError
 from localcluster.server.options import FieldValidation, WriteOptions
 from localcluster.server.types import Object, ResourceType
@@ -26,6 +26,7 @@ from localcluster.server.writeport import Shape
 from localcluster.server.writer import Build
 
 MAX_OPERATIONS: Final = 10_000
+_MERGES: Final = (PatchType.MERGE, PatchType.STRATEGIC)
 REJECTED: Final = "the server rejected our request due to an error in our request"
 
 
@@ -62,13 +63,19 @@ def check(patch: Patch, resource: ResourceType) -> None:
         raise errors.bad_request(f"error decoding patch: a patch of type {patch.type} must be an object")
 
 
-def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: Shape) -> Build:
-    """The function that patches; it raises StatusError where the patch does not fit the object it is given."""
+def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: Shape, subresource: str = "") -> Build:
+    """The function that patches; it raises StatusError where the patch does not fit the object it is given.
+
+    For a merge patch of nothing but status, that is all it gives, beside the object's identity: a status write keeps
+    the rest as it stands.
+    """
+    is_narrow = subresource == "status" and patch.type in _MERGES and strategy.STATUS_FIELDS.issuperset(patch.body)
 
     def build(current: Object | None) -> Object:
         if current is None:
             raise AssertionError("only applies create objects")
-        patched: Object = _patched(current, patch, resource)
+        shown = strategy.status_fields(current) if is_narrow else current
+        patched: Object = _patched(shown, patch, resource)
         try:
             decoding.check_kind(patched, resource)
         except errors.StatusError as error:
@@ -82,7 +89,7 @@ def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: 
             raise _unreadable(patch, f"strict decoding error: {listed}")
         _check_identity(patched, current)
         decoding.warn_of_unknown(unknown, options)
-        return patched
+        return strategy.status_fields(patched) if is_narrow else patched
 
     return build
 

@@ -29,6 +29,8 @@ _CREATE_ON_UPDATE: Final = frozenset(
 )
 _NAMESPACE_FINALIZER: Final = "kubernetes"
 _TOP: Final = ("apiVersion", "kind", "metadata")
+STATUS_FIELDS: Final = frozenset({*_TOP, "status"})
+"""All that a write of the status looks at."""
 
 
 def allows_unconditional_update(resource: ResourceType) -> bool:
@@ -44,10 +46,15 @@ def allows_create_on_update(resource: ResourceType) -> bool:
 def only_written(obj: Object, resource: ResourceType, subresource: str) -> Object:
     """The part of ``obj`` that a write to ``subresource`` may touch and therefore own; shares it with ``obj``."""
     if subresource == "status":
-        return {name: value for name, value in obj.items() if name in (*_TOP, "status")}
+        return status_fields(obj)
     if "status" in resource.subresources:
         return {name: value for name, value in obj.items() if name != "status"}
     return obj
+
+
+def status_fields(obj: Object) -> Object:
+    """The part of ``obj`` that a write of its status looks at; shares it with ``obj``."""
+    return {name: value for name, value in obj.items() if name in STATUS_FIELDS}
 
 
 def prepare_for_create(obj: Object, resource: ResourceType) -> None:

@@ -41,7 +41,19 @@ _RBAC_GROUP = "rbac.authorization.k8s.io"
 def validate_builtin(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause]:
     """Every reason to refuse ``obj``; with ``old``, also what an update changes that it may not."""
     check = _CHECKS.get((rtype.group, rtype.plural))
-    return [] if check is None else list(check(obj, old))
+    if check is None or (old is not None and _has_same_content(obj, old)):
+        return []
+    return list(check(obj, old))
+
+
+def _has_same_content(obj: Object, old: Object) -> bool:
+    """Whether only metadata or status changed: the rest was found right when it was written."""
+    names = {*obj, *old}.difference(("metadata", "status"))
+    return all(name in obj and name in old and _is_same(obj[name], old[name]) for name in names)
+
+
+def _is_same(value: object, before: object) -> bool:
+    return value is before or value == before
 
 
 def _pod(pod: Object, old: Object | None) -> Iterator[Cause]:

@@ -5,6 +5,7 @@ Source: apimachinery ``resource.Quantity``.
 
 from __future__ import annotations
 
+import functools
 import re
 from fractions import Fraction
 
@@ -13,8 +14,9 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 
+@functools.lru_cache(maxsize=1024, typed=True)
 def amount(text: str | float) -> Fraction | None:
-    """The number ``text`` stands for; None when it is no quantity."""
+    """The number ``text`` stands for; None when it is no quantity. Remembered, since clusters know few amounts."""
     found = _FORM.fullmatch(str(text))
     if found is None:
         return None

@@ -105,6 +105,8 @@ class Writer:
             StatusError: 404, 409 for another resourceVersion or uid, or the object is malformed, denied or invalid.
         """
         resource = target.resource
+        if target.subresource == "status":
+            obj = self._without_known(target, obj)
         obj = decoding.decode(obj, resource, options, self._shape)
         metadata = obj["metadata"]
         objectmeta.check_namespace(metadata, resource, target.namespace)
@@ -233,6 +235,18 @@ class Writer:
         except StaleWriteError:
             raise errors.already_exists(resource.group, resource.plural, target.name) from None
         return self._shown(obj, stored, created=True)
+
+    def _without_known(self, target: Target, obj: Object) -> Object:
+        """A new status, without what the client sent back as it is stored: that needs no reading, and stays anyway."""
+        stored = self._collection(target.resource).get(target.key)
+        if stored is None or not isinstance(obj, dict):
+            return obj
+        known = stored.object
+        return {
+            name: value
+            for name, value in obj.items()
+            if name in strategy.STATUS_FIELDS or name not in known or value != known[name]
+        }
 
     async def _mutated(
         self, operation: str, target: Target, obj: Object, current: Object | None, options: WriteOptions

@@ -185,3 +185,12 @@ def test_an_event_lives_where_its_subject_lives() -> None:
         "eventTime: Required value",
         'type: Invalid value: "": has invalid value: X',
     ]
+
+
+def test_what_stays_as_it_was_is_not_validated_again() -> None:
+    faulty = named(spec={"containers": []})
+    schema.apply_defaults(faulty, builtin("pods"))
+
+    assert causes("pods", faulty) != []
+    assert causes("pods", {**faulty, "status": {"phase": "Running"}}, old=faulty) == []
+    assert causes("pods", {**faulty, "spec": {"containers": [{}]}}, old=faulty) != []
