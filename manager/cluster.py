@@ -110,8 +110,7 @@ async def _operate(
         await nursery.start(operator.run)
         nursery.start_soon(_keep_images, data, image_map)
         info = await server.start(partial(_serve_cluster, data, port))
-        await _install_definitions(info)
-        operator.begin(str(info.kubeconfig_path))
+        operator.begin(str(await _install_operator(info, data)))
         await ready.wait()
         _log.info("the embedded cluster is ready", url=info.url)
         task_status.started()
@@ -163,13 +162,16 @@ async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[
         task_status.started(info)
 
 
-async def _install_definitions(info: ClusterInfo) -> None:
+async def _install_operator(info: ClusterInfo, data: Path) -> Path:
+    """What an administrator applies before the operator can start; its kubeconfig."""
     from core.kube.client import open_client
     from core.kube.config import load_config
     from manager.crds import install_crds
+    from manager.embedded.identity import operator_kubeconfig
 
-    async with open_client(await load_config(info.kubeconfig_path)) as client:
-        await install_crds(client)
+    async with open_client(await load_config(info.kubeconfig_path)) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(install_crds, client)
+        return await operator_kubeconfig(client, info.kubeconfig_path, data)
 
 
 async def _cancel_on_signal(scope: trio.CancelScope) -> None:

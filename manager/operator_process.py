@@ -26,5 +26,5 @@ _COMMAND: Final = (
 
 
 def operator_process(on_ready: Callable[[str], None]) -> KeptProcess:
-    """Begins with the path of a kubeconfig; tells ``on_ready`` the URL of its metrics, each time it is started."""
+    """Begins with the path of its kubeconfig; tells ``on_ready`` the URL of its metrics, each time it is started."""
     return KeptProcess("operator", _COMMAND, on_ready)

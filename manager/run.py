@@ -161,11 +161,16 @@ class _Readiness:
     """What ``/readyz`` asks."""
 
     def __init__(self) -> None:
+        self.world: World | None = None
         self.synced = False
         self.source: ConfigSource | None = None
 
     def informers(self) -> str:
-        return "" if self.synced else "waiting for the first lists of the API server"
+        """Once filled they serve for ever; what cannot be listed until then is named, without names of objects."""
+        if self.synced:
+            return ""
+        trouble = self.world.trouble if self.world is not None else ""
+        return f"cannot list {trouble}" if trouble else "waiting for the first lists of the API server"
 
     def configuration(self) -> str:
         return self.source.why_not_in_force() if self.source is not None else "not read yet"
@@ -178,7 +183,7 @@ async def _open_world(
     """Informers that have listed, and the configuration in force; all watches end with the block."""
     events = EventRecorder(client, now=system_now)
     source = ConfigSource(client, options.config_namespace, options.config_name, events)
-    world = World.watching(client)
+    world = state.world = World.watching(client)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
         state.source = source

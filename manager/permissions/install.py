@@ -5,7 +5,6 @@ Elsewhere an administrator applies ``manifests/rbac``, which is rendered from th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,7 +13,6 @@ import trio
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT
 from core.kube.client import KubeClient
-from manager.permissions.people import people_roles
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation, operator_objects
 
 Object = dict[str, Any]
@@ -33,12 +31,9 @@ async def install_permissions(client: KubeClient, installation: Installation = D
     Raises:
         KubeError: the server refused one.
     """
-    await _apply(client, operator_objects(installation))
-
-
-async def install_people_roles(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> None:
-    """What lets the holders of ``admin``, ``edit`` and ``view`` work with our kinds; errors as above."""
-    await _apply(client, people_roles(installation))
+    async with trio.open_nursery() as nursery:
+        for obj in operator_objects(installation):
+            nursery.start_soon(_apply, client, obj)
 
 
 async def request_token(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> str:
@@ -59,11 +54,5 @@ async def request_token(client: KubeClient, installation: Installation = DEFAULT
     return str(answer["status"]["token"])
 
 
-async def _apply(client: KubeClient, objects: Iterable[Object]) -> None:
-    async with trio.open_nursery() as nursery:
-        for obj in objects:
-            nursery.start_soon(_apply_one, client, obj)
-
-
-async def _apply_one(client: KubeClient, obj: Object) -> None:
+async def _apply(client: KubeClient, obj: Object) -> None:
     await client.apply(_RESOURCES[obj["kind"]], obj, field_manager=FIELD_MANAGER, force=True)

@@ -99,6 +99,12 @@ class World:
             )
         )
 
+    @property
+    def trouble(self) -> str:
+        """Which kinds cannot be listed at the moment, and the sort of error; empty while all is well."""
+        failing = [(informer.resource.plural, informer.last_error) for informer in self]
+        return ", ".join(f"{plural} ({type(error).__name__})" for plural, error in failing if error is not None)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch every kind; started once all stores are filled."""
         async with trio.open_nursery() as nursery:

@@ -48,6 +48,7 @@ def test_up_serves_until_down_and_its_data_stays(line: CommandLine) -> None:
     assert (down.code, down.err) == (0, f"stopped; the data stays in {line.data}\n")
     assert (nothing.code, nothing.err) == (0, f"no embedded cluster serves {line.data}\n")
     assert (line.data / "cluster.db").exists()
+    assert (line.data / "operator.kubeconfig").stat().st_mode & 0o777 == 0o600, "an identity of its own"
 
 
 def test_a_port_in_use_is_named_and_nothing_is_left(line: CommandLine) -> None:

@@ -8,6 +8,7 @@ import pytest
 from reconciler_samples import job, open_world, pod, run, step_run, stored, story
 
 from core.api.resource import ENGRAM
+from core.kube.errors import ForbiddenError, UnreachableError
 from reconcilers.adapters.world import (
     ENGRAM_KEYS,
     OWNER_UID,
@@ -109,6 +110,14 @@ async def test_what_an_informer_knows_is_not_asked_for() -> None:
         world.engrams.remember(stored("Engram", "http", spec={}))
         found = await find(client, world.engrams, ENGRAM, "team", "http")
     assert found is not None
+
+
+async def test_what_cannot_be_listed_is_named_with_the_sort_of_error_and_nothing_else() -> None:
+    async with open_world() as world:
+        assert world.trouble == ""
+        world.jobs.last_error = UnreachableError("https://10.0.0.1 does not answer")
+        world.pods.last_error = ForbiddenError({"message": 'pods is forbidden: User "x" cannot list'})
+        assert world.trouble == "jobs (UnreachableError), pods (ForbiddenError)"
 
 
 def test_only_the_controller_owns() -> None:
