@@ -113,7 +113,7 @@ async def test_what_an_informer_knows_is_not_asked_for() -> None:
 
 
 async def test_what_cannot_be_listed_is_named_with_the_sort_of_error_and_nothing_else() -> None:
-    async with open_world() as world:
+    async with open_world() as (_, world):
         assert world.trouble == ""
         world.jobs.last_error = UnreachableError("https://10.0.0.1 does not answer")
         world.pods.last_error = ForbiddenError({"message": 'pods is forbidden: User "x" cannot list'})
