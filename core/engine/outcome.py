@@ -70,7 +70,7 @@ class Start:
     """Nothing of the current attempt exists: start it.
 
     ``announce_first``: an SDK may not report success out of ``Pending``, so ``Running`` must be stored before the
-    container can run; a status without phase allows it, then both are written at the same time.
+    container can run; a status without phase allows it, then the Job comes first.
     """
 
     announce_first: bool

@@ -26,6 +26,9 @@ class EngineSettings:
     """How long canceled steps may take to end, unless the Story says otherwise."""
     status_linger_seconds: float = 0.02
     """How long a status change waits for company, so that steps which move together share one write."""
+    announce_after_seconds: float = 0.1
+    """How long after its Job a StepRun is said to be ``Running``: work that lets others begin goes first, and a step
+    that ends sooner needs no such write."""
     first_restart_delay_seconds: float = 1.0
     longest_restart_delay_seconds: float = 300.0
     """Between them doubles the pause before a crashed scope is started again."""

@@ -6,6 +6,7 @@ that a restart would miss. Source: StoryRun contract 11.2; StepRun contract 7, 1
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 import trio
@@ -16,7 +17,7 @@ from core.engine.attempt import Attempt
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
-from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError, StaleError, UnavailableError
+from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, step_run_name
 from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, RunKey, StepError
 from core.engine.settle import Settled, settle_value
@@ -41,6 +42,7 @@ class Engram:
         self._context = context
         self._executor = context.engine.executor
         self.name = step_run_name(context.run_name, context.step.name)
+        self._announce_at = -inf
 
     async def run(self) -> Verdict:
         context = self._context
@@ -132,7 +134,7 @@ class Engram:
             case outcome.Start():
                 return await self._start(decision, step_run, binding)
             case outcome.Announce():
-                await self._announce(step_run)
+                await self._announce_when_due(step_run)
             case outcome.EndAttempt():
                 await committed(self._executor.end_attempt, step_run)
                 await trio.lowlevel.checkpoint()
@@ -188,30 +190,20 @@ class Engram:
             )
         if start.announce_first:
             await self._announce(step_run)
-            await committed(self._executor.start_attempt, order)
-            return None
-        refusal: PortError | None = None
-        async with trio.open_nursery() as nursery:
-            if not start.announced:
-                nursery.start_soon(self._announce_if_possible, step_run)
-            try:
-                await committed(self._executor.start_attempt, order)
-            except PortError as error:
-                refusal = error
-        if refusal is not None:
-            raise refusal
+        await committed(self._executor.start_attempt, order)
+        self._announce_at = trio.current_time() + context.engine.settings.announce_after_seconds
         return None
+
+    async def _announce_when_due(self, step_run: Object) -> None:
+        """Not before what waits for its Job has got it; a step that ends meanwhile is recorded in one write."""
+        with trio.move_on_at(self._announce_at):
+            await self._context.bell.wait()
+            return
+        await self._announce(step_run)
 
     async def _announce(self, step_run: Object) -> None:
         patch = record.running_patch(step_run, self._context.now())
         await committed(self._executor.patch_step_run_status, step_run, patch)
-
-    async def _announce_if_possible(self, step_run: Object) -> None:
-        """The next look tells whether it is still needed: the SDK may have been faster."""
-        try:
-            await self._announce(step_run)
-        except PortError:
-            await trio.lowlevel.checkpoint()
 
     async def _succeed(self, step_run: Object, binding: Binding) -> Verdict | None:
         context = self._context

@@ -94,6 +94,26 @@ async def test_26_2_4_a_run_waits_for_its_story_and_then_starts_properly(
 
 
 @pytest.mark.parametrize(
+    ("seconds", "phases"),
+    [pytest.param(0.05, ["Succeeded"], id="short"), pytest.param(0.5, ["Running", "Succeeded"], id="longer")],
+)
+async def test_a_step_that_ends_at_once_is_not_announced_first(
+    autojump_clock: MockClock, scenario: Any, seconds: float, phases: list[str]
+) -> None:
+    async with open_world({"a": (Script(after_seconds=seconds),)}) as world:
+        one = scenario(world, [engram("a")])
+        status = await one.to_the_end()
+
+    ours = [w for w in world.cluster.history if w.actor.startswith("operator") and w.place[0] in ("StepRun", "Job")]
+    assert [(w.place[0], (w.new.get("status") or {}).get("phase")) for w in ours if w.new is not None] == [
+        ("StepRun", None),
+        ("Job", None),
+        *(("StepRun", phase) for phase in phases),
+    ]
+    assert status["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize(
     ("steps", "text"),
     [
         ([engram("a", "ghost")], "a->ghost"),
