@@ -33,7 +33,7 @@ class EngramReconciler:
     """One Engram at a time, by key."""
 
     def __init__(self, client: KubeClient, world: World, events: EventSink, clock: Clock) -> None:
-        self._client = client
+        self._client = client.in_background()
         self._world = world
         self._events = events
         self._clock = clock

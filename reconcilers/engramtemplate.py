@@ -21,7 +21,7 @@ class EngramTemplateReconciler:
     """One template at a time, by key."""
 
     def __init__(self, client: KubeClient, world: World, clock: Clock) -> None:
-        self._client = client
+        self._client = client.in_background()
         self._world = world
         self._clock = clock
         self._schemas = SchemaValidator()

@@ -43,7 +43,7 @@ class StoryReconciler:
         clock: Clock,
         settings: Callable[[], OperatorSettings],
     ) -> None:
-        self._client = client
+        self._client = client.in_background()
         self._world = world
         self._events = events
         self._clock = clock

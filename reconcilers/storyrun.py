@@ -45,7 +45,7 @@ class StoryRunReconciler:
         clock: Clock,
         settings: Callable[[], OperatorSettings],
     ) -> None:
-        self._client = client
+        self._client = client.in_background()
         self._world = world
         self._supervisor = supervisor
         self._clock = clock

@@ -40,15 +40,25 @@ class KubeClient:
     """Open with ``open_client``. For what they meet, methods raise the errors of core.kube.errors and no others."""
 
     def __init__(
-        self, transport: Transport, *, retry: RetryPolicy = DEFAULT_POLICY, timeout_seconds: float | None = None
+        self,
+        transport: Transport,
+        *,
+        retry: RetryPolicy = DEFAULT_POLICY,
+        timeout_seconds: float | None = None,
+        background: bool = False,
     ) -> None:
         self._transport = transport
         self._retry = retry
         self._timeout_seconds = timeout_seconds
+        self._background = background
 
     @property
     def config(self) -> ClusterConfig:
         return self._transport.config
+
+    def in_background(self) -> KubeClient:
+        """The same client for work nobody waits for: its calls leave most of the server to those of others."""
+        return KubeClient(self._transport, retry=self._retry, timeout_seconds=self._timeout_seconds, background=True)
 
     # Reading.
 
@@ -259,7 +269,7 @@ class KubeClient:
     ) -> Object:
         """What a POST to a subresource answers: a token, an eviction, a binding. Never repeated."""
         call = request.subresource_call(resource, name, subresource, body, namespace)
-        return self._read(call, await self._transport.send(self._timed(call)))
+        return self._read(call, await self._transport.send(self._prepared(call)))
 
     # Anything else.
 
@@ -282,7 +292,7 @@ class KubeClient:
             None if json is None else orjson.dumps(json),
             headers=tuple((headers or {}).items()),
         )
-        return await self._transport.send(self._timed(call))
+        return await self._transport.send(self._prepared(call))
 
     @asynccontextmanager
     async def open_stream(
@@ -302,7 +312,7 @@ class KubeClient:
     @asynccontextmanager
     async def open_call(self, call: Call) -> AsyncIterator[httpx.Response]:
         """Like ``open_stream``, for a prepared call."""
-        async with self._transport.open_stream(self._timed(call)) as response:
+        async with self._transport.open_stream(self._prepared(call)) as response:
             if response.is_error:
                 await response.aread()
                 self._refuse(response)
@@ -312,7 +322,7 @@ class KubeClient:
 
     async def answer(self, call: Call) -> Object:
         """What the server answers to a prepared call, retried as its method allows."""
-        call = self._timed(request.check_size(call))
+        call = self._prepared(request.check_size(call))
 
         async def once() -> Object:
             return self._read(call, await self._transport.send(call))
@@ -333,8 +343,10 @@ class KubeClient:
             raise UnauthorizedError({**error.status, "message": f"{error.message}: {why}"})
         raise error
 
-    def _timed(self, call: Call) -> Call:
-        return call if self._timeout_seconds is None else replace(call, deadline_seconds=self._timeout_seconds)
+    def _prepared(self, call: Call) -> Call:
+        if self._timeout_seconds is not None:
+            call = replace(call, deadline_seconds=self._timeout_seconds)
+        return replace(call, background=True) if self._background else call
 
     async def _list_pages(
         self, resource: Resource, namespace: str | None, labels: str | None, fields: str | None, size: int

@@ -93,7 +93,7 @@ class EventRecorder:
     """
 
     def __init__(self, client: KubeClient, *, now: Callable[[], datetime], instance: str = FIELD_MANAGER) -> None:
-        self._client = client
+        self._client = client.in_background()
         self._now = now
         self._instance = instance[:128]
         self._series: OrderedDict[_Alike, _Series] = OrderedDict()

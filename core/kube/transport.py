@@ -1,8 +1,8 @@
 """One call out, one answer in: connections, TLS, credentials, deadlines, and the record of each call.
 
 A call is sent once, or a second time when its credentials were refused and could be renewed; nothing else is repeated
-here (core.kube.retry). HTTP/1.1 with connections kept alive; at most ``MAX_CALLS`` calls are under way at a time,
-streams (watches, logs) not counted.
+here (core.kube.retry). HTTP/1.1 with connections kept alive; at most ``MAX_CALLS`` calls are under way at a time, at
+most ``MAX_BACKGROUND_CALLS`` of them in the background, streams (watches, logs) not counted.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from core.telemetry.logs import get_logger
 from core.telemetry.span import Outcome, Span, open_span
 
 MAX_CALLS: Final = 64
+MAX_BACKGROUND_CALLS: Final = 4
+"""Enough to keep up, too few to be felt by a call that somebody waits for."""
 CALL_DEADLINE_SECONDS: Final = 30.0
 CONNECT_DEADLINE_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 60.0
@@ -69,6 +71,8 @@ class Call:
     accept: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     deadline_seconds: float = CALL_DEADLINE_SECONDS
+    background: bool = False
+    """Waits for a turn among its like, as long as it takes; its deadline begins with it."""
 
     @property
     def reads(self) -> bool:
@@ -83,6 +87,7 @@ class Transport:
         self._http = http
         self._ssl_context = context
         self._limiter = trio.CapacityLimiter(MAX_CALLS)
+        self._background_limiter = trio.CapacityLimiter(MAX_BACKGROUND_CALLS)
         base = httpx.URL(config.server)
         self._host = base.netloc.decode()
         self._prefix = base.raw_path.decode().rstrip("/")
@@ -97,6 +102,12 @@ class Transport:
             TransportError: no answer; see its leaves.
             ConfigError: the credentials cannot be read.
         """
+        if not call.background:
+            return await self._send_in_time(call)
+        async with self._background_limiter:
+            return await self._send_in_time(call)
+
+    async def _send_in_time(self, call: Call) -> httpx.Response:
         sent = False
         with (
             open_span(

@@ -14,10 +14,14 @@ from reconcilers.adapters.writes import patch_metadata, patch_status
 
 
 class KubeRunStore:
-    """StoryRuns and Stories of a cluster."""
+    """StoryRuns and Stories of a cluster.
+
+    What a run's status says while it runs is written in the background: no step waits for it. The end of a run is not.
+    """
 
     def __init__(self, client: KubeClient, world: World) -> None:
         self._client = client
+        self._background = client.in_background()
         self._world = world
 
     async def read_run(self, key: RunKey) -> Object | None:
@@ -29,7 +33,8 @@ class KubeRunStore:
             return await find(self._client, self._world.stories, STORY, namespace, name)
 
     async def patch_run_status(self, run: Object, patch: Mapping[str, Any]) -> Object:
-        return await patch_status(self._client, self._world.story_runs, STORY_RUN, run, patch)
+        client = self._client if "finishedAt" in patch else self._background
+        return await patch_status(client, self._world.story_runs, STORY_RUN, run, patch)
 
     async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:
         return await patch_metadata(self._client, self._world.story_runs, STORY_RUN, run, patch)

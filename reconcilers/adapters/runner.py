@@ -36,7 +36,7 @@ class RunnerAccess:
     """The identity under which the containers of a run work."""
 
     def __init__(self, client: KubeClient, binder: Binder, events: EventSink) -> None:
-        self._client = client
+        self._client = client.in_background()
         self._binder = binder
         self._events = events
 

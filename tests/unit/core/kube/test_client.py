@@ -413,3 +413,25 @@ async def test_a_deadline_of_nothing_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="more than zero"):
         open_client(ClusterConfig("http://x"), timeout_seconds=0)
+
+
+async def test_background_calls_leave_room_and_wait_for_their_turn_as_long_as_it_takes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    underway: list[str] = []
+    most: dict[str, int] = {}
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        kind = request.url.path.rsplit("/", 1)[1]
+        underway.append(kind)
+        most[kind] = max(most.get(kind, 0), underway.count(kind))
+        await trio.sleep(10)
+        underway.remove(kind)
+        return ok(widget("a", 1))
+
+    async with ScriptedServer(answer=slow).client() as client, trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(client.in_background().get, WIDGET, "later", "team")
+            nursery.start_soon(client.get, WIDGET, "now", "team")
+    assert most == {"later": 4, "now": 30}
+    assert trio.current_time() == 80
