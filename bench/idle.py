@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import trio
 
 from bench.observer import open_observer
+from bench.process import cpu_seconds, resident_bytes
 from bench.report import Row
 from bench.stand import NAMESPACE, Stand, open_stand, start_run
 from core.api.resource import STORY
@@ -43,7 +41,7 @@ async def _measure() -> list[Row]:
         cpu, writes, memory = await _watch(stand)
         await _start_many(stand, "asleep", LIVE)
         await trio.sleep(15)
-        live_memory = _resident_bytes(stand.operator_pid())
+        live_memory = resident_bytes(stand.operator_pid())
     return [
         Row(f"CPU of the operator, {RUNS} finished runs, share of a core", f"{cpu:.2%}", "1 %"),
         Row(f"API writes in {WATCH_SECONDS:.0f} s", f"{writes:.0f}", "0"),
@@ -66,16 +64,7 @@ async def _start_many(stand: Stand, story: str, count: int) -> None:
 
 async def _watch(stand: Stand) -> tuple[float, float, int]:
     pid = stand.operator_pid()
-    writes, cpu = await stand.writes(), _cpu_seconds(pid)
+    writes, cpu = await stand.writes(), cpu_seconds([pid])
     await trio.sleep(WATCH_SECONDS)
-    used = _cpu_seconds(pid) - cpu
-    return used / WATCH_SECONDS, await stand.writes() - writes, _resident_bytes(pid)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    used = cpu_seconds([pid]) - cpu
+    return used / WATCH_SECONDS, await stand.writes() - writes, resident_bytes(pid)

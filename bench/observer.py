@@ -10,7 +10,8 @@ from typing import Any
 import trio
 
 from bench.stand import NAMESPACE
-from core.api.resource import JOB, POD, STORY_RUN, Resource
+from core.api.phases import Phase
+from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN, Resource
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 
@@ -27,6 +28,8 @@ class Observer:
     """Name of its Job → when a Pod was first seen Succeeded or Failed."""
     pod_succeeded: dict[str, int] = field(default_factory=dict)
     """Name of its Job → how many Pods succeeded."""
+    step_ended: dict[str, list[float]] = field(default_factory=dict)
+    """Name of a StepRun → when a terminal status of it was first seen; its Job has the same name."""
     run_ended: dict[str, float] = field(default_factory=dict)
     run_phase: dict[str, str] = field(default_factory=dict)
     changed: trio.Event = field(default_factory=trio.Event)
@@ -48,6 +51,11 @@ class Observer:
             if phase == "Succeeded":
                 self.pod_succeeded[owner["name"]] = self.pod_succeeded.get(owner["name"], 0) + 1
 
+    def note_step(self, change: Change) -> None:
+        phase, before = _phase(change.new), _phase(change.old)
+        if change.new is not None and phase != before and phase in set(Phase) and Phase(phase).terminal:
+            self.step_ended.setdefault(change.new["metadata"]["name"], []).append(trio.current_time())
+
     def note_run(self, change: Change) -> None:
         if change.new is None:
             return
@@ -63,7 +71,12 @@ class Observer:
 async def open_observer(client: KubeClient) -> AsyncIterator[Observer]:
     observer = Observer()
     async with trio.open_nursery() as nursery:
-        for resource, note in ((JOB, observer.note_job), (POD, observer.note_pod), (STORY_RUN, observer.note_run)):
+        for resource, note in (
+            (JOB, observer.note_job),
+            (POD, observer.note_pod),
+            (STEP_RUN, observer.note_step),
+            (STORY_RUN, observer.note_run),
+        ):
             await nursery.start(_informer(client, resource, note).run)
         yield observer
         nursery.cancel_scope.cancel()

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from bench.process import command_line, cpu_seconds, descendants
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, STORY_RUN
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
@@ -35,17 +36,17 @@ class Stand:
     client: KubeClient
 
     def operator_pid(self) -> int:
-        """The operator is the child of the serving process that runs ``manager.cli``."""
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit():
-                try:
-                    parent = int(process.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1])
-                    command = process.joinpath("cmdline").read_bytes()
-                except (OSError, IndexError):
-                    continue
-                if parent == self.cluster.pid and b"manager.cli" in command:
-                    return int(process.name)
+        """The operator is the descendant of the serving process that runs ``manager.cli``."""
+        for pid in descendants(self.cluster.pid):
+            if b"manager.cli" in command_line(pid):
+                return pid
         raise LookupError("the operator is not running")
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Of the operator, and of the rest of the cluster: API server, controllers, node; without the steps' own."""
+        operator = self.operator_pid()
+        rest = {self.cluster.pid, *descendants(self.cluster.pid)} - {operator, *descendants(operator)}
+        return cpu_seconds([operator]), cpu_seconds(rest)
 
     async def requests(self) -> dict[str, float]:
         """How many requests the operator has sent so far, by method."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import trio
 
 from bench.observer import Observer, open_observer
@@ -32,20 +34,27 @@ async def _measure() -> list[Row]:
             alone, _ = await _latency(stand, observer, story, 20, concurrent=1)
             paced, _ = await _latency(stand, observer, slower, 4 * CONCURRENT)
         async with open_observer(stand.client) as observer:
+            operator, cluster = stand.cpu_seconds()
             seconds, succeeded = await _burst(stand, observer, story)
+            cpu = [after - begun for after, begun in zip(stand.cpu_seconds(), (operator, cluster), strict=True)]
         await trio.sleep(6)
         before = await stand.writes()
         await trio.sleep(10)
         idle = await stand.writes() - before
-    follows = f"predecessor ended → successor's Job, {CONCURRENT} runs of no-op steps at once"
+    at_once = f"{CONCURRENT} runs of no-op steps at once"
+    per_step_cpu = [milliseconds(used / (RUNS_AT_ONCE * STEPS)) for used in cpu]
     return [
         Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: succeeded", str(succeeded), str(RUNS_AT_ONCE)),
         Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: time", f"{seconds:.1f} s"),
         Row("… runs a minute", f"{RUNS_AT_ONCE / seconds * 60:.0f}"),
-        Row(f"{follows}, p50", milliseconds(percentile(latencies, 50)), "20 ms"),
-        Row(f"{follows}, p99", milliseconds(percentile(latencies, 99)), "150 ms"),
-        *_latency_rows(f"… {CONCURRENT} runs of steps that take a second", paced),
-        *_latency_rows("… one run of no-op steps at a time", alone),
+        Row("… CPU of the operator for a step", per_step_cpu[0]),
+        Row("… CPU of the cluster's own processes for a step", per_step_cpu[1]),
+        Row(f"predecessor's Pod ended → successor's Job, {at_once}, p50", _percent(latencies.of_pod, 50), "20 ms"),
+        Row(f"predecessor's Pod ended → successor's Job, {at_once}, p99", _percent(latencies.of_pod, 99), "150 ms"),
+        *_latency_rows(f"predecessor's terminal status → successor's Job, {at_once}", latencies.of_status),
+        *_latency_rows(f"Pod ended → Job, {CONCURRENT} runs of steps that take a second", paced.of_pod),
+        *_latency_rows("Pod ended → Job, one run of no-op steps at a time", alone.of_pod),
+        *_latency_rows("terminal status → Job, one run of no-op steps at a time", alone.of_status),
         Row("API writes of the operator for one more engram step in a run", f"{per_step:.1f}", "5"),
         Row(f"API writes of the operator for a whole run of {STEPS} steps", f"{writes * STEPS:.1f}"),
         Row("API writes in 10 s while nothing changes", f"{idle:.0f}", "0"),
@@ -68,14 +77,28 @@ async def _writes_per_step(stand: Stand, observer: Observer) -> float:
     return (totals[1] - totals[0]) / 10
 
 
-def _latency_rows(what: str, latencies: list[float]) -> list[Row]:
-    return [Row(f"{what}, p{percent}", milliseconds(percentile(latencies, percent))) for percent in (50, 99)]
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Seconds until the next step's Job was seen created, one for each step that has a predecessor."""
+
+    of_pod: list[float]
+    """From its predecessor's Pod seen ended."""
+    of_status: list[float]
+    """From its predecessor's StepRun seen with a terminal status."""
+
+
+def _percent(seconds: list[float], percent: float) -> str:
+    return milliseconds(percentile(seconds, percent))
+
+
+def _latency_rows(what: str, seconds: list[float]) -> list[Row]:
+    return [Row(f"{what}, p{percent}", _percent(seconds, percent)) for percent in (50, 99)]
 
 
 async def _latency(
     stand: Stand, observer: Observer, story: str, runs: int, *, concurrent: int = CONCURRENT
-) -> tuple[list[float], float]:
-    """Seconds from a Pod seen ended to the next step's Job seen created, and the operator's writes per step."""
+) -> tuple[Latencies, float]:
+    """How fast steps follow each other, and the operator's writes per step."""
     before = await stand.writes()
     limiter = trio.CapacityLimiter(concurrent)
     prefix = f"{story}-{concurrent}"
@@ -91,11 +114,13 @@ async def _latency(
             for index in range(runs):
                 nursery.start_soon(one, f"{prefix}-{index}")
     await trio.sleep(3)
-    latencies = [
-        observer.job_created[f"{prefix}-{index}-s{step + 1}"][0] - observer.pod_ended[f"{prefix}-{index}-s{step}"][0]
-        for index in range(runs)
-        for step in range(STEPS - 1)
+    pairs = [
+        (f"{prefix}-{run}-s{step}", f"{prefix}-{run}-s{step + 1}") for run in range(runs) for step in range(STEPS - 1)
     ]
+    latencies = Latencies(
+        of_pod=[observer.job_created[job][0] - observer.pod_ended[previous][0] for previous, job in pairs],
+        of_status=[observer.job_created[job][0] - observer.step_ended[previous][0] for previous, job in pairs],
+    )
     return latencies, (await stand.writes() - before) / (runs * STEPS)
 
 

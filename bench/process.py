@@ -1,0 +1,43 @@
+"""What processes use, read from ``/proc``: CPU seconds, resident memory, and who started whom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """User and system time of these processes so far, without that of children that have ended."""
+    return sum(int(field) for pid in pids for field in _stat(pid)[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def command_line(pid: int) -> bytes:
+    """Arguments, each ended by a zero byte; empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Children of ``pid`` and theirs, at this moment."""
+    stats = {int(path.name): _stat(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    found = [pid]
+    while found:
+        parent = found.pop()
+        children = [child for child, stat in stats.items() if stat and int(stat[1]) == parent]
+        yield from children
+        found += children
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields from the state on; empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return []
