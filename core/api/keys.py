@@ -43,8 +43,6 @@ ANNOTATION_CANCEL_REQUESTED: Final = "bubustack.io/cancel-requested"
 ANNOTATION_JOB_UID: Final = "runs.bubustack.io/job-uid"
 ANNOTATION_RESTART_COUNT: Final = "runs.bubustack.io/restart-count"
 ANNOTATION_RESTARTED_AT: Final = "runs.bubustack.io/restarted-at"
-ANNOTATION_FINALIZED: Final = "runs.bubustack.io/finalized"
-"""Ours: the attempt (``retries`` as text) whose result the operator has checked and recorded."""
 
 # Annotations of Jobs (ours).
 ANNOTATION_ATTEMPT: Final = "runs.bubustack.io/attempt"
