@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import httpx
+import trio
 
 
 class Lane(Protocol):
@@ -51,8 +52,9 @@ class LaneTransport(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        for lane in self._lanes:
-            await lane.aclose()
+        with trio.CancelScope(shield=True):  # cancelled at the first, it would leave the others open; none waits
+            for lane in self._lanes:
+                await lane.aclose()
 
     def _take(self) -> Lane:
         if self._free:

@@ -131,3 +131,23 @@ async def test_a_lane_is_given_back_once_however_often_the_answer_is_closed() ->
     await response.stream.aclose()
 
     assert repr(transport) == "<LaneTransport: 1 lanes, 1 free>"
+
+
+async def test_whoever_is_cancelled_still_closes_every_lane() -> None:
+    closed = []
+
+    class Resting:
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await trio.lowlevel.checkpoint()
+            return httpx.Response(200, stream=httpx.ByteStream(b""))
+
+        async def aclose(self) -> None:
+            closed.append(self)
+            await trio.lowlevel.checkpoint()
+
+    lanes = LaneTransport(Resting)
+    answers = [await lanes.handle_async_request(httpx.Request("GET", "http://x/")) for _ in range(3)]
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await lanes.aclose()
+    assert len(closed) == len(answers)
