@@ -10,7 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,19 @@ from core.api.resource import (
     CUSTOM_RESOURCE_DEFINITION,
     ENGRAM,
     ENGRAM_TEMPLATE,
+    JOB,
     NAMESPACE,
     SECRET,
     STEP_RUN,
     STORY,
     STORY_RUN,
+    SUBJECT_ACCESS_REVIEW,
+    TRANSPORT_BINDING,
     Resource,
 )
 from core.engine.clock import WallClock, system_now
-from core.kube.client import KubeClient
+from core.kube.client import KubeClient, open_client
+from core.kube.credentials import bearer_token
 from core.kube.errors import NotFoundError
 from core.kube.events import EventRecorder
 from core.policy.settings import OperatorSettings
@@ -48,12 +52,15 @@ from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
 from manager.assembly import Operator
 from manager.crds import packaged_crds
+from manager.permissions.install import install_permissions, request_token
+from manager.permissions.roles import DEFAULT_INSTALLATION
 from reconcilers.adapters.world import World
 
 Object = dict[str, Any]
 
 NAMESPACE_NAME = "team"
-OPERATOR_NAMESPACE = "bobrapet-system"
+OPERATOR = DEFAULT_INSTALLATION
+OPERATOR_NAMESPACE = OPERATOR.namespace
 NODE_NAME = "local"
 DEADLINE_SECONDS = 15.0
 REAL_PATIENCE = 6.0
@@ -62,15 +69,20 @@ _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Traffic(httpx.AsyncBaseTransport):
-    """Counts the requests of one client: ``PATCH stepruns/status`` and the like."""
+    """Counts the requests of one client: ``PATCH stepruns/status`` and the like; and those that it had no right to."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
         self.requests: list[str] = []
+        self.refused: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(f"{request.method} {_target(request.url.path)}")
-        return await self._inner.handle_async_request(request)
+        name = f"{request.method} {_target(request.url.path)}"
+        self.requests.append(name)
+        response = await self._inner.handle_async_request(request)
+        if response.status_code == httpx.codes.FORBIDDEN:
+            self.refused.append(name)
+        return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -101,11 +113,17 @@ class OperatorCluster:
     # The operator.
 
     @asynccontextmanager
-    async def operator(self, settings: OperatorSettings | None = None) -> AsyncIterator[Traffic]:
-        """An operator for the block; when it ends, nothing of it is left, as after a crash."""
+    async def operator(
+        self, settings: OperatorSettings | None = None, *, may_be_refused: bool = False
+    ) -> AsyncIterator[Traffic]:
+        """An operator for the block; when it ends, nothing of it is left, as after a crash.
+
+        It works under its own ServiceAccount, with the rights it is deployed with, which must do.
+        """
         chosen = settings or OperatorSettings()
         traffic = Traffic(self.access.open_wire())
-        async with self.access.connected(traffic) as client, trio.open_nursery() as nursery:
+        config = replace(self.access.config, credentials=bearer_token(await self._operator_token()))
+        async with open_client(config, transport=traffic) as client, trio.open_nursery() as nursery:
             recorder = EventRecorder(client, now=system_now)
             nursery.start_soon(recorder.run)
             world = World.watching(client)
@@ -114,6 +132,23 @@ class OperatorCluster:
             nursery.start_soon(operator.run)
             yield traffic
             nursery.cancel_scope.cancel()
+        assert may_be_refused or traffic.refused == []
+
+    async def _operator_token(self) -> str:
+        """Of an account whose rights are in force: a real API server takes notice of roles a moment later."""
+        await install_permissions(self.client, OPERATOR)
+
+        async def may_all() -> bool:
+            return await self._may("list", JOB) and await self._may("get", TRANSPORT_BINDING)
+
+        await self.eventually(may_all)
+        return await request_token(self.client, OPERATOR)
+
+    async def _may(self, verb: str, resource: Resource) -> bool:
+        """Whether the operator may do that in every namespace."""
+        wanted = {"verb": verb, "group": resource.group, "resource": resource.plural}
+        review = {"spec": {"user": OPERATOR.user, "resourceAttributes": wanted}}
+        return bool((await self.client.create(SUBJECT_ACCESS_REVIEW, review))["status"]["allowed"])
 
     # Objects.
 
