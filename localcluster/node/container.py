@@ -30,7 +30,7 @@ from localcluster.node.podstatus import RestartPolicy
 from localcluster.node.processes import Exit, LaunchError, RunningProcess
 from localcluster.node.records import ContainerRecord, Terminated
 from localcluster.node.services import NodeServices
-from localcluster.node.sources import MissingSourceError, names_in_containers, read_sources
+from localcluster.node.sources import MissingSourceError, names_in_containers
 from localcluster.node.stopping import Backoff, Stop
 from localcluster.node.volumes import VolumeError
 
@@ -160,7 +160,7 @@ class Container:
     async def _order(self, scope: PodScope, container_id: str) -> LaunchOrder:
         services, spec, pod = self._services, self.spec, scope.pod
         program = services.images.find(spec.get("image") or "")
-        sources = await read_sources(services.client, pod["metadata"]["namespace"], names_in_containers([spec]))
+        sources = await services.sources.read(pod["metadata"]["namespace"], names_in_containers([spec]))
         name = pod["spec"].get("hostname") or pod["metadata"]["name"]
         base = {**services.base_variables, "HOSTNAME": name, CONTAINER_ID: container_id}
         isolated = services.launcher.isolated
@@ -223,7 +223,7 @@ class Container:
         return str(self.spec.get("terminationMessagePath") or DEFAULT_TERMINATION_LOG)
 
     def _termination_log(self, scope: PodScope) -> Path:
-        return scope.directory / "termination" / self.record.name / str(self.record.restarts)
+        return scope.directory / f"termination-{self.record.name}-{self.record.restarts}"
 
     def _fresh_termination_log(self, scope: PodScope) -> Path:
         path = self._termination_log(scope)

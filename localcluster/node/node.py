@@ -32,6 +32,7 @@ from localcluster.node.podstatus import FINISHED
 from localcluster.node.processes import open_launcher
 from localcluster.node.services import NodeServices
 from localcluster.node.settings import HOST_IP, NodeSettings
+from localcluster.node.sources import SourceReader
 from localcluster.node.stopping import Backoff
 
 Object = dict[str, Any]
@@ -53,6 +54,7 @@ async def open_services(
         yield NodeServices(
             settings=settings,
             client=client,
+            sources=SourceReader(client),
             launcher=launcher,
             images=ImageMap(settings.image_map),
             logbook=logbook,

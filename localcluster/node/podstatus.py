@@ -137,7 +137,7 @@ def _condition(kind: str, holds: bool, reason: str, message: str, known: Object 
     status = "True" if holds else "False"
     unchanged = known is not None and known.get("status") == status
     since = known["lastTransitionTime"] if unchanged and known and known.get("lastTransitionTime") else to_time(now)
-    condition: Object = {"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": since}
+    condition: Object = {"type": kind, "status": status, "lastTransitionTime": since}
     if reason:
         condition["reason"] = reason
     if message:

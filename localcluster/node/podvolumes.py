@@ -13,7 +13,7 @@ from localcluster.node.atomicdir import write_files
 from localcluster.node.client import namespaced
 from localcluster.node.mounts import volume_directory
 from localcluster.node.services import NodeServices
-from localcluster.node.sources import names_in_volumes, read_sources
+from localcluster.node.sources import names_in_volumes
 from localcluster.node.volumes import TokenWish, token_wishes, volume_files
 
 Object = dict[str, Any]
@@ -43,7 +43,7 @@ async def prepare_volumes(pod: Object, directory: Path, services: NodeServices) 
         if volume.get("persistentVolumeClaim"):
             claim = volume["persistentVolumeClaim"]["claimName"]
             await services.client.get(namespaced("persistentvolumeclaims", namespace, claim))
-    sources = await read_sources(services.client, namespace, names_in_volumes(volumes))
+    sources = await services.sources.read(namespace, names_in_volumes(volumes))
     wishes = token_wishes(volumes)
     tokens = {wish: await _token(pod, wish, services) for wish in wishes}
     places: dict[str, Path] = {}

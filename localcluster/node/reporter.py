@@ -33,6 +33,8 @@ class StatusReporter:
         self._path = namespaced("pods", metadata["namespace"], metadata["name"], "status")
         self._compute = compute
         self._stored: Object = pod.get("status") or {}
+        self._written: Object | None = None
+        """As we said it: an API server may store it in other words."""
         self._due_at = math.inf
         self._sooner = trio.Event()
         self._is_final = False
@@ -70,7 +72,7 @@ class StatusReporter:
         delays = Backoff(_RETRY_FIRST_SECONDS, _RETRY_LIMIT_SECONDS)
         while True:
             status = self._compute(self._stored)
-            if all(self._stored.get(name) == value for name, value in status.items()):
+            if status == self._written or all(self._stored.get(name) == value for name, value in status.items()):
                 return
             try:
                 pod = await self._client.merge_patch(self._path, {"metadata": {"uid": self._uid}, "status": status})
@@ -82,6 +84,6 @@ class StatusReporter:
                 # Any other refusal is a state to get out of (overloaded, half started), not an answer.
                 _log.warning("pod_status_refused", path=self._path, error=str(error))
             else:
-                self._stored = pod["status"]
+                self._stored, self._written = pod["status"], status
                 return
             await trio.sleep(delays.next_delay())

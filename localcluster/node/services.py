@@ -14,12 +14,14 @@ from localcluster.node.logbook import LogBook
 from localcluster.node.podfields import HostFacts
 from localcluster.node.processes import Launcher
 from localcluster.node.settings import NodeSettings
+from localcluster.node.sources import SourceReader
 
 
 @dataclass(frozen=True, slots=True)
 class NodeServices:
     settings: NodeSettings
     client: ApiClient
+    sources: SourceReader
     launcher: Launcher
     images: ImageMap
     logbook: LogBook

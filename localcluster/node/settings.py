@@ -35,11 +35,11 @@ class NodeSettings:
     retry_delay_limit_seconds: float = 30.0
     starting_report_delay_seconds: float = 1.0
     """How long the report that a Pod is being started may wait for the start."""
-    running_report_delay_seconds: float = 0.03
+    running_report_delay_seconds: float = 0.1
     """How long the report that it runs may wait for its end, so that both are one write."""
     shutdown_grace_seconds: float = 1.0
     """What containers get between SIGTERM and SIGKILL when the node itself stops."""
-    niceness: int = 5
+    niceness: int = 10
     """How far a node process steps back for API server and operator when there is more work than processor."""
     container_niceness: int = 5
     """How much further its containers step back."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import trio
 
 from localcluster.node.client import ApiClient, ApiError, namespaced
 
@@ -27,6 +30,10 @@ class SourceName:
     @property
     def word(self) -> str:
         return self.plural.removesuffix("s")
+
+
+_AUTHORITY = SourceName("configmaps", "kube-root-ca.crt")
+_AUTHORITY_KEPT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +61,49 @@ class Sources:
         return entries.get(key)
 
 
-async def read_sources(client: ApiClient, namespace: str, names: Iterable[SourceName]) -> Sources:
-    """Read each of ``names`` once; those that do not exist are left out.
+class SourceReader:
+    """Reads them from the API server: afresh for every Pod, but for what is the same for all Pods of a namespace."""
 
-    Raises:
-        ApiError, UnreachableError: the server cannot tell.
-    """
-    contents: dict[SourceName, Mapping[str, bytes]] = {}
-    for source in sorted(set(names)):
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._authorities: dict[str, tuple[float, Mapping[str, bytes]]] = {}
+
+    async def read(self, namespace: str, names: Iterable[SourceName]) -> Sources:
+        """Read each of ``names`` once; those that do not exist are left out.
+
+        Raises:
+            ApiError, UnreachableError: the server cannot tell.
+        """
+        contents: dict[SourceName, Mapping[str, bytes]] = {}
+        for source in sorted(set(names)):
+            found = await (self._authority(namespace) if source == _AUTHORITY else self._get(namespace, source))
+            if found is not None:
+                contents[source] = found
+        return Sources(contents)
+
+    async def _authority(self, namespace: str) -> Mapping[str, bytes] | None:
+        """What every token volume shows beside the token; it changes once in years, and a kubelet keeps it as long."""
+        read_at, contents = self._authorities.get(namespace, (-math.inf, {}))
+        if trio.current_time() - read_at < _AUTHORITY_KEPT_SECONDS:
+            return contents
+        self._authorities.pop(namespace, None)
+        found = await self._get(namespace, _AUTHORITY)
+        if found is not None:
+            self._authorities[namespace] = (trio.current_time(), found)
+        return found
+
+    async def _get(self, namespace: str, source: SourceName) -> Mapping[str, bytes] | None:
         try:
-            found = await client.get(namespaced(source.plural, namespace, source.name))
+            found = await self._client.get(namespaced(source.plural, namespace, source.name))
         except ApiError as error:
             if error.code != 404:
                 raise
-            continue
+            return None
         plain = {key: str(value).encode() for key, value in (found.get("data") or {}).items()}
         if source.plural == "secrets":
             plain = {key: base64.b64decode(value) for key, value in plain.items()}
         binary = {key: base64.b64decode(value) for key, value in (found.get("binaryData") or {}).items()}
-        contents[source] = {**plain, **binary}
-    return Sources(contents)
+        return {**plain, **binary}
 
 
 def names_in_containers(containers: Iterable[Object]) -> Iterator[SourceName]:

@@ -121,3 +121,23 @@ async def test_nothing_new_is_not_written(autojump_clock: trio.testing.MockClock
     reporter.finish()
 
     await reporter.run()
+
+
+async def test_what_the_server_stores_in_other_words_is_not_written_again(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    writes: list[Any] = []
+
+    def answer(patch: dict[str, Any]) -> httpx.Response:
+        writes.append(patch["status"]["phase"])
+        return httpx.Response(200, json={"status": {"phase": "Succeeded", "extra": "defaulted"}})
+
+    status = {"phase": "Succeeded", "extra": None}
+    reporter = StatusReporter(client_answering(answer), POD, lambda _: status)
+    nursery.start_soon(reporter.run)
+    reporter.changed(0)
+    await trio.sleep(5)
+    reporter.finish()
+    await trio.sleep(5)
+
+    assert writes == ["Succeeded"]
