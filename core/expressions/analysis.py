@@ -1,22 +1,25 @@
-"""What can be said about the expressions of a manifest without evaluating them.
+"""What can be said about the expressions of a manifest without evaluating them, in both dialects.
 
-Admission, lint and the dependency graph all ask here, so that they see the same language as the run does.
+Admission, lint and the dependency graph all ask here, so that they see the same language as the run does: the answers
+come from the syntax trees that are evaluated. What cannot be known before the data is there is said to be unknown.
 Source: templating contract 3.5, 6.4 and 6.5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from core.expressions import references, scopes
-from core.expressions.errors import Position, TemplateSyntaxError
+from core.expressions.cel.condition import compile_condition
+from core.expressions.errors import ExpressionError, Position, TemplateSyntaxError, excerpt
 from core.expressions.expression import compile_template
 from core.expressions.limits import Limits
 from core.expressions.paths import Json
 from core.expressions.references import References
-from core.expressions.resolve import TEMPLATE_KEY, as_word
+from core.expressions.resolve import TEMPLATE_KEY, is_cel
 from core.expressions.scopes import ExpressionScope
+from core.expressions.template import nodes
 
 __all__ = [
     "FieldProblem",
@@ -26,6 +29,8 @@ __all__ = [
     "check_value",
     "condition_references",
     "is_constant",
+    "is_constant_condition",
+    "most_steps",
     "references_of",
 ]
 
@@ -34,14 +39,20 @@ _MAX_DEPTH = Limits().depth
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """What is wrong with one expression: the JSON path of its field, the place in its text, and what to write
-    instead.
+    """What is wrong with one expression: the JSON path of its field, the place in its text (``excerpt`` shows it), and
+    what to write instead.
     """
 
     path: str
     message: str
     position: Position | None = None
     remedy: str = ""
+    excerpt: str = ""
+
+    @classmethod
+    def of(cls, path: str, error: ExpressionError) -> FieldProblem:
+        """The problem that ``error`` tells."""
+        return cls(path, error.message, error.position, error.remedy, error.excerpt)
 
     def __str__(self) -> str:
         where = f" (line {self.position.line}, column {self.position.column})" if self.position else ""
@@ -54,8 +65,13 @@ def references_of(value: Json) -> References:
 
 
 def condition_references(text: str) -> References:
-    """Everything a condition refers to."""
-    return _references_of_text(text)
+    """Everything a condition refers to, in either dialect; one that does not compile refers to nothing."""
+    if not is_cel(text):
+        return _references_of_text(text)
+    try:
+        return compile_condition(text).references
+    except ExpressionError:
+        return references.NO_REFERENCES
 
 
 def is_constant(value: Json) -> bool:
@@ -65,6 +81,24 @@ def is_constant(value: Json) -> bool:
     if isinstance(value, dict):
         return TEMPLATE_KEY not in value and all(is_constant(item) for item in value.values())
     return all(is_constant(item) for item in value) if isinstance(value, list) else True
+
+
+def is_constant_condition(text: str) -> bool:
+    """Whether the condition comes out the same whatever the data; one that does not compile does, as an error."""
+    return "{{" not in text and not condition_references(text).roots
+
+
+def most_steps(text: str) -> int | None:
+    """Parts of an expression evaluated at most, in either dialect; ``None`` when that depends on the data.
+
+    A text without ``{{`` is taken for a condition. Zero for one that does not compile, which is not evaluated.
+    """
+    try:
+        if is_cel(text):
+            return compile_condition(text).constant_steps
+        return _most_template_steps(compile_template(text).tree) if "{{" in text else 0
+    except ExpressionError:
+        return 0
 
 
 def check_value(value: Json, path: str, scope: ExpressionScope | None = None) -> list[FieldProblem]:
@@ -86,21 +120,49 @@ def check_text(text: str, path: str, scope: ExpressionScope | None = None) -> li
     try:
         template = compile_template(text)
     except TemplateSyntaxError as error:
-        return [FieldProblem(path, error.message, error.position, error.remedy)]
+        return [FieldProblem.of(path, error)]
     if scope is None:
         return []
-    return [
-        FieldProblem(path, problem.message, Position.of(text, problem.offset), problem.remedy)
-        for problem in scopes.check_tree(template.tree, scope)
-    ]
+    return [_located(path, text, problem) for problem in scopes.check_tree(template.tree, scope)]
 
 
-def check_condition(text: str, path: str, scope: ExpressionScope | None = None) -> list[FieldProblem]:
-    """``check_text`` for a condition, which without ``{{`` must be one of the words for true and false."""
-    if "{{" in text or not text.strip() or as_word(text) is not None:
+def check_condition(
+    text: str, path: str, scope: ExpressionScope | None = None, steps: Collection[str] = ()
+) -> list[FieldProblem]:
+    """``check_text`` for a condition, in either dialect; ``steps`` are names to suggest for unknown ones."""
+    if not is_cel(text):
         return check_text(text, path, scope)
-    remedy = "write an expression between {{ and }}, or one of true, false, yes, no, y, n, 1, 0"
-    return [FieldProblem(path, f"{text.strip()!r} is not a boolean", Position(1, 1), remedy)]
+    try:
+        condition = compile_condition(text, steps)
+    except ExpressionError as error:
+        return [FieldProblem.of(path, error)]
+    if scope is None:
+        return []
+    return [_located(path, text, problem) for problem in scopes.check_uses(condition.reading.uses, scope)]
+
+
+def _located(path: str, text: str, problem: scopes.ScopeProblem) -> FieldProblem:
+    position = Position.of(text, problem.offset)
+    return FieldProblem(path, problem.message, position, problem.remedy, excerpt(text, position))
+
+
+def _most_template_steps(tree: nodes.Tree) -> int | None:
+    """Statements, calls and operands of a template without loops and inclusions."""
+    pending, total = [*tree.root], 0
+    while pending:
+        statement = pending.pop()
+        total += 1
+        match statement:
+            case nodes.Range() | nodes.Include():
+                return None
+            case nodes.If() | nodes.With():
+                pending += [*statement.body, *statement.otherwise]
+                total += sum(1 for _ in nodes.operands_of(statement.pipe)) + len(statement.pipe.commands)
+            case nodes.Action(pipe=pipe):
+                total += sum(1 for _ in nodes.operands_of(pipe)) + len(pipe.commands)
+            case _:
+                pass
+    return total
 
 
 def _references_of_text(text: str) -> References:

@@ -1,15 +1,17 @@
 """Why an expression gave no value.
 
     ExpressionError                 user: everything below
-      TemplateSyntaxError           user: the text is not a template; found before evaluation
+      TemplateSyntaxError           user: the text is no template, or no CEL; found before evaluation
         ForbiddenFunctionError      user: a function that is never offered, or not offered here
       EvaluationError               user: the data does not fit the template
         BlockedError                retry: upstream data is not there yet; names the steps
         OffloadedDataError          retry: the value lives in object storage and must be fetched first
       LimitExceededError            user: the template would cost more than one evaluation may
 
-Each carries where (``field`` is a JSON path, ``position`` a line and column of the template), ``fault`` (which rule,
-for tests and metrics) and ``remedy`` (what to write instead). Source: templating contract 6.1 and 12.
+Each carries where (``field`` is a JSON path, ``position`` a line and column of the text, ``excerpt`` that line with a
+caret below), ``fault`` (which rule, for tests and metrics) and ``remedy`` (what to write instead). None ever tells a
+value of the data, which may be a secret; types and names of keys it does tell.
+Source: templating contract 6.1 and 12.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+_EXCERPT_CHARACTERS: Final = 72
 MAX_ERROR_CHARACTERS: Final = 1024  # the text may contain user data and lands in statuses
 
 
@@ -58,6 +61,17 @@ class Position:
         return cls(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
+def excerpt(text: str, position: Position) -> str:
+    """The line of ``position`` with a caret below the place, cut to what a terminal shows; both lines indented."""
+    lines = text.split("\n")
+    line = lines[position.line - 1] if position.line <= len(lines) else ""
+    line = "".join(character if character.isprintable() else " " for character in line)
+    before = min(position.column - 1, len(line))
+    start = max(0, before - _EXCERPT_CHARACTERS // 2)
+    shown = line[start : start + _EXCERPT_CHARACTERS].rstrip()
+    return f"  {shown}\n  {' ' * (before - start)}^"
+
+
 class ExpressionError(Exception):
     """An expression gave no value; see the module for the tree."""
 
@@ -82,11 +96,14 @@ class ExpressionError(Exception):
         self.offset = offset
         self.position = position
         self.field = field
+        self.excerpt = ""
 
     def locate(self, text: str) -> None:
-        """Turn ``offset`` into ``position``, unless an inner template already did."""
+        """Turn ``offset`` into ``position`` and ``excerpt``, unless an inner template already did."""
         if self.position is None:
             self.position = Position.of(text, self.offset or 0)
+        if not self.excerpt:
+            self.excerpt = excerpt(text, self.position)
 
     def inside(self, step: str) -> None:
         """Prefix ``field`` with one more container: ``[2]`` or ``name``."""
@@ -98,8 +115,11 @@ class ExpressionError(Exception):
         field = f"{self.field}: " if self.field else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
         text = f"{field}{self.message}{where}{remedy}"
-        if len(text) > MAX_ERROR_CHARACTERS:
-            text = text[: MAX_ERROR_CHARACTERS - 1] + "…"
+        room = MAX_ERROR_CHARACTERS - len(self.excerpt) - 1
+        if len(text) > room:
+            text = text[: room - 1] + "…"
+        if self.excerpt:
+            text += f"\n{self.excerpt}"
         return text.encode("utf-8", "replace").decode()
 
 

@@ -38,6 +38,7 @@ class Limits:
     steps: int = 100_000
     output_bytes: int = 65_536
     wall_seconds: float = 30.0
+    input_bytes: int = 8 << 20
     depth: int = 128
     collection_items: int = 100_000
     range_items: int = 10_000

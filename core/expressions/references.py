@@ -1,19 +1,28 @@
-"""What a template refers to, from its text alone.
+"""What a template refers to, from its tree alone.
 
-Errs on the side of more: a step that the evaluation may touch is either named in ``steps`` or covered by
-``unknown_steps``. Source: templating contract 3.5 and 6.4.
+Follows where values come from: through variables, the dot of ``with`` and ``range``, ``index``, ``get`` and ``dig``,
+and what a ``define`` is given. Errs on the side of more: a step that the evaluation may touch is either named in ``steps``
+or covered by ``unknown_steps``. Source: templating contract 3.5 and 6.4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from core.expressions.template import nodes
 
 _STEPS: Final = "steps"
 _KEYED_FUNCTIONS: Final = frozenset({"get", "hasKey"})
+_MAX_PASSES: Final = 4  # over a template, until what its variables hold is known
+
+_Place: TypeAlias = tuple[str, ...]
+"""Where a value lies: ``()`` for the variables as a whole, a root, or ``steps`` and a name; deeper changes nothing."""
+_Places: TypeAlias = frozenset[_Place]
+
+_NOWHERE: Final[_Places] = frozenset()
+_EVERYTHING: Final[_Places] = frozenset({()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,13 @@ NO_REFERENCES: Final = References()
 def of_tree(tree: nodes.Tree) -> References:
     """The references of a template, its definitions included."""
     collector = _Collector()
-    collector.block(tree.root, dot_is_root=True, counts_as_static=True)
-    for _name, body in tree.definitions:
-        collector.block(body, dot_is_root=False, counts_as_static=False)
+    for _ in range(_MAX_PASSES):
+        collector.body("", tree.root, _EVERYTHING, counts_as_static=True)
+        for name, block in tree.definitions:
+            collector.body(name, block, collector.arguments.get(name, _NOWHERE), counts_as_static=False)
+        if collector.is_settled():
+            return collector.result()
+    collector.unknown = True  # a chain of assignments too long to follow
     return collector.result()
 
 
@@ -65,105 +78,202 @@ def union(parts: Iterable[References]) -> References:
 
 
 class _Collector:
+    """What one pass has found, and what variables and arguments hold, which only grows from pass to pass."""
+
     def __init__(self) -> None:
+        self.arguments: dict[str, _Places] = {}
+        self.unknown = False
         self._steps: set[str] = set()
         self._static: set[str] = set()
         self._roots: set[str] = set()
         self._functions: set[str] = set()
-        self._unknown = False
+        self._variables: dict[tuple[str, str], _Places] = {}
+        self._grown = False
+        self._body = ""
         self._counts_as_static = True
+
+    def is_settled(self) -> bool:
+        """Whether the last pass learned nothing about variables and arguments."""
+        grown, self._grown = self._grown, False
+        return not grown
 
     def result(self) -> References:
         return References(
             frozenset(self._steps),
             frozenset(self._roots),
             frozenset(self._functions),
-            self._unknown,
+            self.unknown,
             frozenset(self._static),
         )
 
-    def block(self, block: nodes.Block, *, dot_is_root: bool, counts_as_static: bool) -> None:
-        self._counts_as_static = counts_as_static
+    def body(self, name: str, block: nodes.Block, argument: _Places, *, counts_as_static: bool) -> None:
+        """Walk the template itself (``name`` is empty) or one of its definitions; ``argument`` is its first dot."""
+        self._body, self._counts_as_static = name, counts_as_static
+        self._hold("$", argument)
+        self._block(block, argument)
+
+    def _block(self, block: nodes.Block, dot: _Places) -> None:
         for statement in block:
             match statement:
-                case nodes.Action(pipe=pipe) | nodes.Include(pipe=nodes.Pipe() as pipe):
-                    self._pipe(pipe, dot_is_root)
+                case nodes.Action(pipe=pipe):
+                    value = self._pipe(pipe, dot)
+                    if not pipe.declared:
+                        self._use(value)
+                case nodes.Include(name=name, pipe=pipe):
+                    self._give(name, self._pipe(pipe, dot) if pipe is not None else _NOWHERE)
                 case nodes.If():
-                    self._pipe(statement.pipe, dot_is_root)
-                    self.block(statement.body, dot_is_root=dot_is_root, counts_as_static=counts_as_static)
-                    self.block(statement.otherwise, dot_is_root=dot_is_root, counts_as_static=counts_as_static)
-                case nodes.With() | nodes.Range():
-                    self._pipe(statement.pipe, dot_is_root)
-                    self.block(statement.body, dot_is_root=False, counts_as_static=counts_as_static)
-                    self.block(statement.otherwise, dot_is_root=dot_is_root, counts_as_static=counts_as_static)
+                    self._use(self._pipe(statement.pipe, dot))
+                    self._block(statement.body, dot)
+                    self._block(statement.otherwise, dot)
+                case nodes.With():
+                    value = self._pipe(statement.pipe, dot)
+                    if statement.otherwise:  # then it matters whether anything is there
+                        self._use(value)
+                    self._block(statement.body, value)
+                    self._block(statement.otherwise, dot)
+                case nodes.Range():
+                    element = self._range(statement.pipe, dot)
+                    self._block(statement.body, element)
+                    self._block(statement.otherwise, dot)
                 case _:
                     pass
 
-    def _pipe(self, pipe: nodes.Pipe, dot_is_root: bool) -> None:
+    def _range(self, pipe: nodes.Pipe, dot: _Places) -> _Places:
+        """Where the elements lie; the last variable declared holds each of them."""
+        elements = self._deeper(self._commands(pipe, dot), None)
+        if pipe.declared:
+            self._hold(pipe.declared[-1], elements)
+        return elements
+
+    def _pipe(self, pipe: nodes.Pipe, dot: _Places) -> _Places:
+        value = self._commands(pipe, dot)
+        for name in pipe.declared:
+            self._hold(name, value)
+        return value
+
+    def _commands(self, pipe: nodes.Pipe, dot: _Places) -> _Places:
+        value: _Places | None = None
         for command in pipe.commands:
-            self._command(command, dot_is_root)
+            value = self._command(command, dot, value)
+        return value or _NOWHERE
 
-    def _command(self, command: nodes.Command, dot_is_root: bool) -> None:
+    def _command(self, command: nodes.Command, dot: _Places, piped: _Places | None) -> _Places:
         first, rest = command.operands[0], command.operands[1:]
-        if isinstance(first, nodes.Name):
-            self._functions.add(first.name)
-            container, keys, others = _keyed_access(first.name, rest)
-            if container is not None:
-                self._walk(container, keys, dot_is_root, static=first.name == "index")
-                rest = others
-        else:
-            rest = command.operands
+        if not isinstance(first, nodes.Name):
+            return self._operand(first, dot)
+        self._functions.add(first.name)
+        if first.name == "dig" and piped is not None:
+            keys = _constant_keys(rest[:-1])
+            return self._access(piped, keys, rest[len(keys) :], dot)
+        container, keys, others = _keyed_access(first.name, rest)
+        if container is not None and piped is None:
+            if first.name == "index":
+                self._note_static(container, keys)
+            found = self._access(self._operand(container, dot), keys, others, dot)
+            return _NOWHERE if first.name == "hasKey" else found
         for operand in rest:
-            self._walk(operand, (), dot_is_root)
+            self._use(self._operand(operand, dot))
+        if piped is not None:
+            self._use(piped)
+        return _NOWHERE
 
-    def _walk(self, operand: nodes.Operand, keys: tuple[str, ...], dot_is_root: bool, *, static: bool = True) -> None:
-        """Account for ``operand`` followed by constant ``keys``."""
+    def _access(
+        self, container: _Places, keys: tuple[str, ...], others: tuple[nodes.Operand, ...], dot: _Places
+    ) -> _Places:
+        """An item at constant ``keys``; ``others`` are keys that only the data tells, and defaults."""
+        value = container
+        for key in keys:
+            value = self._deeper(value, key)
+        if others:
+            for operand in others:
+                self._use(self._operand(operand, dot))
+            return self._deeper(value, None)
+        return value
+
+    def _operand(self, operand: nodes.Operand, dot: _Places) -> _Places:
+        """Where the value of ``operand`` lies; it is not used yet."""
         match operand:
-            case nodes.Field(names=names):
-                self._path((*names, *keys), static=static)
-            case nodes.Variable(name="$", fields=fields):
-                self._path((*fields, *keys), static=False)
+            case nodes.Field(names=names, bare=bare):
+                self._note_static(operand, ())
+                value = self._follow(dot, names)
+                if bare and dot != _EVERYTHING:  # a root written without its dot is meant below range and with, too
+                    value |= self._follow(_EVERYTHING, names)
+                return value
+            case nodes.Variable(name=name, fields=fields):
+                return self._follow(self._variables.get((self._body, name), _NOWHERE), fields)
             case nodes.Dot():
-                if dot_is_root:
-                    self._path(keys, static=False)
+                return dot
             case nodes.Chain(operand=inner, fields=fields):
-                self._walk(inner, (*fields, *keys), dot_is_root, static=static)
-            case nodes.Pipe(commands=(_,), declared=()):
-                self._parenthesised(operand, keys, dot_is_root, static=static)
+                if isinstance(inner, nodes.Pipe):
+                    self._note_static(inner, fields)
+                return self._follow(self._operand(inner, dot), fields)
             case nodes.Pipe():
-                self._pipe(operand, dot_is_root)
+                return self._pipe(operand, dot)
             case nodes.Name(name=name):
                 self._functions.add(name)
+                return _NOWHERE
             case _:
-                pass
+                return _NOWHERE
 
-    def _parenthesised(self, pipe: nodes.Pipe, keys: tuple[str, ...], dot_is_root: bool, *, static: bool) -> None:
-        command = pipe.commands[0]
-        first = command.operands[0]
-        if len(command.operands) == 1 and not isinstance(first, nodes.Name):
-            self._walk(first, keys, dot_is_root, static=static)
-            return
-        if isinstance(first, nodes.Name) and first.name in ("index", "get"):
-            container, inner, others = _keyed_access(first.name, command.operands[1:])
-            if container is not None and not others:
-                self._functions.add(first.name)
-                self._walk(container, (*inner, *keys), dot_is_root, static=static and first.name == "index")
-                return
-        self._pipe(pipe, dot_is_root)
+    def _follow(self, places: _Places, names: tuple[str, ...]) -> _Places:
+        for name in names:
+            places = self._deeper(places, name)
+        return places
 
-    def _path(self, names: tuple[str, ...], *, static: bool) -> None:
-        if not names:
-            self._unknown = True
-            return
-        self._roots.add(names[0])
-        if names[0] != _STEPS:
-            return
-        if len(names) == 1:
-            self._unknown = True
-            return
-        self._steps.add(names[1])
-        if static and self._counts_as_static:
-            self._static.add(names[1])
+    def _deeper(self, places: _Places, key: str | None) -> _Places:
+        """One level down; ``None`` is any key."""
+        found: set[_Place] = set()
+        for place in places:
+            if place not in ((), (_STEPS,)):
+                found.add(place)
+            elif key is None:
+                self.unknown = True
+            elif place:
+                self._steps.add(key)
+                found.add((_STEPS, key))
+            else:
+                self._roots.add(key)
+                found.add((key,))
+        return frozenset(found)
+
+    def _use(self, places: _Places) -> None:
+        """Account for the whole of a value being looked at."""
+        if not places.isdisjoint({(), (_STEPS,)}):
+            self.unknown = True
+
+    def _hold(self, variable: str, places: _Places) -> None:
+        known = self._variables.get((self._body, variable), _NOWHERE)
+        if not places <= known:
+            self._variables[self._body, variable] = known | places
+            self._grown = True
+
+    def _give(self, definition: str, places: _Places) -> None:
+        known = self.arguments.get(definition, _NOWHERE)
+        if not places <= known:
+            self.arguments[definition] = known | places
+            self._grown = True
+
+    def _note_static(self, operand: nodes.Operand, keys: tuple[str, ...]) -> None:
+        """Remember a step that the reference finds: ``.steps.a``, ``index .steps "a"``, and chains over the latter."""
+        path = _static_path(operand, keys)
+        if self._counts_as_static and len(path) > 1 and path[0] == _STEPS:
+            self._static.add(path[1])
+
+
+def _static_path(operand: nodes.Operand, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of fields and ``index`` calls that ``operand`` spells, followed by ``keys``."""
+    match operand:
+        case nodes.Field(names=names):
+            return (*names, *keys)
+        case nodes.Chain(operand=inner, fields=fields):
+            return _static_path(inner, (*fields, *keys))
+        case nodes.Pipe(declared=(), commands=(nodes.Command(operands=(nodes.Name(name="index"), inner, *rest)),)):
+            inner_keys = _constant_keys(rest)
+            return _static_path(inner, (*inner_keys, *keys) if len(inner_keys) == len(rest) else inner_keys)
+        case nodes.Pipe(declared=(), commands=(nodes.Command(operands=(inner,)),)) if not isinstance(inner, nodes.Name):
+            return _static_path(inner, keys)
+        case _:
+            return ()
 
 
 def _keyed_access(

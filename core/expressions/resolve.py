@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from core.api.identity import step_alias
+from core.expressions.cel.condition import compile_condition
 from core.expressions.errors import EvaluationError, ExpressionError, Fault, ForbiddenFunctionError, LimitExceededError
 from core.expressions.expression import FUNCTIONS, compile_template
 from core.expressions.limits import Limits, Meter
@@ -85,13 +86,20 @@ def evaluate_condition(
     limits: Limits = DEFAULT_LIMITS,
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
+    finished: bool = False,
 ) -> bool:
     """Whether the condition holds; a blank one does.
 
+    Without ``{{`` it is one of the eight words, or CEL. CEL runs to its end once begun: on an event loop ask
+    ``core.evaluation`` instead.
+
+    Args:
+        finished: every step is over, so what is missing now stays missing.
     Raises:
         ExpressionError: also when the result is neither a bool nor one of the eight words for one.
     """
-    return Resolver(Context(Meter(limits), now=now, deterministic=deterministic)).condition(text, variables)
+    resolver = Resolver(Context(Meter(limits), now=now, deterministic=deterministic))
+    return resolver.condition(text, variables, finished=finished)
 
 
 def as_object(value: Json) -> dict[str, Json] | None:
@@ -113,6 +121,24 @@ def as_word(text: str) -> bool | None:
     return True if word in _TRUE else False if word in _FALSE else None
 
 
+def is_cel(condition: str) -> bool:
+    """Whether a condition is written in CEL: it has no ``{{``, and is neither blank nor one of the eight words."""
+    return "{{" not in condition and as_word(condition) is None
+
+
+def truth(condition: str, result: Json) -> bool:
+    """What the result of a condition means: a bool itself, a text if it is one of the eight words.
+
+    Raises:
+        EvaluationError: it is something else.
+    """
+    if isinstance(result, bool):
+        return result
+    if isinstance(result, str) and (word := as_word(result)) is not None:
+        return word
+    raise _not_a_boolean(condition, result)
+
+
 class Resolver:
     """One evaluation: everything it resolves is counted on one meter."""
 
@@ -123,16 +149,14 @@ class Resolver:
         """See ``resolve_value``."""
         return self._walk(value, variables, 0)
 
-    def condition(self, text: str, variables: Mapping[str, Json]) -> bool:
+    def condition(self, text: str, variables: Mapping[str, Json], *, finished: bool = False) -> bool:
         """See ``evaluate_condition``."""
         if not text.strip():
             return True
-        result = self.string(text, variables)
-        if isinstance(result, bool):
-            return result
-        if isinstance(result, str) and (word := as_word(result)) is not None:
-            return word
-        raise _not_a_boolean(text, result)
+        if is_cel(text):
+            question = compile_condition(text).ask(variables, self._context.meter, finished=finished)
+            return truth(text, question.answer())
+        return truth(text, self.string(text, variables))
 
     def string(self, text: str, variables: Mapping[str, Json]) -> Json:
         """The value of one string."""
@@ -195,17 +219,19 @@ def _refuse_chance(functions: frozenset[str], text: str) -> None:
 
 
 def _not_a_boolean(text: str, result: Json) -> EvaluationError:
-    if "{{" not in text:
-        remedy = "write an expression between {{ and }}, or one of true, false, yes, no, y, n, 1, 0"
-        error = EvaluationError(f"{text.strip()!r} is not a boolean", fault=Fault.NOT_BOOLEAN, remedy=remedy)
-        error.locate(text)
-        return error
-    shown = (
-        repr(result) if isinstance(result, (str, int, float)) else "null" if result is None else type(result).__name__
-    )
-    remedy = 'compare it, as in {{ eq inputs.mode "fast" }}, or test it with {{ not (empty inputs.items) }}'
+    words = "only the texts true, false, yes, no, y, n, 1 and 0 are; " if isinstance(result, str) else ""
     error = EvaluationError(
-        f"the condition gave {shown}, which is not a boolean", fault=Fault.NOT_BOOLEAN, remedy=remedy
+        f"the condition gave {_kind(result)}, which is not a boolean",
+        fault=Fault.NOT_BOOLEAN,
+        remedy=f'{words}compare it, as in inputs.mode == "fast"',
     )
     error.locate(text)
     return error
+
+
+def _kind(result: Json) -> str:
+    if result is None:
+        return "null"
+    if isinstance(result, str):
+        return "a text"
+    return "a list" if isinstance(result, list) else "an object" if isinstance(result, dict) else "a number"

@@ -6,11 +6,12 @@ Source: templating contract 6.5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from core.expressions import sprig
+from core.expressions.cel.reading import Use
 from core.expressions.errors import Fault
 from core.expressions.template import nodes
 
@@ -50,6 +51,13 @@ def check_tree(tree: nodes.Tree, scope: ExpressionScope) -> list[ScopeProblem]:
     return list(_Checker(scope).block(tree.root, dot_is_root=True))
 
 
+def check_uses(uses: Iterable[Use], scope: ExpressionScope) -> list[ScopeProblem]:
+    """All problems of a CEL expression in ``scope``, one for each root."""
+    first = {str(use.segments[0]): use for use in reversed(tuple(uses))}
+    checker = _Checker(scope)
+    return [problem for root, use in first.items() for problem in checker.root(root, use.root_offset)]
+
+
 class _Checker:
     def __init__(self, scope: ExpressionScope) -> None:
         self._scope = scope
@@ -82,7 +90,7 @@ class _Checker:
         match operand:
             case nodes.Field(names=names, bare=bare, offset=offset):
                 if dot_is_root or bare:
-                    yield from self._root(names[0], offset)
+                    yield from self.root(names[0], offset)
             case nodes.Name(name=name, offset=offset):
                 function = sprig.FUNCTIONS.get(name)
                 if function and not function.deterministic and not self._scope.chance:
@@ -105,9 +113,10 @@ class _Checker:
         elif function == "dig" and len(operands) > 2:
             container, key = operands[-1], operands[0]
         if isinstance(container, nodes.Dot) and isinstance(key, nodes.String):
-            yield from self._root(key.value, key.offset)
+            yield from self.root(key.value, key.offset)
 
-    def _root(self, name: str, offset: int) -> Iterator[ScopeProblem]:
+    def root(self, name: str, offset: int) -> Iterator[ScopeProblem]:
+        """The problem with a root of that name, if the scope does not offer it."""
         if name in self._scope.roots:
             return
         offered = ", ".join(sorted(self._scope.roots))

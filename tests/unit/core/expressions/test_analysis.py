@@ -37,7 +37,37 @@ from core.expressions.template.functions import Context
         ('{{ (index steps "a").output.x | default 1 }}', {"a"}, False),
         ('{{ get steps "a" | toJson }}{{ dig "b" "output" "x" steps }}', {"a", "b"}, False),
         ("{{ if steps.a }}{{ range steps.b.output.l }}{{ steps.c.output }}{{ end }}{{ end }}", {"a", "b", "c"}, False),
-        ('{{ define "t" }}{{ $.steps.a }}{{ .steps.b }}{{ end }}{{ template "t" . }}', {"a", "b"}, True),
+        ('{{ define "t" }}{{ $.steps.a }}{{ .steps.b }}{{ end }}{{ template "t" . }}', {"a", "b"}, False),
+        ('{{ define "t" }}{{ .output.steps.z }}{{ end }}{{ template "t" steps.a }}', {"a"}, False),
+        ('{{ define "t" }}{{ .a.x }}{{ end }}{{ template "t" steps }}', {"a"}, False),
+        ('{{ define "t" }}{{ toJson . }}{{ end }}{{ template "t" steps }}', set(), True),
+        (
+            '{{ define "t" }}{{ template "u" .steps }}{{ end }}{{ define "u" }}{{ .b }}{{ end }}{{ template "t" . }}',
+            {"b"},
+            False,
+        ),
+        ("{{ with .steps.a }}{{ .output.x }}{{ .steps.b }}{{ end }}", {"a"}, False),
+        ("{{ with .steps }}{{ .a.output.x }}{{ end }}", {"a"}, False),
+        ("{{ with .steps }}{{ .a.output.x }}{{ else }}none{{ end }}", {"a"}, True),
+        ("{{ with .steps }}{{ with .a }}{{ .output }}{{ $.steps.c }}{{ end }}{{ end }}", {"a", "c"}, False),
+        ("{{ range .steps.a.output.items }}{{ .name }}{{ end }}", {"a"}, False),
+        ("{{ range $name, $step := .steps }}{{ $step.output }}{{ end }}", set(), True),
+        ("{{ range $i, $e := .inputs.l }}{{ $e.steps.a }}{{ $.steps.b.output }}{{ end }}", {"b"}, False),
+        ("{{ range inputs.l }}{{ steps.a.output.x }}{{ end }}", {"a"}, False),
+        ("{{ $x := .steps.a }}{{ $x.output.y }}", {"a"}, False),
+        ("{{ $x := .steps }}{{ $x.a.output }}{{ index $x `b` }}", {"a", "b"}, False),
+        ("{{ $x := . }}{{ $x.steps.a }}{{ $y := $x.steps }}{{ get $y `b` }}", {"a", "b"}, False),
+        ("{{ $x := .inputs }}{{ if .inputs.z }}{{ $x = .steps }}{{ end }}{{ $x.a }}", {"a"}, False),
+        ("{{ $x := .inputs }}{{ range .inputs.l }}{{ $x.a }}{{ $x = $.steps }}{{ end }}", {"a"}, False),
+        ("{{ $x := .steps }}{{ $x }}", set(), True),
+        ("{{ $x := .steps }}", set(), False),
+        ("{{ index . `steps` `a` `output` }}", {"a"}, False),
+        ("{{ index . .inputs.root }}", set(), True),
+        ('{{ .steps | dig "a" "output" "x" 0 }}', {"a"}, False),
+        ("{{ get .steps .inputs.which }}", set(), True),
+        ("{{ index .steps.a.output .inputs.which }}", {"a"}, False),
+        ("{{ (or .steps.a .steps.b).output }}", {"a", "b"}, False),
+        ("{{ hasKey .steps `a` }}", {"a"}, False),
         ("{{ index .steps .inputs.which }}", set(), True),
         ("{{ steps | toJson }}", set(), True),
         ("{{ . | toJson }}", set(), True),
@@ -70,10 +100,11 @@ def test_lists_all_problems_with_path_and_place() -> None:
     assert problems[0].position == Position(1, 4)
 
 
-def test_a_condition_without_braces_is_a_problem_unless_it_is_a_word() -> None:
+def test_a_condition_without_braces_is_a_word_or_cel() -> None:
     assert not check_condition("Yes", "if")
     assert not check_condition("", "if")
-    assert "{{" in check_condition("inputs.ready == true", "if")[0].remedy
+    assert not check_condition("inputs.ready == true", "if")
+    assert check_condition("inputs.ready = true", "if")[0].remedy == "write == to compare"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +126,10 @@ _PATHS = st.one_of(
     _NAMES.map(lambda name: f'(get steps "{name}")'),
     _NAMES.map(lambda name: f'(dig "{name}" "output" "x" 1 steps)'),
     st.sampled_from(
-        ["$.steps.b.output", "steps", ".", "$", "inputs.l", "inputs.which", "(index .steps inputs.which)", "$v"]
+        [
+            *("$.steps.b.output", "steps", ".", "$", "inputs.l", "inputs.which", "(index .steps inputs.which)", "$v"),
+            *("$v.a", "$v.steps.b.output", ".a.output", ".steps.a", "(steps | dig `a` `output` 1)", "(index $v `b`)"),
+        ]
     ),
 )
 _LITERALS = st.sampled_from(["1", '"a"', "true", "nil", "2.5", "'x'"])
@@ -122,11 +156,17 @@ _BLOCKS = st.recursive(
             lambda p: f"{{{{ {p[0]} {p[1]} }}}}{p[2]}{{{{ else }}}}{p[3]}{{{{ end }}}}"
         ),
         st.tuples(_PIPES, inner).map(lambda p: f"{{{{ $v := {p[0]} }}}}{p[1]}"),
+        st.tuples(_PIPES, inner).map(lambda p: f"{{{{ $v = {p[0]} }}}}{p[1]}"),
+        st.tuples(_PIPES, inner).map(lambda p: f"{{{{ with {p[0]} }}}}{p[1]}{{{{ end }}}}"),
+        _PIPES.map(lambda pipe: f'{{{{ template "t" {pipe} }}}}'),
         st.lists(inner, min_size=2, max_size=3).map("".join),
     ),
     max_leaves=5,
 )
-_TEMPLATES = _BLOCKS.map(lambda body: "{{ $v := 0 }}" + body)
+_DEFINED = st.sampled_from([".a.output", "$.b", "$.steps.a", ".steps.b", ".", "toJson ."])
+_TEMPLATES = st.tuples(_BLOCKS, _DEFINED).map(
+    lambda parts: f'{{{{ define "t" }}}}{{{{ {parts[1]} }}}}{{{{ end }}}}{{{{ $v := 0 }}}}{parts[0]}'
+)
 
 
 class _Watched(dict[str, Any]):

@@ -58,7 +58,9 @@ def test_an_error_names_field_line_column_and_remedy() -> None:
     assert caught.value.field == "a[0].b"
     assert caught.value.position == Position(2, 12)
     assert str(caught.value) == (
-        "a[0].b: upper wants string, not float64 (line 2, column 12); convert with toString, or give a default"
+        "a[0].b: upper wants string, not float64 (line 2, column 12); convert with toString, or give a default\n"
+        "    {{ upper inputs.n }}\n"
+        "             ^"
     )
 
 
@@ -134,9 +136,15 @@ def test_resolve_object_refuses_other_results() -> None:
         resolve_object({"$bubuTemplate": "{{ inputs.l }}"}, _SCOPE.variables)
 
 
-def test_a_condition_without_braces_says_to_write_them() -> None:
-    with pytest.raises(EvaluationError, match=r"write an expression between \{\{ and \}\}"):
-        evaluate_condition("inputs.ready == true", _SCOPE.variables)
+def test_a_condition_without_braces_is_cel() -> None:
+    assert evaluate_condition("inputs.ready == true", {"inputs": {"ready": True}})
+    assert not evaluate_condition("inputs.ready == true", {"inputs": {"ready": "true"}})
+
+
+def test_what_is_no_boolean_is_told_by_its_type_and_never_shown() -> None:
+    with pytest.raises(EvaluationError, match="gave a text, which is not a boolean") as caught:
+        evaluate_condition("{{ inputs.token }}", {"inputs": {"token": "hunter2"}})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_now_is_the_time_of_the_given_clock() -> None:

@@ -40,6 +40,9 @@ _BETTER: dict[str, tuple[str, Any]] = {
     "C46": ("blocked", "nil-field"),
     # A path into a nested reference selects below it, instead of waiting for ever (3.4).
     "O11": ("object", {"$bubuStorageRef": "k2", "$bubuStoragePath": "p.q.x"}),
+    # A condition without braces is CEL (5).
+    "C10": ("error", "parse"),
+    "C11": ("error", "missing inputs.ready"),
     # Integers and floats compare by value (7.4).
     "C31": ("bool", True),
     "C34": ("bool", True),

@@ -1,0 +1,246 @@
+"""The data an expression is evaluated over: only what it reads, in the form the library can take.
+
+Handing data to the library costs by its size, so objects are cut down to the paths that are read. Three things differ
+from the data as it is:
+
+* what lies in object storage is left out, and told, so that reading it fails and ``has()`` of the reference itself
+  holds;
+* between a root and a name in ``has()`` empty objects stand in for what is missing, so that ``has(inputs.a.b)`` is
+  false without ``inputs.a``; but not below a step that has not delivered, about which nothing is known yet;
+* integers beyond 64 bits become floating point numbers, as in every other JSON reader of the system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from core.expressions.cel.reading import ANY, OUTPUT_KEYS, Purpose, Reading, Segment
+from core.expressions.errors import EvaluationError, Fault, LimitExceededError
+from core.expressions.limits import Meter
+from core.expressions.paths import STORAGE_REFERENCE, Json, is_reference
+
+Path: TypeAlias = tuple[Segment, ...]
+
+_INT64_MIN: Final = -(1 << 63)
+_INT64_MAX: Final = (1 << 63) - 1
+_STEPS: Final = "steps"
+_PLACEHOLDER: Final = True  # something that is there and is not looked at
+
+
+@dataclass(slots=True)
+class Need:
+    """What is read at one place: the value, whether it is there, and what below it."""
+
+    value: bool = False
+    presence: bool = False
+    below: dict[Segment, Need] = field(default_factory=dict)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether more than its being there matters."""
+        return self.value or bool(self.below)
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """How much a value holds: ``items`` on its top level, ``total`` items and characters on all levels."""
+
+    items: int
+    total: int
+
+
+@dataclass(slots=True)
+class Bindings:
+    """What to hand to the library, and what is known about it.
+
+    Attributes:
+        weights: that of each value bound as a whole, by its path.
+        values: number of values in them, on all levels; ``characters`` that of their texts.
+        offloaded: what was left out, because it lies in object storage.
+        is_undecided: something left out is also asked for in ``has()``, which would be answered wrongly.
+    """
+
+    data: dict[str, Json] = field(default_factory=dict)
+    weights: dict[Path, Weight] = field(default_factory=dict)
+    values: int = 0
+    characters: int = 0
+    offloaded: list[Path] = field(default_factory=list)
+    is_undecided: bool = False
+
+
+def needs_of(reading: Reading) -> Need:
+    """What is read, from the roots down."""
+    top = Need()
+    for use in reading.uses:
+        need = top
+        for segment in use.segments:
+            if segment is ANY:  # any part may be meant, so all of it
+                need.value = True
+                break
+            need = need.below.setdefault(segment, Need())
+        else:
+            need.value = need.value or use.purpose is Purpose.VALUE
+            need.presence = need.presence or use.purpose is Purpose.PRESENCE
+    return top
+
+
+def bind(needs: Need, variables: Mapping[str, Json], meter: Meter, *, finished: bool) -> Bindings:
+    """The part of ``variables`` that is read.
+
+    Raises:
+        LimitExceededError: it is more, or nested deeper, than one evaluation may handle.
+        EvaluationError: it holds a text that is not Unicode.
+        SliceSpentError: it is more than the meter's grant.
+    """
+    binder = _Binder(meter, variables.get(_STEPS), finished=finished)
+    binder.bound.data = binder.cut(variables, needs, ())
+    if binder.bound.values + binder.bound.characters > meter.limits.input_bytes:
+        allowed = meter.limits.input_bytes
+        raise LimitExceededError("input_bytes", allowed, f"the expression reads more than {allowed} bytes of data")
+    return binder.bound
+
+
+def delivered(steps: Json, name: Segment) -> bool:
+    """Whether the step of that name has produced what it produces."""
+    entry = steps.get(name) if isinstance(steps, Mapping) else None
+    return isinstance(entry, Mapping) and not OUTPUT_KEYS.isdisjoint(entry)
+
+
+class _Binder:
+    def __init__(self, meter: Meter, steps: Json, *, finished: bool) -> None:
+        self.bound = Bindings()
+        self._meter = meter
+        self._steps = steps
+        self._finished = finished
+
+    def cut(self, value: Mapping[Any, Json], need: Need, path: Path) -> dict[Any, Json]:
+        """``value`` without what nobody reads."""
+        kept: dict[Any, Json] = {}
+        for key, below in need.below.items():
+            deeper = (*path, key)
+            self._meter.spend()
+            if key not in value or (value[key] is None and _is_only_asked_through(below)):
+                if self._may_stand_in(below, deeper):
+                    kept[key] = _stand_in(below)
+                elif key in value:
+                    kept[key] = None
+            elif not below.has_content:
+                kept[key] = _PLACEHOLDER
+            elif is_reference(value[key]) or (below.value and self._holds_reference(value[key])):
+                self.bound.offloaded.append(deeper)
+                self.bound.is_undecided |= below.presence
+            elif below.value or not isinstance(value[key], Mapping):
+                kept[key] = self._whole(value[key], deeper)
+            else:
+                kept[key] = self.cut(value[key], below, deeper)
+        return kept
+
+    def _may_stand_in(self, need: Need, path: Path) -> bool:
+        if len(path) == 1 or not _is_only_asked_through(need):
+            return False
+        below_output = len(path) > len(("steps", "name", "output"))
+        return path[0] != _STEPS or self._finished or below_output or delivered(self._steps, path[1])
+
+    def _whole(self, value: Json, path: Path) -> Json:
+        weighing = _Weighing(self._meter)
+        weighing.weigh(value)
+        items = len(value) if isinstance(value, (str, list, dict)) else 1
+        self.bound.weights[path] = Weight(items, weighing.values + weighing.characters)
+        self.bound.values += weighing.values
+        self.bound.characters += weighing.characters
+        return _narrowed(value) if weighing.has_wide_numbers else value
+
+    def _holds_reference(self, value: Json) -> bool:
+        return isinstance(value, (dict, list)) and _Weighing(self._meter).finds_reference(value)
+
+
+def _is_only_asked_through(need: Need) -> bool:
+    """Whether only ``has()`` of something below looks here."""
+    return (
+        not need.value
+        and not need.presence
+        and bool(need.below)
+        and all(_is_only_asked_through(below) or not below.has_content for below in need.below.values())
+    )
+
+
+def _stand_in(need: Need) -> dict[Any, Json]:
+    return {key: _stand_in(below) for key, below in need.below.items() if below.has_content}
+
+
+class _Weighing:
+    """One walk over a value, level by level in the meter's sight."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self.values = 0
+        self.characters = 0
+        self.has_wide_numbers = False
+
+    def weigh(self, value: Json) -> None:
+        """Count values and characters of all levels."""
+        level = [value]
+        for _depth in range(self._meter.limits.depth + 1):
+            deeper: list[Json] = []
+            for item in level:
+                self._one(item, deeper)
+            if not deeper:
+                return
+            level = deeper
+        allowed = self._meter.limits.depth
+        raise LimitExceededError("depth", allowed, f"the data read is nested deeper than {allowed} levels")
+
+    def finds_reference(self, value: Json) -> bool:
+        """Whether a storage reference lies anywhere in it."""
+        pending = [value]
+        while pending:
+            item = pending.pop()
+            self._meter.spend(1 + len(item))
+            if isinstance(item, dict):
+                if STORAGE_REFERENCE in item:
+                    return True
+                pending.extend(child for child in item.values() if isinstance(child, (dict, list)))
+            else:
+                pending.extend(child for child in item if isinstance(child, (dict, list)))
+        return False
+
+    def _one(self, item: Json, deeper: list[Json]) -> None:
+        self._meter.spend(1)
+        self.values += 1
+        if isinstance(item, str):
+            self._text(item)
+        elif isinstance(item, dict):
+            self._meter.spend(len(item))
+            for key in item:
+                self._text(key)
+            deeper.extend(item.values())
+        elif isinstance(item, list):
+            deeper.extend(item)
+        elif isinstance(item, int) and not _INT64_MIN <= item <= _INT64_MAX:
+            self.has_wide_numbers = True
+
+    def _text(self, text: str) -> None:
+        self.characters += len(text)
+        if text.isascii():
+            return
+        self._meter.spend_text(len(text))
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            message = "the data read holds a text that is not valid Unicode"
+            raise EvaluationError(message, fault=Fault.ARGUMENT_TYPE) from None
+
+
+def _narrowed(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _narrowed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_narrowed(item) for item in value]
+    if isinstance(value, int) and not _INT64_MIN <= value <= _INT64_MAX:
+        try:
+            return float(value)
+        except OverflowError:  # beyond 1e308; JSON readers of 64-bit numbers give infinity
+            return float("inf") if value > 0 else float("-inf")
+    return value

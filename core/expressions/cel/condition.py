@@ -1,0 +1,277 @@
+"""A condition in CEL: compiled once, asked about data, answered in place or elsewhere.
+
+``compile_condition`` looks at the text alone, ``Condition.ask`` at the data without evaluating, ``Question.answer``
+evaluates. In between a caller on an event loop looks at ``Question.ticks`` and decides where to evaluate; another
+process does it with ``evaluate_there`` and returns what ``Question.conclude`` takes.
+
+There are the same three answers as for templates. Upstream data that is not there yet makes every error a wait, because
+it may still decide (``false && x``); asking with ``has()`` whether a step is there waits for the step, too. An error is
+about the data once all steps that are read have delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NoReturn
+
+from core.api.suggestion import closest
+from core.expressions.cel import binding, blame, compilation, cost, library, reading, tree
+from core.expressions.cel.binding import Bindings, Need
+from core.expressions.cel.blame import Blame
+from core.expressions.cel.library import NoValueError, Program
+from core.expressions.cel.reading import Purpose, Reading
+from core.expressions.errors import (
+    BlockedError,
+    EvaluationError,
+    Fault,
+    LimitExceededError,
+    OffloadedDataError,
+    TemplateSyntaxError,
+)
+from core.expressions.limits import Meter
+from core.expressions.paths import Json, dotted
+from core.expressions.references import References
+
+CACHED_CONDITIONS: Final = 1000
+
+_POSSIBLE_TYPES: Final = frozenset({"bool", "dyn", "string"})
+_MAX_SUGGESTED: Final = 200
+_STEPS: Final = "steps"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an evaluation gave: a truth value, a text, the kind of something else, or whom to blame for nothing."""
+
+    value: bool | str | None = None
+    kind: str = ""
+    blame: Blame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled condition. ``reading`` is what it refers to, ``constant_steps`` the nodes it evaluates at most,
+    ``None`` when that depends on the data."""
+
+    text: str
+    program: Program
+    root: tree.Node
+    reading: Reading
+    needs: Need
+    constant_steps: int | None
+
+    @property
+    def references(self) -> References:
+        return self.reading.references
+
+    def ask(self, variables: Mapping[str, Json], meter: Meter, *, finished: bool = False) -> Question:
+        """The condition over ``variables``, not yet evaluated.
+
+        Args:
+            finished: every step is over, so what is missing now stays missing.
+        Raises:
+            BlockedError: whether a step is there decides, and it has not delivered.
+            OffloadedDataError: what lies in object storage is asked for in ``has()`` and read, too.
+            LimitExceededError: more data than one evaluation may handle.
+            SliceSpentError: more data than the meter's grant.
+        """
+        steps = variables.get(_STEPS)
+        if not finished:
+            absent = frozenset(name for name in self.reading.present_steps if not binding.delivered(steps, name))
+            if absent or self.reading.any_step_counts:
+                self._wait(absent, "whether it has an output decides, and it has not finished")
+        bindings = binding.bind(self.needs, variables, meter, finished=finished)
+        if bindings.is_undecided:
+            self.fetch(bindings)
+        return Question(self, variables, bindings, cost.bound_of(self.root, bindings), finished)
+
+    def _wait(self, steps: frozenset[str], why: str) -> NoReturn:
+        subject = ", ".join(sorted(steps)) or "the steps"
+        error = BlockedError(f"{subject}: {why}", steps=steps, subject=subject)
+        error.locate(self.text)
+        raise error
+
+    def fetch(self, bindings: Bindings) -> NoReturn:
+        """Tell that what was left out of ``bindings`` is needed."""
+        path = dotted(tuple(segment for segment in bindings.offloaded[0] if segment is not None))
+        error = OffloadedDataError(
+            f"{path} is in object storage and is read inside a condition",
+            subject=path,
+            remedy="test only whether it is there, as in has(steps.a.output.key)",
+        )
+        error.offset = self._offset_of(bindings.offloaded[0])
+        error.locate(self.text)
+        raise error
+
+    def _offset_of(self, path: binding.Path) -> int:
+        return next((use.offset for use in self.reading.uses if use.segments[: len(path)] == path), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A condition with its data. ``ticks`` bounds what answering costs; see ``cost``."""
+
+    condition: Condition
+    variables: Mapping[str, Json]
+    bindings: Bindings
+    ticks: int
+    finished: bool
+
+    def answer(self) -> bool | str:
+        """Evaluate here and now. It cannot be interrupted.
+
+        Raises:
+            ExpressionError: see ``conclude``.
+        """
+        return self.conclude(_evaluate(self.condition, self.bindings.data))
+
+    def conclude(self, outcome: Outcome) -> bool | str:
+        """The value, of type bool or a text.
+
+        Raises:
+            BlockedError: there is none, and a step that is read has not delivered.
+            OffloadedDataError: there is none without data that lies in object storage.
+            LimitExceededError: it needs more than the library allows.
+            EvaluationError: the data does not fit, or the value is neither bool nor text.
+        """
+        if outcome.blame is not None:
+            self._fail(outcome.blame)
+        if outcome.value is None:
+            error = EvaluationError(
+                f"the condition gave {compilation.type_word(outcome.kind)}, which is not a boolean",
+                fault=Fault.NOT_BOOLEAN,
+                remedy='compare it, as in inputs.mode == "fast", or test it with has(inputs.mode)',
+            )
+            error.locate(self.condition.text)
+            raise error
+        return outcome.value
+
+    def _fail(self, blame: Blame) -> NoReturn:
+        condition = self.condition
+        if blame.limit:
+            limit = LimitExceededError(blame.limit, library.MAX_ITERATIONS, blame.message)
+            limit.offset, limit.remedy = blame.offset, blame.remedy
+            limit.locate(condition.text)
+            raise limit
+        path, remedy = self._missing(blame)
+        message = _about(path, blame) if path else blame.message
+        if not self.finished:
+            self._wait_if_upstream(blame, message)
+        if self.bindings.offloaded:
+            condition.fetch(self.bindings)
+        subject = dotted(path) or blame.missing
+        error = EvaluationError(
+            message, fault=blame.fault, subject=subject, remedy=remedy or blame.remedy, offset=blame.offset
+        )
+        error.locate(condition.text)
+        raise error
+
+    def _wait_if_upstream(self, blame: Blame, message: str) -> None:
+        references = self.condition.references
+        steps = self.variables.get(_STEPS)
+        absent = frozenset(name for name in references.steps if not binding.delivered(steps, name))
+        if not absent and not references.unknown_steps:
+            return
+        error = BlockedError(message, steps=absent, subject=blame.missing)
+        error.fault, error.offset = blame.fault, blame.offset
+        error.locate(self.condition.text)
+        raise error
+
+    def _missing(self, blame: Blame) -> tuple[tuple[str | int, ...], str]:
+        """The path that ends in nothing at the place of the blame, and what to write instead."""
+        for use in self.condition.reading.uses:
+            path = tuple(segment for segment in use.segments if segment is not None)
+            if len(path) == len(use.segments):
+                found = self._first_missing(path if use.purpose is Purpose.VALUE else path[:-1])
+                if found is not None and str(path[found]) == blame.missing:
+                    return path[: found + 1], self._suggestion(path[: found + 1])
+        return (), ""
+
+    def _first_missing(self, path: tuple[str | int, ...]) -> int | None:
+        value: Json = self.variables
+        for index, segment in enumerate(path):
+            if isinstance(value, list):
+                is_there = isinstance(segment, int) and 0 <= segment < len(value)
+            else:
+                is_there = isinstance(value, Mapping) and segment in value
+            if not is_there:
+                return index
+            value = value[segment]
+        return None
+
+    def _suggestion(self, path: tuple[str | int, ...]) -> str:
+        container: Json = self.variables
+        for segment in path[:-1]:
+            container = container[segment]
+        known = [str(key) for key in container][:_MAX_SUGGESTED] if isinstance(container, Mapping) else []
+        guess = closest(str(path[-1]), known)
+        if guess:
+            return f"did you mean {_spelled((*path[:-1], guess))}?"
+        if isinstance(container, list):
+            return f"test it first, as in size({_spelled(path[:-1])}) > {path[-1]} && ..."
+        if not isinstance(container, Mapping):
+            return ""
+        if isinstance(path[-1], str) and path[-1].isidentifier():
+            return f"test it first, as in has({_spelled(path)}) && ..."
+        return f'test it first, as in "{path[-1]}" in {_spelled(path[:-1])} && ...'
+
+
+def compile_condition(text: str, steps: Iterable[str] = ()) -> Condition:
+    """The condition that ``text`` spells; ``steps`` are names to suggest for unknown ones.
+
+    Raises:
+        TemplateSyntaxError: with line, column and remedy.
+        LimitExceededError: it is too long, or nested too deeply.
+    """
+    try:
+        return _compiled(text)
+    except (library.CompilationError, library.TooLargeError) as error:
+        raise compilation.why_not(text, error, steps) from None
+
+
+def evaluate_there(text: str, data: Mapping[str, Json]) -> Outcome:
+    """``Question.answer`` up to the outcome, where only the text and the bound data are known."""
+    return _evaluate(compile_condition(text), data)
+
+
+@lru_cache(maxsize=CACHED_CONDITIONS)
+def _compiled(text: str) -> Condition:
+    program = library.compile_text(text)
+    root = tree.read(program.serialized)
+    if program.result_type not in _POSSIBLE_TYPES:
+        error = TemplateSyntaxError(
+            f"the condition gives {compilation.type_word(program.result_type)}, which is not a boolean",
+            fault=Fault.NOT_BOOLEAN,
+            remedy='compare it, as in size(inputs.items) > 0 or inputs.mode == "fast"',
+            offset=root.offset,
+        )
+        error.locate(text)
+        raise error
+    read = reading.read(root)
+    return Condition(text, program, root, read, binding.needs_of(read), cost.constant_bound(root))
+
+
+def _evaluate(condition: Condition, data: Mapping[str, Json]) -> Outcome:
+    try:
+        value, kind = library.evaluate(condition.program.handle, data)
+    except NoValueError as error:
+        return Outcome(blame=blame.find(condition.root, data, error))
+    return Outcome(value if isinstance(value, (bool, str)) else None, kind)
+
+
+def _about(path: tuple[str | int, ...], blame: Blame) -> str:
+    if blame.within:
+        return f"{_spelled(path[:-1])} is {blame.within}, not an object"
+    return f"{_spelled(path)} is missing"
+
+
+def _spelled(path: tuple[str | int, ...]) -> str:
+    text = ""
+    for segment in path:
+        if isinstance(segment, str) and segment.isidentifier():
+            text += f".{segment}" if text else segment
+        else:
+            text += f'["{segment}"]' if isinstance(segment, str) else f"[{segment}]"
+    return text
