@@ -92,15 +92,16 @@ def _object_pruner(inner: dict[str, Pruner | None], rest: Pruner | None, *, keep
     if keeps_unknown and not active and rest is None:
         return None
     known = frozenset(inner)
+    is_leaf = not active and rest is None
 
     def prune(value: Any) -> list[str]:
         if not isinstance(value, dict):
             return _NOTHING
         found = _NOTHING
-        if not keeps_unknown:
-            unknown = [name for name in value if name not in known]
-            if unknown:
-                found = _drop(value, unknown)
+        if not keeps_unknown and not value.keys() <= known:
+            found = _drop(value, [name for name in value if name not in known])
+        if is_leaf:
+            return found
         for name, item in value.items():
             pruner = active.get(name) if name in known else rest
             if pruner is not None:
