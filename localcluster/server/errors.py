@@ -54,8 +54,10 @@ def unknown_path() -> StatusError:
     )
 
 
-def already_exists(group: str, plural: str, name: str) -> StatusError:
+def already_exists(group: str, plural: str, name: str, *, dying: bool = False) -> StatusError:
     message = f'{group_resource(group, plural)} "{name}" already exists'
+    if dying:
+        message = f"object is being deleted: {message}"
     return _of_resource(StatusReason.ALREADY_EXISTS, group, plural, name, message)
 
 

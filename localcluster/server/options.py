@@ -147,6 +147,9 @@ def delete_options(
     if body and body.get("kind") not in ("DeleteOptions", None):
         raise errors.bad_request(f'expected a body of kind "DeleteOptions", not {body["kind"]!r}')
     propagation = fields.get("propagationPolicy")
+    if fields.get("orphanDependents") is not None and propagation is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        raise _invalid("DeleteOptions", cause.invalid("propagationPolicy", propagation, why))
     if fields.get("orphanDependents") is not None:
         orphan = fields["orphanDependents"] in (True, "true")
         propagation = Propagation.ORPHAN if orphan else Propagation.BACKGROUND

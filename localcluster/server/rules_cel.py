@@ -24,6 +24,7 @@ _PIECE_ITERATIONS = 8_000
 _ANSWERS = 256
 _ANSWERED_BYTES = 4096
 """Of one expression, so many answers about values of that size are remembered at most."""
+_RULE_VARIABLES = ("self", "oldSelf", "predecessor", "piece")
 _OUT_OF_BUDGET = "Iteration budget exceeded"
 _STRING_LITERAL = re.compile(
     r"""r?'''.*?'''|r?\"{3}.*?\"{3}|r'[^']*'|r"[^"]*"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.S
@@ -123,6 +124,24 @@ class _Pieces:
         )
 
 
+@dataclass(frozen=True)
+class Predicate:
+    """A compiled expression that is true or false of its variables."""
+
+    program: Any
+
+    def holds(self, variables: dict[str, Any]) -> bool:
+        """Whether it is true.
+
+        Raises:
+            CelEvaluationError: it is neither.
+        """
+        value = _value(self.program, variables)
+        if not isinstance(value, bool):
+            raise CelEvaluationError("no such overload")
+        return value
+
+
 class _OutOfBudgetError(CelEvaluationError):
     def __init__(self) -> None:
         super().__init__("call cost exceeds limit")
@@ -135,14 +154,39 @@ def compile_expression(source: str, *, result: Literal["bool", "string"], option
     Raises:
         CelSyntaxError: it does not parse, names something unknown, or cannot give a ``result``.
     """
-    if mentions(source, "cel"):  # bindings are for our own wrapping; an API server does not offer them
-        raise CelSyntaxError("compilation failed: undeclared reference to 'cel'")
+    _refuse_bindings(source)
     whole = _compile(source, optional_old=optional_old)
     given = whole.return_type().name().lower()
     if given not in (result, "dyn"):
         raise CelSyntaxError(f"cel expression must evaluate to a {result}")
     pieces = _compile_pieces(source, optional_old=optional_old) if result == "bool" else None
     return Program(whole, pieces, _fields(source))
+
+
+def compile_predicate(source: str, variables: tuple[str, ...], *, typed: str) -> Predicate:
+    """``source`` as a question about ``variables``.
+
+    Args:
+        typed: the variable whose fields have known types. A value of unknown type that does not come from there is no
+            answer, as no API server takes it for one.
+    Raises:
+        CelSyntaxError: it does not parse, names something unknown, or cannot be true or false.
+    """
+    _refuse_bindings(source)
+    try:
+        program = _environment(variables).compile(source)
+    except RuntimeError as error:
+        raise CelSyntaxError(f"compilation failed: {_told(str(error))}") from error
+    given = program.return_type().name().lower()
+    if given != "bool" and not (given == "dyn" and mentions(source, typed)):
+        raise CelSyntaxError(f"must evaluate to bool but got {given}")
+    return Predicate(program)
+
+
+def _refuse_bindings(source: str) -> None:
+    """They are for our own wrapping of expressions; an API server does not offer them."""
+    if mentions(source, "cel"):
+        raise CelSyntaxError("compilation failed: undeclared reference to 'cel'")
 
 
 def without_literals(source: str) -> str:
@@ -187,21 +231,20 @@ def _closes_at_end(source: str, opening: int) -> bool:
 def _compile(source: str, *, optional_old: bool) -> Any:
     wrapped = f'cel.bind(oldSelf, predecessor[?"value"], {source})' if optional_old else source
     try:
-        return _environment().compile(wrapped)
+        return _environment(_RULE_VARIABLES).compile(wrapped)
     except RuntimeError as error:
         raise CelSyntaxError(f"compilation failed: {_told(str(error))}") from error
 
 
 @functools.cache
-def _environment() -> Any:
+def _environment(variables: tuple[str, ...]) -> Any:
     anything = cel.Type.DYN
     extensions = [
         ext_strings.ExtStrings(),
         ext_optional.ExtOptional(),
         ext_bindings.ExtBindings(),
     ]
-    names = ("self", "oldSelf", "predecessor", "piece")
-    return cel.NewEnv(variables=dict.fromkeys(names, anything), extensions=extensions)
+    return cel.NewEnv(variables=dict.fromkeys(variables, anything), extensions=extensions)
 
 
 def _value(program: Any, variables: dict[str, Any]) -> Any:

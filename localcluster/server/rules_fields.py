@@ -1,7 +1,7 @@
 """Which fields a CEL rule names that its schema does not have.
 
 Pure. The CEL engine knows no schemas and would find such a rule out only when it runs. Looked at are the paths that
-begin with ``self`` or ``oldSelf``; what macros bind (``self.parts.all(p, p.nothing)``) is not followed.
+begin with a variable; what macros bind (``self.parts.all(p, p.nothing)``) is not followed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any
 from localcluster.server.rules_cel import without_literals
 from localcluster.server.rules_values import escaped
 
-_PATH = re.compile(r"(?<![\w.])(?:self|oldSelf)((?:\.\??[A-Za-z_]\w*)+)(\s*\()?")
+_PATH = re.compile(r"(?<![\w.])([A-Za-z]+)((?:\.\??[A-Za-z_]\w*)+)(\s*\()?")
 _IMPLIED = frozenset({"apiVersion", "kind", "metadata"})
 """Every whole object has them, declared or not."""
 
 
-def undefined(source: str, schema: Mapping[str, Any]) -> list[str]:
+def undefined(source: str, schema: Mapping[str, Any], variables: tuple[str, ...] = ("self", "oldSelf")) -> list[str]:
     """Names of fields ``source`` selects from an object that declares other fields only; each once."""
     found: list[str] = []
-    for path, call in _PATH.findall(without_literals(source)):
+    for variable, path, call in _PATH.findall(without_literals(source)):
+        if variable not in variables:
+            continue
         steps = [step.lstrip("?") for step in path[1:].split(".")]
         name = _first_undefined(steps[:-1] if call else steps, schema)
         if name and name not in found:
@@ -34,7 +36,8 @@ def _first_undefined(steps: list[str], schema: Mapping[str, Any]) -> str:
     for step in steps:
         if not isinstance(inner, Mapping) or inner.get("type") != "object":
             return ""
-        properties = {escaped(name): sub for name, sub in (inner.get("properties") or {}).items()}
+        declared = inner.get("properties") or {}
+        properties = {**declared, **{escaped(name): sub for name, sub in declared.items()}}
         if step in properties:
             inner = properties[step]
         elif isinstance(inner.get("additionalProperties"), Mapping):

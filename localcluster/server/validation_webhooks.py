@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from localcluster.server import cause, validation_names
+from localcluster.server import cause, validation_names, webhookconditions
 from localcluster.server.cause import Cause
 from localcluster.server.types import Object
 
@@ -94,6 +94,7 @@ def _webhook_causes(webhook: Object, where: str) -> Iterator[Cause]:
     for index, rule in enumerate(webhook.get("rules") or ()):
         yield from _rule_causes(rule, f"{where}.rules[{index}]")
     yield from client_causes(webhook.get("clientConfig") or {}, f"{where}.clientConfig")
+    yield from webhookconditions.problems(webhook.get("matchConditions") or (), f"{where}.matchConditions")
 
 
 def _rule_causes(rule: Object, where: str) -> Iterator[Cause]:

@@ -11,12 +11,13 @@ from typing import Final
 
 import trio
 
-from localcluster.server import errors, webhookreview
+from localcluster.server import errors, webhookconditions, webhookreview
 from localcluster.server.catalog import Catalog
 from localcluster.server.store import Store
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.watchcache import Change
 from localcluster.server.webhookcall import WebhookCaller, WebhookCallError
+from localcluster.server.webhookconditions import ConditionError
 from localcluster.server.webhookconfig import Hook, hooks_of
 from localcluster.server.webhookreview import InvalidAnswerError, Verdict
 from localcluster.server.writeport import AdmissionRequest, Conversion
@@ -79,7 +80,7 @@ class WebhookAdmission:
         Raises:
             StatusError: the first refusal, in the order of the configurations.
         """
-        asked = [found for hook in self._hooks_of(_VALIDATING) if (found := self._asked(hook, request))]
+        asked = [found for hook in self._hooks_of(_VALIDATING) if (found := await self._asked(hook, request))]
         if not asked:
             return
         refusals: dict[int, errors.StatusError] = {}
@@ -97,7 +98,7 @@ class WebhookAdmission:
             raise refusals[min(refusals)]
 
     async def _mutated_by(self, hook: Hook, request: AdmissionRequest) -> Object | None:
-        found = self._asked(hook, request)
+        found = await self._asked(hook, request)
         if found is None:
             return request.obj
         verdict = await self._verdict(found, request, mutating=True)
@@ -133,11 +134,7 @@ class WebhookAdmission:
         return verdict
 
     async def _ask(self, found: _Asked, request: AdmissionRequest, *, mutating: bool) -> Verdict:
-        objects = [obj for obj in (request.obj, request.old) if obj is not None]
-        shown = iter(await self._conversion.convert(objects, request.resource, found.resource.version))
-        obj = next(shown) if request.obj is not None else None
-        old = next(shown) if request.old is not None else None
-        review = webhookreview.review_of(request, found.resource, obj, old)
+        review = await self._review(found.resource, request)
         hook = found.hook
         try:
             answer = await self._caller.call(hook.client_config, review, hook.timeout_seconds)
@@ -148,10 +145,33 @@ class WebhookAdmission:
         except InvalidAnswerError as error:
             raise _CallFailedError(f"received invalid webhook response: {error}") from error
 
-    def _asked(self, hook: Hook, request: AdmissionRequest) -> _Asked | None:
+    async def _review(self, resource: ResourceType, request: AdmissionRequest) -> Object:
+        """The review of a request, its objects in the version of ``resource``."""
+        objects = [obj for obj in (request.obj, request.old) if obj is not None]
+        shown = iter(await self._conversion.convert(objects, request.resource, resource.version))
+        obj = next(shown) if request.obj is not None else None
+        old = next(shown) if request.old is not None else None
+        return webhookreview.review_of(request, resource, obj, old)
+
+    async def _asked(self, hook: Hook, request: AdmissionRequest) -> _Asked | None:
+        """The hook, when it is to be asked.
+
+        Raises:
+            StatusError: 403, its conditions give no answer and it must not be passed over.
+        """
         resource = hook.target(request, self._catalog.find)
         if resource is None or not hook.selects(request, self._namespace_labels(request)):
             return None
+        if hook.conditions:
+            review = await self._review(resource, request)
+            try:
+                if not webhookconditions.all_hold(hook.conditions, review["request"]):
+                    return None
+            except ConditionError as error:
+                if hook.fails_open:
+                    return None
+                asked = request.resource
+                raise errors.forbidden(asked.group, asked.plural, request.name, str(error)) from error
         return _Asked(hook, resource)
 
     def _namespace_labels(self, request: AdmissionRequest) -> Mapping[str, str]:

@@ -1,7 +1,6 @@
 """Admission webhooks as configured: which requests each is asked about, and what happens when it cannot answer.
 
 Pure. Read from Mutating- and ValidatingWebhookConfigurations with the API's defaults filled in.
-``matchConditions`` are refused when a configuration is written, because nothing here evaluates them for admission.
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from localcluster.server import cause, selectors, webhookcall
+from localcluster.server import cause, selectors, webhookcall, webhookconditions
 from localcluster.server.cause import Cause
 from localcluster.server.types import Object, ResourceType
+from localcluster.server.webhookconditions import Condition
 from localcluster.server.writeport import AdmissionRequest
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10
@@ -41,6 +41,7 @@ class Hook:
     reinvoke: bool
     namespace_selector: LabelPredicate | None
     object_selector: LabelPredicate | None
+    conditions: tuple[Condition, ...] = ()
 
     def target(self, request: AdmissionRequest, find: FindVersion) -> ResourceType | None:
         """The version in which the hook is asked about the request; None when it is not asked at all."""
@@ -83,9 +84,6 @@ def why_unsupported(configuration: Object) -> list[Cause]:
     causes: list[Cause] = []
     for index, fields in enumerate(configuration.get("webhooks") or ()):
         field = f"webhooks[{index}]"
-        if fields.get("matchConditions"):
-            why = "a local cluster does not evaluate match conditions; use rules and selectors"
-            causes.append(cause.forbidden(f"{field}.matchConditions", why))
         reviews = fields.get("admissionReviewVersions") or ()
         if reviews and REVIEW_VERSION not in reviews:
             why = f"a local cluster sends AdmissionReviews of version {REVIEW_VERSION} only"
@@ -114,6 +112,7 @@ def _hook(identity: str, fields: Object) -> Hook:
         reinvoke=fields.get("reinvocationPolicy") == "IfNeeded",
         namespace_selector=_selector(fields.get("namespaceSelector")),
         object_selector=_selector(fields.get("objectSelector")),
+        conditions=webhookconditions.compiled(fields.get("matchConditions") or ()),
     )
 
 

@@ -226,8 +226,9 @@ class Writer:
         collection = self._collection(resource)
         if not options.dry_run and given_revision.isdigit() and int(given_revision):
             raise errors.unclassified("resourceVersion should not be set on objects to be created")
-        if collection.get(target.key) is not None:
-            raise errors.already_exists(resource.group, resource.plural, target.name)
+        if (present := collection.get(target.key)) is not None:
+            dying = "deletionTimestamp" in present.object["metadata"]
+            raise errors.already_exists(resource.group, resource.plural, target.name, dying=dying)
         if options.dry_run:
             return Written(obj, created=True)
         try:

@@ -191,12 +191,13 @@ async def test_dry_runs_tell_the_webhook(cluster: Any, webhook: WebhookServer) -
     assert request["options"]["dryRun"] == ["All"]
 
 
-async def test_match_conditions_are_refused_when_they_are_configured(cluster: Any, webhook: WebhookServer) -> None:
-    conditions = [{"name": "x", "expression": "true"}]
-    body = {"metadata": {"name": "c"}, "webhooks": [hook(webhook.client_config("/"), matchConditions=conditions)]}
-    answer = await cluster.client.post(f"{REGISTRATION}/validatingwebhookconfigurations", json=body)
-    assert answer.status_code == 422
-    assert "does not evaluate match conditions" in answer.json()["message"]
+async def test_match_conditions_choose_what_is_asked_about(cluster: Any, webhook: WebhookServer) -> None:
+    webhook.handlers["/validate"] = allow
+    conditions = [{"name": "two", "expression": "object.metadata.name == 'two'"}]
+    await configure(cluster, "Validating", hook(webhook.client_config("/validate"), matchConditions=conditions))
+    await cluster.create(CONFIGMAPS, config_map("one"))
+    await cluster.create(CONFIGMAPS, config_map("two"))
+    assert [request["name"] for _, request in webhook.asked] == ["two"]
 
 
 async def convert(request: Object) -> Object:

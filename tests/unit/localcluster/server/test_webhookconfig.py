@@ -113,7 +113,6 @@ def test_selectors_narrow_it_down(
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"matchConditions": [{"name": "x", "expression": "true"}]}, "webhooks[0].matchConditions"),
         ({"admissionReviewVersions": ["v1beta1"]}, "webhooks[0].admissionReviewVersions"),
         ({"clientConfig": {"url": "https://h", "caBundle": "bm90IGEgY2VydA=="}}, "webhooks[0].clientConfig.caBundle"),
         ({"objectSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}, "webhooks[0].objectSelector"),
