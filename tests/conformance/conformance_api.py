@@ -19,8 +19,8 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-WAIT_SECONDS = 20
-"""How long controllers may take; the real garbage collector learns of new kinds every few seconds."""
+WAIT_SECONDS = 60
+"""How long controllers may take; the real garbage collector looks for new kinds every half a minute."""
 
 _CORE = "/api/v1"
 _APIS = {
@@ -203,7 +203,7 @@ class Api:
         accept = query.pop("accept", "application/json")
         params = {"watch": "true", **query}
         path = self.path(plural, name)
-        async with self.http.stream("GET", path, params=params, headers={"accept": accept}) as answer:
+        async with self.http.stream("GET", path, params=params, headers={"accept": accept}, timeout=None) as answer:
             assert answer.status_code == 200, await answer.aread()
             send, events = trio.open_memory_channel[Object](math.inf)
             async with trio.open_nursery() as nursery:
