@@ -20,6 +20,11 @@ class Bell:
         """Wake the waiter now, or make its next ``wait`` return at once. Safe from any synchronous callback."""
         self._event.set()
 
+    def hush(self) -> None:
+        """Forget what has rung so far: the waiter is about to look at the world anyway."""
+        if self._event.is_set():
+            self._event = trio.Event()
+
     async def wait(self) -> None:
         """Return once the bell has rung since the last ``wait``. Cancellation does not swallow a ring."""
         await self._event.wait()

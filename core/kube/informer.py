@@ -67,6 +67,7 @@ class Informer:
         self._handlers: list[Handler] = []
         self._synced = trio.Event()
         self._contact_at: float | None = None
+        self._counted = -1
         self._version = ""
         self._backoff = Backoff(*_RELIST_BACKOFF_SECONDS)
         self.last_error: KubeError | None = None
@@ -167,7 +168,7 @@ class Informer:
         self.last_error = None
         self._touch()
         metrics.count(catalogue.INFORMER_RELISTS, resource=self.resource.plural)
-        metrics.set_gauge(catalogue.INFORMER_OBJECTS, len(self._store), resource=self.resource.plural)
+        self._count()
 
     async def _follow(self) -> None:
         """Take in what the watch brings, until it can only go on from a new list."""
@@ -201,7 +202,12 @@ class Informer:
                 self._publish(self._store.remove(self._trimmed(event.object)))
             case _:  # a bookmark says only how far we are
                 return
-        metrics.set_gauge(catalogue.INFORMER_OBJECTS, len(self._store), resource=self.resource.plural)
+        self._count()
+
+    def _count(self) -> None:
+        if len(self._store) != self._counted:
+            self._counted = len(self._store)
+            metrics.set_gauge(catalogue.INFORMER_OBJECTS, self._counted, resource=self.resource.plural)
 
     async def _wait_after(self, error: KubeError) -> None:
         if not (isinstance(error, ApiError) and error.code == 410):

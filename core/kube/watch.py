@@ -223,7 +223,12 @@ class _Watcher:
             return False
         if not isinstance(version, str) or not version:
             return False
-        await self._send.send(event)
+        try:
+            self._send.send_nowait(
+                event
+            )  # spares a turn of the scheduler where there is room, as there nearly always is
+        except trio.WouldBlock:
+            await self._send.send(event)
         self._position = version
         return True
 

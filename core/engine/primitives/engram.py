@@ -50,6 +50,7 @@ class Engram:
         pace = context.pace()
         conflict_until: float | None = None
         while True:
+            context.bell.hush()  # our own writes ring, too
             observation = await patiently(self.observe, pace=context.pace())
             try:
                 verdict = await self._round(observation, binding, problem)
