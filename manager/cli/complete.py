@@ -60,13 +60,14 @@ def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
     """``key=`` for the inputs that the Story on the line declares: in the cluster, or in the files of ``run``."""
-    files = ctx.params.get("files") or ()
-    chosen = str(ctx.params.get("story") or "")
-
-    def ask(server: Server) -> list[str]:
-        return input_keys(server.story(chosen)) if chosen else []
-
-    keys = _in_silence(lambda: _keys_in_files(files, chosen)) if files else _ask(ctx, ask)
+    # The parser stops at an option whose value is being typed: what stands before it has not become arguments yet.
+    words, chosen = ctx.args, str(ctx.params.get("story") or "")
+    if ctx.info_name == "run":
+        files = ctx.params.get("files") or words
+        keys = _in_silence(lambda: _keys_in_files(files, chosen))
+    else:
+        chosen = chosen or next(iter(words), "")
+        keys = _ask(ctx, lambda server: input_keys(server.story(chosen)) if chosen else [])
     given = {pair.partition("=")[0].removesuffix(":") for pair in ctx.params.get("inputs") or ()}
     return [f"{key}=" for key in keys if f"{key}=".startswith(incomplete) and key not in given]
 

@@ -1,18 +1,25 @@
-"""Completion in a real bash: verbs and flags at once, names from the cluster, silence when there is none."""
+"""Completion in real shells: verbs and flags at once, names from the cluster, silence when there is none."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from commandline import DEADLINE_SECONDS, CommandLine
+
+CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\(B|\x0f|[^\n]\x08")
+"""What a shell sends to move about and to colour."""
 
 BASH = shutil.which("bash")
 BIN = Path(sys.executable).parent
@@ -48,7 +55,9 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     line = CommandLine(tmp_path_factory.mktemp("completion"))
     assert line.bobrapet("up", "--quiet", line.images).code == 0
     try:
-        assert line.bobrapet("run", line.story("one", "two", name="works"), "--quiet").code == 0
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+        story = line.story("one", "two", name="works", inputsSchema=schema)
+        assert line.bobrapet("run", story, "--quiet").code == 0
         assert line.bobrapet("submit", "works", "--name=other").code == 0
         yield line
     finally:
@@ -70,45 +79,73 @@ def test_verbs_flags_runs_stories_and_steps_are_completed(line: CommandLine) -> 
     assert offered == ["submit", "--no-headers", "other", "works", "two", "one two"]
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [("bobrapet get @l", "bobrapet get @latest"), ("bobrapet get @latest:w", "bobrapet get @latest:works")],
-    ids=["at", "colon"],
-)
-def test_words_with_letters_at_which_bash_breaks_are_completed_whole(
-    line: CommandLine, typed: str, completed: str
-) -> None:
-    """The Tab key in an interactive shell; the line is then shown by running it as an argument of echo."""
+@dataclass(frozen=True)
+class Shell:
+    """How a shell is started interactively, and taught our completion."""
+
+    command: tuple[str, ...]
+    setup: str
+
+
+SHELLS = {
+    "bash": Shell(("bash", "--norc", "-i"), "source <(bobrapet completion bash)"),
+    "zsh": Shell(("zsh", "-f", "-i"), "autoload -U compinit; compinit -u; source <(bobrapet completion zsh)"),
+    "fish": Shell(("fish", "--no-config", "-i"), "bobrapet completion fish | source"),
+}
+TYPED = {
+    "bobrapet su": "bobrapet submit ",
+    "bobrapet get @l": "bobrapet get @latest ",
+    # At a colon and at an equals sign, bash begins a new word.
+    "bobrapet get @latest:w": "bobrapet get @latest:works ",
+    "bobrapet logs other t": "bobrapet logs other two ",
+    "bobrapet submit works -i ci": "bobrapet submit works -i city=",
+    "bobrapet run work": "bobrapet run works.yaml ",
+}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_the_tab_key_completes_in_a_real_shell(line: CommandLine, name: str) -> None:
+    """Each line is then shown by running it as an argument of echo."""
+    if shutil.which(name) is None:
+        pytest.skip(f"no {name} on PATH")
+    shell = SHELLS[name]
     main, child = pty.openpty()
+    environment = {**line.env, "PATH": f"{BIN}:{line.env['PATH']}", "TERM": "xterm", "LC_ALL": "C.UTF-8"}
     with subprocess.Popen(
-        [str(BASH), "--norc", "-i"],
+        shell.command,
         stdin=child,
         stdout=child,
         stderr=child,
-        env={**line.env, "PATH": f"{BIN}:{line.env['PATH']}", "TERM": "dumb", "PS1": "$ "},
+        env=environment,
+        cwd=line.folder,
         start_new_session=True,
-    ) as shell:
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # the shell's own terminal, as fish demands
+    ) as process:
         os.close(child)
-        os.write(main, b"source <(bobrapet completion bash); echo rea''dy\n")
-        _read_until(main, "ready")
-        # Control-A goes to the beginning of the line, once Tab has done its work.
-        os.write(main, typed.encode() + b"\t\x01echo is:\n")
-        said = _read_until(main, "is:bobrapet get @latest", times=1)
-        os.write(main, b"exit\n")
-        shell.wait(DEADLINE_SECONDS)
+        try:
+            os.write(main, f"{shell.setup}; echo rea''dy\r".encode())
+            _read_to(main, "ready")
+            shown = {}
+            for typed in TYPED:
+                # Control-A goes to the beginning of the line and Control-E to its end, once Tab has done its work.
+                os.write(main, f"{typed}\t\x01echo '<\x05>'\r".encode())
+                shown[typed] = _read_to(main, "<bobrapet[^\n]*>")
+        finally:
+            process.kill()
     os.close(main)
 
-    assert f"is:{completed}" in said.replace("\x08", "")
+    takes_space_back = name == "zsh"  # when the cursor leaves the word
+    assert shown == {typed: text.rstrip() if takes_space_back else text for typed, text in TYPED.items()}
 
 
-def _read_until(terminal: int, text: str, *, times: int = 1) -> str:
-    """What appears on the terminal until ``text`` has appeared ``times`` times, on a line of its own."""
+def _read_to(terminal: int, pattern: str) -> str:
+    """What matches ``pattern`` as a line of its own, once it appears on the terminal."""
     said = ""
-    while said.replace("\r", "").count(f"\n{text}") < times:
+    while (found := re.search(f"\n{pattern}\n", said)) is None:
         ready, _, _ = select.select([terminal], [], [], DEADLINE_SECONDS)
         assert ready, said
-        said += os.read(terminal, 65536).decode()
-    return said
+        said = CONTROLS.sub("", said + os.read(terminal, 65536).decode().replace("\r", "\n"))
+    return found[0].strip("\n<>")
 
 
 def test_without_a_cluster_names_are_not_completed_and_nothing_is_said(tmp_path: Path) -> None:

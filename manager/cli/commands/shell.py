@@ -24,6 +24,8 @@ _bobrapet_completion() {
     COMPREPLY=($(env COMP_WORDS="${words[*]}" COMP_CWORD=$((${#words[@]} - 1)) \
         _BOBRAPET_COMPLETE=complete_bash "${words[0]}" 2>/dev/null))
     COMPREPLY=("${COMPREPLY[@]#"$cut"}")
+    # The value of an input follows its key at once.
+    if [[ "${COMPREPLY[*]}" == *= ]]; then compopt -o nospace 2>/dev/null; fi
 }
 complete -o default -F _bobrapet_completion bobrapet
 """.strip()
