@@ -23,6 +23,8 @@ from localcluster.server.watchcache import Change, Collection, Stored
 
 BOOKMARK_INTERVAL_SECONDS: Final = 60.0
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+_INITIAL_BATCH: Final = 64
+"""Objects a new watch is told of in one write."""
 
 Read = Callable[[Stored, ResourceType], Awaitable[Object]]
 """A stored object in the version that is watched."""
@@ -90,19 +92,25 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
         self._closed = False
 
     async def receive(self) -> WatchEvent:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        has_waited = False
         while True:
             if self._closed:
                 raise trio.ClosedResourceError
             if self._ready:
+                if not has_waited:  # whoever was woken by a change has let others run already
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 return self._ready.popleft()
             if self._initial:
                 await self._take_initial()
             elif self._mark_initial_end:
                 self._mark_initial_end = False
-                return self._bookmark(self._initial_revision, initial_end=True)
-            elif not await self._take_changes() and (event := await self._wait()) is not None:
-                return event
+                self._ready.append(self._bookmark(self._initial_revision, initial_end=True))
+            elif not await self._take_changes():
+                event = await self._wait()
+                has_waited = True
+                if event is not None:
+                    return event
 
     def receive_ready(self) -> list[WatchEvent]:
         """Events that need no waiting, so that a burst travels in one write."""
@@ -115,10 +123,10 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
         await trio.lowlevel.checkpoint()
 
     async def _take_initial(self) -> None:
-        stored = self._initial.popleft()
-        obj = await self._read(stored, self._resource)
-        if self._predicate(obj):
-            self._ready.append(WatchEvent(WatchEventType.ADDED, obj))
+        for _ in range(min(len(self._initial), _INITIAL_BATCH)):
+            obj = await self._read(self._initial.popleft(), self._resource)
+            if self._predicate(obj):
+                self._ready.append(WatchEvent(WatchEventType.ADDED, obj))
 
     async def _take_changes(self) -> bool:
         """Turn the changes since the last look into events; False when there were none."""

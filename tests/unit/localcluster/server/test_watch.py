@@ -262,3 +262,32 @@ def test_reloading_shows_what_was_written(store: Store) -> None:
     found = collection.get("default/a")
     assert found is not None
     assert found.object["spec"] == {}
+
+
+async def test_a_burst_is_there_to_be_told_in_one_go(store: Store) -> None:
+    objects = [put(store, pod(f"p{index:02}")) for index in range(3)]
+    events = watch(store, initial=objects)
+    put(store, pod("p03"))
+    put(store, pod("p04"))
+
+    told = []
+    for _ in range(2):
+        told.append([event.object["metadata"]["name"] for event in (await events.receive(), *events.receive_ready())])
+    assert told == [["p00", "p01", "p02"], ["p03", "p04"]]
+
+
+async def test_a_watch_that_never_waits_lets_others_run(store: Store) -> None:
+    events = watch(store, initial=[put(store, pod(f"p{index:02}")) for index in range(5)])
+    ran: list[str] = []
+
+    async def other() -> None:
+        while True:
+            ran.append("other")
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(5):
+            await events.receive()
+        nursery.cancel_scope.cancel()
+    assert len(ran) >= 4  # the first round may begin with either
