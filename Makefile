@@ -4,13 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test check generate fuzz bench clean lock format
+.PHONY: run test e2e check generate fuzz bench clean lock format
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
 
 test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz profile
 	$(BIN)/python -m pytest
+
+e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane; builds it once (docs/testing-on-a-real-cluster.md)
+	PYTHONPATH=tests/e2e $(BIN)/python -m control_plane build
+	$(BIN)/python -m pytest --control-plane=real tests/e2e tests/integration tests/conformance $(E2E_OPTIONS)
 
 check: $(STAMP)  ## lint, types, layers, generated files up to date
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,15 +15,16 @@ import httpx
 import orjson
 import trio
 from api_access import ApiAccess, embedded
-from clean_slate import make_clean
+from clean_slate import ensure_namespace
 from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, install_definitions, open_emptied
 from reconciler_samples import RecordedEvents
 
 from control_plane.session import SessionCluster
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, STORY, STORY_RUN, Resource
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
 from core.engine.manifest import step_run_manifest
 from core.engine.ports import AttemptOrder
 from core.kube.client import KubeClient
+from core.kube.errors import AlreadyExistsError
 from core.kube.wire import status_failure
 from core.policy.settings import OperatorSettings
 from localcluster.server.cluster import open_api_server
@@ -103,9 +104,14 @@ class AdapterWorld:
     async def namespace(self, name: str) -> None:
         """Another namespace, empty."""
         if self.access.shared:
-            await make_clean(self.client, [name])
+            await ensure_namespace(self.client, name)
         else:
             await self.client.create(NAMESPACE, {"metadata": {"name": name}})
+
+    async def account(self, name: str) -> None:
+        """A ServiceAccount, which on a real cluster may be there already."""
+        with suppress(AlreadyExistsError):
+            await self.create(SERVICE_ACCOUNT, name, {})
 
     async def manifest(self, run: Object, story: Object) -> Object:
         [step] = story["spec"]["steps"]

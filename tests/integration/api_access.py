@@ -17,8 +17,10 @@ import trio
 
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, load_config
+from core.kube.connections import LaneTransport
 from core.kube.credentials import bearer_token
-from core.kube.transport import ssl_context
+from core.kube.http1 import Http1Lane, Peer
+from core.kube.transport import CONNECT_DEADLINE_SECONDS, KEEP_ALIVE_SECONDS, ssl_context
 from localcluster.server.cluster import ApiServer
 from localcluster.transport import ASGIStreamingTransport
 
@@ -50,6 +52,12 @@ def embedded(server: ApiServer, nursery: trio.Nursery) -> ApiAccess:
 async def over_network(kubeconfig: Path, *, patience: float) -> AsyncIterator[ApiAccess]:
     """To the server that ``kubeconfig`` names."""
     config = await load_config(kubeconfig)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    open_wire = partial(httpx.AsyncHTTPTransport, verify=ssl_context(config), limits=limits)
-    yield ApiAccess(config, open_wire, shared=True, patience=patience)
+    yield ApiAccess(config, partial(_network, config), shared=True, patience=patience)
+
+
+def _network(config: ClusterConfig) -> httpx.AsyncBaseTransport:
+    """What a client without a transport of its own uses."""
+    server = httpx.URL(config.server)
+    context, port = ssl_context(config), server.port or 443
+    peer = Peer(server.host, port, context, server.host, CONNECT_DEADLINE_SECONDS, KEEP_ALIVE_SECONDS)
+    return LaneTransport(partial(Http1Lane, peer))

@@ -41,7 +41,7 @@ async def make_clean(client: KubeClient, namespaces: Sequence[str]) -> None:
         trio.TooSlowError: something cannot be deleted.
     """
     for name in namespaces:
-        await _ensure_namespace(client, name)
+        await ensure_namespace(client, name)
     ours = {obj["metadata"]["name"] for obj in (await client.list(NAMESPACE, label_selector=MARK)).items}
     kinds = await _kinds(client)
     with trio.fail_after(DEADLINE_SECONDS):
@@ -49,15 +49,15 @@ async def make_clean(client: KubeClient, namespaces: Sequence[str]) -> None:
             await trio.sleep(0.05)
     for name in ours:
         await client.delete_collection(EVENT, name)
-    for name in namespaces:
-        await _until_populated(client, name)
 
 
-async def _ensure_namespace(client: KubeClient, name: str) -> None:
+async def ensure_namespace(client: KubeClient, name: str) -> None:
+    """Have a namespace of tests, in which Pods may be created."""
     try:
         found = await client.get(NAMESPACE, name)
     except NotFoundError:
         await client.create(NAMESPACE, {"metadata": {"name": name, "labels": {MARK: "true"}}})
+        await _until_populated(client, name)
         return
     if (found["metadata"].get("labels") or {}).get(MARK) != "true":
         raise ForeignNamespaceError(

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import trio
 from adapter_world import AdapterWorld, open_adapter_world
-from operator_cluster import OperatorCluster, open_operator_cluster
+from operator_cluster import OperatorCluster, install_on, open_operator_cluster
 
 from control_plane.session import SessionCluster
 from localcluster.server.cluster import ApiServer, open_api_server
@@ -70,15 +70,23 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def real(control_plane: SessionCluster | None) -> SessionCluster | None:
+    """The real control plane with our definitions; None stands for an embedded one for each test."""
+    if control_plane is not None:
+        trio.run(install_on, control_plane)
+    return control_plane
+
+
 @pytest.fixture
-async def world(tmp_path: Path, control_plane: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
+async def world(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
     """A cluster of either kind, for an operator and real programs."""
-    async with open_operator_cluster(tmp_path, control_plane) as running:
+    async with open_operator_cluster(tmp_path, real) as running:
         yield running
 
 
 @pytest.fixture
-async def there(control_plane: SessionCluster | None) -> AsyncIterator[AdapterWorld]:
+async def there(real: SessionCluster | None) -> AsyncIterator[AdapterWorld]:
     """The engine's ports on an API server of either kind."""
-    async with open_adapter_world(control_plane) as opened:
+    async with open_adapter_world(real) as opened:
         yield opened

@@ -292,13 +292,19 @@ async def _open_on_real(directory: Path, real: SessionCluster) -> AsyncIterator[
 
 @asynccontextmanager
 async def open_emptied(real: SessionCluster) -> AsyncIterator[tuple[ApiAccess, KubeClient]]:
-    """The real cluster with our definitions and the two namespaces, and nothing in them; likewise afterwards."""
+    """The real cluster with the two namespaces, and nothing in them."""
     namespaces = (NAMESPACE_NAME, OPERATOR_NAMESPACE)
     async with over_network(real.kubeconfig, patience=REAL_PATIENCE) as access, access.connected() as client:
-        await install_definitions(client)
         await make_clean(client, namespaces)
         yield access, client
-        await make_clean(client, namespaces)
+        if real.ready is None:  # somebody's cluster is left as it was found; ours is emptied by who comes next
+            await make_clean(client, namespaces)
+
+
+async def install_on(real: SessionCluster) -> None:
+    """Have our definitions in the real cluster: once, for all tests."""
+    async with over_network(real.kubeconfig, patience=REAL_PATIENCE) as access, access.connected() as client:
+        await install_definitions(client)
 
 
 @functools.cache

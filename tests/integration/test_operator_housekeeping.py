@@ -106,7 +106,7 @@ async def test_a_deleted_run_is_let_go_when_its_children_are_gone(there: Adapter
     await controller.reconcile()
     held = await child(there, run, "one-held", finalizers=[HOLD])
     await child(there, run, "one-a")
-    stranger = {**run, "metadata": {**run["metadata"], "uid": "stranger"}}
+    stranger = await there.create(STORY_RUN, "other", {"storyRef": {"name": "report"}})
     await child(there, stranger, "foreign", labels={"bubustack.io/storyrun": "one"})
     nested = await there.create(STORY_RUN, "sub", {"storyRef": {"name": "report"}}, ownerReferences=[_owner(run)])
     await there.known(there.world.story_runs, "sub", _at(nested))
@@ -114,7 +114,7 @@ async def test_a_deleted_run_is_let_go_when_its_children_are_gone(there: Adapter
     await there.known(there.world.story_runs, "one", lambda obj: obj["metadata"].get("deletionTimestamp"))
     assert isinstance(await controller.reconcile(), After)
     assert await left(there) == ["foreign", "one-held"]
-    assert await left(there, STORY_RUN) == ["one"]
+    assert await left(there, STORY_RUN) == ["one", "other"]
     await there.known(there.world.step_runs, "one-held", lambda obj: obj["metadata"].get("deletionTimestamp"))
     writes = len(there.wire.writes)
     assert isinstance(await controller.reconcile(), After)
