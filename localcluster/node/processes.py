@@ -213,7 +213,7 @@ async def open_launcher(staging: Path, *, isolate: bool = True, niceness: int = 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            start_new_session=True,
+            process_group=0,  # Ctrl-C at a terminal is for the cluster, which then ends its containers in good order
         )
     launcher = Launcher(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
     try:

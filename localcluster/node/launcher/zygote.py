@@ -16,6 +16,7 @@ container are gone.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
@@ -23,6 +24,7 @@ import selectors
 import signal
 import socket
 import sys
+import termios
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,8 +200,10 @@ def _become(
     """In the forked child: turn into the container's program. Never returns."""
     problem = "unknown problem"
     try:
-        os.setsid()
-        _step_back(niceness)
+        # A process group, and no session: where Linux shares the processor out by session, a container would otherwise
+        # weigh as much as the whole cluster, whatever its niceness.
+        os.setpgid(0, 0)
+        os.nice(niceness)
         if syscalls.AVAILABLE:
             syscalls.die_with_parent(signal.SIGKILL)
             with suppress(OSError):
@@ -235,12 +239,10 @@ def _become(
     os._exit(127)
 
 
-def _step_back(niceness: int) -> None:
-    """Let the control plane go first, as a kubelet does with Pods that reserve no processor time."""
-    os.nice(niceness)
-    # Where Linux groups sessions, niceness counts within one only, and a container is one of its own.
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(os.nice(0)))
+def _leave_terminal() -> None:
+    """What runs in containers must not talk to the terminal from which the cluster was started."""
+    with suppress(OSError), open("/dev/tty", "rb") as terminal:  # noqa: PTH123 - no path of ours
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
 
 
 def _receive_exactly(control: socket.socket, size: int) -> bytes:
@@ -317,7 +319,7 @@ def main() -> None:
     """Arguments: the control socket's descriptor, a staging directory, ``isolated`` or ``plain``, and a niceness."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
-    _step_back(0)  # no further than the node
+    _leave_terminal()
     staging, wanted, niceness = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     if wanted == "isolated" and _isolate():
         syscalls.die_with_parent(signal.SIGKILL)
