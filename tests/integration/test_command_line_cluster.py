@@ -158,7 +158,7 @@ def test_a_killed_command_takes_its_cluster_with_it(line: CommandLine) -> None:
     with line.started("run", line.story("slow-one"), line.images) as run:
         wait_until((line.folder / "began").exists)
         processes = line.processes()
-        assert len(processes) >= 4  # cluster, operator, launcher, step
+        assert len(processes) >= 5  # cluster, operator, node, launcher, step
         run.kill()
         run.communicate()
 
@@ -189,6 +189,20 @@ def test_a_killed_operator_is_started_again_and_the_run_goes_on(line: CommandLin
 
     assert run.returncode == 0, err
     assert "Running→Succeeded" in err
+
+
+def test_a_killed_node_is_started_again_and_the_step_begins_anew(line: CommandLine) -> None:
+    with line.started("run", line.story("slow-one", "two"), line.images) as run:
+        wait_until((line.folder / "began").exists)
+        node = line.process("localcluster.node")
+        (line.folder / "began").unlink()
+        kill(node)
+        wait_until((line.folder / "began").exists)
+        (line.folder / "go").touch()
+        _, err = run.communicate(timeout=DEADLINE_SECONDS)
+
+    assert run.returncode == 0, err
+    assert "the node ended and is started again" in (line.data / "cluster.log").read_text()
 
 
 def test_two_runs_share_a_cluster_that_ends_with_the_last(line: CommandLine) -> None:
