@@ -1,0 +1,40 @@
+"""JSON Schemas of every kind a server has, for kubeconform, which otherwise would fetch them from the Internet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Object = dict[str, Any]
+
+FILE_NAMES = "{{ .ResourceKind }}-{{ .Group }}-{{ .ResourceAPIVersion }}.json"
+_KIND = "x-kubernetes-group-version-kind"
+
+
+def write_schemas(document: Mapping[str, Any], directory: Path) -> None:
+    """A file for every kind in an OpenAPI v3 document; fields that no schema knows are refused."""
+    components = {name: _closed(schema) for name, schema in document["components"]["schemas"].items()}
+    for name, schema in components.items():
+        for group, version, kind in _kinds(schema):
+            reference = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": components}}
+            path = directory / f"{kind.lower()}-{group or version}-{version}.json"  # kubeconform's own oddity
+            path.write_text(json.dumps(reference))
+
+
+def _kinds(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for entry in schema.get(_KIND) or ():
+        yield entry["group"], entry["version"], entry["kind"]
+
+
+def _closed(schema: Any) -> Any:
+    """The same schema, with objects that have no fields but those they declare."""
+    if isinstance(schema, list):
+        return [_closed(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        closed.setdefault("additionalProperties", False)
+    return closed

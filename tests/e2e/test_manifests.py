@@ -1,0 +1,83 @@
+"""Our manifests as people install them: kubectl has nothing to complain of, and explains every kind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from clean_slate import MARK
+from kubectl import Kubectl
+from manifest_schemas import FILE_NAMES, write_schemas
+from operator_cluster import OPERATOR_NAMESPACE
+
+from control_plane.binaries import MissingBinariesError, ensure_tool
+from control_plane.session import SessionCluster
+from core.api.kinds import KINDS
+from core.api.resource import Resource
+
+ROOT = Path(__file__).parents[2]
+DEFINITIONS = ROOT / "manifests" / "crds"
+DOCUMENTS = sorted([*ROOT.glob("manifests/**/*.yaml"), ROOT / "examples/weather/manifests.yaml"])
+RESOURCES = [kind.resource for kind in KINDS]
+
+
+@pytest.fixture(scope="session")
+def kubectl(real_cluster: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    return Kubectl(real_cluster, tmp_path_factory.mktemp("kubectl"))
+
+
+@pytest.fixture(scope="session")
+def installed(kubectl: Kubectl) -> Kubectl:
+    """kubectl on a cluster with our definitions and the operator's namespace."""
+    metadata = {"name": OPERATOR_NAMESPACE, "labels": {MARK: "true"}}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+    kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(namespace))
+    kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
+    kubectl("wait", "--for=condition=Established", f"--filename={DEFINITIONS}", "--timeout=60s")
+    return kubectl
+
+
+@pytest.mark.parametrize("how", ["new", "again", "dry run"])
+def test_definitions_are_applied_without_a_warning(kubectl: Kubectl, how: str) -> None:
+    options = ["--dry-run=server"] if how == "dry run" else ["--force-conflicts"]
+
+    done = kubectl("apply", "--server-side", *options, f"--filename={DEFINITIONS}")
+
+    assert done.err == ""
+    assert len(done.out.splitlines()) == len(KINDS)
+
+
+def test_everything_else_is_applied_without_a_warning(installed: Kubectl) -> None:
+    done = installed("apply", "--server-side", "--dry-run=server", "--recursive", f"--filename={ROOT / 'manifests'}")
+
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.kind)
+def test_a_kind_is_explained(installed: Kubectl, resource: Resource) -> None:
+    plural, group = resource.plural, resource.group
+    done = installed("explain", f"{plural}.{group}", "--recursive")
+
+    assert f"KIND:       {resource.kind}" in done.out
+    fields = done.out.partition("FIELDS:")[2]
+    assert "spec\t" in fields
+    assert installed("explain", f"{plural}.{group}.spec").out.partition("DESCRIPTION:")[2].split("FIELDS:")[0].strip()
+
+
+def test_kubeconform_accepts_every_manifest(installed: Kubectl, tmp_path: Path) -> None:
+    try:
+        kubeconform = ensure_tool("kubeconform")
+    except MissingBinariesError as missing:
+        pytest.skip(str(missing))
+    paths = json.loads(installed("get", "--raw=/openapi/v3").out)["paths"]
+    for path, entry in paths.items():
+        if path.startswith("api"):
+            write_schemas(json.loads(installed("get", f"--raw={entry['serverRelativeURL']}").out), tmp_path)
+    command = [str(kubeconform), "-strict", "-summary", f"-schema-location={tmp_path}/{FILE_NAMES}"]
+
+    done = subprocess.run([*command, *map(str, DOCUMENTS)], capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Skipped: 0" in done.stdout
