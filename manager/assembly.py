@@ -15,13 +15,14 @@ from core.engine.context import EngineContext
 from core.engine.ports import Clock, RunKey
 from core.engine.settings import EngineSettings
 from core.engine.supervisor import Supervisor
-from core.evaluation.evaluator import Evaluator
+from core.evaluation.evaluator import EvaluationPolicy, Evaluator
+from core.evaluation.pool import WorkerPool
 from core.expressions.limits import Limits
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
 from core.kube.informer import Change, Informer
 from core.policy.references import Reference, why_denied
-from core.policy.settings import ControllerSettings, OperatorSettings
+from core.policy.settings import ControllerSettings, OperatorSettings, TemplatingSettings
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from reconcilers.adapters.binding import Binder
@@ -55,6 +56,14 @@ class Operator:
     ) -> None:
         self._world = world
         self._settings = settings
+        start = settings()
+        templating = start.templating
+        pool = WorkerPool(
+            seconds=templating.worker_timeout.total_seconds(),
+            memory_bytes=templating.worker_memory_bytes,
+            processes=templating.workers,
+        )
+        self._evaluator = Evaluator(self._evaluation_policy, now=clock.now, pool=pool)
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
         executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace), events)
@@ -62,16 +71,13 @@ class Operator:
             EngineContext(
                 runs=KubeRunStore(client, world),
                 executor=executor,
-                evaluator=Evaluator(
-                    limits=_limits(settings()), now=clock.now, deterministic=settings().templating.deterministic
-                ),
+                evaluator=self._evaluator,
                 events=events,
                 clock=clock,
                 settings=self._engine_settings(),
             ),
             _scope_crashed,
         )
-        start = settings()
         runs = StoryRunReconciler(client, world, self.supervisor, clock, settings)
         stories = StoryReconciler(client, world, events, clock, settings)
         engrams = EngramReconciler(client, world, events, clock)
@@ -84,10 +90,15 @@ class Operator:
     async def run(self) -> None:
         self._connect()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._evaluator.keep_warm)
             nursery.start_soon(self.supervisor.run)
             for controller in (self._runs, self._stories, self._engrams, self._templates):
                 nursery.start_soon(controller.run)
             self._enqueue_everything()
+
+    def _evaluation_policy(self) -> EvaluationPolicy:
+        templating = self._settings().templating
+        return EvaluationPolicy(_limits(templating), templating.deterministic)
 
     def _controller(self, name: str, reconcile: Reconcile, options: ControllerSettings) -> Controller:
         return Controller(
@@ -196,11 +207,16 @@ def _scope_crashed(key: RunKey, error: BaseException) -> None:
         _log.error("a run crashed and is taken up again", run=str(key), error=error)
 
 
-def _limits(settings: OperatorSettings) -> Limits:
-    templating = settings.templating
+def _limits(templating: TemplatingSettings) -> Limits:
     return Limits(
-        output_bytes=templating.max_output_bytes or 2**31,
-        wall_seconds=templating.evaluation_timeout.total_seconds() or float("inf"),
+        steps=templating.max_steps,
+        output_bytes=templating.max_output_bytes,
+        wall_seconds=templating.evaluation_timeout.total_seconds(),
+        input_bytes=templating.max_input_bytes,
+        depth=templating.max_depth,
+        include_depth=templating.max_include_depth,
+        collection_items=templating.max_collection_items,
+        range_items=templating.max_range_items,
     )
 
 

@@ -124,7 +124,7 @@ class Pursuit:
         return None
 
     async def _execution_of(self, story: Object, step_runs: list[Object], *, check_inputs: bool) -> Execution | Refusal:
-        plan = parse_story(story)
+        plan = await self._engine.evaluator.analyse(parse_story, story)
         if isinstance(plan, Refusal):
             return plan
         resolved = inputs.run_inputs(self._run, plan)
@@ -172,7 +172,7 @@ class Pursuit:
         """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""
         namespace, name = self._story_key()
         story = await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
-        plan = parse_story(story) if story is not None else None
+        plan = await self._engine.evaluator.analyse(parse_story, story) if story is not None else None
         if not isinstance(plan, StoryPlan):
             engrams = {str(step_run["spec"].get("stepId")) for step_run in step_runs}
             plan = bare_plan(dict.fromkeys([*(self._status.state.steps or {}), *sorted(engrams)]), engrams)

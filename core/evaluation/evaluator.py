@@ -2,29 +2,35 @@
 
 A template first runs on the loop with a small grant of steps and time, of which nearly all need a fraction. When the
 grant is used up, the same evaluation starts again in a thread with the full limits. A thread is enough for templates:
-the interpreter is ours, counts its steps, hears about cancellation and lets the loop run in between. A JSON Schema
-runs in a native library that does none of this; see ``validation``.
+the interpreter is ours, counts its steps, hears about cancellation and lets the loop run in between. CEL and JSON
+Schemas run in native libraries that do none of this: on the loop only when a static bound says that it takes a few
+milliseconds at most, else in a process, see ``pool``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
 import trio
 
+from core.evaluation.pool import OverLimitError, WorkerPool
 from core.evaluation.schema import Json, SchemaProblem
-from core.evaluation.validation import SCHEMA_SECONDS, SchemaValidator
-from core.expressions.errors import BlockedError, ExpressionError, OffloadedDataError
+from core.evaluation.validation import SchemaValidator
+from core.expressions.cel.blame import Blame
+from core.expressions.cel.condition import Condition, Outcome, Question, compile_condition
+from core.expressions.errors import BlockedError, ExpressionError, Fault, LimitExceededError, OffloadedDataError
 from core.expressions.limits import Limits, Meter, Slice, SliceSpentError
-from core.expressions.resolve import DEFAULT_LIMITS, Resolver
+from core.expressions.resolve import DEFAULT_LIMITS, Resolver, is_cel, truth
 from core.expressions.template.functions import Context
+from core.telemetry import catalogue, metrics
 
 EXPRESSION_FAILED: Final = "ExpressionFailed"
 LOOP_GRANT: Final = Slice(steps=4_000, seconds=0.005)
 MAX_LOOP_CHARACTERS: Final = 8_192  # of template text: parsing is not sliced
+MAX_LOOP_TICKS: Final = 100_000  # of CEL, about 5 ms
 
 _MAX_THREADS: Final = 2
 
@@ -61,28 +67,39 @@ class Failure:
 Answer: TypeAlias = Value | NotYet | Failure
 
 
+@dataclass(frozen=True, slots=True)
+class EvaluationPolicy:
+    """What an evaluation may cost, and whether functions whose result depends on time or chance are refused."""
+
+    limits: Limits = DEFAULT_LIMITS
+    deterministic: bool = False
+
+
 class Evaluator:
     """Evaluates expressions and validates documents without ever holding the event loop for long."""
 
     def __init__(
         self,
+        policy: Callable[[], EvaluationPolicy] = EvaluationPolicy,
         *,
-        limits: Limits = DEFAULT_LIMITS,
         now: Callable[[], datetime] | None = None,
-        deterministic: bool = False,
-        schema_seconds: float = SCHEMA_SECONDS,
+        pool: WorkerPool | None = None,
     ) -> None:
         """
         Args:
+            policy: asked before each evaluation, so that a change counts from the next one.
             now: the clock behind ``{{ now }}``; without one, asking for the time is a failure.
-            deterministic: refuse functions whose result depends on time or chance.
-            schema_seconds: how long one validation may take in its own process.
+            pool: where costly evaluations and validations run.
         """
-        self._limits = limits
+        self._policy = policy
         self._now = now
-        self._deterministic = deterministic
-        self._schemas = SchemaValidator(seconds=schema_seconds)
+        self._pool = pool or WorkerPool()
+        self._schemas = SchemaValidator(self._pool)
         self._threads = trio.CapacityLimiter(_MAX_THREADS)
+
+    async def keep_warm(self) -> None:
+        """Keep processes ready for costly evaluations, until cancelled; without it, each starts its own."""
+        await self._pool.keep_warm()
 
     async def resolve(
         self, value: Json, variables: Mapping[str, Json], *, field: str, finished: bool = False
@@ -99,7 +116,9 @@ class Evaluator:
     async def condition(
         self, text: str, variables: Mapping[str, Json], *, field: str, finished: bool = False
     ) -> Answer:
-        """Whether the condition holds: a ``Value`` of ``True`` or ``False``; arguments as for ``resolve``."""
+        """Whether the condition holds, in either dialect: a ``Value`` of a bool; arguments as for ``resolve``."""
+        if is_cel(text):
+            return await self._concluded(lambda: self._cel(text, variables, finished), field, "cel", finished=finished)
         work = lambda context: Resolver(context).condition(text, variables)  # noqa: E731 - as above
         return await self._answer(work, len(text), field, finished=finished)
 
@@ -110,35 +129,76 @@ class Evaluator:
         """
         return await self._schemas.problems(schema, document)
 
+    async def analyse(self, look: Callable[[Json], _T], manifest: Json) -> _T:
+        """``look(manifest)``, which compiles the expressions of ``manifest``, without holding the loop for long."""
+        await trio.lowlevel.checkpoint()
+        if _text_characters(manifest) <= MAX_LOOP_CHARACTERS:
+            return look(manifest)
+        return await trio.to_thread.run_sync(look, manifest, limiter=self._threads)
+
     # Expressions
 
     async def _answer(self, work: Callable[[Context], _T], characters: int, field: str, *, finished: bool) -> Answer:
+        return await self._concluded(lambda: self._evaluate(work, characters), field, "template", finished=finished)
+
+    async def _concluded(
+        self, evaluate: Callable[[], Awaitable[Json]], field: str, dialect: str, *, finished: bool
+    ) -> Answer:
+        answer: Answer
         try:
-            return Value(await self._evaluate(work, characters))
+            answer, result = Value(await evaluate()), "value"
         except BlockedError as error:
             error.inside(field)
             if finished or error.settled:
-                return Failure(EXPRESSION_FAILED, str(error))
-            return NotYet(error.steps, str(error))
+                answer, result = Failure(EXPRESSION_FAILED, str(error)), "error"
+            else:
+                answer, result = NotYet(error.steps, str(error)), "blocked"
         except ExpressionError as error:
             error.inside(field)
-            return Failure(EXPRESSION_FAILED, str(error), offloaded=isinstance(error, OffloadedDataError))
+            offloaded = isinstance(error, OffloadedDataError)
+            result = "limit" if isinstance(error, LimitExceededError) else "offloaded" if offloaded else "error"
+            answer = Failure(EXPRESSION_FAILED, str(error), offloaded=offloaded)
+        metrics.count(catalogue.CEL_EVALUATION, expression_type=dialect, result=result)
+        return answer
 
     async def _evaluate(self, work: Callable[[Context], _T], characters: int) -> _T:
         await trio.lowlevel.checkpoint()
-        clock = self._steady_clock()
+        policy, clock = self._policy(), self._steady_clock()
         if characters <= MAX_LOOP_CHARACTERS:
             try:
-                return work(self._context(Meter(self._limits, grant=LOOP_GRANT), clock))
+                return work(
+                    Context(Meter(policy.limits, grant=LOOP_GRANT), now=clock, deterministic=policy.deterministic)
+                )
             except SliceSpentError:
                 pass  # too much for the loop; evaluation has no effects, so it simply starts again
-        return await trio.to_thread.run_sync(
-            lambda: work(self._context(Meter(self._limits, interrupt=trio.from_thread.check_cancelled), clock)),
-            limiter=self._threads,
+        return await self._in_thread(
+            lambda meter: work(Context(meter, now=clock, deterministic=policy.deterministic)), policy.limits
         )
 
-    def _context(self, meter: Meter, clock: Callable[[], datetime] | None) -> Context:
-        return Context(meter, now=clock, deterministic=self._deterministic)
+    async def _cel(self, text: str, variables: Mapping[str, Json], finished: bool) -> bool:
+        await trio.lowlevel.checkpoint()
+        condition = compile_condition(text)
+        question = await self._ask(condition, variables, finished)
+        if question.ticks <= MAX_LOOP_TICKS:
+            return truth(text, question.answer())
+        try:
+            reply = await self._pool.ask({"kind": "cel", "text": text, "data": question.bindings.data})
+        except OverLimitError as error:
+            raise _over(question, error) from None
+        return truth(text, question.conclude(_outcome(reply)))
+
+    async def _ask(self, condition: Condition, variables: Mapping[str, Json], finished: bool) -> Question:
+        limits = self._policy().limits
+        try:
+            return condition.ask(variables, Meter(limits, grant=LOOP_GRANT), finished=finished)
+        except SliceSpentError:
+            pass  # much data; looking at it goes on elsewhere
+        return await self._in_thread(lambda meter: condition.ask(variables, meter, finished=finished), limits)
+
+    async def _in_thread(self, work: Callable[[Meter], _T], limits: Limits) -> _T:
+        return await trio.to_thread.run_sync(
+            lambda: work(Meter(limits, interrupt=trio.from_thread.check_cancelled)), limiter=self._threads
+        )
 
     def _steady_clock(self) -> Callable[[], datetime] | None:
         """One instant for the whole evaluation, so that starting again cannot change it."""
@@ -159,13 +219,36 @@ def _call(now: Callable[[], datetime] | None) -> datetime:
     return now()
 
 
+def _outcome(reply: Json) -> Outcome:
+    blame = reply["blame"]
+    if blame is not None:
+        blame = Blame(**{**blame, "fault": Fault(blame["fault"])})
+    return Outcome(reply["value"], reply["kind"], blame)
+
+
+def _over(question: Question, error: OverLimitError) -> LimitExceededError:
+    over = LimitExceededError(f"worker_{error.limit}", error.allowed, f"the expression {error}")
+    over.remedy = "; ".join(filter(None, (over.remedy, "look at less data, or let a step compute it")))
+    over.locate(question.condition.text)
+    return over
+
+
 def _template_characters(value: Json) -> int:
     """How much template text would have to be parsed."""
+    return _characters(value, only="{{")
+
+
+def _text_characters(value: Json) -> int:
+    """How much text there is that may be an expression."""
+    return _characters(value, only="")
+
+
+def _characters(value: Json, *, only: str) -> int:
     total, pending = 0, [value]
     while pending and total <= MAX_LOOP_CHARACTERS:
         item = pending.pop()
         if isinstance(item, str):
-            if "{{" in item:
+            if only in item:
                 total += len(item)
         elif isinstance(item, dict):
             pending.extend(item.values())

@@ -1,19 +1,14 @@
 """Validating documents against JSON Schemas without holding the event loop.
 
 The library validates at full speed and cannot be interrupted, and a schema of 2 kB can keep it busy for seconds. So
-the cost is bounded statically first; beyond the bound the validation runs in a process with limits of CPU time and
-memory that is killed at its deadline. One process per validation, started when needed, waited for by the caller,
-never left behind.
+the cost is bounded statically first; beyond the bound the validation runs in a process, see ``pool``.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any, Final
 
 import orjson
@@ -21,17 +16,14 @@ import trio
 
 from core.evaluation import schema as schemas
 from core.evaluation import worker
+from core.evaluation.pool import WORKER_SECONDS, OverLimitError, WorkerPool
 from core.evaluation.schema import Json, SchemaError, SchemaProblem
 
 MAX_PROBLEMS: Final = 50
-SCHEMA_SECONDS: Final = 10.0
 MAX_LOOP_COST: Final = 20_000
 
 _MAX_LOOP_BYTES: Final = 16_384
-_MEMORY_BYTES: Final = 1 << 30
 _CACHED_SCHEMAS: Final = 128
-_MAX_PROCESSES: Final = 1
-_WORKER: Final = str(Path(worker.__file__).resolve())
 
 _Found = list[list[Any]]  # path segments, message, keyword
 
@@ -47,15 +39,13 @@ class _Prepared:
 class SchemaValidator:
     """Validates documents; remembers the schemas it has prepared."""
 
-    def __init__(self, *, seconds: float = SCHEMA_SECONDS, memory_bytes: int = _MEMORY_BYTES) -> None:
+    def __init__(self, pool: WorkerPool | None = None, *, seconds: float = WORKER_SECONDS) -> None:
         """
         Args:
-            seconds: how long one validation may take in its own process.
-            memory_bytes: how much address space that process may use.
+            pool: where costly validations run; without one, in processes of their own.
+            seconds: how long one may take there, when there is no pool.
         """
-        self._seconds = seconds
-        self._memory_bytes = memory_bytes
-        self._processes = trio.CapacityLimiter(_MAX_PROCESSES)
+        self._pool = pool or WorkerPool(seconds=seconds)
         self._prepared: OrderedDict[bytes, _Prepared] = OrderedDict()
 
     async def problems(self, schema: Mapping[str, Json], document: Json) -> list[SchemaProblem]:
@@ -92,21 +82,14 @@ class SchemaValidator:
         return prepared
 
     async def _in_process(self, normal: dict[str, Json], document: Json) -> _Found:
-        request = orjson.dumps({"schema": normal, "document": document, "max_problems": MAX_PROBLEMS})
-        command = [sys.executable, "-I", _WORKER, str(int(self._seconds) + 1), str(self._memory_bytes)]
-        async with self._processes:
-            with trio.move_on_after(self._seconds) as scope:
-                done = await trio.run_process(
-                    command,
-                    stdin=request,
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                    deliver_cancel=_kill,
-                )
-        if scope.cancelled_caught:
-            return _too_expensive(f"takes longer than {self._seconds:g} s")
-        return _answer_of(done)
+        question = {"kind": "schema", "schema": normal, "document": document, "max_problems": MAX_PROBLEMS}
+        try:
+            answer = await self._pool.ask(question)
+        except OverLimitError as error:
+            return [[[], f"validation {error}; simplify the schema", "limit"]]
+        if isinstance(answer, dict):
+            raise SchemaError(answer["error"])
+        return list(answer)
 
 
 def _validator(normal: dict[str, Json]) -> Callable[[Json, int], _Found]:
@@ -114,20 +97,3 @@ def _validator(normal: dict[str, Json]) -> Callable[[Json, int], _Found]:
         return worker.build_validator(normal)
     except ValueError as error:
         raise SchemaError(str(error)) from error
-
-
-async def _kill(process: trio.Process) -> None:
-    process.kill()
-
-
-def _answer_of(done: CompletedProcess[bytes]) -> _Found:
-    if done.returncode != 0:
-        return _too_expensive("needs more time or memory than it may take")
-    answer = orjson.loads(done.stdout)
-    if isinstance(answer, dict):
-        raise SchemaError(answer["error"])
-    return list(answer)
-
-
-def _too_expensive(how: str) -> _Found:
-    return [[[], f"validation {how}; simplify the schema", "limit"]]

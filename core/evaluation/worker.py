@@ -1,24 +1,35 @@
-"""A program that validates one document against one schema, for validations whose cost nobody can vouch for.
+"""A program that answers questions whose cost nobody can vouch for, one after the other, until its input ends.
 
-``python worker.py CPU_SECONDS MEMORY_BYTES`` reads ``{"schema", "document", "max_problems"}`` as JSON from standard
-input and writes a list of ``[path segments, message, keyword]``, or ``{"error": message}`` for an unusable schema, to
-standard output. The limits are set on the process itself, so that it ends even if its parent is gone. It imports
-nothing of ours and is started by its path.
+``python worker.py MEMORY_BYTES PACKAGE_ROOT`` reads frames from standard input and writes one frame for each to
+standard output. A frame is four bytes of length, big-endian, and JSON:
+
+* ``{"kind": "schema", "schema", "document", "max_problems", "cpu_seconds"}`` gives a list of ``[path segments, message,
+  keyword]``;
+* ``{"kind": "cel", "text", "data", "cpu_seconds"}`` gives an outcome, see ``core.expressions.cel.condition.Outcome``.
+
+A question that cannot be answered gives ``{"error": message}``; one that needs too much memory ``{"limit": "memory"}``.
+Memory is limited for the process, processor time for each question: beyond it the system ends the process, even if the
+parent is gone. Nothing is ever fetched, from the network or the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 import resource
+import struct
 import sys
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
-import jsonschema_rs
 import orjson
 
 REGEX_BYTES: Final = 1 << 20
+LENGTH: Final = struct.Struct(">I")
+
+_NICENESS: Final = 10  # the event loop goes first
 
 
 def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[Any]]]:
@@ -29,6 +40,8 @@ def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[An
     Raises:
         ValueError: the schema is not valid.
     """
+    import jsonschema_rs  # not needed for the other kinds
+
     options = jsonschema_rs.RegexOptions(size_limit=REGEX_BYTES, dfa_size_limit=REGEX_BYTES)
     try:
         validator = jsonschema_rs.Draft7Validator(schema, pattern_options=options, retriever=_refuse)
@@ -42,24 +55,62 @@ def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[An
     return problems
 
 
-def main() -> int:
-    """Set the limits, answer one request."""
-    cpu_seconds, memory_bytes = int(sys.argv[1]), int(sys.argv[2])
-    for kind, value in (
-        (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with contextlib.suppress(ValueError, OSError):  # a stricter limit is in force already
-            resource.setrlimit(kind, (value, value))
-    request = orjson.loads(sys.stdin.buffer.read())
-    answer: Any
+def answer(request: dict[str, Any]) -> Any:
+    """What to reply; see the module."""
     try:
-        answer = build_validator(request["schema"])(request["document"], request["max_problems"])
+        if request["kind"] == "schema":
+            return build_validator(request["schema"])(request["document"], request["max_problems"])
+        return _evaluate(request["text"], request["data"])
     except ValueError as error:
-        answer = {"error": str(error)}
-    sys.stdout.buffer.write(orjson.dumps(answer))
+        return {"error": str(error)}
+    except MemoryError:
+        return {"limit": "memory"}
+
+
+def main() -> int:
+    """Set the limits of the process, then answer until nobody asks any more."""
+    memory_bytes, root = int(sys.argv[1]), sys.argv[2]
+    sys.path.insert(0, root)
+    _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
+    os.nice(_NICENESS)
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    while (frame := _read(questions)) is not None:
+        request = orjson.loads(frame)
+        _limit_processor_time(int(request["cpu_seconds"]))
+        reply = orjson.dumps(answer(request))
+        answers.write(LENGTH.pack(len(reply)) + reply)
+        answers.flush()
     return 0
+
+
+def _evaluate(text: str, data: dict[str, Any]) -> Any:
+    from core.expressions.cel.condition import evaluate_there  # loading it takes a while
+
+    outcome = dataclasses.asdict(evaluate_there(text, data))
+    value = outcome["value"]
+    if isinstance(value, str):  # a text decides only as a word, and a long one would have to be carried back
+        outcome["value"] = value[:64]
+    return outcome
+
+
+def _read(stream: BinaryIO) -> bytes | None:
+    header = stream.read(LENGTH.size)
+    if len(header) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack(header)
+    return stream.read(length)
+
+
+def _limit_processor_time(seconds: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + seconds)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Lower the soft limit; the hard one stays, so that the next question may have its own."""
+    with contextlib.suppress(ValueError, OSError):  # a stricter limit is in force already
+        resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
 
 
 def _refuse(uri: str, /) -> Any:

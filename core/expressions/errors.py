@@ -20,6 +20,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+LIMIT_SETTINGS: Final = {
+    "steps": "templating.max-steps",
+    "output_bytes": "templating.max-output-bytes",
+    "text_bytes": "templating.max-output-bytes",
+    "wall_seconds": "templating.evaluation-timeout",
+    "input_bytes": "templating.max-input-bytes",
+    "depth": "templating.max-depth",
+    "include_depth": "templating.max-include-depth",
+    "collection_items": "templating.max-collection-items",
+    "range_items": "templating.max-range-items",
+    "worker_time": "templating.worker-timeout",
+    "worker_memory": "templating.worker-memory-bytes",
+}
+"""Limit → key of the operator's ConfigMap that sets it; texts on the way may be four times the output."""
 _EXCERPT_CHARACTERS: Final = 72
 MAX_ERROR_CHARACTERS: Final = 1024  # the text may contain user data and lands in statuses
 
@@ -161,12 +175,18 @@ class OffloadedDataError(EvaluationError):
 
 
 class LimitExceededError(ExpressionError):
-    """One evaluation may not cost more; ``limit`` names the field of ``Limits``, ``allowed`` its value."""
+    """One evaluation may not cost more; ``limit`` names it, ``allowed`` is its value.
+
+    The remedy names the operator's setting, if there is one: what a library or the stack of the interpreter allows is
+    fixed.
+    """
 
     fault = Fault.LIMIT
 
     def __init__(self, limit: str, allowed: float, message: str) -> None:
-        super().__init__(message, subject=limit)
+        setting = LIMIT_SETTINGS.get(limit)
+        remedy = f"the operator's setting {setting} allows {allowed:g}" if setting else ""
+        super().__init__(message, subject=limit, remedy=remedy)
         self.limit = limit
         self.allowed = allowed
 

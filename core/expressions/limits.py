@@ -15,6 +15,9 @@ from typing import Final
 from core.expressions.errors import LimitExceededError
 
 NODE: Final = 8
+MAX_DEPTH: Final = 128
+"""Of values: deeper ones take more of the interpreter's stack, and of native ones, than there surely is."""
+MAX_INCLUDE_DEPTH: Final = 100
 _KIB_SHIFT: Final = 10
 _CHECK_TICKS: Final = 256 * NODE
 _MIN_TEXT_BYTES: Final = 1 << 20
@@ -30,7 +33,9 @@ class Limits:
         steps: executed template nodes.
         output_bytes: UTF-8 bytes of rendered text.
         wall_seconds: elapsed time.
-        depth: nesting of the value whose strings are resolved.
+        input_bytes: size of the data that one CEL expression reads; values and characters count.
+        depth: nesting of the value whose strings are resolved, and of the data that CEL reads.
+        include_depth: templates that include each other.
         collection_items: items of a list or map that a function builds.
         range_items: rounds of ``range`` over a number.
     """
@@ -40,14 +45,18 @@ class Limits:
     wall_seconds: float = 30.0
     input_bytes: int = 8 << 20
     depth: int = 128
+    include_depth: int = 100
     collection_items: int = 100_000
     range_items: int = 10_000
 
     def __post_init__(self) -> None:
         if min(self.output_bytes, self.wall_seconds) < 0:
             raise ValueError("output_bytes and wall_seconds must not be negative; 0 means unlimited")
-        if min(self.steps, self.depth, self.collection_items, self.range_items) < 1:
-            raise ValueError("steps, depth, collection_items and range_items must be at least 1")
+        others = (self.steps, self.input_bytes, self.depth, self.include_depth, self.collection_items, self.range_items)
+        if min(others) < 1:
+            raise ValueError("steps, input_bytes, depths, collection_items and range_items must be at least 1")
+        if self.depth > MAX_DEPTH or self.include_depth > MAX_INCLUDE_DEPTH:
+            raise ValueError(f"depth goes up to {MAX_DEPTH}, include_depth up to {MAX_INCLUDE_DEPTH}")
 
     @property
     def text_bytes(self) -> int:

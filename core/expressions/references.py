@@ -1,8 +1,8 @@
 """What a template refers to, from its tree alone.
 
 Follows where values come from: through variables, the dot of ``with`` and ``range``, ``index``, ``get`` and ``dig``,
-and what a ``define`` is given. Errs on the side of more: a step that the evaluation may touch is either named in ``steps``
-or covered by ``unknown_steps``. Source: templating contract 3.5 and 6.4.
+and what a ``define`` is given. Errs on the side of more: a step that the evaluation may touch is either named in
+``steps`` or covered by ``unknown_steps``. Source: templating contract 3.5 and 6.4.
 """
 
 from __future__ import annotations

@@ -97,6 +97,19 @@ class TemplatingSettings:
     deterministic: bool = False
     offloaded_data_policy: OffloadedDataPolicy = OffloadedDataPolicy.INJECT
     materialize_engram: str = "materialize"
+    max_steps: int = 100_000
+    """Parts of an expression evaluated, loops counted each time."""
+    max_input_bytes: int = 8 << 20
+    """Of the data that one condition in CEL reads."""
+    max_depth: int = 128
+    """Nesting of values."""
+    max_include_depth: int = 100
+    max_collection_items: int = 100_000
+    max_range_items: int = 10_000
+    worker_timeout: timedelta = timedelta(seconds=10)
+    """For one evaluation or schema validation in a process of its own."""
+    worker_memory_bytes: int = 1 << 30
+    workers: int = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,12 @@ WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again
 INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
 INFORMER_OBJECTS = _gauge("bobrapet_informer_objects", "Objects held in memory.", "resource")
 EVENTS_WRITTEN = _counter("bobrapet_events_total", "Kubernetes Events by fate.", "outcome")
+EVALUATION_WORKERS_STARTED = _counter(
+    "bobrapet_evaluation_workers_started_total", "Processes started for costly evaluations."
+)
+EVALUATION_WORKERS_ENDED = _counter(
+    "bobrapet_evaluation_workers_ended_total", "Such processes that were over a limit: time, memory, crash.", "limit"
+)
 
 CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Series))
 """All of the above."""

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
-from typing import Final
 
 from core.expressions.errors import EvaluationError, Fault, LimitExceededError
 from core.expressions.template import nodes, printing, values
 from core.expressions.template.functions import Context, Function
 from core.expressions.template.operands import Evaluate, Frame, OperandCompiler, Output, Scope
 from core.expressions.template.values import ABSENT, Int, Value
-
-MAX_INCLUDE_DEPTH: Final = 100
 
 
 class _Leave(Enum):
@@ -49,7 +46,8 @@ class Program:
         try:
             self._root.run(Frame(context, output, variables, self._root.slots))
         except RecursionError as error:
-            raise LimitExceededError("depth", MAX_INCLUDE_DEPTH, "the template is nested too deeply") from error
+            allowed = context.meter.limits.include_depth
+            raise LimitExceededError("include_depth", allowed, "the template is nested too deeply") from error
         return values.clean_text("".join(output.parts))
 
     @property
@@ -63,9 +61,10 @@ class Program:
             raise EvaluationError(
                 f"there is no template {name!r}", fault=Fault.NO_TEMPLATE, subject=name, offset=offset
             )
-        if frame.depth >= MAX_INCLUDE_DEPTH:
-            message = f"templates include each other more than {MAX_INCLUDE_DEPTH} deep"
-            raise LimitExceededError("depth", MAX_INCLUDE_DEPTH, message)
+        allowed = frame.context.meter.limits.include_depth
+        if frame.depth >= allowed:
+            message = f"templates include each other more than {allowed} deep"
+            raise LimitExceededError("include_depth", allowed, message)
         body.run(Frame(frame.context, frame.output, dot, body.slots, frame.depth + 1))
 
 

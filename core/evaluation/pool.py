@@ -1,0 +1,192 @@
+"""Processes for what can be neither interrupted nor bounded: killed when over a limit, replaced, counted.
+
+A process answers one question at a time and is kept for the next while somebody runs ``keep_warm``; without it, each
+question has its own. Either way the caller of ``ask`` waits for it: nothing goes on after ``ask`` has returned, and no
+process outlives ``keep_warm``. A process that was killed or has crashed costs its own question only.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import trio
+
+from core.evaluation import worker
+from core.telemetry import catalogue, metrics
+
+MEMORY_BYTES: Final = 1 << 30
+WORKER_SECONDS: Final = 10.0
+MAX_PROCESSES: Final = 2
+
+_QUESTIONS_PER_PROCESS: Final = 1_000  # then it has fragmented its memory enough
+_MAX_ANSWER_BYTES: Final = 1 << 24
+_READ_BYTES: Final = 1 << 16
+_PROGRAM: Final = str(Path(worker.__file__).resolve())
+_ROOT: Final = str(Path(worker.__file__).resolve().parents[2])
+
+
+class OverLimitError(Exception):
+    """The question needs more than it may take: *user*.
+
+    ``limit`` is ``time``, ``memory`` or ``crash``; ``allowed`` are seconds or bytes.
+    """
+
+    def __init__(self, limit: str, allowed: float, how: str) -> None:
+        super().__init__(how)
+        self.limit = limit
+        self.allowed = allowed
+
+
+class WorkerPool:
+    """Answers questions in processes of their own."""
+
+    def __init__(
+        self,
+        *,
+        seconds: float = WORKER_SECONDS,
+        memory_bytes: int = MEMORY_BYTES,
+        processes: int = MAX_PROCESSES,
+    ) -> None:
+        """
+        Args:
+            seconds: how long one question may take, both on the clock and of processor time.
+            memory_bytes: how much address space a process may use.
+            processes: how many may work at the same time; further questions wait.
+        """
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._room = trio.CapacityLimiter(processes)
+        self._idle: list[_Worker] = []
+        self._keepers = 0
+
+    async def keep_warm(self) -> None:
+        """Keep processes for the next question, until cancelled; then end them all."""
+        self._keepers += 1
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._keepers -= 1
+            if not self._keepers:
+                await self._end_all()
+
+    async def ask(self, question: Mapping[str, Any]) -> Any:
+        """The answer to a question of ``worker``.
+
+        Raises:
+            OverLimitError: it took too long, or the process ended over it.
+        Cancellation: the process is ended; nothing remains.
+        """
+        request = orjson.dumps({**question, "cpu_seconds": math.ceil(self._seconds)})
+        async with self._room:
+            taken = self._idle.pop() if self._idle else None
+            if taken is not None and taken.is_running():
+                process = taken
+            else:
+                if taken is not None:  # somebody else ended it, such as a system that was short of memory
+                    await taken.end()
+                process = await _Worker.start(self._memory_bytes)
+            return await self._ask(process, request)
+
+    async def _ask(self, process: _Worker, request: bytes) -> Any:
+        reusable = False
+        try:
+            with trio.fail_after(self._seconds):
+                answer = await process.ask(request)
+            reusable = not (isinstance(answer, dict) and "limit" in answer)
+        except trio.TooSlowError:
+            raise self._over("time", f"takes longer than {self._seconds:g} s") from None
+        except _EndedError:
+            raise await self._ended(process) from None
+        finally:
+            if reusable and self._keepers and process.answered < _QUESTIONS_PER_PROCESS:
+                self._idle.append(process)
+            else:
+                await process.end()
+        if not reusable:
+            raise self._over("memory", "needs more memory than it may take")
+        return answer
+
+    async def _ended(self, process: _Worker) -> OverLimitError:
+        code = await process.end()
+        if code == -signal.SIGXCPU:
+            return self._over("time", f"takes longer than {self._seconds:g} s")
+        if code in (-signal.SIGABRT, -signal.SIGKILL):
+            return self._over("memory", "needs more memory than it may take")
+        return self._over("crash", "ended the process that worked on it")
+
+    def _over(self, limit: str, how: str) -> OverLimitError:
+        metrics.count(catalogue.EVALUATION_WORKERS_ENDED, limit=limit)
+        allowed = {"time": self._seconds, "memory": self._memory_bytes}.get(limit, 0)
+        return OverLimitError(limit, allowed, how)
+
+    async def _end_all(self) -> None:
+        while self._idle:
+            await self._idle.pop().end()
+
+
+class _EndedError(Exception):
+    """The process is gone before its answer has come."""
+
+
+class _Worker:
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self.answered = 0
+
+    @classmethod
+    async def start(cls, memory_bytes: int) -> _Worker:
+        metrics.count(catalogue.EVALUATION_WORKERS_STARTED)
+        command = [sys.executable, "-I", _PROGRAM, str(memory_bytes), _ROOT]
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
+        )
+        return cls(process)
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    async def ask(self, request: bytes) -> Any:
+        """Send one question and wait for its answer.
+
+        Raises:
+            _EndedError: the process ended first.
+        """
+        assert self._process.stdin is not None
+        try:
+            await self._process.stdin.send_all(worker.LENGTH.pack(len(request)) + request)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _EndedError from error
+        (length,) = worker.LENGTH.unpack(await self._receive(worker.LENGTH.size))
+        if length > _MAX_ANSWER_BYTES:
+            raise _EndedError
+        answer = orjson.loads(await self._receive(length))
+        self.answered += 1
+        return answer
+
+    async def end(self) -> int:
+        """Kill it if it still runs, and wait for that; its exit code."""
+        with trio.CancelScope(shield=True):  # killing takes no time worth cancelling, and must not be left half done
+            if self.is_running():
+                self._process.kill()
+            code = await self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    await stream.aclose()
+        return code
+
+    async def _receive(self, length: int) -> bytes:
+        assert self._process.stdout is not None
+        received = bytearray()
+        while len(received) < length:
+            part = await self._process.stdout.receive_some(min(length - len(received), _READ_BYTES))
+            if not part:
+                raise _EndedError
+            received += part
+        return bytes(received)
