@@ -13,16 +13,19 @@ from dataclasses import dataclass
 class FieldError:
     """One finding: where, what, and the remedy.
 
-    ``path`` is a JSON field path such as ``spec.steps[2].with``; empty for the document as a whole.
+    ``path`` is a JSON field path such as ``spec.steps[2].with``; empty for the document as a whole. ``excerpt`` shows
+    the place inside the field's text, on lines of its own.
     """
 
     path: str
     message: str
     remedy: str = ""
+    excerpt: str = ""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.message}" if self.path else self.message
-        return f"{text} ({self.remedy})" if self.remedy else text
+        text = f"{text} ({self.remedy})" if self.remedy else text
+        return f"{text}\n{self.excerpt}" if self.excerpt else text
 
 
 class ManifestError(ValueError):

@@ -139,7 +139,8 @@ class Evaluator:
     # Expressions
 
     async def _answer(self, work: Callable[[Context], _T], characters: int, field: str, *, finished: bool) -> Answer:
-        return await self._concluded(lambda: self._evaluate(work, characters), field, "template", finished=finished)
+        evaluate = lambda: self._evaluate(work, characters, finished)  # noqa: E731 - as above
+        return await self._concluded(evaluate, field, "template", finished=finished)
 
     async def _concluded(
         self, evaluate: Callable[[], Awaitable[Json]], field: str, dialect: str, *, finished: bool
@@ -161,19 +162,19 @@ class Evaluator:
         metrics.count(catalogue.CEL_EVALUATION, expression_type=dialect, result=result)
         return answer
 
-    async def _evaluate(self, work: Callable[[Context], _T], characters: int) -> _T:
+    async def _evaluate(self, work: Callable[[Context], _T], characters: int, finished: bool) -> _T:
         await trio.lowlevel.checkpoint()
         policy, clock = self._policy(), self._steady_clock()
+
+        def on(meter: Meter) -> _T:
+            return work(Context(meter, now=clock, deterministic=policy.deterministic, finished=finished))
+
         if characters <= MAX_LOOP_CHARACTERS:
             try:
-                return work(
-                    Context(Meter(policy.limits, grant=LOOP_GRANT), now=clock, deterministic=policy.deterministic)
-                )
+                return on(Meter(policy.limits, grant=LOOP_GRANT))
             except SliceSpentError:
                 pass  # too much for the loop; evaluation has no effects, so it simply starts again
-        return await self._in_thread(
-            lambda meter: work(Context(meter, now=clock, deterministic=policy.deterministic)), policy.limits
-        )
+        return await self._in_thread(on, policy.limits)
 
     async def _cel(self, text: str, variables: Mapping[str, Json], finished: bool) -> bool:
         await trio.lowlevel.checkpoint()

@@ -61,6 +61,8 @@ class Template:
             ExpressionError: located in the text.
         """
         try:
+            if self.references.any_step_counts and not context.finished:
+                raise BlockedError("the steps as a whole are looked at, and not all have finished", steps=frozenset())
             if self.path is not None:
                 context.meter.spend()
                 return paths.follow(self.path, variables)

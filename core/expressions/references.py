@@ -34,6 +34,7 @@ class References:
         roots: first names of paths: ``inputs``, ``steps``, ``packet`` and others.
         functions: functions called.
         unknown_steps: the text may touch any step, because it computes the name or takes ``steps`` as a whole.
+        any_step_counts: it takes ``steps`` as a whole, so its value is right only when no step can still deliver.
         static_steps: those of ``steps`` that the reference finds too; they decide about offloaded data.
     """
 
@@ -42,6 +43,7 @@ class References:
     functions: frozenset[str] = frozenset()
     unknown_steps: bool = False
     static_steps: frozenset[str] = frozenset()
+    any_step_counts: bool = False
 
     def __or__(self, other: References) -> References:
         return References(
@@ -50,6 +52,7 @@ class References:
             self.functions | other.functions,
             self.unknown_steps or other.unknown_steps,
             self.static_steps | other.static_steps,
+            self.any_step_counts or other.any_step_counts,
         )
 
 
@@ -65,7 +68,7 @@ def of_tree(tree: nodes.Tree) -> References:
             collector.body(name, block, collector.arguments.get(name, _NOWHERE), counts_as_static=False)
         if collector.is_settled():
             return collector.result()
-    collector.unknown = True  # a chain of assignments too long to follow
+    collector.use(_EVERYTHING)  # a chain of assignments too long to follow
     return collector.result()
 
 
@@ -82,7 +85,8 @@ class _Collector:
 
     def __init__(self) -> None:
         self.arguments: dict[str, _Places] = {}
-        self.unknown = False
+        self._unknown = False
+        self._any_counts = False
         self._steps: set[str] = set()
         self._static: set[str] = set()
         self._roots: set[str] = set()
@@ -102,8 +106,9 @@ class _Collector:
             frozenset(self._steps),
             frozenset(self._roots),
             frozenset(self._functions),
-            self.unknown,
+            self._unknown,
             frozenset(self._static),
+            self._any_counts,
         )
 
     def body(self, name: str, block: nodes.Block, argument: _Places, *, counts_as_static: bool) -> None:
@@ -118,17 +123,17 @@ class _Collector:
                 case nodes.Action(pipe=pipe):
                     value = self._pipe(pipe, dot)
                     if not pipe.declared:
-                        self._use(value)
+                        self.use(value)
                 case nodes.Include(name=name, pipe=pipe):
                     self._give(name, self._pipe(pipe, dot) if pipe is not None else _NOWHERE)
                 case nodes.If():
-                    self._use(self._pipe(statement.pipe, dot))
+                    self.use(self._pipe(statement.pipe, dot))
                     self._block(statement.body, dot)
                     self._block(statement.otherwise, dot)
                 case nodes.With():
                     value = self._pipe(statement.pipe, dot)
                     if statement.otherwise:  # then it matters whether anything is there
-                        self._use(value)
+                        self.use(value)
                     self._block(statement.body, value)
                     self._block(statement.otherwise, dot)
                 case nodes.Range():
@@ -140,7 +145,9 @@ class _Collector:
 
     def _range(self, pipe: nodes.Pipe, dot: _Places) -> _Places:
         """Where the elements lie; the last variable declared holds each of them."""
-        elements = self._deeper(self._commands(pipe, dot), None)
+        value = self._commands(pipe, dot)
+        self.use(value)
+        elements = self._deeper(value, None)
         if pipe.declared:
             self._hold(pipe.declared[-1], elements)
         return elements
@@ -172,9 +179,9 @@ class _Collector:
             found = self._access(self._operand(container, dot), keys, others, dot)
             return _NOWHERE if first.name == "hasKey" else found
         for operand in rest:
-            self._use(self._operand(operand, dot))
+            self.use(self._operand(operand, dot))
         if piped is not None:
-            self._use(piped)
+            self.use(piped)
         return _NOWHERE
 
     def _access(
@@ -186,7 +193,7 @@ class _Collector:
             value = self._deeper(value, key)
         if others:
             for operand in others:
-                self._use(self._operand(operand, dot))
+                self.use(self._operand(operand, dot))
             return self._deeper(value, None)
         return value
 
@@ -227,7 +234,7 @@ class _Collector:
             if place not in ((), (_STEPS,)):
                 found.add(place)
             elif key is None:
-                self.unknown = True
+                self._unknown = True
             elif place:
                 self._steps.add(key)
                 found.add((_STEPS, key))
@@ -236,10 +243,10 @@ class _Collector:
                 found.add((key,))
         return frozenset(found)
 
-    def _use(self, places: _Places) -> None:
+    def use(self, places: _Places) -> None:
         """Account for the whole of a value being looked at."""
         if not places.isdisjoint({(), (_STEPS,)}):
-            self.unknown = True
+            self._unknown = self._any_counts = True
 
     def _hold(self, variable: str, places: _Places) -> None:
         known = self._variables.get((self._body, variable), _NOWHERE)

@@ -98,8 +98,8 @@ def evaluate_condition(
     Raises:
         ExpressionError: also when the result is neither a bool nor one of the eight words for one.
     """
-    resolver = Resolver(Context(Meter(limits), now=now, deterministic=deterministic))
-    return resolver.condition(text, variables, finished=finished)
+    context = Context(Meter(limits), now=now, deterministic=deterministic, finished=finished)
+    return Resolver(context).condition(text, variables)
 
 
 def as_object(value: Json) -> dict[str, Json] | None:
@@ -149,12 +149,12 @@ class Resolver:
         """See ``resolve_value``."""
         return self._walk(value, variables, 0)
 
-    def condition(self, text: str, variables: Mapping[str, Json], *, finished: bool = False) -> bool:
+    def condition(self, text: str, variables: Mapping[str, Json]) -> bool:
         """See ``evaluate_condition``."""
         if not text.strip():
             return True
         if is_cel(text):
-            question = compile_condition(text).ask(variables, self._context.meter, finished=finished)
+            question = compile_condition(text).ask(variables, self._context.meter, finished=self._context.finished)
             return truth(text, question.answer())
         return truth(text, self.string(text, variables))
 

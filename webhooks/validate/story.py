@@ -6,7 +6,7 @@ Source: admission contract 4.4 to 4.9, StoryRun contract 8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
@@ -27,9 +27,10 @@ def validate_story(story: Object) -> list[FieldError]:
     """Everything wrong with ``story``, in spec order. It is taken to fit its schema (core.api.manifest)."""
     spec: Object = story.get("spec") or {}
     errors: list[FieldError] = []
+    names = [str(step.get("name", "")) for list_name in STEP_LISTS for step in spec.get(list_name) or ()]
     for list_name in STEP_LISTS:
         for index, step in enumerate(spec.get(list_name) or ()):
-            errors += _step_errors(step, f"spec.{list_name}[{index}]")
+            errors += _step_errors(step, f"spec.{list_name}[{index}]", names)
     errors += _name_errors(spec)
     errors += _dependency_errors(spec)
     errors += _problems(analysis.check_value(spec.get("output"), "spec.output", STORY_OUTPUT))
@@ -38,12 +39,12 @@ def validate_story(story: Object) -> list[FieldError]:
     return errors
 
 
-def _step_errors(step: Object, path: str) -> Iterator[FieldError]:
+def _step_errors(step: Object, path: str, names: Sequence[str]) -> Iterator[FieldError]:
     if bool(step.get("ref")) == bool(step.get("type")):
         which = "both ref and type" if step.get("ref") else "neither ref nor type"
         yield FieldError(path, f"has {which}", "give ref for an Engram, or type for a primitive")
-    if step.get("if"):
-        yield from _problems(analysis.check_condition(step["if"], f"{path}.if", BATCH_RUNTIME))
+    for where, condition in _conditions(step):
+        yield from _problems(analysis.check_condition(condition, f"{path}.{where}", BATCH_RUNTIME, names))
     if step.get("ref") or step.get("type") == "executeStory":
         yield from _problems(analysis.check_value(step.get("with"), f"{path}.with", BATCH_RUNTIME))
     if step.get("idempotencyKeyTemplate"):
@@ -52,6 +53,16 @@ def _step_errors(step: Object, path: str) -> Iterator[FieldError]:
     yield from _duration_error(step.get("execution") or {}, "timeout", f"{path}.execution")
     if step.get("type") == "sleep":
         yield from _duration_error(step.get("with") or {}, "duration", f"{path}.with")
+
+
+def _conditions(step: Object) -> Iterator[tuple[str, str]]:
+    """The condition fields of a step that hold something, with their paths."""
+    parameters, check = step.get("with"), step.get("postExecution")
+    until = parameters.get("until") if step.get("type") == "wait" and isinstance(parameters, Mapping) else None
+    after = check.get("condition") if isinstance(check, Mapping) else None
+    for path, text in (("if", step.get("if")), ("with.until", until), ("postExecution.condition", after)):
+        if isinstance(text, str) and text.strip():
+            yield path, text
 
 
 def _name_errors(spec: Object) -> Iterator[FieldError]:
@@ -83,7 +94,7 @@ def _dependency_errors(spec: Object) -> Iterator[FieldError]:
         if unknown in needs:
             yield FieldError(f"{path}.needs[{needs.index(unknown)}]", f"there is no step {unknown!r}", remedy)
         else:
-            yield FieldError(path, f"a template refers to step {unknown!r}, which does not exist", remedy)
+            yield FieldError(path, f"an expression refers to step {unknown!r}, which does not exist", remedy)
     circle = find_cycle(graph)
     if circle is not None:
         path, _ = paths[circle[0]]
@@ -105,4 +116,4 @@ def _problems(problems: list[analysis.FieldProblem]) -> Iterator[FieldError]:
     for problem in problems:
         place = problem.position
         where = f" (line {place.line}, column {place.column})" if place else ""
-        yield FieldError(problem.path, f"{problem.message}{where}", problem.remedy)
+        yield FieldError(problem.path, f"{problem.message}{where}", problem.remedy, problem.excerpt)

@@ -71,7 +71,7 @@ class Reading:
         names = frozenset(path[1] for path in of_steps if len(path) > 1 and isinstance(path[1], str))
         unknown = self.any_step_counts or any(len(path) > 1 and not isinstance(path[1], str) for path in of_steps)
         roots = frozenset(str(use.segments[0]) for use in self.uses)
-        return References(names, roots, self.functions, unknown, names)
+        return References(names, roots, self.functions, unknown, names, self.any_step_counts)
 
 
 def read(root: Node) -> Reading:

@@ -89,9 +89,12 @@ class FunctionTable(dict[str, Function]):
 
 
 class Context:
-    """What a function may reach beyond its arguments: the meter, the clock, and chance."""
+    """What a function may reach beyond its arguments: the meter, the clock, and chance.
 
-    __slots__ = ("_now", "deterministic", "meter", "random")
+    ``finished``: every step is over, so what is missing stays missing.
+    """
+
+    __slots__ = ("_now", "deterministic", "finished", "meter", "random")
 
     def __init__(
         self,
@@ -99,10 +102,12 @@ class Context:
         *,
         now: Callable[[], datetime] | None = None,
         deterministic: bool = False,
+        finished: bool = True,
         chance: random.Random | None = None,
     ) -> None:
         self.meter = meter
         self.deterministic = deterministic
+        self.finished = finished
         self.random = chance or random.SystemRandom()
         self._now = now
 

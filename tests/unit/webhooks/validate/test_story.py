@@ -51,7 +51,7 @@ def test_an_unknown_need_gets_a_suggestion() -> None:
 def test_an_unknown_step_in_a_template_gets_a_suggestion() -> None:
     (error,) = errors(step("fetch"), step("send", **{"with": {"x": "{{ steps.fecth.output.x }}"}}))
 
-    assert error.startswith("spec.steps[1]: a template refers to step 'fecth', which does not exist")
+    assert error.startswith("spec.steps[1]: an expression refers to step 'fecth', which does not exist")
     assert "did you mean fetch?" in error
 
 
