@@ -98,6 +98,8 @@ class App:
             await response.send_response(send, answer, request.warnings, head=request.method == "HEAD")
             return
         resource = self._resource(request)
+        if resource.deprecation:
+            request.warn(resource.deprecation)
         if request.verb == "watch":
             await self._watches.answer(request, resource, send)
         elif self._is_ordinary(request, resource):

@@ -55,6 +55,7 @@ class ResourceType:
         conversion_webhook: ``spec.conversion.webhook`` of the CustomResourceDefinition when its strategy is Webhook.
         counts_generation: ``metadata.generation`` rises when anything outside metadata and status changes.
         scale_paths: of a custom kind with the scale subresource.
+        deprecation: what every request for this version is warned of; empty when it is not deprecated.
     """
 
     group: str
@@ -78,6 +79,7 @@ class ResourceType:
     custom: bool
     counts_generation: bool = False
     scale_paths: ScalePaths | None = None
+    deprecation: str = ""
 
     @property
     def api_version(self) -> str:
@@ -152,7 +154,19 @@ def _served_version(
         custom=True,
         counts_generation=True,
         scale_paths=_scale_paths((version.get("subresources") or {}).get("scale")),
+        deprecation=_deprecation(spec, version),
     )
+
+
+def _deprecation(spec: Object, version: Object) -> str:
+    if not version.get("deprecated"):
+        return ""
+    if told := version.get("deprecationWarning"):
+        return str(told)
+    group, kind = spec["group"], spec["names"]["kind"]
+    text = f"{group}/{version['name']} {kind} is deprecated"
+    better = [found["name"] for found in spec["versions"] if found.get("served") and not found.get("deprecated")]
+    return f"{text}; use {group}/{better[0]} {kind}" if better else text
 
 
 def _scale_paths(scale: Object | None) -> ScalePaths | None:

@@ -188,7 +188,10 @@ async def test_deleting_a_definition_deletes_its_objects_and_ends_watches(cluste
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
-        ({"versions": [version("v1", schema={"openAPIV3Schema": {"type": "string", "properties": {}}})]}, "spec.validation"),
+        (
+            {"versions": [version("v1", schema={"openAPIV3Schema": {"type": "string", "properties": {}}})]},
+            "spec.validation",
+        ),
         ({"scope": "Nowhere"}, "spec.scope"),
         ({"versions": [version("v1"), version("v2")]}, "spec.versions"),
         ({"names": {"plural": "gadgets", "kind": "Widget"}}, "metadata.name"),

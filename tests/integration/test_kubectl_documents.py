@@ -161,7 +161,7 @@ async def test_an_invalid_object_is_refused_with_every_reason(kubectl: Kubectl) 
     assert "spec.replicas: Invalid value: 9: spec.replicas in body should be less than or equal to 5" in refused
     three = [{"name": name} for name in "abc"]
     ruled = await kubectl("apply", "-f", "-", stdin=widget(parts=three), check=False)
-    assert 'spec: Invalid value: two parts at most' in ruled
+    assert "spec: Invalid value: two parts at most" in ruled
     endless = {**JOB, "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "x"}]}}}}
     told = await kubectl("apply", "-f", "-", stdin=endless, check=False)
     assert 'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"' in told
