@@ -217,14 +217,14 @@ class Api:
 
     async def until_served(self, plural: str) -> None:
         """Return once a custom kind just defined answers."""
-        await self._until(lambda: self.list(plural), lambda answer: answer.code == 200)
+        await self.until(lambda: self.list(plural), lambda answer: answer.code == 200)
 
     async def until_refused(self, plural: str, obj: Object) -> None:
         """Return once a changed definition refuses what it allowed before."""
-        await self._until(lambda: self.post(plural, obj, dryRun="All"), lambda answer: answer.code == 422)
+        await self.until(lambda: self.post(plural, obj, dryRun="All"), lambda answer: answer.code == 422)
 
     @staticmethod
-    async def _until(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> None:
+    async def until(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> None:
         """For what no event announces: a server that takes up a changed definition."""
         with trio.fail_after(WAIT_SECONDS):
             while not holds(await ask()):  # noqa: ASYNC110 - nothing else to wait for
