@@ -44,8 +44,8 @@ def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
         case kube.ForbiddenError():
             return error.message, "ask for the RBAC rule it names", ExitCode.COMMAND_FAILED
         case kube.UnauthorizedError():
-            remedy = "the token or certificate is invalid or expired: log in again or renew the kubeconfig"
-            return f"the API server does not know who you are: {error.message}", remedy, ExitCode.COMMAND_FAILED
+            remedy = "a token or certificate may have expired: renew the kubeconfig"
+            return error.message, remedy, ExitCode.COMMAND_FAILED
         case kube.NotServedError():
             remedy = "install the CustomResourceDefinitions, or use --local"
             return f"the cluster does not serve this kind: {error.message}", remedy, ExitCode.COMMAND_FAILED

@@ -52,6 +52,11 @@ class Console:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
+    def wipe_echo(self) -> None:
+        """Take the ``^C`` away that a terminal shows when it is typed."""
+        if self.interactive:
+            sys.stderr.write("\r\x1b[K")
+
     def styled(self, text: str, colour: str, *, stream: TextIO | None = None) -> str:
         """``text`` as it goes to ``stream``, standard output unless told otherwise."""
         code = _CODES.get(colour)

@@ -20,7 +20,7 @@ def duration_of(flag: str, text: str) -> timedelta | None:
     try:
         return parse_positive_duration(text)
     except ValueError as error:
-        raise UsageError(f"{flag}: {error}", remedy=f"write for example {flag} 90s, 5m or 1h30m") from None
+        raise UsageError(f"{flag}: {error}") from None
 
 
 def seconds_of(flag: str, text: str) -> float | None:

@@ -52,12 +52,14 @@ def _put(inputs: dict[str, Any], path: list[str], value: Any, pair: str) -> None
 def _from_file(file: str) -> dict[str, Any]:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--inputs {file}: cannot be read: {error}") from None
+    except OSError as error:
+        raise UsageError(f"--inputs {file}: {error.strerror}", remedy="check the path") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--inputs {file}: is not UTF-8 text", remedy="give a JSON object") from None
     try:
         inputs = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"--inputs {file}: is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--inputs {file}: is not JSON: {error}", remedy="give a JSON object") from None
     if not isinstance(inputs, dict):
         raise UsageError(f"--inputs {file}: must hold a JSON object, not {type(inputs).__name__}")
     return inputs

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from manager.cli.exit_code import ExitCode
 
@@ -88,10 +88,8 @@ def _do_without_rich() -> None:
 
 
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
-    show = getattr(error, "show", None)
-    if callable(show):  # the parser's own errors know how to print themselves
-        show()
-        return int(getattr(error, "exit_code", ExitCode.WRONG_USAGE))
+    if hasattr(error, "format_message"):  # the parser's own errors; it keeps their types to itself
+        return _report_usage(error)
     from manager.cli.boundary import only, report
 
     if isinstance(only(error), BrokenPipeError):
@@ -99,3 +97,13 @@ def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     return report(error, debug=any(argument in ("-v", "-vv", "--verbose") for argument in arguments))
+
+
+def _report_usage(error: Any) -> int:
+    """Worded as all other errors."""
+    message: str = error.format_message()
+    sys.stderr.write(f"error: {message[:1].lower()}{message[1:].removesuffix('.')}\n")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        sys.stderr.write(f"hint: see {context.command_path} --help\n")
+    return int(error.exit_code)

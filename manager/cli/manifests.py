@@ -113,7 +113,9 @@ def _texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
             except OSError as error:
                 raise CommandError(f"cannot read {file}: {error.strerror}") from None
             except UnicodeDecodeError as error:
-                raise CommandError(f"{file} is not UTF-8 text (byte {error.start})") from None
+                raise CommandError(
+                    f"{file} is not UTF-8 text (byte {error.start})", remedy="give a manifest, saved as UTF-8"
+                ) from None
 
 
 def _files(path: Path) -> list[Path]:
@@ -123,7 +125,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
     if not found:
-        raise CommandError(f"{path} holds no {' or '.join(_SUFFIXES)} file")
+        raise CommandError(f"{path} holds no {', '.join(_SUFFIXES)} file", remedy="name the files themselves")
     return found
 
 
@@ -150,6 +152,8 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
         raise RejectedManifestError([f"{where}: does not parse: {error.problem or error.context}"]) from None
     except YAMLError as error:
         raise RejectedManifestError([f"{file}: does not parse: {error}"]) from None
+    except RecursionError:
+        raise RejectedManifestError([f"{file}: does not parse: something in it is nested too deeply"]) from None
 
 
 def _collect_lines(node: Any, path: str, lines: dict[str, int]) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
@@ -40,6 +42,40 @@ class DryRun(StrEnum):
     SERVER = "server"
 
 
+def seconds_of_timeout(text: str | float) -> float:
+    """``30``, ``30s`` or ``1m30s``, as kubectl takes it.
+
+    Raises:
+        BadParameter: neither, or not above zero.
+    """
+    from core.api.duration import parse_positive_duration
+
+    if isinstance(text, float):
+        return text
+    try:
+        return parse_positive_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text).total_seconds()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _namespace(text: str) -> str:
+    """Raises:
+    BadParameter: no namespace can be called that.
+    """
+    if text and (len(text) > 63 or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", text)):
+        raise typer.BadParameter(f"{text!r} cannot be a namespace; use lower-case letters, digits and dashes")
+    return text
+
+
+def _knows_signs(*streams: TextIO) -> bool:
+    try:
+        for stream in streams:
+            "✔→…".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def _flag(*names: str, help_text: str, **more: Any) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel=PANEL, **more)
 
@@ -48,7 +84,9 @@ def _flag(*names: str, help_text: str, **more: Any) -> Any:
 class CommonOptions:
     """One command's common flags; the field order is the order in ``--help``."""
 
-    namespace: Annotated[str, _flag("--namespace", "-n", help_text="Namespace; default: that of the context.")] = ""
+    namespace: Annotated[
+        str, _flag("--namespace", "-n", help_text="Namespace; default: that of the context.", callback=_namespace)
+    ] = ""
     all_namespaces: Annotated[bool, _flag("--all-namespaces", "-A", help_text="All namespaces.")] = False
     context: Annotated[str, _flag("--context", help_text="Context of the kubeconfig.")] = ""
     kubeconfig: Annotated[
@@ -57,7 +95,13 @@ class CommonOptions:
     as_user: Annotated[str, _flag("--as", help_text="Act as this user.")] = ""
     as_group: Annotated[list[str] | None, _flag("--as-group", help_text="Act as this group; repeat.")] = None
     request_timeout: Annotated[
-        float, _flag("--request-timeout", help_text="Seconds to wait for one answer of the API server.", min=0.1)
+        float,
+        _flag(
+            "--request-timeout",
+            help_text="How long to wait for one answer of the API server, e.g. 30s.",
+            parser=seconds_of_timeout,
+            metavar="DURATION",
+        ),
     ] = 30.0
     local: Annotated[bool, _flag("--local", help_text="Use the embedded cluster of `bobrapet up`.")] = False
     data: Annotated[
@@ -95,7 +139,9 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def entry(**values: Any) -> None:
-        options = CommonOptions(**{field.name: values.pop(field.name) for field in fields(CommonOptions)})
+        given = {field.name: values.pop(field.name) for field in fields(CommonOptions)}
+        given["ascii_only"] = given["ascii_only"] or not _knows_signs(sys.stdout, sys.stderr)
+        options = CommonOptions(**given)
         command(options, **values)
 
     entry.__signature__ = inspect.Signature(own + shared)  # type: ignore[attr-defined]  # typer reads the signature

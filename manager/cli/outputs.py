@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from manager.cli.problem import CommandError
-from manager.cli.render.output import jsonpath, yaml_text
+from manager.cli.render.output import part_of, yaml_text
 from manager.cli.runs import step_runs_of
 from manager.cli.session import Session
 
@@ -66,9 +66,17 @@ def save_outputs(outputs: Mapping[str, Any], folder: Path) -> Iterator[Path]:
 
 
 def printed(output: Any, path: str, form: str) -> str:
-    """``output`` or the part of it at ``path``, as ``-o`` says."""
+    """``output`` or the part of it at ``path``, as ``-o`` says.
+
+    Raises:
+        CommandError: there is no such part.
+    """
     if path:
-        return jsonpath(output, "{." + path.lstrip(".") + "}")
+        part = part_of(output, path)
+        if part is None:
+            keys = f"it has: {', '.join(output)}" if isinstance(output, dict) and output else ""
+            raise CommandError(f"the output has nothing at {path!r}", remedy=keys)
+        return part
     return yaml_text(output) if form == "yaml" else json.dumps(output, indent=2, ensure_ascii=False)
 
 

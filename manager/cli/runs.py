@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ Object = dict[str, Any]
 
 LATEST: Final = "@latest"
 _MAX_NAME: Final = 253
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 async def find_run(session: Session, reference: str) -> Object:
@@ -31,7 +33,7 @@ async def find_run(session: Session, reference: str) -> Object:
     Raises:
         CommandError: none, or more than one.
     """
-    if not reference.startswith("@"):
+    if is_name(reference):
         try:
             return await session.client.get(STORY_RUN, reference, session.namespace)
         except NotFoundError:
@@ -39,7 +41,7 @@ async def find_run(session: Session, reference: str) -> Object:
     runs = (await session.client.list(STORY_RUN, session.namespace)).items
     if reference.startswith("@"):
         return _latest(runs, reference, session.namespace)
-    matching = [run for run in runs if run["metadata"]["name"].startswith(reference)]
+    matching = [run for run in runs if reference and run["metadata"]["name"].startswith(reference)]
     if len(matching) == 1:
         return matching[0]
     if matching:
@@ -50,6 +52,11 @@ async def find_run(session: Session, reference: str) -> Object:
     raise CommandError(
         f"no StoryRun {reference!r} in namespace {session.namespace}", remedy="see them with: bobrapet list"
     )
+
+
+def is_name(text: str) -> bool:
+    """Whether an object can be called that; it is not worth a request otherwise."""
+    return len(text) <= _MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 async def story_of(session: Session, run: Object) -> Object | None:

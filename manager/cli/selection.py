@@ -10,6 +10,7 @@ from core.api.instant import parse_instant
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN
 from core.api.suggestion import closest
+from core.kube.errors import BadRequestError
 from manager.cli.durations import duration_of
 from manager.cli.problem import UsageError
 from manager.cli.session import Session
@@ -56,16 +57,27 @@ class Selection:
 
 
 async def select_runs(session: Session, selection: Selection, now: datetime) -> list[Object]:
-    """Newest first, in the namespace of the flags or in all of them."""
+    """Newest first, in the namespace of the flags or in all of them.
+
+    Raises:
+        UsageError: the label selector cannot be read.
+    """
     fields = [f"spec.storyRef.name={selection.story}"] * bool(selection.story)
     if selection.phase not in (None, Phase.PENDING):
         fields.append(f"status.phase={selection.phase}")
-    found = await session.client.list(
-        STORY_RUN,
-        session.list_namespace,
-        label_selector=selection.labels or None,
-        field_selector=",".join(fields) or None,
-    )
+    try:
+        found = await session.client.list(
+            STORY_RUN,
+            session.list_namespace,
+            label_selector=selection.labels or None,
+            field_selector=",".join(fields) or None,
+        )
+    except BadRequestError as error:
+        if not selection.labels:
+            raise
+        raise UsageError(
+            f"--selector {selection.labels!r}: {error.message}", remedy="write for example team=a"
+        ) from None
     runs = [run for run in found.items if selection.takes(run, now)]
     return sorted(runs, key=lambda run: run["metadata"]["creationTimestamp"], reverse=True)
 

@@ -128,8 +128,10 @@ def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Wa
     try:
         code = work()
     except InterruptedBySignalError as interruption:
+        console = Console(options)
+        console.wipe_echo()
         if farewell := watched.farewell():
-            Console(options).note(farewell)
+            console.note(farewell)
         code = interruption.code
     raise typer.Exit(int(code))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from manager.cli.options import CommonOptions, DryRun
 from manager.cli.problem import CommandError
 from manager.cli.references import refuse_missing
 from manager.cli.render.output import render
-from manager.cli.runs import run_manifest, start_run
+from manager.cli.runs import is_name, run_manifest, start_run
 from manager.cli.session import Session, open_session, run_async
 from manager.cli.storyinputs import fitting_inputs
 from manager.cli.watching import Watched, exit_after, stay
@@ -64,7 +64,7 @@ def submit(
     options: CommonOptions,
     manifest: Object,
     *,
-    key: str,
+    key: str | None,
     wait: bool,
     show: bool,
     logs: bool,
@@ -93,11 +93,11 @@ def submit(
     exit_after(options, lambda: run_async(options, work), watched)
 
 
-async def _started(session: Session, manifest: Object, key: str) -> Object:
+async def _started(session: Session, manifest: Object, key: str | None) -> Object:
     """The run, which has been told of."""
     options = session.options
     dry_run = options.dry_run is DryRun.SERVER
-    if key:
+    if key is not None:
         decision = await start_once(
             session, with_key(manifest, key, manifest["metadata"]["namespace"]), dry_run=dry_run
         )
@@ -120,13 +120,13 @@ async def _story_to_submit(session: Session, manifest: Object, namespace: str) -
     """
     reference = (manifest.get("spec") or {}).get("storyRef") or {}
     name, namespace = str(reference.get("name") or ""), reference.get("namespace") or namespace
-    try:
-        return await session.client.get(STORY, name, namespace)
-    except NotFoundError:
-        known = [story["metadata"]["name"] for story in (await session.client.list(STORY, namespace)).items]
-        near = closest(name, known)
-        remedy = f"did you mean {near!r}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
-        raise CommandError(f"no Story {name!r} in namespace {namespace}", remedy=remedy) from None
+    if is_name(name):
+        with suppress(NotFoundError):
+            return await session.client.get(STORY, name, namespace)
+    known = [story["metadata"]["name"] for story in (await session.client.list(STORY, namespace)).items]
+    near = closest(name, known)
+    remedy = f"did you mean {near!r}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
+    raise CommandError(f"no Story {name!r} in namespace {namespace}", remedy=remedy)
 
 
 @asynccontextmanager

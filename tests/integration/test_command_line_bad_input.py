@@ -104,14 +104,54 @@ def test_missing_files_stories_and_flags(line: CommandLine) -> None:
         (("run", two), 2, "error: the files hold 2 Stories (story, other)\nhint: say which one with --story NAME\n"),
         (("run", two, "--input=city"), 2, "error: -i 'city' is not key=value\n"),
         (("run", two, "--story=story", "--timeout=soon"), 2, "error: --timeout: "),
-        (("run", two, "--nosuch"), 2, "No such option"),
+        (("run", two, "--nosuch"), 2, "error: no such option: --nosuch\nhint: see bobrapet run --help\n"),
         (("submit",), 2, "error: give either STORY or -f FILE\n"),
+        (("run", two, "--story=story", "--inputs=missing.json"), 2, "error: --inputs missing.json: No such file"),
+        (("list", "--namespace=../x"), 2, "'../x' cannot be a namespace"),
+        (("list", "--phase=failde"), 2, "error: --phase: there is no phase 'failde'\nhint: did you mean Failed?\n"),
+        (("list", "--since=yesterday"), 2, "error: --since: 'yesterday' is not a duration"),
+        (("list", "--request-timeout=0"), 2, "'0s' must be greater than zero"),
+        (("version", "--client", "--output=xml"), 2, "error: version has no output format 'xml'\n"),
+        (("cancel",), 2, "error: give either RUN or flags that select runs\n"),
+        (("submit", "story", "--key=k", "--name=n"), 2, "error: --key names the run\n"),
+        (("logs", "run", "--previous", "--follow"), 2, "error: --previous excludes --follow and --attempt\n"),
+        (("up", "--port=99999"), 2, "error: invalid value for '--port'"),
     ]:
         done = line.bobrapet(*arguments)
 
         assert done.code == code, done.err
         assert message in done.err
     assert not line.data.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        pytest.param(b"", 1, "no manifest in odd.yaml", id="empty"),
+        pytest.param(b"\xff\xfe\x00", 1, "odd.yaml is not UTF-8 text (byte 0)", id="binary"),
+        pytest.param(b"a: " + b"x" * (9 << 20), 1, "odd.yaml is larger than 8 MiB", id="huge"),
+        pytest.param(b"kind: a\nkind: b\n", 7, 'odd.yaml:2:1: does not parse: found duplicate key "kind"', id="twice"),
+        pytest.param(b"kind:\n\tname: a\n", 7, "odd.yaml:2:1: does not parse", id="tab"),
+        pytest.param(b"a: " + b"[" * 5000, 7, "odd.yaml: does not parse: something in it is nested", id="deep"),
+        pytest.param(b"- 1\n", 7, "odd.yaml: a manifest must be an object with apiVersion and kind", id="list"),
+        pytest.param(b"a: &a [*a]\n", 7, "odd.yaml:1: apiVersion: is required", id="endless"),
+    ],
+)
+def test_files_that_are_no_manifests(line: CommandLine, content: bytes, code: int, message: str) -> None:
+    (line.folder / "odd.yaml").write_bytes(content)
+
+    done = line.bobrapet("run", "odd.yaml")
+
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith(f"error: {message}"), done.err
+    assert not line.data.exists()
+
+
+def test_signs_that_the_terminal_does_not_know_are_spelt_out(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path, {"PYTHONIOENCODING": "ascii"})
+    story = line.file("story.yaml", MANIFESTS + "---\n" + STORY.replace("name: two", "name: two\n      needs: [one]"))
+
+    assert line.bobrapet("graph", "--filename", story).out == "story\n  1  one\n  2  two  <- one\n"
 
 
 def test_without_any_cluster_the_message_says_how_to_get_one(line: CommandLine) -> None:
@@ -159,7 +199,7 @@ def _check_wrong_identity(line: CommandLine, kubeconfig: Path) -> None:
         done = line.bobrapet("list", f"--kubeconfig={name}")
 
         assert done.code == 1
-        assert done.err.startswith("error: the API server does not know who you are")
+        assert done.err.startswith("error: Unauthorized: the server does not accept the credentials of context")
         assert "hint: the token or certificate is invalid or expired" in done.err
 
 

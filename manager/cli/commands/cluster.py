@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manager.cli.images import ImageMapOption, checked_image_map
 from manager.cli.options import CommonOptions, with_common_options
+
+if TYPE_CHECKING:
+    from manager.embedded.folder import EmbeddedCluster
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +24,10 @@ def register(app: typer.Typer) -> None:
 def up(
     options: CommonOptions,
     port: Annotated[
-        int, typer.Option("--port", help="Loopback port; 0 takes the last one of the folder, else a free one.", min=0)
+        int,
+        typer.Option(
+            "--port", help="Loopback port; 0 takes the last one of the folder, else a free one.", min=0, max=65535
+        ),
     ] = 0,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep nothing: a fresh folder, stay in the foreground.")
@@ -32,9 +40,8 @@ def up(
 
     from manager.cli.console import Console
     from manager.cli.session import run_async
-    from manager.embedded.folder import EmbeddedCluster, data_folder, refuse_if_served
+    from manager.embedded.folder import data_folder, refuse_if_served
     from manager.embedded.process import start, wait_until_ready
-    from manager.embedded.usage import open_cluster
 
     console = Console(options)
     images = checked_image_map(image_map)
@@ -56,16 +63,13 @@ def up(
                 with trio.CancelScope(shield=True):
                     await starting.end()
 
-    async def attached(data: Path) -> None:
-        async with open_cluster(data, port=port, image_map=images) as cluster:
-            announce(cluster)
-            await trio.sleep_forever()
-
     if ephemeral:
-        _in_temporary_folder(options, attached)
+        with tempfile.TemporaryDirectory(prefix="bobrapet-") as folder:
+            _stay(options, Path(folder), port, images, announce, afterwards="stopped; nothing of it is left")
     elif foreground:
-        refuse_if_served(data_folder(options.data))
-        run_async(options, lambda: attached(data_folder(options.data)))
+        data = data_folder(options.data)
+        refuse_if_served(data)
+        _stay(options, data, port, images, announce, afterwards=f"stopped; the data stays in {data}")
     else:
         run_async(options, detached)
 
@@ -83,13 +87,31 @@ def down(options: CommonOptions) -> None:
     console.note(f"stopped; the data stays in {data}" if stopped else f"no embedded cluster serves {data}")
 
 
-def _in_temporary_folder(options: CommonOptions, work: object) -> None:
-    import tempfile
-    from collections.abc import Awaitable, Callable
-    from typing import cast
+def _stay(
+    options: CommonOptions,
+    data: Path,
+    port: int,
+    image_map: Path | None,
+    announce: Callable[[EmbeddedCluster], None],
+    *,
+    afterwards: str,
+) -> None:
+    """Serve ``data`` until Ctrl-C or SIGTERM, which is how it is meant to end."""
+    import trio
 
-    from manager.cli.session import run_async
+    from manager.cli.console import Console
+    from manager.cli.session import InterruptedBySignalError, run_async
+    from manager.embedded.usage import open_cluster
 
-    with tempfile.TemporaryDirectory(prefix="bobrapet-") as folder:
-        attached = cast("Callable[[Path], Awaitable[None]]", work)
-        run_async(options, lambda: attached(Path(folder)))
+    async def serve() -> None:
+        async with open_cluster(data, port=port, image_map=image_map) as cluster:
+            announce(cluster)
+            await trio.sleep_forever()
+
+    try:
+        run_async(options, serve)
+    except InterruptedBySignalError as interruption:
+        console = Console(options)
+        console.wipe_echo()
+        console.note(afterwards)
+        raise typer.Exit(int(interruption.code)) from None

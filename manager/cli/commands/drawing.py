@@ -27,7 +27,7 @@ def graph(
     if form not in FORMATS:
         raise UsageError(f"unknown graph format {form!r}", remedy=f"use one of {', '.join(FORMATS)}")
     if bool(target) == bool(file):
-        raise UsageError("give either STORY or RUN, or -f FILE")
+        raise UsageError("give either STORY or RUN, or -f FILE", remedy="for example: bobrapet graph @latest")
     from manager.cli.console import Console
 
     drawing = _of_file(file) if file else _of_cluster(options, target)
@@ -46,12 +46,12 @@ def _of_file(file: str) -> Any:
 def _of_cluster(options: CommonOptions, target: str) -> Any:
     from core.api.resource import STORY
     from core.kube.errors import NotFoundError
-    from manager.cli.runs import find_run, look_at, story_of
+    from manager.cli.runs import find_run, is_name, look_at, story_of
     from manager.cli.session import open_session, run_async
 
     async def work() -> Any:
         async with open_session(options) as session:
-            if not target.startswith("@"):
+            if is_name(target):
                 try:
                     return _drawing(await session.client.get(STORY, target, session.namespace), None)
                 except NotFoundError:

@@ -60,8 +60,9 @@ def submit(
     inputs_file: InputsFile = None,
     name: Annotated[str, typer.Option("--name", help="Name of the run; default: STORY and a random ending.")] = "",
     key: Annotated[
-        str, typer.Option("--key", help="Start at most one run for this key; the same inputs find the same run.")
-    ] = "",
+        str | None,
+        typer.Option("--key", help="Start at most one run for this key; the same inputs find the same run."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended, with its exit code.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")] = False,
     logs: Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")] = False,
@@ -76,7 +77,7 @@ def submit(
     from manager.cli.inputs import parse_inputs
     from manager.cli.runs import run_manifest
 
-    if key and name:
+    if key is not None and name:
         raise UsageError("--key names the run", remedy="leave out --name")
     if bool(story) == bool(file):
         raise UsageError("give either STORY or -f FILE", remedy="for example: bobrapet submit nightly-report")
@@ -88,7 +89,7 @@ def submit(
     else:
         manifest = run_manifest(story, options.namespace, parse_inputs(inputs or (), inputs_file), name=name)
     if options.dry_run is DryRun.CLIENT:
-        if key:
+        if key is not None:
             from manager.cli.keyed import with_key
 
             namespace = manifest["metadata"].get("namespace") or options.namespace

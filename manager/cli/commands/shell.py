@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from manager.cli.options import CommonOptions, with_common_options
-from manager.cli.problem import CommandError
+from manager.cli.problem import CommandError, UsageError
 
 _COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
 _BASH_SCRIPT: Final = r"""
@@ -57,15 +57,21 @@ def version(
         server = _server_version(options)
         if server:
             versions["kubernetes"] = server
-    if options.output == "json":
-        Console(options).result(json.dumps(versions))
-    else:
-        Console(options).result("\n".join(f"{name} {number}" for name, number in versions.items()))
+    match options.output:
+        case "json":
+            Console(options).result(json.dumps(versions))
+        case "yaml":
+            Console(options).result("\n".join(f"{name}: {number}" for name, number in versions.items()))
+        case "table" | "wide":
+            Console(options).result("\n".join(f"{name} {number}" for name, number in versions.items()))
+        case other:
+            raise UsageError(f"version has no output format {other!r}", remedy="use json, yaml or none")
 
 
 def _server_version(options: CommonOptions) -> str:
-    """Empty when there is no cluster to ask: that is no reason to fail."""
+    """Empty when there is no cluster to ask, or no answer: that is no reason to fail."""
     from core.kube.errors import KubeError
+    from manager.cli.console import Console
     from manager.cli.session import open_session, run_async
 
     async def work() -> str:
@@ -73,13 +79,16 @@ def _server_version(options: CommonOptions) -> str:
             async with open_session(options) as session:
                 answer = await session.client.server_version()
                 return str(answer.get("gitVersion", "unknown"))
-        except (KubeError, CommandError):
+        except CommandError:
+            return ""  # there is none
+        except KubeError as error:
+            Console(options).note(f"no version of the cluster: {error}")
             return ""
 
     return run_async(options, work)
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")]) -> None:
     """Print the completion script of a shell.
 
     For bash: source <(bobrapet completion bash)

@@ -55,6 +55,16 @@ def jsonpath(value: Any, template: str) -> str:
     return _EXPRESSION.sub(evaluate, template if "{" in template else f"{{{template}}}")
 
 
+def part_of(value: Any, path: str) -> str | None:
+    """What stands at ``path``, such as ``report.rows[0]``; None when there is nothing.
+
+    Raises:
+        UsageError: the path cannot be read.
+    """
+    found = _walk([value], "." + path.lstrip("."))
+    return " ".join(map(_text, found)) if found else None
+
+
 def _walk(values: list[Any], path: str) -> list[Any]:
     position = 0
     while position < len(path):
