@@ -200,7 +200,7 @@ def _check_wrong_identity(line: CommandLine, kubeconfig: Path) -> None:
 
         assert done.code == 1
         assert done.err.startswith("error: Unauthorized: the server does not accept the credentials of context")
-        assert "hint: the token or certificate is invalid or expired" in done.err
+        assert "hint: a token or certificate may have expired: renew the kubeconfig\n" in done.err
 
 
 def test_an_unreachable_server_and_a_bad_kubeconfig_are_named(line: CommandLine) -> None:
