@@ -79,14 +79,14 @@ def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: 
         try:
             decoding.check_kind(patched, resource)
         except errors.StatusError as error:
-            raise _unreadable(patch, str(error)) from error
+            raise unreadable(patch, str(error)) from error
         try:
             unknown = decoding.conform(patched, resource, shape)
         except UndecodableError as error:
-            raise _unreadable(patch, str(error)) from error
+            raise unreadable(patch, str(error)) from error
         if unknown and options.field_validation is FieldValidation.STRICT:
             listed = ", ".join(f'unknown field "{path}"' for path in unknown)
-            raise _unreadable(patch, f"strict decoding error: {listed}")
+            raise unreadable(patch, f"strict decoding error: {listed}")
         _check_identity(patched, current)
         decoding.warn_of_unknown(unknown, options)
         return strategy.status_fields(patched) if is_narrow else patched
@@ -94,7 +94,8 @@ def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: 
     return build
 
 
-def _unreadable(patch: Patch, why: str) -> errors.StatusError:
+def unreadable(patch: Patch, why: str) -> errors.StatusError:
+    """422: what the patch says, or makes of the object, cannot be read."""
     shown = orjson.dumps(orjson.dumps(patch.body).decode()).decode()
     found = cause.Cause(cause.CauseReason.INVALID, f"Invalid value: {shown}: {why}", "patch")
     return errors.invalid("", "", "", [found])

@@ -6,6 +6,7 @@ object (subresources.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -22,7 +23,7 @@ from localcluster.server.options import (
     list_options,
     write_options,
 )
-from localcluster.server.patching import Patch, supported_types
+from localcluster.server.patching import Patch, supported_types, unreadable
 from localcluster.server.registry import Page, Registry
 from localcluster.server.request import Request
 from localcluster.server.response import Form, Response
@@ -106,7 +107,8 @@ class Resources:
         body = requestbody.load(request, raw)
         if request.route.name:
             raise errors.method_not_allowed()
-        _check_duplicates(request, resource, raw, body, options)
+        if requestbody.is_json(request):
+            _check_duplicates(raw, body, options, lambda why: decoding.unreadable(resource, why))
         written = await self._registry.create_written(resource, request.route.namespace, body, options)
         return self._written(written, resource, form, request)
 
@@ -115,7 +117,8 @@ class Resources:
         options = _write_options("UpdateOptions", request, user)
         raw = await request.body()
         body = requestbody.load(request, raw)
-        _check_duplicates(request, resource, raw, body, options)
+        if requestbody.is_json(request):
+            _check_duplicates(raw, body, options, lambda why: decoding.unreadable(resource, why))
         written = await self._registry.update_written(_target(request, resource), body, options)
         return self._written(written, resource, form, request)
 
@@ -135,7 +138,10 @@ class Resources:
         options = _write_options("PatchOptions", request, user)
         raw = await request.body()
         body = requestbody.load_yaml(raw) if applies else requestbody.load_json(raw)
-        written = await self._registry.patch_written(_target(request, resource), Patch(patch_type, body), options)
+        patch = Patch(patch_type, body)
+        if patch_type in (PatchType.MERGE, PatchType.STRATEGIC):
+            _check_duplicates(raw, body, options, lambda why: unreadable(patch, why))
+        written = await self._registry.patch_written(_target(request, resource), patch, options)
         return self._written(written, resource, form, request)
 
     async def _delete(self, request: Request, resource: ResourceType, user: Identity) -> Response:
@@ -202,17 +208,19 @@ def _write_options(kind: str, request: Request, user: Identity) -> WriteOptions:
     return write_options(kind, request.query, user, request.warn, request.headers.get("user-agent", ""))
 
 
-def _check_duplicates(request: Request, resource: ResourceType, raw: bytes, body: Any, options: WriteOptions) -> None:
+def _check_duplicates(
+    raw: bytes, body: Any, options: WriteOptions, refusal: Callable[[str], errors.StatusError]
+) -> None:
     """Refuse fields given twice, or warn of them, as the request asks.
 
     Raises:
-        StatusError: 400, there are some and validation is strict.
+        StatusError: ``refusal`` of the reason: there are some and validation is strict.
     """
-    if options.field_validation is FieldValidation.IGNORE or not requestbody.is_json(request):
+    if options.field_validation is FieldValidation.IGNORE:
         return
     texts = [f'duplicate field "{path}"' for path in requestbody.duplicate_fields(raw, body)]
     if texts and options.field_validation is FieldValidation.STRICT:
-        raise decoding.unreadable(resource, f"strict decoding error: {', '.join(texts)}")
+        raise refusal(f"strict decoding error: {', '.join(texts)}")
     for text in texts:
         options.warn(text)
 

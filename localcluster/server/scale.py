@@ -36,7 +36,8 @@ async def answer(registry: Registry, request: Request, resource: ResourceType, u
     def scaled(current: Object | None) -> Object:
         if current is None:
             raise errors.not_found(resource.group, resource.plural, route.name)
-        wanted = _wanted(scale_of(current, resource), body, media_type, is_patch=request.verb == "patch")
+        present = scale_of(_counted(current, resource), resource)
+        wanted = _wanted(present, body, media_type, is_patch=request.verb == "patch")
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
         if not isinstance(replicas, int) or replicas < 0:
             why = cause.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
@@ -83,6 +84,12 @@ def _of_custom(obj: Object, paths: ScalePaths) -> tuple[int, Object]:
     if selector := _find(obj, paths.selector) if paths.selector else "":
         status["selector"] = selector
     return replicas, status
+
+
+def _counted(obj: Object, resource: ResourceType) -> Object:
+    """A custom object that says nothing of its replicas as one that has none, which a scale can be written for."""
+    path = resource.scale_paths.spec_replicas if resource.scale_paths else ()
+    return _with(obj, path, 0) if path and _find(obj, path) is None else obj
 
 
 def _find(value: Any, path: tuple[str, ...]) -> Any:
