@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -45,7 +46,8 @@ _namespaces = itertools.count(1)
 def server(request: pytest.FixtureRequest) -> Iterator[ServerUnderTest]:
     kind = request.config.getoption("--control-plane", default="localcluster")
     command = [sys.executable, str(_PROCESS), kind]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    importable = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=importable) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         orders, answers = process.stdin, process.stdout

@@ -164,6 +164,21 @@ async def test_a_patched_object_is_validated(api: Api) -> None:
     assert await api.read("widgets", "one") == created
 
 
+@pytest.mark.parametrize("media", [MERGE_PATCH, STRATEGIC_PATCH])
+@pytest.mark.parametrize("mode", ["Strict", "Warn", "Ignore"])
+async def test_fields_given_twice_in_patches_are_refused_or_warned_of(api: Api, media: str, mode: str) -> None:
+    await api.create("configmaps", config_map("one"))
+    body = b'{"metadata":{"labels":{"a":"1","a":"2"}}}'
+    answer = await api.patch("configmaps", "one", body, media, fieldValidation=mode)
+    if mode == "Strict":
+        assert answer.refusal() == (422, "Invalid")
+        assert answer.causes == {("FieldValueInvalid", "patch")}
+        assert 'strict decoding error: duplicate field "metadata.labels.a"' in answer.message
+        return
+    assert answer.metadata["labels"] == {"a": "2"}
+    assert answer.warnings == (['duplicate field \\"metadata.labels.a\\"'] if mode == "Warn" else [])
+
+
 @pytest.mark.parametrize("mode", ["Strict", "Warn", "Ignore"])
 async def test_unknown_fields_in_patches_are_refused_warned_of_or_ignored(api: Api, mode: str) -> None:
     await api.create("widgets", widget("one"))

@@ -173,6 +173,14 @@ async def test_a_scale_is_updated_with_its_version(api: Api) -> None:
     assert (await api.put("widgets", scale, "scale")).refusal() == (409, "Conflict")
 
 
+async def test_a_scale_that_was_never_set_can_be_set_but_not_read(api: Api) -> None:
+    await api.create("widgets", widget("one"))
+    answer = await api.get("widgets", "one", "scale")
+    assert answer.refusal() == (500, "InternalError")
+    assert 'the spec replicas field ".spec.replicas" does not exist' in answer.message
+    assert (await api.patch("widgets", "one", {"spec": {"replicas": 2}}, subresource="scale")).spec == {"replicas": 2}
+
+
 async def test_a_negative_scale_is_refused(api: Api) -> None:
     await api.create("widgets", widget("one", {"replicas": 2}))
     answer = await api.patch("widgets", "one", {"spec": {"replicas": -1}}, subresource="scale")
