@@ -146,7 +146,7 @@ class StepRunStatus(WireModel):
 
     validations = CONDITION_SIZE_RULES
 
-    retries: Int32 = Field(description="Retries so far, 0 for the first attempt; required in every first status write.")
+    retries: Annotated[Int32, ListedAsRequired()] = Field(0, description="Retries so far, 0 for the first attempt.")
     conditions: Conditions | None = Field(None, description="`Ready`, `Progressing` and `Degraded` of the step.")
     duration: str | None = Field(None, description="Time from start to end as a Go duration.")
     effects: list[EffectRecord] | None = Field(

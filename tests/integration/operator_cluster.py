@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,9 +152,17 @@ class OperatorCluster:
 
     # Objects.
 
-    async def engram(self, name: str, script: str = "exit 0", *, engram: Object | None = None, **spec: Any) -> None:
-        """An Engram and its template, whose image is ``script``; ``spec`` is that of the template."""
-        self.images[f"test/{name}"] = {"command": ["/bin/sh", "-c", script]}
+    async def engram(
+        self,
+        name: str,
+        script: str = "exit 0",
+        *,
+        command: Sequence[str] = (),
+        engram: Object | None = None,
+        **spec: Any,
+    ) -> None:
+        """An Engram and its template, whose image is ``command`` or ``script``; ``spec`` is that of the template."""
+        self.images[f"test/{name}"] = {"command": list(command) or ["/bin/sh", "-c", script]}
         self.image_map.write_bytes(orjson.dumps({"images": self.images}))
         template = {"version": "1.0.0", "image": f"test/{name}", "supportedModes": ["job"], **spec}
         await self.create(ENGRAM_TEMPLATE, name, template, namespaced=False)
@@ -258,7 +266,7 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 @asynccontextmanager
 async def open_operator_cluster(directory: Path, real: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
     """On the real control plane when there is one, else on an embedded cluster of its own."""
-    opened = _open_embedded(directory) if real is None else _open_on_real(directory, real)
+    opened = _open_embedded(directory) if real is None else open_on_real(directory, real)
     async with opened as cluster:
         yield cluster
 
@@ -279,13 +287,19 @@ async def _open_embedded(directory: Path) -> AsyncIterator[OperatorCluster]:
 
 
 @asynccontextmanager
-async def _open_on_real(directory: Path, real: SessionCluster) -> AsyncIterator[OperatorCluster]:
+async def open_on_real(
+    directory: Path, real: SessionCluster, *, isolate: bool = False
+) -> AsyncIterator[OperatorCluster]:
+    """On the real control plane, emptied.
+
+    ``isolate`` gives containers namespaces, so that volumes stand at a Pod's own paths; it takes longer.
+    """
     if real.node is None:
         pytest.skip("needs our node: Pods of this cluster run on nodes of its own")
     async with open_emptied(real) as (access, client):
         image_map = directory / "images.yaml"
-        quick = {"isolate": False, "restart_delay_seconds": 0.05}
-        async with open_node(real.node, image_map, directory / "node", **quick):
+        settings: Object = {"isolate": isolate, "restart_delay_seconds": 0.05}
+        async with open_node(real.node, image_map, directory / "node", **settings):
             yield OperatorCluster(access, client, image_map)
         await client.request("DELETE", f"/api/v1/nodes/{NODE_NAME}")
 
