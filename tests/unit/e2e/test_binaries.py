@@ -1,0 +1,99 @@
+"""Where the programs of a control plane come from; building is done by a Go of the test's own."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from control_plane import binaries, building
+from control_plane.binaries import MissingBinariesError, ensure_binaries, pinned_versions
+from control_plane.building import BuildError, Module
+
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+GO = """#!/bin/sh
+echo "$@" >> {folder}/calls
+{body}
+while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done
+echo program > $out
+"""
+
+
+def fake_go(folder: Path, body: str = "") -> Path:
+    """A Go that writes a file for each program, after ``body``."""
+    path = folder / "go"
+    path.write_text(GO.format(folder=folder, body=body))
+    path.chmod(0o755)
+    return path
+
+
+def calls(folder: Path) -> list[str]:
+    return (folder / "calls").read_text().splitlines()
+
+
+def module(folder: Path, *programs: str) -> Module:
+    folder.mkdir(exist_ok=True)
+    for name in ("go.mod", "go.sum"):
+        (folder / name).write_text("go 1.26.0\n")
+    return Module(folder, {name: f"example.org/{name}" for name in programs})
+
+
+@pytest.mark.parametrize("variable", ["BOBRAPET_E2E_ASSETS", "KUBEBUILDER_ASSETS"])
+def test_a_named_directory_is_used_as_it_is(tmp_path: Path, variable: str) -> None:
+    for name in PROGRAMS:
+        (tmp_path / name).touch()
+    found = ensure_binaries(environ={variable: str(tmp_path)})
+    assert (found.etcd, found.kube_apiserver) == (tmp_path / "etcd", tmp_path / "kube-apiserver")
+
+
+def test_a_named_directory_that_lacks_a_program_is_an_error_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "etcd").touch()
+    with pytest.raises(MissingBinariesError, match="lacks kubectl, kube-controller-manager, kube-apiserver; put them"):
+        ensure_binaries(environ={"KUBEBUILDER_ASSETS": str(tmp_path)})
+
+
+def test_without_programs_and_go_one_message_says_what_to_do(tmp_path: Path) -> None:
+    environ = {"BOBRAPET_E2E_CACHE": str(tmp_path), "PATH": "", "BOBRAPET_E2E_GO": ""}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binaries, "find_go", lambda environ: None)
+        with pytest.raises(MissingBinariesError) as caught:
+            ensure_binaries(environ=environ)
+    text = str(caught.value)
+    assert all(word in text for word in ("install Go 1.", "BOBRAPET_E2E_ASSETS", "BOBRAPET_E2E_KUBECONFIG"))
+
+
+def test_a_version_nobody_pinned_is_refused_with_those_that_are() -> None:
+    with pytest.raises(MissingBinariesError, match=pinned_versions()[0]):
+        ensure_binaries("1.2.3", environ={})
+
+
+def test_programs_are_built_once_and_pinned(tmp_path: Path) -> None:
+    environ = {"BOBRAPET_E2E_CACHE": str(tmp_path / "cache"), "BOBRAPET_E2E_GO": str(fake_go(tmp_path))}
+    first, second = ensure_binaries(environ=environ), ensure_binaries(environ=environ)
+    assert first == second
+    assert first.kubectl.read_text() == "program\n"
+    assert len(calls(tmp_path)) == len(PROGRAMS)
+    assert all("-mod=readonly" in call for call in calls(tmp_path))
+
+
+def test_the_cache_lies_outside_of_any_checkout() -> None:
+    assert binaries.cache_directory({"HOME": "/home/me"}) == Path("/home/me/.cache/bobrapet/e2e")
+    assert binaries.cache_directory({"HOME": "/h", "XDG_CACHE_HOME": "/c"}) == Path("/c/bobrapet/e2e")
+
+
+def test_a_failed_build_leaves_no_program_and_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    go = fake_go(tmp_path, "echo no such package >&2; exit 1")
+    with pytest.raises(BuildError, match=r"(?s)tool: go build failed.*no such package"):
+        building.build(module(tmp_path / "module", "tool"), tmp_path / "cache", go)
+    assert not (tmp_path / "cache" / "tool").exists()
+
+
+def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
+    go, wanted = fake_go(tmp_path, "sleep 0.2"), module(tmp_path / "module", "a", "b")
+    builders = [threading.Thread(target=building.build, args=(wanted, tmp_path / "cache", go)) for _ in range(2)]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join()
+    assert len(calls(tmp_path)) == 2
