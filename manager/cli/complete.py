@@ -6,17 +6,18 @@ one would take longer than asking. Credential plugins are not run, because they 
 
 from __future__ import annotations
 
-import http.client
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
+
+if TYPE_CHECKING:  # every command declares its completions, few are asked for them
+    import http.client
+    import ssl
 
 DEADLINE_SECONDS: Final = 1.0
 MAX_NAMES: Final = 200
@@ -157,7 +158,9 @@ def _keys_in_files(files: Sequence[str], chosen: str) -> list[str]:
 
 def _server(params: Mapping[str, Any]) -> Server:
     """Connect as the flags on the line say."""
+    import http.client
     import os
+    from urllib.parse import urlsplit
 
     from core.kube import kubeconfig as files
     from manager.cli.target import embedded_cluster
@@ -185,6 +188,8 @@ def _token(selection: Any) -> str:
 
 
 def _tls(selection: Any) -> ssl.SSLContext:
+    import ssl
+
     from core.kube.kubeconfig import data_or_file
 
     authority = data_or_file(selection.cluster, "certificate-authority")

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _silently_interruptible():
-        _do_without_rich()
+        _do_without_extras()
         if COMPLETE_VARIABLE in os.environ:
             _speak_to_shells()
         from manager.cli.app import app
@@ -78,13 +78,14 @@ def _speak_to_shells() -> None:
     completion_init()
 
 
-def _do_without_rich() -> None:
-    """Libraries that make use of rich where they find it do not find it: loading it is a third of a short command.
+def _do_without_extras() -> None:
+    """Libraries that make use of rich and click where they find them do not find them: loading both takes long.
 
-    None of them needs it for anything of ours: httpx has a command line of its own, typer renders markup in help
+    None of them needs either for anything of ours: httpx has a command line of its own, typer renders markup in help
     texts, structlog draws tracebacks.
     """
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # how Python is told that there is no such module
+    for name in ("rich", "click"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # how Python is told that there is no such module
 
 
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:

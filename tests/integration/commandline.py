@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
+
+from manager.cli.main import main
 
 BOBRAPET = (sys.executable, "-m", "manager.cli")
 REPOSITORY = Path(__file__).parents[2]
@@ -73,6 +77,17 @@ class CommandLine:
         if not file.exists():
             file.write_text(IMAGES % {"folder": self.folder})
         return f"--image-map={file}"
+
+    def quick(self, *arguments: str, stdin: str = "") -> Done:
+        """As ``bobrapet``, but in this process: a verb that starts none takes a tenth of the time to start Python."""
+        files = {name: self.folder / name for name in ("stdin", "stdout", "stderr")}
+        files["stdin"].write_text(stdin)
+        with in_place_of_this_process(self.env, self.folder, files):
+            try:
+                main(arguments)
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return Done(code, files["stdout"].read_text(), files["stderr"].read_text())
 
     def bobrapet(self, *arguments: str, stdin: str = "") -> Done:
         with self.started(*arguments, stdin=stdin) as process:
@@ -168,6 +183,34 @@ class CommandLine:
                 with suppress(ProcessLookupError):
                     kill(pid)
             raise AssertionError(f"still running: {left}") from None
+
+
+@contextmanager
+def in_place_of_this_process(environment: Mapping[str, str], folder: Path, files: Mapping[str, Path]) -> Iterator[None]:
+    """What a process of its own would have: variables, working directory, three streams, loggers, modules left out."""
+    before, cwd, modules = dict(os.environ), Path.cwd(), {name: sys.modules.get(name) for name in ("rich", "click")}
+    loggers = [logging.getLogger(name) for name in ("", "bobrapet", "httpx", "httpcore", "hypercorn.access")]
+    levels = [logger.level for logger in loggers]
+    with ExitStack() as held:
+        streams = {name: held.enter_context(path.open("r" if name == "stdin" else "w")) for name, path in files.items()}
+        for name, stream in streams.items():
+            held.enter_context(pytest.MonkeyPatch.context()).setattr(sys, name, stream)
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(cwd)
+            os.environ.clear()
+            os.environ.update(before)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            for handler in [each for each in loggers[0].handlers if getattr(each, "bobrapet_owned", False)]:
+                loggers[0].removeHandler(handler)
+            for name, module in modules.items():
+                if module is None:
+                    sys.modules.pop(name, None)
 
 
 def wait_until(holds, *, seconds: float = 20.0):  # type: ignore[no-untyped-def]  # whatever ``holds`` gives, if true

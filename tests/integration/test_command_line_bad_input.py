@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_right_is_refused_before_anything_starts(
     line.file("bad.yaml", MANIFESTS + "---\n" + text)
     offset = MANIFESTS.count("\n") + 1
 
-    done = line.bobrapet("run", "bad.yaml")
+    done = line.quick("run", "bad.yaml")
 
     assert done.code == 7
     assert _moved(message, offset) in done.err, done.err
@@ -87,8 +87,8 @@ def test_inputs_that_break_the_schema_are_wrong_usage(line: CommandLine) -> None
     schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
     file = line.story("one", inputsSchema=schema)
 
-    missing = line.bobrapet("run", file)
-    wrong = line.bobrapet("run", file, "--input=city=7")
+    missing = line.quick("run", file)
+    wrong = line.quick("run", file, "--input=city=7")
 
     assert missing.code == wrong.code == 2
     assert 'inputs: "city" is a required property' in missing.err
@@ -117,7 +117,7 @@ def test_missing_files_stories_and_flags(line: CommandLine) -> None:
         (("logs", "run", "--previous", "--follow"), 2, "error: --previous excludes --follow and --attempt\n"),
         (("up", "--port=99999"), 2, "error: invalid value for '--port'"),
     ]:
-        done = line.bobrapet(*arguments)
+        done = line.quick(*arguments)
 
         assert done.code == code, done.err
         assert message in done.err
@@ -140,7 +140,7 @@ def test_missing_files_stories_and_flags(line: CommandLine) -> None:
 def test_files_that_are_no_manifests(line: CommandLine, content: bytes, code: int, message: str) -> None:
     (line.folder / "odd.yaml").write_bytes(content)
 
-    done = line.bobrapet("run", "odd.yaml")
+    done = line.quick("run", "odd.yaml")
 
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(f"error: {message}"), done.err
@@ -156,7 +156,7 @@ def test_signs_that_the_terminal_does_not_know_are_spelt_out(tmp_path: Path) -> 
 
 def test_without_any_cluster_the_message_says_how_to_get_one(line: CommandLine) -> None:
     for arguments in (("list",), ("list", "--local")):
-        done = line.bobrapet(*arguments)
+        done = line.quick(*arguments)
 
         assert done.code == 1
         assert f"no embedded cluster serves {line.data}" in done.err
@@ -169,8 +169,8 @@ def test_missing_engrams_and_templates_are_found_before_anything_is_applied(line
     try:
         text = MANIFESTS.replace("templateRef: {name: shell}", "templateRef: {name: shelf}") + "---\n" + STORY
         line.file("bad.yaml", text.replace("ref: {name: worker}\n    -", "ref: {name: workers}\n    -"))
-        done = line.bobrapet("run", "bad.yaml")
-        left = line.bobrapet("graph", "story")
+        done = line.quick("run", "bad.yaml")
+        left = line.quick("graph", "story")
 
         assert done.code == 7
         assert done.err == (
@@ -193,13 +193,16 @@ def _check_wrong_identity(line: CommandLine, kubeconfig: Path) -> None:
         base64.urlsafe_b64encode(part).decode().rstrip("=")
         for part in (b'{"alg":"ES256"}', json.dumps({"exp": 1}).encode(), b"signature")
     )
-    for name, token in (("invalid", "nonsense"), ("expired", expired)):
+    for name, token, why in (
+        ("invalid", "nonsense", "the server does not accept the credentials of context 'localcluster'"),
+        ("expired", expired, "the token of context 'localcluster' (expired) expired at 1970-01-01T00:00:01Z"),
+    ):
         document["users"][0]["user"] = {"token": token}
         line.file(name, json.dumps(document))
-        done = line.bobrapet("list", f"--kubeconfig={name}")
+        done = line.quick("list", f"--kubeconfig={name}")
 
         assert done.code == 1
-        assert done.err.startswith("error: Unauthorized: the server does not accept the credentials of context")
+        assert done.err.startswith(f"error: Unauthorized: {why}")
         assert "hint: a token or certificate may have expired: renew the kubeconfig\n" in done.err
 
 
@@ -224,7 +227,7 @@ def test_an_unreachable_server_and_a_bad_kubeconfig_are_named(line: CommandLine)
         (("list", "--kubeconfig=damaged"), "damaged"),
         (("list", "--kubeconfig=nobody", "--context=other"), "other"),
     ]:
-        done = line.bobrapet(*arguments)
+        done = line.quick(*arguments)
 
         assert done.code == 1
         assert message in done.err

@@ -31,7 +31,7 @@ class Stand:
     waits: Done
 
     def bobrapet(self, *arguments: str, stdin: str = "") -> Done:
-        return self.line.bobrapet(*arguments, stdin=stdin)
+        return self.line.quick(*arguments, stdin=stdin)
 
     def name(self, story: str) -> str:
         """Of the newest run of a Story."""
