@@ -1,0 +1,149 @@
+"""What a proxy may do to a request and its answer, and to which. Pure; ``proxy`` carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import trio
+
+from core.kube.wire import status_failure
+
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as faults choose by it."""
+
+    method: str
+    target: str
+    """Path and query."""
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def is_watch(self) -> bool:
+        return parse_qs(urlsplit(self.target).query).get("watch", ["0"])[0] in {"1", "true"}
+
+    @property
+    def is_write(self) -> bool:
+        return self.method not in _READS
+
+    @property
+    def name(self) -> str:
+        """``PATCH stepruns/status``: method, plural and subresource, without names."""
+        parts = self.path.strip("/").split("/")
+        rest = parts[2:] if parts[0] == "api" else parts[3:]
+        if rest[:1] == ["namespaces"] and len(rest) > 2:
+            rest = rest[2:]
+        return f"{self.method} {'/'.join([*rest[:1], *rest[2:]])}"
+
+
+class Fault:
+    """What happens instead of a request's being carried and answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Fault):
+    """The server never sees it; the client is told ``code``."""
+
+    code: int
+    reason: str
+    message: str = "a fault of the test's own"
+    retry_after_seconds: int | None = None
+
+    def body(self) -> dict[str, object]:
+        return {**status_failure(self.reason, self.message), "code": self.code}
+
+
+@dataclass(frozen=True, slots=True)
+class LoseRequest(Fault):
+    """The connection breaks before the server sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoseAnswer(Fault):
+    """The server does it, and the connection breaks before the client is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat(Fault):
+    """The server is asked twice, as by a proxy that tries again; the client gets the second answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delay(Fault):
+    """The answer comes later."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Fault):
+    """The request waits before the server sees it, until ``release`` is set; ``held`` says that it has come."""
+
+    release: trio.Event = field(default_factory=trio.Event)
+    held: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut(Fault):
+    """The connection breaks after so many bytes of the answer's body: in the middle of a line, perhaps."""
+
+    after_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatLines(Fault):
+    """Every line of the answer comes ``times`` times: duplicate events of a watch."""
+
+    times: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Mute(Fault):
+    """A half-open connection: nothing of the answer comes, and nothing breaks."""
+
+
+Choice = Callable[[Request], bool]
+
+
+@dataclass(slots=True)
+class Rule:
+    """A fault for requests that are chosen, so many times."""
+
+    fault: Fault
+    chosen: Choice
+    times: int | None = 1
+    """None means each time."""
+    met: int = 0
+    """How often it has been."""
+
+    def takes(self, request: Request) -> bool:
+        """Whether this request is the rule's; it is counted when it is."""
+        if (self.times is not None and self.met >= self.times) or not self.chosen(request):
+            return False
+        self.met += 1
+        return True
+
+
+def named(*names: str) -> Choice:
+    """Requests of these names, such as ``POST jobs``."""
+    return lambda request: request.name in names
+
+
+def writes(request: Request) -> bool:
+    return request.is_write
+
+
+def watches(request: Request) -> bool:
+    return request.is_watch
+
+
+def everything(request: Request) -> bool:
+    return True
