@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import trio
 from conformance_api import Api, ServerUnderTest
+from conformance_hooks import Hooks, allow
 from conformance_kinds import GROUP, widget_definition
 from webhookserver import WebhookServer, open_webhook_server
 
@@ -84,6 +85,15 @@ async def webhook(tmp_path: Path) -> AsyncIterator[WebhookServer]:
     """A webhook on loopback that both servers reach by its URL."""
     async with open_webhook_server(tmp_path) as hook:
         yield hook
+
+
+@pytest.fixture
+async def hooks(api: Api, tmp_path: Path) -> AsyncIterator[Hooks]:
+    async with open_webhook_server(tmp_path) as server:
+        server.handlers |= {"/allow": allow, "/probe": allow}
+        found = Hooks(api, server)
+        yield found
+        await found.remove()
 
 
 async def _define_widgets(server: ServerUnderTest) -> None:

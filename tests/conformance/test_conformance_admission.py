@@ -1,99 +1,16 @@
-"""Admission webhooks: mutation, validation, failure policies, match conditions, what a review carries."""
+"""Admission webhooks: mutation, validation, failure policies, configurations, what a review carries."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from conformance_api import Api, ServerUnderTest
+from conformance_api import Api
+from conformance_hooks import MUTATING, VALIDATING, Hooks, answering
 from conformance_kinds import GROUP, Object, config_map, widget
-from webhookserver import WebhookServer, open_webhook_server, patch_of
-
-VALIDATING = "validatingwebhookconfigurations"
-MUTATING = "mutatingwebhookconfigurations"
-
-
-class Hooks:
-    """Webhooks that are asked about one namespace only, and are gone with the test."""
-
-    def __init__(self, api: Api, server: WebhookServer) -> None:
-        self.api = api
-        self.server = server
-        self.configured: list[tuple[str, str]] = []
-
-    @property
-    def asked(self) -> list[Object]:
-        """What this test had the webhooks asked about, controllers and probes apart."""
-        return [request for _, request in self._asked()]
-
-    @property
-    def paths(self) -> list[str]:
-        return [path for path, _ in self._asked()]
-
-    def _asked(self) -> list[tuple[str, Object]]:
-        others = ("kube-root-ca.crt",)
-        return [(path, found) for path, found in self.server.asked if path != "/probe" and found["name"] not in others]
-
-    def hook(self, path: str = "/allow", *, name: str = "a.example.com", **fields: Any) -> Object:
-        rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"]}
-        return {
-            "name": name,
-            "clientConfig": self.server.client_config(path),
-            "rules": [rule],
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.api.namespace}},
-            **fields,
-        }
-
-    def body(self, *hooks: Object) -> Object:
-        return {"metadata": {"name": f"{self.api.namespace}-{len(self.configured)}"}, "webhooks": list(hooks)}
-
-    async def configure(self, plural: str, *hooks: Object) -> None:
-        """Install the webhooks, and return once the server asks them."""
-        body = self.body(*hooks)
-        await self.api.create(plural, body)
-        self.configured.append((plural, body["metadata"]["name"]))
-        await self._until_asked(plural, body["metadata"]["name"])
-
-    async def _until_asked(self, plural: str, name: str) -> None:
-        """The real server takes configurations up a moment later: a probe in the same configuration tells when."""
-        rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
-        probe = self.hook("/probe", name="probe.example.com", rules=[rule])
-        current = await self.api.read(plural, name)
-        current["webhooks"].append(probe)
-        assert (await self.api.put(plural, current)).code == 200
-        with trio.fail_after(20):
-            while not any(path == "/probe" for path, _ in self.server.asked):
-                await self.api.post("secrets", {"metadata": {"generateName": "probe-"}}, dryRun="All")
-        self.server.asked.clear()
-
-    async def remove(self) -> None:
-        for plural, name in self.configured:
-            await self.api.delete(plural, name)
-
-
-async def allow(_: Object) -> Object:
-    return {"allowed": True}
-
-
-@pytest.fixture
-async def hooks(api: Api, tmp_path: Path) -> AsyncIterator[Hooks]:
-    async with open_webhook_server(tmp_path) as server:
-        server.handlers |= {"/allow": allow, "/probe": allow}
-        found = Hooks(api, server)
-        yield found
-        await found.remove()
-
-
-def answering(hooks: Hooks, path: str, answer: Object) -> None:
-    async def handler(_: Object) -> Object:
-        return answer
-
-    hooks.server.handlers[path] = handler
+from webhookserver import open_webhook_server, patch_of
 
 
 async def test_a_mutating_webhook_changes_the_object(api: Api, hooks: Hooks) -> None:
@@ -409,98 +326,3 @@ async def test_a_configuration_is_completed(api: Api, hooks: Hooks) -> None:
     assert (found["failurePolicy"], found["matchPolicy"], found["timeoutSeconds"]) == ("Fail", "Equivalent", 10)
     assert (found["objectSelector"], found["reinvocationPolicy"]) == ({}, "Never")
     assert found["rules"][0]["scope"] == "*"
-
-
-# --- match conditions ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("expression", "asked"),
-    [
-        ("true", "CREATE UPDATE DELETE"),
-        ("false", ""),
-        ("request.operation == 'UPDATE'", "UPDATE"),
-        ("request.name == 'one'", "CREATE UPDATE DELETE"),
-        ("request.namespace == 'elsewhere'", ""),
-        ("request.userInfo.groups.exists(g, g == 'system:masters')", "CREATE UPDATE DELETE"),
-        ("!request.userInfo.username.startsWith('system:')", "CREATE UPDATE DELETE"),
-        ("object == null", "DELETE"),
-        ("object != null && has(object.data) && 'x' in object.data", "UPDATE"),
-        ("oldObject != null && object != null && object.data != oldObject.data", "UPDATE"),
-        ("(object == null ? oldObject : object).metadata.name.matches('^o')", "CREATE UPDATE DELETE"),
-        ("request.resource.resource == 'configmaps' && request.kind.kind == 'ConfigMap'", "CREATE UPDATE DELETE"),
-        ("request.dryRun", ""),
-        ("has(object.metadata.labels) && object.metadata.labels['a'] == 'b'", "ERROR"),
-    ],
-)
-async def test_conditions_choose_what_is_asked_about(api: Api, hooks: Hooks, expression: str, asked: str) -> None:
-    condition = {"name": "chosen", "expression": expression}
-    await hooks.configure(VALIDATING, hooks.hook(matchConditions=[condition]))
-    assert (await api.post("configmaps", config_map("one"))).code == 201
-    assert (await api.patch("configmaps", "one", {"data": {"x": "y"}})).code == 200
-    deleted = await api.delete("configmaps", "one")
-    if asked == "ERROR":
-        assert deleted.code == 403
-        return
-    assert " ".join(review["operation"] for review in hooks.asked) == asked
-
-
-async def test_all_conditions_must_hold(api: Api, hooks: Hooks) -> None:
-    conditions = [
-        {"name": "first", "expression": "request.operation == 'CREATE'"},
-        {"name": "second", "expression": "object.data.size() > 1"},
-    ]
-    await hooks.configure(VALIDATING, hooks.hook(matchConditions=conditions))
-    await api.create("configmaps", config_map("one"))
-    await api.create("configmaps", config_map("two", {"a": "1", "b": "2"}))
-    assert [review["name"] for review in hooks.asked] == ["two"]
-
-
-@pytest.mark.parametrize(("policy", "code"), [("Fail", 403), ("Ignore", 201)])
-async def test_a_condition_without_an_answer_fails_as_the_webhook_would(
-    api: Api, hooks: Hooks, policy: str, code: int
-) -> None:
-    condition = {"name": "broken", "expression": "object.nothing == 'x'"}
-    await hooks.configure(VALIDATING, hooks.hook(matchConditions=[condition], failurePolicy=policy))
-    answer = await api.post("configmaps", config_map("one"))
-    assert answer.code == code, answer.body
-    assert hooks.asked == []
-
-
-async def test_a_condition_that_fails_does_not_matter_when_another_is_false(api: Api, hooks: Hooks) -> None:
-    conditions = [
-        {"name": "broken", "expression": "object.nothing == 'x'"},
-        {"name": "never", "expression": "false"},
-    ]
-    await hooks.configure(VALIDATING, hooks.hook(matchConditions=conditions))
-    assert (await api.post("configmaps", config_map("one"))).code == 201
-    assert hooks.asked == []
-
-
-async def test_conditions_may_ask_who_else_may(api: Api, hooks: Hooks, server: ServerUnderTest) -> None:
-    expression = "authorizer.group('').resource('pods').check('list').allowed()"
-    answer = await api.post(VALIDATING, hooks.body(hooks.hook(**conditional("x", expression))), dryRun="All")
-    if server.refuses("authorizer in match conditions"):
-        assert answer.refusal() == (422, "Invalid")
-        assert "a local cluster offers no authorizer to match conditions" in answer.message
-    else:
-        assert answer.code == 201
-
-
-async def test_what_conditions_could_not_tell_is_told(api: Api, hooks: Hooks) -> None:
-    conditions = [{"name": name, "expression": f"object.{name} == 'x'"} for name in ("no", "nothing")]
-    await hooks.configure(VALIDATING, hooks.hook(matchConditions=conditions))
-    answer = await api.post("configmaps", config_map("one"))
-    assert answer.refusal() == (403, "Forbidden")
-    assert answer.message == (
-        "configmaps \"one\" is forbidden: [expression 'object.no == 'x'' resulted in error: no such key: no, "
-        "expression 'object.nothing == 'x'' resulted in error: no such key: nothing]"
-    )
-
-
-async def test_mutating_webhooks_have_conditions_too(api: Api, hooks: Hooks) -> None:
-    answering(hooks, "/mutate", patch_of({"op": "add", "path": "/data/added", "value": "yes"}))
-    condition = {"name": "two", "expression": "object.metadata.name == 'two'"}
-    await hooks.configure(MUTATING, hooks.hook("/mutate", matchConditions=[condition]))
-    assert (await api.create("configmaps", config_map("one")))["data"] == {"a": "b"}
-    assert (await api.create("configmaps", config_map("two")))["data"] == {"a": "b", "added": "yes"}

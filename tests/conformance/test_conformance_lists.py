@@ -31,9 +31,10 @@ async def test_an_empty_list_has_an_empty_array(api: Api) -> None:
     assert listed.body["items"] == []
 
 
-async def test_items_of_a_built_in_list_carry_no_kind(api: Api) -> None:
+async def test_items_of_a_custom_kind_carry_their_kind(api: Api) -> None:
     await api.create("widgets", widget("a"))
-    assert "kind" in (await api.list("widgets")).body["items"][0]
+    (item,) = (await api.list("widgets")).body["items"]
+    assert (item["kind"], item["apiVersion"]) == ("Widget", f"{GROUP}/v1")
 
 
 async def test_items_are_ordered_by_name(api: Api) -> None:

@@ -1,0 +1,84 @@
+"""Admission webhooks of one test: configured for its namespace alone, and gone with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+from conformance_api import Api
+from conformance_kinds import Object
+from webhookserver import WebhookServer
+
+VALIDATING = "validatingwebhookconfigurations"
+MUTATING = "mutatingwebhookconfigurations"
+
+
+class Hooks:
+    """Webhooks that are asked about one namespace only, and are gone with the test."""
+
+    def __init__(self, api: Api, server: WebhookServer) -> None:
+        self.api = api
+        self.server = server
+        self.configured: list[tuple[str, str]] = []
+
+    @property
+    def asked(self) -> list[Object]:
+        """What this test had the webhooks asked about, controllers and probes apart."""
+        return [request for _, request in self._asked()]
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path, _ in self._asked()]
+
+    def _asked(self) -> list[tuple[str, Object]]:
+        others = ("kube-root-ca.crt",)
+        return [(path, found) for path, found in self.server.asked if path != "/probe" and found["name"] not in others]
+
+    def hook(self, path: str = "/allow", *, name: str = "a.example.com", **fields: Any) -> Object:
+        rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"]}
+        return {
+            "name": name,
+            "clientConfig": self.server.client_config(path),
+            "rules": [rule],
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.api.namespace}},
+            **fields,
+        }
+
+    def body(self, *hooks: Object) -> Object:
+        return {"metadata": {"name": f"{self.api.namespace}-{len(self.configured)}"}, "webhooks": list(hooks)}
+
+    async def configure(self, plural: str, *hooks: Object) -> None:
+        """Install the webhooks, and return once the server asks them."""
+        body = self.body(*hooks)
+        await self.api.create(plural, body)
+        self.configured.append((plural, body["metadata"]["name"]))
+        await self._until_asked(plural, body["metadata"]["name"])
+
+    async def _until_asked(self, plural: str, name: str) -> None:
+        """The real server takes configurations up a moment later: a probe in the same configuration tells when."""
+        rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
+        probe = self.hook("/probe", name="probe.example.com", rules=[rule])
+        current = await self.api.read(plural, name)
+        current["webhooks"].append(probe)
+        assert (await self.api.put(plural, current)).code == 200
+        with trio.fail_after(20):
+            while not any(path == "/probe" for path, _ in self.server.asked):
+                await self.api.post("secrets", {"metadata": {"generateName": "probe-"}}, dryRun="All")
+        self.server.asked.clear()
+
+    async def remove(self) -> None:
+        for plural, name in self.configured:
+            await self.api.delete(plural, name)
+
+
+async def allow(_: Object) -> Object:
+    return {"allowed": True}
+
+
+def answering(hooks: Hooks, path: str, answer: Object) -> None:
+    async def handler(_: Object) -> Object:
+        return answer
+
+    hooks.server.handlers[path] = handler
