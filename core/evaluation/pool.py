@@ -25,6 +25,7 @@ MEMORY_BYTES: Final = 1 << 30
 WORKER_SECONDS: Final = 10.0
 MAX_PROCESSES: Final = 2
 
+_START_SECONDS: Final = 60.0
 _QUESTIONS_PER_PROCESS: Final = 1_000  # then it has fragmented its memory enough
 _MAX_ANSWER_BYTES: Final = 1 << 24
 _READ_BYTES: Final = 1 << 16
@@ -85,14 +86,19 @@ class WorkerPool:
         """
         request = orjson.dumps({**question, "cpu_seconds": math.ceil(self._seconds)})
         async with self._room:
-            taken = self._idle.pop() if self._idle else None
-            if taken is not None and taken.is_running():
-                process = taken
-            else:
-                if taken is not None:  # somebody else ended it, such as a system that was short of memory
-                    await taken.end()
+            if self._idle:
+                try:
+                    return await self._ask(self._idle.pop(), request)
+                except _EndedError:
+                    pass  # perhaps it had ended before, e.g. for want of memory in the system: a fresh one can tell
+            try:
                 process = await _Worker.start(self._memory_bytes)
-            return await self._ask(process, request)
+            except (_EndedError, trio.TooSlowError):
+                raise self._over("crash", "cannot be worked on: no process can be started") from None
+            try:
+                return await self._ask(process, request)
+            except _EndedError:
+                raise self._why_ended(await process.end()) from None
 
     async def _ask(self, process: _Worker, request: bytes) -> Any:
         reusable = False
@@ -102,8 +108,6 @@ class WorkerPool:
             reusable = not (isinstance(answer, dict) and "limit" in answer)
         except trio.TooSlowError:
             raise self._over("time", f"takes longer than {self._seconds:g} s") from None
-        except _EndedError:
-            raise await self._ended(process) from None
         finally:
             if reusable and self._keepers and process.answered < _QUESTIONS_PER_PROCESS:
                 self._idle.append(process)
@@ -113,8 +117,7 @@ class WorkerPool:
             raise self._over("memory", "needs more memory than it may take")
         return answer
 
-    async def _ended(self, process: _Worker) -> OverLimitError:
-        code = await process.end()
+    def _why_ended(self, code: int) -> OverLimitError:
         if code == -signal.SIGXCPU:
             return self._over("time", f"takes longer than {self._seconds:g} s")
         if code in (-signal.SIGABRT, -signal.SIGKILL):
@@ -147,10 +150,14 @@ class _Worker:
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
         )
-        return cls(process)
-
-    def is_running(self) -> bool:
-        return self._process.poll() is None
+        started = cls(process)
+        try:
+            with trio.fail_after(_START_SECONDS):
+                await started._receive(worker.LENGTH.size)
+        except BaseException:
+            await started.end()
+            raise
+        return started
 
     async def ask(self, request: bytes) -> Any:
         """Send one question and wait for its answer.
@@ -173,7 +180,7 @@ class _Worker:
     async def end(self) -> int:
         """Kill it if it still runs, and wait for that; its exit code."""
         with trio.CancelScope(shield=True):  # killing takes no time worth cancelling, and must not be left half done
-            if self.is_running():
+            if self._process.poll() is None:
                 self._process.kill()
             code = await self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):

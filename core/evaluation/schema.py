@@ -61,7 +61,7 @@ _FILLED_IN_LATER: Final[dict[str, Json]] = {
         {"type": "string", "pattern": r"^\s*\$?\{\{[\s\S]+\}\}\s*$"},
     ]
 }
-_EXPENSIVE_PATTERN: Final = 2_000  # nodes; a counted repetition can compile to a megabyte
+_EXPENSIVE_PATTERN: Final = 20_000  # nodes; a counted repetition can compile to a megabyte
 _CHEAP_PATTERN_CHARACTERS: Final = 100
 _CHEAP_PATTERN: Final = 20
 
@@ -172,6 +172,7 @@ class _Normaliser:
         self._definitions: dict[str, Json] = {_LATER: _FILLED_IN_LATER}
         self._pending: list[tuple[str, Json]] = []
         self._nodes = 0
+        self._by_name: dict[str, Json] | None = None
 
     def run(self) -> dict[str, Json]:
         root = self._node(self._source, "#", 0)
@@ -240,12 +241,19 @@ class _Normaliser:
             self._pending.append((name, target))
         return f"#/{_DEFINITIONS}/{self._names[reference]}"
 
+    def _named(self) -> Mapping[str, Json]:
+        """The parts of the schema that have names, found once."""
+        if self._by_name is None:
+            self._by_name = {}
+            _collect_named(self._source, self._by_name, 0)
+        return self._by_name
+
     def _target(self, reference: str, where: str) -> Json:
         document, _, fragment = reference.partition("#")
         if document and document not in (self._source.get("$id"), self._source.get("id")):
             raise SchemaError(f"{where}: $ref {reference!r} leaves the schema; copy what it refers to into definitions")
         if fragment and not fragment.startswith("/"):
-            found = _named(self._source, f"#{fragment}", fragment, 0)
+            found = self._named().get(fragment)
             if found is None:
                 raise SchemaError(f"{where}: there is no schema named {reference!r}")
             return found
@@ -268,18 +276,22 @@ def _modernise(body: dict[str, Json]) -> None:
             body[exclusive] = body.pop(bound)
 
 
-def _named(schema: Json, identifier: str, anchor: str, depth: int) -> Json:
+def _collect_named(schema: Json, found: dict[str, Json], depth: int) -> None:
+    """Every part with an anchor or an identifier that is a fragment, by that name; the first of a name counts."""
     if depth > MAX_SCHEMA_DEPTH:
-        return None
+        return
     if isinstance(schema, Mapping):
-        if identifier in (schema.get("$id"), schema.get("id")) or schema.get("$anchor") == anchor:
-            return schema
-        children = list(schema.values())
-    else:
-        children = schema if isinstance(schema, list) else []
-    return next(
-        (found for child in children if (found := _named(child, identifier, anchor, depth + 1)) is not None), None
-    )
+        for name in (schema.get("$id"), schema.get("id")):
+            if isinstance(name, str) and name.startswith("#"):
+                found.setdefault(name[1:], schema)
+        anchor = schema.get("$anchor")
+        if isinstance(anchor, str):
+            found.setdefault(anchor, schema)
+        for child in schema.values():
+            _collect_named(child, found, depth + 1)
+    elif isinstance(schema, list):
+        for child in schema:
+            _collect_named(child, found, depth + 1)
 
 
 # Cost

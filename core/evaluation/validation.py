@@ -23,6 +23,7 @@ MAX_PROBLEMS: Final = 50
 MAX_LOOP_COST: Final = 20_000
 
 _MAX_LOOP_BYTES: Final = 16_384
+_UNFIT: Final = "is nested too deeply, or holds a text that is not valid Unicode"
 _CACHED_SCHEMAS: Final = 128
 
 _Found = list[list[Any]]  # path segments, message, keyword
@@ -64,11 +65,16 @@ class SchemaValidator:
                 found = await self._in_process(prepared.normal, document)
         except SchemaError as error:
             return [SchemaProblem("", f"the schema cannot be used: {error}", "schema")]
+        except (TypeError, ValueError, RecursionError):  # what neither library can take
+            return [SchemaProblem("", f"the document cannot be validated: it {_UNFIT}", "limit")]
         return [SchemaProblem(schemas.path_of(path), message, keyword) for path, message, keyword in found]
 
     async def _prepare(self, schema: Mapping[str, Json]) -> _Prepared:
         await trio.lowlevel.checkpoint()
-        key = orjson.dumps(schema)
+        try:
+            key = orjson.dumps(schema)
+        except TypeError as error:
+            raise SchemaError(f"it {_UNFIT}") from error
         prepared = self._prepared.get(key)
         if prepared is None:
             if len(key) <= _MAX_LOOP_BYTES:

@@ -1,7 +1,7 @@
 """A program that answers questions whose cost nobody can vouch for, one after the other, until its input ends.
 
 ``python worker.py MEMORY_BYTES PACKAGE_ROOT`` reads frames from standard input and writes one frame for each to
-standard output. A frame is four bytes of length, big-endian, and JSON:
+standard output, after an empty one when it is ready. A frame is four bytes of length, big-endian, and JSON:
 
 * ``{"kind": "schema", "schema", "document", "max_problems", "cpu_seconds"}`` gives a list of ``[path segments, message,
   keyword]``;
@@ -29,6 +29,7 @@ import orjson
 REGEX_BYTES: Final = 1 << 20
 LENGTH: Final = struct.Struct(">I")
 
+_WORD_CHARACTERS: Final = 64
 _NICENESS: Final = 10  # the event loop goes first
 
 
@@ -55,12 +56,12 @@ def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[An
     return problems
 
 
-def answer(request: dict[str, Any]) -> Any:
-    """What to reply; see the module."""
+def answer(request: dict[str, Any], evaluate: Callable[[str, dict[str, Any]], Any]) -> Any:
+    """What to reply; ``evaluate`` gives the outcome of a CEL expression."""
     try:
         if request["kind"] == "schema":
             return build_validator(request["schema"])(request["document"], request["max_problems"])
-        return _evaluate(request["text"], request["data"])
+        return _outcome(evaluate(request["text"], request["data"]))
     except ValueError as error:
         return {"error": str(error)}
     except MemoryError:
@@ -75,22 +76,24 @@ def main() -> int:
     _limit(resource.RLIMIT_CORE, 0)
     os.nice(_NICENESS)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    from core.expressions.cel.condition import evaluate_there  # takes a while that no question should answer for
+
+    answers.write(LENGTH.pack(0))
+    answers.flush()
     while (frame := _read(questions)) is not None:
         request = orjson.loads(frame)
         _limit_processor_time(int(request["cpu_seconds"]))
-        reply = orjson.dumps(answer(request))
+        reply = orjson.dumps(answer(request, evaluate_there))
         answers.write(LENGTH.pack(len(reply)) + reply)
         answers.flush()
     return 0
 
 
-def _evaluate(text: str, data: dict[str, Any]) -> Any:
-    from core.expressions.cel.condition import evaluate_there  # loading it takes a while
-
-    outcome = dataclasses.asdict(evaluate_there(text, data))
+def _outcome(found: Any) -> dict[str, Any]:
+    outcome = dataclasses.asdict(found)
     value = outcome["value"]
     if isinstance(value, str):  # a text decides only as a word, and a long one would have to be carried back
-        outcome["value"] = value[:64]
+        outcome["value"] = value[:_WORD_CHARACTERS]
     return outcome
 
 

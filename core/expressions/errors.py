@@ -77,12 +77,12 @@ class Position:
 
 def excerpt(text: str, position: Position) -> str:
     """The line of ``position`` with a caret below the place, cut to what a terminal shows; both lines indented."""
-    lines = text.split("\n")
+    lines = text.split("\n", position.line)
     line = lines[position.line - 1] if position.line <= len(lines) else ""
-    line = "".join(character if character.isprintable() else " " for character in line)
     before = min(position.column - 1, len(line))
     start = max(0, before - _EXCERPT_CHARACTERS // 2)
-    shown = line[start : start + _EXCERPT_CHARACTERS].rstrip()
+    cut = line[start : start + _EXCERPT_CHARACTERS].rstrip()
+    shown = "".join(character if character.isprintable() else " " for character in cut)
     return f"  {shown}\n  {' ' * (before - start)}^"
 
 

@@ -154,13 +154,13 @@ class Meter:
     def _check(self) -> None:
         if self._left < 0:
             allowed = self.limits.steps
-            raise LimitExceededError("steps", allowed, f"the template needs more than {allowed} steps")
+            raise LimitExceededError("steps", allowed, f"the expression needs more than {allowed} steps")
         if self._interrupt is not None:
             self._interrupt()
         now = self._monotonic()
         if now > self._deadline:
             seconds = self.limits.wall_seconds
-            raise LimitExceededError("wall_seconds", seconds, f"the template ran for more than {seconds:g} s")
+            raise LimitExceededError("wall_seconds", seconds, f"the expression ran for more than {seconds:g} s")
         if self._left < self._slice_end or now > self._slice_deadline:
             raise SliceSpentError
         self._alarm = self._next_alarm()

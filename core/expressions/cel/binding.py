@@ -12,7 +12,7 @@ from the data as it is:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -26,6 +26,7 @@ Path: TypeAlias = tuple[Segment, ...]
 _INT64_MIN: Final = -(1 << 63)
 _INT64_MAX: Final = (1 << 63) - 1
 _STEPS: Final = "steps"
+_VALUES_PER_TICK: Final = 4  # looking at one costs less than evaluating
 _PLACEHOLDER: Final = True  # something that is there and is not looked at
 
 
@@ -76,13 +77,9 @@ def needs_of(reading: Reading) -> Need:
     for use in reading.uses:
         need = top
         for segment in use.segments:
-            if segment is ANY:  # any part may be meant, so all of it
-                need.value = True
-                break
             need = need.below.setdefault(segment, Need())
-        else:
-            need.value = need.value or use.purpose is Purpose.VALUE
-            need.presence = need.presence or use.purpose is Purpose.PRESENCE
+        need.value = need.value or use.purpose is Purpose.VALUE
+        need.presence = need.presence or use.purpose is Purpose.PRESENCE
     return top
 
 
@@ -118,7 +115,7 @@ class _Binder:
     def cut(self, value: Mapping[Any, Json], need: Need, path: Path) -> dict[Any, Json]:
         """``value`` without what nobody reads."""
         kept: dict[Any, Json] = {}
-        for key, below in need.below.items():
+        for key, below in _by_key(value, need):
             deeper = (*path, key)
             self._meter.spend()
             if key not in value or (value[key] is None and _is_only_asked_through(below)):
@@ -128,11 +125,10 @@ class _Binder:
                     kept[key] = None
             elif not below.has_content:
                 kept[key] = _PLACEHOLDER
-            elif is_reference(value[key]) or (below.value and self._holds_reference(value[key])):
-                self.bound.offloaded.append(deeper)
-                self.bound.is_undecided |= below.presence
+            elif is_reference(value[key]):
+                self._leave_out(below, deeper)
             elif below.value or not isinstance(value[key], Mapping):
-                kept[key] = self._whole(value[key], deeper)
+                self._keep_whole(kept, key, value[key], below, deeper)
             else:
                 kept[key] = self.cut(value[key], below, deeper)
         return kept
@@ -143,17 +139,40 @@ class _Binder:
         below_output = len(path) > len(("steps", "name", "output"))
         return path[0] != _STEPS or self._finished or below_output or delivered(self._steps, path[1])
 
-    def _whole(self, value: Json, path: Path) -> Json:
+    def _leave_out(self, need: Need, path: Path) -> None:
+        self.bound.offloaded.append(path)
+        self.bound.is_undecided |= need.presence
+
+    def _keep_whole(self, kept: dict[Any, Json], key: Segment, value: Json, need: Need, path: Path) -> None:
         weighing = _Weighing(self._meter)
         weighing.weigh(value)
+        if weighing.has_reference:
+            self._leave_out(need, path)
+            return
         items = len(value) if isinstance(value, (str, list, dict)) else 1
         self.bound.weights[path] = Weight(items, weighing.values + weighing.characters)
         self.bound.values += weighing.values
         self.bound.characters += weighing.characters
-        return _narrowed(value) if weighing.has_wide_numbers else value
+        kept[key] = _narrowed(value) if weighing.has_wide_numbers else value
 
-    def _holds_reference(self, value: Json) -> bool:
-        return isinstance(value, (dict, list)) and _Weighing(self._meter).finds_reference(value)
+
+def _by_key(value: Mapping[Any, Json], need: Need) -> Iterator[tuple[Segment, Need]]:
+    """What is needed at every key; what is needed at any key is needed at all there are."""
+    of_any = need.below.get(ANY)
+    for key, below in need.below.items():
+        if key is not ANY:
+            yield key, below if of_any is None else _both(below, of_any)
+    if of_any is not None:
+        for key in value:
+            if key not in need.below:
+                yield key, of_any
+
+
+def _both(one: Need, other: Need) -> Need:
+    below = dict(one.below)
+    for key, need in other.below.items():
+        below[key] = _both(below[key], need) if key in below else need
+    return Need(one.value or other.value, one.presence or other.presence, below)
 
 
 def _is_only_asked_through(need: Need) -> bool:
@@ -167,7 +186,7 @@ def _is_only_asked_through(need: Need) -> bool:
 
 
 def _stand_in(need: Need) -> dict[Any, Json]:
-    return {key: _stand_in(below) for key, below in need.below.items() if below.has_content}
+    return {key: _stand_in(below) for key, below in need.below.items() if below.has_content and key is not ANY}
 
 
 class _Weighing:
@@ -178,41 +197,29 @@ class _Weighing:
         self.values = 0
         self.characters = 0
         self.has_wide_numbers = False
+        self.has_reference = False
 
     def weigh(self, value: Json) -> None:
-        """Count values and characters of all levels."""
+        """Count values and characters of all levels, up to the first storage reference."""
         level = [value]
         for _depth in range(self._meter.limits.depth + 1):
             deeper: list[Json] = []
-            for item in level:
+            for number, item in enumerate(level):
+                if not number % _VALUES_PER_TICK:
+                    self._meter.spend(1)
                 self._one(item, deeper)
-            if not deeper:
+            if self.has_reference or not deeper:
                 return
             level = deeper
         allowed = self._meter.limits.depth
         raise LimitExceededError("depth", allowed, f"the data read is nested deeper than {allowed} levels")
 
-    def finds_reference(self, value: Json) -> bool:
-        """Whether a storage reference lies anywhere in it."""
-        pending = [value]
-        while pending:
-            item = pending.pop()
-            self._meter.spend(1 + len(item))
-            if isinstance(item, dict):
-                if STORAGE_REFERENCE in item:
-                    return True
-                pending.extend(child for child in item.values() if isinstance(child, (dict, list)))
-            else:
-                pending.extend(child for child in item if isinstance(child, (dict, list)))
-        return False
-
     def _one(self, item: Json, deeper: list[Json]) -> None:
-        self._meter.spend(1)
         self.values += 1
         if isinstance(item, str):
             self._text(item)
         elif isinstance(item, dict):
-            self._meter.spend(len(item))
+            self.has_reference |= STORAGE_REFERENCE in item
             for key in item:
                 self._text(key)
             deeper.extend(item.values())

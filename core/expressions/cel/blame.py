@@ -100,12 +100,12 @@ def _about_call(node: Call, data: Mapping[str, Json], error: NoValueError) -> Bl
     taken = " and ".join(kinds) or "this"
     if "divi" in error.text or "modulus" in error.text:
         return Blame(node.offset, f"{name} by zero", Fault.CALL, "test the divisor first")
-    if "overflow" in error.text or library.status_of(error.text) == "OUT_OF_RANGE":
-        return Blame(node.offset, f"{name} leaves the range of its type", Fault.OVERFLOW, "use double(x)")
     if node.function in _CONVERSIONS and _NO_OVERLOAD not in error.text:
         return Blame(
             node.offset, f"{name}() cannot read {taken} of this content", Fault.CALL, "check the content first"
         )
+    if "overflow" in error.text or library.status_of(error.text) == "OUT_OF_RANGE":
+        return Blame(node.offset, f"{name} leaves the range of its type", Fault.OVERFLOW, "use double(x)")
     if "regular expression" in error.text:
         return Blame(node.offset, "the regular expression is not valid", Fault.CALL, "see the syntax of RE2")
     remedy = "convert one, as in int(x), double(x) or string(x)"

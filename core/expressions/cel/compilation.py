@@ -92,7 +92,7 @@ _LITERAL: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
 _OVERLOAD: Final = re.compile(r"found no matching overload for '([^']*)' applied to '([^']*)'")
 _UNEXPECTED: Final = re.compile(r"(?:extraneous|mismatched) input '(.*?)' expecting|alternative at input '(.*)'", re.S)
-_UNKNOWN_CHARACTER: Final = re.compile(r"token recognition error at: '(.*)'", re.S)
+_UNKNOWN_CHARACTER: Final = re.compile(r"token recognition error at: '(.*?)'?$", re.S)
 _MISSING: Final = re.compile(r"missing '(.*)' at")
 
 

@@ -104,11 +104,12 @@ def compile_text(text: str, extra_names: Iterable[str] = ()) -> Program:
     if len(_DOUBLING.findall(text)) > MAX_OPTIONAL_MACROS:
         raise TooLargeError("macros")
     try:
+        text.encode()
         handle = _environment(frozenset(extra_names)).compile(text)
+    except UnicodeEncodeError as error:
+        raise CompilationError((Report(1, 1 + error.start, "the text is not valid Unicode"),)) from None
     except RuntimeError as error:
         raise _compilation_failure(str(error)) from None
-    except UnicodeError as error:
-        raise CompilationError((Report(1, 1, "the text is not valid Unicode"),)) from error
     return Program(handle, handle.return_type().name().lower(), handle.serialize())
 
 

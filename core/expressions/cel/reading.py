@@ -26,6 +26,7 @@ _OUTPUT_LENGTH: Final = 3
 _OPTIONAL_ACCESS: Final = frozenset({"_?._", "_[?_]"})
 _INDEX: Final = "_[_]"
 _IN: Final = "@in"
+_ABOUT_KEYS: Final = frozenset({"size", _IN})
 
 
 class Purpose(Enum):
@@ -160,10 +161,11 @@ class _Reader:
             self._test(place)
             self._test(self._deeper(place, self._key(node.arguments[0], variables), node.offset))
             return None
+        look = self._survey if node.function in _ABOUT_KEYS else self.consume
         if node.target is not None:
-            self.consume(node.target, variables)
+            look(node.target, variables)
         for argument in node.arguments:
-            self.consume(argument, variables)
+            look(argument, variables)
         return None
 
     def _comprehension(self, node: Comprehension, variables: _Variables) -> _Place | None:
@@ -172,12 +174,22 @@ class _Reader:
                 self.consume(node.start, variables)
             bound = {**variables, node.accumulator: self._place(node.start, variables)}
             return self._place(node.result, bound)
-        self.consume(node.over, variables)
+        self._survey(node.over, variables)
         self.consume(node.start, variables)
         inner = {**variables, node.variable: None, node.accumulator: None}
         for part in (node.goes_on, node.step, node.result):
             self.consume(part, inner)
         return None
+
+    def _survey(self, node: Node, variables: _Variables) -> None:
+        """Account for ``node`` being counted or gone through: of ``steps`` only the names are looked at."""
+        place = self._place(node, variables)
+        if place is None:
+            return
+        if place.path == (_STEPS,):
+            self._test(self._deeper(place, ANY, place.offset))
+        else:
+            self.uses.append(Use(place.path, Purpose.VALUE, place.offset, place.root_offset))
 
     def _key(self, node: Node, variables: _Variables) -> Segment:
         if isinstance(node, Literal) and isinstance(node.value, (str, int)) and not isinstance(node.value, bool):

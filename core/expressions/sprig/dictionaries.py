@@ -87,7 +87,7 @@ def _dig(*arguments: Value) -> Value:
         if not isinstance(name, str):
             raise ValueError(f"keys are texts, not {values.type_name(name)}")  # noqa: TRY004 - the data is wrong, not the call
         if not isinstance(value, dict):
-            raise ValueError(f"there is no map to take {name} from, but {values.type_name(value)}")  # noqa: TRY004 - the data is wrong, not the call
+            raise ValueError(f"there is no map to take a key from, but {values.type_name(value)}")  # noqa: TRY004 - the data is wrong, not the call
         if name not in value:
             return fallback
         value = value[name]

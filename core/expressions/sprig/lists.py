@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from core.expressions.errors import LimitExceededError
 from core.expressions.limits import Meter
 from core.expressions.sprig.conversion import to_int, to_texts
 from core.expressions.sprig.reflection import deep_equal
@@ -176,6 +177,6 @@ def _holds(items: list[Value], item: Value, meter: Meter) -> bool:
 def _ints(context: Context, numbers: range) -> Ints:
     allowed = context.meter.limits.range_items
     if len(numbers) > allowed:
-        raise ValueError(f"at most {allowed} numbers")
+        raise LimitExceededError("range_items", allowed, f"more than {allowed} numbers")
     context.meter.admit_items(len(numbers))
     return Ints(Int(number) for number in numbers)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, ClassVar, Final
+
+import re2
 
 from core.expressions.template.values import Int, Int64
 
@@ -37,6 +40,7 @@ _ELEMENTS: Final = re.compile(
     r"|_2006|__2|_2|[.,]0+(?![0-9])|[.,]9+(?![0-9])|01|02|03|04|05|06|15|PM|pm|1|2|3|4|5"
 )
 _HALF_DAY: Final = 12
+_CACHED_LAYOUTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +151,22 @@ def parse_layout(layout: str, text: str) -> datetime:
         names.append(match[0])
         position = match.end()
     pattern.append(re.escape(layout[position:]))
-    found = re.fullmatch("".join(pattern), text, re.IGNORECASE)
+    found = _linear("".join(pattern)).fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} does not have the form {layout!r}")
+        raise ValueError("the text does not have the form of the layout")
     return _assemble(dict(zip(names, found.groups(), strict=True)))
+
+
+@lru_cache(maxsize=_CACHED_LAYOUTS)
+def _linear(pattern: str) -> Any:
+    """The pattern on an engine of linear time: a layout may repeat elements of open length."""
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError("the layout is too long") from error
 
 
 def span_text(nanoseconds: int) -> str:

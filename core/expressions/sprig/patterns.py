@@ -112,7 +112,7 @@ def _pattern(pattern: str) -> Any:
     try:
         return _compiled(pattern)
     except re2.error as error:
-        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+        raise ValueError("the pattern is not a regular expression; see the syntax of RE2") from error
 
 
 def _admitted(context: Context, text: str) -> bytes:

@@ -73,9 +73,9 @@ def parse_version(text: str) -> Version:
     """The version that ``text`` spells; absent parts are 0."""
     found = _VERSION.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is not a semantic version")
+        raise ValueError("the text is not a semantic version")
     if any(part.isdigit() and part != "0" and part.startswith("0") for part in (found["pre"] or "").split(".")):
-        raise ValueError(f"{text!r} is not a semantic version: a number of its prerelease starts with 0")
+        raise ValueError("the text is not a semantic version: a number of its prerelease starts with 0")
     return Version(
         int(found["major"]),
         int(found["minor"] or 0),
@@ -109,12 +109,12 @@ def _parse_all(text: str) -> list[_Check]:
     while position < len(body):
         found = _CONSTRAINT.match(body, position)
         if found is None:
-            raise ValueError(f"{text!r} is not a version constraint")
+            raise ValueError("the text is not a version constraint")
         checks.append(_check(found))
         rest = body[found.end() :]
         separator = re.match(r"\s*,\s*|\s+|\Z", rest)
         if separator is None:
-            raise ValueError(f"{text!r} is not a version constraint")
+            raise ValueError("the text is not a version constraint")
         position = found.end() + separator.end()
     if not checks:
         raise ValueError("a version constraint is missing")

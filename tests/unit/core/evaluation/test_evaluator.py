@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 import trio
 
 from core.evaluation.evaluator import EXPRESSION_FAILED, LOOP_GRANT, EvaluationPolicy, Evaluator, Failure, NotYet, Value
+from core.evaluation.pool import WorkerPool
 from core.expressions import Limits
+from core.telemetry import metrics
 
 _VARIABLES: dict[str, Any] = {
     "inputs": {"n": 5, "list": list(range(60_000))},
@@ -119,3 +122,78 @@ async def test_now_is_one_instant_per_evaluation() -> None:
     evaluator = Evaluator(now=lambda: next(instants))
     answer = await evaluator.resolve('{{ now | date "2006" }}' + _BUSY + '{{ now | date "2006" }}', {}, field="with")
     assert answer == Value("20262026")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("steps.done.output.x > 0", Value(True)),
+        ("has(steps.done.output.y)", Value(False)),
+        ("inputs.list.map(x, x).size() > 0", Value(True)),
+        ("Yes", Value(True)),
+    ],
+)
+async def test_a_condition_without_braces_is_cel(text: str, expected: Value) -> None:
+    variables = {**_VARIABLES, "inputs": {"list": [1] * 2_000}}
+    assert await Evaluator().condition(text, variables, field="if") == expected
+
+
+async def test_cel_waits_for_a_step_until_all_is_finished() -> None:
+    answer = await Evaluator().condition("steps.gone.output.x == 1", _VARIABLES, field="if")
+    assert isinstance(answer, NotYet)
+    assert answer.steps == {"gone"}
+    finished = await Evaluator().condition("steps.gone.output.x == 1", _VARIABLES, field="if", finished=True)
+    assert isinstance(finished, Failure)
+    assert finished.message.startswith("if: steps.gone is missing (line 1, column 6)")
+
+
+async def test_cel_that_reads_offloaded_data_is_told_apart() -> None:
+    answer = await Evaluator().condition("steps.stored.output.x == 1", _VARIABLES, field="if")
+    assert isinstance(answer, Failure)
+    assert answer.offloaded
+
+
+async def test_an_error_in_a_process_reads_like_one_on_the_loop() -> None:
+    variables = {"inputs": {"list": [{"n": 1}] * 2_000 + [{"m": 1}]}, "steps": {}}
+    answer = await Evaluator().condition("inputs.list.map(x, x.n).size() > 0", variables, field="if")
+    assert isinstance(answer, Failure)
+    assert answer.message.startswith("if: n is missing in an element (line 1, column 21); test it with has(x.n)")
+
+
+async def test_a_limit_of_the_processes_names_the_setting() -> None:
+    variables = {"inputs": {"s": "a" * 2_000_000, "t": "a" * 1_000_000 + "b"}, "steps": {}}
+    evaluator = Evaluator(pool=WorkerPool(seconds=1))
+    answer = await evaluator.condition("inputs.s.contains(inputs.t)", variables, field="until")
+    assert isinstance(answer, Failure)
+    assert "until: the expression takes longer than 1 s (line 1, column 1)" in answer.message
+    assert "templating.worker-timeout allows 1" in answer.message
+
+
+async def test_a_change_of_the_policy_counts_from_the_next_evaluation() -> None:
+    policies = iter([EvaluationPolicy(), EvaluationPolicy(deterministic=True)])
+    evaluator = Evaluator(lambda: next(policies))
+    assert isinstance(await evaluator.resolve("{{ uuidv4 }}", {}, field="with"), Value)
+    assert isinstance(await evaluator.resolve("{{ uuidv4 }}", {}, field="with"), Failure)
+
+
+async def test_every_evaluation_is_counted_by_dialect_and_result() -> None:
+    with metrics.recording() as recorder:
+        await Evaluator().condition("steps.gone.output.x == 1", _VARIABLES, field="if")
+        await Evaluator().condition("true == 1", _VARIABLES, field="if")
+        await Evaluator().resolve("{{ inputs.n }}", _VARIABLES, field="with")
+        for dialect, result in (("cel", "blocked"), ("cel", "error"), ("template", "value")):
+            labels = {"expression_type": dialect, "result": result}
+            assert recorder.registry.get_sample_value("bobrapet_cel_evaluation_total", labels) == 1
+
+
+async def test_much_text_is_analysed_in_a_thread() -> None:
+    threads = set()
+
+    def look(manifest: Any) -> int:
+        threads.add(threading.get_ident())
+        return len(manifest)
+
+    assert await Evaluator().analyse(look, ["{{ inputs.a }}"]) == 1
+    assert threads == {threading.get_ident()}
+    assert await Evaluator().analyse(look, ["{{ inputs.a }}"] * 2_000) == 2_000
+    assert len(threads) == 2

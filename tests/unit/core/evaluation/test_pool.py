@@ -1,0 +1,139 @@
+"""Processes for costly questions: reused, limited, ended, counted, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from core.evaluation.pool import OverLimitError, WorkerPool
+from core.telemetry import catalogue, metrics
+
+_ENDLESS = {
+    "kind": "cel",
+    "text": "inputs.s.contains(inputs.t)",
+    "data": {"inputs": {"s": "a" * 2_000_000, "t": "a" * 1_000_000 + "b"}},
+}
+_HUNGRY: dict[str, Any] = {
+    "kind": "cel",
+    "text": "cel.bind(a, inputs.s + inputs.s, cel.bind(b, a + a, cel.bind(c, b + b, cel.bind(d, c + c, size(d) > 0))))",
+    "data": {"inputs": {"s": "s" * 8_000_000}},
+}
+_SOUND = {"kind": "cel", "text": "inputs.n == 1", "data": {"inputs": {"n": 1}}}
+
+
+def _children() -> set[int]:
+    """Processes of ours that run a worker."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes()
+            except OSError:  # it has ended meanwhile
+                continue
+            if parent == os.getpid() and b"evaluation/worker.py" in command:
+                found.add(int(entry.name))
+    return found
+
+
+async def _warm(nursery: trio.Nursery, **options: Any) -> WorkerPool:
+    pool = WorkerPool(**options)
+    nursery.start_soon(pool.keep_warm)
+    await trio.testing.wait_all_tasks_blocked()
+    return pool
+
+
+async def test_a_process_is_kept_for_the_next_question(nursery: trio.Nursery) -> None:
+    pool = await _warm(nursery)
+    assert (await pool.ask(_SOUND))["value"] is True
+    first = _children()
+    assert (await pool.ask(_SOUND))["value"] is True
+    assert _children() == first
+    assert len(first) == 1
+
+
+async def test_nothing_outlives_the_keeper() -> None:
+    async with trio.open_nursery() as nursery:
+        pool = await _warm(nursery)
+        await pool.ask(_SOUND)
+        assert _children()
+        nursery.cancel_scope.cancel()
+    assert not _children()
+
+
+async def test_without_a_keeper_each_question_has_its_own_process() -> None:
+    assert (await WorkerPool().ask(_SOUND))["value"] is True
+    assert not _children()
+
+
+async def test_a_question_over_its_time_is_ended_counted_and_the_next_one_answered(nursery: trio.Nursery) -> None:
+    with metrics.recording() as recorder:
+        pool = await _warm(nursery, seconds=1)
+        with pytest.raises(OverLimitError, match="longer than 1 s") as caught:
+            await pool.ask(_ENDLESS)
+        assert caught.value.limit == "time"
+        assert (await pool.ask(_SOUND))["value"] is True
+        sample = recorder.registry.get_sample_value
+        assert sample("bobrapet_evaluation_workers_ended_total", {"limit": "time"}) == 1
+        assert sample("bobrapet_evaluation_workers_started_total") == 2
+
+
+async def test_a_question_over_its_memory_is_ended_and_the_next_one_answered(nursery: trio.Nursery) -> None:
+    pool = await _warm(nursery, memory_bytes=256 << 20)
+    with pytest.raises(OverLimitError, match="more memory") as caught:
+        await pool.ask(_HUNGRY)
+    assert caught.value.limit == "memory"
+    assert (await pool.ask(_SOUND))["value"] is True
+
+
+async def test_a_process_that_somebody_ended_is_replaced(nursery: trio.Nursery) -> None:
+    pool = await _warm(nursery)
+    await pool.ask(_SOUND)
+    (process,) = _children()
+    os.kill(process, signal.SIGKILL)
+    assert (await pool.ask(_SOUND))["value"] is True
+
+
+async def test_a_cancelled_question_leaves_no_process() -> None:
+    with trio.move_on_after(0.3) as scope:
+        await WorkerPool(seconds=60).ask(_ENDLESS)
+    assert scope.cancelled_caught
+    assert not _children()
+
+
+async def test_no_more_processes_than_allowed_work_at_a_time(nursery: trio.Nursery) -> None:
+    pool = await _warm(nursery, processes=2)
+    async with trio.open_nursery() as inner:
+        for _ in range(6):
+            inner.start_soon(pool.ask, _SOUND)
+    assert len(_children()) <= 2
+
+
+async def test_a_worker_reads_no_file_and_no_network() -> None:
+    for reference in ("file:///etc/passwd", "http://127.0.0.1:1/x"):
+        question = {"kind": "schema", "schema": {"$ref": reference}, "document": {}, "max_problems": 5}
+        answer = await WorkerPool().ask(question)
+        assert "outside of the schema" in answer["error"]
+
+
+async def test_both_ways_of_evaluating_conclude_the_same() -> None:
+    question = {"kind": "cel", "text": "inputs.a > 'x'", "data": {"inputs": {"a": 1}}}
+    assert (await WorkerPool().ask(question))["blame"] == {
+        "offset": 9,
+        "message": "> does not take an integer and a text",
+        "fault": "arg-type",
+        "remedy": "convert one, as in int(x), double(x) or string(x)",
+        "missing": "",
+        "within": "",
+        "limit": "",
+    }
+
+
+def test_the_series_are_in_the_catalogue() -> None:
+    assert {catalogue.EVALUATION_WORKERS_STARTED, catalogue.EVALUATION_WORKERS_ENDED} <= set(catalogue.CATALOGUE)
