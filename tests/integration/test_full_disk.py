@@ -94,12 +94,15 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
 
 
 @pytest.mark.slow
-def test_an_operator_that_is_lost_while_the_disk_is_full_comes_back(line: CommandLine, disk: SmallDisk) -> None:
+def test_what_is_lost_while_the_disk_is_full_comes_back(line: CommandLine, disk: SmallDisk) -> None:
+    """The operator and the node, each in a process of its own."""
     assert line.bobrapet("up", "--quiet", line.images).code == 0
-    cluster, operator = line.process("manager.cluster"), line.process("manager.cli manager")
+    cluster = line.process("manager.cluster")
+    parts = {word: line.process(word) for word in ("manager.cli manager", "localcluster.node")}
     disk.fill()
-    kill(operator)
-    wait_until(lambda: line.process("manager.cli manager") != operator)
+    for part in parts.values():
+        kill(part)
+    wait_until(lambda: all(line.process(word) != part for word, part in parts.items()))
     for _ in steadily(OUTAGE_SECONDS):
         assert is_alive(cluster)
     disk.free()
