@@ -16,7 +16,7 @@ from core.engine.ports import Clock, RunKey
 from core.engine.settings import EngineSettings
 from core.engine.supervisor import Supervisor
 from core.evaluation.evaluator import EvaluationPolicy, Evaluator
-from core.evaluation.pool import WorkerPool
+from core.evaluation.pool import WorkerLimits, WorkerPool
 from core.expressions.limits import Limits
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
@@ -57,12 +57,7 @@ class Operator:
         self._world = world
         self._settings = settings
         start = settings()
-        templating = start.templating
-        pool = WorkerPool(
-            seconds=templating.worker_timeout.total_seconds(),
-            memory_bytes=templating.worker_memory_bytes,
-            processes=templating.workers,
-        )
+        pool = WorkerPool(lambda: _worker_limits(settings().templating))
         self._evaluator = Evaluator(self._evaluation_policy, now=clock.now, pool=pool)
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
@@ -217,6 +212,14 @@ def _limits(templating: TemplatingSettings) -> Limits:
         include_depth=templating.max_include_depth,
         collection_items=templating.max_collection_items,
         range_items=templating.max_range_items,
+    )
+
+
+def _worker_limits(templating: TemplatingSettings) -> WorkerLimits:
+    return WorkerLimits(
+        seconds=templating.worker_timeout.total_seconds(),
+        memory_bytes=templating.worker_memory_bytes,
+        processes=templating.workers,
     )
 
 

@@ -21,7 +21,15 @@ from core.evaluation.schema import Json, SchemaProblem
 from core.evaluation.validation import SchemaValidator
 from core.expressions.cel.blame import Blame
 from core.expressions.cel.condition import Condition, Outcome, Question, compile_condition
-from core.expressions.errors import BlockedError, ExpressionError, Fault, LimitExceededError, OffloadedDataError
+from core.expressions.errors import (
+    BlockedError,
+    ExpressionError,
+    Fault,
+    LimitExceededError,
+    OffloadedDataError,
+    Position,
+    bounded,
+)
 from core.expressions.limits import Limits, Meter, Slice, SliceSpentError
 from core.expressions.resolve import DEFAULT_LIMITS, Resolver, is_cel, truth
 from core.expressions.template.functions import Context
@@ -45,11 +53,35 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """Why there is no value, in parts, for whoever shows it in a form of its own.
+
+    Attributes:
+        kind: a class of templating contract 14, or ``offloaded``.
+        message: without field, place and remedy.
+        excerpt: the line of the text with a caret below the place.
+    """
+
+    kind: str
+    message: str
+    remedy: str = ""
+    position: Position | None = None
+    excerpt: str = ""
+
+    @classmethod
+    def of(cls, error: ExpressionError) -> Cause:
+        """The cause that ``error`` tells."""
+        kind = "offloaded" if isinstance(error, OffloadedDataError) else str(error.fault)
+        return cls(kind, bounded(error.message), bounded(error.remedy), error.position, error.excerpt)
+
+
+@dataclass(frozen=True, slots=True)
 class NotYet:
     """Upstream data is not there yet. ``steps`` names the steps to wait for; empty when it cannot be told which."""
 
     steps: frozenset[str]
     reason: str
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +94,7 @@ class Failure:
     reason: str
     message: str
     offloaded: bool = False
+    cause: Cause | None = None
 
 
 Answer: TypeAlias = Value | NotYet | Failure
@@ -151,14 +184,14 @@ class Evaluator:
         except BlockedError as error:
             error.inside(field)
             if finished or error.settled:
-                answer, result = Failure(EXPRESSION_FAILED, str(error)), "error"
+                answer, result = Failure(EXPRESSION_FAILED, str(error), cause=Cause.of(error)), "error"
             else:
-                answer, result = NotYet(error.steps, str(error)), "blocked"
+                answer, result = NotYet(error.steps, str(error), Cause.of(error)), "blocked"
         except ExpressionError as error:
             error.inside(field)
             offloaded = isinstance(error, OffloadedDataError)
             result = "limit" if isinstance(error, LimitExceededError) else "offloaded" if offloaded else "error"
-            answer = Failure(EXPRESSION_FAILED, str(error), offloaded=offloaded)
+            answer = Failure(EXPRESSION_FAILED, str(error), offloaded=offloaded, cause=Cause.of(error))
         metrics.count(catalogue.CEL_EVALUATION, expression_type=dialect, result=result)
         return answer
 

@@ -11,7 +11,8 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,25 +46,31 @@ class OverLimitError(Exception):
         self.allowed = allowed
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """What the processes may take.
+
+    Attributes:
+        seconds: how long one question may take, both on the clock and of processor time.
+        memory_bytes: how much address space a process may use.
+        processes: how many may work at the same time; further questions wait.
+    """
+
+    seconds: float = WORKER_SECONDS
+    memory_bytes: int = MEMORY_BYTES
+    processes: int = MAX_PROCESSES
+
+
 class WorkerPool:
     """Answers questions in processes of their own."""
 
-    def __init__(
-        self,
-        *,
-        seconds: float = WORKER_SECONDS,
-        memory_bytes: int = MEMORY_BYTES,
-        processes: int = MAX_PROCESSES,
-    ) -> None:
+    def __init__(self, limits: Callable[[], WorkerLimits] = WorkerLimits) -> None:
         """
         Args:
-            seconds: how long one question may take, both on the clock and of processor time.
-            memory_bytes: how much address space a process may use.
-            processes: how many may work at the same time; further questions wait.
+            limits: asked before each question, so that a change counts from the next one.
         """
-        self._seconds = seconds
-        self._memory_bytes = memory_bytes
-        self._room = trio.CapacityLimiter(processes)
+        self._limits = limits
+        self._room = trio.CapacityLimiter(limits().processes)
         self._idle: list[_Worker] = []
         self._keepers = 0
 
@@ -84,54 +91,68 @@ class WorkerPool:
             OverLimitError: it took too long, or the process ended over it.
         Cancellation: the process is ended; nothing remains.
         """
-        request = orjson.dumps({**question, "cpu_seconds": math.ceil(self._seconds)})
+        limits = self._limits()
+        self._room.total_tokens = limits.processes
+        request = orjson.dumps({**question, "cpu_seconds": math.ceil(limits.seconds)})
         async with self._room:
-            if self._idle:
+            kept = await self._kept(limits)
+            if kept is not None:
                 try:
-                    return await self._ask(self._idle.pop(), request)
+                    return await self._ask(kept, request, limits)
                 except _EndedError:
                     pass  # perhaps it had ended before, e.g. for want of memory in the system: a fresh one can tell
             try:
-                process = await _Worker.start(self._memory_bytes)
+                process = await _Worker.start(limits.memory_bytes)
             except (_EndedError, trio.TooSlowError):
-                raise self._over("crash", "cannot be worked on: no process can be started") from None
+                raise _over(limits, "crash", "cannot be worked on: no process can be started") from None
             try:
-                return await self._ask(process, request)
+                return await self._ask(process, request, limits)
             except _EndedError:
-                raise self._why_ended(await process.end()) from None
+                raise _why_ended(limits, await process.end()) from None
 
-    async def _ask(self, process: _Worker, request: bytes) -> Any:
+    async def _kept(self, limits: WorkerLimits) -> _Worker | None:
+        """A process that is there already; those that were started under another limit are ended."""
+        while self._idle:
+            process = self._idle.pop()
+            if process.memory_bytes == limits.memory_bytes:
+                return process
+            await process.end()
+        return None
+
+    async def _ask(self, process: _Worker, request: bytes, limits: WorkerLimits) -> Any:
         reusable = False
         try:
-            with trio.fail_after(self._seconds):
+            with trio.fail_after(limits.seconds):
                 answer = await process.ask(request)
             reusable = not (isinstance(answer, dict) and "limit" in answer)
         except trio.TooSlowError:
-            raise self._over("time", f"takes longer than {self._seconds:g} s") from None
+            raise _over(limits, "time", f"takes longer than {limits.seconds:g} s") from None
         finally:
             if reusable and self._keepers and process.answered < _QUESTIONS_PER_PROCESS:
                 self._idle.append(process)
             else:
                 await process.end()
         if not reusable:
-            raise self._over("memory", "needs more memory than it may take")
+            raise _over(limits, "memory", "needs more memory than it may take")
         return answer
-
-    def _why_ended(self, code: int) -> OverLimitError:
-        if code == -signal.SIGXCPU:
-            return self._over("time", f"takes longer than {self._seconds:g} s")
-        if code in (-signal.SIGABRT, -signal.SIGKILL):
-            return self._over("memory", "needs more memory than it may take")
-        return self._over("crash", "ended the process that worked on it")
-
-    def _over(self, limit: str, how: str) -> OverLimitError:
-        metrics.count(catalogue.EVALUATION_WORKERS_ENDED, limit=limit)
-        allowed = {"time": self._seconds, "memory": self._memory_bytes}.get(limit, 0)
-        return OverLimitError(limit, allowed, how)
 
     async def _end_all(self) -> None:
         while self._idle:
             await self._idle.pop().end()
+
+
+def _why_ended(limits: WorkerLimits, code: int) -> OverLimitError:
+    if code == -signal.SIGXCPU:
+        return _over(limits, "time", f"takes longer than {limits.seconds:g} s")
+    if code in (-signal.SIGABRT, -signal.SIGKILL):
+        return _over(limits, "memory", "needs more memory than it may take")
+    return _over(limits, "crash", "ended the process that worked on it")
+
+
+def _over(limits: WorkerLimits, limit: str, how: str) -> OverLimitError:
+    metrics.count(catalogue.EVALUATION_WORKERS_ENDED, limit=limit)
+    allowed = {"time": limits.seconds, "memory": limits.memory_bytes}.get(limit, 0)
+    return OverLimitError(limit, allowed, how)
 
 
 class _EndedError(Exception):
@@ -139,8 +160,9 @@ class _EndedError(Exception):
 
 
 class _Worker:
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: trio.Process, memory_bytes: int) -> None:
         self._process = process
+        self.memory_bytes = memory_bytes
         self.answered = 0
 
     @classmethod
@@ -150,7 +172,7 @@ class _Worker:
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
         )
-        started = cls(process)
+        started = cls(process, memory_bytes)
         try:
             with trio.fail_after(_START_SECONDS):
                 await started._receive(worker.LENGTH.size)

@@ -16,7 +16,7 @@ import trio
 
 from core.evaluation import schema as schemas
 from core.evaluation import worker
-from core.evaluation.pool import WORKER_SECONDS, OverLimitError, WorkerPool
+from core.evaluation.pool import OverLimitError, WorkerPool
 from core.evaluation.schema import Json, SchemaError, SchemaProblem
 
 MAX_PROBLEMS: Final = 50
@@ -40,13 +40,12 @@ class _Prepared:
 class SchemaValidator:
     """Validates documents; remembers the schemas it has prepared."""
 
-    def __init__(self, pool: WorkerPool | None = None, *, seconds: float = WORKER_SECONDS) -> None:
+    def __init__(self, pool: WorkerPool | None = None) -> None:
         """
         Args:
             pool: where costly validations run; without one, in processes of their own.
-            seconds: how long one may take there, when there is no pool.
         """
-        self._pool = pool or WorkerPool(seconds=seconds)
+        self._pool = pool or WorkerPool()
         self._prepared: OrderedDict[bytes, _Prepared] = OrderedDict()
 
     async def problems(self, schema: Mapping[str, Json], document: Json) -> list[SchemaProblem]:

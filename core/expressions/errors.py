@@ -86,6 +86,13 @@ def excerpt(text: str, position: Position) -> str:
     return f"  {shown}\n  {' ' * (before - start)}^"
 
 
+def bounded(text: str, characters: int = MAX_ERROR_CHARACTERS) -> str:
+    """``text`` as it may stand in a status: not longer than that, and valid Unicode."""
+    if len(text) > characters:
+        text = text[: characters - 1] + "…"
+    return text.encode("utf-8", "replace").decode()
+
+
 class ExpressionError(Exception):
     """An expression gave no value; see the module for the tree."""
 
@@ -128,13 +135,8 @@ class ExpressionError(Exception):
         where = f" (line {self.position.line}, column {self.position.column})" if self.position else ""
         field = f"{self.field}: " if self.field else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        text = f"{field}{self.message}{where}{remedy}"
-        room = MAX_ERROR_CHARACTERS - len(self.excerpt) - 1
-        if len(text) > room:
-            text = text[: room - 1] + "…"
-        if self.excerpt:
-            text += f"\n{self.excerpt}"
-        return text.encode("utf-8", "replace").decode()
+        text = bounded(f"{field}{self.message}{where}{remedy}", MAX_ERROR_CHARACTERS - len(self.excerpt) - 1)
+        return f"{text}\n{bounded(self.excerpt)}" if self.excerpt else text
 
 
 class TemplateSyntaxError(ExpressionError):

@@ -12,7 +12,7 @@ import trio
 from adversarial_corpus import CONDITIONS, SCHEMAS, TEMPLATES, Poison, PoisonSchema
 
 from core.evaluation.evaluator import Answer, Evaluator, Failure, NotYet, Value
-from core.evaluation.pool import WorkerPool
+from core.evaluation.pool import WorkerLimits, WorkerPool
 
 MAX_STALL_SECONDS = 0.020
 _TRIES = 3
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 @pytest.fixture
 async def evaluator(nursery: trio.Nursery) -> AsyncIterator[Evaluator]:
-    warm = Evaluator(pool=WorkerPool(seconds=2, memory_bytes=512 << 20))
+    warm = Evaluator(pool=WorkerPool(lambda: WorkerLimits(seconds=2, memory_bytes=512 << 20)))
     nursery.start_soon(warm.keep_warm)
     await trio.lowlevel.checkpoint()
     yield warm

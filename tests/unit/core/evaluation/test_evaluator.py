@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from core.evaluation.evaluator import EXPRESSION_FAILED, LOOP_GRANT, EvaluationPolicy, Evaluator, Failure, NotYet, Value
-from core.evaluation.pool import WorkerPool
+from core.evaluation.pool import WorkerLimits, WorkerPool
 from core.expressions import Limits
 from core.telemetry import metrics
 
@@ -162,7 +162,7 @@ async def test_an_error_in_a_process_reads_like_one_on_the_loop() -> None:
 
 async def test_a_limit_of_the_processes_names_the_setting() -> None:
     variables = {"inputs": {"s": "a" * 2_000_000, "t": "a" * 1_000_000 + "b"}, "steps": {}}
-    evaluator = Evaluator(pool=WorkerPool(seconds=1))
+    evaluator = Evaluator(pool=WorkerPool(lambda: WorkerLimits(seconds=1)))
     answer = await evaluator.condition("inputs.s.contains(inputs.t)", variables, field="until")
     assert isinstance(answer, Failure)
     assert "until: the expression takes longer than 1 s (line 1, column 1)" in answer.message

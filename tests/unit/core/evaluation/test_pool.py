@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from core.evaluation.pool import OverLimitError, WorkerPool
+from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
 from core.telemetry import catalogue, metrics
 
 _ENDLESS = {
@@ -43,7 +43,7 @@ def _children() -> set[int]:
 
 
 async def _warm(nursery: trio.Nursery, **options: Any) -> WorkerPool:
-    pool = WorkerPool(**options)
+    pool = WorkerPool(lambda: WorkerLimits(**options))
     nursery.start_soon(pool.keep_warm)
     await trio.testing.wait_all_tasks_blocked()
     return pool
@@ -100,9 +100,40 @@ async def test_a_process_that_somebody_ended_is_replaced(nursery: trio.Nursery) 
     assert (await pool.ask(_SOUND))["value"] is True
 
 
+async def test_changed_limits_count_from_the_next_question(nursery: trio.Nursery) -> None:
+    current = WorkerLimits()
+    pool = WorkerPool(lambda: current)
+    nursery.start_soon(pool.keep_warm)
+    await pool.ask(_SOUND)
+    first = _children()
+    current = WorkerLimits(processes=5)
+    await pool.ask(_SOUND)
+    assert _children() == first  # a process is as good as before
+    current = WorkerLimits(memory_bytes=256 << 20)
+    with pytest.raises(OverLimitError, match="more memory"):
+        await pool.ask(_HUNGRY)
+    assert not _children() & first
+    current = WorkerLimits(seconds=1)
+    with pytest.raises(OverLimitError, match="longer than 1 s"):
+        await pool.ask(_ENDLESS)
+
+
+async def test_more_processes_are_allowed_while_others_wait(nursery: trio.Nursery) -> None:
+    current = WorkerLimits(processes=1)
+    pool = WorkerPool(lambda: current)
+    nursery.start_soon(pool.keep_warm)
+    async with trio.open_nursery() as inner:
+        inner.start_soon(pool.ask, _ENDLESS)
+        await trio.testing.wait_all_tasks_blocked()
+        current = WorkerLimits(processes=2)
+        with trio.fail_after(30):
+            assert (await pool.ask(_SOUND))["value"] is True
+        inner.cancel_scope.cancel()
+
+
 async def test_a_cancelled_question_leaves_no_process() -> None:
     with trio.move_on_after(0.3) as scope:
-        await WorkerPool(seconds=60).ask(_ENDLESS)
+        await WorkerPool(lambda: WorkerLimits(seconds=60)).ask(_ENDLESS)
     assert scope.cancelled_caught
     assert not _children()
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from core.evaluation import schema as schemas
+from core.evaluation.pool import WorkerLimits, WorkerPool
 from core.evaluation.schema import SchemaProblem
 from core.evaluation.validation import MAX_LOOP_COST, SchemaValidator
 
@@ -103,7 +104,7 @@ async def test_a_schema_that_refers_to_itself_is_validated_in_a_process() -> Non
 
 async def test_a_validation_without_end_is_killed_at_its_deadline() -> None:
     started = time.monotonic()
-    found = await SchemaValidator(seconds=1).problems(_DOUBLING, {})
+    found = await SchemaValidator(WorkerPool(lambda: WorkerLimits(seconds=1))).problems(_DOUBLING, {})
     assert [problem.keyword for problem in found] == ["limit"]
     assert time.monotonic() - started < 10
 
@@ -111,7 +112,7 @@ async def test_a_validation_without_end_is_killed_at_its_deadline() -> None:
 async def test_a_cancelled_validation_leaves_no_process_behind() -> None:
     started = time.monotonic()
     with trio.move_on_after(0.3) as scope:
-        await SchemaValidator(seconds=60).problems(_DOUBLING, {})
+        await SchemaValidator(WorkerPool(lambda: WorkerLimits(seconds=60))).problems(_DOUBLING, {})
     assert scope.cancelled_caught
     assert time.monotonic() - started < 10
 
