@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from core.expressions import references, scopes
 from core.expressions.cel.condition import compile_condition
@@ -24,17 +25,21 @@ from core.expressions.template import nodes
 __all__ = [
     "FieldProblem",
     "References",
+    "StepPlace",
     "check_condition",
     "check_text",
     "check_value",
     "condition_references",
+    "condition_step_places",
     "is_constant",
     "is_constant_condition",
     "most_steps",
     "references_of",
+    "step_places",
 ]
 
-_MAX_DEPTH = Limits().depth
+MAX_DEPTH: Final = Limits().depth
+"""Of values; nothing below is resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,29 @@ def condition_references(text: str) -> References:
         return compile_condition(text).references
     except ExpressionError:
         return references.NO_REFERENCES
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlace:
+    """Where an expression first refers to a step, as written: the JSON path of its field, and the place in its text."""
+
+    step: str
+    path: str
+    position: Position
+    excerpt: str
+
+
+def step_places(value: Json, path: str) -> Iterator[StepPlace]:
+    """Every step that the templates in ``value``, whose field is called ``path``, refer to by name."""
+    for where, text in _strings(value, path, 0):
+        if "{{" in text:
+            yield from _step_places(text, where)
+
+
+def condition_step_places(text: str, path: str) -> Iterator[StepPlace]:
+    """``step_places`` of a condition, in either dialect."""
+    if is_cel(text) or "{{" in text:
+        yield from _step_places(text, path)
 
 
 def is_constant(value: Json) -> bool:
@@ -146,6 +174,19 @@ def _located(path: str, text: str, problem: scopes.ScopeProblem) -> FieldProblem
     return FieldProblem(path, problem.message, position, problem.remedy, excerpt(text, position))
 
 
+def _step_places(text: str, path: str) -> Iterator[StepPlace]:
+    try:
+        if "{{" in text:
+            offsets = references.step_offsets(compile_template(text).tree)
+        else:
+            offsets = compile_condition(text).reading.step_offsets
+    except ExpressionError:
+        return
+    for name, offset in sorted(offsets.items(), key=lambda item: item[1]):
+        position = Position.of(text, offset)
+        yield StepPlace(name, path, position, excerpt(text, position))
+
+
 def _most_template_steps(tree: nodes.Tree) -> int | None:
     """Statements, calls and operands of a template without loops and inclusions."""
     pending, total = [*tree.root], 0
@@ -178,10 +219,10 @@ def _strings(value: Json, path: str, depth: int) -> Iterator[tuple[str, str]]:
     """Every string that is resolved, with its JSON path; nothing below the depth at which resolution fails anyway."""
     if isinstance(value, str):
         yield path, value
-    elif depth < _MAX_DEPTH and isinstance(value, dict):
+    elif depth < MAX_DEPTH and isinstance(value, dict):
         for key, item in value.items():
             yield from _strings(item, f"{path}.{key}" if path else key, depth + 1)
-    elif depth < _MAX_DEPTH and isinstance(value, list):
+    elif depth < MAX_DEPTH and isinstance(value, list):
         for index, item in enumerate(value):
             yield from _strings(item, f"{path}[{index}]", depth + 1)
 
@@ -189,8 +230,8 @@ def _strings(value: Json, path: str, depth: int) -> Iterator[tuple[str, str]]:
 def _shape_problems(value: Json, path: str, depth: int) -> Iterator[FieldProblem]:
     if not isinstance(value, (dict, list)):
         return
-    if depth >= _MAX_DEPTH:
-        yield FieldProblem(path, f"the value is nested deeper than {_MAX_DEPTH} levels")
+    if depth >= MAX_DEPTH:
+        yield FieldProblem(path, f"the value is nested deeper than {MAX_DEPTH} levels")
         return
     if isinstance(value, dict) and TEMPLATE_KEY in value and not isinstance(value[TEMPLATE_KEY], str):
         yield FieldProblem(f"{path}.{TEMPLATE_KEY}", "must be a text")

@@ -61,15 +61,24 @@ NO_REFERENCES: Final = References()
 
 def of_tree(tree: nodes.Tree) -> References:
     """The references of a template, its definitions included."""
+    return _collected(tree).result()
+
+
+def step_offsets(tree: nodes.Tree) -> dict[str, int]:
+    """Where in its text the template first refers to each of its steps."""
+    return _collected(tree).offsets
+
+
+def _collected(tree: nodes.Tree) -> _Collector:
     collector = _Collector()
     for _ in range(_MAX_PASSES):
         collector.body("", tree.root, _EVERYTHING, counts_as_static=True)
         for name, block in tree.definitions:
             collector.body(name, block, collector.arguments.get(name, _NOWHERE), counts_as_static=False)
         if collector.is_settled():
-            return collector.result()
+            return collector
     collector.use(_EVERYTHING)  # a chain of assignments too long to follow
-    return collector.result()
+    return collector
 
 
 def union(parts: Iterable[References]) -> References:
@@ -85,6 +94,8 @@ class _Collector:
 
     def __init__(self) -> None:
         self.arguments: dict[str, _Places] = {}
+        self.offsets: dict[str, int] = {}
+        self._offset = 0  # of what is being followed
         self._unknown = False
         self._any_counts = False
         self._steps: set[str] = set()
@@ -199,6 +210,7 @@ class _Collector:
 
     def _operand(self, operand: nodes.Operand, dot: _Places) -> _Places:
         """Where the value of ``operand`` lies; it is not used yet."""
+        self._offset = operand.offset
         match operand:
             case nodes.Field(names=names, bare=bare):
                 self._note_static(operand, ())
@@ -237,6 +249,7 @@ class _Collector:
                 self._unknown = True
             elif place:
                 self._steps.add(key)
+                self.offsets[key] = min(self._offset, self.offsets.get(key, self._offset))
                 found.add((_STEPS, key))
             else:
                 self._roots.add(key)

@@ -6,20 +6,21 @@ Source: admission contract 4.4 to 4.9, StoryRun contract 8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
 from core.api.errors import FieldError
 from core.api.suggestion import closest
-from core.expressions import analysis
-from core.expressions.scopes import BATCH_RUNTIME, STORY_OUTPUT
+from core.expressions import analysis, fields
+from core.expressions.errors import Position
+from core.expressions.fields import ExpressionField, Kind
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
 
 Object = Mapping[str, Any]
 
-STEP_LISTS: Final = ("steps", "compensations", "finally")
+STEP_LISTS: Final = fields.STEP_LISTS
 _DURATIONS: Final = ("story", "step", "gracefulShutdownTimeout")
 
 
@@ -30,39 +31,33 @@ def validate_story(story: Object) -> list[FieldError]:
     names = [str(step.get("name", "")) for list_name in STEP_LISTS for step in spec.get(list_name) or ()]
     for list_name in STEP_LISTS:
         for index, step in enumerate(spec.get(list_name) or ()):
-            errors += _step_errors(step, f"spec.{list_name}[{index}]", names)
+            path = f"spec.{list_name}[{index}]"
+            errors += _step_errors(step, path)
+            realtime = spec.get("pattern") == "realtime" and list_name == "steps"
+            errors += _expression_errors(fields.of_step(step, path, realtime=realtime), names)
     errors += _name_errors(spec)
     errors += _dependency_errors(spec)
-    errors += _problems(analysis.check_value(spec.get("output"), "spec.output", STORY_OUTPUT))
+    errors += _expression_errors(fields.of_spec(spec), names)
     timeouts = (spec.get("policy") or {}).get("timeouts") or {}
     errors += (error for key in _DURATIONS for error in _duration_error(timeouts, key, "spec.policy.timeouts"))
     return errors
 
 
-def _step_errors(step: Object, path: str, names: Sequence[str]) -> Iterator[FieldError]:
+def _step_errors(step: Object, path: str) -> Iterator[FieldError]:
     if bool(step.get("ref")) == bool(step.get("type")):
         which = "both ref and type" if step.get("ref") else "neither ref nor type"
         yield FieldError(path, f"has {which}", "give ref for an Engram, or type for a primitive")
-    for where, condition in _conditions(step):
-        yield from _problems(analysis.check_condition(condition, f"{path}.{where}", BATCH_RUNTIME, names))
-    if step.get("ref") or step.get("type") == "executeStory":
-        yield from _problems(analysis.check_value(step.get("with"), f"{path}.with", BATCH_RUNTIME))
-    if step.get("idempotencyKeyTemplate"):
-        where = f"{path}.idempotencyKeyTemplate"
-        yield from _problems(analysis.check_value(step["idempotencyKeyTemplate"], where, BATCH_RUNTIME))
     yield from _duration_error(step.get("execution") or {}, "timeout", f"{path}.execution")
     if step.get("type") == "sleep":
         yield from _duration_error(step.get("with") or {}, "duration", f"{path}.with")
 
 
-def _conditions(step: Object) -> Iterator[tuple[str, str]]:
-    """The condition fields of a step that hold something, with their paths."""
-    parameters, check = step.get("with"), step.get("postExecution")
-    until = parameters.get("until") if step.get("type") == "wait" and isinstance(parameters, Mapping) else None
-    after = check.get("condition") if isinstance(check, Mapping) else None
-    for path, text in (("if", step.get("if")), ("with.until", until), ("postExecution.condition", after)):
-        if isinstance(text, str) and text.strip():
-            yield path, text
+def _expression_errors(found: Iterable[ExpressionField], names: Sequence[str]) -> Iterator[FieldError]:
+    for field in found:
+        if field.kind is Kind.CONDITION:
+            yield from _problems(analysis.check_condition(field.value, field.path, field.scope, names))
+        else:
+            yield from _problems(analysis.check_value(field.value, field.path, field.scope))
 
 
 def _name_errors(spec: Object) -> Iterator[FieldError]:
@@ -78,27 +73,37 @@ def _name_errors(spec: Object) -> Iterator[FieldError]:
 def _dependency_errors(spec: Object) -> Iterator[FieldError]:
     """Unknown names with a suggestion, and a circle in full."""
     declared: list[Declared] = []
-    paths: dict[str, tuple[str, tuple[str, ...]]] = {}
+    steps: dict[str, tuple[str, Object]] = {}
     for list_name in STEP_LISTS:
         for index, step in enumerate(spec.get(list_name) or ()):
             references = analysis.condition_references(step.get("if") or "").steps
             if step.get("ref") or step.get("type") == "executeStory":
                 references |= analysis.references_of(step.get("with")).steps
             declared.append(Declared(step.get("name", ""), tuple(step.get("needs") or ()), references))
-            paths.setdefault(step.get("name", ""), (f"spec.{list_name}[{index}]", tuple(step.get("needs") or ())))
+            steps.setdefault(step.get("name", ""), (f"spec.{list_name}[{index}]", step))
     graph = build_graph(declared)
     for name, unknown in graph.unknown:
-        path, needs = paths[name]
+        path, step = steps[name]
         guess = closest(unknown, [step for step in graph.order if step != name])
         remedy = f"did you mean {guess}?" if guess else f"steps are: {', '.join(graph.order)}"
+        needs = step.get("needs") or ()
         if unknown in needs:
             yield FieldError(f"{path}.needs[{needs.index(unknown)}]", f"there is no step {unknown!r}", remedy)
         else:
-            yield FieldError(path, f"an expression refers to step {unknown!r}, which does not exist", remedy)
+            yield _unknown_step(unknown, remedy, step, path)
     circle = find_cycle(graph)
     if circle is not None:
-        path, _ = paths[circle[0]]
+        path, _ = steps[circle[0]]
         yield FieldError(path, f"steps need each other in a circle: {' → '.join(circle)}", "remove one of these needs")
+
+
+def _unknown_step(unknown: str, remedy: str, step: Object, path: str) -> FieldError:
+    message = f"an expression refers to step {unknown!r}, which does not exist"
+    for field in fields.of_step(step, path):
+        place = next((place for place in field.step_places if place.step == unknown), None)
+        if place is not None:
+            return FieldError(place.path, message + _where(place.position), remedy, place.excerpt)
+    return FieldError(path, message, remedy)
 
 
 def _duration_error(parent: Object, key: str, path: str) -> Iterator[FieldError]:
@@ -114,6 +119,8 @@ def _duration_error(parent: Object, key: str, path: str) -> Iterator[FieldError]
 
 def _problems(problems: list[analysis.FieldProblem]) -> Iterator[FieldError]:
     for problem in problems:
-        place = problem.position
-        where = f" (line {place.line}, column {place.column})" if place else ""
-        yield FieldError(problem.path, f"{problem.message}{where}", problem.remedy, problem.excerpt)
+        yield FieldError(problem.path, problem.message + _where(problem.position), problem.remedy, problem.excerpt)
+
+
+def _where(place: Position | None) -> str:
+    return f" (line {place.line}, column {place.column})" if place else ""

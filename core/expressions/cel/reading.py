@@ -74,6 +74,15 @@ class Reading:
         roots = frozenset(str(use.segments[0]) for use in self.uses)
         return References(names, roots, self.functions, unknown, names, self.any_step_counts)
 
+    @property
+    def step_offsets(self) -> dict[str, int]:
+        """Where each step is first referred to."""
+        found: dict[str, int] = {}
+        for use in self.uses:
+            if use.segments[0] == _STEPS and len(use.segments) > 1 and isinstance(use.segments[1], str):
+                found[use.segments[1]] = min(use.root_offset, found.get(use.segments[1], use.root_offset))
+        return found
+
 
 def read(root: Node) -> Reading:
     """What the expression at ``root`` reads."""

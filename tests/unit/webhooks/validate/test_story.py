@@ -49,10 +49,29 @@ def test_an_unknown_need_gets_a_suggestion() -> None:
 
 
 def test_an_unknown_step_in_a_template_gets_a_suggestion() -> None:
-    (error,) = errors(step("fetch"), step("send", **{"with": {"x": "{{ steps.fecth.output.x }}"}}))
+    (error,) = errors(step("fetch"), step("send", **{"with": {"x": ["a {{ steps.fecth.output.x }}"]}}))
 
-    assert error.startswith("spec.steps[1]: an expression refers to step 'fecth', which does not exist")
-    assert "did you mean fetch?" in error
+    assert error.split("\n") == [
+        "spec.steps[1].with.x[0]: an expression refers to step 'fecth', which does not exist"
+        + " (line 1, column 6) (did you mean fetch?)",
+        "  a {{ steps.fecth.output.x }}",
+        "       ^",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        pytest.param("inputs.a && steps.fecth.output.ok", 13, id="CEL"),
+        pytest.param('inputs.a && steps["fecth"].output.ok', 13, id="CEL in brackets"),
+        pytest.param('{{ $all := steps }}{{ dig "fecth" "output" "ok" $all }}', 49, id="template"),
+    ],
+)
+def test_an_unknown_step_in_a_condition_is_shown_at_its_place(text: str, column: int) -> None:
+    (error,) = errors(step("fetch"), step("send", **{"if": text}))
+
+    assert error.startswith("spec.steps[1].if: an expression refers to step 'fecth'")
+    assert f"(line 1, column {column})" in error
 
 
 @pytest.mark.parametrize(
@@ -93,3 +112,58 @@ def test_all_errors_come_at_once() -> None:
     )
 
     assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        pytest.param(
+            {
+                "ref": None,
+                "type": "parallel",
+                "with": {"steps": [{"name": "b", "ref": ENGRAM, "with": {"x": "{{ nope }}"}}]},
+            },
+            "spec.steps[0].with.steps[0].with.x",
+            "there is no function nope",
+            id="branch",
+        ),
+        pytest.param(
+            {"ref": None, "type": "wait", "with": {"until": "inputs.ready = true"}},
+            "spec.steps[0].with.until",
+            "'=' is not part of the language",
+            id="until",
+        ),
+        pytest.param(
+            {"postExecution": {"condition": "packet.x == 1"}},
+            "spec.steps[0].postExecution.condition",
+            "packet is not available",
+            id="check after execution",
+        ),
+        pytest.param(
+            {"idempotencyKeyTemplate": "{{ packet.x }}"},
+            "spec.steps[0].idempotencyKeyTemplate",
+            "packet is not available",
+            id="idempotency key",
+        ),
+        pytest.param({"runtime": {"x": "{{ if }}"}}, "spec.steps[0].runtime.x", "", id="runtime"),
+    ],
+)
+def test_every_field_with_an_expression_is_checked(fields: dict[str, Any], path: str, message: str) -> None:
+    (error,) = validate_story(story({key: value for key, value in step("a", **fields).items() if value is not None}))
+
+    assert error.path == path
+    assert error.message.startswith(message)
+    assert error.excerpt
+
+
+def test_parameters_of_the_policy_are_checked() -> None:
+    (error,) = errors(step("a"), policy={"with": {"x": "{{ steps.a.output | nope }}"}})
+
+    assert error.startswith("spec.policy.with.x: there is no function nope (line 1, column 21)")
+
+
+def test_a_realtime_step_is_checked_in_its_own_scopes() -> None:
+    realtime = step("b", **{"if": "packet.id == 1", "with": {"x": "{{ steps.a.output }}"}})
+
+    (error,) = errors(step("a"), realtime, pattern="realtime")
+    assert error.startswith("spec.steps[1].with.x: steps is not available in realtime-static expressions")

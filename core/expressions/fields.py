@@ -1,0 +1,166 @@
+"""Which fields of a Story hold expressions, and what each may refer to.
+
+Pure: a Story's ``spec`` as it is on the wire in, its fields out; what does not fit the Story's schema is passed over.
+Source: templating contract 6.3 and 6.5, admission contract 3.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from core.expressions import analysis
+from core.expressions.paths import Json
+from core.expressions.references import References
+from core.expressions.resolve import TEMPLATE_KEY
+from core.expressions.scopes import (
+    BATCH_RUNTIME,
+    REALTIME_RUNTIME,
+    REALTIME_STATIC,
+    STORY_OUTPUT,
+    ExpressionScope,
+)
+
+Object = Mapping[str, Any]
+
+STEP_LISTS: Final = ("steps", "compensations", "finally")
+
+_MAX_BRANCHES: Final = 16  # of parallel steps inside each other; admission allows far fewer
+
+
+class Kind(StrEnum):
+    """How a field is read: a condition without ``{{`` is CEL, a value without it is itself."""
+
+    VALUE = "value"
+    CONDITION = "condition"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionField:
+    """One field. ``value`` is what stands in it: a text, or anything for a ``with`` or an output.
+
+    Attributes:
+        path: from the Story down, ``spec.steps[0].with``.
+        step: the step it belongs to; empty for those of the Story itself.
+        own_output_only: it sees nothing but the output of its step.
+    """
+
+    path: str
+    step: str
+    kind: Kind
+    value: Json
+    scope: ExpressionScope
+    own_output_only: bool = False
+
+    @property
+    def references(self) -> References:
+        """What it refers to."""
+        if self.kind is Kind.CONDITION:
+            return analysis.condition_references(self.value)
+        return analysis.references_of(self.value)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether its value is the same whatever the data."""
+        if self.kind is Kind.CONDITION:
+            return analysis.is_constant_condition(self.value)
+        return analysis.is_constant(self.value)
+
+    @property
+    def step_places(self) -> Iterator[analysis.StepPlace]:
+        """Where it refers to steps."""
+        if self.kind is Kind.CONDITION:
+            return analysis.condition_step_places(self.value, self.path)
+        return analysis.step_places(self.value, self.path)
+
+    def leaves(self) -> Iterator[ExpressionField]:
+        """The texts in it, each as a field of its own; a ``$bubuTemplate`` wrapper is one."""
+        for path, value in _leaves(self.value, self.path, 0):
+            yield ExpressionField(path, self.step, self.kind, value, self.scope, self.own_output_only)
+
+
+def of_story(spec: Object) -> Iterator[ExpressionField]:
+    """The fields of a Story that hold something, in the order in which a Story is written."""
+    realtime = spec.get("pattern") == "realtime"
+    for list_name in STEP_LISTS:
+        for index, step in enumerate(_list(spec, list_name)):
+            if isinstance(step, Mapping):
+                yield from of_step(step, f"spec.{list_name}[{index}]", realtime=realtime and list_name == "steps")
+    yield from of_spec(spec)
+
+
+def of_step(step: Object, path: str, *, realtime: bool = False) -> Iterator[ExpressionField]:
+    """Those of the step at ``path``; ``realtime``: it is a main step of a realtime Story."""
+    yield from _of_step(step, path, _REALTIME if realtime else _BATCH, 0)
+
+
+def of_spec(spec: Object) -> Iterator[ExpressionField]:
+    """Those that belong to no step."""
+    yield from _value(spec, "output", "spec", "", STORY_OUTPUT)
+    policy = spec.get("policy")
+    if isinstance(policy, Mapping):
+        yield from _value(policy, "with", "spec.policy", "", BATCH_RUNTIME)
+
+
+class _Scopes(NamedTuple):
+    condition: ExpressionScope
+    parameters: ExpressionScope
+
+
+_BATCH: Final = _Scopes(BATCH_RUNTIME, BATCH_RUNTIME)
+_REALTIME: Final = _Scopes(REALTIME_RUNTIME, REALTIME_STATIC)
+
+
+def _of_step(step: Object, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
+    name = str(step.get("name") or "")
+    yield from _condition(step, "if", path, name, scopes.condition)
+    if step.get("ref") or step.get("type") == "executeStory":
+        yield from _value(step, "with", path, name, scopes.parameters)
+    elif isinstance(step.get("with"), Mapping):
+        yield from _of_primitive(step, path, name, scopes, depth)
+    yield from _value(step, "runtime", path, name, REALTIME_RUNTIME)
+    yield from _value(step, "idempotencyKeyTemplate", path, name, BATCH_RUNTIME)
+    check = step.get("postExecution")
+    if isinstance(check, Mapping):
+        for field in _condition(check, "condition", f"{path}.postExecution", name, BATCH_RUNTIME):
+            yield ExpressionField(field.path, name, field.kind, field.value, field.scope, own_output_only=True)
+
+
+def _of_primitive(step: Object, path: str, name: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
+    parameters = step["with"]
+    if step.get("type") == "wait":
+        yield from _condition(parameters, "until", f"{path}.with", name, BATCH_RUNTIME)
+    elif step.get("type") == "parallel" and depth < _MAX_BRANCHES:
+        for index, branch in enumerate(_list(parameters, "steps")):
+            if isinstance(branch, Mapping):
+                yield from _of_step(branch, f"{path}.with.steps[{index}]", scopes, depth + 1)
+
+
+def _value(parent: Object, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
+    if parent.get(key) not in (None, ""):
+        yield ExpressionField(f"{path}.{key}", step, Kind.VALUE, parent[key], scope)
+
+
+def _condition(parent: Object, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
+    text = parent.get(key)
+    if isinstance(text, str) and text.strip():
+        yield ExpressionField(f"{path}.{key}", step, Kind.CONDITION, text, scope)
+
+
+def _leaves(value: Json, path: str, depth: int) -> Iterator[tuple[str, Json]]:
+    is_wrapper = isinstance(value, Mapping) and TEMPLATE_KEY in value
+    if is_wrapper or depth >= analysis.MAX_DEPTH or not isinstance(value, (Mapping, list)):
+        yield path, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]", depth + 1)
+    else:
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}", depth + 1)
+
+
+def _list(parent: Object, key: str) -> list[Any]:
+    value = parent.get(key)
+    return value if isinstance(value, list) else []

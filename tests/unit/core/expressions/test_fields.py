@@ -1,0 +1,114 @@
+"""Every field of a Story that holds an expression is found, with its dialect and what it may refer to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.expressions import fields
+from core.expressions.fields import Kind
+
+ENGRAM = {"name": "worker"}
+
+STORY: dict[str, Any] = {
+    "steps": [
+        {
+            "name": "fetch",
+            "ref": ENGRAM,
+            "if": "inputs.ready",
+            "with": {"url": "{{ inputs.url }}", "list": ["x", {"$bubuTemplate": "{{ 1 }}", "$bubuTemplateVars": {}}]},
+            "runtime": {"x": "{{ packet.id }}"},
+            "idempotencyKeyTemplate": "{{ inputs.key }}",
+            "postExecution": {"condition": "steps.fetch.output.ok"},
+        },
+        {"name": "hold", "type": "wait", "with": {"until": "steps.fetch.output.ok", "timeout": "1h"}},
+        {
+            "name": "both",
+            "type": "parallel",
+            "with": {"steps": [{"name": "left", "ref": ENGRAM, "with": {"a": "{{ steps.fetch.output }}"}}, "odd"]},
+        },
+        {"name": "other", "type": "executeStory", "with": {"storyRef": {"name": "s"}, "with": {"b": "{{ 2 }}"}}},
+        {"name": "rest", "type": "sleep", "with": {"duration": "{{ not a template }}"}},
+        "odd",
+    ],
+    "finally": [{"name": "last", "ref": ENGRAM, "if": " "}],
+    "output": {"n": "{{ steps.fetch.output.n }}"},
+    "policy": {"with": {"c": "{{ inputs.c }}"}},
+}
+
+
+def test_the_fields_of_a_story_come_in_the_order_in_which_it_is_written() -> None:
+    assert [(field.path, field.step, field.kind) for field in fields.of_story(STORY)] == [
+        ("spec.steps[0].if", "fetch", Kind.CONDITION),
+        ("spec.steps[0].with", "fetch", Kind.VALUE),
+        ("spec.steps[0].runtime", "fetch", Kind.VALUE),
+        ("spec.steps[0].idempotencyKeyTemplate", "fetch", Kind.VALUE),
+        ("spec.steps[0].postExecution.condition", "fetch", Kind.CONDITION),
+        ("spec.steps[1].with.until", "hold", Kind.CONDITION),
+        ("spec.steps[2].with.steps[0].with", "left", Kind.VALUE),
+        ("spec.steps[3].with", "other", Kind.VALUE),
+        ("spec.output", "", Kind.VALUE),
+        ("spec.policy.with", "", Kind.VALUE),
+    ]
+
+
+def test_each_text_is_a_leaf_and_a_wrapper_is_one() -> None:
+    field = next(field for field in fields.of_story(STORY) if field.path == "spec.steps[0].with")
+
+    assert [(leaf.path, leaf.is_constant) for leaf in field.leaves()] == [
+        ("spec.steps[0].with.url", False),
+        ("spec.steps[0].with.list[0]", True),
+        ("spec.steps[0].with.list[1]", False),
+    ]
+
+
+def test_what_a_field_may_refer_to_depends_on_the_pattern() -> None:
+    def scopes(**spec: Any) -> dict[str, str]:
+        return {field.path: field.scope.name for field in fields.of_story({**STORY, **spec})}
+
+    batch, realtime = scopes(), scopes(pattern="realtime")
+    assert (batch["spec.steps[0].if"], realtime["spec.steps[0].if"]) == ("batch-runtime", "realtime-runtime")
+    assert (batch["spec.steps[0].with"], realtime["spec.steps[0].with"]) == ("batch-runtime", "realtime-static")
+    assert realtime["spec.steps[0].runtime"] == "realtime-runtime"
+    assert realtime["spec.output"] == "story-output"
+
+
+def test_clean_up_runs_as_a_batch_in_a_realtime_story_too() -> None:
+    (field,) = fields.of_story({"pattern": "realtime", "finally": [{"name": "a", "ref": ENGRAM, "if": "inputs.x"}]})
+
+    assert field.scope.name == "batch-runtime"
+
+
+def test_a_check_after_execution_sees_its_own_output_only() -> None:
+    found = {field.path: field.own_output_only for field in fields.of_story(STORY)}
+
+    assert [path for path, own in found.items() if own] == ["spec.steps[0].postExecution.condition"]
+
+
+def test_a_damaged_spec_has_no_fields() -> None:
+    assert not list(fields.of_story({"steps": "x", "output": None, "policy": []}))
+
+
+def test_a_plain_text_in_a_value_is_itself_and_in_a_condition_an_expression() -> None:
+    text = "steps.fetch.output.ok == true"
+    condition, value = (
+        next(fields.of_step({"name": "a", "ref": ENGRAM, key: text}, "spec.steps[0]")) for key in ("if", "with")
+    )
+
+    assert (condition.references.steps, condition.is_constant) == ({"fetch"}, False)
+    assert (value.references.steps, value.is_constant) == (frozenset(), True)
+
+
+def test_the_place_of_every_step_is_known() -> None:
+    step = {
+        "name": "a",
+        "ref": ENGRAM,
+        "if": "inputs.x &&\n  steps['b-c'].output.ok",
+        "with": {"y": "{{ with steps.d }}{{ .output }}{{ end }} {{ index steps `e` `output` }}"},
+    }
+    places = [place for field in fields.of_step(step, "spec.steps[0]") for place in field.step_places]
+
+    assert [(place.step, place.path, place.position.line, place.position.column) for place in places] == [
+        ("b-c", "spec.steps[0].if", 2, 3),
+        ("d", "spec.steps[0].with.y", 1, 9),
+        ("e", "spec.steps[0].with.y", 1, 51),
+    ]
