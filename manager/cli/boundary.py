@@ -31,7 +31,7 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 
 def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
     from core.kube import errors as kube
-    from manager.cli.session import InterruptedBySignalError
+    from manager.cli.interruption import InterruptedBySignalError
     from manager.embedded.folder import EmbeddedError
 
     match error:

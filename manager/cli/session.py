@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
-
-import trio
 
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation, load_config
 from core.kube.retry import ONCE
 from manager.cli.console import Console
-from manager.cli.exit_code import ExitCode
-from manager.cli.options import CommonOptions, LogStyle
+from manager.cli.options import CommonOptions
 from manager.cli.target import embedded_cluster, is_configured
 from manager.embedded.folder import EmbeddedCluster
-
-Result = TypeVar("Result")
-
-
-class InterruptedBySignalError(Exception):
-    """Ctrl-C or SIGTERM arrived while the command was working; ``code`` says which."""
-
-    def __init__(self, code: ExitCode) -> None:
-        super().__init__(code.name)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +72,3 @@ async def open_session(options: CommonOptions, *, on: EmbeddedCluster | None = N
     config = await load_config(kubeconfig, options.context or None, impersonation=impersonation)
     async with open_client(config, retry=ONCE, timeout_seconds=options.request_timeout) as client:
         yield Session(client, config, options, Console(options), cluster)
-
-
-def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Run ``work`` on Trio until it is done, Ctrl-C or SIGTERM.
-
-    Raises:
-        InterruptedBySignalError: a signal ended it; everything it had open was closed.
-    """
-    _configure_logging(options)
-    interrupted: list[ExitCode] = []
-    results: list[Result] = []
-
-    async def supervised() -> None:
-        import signal
-
-        async with trio.open_nursery() as nursery:
-
-            async def watch_signals(*, task_status: trio.TaskStatus[None]) -> None:
-                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    task_status.started()
-                    async for number in signals:
-                        interrupted.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
-                        nursery.cancel_scope.cancel()
-                        return
-
-            await nursery.start(watch_signals)
-            results.append(await work())
-            nursery.cancel_scope.cancel()
-
-    try:
-        trio.run(supervised, strict_exception_groups=True)
-    except (KeyboardInterrupt, BaseExceptionGroup) as error:
-        # In the instants before and after our own handler, Python's raises this.
-        if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is None:
-            raise
-        interrupted.append(ExitCode.INTERRUPTED)
-    if interrupted and not results:
-        raise InterruptedBySignalError(interrupted[0])
-    return results[0]
-
-
-def _configure_logging(options: CommonOptions) -> None:
-    from core.telemetry.logs import LogFormat, configure_logging
-
-    level = "error" if options.quiet else ("warning", "info", "debug")[min(options.verbose, 2)]
-    configure_logging(LogFormat.JSON if options.log_style is LogStyle.JSON else LogFormat.CONSOLE, level=level)

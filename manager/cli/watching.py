@@ -15,10 +15,11 @@ from core.api.resource import STORY_RUN
 from manager.cli.console import Console
 from manager.cli.display import exit_code_of, show_until_done
 from manager.cli.exit_code import ExitCode, worst
+from manager.cli.interruption import InterruptedBySignalError
 from manager.cli.options import CommonOptions
 from manager.cli.render.output import yaml_text
 from manager.cli.runs import find_run, open_following
-from manager.cli.session import InterruptedBySignalError, Session
+from manager.cli.session import Session
 from manager.cli.steplogs import LogWish, failure_report, print_logs
 from manager.cli.view import RunView
 

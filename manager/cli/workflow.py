@@ -14,6 +14,7 @@ from core.kube.errors import NotFoundError
 from manager.cli.applying import apply_manifests
 from manager.cli.console import Console
 from manager.cli.exit_code import ExitCode
+from manager.cli.interruption import run_async
 from manager.cli.keyed import start_once, with_key
 from manager.cli.manifests import Manifest
 from manager.cli.options import CommonOptions, DryRun
@@ -21,7 +22,7 @@ from manager.cli.problem import CommandError
 from manager.cli.references import refuse_missing
 from manager.cli.render.output import render
 from manager.cli.runs import is_name, run_manifest, start_run
-from manager.cli.session import Session, open_session, run_async
+from manager.cli.session import Session, open_session
 from manager.cli.storyinputs import fitting_inputs
 from manager.cli.watching import Watched, exit_after, stay
 from manager.embedded.folder import data_folder, running

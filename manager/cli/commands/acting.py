@@ -42,8 +42,9 @@ def logs(
 ) -> None:
     """Print logs of a run, each line with its step and attempt."""
     from manager.cli.durations import seconds_of
+    from manager.cli.interruption import InterruptedBySignalError, run_async
     from manager.cli.runs import find_run
-    from manager.cli.session import InterruptedBySignalError, open_session, run_async
+    from manager.cli.session import open_session
     from manager.cli.steplogs import LogWish, print_logs, refuse_unknown_steps
 
     if previous and (follow or attempt is not None):
@@ -94,8 +95,9 @@ def cancel(
     """
     from manager.cli.canceling import cancel_runs
     from manager.cli.durations import seconds_of
+    from manager.cli.interruption import InterruptedBySignalError, run_async
     from manager.cli.selection import Selection
-    from manager.cli.session import InterruptedBySignalError, open_session, run_async
+    from manager.cli.session import open_session
 
     selection = Selection.of_flags(story, phase, selector, since, older)
     if bool(runs) is not selection.is_everything:

@@ -39,7 +39,7 @@ def up(
     import trio
 
     from manager.cli.console import Console
-    from manager.cli.session import run_async
+    from manager.cli.interruption import run_async
     from manager.embedded.folder import data_folder, refuse_if_served
     from manager.embedded.process import start, wait_until_ready
 
@@ -77,7 +77,7 @@ def up(
 def down(options: CommonOptions) -> None:
     """Stop the embedded cluster; its data stays for the next `up`."""
     from manager.cli.console import Console
-    from manager.cli.session import run_async
+    from manager.cli.interruption import run_async
     from manager.embedded.folder import data_folder
     from manager.embedded.process import stop
 
@@ -100,7 +100,7 @@ def _stay(
     import trio
 
     from manager.cli.console import Console
-    from manager.cli.session import InterruptedBySignalError, run_async
+    from manager.cli.interruption import InterruptedBySignalError, run_async
     from manager.embedded.usage import open_cluster
 
     async def serve() -> None:

@@ -46,8 +46,9 @@ def _of_file(file: str) -> Any:
 def _of_cluster(options: CommonOptions, target: str) -> Any:
     from core.api.resource import STORY
     from core.kube.errors import NotFoundError
+    from manager.cli.interruption import run_async
     from manager.cli.runs import find_run, is_name, look_at, story_of
-    from manager.cli.session import open_session, run_async
+    from manager.cli.session import open_session
 
     async def work() -> Any:
         async with open_session(options) as session:

@@ -47,9 +47,10 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     from core.engine.clock import system_now
+    from manager.cli.interruption import run_async
     from manager.cli.render.output import render
     from manager.cli.selection import Selection, select_runs
-    from manager.cli.session import open_session, run_async
+    from manager.cli.session import open_session
 
     if story and of_story and story != of_story:
         raise UsageError("STORY and --story name two Stories", remedy="leave out one of them")
@@ -116,10 +117,11 @@ def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
 def get(options: CommonOptions, run: RunArgument) -> None:
     """Show one run: its steps, what it waits for, its output."""
     from core.engine.clock import system_now
+    from manager.cli.interruption import run_async
     from manager.cli.render.output import render, yaml_text
     from manager.cli.render.progress import tree
     from manager.cli.runs import find_run, look_at
-    from manager.cli.session import open_session, run_async
+    from manager.cli.session import open_session
 
     async def work() -> None:
         async with open_session(options) as session:
@@ -145,8 +147,9 @@ def watch(options: CommonOptions, run: RunArgument, timeout: TimeoutOption = "")
     """Show a run until it ends, then its output; exit with the code of its phase."""
     from manager.cli.durations import seconds_of
     from manager.cli.exit_code import ExitCode
+    from manager.cli.interruption import run_async
     from manager.cli.runs import find_run
-    from manager.cli.session import open_session, run_async
+    from manager.cli.session import open_session
     from manager.cli.watching import Watched, exit_after, stay
 
     seconds, watched = seconds_of("--timeout", timeout), Watched()
@@ -164,8 +167,9 @@ def wait(options: CommonOptions, runs: RunsArgument, timeout: TimeoutOption = ""
     """Wait until runs have ended; exit with the code of the worst."""
     from manager.cli.durations import seconds_of
     from manager.cli.exit_code import ExitCode
+    from manager.cli.interruption import run_async
     from manager.cli.runs import find_run
-    from manager.cli.session import open_session, run_async
+    from manager.cli.session import open_session
     from manager.cli.watching import Watched, exit_after, wait_for
 
     seconds, watched = seconds_of("--timeout", timeout), Watched(verb="wait")
@@ -189,9 +193,10 @@ def outputs(
     ] = None,
 ) -> None:
     """Print the output of a run or of one of its steps as JSON."""
+    from manager.cli.interruption import run_async
     from manager.cli.outputs import output_of, outputs_of, printed, save_outputs
     from manager.cli.runs import find_run
-    from manager.cli.session import open_session, run_async
+    from manager.cli.session import open_session
 
     if save is not None and path:
         raise UsageError("--save writes whole outputs", remedy="leave out --path")

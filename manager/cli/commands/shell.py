@@ -72,7 +72,8 @@ def _server_version(options: CommonOptions) -> str:
     """Empty when there is no cluster to ask, or no answer: that is no reason to fail."""
     from core.kube.errors import KubeError
     from manager.cli.console import Console
-    from manager.cli.session import open_session, run_async
+    from manager.cli.interruption import run_async
+    from manager.cli.session import open_session
 
     async def work() -> str:
         try:

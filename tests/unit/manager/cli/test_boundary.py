@@ -5,8 +5,8 @@ import pytest
 from core.kube import errors as kube
 from manager.cli.boundary import only, report
 from manager.cli.exit_code import ExitCode
+from manager.cli.interruption import InterruptedBySignalError
 from manager.cli.problem import CommandError, RejectedManifestError, UsageError
-from manager.cli.session import InterruptedBySignalError
 from manager.embedded.folder import EmbeddedError
 
 

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
-import trio
 
 from core.kube.config import ClusterConfig
 from manager.cli.console import Console
-from manager.cli.exit_code import ExitCode
 from manager.cli.options import CommonOptions
 from manager.cli.problem import CommandError, UsageError
-from manager.cli.session import InterruptedBySignalError, Session, run_async
+from manager.cli.session import Session
 from manager.cli.target import embedded_cluster, is_configured
 from manager.embedded import folder
 from manager.embedded.folder import EmbeddedCluster
@@ -78,32 +75,3 @@ def test_with_configuration_it_is_meant_only_when_named(tmp_path: Path, monkeypa
         embedded_cluster(CommonOptions(data=tmp_path))
     with pytest.raises(UsageError, match="--local excludes"):
         embedded_cluster(CommonOptions(local=True, context="c"))
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
-)
-def test_a_signal_cancels_the_work_and_names_its_code(number: signal.Signals, code: ExitCode) -> None:
-    cleaned: list[bool] = []
-
-    async def work() -> None:
-        try:
-            await trio.testing.wait_all_tasks_blocked()  # the signal handler is in place
-            os.kill(os.getpid(), number)
-            await trio.sleep_forever()
-        finally:
-            cleaned.append(True)
-
-    with pytest.raises(InterruptedBySignalError) as interruption:
-        run_async(CommonOptions(), work)
-
-    assert interruption.value.code is code
-    assert cleaned == [True]
-
-
-def test_work_that_ends_gives_its_result() -> None:
-    async def work() -> int:
-        await trio.lowlevel.checkpoint()
-        return 7
-
-    assert run_async(CommonOptions(), work) == 7

@@ -49,14 +49,12 @@ def test_an_unknown_need_gets_a_suggestion() -> None:
 
 
 def test_an_unknown_step_in_a_template_gets_a_suggestion() -> None:
-    (error,) = errors(step("fetch"), step("send", **{"with": {"x": ["a {{ steps.fecth.output.x }}"]}}))
+    (error,) = validate_story(story(step("fetch"), step("send", **{"with": {"x": ["a {{ steps.fecth.output.x }}"]}})))
 
-    assert error.split("\n") == [
-        "spec.steps[1].with.x[0]: an expression refers to step 'fecth', which does not exist"
-        + " (line 1, column 6) (did you mean fetch?)",
-        "  a {{ steps.fecth.output.x }}",
-        "       ^",
-    ]
+    assert error.path == "spec.steps[1].with.x[0]"
+    assert error.message == "an expression refers to step 'fecth', which does not exist (line 1, column 6)"
+    assert error.remedy == "did you mean fetch?"
+    assert error.excerpt == "  a {{ steps.fecth.output.x }}\n       ^"
 
 
 @pytest.mark.parametrize(
