@@ -14,6 +14,8 @@ RUNS = 1000
 LIVE = 200
 WATCH_SECONDS = 30.0
 DEADLINE_SECONDS = 600.0
+SETTLED_SECONDS = 12.0
+"""After it, also the last series of Events is written."""
 
 
 def measure() -> list[Row]:
@@ -37,7 +39,7 @@ async def _measure() -> list[Row]:
             with trio.fail_after(DEADLINE_SECONDS):
                 await _start_many(stand, "finished", RUNS)
                 await observer.wait_for_runs(RUNS)
-        await trio.sleep(8)
+        await trio.sleep(SETTLED_SECONDS)
         cpu, writes, memory = await _watch(stand)
         await _start_many(stand, "asleep", LIVE)
         await trio.sleep(15)
