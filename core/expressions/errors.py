@@ -164,8 +164,10 @@ class BlockedError(EvaluationError):
 
     fault = Fault.MISSING
 
-    def __init__(self, message: str, *, steps: frozenset[str], settled: bool = False, subject: str = "") -> None:
-        super().__init__(message, subject=subject, remedy=_SETTLED_REMEDY if settled else "")
+    def __init__(
+        self, message: str, *, steps: frozenset[str], settled: bool = False, subject: str = "", remedy: str = ""
+    ) -> None:
+        super().__init__(message, subject=subject, remedy=remedy or (_SETTLED_REMEDY if settled else ""))
         self.steps = steps
         self.settled = settled
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from core.api.suggestion import closest
 from core.expressions.errors import BlockedError, EvaluationError, Fault
 from core.expressions.limits import Meter
 from core.expressions.template import nodes
@@ -32,11 +33,12 @@ class Path:
     segments: tuple[str | int, ...]
 
 
-def of_pipe(pipe: nodes.Pipe) -> Path | None:
+def of_pipe(pipe: nodes.Pipe, *, spaced: bool = False) -> Path | None:
     """The path that a pipeline spells with ``index`` or subscripts, or ``None``.
 
     That is ``index ROOT "key"`` and ``(index ROOT "key").a.b``; and any mix of fields and subscripts in which at
     least one subscript is of a form the reference does not know, because there no existing result has to be kept.
+    ``spaced``: it begins with a parenthesis and a space, which the reference does not take for a path.
     """
     if pipe.declared or len(pipe.commands) != 1:
         return None
@@ -47,7 +49,7 @@ def of_pipe(pipe: nodes.Pipe) -> Path | None:
     inner = operand.operand if isinstance(operand, nodes.Chain) else operand
     if not isinstance(inner, nodes.Pipe):
         return None
-    if not (_is_reference_index(inner) or _has_extended_subscript(inner)):
+    if not ((_is_reference_index(inner) and not spaced) or _has_extended_subscript(inner)):
         return None
     return _indexed(operand)
 
@@ -114,29 +116,60 @@ def _select(reference: dict[str, Json], rest: tuple[str | int, ...]) -> Json:
 def _step(
     value: Json, segment: str | int, segments: tuple[str | int, ...], index: int, variables: Mapping[str, Json]
 ) -> Json:
-    here, so_far = dotted(segments[: index + 1]), dotted(segments[:index])
     if isinstance(segment, int):
         if not isinstance(value, list):
-            raise EvaluationError(f"{so_far} is {_name(value)}, not a list", fault=Fault.PATH_TYPE, subject=so_far)
+            raise _not_a("list", value, segments[:index])
         if 0 <= segment < len(value):
             return value[segment]
     else:
         if not isinstance(value, Mapping):
-            raise EvaluationError(f"{so_far} is {_name(value)}, not an object", fault=Fault.PATH_TYPE, subject=so_far)
+            raise _not_a("object", value, segments[:index])
         if segment in value:
             return value[segment]
-    raise _missing(here, segments, index, variables)
+    raise _missing(value, segments, index, variables)
 
 
-def _missing(here: str, segments: tuple[str | int, ...], index: int, variables: Mapping[str, Json]) -> EvaluationError:
+def _not_a(wanted: str, value: Json, path: tuple[str | int, ...]) -> EvaluationError:
+    subject = dotted(path)
+    article = "an" if wanted == "object" else "a"
+    message = f"{subject} is {_name(value)}, not {article} {wanted}"
+    return EvaluationError(message, fault=Fault.PATH_TYPE, subject=subject)
+
+
+def _missing(
+    container: Json, segments: tuple[str | int, ...], index: int, variables: Mapping[str, Json]
+) -> EvaluationError:
+    here = dotted(segments[: index + 1])
+    guess = _suggested(container, segments[: index + 1])
     if segments[0] != "steps":
-        remedy = f'for an optional value write {{{{ {here} | default "" }}}}' if index else ""
-        return EvaluationError(f"{here} is missing", fault=Fault.MISSING, subject=here, remedy=remedy)
-    names = frozenset({str(segments[1])}) if index else frozenset()
+        optional = f'for an optional value write {{{{ {_spelled(segments[: index + 1])} | default "" }}}}'
+        return EvaluationError(
+            f"{here} is missing", fault=Fault.MISSING, subject=here, remedy=guess or (optional if index else "")
+        )
+    names = frozenset(map(str, segments[1:2]))
     steps = variables.get("steps")
     entry = steps.get(segments[1]) if isinstance(steps, Mapping) and index else None
     settled = isinstance(entry, Mapping) and any(key in entry for key in _OUTPUT_KEYS)
-    return BlockedError(f"{here} is missing", steps=names, settled=settled, subject=here)
+    return BlockedError(f"{here} is missing", steps=names, settled=settled, subject=here, remedy=guess)
+
+
+def _suggested(container: Json, path: tuple[str | int, ...]) -> str:
+    """The path with the nearest known key at its end, if there is one."""
+    guess = closest(str(path[-1]), map(str, container)) if isinstance(container, Mapping) else None
+    return f"did you mean {_spelled((*path[:-1], guess))}?" if guess else ""
+
+
+def _spelled(path: tuple[str | int, ...]) -> str:
+    """As it may be written in an expression."""
+    text = ""
+    for segment in path:
+        if isinstance(segment, int):
+            text += f"[{segment}]"
+        elif segment.isidentifier():
+            text += f".{segment}" if text else segment
+        else:
+            text += f'["{segment}"]'
+    return text
 
 
 def _name(value: Json) -> str:

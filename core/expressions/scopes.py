@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from core.api.suggestion import closest
 from core.expressions import sprig
 from core.expressions.cel.reading import Use
 from core.expressions.errors import Fault
@@ -119,9 +120,11 @@ class _Checker:
         """The problem with a root of that name, if the scope does not offer it."""
         if name in self._scope.roots:
             return
-        offered = ", ".join(sorted(self._scope.roots))
+        remedy = f"use {', '.join(sorted(self._scope.roots))}"
         if name in _KNOWN_ROOTS:
             message = f"{name} is not available in {self._scope.name} expressions"
-            yield ScopeProblem("forbidden-root", name, offset, message, f"use {offered}")
+            yield ScopeProblem("forbidden-root", name, offset, message, remedy)
         else:
-            yield ScopeProblem("unknown-root", name, offset, f"there is no {name} here", f"use {offered}")
+            guess = closest(name, sorted(self._scope.roots))
+            remedy = f"did you mean {guess}?" if guess else remedy
+            yield ScopeProblem("unknown-root", name, offset, f"there is no {name} here", remedy)

@@ -37,7 +37,6 @@ from core.expressions.references import References
 CACHED_CONDITIONS: Final = 1000
 
 _POSSIBLE_TYPES: Final = frozenset({"bool", "dyn", "string"})
-_MAX_SUGGESTED: Final = 200
 _STEPS: Final = "steps"
 
 
@@ -205,7 +204,7 @@ class Question:
         container: Json = self.variables
         for segment in path[:-1]:
             container = container[segment]
-        known = [str(key) for key in container][:_MAX_SUGGESTED] if isinstance(container, Mapping) else []
+        known = (str(key) for key in container) if isinstance(container, Mapping) else ()
         guess = closest(str(path[-1]), known)
         if guess:
             return f"did you mean {_spelled((*path[:-1], guess))}?"

@@ -94,6 +94,32 @@ def test_a_function_that_is_missing_says_so_by_name() -> None:
         _resolve('{{ urlParse "x" }}')
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("{{ inputs.mm }}", 'for an optional value write {{ inputs.mm | default "" }}'),
+        ("{{ input.n }}", "write .input for a variable"),
+        ("{{ .input.n }}", "did you mean inputs?"),
+        ("{{ steps.my_stepp.output.ok }}", "did you mean steps.my_step?"),
+        ("{{ steps['my-stp'].output.ok }}", "did you mean steps"),
+        ("{{ steps.my_step.output.okk }}", "did you mean steps.my_step.output.ok?"),
+        ("{{ inputs['m']['x  y'] }}", 'did you mean inputs.m["x y"]?'),
+        ("{{ inputs.l[0].aaa }}", "for an optional value"),
+        ("{{ inputs['l'][7] }}", 'for an optional value write {{ inputs.l[7] | default "" }}'),
+        ("{{ inputs['m']['z z'] }}", 'for an optional value write {{ inputs.m["z z"] | default "" }}'),
+    ],
+)
+def test_a_missing_key_is_told_with_the_nearest_known_one(text: str, remedy: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        _resolve(text)
+    assert remedy in caught.value.remedy
+
+
+def test_a_long_key_is_compared_with_nothing() -> None:
+    with pytest.raises(ExpressionError, match="for an optional value"):
+        resolve_value("{{ inputs." + "a" * 100 + " }}", {"inputs": {"a" * 99: 1}})
+
+
 def test_a_path_into_a_missing_step_names_the_step() -> None:
     with pytest.raises(BlockedError) as caught:
         _resolve("{{ steps.gone.output.x }}")
