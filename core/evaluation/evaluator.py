@@ -58,11 +58,13 @@ class Cause:
 
     Attributes:
         kind: a class of templating contract 14, or ``offloaded``.
+        field: JSON path, from the field that was asked about down.
         message: without field, place and remedy.
         excerpt: the line of the text with a caret below the place.
     """
 
     kind: str
+    field: str
     message: str
     remedy: str = ""
     position: Position | None = None
@@ -72,7 +74,9 @@ class Cause:
     def of(cls, error: ExpressionError) -> Cause:
         """The cause that ``error`` tells."""
         kind = "offloaded" if isinstance(error, OffloadedDataError) else str(error.fault)
-        return cls(kind, bounded(error.message), bounded(error.remedy), error.position, error.excerpt)
+        return cls(
+            kind, bounded(error.field), bounded(error.message), bounded(error.remedy), error.position, error.excerpt
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import typer
 
 if TYPE_CHECKING:  # every command declares its completions, few are asked for them
     import http.client
     import ssl
+
+Found = TypeVar("Found")
 
 DEADLINE_SECONDS: Final = 1.0
 MAX_NAMES: Final = 200
@@ -59,13 +61,33 @@ def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
     ]
 
 
+def complete_step_of_story(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Steps of the Story on the line: in the cluster, or in the file of ``-f``."""
+    steps = [step for story in _stories_on_the_line(ctx) for step in _steps_of(story)]
+    given = ctx.params.get("steps") or ()
+    return [name for name in steps if name.startswith(incomplete) and name not in given]
+
+
+def complete_field(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Paths of the expressions of the Story on the line, as for ``complete_step_of_story``."""
+
+    def paths() -> list[str]:
+        from manager.cli.rendering import field_paths
+
+        return [path for story in _stories_on_the_line(ctx) for path in field_paths(story)]
+
+    return [path for path in _in_silence(paths) if path.startswith(incomplete)]
+
+
 def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
     """``key=`` for the inputs that the Story on the line declares: in the cluster, or in the files of ``run``."""
     # The parser stops at an option whose value is being typed: what stands before it has not become arguments yet.
     words, chosen = ctx.args, str(ctx.params.get("story") or "")
     if ctx.info_name == "run":
         files = ctx.params.get("files") or words
-        keys = _in_silence(lambda: _keys_in_files(files, chosen))
+        keys = _in_silence(lambda: [key for story in _stories_in_files(files, chosen) for key in input_keys(story)])
+    elif ctx.info_name == "render":
+        keys = [key for story in _stories_on_the_line(ctx) for key in input_keys(story)]
     else:
         chosen = chosen or next(iter(words), "")
         keys = _ask(ctx, lambda server: input_keys(server.story(chosen)) if chosen else [])
@@ -112,9 +134,7 @@ class Server:
         else:
             story = self._story_of(run)
         if story:
-            spec = self.story(story).get("spec") or {}
-            for list_name in ("steps", "compensations", "finally"):
-                yield from (step["name"] for step in spec.get(list_name) or ())
+            yield from _steps_of(self.story(story))
 
     def story(self, name: str) -> dict[str, Any]:
         return self._get("bubustack.io", f"stories/{name}")
@@ -138,22 +158,36 @@ class Server:
         return answer
 
 
-def _ask(ctx: typer.Context, question: Callable[[Server], list[str]]) -> list[str]:
+def _ask(ctx: typer.Context, question: Callable[[Server], list[Found]]) -> list[Found]:
     return _in_silence(lambda: question(_server(ctx.params)))
 
 
-def _in_silence(question: Callable[[], list[str]]) -> list[str]:
+def _in_silence(question: Callable[[], list[Found]]) -> list[Found]:
     try:
         return question()
     except Exception:  # noqa: BLE001 - whatever is wrong, a shell prompt is no place to say so
         return []
 
 
-def _keys_in_files(files: Sequence[str], chosen: str) -> list[str]:
+def _stories_on_the_line(ctx: typer.Context) -> list[dict[str, Any]]:
+    """The Story that ``render`` is about: in its file, or in the cluster."""
+    chosen, file = str(ctx.params.get("story") or next(iter(ctx.args), "")), ctx.params.get("file")
+    if file:
+        return _in_silence(lambda: _stories_in_files([str(file)], chosen))
+    return _ask(ctx, lambda server: [server.story(chosen)] if chosen else [])
+
+
+def _stories_in_files(files: Sequence[str], chosen: str) -> list[dict[str, Any]]:
     from manager.cli.manifests import load_manifests
 
     stories = [manifest for manifest in load_manifests(files) if manifest.kind == "Story"]
-    return [key for story in stories if chosen in ("", story.name) for key in input_keys(story.document)]
+    return [story.document for story in stories if chosen in ("", story.name)]
+
+
+def _steps_of(story: Mapping[str, Any]) -> Iterator[str]:
+    spec = story.get("spec") or {}
+    for list_name in ("steps", "compensations", "finally"):
+        yield from (step["name"] for step in spec.get(list_name) or ())
 
 
 def _server(params: Mapping[str, Any]) -> Server:

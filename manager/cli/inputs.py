@@ -21,7 +21,7 @@ def parse_inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
     Raises:
         UsageError: a pair without ``=``, a file that is not a JSON or YAML object.
     """
-    inputs = _from_file(file) if file else {}
+    inputs = object_of_file("--inputs", file) if file else {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         forced = key.endswith(":")
@@ -29,6 +29,27 @@ def parse_inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
         if not separator or not all(path):
             raise UsageError(f"-i {pair!r} is not key=value", remedy="write for example -i city=Bern or -i limit=10")
         _put(inputs, path, text if forced else value_of(text), pair)
+    return inputs
+
+
+def object_of_file(option: str, file: str) -> dict[str, Any]:
+    """The JSON object in a file, ``-`` standard input, that was given as ``option``.
+
+    Raises:
+        UsageError: it cannot be read, or is something else.
+    """
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{option} {file}: {error.strerror}", remedy="check the path") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{option} {file}: is not UTF-8 text", remedy="give a JSON object") from None
+    try:
+        inputs = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{option} {file}: is not JSON: {error}", remedy="give a JSON object") from None
+    if not isinstance(inputs, dict):
+        raise UsageError(f"{option} {file}: must hold a JSON object, not {type(inputs).__name__}")
     return inputs
 
 
@@ -47,19 +68,3 @@ def _put(inputs: dict[str, Any], path: list[str], value: Any, pair: str) -> None
             raise UsageError(f"-i {pair!r}: {key!r} is not an object in the inputs given so far")
         inputs = child
     inputs[path[-1]] = value
-
-
-def _from_file(file: str) -> dict[str, Any]:
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--inputs {file}: {error.strerror}", remedy="check the path") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"--inputs {file}: is not UTF-8 text", remedy="give a JSON object") from None
-    try:
-        inputs = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--inputs {file}: is not JSON: {error}", remedy="give a JSON object") from None
-    if not isinstance(inputs, dict):
-        raise UsageError(f"--inputs {file}: must hold a JSON object, not {type(inputs).__name__}")
-    return inputs

@@ -79,6 +79,26 @@ def test_verbs_flags_runs_stories_and_steps_are_completed(line: CommandLine) -> 
     assert offered == ["submit", "--no-headers", "other", "works", "two", "one two"]
 
 
+def test_a_story_to_evaluate_is_completed_from_the_cluster_and_from_a_file(line: CommandLine) -> None:
+    text = (line.folder / "works.yaml").read_text()
+    file = line.folder / "other.yaml"
+    changed = text.replace("name: works", "name: other").replace("one", "uno")
+    file.write_text(changed.replace("name: uno", "name: uno\n    if: inputs.x"))
+
+    offered = completions(
+        line,
+        "bobrapet render w",
+        "bobrapet render works --step t",
+        "bobrapet render works -i ci",
+        f"bobrapet render -f {file} --step u",
+        f"bobrapet render -f {file} --field spec",
+        f"bobrapet render -f {file} -i c",
+        "bobrapet render -f /nowhere.yaml --step ",
+    )
+
+    assert offered == ["works", "two", "city=", "uno", "spec.steps[0].if", "city=", ""]
+
+
 @dataclass(frozen=True)
 class Shell:
     """How a shell is started interactively, and taught our completion."""
