@@ -29,8 +29,8 @@ generate: $(STAMP)  ## render CRDs and the command reference from the code
 fuzz: $(STAMP)  ## the property suite with a larger budget
 	BOBRAPET_FUZZ_PROFILE=deep $(BIN)/python -m pytest fuzz
 
-bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the README
-	$(BIN)/python -m bench
+bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the README; BENCH="kill idle" chooses
+	PYTHONPATH=tests/e2e $(BIN)/python -m bench $(BENCH)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from bench import command_line, idle, kill, main_job, throughput
+from bench.plane import measure as plane
 from bench.report import Row, print_table
 
 MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
@@ -14,6 +15,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "kill": kill.measure,
     "idle": idle.measure,
     "main-job": main_job.measure,
+    "control-plane": plane.measure,
 }
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import trio
 
+from bench.latency import Latencies, latencies, run_at_once
 from bench.observer import Observer, open_observer
 from bench.report import Row, milliseconds, percentile
 from bench.stand import Stand, install_chain, open_stand, start_run
@@ -30,7 +29,7 @@ async def _measure() -> list[Row]:
         story = await install_chain(stand.client, length=STEPS)
         slower = await install_chain(stand.client, length=STEPS, image="bench/second:1")
         async with open_observer(stand.client) as observer:
-            latencies, writes = await _latency(stand, observer, story, RUNS_FOR_LATENCY)
+            busy, writes = await _latency(stand, observer, story, RUNS_FOR_LATENCY)
             alone, _ = await _latency(stand, observer, story, 20, concurrent=1)
             paced, _ = await _latency(stand, observer, slower, 4 * CONCURRENT)
         async with open_observer(stand.client) as observer:
@@ -49,9 +48,9 @@ async def _measure() -> list[Row]:
         Row("… runs a minute", f"{RUNS_AT_ONCE / seconds * 60:.0f}"),
         Row("… CPU of the operator for a step", per_step_cpu[0]),
         Row("… CPU of the cluster's own processes for a step", per_step_cpu[1]),
-        Row(f"terminal status → successor's Job, {at_once}, p50", _percent(latencies.of_status, 50), "20 ms"),
-        Row(f"terminal status → successor's Job, {at_once}, p99", _percent(latencies.of_status, 99), "150 ms"),
-        *_latency_rows(f"Pod ended → successor's Job, {at_once}", latencies.of_pod),
+        Row(f"terminal status → successor's Job, {at_once}, p50", _percent(busy.of_status, 50), "20 ms"),
+        Row(f"terminal status → successor's Job, {at_once}, p99", _percent(busy.of_status, 99), "150 ms"),
+        *_latency_rows(f"Pod ended → successor's Job, {at_once}", busy.of_pod),
         *_latency_rows(f"Pod ended → Job, {CONCURRENT} runs of steps that take a second", paced.of_pod),
         *_latency_rows("Pod ended → Job, one run of no-op steps at a time", alone.of_pod),
         *_latency_rows("terminal status → Job, one run of no-op steps at a time", alone.of_status),
@@ -77,16 +76,6 @@ async def _writes_per_step(stand: Stand, observer: Observer) -> float:
     return (totals[1] - totals[0]) / 10
 
 
-@dataclass(frozen=True, slots=True)
-class Latencies:
-    """Seconds until the next step's Job was seen created, one for each step that has a predecessor."""
-
-    of_pod: list[float]
-    """From its predecessor's Pod seen ended."""
-    of_status: list[float]
-    """From its predecessor's StepRun seen with a terminal status."""
-
-
 def _percent(seconds: list[float], percent: float) -> str:
     return milliseconds(percentile(seconds, percent))
 
@@ -100,28 +89,10 @@ async def _latency(
 ) -> tuple[Latencies, float]:
     """How fast steps follow each other, and the operator's writes per step."""
     before = await stand.writes()
-    limiter = trio.CapacityLimiter(concurrent)
     prefix = f"{story}-{concurrent}"
-
-    async def one(name: str) -> None:
-        async with limiter:
-            await start_run(stand.client, story, name)
-            while name not in observer.run_ended:
-                await observer.changed.wait()
-
-    with trio.fail_after(DEADLINE_SECONDS):
-        async with trio.open_nursery() as nursery:
-            for index in range(runs):
-                nursery.start_soon(one, f"{prefix}-{index}")
+    await run_at_once(stand.client, observer, story, prefix, runs=runs, concurrent=concurrent)
     await trio.sleep(SETTLED_SECONDS)
-    pairs = [
-        (f"{prefix}-{run}-s{step}", f"{prefix}-{run}-s{step + 1}") for run in range(runs) for step in range(STEPS - 1)
-    ]
-    latencies = Latencies(
-        of_pod=[observer.job_created[job][0] - observer.pod_ended[previous][0] for previous, job in pairs],
-        of_status=[observer.job_created[job][0] - observer.step_ended[previous][0] for previous, job in pairs],
-    )
-    return latencies, (await stand.writes() - before) / (runs * STEPS)
+    return latencies(observer, prefix, runs=runs, steps=STEPS), (await stand.writes() - before) / (runs * STEPS)
 
 
 async def _burst(stand: Stand, observer: Observer, story: str) -> tuple[float, int]:

@@ -25,6 +25,7 @@ from core.policy.references import Reference, why_denied
 from core.policy.settings import ControllerSettings, OperatorSettings, TemplatingSettings
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from manager.live import LiveGauges
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
@@ -84,6 +85,11 @@ class Operator:
 
     async def run(self) -> None:
         self._connect()
+        live = LiveGauges(self.supervisor, self._world.story_runs)
+        with metrics.collected_by(live.collect):
+            await self._work()
+
+    async def _work(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._evaluator.keep_warm)
             nursery.start_soon(self.supervisor.run)

@@ -7,7 +7,7 @@ alone is taken up by the next process where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import trio
@@ -105,11 +105,16 @@ class Supervisor:
             self._nursery.cancel_scope.cancel()
             await self._over.wait()
 
+    def steps_at_work(self) -> Iterator[tuple[RunKey, int]]:
+        """Each run that is alive here, and how many of its steps are."""
+        for key, charge in self._charges.items():
+            if charge.scope is not None:
+                yield key, charge.scope.steps_at_work
+
     def statistics(self) -> SupervisorStatistics:
-        scopes = [charge.scope for charge in self._charges.values() if charge.scope is not None]
         return SupervisorStatistics(
             runs_alive=len(self._charges),
-            steps_at_work=sum(scope.steps_at_work for scope in scopes),
+            steps_at_work=sum(steps for _, steps in self.steps_at_work()),
             scopes_started=self._scopes_started,
             scope_crashes=self._crashes,
             runs_in_backoff=self._in_backoff,

@@ -7,7 +7,7 @@ Source: operator contract 7 and 8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,6 +64,7 @@ class Recorder:
 
 class _Process:
     recorder: Recorder | None = None
+    collectors: Final[list[Callable[[], None]]] = []
 
 
 def start_recording() -> Recorder:
@@ -126,12 +127,24 @@ def sample(name: str, **labels: str) -> float | None:
     return _Process.recorder.registry.get_sample_value(name, labels)
 
 
+@contextmanager
+def collected_by(collect: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, ``collect`` sets what is cheaper to read than to keep, before each exposition."""
+    _Process.collectors.append(collect)
+    try:
+        yield
+    finally:
+        _Process.collectors.remove(collect)
+
+
 def exposition(accept: str = "") -> tuple[bytes, str]:
     """All series as text and its content type: OpenMetrics if ``accept`` asks for it; empty before recording."""
     from prometheus_client.exposition import choose_encoder
 
     if _Process.recorder is None:
         return b"", "text/plain; charset=utf-8"
+    for collect in _Process.collectors:
+        collect()
     encode, content_type = choose_encoder(accept)
     return encode(_Process.recorder.registry), content_type
 

@@ -8,7 +8,7 @@ whoever may not ``bind`` at will, as we may not. Source: StoryRun contract 6.3, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -31,12 +31,17 @@ from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import step_references
 
+RUNS_AT_ONCE: Final = 16
+"""A real API server takes a tenth of a second for a Role and as long for its binding, nearly all of it waiting for its
+own cache before it judges who may grant what. So many runs at once hide that; more would only crowd out the others."""
+
 
 class RunnerAccess:
     """The identity under which the containers of a run work."""
 
     def __init__(self, client: KubeClient, binder: Binder, events: EventSink) -> None:
-        self._client = client.in_background()
+        self._client = client
+        self._turns = trio.CapacityLimiter(RUNS_AT_ONCE)
         self._binder = binder
         self._events = events
 
@@ -49,6 +54,10 @@ class RunnerAccess:
             RejectedError, UnavailableError.
         """
         rules = await self._extra_rules(run, story)
+        async with self._turns:
+            await self._ensure_all(run, story, rules)
+
+    async def _ensure_all(self, run: Object, story: Object, rules: list[runner_rules.Rule]) -> None:
         problems: list[PortError] = []
         role, binding = (ROLE, runner.role(run, rules)), (ROLE_BINDING, runner.role_binding(run))
         async with trio.open_nursery() as nursery:

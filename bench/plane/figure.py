@@ -1,0 +1,59 @@
+"""Figures of the control plane, kept in a file and held against those of an earlier run.
+
+Absolute figures are of one machine; what is compared between machines are the ratios: figures of one run divided by
+each other (runs by bare Jobs), and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from bench.report import Row
+
+BASELINE = Path(__file__).with_name("baseline.json")
+NOTABLE = 0.1
+"""A ratio that differs by more is pointed out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """``key`` names it in files, ``what`` to people; ``ratio`` says that it means the same on any machine."""
+
+    key: str
+    what: str
+    value: float
+    unit: str = ""
+    target: str = ""
+    ratio: bool = False
+
+
+def write_figures(figures: Iterable[Figure], path: Path) -> None:
+    """As JSON: key → value, unit, and whether it is a ratio."""
+    content = {
+        figure.key: {"value": round(figure.value, 4), "unit": figure.unit, "ratio": figure.ratio} for figure in figures
+    }
+    path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def read_figures(path: Path) -> dict[str, float]:
+    """Key → value; nothing when there is no such file yet."""
+    if not path.exists():
+        return {}
+    return {key: entry["value"] for key, entry in orjson.loads(path.read_bytes()).items()}
+
+
+def as_rows(figures: Sequence[Figure], baseline: Mapping[str, float]) -> list[Row]:
+    return [Row(figure.what, _text(figure, baseline.get(figure.key)), figure.target) for figure in figures]
+
+
+def _text(figure: Figure, before: float | None) -> str:
+    digits = 0 if figure.unit in ("/min", "MiB", "KiB") else 2 if figure.ratio and not figure.unit else 1
+    text = f"{figure.value:.{digits}f}" + (figure.unit if figure.unit[:1] in ("", "/") else f" {figure.unit}")
+    if before is None or not figure.ratio:
+        return text
+    notable = abs(figure.value - before) > NOTABLE * max(abs(before), 1e-9)
+    return f"{text} (baseline {before:.{digits}f}{', **changed**' if notable else ''})"

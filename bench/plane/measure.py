@@ -1,0 +1,42 @@
+"""All of it in one run on one control plane, so that figures can be divided by each other.
+
+``BOBRAPET_BENCH_FIGURES=FILE`` also writes them as JSON; the file of this folder is what ratios are compared with.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+
+from bench.plane.figure import BASELINE, Figure, as_rows, read_figures, write_figures
+from bench.plane.jobs import bare_jobs_per_minute
+from bench.plane.runs import chains, one_step_runs_per_minute, writes
+from bench.plane.sleepers import sleepers
+from bench.plane.stand import open_plane_stand
+from bench.report import Row
+
+FIGURES_VARIABLE = "BOBRAPET_BENCH_FIGURES"
+
+
+def measure() -> list[Row]:
+    figures = trio.run(_measure)
+    if path := os.environ.get(FIGURES_VARIABLE):
+        write_figures(figures, Path(path))
+    return as_rows(figures, read_figures(BASELINE))
+
+
+async def _measure() -> list[Figure]:
+    async with open_plane_stand() as stand:
+        bare = await bare_jobs_per_minute(stand)
+        runs, cost = await one_step_runs_per_minute(stand)
+        return [
+            Figure("jobs.rate", "bare Jobs", bare, "/min"),
+            Figure("one-step.rate", "one-step runs", runs, "/min"),
+            Figure("one-step.share", "one-step runs / bare Jobs", runs / bare, target="0.80", ratio=True),
+            *cost,
+            *await chains(stand),
+            *await writes(stand),
+            *await sleepers(stand),
+        ]

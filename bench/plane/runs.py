@@ -1,0 +1,95 @@
+"""Runs of one step, of three and of ten: how many a minute, how fast a step follows, what the operator writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import trio
+
+from bench.latency import latencies, run_at_once
+from bench.observer import open_observer
+from bench.plane import audit
+from bench.plane.figure import Figure
+from bench.plane.stand import PlaneStand
+from bench.process import cpu_seconds, resident_bytes
+from bench.report import percentile
+from bench.stand import install_chain, start_run
+
+ONE_STEP_RUNS = 400
+SETTLED_SECONDS = 12.0
+"""After it, counters and series of Events have been written, too."""
+CHAINS = ((3, 10, 100), (3, 50, 200), (10, 10, 40), (10, 50, 100))
+"""Steps, runs alive at a time, runs in all."""
+PROMISED = {10: ("20 ms", "150 ms"), 50: ("60 ms", "")}
+"""Runs alive at a time → p50, p99."""
+
+
+async def one_step_runs_per_minute(stand: PlaneStand) -> tuple[float, list[Figure]]:
+    """All at once, as the bare Jobs are; with what it cost the operator."""
+    story = await install_chain(stand.client, length=1)
+    async with open_observer(stand.client) as observer:
+        cpu = cpu_seconds([stand.operator.pid])
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for index in range(ONE_STEP_RUNS):
+                nursery.start_soon(start_run, stand.client, story, f"one-{index}")
+        with trio.fail_after(300):
+            await observer.wait_for_runs(ONE_STEP_RUNS)
+        rate = ONE_STEP_RUNS / (trio.current_time() - started) * 60
+        cpu = cpu_seconds([stand.operator.pid]) - cpu
+        succeeded = list(observer.run_phase.values()).count("Succeeded")
+    return rate, [
+        Figure("one-step.succeeded", f"of {ONE_STEP_RUNS} one-step runs at once: succeeded", succeeded, ratio=True),
+        Figure("one-step.cpu", "CPU of the operator for a one-step run", cpu / ONE_STEP_RUNS * 1000, "ms"),
+        Figure("one-step.memory", "operator's memory after them", resident_bytes(stand.operator.pid) / 2**20, "MiB"),
+    ]
+
+
+async def chains(stand: PlaneStand) -> list[Figure]:
+    figures = []
+    for steps, concurrent, runs in CHAINS:
+        story = await install_chain(stand.client, length=steps) if concurrent == 10 else f"chain-noop-{steps}"
+        prefix = f"chain{steps}x{concurrent}"
+        async with open_observer(stand.client) as observer:
+            seconds = await run_at_once(stand.client, observer, story, prefix, runs=runs, concurrent=concurrent)
+            await trio.sleep(2)
+            seen = latencies(observer, prefix, runs=runs, steps=steps)
+        name = f"{steps}-step chains, {concurrent} at a time"
+        figures.append(Figure(f"{prefix}.rate", f"{name}: runs", runs / seconds * 60, "/min"))
+        for percent, target in zip((50, 99), PROMISED[concurrent], strict=True):
+            status, pod = percentile(seen.of_status, percent) * 1000, percentile(seen.of_pod, percent) * 1000
+            figures += [
+                Figure(f"{prefix}.status.p{percent}", f"… terminal status → Job, p{percent}", status, "ms", target),
+                Figure(f"{prefix}.pod.p{percent}", f"… Pod ended → Job, p{percent}", pod, "ms"),
+            ]
+    return figures
+
+
+async def writes(stand: PlaneStand) -> list[Figure]:
+    """By kind, from the audit log: of one more step, of a run as such, and while nothing changes."""
+    spent = {length: await _writes_of_a_run(stand, length) for length in (5, 15)}
+    kinds = sorted(set(spent[5]) | set(spent[15]))
+    per_step = {kind: (spent[15][kind] - spent[5][kind]) / 10 for kind in kinds}
+    per_run = {kind: spent[5][kind] - 5 * per_step[kind] for kind in kinds}
+    before = audit.size(stand.audit_log)
+    await trio.sleep(20)
+    idle = audit.writes_by_kind(stand.audit_log, stand.operator_user, since=before).total()
+    return [
+        Figure("writes.step", "API writes for one more engram step", sum(per_step.values()), target="5", ratio=True),
+        *(Figure(f"writes.step.{kind}", f"… {kind}", many, ratio=True) for kind, many in per_step.items() if many),
+        Figure("writes.run", "API writes for a run as such", sum(per_run.values()), ratio=True),
+        *(Figure(f"writes.run.{kind}", f"… {kind}", many, ratio=True) for kind, many in per_run.items() if many),
+        Figure("writes.idle", "API writes in 20 s while nothing changes", idle, target="0", ratio=True),
+    ]
+
+
+async def _writes_of_a_run(stand: PlaneStand, length: int) -> Counter[str]:
+    story = await install_chain(stand.client, length=length)
+    await trio.sleep(SETTLED_SECONDS)
+    before = audit.size(stand.audit_log)
+    async with open_observer(stand.client) as observer:
+        await start_run(stand.client, story, f"length-{length}")
+        with trio.fail_after(60):
+            await observer.wait_for_runs(len(observer.run_ended) + 1)
+    await trio.sleep(SETTLED_SECONDS)
+    return audit.writes_by_kind(stand.audit_log, stand.operator_user, since=before)

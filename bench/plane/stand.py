@@ -1,0 +1,111 @@
+"""A fresh control plane with our definitions and rights, an instant node, and the operator as a process of its own."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from bench.plane.node import open_instant_node
+from control_plane.binaries import ensure_binaries
+from control_plane.processes import ServerProcess, open_process
+from control_plane.running import ControlPlane, open_control_plane
+from core.api.resource import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
+from core.kube.client import KubeClient, open_client
+from core.kube.config import load_config
+from manager.permissions.roles import DEFAULT_INSTALLATION
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 120.0
+_STEPS_ACTIVE = re.compile(r"^bobrapet_storyrun_steps_active\{[^}]*\} (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneStand:
+    """``client`` is an administrator; the operator has its own ServiceAccount and no more rights than we ship."""
+
+    plane: ControlPlane
+    client: KubeClient
+    operator: ServerProcess
+    metrics_url: str
+
+    @property
+    def audit_log(self) -> Path:
+        assert self.plane.audit_log is not None
+        return self.plane.audit_log
+
+    @property
+    def operator_user(self) -> str:
+        account = DEFAULT_INSTALLATION
+        return f"system:serviceaccount:{account.namespace}:{account.service_account}"
+
+    async def wait_until_it_works(self) -> None:
+        """The operator holds its lease and its informers are synced."""
+        await self._until(lambda text: 'leader_election_master_status{name="d3a8b358.bubustack.io"} 1.0' in text)
+
+    async def wait_for_live_steps(self, count: int) -> None:
+        """The operator supervises that many steps."""
+        await self._until(lambda text: sum(map(float, _STEPS_ACTIVE.findall(text))) >= count)
+
+    async def _until(self, holds: Any) -> None:
+        with trio.fail_after(READY_SECONDS):
+            async with httpx.AsyncClient() as client:
+                while True:
+                    try:
+                        if holds((await client.get(self.metrics_url)).text):
+                            return
+                    except httpx.TransportError:
+                        assert self.operator.running, self.operator.tail()
+                    await trio.sleep(0.02)
+
+
+@asynccontextmanager
+async def open_plane_stand(metrics_port: int = 18_471) -> AsyncIterator[PlaneStand]:
+    """Everything in one folder, gone at the end; the programs are built first when they are missing (minutes)."""
+    with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
+        directory = Path(folder)
+        async with AsyncExitStack() as stack:
+            plane = await stack.enter_async_context(
+                open_control_plane(ensure_binaries(), directory / "plane", audit=True)
+            )
+            client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))
+            await _install(plane, client)
+            await stack.enter_async_context(open_instant_node(client))
+            account = DEFAULT_INSTALLATION
+            kubeconfig = await plane.kubeconfig_of(account.service_account, account.namespace)
+            command = [
+                *(sys.executable, "-m", "manager.cli", "manager", f"--kubeconfig={kubeconfig}"),
+                "--health-probe-bind-address=0",
+                f"--metrics-bind-address=127.0.0.1:{metrics_port}",
+                "--metrics-secure=false",
+            ]
+            operator = await stack.enter_async_context(open_process("operator", command, directory))
+            stand = PlaneStand(plane, client, operator, f"http://127.0.0.1:{metrics_port}/metrics")
+            await stand.wait_until_it_works()
+            yield stand
+
+
+async def _install(plane: ControlPlane, client: KubeClient) -> None:
+    await client.create(NAMESPACE, {"metadata": {"name": DEFAULT_INSTALLATION.namespace}})
+    files = [f"--filename={ROOT / path}" for path in ("manifests/crds", "manifests/rbac")]
+    command = [str(plane.binaries.kubectl), f"--kubeconfig={plane.kubeconfig}", "apply", "--server-side", *files]
+    await trio.run_process(command, capture_stdout=True)
+    with trio.fail_after(READY_SECONDS):
+        while True:
+            definitions = (await client.list(CUSTOM_RESOURCE_DEFINITION)).items
+            if all(map(_is_established, definitions)):
+                return
+            await trio.sleep(0.1)
+
+
+def _is_established(definition: dict[str, Any]) -> bool:
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)

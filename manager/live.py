@@ -1,0 +1,40 @@
+"""Gauges of what is alive, read from the supervisor when somebody asks for the metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from core.engine.supervisor import Supervisor
+from core.kube.informer import Informer
+from core.telemetry import catalogue, metrics
+
+_Story = tuple[str, str]
+
+
+class LiveGauges:
+    """``collect`` sets ``bobrapet_storyrun_steps_active``: the steps under way of all runs of a Story, by namespace.
+
+    A Story without a live run has no series. Source: operator contract 7 (the reference tells of one run only).
+    """
+
+    def __init__(self, supervisor: Supervisor, story_runs: Informer) -> None:
+        self._supervisor = supervisor
+        self._story_runs = story_runs
+        self._told: set[_Story] = set()
+
+    def collect(self) -> None:
+        active: Counter[_Story] = Counter()
+        for key, steps in self._supervisor.steps_at_work():
+            active[key.namespace, _story_of(self._story_runs.get(key.namespace, key.name))] += steps
+        for namespace, story in self._told - set(active):
+            metrics.drop(catalogue.STORY_RUN_STEPS_ACTIVE, namespace=namespace, story=story)
+        for (namespace, story), steps in active.items():
+            metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, steps, namespace=namespace, story=story)
+        self._told = set(active)
+
+
+def _story_of(run: dict[str, Any] | None) -> str:
+    reference = ((run or {}).get("spec") or {}).get("storyRef") or {}
+    name: str = reference.get("name") or ""
+    return name

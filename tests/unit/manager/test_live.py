@@ -1,0 +1,61 @@
+"""What a scrape tells about runs that are alive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from core.engine.ports import RunKey
+from core.telemetry import metrics
+from manager.live import LiveGauges
+
+
+class Alive:
+    """The supervisor's side of it: the steps at work of each run."""
+
+    def __init__(self) -> None:
+        self.runs: dict[RunKey, int] = {}
+
+    def steps_at_work(self) -> Iterator[tuple[RunKey, int]]:
+        yield from self.runs.items()
+
+
+class StoryRuns:
+    """Run ``<story>-<n>`` is of ``story``; one called ``lost`` is not in the store any more."""
+
+    def get(self, namespace: str | None, name: str) -> dict[str, Any] | None:
+        return None if name == "lost" else {"spec": {"storyRef": {"name": name.rpartition("-")[0]}}}
+
+
+def active(story: str) -> float | None:
+    return metrics.sample("bobrapet_storyrun_steps_active", namespace="team", story=story)
+
+
+def test_steps_of_all_runs_of_a_story_are_added_up_when_somebody_asks() -> None:
+    alive = Alive()
+    alive.runs = {RunKey("team", "etl-1"): 2, RunKey("team", "etl-2"): 3, RunKey("team", "idle-1"): 0}
+    with metrics.recording(), metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
+        metrics.exposition()
+        assert (active("etl"), active("idle")) == (5, 0)
+        alive.runs = {RunKey("team", "idle-1"): 1}
+        assert active("etl") == 5
+        metrics.exposition()
+        assert (active("etl"), active("idle")) == (None, 1)
+
+
+def test_a_run_that_is_gone_from_the_store_counts_under_an_unknown_story() -> None:
+    alive = Alive()
+    alive.runs = {RunKey("team", "lost"): 1}
+    with metrics.recording(), metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
+        metrics.exposition()
+        assert active("(unknown)") == 1
+
+
+def test_after_the_block_nobody_collects() -> None:
+    alive = Alive()
+    alive.runs = {RunKey("team", "etl-1"): 2}
+    with metrics.recording():
+        with metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
+            pass
+        metrics.exposition()
+        assert active("etl") is None
