@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test e2e check generate fuzz bench clean lock format
+.PHONY: run test e2e check generate oracle fuzz bench clean lock format
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
@@ -25,6 +25,9 @@ check: $(STAMP)  ## lint, types, layers, generated files up to date
 
 generate: $(STAMP)  ## render CRDs and the command reference from the code
 	$(BIN)/python -m manager.generate
+
+oracle: $(STAMP)  ## record again what Go makes of the conformance cases of templates; needs Go
+	$(BIN)/python -m fuzz.expressions.table
 
 fuzz: $(STAMP)  ## the property suite with a larger budget
 	BOBRAPET_FUZZ_PROFILE=deep $(BIN)/python -m pytest fuzz

@@ -164,7 +164,8 @@ def _path_of(text: str, action: nodes.Action) -> Path | None:
     trimmed = text.strip()
     if action.trimmed or action.end - action.offset != len(trimmed):
         return None
-    dotted = _DOTTED_PATH.match(trimmed[2:-2].strip())
+    body = trimmed[2:-2].strip()
+    dotted = _DOTTED_PATH.match(body)
     if dotted:
         return Path(tuple(dotted[1].split(".")))
-    return paths.of_pipe(action.pipe)
+    return paths.of_pipe(action.pipe, spaced=body.startswith("(") and body[1:2].isspace())

@@ -178,7 +178,12 @@ class _Collector:
     def _command(self, command: nodes.Command, dot: _Places, piped: _Places | None) -> _Places:
         first, rest = command.operands[0], command.operands[1:]
         if not isinstance(first, nodes.Name):
-            return self._operand(first, dot)
+            value = self._operand(first, dot)
+            if not rest and piped is None:
+                return value
+            self.use(value)  # a method with arguments
+            self._use_all(rest, piped, dot)
+            return _NOWHERE
         self._functions.add(first.name)
         if first.name == "dig" and piped is not None:
             keys = _constant_keys(rest[:-1])
@@ -189,11 +194,14 @@ class _Collector:
                 self._note_static(container, keys)
             found = self._access(self._operand(container, dot), keys, others, dot)
             return _NOWHERE if first.name == "hasKey" else found
-        for operand in rest:
+        self._use_all(rest, piped, dot)
+        return _NOWHERE
+
+    def _use_all(self, operands: tuple[nodes.Operand, ...], piped: _Places | None, dot: _Places) -> None:
+        for operand in operands:
             self.use(self._operand(operand, dot))
         if piped is not None:
             self.use(piped)
-        return _NOWHERE
 
     def _access(
         self, container: _Places, keys: tuple[str, ...], others: tuple[nodes.Operand, ...], dot: _Places

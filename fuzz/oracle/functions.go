@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"sort"
 	"strings"
@@ -17,7 +18,7 @@ import (
 )
 
 // The functions templates may call: Sprig's, by name (templating contract 10 and 11), the contract's own (9), and a few
-// of Sprig's replaced where what Sprig does is random, changes its arguments, or reads the clock behind one's back.
+// of Sprig's replaced where what Sprig does is random, changes its arguments, or reads the clock.
 
 const sprigNames = `
 abbrev abbrevboth add add1 add1f addf adler32sum all any append atoi b32dec b32enc b64dec b64enc base biggest camelcase
@@ -40,7 +41,7 @@ until untilStep unset`
 var (
 	functions    = allFunctions()
 	errOffloaded = errors.New("offloaded data")
-	errClock     = errors.New("the clock would be read")
+	present      = time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 )
 
 func allFunctions() template.FuncMap {
@@ -63,11 +64,13 @@ func allFunctions() template.FuncMap {
 		"merge": onCopy(known, "merge"), "mergeOverwrite": onCopy(known, "mergeOverwrite"),
 		"mustMerge": onCopy(known, "merge"), "mustMergeOverwrite": onCopy(known, "mergeOverwrite"),
 		// Sprig's corrupt what is not ASCII.
+		// The present is always the same.
+		"now":     func() time.Time { return present },
 		"nospace": withoutSpace, "initials": initials,
 	}
 	maps.Copy(offered, own)
 	for _, name := range strings.Fields("date dateInZone date_in_zone htmlDate htmlDateInZone") {
-		offered[name] = withoutClock(known[name])
+		offered[name] = atPresent(known[name])
 	}
 	return offered
 }
@@ -202,29 +205,26 @@ func initials(text string) string {
 	return first.String()
 }
 
-// withoutClock refuses what Sprig takes for the present: anything that is neither a time nor a whole number.
-func withoutClock(function any) any {
+// atPresent gives the function the fixed present where Sprig takes the clock's: for anything that is neither a time nor
+// a whole number. A whole number that comes from JSON is one here too, which is where the engine differs.
+func atPresent(function any) any {
 	inner := reflect.ValueOf(function)
-	return reflect.MakeFunc(withError(inner.Type()), func(arguments []reflect.Value) []reflect.Value {
-		noError := reflect.Zero(reflect.TypeFor[error]())
-		for _, argument := range arguments {
+	return reflect.MakeFunc(inner.Type(), func(arguments []reflect.Value) []reflect.Value {
+		for i, argument := range arguments {
 			if argument.Kind() != reflect.Interface {
 				continue
 			}
-			switch argument.Interface().(type) {
+			var replaced any = present
+			switch value := argument.Interface().(type) {
 			case time.Time, *time.Time, int, int32, int64:
-			default:
-				return []reflect.Value{reflect.Zero(inner.Type().Out(0)), reflect.ValueOf(&errClock).Elem()}
+				continue
+			case float64:
+				if value == math.Trunc(value) && math.Abs(value) < math.MaxInt64 {
+					replaced = int64(value)
+				}
 			}
+			arguments[i] = reflect.ValueOf(&replaced).Elem()
 		}
-		return append(inner.Call(arguments), noError)
+		return inner.Call(arguments)
 	}).Interface()
-}
-
-func withError(function reflect.Type) reflect.Type {
-	var parameters []reflect.Type
-	for i := range function.NumIn() {
-		parameters = append(parameters, function.In(i))
-	}
-	return reflect.FuncOf(parameters, []reflect.Type{function.Out(0), reflect.TypeFor[error]()}, false)
 }

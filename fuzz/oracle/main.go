@@ -1,8 +1,8 @@
 // Command oracle says what Go's text/template with Sprig makes of a template, by the rules of the templating contract.
 //
-//	oracle serve          one line of JSON in (a list of questions), one line out (their answers), until the input ends
-//	oracle table FILE     the conformance table FILE with its expected answers renewed, on the standard output
-//	oracle bench FILE     nanoseconds per compilation and per evaluation of each question of FILE
+//	oracle serve             a line of JSON in is a list of questions, a line out is the answer to one, until the input ends
+//	oracle table DATA CASES  the conformance cases of a file with their expected answers renewed
+//	oracle bench FILE        nanoseconds per compilation and per evaluation of each question of FILE
 //
 // The rules around the language (normalisation, the forms that keep a type, JSON decoding) are written here a second
 // time, from the contract and not from the engine under test.
@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
+	"time"
 )
 
 func main() {
@@ -28,12 +30,12 @@ func run(arguments []string) error {
 	switch {
 	case len(arguments) == 1 && arguments[0] == "serve":
 		return serve(os.Stdin, os.Stdout)
-	case len(arguments) == 2 && arguments[0] == "table":
-		return renewTable(arguments[1], os.Stdout)
+	case len(arguments) == 3 && arguments[0] == "table":
+		return renewTable(arguments[1], arguments[2], os.Stdout)
 	case len(arguments) == 2 && arguments[0] == "bench":
 		return measure(arguments[1], os.Stdout)
 	}
-	return fmt.Errorf("usage: oracle serve | oracle table FILE | oracle bench FILE")
+	return fmt.Errorf("usage: oracle serve | oracle table DATA CASES | oracle bench FILE")
 }
 
 // question is one template over its variables; the bounds of the engine do not exist here, but for the output.
@@ -41,6 +43,12 @@ type question struct {
 	Template string         `json:"template"`
 	Vars     map[string]any `json:"vars"`
 }
+
+// Go has no budget: a question that takes longer, or more memory, ends the program.
+const (
+	secondsPerQuestion = 3
+	memoryBytes        = 3 << 30
+)
 
 // answer is a JSON value, or why there is none: Kind is value, parse, error, blocked or offloaded.
 type answer struct {
@@ -51,6 +59,9 @@ type answer struct {
 }
 
 func serve(input io.Reader, output io.Writer) error {
+	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: memoryBytes, Max: memoryBytes}); err != nil {
+		return err
+	}
 	reader, writer := bufio.NewReaderSize(input, 1<<20), bufio.NewWriter(output)
 	for {
 		line, err := reader.ReadBytes('\n')
@@ -64,15 +75,16 @@ func serve(input io.Reader, output io.Writer) error {
 		if err := json.Unmarshal(line, &questions); err != nil {
 			return fmt.Errorf("a line that is not a list of questions: %w", err)
 		}
-		answers := make([]answer, len(questions))
-		for i, asked := range questions {
-			answers[i] = ask(asked)
-		}
-		if err := writeJSON(writer, answers); err != nil {
-			return err
-		}
-		if err := writer.Flush(); err != nil {
-			return err
+		for _, asked := range questions {
+			watchdog := time.AfterFunc(secondsPerQuestion*time.Second, func() { os.Exit(3) })
+			given := ask(asked)
+			watchdog.Stop()
+			if err := writeJSON(writer, given); err != nil {
+				return err
+			}
+			if err := writer.Flush(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -91,33 +103,25 @@ func writeJSON(writer io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
-// table is the conformance table: data by name, and cases of [template, data, kind, expected].
-type table struct {
-	Data  map[string]map[string]any `json:"data"`
-	Cases [][4]any                  `json:"cases"`
-}
-
-func renewTable(path string, output io.Writer) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
+// renewTable writes the cases of casesPath, each [template, name of data, kind, expected], with what is expected
+// renewed. dataPath holds the variables by name.
+func renewTable(dataPath, casesPath string, output io.Writer) error {
+	var data map[string]map[string]any
+	var cases [][4]any
+	if err := readJSON(dataPath, &data); err != nil {
 		return err
 	}
-	var known table
-	if err := json.Unmarshal(text, &known); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if err := readJSON(casesPath, &cases); err != nil {
+		return err
 	}
 	var lines bytes.Buffer
-	lines.WriteString("{\"data\": ")
-	data, err := oneLine(known.Data)
-	if err != nil {
-		return err
-	}
-	lines.WriteString(data + ",\n\"cases\": [\n")
-	for i, row := range known.Cases {
-		template, dataName := row[0].(string), row[1].(string)
-		vars, ok := known.Data[dataName]
-		if !ok {
-			return fmt.Errorf("%s: case %d: there is no data %q", path, i, dataName)
+	lines.WriteString("[\n")
+	for i, row := range cases {
+		template, isText := row[0].(string)
+		name, isName := row[1].(string)
+		vars, known := data[name]
+		if !isText || !isName || !known {
+			return fmt.Errorf("%s: case %d: wants a template and the name of data in %s", casesPath, i, dataPath)
 		}
 		given := ask(question{template, vars})
 		row[2], row[3] = given.Kind, given.Value
@@ -126,17 +130,28 @@ func renewTable(path string, output io.Writer) error {
 		}
 		line, err := oneLine(row)
 		if err != nil {
-			return fmt.Errorf("%s: case %d: %w", path, i, err)
+			return fmt.Errorf("%s: case %d: %w", casesPath, i, err)
 		}
 		separator := ",\n"
-		if i == len(known.Cases)-1 {
+		if i == len(cases)-1 {
 			separator = "\n"
 		}
 		lines.WriteString(line + separator)
 	}
-	lines.WriteString("]}\n")
-	_, err = output.Write(lines.Bytes())
+	lines.WriteString("]\n")
+	_, err := output.Write(lines.Bytes())
 	return err
+}
+
+func readJSON(path string, target any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, target); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 func oneLine(value any) (string, error) {

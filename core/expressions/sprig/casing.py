@@ -201,4 +201,4 @@ def _upper(char: str) -> str:
 
 
 def _lower(char: str) -> str:
-    return lower if len(lower := char.lower()) == 1 else char
+    return char.lower()[0]

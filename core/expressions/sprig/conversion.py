@@ -11,7 +11,7 @@ from typing import Final
 from core.expressions.template import printing, values
 from core.expressions.template.functions import ANY, STRING, Context, FunctionTable
 from core.expressions.template.literals import parse_float, parse_number
-from core.expressions.template.values import Int, Int64, Kind, Strings, Value
+from core.expressions.template.values import GoObject, Int, Int64, Kind, Strings, Value
 
 FUNCTIONS: Final = FunctionTable()
 
@@ -19,7 +19,8 @@ _INTEGER: Final = re.compile(
     r"[+-]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO]?(?:_?[0-7])+|0|[1-9](?:_?[0-9])*)"
 )
 _DECIMAL_WITH_POINT: Final = re.compile(r"([+-]?[0-9]+)\.[0-9]*")
-_PLAIN_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_PLAIN_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_MOST_DIGITS: Final = 20  # more are beyond 64 bits anyway, leading zeros aside
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
@@ -34,7 +35,7 @@ def to_int(value: Value) -> int:
         case Kind.STRING:
             return _read_int(value)
         case _:
-            return 0
+            return _of_name(value)
 
 
 def to_float(value: Value) -> float:
@@ -45,7 +46,19 @@ def to_float(value: Value) -> float:
         case Kind.STRING:
             return parse_float(value) or 0.0
         case _:
-            return 0.0
+            return float(_of_name(value))
+
+
+def read_decimal(text: str) -> int:
+    """The integer that ``text`` spells in base 10; 0 for none.
+
+    Beyond 64 bits it is the nearest number, as Go's parser gives it beside the error that Sprig ignores.
+    """
+    if not _PLAIN_INTEGER.fullmatch(text):
+        return 0
+    sign, digits = text[:1] if text[0] in "+-" else "", text.lstrip("+-").lstrip("0")
+    number = int(f"{sign}0{digits[:_MOST_DIGITS]}")
+    return min(max(number, _INT64.start), _INT64.stop - 1)
 
 
 def to_texts(value: Value, context: Context) -> Strings:
@@ -74,8 +87,7 @@ def _float64(value: Value) -> float:
 
 @FUNCTIONS.add("atoi", takes=(STRING,))
 def _atoi(text: str) -> Int:
-    number = int(text) if _PLAIN_INTEGER.fullmatch(text) else 0
-    return Int(number if number in _INT64 else 0)
+    return Int(read_decimal(text))
 
 
 @FUNCTIONS.add("toDecimal", takes=(ANY,), with_context=True)
@@ -92,6 +104,11 @@ def _to_string(context: Context, value: Value) -> str:
 @FUNCTIONS.add("toStrings", takes=(ANY,), with_context=True)
 def _to_strings(context: Context, value: Value) -> Strings:
     return to_texts(value, context)
+
+
+def _of_name(value: Value) -> int:
+    """The number of a month or a weekday; 0 for what has none."""
+    return (value.number or 0) if isinstance(value, GoObject) else 0
 
 
 def _read_int(text: str) -> int:

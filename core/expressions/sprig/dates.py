@@ -7,12 +7,13 @@ missing clock is an error. An integral number means seconds since 1970, whatever
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from core.expressions.sprig import moments
+from core.expressions.sprig import layouts, moments
+from core.expressions.sprig.conversion import read_decimal
 from core.expressions.sprig.moments import Moment
 from core.expressions.template import values
 from core.expressions.template.functions import ANY, STRING, TIME, Context, FunctionTable
@@ -45,65 +46,63 @@ _ROUND_UNITS: Final = (
 
 @FUNCTIONS.add("now", with_context=True, deterministic=False)
 def _now(context: Context) -> Moment:
-    return Moment(context.now().astimezone(UTC))
+    return Moment.of(context.now())
 
 
 @FUNCTIONS.add("date", takes=(STRING, ANY), with_context=True)
 def _date(context: Context, layout: str, value: Value) -> str:
-    return moments.format_layout(_instant(context, value).astimezone(UTC), layout)
+    return layouts.format_layout(_instant(context, value), layout, UTC)
 
 
 @FUNCTIONS.add("htmlDate", takes=(ANY,), with_context=True)
 def _html_date(context: Context, value: Value) -> str:
-    return moments.format_layout(_instant(context, value).astimezone(UTC), _HTML_DATE)
+    return layouts.format_layout(_instant(context, value), _HTML_DATE, UTC)
 
 
 @FUNCTIONS.add("dateInZone", "date_in_zone", takes=(STRING, ANY, STRING), with_context=True)
 def _date_in_zone(context: Context, layout: str, value: Value, zone: str) -> str:
-    return moments.format_layout(_instant(context, value).astimezone(_zone(zone)), layout)
+    return layouts.format_layout(_instant(context, value), layout, _zone(zone))
 
 
 @FUNCTIONS.add("htmlDateInZone", takes=(ANY, STRING), with_context=True)
 def _html_date_in_zone(context: Context, value: Value, zone: str) -> str:
-    return moments.format_layout(_instant(context, value).astimezone(_zone(zone)), _HTML_DATE)
+    return layouts.format_layout(_instant(context, value), _HTML_DATE, _zone(zone))
 
 
 @FUNCTIONS.add("toDate", takes=(STRING, STRING))
 def _to_date(layout: str, text: str) -> Moment:
     try:
-        return Moment(moments.parse_layout(layout, text))
+        return layouts.parse_layout(layout, text)
     except ValueError:
         return moments.ZERO
 
 
 @FUNCTIONS.add("mustToDate", takes=(STRING, STRING))
 def _must_to_date(layout: str, text: str) -> Moment:
-    return Moment(moments.parse_layout(layout, text))
+    return layouts.parse_layout(layout, text)
 
 
 @FUNCTIONS.add("dateModify", "date_modify", takes=(STRING, TIME))
 def _date_modify(span: str, at: Moment) -> Moment:
     try:
-        return _shifted(at, parse_span(span))
+        return at.shifted(parse_span(span))
     except ValueError:
         return at
 
 
 @FUNCTIONS.add("mustDateModify", "must_date_modify", takes=(STRING, TIME))
 def _must_date_modify(span: str, at: Moment) -> Moment:
-    return _shifted(at, parse_span(span))
+    return at.shifted(parse_span(span))
 
 
 @FUNCTIONS.add("unixEpoch", takes=(TIME,))
 def _unix_epoch(at: Moment) -> str:
-    return str(moments.epoch_microseconds(at.instant) // 1_000_000)
+    return str(at.seconds)
 
 
 @FUNCTIONS.add("duration", takes=(ANY,))
 def _duration(value: Value) -> str:
-    seconds = 0
-    if (isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value)) or isinstance(value, Int64):
-        seconds = int(value)
+    seconds = read_decimal(value) if isinstance(value, str) else int(value) if isinstance(value, Int64) else 0
     return moments.span_text(values.wrap64(seconds * moments.SECOND))
 
 
@@ -111,10 +110,7 @@ def _duration(value: Value) -> str:
 def _duration_round(context: Context, value: Value) -> str:
     """The largest whole unit that is strictly exceeded; the sign is dropped."""
     span = abs(_span_of(context, value))
-    for unit, size in _ROUND_UNITS[:-1]:
-        if span > size:
-            return f"{span // size}{unit}"
-    return f"{span // moments.SECOND}s"
+    return next((f"{span // size}{unit}" for unit, size in _ROUND_UNITS if span > size), "0s")
 
 
 @FUNCTIONS.add("ago", takes=(ANY,), with_context=True, deterministic=False)
@@ -141,14 +137,14 @@ def parse_span(text: str) -> int:
     return -int(total) if text.startswith("-") else int(total)
 
 
-def _instant(context: Context, value: Value) -> datetime:
+def _instant(context: Context, value: Value) -> Moment:
     if isinstance(value, Moment):
-        return value.instant
+        return value
     if isinstance(value, Int):
-        return moments.from_epoch(int(value))
+        return Moment(int(value))
     if values.kind_of(value) is Kind.FLOAT and values.as_float(value).is_integer():
-        return moments.from_epoch(int(value))
-    return context.now()
+        return Moment(int(value))
+    return Moment.of(context.now())
 
 
 def _zone(name: str) -> tzinfo:
@@ -160,13 +156,6 @@ def _zone(name: str) -> tzinfo:
         return UTC
 
 
-def _shifted(at: Moment, nanoseconds: int) -> Moment:
-    try:
-        return Moment(at.instant + timedelta(microseconds=nanoseconds / moments.MICROSECOND))
-    except OverflowError as error:
-        raise ValueError("the time is outside of the years 1 to 9999") from error
-
-
 def _span_of(context: Context, value: Value) -> int:
     if isinstance(value, str):
         try:
@@ -175,9 +164,8 @@ def _span_of(context: Context, value: Value) -> int:
             return 0
     if isinstance(value, Int64):
         return int(value)
-    return _since(context, value.instant) if isinstance(value, Moment) else 0
+    return _since(context, value) if isinstance(value, Moment) else 0
 
 
-def _since(context: Context, instant: datetime) -> int:
-    elapsed = moments.epoch_microseconds(context.now()) - moments.epoch_microseconds(instant)
-    return elapsed * moments.MICROSECOND
+def _since(context: Context, moment: Moment) -> int:
+    return Moment.of(context.now()).nanoseconds - moment.nanoseconds

@@ -11,7 +11,7 @@ from typing import Final
 from core.expressions.limits import Meter
 from core.expressions.template import printing, values
 from core.expressions.template.functions import ANY, MAP, STRING, Context, FunctionTable
-from core.expressions.template.values import Strings, Value
+from core.expressions.template.values import StringMap, Strings, Value
 
 FUNCTIONS: Final = FunctionTable()
 
@@ -86,7 +86,8 @@ def _dig(*arguments: Value) -> Value:
     for name in names:
         if not isinstance(name, str):
             raise ValueError(f"keys are texts, not {values.type_name(name)}")  # noqa: TRY004 - the data is wrong, not the call
-        if not isinstance(value, dict):
+    for name in names:
+        if not isinstance(value, dict) or isinstance(value, StringMap):
             raise ValueError(f"there is no map to take a key from, but {values.type_name(value)}")  # noqa: TRY004 - the data is wrong, not the call
         if name not in value:
             return fallback
@@ -126,7 +127,7 @@ def _merged(mine: dict[str, Value], other: dict[str, Value], meter: Meter, *, ov
     for key, value in other.items():
         known = result.get(key)
         if isinstance(known, dict) and isinstance(value, dict):
-            result[key] = _merged(known, value, meter, overwrite=overwrite)
-        elif (overwrite and values.is_true(value)) or not values.is_true(known):
+            result[key] = _merged(known, value, meter, overwrite=overwrite) or value
+        elif overwrite or (value is not None and not values.is_true(known)):
             result[key] = value
     return result

@@ -144,7 +144,7 @@ def _seq(context: Context, *bounds: int) -> str:
     start = bounds[0] if len(bounds) > 1 else 1
     end = bounds[-1]
     step = bounds[1] if len(bounds) == 3 else 1 if end >= start else -1
-    if step == 0 or (end < start and step > 0) or (end > start and step < 0):
+    if step == 0 or (end < start) != (step < 0):
         return ""
     return " ".join(map(str, _ints(context, range(start, end + (1 if step > 0 else -1), step))))
 

@@ -1,26 +1,25 @@
-"""Times as template values, Go's reference-time layouts, and the spelling of durations.
+"""Times, durations, months and weekdays as template values.
 
-A ``Moment`` keeps microseconds; nanosecond digits of a parsed text are cut. The local zone is UTC.
-Source: templating contract 8.1 and 10.5.
+A ``Moment`` is seconds since 1970, nanoseconds and an offset: any year that 64 bits of seconds reach, as in Go. The
+local zone is UTC. Layouts are in ``layouts``. Source: templating contract 8.1 and 10.5.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, ClassVar, Final
 
-import re2
-
-from core.expressions.template.values import Int, Int64
+from core.expressions.template.functions import DURATION, INT, TIME, FunctionTable
+from core.expressions.template.values import Int, Int64, wrap64
 
 NANOSECOND: Final = 1
 MICROSECOND: Final = 1_000
 SECOND: Final = 1_000_000_000
 
-_MONTHS: Final = [
+METHODS: Final = FunctionTable()  # those with arguments
+SPAN_METHODS: Final = FunctionTable()
+MONTHS: Final = [
     "January",
     "February",
     "March",
@@ -34,139 +33,279 @@ _MONTHS: Final = [
     "November",
     "December",
 ]
-_WEEKDAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_ELEMENTS: Final = re.compile(
-    r"2006|January|Jan|Monday|Mon|MST|002|-07:00:00|-070000|-07:00|-0700|-07|Z07:00:00|Z070000|Z07:00|Z0700|Z07"
-    r"|_2006|__2|_2|[.,]0+(?![0-9])|[.,]9+(?![0-9])|01|02|03|04|05|06|15|PM|pm|1|2|3|4|5"
-)
-_HALF_DAY: Final = 12
-_CACHED_LAYOUTS: Final = 100
+WEEKDAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+
+_DAY_SECONDS: Final = 86_400
+_CYCLE_YEARS: Final = 400  # after which the calendar repeats, weekdays included
+_CYCLE_DAYS: Final = 146_097
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+_LEAST_SECONDS: Final = (date(2, 1, 1).toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
+_MOST_SECONDS: Final = (date(9999, 1, 1).toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
+_YEARS_OF_JSON: Final = range(10_000)
+_LONGEST: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
-    """A month or a weekday: prints as its English name, as a number under ``%d``."""
+class Number:
+    """A named integer type of Go: prints as ``text``, computes and compares as ``number``."""
 
     number: int
-    name: str
-    type_name: str = "time.Month"
+    text: str
+    type_name: str
+    kind_name: str = "int"
 
     def __str__(self) -> str:
-        return self.name
+        return self.text
+
+    def __bool__(self) -> bool:
+        return self.number != 0
 
     def field(self, name: str) -> Any:
-        return self.name if name == "String" else None
+        if name == "String":
+            return self.text
+        if self.type_name != "time.Duration":
+            return None
+        match name:
+            case "Hours" | "Minutes" | "Seconds":
+                unit = {"Hours": 3600 * SECOND, "Minutes": 60 * SECOND, "Seconds": SECOND}[name]
+                whole, rest = divmod(abs(self.number), unit)
+                return (whole + rest / unit) * (-1 if self.number < 0 else 1)
+            case "Milliseconds" | "Microseconds" | "Nanoseconds":
+                unit = {"Milliseconds": 1_000_000, "Microseconds": MICROSECOND, "Nanoseconds": 1}[name]
+                return Int64(int(abs(self.number) // unit) * (-1 if self.number < 0 else 1))
+            case "Abs":
+                return span(min(abs(self.number), _LONGEST))
+            case _:
+                return None
+
+    def method(self, name: str) -> Any:
+        return SPAN_METHODS.get(name) if self.type_name == "time.Duration" else None
 
     def json_value(self) -> int | str:
         return self.number
 
 
+def span(nanoseconds: int) -> Number:
+    """A ``time.Duration``."""
+    return Number(nanoseconds, span_text(nanoseconds), "time.Duration", "int64")
+
+
+def month(number: int) -> Number:
+    """A ``time.Month``."""
+    return Number(number, MONTHS[number - 1], "time.Month")
+
+
+def weekday(number: int) -> Number:
+    """A ``time.Weekday``; 0 is Sunday."""
+    return Number(number, WEEKDAYS[number - 1], "time.Weekday")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What calendar and clock show at a place: ``at`` is right but for its year."""
+
+    at: datetime
+    year: int
+    nanosecond: int
+    offset: int
+    zone: str
+
+    @property
+    def weekday(self) -> int:
+        return self.at.isoweekday() % 7
+
+    @property
+    def year_day(self) -> int:
+        return self.at.timetuple().tm_yday
+
+    def stamp(self, separator: str) -> str:
+        return f"{padded(self.year, 4)}-{self.at.month:02d}-{self.at.day:02d}{separator}{self.at:%H:%M:%S}"
+
+    @property
+    def fraction(self) -> str:
+        return f".{self.nanosecond:09d}".rstrip("0") if self.nanosecond else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Go ``time.Time``: an aware instant."""
+    """Go ``time.Time``: an instant and how far the clocks of its place are ahead of UTC; ``zone`` names the place."""
 
-    instant: datetime
+    seconds: int
+    nanosecond: int = 0
+    offset: int = 0
+    zone: str = "UTC"
     type_name: ClassVar[str] = "time.Time"
+    kind_name: ClassVar[str] = "struct"
+    number: ClassVar[int | None] = None
+
+    @classmethod
+    def of(cls, instant: datetime) -> Moment:
+        """An aware ``datetime``, in UTC."""
+        microseconds = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return cls.from_nanoseconds(microseconds * MICROSECOND)
+
+    @classmethod
+    def from_nanoseconds(cls, nanoseconds: int) -> Moment:
+        """An instant in nanoseconds since 1970, in UTC."""
+        return cls(*divmod(nanoseconds, SECOND))
+
+    @property
+    def nanoseconds(self) -> int:
+        """Since 1970."""
+        return self.seconds * SECOND + self.nanosecond
+
+    def reading(self, place: tzinfo | None = None) -> Reading:
+        """What the clocks of ``place`` show; of its own place when there is none given."""
+        shown = self.seconds + (0 if place else self.offset)
+        cycles = _cycles_away(shown)
+        shift = cycles * _CYCLE_DAYS * _DAY_SECONDS
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=shown - shift)
+        offset, zone = self.offset, self.zone
+        if place is not None:
+            at = at.astimezone(place)
+            offset = int((at.utcoffset() or timedelta()).total_seconds())
+            zone = at.tzname() or "UTC"
+        zone = zone or offset_text(offset, "-0700")
+        return Reading(at, at.year + cycles * _CYCLE_YEARS, self.nanosecond, offset, zone)
+
+    def shifted(self, nanoseconds: int) -> Moment:
+        """Later by that much, at the same place."""
+        seconds, nanosecond = divmod(self.nanoseconds + nanoseconds, SECOND)
+        return replace(self, seconds=seconds, nanosecond=nanosecond)
 
     def __str__(self) -> str:
-        fraction = f".{self.instant.microsecond:06d}".rstrip("0") if self.instant.microsecond else ""
-        zone = _offset_text(self.instant, "-0700")
-        return f"{_stamp(self.instant)}{fraction} {zone} {_zone_name(self.instant)}"
+        shown = self.reading()
+        return f"{shown.stamp(' ')}{shown.fraction} {offset_text(shown.offset, '-0700')} {shown.zone}"
 
     def field(self, name: str) -> Any:
-        at = self.instant
+        shown = self.reading()
         match name:
-            case "Year" | "Day" | "Hour" | "Minute" | "Second":
-                return Int(getattr(at, name.lower()))
+            case "Year":
+                return Int(shown.year)
+            case "Day" | "Hour" | "Minute" | "Second":
+                return Int(getattr(shown.at, name.lower()))
             case "Nanosecond":
-                return Int(at.microsecond * MICROSECOND)
+                return Int(self.nanosecond)
             case "Month":
-                return Name(at.month, _MONTHS[at.month - 1])
+                return month(shown.at.month)
             case "Weekday":
-                return Name(at.isoweekday() % 7, _WEEKDAYS[at.weekday()], "time.Weekday")
+                return weekday(shown.weekday)
             case "YearDay":
-                return Int(at.timetuple().tm_yday)
+                return Int(shown.year_day)
             case "Unix":
-                return Int64(epoch_microseconds(at) // 1_000_000)
-            case "UnixMilli":
-                return Int64(epoch_microseconds(at) // 1_000)
-            case "UnixNano":
-                return Int64(epoch_microseconds(at) * MICROSECOND)
+                return Int64(self.seconds)
+            case "UnixMilli" | "UnixMicro" | "UnixNano":
+                unit = {"UnixMilli": 1_000_000, "UnixMicro": MICROSECOND, "UnixNano": 1}[name]
+                return wrap64(self.nanoseconds // unit)
             case "IsZero":
-                return at == ZERO.instant
+                return (self.seconds, self.nanosecond) == (ZERO.seconds, 0)
             case "UTC" | "Local":
-                return Moment(at.astimezone(UTC))
+                return Moment(self.seconds, self.nanosecond)
             case "String":
                 return str(self)
             case _:
                 return None
 
+    def method(self, name: str) -> Any:
+        return METHODS.get(name)
+
     def json_value(self) -> int | str:
-        fraction = f".{self.instant.microsecond:06d}".rstrip("0") if self.instant.microsecond else ""
-        return f"{_stamp(self.instant, 'T')}{fraction}{_offset_text(self.instant, 'Z07:00')}"
+        shown = self.reading()
+        if shown.year not in _YEARS_OF_JSON:
+            raise ValueError("JSON knows the years 0 to 9999")
+        return f"{shown.stamp('T')}{shown.fraction}{offset_text(shown.offset, 'Z07:00')}"
 
 
-ZERO: Final = Moment(datetime(1, 1, 1, tzinfo=UTC))
+@SPAN_METHODS.add("Truncate", takes=(DURATION,))
+def _truncate(duration: Number, unit: Number | int) -> Number:
+    size = _nanoseconds(unit)
+    if size <= 0:
+        return duration
+    rest = abs(duration.number) % size
+    return span(duration.number + (rest if duration.number < 0 else -rest))
 
 
-def epoch_microseconds(instant: datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+@SPAN_METHODS.add("Round", takes=(DURATION,))
+def _round(duration: Number, unit: Number | int) -> Number:
+    """Halves away from zero."""
+    size = _nanoseconds(unit)
+    if size <= 0:
+        return duration
+    whole, rest = divmod(abs(duration.number), size)
+    rounded = min((whole + (2 * rest >= size)) * size, _LONGEST)
+    return span(-rounded if duration.number < 0 else rounded)
 
 
-def from_epoch(seconds: int) -> datetime:
-    """The instant ``seconds`` after 1970, in UTC.
-
-    Raises:
-        ValueError: outside of the years 1 to 9999.
-    """
-    try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    except OverflowError as error:
-        raise ValueError("the time is outside of the years 1 to 9999") from error
+@METHODS.add("Add", takes=(DURATION,))
+def _add(moment: Moment, duration: Number | int) -> Moment:
+    return moment.shifted(_nanoseconds(duration))
 
 
-def format_layout(instant: datetime, layout: str) -> str:
-    """``instant`` in the form that ``layout`` shows for Go's reference time."""
-    parts: list[str] = []
-    position = 0
-    while match := _ELEMENTS.search(layout, position):
-        parts.append(layout[position : match.start()])
-        parts.append(_element_text(match[0], instant))
-        position = match.end()
-    return "".join([*parts, layout[position:]])
+@METHODS.add("AddDate", takes=(INT, INT, INT))
+def _add_date(moment: Moment, years: int, months: int, days: int) -> Moment:
+    shown = moment.reading()
+    day = days_since_epoch(shown.year + years, shown.at.month + months, shown.at.day + days)
+    time_of_day = (moment.seconds + moment.offset) % _DAY_SECONDS
+    return replace(moment, seconds=day * _DAY_SECONDS + time_of_day - moment.offset)
 
 
-def parse_layout(layout: str, text: str) -> datetime:
-    """The instant that ``text`` gives in the form of ``layout``; UTC when it names no zone.
-
-    Raises:
-        ValueError: ``text`` has another form, or names a day that does not exist.
-    """
-    pattern, names = [], []
-    position = 0
-    while match := _ELEMENTS.search(layout, position):
-        pattern.append(re.escape(layout[position : match.start()]))
-        pattern.append(f"({_element_pattern(match[0])})")
-        names.append(match[0])
-        position = match.end()
-    pattern.append(re.escape(layout[position:]))
-    found = _linear("".join(pattern)).fullmatch(text)
-    if found is None:
-        raise ValueError("the text does not have the form of the layout")
-    return _assemble(dict(zip(names, found.groups(), strict=True)))
+@METHODS.add("Sub", takes=(TIME,))
+def _sub(moment: Moment, other: Moment) -> Number:
+    return span(max(min(moment.nanoseconds - other.nanoseconds, _LONGEST), -_LONGEST - 1))
 
 
-@lru_cache(maxsize=_CACHED_LAYOUTS)
-def _linear(pattern: str) -> Any:
-    """The pattern on an engine of linear time: a layout may repeat elements of open length."""
-    options = re2.Options()
-    options.case_sensitive = False
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise ValueError("the layout is too long") from error
+@METHODS.add("Before", takes=(TIME,))
+def _before(moment: Moment, other: Moment) -> bool:
+    return moment.nanoseconds < other.nanoseconds
+
+
+@METHODS.add("After", takes=(TIME,))
+def _after(moment: Moment, other: Moment) -> bool:
+    return moment.nanoseconds > other.nanoseconds
+
+
+@METHODS.add("Equal", takes=(TIME,))
+def _equal(moment: Moment, other: Moment) -> bool:
+    return moment.nanoseconds == other.nanoseconds
+
+
+@METHODS.add("Compare", takes=(TIME,))
+def _compare(moment: Moment, other: Moment) -> Int:
+    return Int((moment.nanoseconds > other.nanoseconds) - (moment.nanoseconds < other.nanoseconds))
+
+
+def _nanoseconds(duration: Number | int) -> int:
+    """Of a duration, or of a literal in place of one."""
+    return duration if isinstance(duration, int) else duration.number
+
+
+def days_since_epoch(year: int, month_number: int, day: int) -> int:
+    """Days from 1970 to a date; months beyond December and days beyond the month's end count on."""
+    years, months = divmod(month_number - 1, 12)
+    cycles, year_of_cycle = divmod(year + years, _CYCLE_YEARS)
+    first = date(_CYCLE_YEARS + year_of_cycle, months + 1, 1).toordinal()
+    return first + (cycles - 1) * _CYCLE_DAYS + day - 1 - _EPOCH_ORDINAL
+
+
+def padded(number: int, digits: int) -> str:
+    """With zeros in front, behind the sign."""
+    return f"{'-' if number < 0 else ''}{abs(number):0{digits}d}"
+
+
+def offset_text(seconds: int, form: str) -> str:
+    """An offset from UTC in the form of a layout's element: ``-0700``, ``Z07:00``, ``-07``, …"""
+    if form.startswith("Z") and seconds == 0:
+        return "Z"
+    sign, seconds = ("-", -seconds) if seconds < 0 else ("+", seconds)
+    hours, minutes, rest = seconds // 3600, seconds // 60 % 60, seconds % 60
+    shape = form[1:]
+    colon = ":" if ":" in shape else ""
+    text = f"{sign}{hours:02d}"
+    if len(shape) > 2:
+        text += f"{colon}{minutes:02d}"
+    if len(shape.replace(":", "")) > 4:
+        text += f"{colon}{rest:02d}"
+    return text
 
 
 def span_text(nanoseconds: int) -> str:
@@ -191,149 +330,13 @@ def _fraction(value: int, unit: int) -> str:
     return f"{whole}.{digits}" if digits else str(whole)
 
 
-def _stamp(instant: datetime, separator: str = " ") -> str:
-    return (
-        f"{instant.year:04d}-{instant.month:02d}-{instant.day:02d}{separator}"
-        f"{instant.hour:02d}:{instant.minute:02d}:{instant.second:02d}"
-    )
+def _cycles_away(seconds: int) -> int:
+    """How many times 400 years an instant lies outside of the years that Python's calendar knows."""
+    if seconds < _LEAST_SECONDS:
+        return (seconds - _LEAST_SECONDS) // (_CYCLE_DAYS * _DAY_SECONDS)
+    if seconds >= _MOST_SECONDS:
+        return (seconds - _MOST_SECONDS) // (_CYCLE_DAYS * _DAY_SECONDS) + 1
+    return 0
 
 
-def _zone_name(instant: datetime) -> str:
-    name = instant.tzname() or "UTC"
-    if name.startswith("UTC") and name != "UTC":
-        return _offset_text(instant, "-0700")
-    return name
-
-
-def _offset_text(instant: datetime, form: str) -> str:
-    seconds = int((instant.utcoffset() or timedelta()).total_seconds())
-    if form.startswith("Z") and seconds == 0:
-        return "Z"
-    sign, seconds = ("-", -seconds) if seconds < 0 else ("+", seconds)
-    hours, minutes, rest = seconds // 3600, seconds // 60 % 60, seconds % 60
-    shape = form[1:]
-    colon = ":" if ":" in shape else ""
-    text = f"{sign}{hours:02d}"
-    if len(shape) > 2:
-        text += f"{colon}{minutes:02d}"
-    if len(shape.replace(":", "")) > 4:
-        text += f"{colon}{rest:02d}"
-    return text
-
-
-def _element_text(element: str, at: datetime) -> str:
-    if element[0] in ".,":
-        digits = f"{at.microsecond:06d}000000"[: len(element) - 1]
-        if element[1] == "0":
-            return element[0] + digits
-        digits = digits.rstrip("0")
-        return element[0] + digits if digits else ""
-    if element[0] in "-Z" and element[1:].replace(":", "").isdigit():
-        return _offset_text(at, element)
-    hour12 = at.hour % _HALF_DAY or _HALF_DAY
-    texts = {
-        "2006": f"{at.year:04d}",
-        "_2006": f"_{at.year:04d}",
-        "06": f"{at.year % 100:02d}",
-        "January": _MONTHS[at.month - 1],
-        "Jan": _MONTHS[at.month - 1][:3],
-        "01": f"{at.month:02d}",
-        "1": str(at.month),
-        "Monday": _WEEKDAYS[at.weekday()],
-        "Mon": _WEEKDAYS[at.weekday()][:3],
-        "02": f"{at.day:02d}",
-        "2": str(at.day),
-        "_2": f"{at.day:2d}",
-        "002": f"{at.timetuple().tm_yday:03d}",
-        "__2": f"{at.timetuple().tm_yday:3d}",
-        "15": f"{at.hour:02d}",
-        "03": f"{hour12:02d}",
-        "3": str(hour12),
-        "04": f"{at.minute:02d}",
-        "4": str(at.minute),
-        "05": f"{at.second:02d}",
-        "5": str(at.second),
-        "PM": "PM" if at.hour >= _HALF_DAY else "AM",
-        "pm": "pm" if at.hour >= _HALF_DAY else "am",
-        "MST": _zone_name(at),
-    }
-    return texts[element]
-
-
-def _element_pattern(element: str) -> str:
-    if element[0] in ".,":
-        digits = f"[.,][0-9]{{{len(element) - 1}}}"
-        return digits if element[1] == "0" else r"(?:[.,][0-9]+)?"
-    if element[0] == "Z":
-        return r"Z|[+-][0-9]{2}(?::?[0-9]{2}){0,2}"
-    if element[0] == "-":
-        return r"[+-][0-9]{2}(?::?[0-9]{2}){0,2}"
-    patterns = {
-        "2006": "[0-9]{4}",
-        "_2006": "_[0-9]{4}",
-        "January": "|".join(_MONTHS),
-        "Jan": "|".join(month[:3] for month in _MONTHS),
-        "Monday": "|".join(_WEEKDAYS),
-        "Mon": "|".join(day[:3] for day in _WEEKDAYS),
-        "002": "[0-9]{3}",
-        "__2": "[ 0-9]{3}",
-        "_2": " ?[0-9]{1,2}",
-        "MST": "[A-Z]{3,5}|[+-][0-9]{2}",
-        "PM": "AM|PM",
-        "pm": "am|pm",
-        "05": r"[0-9]{2}(?:[.,][0-9]+)?",
-        "5": r"[0-9]{1,2}(?:[.,][0-9]+)?",
-        "15": "[0-9]{2}",
-    }
-    return patterns.get(element) or ("[0-9]{2}" if element.startswith("0") else "[0-9]{1,2}")
-
-
-def _assemble(found: dict[str, str]) -> datetime:
-    def number(*elements: str, fallback: int) -> int:
-        return next(
-            (int(found[element].strip(" _").split(".")[0].split(",")[0]) for element in elements if element in found),
-            fallback,
-        )
-
-    year = number("2006", "_2006", fallback=1)
-    if "06" in found:
-        year = int(found["06"]) + (1900 if int(found["06"]) >= 69 else 2000)
-    month = number("01", "1", fallback=1)
-    for element, width in (("January", None), ("Jan", 3)):
-        if element in found:
-            month = [name[:width].lower() for name in _MONTHS].index(found[element].lower()) + 1
-    hour = number("15", "03", "3", fallback=0)
-    half = (found.get("PM") or found.get("pm") or "").lower()
-    if half == "pm" and hour < _HALF_DAY:
-        hour += _HALF_DAY
-    elif half == "am" and hour == _HALF_DAY:
-        hour = 0
-    fraction = next((text for key, text in found.items() if key[0] in ".,"), "")
-    for element in ("05", "5"):
-        seconds = re.split("[.,]", found.get(element, ""))
-        if len(seconds) > 1:
-            fraction = f".{seconds[1]}"
-    microsecond = int(fraction[1:7].ljust(6, "0")) if fraction else 0
-    zone = next((_zone(text) for key, text in found.items() if key[0] in "-Z"), UTC)
-    at = datetime(
-        year or 1,
-        month,
-        number("02", "2", "_2", fallback=1),
-        hour,
-        number("04", "4", fallback=0),
-        number("05", "5", fallback=0),
-        microsecond,
-        tzinfo=zone,
-    )
-    day_of_year = number("002", "__2", fallback=0)
-    return at.replace(month=1, day=1) + timedelta(days=day_of_year - 1) if day_of_year else at
-
-
-def _zone(text: str) -> timezone:
-    if text.upper() == "Z":
-        return UTC
-    digits = text[1:].replace(":", "").ljust(6, "0")
-    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:4]), seconds=int(digits[4:6]))
-    if not offset:
-        return UTC
-    return timezone(-offset if text[0] == "-" else offset)
+ZERO: Final = Moment(days_since_epoch(1, 1, 1) * _DAY_SECONDS)

@@ -11,13 +11,14 @@ from typing import Final
 
 from core.expressions.sprig.conversion import to_float, to_int
 from core.expressions.template import values
-from core.expressions.template.functions import ANY, INT, Context, FunctionTable
+from core.expressions.template.functions import ANY, FLOAT, INT, Context, FunctionTable
 from core.expressions.template.values import Int, Int64, Value
 
 FUNCTIONS: Final = FunctionTable()
 
 _PRECISION: Final = DecimalContext(prec=700, rounding=ROUND_HALF_UP)  # exact for sums and products of a few float64
 _QUOTIENT_STEP: Final = Decimal("1e-16")
+_MOST_PLACES: Final = 308
 _HALF: Final = 0.5
 
 
@@ -64,12 +65,22 @@ def _min(first: Value, *others: Value) -> Int64:
 
 @FUNCTIONS.add("maxf", takes=(ANY,), rest=ANY)
 def _maxf(first: Value, *others: Value) -> float:
-    return max(to_float(value) for value in (first, *others))
+    """Infinity before NaN before all else; 0 is greater than -0."""
+    return _extreme(max, math.inf, (first, *others))
 
 
 @FUNCTIONS.add("minf", takes=(ANY,), rest=ANY)
 def _minf(first: Value, *others: Value) -> float:
-    return min(to_float(value) for value in (first, *others))
+    return _extreme(min, -math.inf, (first, *others))
+
+
+def _extreme(choose: Callable[..., float], end: float, arguments: tuple[Value, ...]) -> float:
+    numbers = [to_float(argument) for argument in arguments]
+    if end in numbers:
+        return end
+    if any(map(math.isnan, numbers)):
+        return math.nan
+    return choose(numbers, key=lambda number: (number, math.copysign(1.0, number)))
 
 
 @FUNCTIONS.add("addf", rest=ANY)
@@ -99,27 +110,32 @@ def _divf(first: Value, *others: Value) -> float:
 
 @FUNCTIONS.add("ceil", takes=(ANY,))
 def _ceil(value: Value) -> float:
-    number = to_float(value)
-    return float(math.ceil(number)) if math.isfinite(number) else number
+    return _whole(math.ceil, to_float(value))
 
 
 @FUNCTIONS.add("floor", takes=(ANY,))
 def _floor(value: Value) -> float:
-    number = to_float(value)
-    return float(math.floor(number)) if math.isfinite(number) else number
+    return _whole(math.floor, to_float(value))
 
 
-@FUNCTIONS.add("round", takes=(ANY, INT), rest=ANY)
-def _round(value: Value, places: int, *threshold: Value) -> float:
+@FUNCTIONS.add("round", takes=(ANY, INT), rest=FLOAT)
+def _round(value: Value, places: int, *threshold: float) -> float:
     """Up when the signed fraction of value·10^places reaches the threshold, else down."""
     number = to_float(value)
-    reach = to_float(threshold[0]) if threshold else _HALF
-    scale = math.pow(10.0, places)
+    reach = threshold[0] if threshold else _HALF
+    scale = math.pow(10.0, places) if abs(places) <= _MOST_PLACES else math.inf if places > 0 else 0.0
     scaled = number * scale
-    if not math.isfinite(scaled):
+    if not math.isfinite(scaled) or scale == 0:
+        return math.nan if scale in (0, math.inf) else scaled
+    return _whole(math.ceil if math.fmod(scaled, 1.0) >= reach else math.floor, scaled) / scale
+
+
+def _whole(rounding: Callable[[float], int], number: float) -> float:
+    """Rounded, with the sign of a zero kept."""
+    if not math.isfinite(number):
         return number
-    rounded = math.ceil(scaled) if math.fmod(scaled, 1.0) >= reach else math.floor(scaled)
-    return rounded / scale
+    whole = float(rounding(number))
+    return whole or math.copysign(whole, number)
 
 
 @FUNCTIONS.add("randInt", takes=(INT, INT), with_context=True, deterministic=False)

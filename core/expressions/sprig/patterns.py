@@ -14,7 +14,7 @@ import re2
 
 from core.expressions.template import values
 from core.expressions.template.functions import INT, STRING, Context, FunctionTable
-from core.expressions.template.values import NilList, Strings, Value
+from core.expressions.template.values import NilStrings, Strings, Value
 
 FUNCTIONS: Final = FunctionTable()
 MAX_PATTERN_BYTES: Final = 1 << 10
@@ -52,7 +52,7 @@ def _regex_find_all(context: Context, pattern: str, text: str, count: int) -> li
             break
         context.meter.spend(1)
         found.append(values.from_bytes(match[0]))
-    return found or NilList()
+    return found or NilStrings()
 
 
 @FUNCTIONS.add("regexReplaceAll", "mustRegexReplaceAll", takes=(STRING, STRING, STRING), with_context=True)
@@ -73,7 +73,7 @@ def _regex_replace_all_literal(context: Context, pattern: str, text: str, replac
 def _regex_split(context: Context, pattern: str, text: str, count: int) -> list[Value]:
     compiled, data = _pattern(pattern), _admitted(context, text)
     if count == 0:
-        return NilList()
+        return NilStrings()
     if pattern and not data:
         return Strings([""])
     parts: list[bytes] = []
@@ -124,10 +124,15 @@ def _admitted(context: Context, text: str) -> bytes:
 
 
 def _matches(compiled: Any, data: bytes) -> Iterator[Any]:
-    """All matches; an empty one never stands inside of a character."""
+    """All matches; an empty one stands neither inside of a character nor right behind another match."""
+    previous_end = -1
     for match in compiled.finditer(data):
-        if match.start() != match.end() or match.end() == len(data) or data[match.start()] & 0xC0 != _CONTINUATION:
-            yield match
+        start, end = match.span()
+        inside_of_character = end < len(data) and data[end] & 0xC0 == _CONTINUATION
+        if start == end and (start == previous_end or inside_of_character):
+            continue
+        previous_end = end
+        yield match
 
 
 def _replaced(context: Context, pattern: str, text: str, replace: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from core.expressions.limits import Meter
 from core.expressions.template import values
 from core.expressions.template.functions import ANY, STRING, Context, FunctionTable
-from core.expressions.template.values import NilList, Value
+from core.expressions.template.values import Value
 
 FUNCTIONS: Final = FunctionTable()
 
@@ -48,7 +48,7 @@ def deep_equal(first: Value, second: Value, meter: Meter) -> bool:
     if values.type_name(first) != values.type_name(second):
         return False
     if isinstance(first, list):
-        if len(first) != len(second) or isinstance(first, NilList) is not isinstance(second, NilList):
+        if len(first) != len(second) or values.is_nil_list(first) is not values.is_nil_list(second):
             return False
         return all(deep_equal(mine, other, meter) for mine, other in zip(first, second, strict=True))
     if isinstance(first, dict):

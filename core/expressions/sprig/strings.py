@@ -48,7 +48,7 @@ def _upper(text: str) -> str:
 
 @FUNCTIONS.add("lower", takes=(STRING,))
 def _lower(text: str) -> str:
-    return "".join(lower if len(lower := char.lower()) == 1 else char[0].lower()[0] for char in text)
+    return "".join(char.lower()[0] for char in text)
 
 
 @FUNCTIONS.add("contains", takes=(STRING, STRING))

@@ -7,19 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
-from core.expressions.template.functions import STRING, FunctionTable
-from core.expressions.template.values import Int64
+from core.expressions.template.functions import STRING, VERSION, FunctionTable
+from core.expressions.template.values import Int, UInt64
 
 FUNCTIONS: Final = FunctionTable()
+_METHODS: Final = FunctionTable()  # those with arguments
 
-_NUMBER: Final = r"[0-9]{1,18}"
+_NUMBER: Final = r"[0-9]+"
+_MOST: Final = (1 << 64) - 1
 _TAIL: Final = r"(?:-(?P<pre>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+(?P<meta>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
 _VERSION: Final = re.compile(rf"v?(?P<major>{_NUMBER})(?:\.(?P<minor>{_NUMBER}))?(?:\.(?P<patch>{_NUMBER}))?{_TAIL}")
 _PART: Final = rf"(?:{_NUMBER}|[xX*])"
 _CONSTRAINT: Final = re.compile(
-    rf"(?P<operator>=<|=>|<=|>=|!=|~>|[=<>~^])?\s*v?(?P<major>{_PART})(?:\.(?P<minor>{_PART}))?(?:\.(?P<patch>{_PART}))?{_TAIL}"
+    rf"(?P<operator>=<|=>|<=|>=|!=|~>|[=<>~^])?\s*v?(?P<major>{_PART})(?:\.(?P<minor>{_PART}))?(?:\.(?P<patch>{_PART}))?{_TAIL}",
+    re.ASCII,
 )
-_RANGE: Final = re.compile(r"(\S+)\s+-\s+(\S+)")
+_RANGE: Final = re.compile(r"(\S+)\s+-\s+(\S+)", re.ASCII)
+_SPACES: Final = " \t\n\f\r"
+_SEPARATOR: Final = re.compile(r"\s*,\s*(?=\S)|\s+|\Z", re.ASCII)
+_ALL_PARTS: Final = 3
 _MAX_CONSTRAINT_CHARACTERS: Final = 1024
 
 
@@ -34,6 +40,8 @@ class Version:
     metadata: str
     original: str
     type_name: ClassVar[str] = "*semver.Version"
+    kind_name: ClassVar[str] = "ptr"
+    number: ClassVar[int | None] = None
 
     def __str__(self) -> str:
         prerelease = f"-{self.prerelease}" if self.prerelease else ""
@@ -49,7 +57,7 @@ class Version:
     def field(self, name: str) -> Any:
         match name:
             case "Major" | "Minor" | "Patch":
-                return Int64(getattr(self, name.lower()))
+                return UInt64(getattr(self, name.lower()))
             case "Prerelease" | "Metadata" | "Original":
                 return getattr(self, name.lower())
             case "IncMajor":
@@ -64,8 +72,48 @@ class Version:
             case _:
                 return None
 
+    def method(self, name: str) -> Any:
+        return _METHODS.get(name)
+
     def json_value(self) -> int | str:
         return str(self)
+
+
+@_METHODS.add("Compare", takes=(VERSION,))
+def _order(mine: Version, other: Version | None) -> Int:
+    other = _there(other)
+    return Int((mine.key() > other.key()) - (mine.key() < other.key()))
+
+
+@_METHODS.add("Equal", takes=(VERSION,))
+def _is_equal(mine: Version, other: Version | None) -> bool:
+    return other is not None and mine.key() == other.key()
+
+
+@_METHODS.add("LessThan", takes=(VERSION,))
+def _is_less(mine: Version, other: Version | None) -> bool:
+    return mine.key() < _there(other).key()
+
+
+@_METHODS.add("LessThanEqual", takes=(VERSION,))
+def _is_less_or_equal(mine: Version, other: Version | None) -> bool:
+    return mine.key() <= _there(other).key()
+
+
+@_METHODS.add("GreaterThan", takes=(VERSION,))
+def _is_greater(mine: Version, other: Version | None) -> bool:
+    return mine.key() > _there(other).key()
+
+
+@_METHODS.add("GreaterThanEqual", takes=(VERSION,))
+def _is_greater_or_equal(mine: Version, other: Version | None) -> bool:
+    return mine.key() >= _there(other).key()
+
+
+def _there(other: Version | None) -> Version:
+    if other is None:
+        raise ValueError("there is no version to compare with")
+    return other
 
 
 @FUNCTIONS.add("semver", takes=(STRING,))
@@ -76,10 +124,13 @@ def parse_version(text: str) -> Version:
         raise ValueError("the text is not a semantic version")
     if any(part.isdigit() and part != "0" and part.startswith("0") for part in (found["pre"] or "").split(".")):
         raise ValueError("the text is not a semantic version: a number of its prerelease starts with 0")
+    major, minor, patch = (int(found[name] or 0) for name in ("major", "minor", "patch"))
+    if max(major, minor, patch) > _MOST:
+        raise ValueError("the text is not a semantic version: a number does not fit into 64 bits")
     return Version(
-        int(found["major"]),
-        int(found["minor"] or 0),
-        int(found["patch"] or 0),
+        major,
+        minor,
+        patch,
         found["pre"] or "",
         found["meta"] or "",
         text,
@@ -103,7 +154,7 @@ class _Check:
 
 
 def _parse_all(text: str) -> list[_Check]:
-    body = _RANGE.sub(r">=\1 <=\2", text).strip()
+    body = _RANGE.sub(r">=\1 <=\2", text).strip(_SPACES)
     checks: list[_Check] = []
     position = 0
     while position < len(body):
@@ -112,7 +163,7 @@ def _parse_all(text: str) -> list[_Check]:
             raise ValueError("the text is not a version constraint")
         checks.append(_check(found))
         rest = body[found.end() :]
-        separator = re.match(r"\s*,\s*|\s+|\Z", rest)
+        separator = _SEPARATOR.match(rest)
         if separator is None:
             raise ValueError("the text is not a version constraint")
         position = found.end() + separator.end()
@@ -134,60 +185,65 @@ def _check(found: re.Match[str]) -> _Check:
 
 
 def _holds(check: _Check, version: Version) -> bool:
-    bound = check.bound
-    if version.prerelease and not bound.prerelease and check.operator != "!=":
+    is_exact_not = check.operator == "!=" and check.given == _ALL_PARTS
+    if version.prerelease and not check.bound.prerelease and not is_exact_not:
         return False
     return _OPERATORS[check.operator](check, version)
 
 
-def _same_prefix(check: _Check, version: Version) -> bool:
-    bound = check.bound
-    mine = (version.major, version.minor, version.patch)
-    return mine[: check.given] == (bound.major, bound.minor, bound.patch)[: check.given]
-
-
 def _equal(check: _Check, version: Version) -> bool:
-    if check.given < 3:
-        return _same_prefix(check, version)
-    return version.key() == check.bound.key()
+    return version.key() == check.bound.key() if check.given == _ALL_PARTS else _tilde(check, version)
+
+
+def _not_equal(check: _Check, version: Version) -> bool:
+    bound = check.bound
+    if check.given == _ALL_PARTS or not check.given:
+        return version.key() != bound.key()
+    if version.major != bound.major or (version.minor != bound.minor and check.given > 1):
+        return True
+    return check.given > 1 and version.prerelease != bound.prerelease
 
 
 def _greater(check: _Check, version: Version) -> bool:
-    if check.given < 3:
-        return version.key() > check.bound.key() and not _same_prefix(check, version)
+    given = check.given
+    if given in (1, 2):
+        mine, bound = (version.major, version.minor), (check.bound.major, check.bound.minor)
+        return mine[:given] > bound[:given]
     return version.key() > check.bound.key()
 
 
 def _less_or_equal(check: _Check, version: Version) -> bool:
-    return version.key() <= check.bound.key() or (check.given < 3 and _same_prefix(check, version))
+    bound = check.bound
+    if check.given == _ALL_PARTS:
+        return version.key() <= bound.key()
+    if check.given == 1:
+        return version.major <= bound.major
+    return (version.major, version.minor) <= (bound.major, bound.minor)
 
 
 def _tilde(check: _Check, version: Version) -> bool:
-    if check.given == 0:
-        return True
-    if version.key() < check.bound.key() or version.major != check.bound.major:
+    bound = check.bound
+    if version.key() < bound.key():
         return False
-    return check.given == 1 or version.minor == check.bound.minor
+    if check.given in (0, _ALL_PARTS) and bound.major == bound.minor == bound.patch == 0:
+        return True
+    return version.major == bound.major and (check.given == 1 or version.minor == bound.minor)
 
 
 def _caret(check: _Check, version: Version) -> bool:
     bound = check.bound
-    if check.given == 0:
-        return True
     if version.key() < bound.key() or version.major != bound.major:
         return False
     if bound.major > 0 or check.given == 1:
         return True
     if version.minor != bound.minor:
         return False
-    if bound.minor > 0 or check.given == 2:
-        return True
-    return version.patch == bound.patch
+    return bound.minor > 0 or check.given == 2 or version.patch == bound.patch
 
 
 _OPERATORS: Final[dict[str, Callable[[_Check, Version], bool]]] = {
     "=": _equal,
-    "!=": lambda check, version: not _equal(check, version),
+    "!=": _not_equal,
     ">": _greater,
     ">=": lambda check, version: version.key() >= check.bound.key(),
     "<": lambda check, version: version.key() < check.bound.key(),

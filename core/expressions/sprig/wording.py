@@ -45,6 +45,7 @@ def _wrap(width: int, text: str) -> str:
 
 @FUNCTIONS.add("wrapWith", takes=(INT, STRING, STRING), with_context=True)
 def _wrap_with(context: Context, width: int, separator: str, text: str) -> str:
+    separator = separator or "\n"
     context.meter.admit_text(len(text) + (len(text) // max(width, 1) + 1) * len(separator))
     return _wrapped(width, separator, text, cut=True)
 

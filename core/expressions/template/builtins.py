@@ -13,10 +13,11 @@ from urllib.parse import quote as percent_encode
 
 from core.expressions.template import formatting, printing, values
 from core.expressions.template.functions import ANY, STRING, Context, FunctionTable
-from core.expressions.template.values import Int, Kind, NilList, StringMap, UInt8, Value
+from core.expressions.template.values import GoObject, Int, Kind, StringMap, UInt8, Value
 
 FUNCTIONS: Final = FunctionTable()
 
+_NOTHING_TO_INDEX: Final = "there is nothing to take an item from"
 _NUMBERS: Final = (Kind.INT, Kind.FLOAT)
 _HTML: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;", "\0": "\N{REPLACEMENT CHARACTER}"}
@@ -92,6 +93,9 @@ def _greater_or_equal(first: Value, second: Value) -> bool:
 
 def _equals(first: Value, second: Value) -> bool:
     kinds = (values.kind_of(first), values.kind_of(second))
+    if Kind.OBJECT in kinds:
+        first, second = _basic(first), _basic(second)
+        kinds = (values.kind_of(first), values.kind_of(second))
     if _is_nil(first) or _is_nil(second):
         return _is_nil(first) and _is_nil(second)
     if kinds[0] in _NUMBERS and kinds[1] in _NUMBERS:
@@ -105,6 +109,9 @@ def _equals(first: Value, second: Value) -> bool:
 
 def _is_less(first: Value, second: Value) -> bool:
     kinds = (values.kind_of(first), values.kind_of(second))
+    if Kind.OBJECT in kinds:
+        first, second = _basic(first), _basic(second)
+        kinds = (values.kind_of(first), values.kind_of(second))
     if kinds[0] in _NUMBERS and kinds[1] in _NUMBERS:
         return bool(_number(first) < _number(second))
     if kinds == (Kind.STRING, Kind.STRING):
@@ -112,12 +119,17 @@ def _is_less(first: Value, second: Value) -> bool:
     raise _incomparable(first, second)
 
 
+def _basic(value: Value) -> Value:
+    """A month or a weekday as the integer it is; anything else as it stands."""
+    return Int(value.number) if isinstance(value, GoObject) and value.number is not None else value
+
+
 def _number(value: Value) -> Value:
     return value if isinstance(value, Int) else values.as_float(value)
 
 
 def _is_nil(value: Value) -> bool:
-    return value is None or isinstance(value, NilList)
+    return value is None or values.is_nil_list(value)
 
 
 def _incomparable(first: Value, second: Value) -> ValueError:
@@ -132,6 +144,8 @@ def _incomparable(first: Value, second: Value) -> ValueError:
 @FUNCTIONS.add("index", takes=(ANY,), rest=ANY)
 def index(container: Value, *keys: Value) -> Value:
     """``container[key]...``; an absent map key gives nil."""
+    if container is None:
+        raise ValueError(_NOTHING_TO_INDEX)
     for key in keys:
         container = _item(container, key)
     return container
@@ -149,11 +163,12 @@ def _item(container: Value, key: Value) -> Value:
             raise ValueError(f"index {position} is out of range, the length is {len(items)}")
         return UInt8(items[position]) if isinstance(items, bytes) else items[position]
     if container is None:
-        raise ValueError("there is nothing to take an item from")
+        raise ValueError(_NOTHING_TO_INDEX)
     raise ValueError(f"a value of type {values.type_name(container)} has no items")
 
 
 def _position(key: Value) -> int:
+    key = _basic(key)
     if isinstance(key, Int):
         return int(key)
     if values.kind_of(key) is Kind.FLOAT and values.as_float(key).is_integer():
@@ -212,7 +227,7 @@ def _plain_text(context: Context, arguments: tuple[Value, ...]) -> str:
 def _js_character(char: str) -> str:
     if replacement := _JS.get(char):
         return replacement
-    if char == " " or (char.isascii() and char.isprintable()):
+    if char.isascii() and char >= " ":
         return char
     if not char.isascii() and (char.isprintable() or unicodedata.category(char)[0] in "LMNPS"):
         return char

@@ -54,8 +54,8 @@ class Program:
     def functions(self) -> Mapping[str, Function]:
         return self._functions
 
-    def include(self, name: str, frame: Frame, dot: Value, offset: int) -> None:
-        """Render the template ``name`` with ``dot`` into the output of ``frame``."""
+    def include(self, name: str, frame: Frame, argument: Evaluate, offset: int) -> None:
+        """Render the template ``name`` with the value of ``argument`` as its dot into the output of ``frame``."""
         body = self._bodies.get(name)
         if body is None:
             raise EvaluationError(
@@ -65,7 +65,7 @@ class Program:
         if frame.depth >= allowed:
             message = f"templates include each other more than {allowed} deep"
             raise LimitExceededError("include_depth", allowed, message)
-        body.run(Frame(frame.context, frame.output, dot, body.slots, frame.depth + 1))
+        body.run(Frame(frame.context, frame.output, argument(frame), body.slots, frame.depth + 1))
 
 
 class _Body:
@@ -187,7 +187,10 @@ class _Body:
                         break
             finally:
                 frame.dot = outer
-            return otherwise(frame) if empty else None
+            if not empty:
+                return None
+            leave = otherwise(frame)
+            return None if leave is _Leave.BREAK else leave  # this loop is the one that ends, as in Go
 
         return run
 
@@ -197,7 +200,7 @@ class _Body:
 
         def run(frame: Frame) -> None:
             frame.context.meter.spend()
-            program.include(name, frame, evaluate(frame), offset)
+            program.include(name, frame, evaluate, offset)
 
         return run
 

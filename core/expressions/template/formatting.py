@@ -1,29 +1,21 @@
-"""``printf``: Go's format verbs.
+"""``printf``: Go's verbs, value by value.
 
 Mismatches are printed as Go prints them (``%!d(string=a)``), never raised. Source: templating contract 8.3.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from core.expressions.limits import Meter
-from core.expressions.template import jsontext, printing, values
-from core.expressions.template.values import Int, Kind, Value
+from core.expressions.template import floats, printing, values
+from core.expressions.template.directives import Directive, Scanner
+from core.expressions.template.values import GoObject, Int, Kind, UInt8, UInt64, Value
 
-MAX_WIDTH: Final = 1_000_000
-
-_DIRECTIVE: Final = re.compile(
-    r"%(?P<flags>[+\-# 0]*)"
-    r"(?P<width_index>\[[^\]]*\])?(?P<width>\*|\d+)?"
-    r"(?:(?P<dot>\.)(?P<precision_index>\[[^\]]*\])?(?P<precision>\*|\d+)?)?"
-    r"(?P<index>\[[^\]]*\])?(?P<verb>.)?",
-    re.DOTALL,
-)
+_NIL: Final = "<nil>"
 _FLOAT_VERBS: Final = "eEfFgGvxXb"
+_TEXT_VERBS: Final = "vsqxX"
 _QUOTE_ESCAPES: Final = {
     "\a": "\\a",
     "\b": "\\b",
@@ -33,12 +25,12 @@ _QUOTE_ESCAPES: Final = {
     "\t": "\\t",
     "\v": "\\v",
     "\\": "\\\\",
-    '"': '\\"',
 }
-_MANTISSA_BITS: Final = 53
 _LAST_CODE_POINT: Final = 0x10FFFF
 _BASES: Final = {"d": "d", "v": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
-_PREFIXES: Final = {"b": "0b", "o": "0", "x": "0x", "X": "0X"}
+_PREFIXES: Final = {"b": "0b", "x": "0x", "X": "0X"}
+_LEAST_UNICODE_DIGITS: Final = 4
+_BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 def sprintf(template: str, arguments: tuple[Value, ...], meter: Meter) -> str:
@@ -47,7 +39,22 @@ def sprintf(template: str, arguments: tuple[Value, ...], meter: Meter) -> str:
     Raises:
         LimitExceededError: the text would be longer than a function may build.
     """
-    return _Printer(arguments, meter).run(template)
+    printer = _Printer(meter)
+    scanner = Scanner(template, arguments)
+    for outcome in scanner.outcomes():
+        if outcome.directive is None:
+            printer.write(outcome.text)
+        else:
+            printer.add(outcome.directive, outcome.value)
+    if scanner.rest:
+        printer.write("%!(EXTRA ")
+        for index, value in enumerate(scanner.rest):
+            printer.write(", " if index else "")
+            printer.write(_NIL if value is None else f"{values.type_name(value)}=")
+            if value is not None:
+                printer.add(Directive("v"), value)
+        printer.write(")")
+    return "".join(printer.parts)
 
 
 def quoted(text: str, *, ascii_only: bool = False) -> str:
@@ -55,251 +62,219 @@ def quoted(text: str, *, ascii_only: bool = False) -> str:
     return '"' + "".join(_quoted_character(char, ascii_only=ascii_only) for char in text) + '"'
 
 
-@dataclass(frozen=True, slots=True)
-class _Spec:
-    verb: str
-    flags: str
-    width: int | None
-    precision: int | None
-
-    def has(self, flag: str) -> bool:
-        return flag in self.flags
-
-    def pad(self, text: str, *, numeric: bool = False) -> str:
-        """``text`` in its width: left with ``-``, filled with zeros behind the sign for numbers with ``0``."""
-        missing = (self.width or 0) - len(text)
-        if missing <= 0:
-            return text
-        if self.has("-"):
-            return text + " " * missing
-        if self.has("0") and numeric:
-            sign = text[0] if text[:1] in ("+", "-", " ") else ""
-            return sign + "0" * missing + text[len(sign) :]
-        return ("0" if self.has("0") else " ") * missing + text
-
-
 class _Printer:
-    def __init__(self, arguments: tuple[Value, ...], meter: Meter) -> None:
-        self._arguments = arguments
+    """Collects the parts of a text; what it would grow to is admitted before it does."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.parts: list[str] = []
         self._meter = meter
-        self._next = 0
-        self._reordered = False
-        self._bad_index = False
-        self._parts: list[str] = []
         self._length = 0
 
-    def run(self, template: str) -> str:
-        position = 0
-        while (found := template.find("%", position)) >= 0:
-            self._write(template[position:found])
-            directive = _DIRECTIVE.match(template, found)
-            assert directive is not None  # the pattern matches a lone %
-            self._write(self._directive(directive))
-            position = directive.end()
-        self._write(template[position:])
-        if not self._reordered and self._next < len(self._arguments):
-            self._write(self._extra())
-        return "".join(self._parts)
+    def write(self, text: str) -> None:
+        self._grow(len(text))
+        self.parts.append(text)
 
-    def _write(self, text: str) -> None:
-        self._length += len(text)
+    def _grow(self, length: int) -> None:
+        self._length += length
         self._meter.spend(1)
-        self._meter.admit_text(self._length)
-        self._parts.append(text)
+        if self._length > self._meter.limits.text_bytes:
+            self._meter.admit_text(self._length)
 
-    def _extra(self) -> str:
-        rest = self._arguments[self._next :]
-        shown = ", ".join(
-            "<nil>" if item is None else f"{values.type_name(item)}={self._default(item)}" for item in rest
-        )
-        return f"%!(EXTRA {shown})"
-
-    def _directive(self, directive: re.Match[str]) -> str:
-        self._bad_index = False
-        flags = directive["flags"]
-        self._reorder(directive["width_index"] if directive["width"] == "*" or not directive["index"] else None)
-        width, bad_width = self._measure(directive["width"])
-        if width is not None and width < 0:
-            flags, width = flags + "-", -width
-        self._reorder(directive["precision_index"])
-        precision, bad_precision = self._measure(directive["precision"])
-        if directive["dot"] and precision is None and not bad_precision:
-            precision = 0
-        if precision is not None and precision < 0:
-            precision, bad_precision = None, True
-        self._reorder(directive["index"])
-        complaint = ("%!(BADWIDTH)" if bad_width else "") + ("%!(BADPREC)" if bad_precision else "")
-        verb = directive["verb"]
-        if verb is None:
-            return complaint + "%!(NOVERB)"
-        if verb == "%":
-            return complaint + "%"
-        if self._bad_index:
-            return f"{complaint}%!{verb}(BADINDEX)"
-        if self._next >= len(self._arguments):
-            return f"{complaint}%!{verb}(MISSING)"
-        argument = self._arguments[self._next]
-        self._next += 1
-        return complaint + self._format(_Spec(verb, flags, width, precision), argument)
-
-    def _reorder(self, index: str | None) -> None:
-        if index is None:
+    def _pad(self, directive: Directive, text: str) -> None:
+        """``text`` in its width: left with ``-``, behind zeros with ``0``."""
+        missing = directive.width - len(text)
+        if missing <= 0:
+            self.write(text)
             return
-        self._reordered = True
-        body = index[1:-1]
-        if body.isascii() and body.isdigit() and 1 <= int(body[:9]) <= len(self._arguments):
-            self._next = int(body[:9]) - 1
-        else:
-            self._bad_index = True
+        self._grow(missing)
+        fill = "0" if directive.has("0") and not directive.has("-") else " "
+        self.parts += [text, fill * missing] if directive.has("-") else [fill * missing, text]
+        self._grow(len(text))
 
-    def _measure(self, text: str | None) -> tuple[int | None, bool]:
-        """A width or precision, and whether a given one is unusable."""
-        if text is None:
-            return None, False
-        if text != "*":
-            number = int(text[:9])
-            return (number, False) if number <= MAX_WIDTH else (None, True)
-        if self._next >= len(self._arguments):
-            return None, True
-        value = self._arguments[self._next]
-        self._next += 1
-        usable = isinstance(value, Int) and abs(value) <= MAX_WIDTH
-        return (int(value), False) if usable else (None, True)
-
-    # Verbs
-
-    def _format(self, spec: _Spec, value: Value) -> str:
-        if spec.verb == "T":
-            return spec.pad(values.type_name(value))
+    def add(self, directive: Directive, value: Value) -> None:
+        """``value`` by ``directive``."""
         if value is None:
-            return spec.pad("<nil>") if spec.verb == "v" else f"%!{spec.verb}(<nil>)"
-        if spec.verb == "v" and spec.has("#"):
-            return spec.pad(jsontext.encode(value, self._meter, html=False))
-        if spec.width:
-            self._meter.admit_text(spec.width)
-        self._meter.spend(1)
+            if directive.verb in "vT":
+                self._pad(directive, _NIL)
+            else:
+                self.write(f"%!{directive.verb}({_NIL})")
+            return
+        if directive.verb == "T":
+            self._pad(directive, values.type_name(value)[: directive.precision])
+            return
+        self._value(directive, value)
+
+    def _value(self, directive: Directive, value: Value) -> None:
         match values.kind_of(value):
             case Kind.BOOL:
-                text = "true" if value else "false"
-                return spec.pad(text) if spec.verb in "tv" else self._mismatch(spec, value)
+                if directive.verb in "tv":
+                    self._pad(directive, "true" if value else "false")
+                else:
+                    self._mismatch(directive, value)
             case Kind.INT:
-                return self._integer(spec, value)
+                self._integer(directive, value)
             case Kind.FLOAT:
-                return self._float(spec, values.as_float(value))
+                self._float(directive, values.as_float(value))
             case Kind.STRING:
-                return self._string(spec, value)
+                self._string(directive, value, value)
             case Kind.LIST:
-                return self._list(spec, value)
+                self._list(directive, value)
             case Kind.MAP:
-                pairs = (
-                    f"{self._element(spec, key)}:{self._element(spec, value[key])}"
-                    for key in printing.sorted_keys(value)
-                )
-                return f"map[{' '.join(pairs)}]"
+                self._map(directive, value)
             case _:
-                return self._string(spec, str(value)) if spec.verb in "vsqxX" else self._object(spec, value)
+                self._object(directive, value)
 
-    def _list(self, spec: _Spec, items: list[Value]) -> str:
-        return f"[{' '.join(self._element(spec, item) for item in items)}]"
+    def _mismatch(self, directive: Directive, value: Value) -> None:
+        self.write(f"%!{directive.verb}({values.type_name(value)}=")
+        shown = replace(directive, verb="v", as_literal=False)
+        if isinstance(value, GoObject):
+            self._pad(shown, str(value) if value.number is None else str(value.number))
+        else:
+            self._value(shown, value)
+        self.write(")")
 
-    def _element(self, spec: _Spec, item: Value) -> str:
-        text = "<nil>" if item is None and spec.verb != "T" else self._format(spec, item)
-        self._meter.admit_text(len(text))
-        return text
+    # Collections
 
-    def _object(self, spec: _Spec, value: Value) -> str:
-        number = value.json_value()
-        return self._integer(spec, Int(number)) if isinstance(number, int) else self._mismatch(spec, value)
+    def _element(self, directive: Directive, item: Value) -> None:
+        if item is not None:
+            self._value(directive, item)
+        else:
+            self.write("interface {}(nil)" if directive.as_literal else _NIL)
 
-    def _integer(self, spec: _Spec, value: int) -> str:
-        if spec.verb in _BASES:
-            return self._in_base(spec, int(value))
-        if spec.verb == "c":
-            return spec.pad(_character(value))
-        if spec.verb == "q":
-            return spec.pad("'" + _quoted_character(_character(value), quote="'") + "'")
-        if spec.verb == "U":
-            return spec.pad(f"U+{value % (1 << 64):04X}")
-        return self._mismatch(spec, value)
+    def _list(self, directive: Directive, items: list[Value]) -> None:
+        if directive.as_literal:
+            self.write(values.type_name(items))
+            if values.is_nil_list(items):
+                self.write("(nil)")
+                return
+        start, separator, end = ("{", ", ", "}") if directive.as_literal else ("[", " ", "]")
+        self.write(start)
+        for index, item in enumerate(items):
+            self.write(separator if index else "")
+            self._element(directive, item)
+        self.write(end)
 
-    def _in_base(self, spec: _Spec, value: int) -> str:
-        digits = format(abs(value), _BASES[spec.verb])
-        if spec.precision is not None:
-            digits = "" if spec.precision == 0 and value == 0 else digits.rjust(spec.precision, "0")
-        sign = "-" if value < 0 else "+" if spec.has("+") else " " if spec.has(" ") else ""
-        prefix = "0o" if spec.verb == "O" else _PREFIXES.get(spec.verb, "") if spec.has("#") else ""
-        if spec.has("0") and not spec.has("-") and spec.precision is None and spec.width:
-            digits = digits.rjust(spec.width - len(sign), "0")
-        padding = _Spec(spec.verb, spec.flags.replace("0", ""), spec.width, None)
-        return padding.pad(sign + prefix + digits)
+    def _map(self, directive: Directive, mapping: dict[str, Value]) -> None:
+        self.write(values.type_name(mapping) + "{" if directive.as_literal else "map[")
+        separator, end = (", ", "}") if directive.as_literal else (" ", "]")
+        for index, key in enumerate(printing.sorted_keys(mapping)):
+            self.write(separator if index else "")
+            self._element(directive, key)
+            self.write(":")
+            self._element(directive, mapping[key])
+        self.write(end)
 
-    def _float(self, spec: _Spec, value: float) -> str:
-        if spec.verb not in _FLOAT_VERBS:
-            return self._mismatch(spec, value)
-        text = printing.special_float_text(value) or _finite(spec, value)
-        if text[0] not in "+-":
-            text = ("+" if spec.has("+") else " " if spec.has(" ") else "") + text
-        elif text.startswith("+") and not spec.has("+"):
-            text = text if text == "+Inf" else text[1:]
-        return spec.pad(text, numeric=text[-1].isdigit())
+    def _object(self, directive: Directive, value: GoObject) -> None:
+        if directive.as_literal and value.number is not None:
+            self._integer(directive, Int(value.number))
+        elif directive.verb in _TEXT_VERBS:
+            self._string(replace(directive, as_literal=False), str(value), value)
+        elif value.number is not None:
+            self._integer(directive, Int(value.number), value)
+        else:
+            self._mismatch(directive, value)
 
-    def _string(self, spec: _Spec, text: str) -> str:
-        if spec.verb in "sv":
-            return spec.pad(text if spec.precision is None else text[: spec.precision])
-        if spec.verb == "q":
-            cut = text if spec.precision is None else text[: spec.precision]
-            if spec.has("#") and "`" not in cut and all(char == "\t" or char.isprintable() for char in cut):
-                return spec.pad(f"`{cut}`")
-            return spec.pad(quoted(cut, ascii_only=spec.has("+")))
-        if spec.verb in "xX":
-            data = values.to_bytes(text)[: spec.precision]
-            digits = data.hex(" ") if spec.has(" ") else data.hex()
-            prefix = "0x" if spec.has("#") and data else ""
-            shown = (
-                prefix + digits if not (spec.has("#") and spec.has(" ")) else " ".join(f"0x{byte:02x}" for byte in data)
-            )
-            return spec.pad(shown.upper() if spec.verb == "X" else shown)
-        return self._mismatch(spec, text)
+    # Numbers
 
-    def _mismatch(self, spec: _Spec, value: Value) -> str:
-        shown = self._format(replace(spec, verb="v", flags=spec.flags.replace("#", "")), value)
-        return f"%!{spec.verb}({values.type_name(value)}={shown})"
+    def _integer(self, directive: Directive, value: Int, shown_as: Value = None) -> None:
+        if directive.as_literal and isinstance(value, (UInt8, UInt64)):
+            self._in_base(replace(directive, verb="x", flags=directive.flags | {"#"}), int(value))
+        elif directive.verb in _BASES:
+            self._in_base(directive, int(value))
+        elif directive.verb == "c":
+            self._pad(directive, _character(value))
+        elif directive.verb == "q":
+            self._pad(directive, "'" + _quoted_character(_character(value), "'", ascii_only=directive.has("+")) + "'")
+        elif directive.verb == "U":
+            self._unicode(directive, value % (1 << 64))
+        else:
+            self._mismatch(directive, value if shown_as is None else shown_as)
 
-    def _default(self, value: Value) -> str:
-        return printing.default_text(value, self._meter)
+    def _in_base(self, directive: Directive, value: int) -> None:
+        digits = format(abs(value), _BASES[directive.verb])
+        sign = "-" if value < 0 else "+" if directive.has("+") else " " if directive.has(" ") else ""
+        spaced = directive.without("0")
+        if directive.precision == 0 and value == 0:
+            self._pad(spaced, "")
+            return
+        least = directive.precision or 0
+        if directive.precision is None and directive.has("0") and not directive.has("-"):
+            least = directive.width - len(sign)
+        self._meter.admit_text(least)
+        digits = digits.rjust(least, "0")
+        prefix = _PREFIXES.get(directive.verb, "") if directive.has("#") else ""
+        if directive.verb == "O":
+            prefix = "0o"
+        elif directive.verb == "o" and directive.has("#") and not digits.startswith("0"):
+            prefix = "0"
+        self._pad(spaced, sign + prefix + digits)
+
+    def _unicode(self, directive: Directive, code: int) -> None:
+        least = max(directive.precision or 0, _LEAST_UNICODE_DIGITS)
+        self._meter.admit_text(least)
+        text = f"U+{code:0{least}X}"
+        if directive.has("#") and code <= _LAST_CODE_POINT and chr(code).isprintable():
+            text += f" '{chr(code)}'"
+        self._pad(directive.without("0"), text)
+
+    def _float(self, directive: Directive, value: float) -> None:
+        if directive.verb not in _FLOAT_VERBS:
+            self._mismatch(directive, value)
+            return
+        if special := printing.special_float_text(value):
+            self._special(directive.without("0"), special)
+            return
+        self._meter.admit_text(directive.precision or 0)
+        text = floats.unsigned_text(value, directive)
+        negative = value < 0 or (value == 0 and str(value).startswith("-"))
+        sign = "-" if negative else "+" if directive.has("+") else " " if directive.has(" ") else ""
+        missing = directive.width - len(sign) - len(text)
+        if sign and missing > 0 and directive.has("0") and not directive.has("-"):
+            self._meter.admit_text(missing)
+            text = "0" * missing + text
+        self._pad(directive, sign + text)
+
+    def _special(self, directive: Directive, text: str) -> None:
+        """Infinities and NaN; only of them a plus is part of the name."""
+        if text == "NaN":
+            text = ("+" if directive.has("+") else " " if directive.has(" ") else "") + text
+        elif text == "+Inf" and directive.has(" ") and not directive.has("+"):
+            text = " Inf"
+        self._pad(directive, text)
+
+    # Texts
+
+    def _string(self, directive: Directive, text: str, value: Value) -> None:
+        """``text``, which stands for ``value``."""
+        cut = text if directive.precision is None else text[: directive.precision]
+        if directive.verb == "v" and directive.as_literal:
+            self._pad(directive, quoted(cut))
+        elif directive.verb in "sv":
+            self._pad(directive, cut)
+        elif directive.verb == "q":
+            raw = directive.has("#") and _can_be_raw(cut)
+            self._pad(directive, f"`{cut}`" if raw else quoted(cut, ascii_only=directive.has("+")))
+        elif directive.verb in "xX":
+            self._pad(directive, _hexadecimal(directive, values.to_bytes(text)[: directive.precision]))
+        else:
+            self._mismatch(directive, value)
 
 
-def _finite(spec: _Spec, value: float) -> str:
-    verb, precision = spec.verb, spec.precision
-    if verb == "v":
-        verb = "g"
-    if precision is not None and precision > MAX_WIDTH:
-        precision = MAX_WIDTH
-    if verb in "xXb":
-        return _binary(verb, value)
-    if verb in "fF":
-        if precision is None:
-            precision = 6
-        return f"{value:.{precision}f}"
-    if verb in "eE":
-        return f"{value:.{6 if precision is None else precision}{verb}}"
-    if precision is None:
-        text = printing.float_text(value) if not spec.has("#") else f"{value:#g}"
+def _hexadecimal(directive: Directive, data: bytes) -> str:
+    if directive.has(" "):
+        text = data.hex(" ")
+        if directive.has("#"):
+            text = " ".join(f"0x{digits}" for digits in text.split())
     else:
-        text = f"{value:{'#' if spec.has('#') else ''}.{precision or 1}g}"
-    return text.upper() if verb == "G" else text
+        text = ("0x" if directive.has("#") and data else "") + data.hex()
+    return text.upper() if directive.verb == "X" else text
 
 
-def _binary(verb: str, value: float) -> str:
-    """``0x1.8p+00``, or ``6755399441055744p-52`` for ``b``."""
-    if verb == "b":
-        fraction, exponent = math.frexp(value)
-        return f"{int(fraction * (1 << _MANTISSA_BITS))}p{exponent - _MANTISSA_BITS:+d}"
-    mantissa, _, exponent_text = value.hex().partition("p")
-    whole, _, digits = mantissa.partition(".")
-    digits = digits.rstrip("0")
-    text = f"{whole}{'.' + digits if digits else ''}p{int(exponent_text):+03d}"
-    return text.upper() if verb == "X" else text
+def _can_be_raw(text: str) -> bool:
+    return not any(
+        char in ("`", "\x7f", _BYTE_ORDER_MARK) or (char < " " and char != "\t") or "\ud800" <= char <= "\udfff"
+        for char in text
+    )
 
 
 def _character(code: int) -> str:
@@ -307,10 +282,10 @@ def _character(code: int) -> str:
     return chr(code) if valid else "\N{REPLACEMENT CHARACTER}"
 
 
-def _quoted_character(char: str, *, quote: str = '"', ascii_only: bool = False) -> str:
+def _quoted_character(char: str, quote: str = '"', *, ascii_only: bool = False) -> str:
     if char == quote:
         return "\\" + quote
-    if char in _QUOTE_ESCAPES and char not in "'\"":
+    if char in _QUOTE_ESCAPES:
         return _QUOTE_ESCAPES[char]
     if char.isprintable() and (char.isascii() or not ascii_only):
         return char

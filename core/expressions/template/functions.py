@@ -30,9 +30,11 @@ class Parameter(Enum):
     BOOL = auto()
     MAP = auto()
     TIME = auto()
+    DURATION = auto()
+    VERSION = auto()
 
 
-ANY, STRING, INT, FLOAT, BOOL, MAP, TIME = Parameter
+ANY, STRING, INT, FLOAT, BOOL, MAP, TIME, DURATION, VERSION = Parameter
 
 
 @dataclass(frozen=True, slots=True)

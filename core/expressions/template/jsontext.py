@@ -5,6 +5,8 @@ Maps have sorted keys and no spaces; floats are plain between 1e-6 and 1e21. Sou
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from json.encoder import encode_basestring
 from typing import Final
@@ -13,7 +15,7 @@ import orjson
 
 from core.expressions.limits import Meter
 from core.expressions.template import printing, values
-from core.expressions.template.values import GoObject, Kind, NilList, Value
+from core.expressions.template.values import GoObject, Kind, Value
 
 _LOWEST_PLAIN: Final = 1e-6
 _FIRST_SCIENTIFIC: Final = 1e21
@@ -22,6 +24,7 @@ _HTML_ESCAPED: Final = str.maketrans(
     {"\u2028": "\\u2028", "\u2029": "\\u2029", "<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 )
 _NEEDS_ESCAPES: Final = re.compile("[<>&\u2028\u2029]")
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _INDENT: Final = "  "
 
 
@@ -43,7 +46,48 @@ def decode(text: str) -> Value:
     Raises:
         ValueError: not exactly one JSON document.
     """
-    return orjson.loads(text.strip(" \t\r\n"))
+    document = values.clean_text(text.strip(" \t\r\n"))
+    try:
+        value = orjson.loads(document)
+    except ValueError:
+        if "\\u" not in document:
+            raise
+        return _without_halves(_loads(document))  # half of a surrogate pair is refused, and Go replaces it
+    return _loads(document) if "-0" in document else value
+
+
+def _loads(document: str) -> Value:
+    """A document on Python's own decoder, with a negative zero: orjson reads an integer, and in Go it is a float64.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    try:
+        return json.loads(
+            document,
+            parse_int=lambda digits: -0.0 if digits == "-0" else int(digits),
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+    except RecursionError as error:
+        raise ValueError("the document is nested too deeply") from error
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isfinite(number):
+        return number
+    raise ValueError("a number is beyond the range of numbers")
+
+
+def _without_halves(value: Value) -> Value:
+    if isinstance(value, str):
+        return _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_without_halves(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
+    return value
 
 
 def float_text(number: float) -> str:
@@ -71,7 +115,7 @@ class _Encoder:
 
     def add(self, value: Value, depth: int) -> None:
         self._meter.spend(1)
-        if isinstance(value, NilList):
+        if values.is_nil_list(value):
             self._write("null")
         elif isinstance(value, list):
             self._add_list(value, depth)
@@ -100,7 +144,9 @@ class _Encoder:
         return int.__repr__(encoded) if isinstance(encoded, int) else self._string(encoded)
 
     def _string(self, text: str) -> str:
-        encoded = encode_basestring(values.clean_text(text))
+        encoded = encode_basestring(text)
+        if not text.isascii():
+            encoded = values.STRAY_BYTE.sub(r"\\ufffd", values.from_bytes(values.to_bytes(encoded)))
         return encoded.translate(self._escapes) if _NEEDS_ESCAPES.search(encoded) else encoded
 
     def _add_list(self, items: list[Value], depth: int) -> None:

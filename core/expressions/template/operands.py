@@ -8,6 +8,7 @@ is ``ABSENT``, and has only absent fields; a nil found in the data has none. Sou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
@@ -100,7 +101,7 @@ class OperandCompiler:
 
     def assigning(self, pipe: nodes.Pipe) -> tuple[Evaluate, tuple[int, ...]]:
         """``pipeline``, and the slots of the variables it declares or assigns."""
-        stages = [self._command(command) for command in pipe.commands]
+        stages = [self._command(command, is_first=index == 0) for index, command in enumerate(pipe.commands)]
         slots: list[int] = []
         for name in pipe.declared:
             slot = self._scope.find(name) if pipe.assigns else self._scope.declare(name)
@@ -119,19 +120,18 @@ class OperandCompiler:
 
         return assign, tuple(slots)
 
-    def _command(self, command: nodes.Command) -> Stage:
+    def _command(self, command: nodes.Command, *, is_first: bool) -> Stage:
         first, rest = command.operands[0], command.operands[1:]
         if isinstance(first, nodes.Name):
             return self._call(first, rest)
         if isinstance(first, nodes.Nil):
-            return _as_stage(_failing("nil is not a command", Fault.NIL_COMMAND, first.offset), first.offset)
-        evaluate = self.operand(first)
-        if rest:
-            what = nodes.render_pipe(nodes.Pipe((), False, (nodes.Command((first,), first.offset),), first.offset))
-            return _as_stage(
-                _failing(f"{what} is not a function and takes no arguments", Fault.ARITY, first.offset), -1
-            )
-        return _as_stage(evaluate, first.offset)
+            return _as_stage(_failing("nil is not a command", Fault.NIL_COMMAND, first.offset))
+        if is_first and not rest:
+            return _as_stage(self.operand(first))
+        receiver, method = _receiver(first)
+        if receiver is not None:
+            return self._method_call(self.operand(receiver), method, rest, first)
+        return _as_stage(_failing(_takes_no_arguments(first), Fault.ARITY, first.offset))
 
     # Operands
 
@@ -170,7 +170,9 @@ class OperandCompiler:
         function = self._functions[name.name]
         if name.name in ("and", "or"):
             return self._short_circuit(name, operands)
-        arguments = [self._argument(function, index, operand) for index, operand in enumerate(operands)]
+        arguments = [
+            self._argument(function.parameter(index), function.name, operand) for index, operand in enumerate(operands)
+        ]
         offset, count = name.offset, len(operands)
         call, with_context = function.call, function.with_context
 
@@ -185,30 +187,47 @@ class OperandCompiler:
             _charge(frame, actual)
             try:
                 return call(frame.context, *actual) if with_context else call(*actual)
-            except ExpressionError as error:
-                if error.offset is None:
-                    error.offset = offset
-                if error.fault is Fault.CALL and not error.subject:
-                    error.subject = function.name
-                raise
-            except (ValueError, ArithmeticError, RecursionError) as error:
-                reason = "the value is nested too deeply" if isinstance(error, RecursionError) else str(error)
-                raise EvaluationError(
-                    f"{function.name}: {reason}", fault=Fault.CALL, subject=function.name, offset=offset
-                ) from error
+            except _CALL_FAILURES as error:
+                raise _failure(error, function.name, offset) from error
 
         return stage
 
-    def _argument(self, function: Function, index: int, operand: nodes.Operand) -> Evaluate:
-        parameter = function.parameter(index)
-        name, offset = function.name, operand.offset
-        if isinstance(operand, nodes.Number) and parameter in (Parameter.INT, Parameter.FLOAT):
-            number = operand.value
-            if parameter is Parameter.FLOAT:
-                return lambda _frame: number.real
-            if number.whole is not None and number.whole in _INT64:
-                whole = Int(number.whole)
-                return lambda _frame: whole
+    def _method_call(
+        self, receiver: Evaluate, name: str, operands: tuple[nodes.Operand, ...], command: nodes.Operand
+    ) -> Stage:
+        """A method of a time, a duration or a version; what it takes is known when the value is."""
+        choices = [
+            {parameter: self._argument(parameter, name, operand) for parameter in Parameter} for operand in operands
+        ]
+        offset, no_arguments = command.offset, _takes_no_arguments(command)
+
+        def stage(frame: Frame, piped: Value) -> Value:
+            frame.context.meter.spend()
+            value = receiver(frame)
+            if value is ABSENT:
+                return ABSENT
+            function = value.method(name) if isinstance(value, GoObject) else None
+            if function is None:
+                walk_field(value, name, offset)
+                raise EvaluationError(no_arguments, fault=Fault.ARITY, offset=offset)
+            given = len(choices) + (piped is not NOTHING)
+            if not function.accepts(given):
+                raise _wrong_count(function, given, offset)
+            actual = [choice[function.parameter(index)](frame) for index, choice in enumerate(choices)]
+            if piped is not NOTHING:
+                actual.append(check_argument(piped, function.parameter(len(choices)), name, offset))
+            _charge(frame, actual)
+            try:
+                return function.call(value, *actual)
+            except _CALL_FAILURES as error:
+                raise _failure(error, name, offset) from error
+
+        return stage
+
+    def _argument(self, parameter: Parameter, name: str, operand: nodes.Operand) -> Evaluate:
+        offset = operand.offset
+        if isinstance(operand, nodes.Number) and parameter in (Parameter.INT, Parameter.FLOAT, Parameter.DURATION):
+            return _number_argument(parameter, name, operand)
         if isinstance(operand, nodes.Nil) and parameter is Parameter.MAP:
             return lambda _frame: {}
         evaluate = self.operand(operand)
@@ -246,7 +265,10 @@ def check_argument(value: Value, parameter: Parameter, function: str, offset: in
     Raises:
         EvaluationError: it does not; ``ARGUMENT_TYPE``.
     """
-    value = values.plain(value)
+    if value is ABSENT:
+        if parameter is Parameter.MAP:  # Go has a nil map, and a nil that came out of a pipeline becomes one
+            return {}
+        value = None
     accepted = False
     match parameter:
         case Parameter.ANY:
@@ -264,6 +286,10 @@ def check_argument(value: Value, parameter: Parameter, function: str, offset: in
             accepted = isinstance(value, dict) and not isinstance(value, StringMap)
         case Parameter.TIME:
             accepted = values.type_name(value) == "time.Time"
+        case Parameter.DURATION:
+            accepted = values.type_name(value) == "time.Duration"
+        case Parameter.VERSION:
+            accepted = value is None or values.type_name(value) == "*semver.Version"
     if accepted:
         return value
     wanted = parameter.name.lower()
@@ -304,8 +330,11 @@ def walk_field(value: Value, name: str, offset: int) -> Value:
             offset=offset,
             remedy='use dig for a path that may be absent, as in {{ dig "a" "b" "default" inputs }}',
         )
-    if isinstance(value, GoObject) and (result := value.field(name)) is not None:
-        return result
+    if isinstance(value, GoObject):
+        if (result := value.field(name)) is not None:
+            return result
+        if (method := value.method(name)) is not None:
+            raise _wrong_count(method, 0, offset)
     raise EvaluationError(
         f"a value of type {values.type_name(value)} has no field .{name}", fault=Fault.NO_FIELD, offset=offset
     )
@@ -353,6 +382,18 @@ def _number(number: nodes.Number) -> Evaluate:
     return lambda _frame: value
 
 
+def _number_argument(parameter: Parameter, function: str, operand: nodes.Number) -> Evaluate:
+    """A literal takes the type that is wanted, where it can."""
+    number = operand.value
+    if parameter is Parameter.FLOAT:
+        return lambda _frame: number.real
+    if number.whole is None or number.whole not in _INT64:
+        wanted = parameter.name.lower()
+        return _failing(f"{function} wants {wanted}, not {operand.source}", Fault.ARGUMENT_TYPE, operand.offset)
+    whole = Int(number.whole)
+    return lambda _frame: whole
+
+
 def _pipe_stages(stages: list[Stage]) -> Evaluate:
     if len(stages) == 1:
         only = stages[0]
@@ -374,15 +415,42 @@ def _pipe_stages(stages: list[Stage]) -> Evaluate:
     return run
 
 
-def _as_stage(evaluate: Evaluate, offset: int) -> Stage:
-    def stage(frame: Frame, piped: Value) -> Value:
-        if piped is not NOTHING:
-            raise EvaluationError(
-                "the piped value goes into something that is not a function", fault=Fault.ARITY, offset=offset
-            )
-        return evaluate(frame)
+def _as_stage(evaluate: Evaluate) -> Stage:
+    return lambda frame, _piped: evaluate(frame)
 
-    return stage
+
+def _receiver(operand: nodes.Operand) -> tuple[nodes.Operand | None, str]:
+    """What the last field of ``operand`` is taken from, and that field; ``None`` when there is no field."""
+    match operand:
+        case nodes.Field(names=(name,), offset=offset):
+            return nodes.Dot(offset), name
+        case nodes.Field(names=(*names, name)):
+            return replace(operand, names=tuple(names)), name
+        case nodes.Variable(fields=(*fields, name)) | nodes.Chain(fields=(*fields, name)):
+            return replace(operand, fields=tuple(fields)), name
+        case _:
+            return None, ""
+
+
+def _takes_no_arguments(operand: nodes.Operand) -> str:
+    command = nodes.Command((operand,), operand.offset)
+    text = nodes.render_pipe(nodes.Pipe((), False, (command,), operand.offset))
+    return f"{text} is not a function and takes no arguments"
+
+
+_CALL_FAILURES: Final = (ExpressionError, ValueError, ArithmeticError, RecursionError)
+
+
+def _failure(error: Exception, function: str, offset: int) -> ExpressionError:
+    """What a function raised, with its name and its place."""
+    if isinstance(error, ExpressionError):
+        if error.offset is None:
+            error.offset = offset
+        if error.fault is Fault.CALL and not error.subject:
+            error.subject = function
+        return error
+    reason = "the value is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return EvaluationError(f"{function}: {reason}", fault=Fault.CALL, subject=function, offset=offset)
 
 
 def _failing(message: str, fault: Fault, offset: int) -> Evaluate:

@@ -9,6 +9,7 @@ not UTF-8 (half a character, after ``trunc``) as surrogate escapes. Source: temp
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -16,6 +17,8 @@ Value = Any  # one of the types above; a template is dynamically typed
 
 _WORD: Final = 1 << 64
 _SIGN: Final = 1 << 63
+STRAY_BYTE: Final = re.compile("[\udc80-\udcff]")
+"""A byte that is not part of UTF-8, in a text."""
 
 
 class Int(int):
@@ -32,6 +35,12 @@ class Int64(Int):
 
 class UInt8(Int):
     """Go ``uint8``: a byte of a string."""
+
+    __slots__ = ()
+
+
+class UInt64(Int):
+    """Go ``uint64``: a part of a version."""
 
     __slots__ = ()
 
@@ -54,6 +63,12 @@ class NilList(list[Value]):
     __slots__ = ()
 
 
+class NilStrings(Strings):
+    """A nil ``[]string``."""
+
+    __slots__ = ()
+
+
 class StringMap(dict[str, Value]):
     """Go ``map[string]string``: what ``split`` gives; not accepted where a map of anything is asked for."""
 
@@ -62,15 +77,32 @@ class StringMap(dict[str, Value]):
 
 @runtime_checkable
 class GoObject(Protocol):
-    """A value with methods a template may call: a time or a version."""
+    """A value with methods a template may call: a time, a duration, a version.
 
-    type_name: str
+    ``number`` is what a named integer type computes and compares as; ``None`` for other types.
+    """
+
+    @property
+    def type_name(self) -> str: ...
+
+    @property
+    def kind_name(self) -> str: ...
+
+    @property
+    def number(self) -> int | None: ...
 
     def field(self, name: str) -> Any:
-        """What the template's ``.name`` gives; ``None`` when there is no such method."""
+        """What ``.name`` gives, a method without arguments being called; ``None`` when there is no such method."""
+
+    def method(self, name: str) -> Any:
+        """The ``Function`` behind a method with arguments, which takes the object first; ``None`` for none."""
 
     def json_value(self) -> int | str:
-        """What the JSON encoder writes."""
+        """What the JSON encoder writes.
+
+        Raises:
+            ValueError: JSON cannot hold it.
+        """
 
 
 class Kind(StrEnum):
@@ -115,13 +147,16 @@ def kind_of(value: Value) -> Kind:
     return Kind.OBJECT
 
 
+_INTEGER_NAMES: Final[dict[type[Int], str]] = {Int64: "int64", UInt8: "uint8", UInt64: "uint64"}
+
+
 def type_name(value: Value) -> str:
     """Go's name of the type, as ``%T`` prints it."""
     kind = kind_of(value)
     if kind is Kind.NIL:
         return "<nil>"
     if kind is Kind.INT:
-        return "int64" if isinstance(value, Int64) else "uint8" if isinstance(value, UInt8) else "int"
+        return _INTEGER_NAMES.get(type(value), "int")
     if kind is Kind.LIST:
         return "[]string" if isinstance(value, Strings) else "[]int" if isinstance(value, Ints) else "[]interface {}"
     if kind is Kind.MAP:
@@ -135,8 +170,13 @@ def kind_name(value: Value) -> str:
     if kind is Kind.INT:
         return type_name(value)
     if kind is Kind.OBJECT:
-        return "ptr" if type_name(value).startswith("*") else "struct"
+        return str(value.kind_name)
     return str(kind)
+
+
+def is_nil_list(value: Value) -> bool:
+    """Whether ``value`` is a list that Go has as nil: printed as an empty one, encoded as null."""
+    return isinstance(value, (NilList, NilStrings))
 
 
 def is_true(value: Value) -> bool:
@@ -187,5 +227,6 @@ def clean_text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        return to_bytes(text).decode("utf-8", "replace")
+        # What two halves make together is a character again; what is left over is replaced byte by byte, as in Go.
+        return STRAY_BYTE.sub("\N{REPLACEMENT CHARACTER}", from_bytes(to_bytes(text)))
     return text

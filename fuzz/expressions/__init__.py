@@ -1,0 +1,7 @@
+"""Templates held against Go: random ones, and the recorded conformance table.
+
+``choices`` (replayable decisions), ``pools`` and ``signatures`` (what functions are worth being given), ``data`` and
+``grammar`` (random variables and templates over them), ``oracle`` (the Go program of ``fuzz/oracle``), ``comparison``
+(our answer against Go's), ``differences`` (where ours may be another, and why), ``campaign`` (many cases, and the
+simplest form of those that disagree). ``python -m fuzz.expressions --cases 100000`` runs it for long.
+"""

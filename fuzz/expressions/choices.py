@@ -1,0 +1,52 @@
+"""A source of decisions that can be replayed and made simpler.
+
+A generator asks ``Choices`` whenever it may go one way or another; the answers alone determine what it makes. So a
+failing case is a list of numbers, and a simpler case is a shorter list of smaller ones: every decision is written so
+that 0 is its simplest outcome, and a list that has run out answers 0.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_SCALE = 1 << 16
+
+
+class Choices:
+    """Decisions, from a list first and then from ``source``; ``taken`` are all of them."""
+
+    def __init__(self, prefix: Sequence[int] = (), source: random.Random | None = None) -> None:
+        self._prefix = prefix
+        self._source = source
+        self.taken: list[int] = []
+
+    def below(self, bound: int) -> int:
+        """A number from 0 to ``bound - 1``."""
+        position = len(self.taken)
+        if position < len(self._prefix):
+            choice = min(self._prefix[position], bound - 1)
+        else:
+            choice = self._source.randrange(bound) if self._source else 0
+        self.taken.append(choice)
+        return choice
+
+    def one_of(self, options: Sequence[T]) -> T:
+        """One of ``options``; the first is the simplest."""
+        return options[self.below(len(options))]
+
+    def rarely(self, probability: float) -> bool:
+        """True about that often; false is simpler."""
+        return self.below(_SCALE) >= _SCALE * (1 - probability)
+
+    def weighted(self, options: Sequence[tuple[int, T]]) -> T:
+        """One of ``(weight, option)``, as often as its weight says; the first is the simplest."""
+        drawn = self.below(sum(weight for weight, _option in options))
+        for weight, option in options:
+            if drawn < weight:
+                return option
+            drawn -= weight
+        raise AssertionError("unreachable: the draw is below the sum of the weights")

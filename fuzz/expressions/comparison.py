@@ -1,0 +1,64 @@
+"""Our answer to a template, and whether it is Go's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from core.expressions import (
+    BlockedError,
+    ExpressionError,
+    LimitExceededError,
+    Limits,
+    OffloadedDataError,
+    TemplateSyntaxError,
+    resolve_value,
+)
+from fuzz.expressions.differences import DIFFERENCES, Difference
+from fuzz.expressions.grammar import Case
+from fuzz.expressions.oracle import Answer
+
+_NAMED_FAULTS: Final = ("missing", "call")
+_NOW: Final = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+
+def ours(template: str, variables: Any, limits: Limits | None = None) -> Answer:
+    """What the engine makes of ``template``, in the form in which Go answers."""
+    try:
+        return Answer("value", resolve_value(template, variables, limits=limits or Limits(), now=lambda: _NOW))
+    except TemplateSyntaxError as error:
+        return Answer("parse", None, "parse", error.message)
+    except LimitExceededError as error:
+        return Answer("error", None, "limit", error.message)
+    except ExpressionError as error:
+        kind = "blocked" if isinstance(error, BlockedError) else "error"
+        kind = "offloaded" if isinstance(error, OffloadedDataError) else kind
+        fault = f"{error.fault} {error.subject}" if error.fault in _NAMED_FAULTS else str(error.fault)
+        return Answer(kind, None, fault, error.message)
+
+
+def same(mine: Answer, go: Answer) -> bool:
+    """Whether two answers agree in value, type and kind of error."""
+    if mine.kind != go.kind:
+        return False
+    if mine.kind == "value":
+        return same_value(mine.value, go.value)
+    return mine.fault == go.fault or mine.kind == "parse"
+
+
+def same_value(mine: Any, go: Any) -> bool:
+    """Equal JSON values; numbers compare as float64, which is what they all are in Go."""
+    if isinstance(mine, bool) or isinstance(go, bool):
+        return mine is go
+    if isinstance(mine, (int, float)) and isinstance(go, (int, float)):
+        return float(mine) == float(go)
+    if isinstance(mine, dict) and isinstance(go, dict):
+        return mine.keys() == go.keys() and all(same_value(item, go[key]) for key, item in mine.items())
+    if isinstance(mine, list) and isinstance(go, list):
+        return len(mine) == len(go) and all(map(same_value, mine, go))
+    return type(mine) is type(go) and bool(mine == go)
+
+
+def excused_by(case: Case, mine: Answer, go: Answer) -> Difference | None:
+    """The deliberate difference that explains why two answers are not the same."""
+    return next((difference for difference in DIFFERENCES if difference.explains(case, mine, go)), None)

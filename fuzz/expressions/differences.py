@@ -1,0 +1,92 @@
+"""Where the engine answers differently from Go on purpose: each by name, with the reason, as narrow as it can be told.
+
+``docs/differences.md`` tells users the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fuzz.expressions.grammar import Case
+from fuzz.expressions.oracle import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``explains`` says whether it accounts for our answer not being Go's."""
+
+    name: str
+    reason: str
+    explains: Callable[[Case, Answer, Answer], bool]
+
+
+def _go_fails_with(pattern: str) -> Callable[[Case, Answer, Answer], bool]:
+    compiled = re.compile(pattern)
+    return lambda _case, _mine, go: go.kind == "error" and compiled.search(go.message) is not None
+
+
+DIFFERENCES: Final = (
+    Difference(
+        "integers compare with floats",
+        "JSON numbers are floats and literals are integers, so `eq inputs.n 5` fails in Go",
+        _go_fails_with(r"error calling (eq|ne|lt|le|gt|ge): incompatible types for comparison"),
+    ),
+    Difference(
+        "index takes integral floats",
+        "an index that comes from JSON is a float",
+        _go_fails_with(r"error calling index: cannot index slice/array with type float64"),
+    ),
+    Difference(
+        "deepCopy of nothing",
+        "a copy of nil is nil",
+        _go_fails_with(r"error calling (deepCopy|mustDeepCopy): reflect: call of reflect.Value.Type on zero Value"),
+    ),
+    Difference(
+        "chunk wants a positive size",
+        "what Sprig makes of a negative size depends on rounding",
+        lambda _case, mine, _go: "the size of a chunk must be greater than zero" in mine.message,
+    ),
+    Difference(
+        "no complex numbers",
+        "nothing computes with them",
+        lambda _case, mine, _go: mine.kind == "parse" and "complex numbers" in mine.message,
+    ),
+    Difference(
+        "larger templates wait for steps",
+        "a template over a step that has not delivered is evaluated again instead of failing",
+        lambda _case, mine, go: mine.kind == "blocked" and go.kind == "error" and mine.fault == go.fault,
+    ),
+    Difference(
+        "offloaded data is seen in more places",
+        "Go's check knows neither arguments of templates nor roots that it only reaches through $",
+        lambda case, mine, _go: (
+            mine.kind == "offloaded"
+            and (case.template != case.for_go or re.search(r"\{\{-?\s*(template|block)\b", case.template) is not None)
+        ),
+    ),
+    Difference(
+        "times and versions have no inside",
+        "where the verb does not fit, and under %#v, Go shows private fields of its objects; here it is their text",
+        lambda case, mine, go: (
+            "printf" in case.template
+            and mine.kind == go.kind == "value"
+            and (
+                re.search(r"%![^ ]\((time\.Time|\*semver\.Version)=", str(mine.value)) is not None
+                or re.search(r"time\.Date\(|&semver\.Version\{", str(go.value)) is not None
+            )
+        ),
+    ),
+    Difference(
+        "roots mean roots everywhere",
+        "`inputs` and `steps` without a dot are looked up in the element of a loop only when it has such a key",
+        lambda _case, _mine, _go: False,  # the generator writes for Go what they stand for here
+    ),
+    Difference(
+        "limits",
+        "what costs too much is refused; Go goes on",
+        lambda _case, mine, _go: mine.fault == "limit",
+    ),
+)

@@ -1,0 +1,44 @@
+"""Go, where it is installed: what is recorded of it still holds, and fresh cases agree with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fuzz.expressions import campaign, oracle, table
+from fuzz.expressions.oracle import NoOracleError, Oracle
+
+FRESH_CASES = 3_000
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def go() -> Iterator[Oracle]:
+    try:
+        with oracle.running() as running:
+            yield running
+    except NoOracleError as error:
+        pytest.skip(f"nothing to compare with: {error}")
+
+
+def _seed() -> int:
+    """Other cases for every state of the engine, and the same for the same state."""
+    sources = sorted([*(_ROOT / "core" / "expressions").rglob("*.py"), *Path(__file__).parent.glob("*.py")])
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources))
+    return int.from_bytes(digest.digest()[:4], "big")
+
+
+@pytest.mark.parametrize("path", table.files(), ids=lambda path: path.stem)
+@pytest.mark.usefixtures("go")
+def test_the_recorded_answers_are_those_of_go(path: Path) -> None:
+    assert table.renewed(path) == path.read_text(encoding="utf-8"), "make oracle records them again"
+
+
+def test_fresh_templates_mean_what_they_mean_in_go(go: Oracle) -> None:
+    report = campaign.run(go, _seed(), FRESH_CASES, stop_after=3)
+
+    assert "\n\n".join(map(str, report.disagreements)) == ""
+    assert report.cases == FRESH_CASES
