@@ -75,16 +75,24 @@ class SliceSpentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """How much of an evaluation may run before ``SliceSpentError``."""
+    """How much of an evaluation may run before ``SliceSpentError``.
+
+    ``text`` is the length of all texts that functions are given: what they do to a text in one go is not interrupted,
+    and takes the slowest of them (case styles) a microsecond a character.
+    """
 
     steps: int
     seconds: float
+    text: int = 1 << 30
 
 
 class Meter:
     """Counts one evaluation against its limits."""
 
-    __slots__ = ("_alarm", "_deadline", "_interrupt", "_left", "_monotonic", "_slice_deadline", "_slice_end", "limits")
+    __slots__ = (
+        *("_alarm", "_deadline", "_interrupt", "_left", "_monotonic"),
+        *("_slice_deadline", "_slice_end", "_text_left", "limits"),
+    )
 
     def __init__(
         self,
@@ -108,6 +116,7 @@ class Meter:
         self._deadline = started + limits.wall_seconds if limits.wall_seconds else float("inf")
         self._slice_end = self._left - grant.steps * NODE if grant else -1
         self._slice_deadline = started + grant.seconds if grant else float("inf")
+        self._text_left: float = grant.text if grant else float("inf")
         self._alarm = self._next_alarm()
 
     def spend(self, ticks: int = NODE) -> None:
@@ -122,7 +131,13 @@ class Meter:
             self._check()
 
     def spend_text(self, length: int) -> None:
-        """Account for handling a text of ``length`` characters or bytes."""
+        """Account for handling a text of ``length`` characters or bytes.
+
+        Raises: as ``spend``.
+        """
+        self._text_left -= length
+        if self._text_left < 0:
+            raise SliceSpentError
         self.spend((length >> _KIB_SHIFT) * NODE)
 
     def admit_text(self, length: int) -> None:

@@ -48,6 +48,14 @@ def _nested_map(depth: int) -> Any:
     return value
 
 
+def _texts() -> list[str]:
+    return [f"key {number * 7919 % 50_000}" for number in range(50_000)]
+
+
+def _by_text() -> dict[str, int]:
+    return dict.fromkeys(_texts(), 1)
+
+
 def _doubling(levels: int) -> str:
     """A text that doubles with every ``cel.bind``."""
     text = f"size(v{levels}) > 0"
@@ -214,6 +222,43 @@ TEMPLATES = [
         "value",
     ),
     Poison("a long text of actions", "{{ inputs.a " * 20_000, _nothing, "line 1"),
+    # Work in one go on long texts and large collections.
+    *(
+        Poison(f"{name} of a long text", f"{{{{ {name} inputs.s | len }}}}", lambda: {"s": "ab-Cd " * 80_000}, "value")
+        for name in (
+            "snakecase",
+            "camelcase",
+            "title",
+            "upper",
+            "initials",
+            "nospace",
+            "quote",
+            "wrap 5",
+            "js",
+            "b32enc",
+        )
+    ),
+    *(
+        Poison(
+            f"{call} of a large collection",
+            f"{{{{ {call} | len }}}}",
+            lambda: {"l": _texts(), "m": _by_text()},
+            expected,
+        )
+        for call, expected in (
+            *(("sortAlpha inputs.l", "value"), ("keys inputs.m", "value"), ("values inputs.m", "value")),
+            *(("deepCopy inputs.l", "value"), ("uniq inputs.l", "max-steps"), ("toJson inputs.m", "value")),
+            *(("print (deepEqual inputs.l inputs.l)", "value"), ("without inputs.l `a`", "value")),
+        )
+    ),
+    Poison("as much as the loop parses", "{{ index " + "1 " * 1_000 + "}}", _nothing, "line 1"),
+    Poison("parentheses as the loop parses them", "{{ (((((((1))))))) }}" * 97, _nothing, "value"),
+    Poison(
+        "parsing and a slow text together",
+        "{{ (((((((1))))))) }}" * 94 + "{{ snakecase inputs.s }}",
+        lambda: {"s": "aB" * 2_000},
+        "value",
+    ),
     Poison("deep data", "{{ inputs.a | toJson | len }}", lambda: {"a": _nested_list(20_000)}, ""),
 ]
 

@@ -111,6 +111,15 @@ def test_a_grant_ends_with_its_own_signal() -> None:
         Resolver(context).string("{{ range 9000 }}{{ end }}", _NOTHING)
 
 
+def test_a_grant_is_used_up_before_a_long_text_is_worked_on() -> None:
+    text = "{{ upper inputs.s | len }}"
+    variables = {"inputs": {"s": "x" * 5_000}}
+    context = Context(Meter(Limits(), grant=Slice(steps=1000, seconds=60, text=4_096)))
+    with pytest.raises(SliceSpentError):
+        Resolver(context).string(text, variables)
+    assert Resolver(Context(Meter(Limits()))).string(text, variables) == "5000"
+
+
 def test_limits_must_make_sense() -> None:
     with pytest.raises(ValueError, match="negative"):
         Limits(wall_seconds=-1)
