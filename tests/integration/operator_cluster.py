@@ -114,13 +114,17 @@ class OperatorCluster:
 
     @asynccontextmanager
     async def operator(
-        self, settings: OperatorSettings | None = None, *, may_be_refused: bool = False
+        self,
+        settings: OperatorSettings | Callable[[], OperatorSettings] | None = None,
+        *,
+        may_be_refused: bool = False,
     ) -> AsyncIterator[Traffic]:
         """An operator for the block; when it ends, nothing of it is left, as after a crash.
 
-        It works under its own ServiceAccount, with the rights it is deployed with, which must do.
+        It works under its own ServiceAccount, with the rights it is deployed with, which must do. ``settings`` as a
+        function gives those of the moment.
         """
-        chosen = settings or OperatorSettings()
+        chosen = settings if callable(settings) else functools.partial(_always, settings or OperatorSettings())
         traffic = Traffic(self.access.open_wire())
         config = replace(self.access.config, credentials=bearer_token(await self._operator_token()))
         async with open_client(config, transport=traffic) as client, trio.open_nursery() as nursery:
@@ -128,7 +132,7 @@ class OperatorCluster:
             nursery.start_soon(recorder.run)
             world = World.watching(client)
             await nursery.start(world.run)
-            operator = Operator(client, world, lambda: chosen, recorder, WallClock(), OPERATOR_NAMESPACE)
+            operator = Operator(client, world, chosen, recorder, WallClock(), OPERATOR_NAMESPACE)
             nursery.start_soon(operator.run)
             yield traffic
             nursery.cancel_scope.cancel()
@@ -248,6 +252,10 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = D
     with trio.fail_after(seconds):
         while not await holds():  # noqa: ASYNC110 - programs and controllers tell nobody in this process
             await trio.sleep(0.02)
+
+
+def _always(settings: OperatorSettings) -> OperatorSettings:
+    return settings
 
 
 def status_of(obj: Object) -> Object:
