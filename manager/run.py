@@ -17,6 +17,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,7 @@ from core.kube.lease import LeaderLease
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
 from localcluster import parent
+from localcluster.server.reclaim import reclaim_when_quiet
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
@@ -126,6 +128,7 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
     """
     state = _Readiness()
     async with trio.open_nursery() as serving:
+        await serving.start(partial(reclaim_when_quiet, state.changes))
         if options.health is not None:
             probes = Probes({"informers": state.informers, "configuration": state.configuration})
             await serving.start(serve_on, probes, options.health)
@@ -164,6 +167,10 @@ class _Readiness:
         self.world: World | None = None
         self.synced = False
         self.source: ConfigSource | None = None
+
+    def changes(self) -> int:
+        """How much has happened so far."""
+        return self.world.changes if self.world is not None else 0
 
     def informers(self) -> str:
         """Once filled they serve for ever; what cannot be listed until then is named, without names of objects."""

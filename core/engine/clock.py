@@ -1,12 +1,13 @@
 """Wall-clock instants turned into Trio deadlines, so that neither suspend nor a stepped clock loses or doubles a timer.
 
-Trio counts monotonic time, which stands still while a machine sleeps and knows nothing of clock corrections. Whoever
-waits here re-reads the wall clock every ``REREAD_SECONDS`` and whenever it wakes. This is the only place that reads it.
+Trio counts monotonic time, which stands still while a machine sleeps and knows nothing of clock corrections. So one of
+those who wait here keeps watch for all: it looks at the wall clock every ``REREAD_SECONDS``, and when that has left
+Trio's, every deadline is set anew. This is the only place that reads the wall clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,7 +18,9 @@ from core.engine.bell import Bell
 from core.engine.ports import Clock
 
 REREAD_SECONDS: Final = 5.0
-"""Longest time between two looks at the wall clock while something waits for it."""
+"""Longest time between two looks at the wall clock while anything waits for it."""
+TOLERANCE_SECONDS: Final = 0.02
+"""Less than this the clocks come apart by being read one after the other, and by a slewed wall clock."""
 
 
 def system_now() -> datetime:
@@ -29,6 +32,10 @@ class WallClock:
 
     def __init__(self, read: Callable[[], datetime] = system_now) -> None:
         self._read = read
+        self._sleepers: dict[trio.CancelScope, datetime] = {}
+        self._watchman: trio.CancelScope | None = None
+        self._ahead = 0.0
+        """Wall clock minus Trio's, in seconds, when the deadlines were set."""
 
     def now(self) -> datetime:
         return self._read()
@@ -41,27 +48,64 @@ class WallClock:
         Raises:
             ValueError: ``instant`` is naive.
         """
+        await trio.lowlevel.checkpoint()
+        await self.wait_until(instant, trio.sleep_forever)
+
+    async def wait_until(self, instant: datetime, wake: Callable[[], Awaitable[None]]) -> bool:
+        """Return when ``wake`` does, with True, or when the wall clock has reached ``instant``, with False.
+
+        ``wake`` is called anew each time the wall clock had to be looked at; when it has passed already, not at all.
+
+        Raises:
+            ValueError: ``instant`` is naive.
+        """
         if instant.tzinfo is None:
             raise ValueError("instants are aware; got a naive datetime")
-        await trio.lowlevel.checkpoint()
-        while (remaining := (instant - self._read()).total_seconds()) > 0:  # noqa: ASYNC110 - waits for time itself
-            await trio.sleep(min(remaining, REREAD_SECONDS))
+        while self._read() < instant:
+            scope = trio.CancelScope()
+            self._sleepers[scope] = instant
+            self._look_at_the_wall()
+            self._set_deadline(scope)
+            try:
+                with scope:
+                    await wake()
+                    return True
+            finally:
+                del self._sleepers[scope]
+                if self._watchman is scope:
+                    self._watchman = None
+                    self._name_a_watchman()
+        return False
+
+    def _name_a_watchman(self) -> None:
+        for scope in self._sleepers:
+            self._set_deadline(scope)
+            return
+
+    def _set_deadline(self, scope: trio.CancelScope) -> None:
+        """In Trio's time; that of the watchman comes early. With nobody on watch, it is this one."""
+        remaining = (self._sleepers[scope] - self._read()).total_seconds()
+        if self._watchman is None:
+            self._watchman = scope
+        if self._watchman is scope:
+            remaining = min(remaining, REREAD_SECONDS)
+        scope.deadline = trio.current_time() + remaining
+
+    def _look_at_the_wall(self) -> None:
+        """Set every deadline anew when the wall clock and Trio's have come apart."""
+        ahead = self._read().timestamp() - trio.current_time()
+        if abs(ahead - self._ahead) > TOLERANCE_SECONDS:
+            self._ahead = ahead
+            for scope in self._sleepers:
+                self._set_deadline(scope)
 
 
 async def wait_for_bell(bell: Bell, clock: Clock, until: datetime | None) -> None:
     """Return when ``bell`` rings or the wall clock reaches ``until``; with None only the bell counts."""
-    if until is None:
+    if until is None or bell.rung:
         await bell.wait()
-        return
-    while not bell.rung:
-        remaining = (until - clock.now()).total_seconds()
-        if remaining <= 0:
-            await trio.lowlevel.checkpoint()
-            return
-        with trio.move_on_after(min(remaining, REREAD_SECONDS)):
-            await bell.wait()
-            return
-    await bell.wait()
+    elif not await clock.wait_until(until, bell.wait):
+        await trio.lowlevel.checkpoint()
 
 
 def format_deadline(instant: datetime) -> str:

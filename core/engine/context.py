@@ -16,6 +16,7 @@ from core.engine.settings import EngineSettings
 from core.evaluation.evaluator import Evaluator
 
 if TYPE_CHECKING:
+    from core.engine.access import RunAccess
     from core.engine.news import News
     from core.engine.state import RunState
     from core.engine.status import StatusWriter
@@ -40,6 +41,7 @@ class StepContext:
 
     engine: EngineContext
     story: Object
+    access: RunAccess
     plan: StoryPlan
     step: StepPlan
     inputs: Mapping[str, Any]

@@ -16,6 +16,7 @@ import trio
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
 from core.engine import cancel, step
+from core.engine.access import RunAccess
 from core.engine.bell import Bell
 from core.engine.cancel import Ending
 from core.engine.context import EngineContext, StepContext
@@ -39,12 +40,14 @@ class Execution:
         story: Object,
         plan: StoryPlan,
         inputs: Mapping[str, Any],
+        access: RunAccess,
         end_run: Callable[[Ending], None],
     ) -> None:
         self._engine = engine
         self._status = status
         self._bells = bells
         self._story = story
+        self._access = access
         self._end_run = end_run
         self._news = News()
         self._skipped_for_failure: frozenset[str] = frozenset()
@@ -153,6 +156,7 @@ class Execution:
         return StepContext(
             engine=self._engine,
             story=self._story,
+            access=self._access,
             plan=self.plan,
             step=self.plan.steps[name],
             inputs=self.variables.inputs,

@@ -10,7 +10,7 @@ based on; every write sends both as preconditions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -209,6 +209,12 @@ class Clock(Protocol):
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once ``now() >= instant``, at once if it already is; follows steps of the wall clock."""
+
+    async def wait_until(self, instant: datetime, wake: Callable[[], Awaitable[None]]) -> bool:
+        """Return when ``wake`` does, with True, or once ``now() >= instant``, with False.
+
+        ``wake`` may be cancelled and called again in between.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import trio
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, Reason
 from core.engine import cancel, inputs
+from core.engine.access import RunAccess, has_step_at_work
 from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently
 from core.engine.cancel import Ending
@@ -134,11 +135,13 @@ class Pursuit:
             refusal = await inputs.why_inputs_invalid(resolved, plan, self._engine.evaluator)
             if refusal is not None:
                 return refusal
-        try:
-            await patiently(self._engine.executor.prepare_run, self._run, story, pace=self._pace())
-        except RejectedError as error:
-            return Refusal(error.reason, str(error))
-        execution = Execution(self._engine, self._status, self._bells, story, plan, resolved, self._end_run)
+        access = RunAccess(self._engine, self._run, story, self._pace)
+        if not self._status.state.started or has_step_at_work(step_runs):
+            try:
+                await access.ensure()
+            except RejectedError as error:
+                return Refusal(error.reason, str(error))
+        execution = Execution(self._engine, self._status, self._bells, story, plan, resolved, access, self._end_run)
         earliest = execution.recall(step_runs)
         if not self._status.state.started:
             now = self._engine.clock.now()
@@ -176,7 +179,8 @@ class Pursuit:
         if not isinstance(plan, StoryPlan):
             engrams = {str(step_run["spec"].get("stepId")) for step_run in step_runs}
             plan = bare_plan(dict.fromkeys([*(self._status.state.steps or {}), *sorted(engrams)]), engrams)
-        execution = Execution(self._engine, self._status, self._bells, story or {}, plan, {}, self._end_run)
+        access = RunAccess(self._engine, self._run, story or {}, self._pace)
+        execution = Execution(self._engine, self._status, self._bells, story or {}, plan, {}, access, self._end_run)
         execution.recall(step_runs)
         return execution
 

@@ -70,6 +70,8 @@ class Informer:
         self._counted = -1
         self._version = ""
         self._backoff = Backoff(*_RELIST_BACKOFF_SECONDS)
+        self.changes = 0
+        """How many the store has seen; while it stays the same, so does the picture."""
         self.last_error: KubeError | None = None
         """Why the kind cannot be listed at the moment; None while all is well."""
 
@@ -221,6 +223,7 @@ class Informer:
 
     def _publish(self, changes: Iterable[Change]) -> None:
         for change in changes:
+            self.changes += 1
             for handler in self._handlers:
                 self._call(handler, change)
 

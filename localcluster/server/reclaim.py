@@ -1,8 +1,9 @@
 """Memory without pauses: what Python's cyclic collector may look at, and when.
 
-An API server holds many small objects for long, nearly none of them in cycles. Python's own schedule walks all of them
-again and again; with a few hundred stored objects that was an eighth of the CPU time and stopped every request for up
-to a tenth of a second. Here only what is new is walked by itself; everything else is walked at a quiet moment.
+An API server and an operator hold many small objects for long, nearly none of them in cycles. Python's own schedule
+walks all of them again and again; with a few hundred stored objects that was an eighth of the server's CPU time and
+stopped every request for up to a tenth of a second. Here only what is new is walked by itself; everything else is
+walked at a quiet moment.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ async def reclaim_when_quiet(
     """Run until cancelled, and then leave the collector as it was found.
 
     Args:
-        revision: of the store; while it stays the same, nobody is kept waiting by a pause.
+        revision: of what is held; while it stays the same, nobody is kept waiting by a pause.
         collect: walks everything.
     """
     thresholds = gc.get_threshold()

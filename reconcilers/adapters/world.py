@@ -100,6 +100,11 @@ class World:
         )
 
     @property
+    def changes(self) -> int:
+        """How many changes were seen, of all kinds together."""
+        return sum(informer.changes for informer in self)
+
+    @property
     def trouble(self) -> str:
         """Which kinds cannot be listed at the moment, and the sort of error; empty while all is well."""
         failing = [(informer.resource.plural, informer.last_error) for informer in self]

@@ -191,6 +191,7 @@ class Engram:
             )
         if start.announce_first:
             await self._announce(step_run)
+        await context.access.ensure()
         await committed(self._executor.start_attempt, order)
         self._announce_at = trio.current_time() + context.engine.settings.announce_after_seconds
         return None

@@ -13,12 +13,14 @@ EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class SteppedWall:
-    """A wall clock that runs with Trio's and can be set."""
+    """A wall clock that runs with Trio's and can be set; ``reads`` counts the looks at it."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self.reads = 0
 
     def __call__(self) -> datetime:
+        self.reads += 1
         return EPOCH + timedelta(seconds=trio.current_time()) + self.ahead
 
 
@@ -62,6 +64,52 @@ async def test_after_a_suspend_of_eight_hours_an_overdue_instant_fires_at_once(
     await WallClock(wall).sleep_until(EPOCH + timedelta(hours=1))
 
     assert trio.current_time() <= 16
+
+
+async def test_one_of_many_sleepers_keeps_watch_for_all(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    wall = SteppedWall()
+    clock = WallClock(wall)
+    woken: list[float] = []
+
+    async def sleep(hours: int) -> None:
+        await clock.sleep_until(EPOCH + timedelta(hours=hours))
+        woken.append(trio.current_time())
+
+    for _ in range(500):
+        nursery.start_soon(sleep, 1)
+    nursery.start_soon(sleep, 2)
+    await trio.sleep(3595)
+    before = wall.reads
+    await trio.sleep(4)
+    assert wall.reads - before < 20
+    wall.ahead = timedelta(hours=-1)
+    await trio.sleep(3605)
+    assert woken == [7200.0] * 500
+    wall.ahead += timedelta(hours=1)
+    await trio.sleep(5)
+    assert len(woken) == 501
+
+
+async def test_the_watch_goes_on_when_the_one_who_keeps_it_is_canceled(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    wall = SteppedWall()
+    clock = WallClock(wall)
+    with trio.CancelScope() as first:
+        nursery.start_soon(clock.sleep_until, EPOCH + timedelta(hours=1))
+        nursery.start_soon(clock.sleep_until, EPOCH + timedelta(hours=2))
+
+        async def leave_and_step() -> None:
+            await trio.sleep(2)
+            first.cancel()
+            await trio.sleep(1)
+            wall.ahead = timedelta(hours=3)
+
+        nursery.start_soon(leave_and_step)
+        await clock.sleep_until(EPOCH + timedelta(hours=1))
+    assert first.cancelled_caught
+    await trio.sleep(8)
+    assert not nursery.child_tasks
 
 
 async def test_a_naive_instant_is_refused() -> None:

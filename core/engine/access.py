@@ -1,0 +1,52 @@
+"""What the containers of a run need before any of them starts, ensured once while this process has the run in hand.
+
+A new run gets it at its start. One that is taken up again had it; it is looked at again before the next Job, not
+sooner: an operator that comes back to thousands of waiting runs has nothing to ask about any of them.
+Source: StoryRun contract 6.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import trio
+
+from core.api.phases import Phase
+from core.engine.calls import Pace, patiently
+from core.engine.context import EngineContext
+from core.engine.ports import Object
+
+
+class RunAccess:
+    """``ensure`` does it once; a failure leaves it to the next call."""
+
+    def __init__(self, engine: EngineContext, run: Object, story: Object, pace: Callable[[], Pace]) -> None:
+        self._engine = engine
+        self._run = run
+        self._story = story
+        self._pace = pace
+        self._ensured = False
+        self._turn = trio.Lock()
+
+    async def ensure(self) -> None:
+        """Return once it is there; waits, visibly, while it cannot be had.
+
+        Raises:
+            RejectedError: it never will be.
+        """
+        if self._ensured:
+            return
+        async with self._turn:
+            if not self._ensured:
+                await patiently(self._engine.executor.prepare_run, self._run, self._story, pace=self._pace())
+                self._ensured = True
+
+
+def has_step_at_work(step_runs: Iterable[Object]) -> bool:
+    """Whether a container of the run may be alive."""
+    return any(not _has_ended(step_run) for step_run in step_runs)
+
+
+def _has_ended(step_run: Object) -> bool:
+    phase = (step_run.get("status") or {}).get("phase")
+    return phase in set(Phase) and Phase(phase).terminal
