@@ -33,7 +33,7 @@ from core.kube.lease import LeaderLease
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
 from localcluster import parent
-from localcluster.server.reclaim import reclaim_when_quiet
+from localcluster.server.reclaim import reclaim_when_quiet, spare_what_there_is
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
@@ -202,6 +202,7 @@ async def _open_world(
                 f"{CONFIG_DEADLINE_SECONDS:.0f} s: {source.trouble or 'the API server does not answer'}"
             )
         await nursery.start(world.run)
+        spare_what_there_is()
         state.synced = True
         yield world, source, events
         nursery.cancel_scope.cancel()

@@ -18,6 +18,8 @@ YOUNG_OBJECTS: Final = 5_000
 """New objects after which they alone are walked: a millisecond."""
 WORTHWHILE_ROUNDS: Final = 20
 """After fewer of these walks there is too little to win."""
+WORTHWHILE_GROWTH: Final = 0.25
+"""Nor is there with less that is new, as a share of all that was new before."""
 QUIET_SECONDS: Final = 5.0
 LONGEST_SECONDS: Final = 900.0
 """Without any quiet moment, everything is walked after this time nevertheless."""
@@ -41,13 +43,25 @@ async def reclaim_when_quiet(
     try:
         task_status.started()
         due_at = trio.current_time() + LONGEST_SECONDS
+        seen = 0
         while True:
             before = revision()
             await trio.sleep(QUIET_SECONDS)
             _, rounds, _ = gc.get_count()
-            is_quiet = revision() == before
-            if rounds >= WORTHWHILE_ROUNDS and (is_quiet or trio.current_time() >= due_at):
+            has_grown = rounds >= WORTHWHILE_GROWTH * seen
+            is_good = revision() == before and has_grown
+            if rounds >= WORTHWHILE_ROUNDS and (is_good or trio.current_time() >= due_at):
                 collect()
+                seen += rounds
                 due_at = trio.current_time() + LONGEST_SECONDS
     finally:
         gc.set_threshold(*thresholds)
+
+
+def spare_what_there_is() -> None:
+    """Have no walk look at today's objects again: modules, and a store just filled, whose trees have no cycles.
+
+    They are freed as ever when nobody refers to them. Call it before tasks are started for what is in the store:
+    of a task, cycles may be left.
+    """
+    gc.freeze()

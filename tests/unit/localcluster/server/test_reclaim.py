@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import Any
 
 import trio
@@ -70,6 +71,36 @@ async def test_little_is_not_worth_a_walk(nursery: trio.Nursery, autojump_clock:
     await server.run(nursery)
     await trio.sleep(2 * reclaim.LONGEST_SECONDS)
     assert server.collected_at == []
+
+
+async def test_with_much_to_walk_little_that_is_new_is_not_worth_it(nursery: trio.Nursery, autojump_clock: Any) -> None:
+    server = Server()
+    await server.run(nursery)
+    kept = [many_objects() for _ in range(6)]
+    await trio.sleep(60)
+    assert len(server.collected_at) == 1
+    kept.append(many_objects())
+    await trio.sleep(60)
+    assert len(server.collected_at) == 1
+    kept.append(many_objects())
+    await trio.sleep(60)
+    assert len(server.collected_at) == 2
+
+
+async def test_what_is_spared_is_not_walked_and_still_freed() -> None:
+    class Held:
+        pass
+
+    held = Held()
+    gone = weakref.ref(held)
+    before = gc.get_freeze_count()
+    reclaim.spare_what_there_is()
+    try:
+        assert gc.get_freeze_count() > before
+        del held
+        assert gone() is None
+    finally:
+        gc.unfreeze()
 
 
 async def test_the_collector_is_left_as_it_was_found(autojump_clock: Any) -> None:
