@@ -15,16 +15,14 @@ from core.engine.context import EngineContext
 from core.engine.ports import Clock, RunKey
 from core.engine.settings import EngineSettings
 from core.engine.supervisor import Supervisor
-from core.evaluation.evaluator import EvaluationPolicy, Evaluator
-from core.evaluation.pool import WorkerLimits, WorkerPool
-from core.expressions.limits import Limits
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
 from core.kube.informer import Change, Informer
 from core.policy.references import Reference, why_denied
-from core.policy.settings import ControllerSettings, OperatorSettings, TemplatingSettings
+from core.policy.settings import ControllerSettings, OperatorSettings
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from manager.evaluation import evaluator_of
 from manager.live import LiveGauges
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.event_sink import KubeEventSink
@@ -58,8 +56,7 @@ class Operator:
         self._world = world
         self._settings = settings
         start = settings()
-        pool = WorkerPool(lambda: _worker_limits(settings().templating))
-        self._evaluator = Evaluator(self._evaluation_policy, now=clock.now, pool=pool)
+        self._evaluator = evaluator_of(settings, clock.now)
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
         executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace), events)
@@ -96,10 +93,6 @@ class Operator:
             for controller in (self._runs, self._stories, self._engrams, self._templates):
                 nursery.start_soon(controller.run)
             self._enqueue_everything()
-
-    def _evaluation_policy(self) -> EvaluationPolicy:
-        templating = self._settings().templating
-        return EvaluationPolicy(_limits(templating), templating.deterministic)
 
     def _controller(self, name: str, reconcile: Reconcile, options: ControllerSettings) -> Controller:
         return Controller(
@@ -206,27 +199,6 @@ def _scope_crashed(key: RunKey, error: BaseException) -> None:
     metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
     if isinstance(error, Exception):
         _log.error("a run crashed and is taken up again", run=str(key), error=error)
-
-
-def _limits(templating: TemplatingSettings) -> Limits:
-    return Limits(
-        steps=templating.max_steps,
-        output_bytes=templating.max_output_bytes,
-        wall_seconds=templating.evaluation_timeout.total_seconds(),
-        input_bytes=templating.max_input_bytes,
-        depth=templating.max_depth,
-        include_depth=templating.max_include_depth,
-        collection_items=templating.max_collection_items,
-        range_items=templating.max_range_items,
-    )
-
-
-def _worker_limits(templating: TemplatingSettings) -> WorkerLimits:
-    return WorkerLimits(
-        seconds=templating.worker_timeout.total_seconds(),
-        memory_bytes=templating.worker_memory_bytes,
-        processes=templating.workers,
-    )
 
 
 def _observed(controller: str, outcome: str, seconds: float) -> None:

@@ -12,12 +12,12 @@ from the data as it is:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from core.expressions.cel.reading import ANY, OUTPUT_KEYS, Purpose, Reading, Segment
-from core.expressions.errors import EvaluationError, Fault, LimitExceededError
+from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
 from core.expressions.limits import Meter
 from core.expressions.paths import STORAGE_REFERENCE, Json, is_reference
 
@@ -83,20 +83,30 @@ def needs_of(reading: Reading) -> Need:
     return top
 
 
-def bind(needs: Need, variables: Mapping[str, Json], meter: Meter, *, finished: bool) -> Bindings:
-    """The part of ``variables`` that is read.
+def bind(
+    needs: Need,
+    variables: Mapping[str, Json],
+    meter: Meter,
+    *,
+    finished: bool,
+    offset_of: Callable[[Path], int],
+) -> Bindings:
+    """The part of ``variables`` that is read; ``offset_of`` tells where a path stands in the text.
 
     Raises:
         LimitExceededError: it is more, or nested deeper, than one evaluation may handle.
         EvaluationError: it holds a text that is not Unicode.
         SliceSpentError: it is more than the meter's grant.
     """
-    binder = _Binder(meter, variables.get(_STEPS), finished=finished)
-    binder.bound.data = binder.cut(variables, needs, ())
-    if binder.bound.values + binder.bound.characters > meter.limits.input_bytes:
-        allowed = meter.limits.input_bytes
-        raise LimitExceededError("input_bytes", allowed, f"the expression reads more than {allowed} bytes of data")
-    return binder.bound
+    binder = _Binder(meter, variables.get(_STEPS), finished=finished, offset_of=offset_of)
+    bound = binder.bound
+    bound.data = binder.cut(variables, needs, ())
+    allowed = meter.limits.input_bytes
+    if bound.values + bound.characters > allowed:
+        error = LimitExceededError("input_bytes", allowed, f"the expression reads more than {allowed} bytes of data")
+        error.offset = offset_of(max(bound.weights, key=lambda path: bound.weights[path].total))
+        raise error
+    return bound
 
 
 def delivered(steps: Json, name: Segment) -> bool:
@@ -106,11 +116,12 @@ def delivered(steps: Json, name: Segment) -> bool:
 
 
 class _Binder:
-    def __init__(self, meter: Meter, steps: Json, *, finished: bool) -> None:
+    def __init__(self, meter: Meter, steps: Json, *, finished: bool, offset_of: Callable[[Path], int]) -> None:
         self.bound = Bindings()
         self._meter = meter
         self._steps = steps
         self._finished = finished
+        self._offset_of = offset_of
 
     def cut(self, value: Mapping[Any, Json], need: Need, path: Path) -> dict[Any, Json]:
         """``value`` without what nobody reads."""
@@ -145,7 +156,11 @@ class _Binder:
 
     def _keep_whole(self, kept: dict[Any, Json], key: Segment, value: Json, need: Need, path: Path) -> None:
         weighing = _Weighing(self._meter)
-        weighing.weigh(value)
+        try:
+            weighing.weigh(value)
+        except ExpressionError as error:
+            error.offset = self._offset_of(path)
+            raise
         if weighing.has_reference:
             self._leave_out(need, path)
             return

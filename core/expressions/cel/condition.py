@@ -25,6 +25,7 @@ from core.expressions.cel.reading import Purpose, Reading
 from core.expressions.errors import (
     BlockedError,
     EvaluationError,
+    ExpressionError,
     Fault,
     LimitExceededError,
     OffloadedDataError,
@@ -81,7 +82,11 @@ class Condition:
             absent = frozenset(name for name in self.reading.present_steps if not binding.delivered(steps, name))
             if absent or self.reading.any_step_counts:
                 self._wait(absent, "whether it has an output decides, and it has not finished")
-        bindings = binding.bind(self.needs, variables, meter, finished=finished)
+        try:
+            bindings = binding.bind(self.needs, variables, meter, finished=finished, offset_of=self._offset_of)
+        except ExpressionError as error:
+            error.locate(self.text)
+            raise
         if bindings.is_undecided:
             self.fetch(bindings)
         return Question(self, variables, bindings, cost.bound_of(self.root, bindings), finished)

@@ -81,8 +81,13 @@ _EVERY_KEYWORD: dict[str, Any] = {
 }
 _SECRETS: dict[str, Any] = {
     **dict.fromkeys("abcfikln", "hunter2"),
-    **{"d": 424242, "e": 424242, "g": {"x": "hunter2"}, "h": ["hunter2", "hunter2"], "j": {"x": "hunter2"}},
-    **{"m": {"x": "hunter2"}, "long": "hunter2"},
+    "d": 424242,
+    "e": 424242,
+    "g": {"x": "hunter2"},
+    "h": ["hunter2", "hunter2"],
+    "j": {"x": "hunter2"},
+    "m": {"x": "hunter2"},
+    "long": "hunter2",
 }
 
 

@@ -14,6 +14,7 @@ from core.expressions import (
     ExpressionError,
     LimitExceededError,
     OffloadedDataError,
+    Position,
     TemplateSyntaxError,
     check_condition,
     condition_references,
@@ -336,6 +337,18 @@ def test_a_limit_is_named(text: str, limits: Limits, limit: str) -> None:
     with pytest.raises(LimitExceededError) as caught:
         evaluate_condition(text, variables, limits=limits)
     assert caught.value.limit == limit
+    assert caught.value.position is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [("inputs.n == 1 && size(inputs.many) > 0", 29), ("inputs.n == 1 && size(inputs.deep) > 0", 29)],
+)
+def test_data_beyond_a_limit_is_told_at_the_place_that_reads_it(text: str, column: int) -> None:
+    variables = {"inputs": {"n": 1, "many": [1] * 2_000, "deep": [[[[[1]]]]]}}
+    with pytest.raises(LimitExceededError) as caught:
+        evaluate_condition(text, variables, limits=Limits(depth=3, input_bytes=1_000))
+    assert caught.value.position == Position(1, column)
 
 
 @pytest.mark.parametrize(

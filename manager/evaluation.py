@@ -1,0 +1,41 @@
+"""The evaluator of the operator, bounded by its settings: they are read before each evaluation, so a change counts at
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from core.evaluation.evaluator import EvaluationPolicy, Evaluator
+from core.evaluation.pool import WorkerLimits, WorkerPool
+from core.expressions.limits import Limits
+from core.policy.settings import OperatorSettings, TemplatingSettings
+
+
+def evaluator_of(settings: Callable[[], OperatorSettings], now: Callable[[], datetime]) -> Evaluator:
+    """An evaluator under the ``templating.*`` settings of the moment; ``now`` is the clock of templates."""
+    pool = WorkerPool(lambda: _worker_limits(settings().templating))
+    return Evaluator(lambda: _policy(settings().templating), now=now, pool=pool)
+
+
+def _policy(templating: TemplatingSettings) -> EvaluationPolicy:
+    limits = Limits(
+        steps=templating.max_steps,
+        output_bytes=templating.max_output_bytes,
+        wall_seconds=templating.evaluation_timeout.total_seconds(),
+        input_bytes=templating.max_input_bytes,
+        depth=templating.max_depth,
+        include_depth=templating.max_include_depth,
+        collection_items=templating.max_collection_items,
+        range_items=templating.max_range_items,
+    )
+    return EvaluationPolicy(limits, templating.deterministic)
+
+
+def _worker_limits(templating: TemplatingSettings) -> WorkerLimits:
+    return WorkerLimits(
+        seconds=templating.worker_timeout.total_seconds(),
+        memory_bytes=templating.worker_memory_bytes,
+        processes=templating.workers,
+    )
