@@ -65,11 +65,14 @@ def table_objects(installation: Installation, table: RoleTable) -> Iterator[Obje
 
 
 def grants_objects(installation: Installation) -> Iterator[Object]:
-    """The role that gathers what a platform team lets runs ask for; the control plane fills in its rules."""
+    """The role that gathers what a platform team lets runs ask for.
+
+    The control plane fills in its rules. It has none of ours, not even an empty list: who applies one owns it, and is
+    told of a conflict when applying it again.
+    """
     name = installation.prefix + GRANTS_ROLE
     selector = {"matchLabels": {LABEL_RUNNER_GRANTS: "true"}}
-    role = {**_object(CLUSTER_ROLE, name), "aggregationRule": {"clusterRoleSelectors": [selector]}}
-    yield {**role, "rules": []}
+    yield {**_object(CLUSTER_ROLE, name), "aggregationRule": {"clusterRoleSelectors": [selector]}}
     yield _binding(installation, GRANTS_ROLE, name, "")
 
 

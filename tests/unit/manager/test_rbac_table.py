@@ -79,7 +79,7 @@ def held_everywhere() -> set[tuple[str, str, str, str]]:
     objects = list(operator_objects())
     bound = {obj["roleRef"]["name"] for obj in objects if obj["kind"] == "ClusterRoleBinding"}
     roles = [obj for obj in objects if obj["kind"] == "ClusterRole" and obj["metadata"]["name"] in bound]
-    return {right for role in roles for right in rights(role["rules"])}
+    return {right for role in roles for right in rights(role.get("rules") or ())}
 
 
 def is_held(right: tuple[str, str, str, str]) -> bool:
