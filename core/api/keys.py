@@ -22,6 +22,7 @@ LABEL_MATERIALIZE: Final = "bubustack.io/materialize"
 LABEL_APP_NAME: Final = "app.kubernetes.io/name"
 LABEL_APP_COMPONENT: Final = "app.kubernetes.io/component"
 LABEL_JOB_NAME: Final = "job-name"
+LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
 LABEL_RUNNER_GRANTS: Final = "bubustack.io/aggregate-to-runner-grants"
 """Ours, on ClusterRoles: the operator holds their rules to hand them on to runs whose templates ask for them."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.api import keys
 from core.api.phases import Reason
-from core.api.resource import JOB, STEP_RUN, Resource
+from core.api.resource import JOB, POD, STEP_RUN, Resource
 from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, Binding, EventSink, Object, Observation
 from core.kube.client import KubeClient
@@ -22,7 +22,7 @@ from core.workloads.job import step_job
 from core.workloads.payload import PayloadError
 from core.workloads.step_workload import StepWorkload
 from reconcilers.adapters.binding import Binder, ResolvedStep
-from reconcilers.adapters.observation import observe
+from reconcilers.adapters.observation import is_unexplained, observe
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
@@ -104,7 +104,10 @@ class JobExecutor:
         job = self._world.jobs.get(namespace, step_run_name)
         if job is not None and not controlled_by(job, step_run["metadata"]["uid"]):
             job = None
-        return observe(step_run, job, self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}"))
+        seen = observe(step_run, job, self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}"))
+        if job is not None and is_unexplained(seen):
+            return observe(step_run, job, await self._pods_of(job))
+        return seen
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
         return await patch_status(self._client, self._world.step_runs, STEP_RUN, step_run, patch)
@@ -122,6 +125,13 @@ class JobExecutor:
 
     async def delete_step_run(self, step_run: Object) -> None:
         await delete(self._client, self._world.step_runs, STEP_RUN, step_run)
+
+    async def _pods_of(self, job: Object) -> list[Object]:
+        """As the API server has them: kinds are watched apart, so the end of a Job may be heard before its Pod's."""
+        metadata = job["metadata"]
+        with port_errors():
+            selector = f"{keys.LABEL_JOB_UID}={metadata['uid']}"
+            return (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
 
     async def _unseen_job(self, namespace: str, name: str) -> Object | None:
         """A Job that was created a moment ago, by a process that died over it, may not have reached the informer."""

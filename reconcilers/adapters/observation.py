@@ -38,6 +38,15 @@ def observe(step_run: Object, job: Object | None, pods: Sequence[Object]) -> Obs
     return _succeeded(look) or _failed(look) or _unfinished(look)
 
 
+def is_unexplained(seen: Observation) -> bool:
+    """Whether the attempt is said to have failed, and no container says how.
+
+    So it looks when Pods are gone; and for a moment when the watch of Jobs is ahead of the watch of Pods, as after an
+    outage. Whether a step is retried hangs on the difference.
+    """
+    return seen.state is AttemptState.FAILED and seen.exit_code is None and seen.reason != _DEADLINE_REASON
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """The Job of an attempt and its newest Pod."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,8 +84,16 @@ class AdapterWorld:
 
     @property
     def executor(self) -> JobExecutor:
+        return self._executor(self.world)
+
+    @property
+    def blind_to_pods(self) -> JobExecutor:
+        """Its watch of Pods has brought nothing yet."""
+        return self._executor(replace(self.world, pods=World.watching(self.wired).pods))
+
+    def _executor(self, world: World) -> JobExecutor:
         secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE)
-        return JobExecutor(self.wired, self.world, self.binder, secrets, self.events)
+        return JobExecutor(self.wired, world, self.binder, secrets, self.events)
 
     async def create(self, resource: Resource, name: str, spec: Object, **metadata: Any) -> Object:
         where = {"namespace": metadata.pop("namespace", NAMESPACE_NAME)} if resource.namespaced else {}

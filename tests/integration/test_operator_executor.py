@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 from adapter_world import AdapterWorld
 from operator_cluster import NAMESPACE_NAME
 
+from core.api.conditions import is_true
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN
 from core.engine.errors import (
@@ -260,3 +262,43 @@ async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
     with pytest.raises(MissingReferenceError, match="Secret 'openai'"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
     assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []
+
+
+async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
+    """Kinds are watched apart: here the watch of Pods lags behind that of Jobs."""
+    await there.account("one-engram-runner")
+    run, _, _ = await started(there)
+    job = await stored_job(there)
+    pod = await pod_of(there, job)
+    state = {"terminated": {"exitCode": 3, "reason": "Error"}}
+    container = {"name": "engram", "image": "x", "imageID": "", "restartCount": 0, "ready": False, "state": state}
+    ended = {"status": {"phase": "Failed", "containerStatuses": [container]}}
+    await there.client.patch(POD, pod["metadata"]["name"], ended, namespace=NAMESPACE_NAME, subresource="status")
+    if not there.access.shared:
+        failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+        told = {"status": {"failed": 1, "conditions": [failed]}}
+        await there.client.patch(JOB, "one-fetch", told, namespace=NAMESPACE_NAME, subresource="status")
+    await there.known(there.world.jobs, "one-fetch", has_failed)
+
+    seen = await there.blind_to_pods.observe(run, "one-fetch")
+
+    assert (seen.state, seen.exit_code) == (AttemptState.FAILED, 3)
+
+
+async def pod_of(there: AdapterWorld, job: Object) -> Object:
+    """The one that the Job controller makes; made here where there is no controller."""
+    if not there.access.shared:
+        labels = job["spec"]["template"]["metadata"]["labels"]
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "one-fetch", "uid": job["metadata"]["uid"]}
+        owners = [{**owner, "controller": True}]
+        spec = job["spec"]["template"]["spec"]
+        return await there.create(POD, "one-fetch-abcde", spec, labels=labels, ownerReferences=owners)
+    with trio.fail_after(20):
+        while not (found := there.world.pods.list(NAMESPACE_NAME)):
+            await there.heard(there.world.pods)
+    return found[0]
+
+
+def has_failed(job: Object | None) -> bool:
+    conditions = ((job or {}).get("status") or {}).get("conditions") or ()
+    return any(is_true(conditions, word) for word in ("Failed", "FailureTarget"))

@@ -10,7 +10,7 @@ from reconciler_samples import job, pod, run, step_run, stored
 
 from core.engine.ports import AttemptState as State
 from core.engine.ports import Observation
-from reconcilers.adapters.observation import observe
+from reconcilers.adapters.observation import is_unexplained, observe
 
 Object = dict[str, Any]
 
@@ -213,6 +213,28 @@ TABLE: list[Any] = [
 def test_the_first_trustworthy_word_counts(given: Object, state: State, code: int | None, reason: str) -> None:
     seen = look(**given)
     assert (seen.state, seen.exit_code, seen.reason) == (state, code, reason)
+
+
+@pytest.mark.parametrize(
+    ("given", "unexplained"),
+    [
+        pytest.param({"status": job_status(("Failed", "BackoffLimitExceeded"))}, True, id="no-pod-is-known"),
+        pytest.param(
+            {
+                "pods": [pod_status("Running", {"running": {}})],
+                "status": job_status(("Failed", "BackoffLimitExceeded")),
+            },
+            True,
+            id="the-pod-is-known-as-it-was",
+        ),
+        pytest.param({"pods": [pod_status("Failed", ended(3))]}, False, id="the-container-says-how"),
+        pytest.param({"status": job_status(("Failed", "DeadlineExceeded"))}, False, id="the-deadline"),
+        pytest.param({"status": job_status(("Complete", ""))}, False, id="success"),
+        pytest.param({}, False, id="under-way"),
+    ],
+)
+def test_a_failure_without_a_containers_word_is_unexplained(given: Object, unexplained: bool) -> None:
+    assert is_unexplained(look(**given)) is unexplained
 
 
 def test_an_observation_tells_attempt_deadline_and_pod() -> None:
