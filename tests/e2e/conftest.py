@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
+from comparison import Outcome
+from fault_rig import play_without_faults
 from operator_cluster import install_on
 
 from control_plane.session import SessionCluster
@@ -14,3 +16,17 @@ def furnished(real_cluster: SessionCluster) -> SessionCluster:
     """The real cluster with our definitions in it."""
     trio.run(install_on, real_cluster)
     return real_cluster
+
+
+@pytest.fixture(scope="session")
+def steerable(furnished: SessionCluster) -> SessionCluster:
+    """The same; its etcd and its keys are ours to use."""
+    if furnished.ready is None:
+        pytest.skip("needs a control plane of our own")
+    return furnished
+
+
+@pytest.fixture(scope="session")
+def faultless(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What the work of the fault tests comes to when there is no fault."""
+    return trio.run(play_without_faults, steerable, tmp_path_factory.mktemp("faultless"))

@@ -65,12 +65,14 @@ async def test_a_paused_server_answers_nothing_until_it_is_resumed(plane: Contro
             assert (await client.get("/version")).status_code == httpx.codes.OK
 
 
-async def test_what_was_compacted_is_gone(plane: ControlPlane) -> None:
+async def test_what_was_compacted_is_gone_from_a_server_that_does_not_remember(plane: ControlPlane) -> None:
     async with plane.open_client() as client:
         revision = (await client.get(NAMESPACES)).json()["metadata"]["resourceVersion"]
         for name in ("a", "b"):
             await create(plane, name)
         assert await plane.compact() > int(revision)
+        await plane.api_server.kill()
+        await plane.api_server.restart()
         page = {"limit": "1", "resourceVersion": revision, "resourceVersionMatch": "Exact"}
         assert (await client.get(NAMESPACES, params=page)).status_code == httpx.codes.GONE
 

@@ -16,8 +16,10 @@ from control_plane.faults import (
     Cut,
     Delay,
     Hold,
+    Late,
     LoseAnswer,
     LoseRequest,
+    Moment,
     Mute,
     Refuse,
     Repeat,
@@ -108,6 +110,25 @@ async def test_a_held_request_waits_before_the_server_sees_it(rig: Rig) -> None:
     assert await rig.exists("a")
 
 
+@pytest.mark.parametrize("moment", [Moment.DONE, Moment.TOLD], ids=["done", "told"])
+async def test_a_request_may_be_held_after_it_took_effect(rig: Rig, moment: Moment) -> None:
+    fault, told = Hold(moment), trio.Event()
+    rig.proxy.add(fault, writes)
+
+    async def create() -> None:
+        await rig.create("a")
+        told.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(create)
+        await fault.held.wait()
+        assert await rig.exists("a")
+        with trio.move_on_after(0.2):
+            await told.wait()
+        assert told.is_set() is (moment is Moment.TOLD)
+        fault.release.set()
+
+
 async def test_an_answer_may_come_late_or_never(rig: Rig) -> None:
     rig.proxy.add(Delay(0.3), everything)
     started = trio.current_time()
@@ -139,6 +160,16 @@ async def test_events_of_a_watch_may_come_twice(rig: Rig) -> None:
     rig.proxy.add(RepeatLines(2), watches)
     names = await watched(rig, 4)
     assert names == sorted([name for name in names[::2] for _ in range(2)], key=names.index)
+
+
+async def test_events_of_a_watch_may_come_late_and_keep_their_order(rig: Rig) -> None:
+    for name in "abc":
+        await rig.create(name)
+    on_time = await watched(rig, 4)
+    rig.proxy.add(Late(0.4), watches)
+    started = trio.current_time()
+    assert await watched(rig, 4) == on_time
+    assert trio.current_time() - started >= 0.4
 
 
 async def test_a_watch_may_break_in_the_middle_of_a_line(rig: Rig) -> None:

@@ -19,7 +19,7 @@ from control_plane.binaries import MissingBinariesError, ensure_binaries
 from control_plane.building import BuildError
 from control_plane.processes import ServerError
 from control_plane.running import open_control_plane
-from control_plane.session import Ready
+from control_plane.session import ready_of
 from localcluster import parent
 
 USAGE: Final = "python -m control_plane build [VERSION] | up [--audit] DIRECTORY"
@@ -53,10 +53,7 @@ async def _run(programs: binaries.Binaries, directory: Path, audit: bool) -> Non
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_parent, nursery.cancel_scope)
         async with open_control_plane(programs, directory, audit=audit) as plane:
-            ready = Ready(
-                plane.url, plane.ca_pem, plane.admin_token, str(plane.kubeconfig), str(programs.kubectl), plane.pids
-            )
-            parent.answer(ready.to_line())
+            parent.answer(ready_of(plane).to_line())
             await trio.sleep_forever()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -83,12 +85,25 @@ class Delay(Fault):
     seconds: float
 
 
+class Moment(StrEnum):
+    """How far a request has come."""
+
+    ASKED = "before the server sees it"
+    DONE = "done, and the client not told"
+    TOLD = "answered"
+
+
 @dataclass(frozen=True, slots=True)
 class Hold(Fault):
-    """The request waits before the server sees it, until ``release`` is set; ``held`` says that it has come."""
+    """The request and its connection wait at ``moment``, until ``release`` is set; ``held`` says that it has come."""
 
+    moment: Moment = Moment.ASKED
     release: trio.Event = field(default_factory=trio.Event)
     held: trio.Event = field(default_factory=trio.Event)
+
+    async def wait(self) -> None:
+        self.held.set()
+        await self.release.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +118,13 @@ class RepeatLines(Fault):
     """Every line of the answer comes ``times`` times: duplicate events of a watch."""
 
     times: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Late(Fault):
+    """Every piece of the answer comes ``seconds`` later than the server sent it, in the same order."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +165,12 @@ def writes(request: Request) -> bool:
 
 def watches(request: Request) -> bool:
     return request.is_watch
+
+
+def a_share(share: float, among: Choice, seed: int) -> Choice:
+    """So many of these requests, by a chance that repeats with ``seed``."""
+    chance = random.Random(seed)
+    return lambda request: among(request) and chance.random() < share
 
 
 def everything(request: Request) -> bool:

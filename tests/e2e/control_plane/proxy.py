@@ -6,6 +6,7 @@ need nothing but another address. Each connection of a client has one of its own
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -26,8 +27,10 @@ from control_plane.faults import (
     Delay,
     Fault,
     Hold,
+    Late,
     LoseAnswer,
     LoseRequest,
+    Moment,
     Mute,
     Refuse,
     Repeat,
@@ -92,7 +95,7 @@ class Proxy:
             self._connections.add(scope)
             try:
                 await self._converse(stream)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError, _BrokenConnection):
+            except* (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError, _BrokenConnection):
                 pass  # the client hears of it by its connection
             finally:
                 self._connections.discard(scope)
@@ -138,9 +141,8 @@ class Proxy:
             case LoseRequest():
                 self.seen.append(Seen(request, None))
                 raise _BrokenConnection
-            case Hold():
-                fault.held.set()
-                await fault.release.wait()
+            case Hold(moment=Moment.ASKED):
+                await fault.wait()
             case Repeat():
                 await self._ask(request, head, body, server, _swallow)
             case _:
@@ -170,6 +172,11 @@ class Proxy:
                 await trio.sleep_forever()
             case Delay(seconds):
                 await trio.sleep(seconds)
+            case Hold(moment=Moment.DONE):
+                await fault.wait()
+            case Late(seconds):
+                await self._give_late(response, seconds, answer)
+                return
             case _:
                 pass
         left = fault.after_bytes if isinstance(fault, Cut) else None
@@ -185,6 +192,19 @@ class Proxy:
                 await answer.send(data)
                 left = left if left is None else left - len(data)
         await answer.send(rest)
+        await answer.end()
+        if isinstance(fault, Hold) and fault.moment is Moment.TOLD:
+            await fault.wait()
+
+    async def _give_late(self, response: httpx.Response, seconds: float, answer: _Answer) -> None:
+        """Read on while pieces wait, so that each is late by as much."""
+        send, receive = trio.open_memory_channel[tuple[float, bytes]](math.inf)
+        await answer.begin(response)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_read_with_instants, response, send)
+            async for due, piece in receive:
+                await trio.sleep_until(due + seconds)
+                await answer.send(piece)
         await answer.end()
 
 
@@ -229,6 +249,12 @@ async def _swallow(response: httpx.Response) -> None:
 def _pieces(response: httpx.Response) -> aclosing[AsyncGenerator[bytes, None]]:
     """The body as it comes; may be left at any time. httpx's own iterators nest, and cannot."""
     return aclosing(cast("AsyncGenerator[bytes, None]", aiter(cast("httpx.AsyncByteStream", response.stream))))
+
+
+async def _read_with_instants(response: httpx.Response, send: trio.MemorySendChannel[tuple[float, bytes]]) -> None:
+    async with send, _pieces(response) as pieces:
+        async for piece in pieces:
+            send.send_nowait((trio.current_time(), piece))
 
 
 def _repeated(data: bytes, times: int) -> tuple[bytes, bytes]:

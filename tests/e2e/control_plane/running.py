@@ -104,7 +104,10 @@ class ControlPlane:
             yield client
 
     async def compact(self) -> int:
-        """Have etcd forget every revision before the present one, which is returned: older watches are ``410 Gone``."""
+        """Have etcd forget every revision before the present one, which is returned.
+
+        What is older is ``410 Gone`` from servers that start afterwards; those that run remember some of it.
+        """
         answer = await self._etcd_client.post("/v3/kv/range", json={"key": base64.b64encode(b"/").decode()})
         answer.raise_for_status()
         revision = int(answer.json()["header"]["revision"])

@@ -21,6 +21,7 @@ from control_plane.access import load_access
 from control_plane.binaries import ensure_binaries
 from control_plane.node import NodeCredentials, credentials_of
 from control_plane.processes import ServerError
+from control_plane.running import ControlPlane
 
 KUBECONFIG_VARIABLE: Final = "BOBRAPET_E2E_KUBECONFIG"
 _START_SECONDS: Final = 180.0
@@ -32,6 +33,7 @@ class Ready:
     """What the child says of the control plane it runs."""
 
     url: str
+    etcd_url: str
     ca_pem: str
     admin_token: str
     kubeconfig: str
@@ -40,6 +42,19 @@ class Ready:
 
     def to_line(self) -> str:
         return json.dumps(asdict(self))
+
+
+def ready_of(plane: ControlPlane) -> Ready:
+    """How the plane is reached."""
+    return Ready(
+        plane.url,
+        plane.etcd_url,
+        plane.ca_pem,
+        plane.admin_token,
+        str(plane.kubeconfig),
+        str(plane.binaries.kubectl),
+        plane.pids,
+    )
 
 
 @dataclass(frozen=True, slots=True)

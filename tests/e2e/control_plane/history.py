@@ -1,0 +1,93 @@
+"""Every write to the cluster's objects in order, as etcd made it: what was created how often, and what became of it.
+
+It is told by etcd itself, so that nothing between us and the truth can be slow, stale or broken.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+import orjson
+import trio
+
+_FIRST, _LAST = (base64.b64encode(key).decode() for key in (b"/registry/", b"/registry0"))
+_NOISE: Final = ("events", "leases", "masterleases", "minions", "endpointslices")
+"""Kinds that are written all the time, by everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One revision of one object."""
+
+    key: str
+    """Kind, namespace and name: ``runs.bubustack.io/stepruns/team/one-a``, ``jobs/team/one-a``."""
+    created: bool
+    content: dict[str, Any] | None
+    """None when it was deleted; empty for built-in kinds, which are not stored as JSON."""
+
+    @property
+    def deleted(self) -> bool:
+        return self.content is None
+
+
+@dataclass
+class History:
+    """What was written since it was opened."""
+
+    writes: list[Write] = field(default_factory=list)
+
+    def creations(self) -> Counter[str]:
+        return Counter(write.key for write in self.writes if write.created)
+
+    def deletions(self) -> Counter[str]:
+        return Counter(write.key for write in self.writes if write.deleted)
+
+    def of(self, prefix: str) -> Iterator[Write]:
+        """Writes to objects whose keys begin so."""
+        return (write for write in self.writes if write.key.startswith(prefix))
+
+
+@asynccontextmanager
+async def open_history(etcd_url: str) -> AsyncIterator[History]:
+    """The writes from now on, for the block."""
+    history = History()
+    timeout = httpx.Timeout(30, read=None)
+    async with (
+        httpx.AsyncClient(base_url=etcd_url, trust_env=False, timeout=timeout) as client,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(_follow, client, history)
+        yield history
+        nursery.cancel_scope.cancel()
+
+
+async def _follow(client: httpx.AsyncClient, history: History, *, task_status: trio.TaskStatus[None]) -> None:
+    wanted = {"create_request": {"key": _FIRST, "range_end": _LAST}}
+    async with client.stream("POST", "/v3/watch", json=wanted) as answer:
+        answer.raise_for_status()
+        async for line in answer.aiter_lines():
+            result = orjson.loads(line)["result"]
+            if result.get("created"):
+                task_status.started()
+            assert not result.get("canceled"), result
+            history.writes += filter(None, map(_write, result.get("events") or ()))
+
+
+def _write(event: dict[str, Any]) -> Write | None:
+    pair = event["kv"]
+    key = base64.b64decode(pair["key"]).decode().removeprefix("/registry/")
+    if key.partition("/")[0] in _NOISE:
+        return None
+    if event.get("type") == "DELETE":
+        return Write(key, created=False, content=None)
+    return Write(key, pair["create_revision"] == pair["mod_revision"], _content(base64.b64decode(pair["value"])))
+
+
+def _content(stored: bytes) -> dict[str, Any]:
+    return orjson.loads(stored) if stored.startswith(b"{") else {}

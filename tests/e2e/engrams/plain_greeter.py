@@ -1,0 +1,26 @@
+"""An engram of the SDK that says hello, and notes in the file it is given that it was started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bubu_sdk import Context, engram
+
+
+@dataclass
+class Inputs:
+    name: str = ""
+
+
+@engram
+def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+    return {"greeting": f"hello {inputs.name}", "step": ctx.step}
+
+
+if __name__ == "__main__":
+    with Path(sys.argv[1]).open("a") as executions:
+        executions.write(f"{os.environ['BUBU_STORYRUN_ID']}/{os.environ['BUBU_STEP_NAME']}\n")
+    main.run()

@@ -1,0 +1,184 @@
+"""Managers as processes on a real control plane, a proxy between, and an oracle that knows how it should have ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from comparison import Outcome, counts_by_object, masked
+from fault_workload import GONE, INEXACT, RUNS, Workload
+from operator_cluster import NAMESPACE_NAME, OPERATOR, OperatorCluster, eventually, open_on_real, status_of
+
+from control_plane.access import Access, load_access
+from control_plane.history import History, open_history
+from control_plane.processes import ServerProcess, open_process
+from control_plane.proxy import Proxy, open_proxy
+from control_plane.session import Ready, SessionCluster
+from core.api.phases import Phase
+from core.api.resource import (
+    ENGRAM,
+    JOB,
+    POD,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
+from manager.permissions.install import install_permissions, request_token
+
+Object = dict[str, Any]
+
+SETTLE_SECONDS: Final = 60.0
+"""How long after its fault a cluster may take to be as if there had been none."""
+_STAYS_SECONDS: Final = 1.0
+_QUIET_SECONDS: Final = 2.5
+"""Counters of Stories and Engrams are written every two seconds at most."""
+_COUNTED: Final = {
+    "runs.bubustack.io/storyruns": STORY_RUN,
+    "runs.bubustack.io/stepruns": STEP_RUN,
+    "jobs": JOB,
+    "pods": POD,
+    "serviceaccounts": SERVICE_ACCOUNT,
+    "roles": ROLE,
+    "rolebindings": ROLE_BINDING,
+}
+"""By what their keys begin with."""
+_SHOWN: Final = (STORY_RUN, STEP_RUN, JOB, SERVICE_ACCOUNT, ROLE, ROLE_BINDING, STORY, ENGRAM)
+_GIVEN: Final = f"serviceaccounts/{NAMESPACE_NAME}/default"
+
+
+@dataclass
+class FaultRig:
+    """Managers reach the API server through ``proxy``; people, controllers and the node do not."""
+
+    cluster: OperatorCluster
+    ready: Ready
+    access: Access
+    proxy: Proxy
+    history: History
+    workload: Workload
+    directory: Path
+    _stack: AsyncExitStack
+
+    async def start_manager(self, name: str = "manager", *, url: str = "", elect: bool = False) -> ServerProcess:
+        """A manager under its own ServiceAccount, by way of the proxy or ``url``; it ends with the rig."""
+        token = await request_token(self.cluster.client, OPERATOR)
+        kubeconfig = self.access.write_kubeconfig(f"{self.directory.name}-{name}", url or self.proxy.url, token)
+        command = [
+            *(sys.executable, "-m", "manager.cli", "manager"),
+            f"--kubeconfig={kubeconfig}",
+            "--health-probe-bind-address=0",
+            f"--leader-elect={str(elect).lower()}",
+        ]
+        return await self._stack.enter_async_context(open_process(name, command, self.directory))
+
+    # The oracle.
+
+    async def outcome(self) -> Outcome:
+        """How everything stands at this moment."""
+        objects: dict[str, Object] = {}
+        for resource in _SHOWN:
+            for obj in (await self.cluster.client.list(resource, NAMESPACE_NAME)).items:
+                name = obj["metadata"]["name"]
+                if (resource, name) != (SERVICE_ACCOUNT, "default") and name not in INEXACT:
+                    objects[f"{resource.plural}/{name}"] = masked(obj)
+        of = [f"{prefix}/{NAMESPACE_NAME}/" for prefix in _COUNTED]
+        created, deleted = (
+            counts_by_object({key: count for key, count in counts.items() if key != _GIVEN}, of)
+            for counts in (self.history.creations(), self.history.deletions())
+        )
+        return Outcome(objects, created, deleted, dict(self.workload.executions()))
+
+    async def settled(self, *, seconds: float = SETTLE_SECONDS) -> None:
+        """Return once every run has ended, and those that are to go are gone with all they owned."""
+
+        async def all_ended() -> bool:
+            objects = [obj for resource in _COUNTED.values() for obj in await self._listed(resource)]
+            uids = {obj["metadata"]["uid"] for obj in objects}
+            owners = {owner["uid"] for obj in objects for owner in obj["metadata"].get("ownerReferences") or ()}
+            runs = {run["metadata"]["name"]: run for run in objects if run["kind"] == STORY_RUN.kind}
+            return (
+                runs.keys() == set(RUNS) - set(GONE)
+                and all(status_of(run).get("finishedAt") for run in runs.values())
+                and owners <= uids
+            )
+
+        await eventually(all_ended, seconds=seconds)
+
+    async def _listed(self, resource: Resource) -> list[Object]:
+        found = (await self.cluster.client.list(resource, NAMESPACE_NAME)).items
+        return [{**obj, "kind": resource.kind} for obj in found]
+
+    async def ends_like(self, expected: Outcome, *, seconds: float = SETTLE_SECONDS) -> None:
+        """Return once everything is as ``expected`` and stays so, and no phase was ever left that is an end.
+
+        Raises:
+            AssertionError: it is not, with every difference.
+        """
+        differences = ["nothing was compared"]
+
+        async def alike() -> bool:
+            nonlocal differences
+            differences = (await self.outcome()).differences_from(expected)
+            return not differences
+
+        try:
+            await eventually(alike, seconds=seconds)
+            await trio.sleep(_STAYS_SECONDS)
+            await alike()
+        except trio.TooSlowError:
+            pass
+        assert not differences, "\n".join(differences)
+        assert_ends_were_final(self.history)
+
+
+def assert_ends_were_final(history: History) -> None:
+    """Terminal phases are absorbing, and retries never fall, in the whole history of every run and step."""
+    for prefix in ("runs.bubustack.io/storyruns/", "runs.bubustack.io/stepruns/"):
+        last: dict[str, Object] = {}
+        for write in history.of(prefix):
+            uid = (write.content or {}).get("metadata", {}).get("uid", "")
+            before, now = last.get(uid, {}), status_of(write.content or {})
+            phase = before.get("phase", "")
+            if write.content is not None:
+                assert not (phase in set(Phase) and Phase(phase).terminal) or now.get("phase") == phase, write
+                assert now.get("retries", 0) >= before.get("retries", 0), write
+                last[uid] = now
+
+
+@asynccontextmanager
+async def open_fault_rig(directory: Path, real: SessionCluster) -> AsyncIterator[FaultRig]:
+    """The workload's Engrams and Stories on an emptied cluster, and no manager yet."""
+    assert real.ready is not None
+    access = load_access(Path(real.kubeconfig).parent)
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(open_on_real(directory, real))
+        await install_permissions(cluster.client, OPERATOR)
+        workload = Workload(cluster, directory)
+        await workload.install()
+        proxy = await stack.enter_async_context(open_proxy(access, real.ready.url))
+        history = await stack.enter_async_context(open_history(real.ready.etcd_url))
+        managers = await stack.enter_async_context(AsyncExitStack())
+        yield FaultRig(cluster, real.ready, access, proxy, history, workload, directory, managers)
+
+
+async def play_without_faults(real: SessionCluster, directory: Path) -> Outcome:
+    """The whole work by a manager that nothing disturbs; what it came to, once nothing changes any more."""
+    async with open_fault_rig(directory, real) as rig:
+        await rig.start_manager()
+        await rig.workload.play()
+        await rig.settled()
+        with trio.fail_after(SETTLE_SECONDS):
+            written = -1
+            while written < len(rig.history.writes):
+                written = len(rig.history.writes)
+                await trio.sleep(_QUIET_SECONDS)
+        return await rig.outcome()

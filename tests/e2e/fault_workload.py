@@ -1,0 +1,164 @@
+"""Stories whose runs meet a fault in every state a run can be in, and the people who start, cancel and delete them.
+
+Steps note each start of their program in one file, so that nothing that was executed twice stays unseen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
+
+from core.api.resource import STEP_RUN, STORY_RUN
+from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
+
+Object = dict[str, Any]
+
+RUNS: Final = ("greetings", "diamond", "flaky", "failing", "slow", "sleepy", "canceled", "deleted", "mayfly")
+"""Each of a Story of its own name."""
+GONE: Final = ("deleted", "mayfly")
+"""Removed before the end: one by a person, one because its time is over."""
+INEXACT: Final = (*GONE, "doomed", "fleeting")
+"""Stories and Engrams that count only what they still find of these runs."""
+ENGRAMS: Final = Path(__file__).parent / "engrams"
+_TRY_AGAIN_SECONDS: Final = 0.2
+_PERSON_SECONDS: Final = 60.0
+
+
+class Workload:
+    """One play of it on an emptied cluster; ``directory`` is its own."""
+
+    def __init__(self, cluster: OperatorCluster, directory: Path) -> None:
+        self.cluster = cluster
+        self._executions = directory / "executions"
+        self._tried = directory / "tried"
+
+    async def install(self) -> None:
+        """Engrams and Stories."""
+        note = f"echo $BUBU_STORYRUN_ID/$BUBU_STEP_NAME >> {self._executions}"
+        cluster = self.cluster
+        greeter = [sys.executable, str(ENGRAMS / "plain_greeter.py"), str(self._executions)]
+        await cluster.engram("greeter", command=greeter)
+        for name in ("nap", "fleeting"):
+            await cluster.engram(name, f"{note}; sleep 0.3")
+        await cluster.engram("flaky", f"{note}; test -e {self._tried} || {{ touch {self._tried}; exit 137; }}")
+        await cluster.engram("bad", f"{note}; exit 3")
+        for name in ("endless", "doomed"):
+            await cluster.engram(name, f"{note}; exec sleep 600")
+        no_retry = {"retry": {"maxRetries": 0}}
+        await cluster.story(
+            "greetings",
+            step("greet", "greeter", **{"with": {"name": "{{ inputs.who }}"}}),
+            step("again", "greeter", **{"with": {"name": "{{ steps.greet.output.greeting }}"}}),
+        )
+        await cluster.story(
+            "diamond",
+            step("a", "nap"),
+            step("b", "nap", needs=["a"]),
+            step("c", "nap", needs=["a"]),
+            step("d", "nap", needs=["b", "c"]),
+        )
+        await cluster.story(
+            "flaky",
+            step("flaky", execution={"retry": {"maxRetries": 3, "delay": "100ms"}}),
+            step("after", "nap", needs=["flaky"]),
+        )
+        await cluster.story(
+            "failing",
+            step("bad", execution=no_retry),
+            step("allowed", "bad", allowFailure=True, execution=no_retry),
+            step("never", "nap", needs=["bad"]),
+            policy={"continueOnStepFailure": True},
+        )
+        await cluster.story("slow", step("slow", "endless", execution={"timeout": "2s", **no_retry}))
+        await cluster.story(
+            "sleepy",
+            step("before", "nap"),
+            {"name": "sleep", "type": "sleep", "needs": ["before"], "with": {"duration": "2s"}},
+            step("after", "nap", needs=["sleep"]),
+        )
+        await cluster.story("canceled", step("endless"))
+        await cluster.story("deleted", step("endless", "doomed"))
+        retention = {"execution": {"job": {"storyRunRetentionSeconds": -1}}}
+        await cluster.story("mayfly", step("a", "fleeting"), policy=retention)
+
+    async def play(self) -> None:
+        """Start every run, cancel one and delete one when they are at work; returns when the people have done so."""
+        for name in RUNS:
+            await self.start(name, **({"inputs": {"who": "world"}} if name == "greetings" else {}))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel, "canceled")
+            nursery.start_soon(self._delete, "deleted")
+
+    async def start(self, name: str, **spec: Any) -> None:
+        async def create() -> None:
+            try:
+                await self.cluster.create(STORY_RUN, name, {"storyRef": {"name": name}, **spec})
+            except AlreadyExistsError:
+                return  # the answer to the first try was lost
+
+        await insist(create)
+
+    def executions(self) -> Counter[str]:
+        """``run/step`` → how often its program was started."""
+        if not self._executions.exists():
+            return Counter()
+        return Counter(self._executions.read_text().split())
+
+    async def _cancel(self, name: str) -> None:
+        await self._until_at_work(name)
+        patch = {"spec": {"cancelRequested": True}}
+
+        async def cancel() -> None:
+            await self.cluster.client.patch(STORY_RUN, name, patch, namespace=NAMESPACE_NAME)
+
+        await insist(cancel)
+
+    async def _delete(self, name: str) -> None:
+        await self._until_at_work(name)
+
+        async def delete() -> None:
+            try:
+                await self.cluster.client.delete(STORY_RUN, name, NAMESPACE_NAME)
+            except NotFoundError:
+                return
+
+        await insist(delete)
+
+    async def _until_at_work(self, name: str) -> None:
+        """Its program runs, and the operator has said so."""
+
+        async def running() -> None:
+            while True:
+                try:
+                    found = await self.cluster.client.get(STEP_RUN, f"{name}-endless", NAMESPACE_NAME)
+                    if status_of(found).get("phase") == "Running" and self.executions()[f"{name}/endless"]:
+                        return
+                except NotFoundError:
+                    pass
+                await trio.sleep(0.05)
+
+        await insist(running)
+
+
+async def insist(act: Callable[[], Awaitable[None]], *, seconds: float = _PERSON_SECONDS) -> None:
+    """What a person does who gets no answer: try again, up to a limit.
+
+    Raises:
+        KubeError: of the last try.
+    """
+    give_up_at = trio.current_time() + seconds
+    with trio.fail_at(give_up_at):
+        while True:
+            try:
+                await act()
+                return
+            except KubeError:
+                if trio.current_time() + _TRY_AGAIN_SECONDS > give_up_at:
+                    raise
+            await trio.sleep(_TRY_AGAIN_SECONDS)

@@ -1,0 +1,154 @@
+"""What can go wrong between a manager and a real API server, and at the end nobody can tell that it did.
+
+Each case plays the same work (``fault_workload``) with one fault, named by its number in our catalogue, and is compared
+with the play without one: how every object stands, how often each was created and deleted, how often each program was
+started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+from comparison import Outcome
+from fault_rig import FaultRig, open_fault_rig
+
+from control_plane.faults import (
+    Choice,
+    Cut,
+    Late,
+    LoseAnswer,
+    LoseRequest,
+    Refuse,
+    Repeat,
+    RepeatLines,
+    Request,
+    a_share,
+    everything,
+    watches,
+    writes,
+)
+from control_plane.session import SessionCluster
+
+Course = Callable[[FaultRig], Awaitable[None]]
+"""What the fault does while the work is done; it is cancelled, and the proxy healed, once every run has ended."""
+
+
+def first_of_each_kind(among: Choice) -> Choice:
+    """The first request of each name, such as ``POST jobs``."""
+    known: set[str] = set()
+
+    def is_first(request: Request) -> bool:
+        if not among(request) or request.name in known:
+            return False
+        known.add(request.name)
+        return True
+
+    return is_first
+
+
+def either(*choices: Choice) -> Choice:
+    return lambda request: any(choice(request) for choice in choices)
+
+
+def updates(request: Request) -> bool:
+    return request.method in {"PATCH", "PUT"}
+
+
+def of_kind(plural: str) -> Choice:
+    """Watches of one kind."""
+    return lambda request: request.is_watch and request.path.endswith(f"/{plural}")
+
+
+async def conflicts(rig: FaultRig) -> None:
+    """One in five updates finds the object changed; the first ten of runs' status do so in a row."""
+    conflict = Refuse(409, "Conflict")
+    rig.proxy.add(conflict, a_share(0.2, updates, seed=13), times=None)
+    rig.proxy.add(conflict, lambda request: request.name == "PATCH storyruns/status", times=10)
+
+
+async def lost_answers(rig: FaultRig) -> None:
+    """Writes are done and the client never hears of it: the first of each kind, and then one in four."""
+    chosen = either(first_of_each_kind(writes), a_share(0.25, writes, seed=17))
+    rig.proxy.add(LoseAnswer(), chosen, times=None)
+
+
+async def lost_requests(rig: FaultRig) -> None:
+    """The same, but nothing was done."""
+    chosen = either(first_of_each_kind(writes), a_share(0.25, writes, seed=18))
+    rig.proxy.add(LoseRequest(), chosen, times=None)
+
+
+async def repeated_requests(rig: FaultRig) -> None:
+    """Something on the way sends each write twice, and gives the second answer."""
+    rig.proxy.add(Repeat(), writes, times=None)
+
+
+async def too_many_requests(rig: FaultRig) -> None:
+    """The server is overloaded, and says when to come again."""
+    refusal = Refuse(429, "TooManyRequests", retry_after_seconds=1)
+    rig.proxy.add(refusal, a_share(0.2, everything, seed=18), times=None)
+
+
+async def server_errors(rig: FaultRig) -> None:
+    """As soon as runs are under way nothing succeeds, for nine seconds."""
+    while not any(seen.request.name == "POST jobs" for seen in rig.proxy.seen):  # noqa: ASYNC110 - nobody tells
+        await trio.sleep(0.02)
+    for code, reason in ((500, "InternalError"), (502, ""), (503, "ServiceUnavailable")):
+        rig.proxy.add(Refuse(code, reason), everything, times=None)
+        rig.proxy.cut_connections()
+        await trio.sleep(3)
+    rig.proxy.heal()
+
+
+async def duplicate_events(rig: FaultRig) -> None:
+    rig.proxy.add(RepeatLines(3), watches, times=None)
+
+
+async def late_events(rig: FaultRig) -> None:
+    """Each kind by another delay, so that a Pod has ended before its StepRun is seen."""
+    for number, kind in enumerate(("pods", "jobs", "engrams", "storyruns", "stepruns")):
+        rig.proxy.add(Late(0.5 * number), of_kind(kind), times=None)
+
+
+async def late_pods(rig: FaultRig) -> None:
+    """The end of a Job is heard long before that of its Pod."""
+    rig.proxy.add(Late(3), of_kind("pods"), times=None)
+
+
+async def closing_watches(rig: FaultRig) -> None:
+    """Every connection breaks every second, and watches end in the middle of a line besides."""
+    rig.proxy.add(Cut(3000), a_share(0.5, watches, seed=30), times=None)
+    while True:
+        await trio.sleep(1)
+        rig.proxy.cut_connections()
+
+
+CASES = {
+    "F13-conflicts": conflicts,
+    "F17-answers-lost": lost_answers,
+    "F17-requests-lost": lost_requests,
+    "F17-requests-repeated": repeated_requests,
+    "F18-too-many-requests": too_many_requests,
+    "F19-server-errors": server_errors,
+    "F20-duplicate-events": duplicate_events,
+    "F21-late-events": late_events,
+    "F23-late-pods": late_pods,
+    "F27-F30-closing-watches": closing_watches,
+}
+
+
+@pytest.mark.parametrize("course", CASES.values(), ids=CASES)
+async def test_nobody_can_tell(course: Course, steerable: SessionCluster, faultless: Outcome, tmp_path: Path) -> None:
+    async with open_fault_rig(tmp_path, steerable) as rig:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(course, rig)
+            manager = await rig.start_manager()
+            await rig.workload.play()
+            await rig.settled()
+            nursery.cancel_scope.cancel()
+        rig.proxy.heal()
+        await rig.ends_like(faultless)
+        assert manager.running
