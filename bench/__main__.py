@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import command_line, idle, kill, main_job, throughput
+from bench import command_line, expressions, idle, kill, main_job, throughput
 from bench.plane import measure as plane
 from bench.report import Row, print_table
 
 MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "command-line": command_line.measure,
+    "expressions": expressions.measure,
     "throughput": throughput.measure,
     "kill": kill.measure,
     "idle": idle.measure,

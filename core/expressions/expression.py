@@ -45,13 +45,15 @@ FUNCTIONS: Final[Mapping[str, Function]] = _all_functions()
 @dataclass(frozen=True, slots=True)
 class Template:
     """A compiled string. ``path`` is set when it is one path whose value keeps its type; ``is_single`` when it is one
-    action of the language's own functions, whose text is read as JSON where it is JSON."""
+    action of the language's own functions, whose text is read as JSON where it is JSON. ``checked_steps`` are those in
+    which a storage reference would be looked at."""
 
     text: str
     tree: nodes.Tree
     references: References
     path: Path | None
     is_single: bool
+    checked_steps: tuple[str, ...]
     program: Program
 
     def evaluate(self, variables: Mapping[str, Json], context: Context) -> Json:
@@ -66,7 +68,8 @@ class Template:
             if self.path is not None:
                 context.meter.spend()
                 return paths.follow(self.path, variables)
-            self._refuse_offloaded(variables, context)
+            if self.checked_steps:
+                self._refuse_offloaded(variables, context)
             return self._render(variables, context)
         except ExpressionError as error:
             error.locate(self.text)
@@ -76,13 +79,17 @@ class Template:
         steps = variables.get("steps")
         if not isinstance(steps, dict):
             return
-        for name in sorted(self.references.static_steps & steps.keys()):
-            if paths.holds_reference(steps[name], context.meter):
+        for name in self.checked_steps:
+            entry = steps.get(name)
+            if not isinstance(entry, dict) or id(entry) in context.without_references:
+                continue
+            if paths.holds_reference(entry, context.meter):
                 raise OffloadedDataError(
                     f"the output of step {name} is in object storage and is used inside a larger template",
                     subject=name,
                     remedy="use a plain path, as in {{ steps.a.output.key }}, to pass the reference on",
                 )
+            context.without_references[id(entry)] = entry
 
     def _render(self, variables: Mapping[str, Json], context: Context) -> Json:
         try:
@@ -127,7 +134,7 @@ def compile_template(text: str) -> Template:
     action = _single_action(text, tree)
     path = _path_of(text, action) if action and used.functions <= _BUILT_IN_NAMES else None
     is_single = action is not None and used.functions <= _BUILT_IN_NAMES
-    return Template(text, tree, used, path, is_single, program)
+    return Template(text, tree, used, path, is_single, tuple(sorted(used.static_steps)), program)
 
 
 def _build(text: str) -> tuple[nodes.Tree, Program]:

@@ -6,7 +6,7 @@ A path into data that lives in object storage gives a reference to the part, not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -70,18 +70,21 @@ def follow(path: Path, variables: Mapping[str, Json]) -> Json:
     return value
 
 
-def holds_reference(value: Json, meter: Meter) -> bool:
+def holds_reference(value: dict[str, Json], meter: Meter) -> bool:
     """Whether a storage reference lies anywhere in ``value``."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        meter.spend(1 + (len(item) >> 3) if isinstance(item, (dict, list)) else 1)
-        if isinstance(item, dict):
-            if STORAGE_REFERENCE in item:
-                return True
-            pending.extend(child for child in item.values() if isinstance(child, (dict, list)))
-        elif isinstance(item, list):
-            pending.extend(child for child in item if isinstance(child, (dict, list)))
+    pending: list[Json] = [value]
+    for item in pending:  # which grows meanwhile
+        meter.spend(1 + (len(item) >> 3))
+        if type(item) is list:
+            children: Iterable[Json] = item
+        elif STORAGE_REFERENCE in item:
+            return True
+        else:
+            children = item.values()
+        for child in children:
+            kind = type(child)
+            if (kind is dict or kind is list) and child is not pending[-1]:  # output and outputs are the same
+                pending.append(child)
     return False
 
 

@@ -29,8 +29,9 @@ def main() -> int:
     print(f"in templates with a value, constructs: {dict(report.coverage.constructs.most_common())}")
     print(f"in templates with a value, functions: {dict(report.coverage.functions.most_common())}")
     print(f"in none of them: {', '.join(report.coverage.missing()) or 'nothing'}")
-    print(f"disagreements: {len(report.disagreements)}")
-    return 1 if report.disagreements else 0
+    print("\n".join(report.broken_laws[: arguments.stop_after]))
+    print(f"disagreements: {len(report.disagreements)}; broken laws: {len(report.broken_laws)}")
+    return 1 if report.disagreements or report.broken_laws else 0
 
 
 if __name__ == "__main__":

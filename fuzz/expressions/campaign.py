@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from fuzz.expressions import comparison, grammar
+from fuzz.expressions import comparison, grammar, laws
 from fuzz.expressions.choices import Choices
 from fuzz.expressions.coverage import Coverage
 from fuzz.expressions.grammar import Case
@@ -49,6 +49,7 @@ class Report:
     kinds: Counter[str] = field(default_factory=Counter)
     excused: Counter[str] = field(default_factory=Counter)
     disagreements: list[Disagreement] = field(default_factory=list)
+    broken_laws: list[str] = field(default_factory=list)
 
 
 def run(oracle: Oracle, seed: int, cases: int, *, start: int = 0, stop_after: int = 10, reduce: bool = True) -> Report:
@@ -59,7 +60,9 @@ def run(oracle: Oracle, seed: int, cases: int, *, start: int = 0, stop_after: in
         answers = oracle.ask([(case.for_go, case.variables) for case, _taken in made])
         for number, (case, taken), go in zip(numbers, made, answers, strict=True):
             report.cases += 1
-            mine = comparison.ours(case.template, case.variables)
+            mine, broken = _answered(case)
+            if broken:
+                report.broken_laws.append(f"seed {seed}, case {number}: {broken}")
             if go.kind == "value":
                 report.coverage.add(case.template)
             report.kinds[go.kind if go.kind == "value" else go.fault.split(" ")[0]] += 1
@@ -73,6 +76,18 @@ def run(oracle: Oracle, seed: int, cases: int, *, start: int = 0, stop_after: in
             if len(report.disagreements) >= stop_after:
                 return report
     return report
+
+
+def _answered(case: Case) -> tuple[Answer, str]:
+    """Our answer, and which law about templates the case breaks, if any."""
+    steps = laws.Watched(case.variables["steps"])
+    mine = comparison.ours(case.template, {**case.variables, "steps": steps})
+    touched = set(steps.touched)
+    if unnamed := laws.unnamed_steps(case.template, touched):
+        return mine, f"{case.template!r} has read {', '.join(sorted(unnamed))}, which its analysis does not name"
+    if printed := laws.changed_by_printing(case.template):
+        return mine, f"{case.template!r} means something else when it is printed as {printed!r}"
+    return mine, ""
 
 
 def _batches(numbers: range) -> Iterator[range]:

@@ -142,7 +142,8 @@ class _Generator:
         text = "".join(self._definitions) + text
         if _OURS in text:
             text = "!" + text  # a longer form in Go may be a shorter path in ours, which would keep its type
-        if _OURS not in text and choices.rarely(0.04):
+        by_chance = any(form in text for form in BY_CHANCE.values())
+        if _OURS not in text and not by_chance and choices.rarely(0.04):
             text = self._damaged(text)
         return Case(_spelled(text, 1), _spelled(text, 2), self._data)
 

@@ -2,7 +2,7 @@
 //
 //	oracle serve             a line of JSON in is a list of questions, a line out is the answer to one, until the input ends
 //	oracle table DATA CASES  the conformance cases of a file with their expected answers renewed
-//	oracle bench FILE        nanoseconds per compilation and per evaluation of each question of FILE
+//	oracle bench FILE        nanoseconds per compilation and per evaluation of each workload of FILE
 //
 // The rules around the language (normalisation, the forms that keep a type, JSON decoding) are written here a second
 // time, from the contract and not from the engine under test.

@@ -84,6 +84,10 @@ class Number:
     def json_value(self) -> int | str:
         return self.number
 
+    def with_number(self, number: int) -> Number:
+        """Another value of the same type."""
+        return {"time.Month": month, "time.Weekday": weekday}.get(self.type_name, span)(number)
+
 
 def span(nanoseconds: int) -> Number:
     """A ``time.Duration``."""
@@ -91,13 +95,15 @@ def span(nanoseconds: int) -> Number:
 
 
 def month(number: int) -> Number:
-    """A ``time.Month``."""
-    return Number(number, MONTHS[number - 1], "time.Month")
+    """A ``time.Month``; 1 is January."""
+    text = MONTHS[number - 1] if 1 <= number <= len(MONTHS) else f"%!Month({number})"
+    return Number(number, text, "time.Month")
 
 
 def weekday(number: int) -> Number:
     """A ``time.Weekday``; 0 is Sunday."""
-    return Number(number, WEEKDAYS[number - 1], "time.Weekday")
+    text = WEEKDAYS[number - 1] if 0 <= number < len(WEEKDAYS) else f"%!Weekday({number})"
+    return Number(number, text, "time.Weekday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +214,9 @@ class Moment:
 
     def method(self, name: str) -> Any:
         return METHODS.get(name)
+
+    def with_number(self, number: int) -> Moment:
+        raise TypeError(f"a time is not a number such as {number}")
 
     def json_value(self) -> int | str:
         shown = self.reading()

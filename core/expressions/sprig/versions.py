@@ -75,6 +75,9 @@ class Version:
     def method(self, name: str) -> Any:
         return _METHODS.get(name)
 
+    def with_number(self, number: int) -> Version:
+        raise TypeError(f"a version is not a number such as {number}")
+
     def json_value(self) -> int | str:
         return str(self)
 

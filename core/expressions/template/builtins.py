@@ -168,8 +168,7 @@ def _item(container: Value, key: Value) -> Value:
 
 
 def _position(key: Value) -> int:
-    key = _basic(key)
-    if isinstance(key, Int):
+    if isinstance(key, Int) or isinstance(key := _basic(key), Int):
         return int(key)
     if values.kind_of(key) is Kind.FLOAT and values.as_float(key).is_integer():
         return int(key)

@@ -11,9 +11,10 @@ from enum import Enum, auto
 
 from core.expressions.errors import EvaluationError, Fault, LimitExceededError
 from core.expressions.template import nodes, printing, values
+from core.expressions.template.frames import Evaluate, Frame, Output, Scope
 from core.expressions.template.functions import Context, Function
-from core.expressions.template.operands import Evaluate, Frame, OperandCompiler, Output, Scope
-from core.expressions.template.values import ABSENT, Int, Value
+from core.expressions.template.operands import OperandCompiler
+from core.expressions.template.values import ABSENT, GoObject, Int, Value
 
 
 class _Leave(Enum):
@@ -112,17 +113,19 @@ class _Body:
                 return self._include(statement)
 
     def _action(self, action: nodes.Action) -> _Run:
-        evaluate = self._operands.pipeline(action.pipe)
-        silent = bool(action.pipe.declared)
+        evaluate = self._operands.printed(action.pipe)
 
         def run(frame: Frame) -> None:
             meter = frame.context.meter
             meter.spend()
             value = evaluate(frame)
-            if not silent:
-                frame.output.write(value if type(value) is str else printing.output_text(value, meter))
+            frame.output.write(value if type(value) is str else printing.output_text(value, meter))
 
-        return run
+        def run_silently(frame: Frame) -> None:
+            frame.context.meter.spend()
+            evaluate(frame)
+
+        return run_silently if action.pipe.declared else run
 
     def _branches(self, statement: nodes.If | nodes.With) -> tuple[Evaluate, _Run, _Run]:
         mark = self._scope.mark()
@@ -231,14 +234,21 @@ def _rounds(subject: Value, frame: Frame, *, pair: bool, offset: int) -> Iterato
     if subject is None or subject is ABSENT:
         return iter(())
     if isinstance(subject, Int):
-        if pair:
-            raise _no_range("a number gives one variable, not two", offset)
-        allowed = frame.context.meter.limits.range_items
-        if subject > allowed:
-            raise LimitExceededError("range_items", allowed, f"range over a number goes up to {allowed}")
-        return ((None, type(subject)(number)) for number in range(subject))
+        return ((None, type(subject)(number)) for number in _counted(subject, frame, pair=pair, offset=offset))
+    if isinstance(subject, GoObject) and subject.number is not None:
+        counted = _counted(subject.number, frame, pair=pair, offset=offset)
+        return ((None, subject.with_number(number)) for number in counted)
     remedy = "convert with int" if values.kind_of(subject) is values.Kind.FLOAT else ""
     raise _no_range(f"range cannot walk a value of type {values.type_name(subject)}", offset, remedy)
+
+
+def _counted(number: int, frame: Frame, *, pair: bool, offset: int) -> range:
+    if pair:
+        raise _no_range("a number gives one variable, not two", offset)
+    allowed = frame.context.meter.limits.range_items
+    if number > allowed:
+        raise LimitExceededError("range_items", allowed, f"range over a number goes up to {allowed}")
+    return range(number)
 
 
 def _no_range(message: str, offset: int, remedy: str = "") -> EvaluationError:

@@ -69,6 +69,7 @@ class _Printer:
         self.parts: list[str] = []
         self._meter = meter
         self._length = 0
+        self._allowed = meter.limits.text_bytes
 
     def write(self, text: str) -> None:
         self._grow(len(text))
@@ -77,7 +78,7 @@ class _Printer:
     def _grow(self, length: int) -> None:
         self._length += length
         self._meter.spend(1)
-        if self._length > self._meter.limits.text_bytes:
+        if self._length > self._allowed:
             self._meter.admit_text(self._length)
 
     def _pad(self, directive: Directive, text: str) -> None:

@@ -96,7 +96,7 @@ class Context:
     ``finished``: every step is over, so what is missing stays missing.
     """
 
-    __slots__ = ("_now", "deterministic", "finished", "meter", "random")
+    __slots__ = ("_chance", "_now", "deterministic", "finished", "meter", "without_references")
 
     def __init__(
         self,
@@ -110,8 +110,17 @@ class Context:
         self.meter = meter
         self.deterministic = deterministic
         self.finished = finished
-        self.random = chance or random.SystemRandom()
+        self.without_references: dict[int, Any] = {}
+        """Values in which no storage reference was found, by ``id``; kept, so that nothing else gets their identity."""
+        self._chance = chance
         self._now = now
+
+    @property
+    def random(self) -> random.Random:
+        """Where chance comes from: the operating system, unless the caller gave a generator."""
+        if self._chance is None:
+            self._chance = random.SystemRandom()
+        return self._chance
 
     def now(self) -> datetime:
         """The present, aware.

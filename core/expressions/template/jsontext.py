@@ -112,6 +112,7 @@ class _Encoder:
         self._escapes = _HTML_ESCAPED if html else _ALWAYS_ESCAPED
         self._pretty = pretty
         self._length = 0
+        self._allowed = meter.limits.text_bytes
 
     def add(self, value: Value, depth: int) -> None:
         self._meter.spend(1)
@@ -175,6 +176,6 @@ class _Encoder:
 
     def _write(self, text: str) -> None:
         self._length += len(text)
-        if self._length > self._meter.limits.text_bytes:
+        if self._length > self._allowed:
             self._meter.admit_text(self._length)
         self.parts.append(text)

@@ -219,13 +219,26 @@ def render_pipe(pipe: Pipe) -> str:
 
 
 def _block(block: Block) -> str:
-    return "".join(_statement(statement) for statement in block)
+    parts: list[str] = []
+    for index, statement in enumerate(block):
+        parts.append(_statement(statement))
+        if isinstance(statement, Text):
+            following = block[index + 1] if index + 1 < len(block) else None
+            parts.append(_behind(statement.value, following))
+    return "".join(parts)
+
+
+def _behind(text: str, following: Statement | None) -> str:
+    """What keeps a text apart from what is printed behind it."""
+    if text.endswith("{"):
+        return " {{- /**/}}"
+    return "{{/**/}}" if isinstance(following, Text) else ""
 
 
 def _statement(statement: Statement) -> str:
     match statement:
         case Text(value=value):
-            return value.replace("{{", '{{"{{"}}')
+            return value
         case Action(pipe=pipe):
             return f"{{{{{render_pipe(pipe)}}}}}"
         case If() | With() | Range():

@@ -1,91 +1,33 @@
 """Operands, commands and pipelines as closures: how a template computes a value.
 
-Each closure takes the ``Frame`` of the running template; a command's closure also takes the piped value. What Go
-decides by the static type of a value is decided here by where the value comes from: a nil that came out of a pipeline
-is ``ABSENT``, and has only absent fields; a nil found in the data has none. Source: templating contract 7.2 and 7.3.
+Each closure takes the ``Frame`` of the running template; one behind a ``|`` also takes the piped value. What Go decides
+by the static type of a value is decided here by where the value comes from: a nil that came out of a pipeline is
+``ABSENT``, and has only absent fields; a nil found in the data has none. Source: templating contract 7.2 and 7.3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
-from core.expressions.template import nodes, values
-from core.expressions.template.functions import Context, Function, Parameter
-from core.expressions.template.values import ABSENT, GoObject, Int, Kind, StringMap, Value
+from core.expressions.errors import EvaluationError, ExpressionError, Fault
+from core.expressions.template import calls, fields, nodes, values
+from core.expressions.template.arguments import (
+    CALL_FAILURES,
+    TAKES_NIL,
+    TYPED_BY_PARAMETER,
+    call_failure,
+    charge,
+    check_argument,
+    literal_argument,
+    wrong_count,
+)
+from core.expressions.template.frames import Evaluate, Frame, Scope, Stage
+from core.expressions.template.functions import Function, Parameter
+from core.expressions.template.values import ABSENT, GoObject, Int, Value
 
 _INT64: Final = range(-(1 << 63), 1 << 63)
-
-
-class _NoPipedValue:
-    """There is no earlier stage in the pipeline."""
-
-
-NOTHING: Final = _NoPipedValue()
-
-
-class Frame:
-    """One running template body: its dot, its variables (``$`` is slot 0) and where its output goes."""
-
-    __slots__ = ("context", "depth", "dot", "output", "slots")
-
-    def __init__(self, context: Context, output: Output, dot: Value, slots: int, depth: int = 0) -> None:
-        self.context = context
-        self.output = output
-        self.dot = dot
-        self.slots: list[Value] = [dot, *[None] * (slots - 1)]
-        self.depth = depth
-
-
-class Output:
-    """Rendered text, bounded."""
-
-    __slots__ = ("_allowed", "_size", "parts")
-
-    def __init__(self, allowed: int) -> None:
-        self.parts: list[str] = []
-        self._allowed = allowed
-        self._size = 0
-
-    def write(self, text: str) -> None:
-        """Append ``text``.
-
-        Raises:
-            LimitExceededError: the output would exceed its limit.
-        """
-        self._size += values.byte_length(text)
-        if self._allowed and self._size > self._allowed:
-            message = f"the rendered text is longer than {self._allowed} bytes"
-            raise LimitExceededError("output_bytes", self._allowed, message)
-        self.parts.append(text)
-
-
-Evaluate = Callable[[Frame], Value]
-Stage = Callable[[Frame, Value], Value]
-
-
-class Scope:
-    """Where variables live at a place of the text: names to slots, innermost last."""
-
-    def __init__(self) -> None:
-        self.slots = 1
-        self._visible: list[tuple[str, int]] = [("$", 0)]
-
-    def mark(self) -> int:
-        return len(self._visible)
-
-    def release(self, mark: int) -> None:
-        del self._visible[mark:]
-
-    def declare(self, name: str) -> int:
-        slot, self.slots = self.slots, self.slots + 1
-        self._visible.append((name, slot))
-        return slot
-
-    def find(self, name: str) -> int | None:
-        return next((slot for visible, slot in reversed(self._visible) if visible == name), None)
 
 
 class OperandCompiler:
@@ -95,22 +37,30 @@ class OperandCompiler:
         self._functions = functions
         self._scope = scope
 
+    def printed(self, pipe: nodes.Pipe) -> Evaluate:
+        """The value of ``pipe`` where ``None`` and ``ABSENT`` are the same."""
+        if pipe.declared or len(pipe.commands) > 1:
+            return self.pipeline(pipe)
+        return self._first(pipe.commands[0])
+
     def pipeline(self, pipe: nodes.Pipe) -> Evaluate:
         """The value of ``pipe``, ``ABSENT`` for nil; its variables are set on the way."""
         return self.assigning(pipe)[0]
 
     def assigning(self, pipe: nodes.Pipe) -> tuple[Evaluate, tuple[int, ...]]:
         """``pipeline``, and the slots of the variables it declares or assigns."""
-        stages = [self._command(command, is_first=index == 0) for index, command in enumerate(pipe.commands)]
+        first = self._first(pipe.commands[0])
+        stages = [self._later(command) for command in pipe.commands[1:]]
+        compute = _piped(first, stages)
+        if not pipe.declared:
+            return compute, ()
         slots: list[int] = []
         for name in pipe.declared:
             slot = self._scope.find(name) if pipe.assigns else self._scope.declare(name)
             if slot is None:
-                return _failing(f"the variable {name} is not declared", Fault.UNDEFINED_VARIABLE, pipe.offset), ()
+                message = f"the variable {name} is not declared"
+                return _one_after_the_other(compute, _failing(message, Fault.UNDEFINED_VARIABLE, pipe.offset)), ()
             slots.append(slot)
-        compute = _pipe_stages(stages)
-        if not slots:
-            return compute, ()
 
         def assign(frame: Frame) -> Value:
             value = compute(frame)
@@ -120,18 +70,21 @@ class OperandCompiler:
 
         return assign, tuple(slots)
 
-    def _command(self, command: nodes.Command, *, is_first: bool) -> Stage:
+    # Commands
+
+    def _first(self, command: nodes.Command) -> Evaluate:
         first, rest = command.operands[0], command.operands[1:]
         if isinstance(first, nodes.Name):
             return self._call(first, rest)
         if isinstance(first, nodes.Nil):
-            return _as_stage(_failing("nil is not a command", Fault.NIL_COMMAND, first.offset))
-        if is_first and not rest:
-            return _as_stage(self.operand(first))
-        receiver, method = _receiver(first)
-        if receiver is not None:
-            return self._method_call(self.operand(receiver), method, rest, first)
-        return _as_stage(_failing(_takes_no_arguments(first), Fault.ARITY, first.offset))
+            return _failing("nil is not a command", Fault.NIL_COMMAND, first.offset)
+        return self._method(first, rest) if rest else self.operand(first)
+
+    def _later(self, command: nodes.Command) -> Stage:
+        first, rest = command.operands[0], command.operands[1:]
+        if isinstance(first, nodes.Name):
+            return self._piped_call(first, rest)
+        return self._piped_method(first, rest)
 
     # Operands
 
@@ -147,14 +100,13 @@ class OperandCompiler:
             case nodes.Dot():
                 return lambda frame: frame.dot
             case nodes.Field():
-                return _field(operand)
+                return fields.field(operand)
             case nodes.Variable():
                 return self._variable(operand)
             case nodes.Name():
-                call = self._call(operand, ())
-                return lambda frame: call(frame, NOTHING)
-            case nodes.Chain(operand=inner, fields=fields, offset=offset):
-                return _walk(self.operand(inner), fields, offset)
+                return self._call(operand, ())
+            case nodes.Chain(operand=inner, fields=names, offset=offset):
+                return fields.walk(self.operand(inner), names, offset)
             case nodes.Pipe():
                 return self.pipeline(operand)
 
@@ -162,74 +114,46 @@ class OperandCompiler:
         slot = self._scope.find(variable.name)
         if slot is None:
             return _failing(f"the variable {variable.name} is not declared", Fault.UNDEFINED_VARIABLE, variable.offset)
-        return _walk(lambda frame: frame.slots[slot], variable.fields, variable.offset)
+        return fields.walk(lambda frame: frame.slots[slot], variable.fields, variable.offset)
 
     # Calls
 
-    def _call(self, name: nodes.Name, operands: tuple[nodes.Operand, ...]) -> Stage:
+    def _call(self, name: nodes.Name, operands: tuple[nodes.Operand, ...]) -> Evaluate:
         function = self._functions[name.name]
         if name.name in ("and", "or"):
-            return self._short_circuit(name, operands)
-        arguments = [
+            return self._short_circuit(function, operands, name.offset)
+        arguments = self._arguments(function, operands)
+        if not function.accepts(len(arguments)):
+            return _raising(lambda: wrong_count(function, len(arguments), name.offset))
+        if len(arguments) == 1:
+            return calls.of_one(function, arguments[0], name.offset)
+        return calls.of_many(function, arguments, name.offset)
+
+    def _piped_call(self, name: nodes.Name, operands: tuple[nodes.Operand, ...]) -> Stage:
+        """A call whose last argument is the piped value."""
+        function = self._functions[name.name]
+        if name.name in ("and", "or"):
+            return self._piped_short_circuit(function, operands)
+        arguments = self._arguments(function, operands)
+        count = len(arguments) + 1
+        if not function.accepts(count):
+            return _as_stage(_raising(lambda: wrong_count(function, count, name.offset)))
+        if not arguments:
+            return calls.of_piped(function, name.offset)
+        return calls.of_many_and_piped(function, arguments, name.offset)
+
+    def _arguments(self, function: Function, operands: tuple[nodes.Operand, ...]) -> list[Evaluate]:
+        return [
             self._argument(function.parameter(index), function.name, operand) for index, operand in enumerate(operands)
         ]
-        offset, count = name.offset, len(operands)
-        call, with_context = function.call, function.with_context
 
-        def stage(frame: Frame, piped: Value) -> Value:
-            frame.context.meter.spend()
-            given = count + (piped is not NOTHING)
-            if not function.accepts(given):
-                raise _wrong_count(function, given, offset)
-            actual = [argument(frame) for argument in arguments]
-            if piped is not NOTHING:
-                actual.append(check_argument(piped, function.parameter(count), function.name, offset))
-            _charge(frame, actual)
-            try:
-                return call(frame.context, *actual) if with_context else call(*actual)
-            except _CALL_FAILURES as error:
-                raise _failure(error, function.name, offset) from error
-
-        return stage
-
-    def _method_call(
-        self, receiver: Evaluate, name: str, operands: tuple[nodes.Operand, ...], command: nodes.Operand
-    ) -> Stage:
-        """A method of a time, a duration or a version; what it takes is known when the value is."""
-        choices = [
-            {parameter: self._argument(parameter, name, operand) for parameter in Parameter} for operand in operands
-        ]
-        offset, no_arguments = command.offset, _takes_no_arguments(command)
-
-        def stage(frame: Frame, piped: Value) -> Value:
-            frame.context.meter.spend()
-            value = receiver(frame)
-            if value is ABSENT:
-                return ABSENT
-            function = value.method(name) if isinstance(value, GoObject) else None
-            if function is None:
-                walk_field(value, name, offset)
-                raise EvaluationError(no_arguments, fault=Fault.ARITY, offset=offset)
-            given = len(choices) + (piped is not NOTHING)
-            if not function.accepts(given):
-                raise _wrong_count(function, given, offset)
-            actual = [choice[function.parameter(index)](frame) for index, choice in enumerate(choices)]
-            if piped is not NOTHING:
-                actual.append(check_argument(piped, function.parameter(len(choices)), name, offset))
-            _charge(frame, actual)
-            try:
-                return function.call(value, *actual)
-            except _CALL_FAILURES as error:
-                raise _failure(error, name, offset) from error
-
-        return stage
-
-    def _argument(self, parameter: Parameter, name: str, operand: nodes.Operand) -> Evaluate:
+    def _argument(self, parameter: Parameter, function: str, operand: nodes.Operand) -> Evaluate:
         offset = operand.offset
-        if isinstance(operand, nodes.Number) and parameter in (Parameter.INT, Parameter.FLOAT, Parameter.DURATION):
-            return _number_argument(parameter, name, operand)
-        if isinstance(operand, nodes.Nil) and parameter is Parameter.MAP:
-            return lambda _frame: {}
+        if isinstance(operand, nodes.Number) and parameter in TYPED_BY_PARAMETER:
+            return _literal(parameter, function, operand)
+        if isinstance(operand, nodes.Nil) and parameter in TAKES_NIL:
+            nil = TAKES_NIL[parameter]
+            return lambda _frame: nil()
         evaluate = self.operand(operand)
         if parameter is Parameter.ANY:
 
@@ -238,137 +162,134 @@ class OperandCompiler:
                 return None if value is ABSENT else value
 
             return anything
-        return lambda frame: check_argument(evaluate(frame), parameter, name, offset)
+        return lambda frame: check_argument(evaluate(frame), parameter, function, offset)
 
-    def _short_circuit(self, name: nodes.Name, operands: tuple[nodes.Operand, ...]) -> Stage:
-        decided_by = name.name == "or"
+    def _short_circuit(self, function: Function, operands: tuple[nodes.Operand, ...], offset: int) -> Evaluate:
+        decided_by = function.name == "or"
         arguments = [self.operand(operand) for operand in operands]
-        function, offset = self._functions[name.name], name.offset
 
-        def stage(frame: Frame, piped: Value) -> Value:
+        def evaluate(frame: Frame) -> Value:
             frame.context.meter.spend()
-            if not arguments and piped is NOTHING:
-                raise _wrong_count(function, 0, offset)
             value: Value = None
             for argument in arguments:
                 value = argument(frame)
                 if values.is_true(value) is decided_by:
+                    break
+            return values.plain(value)
+
+        return evaluate if arguments else _raising(lambda: wrong_count(function, 0, offset))
+
+    def _piped_short_circuit(self, function: Function, operands: tuple[nodes.Operand, ...]) -> Stage:
+        """``and`` or ``or`` with the piped value at the end."""
+        decided_by = function.name == "or"
+        arguments = [self.operand(operand) for operand in operands]
+
+        def stage(frame: Frame, piped: Value) -> Value:
+            frame.context.meter.spend()
+            for argument in arguments:
+                value = argument(frame)
+                if values.is_true(value) is decided_by:
                     return values.plain(value)
-            return values.plain(value if piped is NOTHING else piped)
+            return values.plain(piped)
 
         return stage
 
+    # Methods
 
-def check_argument(value: Value, parameter: Parameter, function: str, offset: int) -> Value:
-    """``value`` if the parameter takes it.
+    def _method(self, operand: nodes.Operand, operands: tuple[nodes.Operand, ...]) -> Evaluate:
+        """A call of what is not a function: it may be a method of a time, a duration or a version."""
+        found = _receiver(operand)
+        if found is None:
+            return _failing(_takes_no_arguments(operand), Fault.ARITY, operand.offset)
+        receiver, name = self.operand(found[0]), found[1]
+        arguments = [self._of_method(name, argument) for argument in operands]
+        offset = operand.offset
 
-    Raises:
-        EvaluationError: it does not; ``ARGUMENT_TYPE``.
-    """
-    if value is ABSENT:
-        if parameter is Parameter.MAP:  # Go has a nil map, and a nil that came out of a pipeline becomes one
-            return {}
-        value = None
-    accepted = False
-    match parameter:
-        case Parameter.ANY:
-            accepted = True
-        case Parameter.STRING:
-            accepted = isinstance(value, str)
-        case Parameter.INT:
-            accepted = type(value) is Int
-        case Parameter.FLOAT:
-            accepted = values.kind_of(value) is Kind.FLOAT
-            value = values.as_float(value) if accepted else value
-        case Parameter.BOOL:
-            accepted = isinstance(value, bool)
-        case Parameter.MAP:
-            accepted = isinstance(value, dict) and not isinstance(value, StringMap)
-        case Parameter.TIME:
-            accepted = values.type_name(value) == "time.Time"
-        case Parameter.DURATION:
-            accepted = values.type_name(value) == "time.Duration"
-        case Parameter.VERSION:
-            accepted = value is None or values.type_name(value) == "*semver.Version"
-    if accepted:
-        return value
-    wanted = parameter.name.lower()
-    found = "no value" if value is None else values.type_name(value)
-    remedy = _CONVERSIONS.get(parameter, "")
-    raise EvaluationError(
-        f"{function} wants {wanted}, not {found}",
-        fault=Fault.ARGUMENT_TYPE,
-        subject=function,
-        offset=offset,
-        remedy=remedy,
-    )
-
-
-_CONVERSIONS: Final = {
-    Parameter.STRING: "convert with toString, or give a default",
-    Parameter.INT: "convert with int",
-    Parameter.FLOAT: "convert with float64",
-}
-
-
-def walk_field(value: Value, name: str, offset: int) -> Value:
-    """``value.name``.
-
-    Raises:
-        EvaluationError: nil or something without fields.
-    """
-    if isinstance(value, dict):
-        if isinstance(value, StringMap):
-            return value.get(name, "")
-        return value.get(name)
-    if value is ABSENT:
-        return ABSENT
-    if value is None:
-        raise EvaluationError(
-            f"there is nothing to take .{name} from",
-            fault=Fault.NIL_FIELD,
-            offset=offset,
-            remedy='use dig for a path that may be absent, as in {{ dig "a" "b" "default" inputs }}',
-        )
-    if isinstance(value, GoObject):
-        if (result := value.field(name)) is not None:
-            return result
-        if (method := value.method(name)) is not None:
-            raise _wrong_count(method, 0, offset)
-    raise EvaluationError(
-        f"a value of type {values.type_name(value)} has no field .{name}", fault=Fault.NO_FIELD, offset=offset
-    )
-
-
-def _field(field: nodes.Field) -> Evaluate:
-    names, offset = field.names, field.offset
-    if field.bare:
-        root = names[0]
-
-        def from_root(frame: Frame) -> Value:
-            dot = frame.dot
-            value = dot if isinstance(dot, dict) and root in dot else frame.slots[0]
+        def evaluate(frame: Frame) -> Value:
             frame.context.meter.spend()
-            for name in names:
-                value = value.get(name) if type(value) is dict else walk_field(value, name, offset)
-            return value
+            value = receiver(frame)
+            if value is ABSENT:
+                return ABSENT
+            method = _method_of(value, name, len(arguments), operand)
+            actual = [argument(frame, method.parameter(index)) for index, argument in enumerate(arguments)]
+            return _call_method(frame, method, value, actual, offset)
 
-        return from_root
-    return _walk(lambda frame: frame.dot, names, offset)
+        return evaluate
+
+    def _piped_method(self, operand: nodes.Operand, operands: tuple[nodes.Operand, ...]) -> Stage:
+        found = _receiver(operand)
+        if found is None:
+            return _as_stage(_failing(_takes_no_arguments(operand), Fault.ARITY, operand.offset))
+        receiver, name = self.operand(found[0]), found[1]
+        arguments = [self._of_method(name, argument) for argument in operands]
+        offset, count = operand.offset, len(arguments)
+
+        def stage(frame: Frame, piped: Value) -> Value:
+            frame.context.meter.spend()
+            value = receiver(frame)
+            if value is ABSENT:
+                return ABSENT
+            method = _method_of(value, name, count + 1, operand)
+            actual = [argument(frame, method.parameter(index)) for index, argument in enumerate(arguments)]
+            actual.append(check_argument(piped, method.parameter(count), name, offset))
+            return _call_method(frame, method, value, actual, offset)
+
+        return stage
+
+    def _of_method(self, name: str, operand: nodes.Operand) -> Callable[[Frame, Parameter], Value]:
+        """An argument whose type is known when the method is."""
+        evaluate = self.operand(operand)
+
+        def argument(frame: Frame, parameter: Parameter) -> Value:
+            if isinstance(operand, nodes.Number) and parameter in TYPED_BY_PARAMETER:
+                return literal_argument(parameter, name, operand)
+            if isinstance(operand, nodes.Nil) and parameter in TAKES_NIL:
+                return TAKES_NIL[parameter]()
+            return check_argument(evaluate(frame), parameter, name, operand.offset)
+
+        return argument
 
 
-def _walk(start: Evaluate, names: tuple[str, ...], offset: int) -> Evaluate:
-    if not names:
-        return start
+def _method_of(value: Value, name: str, count: int, operand: nodes.Operand) -> Function:
+    """The method that takes ``count`` arguments.
 
-    def walk(frame: Frame) -> Value:
-        value = start(frame)
-        frame.context.meter.spend()
-        for name in names:
-            value = value.get(name) if type(value) is dict else walk_field(value, name, offset)
-        return value
+    Raises:
+        EvaluationError: there is none; ``ARITY``, or as for a field.
+    """
+    method = value.method(name) if isinstance(value, GoObject) else None
+    if not isinstance(method, Function):
+        fields.walk_field(value, name, operand.offset)
+        raise EvaluationError(_takes_no_arguments(operand), fault=Fault.ARITY, offset=operand.offset)
+    if not method.accepts(count):
+        raise wrong_count(method, count, operand.offset)
+    return method
 
-    return walk
+
+def _call_method(frame: Frame, method: Function, value: Value, arguments: list[Value], offset: int) -> Value:
+    charge(frame.context.meter, arguments)
+    try:
+        return method.call(value, *arguments)
+    except CALL_FAILURES as error:
+        raise call_failure(error, method.name, offset) from error
+
+
+def _receiver(operand: nodes.Operand) -> tuple[nodes.Operand, str] | None:
+    """What the last field of ``operand`` is taken from, and that field; ``None`` when there is no field."""
+    match operand:
+        case nodes.Field(names=(name,), offset=offset):
+            return nodes.Dot(offset), name
+        case nodes.Field(names=(*names, name)):
+            return replace(operand, names=tuple(names)), name
+        case nodes.Variable(fields=(*names, name)) | nodes.Chain(fields=(*names, name)):
+            return replace(operand, fields=tuple(names)), name
+        case _:
+            return None
+
+
+def _takes_no_arguments(operand: nodes.Operand) -> str:
+    command = nodes.Command((operand,), operand.offset)
+    text = nodes.render_pipe(nodes.Pipe((), False, (command,), operand.offset))
+    return f"{text} is not a function and takes no arguments"
 
 
 def _number(number: nodes.Number) -> Evaluate:
@@ -382,99 +303,53 @@ def _number(number: nodes.Number) -> Evaluate:
     return lambda _frame: value
 
 
-def _number_argument(parameter: Parameter, function: str, operand: nodes.Number) -> Evaluate:
-    """A literal takes the type that is wanted, where it can."""
-    number = operand.value
-    if parameter is Parameter.FLOAT:
-        return lambda _frame: number.real
-    if number.whole is None or number.whole not in _INT64:
-        wanted = parameter.name.lower()
-        return _failing(f"{function} wants {wanted}, not {operand.source}", Fault.ARGUMENT_TYPE, operand.offset)
-    whole = Int(number.whole)
-    return lambda _frame: whole
+def _literal(parameter: Parameter, function: str, number: nodes.Number) -> Evaluate:
+    try:
+        value = literal_argument(parameter, function, number)
+    except EvaluationError as error:
+        return _failing(error.message, Fault.ARGUMENT_TYPE, number.offset)
+    return lambda _frame: value
 
 
-def _pipe_stages(stages: list[Stage]) -> Evaluate:
-    if len(stages) == 1:
-        only = stages[0]
+def _piped(first: Evaluate, stages: list[Stage]) -> Evaluate:
+    """A pipeline, in which nil is ``ABSENT`` between its commands and at its end."""
+    if not stages:
 
         def single(frame: Frame) -> Value:
-            value = only(frame, NOTHING)
+            value = first(frame)
             return ABSENT if value is None else value
 
         return single
 
     def run(frame: Frame) -> Value:
-        value: Value = NOTHING
+        value = first(frame)
         for stage in stages:
-            value = stage(frame, value)
-            if value is None:
-                value = ABSENT
-        return value
+            value = stage(frame, ABSENT if value is None else value)
+        return ABSENT if value is None else value
 
     return run
+
+
+def _one_after_the_other(first: Evaluate, second: Evaluate) -> Evaluate:
+    def evaluate(frame: Frame) -> Value:
+        first(frame)
+        return second(frame)
+
+    return evaluate
 
 
 def _as_stage(evaluate: Evaluate) -> Stage:
     return lambda frame, _piped: evaluate(frame)
 
 
-def _receiver(operand: nodes.Operand) -> tuple[nodes.Operand | None, str]:
-    """What the last field of ``operand`` is taken from, and that field; ``None`` when there is no field."""
-    match operand:
-        case nodes.Field(names=(name,), offset=offset):
-            return nodes.Dot(offset), name
-        case nodes.Field(names=(*names, name)):
-            return replace(operand, names=tuple(names)), name
-        case nodes.Variable(fields=(*fields, name)) | nodes.Chain(fields=(*fields, name)):
-            return replace(operand, fields=tuple(fields)), name
-        case _:
-            return None, ""
-
-
-def _takes_no_arguments(operand: nodes.Operand) -> str:
-    command = nodes.Command((operand,), operand.offset)
-    text = nodes.render_pipe(nodes.Pipe((), False, (command,), operand.offset))
-    return f"{text} is not a function and takes no arguments"
-
-
-_CALL_FAILURES: Final = (ExpressionError, ValueError, ArithmeticError, RecursionError)
-
-
-def _failure(error: Exception, function: str, offset: int) -> ExpressionError:
-    """What a function raised, with its name and its place."""
-    if isinstance(error, ExpressionError):
-        if error.offset is None:
-            error.offset = offset
-        if error.fault is Fault.CALL and not error.subject:
-            error.subject = function
-        return error
-    reason = "the value is nested too deeply" if isinstance(error, RecursionError) else str(error)
-    return EvaluationError(f"{function}: {reason}", fault=Fault.CALL, subject=function, offset=offset)
-
-
 def _failing(message: str, fault: Fault, offset: int) -> Evaluate:
+    return _raising(lambda: EvaluationError(message, fault=fault, offset=offset))
+
+
+def _raising(error: Callable[[], ExpressionError]) -> Evaluate:
+    """An evaluation that always fails, with an error of its own each time."""
+
     def fail(_frame: Frame) -> NoReturn:
-        raise EvaluationError(message, fault=fault, offset=offset)
+        raise error()
 
     return fail
-
-
-def _wrong_count(function: Function, given: int, offset: int) -> EvaluationError:
-    least = len(function.parameters)
-    wanted = f"at least {least}" if function.rest else str(least)
-    return EvaluationError(
-        f"{function.name} takes {wanted} arguments, not {given}",
-        fault=Fault.ARITY,
-        subject=function.name,
-        offset=offset,
-    )
-
-
-def _charge(frame: Frame, arguments: list[Any]) -> None:
-    total = 0
-    for argument in arguments:
-        if type(argument) is str:
-            total += len(argument)
-    if total:
-        frame.context.meter.spend_text(total)

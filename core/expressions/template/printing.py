@@ -9,13 +9,14 @@ from typing import Final
 
 from core.expressions.limits import Meter
 from core.expressions.template import values
-from core.expressions.template.values import Kind, Value
+from core.expressions.template.values import Int, Int64, Kind, Value
 
 NO_VALUE: Final = "<no value>"
 NIL: Final = "<nil>"
 
 _FIRST_SCIENTIFIC_EXPONENT: Final = 6
 _LOWEST_PLAIN_EXPONENT: Final = -4
+_INTEGERS: Final = frozenset({Int, Int64})
 
 
 def output_text(value: Value, meter: Meter) -> str:
@@ -31,6 +32,8 @@ def default_text(value: Value, meter: Meter) -> str:
     """
     if isinstance(value, str):
         return value
+    if type(value) in _INTEGERS:
+        return int.__repr__(value)
     if not isinstance(value, (list, dict)):
         return scalar_text(value)
     parts: list[str] = []
@@ -114,6 +117,7 @@ class _Collector:
         self._meter = meter
         self._parts = parts
         self._length = 0
+        self._allowed = meter.limits.text_bytes
 
     def add(self, value: Value) -> None:
         self._meter.spend(1)
@@ -141,7 +145,7 @@ class _Collector:
 
     def _write(self, text: str) -> None:
         self._length += len(text)
-        if self._length > self._meter.limits.text_bytes:
+        if self._length > self._allowed:
             self._meter.admit_text(self._length)
         self._parts.append(text)
 

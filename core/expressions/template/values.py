@@ -97,6 +97,9 @@ class GoObject(Protocol):
     def method(self, name: str) -> Any:
         """The ``Function`` behind a method with arguments, which takes the object first; ``None`` for none."""
 
+    def with_number(self, number: int) -> Any:
+        """Another value of the same type, which has a ``number``."""
+
     def json_value(self) -> int | str:
         """What the JSON encoder writes.
 

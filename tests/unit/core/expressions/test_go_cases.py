@@ -26,9 +26,9 @@ _BETTER: dict[str, tuple[str, Any, str]] = {
     "{{ index inputs.l 1.0 }}": ("value", 1, "index takes integral floats"),
     "{{ deepCopy nil }}": ("value", "<no value>", "deepCopy of nothing"),
     "{{ chunk -1 (list 1 2) }}": ("error", None, "chunk wants a positive size"),
-    '{{ printf "%d" (toDate "2006" "2024") }}': (
+    '{{ printf "%t" (semver "1.2.3") }}': (
         "value",
-        "%!d(time.Time=2024-01-01 00:00:00 +0000 UTC)",
+        "%!t(*semver.Version=1.2.3)",
         "times and versions have no inside",
     ),
     '{{ printf "%#v" (toDate "2006" "2024") }}': (

@@ -1,0 +1,88 @@
+"""Calls of functions as closures, one for each shape that matters: they are where most of an evaluation's time goes.
+
+Source: templating contract 7.3.
+"""
+
+from __future__ import annotations
+
+from core.expressions.template.arguments import CALL_FAILURES, call_failure, charge, check_argument
+from core.expressions.template.frames import Evaluate, Frame, Stage
+from core.expressions.template.functions import Function, Parameter
+from core.expressions.template.values import ABSENT, Value
+
+
+def of_one(function: Function, argument: Evaluate, offset: int) -> Evaluate:
+    """A call with one argument."""
+    call, with_context = function.call, function.with_context
+
+    def evaluate(frame: Frame) -> Value:
+        context = frame.context
+        context.meter.spend()
+        value = argument(frame)
+        if type(value) is str:
+            charge(context.meter, (value,))
+        try:
+            return call(context, value) if with_context else call(value)
+        except CALL_FAILURES as error:
+            raise call_failure(error, function.name, offset) from error
+
+    return evaluate
+
+
+def of_many(function: Function, arguments: list[Evaluate], offset: int) -> Evaluate:
+    """A call with any number of arguments."""
+    call, with_context = function.call, function.with_context
+
+    def evaluate(frame: Frame) -> Value:
+        context = frame.context
+        context.meter.spend()
+        actual = [argument(frame) for argument in arguments]
+        charge(context.meter, actual)
+        try:
+            return call(context, *actual) if with_context else call(*actual)
+        except CALL_FAILURES as error:
+            raise call_failure(error, function.name, offset) from error
+
+    return evaluate
+
+
+def of_piped(function: Function, offset: int) -> Stage:
+    """A call with nothing but the piped value."""
+    call, with_context, name = function.call, function.with_context, function.name
+    parameter = function.parameter(0)
+    takes_any = parameter is Parameter.ANY
+
+    def stage(frame: Frame, piped: Value) -> Value:
+        context = frame.context
+        context.meter.spend()
+        if not takes_any:
+            piped = check_argument(piped, parameter, name, offset)
+        elif piped is ABSENT:
+            piped = None
+        if type(piped) is str:
+            charge(context.meter, (piped,))
+        try:
+            return call(context, piped) if with_context else call(piped)
+        except CALL_FAILURES as error:
+            raise call_failure(error, name, offset) from error
+
+    return stage
+
+
+def of_many_and_piped(function: Function, arguments: list[Evaluate], offset: int) -> Stage:
+    """A call with arguments of its own, and the piped value behind them."""
+    call, with_context, name = function.call, function.with_context, function.name
+    parameter = function.parameter(len(arguments))
+
+    def stage(frame: Frame, piped: Value) -> Value:
+        context = frame.context
+        context.meter.spend()
+        actual = [argument(frame) for argument in arguments]
+        actual.append(check_argument(piped, parameter, name, offset))
+        charge(context.meter, actual)
+        try:
+            return call(context, *actual) if with_context else call(*actual)
+        except CALL_FAILURES as error:
+            raise call_failure(error, name, offset) from error
+
+    return stage

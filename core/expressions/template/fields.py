@@ -1,0 +1,71 @@
+"""Fields of values: ``.a.b``, ``$x.a``, ``(f x).a``. Source: templating contract 7.3."""
+
+from __future__ import annotations
+
+from core.expressions.errors import EvaluationError, Fault
+from core.expressions.template import nodes, values
+from core.expressions.template.arguments import wrong_count
+from core.expressions.template.frames import Evaluate, Frame
+from core.expressions.template.values import ABSENT, GoObject, StringMap, Value
+
+
+def walk_field(value: Value, name: str, offset: int) -> Value:
+    """``value.name``.
+
+    Raises:
+        EvaluationError: nil or something without fields.
+    """
+    if isinstance(value, dict):
+        if isinstance(value, StringMap):
+            return value.get(name, "")
+        return value.get(name)
+    if value is ABSENT:
+        return ABSENT
+    if value is None:
+        raise EvaluationError(
+            f"there is nothing to take .{name} from",
+            fault=Fault.NIL_FIELD,
+            offset=offset,
+            remedy='use dig for a path that may be absent, as in {{ dig "a" "b" "default" inputs }}',
+        )
+    if isinstance(value, GoObject):
+        if (result := value.field(name)) is not None:
+            return result
+        if (method := value.method(name)) is not None:
+            raise wrong_count(method, 0, offset)
+    raise EvaluationError(
+        f"a value of type {values.type_name(value)} has no field .{name}", fault=Fault.NO_FIELD, offset=offset
+    )
+
+
+def field(field: nodes.Field) -> Evaluate:
+    """The value of a field of the dot; of the root, where one is written without its dot."""
+    names, offset = field.names, field.offset
+    if field.bare:
+        root = names[0]
+
+        def from_root(frame: Frame) -> Value:
+            dot = frame.dot
+            value = dot if isinstance(dot, dict) and root in dot else frame.slots[0]
+            frame.context.meter.spend()
+            for name in names:
+                value = value.get(name) if type(value) is dict else walk_field(value, name, offset)
+            return value
+
+        return from_root
+    return walk(lambda frame: frame.dot, names, offset)
+
+
+def walk(start: Evaluate, names: tuple[str, ...], offset: int) -> Evaluate:
+    """The value of fields, one of the other, of what ``start`` gives."""
+    if not names:
+        return start
+
+    def follow(frame: Frame) -> Value:
+        value = start(frame)
+        frame.context.meter.spend()
+        for name in names:
+            value = value.get(name) if type(value) is dict else walk_field(value, name, offset)
+        return value
+
+    return follow

@@ -1,0 +1,74 @@
+"""What a running template body consists of: its frame, its output, and the closures that work on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.expressions.errors import LimitExceededError
+from core.expressions.template import values
+from core.expressions.template.functions import Context
+from core.expressions.template.values import Value
+
+
+class Frame:
+    """One running template body: its dot, its variables (``$`` is slot 0) and where its output goes."""
+
+    __slots__ = ("context", "depth", "dot", "output", "slots")
+
+    def __init__(self, context: Context, output: Output, dot: Value, slots: int, depth: int = 0) -> None:
+        self.context = context
+        self.output = output
+        self.dot = dot
+        self.slots: list[Value] = [dot, *[None] * (slots - 1)]
+        self.depth = depth
+
+
+class Output:
+    """Rendered text, bounded."""
+
+    __slots__ = ("_allowed", "_size", "parts")
+
+    def __init__(self, allowed: int) -> None:
+        self.parts: list[str] = []
+        self._allowed = allowed
+        self._size = 0
+
+    def write(self, text: str) -> None:
+        """Append ``text``.
+
+        Raises:
+            LimitExceededError: the output would exceed its limit.
+        """
+        self._size += len(text) if text.isascii() else values.byte_length(text)
+        if self._allowed and self._size > self._allowed:
+            message = f"the rendered text is longer than {self._allowed} bytes"
+            raise LimitExceededError("output_bytes", self._allowed, message)
+        self.parts.append(text)
+
+
+Evaluate = Callable[[Frame], Value]
+"""The value of an operand, a command or a pipeline."""
+Stage = Callable[[Frame, Value], Value]
+"""A command behind the first of a pipeline, which is given what came of those before it."""
+
+
+class Scope:
+    """Where variables live at a place of the text: names to slots, innermost last."""
+
+    def __init__(self) -> None:
+        self.slots = 1
+        self._visible: list[tuple[str, int]] = [("$", 0)]
+
+    def mark(self) -> int:
+        return len(self._visible)
+
+    def release(self, mark: int) -> None:
+        del self._visible[mark:]
+
+    def declare(self, name: str) -> int:
+        slot, self.slots = self.slots, self.slots + 1
+        self._visible.append((name, slot))
+        return slot
+
+    def find(self, name: str) -> int | None:
+        return next((slot for visible, slot in reversed(self._visible) if visible == name), None)
