@@ -24,9 +24,11 @@ class EngineSettings:
     """Bound of ``spec.inputs`` as compact JSON; zero or less falls back to 5120."""
     graceful_shutdown: timedelta = timedelta(seconds=20)
     """How long canceled steps may take to end, unless the Story says otherwise."""
-    status_linger_seconds: float = 0.02
+    status_linger_seconds: float = 0.1
     """How long a status change waits for company, so that steps which move together share one write."""
-    announce_after_seconds: float = 0.1
+    phase_linger_seconds: float = 0.02
+    """The same when the phase of the run has changed, which is what people and other programs wait for."""
+    announce_after_seconds: float = 0.25
     """How long after its Job a StepRun is said to be ``Running``: work that lets others begin goes first, and a step
     that ends sooner needs no such write."""
     first_restart_delay_seconds: float = 1.0

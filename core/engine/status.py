@@ -95,7 +95,10 @@ class StatusWriter:
 
     async def _linger(self) -> None:
         """Let changes gather, unless somebody waits for them to be stored or the run has ended."""
-        with trio.move_on_after(self._engine.settings.status_linger_seconds):
+        settings = self._engine.settings
+        stored_phase = (self._state.stored.get("status") or {}).get("phase")
+        moved_on = self._state.phase != stored_phase
+        with trio.move_on_after(settings.phase_linger_seconds if moved_on else settings.status_linger_seconds):
             while not (self._closing or self._awaited or self._state.ended):
                 await self._dirty.wait()
 

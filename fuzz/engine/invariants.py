@@ -10,12 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
 from core.engine import record
 from core.engine.plan import StepKind, StoryPlan
+from core.engine.settings import EngineSettings
 from fuzz.engine.cases import Played, plan_of
 from fuzz.engine.cluster import Object, Write
 
@@ -211,6 +212,10 @@ def _instants(played: Played) -> Iterator[str]:
                 yield f"I08: {write.place[2]} was retried at {write.at}, before {due}"
 
 
+_LATE: Final = timedelta(seconds=0.1 + EngineSettings().status_linger_seconds)
+"""Between a wake-up and the write that tells of it; anew for a process that comes after a killed one."""
+
+
 def _sleeps(played: Played, plan: StoryPlan) -> Iterator[str]:
     """A sleep waits for an instant that is stored, and nothing but a late process makes it later."""
     timers: dict[str, datetime] = {}
@@ -229,7 +234,7 @@ def _sleeps(played: Played, plan: StoryPlan) -> Iterator[str]:
             if step not in timers:
                 if declared.parameters.get("duration"):
                     yield f"I10: {step} slept without a stored instant"
-            elif not played.trouble.delays and write.at > timers[step] + timedelta(seconds=0.1):
+            elif not played.trouble.delays and write.at > timers[step] + _LATE * (1 + len(played.trouble.kills)):
                 yield f"I09: {step} woke at {write.at}, long after {timers[step]}"
 
 

@@ -61,8 +61,9 @@ def test_a_run_in_a_pipe_tells_each_transition_and_prints_its_output(stand: Stan
 
     assert stand.works.code == 0
     assert stand.works.out == "city: Bern\nsizes:\n- 1\n- 2\n"
-    assert re.fullmatch(f"{STAMP} {run} Pending→Running", lines[0])
-    assert re.fullmatch(f"{STAMP} {run} one Pending→Running", lines[1])
+    assert all(re.fullmatch(rf"{STAMP} {run}( [-\w]+)? \w+→\w+", line) for line in lines[:-1]), lines
+    told = [line for line in lines if re.fullmatch(f"{STAMP} {run} one (Pending|Running)→Succeeded", line)]
+    assert len(told) == 1, lines  # that it ran, nobody is sure to see
     assert re.fullmatch(f"{STAMP} {run} Running→Succeeded", lines[-2])
     assert lines[-1] == f"{run} Succeeded; its output, again with: bobrapet outputs {run}"
 
@@ -190,7 +191,7 @@ def test_inputs_that_are_missing_are_asked_for_on_a_terminal_and_refused_in_a_pi
     with on_a_terminal(stand, "run", file) as (run, terminal):
         _read_to(terminal, "city (string; where to look): ")
         os.write(terminal, b"B\n")
-        assert '  city: "B" is shorter' in _read_to(terminal, "city (string; where to look): ")
+        assert "  city: a text is shorter" in _read_to(terminal, "city (string; where to look): ")
         os.write(terminal, b"Bern\n")
         _read_to(terminal, "days: ")
         os.write(terminal, b"3\n")
