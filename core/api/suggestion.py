@@ -10,7 +10,7 @@ from typing import Final
 
 _LIKENESS: Final = 0.7
 _MAX_CHARACTERS: Final = 64  # names of people's making are shorter
-_MAX_KNOWN: Final = 200
+_MAX_KNOWN: Final = 240
 _COMPARED: Final = 4  # in earnest, which takes time quadratic in their length
 
 

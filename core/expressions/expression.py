@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from core.api.suggestion import closest
 from core.expressions import paths, references, sprig
 from core.expressions.errors import (
     BlockedError,
@@ -29,6 +30,8 @@ from core.expressions.template.functions import Context, Function, FunctionTable
 MAX_TEMPLATE_CHARACTERS: Final = 1 << 20
 CACHED_TEMPLATES: Final = 1000
 
+_ROOTS: Final = ("inputs", "steps")
+_WORD: Final = re.compile(r"\w+")
 _BUILT_IN_NAMES: Final = builtins.FUNCTIONS.keys() | {"len", "slice"}
 _DOTTED_PATH: Final = re.compile(r"(?:\.|(?=(?:inputs|steps|packet)(?:\.|\Z)))([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\Z")
 
@@ -128,6 +131,7 @@ def compile_template(text: str) -> Template:
     try:
         tree, program = _build(text)
     except TemplateSyntaxError as error:
+        error.remedy = _suggestion(text, error) or error.remedy
         error.locate(text)
         raise
     used = references.of_tree(tree)
@@ -135,6 +139,16 @@ def compile_template(text: str) -> Template:
     path = _path_of(text, action) if action and used.functions <= _BUILT_IN_NAMES else None
     is_single = action is not None and used.functions <= _BUILT_IN_NAMES
     return Template(text, tree, used, path, is_single, tuple(sorted(used.static_steps)), program)
+
+
+def _suggestion(text: str, error: TemplateSyntaxError) -> str:
+    """What a name that is no function may have meant: a function, or the root of a path."""
+    word = _WORD.match(text, error.offset or 0)
+    if word is None or error.message != f"there is no function {word[0]}":
+        return ""
+    is_path = text.startswith(".", word.end())
+    guess = closest(word[0], _ROOTS if is_path else FUNCTIONS)
+    return f"did you mean {guess}?" if guess else ""
 
 
 def _build(text: str) -> tuple[nodes.Tree, Program]:

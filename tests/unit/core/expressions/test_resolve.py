@@ -98,7 +98,11 @@ def test_a_function_that_is_missing_says_so_by_name() -> None:
     ("text", "remedy"),
     [
         ("{{ inputs.mm }}", 'for an optional value write {{ inputs.mm | default "" }}'),
-        ("{{ input.n }}", "write .input for a variable"),
+        ("{{ input.n }}", "did you mean inputs?"),
+        ("{{ step.my_step.output }}", "did you mean steps?"),
+        ("{{ payload.n }}", "write .payload for a variable"),
+        ("a\n{{ inputs.n | uper }}", "did you mean upper?"),
+        ("{{ to_json inputs.n }}", "did you mean toJson?"),
         ("{{ .input.n }}", "did you mean inputs?"),
         ("{{ steps.my_stepp.output.ok }}", "did you mean steps.my_step?"),
         ("{{ steps['my-stp'].output.ok }}", "did you mean steps"),
