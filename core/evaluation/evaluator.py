@@ -9,6 +9,7 @@ milliseconds at most, else in a process, see ``pool``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from core.evaluation.schema import Json, SchemaProblem
 from core.evaluation.validation import SchemaValidator
 from core.expressions.cel.blame import Blame
 from core.expressions.cel.condition import Condition, Outcome, Question, compile_condition
+from core.expressions.cel.condition import cache_info as condition_cache_info
 from core.expressions.errors import (
     BlockedError,
     ExpressionError,
@@ -30,6 +32,7 @@ from core.expressions.errors import (
     Position,
     bounded,
 )
+from core.expressions.expression import compile_template
 from core.expressions.limits import Limits, Meter, Slice, SliceSpentError
 from core.expressions.resolve import DEFAULT_LIMITS, Resolver, is_cel, truth
 from core.expressions.template.functions import Context
@@ -42,6 +45,8 @@ MAX_LOOP_CHARACTERS: Final = 2_048  # of template text: parsing is not sliced
 MAX_LOOP_TICKS: Final = 100_000  # of CEL, about 5 ms
 
 _MAX_THREADS: Final = 2
+_CACHES: Final = {"template": compile_template.cache_info, "cel": condition_cache_info}
+"""Of compiled expressions; they tell how often one was found there since the process began."""
 
 _T = TypeVar("_T")
 
@@ -134,6 +139,7 @@ class Evaluator:
         self._pool = pool or WorkerPool()
         self._schemas = SchemaValidator(self._pool)
         self._threads = trio.CapacityLimiter(_MAX_THREADS)
+        self._hits = {kind: cache_info().hits for kind, cache_info in _CACHES.items()}
 
     async def keep_warm(self) -> None:
         """Keep processes ready for costly evaluations, until cancelled; without it, each starts its own."""
@@ -184,6 +190,7 @@ class Evaluator:
         self, evaluate: Callable[[], Awaitable[Json]], field: str, dialect: str, *, finished: bool
     ) -> Answer:
         answer: Answer
+        began = time.perf_counter()
         try:
             answer, result = Value(await evaluate()), "value"
         except BlockedError as error:
@@ -198,7 +205,16 @@ class Evaluator:
             result = "limit" if isinstance(error, LimitExceededError) else "offloaded" if offloaded else "error"
             answer = Failure(EXPRESSION_FAILED, str(error), offloaded=offloaded, cause=Cause.of(error))
         metrics.count(catalogue.CEL_EVALUATION, expression_type=dialect, result=result)
+        metrics.observe(catalogue.CEL_EVALUATION_DURATION, time.perf_counter() - began, expression_type=dialect)
+        self._count_reuse()
         return answer
+
+    def _count_reuse(self) -> None:
+        for kind, cache_info in _CACHES.items():
+            hits = cache_info().hits
+            if hits > self._hits[kind]:
+                metrics.count(catalogue.CEL_CACHE_HITS, hits - self._hits[kind], cache_type=kind)
+            self._hits[kind] = hits
 
     async def _evaluate(self, work: Callable[[Context], _T], characters: int, finished: bool) -> _T:
         await trio.lowlevel.checkpoint()

@@ -257,6 +257,10 @@ def _compiled(text: str) -> Condition:
     return Condition(text, program, root, read, binding.needs_of(read), cost.constant_bound(root))
 
 
+cache_info: Final = _compiled.cache_info
+"""How many compiled conditions are kept, and how often one was found."""
+
+
 def _evaluate(condition: Condition, data: Mapping[str, Json]) -> Outcome:
     try:
         value, kind = library.evaluate(condition.program.handle, data)

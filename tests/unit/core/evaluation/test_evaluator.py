@@ -186,6 +186,20 @@ async def test_every_evaluation_is_counted_by_dialect_and_result() -> None:
             assert recorder.registry.get_sample_value("bobrapet_cel_evaluation_total", labels) == 1
 
 
+async def test_time_and_reuse_of_compiled_expressions_are_counted() -> None:
+    with metrics.recording() as recorder:
+        evaluator = Evaluator()
+        for _ in range(3):
+            await evaluator.condition("inputs.n == 5 && 'counted' != ''", _VARIABLES, field="if")
+            await evaluator.resolve("counted {{ inputs.n }}", _VARIABLES, field="with")
+        sample = recorder.registry.get_sample_value
+        for dialect in ("cel", "template"):
+            duration = "bobrapet_cel_evaluation_duration_seconds"
+            assert sample(f"{duration}_count", {"expression_type": dialect}) == 3
+            assert 0 < (sample(f"{duration}_sum", {"expression_type": dialect}) or 0) < 30
+            assert sample("bobrapet_cel_cache_hits_total", {"cache_type": dialect}) == 2
+
+
 async def test_much_text_is_analysed_in_a_thread() -> None:
     threads = set()
 
