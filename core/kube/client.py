@@ -7,7 +7,7 @@ the trouble looks transient; writes only when it is certain that nothing was don
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -80,16 +80,18 @@ class KubeClient:
         label_selector: str | None = None,
         field_selector: str | None = None,
         limit: int = PAGE_SIZE,
+        keep: Callable[[Object], Object] = lambda obj: obj,
     ) -> ObjectList:
         """All objects, over all namespaces unless one is named, as one consistent picture.
 
         ``limit`` is the page size, not a bound on the result; 0 asks for everything at once. When the server forgets
-        the picture between two pages, the list starts over, and at last asks for everything at once.
+        the picture between two pages, the list starts over, and at last asks for everything at once. ``keep`` makes of
+        each object what is wanted of it as soon as its page is there, so that no more than a page is held whole.
         """
         for restart in range(_LIST_RESTARTS + 1):
             size = limit if restart < _LIST_RESTARTS else 0
             try:
-                return await self._list_pages(resource, namespace, label_selector, field_selector, size)
+                return await self._list_pages(resource, namespace, label_selector, field_selector, size, keep)
             except GoneError:
                 if restart == _LIST_RESTARTS:
                     raise
@@ -349,7 +351,13 @@ class KubeClient:
         return replace(call, background=True) if self._background else call
 
     async def _list_pages(
-        self, resource: Resource, namespace: str | None, labels: str | None, fields: str | None, size: int
+        self,
+        resource: Resource,
+        namespace: str | None,
+        labels: str | None,
+        fields: str | None,
+        size: int,
+        keep: Callable[[Object], Object],
     ) -> ObjectList:
         items: list[Object] = []
         next_page = ""
@@ -358,7 +366,7 @@ class KubeClient:
                 resource, namespace, label_selector=labels, field_selector=fields, limit=size, next_page=next_page
             )
             page = request.page_of(resource, await self.answer(call))
-            items += page.items
+            items += map(keep, page.items)
             if not page.next_page:
                 return ObjectList(items, page.resource_version)
             next_page = page.next_page

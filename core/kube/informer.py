@@ -159,13 +159,16 @@ class Informer:
     async def _list(self) -> None:
         number = self._store.begin_list()
         found = await self._client.list(
-            self.resource, self._namespace, label_selector=self._label_selector, field_selector=self._field_selector
+            self.resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+            keep=self._trimmed,
         )
         went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
         if went_back:
             _LOG.warning("history went back", resource=self.resource.plural, to=found.resource_version)
-        objects = [self._trimmed(item) for item in found.items]
-        self._publish(self._store.replace_all(objects, found.resource_version, number, trust=went_back))
+        self._publish(self._store.replace_all(found.items, found.resource_version, number, trust=went_back))
         self._version = found.resource_version
         self.last_error = None
         self._touch()
