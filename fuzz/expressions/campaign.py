@@ -82,7 +82,9 @@ def _answered(case: Case) -> tuple[Answer, str]:
     """Our answer, and which law about templates the case breaks, if any."""
     steps = laws.Watched(case.variables["steps"])
     mine = comparison.ours(case.template, {**case.variables, "steps": steps})
-    touched = set(steps.touched)
+    touched = (
+        set() if mine.fault.startswith("missing") else set(steps.touched)
+    )  # a missing one is compared with all names
     if unnamed := laws.unnamed_steps(case.template, touched):
         return mine, f"{case.template!r} has read {', '.join(sorted(unnamed))}, which its analysis does not name"
     if printed := laws.changed_by_printing(case.template):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from core.expressions.template.functions import STRING, FunctionTable
@@ -27,20 +28,21 @@ class _Word(Enum):
 
 
 _ALWAYS_JOINED: Final = (_Word.CONNECTOR, _Word.PUNCTUATION)
+_CACHED_CHARACTERS: Final = 4096
 _END: Final = (_Word.NONE, "")
 
 
-@FUNCTIONS.add("snakecase", takes=(STRING,))
+@FUNCTIONS.add("snakecase", takes=(STRING,), per_character=1)
 def _snakecase(text: str) -> str:
     return _Joiner(text, "_").run()
 
 
-@FUNCTIONS.add("kebabcase", takes=(STRING,))
+@FUNCTIONS.add("kebabcase", takes=(STRING,), per_character=1)
 def _kebabcase(text: str) -> str:
     return _Joiner(text, "-").run()
 
 
-@FUNCTIONS.add("camelcase", takes=(STRING,))
+@FUNCTIONS.add("camelcase", takes=(STRING,), per_character=1)
 def _camelcase(text: str) -> str:
     """Capitals at word starts; a run of capitals after one becomes lower-case."""
     body = text.lstrip("".join(char for char in set(text) if _is_connector(char)))
@@ -160,18 +162,15 @@ def _end_of(text: str, start: int, belongs: Callable[[str], bool]) -> int:
 
 def _members(kind: _Word) -> Callable[[str], bool]:
     match kind:
-        case _Word.CONNECTOR:
-            return _is_connector
-        case _Word.PUNCTUATION:
-            return _is_punctuation
         case _Word.LETTERS:
             return _is_small_letter
         case _Word.NUMBER:
             return str.isnumeric
         case _:
-            return lambda char: _kind(char) is _Word.OTHER
+            return lambda char: _kind(char) is kind
 
 
+@lru_cache(maxsize=_CACHED_CHARACTERS)
 def _kind(char: str) -> _Word:
     if _is_connector(char):
         return _Word.CONNECTOR

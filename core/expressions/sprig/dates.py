@@ -51,35 +51,35 @@ def _now(context: Context) -> Moment:
 
 @FUNCTIONS.add("date", takes=(STRING, ANY), with_context=True)
 def _date(context: Context, layout: str, value: Value) -> str:
-    return layouts.format_layout(_instant(context, value), layout, UTC)
+    return layouts.format_layout(_instant(context, value), layout, context.meter, UTC)
 
 
 @FUNCTIONS.add("htmlDate", takes=(ANY,), with_context=True)
 def _html_date(context: Context, value: Value) -> str:
-    return layouts.format_layout(_instant(context, value), _HTML_DATE, UTC)
+    return layouts.format_layout(_instant(context, value), _HTML_DATE, context.meter, UTC)
 
 
 @FUNCTIONS.add("dateInZone", "date_in_zone", takes=(STRING, ANY, STRING), with_context=True)
 def _date_in_zone(context: Context, layout: str, value: Value, zone: str) -> str:
-    return layouts.format_layout(_instant(context, value), layout, _zone(zone))
+    return layouts.format_layout(_instant(context, value), layout, context.meter, _zone(zone))
 
 
 @FUNCTIONS.add("htmlDateInZone", takes=(ANY, STRING), with_context=True)
 def _html_date_in_zone(context: Context, value: Value, zone: str) -> str:
-    return layouts.format_layout(_instant(context, value), _HTML_DATE, _zone(zone))
+    return layouts.format_layout(_instant(context, value), _HTML_DATE, context.meter, _zone(zone))
 
 
-@FUNCTIONS.add("toDate", takes=(STRING, STRING))
-def _to_date(layout: str, text: str) -> Moment:
+@FUNCTIONS.add("toDate", takes=(STRING, STRING), with_context=True)
+def _to_date(context: Context, layout: str, text: str) -> Moment:
     try:
-        return layouts.parse_layout(layout, text)
+        return layouts.parse_layout(layout, text, context.meter)
     except ValueError:
         return moments.ZERO
 
 
-@FUNCTIONS.add("mustToDate", takes=(STRING, STRING))
-def _must_to_date(layout: str, text: str) -> Moment:
-    return layouts.parse_layout(layout, text)
+@FUNCTIONS.add("mustToDate", takes=(STRING, STRING), with_context=True)
+def _must_to_date(context: Context, layout: str, text: str) -> Moment:
+    return layouts.parse_layout(layout, text, context.meter)
 
 
 @FUNCTIONS.add("dateModify", "date_modify", takes=(STRING, TIME))

@@ -113,7 +113,7 @@ def _merge_overwrite(context: Context, first: dict[str, Value], *others: dict[st
 
 @FUNCTIONS.add("deepCopy", "mustDeepCopy", takes=(ANY,), with_context=True)
 def _deep_copy(context: Context, value: Value) -> Value:
-    context.meter.spend(1)
+    context.meter.spend(2)
     if isinstance(value, list):
         return type(value)(_deep_copy(context, item) for item in value)
     if isinstance(value, dict):

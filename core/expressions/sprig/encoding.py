@@ -42,7 +42,7 @@ def _b64dec(text: str) -> str:
     return f"illegal base64 data at input byte {_first_bad_64(data)}"
 
 
-@FUNCTIONS.add("b32enc", takes=(STRING,))
+@FUNCTIONS.add("b32enc", takes=(STRING,), per_character=1)
 def _b32enc(text: str) -> str:
     return base64.b32encode(to_bytes(text)).decode()
 

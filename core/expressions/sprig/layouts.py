@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
+from core.expressions.limits import Meter
 from core.expressions.sprig import moments
 from core.expressions.sprig.moments import METHODS, MONTHS, WEEKDAYS, Moment, Reading, padded
-from core.expressions.template.functions import STRING
+from core.expressions.template.functions import STRING, Context
 
 _ELEMENTS: Final = re.compile(
     r"January|Jan(?![a-z])|Monday|Mon(?![a-z])|MST|002|0[1-6]|15|1|2006|2|_(?=2006)|_2|__2|3|4|5|PM|pm"
@@ -27,65 +28,74 @@ _HALF_DAY: Final = 12
 _FIRST_YEAR_OF_1900S: Final = 69
 _ZONE_LETTERS: Final = re.compile(r"[A-Z]{0,6}")
 _SIGNED_HOURS: Final = re.compile(r"[+-]([0-9]+)")
+_RUNS: Final = re.compile(" +|[^ ]+")
+_LONGEST_ZONE: Final = 16
 _FRACTION: Final = re.compile(r"[.,]([0-9]+)")
 _DAYS_BEFORE: Final = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365)
 _FEBRUARY: Final = 2
 _LEAP_DAY: Final = 60
 
 
-def format_layout(moment: Moment, layout: str, place: tzinfo | None = None) -> str:
+def format_layout(moment: Moment, layout: str, meter: Meter, place: tzinfo | None = None) -> str:
     """``moment`` in the form that ``layout`` shows, by the clocks of ``place`` or its own."""
     shown = moment.reading(place)
     parts: list[str] = []
     position = 0
     for found in _ELEMENTS.finditer(layout):
+        meter.spend()
         parts += [layout[position : found.start()], _element_text(found[0], shown)]
         position = found.end()
     return "".join([*parts, layout[position:]])
 
 
-METHODS.add("Format", takes=(STRING,))(format_layout)
+@METHODS.add("Format", takes=(STRING,), with_context=True)
+def _format(context: Context, moment: Moment, layout: str) -> str:
+    return format_layout(moment, layout, context.meter)
 
 
 def _element_text(element: str, shown: Reading) -> str:
-    at = shown.at
     if element[0] in ".,":
         digits = f"{shown.nanosecond:09d}"[: len(element) - 1].ljust(len(element) - 1, "0")
         digits = digits.rstrip("0") if element[1] == "9" else digits
         return element[0] + digits if digits else ""
     if element[0] in "-Z":
         return moments.offset_text(shown.offset, element)
-    hour12 = at.hour % _HALF_DAY or _HALF_DAY
-    texts: dict[str, Callable[[], str]] = {
-        _LITERAL: lambda: _LITERAL,
-        "2006": lambda: padded(shown.year, 4),
-        "06": lambda: f"{abs(shown.year) % 100:02d}",
-        "January": lambda: MONTHS[at.month - 1],
-        "Jan": lambda: MONTHS[at.month - 1][:3],
-        "01": lambda: f"{at.month:02d}",
-        "1": lambda: str(at.month),
-        "Monday": lambda: WEEKDAYS[shown.weekday - 1],
-        "Mon": lambda: WEEKDAYS[shown.weekday - 1][:3],
-        "02": lambda: f"{at.day:02d}",
-        "2": lambda: str(at.day),
-        "_2": lambda: f"{at.day:2d}",
-        "002": lambda: f"{shown.year_day:03d}",
-        "__2": lambda: f"{shown.year_day:3d}",
-        "15": lambda: f"{at.hour:02d}",
-        "03": lambda: f"{hour12:02d}",
-        "3": lambda: str(hour12),
-        "04": lambda: f"{at.minute:02d}",
-        "4": lambda: str(at.minute),
-        "05": lambda: f"{at.second:02d}",
-        "5": lambda: str(at.second),
-        "PM": lambda: "PM" if at.hour >= _HALF_DAY else "AM",
-        "pm": lambda: "pm" if at.hour >= _HALF_DAY else "am",
-        "MST": lambda: shown.zone,
-    }
-    return texts[element]()
+    return _TEXTS[element](shown)
 
 
-def parse_layout(layout: str, text: str) -> Moment:
+def _hour12(shown: Reading) -> int:
+    return shown.at.hour % _HALF_DAY or _HALF_DAY
+
+
+_TEXTS: Final[dict[str, Callable[[Reading], str]]] = {
+    _LITERAL: lambda _shown: _LITERAL,
+    "2006": lambda shown: padded(shown.year, 4),
+    "06": lambda shown: f"{abs(shown.year) % 100:02d}",
+    "January": lambda shown: MONTHS[shown.at.month - 1],
+    "Jan": lambda shown: MONTHS[shown.at.month - 1][:3],
+    "01": lambda shown: f"{shown.at.month:02d}",
+    "1": lambda shown: str(shown.at.month),
+    "Monday": lambda shown: WEEKDAYS[shown.weekday - 1],
+    "Mon": lambda shown: WEEKDAYS[shown.weekday - 1][:3],
+    "02": lambda shown: f"{shown.at.day:02d}",
+    "2": lambda shown: str(shown.at.day),
+    "_2": lambda shown: f"{shown.at.day:2d}",
+    "002": lambda shown: f"{shown.year_day:03d}",
+    "__2": lambda shown: f"{shown.year_day:3d}",
+    "15": lambda shown: f"{shown.at.hour:02d}",
+    "03": lambda shown: f"{_hour12(shown):02d}",
+    "3": lambda shown: str(_hour12(shown)),
+    "04": lambda shown: f"{shown.at.minute:02d}",
+    "4": lambda shown: str(shown.at.minute),
+    "05": lambda shown: f"{shown.at.second:02d}",
+    "5": lambda shown: str(shown.at.second),
+    "PM": lambda shown: "PM" if shown.at.hour >= _HALF_DAY else "AM",
+    "pm": lambda shown: "pm" if shown.at.hour >= _HALF_DAY else "am",
+    "MST": lambda shown: shown.zone,
+}
+
+
+def parse_layout(layout: str, text: str, meter: Meter) -> Moment:
     """The instant that ``text`` gives in the form of ``layout``; UTC when it names no zone, year 0 when it names none.
 
     Raises:
@@ -93,15 +103,14 @@ def parse_layout(layout: str, text: str) -> Moment:
     """
     reader = _Reader(text)
     position = 0
-    elements = list(_ELEMENTS.finditer(layout))
-    for index, found in enumerate(elements):
+    for found in _ELEMENTS.finditer(layout):
+        meter.spend()
         reader.skip(layout[position : found.start()])
         position = found.end()
-        following = elements[index + 1] if index + 1 < len(elements) else None
-        has_fraction = following is not None and following.start() == position and following[0][0] in ".,"
-        reader.take(found[0], fraction_follows=has_fraction)
+        following = _ELEMENTS.match(layout, position)
+        reader.take(found[0], fraction_follows=following is not None and following[0][0] in ".,")
     reader.skip(layout[position:])
-    if reader.rest:
+    if not reader.is_at_end:
         raise ValueError("the text is longer than the layout")
     return reader.parts.moment()
 
@@ -169,32 +178,42 @@ def _of_year_day(number: int, *, leap: bool) -> tuple[int, int]:
 
 
 class _Reader:
-    """Takes elements from the front of a text."""
+    """Takes elements of a text, from left to right."""
 
     def __init__(self, text: str) -> None:
-        self.rest = text
+        self._text = text
+        self._at = 0
         self.parts = _Parts()
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._at >= len(self._text)
 
     def skip(self, literal: str) -> None:
         """Literal text of the layout; a run of spaces stands for any number of them."""
-        position = 0
-        while position < len(literal):
-            if literal[position] == " ":
-                if self.rest and self.rest[0] != " ":
-                    raise ValueError("a space is missing")
-                position += len(literal[position:]) - len(literal[position:].lstrip(" "))
-                self.rest = self.rest.lstrip(" ")
+        for run in _RUNS.findall(literal):
+            if run[0] != " ":
+                self._skip_exactly(run)
                 continue
-            if not self.rest.startswith(literal[position]):
-                raise ValueError("the text does not have the form of the layout")
-            self.rest = self.rest[1:]
-            position += 1
+            if not self.is_at_end and self._text[self._at] != " ":
+                raise ValueError("a space is missing")
+            while self._text.startswith(" ", self._at):
+                self._at += 1
+
+    def _skip_exactly(self, literal: str) -> None:
+        if not self._text.startswith(literal, self._at):
+            raise ValueError("the text does not have the form of the layout")
+        self._at += len(literal)
+
+    def _next(self, count: int) -> str:
+        """So many characters, or as many as there are; they are not taken."""
+        return self._text[self._at : self._at + count]
 
     def take(self, element: str, *, fraction_follows: bool) -> None:
         parts = self.parts
         match element:
             case "_":
-                self.skip(_LITERAL)
+                self._skip_exactly(_LITERAL)
             case "2006":
                 parts.year = self._digits(4)
             case "06":
@@ -232,67 +251,70 @@ class _Reader:
                 self._offset(element)
 
     def _digits(self, count: int) -> int:
-        digits = self.rest[:count]
+        digits = self._next(count)
         if len(digits) < count or not (digits.isascii() and digits.isdigit()):
             raise ValueError("the text has too few digits")
-        self.rest = self.rest[count:]
+        self._at += count
         return int(digits)
 
     def _number(self, element: str, least: int, most: int) -> int:
         """Two digits, or one where the element is shown with one."""
-        length = 2 if _is_digit(self.rest[1:2]) or element.startswith("0") else 1
+        length = 2 if _is_digit(self._next(2)[1:]) or element.startswith("0") else 1
         number = self._digits(length)
         if not least <= number <= most:
             raise ValueError("a number of the text is out of range")
         return number
 
     def _year_day(self, *, fixed: bool) -> int:
-        length = next((index for index in range(3) if not _is_digit(self.rest[index : index + 1])), 3)
+        length = next((index for index, char in enumerate(self._next(3)) if not _is_digit(char)), len(self._next(3)))
         if not length or (fixed and length < 3):
             raise ValueError("the day of the year is missing")
         return self._digits(length)
 
     def _drop_spaces(self, most: int) -> None:
         for _ in range(most):
-            self.rest = self.rest.removeprefix(" ")
+            self._at += self._text.startswith(" ", self._at)
 
     def _name(self, names: Sequence[str], length: int | None) -> int:
         for index, name in enumerate(names):
             wanted = name[:length]
-            if self.rest[: len(wanted)].lower() == wanted.lower() and self.rest[: len(wanted)].isascii():
-                self.rest = self.rest[len(wanted) :]
+            shown = self._next(len(wanted))
+            if shown.isascii() and shown.lower() == wanted.lower():
+                self._at += len(wanted)
                 return index
         raise ValueError("the text names no month or day")
 
     def _half(self, element: str) -> bool:
-        half, self.rest = self.rest[:2], self.rest[2:]
+        half = self._next(2)
         after, before = ("PM", "AM") if element == "PM" else ("pm", "am")
         if half not in (after, before):
             raise ValueError(f"the text has neither {before} nor {after}")
+        self._at += 2
         return half == after
 
     def _fraction(self, digits: int | None, *, required: bool = False) -> None:
         """Nanoseconds: ``digits`` of them, or as many as there are."""
-        found = _FRACTION.match(self.rest)
+        found = _FRACTION.match(self._text, self._at)
         if required and digits is not None:
             if found is None or len(found[1]) < digits:
                 raise ValueError("the fraction of a second is missing")
-            shown, length = found[1][:digits], digits + 1
+            shown, end = found[1][:digits], self._at + 1 + digits
         elif found is None:
             return
         else:
-            shown, length = found[1], found.end()
+            shown, end = found[1], found.end()
         self.parts.nanosecond = int(shown[:9].ljust(9, "0"))
-        self.rest = self.rest[length:]
+        self._at = end
 
     def _offset(self, element: str) -> None:
-        if element[0] == "Z" and self.rest.startswith("Z"):
-            self.parts.is_utc, self.rest = True, self.rest[1:]
+        if element[0] == "Z" and self._next(1) == "Z":
+            self.parts.is_utc = True
+            self._at += 1
             return
         shape = element[1:].replace("0", "d").replace("7", "d")
-        if len(self.rest) <= len(shape) or self.rest[0] not in "+-":
+        sign, body = self._next(1), self._next(len(shape) + 1)[1:]
+        if sign not in ("+", "-") or len(body) < len(shape):
             raise ValueError("the offset from UTC is missing")
-        sign, body = self.rest[0], self.rest[1 : len(shape) + 1]
         if any(not _is_digit(have) if want == "d" else have != want for want, have in zip(shape, body, strict=True)):
             raise ValueError("the offset from UTC has another form")
         digits = body.replace(":", "").ljust(6, "0")
@@ -300,16 +322,19 @@ class _Reader:
         if hours > 24 or minutes > 60 or seconds > 60:
             raise ValueError("the offset from UTC is out of range")
         self.parts.offset = ((hours * 60 + minutes) * 60 + seconds) * (-1 if sign == "-" else 1)
-        self.rest = self.rest[len(shape) + 1 :]
+        self._at += len(shape) + 1
 
     def _zone_name(self) -> None:
-        if self.rest.startswith("UTC"):
-            self.parts.is_utc, self.rest = True, self.rest[3:]
+        shown = self._next(_LONGEST_ZONE)
+        if shown.startswith("UTC"):
+            self.parts.is_utc = True
+            self._at += 3
             return
-        length = _zone_length(self.rest)
+        length = _zone_length(shown)
         if not length:
             raise ValueError("the name of the zone is missing")
-        self.parts.zone, self.rest = self.rest[:length], self.rest[length:]
+        self.parts.zone = shown[:length]
+        self._at += length
 
 
 def _zone_length(text: str) -> int:

@@ -14,7 +14,7 @@ from core.expressions.sprig.conversion import to_int, to_texts
 from core.expressions.sprig.reflection import deep_equal
 from core.expressions.template import printing, values
 from core.expressions.template.functions import ANY, INT, Context, FunctionTable
-from core.expressions.template.values import Int, Ints, NilList, Strings, Value
+from core.expressions.template.values import Chunks, Int, Ints, NilList, Strings, Value
 
 FUNCTIONS: Final = FunctionTable()
 
@@ -116,12 +116,12 @@ def _sort_alpha(context: Context, items: Value) -> Strings:
 
 
 @FUNCTIONS.add("chunk", "mustChunk", takes=(INT, ANY), with_context=True)
-def _chunk(context: Context, size: int, items: Value) -> list[Value]:
+def _chunk(context: Context, size: int, items: Value) -> Chunks:
     if size <= 0:
         raise ValueError("the size of a chunk must be greater than zero")
     _admit(context, items)
     listed = _listed(items)
-    return [list(listed[start : start + size]) for start in range(0, len(listed), size)]
+    return Chunks(list(listed[start : start + size]) for start in range(0, len(listed), size))
 
 
 @FUNCTIONS.add("until", takes=(INT,), with_context=True)
@@ -149,7 +149,7 @@ def _seq(context: Context, *bounds: int) -> str:
     return " ".join(map(str, _ints(context, range(start, end + (1 if step > 0 else -1), step))))
 
 
-@FUNCTIONS.add("shuffle", takes=(ANY,), with_context=True, deterministic=False)
+@FUNCTIONS.add("shuffle", takes=(ANY,), with_context=True, deterministic=False, per_character=4)
 def _shuffle(context: Context, text: Value) -> str:
     if not isinstance(text, str):
         raise ValueError("shuffles the characters of a text")  # noqa: TRY004 - the data is wrong, not the call

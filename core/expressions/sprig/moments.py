@@ -41,6 +41,7 @@ _CYCLE_DAYS: Final = 146_097
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _LEAST_SECONDS: Final = (date(2, 1, 1).toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
 _MOST_SECONDS: Final = (date(9999, 1, 1).toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
+_GO_PAST_SECONDS: Final = 9_223_372_028_741_760_000  # from March of the year -292277022400 to 1970
 _YEARS_OF_JSON: Final = range(10_000)
 _LONGEST: Final = (1 << 63) - 1
 
@@ -162,7 +163,7 @@ class Moment:
 
     def reading(self, place: tzinfo | None = None) -> Reading:
         """What the clocks of ``place`` show; of its own place when there is none given."""
-        shown = self.seconds + (0 if place else self.offset)
+        shown = _in_go_range(self.seconds) + (0 if place else self.offset)
         cycles = _cycles_away(shown)
         shift = cycles * _CYCLE_DAYS * _DAY_SECONDS
         at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=shown - shift)
@@ -337,6 +338,11 @@ def _fraction(value: int, unit: int) -> str:
     whole, part = divmod(value, unit)
     digits = str(part).rjust(len(str(unit)) - 1, "0").rstrip("0")
     return f"{whole}.{digits}" if digits else str(whole)
+
+
+def _in_go_range(seconds: int) -> int:
+    """Go counts 64 bits of seconds from a far past; what lies before it comes out at the other end."""
+    return (seconds + _GO_PAST_SECONDS) % (1 << 64) - _GO_PAST_SECONDS
 
 
 def _cycles_away(seconds: int) -> int:

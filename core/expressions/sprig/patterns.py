@@ -94,6 +94,7 @@ def _regex_split(context: Context, pattern: str, text: str, count: int) -> list[
 @FUNCTIONS.add("regexQuoteMeta", "mustRegexQuoteMeta", takes=(STRING,), with_context=True)
 def _regex_quote_meta(context: Context, text: str) -> str:
     context.meter.admit_text(2 * len(text))
+    context.meter.spend(len(text))
     return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)
 
 

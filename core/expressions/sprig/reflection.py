@@ -11,6 +11,8 @@ from core.expressions.template.values import Value
 
 FUNCTIONS: Final = FunctionTable()
 
+_COMPARISON: Final = 2  # ticks
+
 
 @FUNCTIONS.add("typeOf", takes=(ANY,))
 def _type_of(value: Value) -> str:
@@ -44,8 +46,8 @@ def _deep_equal(context: Context, first: Value, second: Value) -> bool:
 
 def deep_equal(first: Value, second: Value, meter: Meter) -> bool:
     """Same types and same values all the way down: an int never equals a float."""
-    meter.spend(1)
-    if values.type_name(first) != values.type_name(second):
+    meter.spend(_COMPARISON)
+    if type(first) is not type(second) and values.type_name(first) != values.type_name(second):
         return False
     if isinstance(first, list):
         if len(first) != len(second) or values.is_nil_list(first) is not values.is_nil_list(second):

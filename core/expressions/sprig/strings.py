@@ -41,12 +41,12 @@ def _trim_suffix(suffix: str, text: str) -> str:
     return text.removesuffix(suffix)
 
 
-@FUNCTIONS.add("upper", takes=(STRING,))
+@FUNCTIONS.add("upper", takes=(STRING,), per_character=1)
 def _upper(text: str) -> str:
     return "".join(upper if len(upper := char.upper()) == 1 else char for char in text)
 
 
-@FUNCTIONS.add("lower", takes=(STRING,))
+@FUNCTIONS.add("lower", takes=(STRING,), per_character=1)
 def _lower(text: str) -> str:
     return "".join(char.lower()[0] for char in text)
 
@@ -117,7 +117,8 @@ def _abbrev_both(left: int, right: int, text: str) -> str:
 
 @FUNCTIONS.add("quote", rest=ANY, with_context=True)
 def _quote(context: Context, *given: Value) -> str:
-    parts = [formatting.quoted(printing.default_text(value, context.meter)) for value in given if value is not None]
+    meter = context.meter
+    parts = [formatting.quoted(printing.default_text(value, meter), meter) for value in given if value is not None]
     return _joined(context, " ", parts)
 
 
@@ -148,14 +149,20 @@ def _nindent(context: Context, spaces: int, text: str) -> str:
     return "\n" + _indent(context, spaces, text)
 
 
-@FUNCTIONS.add("nospace", takes=(STRING,))
+@FUNCTIONS.add("nospace", takes=(STRING,), per_character=1)
 def _nospace(text: str) -> str:
     return "".join(text.split())
 
 
-@FUNCTIONS.add("swapcase", takes=(STRING,))
+@FUNCTIONS.add("swapcase", takes=(STRING,), per_character=1)
 def _swapcase(text: str) -> str:
-    return "".join(swapped if len(swapped := char.swapcase()) == 1 else char for char in text)
+    return "".join(map(_swapped, text))
+
+
+def _swapped(char: str) -> str:
+    if char.isupper() or char.istitle():
+        return char.lower()[0]
+    return upper if len(upper := char.upper()) == 1 else char
 
 
 @FUNCTIONS.add("plural", takes=(STRING, STRING, INT))

@@ -13,7 +13,7 @@ FUNCTIONS: Final = FunctionTable()
 _WORD_CHARACTER: Final = re.compile(r"[\w]")
 
 
-@FUNCTIONS.add("title", takes=(STRING,))
+@FUNCTIONS.add("title", takes=(STRING,), per_character=1)
 def _title(text: str) -> str:
     parts: list[str] = []
     at_start = True
@@ -23,27 +23,27 @@ def _title(text: str) -> str:
     return "".join(parts)
 
 
-@FUNCTIONS.add("untitle", takes=(STRING,))
+@FUNCTIONS.add("untitle", takes=(STRING,), per_character=1)
 def _untitle(text: str) -> str:
     parts: list[str] = []
     at_start = True
     for char in text:
-        parts.append(char.lower() if at_start and len(char.lower()) == 1 else char)
+        parts.append(char.lower()[0] if at_start else char)
         at_start = char.isspace()
     return "".join(parts)
 
 
-@FUNCTIONS.add("initials", takes=(STRING,))
+@FUNCTIONS.add("initials", takes=(STRING,), per_character=1)
 def _initials(text: str) -> str:
     return "".join(word[0] for word in text.split())
 
 
-@FUNCTIONS.add("wrap", takes=(INT, STRING))
+@FUNCTIONS.add("wrap", takes=(INT, STRING), per_character=1)
 def _wrap(width: int, text: str) -> str:
     return _wrapped(width, "\n", text, cut=False)
 
 
-@FUNCTIONS.add("wrapWith", takes=(INT, STRING, STRING), with_context=True)
+@FUNCTIONS.add("wrapWith", takes=(INT, STRING, STRING), with_context=True, per_character=1)
 def _wrap_with(context: Context, width: int, separator: str, text: str) -> str:
     separator = separator or "\n"
     context.meter.admit_text(len(text) + (len(text) // max(width, 1) + 1) * len(separator))

@@ -19,7 +19,6 @@ TYPED_BY_PARAMETER: Final = (Parameter.INT, Parameter.FLOAT, Parameter.DURATION)
 TAKES_NIL: Final[dict[Parameter, Callable[[], Value]]] = {Parameter.MAP: dict, Parameter.VERSION: lambda: None}
 """Types that have a nil in Go, and what it is here."""
 
-_FREE_CHARACTERS: Final = 1024
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
@@ -119,11 +118,13 @@ def call_failure(error: Exception, function: str, offset: int) -> ExpressionErro
     return EvaluationError(f"{function}: {reason}", fault=Fault.CALL, subject=function, offset=offset)
 
 
-def charge(meter: Meter, arguments: Iterable[Any]) -> None:
-    """Account for long texts that a function is given."""
+def charge(meter: Meter, function: Function, arguments: Iterable[Any]) -> None:
+    """Account for the texts that a function is given."""
     total = 0
     for argument in arguments:
         if type(argument) is str:
             total += len(argument)
-    if total >= _FREE_CHARACTERS:
+    if total:
         meter.spend_text(total)
+        if function.per_character:
+            meter.spend(total * function.per_character)

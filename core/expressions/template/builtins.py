@@ -209,7 +209,9 @@ def _html(context: Context, *arguments: Value) -> str:
 
 @FUNCTIONS.add("js", rest=ANY, with_context=True)
 def _js(context: Context, *arguments: Value) -> str:
-    return "".join(_js_character(char) for char in _plain_text(context, arguments))
+    text = _plain_text(context, arguments)
+    context.meter.spend(len(text))
+    return "".join(map(_js_character, text))
 
 
 @FUNCTIONS.add("urlquery", rest=ANY, with_context=True)

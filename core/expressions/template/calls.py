@@ -20,7 +20,7 @@ def of_one(function: Function, argument: Evaluate, offset: int) -> Evaluate:
         context.meter.spend()
         value = argument(frame)
         if type(value) is str:
-            charge(context.meter, (value,))
+            charge(context.meter, function, (value,))
         try:
             return call(context, value) if with_context else call(value)
         except CALL_FAILURES as error:
@@ -37,7 +37,7 @@ def of_many(function: Function, arguments: list[Evaluate], offset: int) -> Evalu
         context = frame.context
         context.meter.spend()
         actual = [argument(frame) for argument in arguments]
-        charge(context.meter, actual)
+        charge(context.meter, function, actual)
         try:
             return call(context, *actual) if with_context else call(*actual)
         except CALL_FAILURES as error:
@@ -60,7 +60,7 @@ def of_piped(function: Function, offset: int) -> Stage:
         elif piped is ABSENT:
             piped = None
         if type(piped) is str:
-            charge(context.meter, (piped,))
+            charge(context.meter, function, (piped,))
         try:
             return call(context, piped) if with_context else call(piped)
         except CALL_FAILURES as error:
@@ -79,7 +79,7 @@ def of_many_and_piped(function: Function, arguments: list[Evaluate], offset: int
         context.meter.spend()
         actual = [argument(frame) for argument in arguments]
         actual.append(check_argument(piped, parameter, name, offset))
-        charge(context.meter, actual)
+        charge(context.meter, function, actual)
         try:
             return call(context, *actual) if with_context else call(*actual)
         except CALL_FAILURES as error:

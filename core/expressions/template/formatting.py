@@ -57,8 +57,11 @@ def sprintf(template: str, arguments: tuple[Value, ...], meter: Meter) -> str:
     return "".join(printer.parts)
 
 
-def quoted(text: str, *, ascii_only: bool = False) -> str:
+def quoted(text: str, meter: Meter, *, ascii_only: bool = False) -> str:
     """``text`` as a Go string literal in double quotes; what cannot be printed is escaped."""
+    if text.isprintable() and (text.isascii() or not ascii_only) and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    meter.spend(len(text))
     return '"' + "".join(_quoted_character(char, ascii_only=ascii_only) for char in text) + '"'
 
 
@@ -249,12 +252,12 @@ class _Printer:
         """``text``, which stands for ``value``."""
         cut = text if directive.precision is None else text[: directive.precision]
         if directive.verb == "v" and directive.as_literal:
-            self._pad(directive, quoted(cut))
+            self._pad(directive, quoted(cut, self._meter))
         elif directive.verb in "sv":
             self._pad(directive, cut)
         elif directive.verb == "q":
             raw = directive.has("#") and _can_be_raw(cut)
-            self._pad(directive, f"`{cut}`" if raw else quoted(cut, ascii_only=directive.has("+")))
+            self._pad(directive, f"`{cut}`" if raw else quoted(cut, self._meter, ascii_only=directive.has("+")))
         elif directive.verb in "xX":
             self._pad(directive, _hexadecimal(directive, values.to_bytes(text)[: directive.precision]))
         else:

@@ -42,7 +42,8 @@ class Function:
     """One function; ``rest`` is the type of further arguments, ``None`` when there are none.
 
     ``with_context``: the Python function takes the ``Context`` first. ``deterministic``: the same arguments give the
-    same result, at any time and place.
+    same result, at any time and place. ``per_character``: ticks for each character of a text it is given, for functions
+    that look at each of them in Python.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Function:
     rest: Parameter | None = None
     with_context: bool = False
     deterministic: bool = True
+    per_character: int = 0
 
     def accepts(self, count: int) -> bool:
         return count >= len(self.parameters) if self.rest else count == len(self.parameters)
@@ -69,6 +71,7 @@ class FunctionTable(dict[str, Function]):
         rest: Parameter | None = None,
         with_context: bool = False,
         deterministic: bool = True,
+        per_character: int = 0,
     ) -> Callable[[_F], _F]:
         """Register the decorated function under each of ``names``."""
 
@@ -76,7 +79,7 @@ class FunctionTable(dict[str, Function]):
             for name in names:
                 if name in self:
                     raise ValueError(f"the function {name} is registered twice")
-                self[name] = Function(name, call, takes, rest, with_context, deterministic)
+                self[name] = Function(name, call, takes, rest, with_context, deterministic, per_character)
             return call
 
         return register

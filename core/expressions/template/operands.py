@@ -266,9 +266,10 @@ def _method_of(value: Value, name: str, count: int, operand: nodes.Operand) -> F
 
 
 def _call_method(frame: Frame, method: Function, value: Value, arguments: list[Value], offset: int) -> Value:
-    charge(frame.context.meter, arguments)
+    context = frame.context
+    charge(context.meter, method, arguments)
     try:
-        return method.call(value, *arguments)
+        return method.call(context, value, *arguments) if method.with_context else method.call(value, *arguments)
     except CALL_FAILURES as error:
         raise call_failure(error, method.name, offset) from error
 

@@ -57,6 +57,12 @@ class Ints(list[Value]):
     __slots__ = ()
 
 
+class Chunks(list[Value]):
+    """Go ``[][]interface{}``."""
+
+    __slots__ = ()
+
+
 class NilList(list[Value]):
     """A nil ``[]interface{}``: prints ``[]`` and encodes as ``null``."""
 
@@ -131,40 +137,53 @@ class _Absent:
 ABSENT: Final = _Absent()
 
 
+_KINDS: Final[dict[type, Kind]] = {
+    type(None): Kind.NIL,
+    _Absent: Kind.NIL,
+    bool: Kind.BOOL,
+    str: Kind.STRING,
+    int: Kind.FLOAT,
+    float: Kind.FLOAT,
+    **dict.fromkeys((Int, Int64, UInt8, UInt64), Kind.INT),
+    **dict.fromkeys((list, Strings, Ints, Chunks, NilList, NilStrings), Kind.LIST),
+    **dict.fromkeys((dict, StringMap), Kind.MAP),
+}
+_TYPE_NAMES: Final[dict[type, str]] = {
+    type(None): "<nil>",
+    _Absent: "<nil>",
+    bool: "bool",
+    str: "string",
+    int: "float64",
+    float: "float64",
+    Int: "int",
+    Int64: "int64",
+    UInt8: "uint8",
+    UInt64: "uint64",
+    list: "[]interface {}",
+    NilList: "[]interface {}",
+    Strings: "[]string",
+    NilStrings: "[]string",
+    Ints: "[]int",
+    Chunks: "[][]interface {}",
+    dict: "map[string]interface {}",
+    StringMap: "map[string]string",
+}
+_DERIVED: Final = (bool, str, Int, float, int, list, dict)  # data may also come in types derived from these
+
+
 def kind_of(value: Value) -> Kind:
     """The kind of ``value``; JSON numbers are floats."""
-    if value is None or value is ABSENT:
-        return Kind.NIL
-    if isinstance(value, bool):
-        return Kind.BOOL
-    if isinstance(value, str):
-        return Kind.STRING
-    if isinstance(value, Int):
-        return Kind.INT
-    if isinstance(value, (int, float)):
-        return Kind.FLOAT
-    if isinstance(value, list):
-        return Kind.LIST
-    if isinstance(value, dict):
-        return Kind.MAP
-    return Kind.OBJECT
-
-
-_INTEGER_NAMES: Final[dict[type[Int], str]] = {Int64: "int64", UInt8: "uint8", UInt64: "uint64"}
+    kind = _KINDS.get(type(value))
+    return kind or next((_KINDS[base] for base in _DERIVED if isinstance(value, base)), Kind.OBJECT)
 
 
 def type_name(value: Value) -> str:
     """Go's name of the type, as ``%T`` prints it."""
-    kind = kind_of(value)
-    if kind is Kind.NIL:
-        return "<nil>"
-    if kind is Kind.INT:
-        return _INTEGER_NAMES.get(type(value), "int")
-    if kind is Kind.LIST:
-        return "[]string" if isinstance(value, Strings) else "[]int" if isinstance(value, Ints) else "[]interface {}"
-    if kind is Kind.MAP:
-        return "map[string]string" if isinstance(value, StringMap) else "map[string]interface {}"
-    return str(value.type_name) if kind is Kind.OBJECT else str(kind)
+    name = _TYPE_NAMES.get(type(value))
+    if name is not None:
+        return name
+    base = next((base for base in _DERIVED if isinstance(value, base)), None)
+    return _TYPE_NAMES[base] if base else str(value.type_name)
 
 
 def kind_name(value: Value) -> str:

@@ -24,7 +24,9 @@ _BETTER: dict[str, tuple[str, Any, str]] = {
     "{{ range inputs.l }}{{ range inputs.ls }}x{{ end }}{{ end }}": ("value", "x" * 9, "roots mean roots everywhere"),
     "{{ eq 1 1.0 }}": ("value", True, "integers compare with floats"),
     "{{ index inputs.l 1.0 }}": ("value", 1, "index takes integral floats"),
-    "{{ deepCopy nil }}": ("value", "<no value>", "deepCopy of nothing"),
+    "{{ deepCopy nil }}": ("value", "<no value>", "deepCopy of nothing and of versions"),
+    '{{ deepCopy (semver "1.2.3") }}': ("value", "1.2.3", "deepCopy of nothing and of versions"),
+    "{{ slice (until 18) 1 20 }}": ("error", None, "slices end where their list ends"),
     "{{ chunk -1 (list 1 2) }}": ("error", None, "chunk wants a positive size"),
     '{{ printf "%t" (semver "1.2.3") }}': (
         "value",

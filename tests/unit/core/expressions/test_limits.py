@@ -50,11 +50,22 @@ def test_a_huge_range_is_refused_before_it_starts() -> None:
         pytest.param(_SHARED_LIST + "{{ deepEqual $x $x }}", "steps", id="comparing a shared list"),
         pytest.param(_SHARED_LIST + "{{ deepCopy $x | len }}", "steps", id="copying a shared list"),
         pytest.param(_ENDLESS, "include_depth", id="recursion"),
+        pytest.param('{{ printf "%1000000d" (until 5000) | len }}', "text_bytes", id="width of many"),
+        pytest.param('{{ printf "%.1000000f" (list 1.5 2.5) | len }}', "text_bytes", id="precision of many"),
+        pytest.param('{{ date (repeat 200000 "1 ") 0 | len }}', "steps", id="layout of a date"),
+        pytest.param('{{ toDate (repeat 200000 "2 ") (repeat 200000 "3 ") }}', "steps", id="layout to parse"),
+        pytest.param('{{ snakecase (repeat 900000 "-") | len }}', "steps", id="character by character"),
     ],
 )
 def test_growth_is_refused_before_it_happens(text: str, limit: str) -> None:
     found = _limit_of(text)
     assert found == limit or {found, limit} == {"steps", "text_bytes"}
+
+
+def test_methods_within_methods_are_compiled_once() -> None:
+    text = "{{ " + "now.Format (" * 90 + "`2006`" + ")" * 90 + " }}"
+    with pytest.raises(EvaluationError, match="not available here"):
+        resolve_value(text, _NOTHING)
 
 
 def test_output_is_limited_in_utf8_bytes() -> None:
