@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import trio
 
@@ -18,8 +19,27 @@ from bench.stand import install_chain, start_run
 ONE_STEP_RUNS = 400
 SETTLED_SECONDS = 15.0
 """After it, counters and series of Events (every ten seconds) have been written, too."""
-CHAINS = ((3, 10, 100), (3, 50, 200), (10, 10, 40), (10, 50, 100))
-"""Steps, runs alive at a time, runs in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """``runs`` chains of ``steps`` of image ``bench/<image>``, ``concurrent`` of them alive at any time."""
+
+    steps: int
+    concurrent: int
+    runs: int
+    image: str = "noop"
+    words: str = "no-op"
+
+
+CHAINS = (
+    Chains(3, 10, 100),
+    Chains(3, 50, 200),
+    Chains(10, 10, 40),
+    Chains(10, 50, 100),
+    Chains(3, 10, 40, "second", "one-second"),
+    Chains(3, 50, 100, "three", "three-second"),
+)
 PROMISED = {10: ("20 ms", "150 ms"), 50: ("60 ms", "")}
 """Runs alive at a time → p50, p99."""
 
@@ -46,22 +66,30 @@ async def one_step_runs_per_minute(stand: PlaneStand) -> tuple[float, list[Figur
 
 
 async def chains(stand: PlaneStand) -> list[Figure]:
+    stories: dict[tuple[int, str], str] = {}
     figures = []
-    for steps, concurrent, runs in CHAINS:
-        story = await install_chain(stand.client, length=steps) if concurrent == 10 else f"chain-noop-{steps}"
-        prefix = f"chain{steps}x{concurrent}"
-        async with open_observer(stand.client) as observer:
-            seconds = await run_at_once(stand.client, observer, story, prefix, runs=runs, concurrent=concurrent)
-            await trio.sleep(2)
-            seen = latencies(observer, prefix, runs=runs, steps=steps)
-        name = f"{steps}-step chains, {concurrent} at a time"
-        figures.append(Figure(f"{prefix}.rate", f"{name}: runs", runs / seconds * 60, "/min"))
-        for percent, target in zip((50, 99), PROMISED[concurrent], strict=True):
-            status, pod = percentile(seen.of_status, percent) * 1000, percentile(seen.of_pod, percent) * 1000
-            figures += [
-                Figure(f"{prefix}.status.p{percent}", f"… terminal status → Job, p{percent}", status, "ms", target),
-                Figure(f"{prefix}.pod.p{percent}", f"… Pod ended → Job, p{percent}", pod, "ms"),
-            ]
+    for kind in CHAINS:
+        key = (kind.steps, kind.image)
+        if key not in stories:
+            stories[key] = await install_chain(stand.client, length=kind.steps, image=f"bench/{kind.image}:1")
+        figures += await _chains(stand, kind, stories[key])
+    return figures
+
+
+async def _chains(stand: PlaneStand, kind: Chains, story: str) -> list[Figure]:
+    prefix = f"{kind.image}-{kind.steps}x{kind.concurrent}"
+    async with open_observer(stand.client) as observer:
+        seconds = await run_at_once(stand.client, observer, story, prefix, runs=kind.runs, concurrent=kind.concurrent)
+        await trio.sleep(2)
+        seen = latencies(observer, prefix, runs=kind.runs, steps=kind.steps)
+    name = f"chains of {kind.steps} {kind.words} steps, {kind.concurrent} at a time"
+    figures = [Figure(f"{prefix}.rate", f"{name}: runs", kind.runs / seconds * 60, "/min")]
+    for percent, target in zip((50, 99), PROMISED[kind.concurrent], strict=True):
+        status, pod = percentile(seen.of_status, percent) * 1000, percentile(seen.of_pod, percent) * 1000
+        figures += [
+            Figure(f"{prefix}.status.p{percent}", f"… terminal status → Job, p{percent}", status, "ms", target),
+            Figure(f"{prefix}.pod.p{percent}", f"… Pod ended → Job, p{percent}", pod, "ms"),
+        ]
     return figures
 
 
