@@ -61,6 +61,7 @@ _DIRECTIVES: Final = (
     "%.3g", "%+d", "%+v", "% d", "%#x", "%%", "%[2]v", "%*d", "%.2s", "%z", "%6.2f", "%+q", "%#q", "%G", "%E", "%O",
     "%-8v|", "%08v", "% x", "%.*f", "%[1]T", "%!", "%", "%#o", "%+.2e", "%x%s", "%3c", "%#U", "%t%t",
 )  # fmt: skip
+_URL_PARTS: Final = ("path", "host", "scheme", "query", "fragment", "userinfo", "opaque", "hostname")
 _VERBS: Final = "vdsqxXobOcUeEfFgGtTz"
 _METHODS: Final[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "time": (
@@ -440,6 +441,10 @@ class _Generator:
                     f'"{choices.one_of(("a", "b", "c"))}" {self._literal(self._scalar(), scope)}'
                     for _ in range(choices.below(3))
                 ]
+                return f"(dict {' '.join(pairs)})"
+            case "urlparts":
+                names = [choices.one_of(_URL_PARTS) for _ in range(choices.below(5))]
+                pairs = [f"{_key(name)} {self._literal('str', scope)}" for name in names]
                 return f"(dict {' '.join(pairs)})"
             case "time":
                 instant = choices.one_of(("2024-02-03T04:05:06Z", "1999-12-31T23:59:59+02:00"))

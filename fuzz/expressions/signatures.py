@@ -95,6 +95,8 @@ dir path -> str                | clean path -> str              | ext path -> st
 isAbs path -> bool             | osBase path -> str             | osDir path -> str
 osClean path -> str            | osExt path -> str              | osIsAbs path -> bool
 
+urlParse url -> map             | urlJoin urlparts -> str        | hello -> str
+
 semver release -> version      | semverCompare range release -> bool
 
 regexMatch pattern str -> bool | mustRegexMatch pattern str -> bool | regexFind pattern str -> str
@@ -114,6 +116,7 @@ BY_CHANCE: Final = {
     "randAlpha": "(len (randAlpha 5))",
     "randAlphaNum": "(len (randAlphaNum 5))",
     "randAscii": "(len (randAscii 5))",
+    "randBytes": "(len (randBytes 5))",
     "randNumeric": "(len (randNumeric 5))",
 }
 """Functions whose result is never twice the same, in a form whose result is."""

@@ -33,10 +33,10 @@ sha1sum sha256sum slice snakecase sortAlpha split splitList splitn squote sub su
 toJson toPrettyJson toRawJson toString toStrings trim trimAll trimPrefix trimSuffix trimall trunc tuple typeIs typeIsLike
 typeOf uniq unixEpoch untitle upper uuidv4 values without wrap wrapWith
 
-ago chunk deepCopy merge mergeOverwrite mustChunk mustDeepCopy mustMerge mustMergeOverwrite mustRegexFind
+ago chunk deepCopy hello merge mergeOverwrite mustChunk mustDeepCopy mustMerge mustMergeOverwrite mustRegexFind
 mustRegexFindAll mustRegexMatch mustRegexReplaceAll mustRegexReplaceAllLiteral mustRegexSplit regexFind regexFindAll
 regexMatch regexQuoteMeta regexReplaceAll regexReplaceAllLiteral regexSplit repeat seq set sha512sum shuffle swapcase
-until untilStep unset`
+until untilStep unset randBytes urlJoin urlParse`
 
 var (
 	functions    = allFunctions()

@@ -26,6 +26,7 @@ from core.expressions.sprig import (
     reflection,
     refused,
     strings,
+    urls,
     versions,
     wording,
 )
@@ -51,6 +52,7 @@ def _collect() -> FunctionTable:
         patterns.FUNCTIONS,
         reflection.FUNCTIONS,
         strings.FUNCTIONS,
+        urls.FUNCTIONS,
         versions.FUNCTIONS,
         wording.FUNCTIONS,
     )

@@ -6,7 +6,6 @@ from typing import Final
 
 _KEYS = "it makes or uses key material, which would land in the status of an object; use a Secret"
 _SLOW = "it is made to be slow; compute it inside of a step"
-_UNSUPPORTED = "it is not supported yet"
 
 REASONS: Final = {
     **dict.fromkeys(
@@ -25,5 +24,4 @@ REASONS: Final = {
         _KEYS,
     ),
     **dict.fromkeys(("bcrypt", "htpasswd", "derivePassword"), _SLOW),
-    **dict.fromkeys(("urlParse", "urlJoin", "randBytes", "hello"), _UNSUPPORTED),
 }

@@ -5,6 +5,7 @@ Source: templating contract 10.1; ``repeat`` and ``swapcase`` of 11 are offered 
 
 from __future__ import annotations
 
+import base64
 import string
 from typing import Final
 
@@ -214,6 +215,19 @@ def _rand_ascii(context: Context, count: int) -> str:
 @FUNCTIONS.add("randNumeric", takes=(INT,), with_context=True, deterministic=False)
 def _rand_numeric(context: Context, count: int) -> str:
     return _random_text(context, count, string.digits)
+
+
+@FUNCTIONS.add("randBytes", takes=(INT,), with_context=True, deterministic=False)
+def _rand_bytes(context: Context, count: int) -> str:
+    """In base 64."""
+    if not 0 <= count <= MAX_RANDOM_CHARACTERS:
+        raise ValueError(f"the number of bytes must be between 0 and {MAX_RANDOM_CHARACTERS}")
+    return base64.b64encode(context.random.randbytes(count)).decode()
+
+
+@FUNCTIONS.add("hello")
+def _hello() -> str:
+    return "Hello!"
 
 
 def _random_text(context: Context, count: int, alphabet: str) -> str:
