@@ -23,6 +23,7 @@ STORAGE_PATH: Final = "$bubuStoragePath"
 
 _INDEXED_ROOTS: Final = frozenset({"inputs", "steps", "packet"})
 _OUTPUT_KEYS: Final = ("output", "outputs")
+_TICKS_AT_ONCE: Final = 64
 _MIN_SEGMENTS_OF_OUTPUT: Final = 3  # steps, the step's name, output
 
 
@@ -73,8 +74,12 @@ def follow(path: Path, variables: Mapping[str, Json]) -> Json:
 def holds_reference(value: dict[str, Json], meter: Meter) -> bool:
     """Whether a storage reference lies anywhere in ``value``."""
     pending: list[Json] = [value]
+    ticks = 0
     for item in pending:  # which grows meanwhile
-        meter.spend(1 + (len(item) >> 3))
+        ticks += 1 + (len(item) >> 3)
+        if ticks >= _TICKS_AT_ONCE:
+            meter.spend(ticks)
+            ticks = 0
         if type(item) is list:
             children: Iterable[Json] = item
         elif STORAGE_REFERENCE in item:
@@ -85,6 +90,7 @@ def holds_reference(value: dict[str, Json], meter: Meter) -> bool:
             kind = type(child)
             if (kind is dict or kind is list) and child is not pending[-1]:  # output and outputs are the same
                 pending.append(child)
+    meter.spend(ticks)
     return False
 
 

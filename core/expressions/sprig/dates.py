@@ -140,7 +140,7 @@ def parse_span(text: str) -> int:
 def _instant(context: Context, value: Value) -> Moment:
     if isinstance(value, Moment):
         return value
-    if isinstance(value, Int):
+    if type(value) in (Int, Int64):
         return Moment(int(value))
     if values.kind_of(value) is Kind.FLOAT and values.as_float(value).is_integer():
         return Moment(int(value))
