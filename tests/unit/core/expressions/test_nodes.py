@@ -1,0 +1,52 @@
+"""A tree prints as a text that means the same; what random templates found about it is pinned here."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.expressions import references_of, resolve_value
+from core.expressions.expression import FUNCTIONS
+from core.expressions.template import nodes, parser
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{ {{- 1 }}", id="a brace before an action"),
+        pytest.param("{{ if true }}a{ {{- end }}", id="a brace at the end of a block"),
+        pytest.param("a{{/* c */}}b", id="texts with a comment between them"),
+        pytest.param("{ {{- /* c */}}{", id="two braces that are text"),
+        pytest.param("}} {", id="braces alone"),
+        pytest.param(r"{{ `a\b` }}{{ 'x' }}{{ 0x_1F }}{{ 1e3 }}{{ -.5 }}", id="literals"),
+        pytest.param('{{ "\\xff\\u00e9\\n" }}', id="bytes that are no text"),
+        pytest.param("{{ inputs.l[0] }}{{ steps['my-step'].output }}", id="subscripts"),
+        pytest.param('{{ $x := 1 }}{{ $x = 2 }}{{ $x.a }}{{ (dict "a" 1).a | print }}', id="variables and chains"),
+        pytest.param('{{ define "a b" }}{ {{- . }}{{ end }}{{ template "a b" 1 }}', id="a definition"),
+        pytest.param('{{ block "b" . }}x{{ end }}', id="a block"),
+        pytest.param("{{ if 1 }}a{{ else if 2 }}b{{ else }}c{{ end }}", id="else if"),
+        pytest.param("{{ range $i, $e := .l }}{{ continue }}{{ else }}x{{ end }}", id="a loop"),
+    ],
+)
+def test_prints_as_what_it_is(text: str) -> None:
+    tree = parser.parse(text, FUNCTIONS)
+
+    printed = nodes.render(tree)
+
+    assert parser.parse(printed, FUNCTIONS) == tree
+    assert nodes.render(parser.parse(printed, FUNCTIONS)) == printed
+
+
+def test_a_printed_text_renders_the_same() -> None:
+    text = "{ {{- /* c */}}{ {{ inputs.n }} {{- ` x ` }}{ {{- 1 }}{"
+    variables = {"inputs": {"n": 2}, "steps": {}}
+
+    printed = nodes.render(parser.parse(text, FUNCTIONS))
+
+    assert resolve_value(printed, variables) == resolve_value(text, variables) == "{{ 2 x {1{"
+
+
+def test_the_arguments_of_a_method_are_looked_at() -> None:
+    found = references_of('{{ (toDate "2006" steps.a.output.year).Sub steps.b.output.t }}{{ steps.c.x | now.Format }}')
+
+    assert found.steps == {"a", "b", "c"}
+    assert found.functions == {"toDate", "now"}
