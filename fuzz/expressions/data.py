@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fuzz.expressions import pools
 from fuzz.expressions.choices import Choices
-from fuzz.expressions.pools import TEXTS
 
 Object = dict[str, Any]
 
@@ -79,9 +79,9 @@ def _value(choices: Choices, depth: int) -> Any:
         [(5, "text"), (5, "number"), (2, "bool"), (1, "nil"), *([(4, "list"), (4, "map")] * (depth > 0))]
     )
     if shape == "text":
-        return choices.one_of(TEXTS)
+        return pools.text("str", choices)
     if shape == "number":
-        return choices.one_of(_NUMBERS)
+        return pools.number(choices) if choices.rarely(0.25) else choices.one_of(_NUMBERS)
     if shape == "bool":
         return bool(choices.below(2))
     if shape == "list":

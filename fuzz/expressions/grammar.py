@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fuzz.expressions import data
+from fuzz.expressions import data, pools
 from fuzz.expressions.choices import Choices
 from fuzz.expressions.data import Place
-from fuzz.expressions.pools import FRACTIONS, NUMBERS, POOLS, SMALL_NUMBERS, TEXTS
+from fuzz.expressions.pools import FRACTIONS, NUMBERS, POOLS, SMALL_NUMBERS
 from fuzz.expressions.signatures import BY_CHANCE, SIGNATURES, Signature
 
 _OURS, _GO, _END = "\ue001", "\ue002", "\ue003"
@@ -135,7 +135,10 @@ class _Generator:
     def case(self) -> Case:
         choices = self._choices
         scope = _Scope(dot_places=[place for place in self._places if len(place.path) > 0])
-        if choices.below(5) < 2:
+        shape = choices.weighted([(2, "action"), (3, "block"), (2, "call")])
+        if shape == "call":  # one function, and nothing around it that could hide what it does
+            text = self._delimited(self._call(choices.one_of(list(SIGNATURES.values())), scope, 1))
+        elif shape == "action":
             text = self._action(scope)
             text = choices.weighted([(6, text), (1, f" {text}\n"), (1, f"{text}{{{{/* c */}}}}")])
         else:
@@ -416,16 +419,16 @@ class _Generator:
     def _literal(self, kind: str, scope: _Scope) -> str:
         choices = self._choices
         if kind in POOLS:
-            return _quoted(choices.one_of(POOLS[kind]), choices)
+            return _quoted(pools.text(kind, choices), choices)
         match kind:
             case "str":
-                return _quoted(choices.one_of(TEXTS), choices)
+                return _quoted(pools.text("str", choices), choices)
             case "small":
                 return choices.one_of(SMALL_NUMBERS)
             case "int":
-                return choices.one_of(NUMBERS)
+                return str(choices.below(1 << 62)) if choices.rarely(0.1) else choices.one_of(NUMBERS)
             case "float":
-                return choices.one_of(FRACTIONS)
+                return repr(pools.number(choices)) if choices.rarely(0.2) else choices.one_of(FRACTIONS)
             case "int64":
                 return f"(int64 {choices.one_of(NUMBERS)})"
             case "bool":

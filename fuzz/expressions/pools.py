@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from fuzz.expressions.choices import Choices
+
 TEXTS: Final = (
     "abc",
     "",
@@ -253,3 +255,115 @@ FRACTIONS: Final = (
     "1e100",
     "0x1p-2",
 )
+
+_LETTERS: Final = (*"aAbBzZ019_- .,!", *"é日一ⅣßİǅǆxY\t+=²ᾳΣςªŉ\u2003\u0085\x1c$<\"'–«\n\r\\%{}🙂", "\u0301")
+PIECES: Final[dict[str, tuple[str, ...]]] = {
+    "str": _LETTERS,
+    "cut": _LETTERS,
+    "word": _LETTERS,
+    "digits": tuple("0123456789+-_x. e"),
+    "json": (*'{}[]:,"\\ \t', "null", "true", "0", "1", "-", ".", "e", '"a"', "\\u00e9", "\\ud83d", "é"),
+    "layout": (
+        *(
+            "2006",
+            "06",
+            "01",
+            "1",
+            "Jan",
+            "January",
+            "02",
+            "2",
+            "_2",
+            "002",
+            "__2",
+            "15",
+            "03",
+            "3",
+            "04",
+            "4",
+            "05",
+            "5",
+        ),
+        *("PM", "pm", "Mon", "Monday", "MST", "-0700", "-07:00", "-07", "Z07:00", "Z0700", "Z07", ".000", ".999", ",0"),
+        *("-", "/", " ", ":", "T", ".", ",", "0", "9", "x", "_", "Z", "é", "P", "M", "J"),
+    ),
+    "moment": (
+        *"0123456789-/: TZ.,+_x",
+        "Feb",
+        "feb",
+        "February",
+        "Sat",
+        "PM",
+        "pm",
+        "AM",
+        "UTC",
+        "EST",
+        "2024",
+        "+02:00",
+    ),
+    "span": ("1", "2.5", "0", ".", "-", "+", "h", "m", "s", "ms", "us", "µs", "ns", "90", "1e", "d", " "),
+    "base64": tuple("aZ09+/=-_\n A"),
+    "path": ("/", "//", ".", "..", "a", "b.c", ".x", " ", "é", "../", "./"),
+    "release": (*"0123.-+vax", "10", "rc.1", "01"),
+    "range": (
+        ">",
+        "<",
+        "=",
+        "!",
+        "~",
+        "^",
+        ">=",
+        "<=",
+        "!=",
+        " ",
+        ",",
+        "||",
+        " - ",
+        "x",
+        "*",
+        "1",
+        "2.0",
+        "0.1.2",
+        ".",
+        "-a",
+        "v",
+    ),
+    "pattern": (
+        *"ab.*+?()[]|^$",
+        "\\d",
+        "\\s",
+        "\\w",
+        "\\b",
+        "{1,2}",
+        "{2}",
+        "[a-z]",
+        "(?i)",
+        "(?:",
+        "é",
+        "\\pL",
+        "[^",
+        "-",
+        "\\.",
+        "*?",
+    ),
+    "substitute": (*"$1{}ax0_", "${1}", "$0", "$$", "${", "é"),
+    "url": (*":/?#[]@!%&=+ ax09.", "http://", "//", "%20", "%zz", "%2F", "é", "user:pw@", ":80", "[::1]", "host"),
+    "typename": ("[]", "*", "int", "string", "map[string]", "interface {}", "float64", "uint64", "time.Time", " "),
+}
+"""What random texts of a kind are made of."""
+
+
+def text(kind: str, choices: Choices) -> str:
+    """A text of ``kind``: mostly one that is known to be of interest, now and then one that nobody has thought of."""
+    pieces = PIECES.get(kind)
+    if pieces is not None and choices.rarely(0.25):
+        return "".join(choices.one_of(pieces) for _ in range(choices.below(9)))
+    return choices.one_of(TEXTS if kind == "str" else POOLS[kind])
+
+
+def number(choices: Choices) -> float:
+    """A random float64, of any size, often a whole one."""
+    digits = choices.below(10 ** (1 + choices.below(17)))
+    exponent = choices.one_of((0, 0, 0, -1, -3, 2, 5, -7, 10, 20, -20, 200, -250))
+    value = float(f"{digits}e{exponent}")
+    return -value if choices.rarely(0.3) else value

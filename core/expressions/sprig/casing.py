@@ -6,12 +6,11 @@ Source: templating contract 10.1.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final
 
+from core.expressions.template.characters import SPACES, category, to_lower, to_upper
 from core.expressions.template.functions import STRING, FunctionTable
 
 FUNCTIONS: Final = FunctionTable()
@@ -29,6 +28,9 @@ class _Word(Enum):
 
 _ALWAYS_JOINED: Final = (_Word.CONNECTOR, _Word.PUNCTUATION)
 _CACHED_CHARACTERS: Final = 4096
+_DASHES: Final = "-_"  # which are punctuation as well
+_CONNECTORS: Final = _DASHES + SPACES
+_IDEOGRAPHS: Final = (range(0x4E00, 0x9FCD), range(0x3400, 0x4D86), range(0x20000, 0x2B81E))  # letters of no alphabet
 _END: Final = (_Word.NONE, "")
 
 
@@ -45,23 +47,23 @@ def _kebabcase(text: str) -> str:
 @FUNCTIONS.add("camelcase", takes=(STRING,), per_character=1)
 def _camelcase(text: str) -> str:
     """Capitals at word starts; a run of capitals after one becomes lower-case."""
-    body = text.lstrip("".join(char for char in set(text) if _is_connector(char)))
+    body = text.lstrip(_CONNECTORS)
     if not body:
-        return text
+        return text + text[-1:]  # as the library has it
     parts = [text[: len(text) - len(body)]]
-    in_capitals = body[0].isupper()
-    current = _upper(body[0])
+    in_capitals = category(body[0]) == "Lu"
+    current = to_upper(body[0])
     for char in body[1:]:
         before, current = current, char
-        if _is_connector(before) and _is_connector(char):
+        if char in _CONNECTORS and before in _CONNECTORS:
             parts.append(before)
             continue
-        if _is_connector(before):
-            in_capitals = char.isupper()
-            current = _upper(char)
+        if before in _CONNECTORS:
+            in_capitals = category(char) == "Lu"
+            current = to_upper(char)
             continue
-        if in_capitals and char.isupper():
-            current = _lower(char)
+        if in_capitals and category(char) == "Lu":
+            current = to_lower(char)
         else:
             in_capitals = False
         parts.append(before)
@@ -125,7 +127,7 @@ class _Joiner:
         if kind is _Word.CONNECTOR:
             self._parts.append(self._connector * len(word))
         else:
-            self._parts.append("".join(map(_lower, word)) if kind is _Word.UPPER else word)
+            self._parts.append("".join(map(_small, word)) if kind is _Word.UPPER else word)
 
     def _next(self) -> tuple[_Word, str]:
         found = self._words[self._index] if self._index < len(self._words) else _END
@@ -135,69 +137,48 @@ class _Joiner:
 
 def _split(text: str) -> list[tuple[_Word, str]]:
     words: list[tuple[_Word, str]] = []
+    kinds = list(map(_kind, text))
     position = 0
     while position < len(text):
-        kind = _kind(text[position])
-        end = _end_of_capitals(text, position) if kind is _Word.UPPER else _end_of(text, position, _members(kind))
+        kind = kinds[position]
+        end = _end_of_capitals(kinds, position) if kind is _Word.UPPER else _end_of(kinds, position)
+        if kind is _Word.PUNCTUATION:
+            while end < len(text) and (kinds[end] is kind or text[end] in _DASHES):
+                end += 1
         words.append((kind, text[position:end]))
         position = end
     return words
 
 
-def _end_of_capitals(text: str, start: int) -> int:
+def _end_of_capitals(kinds: list[_Word], start: int) -> int:
     """``HTTPStatus`` ends before ``S``, ``Http`` behind its small letters."""
-    end = _end_of(text, start, str.isupper)
-    if end - start == 1:
-        return _end_of(text, start, _is_small_letter)
-    followed_by_letter = end < len(text) and text[end].isalpha()
-    return end - 1 if followed_by_letter else end
+    end = _end_of(kinds, start)
+    if end == len(kinds) or kinds[end] is not _Word.LETTERS:
+        return end
+    return _end_of(kinds, end) if end - start == 1 else end - 1
 
 
-def _end_of(text: str, start: int, belongs: Callable[[str], bool]) -> int:
-    end = start + 1
-    while end < len(text) and belongs(text[end]):
+def _end_of(kinds: list[_Word], start: int) -> int:
+    """Where the run of one kind ends."""
+    kind, end = kinds[start], start + 1
+    while end < len(kinds) and kinds[end] is kind:
         end += 1
     return end
 
 
-def _members(kind: _Word) -> Callable[[str], bool]:
-    match kind:
-        case _Word.LETTERS:
-            return _is_small_letter
-        case _Word.NUMBER:
-            return str.isnumeric
-        case _:
-            return lambda char: _kind(char) is kind
-
-
 @lru_cache(maxsize=_CACHED_CHARACTERS)
 def _kind(char: str) -> _Word:
-    if _is_connector(char):
+    if char in _CONNECTORS:
         return _Word.CONNECTOR
-    if _is_punctuation(char):
+    kind = category(char)
+    if kind.startswith("P"):
         return _Word.PUNCTUATION
-    if char.isupper():
+    if kind == "Lu":
         return _Word.UPPER
-    if char.isalpha():
+    if kind.startswith("L") and not any(ord(char) in ideographs for ideographs in _IDEOGRAPHS):
         return _Word.LETTERS
-    return _Word.NUMBER if char.isnumeric() else _Word.OTHER
+    return _Word.NUMBER if kind.startswith("N") else _Word.OTHER
 
 
-def _is_connector(char: str) -> bool:
-    return char in "-_" or char.isspace()
-
-
-def _is_punctuation(char: str) -> bool:
-    return unicodedata.category(char).startswith("P")
-
-
-def _is_small_letter(char: str) -> bool:
-    return char.isalpha() and not char.isupper()
-
-
-def _upper(char: str) -> str:
-    return upper if len(upper := char.upper()) == 1 else char
-
-
-def _lower(char: str) -> str:
-    return char.lower()[0]
+def _small(char: str) -> str:
+    return to_lower(char) if category(char) == "Lu" else char

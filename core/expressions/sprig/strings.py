@@ -11,6 +11,7 @@ from typing import Final
 
 from core.expressions.sprig.conversion import to_texts
 from core.expressions.template import formatting, printing, values
+from core.expressions.template.characters import SPACES, category, to_lower, to_title, to_upper, words
 from core.expressions.template.functions import ANY, INT, STRING, Context, FunctionTable
 from core.expressions.template.values import StringMap, Strings, Value
 
@@ -24,7 +25,7 @@ _ELLIPSIS: Final = "..."
 
 @FUNCTIONS.add("trim", takes=(STRING,))
 def _trim(text: str) -> str:
-    return text.strip()
+    return text.strip(SPACES)
 
 
 @FUNCTIONS.add("trimAll", "trimall", takes=(STRING, STRING))
@@ -44,12 +45,12 @@ def _trim_suffix(suffix: str, text: str) -> str:
 
 @FUNCTIONS.add("upper", takes=(STRING,), per_character=1)
 def _upper(text: str) -> str:
-    return "".join(upper if len(upper := char.upper()) == 1 else char for char in text)
+    return text.upper() if text.isascii() else "".join(map(to_upper, text))
 
 
 @FUNCTIONS.add("lower", takes=(STRING,), per_character=1)
 def _lower(text: str) -> str:
-    return "".join(char.lower()[0] for char in text)
+    return text.lower() if text.isascii() else "".join(map(to_lower, text))
 
 
 @FUNCTIONS.add("contains", takes=(STRING, STRING))
@@ -152,18 +153,23 @@ def _nindent(context: Context, spaces: int, text: str) -> str:
 
 @FUNCTIONS.add("nospace", takes=(STRING,), per_character=1)
 def _nospace(text: str) -> str:
-    return "".join(text.split())
+    return "".join(words(text))
 
 
 @FUNCTIONS.add("swapcase", takes=(STRING,), per_character=1)
 def _swapcase(text: str) -> str:
-    return "".join(map(_swapped, text))
-
-
-def _swapped(char: str) -> str:
-    if char.isupper() or char.istitle():
-        return char.lower()[0]
-    return upper if len(upper := char.upper()) == 1 else char
+    parts: list[str] = []
+    at_start = True
+    for char in text:
+        kind = category(char)
+        if kind in ("Lu", "Lt"):
+            parts.append(to_lower(char))
+        elif kind == "Ll":
+            parts.append(to_title(char) if at_start else to_upper(char))
+        else:
+            parts.append(char)
+        at_start = char in SPACES
+    return "".join(parts)
 
 
 @FUNCTIONS.add("plural", takes=(STRING, STRING, INT))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from core.expressions.template import values
+from core.expressions.template.characters import SPACES, to_lower, to_title, words
 from core.expressions.template.functions import INT, STRING, Context, FunctionTable
 
 FUNCTIONS: Final = FunctionTable()
-
-_WORD_CHARACTER: Final = re.compile(r"[\w]")
 
 
 @FUNCTIONS.add("title", takes=(STRING,), per_character=1)
@@ -18,9 +16,16 @@ def _title(text: str) -> str:
     parts: list[str] = []
     at_start = True
     for char in text:
-        parts.append(char.title() if at_start and len(char.title()) == 1 else char)
-        at_start = not _WORD_CHARACTER.match(char)
+        parts.append(to_title(char) if at_start else char)
+        at_start = _separates_words(char)
     return "".join(parts)
+
+
+def _separates_words(char: str) -> bool:
+    """Every character of ASCII but letters, digits and the underscore; beyond it, only spaces."""
+    if char.isascii():
+        return not (char.isalnum() or char == "_")
+    return char in SPACES
 
 
 @FUNCTIONS.add("untitle", takes=(STRING,), per_character=1)
@@ -28,14 +33,14 @@ def _untitle(text: str) -> str:
     parts: list[str] = []
     at_start = True
     for char in text:
-        parts.append(char.lower()[0] if at_start else char)
-        at_start = char.isspace()
+        parts.append(to_lower(char) if at_start else char)
+        at_start = char in SPACES
     return "".join(parts)
 
 
 @FUNCTIONS.add("initials", takes=(STRING,), per_character=1)
 def _initials(text: str) -> str:
-    return "".join(word[0] for word in text.split())
+    return "".join(word[0] for word in words(text))
 
 
 @FUNCTIONS.add("wrap", takes=(INT, STRING), per_character=1)
