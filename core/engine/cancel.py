@@ -74,13 +74,13 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime) -
                 if alive and reported is not Phase.SUCCEEDED:
                     await committed(context.engine.executor.end_attempt, step_run)
                 return await _record(context, step_run, observation, ending)
-            if not alive or context.now() >= drain_at:
-                return await _record(context, step_run, observation, ending)
-            if signalled:
-                await wait_for_bell(context.bell, context.engine.clock, drain_at)
-            else:
+            if alive and not signalled:  # however late it is: a Job that nobody has ended would outlive its run
                 await _signal(context, step_run)
                 signalled = True
+            elif not alive or context.now() >= drain_at:
+                return await _record(context, step_run, observation, ending)
+            else:
+                await wait_for_bell(context.bell, context.engine.clock, drain_at)
         except RejectedError:
             raise
         except PortError as error:

@@ -14,6 +14,7 @@ from core.engine.ports import AttemptOrder
 from fuzz.engine.adapters import ModelStepExecutor
 from fuzz.engine.canonical import engram
 from fuzz.engine.cluster import Object
+from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
 LACKING = 'jobs.batch is forbidden: User "operator" cannot create resource "jobs" in the namespace "default"'
@@ -33,6 +34,10 @@ class UnprivilegedExecutor(ModelStepExecutor):
     async def start_attempt(self, order: AttemptOrder) -> None:
         self._check(str(order.step["name"]))
         await super().start_attempt(order)
+
+    async def end_attempt(self, step_run: Object) -> None:
+        self._check("end_attempt")
+        await super().end_attempt(step_run)
 
     def _check(self, what: str) -> None:
         if what == self.denied and trio.current_time() < self.granted_at:
@@ -142,3 +147,22 @@ async def test_a_run_that_waits_for_a_right_can_be_canceled(
 
     assert one.status["phase"] == "Finished"
     assert "PermissionDenied" not in str(one.status)
+
+
+async def test_a_canceled_step_is_ended_even_when_its_time_to_drain_has_long_been_over(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    """A Job that nobody has ended would outlive its run."""
+    async with open_world({"a": (Script(Act.HANG),)}) as world:
+        one = scenario(world, [engram("a")])
+        executor = deny(world, "end_attempt")
+        assert world.supervisor is not None
+        world.supervisor.adopt(one.key)
+        await trio.sleep(3)
+        world.cancel_run(one.key)
+        assert await world.until_ended(one.key)
+
+    assert executor.refusals > 1
+    assert trio.current_time() >= executor.granted_at
+    assert one.phases == {"a": "Canceled"}
+    assert ("Job", "default", "run-a") not in world.cluster.objects
