@@ -100,7 +100,9 @@ _RUNS: Final = (
         seldom=_OWNERS,
     ),
     Permission(STEP_RUN, ("list", "watch"), _LIVE),
-    Permission(STEP_RUN, ("get",), "What stands in the way of a new StepRun is looked at.", seldom=_RACE),
+    Permission(
+        STEP_RUN, ("get",), "One whose Job is started anew must still be there; what is in a new one's way is seen."
+    ),
     Permission(STEP_RUN, ("create",), "Every engram step of a run is one."),
     Permission(STEP_RUN, ("patch",), "Tells a step that it is canceled; takes off a finalizer of the reference."),
     Permission(STEP_RUN, ("patch",), "Records how far a step is.", subresource="status"),

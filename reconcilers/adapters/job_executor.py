@@ -13,7 +13,7 @@ from typing import Any
 from core.api import keys
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, Resource
-from core.engine.errors import NameConflictError, RejectedError, StaleError
+from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, Binding, EventSink, Object, Observation
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
@@ -74,9 +74,26 @@ class JobExecutor:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
         except PayloadError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
+        if (order.step_run.get("status") or {}).get("phase"):
+            await self._confirm(order.step_run)
         resolved: ResolvedStep = order.binding.policy
         await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
         await self._ensure_job(workload, manifest)
+
+    async def _confirm(self, step_run: Object) -> None:
+        """That a StepRun is still there, whose Job is to be started anew; the first Job of a new one needs no question.
+
+        When its run was deleted, the watch may tell of the Job's end long before that of the StepRun. A Job made in
+        between is removed at once, because its owner is gone, and would be made again and again.
+
+        Raises:
+            GoneError: it is not, or is another, or on its way out.
+        """
+        metadata = step_run["metadata"]
+        with port_errors():
+            stored = await self._client.get(STEP_RUN, metadata["name"], metadata["namespace"])
+        if stored["metadata"]["uid"] != metadata["uid"] or stored["metadata"].get("deletionTimestamp"):
+            raise GoneError(f"StepRun {metadata['namespace']}/{metadata['name']} has been deleted")
 
     async def _ensure_job(self, workload: StepWorkload, manifest: Object) -> None:
         name, namespace = workload.step_run_name, workload.namespace

@@ -264,6 +264,26 @@ async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
     assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "replaced by a namesake"])
+async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
+    """Its end has not been heard of, only that of its Job."""
+    run, story, step_run = await started(there)
+    step_run = await there.executor.patch_step_run_status(step_run, {"phase": "Running"})
+    for resource in (JOB, STEP_RUN):
+        await there.client.delete(resource, "one-fetch", NAMESPACE_NAME, propagation="Background")
+        await there.known(
+            there.world.jobs if resource is JOB else there.world.step_runs, "one-fetch", lambda obj: not obj
+        )
+    if again:
+        await there.executor.create_step_run(run, await there.manifest(run, story))
+
+    with pytest.raises(GoneError):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+
 async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
     """Kinds are watched apart: here the watch of Pods lags behind that of Jobs."""
     await there.account("one-engram-runner")
