@@ -13,6 +13,7 @@ import trio
 from comparison import Outcome, counts_by_object, masked
 from fault_workload import GONE, INEXACT, RUNS, Workload
 from operator_cluster import NAMESPACE_NAME, OPERATOR, OperatorCluster, eventually, open_on_real, status_of
+from operator_rig import with_token_file
 
 from control_plane.access import Access, load_access
 from control_plane.history import History, open_history
@@ -32,6 +33,7 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
+from localcluster.kubeconfig import write_private
 from manager.permissions.install import install_permissions, request_token
 
 Object = dict[str, Any]
@@ -68,10 +70,14 @@ class FaultRig:
     directory: Path
     _stack: AsyncExitStack
 
-    async def start_manager(self, name: str = "manager", *, url: str = "", elect: bool = False) -> ServerProcess:
+    async def start_manager(
+        self, name: str = "manager", *, url: str = "", elect: bool = False, token_file: Path | None = None
+    ) -> ServerProcess:
         """A manager under its own ServiceAccount, by way of the proxy or ``url``; it ends with the rig."""
         token = await request_token(self.cluster.client, OPERATOR)
         kubeconfig = self.access.write_kubeconfig(f"{self.directory.name}-{name}", url or self.proxy.url, token)
+        if token_file is not None:
+            write_private(kubeconfig, with_token_file(kubeconfig.read_text(), token_file))
         command = [
             *(sys.executable, "-m", "manager.cli", "manager"),
             f"--kubeconfig={kubeconfig}",
@@ -98,24 +104,35 @@ class FaultRig:
         return Outcome(objects, created, deleted, dict(self.workload.executions()))
 
     async def settled(self, *, seconds: float = SETTLE_SECONDS) -> None:
-        """Return once every run has ended, and those that are to go are gone with all they owned."""
+        """Return once every run of the workload has ended, and those that are to go are gone with all they owned."""
 
         async def all_ended() -> bool:
-            objects = [obj for resource in _COUNTED.values() for obj in await self._listed(resource)]
-            uids = {obj["metadata"]["uid"] for obj in objects}
-            owners = {owner["uid"] for obj in objects for owner in obj["metadata"].get("ownerReferences") or ()}
-            runs = {run["metadata"]["name"]: run for run in objects if run["kind"] == STORY_RUN.kind}
-            return (
-                runs.keys() == set(RUNS) - set(GONE)
-                and all(status_of(run).get("finishedAt") for run in runs.values())
-                and owners <= uids
+            runs = {run["metadata"]["name"]: run for run in await self.listed(STORY_RUN)}
+            return runs.keys() == set(RUNS) - set(GONE) and all(
+                status_of(run).get("finishedAt") for run in runs.values()
             )
 
         await eventually(all_ended, seconds=seconds)
+        await self.ends_without_orphans(seconds=seconds)
 
-    async def _listed(self, resource: Resource) -> list[Object]:
-        found = (await self.cluster.client.list(resource, NAMESPACE_NAME)).items
-        return [{**obj, "kind": resource.kind} for obj in found]
+    async def ends_without_orphans(self, *, seconds: float = SETTLE_SECONDS) -> None:
+        """Return once the owner of everything is there."""
+
+        async def all_owned() -> bool:
+            objects = [obj for resource in _COUNTED.values() for obj in await self.listed(resource)]
+            uids = {obj["metadata"]["uid"] for obj in objects}
+            owners = {owner["uid"] for obj in objects for owner in obj["metadata"].get("ownerReferences") or ()}
+            return owners <= uids
+
+        await eventually(all_owned, seconds=seconds)
+
+    async def listed(self, resource: Resource) -> list[Object]:
+        return (await self.cluster.client.list(resource, NAMESPACE_NAME)).items
+
+    async def has_seen(self, name: str) -> bool:
+        """Whether such a request came by the proxy."""
+        await trio.lowlevel.checkpoint()
+        return any(seen.request.name == name for seen in self.proxy.seen)
 
     async def ends_like(self, expected: Outcome, *, seconds: float = SETTLE_SECONDS) -> None:
         """Return once everything is as ``expected`` and stays so, and no phase was ever left that is an end.

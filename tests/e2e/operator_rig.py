@@ -181,7 +181,7 @@ async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
             await rig.until(CUSTOM_RESOURCE_DEFINITION, definition["metadata"]["name"], _is_established)
         await rig.renew_token()
         connection = Connection(plane.url, token="", ca_pem=plane.ca_pem)
-        write_private(rig.kubeconfig, _with_token_file(render_kubeconfig(connection), directory / "token"))
+        write_private(rig.kubeconfig, with_token_file(render_kubeconfig(connection), directory / "token"))
         yield rig
 
 
@@ -190,7 +190,8 @@ def _is_established(definition: Object) -> bool:
     return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
 
-def _with_token_file(kubeconfig: str, token: Path) -> str:
+def with_token_file(kubeconfig: str, token: Path) -> str:
+    """The token is read from a file, as in a Pod."""
     document = orjson.loads(kubeconfig)
     document["users"][0]["user"] = {"tokenFile": str(token)}
     return orjson.dumps(document).decode()

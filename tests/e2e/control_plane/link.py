@@ -1,6 +1,6 @@
 """A TCP connection's way through this process, which can be held up: what lies behind it is then a moment in the past.
 
-Put between an API server and its etcd it makes a replica that lags.
+Between an API server and its etcd it makes a replica that lags; before an API server, connections that are half open.
 """
 
 from __future__ import annotations
@@ -13,6 +13,23 @@ import trio
 
 
 @dataclass
+class _Valve:
+    """Whether bytes flow."""
+
+    _open: trio.Event = field(default_factory=trio.Event)
+
+    def close(self) -> None:
+        self._open = trio.Event()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def wait_open(self) -> None:
+        while not self._open.is_set():
+            await self._open.wait()
+
+
+@dataclass
 class Link:
     """Carries bytes in both directions, as long as it is not frozen."""
 
@@ -20,18 +37,25 @@ class Link:
     """Leads to the server, in its place."""
     _port: int
     """Of the server."""
-    _flowing: trio.Event = field(default_factory=trio.Event)
+    _valve: _Valve = field(default_factory=_Valve)
 
     def freeze(self) -> None:
         """Hold back whatever comes from now on; connections stay open, and nobody is told."""
-        self._flowing = trio.Event()
+        self._valve.close()
 
     def thaw(self) -> None:
         """Carry on, first with what was held back."""
-        self._flowing.set()
+        self._valve.open()
+
+    def abandon(self) -> None:
+        """The connections of this moment stay open and carry nothing, for ever; those to come are as they should be."""
+        self._valve.close()
+        self._valve = _Valve()
+        self._valve.open()
 
     async def serve(self, client: trio.SocketStream) -> None:
         """One connection, until either side closes it."""
+        valve = self._valve
         try:
             server = await trio.open_tcp_stream("127.0.0.1", self._port)
         except OSError:  # nobody is there; the client hears of it by its connection
@@ -39,24 +63,25 @@ class Link:
             return
         async with client, server, trio.open_nursery() as nursery:
             for source, target in ((client, server), (server, client)):
-                nursery.start_soon(self._carry, source, target, nursery.cancel_scope)
+                nursery.start_soon(_carry, source, target, valve, nursery.cancel_scope)
 
-    async def _carry(self, source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope) -> None:
-        try:
-            async for data in source:
-                await self._flowing.wait()
-                await target.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # one side has left, so the other does
-        scope.cancel()
+
+async def _carry(source: trio.SocketStream, target: trio.SocketStream, valve: _Valve, scope: trio.CancelScope) -> None:
+    try:
+        async for data in source:
+            await valve.wait_open()
+            await target.send_all(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # one side has left, so the other does
+    scope.cancel()
 
 
 @asynccontextmanager
 async def open_link(server_url: str) -> AsyncIterator[Link]:
-    """A link to a server on loopback, ``http://127.0.0.1:<port>``, for the block; it carries at once."""
+    """A link to a server on loopback, ``https://127.0.0.1:<port>``, for the block; it carries at once."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    link = Link(f"http://127.0.0.1:{port}", int(server_url.rpartition(":")[2]))
+    scheme, _, rest = server_url.partition("://")
+    link = Link(f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}", int(rest.rpartition(":")[2]))
     link.thaw()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, link.serve, [listener])

@@ -60,6 +60,7 @@ class Seen:
     request: Request
     code: int | None
     """What the server answered; None when it was never asked, or did not."""
+    at: float = field(default_factory=trio.current_time)
 
 
 @dataclass

@@ -139,10 +139,24 @@ class ControlPlane:
 
         ``etcd_url`` leads to etcd through something in between, such as a proxy that can hold back what it carries.
         """
-        async with AsyncExitStack() as stack:
-            yield await _start_api_server(
-                stack, name, self.binaries, self.access, etcd_url or self.etcd_url, self.directory, None, self._flags
-            )
+        etcd_url = etcd_url or self.etcd_url
+        async with open_api_server(
+            name, self.binaries, self.access, etcd_url, self.directory, flags=self._flags
+        ) as server:
+            yield server
+
+
+@asynccontextmanager
+async def open_api_server(
+    name: str, binaries: Binaries, access: Access, etcd_url: str, directory: Path, *, flags: Sequence[str] = ()
+) -> AsyncIterator[RunningApiServer]:
+    """An API server on objects that others serve, too, for the block; its log is in ``directory``.
+
+    Raises:
+        ServerError: it ended or did not get ready.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _start_api_server(stack, name, binaries, access, etcd_url, directory, None, tuple(flags))
 
 
 @asynccontextmanager
