@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +111,18 @@ async def test_a_line_without_end_is_refused_and_the_next_one_answered(
     assert refused["error"]["kind"] == "request"
     assert "longer than 100000 bytes" in refused["error"]["message"]
     assert answered == {"value": False}
+
+
+async def test_the_documented_answers_are_given(given: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[4] / "docs" / "expressions.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith('{"')]
+    questions, answers = lines[::2], [json.loads(line) for line in lines[1::2]]
+    given.write("\n".join(questions).encode())
+    given.close()
+    await serve()
+
+    assert len(answers) == 3
+    assert _answers(capsys) == answers
 
 
 async def test_answers_are_ascii_whatever_is_in_them(given: Any, capsys: pytest.CaptureFixture[str]) -> None:
