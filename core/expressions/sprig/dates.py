@@ -21,6 +21,7 @@ from core.expressions.template.values import Int, Int64, Kind, Value
 
 FUNCTIONS: Final = FunctionTable()
 
+_INT64_END: Final = float(1 << 63)
 _HTML_DATE: Final = "2006-01-02"
 _TERM: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _UNITS: Final = {
@@ -142,8 +143,10 @@ def _instant(context: Context, value: Value) -> Moment:
         return value
     if type(value) in (Int, Int64):
         return Moment(int(value))
-    if values.kind_of(value) is Kind.FLOAT and values.as_float(value).is_integer():
-        return Moment(int(value))
+    if values.kind_of(value) is Kind.FLOAT:
+        number = values.as_float(value)
+        if number.is_integer() and abs(number) < _INT64_END:
+            return Moment(int(number))
     return Moment.of(context.now())
 
 

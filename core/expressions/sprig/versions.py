@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from core.expressions.template.functions import STRING, VERSION, FunctionTable
@@ -39,9 +39,17 @@ class Version:
     prerelease: str
     metadata: str
     original: str
-    type_name: ClassVar[str] = "*semver.Version"
-    kind_name: ClassVar[str] = "ptr"
+    is_pointer: bool = True
+    """Whether Go holds it by a pointer, to which alone some methods belong; not one that ``Inc…`` gives."""
     number: ClassVar[int | None] = None
+
+    @property
+    def type_name(self) -> str:
+        return "*semver.Version" if self.is_pointer else "semver.Version"
+
+    @property
+    def kind_name(self) -> str:
+        return "ptr" if self.is_pointer else "struct"
 
     def __str__(self) -> str:
         prerelease = f"-{self.prerelease}" if self.prerelease else ""
@@ -58,22 +66,27 @@ class Version:
         match name:
             case "Major" | "Minor" | "Patch":
                 return UInt64(getattr(self, name.lower()))
-            case "Prerelease" | "Metadata" | "Original":
+            case "Prerelease" | "Metadata":
                 return getattr(self, name.lower())
+            case "Original":
+                return self.original if self.is_pointer else None
             case "IncMajor":
-                return replace(self, major=self.major + 1, minor=0, patch=0, prerelease="", metadata="")
+                return self._increased(self.major + 1, 0, 0)
             case "IncMinor":
-                return replace(self, minor=self.minor + 1, patch=0, prerelease="", metadata="")
+                return self._increased(self.major, self.minor + 1, 0)
             case "IncPatch":
-                patch = self.patch if self.prerelease else self.patch + 1
-                return replace(self, patch=patch, prerelease="", metadata="")
+                return self._increased(self.major, self.minor, self.patch if self.prerelease else self.patch + 1)
             case "String":
                 return str(self)
             case _:
                 return None
 
+    def _increased(self, *parts: int) -> Version:
+        major, minor, patch = (part % (_MOST + 1) for part in parts)
+        return Version(major, minor, patch, "", "", "", is_pointer=False)
+
     def method(self, name: str) -> Any:
-        return _METHODS.get(name)
+        return _METHODS.get(name) if self.is_pointer else None
 
     def with_number(self, number: int) -> Version:
         raise TypeError(f"a version is not a number such as {number}")
