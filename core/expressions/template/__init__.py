@@ -1,6 +1,6 @@
 """The template language of Go's ``text/template``, from text to closures.
 
-Read ``lexer`` → ``parser`` → ``nodes`` (the tree) → ``compiler`` (statements) and ``operands`` (values and calls);
-beside them ``values`` (types and their rules), ``printing``, ``formatting`` (``printf``), ``jsontext`` and
-``builtins``.
+Read ``lexer`` → ``parser`` → ``nodes`` (the tree) → ``compiler`` (statements) → ``operands`` (values), ``fields``,
+``calls`` and ``arguments``, which work on ``frames``; beside them ``values`` (types and their rules), ``printing``,
+``formatting`` (``printf``, by ``directives`` and ``floats``), ``jsontext``, ``characters`` and ``builtins``.
 """
