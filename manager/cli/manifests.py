@@ -10,9 +10,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from manager.cli.problem import CommandError, RejectedManifestError
+
+if TYPE_CHECKING:
+    from webhooks.world import World
 
 Object = dict[str, Any]
 
@@ -83,8 +86,9 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
             manifests += _documents(file, text)
         except RejectedManifestError as error:
             problems.append(str(error))
+    world = _world_of(manifests)
     for manifest in manifests:
-        problems += _problems(manifest)
+        problems += _problems(manifest, world)
     problems += _duplicates(manifests)
     if problems:
         raise RejectedManifestError(problems)
@@ -185,20 +189,31 @@ def _plain(node: Any) -> Any:
     return str(node)
 
 
-def _problems(manifest: Manifest) -> Iterator[str]:
+def _world_of(manifests: Iterable[Manifest]) -> World:
+    """All documents as one world, besides which there may be more in the cluster."""
+    from webhooks.world import InMemoryWorld
+
+    return InMemoryWorld((manifest.document for manifest in manifests if _is_named(manifest)), complete=False)
+
+
+def _is_named(manifest: Manifest) -> bool:
+    metadata = manifest.document.get("metadata")
+    return isinstance(metadata, dict) and isinstance(manifest.document.get("spec"), dict)
+
+
+def _problems(manifest: Manifest, world: World) -> Iterator[str]:
     """What our kinds must keep to, as admission would say it, and the least that any kind needs."""
     from core.api import manifest as border
     from core.api.resource import OUR_RESOURCES
-    from webhooks.validate.story import validate_story
+    from webhooks.finding import errors_among
+    from webhooks.validate import admission
 
     document = manifest.document
     api_version = str(document.get("apiVersion", ""))
     ours = {resource.group for resource in OUR_RESOURCES}
     if api_version.partition("/")[0] in ours or not api_version or not manifest.kind:
-        errors = border.errors_of(document)
-        if manifest.kind == "Story" and not errors:
-            errors = validate_story(document)
-        for error in errors:
+        shape = border.errors_of(document)
+        for error in shape or errors_among(admission.validate(document, None, world)):
             yield f"{manifest.at(error.path)}: {error}"
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):

@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
-from webhooks.validate.story import validate_story
+from webhooks.finding import Finding, errors_among
+from webhooks.validate import story as stories
+from webhooks.world import InMemoryWorld
 
 ENGRAM = {"name": "worker"}
 
 
 def story(*steps: dict[str, Any], **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": "s"}, "spec": {"steps": list(steps), **spec}}
+
+
+def validate_story(document: dict[str, Any]) -> list[Finding]:
+    """The errors of a new Story, of whose world nothing is known."""
+    return errors_among(stories.validate(document, None, InMemoryWorld(complete=False)))
 
 
 def step(name: str, **fields: Any) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""The table of rules: each has an object that keeps to it and is admitted, and one that breaks it and is told where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from core.kube.wire import apply_merge_patch
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from webhooks.finding import Finding, Severity, errors_among
+from webhooks.validate import admission
+from webhooks.validate.catalogue import RULES
+from webhooks.world import InMemoryWorld
+
+TABLES = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of a table; ``old`` is what is stored, for rules on updates."""
+
+    rule: str
+    section: str
+    path: str
+    message: str
+    accepted: dict[str, Any]
+    refused: dict[str, Any]
+    old: dict[str, Any] | None
+    world: InMemoryWorld
+
+
+@cache
+def cases() -> list[Case]:
+    return [case for table in TABLES for case in _cases(YAML(typ="safe").load(table))]
+
+
+def _cases(table: dict[str, Any]) -> Iterator[Case]:
+    base = table["base"]
+    for line in table["cases"]:
+        policy = CrossNamespacePolicy(line.get("settings", "deny"))
+        yield Case(
+            line["rule"],
+            line["section"],
+            line["path"],
+            line.get("message", ""),
+            apply_merge_patch(base, _written_out(line["accepted"])),
+            apply_merge_patch(base, _written_out(line["refused"])),
+            apply_merge_patch(base, _written_out(line["old"])) if "old" in line else None,
+            InMemoryWorld(
+                table["worlds"][line.get("world", "plain")], settings=OperatorSettings(cross_namespace_policy=policy)
+            ),
+        )
+
+
+def _written_out(value: Any) -> Any:
+    """``{letters: n}``, ``{nested: n}``, ``{patterned: n}`` and ``{branches: n}`` stand for what is long."""
+    match value:
+        case {"letters": int(count)}:
+            return "x" * count
+        case {"nested": int(count)}:
+            return {"a": _written_out({"nested": count - 1})} if count else {}
+        case {"patterned": int(count)}:
+            return {"properties": {f"p{index}": {"pattern": f"^[a-z]{{1,{index + 9}}}$"} for index in range(count)}}
+        case {"branches": int(count)}:
+            inner = _written_out({"branches": count - 1}) if count else {"name": "inner", "type": "stop"}
+            return {"name": f"p{count}", "type": "parallel", "with": {"steps": [inner]}} if count else inner
+        case dict():
+            return {key: _written_out(child) for key, child in value.items()}
+        case list():
+            return [_written_out(child) for child in value]
+        case _:
+            return value
+
+
+def _named(case: Case) -> str:
+    return f"{case.rule} {case.path}"
+
+
+def _of_rule(case: Case, findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.rule.id == case.rule]
+
+
+@pytest.mark.parametrize("case", cases(), ids=_named)
+def test_an_object_that_keeps_to_the_rule_is_admitted(case: Case) -> None:
+    findings = admission.validate(case.accepted, case.old, case.world)
+
+    assert [str(finding) for finding in errors_among(findings)] == []
+    assert _of_rule(case, findings) == []
+
+
+@pytest.mark.parametrize("case", cases(), ids=_named)
+def test_an_object_that_breaks_the_rule_is_told_where(case: Case) -> None:
+    found = _of_rule(case, admission.validate(case.refused, case.old, case.world))
+
+    assert case.path in [finding.path for finding in found]
+    assert case.message in " ".join(finding.message for finding in found)
+    assert all(finding.message for finding in found)
+    assert all(finding.remedy for finding in found if not finding.rule.id.endswith("/expression"))
+
+
+@pytest.mark.parametrize("case", cases(), ids=_named)
+def test_an_object_with_one_mistake_is_refused_for_that_alone(case: Case) -> None:
+    findings = admission.validate(case.refused, case.old, case.world)
+    is_error = any(finding.severity is Severity.ERROR for finding in _of_rule(case, findings))
+
+    assert [finding.rule.id for finding in errors_among(findings)] == [case.rule] * is_error
+
+
+def test_every_rule_has_an_accepting_and_a_refusing_case() -> None:
+    assert sorted({rule.id for rule in RULES} - {case.rule for case in cases()}) == []
+
+
+def test_the_table_names_the_section_of_each_rule() -> None:
+    sections: Mapping[str, str] = {rule.id: rule.section for rule in RULES}
+
+    assert {(case.rule, case.section) for case in cases()} <= set(sections.items())
+    assert len(sections) == len(RULES)
+
+
+def test_no_rule_is_broken_by_an_object_of_another_state_of_the_world_that_nobody_knows() -> None:
+    unknown = InMemoryWorld(complete=False)
+    found = {
+        finding.rule.id
+        for case in cases()
+        for finding in admission.validate(case.accepted, case.old, unknown)
+        if finding.severity is Severity.ERROR
+    }
+
+    assert found == set()

@@ -1,0 +1,62 @@
+"""What is written into a Story before it is stored. Source: admission contract 4.1.
+
+Only retry policies that are there are completed, and steps with side effects get one that forbids retries. What is
+absent stays absent and is resolved when a run needs it, so that a change of the operator's settings reaches it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, Final
+
+from core.expressions.fields import STEP_LISTS
+from core.policy.settings import OperatorSettings
+from webhooks.world import Object
+
+MAX_RETRIES: Final = 10
+"""The most that a retry policy may say."""
+
+_DELAY: Final = "1s"
+_BACKOFF: Final = "exponential"
+
+
+def with_defaults(story: Object, settings: OperatorSettings) -> dict[str, Any]:
+    """A copy of ``story`` with its defaults; ``story`` is taken to fit its schema, what does not is left as it is."""
+    filled: dict[str, Any] = copy.deepcopy(dict(story))
+    spec = filled.get("spec")
+    if not isinstance(spec, dict):
+        return filled
+    for step in _steps(spec):
+        execution = step.get("execution")
+        retry = execution.get("retry") if isinstance(execution, dict) else None
+        if step.get("sideEffects") is True and retry is None:
+            step["execution"] = {**(execution if isinstance(execution, dict) else {}), "retry": _never()}
+        else:
+            _complete(retry, settings)
+    policy = spec.get("policy")
+    if isinstance(policy, dict):
+        for parent, key in ((policy.get("retries"), "stepRetryPolicy"), (policy.get("execution"), "retry")):
+            _complete(parent.get(key) if isinstance(parent, dict) else None, settings)
+    return filled
+
+
+def _steps(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for list_name in STEP_LISTS:
+        steps = spec.get(list_name)
+        yield from (step for step in (steps if isinstance(steps, list) else ()) if isinstance(step, dict))
+
+
+def _never() -> dict[str, Any]:
+    return {"maxRetries": 0, "delay": _DELAY, "backoff": _BACKOFF}
+
+
+def _complete(retry: Any, settings: OperatorSettings) -> None:
+    if not isinstance(retry, dict):
+        return
+    if retry.get("maxRetries") is None:
+        retry["maxRetries"] = min(settings.max_retries, MAX_RETRIES)
+    if not retry.get("delay"):
+        retry["delay"] = _DELAY
+    if retry.get("backoff") is None:
+        retry["backoff"] = _BACKOFF

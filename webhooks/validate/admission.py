@@ -1,0 +1,72 @@
+"""Whether an object may be stored: the one door to the validators of all kinds.
+
+Pure; depends on neither time nor I/O. Source: admission contract 1.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from core.api import manifest
+from webhooks.finding import Finding, Rule
+from webhooks.validate import change, story
+from webhooks.world import Object, World
+
+Validator = Callable[[Object, Object | None, World], list[Finding]]
+
+SHAPE: Final = Rule("any/shape", "1.3")
+TOO_DEEP: Final = Rule("any/too-deep", "1.3")
+
+MAX_DEPTH: Final = 128
+"""Levels of objects and lists inside ``spec``; expressions are not resolved below it either."""
+
+_VALIDATORS: Final[Mapping[str, Validator]] = {
+    "Story": story.validate,
+}
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with ``new``, or probably wrong; nothing when it may be stored without a word.
+
+    What does not fit the kind's schema is all that is said about an object that does not. The status is not looked at:
+    it has its own door.
+
+    Args:
+        new: as it is to be stored, on the wire.
+        old: as it is stored; ``None`` when it is created.
+        world: the other objects.
+    """
+    validator = _VALIDATORS.get(str(new.get("kind")))
+    unchanged = validator is not None and old is not None and not change.is_spec_changed(new, old)
+    if not unchanged:
+        shape = _shape(new)
+        if shape or validator is None:
+            return shape
+    assert validator is not None  # an object of no kind of ours has no shape either
+    return list(dict.fromkeys(validator(new, old, world)))
+
+
+def _shape(new: Object) -> list[Finding]:
+    path = _too_deep(new.get("spec"))
+    if path is not None:
+        return [TOO_DEEP.at(path, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")]
+    without_status = {key: value for key, value in new.items() if key != "status"}
+    return [SHAPE.at(error.path, error.message, error.remedy) for error in manifest.errors_of(without_status)]
+
+
+def _too_deep(spec: Any) -> str | None:
+    """The field of ``spec`` that is; breadth first, so that no nesting exhausts the stack."""
+    for field, value in spec.items() if isinstance(spec, dict) else ():
+        level = [value]
+        for _ in range(MAX_DEPTH):
+            level = [child for item in level for child in _children(item)]
+        if level:
+            return f"spec.{field}"
+    return None
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

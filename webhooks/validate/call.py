@@ -1,0 +1,91 @@
+"""The Stories that a Story executes, and circles among them. Source: admission contract 3.8, 4.8 and 16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from core.api.resource import STORY
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import reference, steps
+from webhooks.validate.change import name_of, namespace_of, text
+from webhooks.validate.reference import Link
+from webhooks.validate.steps import Placed
+from webhooks.world import Object, Unseen, World
+
+DENIED: Final = Rule("story/call-denied", "3.7", Cause.FORBIDDEN)
+SELF: Final = Rule("story/call-self", "4.8", Cause.FORBIDDEN)
+CIRCLE: Final = Rule("story/call-circle", "4.8", Cause.FORBIDDEN)
+MISSING: Final = Rule("story/call-missing", "4.8", Cause.NOT_FOUND, Severity.WARNING)
+VERSION: Final = Rule("story/call-version", "3.8", severity=Severity.WARNING)
+REALTIME: Final = Rule("story/call-realtime", "16", severity=Severity.WARNING)
+
+_MAX_STORIES: Final = 1_000
+"""Looked at for one call; a circle longer than that stays unseen."""
+
+_Key = tuple[str, str]  # namespace and name
+
+
+def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
+    """What is wrong with the call of an ``executeStory`` step."""
+    target = _target(placed.step)
+    if target is None:
+        return
+    path = f"{placed.path}.with.storyRef"
+    wanted = reference.link(STORY, namespace_of(story), STORY, target)
+    own = (namespace_of(story), name_of(story))
+    denied = list(reference.denial(DENIED, wanted, world, path))
+    yield from denied
+    if (wanted.namespace, wanted.name) == own and own[1]:
+        yield SELF.at(path, "a Story cannot execute itself", "call another Story")
+        return
+    if denied:
+        return
+    found = reference.find(wanted, world)
+    yield from reference.missing(MISSING, wanted, found, path)
+    yield from reference.version_mismatch(VERSION, target, wanted, found, f"{path}.version")
+    if isinstance(found, Unseen):
+        return
+    if story["spec"].get("pattern") != "realtime" and (found.get("spec") or {}).get("pattern") == "realtime":
+        yield REALTIME.at(path, "a batch Story cannot execute a realtime one", "call a batch Story")
+    circle = _circle(own, wanted, world)
+    if circle:
+        names = " → ".join(name if namespace == own[0] else f"{namespace}/{name}" for namespace, name in circle)
+        yield CIRCLE.at(path, f"Stories execute each other in a circle: {names}", "remove one of these calls")
+
+
+def _circle(own: _Key, first: Link, world: World) -> list[_Key]:
+    """The shortest way from ``first`` back to ``own``, both ends included; empty when there is none."""
+    start = (first.namespace, first.name)
+    came_from: dict[_Key, _Key] = {start: own}
+    pending = [start]
+    for current in pending:
+        found = world.find(STORY, *current)
+        for target in _targets(found, current[0]) if not isinstance(found, Unseen) else ():
+            if target == own:
+                return _way(came_from, own, current)
+            if target not in came_from and len(came_from) < _MAX_STORIES:
+                came_from[target] = current
+                pending.append(target)
+    return []
+
+
+def _way(came_from: Mapping[_Key, _Key], own: _Key, last: _Key) -> list[_Key]:
+    way = [own, last]
+    while way[-1] != own:
+        way.append(came_from[way[-1]])
+    return list(reversed(way))
+
+
+def _targets(story: Object, namespace: str) -> Iterator[_Key]:
+    for top in steps.top_level(story.get("spec") or {}):
+        for placed in steps.with_branches(top):
+            target = _target(placed.step)
+            if target is not None:
+                yield text(target.get("namespace")) or namespace, text(target.get("name"))
+
+
+def _target(step: Object) -> Object | None:
+    parameters = step.get("with") if step.get("type") == "executeStory" else None
+    target = parameters.get("storyRef") if isinstance(parameters, Mapping) else None
+    return target if isinstance(target, Mapping) and text(target.get("name")) else None

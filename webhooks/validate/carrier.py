@@ -1,0 +1,56 @@
+"""The transports that a Story declares, and the steps that use them. Source: admission contract 4.7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from core.api.resource import TRANSPORT
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import dependency, streaming
+from webhooks.validate.change import text
+from webhooks.validate.steps import Placed
+from webhooks.world import Object, Unseen, World
+
+DECLARED_TWICE: Final = Rule("story/transport-taken", "4.7", Cause.DUPLICATE)
+WITHOUT_REF: Final = Rule("story/transport-ref", "4.7", Cause.REQUIRED)
+MISSING: Final = Rule("story/transport-missing", "16", Cause.NOT_FOUND, Severity.WARNING)
+UNDECLARED: Final = Rule("story/transport-undeclared", "4.7", Cause.NOT_FOUND)
+ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", Cause.NOT_FOUND)
+
+
+def check(spec: Object, steps: Iterable[str], world: World) -> Iterator[Finding]:
+    """What is wrong with ``spec.transports``; ``steps`` are the names that routing rules may use."""
+    names, seen = list(steps), dict[str, str]()
+    for index, transport in enumerate(spec.get("transports") or ()):
+        path, name = f"spec.transports[{index}]", text(transport.get("name"))
+        if name in seen:
+            yield DECLARED_TWICE.at(f"{path}.name", f"{name!r} is taken by {seen[name]}", "choose another name")
+        seen.setdefault(name, path)
+        target = text(transport.get("transportRef"))
+        if not target:
+            yield WITHOUT_REF.at(f"{path}.transportRef", "must not be blank", "name a Transport")
+        elif world.find(TRANSPORT, "", target) is Unseen.MISSING:
+            yield MISSING.at(f"{path}.transportRef", f"Transport {target} does not exist", "apply it")
+        yield from streaming.check_settings(transport.get("settings"), f"{path}.settings")
+        settings = transport.get("streaming") or {}
+        yield from streaming.check(settings, f"{path}.streaming")
+        for position, rule in enumerate((settings.get("routing") or {}).get("rules") or ()):
+            yield from _unknown_targets(rule, f"{path}.streaming.routing.rules[{position}]", names)
+
+
+def check_step(placed: Placed, spec: Object) -> Iterator[Finding]:
+    """That the step's transport is not declared."""
+    name = text(placed.step.get("transport"))
+    declared = [text(transport.get("name")) for transport in spec.get("transports") or ()]
+    if name and name not in declared:
+        known = f"declared are: {', '.join(declared)}" if declared else "declare it there"
+        yield UNDECLARED.at(f"{placed.path}.transport", f"{name!r} is not declared in spec.transports", known)
+
+
+def _unknown_targets(rule: Object, path: str, names: list[str]) -> Iterator[Finding]:
+    for index, target in enumerate((rule.get("target") or {}).get("steps") or ()):
+        name = text(target)
+        if name and name not in names:
+            remedy = dependency.remedy_for(name, names)
+            yield ROUTE_UNKNOWN.at(f"{path}.target.steps[{index}]", f"there is no step {name!r}", remedy)

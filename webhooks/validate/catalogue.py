@@ -1,0 +1,40 @@
+"""Every rule there is, found where it is declared."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
+
+from webhooks.finding import Rule
+from webhooks.validate import (
+    admission,
+    call,
+    carrier,
+    dependency,
+    expression,
+    primitive,
+    schema,
+    steps,
+    story,
+    streaming,
+    worker,
+)
+
+_MODULES: Final[tuple[ModuleType, ...]] = (
+    admission,
+    schema,
+    story,
+    steps,
+    primitive,
+    dependency,
+    expression,
+    worker,
+    call,
+    carrier,
+    streaming,
+)
+
+RULES: Final[tuple[Rule, ...]] = tuple(
+    value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule)
+)
+"""In the order in which they are read: shared ones first, then those of each kind."""

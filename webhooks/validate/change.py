@@ -1,0 +1,45 @@
+"""What an update changes. Source: admission contract 1.5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from webhooks.world import Object
+
+
+def is_deleted(new: Object) -> bool:
+    """Whether the object is on its way out: then finalizers must be removable, whatever else is wrong."""
+    return bool((new.get("metadata") or {}).get("deletionTimestamp"))
+
+
+def is_spec_changed(new: Object, old: Object) -> bool:
+    """Compared as JSON values: the order of keys does not count."""
+    return differs(new.get("spec"), old.get("spec"))
+
+
+def differs(one: Any, other: Any) -> bool:
+    """Whether two JSON values do; ``true`` is not 1, an absent field is not ``null``."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() != other.keys() or any(differs(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) != len(other) or any(map(differs, one, other))
+    return isinstance(one, bool) != isinstance(other, bool) or bool(one != other)
+
+
+def changed_fields(new: Object, old: Object, fields: Sequence[str]) -> Iterator[str]:
+    """Those of ``fields``, keys of both objects, whose values differ; ``null`` counts as absent."""
+    return (field for field in fields if differs(new.get(field), old.get(field)))
+
+
+def text(value: Any) -> str:
+    """A text without blanks around it; empty for what is none."""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def namespace_of(new: Object) -> str:
+    return text((new.get("metadata") or {}).get("namespace"))
+
+
+def name_of(new: Object) -> str:
+    return text((new.get("metadata") or {}).get("name"))

@@ -1,0 +1,124 @@
+"""How the steps of a Story depend on each other: ``needs``, circles, ``requires``.
+
+Source: admission contract 4.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from core.api.suggestion import closest
+from core.expressions import analysis
+from core.expressions.fields import STEP_LISTS
+from core.graph.cycles import find_cycle
+from core.graph.needs import Declared, Graph, build_graph
+from core.graph.reach import upstream
+from webhooks.finding import Cause, Finding, Rule
+from webhooks.validate.steps import Placed
+
+NEED_UNKNOWN: Final = Rule("story/need-unknown", "4.5", Cause.NOT_FOUND)
+NEED_LATER: Final = Rule("story/need-later", "4.5", Cause.FORBIDDEN)
+NEED_SELF: Final = Rule("story/need-self", "4.4")
+CYCLE: Final = Rule("story/cycle", "4.5")
+REQUIRE_FORM: Final = Rule("story/require-form", "4.5")
+REQUIRE_UNKNOWN: Final = Rule("story/require-unknown", "4.5", Cause.NOT_FOUND)
+REQUIRE_UNREACHED: Final = Rule("story/require-unreached", "4.5")
+
+_MAX_CYCLES: Final = 10
+_REQUIRE_SEGMENTS: Final = 3
+
+Steps = Mapping[str, Placed]
+"""Steps of the three lists by name; of two with one name, the first."""
+
+
+def graph_of(steps: Steps) -> Graph:
+    """With the edges that a run follows: ``needs``, and steps whose outputs are used in ``if`` and ``with``."""
+    return build_graph(_declared(steps))
+
+
+def check(steps: Steps, graph: Graph) -> Iterator[Finding]:
+    """Everything wrong with how ``steps`` depend on each other, step by step, then circles."""
+    for name, placed in steps.items():
+        yield from _needs(name, placed, steps)
+        yield from _requires(name, placed, steps, graph)
+    yield from _cycles(steps)
+
+
+def visible(placed: Placed, steps: Steps) -> list[str]:
+    """Names of the steps that may have ended before ``placed`` starts: those of its own list and of earlier ones."""
+    last = STEP_LISTS.index(placed.list_name)
+    return [name for name, other in steps.items() if STEP_LISTS.index(other.list_name) <= last]
+
+
+def reached(name: str, placed: Placed, steps: Steps, graph: Graph) -> frozenset[str]:
+    """Steps that have ended when step ``name`` starts; what stands in an earlier list always has."""
+    earlier = STEP_LISTS.index(placed.list_name)
+    over = {other for other, each in steps.items() if STEP_LISTS.index(each.list_name) < earlier}
+    return (upstream(graph, [name]) - {name}) | over
+
+
+def remedy_for(unknown: str, known: Iterable[str]) -> str:
+    """The step that was probably meant."""
+    names = list(known)
+    guess = closest(unknown, names)
+    return f"did you mean {guess}?" if guess else f"steps are: {', '.join(names) or 'none'}"
+
+
+def _declared(steps: Steps) -> list[Declared]:
+    declared = []
+    for name, placed in steps.items():
+        step = placed.step
+        references = analysis.condition_references(step.get("if") or "").steps
+        if step.get("ref") or step.get("type") == "executeStory":
+            references |= analysis.references_of(step.get("with")).steps
+        declared.append(Declared(name, tuple(step.get("needs") or ()), references))
+    return declared
+
+
+def _needs(name: str, placed: Placed, steps: Steps) -> Iterator[Finding]:
+    known = visible(placed, steps)
+    for index, need in enumerate(placed.step.get("needs") or ()):
+        path = f"{placed.path}.needs[{index}]"
+        if need == name:
+            yield NEED_SELF.at(path, f"step {name!r} needs itself", "remove it")
+        elif need not in steps:
+            remedy = remedy_for(need, (other for other in known if other != name))
+            yield NEED_UNKNOWN.at(path, f"there is no step {need!r}", remedy)
+        elif need not in known:
+            where = steps[need].list_name
+            message = f"{need!r} is a step of {where}, which run after {placed.list_name}"
+            yield NEED_LATER.at(path, message, f"move one of the two, or remove {need!r}")
+
+
+def _requires(name: str, placed: Placed, steps: Steps, graph: Graph) -> Iterator[Finding]:
+    for index, required in enumerate(placed.step.get("requires") or ()):
+        path = f"{placed.path}.requires[{index}]"
+        segments = required.split(".")
+        if segments[0] != "steps" or len(segments) < _REQUIRE_SEGMENTS or not all(segments):
+            yield REQUIRE_FORM.at(path, f"{required!r} leads to no output", "write for example steps.fetch.output.url")
+        elif segments[1] not in visible(placed, steps):
+            remedy = remedy_for(segments[1], visible(placed, steps))
+            yield REQUIRE_UNKNOWN.at(path, f"there is no step {segments[1]!r} before this one", remedy)
+        elif segments[1] not in reached(name, placed, steps, graph):
+            message = f"step {segments[1]!r} need not be done when this one starts"
+            yield REQUIRE_UNREACHED.at(path, message, f"add {segments[1]!r} to needs")
+
+
+def _cycles(steps: Steps) -> Iterator[Finding]:
+    """Circles, each in full; one is cut open before the next is looked for."""
+    declared = {step.name: step for step in _declared(steps)}
+    for name, step in declared.items():
+        needs = tuple(need for need in step.needs if need != name)
+        declared[name] = replace(step, needs=needs)
+    for _ in range(_MAX_CYCLES):
+        graph = build_graph(declared.values())
+        circle = find_cycle(graph)
+        if circle is None:
+            return
+        message = f"steps need each other in a circle: {' → '.join(circle)}"
+        yield CYCLE.at(steps[circle[0]].path, message, "remove one of these needs")
+        first, second = circle[0], circle[1]
+        kept = tuple(need for need in graph.needs[first] if need != second)
+        declared[first] = Declared(first, kept)

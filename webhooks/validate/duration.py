@@ -1,0 +1,40 @@
+"""Go durations in fields. Source: admission contract 3.2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from core.api.duration import parse_duration
+from webhooks.finding import Finding, Rule
+from webhooks.world import Object
+
+
+def check(
+    rule: Rule, parent: Object, key: str, path: str, *, zero: bool = False, least: timedelta | None = None
+) -> Iterator[Finding]:
+    """The problem with ``parent[key]``, if any; blank and absent are none.
+
+    Args:
+        rule: broken by a text that is no duration, or not greater than zero.
+        parent: at ``path``.
+        zero: whether zero is enough.
+        least: the shortest there may be.
+    """
+    value = parent.get(key)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return
+    field = f"{path}.{key}"
+    if not isinstance(value, str):
+        yield rule.at(field, "must be a duration", "write for example 30s, 5m or 1h30m, in quotes")
+        return
+    try:
+        duration = parse_duration(value)
+    except ValueError as error:
+        message, _, remedy = str(error).partition("; ")
+        yield rule.at(field, message, remedy or "use a shorter one")
+        return
+    if duration < timedelta() or (not zero and duration == timedelta()):
+        yield rule.at(field, f"{value!r} must be {'zero or more' if zero else 'greater than zero'}", "use more than 0s")
+    elif least is not None and duration < least:
+        yield rule.at(field, f"{value!r} must be at least {least // timedelta(milliseconds=1)}ms", "use a longer one")

@@ -1,0 +1,151 @@
+"""Payloads of any kind: their size, and the references to storage, Secrets and ConfigMaps in them.
+
+Source: admission contract 2 and 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from core.api import fieldpath
+from core.api.resource import CONFIG_MAP, SECRET, Resource
+from core.workloads import payload
+from webhooks.finding import Finding, Rule
+from webhooks.validate import reference
+from webhooks.world import World
+
+STORAGE_REF: Final = "$bubuStorageRef"
+
+_STORAGE_KEYS: Final = (
+    STORAGE_REF,
+    "$bubuStoragePath",
+    "$bubuStorageContentType",
+    "$bubuStorageSchema",
+    "$bubuStorageSchemaVersion",
+)
+_OBJECT_KEYS: Final = ("name", "key", "namespace", "format")
+_FORMATS: Final = ("auto", "json", "raw")
+_TARGETS: Final[Mapping[str, Resource]] = {"$bubuConfigMapRef": CONFIG_MAP, "$bubuSecretRef": SECRET}
+
+_Part = tuple[tuple[int | str, ...], Any]
+
+
+def size_bytes(value: Any) -> int | None:
+    """Of the compact JSON, as the API server delivers it; ``None`` when JSON cannot say it."""
+    try:
+        return len(payload.encode(value).encode())
+    except payload.PayloadError:
+        return None
+
+
+def check_size(rule: Rule, value: Any, path: str, limit_bytes: int) -> Iterator[Finding]:
+    """That ``value`` is larger than ``limit_bytes``, or no JSON; absent is neither."""
+    if value is None:
+        return
+    size = size_bytes(value)
+    if size is None:
+        yield rule.at(path, "holds something that JSON cannot say", "use finite numbers and valid Unicode")
+    elif size > limit_bytes:
+        remedy = "keep large data in storage and give a reference to it"
+        yield rule.at(path, f"has {size} bytes, {limit_bytes} are allowed", remedy)
+
+
+def holds_storage_reference(value: Any) -> bool:
+    """Whether some part of ``value`` lies in storage."""
+    return any(isinstance(part, Mapping) and STORAGE_REF in part for _, part in _parts(value))
+
+
+def check_references(
+    malformed: Rule, denied: Rule, value: Any, path: str, source: Resource, namespace: str, world: World
+) -> Iterator[Finding]:
+    """Every reference map in ``value``: its form, and whether it may reach into another namespace.
+
+    Args:
+        malformed: broken by a map of the wrong form.
+        denied: broken by a namespace that is out of reach.
+        source: kind of the object, which is in ``namespace``.
+    """
+    for where, part in _parts(value):
+        if not isinstance(part, Mapping):
+            continue
+        field = _join(path, where)
+        if STORAGE_REF in part:
+            yield from _storage(malformed, part, field)
+            continue
+        key = next((key for key in _TARGETS if key in part), None)
+        if key is None:
+            continue
+        yield from (malformed.at(f"{field}.{other}", f"may not stand beside {key}") for other in part if other != key)
+        target = part[key]
+        yield from _object(malformed, target, f"{field}.{key}")
+        place = _namespace_in(target)
+        if place:
+            wanted = reference.link(source, namespace, _TARGETS[key], {"namespace": place, "name": _name_in(target)})
+            yield from reference.denial(denied, wanted, world, f"{field}.{key}")
+
+
+def _storage(rule: Rule, part: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    for key, value in part.items():
+        if key not in _STORAGE_KEYS:
+            yield rule.at(f"{path}.{key}", f"may not stand beside {STORAGE_REF}", f"use {', '.join(_STORAGE_KEYS)}")
+        elif not isinstance(value, str) or (key == STORAGE_REF and not value.strip()):
+            yield rule.at(f"{path}.{key}", "must be a text, and not blank", "give the key of the stored object")
+
+
+def _object(rule: Rule, target: Any, path: str) -> Iterator[Finding]:
+    if isinstance(target, str):
+        if not target.strip():
+            yield rule.at(path, "must not be blank", "write name:key or namespace/name:key")
+        return
+    if not isinstance(target, Mapping):
+        yield rule.at(path, "must be a text or an object", "write name:key, or an object with name and key")
+        return
+    yield from (
+        rule.at(f"{path}.{key}", "unknown field", f"use {', '.join(_OBJECT_KEYS)}")
+        for key in target
+        if key not in _OBJECT_KEYS
+    )
+    for key in _OBJECT_KEYS:
+        value = target.get(key)
+        if key in ("name", "key") and not (isinstance(value, str) and value.strip()):
+            yield rule.at(f"{path}.{key}", "is required, as a text", f"add {key}")
+        elif key == "namespace" and key in target and not (isinstance(value, str) and value.strip()):
+            yield rule.at(f"{path}.{key}", "must be a text, and not blank", "name a namespace or leave it out")
+        elif key == "format" and key in target and not _is_format(value):
+            yield rule.at(f"{path}.{key}", f"must be one of {', '.join(_FORMATS)}", "use one of these words")
+
+
+def _is_format(value: Any) -> bool:
+    return isinstance(value, str) and (not value.strip() or value.strip().lower() in _FORMATS)
+
+
+def _namespace_in(target: Any) -> str:
+    if isinstance(target, str):
+        place, slash, _ = target.partition("/")
+        return place.strip() if slash else ""
+    value = target.get("namespace") if isinstance(target, Mapping) else None
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _name_in(target: Any) -> str:
+    if isinstance(target, str):
+        return target.rpartition("/")[2].partition(":")[0].strip()
+    return str(target.get("name") or "")
+
+
+def _parts(value: Any) -> Iterator[_Part]:
+    """``value`` and everything in it, in order; below a reference map there is nothing."""
+    pending: list[_Part] = [((), value)]
+    while pending:
+        where, part = pending.pop()
+        yield where, part
+        if isinstance(part, Mapping) and STORAGE_REF not in part and not any(key in part for key in _TARGETS):
+            pending += [((*where, key), child) for key, child in reversed(list(part.items()))]
+        elif isinstance(part, list):
+            pending += reversed([((*where, index), child) for index, child in enumerate(part)])
+
+
+def _join(path: str, where: tuple[int | str, ...]) -> str:
+    below = fieldpath.render(where)
+    return f"{path}{'.' if below and not below.startswith('[') else ''}{below}"

@@ -1,0 +1,73 @@
+"""The ``with`` of primitive steps. Source: admission contract 4.9."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from core.api.phases import Phase
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import duration
+from webhooks.validate.change import text
+from webhooks.validate.steps import Placed
+from webhooks.world import Object
+
+UNTIL: Final = Rule("story/wait-until", "4.9", Cause.REQUIRED)
+WAITING: Final = Rule("story/wait-settings", "4.9")
+SLEEP: Final = Rule("story/sleep-duration", "4.9")
+STOP: Final = Rule("story/stop-phase", "4.9", severity=Severity.WARNING)
+CALL: Final = Rule("story/call-target", "4.9", Cause.REQUIRED)
+CALL_SETTINGS: Final = Rule("story/call-settings", "4.9")
+UNUSED_WITH: Final = Rule("story/unused-with", "4.9", severity=Severity.WARNING)
+
+_LEAST_POLL: Final = timedelta(milliseconds=10)
+_ON_TIMEOUT: Final = ("", "fail", "skip")
+_STOP_WORDS: Final = frozenset({"success", "failure", "cancel", *(phase.value.lower() for phase in Phase)})
+
+
+def check(placed: Placed) -> Iterator[Finding]:
+    """What is wrong with the settings of a primitive; nothing for an Engram step."""
+    type_, parameters, path = placed.step.get("type"), placed.step.get("with") or {}, f"{placed.path}.with"
+    if type_ == "wait":
+        yield from _until(parameters, path)
+    if type_ in ("wait", "gate"):
+        yield from _waiting(parameters, path)
+    elif type_ == "sleep":
+        yield from duration.check(SLEEP, parameters, "duration", path)
+    elif type_ == "stop":
+        phase = parameters.get("phase")
+        if "{{" not in text(phase) and phase not in (None, "") and text(phase).lower() not in _STOP_WORDS:
+            yield STOP.at(f"{path}.phase", "is no phase in which a run can end", "use Succeeded, Failed or Finished")
+    elif type_ == "executeStory":
+        yield from _call(parameters, path)
+    elif type_ == "condition" and parameters:
+        yield UNUSED_WITH.at(path, "a condition has no settings", "write the condition into if")
+
+
+def _until(parameters: Object, path: str) -> Iterator[Finding]:
+    until = parameters.get("until")
+    if not text(until):
+        yield UNTIL.at(f"{path}.until", "is required, as a text", "give the condition to wait for")
+
+
+def _waiting(parameters: Object, path: str) -> Iterator[Finding]:
+    yield from duration.check(WAITING, parameters, "timeout", path)
+    yield from duration.check(WAITING, parameters, "pollInterval", path, least=_LEAST_POLL)
+    value: Any = parameters.get("onTimeout")
+    if value is not None and (not isinstance(value, str) or value.strip().lower() not in _ON_TIMEOUT):
+        yield WAITING.at(f"{path}.onTimeout", "must be fail or skip", "use one of these words")
+
+
+def _call(parameters: Object, path: str) -> Iterator[Finding]:
+    target = parameters.get("storyRef")
+    if not isinstance(target, Mapping) or not text(target.get("name")):
+        yield CALL.at(f"{path}.storyRef.name", "is required", "name the Story to execute")
+    else:
+        for key in ("namespace", "version"):
+            if not isinstance(target.get(key), str | None):
+                yield CALL_SETTINGS.at(f"{path}.storyRef.{key}", "must be a text", "put it in quotes")
+    if not isinstance(parameters.get("waitForCompletion"), bool | None):
+        yield CALL_SETTINGS.at(f"{path}.waitForCompletion", "must be true or false", "write it without quotes")
+    if not isinstance(parameters.get("with"), dict | None):
+        yield CALL_SETTINGS.at(f"{path}.with", "must be an object", "write key: value pairs")

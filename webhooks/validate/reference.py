@@ -1,0 +1,80 @@
+"""References between objects: namespace policy, existence, pinned versions.
+
+Source: admission contract 3.7 to 3.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.api.resource import Resource
+from core.policy.references import Reference, why_denied
+from webhooks.finding import Finding, Rule
+from webhooks.validate.change import text
+from webhooks.world import Object, Unseen, World
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A reference from a kind in a namespace to a named object."""
+
+    source: Resource
+    source_namespace: str
+    target: Resource
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.target.kind} {place}{self.name}"
+
+
+def link(source: Resource, namespace: str, target: Resource, reference: Object) -> Link:
+    """``reference`` as it stands in an object of kind ``source``; without a namespace it means its own."""
+    place = (text(reference.get("namespace")) or namespace) if target.namespaced else ""
+    return Link(source, namespace, target, place, text(reference.get("name")))
+
+
+def denial(rule: Rule, wanted: Link, world: World, path: str) -> Iterator[Finding]:
+    """The policy's refusal, if it refuses."""
+    if isinstance(world.policy, Unseen):
+        return
+    reference = Reference(
+        from_group=wanted.source.group,
+        from_kind=wanted.source.kind,
+        from_namespace=wanted.source_namespace,
+        to_group=wanted.target.group,
+        to_kind=wanted.target.kind,
+        to_namespace=wanted.namespace,
+        to_name=wanted.name,
+    )
+    if reference.same_namespace:
+        return
+    why = why_denied(reference, world.policy, world.grants(wanted.namespace))
+    if why is not None:
+        yield rule.at(path, why, f"use one of namespace {wanted.source_namespace}, or have the reference allowed")
+
+
+def find(wanted: Link, world: World) -> Object | Unseen:
+    """What ``wanted`` leads to."""
+    return world.find(wanted.target, wanted.namespace, wanted.name)
+
+
+def missing(rule: Rule, wanted: Link, found: Object | Unseen, path: str) -> Iterator[Finding]:
+    """That it leads nowhere, if it does."""
+    if found is Unseen.MISSING:
+        yield rule.at(path, f"{wanted} does not exist", f"apply it, or correct the name {wanted.name!r}")
+
+
+def version_mismatch(
+    rule: Rule, reference: Object, wanted: Link, found: Object | Unseen, path: str
+) -> Iterator[Finding]:
+    """That the object is not of the pinned version, if one is pinned."""
+    pin = text(reference.get("version"))
+    if not pin or isinstance(found, Unseen):
+        return
+    actual = text((found.get("spec") or {}).get("version"))
+    if actual != pin:
+        is_ = f"is version {actual!r}" if actual else "has no version"
+        yield rule.at(path, f"version {pin!r} is asked for, but {wanted} {is_}", "correct or remove the version")

@@ -1,0 +1,96 @@
+"""JSON Schemas in definitions, and documents held against them, within a bound on their cost.
+
+What exceeds the bound is left to the run, which checks it in a process that can be killed; a warning says so.
+Source: admission contract 3.4 and 3.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from core.evaluation import schema as schemas
+from core.evaluation import worker
+from core.evaluation.schema import SchemaError
+from webhooks.finding import Finding, Rule, Severity
+
+TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNING)
+
+_MAX_COST: Final = 20_000
+"""Schema nodes visited; about ten milliseconds."""
+_MAX_PROBLEMS: Final = 20
+_PATTERN_COST: Final = 1_000
+_SHORT_PATTERN: Final = 100
+_MASK: Final = "\ufdd0"  # what the library puts in the place of values
+_NOT_CHECKED: Final = "is too costly to check here; it is checked when it is used"
+
+
+def check_schema(rule: Rule, schema: Any, path: str) -> Iterator[Finding]:
+    """That ``schema`` cannot be used, if it cannot."""
+    if not isinstance(schema, Mapping):
+        return
+    try:
+        if _prepared(orjson.dumps(schema)).validate is None:
+            yield TOO_COSTLY.at(path, _NOT_CHECKED, "simplify the schema")
+    except (SchemaError, ValueError, TypeError, RecursionError) as error:
+        why = str(error).replace(_MASK, "a part of it")
+        yield rule.at(path, f"is not a usable JSON Schema: {why}", "correct the schema")
+
+
+def check_document(rule: Rule, schema: Any, document: Any, path: str) -> Iterator[Finding]:
+    """What about ``document``, in the field at ``path``, the schema does not allow.
+
+    Defaults are filled in first; templates and references stand for anything. An unusable schema is not the document's
+    fault: its own object says so.
+    """
+    if not isinstance(schema, Mapping):
+        return
+    filled = schemas.apply_schema_defaults(schema, {} if document is None else document)
+    try:
+        prepared = _prepared(orjson.dumps(schema))
+        cost = schemas.cost_bound(prepared.normal, filled, give_up_at=_MAX_COST)
+        if prepared.validate is None or cost >= _MAX_COST:
+            yield TOO_COSTLY.at(path, _NOT_CHECKED, "simplify the schema it is checked against")
+            return
+        found = prepared.validate(filled, _MAX_PROBLEMS)
+    except (SchemaError, ValueError, TypeError, RecursionError):
+        return
+    for segments, message, _ in found:
+        below = schemas.path_of(segments)
+        place = f"{path}{'' if not below or below.startswith('[') else '.'}{below}"
+        yield rule.at(place, message, "give what the schema asks for")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A schema in normal form, and its validator unless it is too costly to build."""
+
+    normal: dict[str, Any]
+    validate: Callable[[Any, int], list[list[Any]]] | None
+
+
+@lru_cache(maxsize=256)
+def _prepared(text: bytes) -> _Prepared:
+    """Of the schema in JSON; many steps share one."""
+    normal = schemas.normalise(orjson.loads(text))
+    return _Prepared(normal, worker.build_validator(normal) if _building_cost(normal) < _MAX_COST else None)
+
+
+def _building_cost(normal: Mapping[str, Any]) -> int:
+    """Of turning the schema into a validator: its nodes, and what its patterns compile to."""
+    total, pending = 0, [normal]
+    while pending:
+        node: Any = pending.pop()
+        total += 1
+        if isinstance(node, Mapping):
+            pattern, named = node.get("pattern"), node.get("patternProperties")
+            patterns = [*([pattern] if isinstance(pattern, str) else ()), *(named if isinstance(named, dict) else ())]
+            total += sum(_PATTERN_COST if "{" in text or len(text) > _SHORT_PATTERN else 1 for text in patterns)
+            pending += node.values()
+        elif isinstance(node, list):
+            pending += node
+    return total

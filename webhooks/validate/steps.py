@@ -1,0 +1,169 @@
+"""The steps of a Story, branches of ``parallel`` steps included, and what each must keep to by itself.
+
+Source: admission contract 4.2 and 4.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.api import manifest
+from core.api.resource import STORY
+from core.expressions.fields import STEP_LISTS
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import duration, payload
+from webhooks.validate.change import namespace_of
+from webhooks.world import Object, World
+
+NAME_TAKEN: Final = Rule("story/name-taken", "4.4", Cause.DUPLICATE)
+ID_TAKEN: Final = Rule("story/id-taken", "4.4", Cause.DUPLICATE, Severity.WARNING)
+REF_OR_TYPE: Final = Rule("story/ref-or-type", "4.4")
+STREAMING_TYPE: Final = Rule("story/type-not-for-streams", "4.4", Cause.FORBIDDEN)
+WITH_SIZE: Final = Rule("story/with-size", "2")
+STEP_DURATION: Final = Rule("story/step-duration", "4.4")
+SECRET_NAME: Final = Rule("story/secret-name", "4.4", Cause.REQUIRED, Severity.WARNING)
+REFERENCE_FORM: Final = Rule("story/reference-form", "3.3", severity=Severity.WARNING)
+REFERENCE_NAMESPACE: Final = Rule("story/reference-namespace", "3.3", Cause.FORBIDDEN)
+BRANCH_SHAPE: Final = Rule("story/branch-shape", "4.9")
+BRANCH_FIELD: Final = Rule("story/branch-field", "4.9", severity=Severity.WARNING)
+BRANCH_NAME: Final = Rule("story/branch-name", "4.9", Cause.DUPLICATE, Severity.WARNING)
+BRANCHES: Final = Rule("story/branches", "4.9", Cause.REQUIRED)
+BRANCH_DEPTH: Final = Rule("story/branch-depth", "4.9")
+
+MAX_BRANCH_DEPTH: Final = 8
+"""Of ``parallel`` steps inside each other."""
+
+_RETRY_DELAYS: Final = ("delay", "maxDelay")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A step that fits its schema, and where it stands.
+
+    Attributes:
+        path: from the Story down, ``spec.steps[0].with.steps[1]``.
+        list_name: of the list it stands in, itself or through its ``parallel`` step.
+        realtime: whether it runs as part of a stream; compensations and ``finally`` never do.
+        depth: ``parallel`` steps around it.
+    """
+
+    step: Object
+    path: str
+    list_name: str
+    realtime: bool
+    depth: int = 0
+
+
+def top_level(spec: Object) -> Iterator[Placed]:
+    """The steps of the three lists, in spec order."""
+    for list_name in STEP_LISTS:
+        realtime = spec.get("pattern") == "realtime" and list_name == "steps"
+        for index, step in enumerate(spec.get(list_name) or ()):
+            yield Placed(step, f"spec.{list_name}[{index}]", list_name, realtime)
+
+
+def with_branches(placed: Placed) -> Iterator[Placed]:
+    """The step and the branches below it that fit their schema, in spec order."""
+    yield placed
+    if placed.depth < MAX_BRANCH_DEPTH:
+        for branch in _branches(placed):
+            if isinstance(branch.step, Mapping) and not any(rule is BRANCH_SHAPE for rule in _shape_rules(branch)):
+                yield from with_branches(branch)
+
+
+def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
+    """What is wrong with one step, its place among the others left aside."""
+    step, path = placed.step, placed.path
+    if bool(step.get("ref")) == bool(step.get("type")):
+        which = "both ref and type" if step.get("ref") else "neither ref nor type"
+        yield REF_OR_TYPE.at(path, f"has {which}", "give ref for an Engram, or type for a primitive")
+    if placed.realtime and step.get("type") in ("wait", "gate"):
+        message = f"{step['type']} is not possible in a realtime Story"
+        yield STREAMING_TYPE.at(f"{path}.type", message, "use pattern: batch, or move it to finally")
+    if not placed.depth:  # a branch counts with the step around it
+        yield from payload.check_size(
+            WITH_SIZE, step.get("with"), f"{path}.with", world.settings.max_story_with_block_size_bytes
+        )
+    execution = step.get("execution") or {}
+    yield from duration.check(STEP_DURATION, execution, "timeout", f"{path}.execution")
+    yield from retry_findings(STEP_DURATION, execution.get("retry") or {}, f"{path}.execution.retry")
+    for key, name in (step.get("secrets") or {}).items():
+        if not name.strip():
+            yield SECRET_NAME.at(f"{path}.secrets.{key}", "names no Secret", "give the name of a Secret")
+    namespace = namespace_of(story)
+    for field in ("with", "runtime"):
+        value, where = step.get(field), f"{path}.{field}"
+        if not (field == "with" and (placed.depth or step.get("type") == "parallel")):
+            yield from payload.check_references(
+                REFERENCE_FORM, REFERENCE_NAMESPACE, value, where, STORY, namespace, world
+            )
+    if step.get("type") == "parallel":
+        yield from _branch_findings(placed)
+
+
+def retry_findings(rule: Rule, retry: Object, path: str) -> Iterator[Finding]:
+    """Of a retry policy at ``path``."""
+    for key in _RETRY_DELAYS:
+        yield from duration.check(rule, retry, key, path, zero=True)
+
+
+def name_findings(spec: Object) -> Iterator[Finding]:
+    """Names and ids that occur twice, over all lists."""
+    steps = list(top_level(spec))
+    for key, rule in (("name", NAME_TAKEN), ("id", ID_TAKEN)):
+        yield from _twice(rule, key, steps)
+    names = {placed.step["name"]: placed.path for placed in steps}
+    for placed in steps:
+        for branch in with_branches(placed):
+            name = branch.step["name"]
+            if branch.depth and name in names:
+                message = f"{name!r} is the name of {names[name]}, too, whose output it hides"
+                yield BRANCH_NAME.at(f"{branch.path}.name", message, "choose another name")
+
+
+def _twice(rule: Rule, key: str, steps: list[Placed]) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for placed in steps:
+        value = placed.step.get(key) if isinstance(placed.step, Mapping) else None
+        if not isinstance(value, str) or not value:
+            continue
+        if value in seen:
+            yield rule.at(f"{placed.path}.{key}", f"{value!r} is taken by {seen[value]}", f"choose another {key}")
+        seen.setdefault(value, placed.path)
+
+
+def _branch_findings(placed: Placed) -> Iterator[Finding]:
+    branches = list(_branches(placed))
+    if not branches:
+        yield BRANCHES.at(f"{placed.path}.with.steps", "is required, with at least one step", "list the branches")
+        return
+    if placed.depth >= MAX_BRANCH_DEPTH:
+        message = f"parallel steps are nested deeper than {MAX_BRANCH_DEPTH} levels"
+        yield BRANCH_DEPTH.at(placed.path, message, "call another Story with executeStory")
+        return
+    for branch in branches:
+        for error in _shape_errors(branch):
+            rule = BRANCH_FIELD if error.message == "unknown field" else BRANCH_SHAPE
+            path = error.path.replace("spec.steps[0]", branch.path, 1)
+            yield rule.at(path, error.message, error.remedy)
+    yield from _twice(NAME_TAKEN, "name", branches)
+
+
+def _branches(placed: Placed) -> Iterator[Placed]:
+    parameters = placed.step.get("with")
+    steps = parameters.get("steps") if placed.step.get("type") == "parallel" and isinstance(parameters, dict) else None
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        path = f"{placed.path}.with.steps[{index}]"
+        yield Placed(step, path, placed.list_name, placed.realtime, placed.depth + 1)
+
+
+def _shape_rules(branch: Placed) -> Iterator[Rule]:
+    return (BRANCH_FIELD if error.message == "unknown field" else BRANCH_SHAPE for error in _shape_errors(branch))
+
+
+def _shape_errors(branch: Placed) -> list[Any]:
+    """Against the schema of a step, as if the branch stood in a Story of its own."""
+    story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "spec": {"steps": [branch.step]}}
+    return [error for error in manifest.errors_of(story) if error.path.startswith("spec.steps[0]")]

@@ -1,0 +1,93 @@
+"""The Engrams that steps of a Story use. Source: admission contract 3.7 to 3.9, 4.4 and 16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import payload, reference, schema
+from webhooks.validate.change import namespace_of, text
+from webhooks.validate.steps import Placed
+from webhooks.world import Object, Unseen, World
+
+DENIED: Final = Rule("story/engram-denied", "3.7", Cause.FORBIDDEN)
+MISSING: Final = Rule("story/engram-missing", "3.9", Cause.NOT_FOUND, Severity.WARNING)
+VERSION: Final = Rule("story/engram-version", "3.8", severity=Severity.WARNING)
+TEMPLATE_MISSING: Final = Rule("story/engram-template-missing", "3.9", Cause.NOT_FOUND)
+NOT_STREAMING: Final = Rule("story/engram-not-streaming", "16", severity=Severity.WARNING)
+INPUT: Final = Rule("story/step-input", "4.4")
+INLINE: Final = Rule("story/with-inline", "2", severity=Severity.WARNING)
+SECRET_UNKNOWN: Final = Rule("story/secret-unknown", "4.4", severity=Severity.WARNING)
+RUNTIME: Final = Rule("story/runtime-in-batch", "4.4", Cause.FORBIDDEN)
+RUNTIME_DOUBTFUL: Final = Rule("story/runtime-doubtful", "4.4", severity=Severity.WARNING)
+
+_STREAMING_MODES: Final = ("deployment", "statefulset")
+
+
+def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
+    """What is wrong with the step's Engram, and with its input in that Engram's eyes."""
+    engram: Object | Unseen = Unseen.MISSING
+    if placed.step.get("ref"):
+        wanted = reference.link(STORY, namespace_of(story), ENGRAM, placed.step["ref"])
+        denied = list(reference.denial(DENIED, wanted, world, f"{placed.path}.ref"))
+        yield from denied
+        engram = Unseen.UNKNOWN if denied else reference.find(wanted, world)
+        yield from reference.missing(MISSING, wanted, engram, f"{placed.path}.ref")
+        yield from reference.version_mismatch(VERSION, placed.step["ref"], wanted, engram, f"{placed.path}.ref.version")
+        if not isinstance(engram, Unseen):
+            yield from _fit(placed, engram, world)
+    if story["spec"].get("pattern") != "realtime":
+        yield from _runtime(placed, engram)
+
+
+def _fit(placed: Placed, engram: Object, world: World) -> Iterator[Finding]:
+    spec, step = engram.get("spec") or {}, placed.step
+    if placed.realtime and spec.get("mode") not in _STREAMING_MODES:
+        message = "a realtime Story needs an Engram of mode deployment or statefulset"
+        yield NOT_STREAMING.at(f"{placed.path}.ref", message, "use another Engram, or set its spec.mode")
+    limit = (step.get("execution") or {}).get("maxInlineSize") or world.settings.engram.max_inline_size_bytes
+    merged = _deep_merge(spec.get("with") or {}, step.get("with") or {})
+    size = payload.size_bytes(merged)
+    if size is not None and size > limit:
+        message = f"has {size} bytes with what the Engram adds; a step takes {limit}"
+        yield INLINE.at(f"{placed.path}.with", message, "keep large data in storage and give a reference to it")
+    wanted = reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {})
+    template = reference.find(wanted, world)
+    yield from reference.missing(TEMPLATE_MISSING, wanted, template, f"{placed.path}.ref")
+    if isinstance(template, Unseen):
+        return
+    described = template.get("spec") or {}
+    document = {**merged, **(step.get("runtime") or {})}
+    yield from schema.check_document(INPUT, described.get("inputSchema"), document, f"{placed.path}.with")
+    known = described.get("secretSchema") or {}
+    for key in step.get("secrets") or ():
+        if key not in known:
+            message = f"{wanted} declares no secret {key!r}"
+            yield SECRET_UNKNOWN.at(f"{placed.path}.secrets.{key}", message, f"declared are: {', '.join(known) or '-'}")
+
+
+def _runtime(placed: Placed, engram: Object | Unseen) -> Iterator[Finding]:
+    step, path = placed.step, f"{placed.path}.runtime"
+    if step.get("runtime") is None or text(step.get("transport")):
+        return
+    if step.get("ref") and isinstance(engram, Unseen):
+        message = "is evaluated per packet, which a Job never gets"
+        yield RUNTIME_DOUBTFUL.at(path, message, "use it with an Engram of mode deployment or statefulset")
+    elif not step.get("ref") or (isinstance(engram, Mapping) and not _is_streaming(engram)):
+        message = "is evaluated per packet, and a batch step gets none"
+        yield RUNTIME.at(path, message, "move it into with, or set pattern: realtime")
+
+
+def _is_streaming(engram: Object) -> bool:
+    return (engram.get("spec") or {}).get("mode") in _STREAMING_MODES
+
+
+def _deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """As at run time: objects are merged, of anything else the upper wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        merged[key] = _deep_merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,89 @@
+"""The other objects a validator may look at: a small port, and its form in memory.
+
+The server answers from synced informer caches, lint from the files it was given, tests from a list. Synchronous: a
+look-up that would have to wait does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from core.api.resource import REFERENCE_GRANT, Resource
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+
+Object = Mapping[str, Any]
+
+
+class Unseen(Enum):
+    """Why there is no object to look at."""
+
+    MISSING = "missing"
+    """There is none."""
+    UNKNOWN = "unknown"
+    """Nobody can tell from here; what depends on it goes unchecked."""
+
+
+class World(Protocol):
+    """What is known of the cluster, read-only."""
+
+    @property
+    def settings(self) -> OperatorSettings:
+        """Those in force, for their limits."""
+
+    @property
+    def policy(self) -> CrossNamespacePolicy | Unseen:
+        """On references to other namespaces; ``UNKNOWN`` when the operator's configuration is."""
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+        """An object; ``namespace`` is empty for cluster-scoped kinds. Of a Secret nobody reads more than metadata."""
+
+    def grants(self, namespace: str) -> Sequence[Object]:
+        """The ReferenceGrants of a namespace."""
+
+
+class InMemoryWorld:
+    """A world of given objects.
+
+    Args:
+        objects: of any kind, as on the wire; those without a namespace are taken to be in ``namespace``.
+        settings: of the operator; ``None`` when nobody knows them: limits are the built-in ones, the policy is unknown.
+        complete: whether these are all objects; if not, one that is not among them is unknown and not missing.
+        namespace: of objects that name none.
+    """
+
+    def __init__(
+        self,
+        objects: Iterable[Object] = (),
+        *,
+        settings: OperatorSettings | None = None,
+        complete: bool = True,
+        namespace: str = "",
+    ) -> None:
+        self._settings = settings
+        self._unseen: Final = Unseen.MISSING if complete else Unseen.UNKNOWN
+        self._namespace = namespace
+        self._objects: dict[tuple[str, str, str, str], Object] = {}
+        for found in objects:
+            metadata = found.get("metadata") or {}
+            group, _, _ = str(found.get("apiVersion") or "").rpartition("/")
+            place = str(metadata.get("namespace") or namespace)
+            self._objects[group, str(found.get("kind")), place, str(metadata.get("name") or "")] = found
+
+    @property
+    def settings(self) -> OperatorSettings:
+        return self._settings or OperatorSettings()
+
+    @property
+    def policy(self) -> CrossNamespacePolicy | Unseen:
+        return self._settings.cross_namespace_policy if self._settings else Unseen.UNKNOWN
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+        places = (namespace or self._namespace,) if resource.namespaced else ("", self._namespace)
+        keys = ((resource.group, resource.kind, place, name) for place in places)
+        return next((self._objects[key] for key in keys if key in self._objects), self._unseen)
+
+    def grants(self, namespace: str) -> Sequence[Object]:
+        wanted = (REFERENCE_GRANT.group, REFERENCE_GRANT.kind, namespace)
+        return [found for key, found in self._objects.items() if key[:3] == wanted]
