@@ -6,6 +6,7 @@ The reference's documentation promises these functions and its engine lacks them
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
@@ -156,7 +157,7 @@ def _template_parts(replacement: bytes) -> list[bytes | int | str]:
     for match in _REFERENCE.finditer(replacement):
         parts.append(replacement[position : match.start()])
         name = (match[1] or match[2] or b"").decode()
-        parts.append(b"$" if not name else int(name[:9]) if name.isdigit() else name)
+        parts.append(int(name) if _GROUP_NUMBER.fullmatch(name) else name or b"$")
         position = match.end()
     parts.append(replacement[position:])
     return parts
@@ -169,4 +170,5 @@ def _expand(part: bytes | int | str, match: Any) -> bytes:
     return match[group] or b"" if 0 <= group <= match.re.groups else b""
 
 
-_REFERENCE: Final = re2.compile(rb"\$(?:\$|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
+_REFERENCE: Final = re2.compile(rb"\$(?:\$|\{([\pL\p{Nd}_]+)\}|([\pL\p{Nd}_]+))")
+_GROUP_NUMBER: Final = re.compile("0|[1-9][0-9]{0,7}")
