@@ -13,7 +13,7 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
-from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
+from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STORY_RUN, Resource
 from core.engine.errors import (
     DeniedError,
     MissingReferenceError,
@@ -50,8 +50,9 @@ class RunnerAccess:
 
         Raises:
             NameConflictError: an object of the name belongs to somebody else.
+            UnavailableError: also while one of an earlier run of this name is still there.
             DeniedError: a template asks for rights that the operator does not hold; the message names rule and remedy.
-            RejectedError, UnavailableError.
+            RejectedError.
         """
         rules = await self._extra_rules(run, story)
         async with self._turns:
@@ -115,6 +116,8 @@ class RunnerAccess:
     async def _correct(self, run: Object, resource: Resource, stored: Object, manifest: Object) -> None:
         name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
         if not _owned(stored, run):
+            if _left_by_a_namesake(stored, run):
+                raise UnavailableError(f"{resource.kind} {namespace}/{name} of a deleted run is still being removed")
             raise NameConflictError(
                 f"{resource.kind} {namespace}/{name} exists and does not belong to this run; "
                 "delete it or rename the run"
@@ -167,6 +170,12 @@ def _has_started(run: Object) -> bool:
 def _owned(stored: Object, run: Object) -> bool:
     uid = run["metadata"]["uid"]
     return any(reference.get("uid") == uid for reference in stored["metadata"].get("ownerReferences") or ())
+
+
+def _left_by_a_namesake(stored: Object, run: Object) -> bool:
+    """Whether it belongs to an earlier run of the name, which is gone, so that it goes, too."""
+    owners = stored["metadata"].get("ownerReferences") or ()
+    return any((owner["kind"], owner["name"]) == (STORY_RUN.kind, run["metadata"]["name"]) for owner in owners)
 
 
 def _difference(stored: Object, wanted: Object) -> dict[str, Any]:

@@ -239,3 +239,16 @@ async def test_errors_never_hold_what_is_secret(there: AdapterWorld) -> None:
     ]
     assert all(texts[:2])
     assert not any(word in text for text in texts for word in ("hush", "aHVzaA"))
+
+
+async def test_access_of_an_earlier_run_of_the_name_is_waited_for(there: AdapterWorld) -> None:
+    """Whoever replaces a run is faster than the garbage collector."""
+    run, story = await there.definitions()
+    await there.executor.prepare_run(run, story)
+    successor = {**run, "metadata": {**run["metadata"], "uid": "00000000-0000-0000-0000-000000000001"}}
+
+    with pytest.raises(UnavailableError, match=f"ServiceAccount team/{NAME} of a deleted run is still being removed"):
+        await there.executor.prepare_run(successor, story)
+
+    stored = await there.client.get(SERVICE_ACCOUNT, NAME, NAMESPACE_NAME)
+    assert stored["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"]
