@@ -86,7 +86,7 @@ _RUNS: Final = (
     Permission(
         STORY_RUN,
         ("get",),
-        "A run that the watch does not show is asked for before it is given up.",
+        "A run that the watch does not show is asked for before it is given up; so is one that loses its StepRun.",
         seldom="Only when a run is deleted while its steps are at work.",
     ),
     Permission(STORY_RUN, ("patch",), "Sets finalizer, queue labels and step timers; takes the finalizer off."),

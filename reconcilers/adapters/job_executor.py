@@ -12,7 +12,7 @@ from typing import Any
 
 from core.api import keys
 from core.api.phases import Reason
-from core.api.resource import JOB, POD, STEP_RUN, Resource
+from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN, Resource
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, Binding, EventSink, Object, Observation
 from core.kube.client import KubeClient
@@ -55,6 +55,8 @@ class JobExecutor:
 
     async def create_step_run(self, run: Object, manifest: Object) -> Object:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        if manifest["spec"]["stepId"] in ((run.get("status") or {}).get("stepStates") or {}):
+            await self._confirm(STORY_RUN, run)
         stored = await self._create_or_read(STEP_RUN, manifest)
         if not controlled_by(stored, run["metadata"]["uid"]):
             raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
@@ -75,25 +77,25 @@ class JobExecutor:
         except PayloadError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         if (order.step_run.get("status") or {}).get("phase"):
-            await self._confirm(order.step_run)
+            await self._confirm(STEP_RUN, order.step_run)
         resolved: ResolvedStep = order.binding.policy
         await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
         await self._ensure_job(workload, manifest)
 
-    async def _confirm(self, step_run: Object) -> None:
-        """That a StepRun is still there, whose Job is to be started anew; the first Job of a new one needs no question.
+    async def _confirm(self, resource: Resource, owner: Object) -> None:
+        """That the owner of what is made anew is still there; what it gets for the first time needs no question.
 
-        When its run was deleted, the watch may tell of the Job's end long before that of the StepRun. A Job made in
+        When a run was deleted, the watch may tell of the end of its Job or StepRun long before its own. One made in
         between is removed at once, because its owner is gone, and would be made again and again.
 
         Raises:
             GoneError: it is not, or is another, or on its way out.
         """
-        metadata = step_run["metadata"]
+        metadata = owner["metadata"]
         with port_errors():
-            stored = await self._client.get(STEP_RUN, metadata["name"], metadata["namespace"])
+            stored = await self._client.get(resource, metadata["name"], metadata["namespace"])
         if stored["metadata"]["uid"] != metadata["uid"] or stored["metadata"].get("deletionTimestamp"):
-            raise GoneError(f"StepRun {metadata['namespace']}/{metadata['name']} has been deleted")
+            raise GoneError(f"{resource.kind} {metadata['namespace']}/{metadata['name']} has been deleted")
 
     async def _ensure_job(self, workload: StepWorkload, manifest: Object) -> None:
         name, namespace = workload.step_run_name, workload.namespace

@@ -11,7 +11,7 @@ from operator_cluster import NAMESPACE_NAME
 
 from core.api.conditions import is_true
 from core.api.phases import Reason
-from core.api.resource import JOB, POD, STEP_RUN
+from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import (
     GoneError,
     MissingReferenceError,
@@ -282,6 +282,21 @@ async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: Adapte
 
     with pytest.raises(NotFoundError):
         await stored_job(there)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "replaced by a namesake"])
+async def test_no_step_run_is_made_again_for_a_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
+    """Its end has not been heard of, only that of its StepRun."""
+    run, story = await there.definitions()
+    at_work = {**run, "status": {"stepStates": {"fetch": {"phase": "Running"}}}}
+    await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+    if again:
+        await there.create(STORY_RUN, "one", run["spec"])
+
+    with pytest.raises(GoneError):
+        await there.executor.create_step_run(at_work, await there.manifest(run, story))
+
+    assert (await there.client.list(STEP_RUN, NAMESPACE_NAME)).items == []
 
 
 async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
