@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from core.api import manifest
 from webhooks.finding import Finding, Rule
-from webhooks.validate import change, story
+from webhooks.validate import change, engram, grant, impulse, story, storyrun, storytrigger, template
 from webhooks.world import Object, World
 
 Validator = Callable[[Object, Object | None, World], list[Finding]]
@@ -23,6 +23,13 @@ MAX_DEPTH: Final = 128
 
 _VALIDATORS: Final[Mapping[str, Validator]] = {
     "Story": story.validate,
+    "Engram": engram.validate,
+    "Impulse": impulse.validate,
+    "EngramTemplate": template.validate,
+    "ImpulseTemplate": template.validate,
+    "StoryRun": storyrun.validate,
+    "StoryTrigger": storytrigger.validate,
+    "ReferenceGrant": grant.validate,
 }
 
 
@@ -52,7 +59,10 @@ def _shape(new: Object) -> list[Finding]:
     if path is not None:
         return [TOO_DEEP.at(path, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")]
     without_status = {key: value for key, value in new.items() if key != "status"}
-    return [SHAPE.at(error.path, error.message, error.remedy) for error in manifest.errors_of(without_status)]
+    return [
+        SHAPE.at(error.path, error.message, error.remedy or "correct the value")
+        for error in manifest.errors_of(without_status)
+    ]
 
 
 def _too_deep(spec: Any) -> str | None:

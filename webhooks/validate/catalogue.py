@@ -11,12 +11,20 @@ from webhooks.validate import (
     call,
     carrier,
     dependency,
+    engram,
     expression,
+    grant,
+    impulse,
     primitive,
     schema,
     steps,
     story,
+    storyrun,
+    storytrigger,
     streaming,
+    submission,
+    template,
+    template_use,
     worker,
 )
 
@@ -32,6 +40,14 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     call,
     carrier,
     streaming,
+    template_use,
+    engram,
+    impulse,
+    template,
+    submission,
+    storyrun,
+    storytrigger,
+    grant,
 )
 
 RULES: Final[tuple[Rule, ...]] = tuple(

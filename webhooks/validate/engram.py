@@ -1,0 +1,34 @@
+"""What an Engram must keep to beyond its schema. Source: admission contract 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import change, duration, template_use
+from webhooks.world import Object, World
+
+DELETED: Final = Rule("engram/deleted", "1.5", Cause.FORBIDDEN)
+DURATION: Final = Rule("engram/duration", "5", severity=Severity.WARNING)
+
+_DEFAULT_MODE: Final = "job"
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with an Engram that fits its schema; of one that is deleted only finalizers may change."""
+    if old is not None and not change.is_spec_changed(new, old):
+        return []
+    if change.is_deleted(new):
+        return [DELETED.at("spec", "may not be changed while the Engram is deleted", "apply it again afterwards")]
+    return list(_findings(new, world))
+
+
+def _findings(new: Object, world: World) -> Iterator[Finding]:
+    spec = new["spec"]
+    wanted, template = template_use.find_template(new, ENGRAM, ENGRAM_TEMPLATE, world)
+    yield from template_use.check(new, wanted, template, world)
+    yield from template_use.check_mode(spec.get("mode"), _DEFAULT_MODE, template, "spec.mode")
+    for key in ("overrides", "executionPolicy"):
+        yield from duration.check(DURATION, spec.get(key) or {}, "timeout", f"spec.{key}")

@@ -1,0 +1,81 @@
+"""What a StoryRun must keep to beyond its schema. Source: admission contract 8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
+from core.api.resource import STORY_RUN
+from core.workloads.submission import story_run_name
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import change, payload, submission
+from webhooks.validate.change import text
+from webhooks.validate.reference import Link
+from webhooks.world import Object, World
+
+INPUTS_SIZE: Final = Rule("run/inputs-size", "2")
+INPUTS_OFFLOADED: Final = Rule("run/inputs-offloaded", "8.1", severity=Severity.WARNING)
+HASH_REQUIRED: Final = Rule("run/hash-required", "8.1", Cause.REQUIRED)
+HASH: Final = Rule("run/hash", "8.1")
+HASH_UNCHECKED: Final = Rule("run/hash-unchecked", "8.3", severity=Severity.WARNING)
+TOKEN_FROZEN: Final = Rule("run/token-frozen", "8.2", Cause.FORBIDDEN)
+HASH_FROZEN: Final = Rule("run/hash-frozen", "8.2", Cause.FORBIDDEN)
+SPEC_FROZEN: Final = Rule("run/spec-frozen", "8.3", Cause.FORBIDDEN)
+
+_TOKEN_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_TOKEN}"]'
+_HASH_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_INPUT_HASH}"]'
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with a StoryRun that fits its schema; an update may cancel the run and else change metadata."""
+    if change.is_deleted(new):
+        return []
+    return list(_created(new, world) if old is None else _updated(new, old))
+
+
+def _created(new: Object, world: World) -> Iterator[Finding]:
+    wanted, inputs = submission.story_link(new, STORY_RUN), new["spec"].get("inputs")
+    yield from submission.check_story(new, wanted, world)
+    limit = world.settings.runs.max_inline_inputs_size_bytes
+    yield from payload.check_size(INPUTS_SIZE, inputs, "spec.inputs", limit)
+    yield from submission.check_inputs(new, wanted, world)
+    if payload.holds_storage_reference(inputs) and submission.schema_of(wanted, world) is not None:
+        message = "lie in storage in part, which is not checked against the schema before the run starts"
+        yield INPUTS_OFFLOADED.at("spec.inputs", message, "give small inputs inline")
+    token = _annotation(new, ANNOTATION_TRIGGER_TOKEN)
+    if token:
+        yield from _identity(new, wanted, token)
+
+
+def _identity(new: Object, wanted: Link, token: str) -> Iterator[Finding]:
+    """That name and hash do not follow from the token and the inputs."""
+    name = story_run_name(wanted.namespace, wanted.name, token)
+    yield from submission.check_name(new, name, "Story and trigger token")
+    given, inputs = _annotation(new, ANNOTATION_TRIGGER_INPUT_HASH), new["spec"].get("inputs")
+    if not given:
+        yield HASH_REQUIRED.at(_HASH_PATH, "is required beside a trigger token", "add the hash of the inputs")
+    elif given != submission.hash_of(inputs):
+        if payload.holds_storage_reference(inputs):
+            message = "is not that of the inputs as given; whether it is that of the stored ones is not checked here"
+            yield HASH_UNCHECKED.at(_HASH_PATH, message, "give the hash of the inputs as they are submitted")
+        else:
+            yield HASH.at(_HASH_PATH, "is not the hash of the inputs", f"use {submission.hash_of(inputs)}")
+
+
+def _updated(new: Object, old: Object) -> Iterator[Finding]:
+    before, token = _annotation(old, ANNOTATION_TRIGGER_TOKEN), _annotation(new, ANNOTATION_TRIGGER_TOKEN)
+    if token != before:
+        yield TOKEN_FROZEN.at(_TOKEN_PATH, "may not be added, changed or removed", "start another run")
+    elif token and _annotation(new, ANNOTATION_TRIGGER_INPUT_HASH) != _annotation(old, ANNOTATION_TRIGGER_INPUT_HASH):
+        yield HASH_FROZEN.at(_HASH_PATH, "may not be changed or removed", "start another run")
+    fields = sorted({*new["spec"], *(old.get("spec") or {})})
+    for field in change.changed_fields(new["spec"], old.get("spec") or {}, fields):
+        is_canceled = field == "cancelRequested" and new["spec"].get(field) is True
+        if not is_canceled:
+            message = "may only be set to true" if field == "cancelRequested" else "may not be changed"
+            yield SPEC_FROZEN.at(f"spec.{field}", message, "start another run")
+
+
+def _annotation(run: Object, key: str) -> str:
+    return text(((run.get("metadata") or {}).get("annotations") or {}).get(key))

@@ -1,0 +1,60 @@
+"""What a StoryTrigger must keep to beyond its schema. Source: admission contract 10."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.resource import STORY_TRIGGER
+from webhooks.finding import Cause, Finding, Rule
+from webhooks.validate import change, submission
+from webhooks.validate.change import text
+from webhooks.world import Object, World
+
+SUBMISSION: Final = Rule("trigger/submission-id", "10", Cause.REQUIRED)
+KEY_REQUIRED: Final = Rule("trigger/key-required", "10", Cause.REQUIRED)
+KEY_UNUSED: Final = Rule("trigger/key-unused", "10", Cause.FORBIDDEN)
+HASH_REQUIRED: Final = Rule("trigger/hash-required", "10", Cause.REQUIRED)
+HASH: Final = Rule("trigger/hash", "10")
+SPEC_FROZEN: Final = Rule("trigger/spec-frozen", "10", Cause.FORBIDDEN)
+
+_IDENTITY: Final = "spec.deliveryIdentity"
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with a StoryTrigger that fits its schema; what is requested never changes."""
+    if change.is_deleted(new):
+        return []
+    if old is None:
+        return list(_created(new, world))
+    fields = sorted({*new["spec"], *(old.get("spec") or {})})
+    changed = change.changed_fields(new["spec"], old.get("spec") or {}, fields)
+    return [SPEC_FROZEN.at(f"spec.{field}", "may not be changed", "submit another request") for field in changed]
+
+
+def _created(new: Object, world: World) -> Iterator[Finding]:
+    wanted, identity = submission.story_link(new, STORY_TRIGGER), new["spec"]["deliveryIdentity"]
+    yield from submission.check_story(new, wanted, world)
+    yield from _identity(identity)
+    given, inputs = text(identity.get("inputHash")), new["spec"].get("inputs")
+    expected = submission.hash_of(inputs)
+    if given and given != expected:
+        remedy = f"use {expected}" if expected else "use finite numbers in the inputs"
+        yield HASH.at(f"{_IDENTITY}.inputHash", "is not the hash of the inputs as submitted", remedy)
+    asked_by = text(identity.get("key")) or text(identity.get("submissionId"))
+    if asked_by:
+        name = submission.trigger_name(wanted.namespace, wanted.name, asked_by)
+        yield from submission.check_name(new, name, "Story and delivery identity")
+    yield from submission.check_inputs(new, wanted, world)
+
+
+def _identity(identity: Object) -> Iterator[Finding]:
+    mode, key = identity.get("mode") or "none", text(identity.get("key"))
+    if not text(identity.get("submissionId")):
+        yield SUBMISSION.at(f"{_IDENTITY}.submissionId", "must not be blank", "give each submission an id")
+    if key and mode == "none":
+        yield KEY_UNUSED.at(f"{_IDENTITY}.key", "is not used with mode none", "set mode token or key, or remove it")
+    if not key and mode != "none":
+        yield KEY_REQUIRED.at(f"{_IDENTITY}.key", f"is required with mode {mode}", "give the business key")
+    if key and not text(identity.get("inputHash")):
+        yield HASH_REQUIRED.at(f"{_IDENTITY}.inputHash", "is required with a key", "add the hash of the inputs")

@@ -1,0 +1,105 @@
+"""What asks for a run: its Story, its inputs, and the names and hashes that make a request start once.
+
+Shared by StoryRun and StoryTrigger, and the names by EffectClaim. Source: admission contract 3.10, 8.1 and 10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+from core.api.resource import STORY, Resource
+from core.workloads import submission
+from core.workloads.payload import PayloadError
+from webhooks.finding import Cause, Finding, Rule
+from webhooks.validate import payload, reference, schema
+from webhooks.validate.change import namespace_of
+from webhooks.validate.reference import Link
+from webhooks.world import Object, Unseen, World
+
+STORY_DENIED: Final = Rule("submission/story-denied", "3.7", Cause.FORBIDDEN)
+STORY_MISSING: Final = Rule("submission/story-missing", "3.9", Cause.NOT_FOUND)
+STORY_VERSION: Final = Rule("submission/story-version", "3.8")
+INPUTS_REFERENCE: Final = Rule("submission/inputs-reference", "3.3")
+INPUTS_NAMESPACE: Final = Rule("submission/inputs-namespace", "3.3", Cause.FORBIDDEN)
+INPUTS_SCHEMA: Final = Rule("submission/inputs-schema", "8.1")
+NAME: Final = Rule("submission/name", "3.10")
+
+_MAX_NAME: Final = 253
+_DIGEST: Final = 16
+
+
+def story_link(new: Object, source: Resource) -> Link:
+    """The Story that an object of kind ``source`` refers to."""
+    return reference.link(source, namespace_of(new), STORY, new["spec"]["storyRef"])
+
+
+def check_story(new: Object, wanted: Link, world: World) -> Iterator[Finding]:
+    """Whether the Story may be referred to, exists, and is of the pinned version."""
+    path = "spec.storyRef"
+    yield from reference.denial(STORY_DENIED, wanted, world, path)
+    found = reference.find(wanted, world)
+    yield from reference.missing(STORY_MISSING, wanted, found, f"{path}.name")
+    yield from reference.version_mismatch(STORY_VERSION, new["spec"]["storyRef"], wanted, found, f"{path}.version")
+
+
+def check_inputs(new: Object, wanted: Link, world: World) -> Iterator[Finding]:
+    """Form of the references in ``spec.inputs``, and the inputs against the Story's schema."""
+    inputs = new["spec"].get("inputs")
+    yield from payload.check_references(
+        INPUTS_REFERENCE, INPUTS_NAMESPACE, inputs, "spec.inputs", wanted.source, namespace_of(new), world
+    )
+    inputs_schema = schema_of(wanted, world)
+    if inputs_schema is not None:
+        yield from schema.check_document(INPUTS_SCHEMA, inputs_schema, inputs, "spec.inputs")
+
+
+def schema_of(wanted: Link, world: World) -> Any:
+    """The Story's ``inputsSchema``, if it is known to have one."""
+    found = reference.find(wanted, world)
+    return None if isinstance(found, Unseen) else (found.get("spec") or {}).get("inputsSchema")
+
+
+def check_name(new: Object, name: str, of_what: str) -> Iterator[Finding]:
+    """That the object has not the name that follows from ``of_what``."""
+    metadata = new.get("metadata") or {}
+    if metadata.get("generateName"):
+        yield NAME.at("metadata.generateName", f"the name follows from {of_what}", f"set metadata.name: {name}")
+    elif metadata.get("name") != name:
+        message = f"{metadata.get('name') or ''!r} does not follow from {of_what}"
+        yield NAME.at("metadata.name", message, f"use {name}")
+
+
+def hash_of(inputs: Any) -> str | None:
+    """Of the inputs as they are; ``None`` when JSON cannot say them."""
+    try:
+        return submission.input_hash(inputs)
+    except PayloadError:
+        return None
+
+
+def trigger_name(story_namespace: str, story: str, identity: str) -> str:
+    """Of the StoryTrigger for a request; ``identity`` is its key, or its submission id where it has none.
+
+    >>> trigger_name("default", "orders", "customer-42")
+    'orders-trigger-2939e86abcbefb1a'
+    """
+    return _composed(story, "-trigger-", f"{story_namespace}/{story}/{identity}")
+
+
+def claim_name(namespace: str, step_run: str, effect_key: str) -> str:
+    """Of the EffectClaim for an effect of a StepRun.
+
+    >>> claim_name("default", "run-1-charge", "deliver-webhook")
+    'run-1-charge-effect-8329de16458124ff'
+    """
+    return _composed(step_run, "-effect-", f"{namespace}/{step_run}/{effect_key}")
+
+
+def _composed(beginning: str, word: str, hashed: str) -> str:
+    digest = hashlib.sha1(hashed.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:_DIGEST]
+    room = _MAX_NAME - len(word) - _DIGEST
+    if len(beginning) > room:
+        beginning = beginning[:room].rstrip("-") or "s"
+    return f"{beginning}{word}{digest}"

@@ -1,0 +1,37 @@
+"""What EngramTemplates and ImpulseTemplates must keep to beyond their schema. Source: admission contract 7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import change, schema
+from webhooks.validate.change import text
+from webhooks.world import Object, World
+
+SCHEMA: Final = Rule("template/schema", "7")
+BLANK: Final = Rule("template/blank", "7", Cause.REQUIRED, Severity.WARNING)
+JOB: Final = Rule("template/job", "7", severity=Severity.WARNING)
+
+_SCHEMAS: Final = ("inputSchema", "outputSchema", "configSchema", "contextSchema")
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with a template that fits its schema; deleted ones and unchanged specs are left alone."""
+    if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
+        return []
+    return list(_findings(new))
+
+
+def _findings(new: Object) -> Iterator[Finding]:
+    spec = new["spec"]
+    for key in _SCHEMAS:
+        yield from schema.check_schema(SCHEMA, spec.get(key), f"spec.{key}")
+    for key in ("image", "version"):
+        if not text(spec.get(key)):
+            yield BLANK.at(f"spec.{key}", "is needed before the template can be used", f"add {key}")
+    modes = spec["supportedModes"]
+    if new["kind"] == "ImpulseTemplate" and "job" in modes:
+        path = f"spec.supportedModes[{modes.index('job')}]"
+        yield JOB.at(path, "a listener does not end, so it cannot be a job", "remove it")
