@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import command_line, expressions, idle, kill, main_job, throughput
+from bench import command_line, expressions, idle, kill, main_job, stall, throughput
 from bench.plane import measure as plane
 from bench.report import Row, print_table
 
 MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "command-line": command_line.measure,
     "expressions": expressions.measure,
+    "stall": stall.measure,
     "throughput": throughput.measure,
     "kill": kill.measure,
     "idle": idle.measure,

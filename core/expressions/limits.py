@@ -140,6 +140,15 @@ class Meter:
             raise SliceSpentError
         self.spend((length >> _KIB_SHIFT) * NODE)
 
+    def foresee(self, ticks: int) -> None:
+        """Do not begin what takes ``ticks`` in one go within a grant too small for it; they are not spent yet.
+
+        Raises:
+            SliceSpentError: the grant is too small.
+        """
+        if self._slice_end >= 0 and self._left - ticks < self._slice_end:
+            raise SliceSpentError
+
     def admit_text(self, length: int) -> None:
         """Account for building a text of ``length``, before it is built.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
+from core.expressions.errors import LimitExceededError
 from core.expressions.limits import Meter
 from core.expressions.sprig import moments
 from core.expressions.sprig.moments import METHODS, MONTHS, WEEKDAYS, Moment, Reading, padded
@@ -23,6 +24,7 @@ _ELEMENTS: Final = re.compile(
     r"|[-Z](?:070000|07:00:00|0700|07:00|07)|[.,]0+(?![0-9])|[.,]9+(?![0-9])",
     re.ASCII,
 )
+MAX_LAYOUT_CHARACTERS: Final = 4_096  # looking for elements is not interrupted
 _LITERAL: Final = "_"  # in front of 2006 it stands for itself
 _HALF_DAY: Final = 12
 _FIRST_YEAR_OF_1900S: Final = 69
@@ -37,7 +39,12 @@ _LEAP_DAY: Final = 60
 
 
 def format_layout(moment: Moment, layout: str, meter: Meter, place: tzinfo | None = None) -> str:
-    """``moment`` in the form that ``layout`` shows, by the clocks of ``place`` or its own."""
+    """``moment`` in the form that ``layout`` shows, by the clocks of ``place`` or its own.
+
+    Raises:
+        LimitExceededError: the layout is too long.
+    """
+    _refuse_long(layout)
     shown = moment.reading(place)
     parts: list[str] = []
     position = 0
@@ -51,6 +58,12 @@ def format_layout(moment: Moment, layout: str, meter: Meter, place: tzinfo | Non
 @METHODS.add("Format", takes=(STRING,), with_context=True)
 def _format(context: Context, moment: Moment, layout: str) -> str:
     return format_layout(moment, layout, context.meter)
+
+
+def _refuse_long(layout: str) -> None:
+    if len(layout) > MAX_LAYOUT_CHARACTERS:
+        allowed = MAX_LAYOUT_CHARACTERS
+        raise LimitExceededError("layout_characters", allowed, f"a layout of times holds at most {allowed} characters")
 
 
 def _element_text(element: str, shown: Reading) -> str:
@@ -100,7 +113,9 @@ def parse_layout(layout: str, text: str, meter: Meter) -> Moment:
 
     Raises:
         ValueError: ``text`` has another form, or names a day that does not exist.
+        LimitExceededError: the layout is too long.
     """
+    _refuse_long(layout)
     reader = _Reader(text)
     position = 0
     for found in _ELEMENTS.finditer(layout):

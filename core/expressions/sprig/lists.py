@@ -10,6 +10,7 @@ from typing import Final
 
 from core.expressions.errors import LimitExceededError
 from core.expressions.limits import Meter
+from core.expressions.ordering import ordered
 from core.expressions.sprig.conversion import to_int, to_texts
 from core.expressions.sprig.reflection import deep_equal
 from core.expressions.template import printing, values
@@ -112,7 +113,7 @@ def _slice(context: Context, items: Value, *bounds: Value) -> Value:
 @FUNCTIONS.add("sortAlpha", takes=(ANY,), with_context=True)
 def _sort_alpha(context: Context, items: Value) -> Strings:
     texts = [printing.NIL] if items is None else to_texts(items, context)
-    return Strings(sorted(texts, key=values.to_bytes))
+    return Strings(ordered(texts, key=values.to_bytes))
 
 
 @FUNCTIONS.add("chunk", "mustChunk", takes=(INT, ANY), with_context=True)

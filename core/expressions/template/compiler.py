@@ -230,6 +230,7 @@ def _rounds(subject: Value, frame: Frame, *, pair: bool, offset: int) -> Iterato
     if isinstance(subject, list):
         return ((Int(index), element) for index, element in enumerate(subject))
     if isinstance(subject, dict):
+        frame.context.meter.foresee(len(subject))
         return ((key, subject[key]) for key in printing.sorted_keys(subject))
     if subject is None or subject is ABSENT:
         return iter(())

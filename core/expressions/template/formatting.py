@@ -161,6 +161,7 @@ class _Printer:
     def _map(self, directive: Directive, mapping: dict[str, Value]) -> None:
         self.write(values.type_name(mapping) + "{" if directive.as_literal else "map[")
         separator, end = (", ", "}") if directive.as_literal else (" ", "]")
+        self._meter.foresee(len(mapping))
         for index, key in enumerate(printing.sorted_keys(mapping)):
             self.write(separator if index else "")
             self._element(directive, key)

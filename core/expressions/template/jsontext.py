@@ -159,6 +159,7 @@ class _Encoder:
 
     def _add_map(self, mapping: dict[str, Value], depth: int) -> None:
         self._write("{")
+        self._meter.foresee(len(mapping))
         for index, key in enumerate(printing.sorted_keys(mapping)):
             self._separate(index, depth + 1)
             self._write(self._string(key) + (": " if self._pretty else ":"))

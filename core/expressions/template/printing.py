@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from core.expressions.limits import Meter
+from core.expressions.ordering import ordered
 from core.expressions.template import values
 from core.expressions.template.values import Int, Int64, Kind, Value
 
@@ -138,6 +139,7 @@ class _Collector:
 
     def _add_map(self, mapping: dict[str, Value]) -> None:
         self._write("map[")
+        self._meter.foresee(len(mapping))
         for index, key in enumerate(sorted_keys(mapping)):
             self._write(f" {key}:" if index else f"{key}:")
             self.add(mapping[key])
@@ -152,4 +154,4 @@ class _Collector:
 
 def sorted_keys(mapping: dict[str, Value]) -> list[str]:
     """Keys in bytewise order, in which everything here walks a map."""
-    return sorted(mapping)  # code point order is UTF-8 byte order
+    return ordered(mapping)  # code point order is UTF-8 byte order

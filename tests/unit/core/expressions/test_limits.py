@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from core.expressions import EvaluationError, ExpressionError, LimitExceededError, Limits, resolve_value
@@ -9,6 +11,7 @@ from core.expressions.limits import Meter, Slice, SliceSpentError
 from core.expressions.resolve import Resolver
 from core.expressions.template.functions import Context
 
+_MANY_KEYS = {f"key {number * 7919 % 99_991}": 1 for number in range(99_991)}
 _NOTHING: dict[str, object] = {"inputs": {}, "steps": {}}
 _DOUBLE_LIST = "{{ $x := list 1 }}{{ range 40 }}{{ $x = concat $x $x }}{{ end }}"
 _DOUBLE_TEXT = '{{ $x := "ab" }}{{ range 40 }}{{ $x = print $x $x }}{{ end }}'
@@ -52,8 +55,8 @@ def test_a_huge_range_is_refused_before_it_starts() -> None:
         pytest.param(_ENDLESS, "include_depth", id="recursion"),
         pytest.param('{{ printf "%1000000d" (until 5000) | len }}', "text_bytes", id="width of many"),
         pytest.param('{{ printf "%.1000000f" (list 1.5 2.5) | len }}', "text_bytes", id="precision of many"),
-        pytest.param('{{ date (repeat 200000 "1 ") 0 | len }}', "steps", id="layout of a date"),
-        pytest.param('{{ toDate (repeat 200000 "2 ") (repeat 200000 "3 ") }}', "steps", id="layout to parse"),
+        pytest.param('{{ date (repeat 200000 "1 ") 0 | len }}', "layout_characters", id="layout of a date"),
+        pytest.param('{{ toDate (repeat 9000 "2 ") (repeat 9000 "3 ") }}', "layout_characters", id="layout to parse"),
         pytest.param('{{ snakecase (repeat 900000 "-") | len }}', "steps", id="character by character"),
     ],
 )
@@ -129,6 +132,15 @@ def test_a_grant_is_used_up_before_a_long_text_is_worked_on() -> None:
     with pytest.raises(SliceSpentError):
         Resolver(context).string(text, variables)
     assert Resolver(Context(Meter(Limits()))).string(text, variables) == "5000"
+
+
+@pytest.mark.parametrize("call", ["print inputs.m", "toJson inputs.m", "printf `%v` inputs.m", "keys inputs.m"])
+def test_a_grant_is_used_up_before_many_keys_are_sorted(call: str) -> None:
+    context = Context(Meter(Limits(), grant=Slice(steps=1000, seconds=60)))
+    began = time.thread_time()
+    with pytest.raises(SliceSpentError):
+        Resolver(context).string(f"{{{{ {call} | len }}}}", {"inputs": {"m": _MANY_KEYS}})
+    assert time.thread_time() - began < 0.005
 
 
 def test_limits_must_make_sense() -> None:
