@@ -181,6 +181,17 @@ EVALUATION_WORKERS_STARTED = _counter(
 EVALUATION_WORKERS_ENDED = _counter(
     "bobrapet_evaluation_workers_ended_total", "Such processes that were over a limit: time, memory, crash.", "limit"
 )
+CERTIFICATE_EXPIRY = _gauge(
+    "bobrapet_certificate_expiry_timestamp_seconds", "When the certificate in use ends, as Unix time.", "certificate"
+)
+CERTIFICATE_ROTATIONS = _counter("bobrapet_certificate_rotations_total", "Certificates made or put back.", "step")
+CERTIFICATE_FAILURES = _counter(
+    "bobrapet_certificate_failures_total", "Certificates that could not be read, stored or published.", "operation"
+)
+CERTIFICATE_READS = _counter("certwatcher_read_certificate_total", "Reads of mounted certificate files.")
+CERTIFICATE_READ_ERRORS = _counter(
+    "certwatcher_read_certificate_errors_total", "Mounted certificate files that could not be used."
+)
 
 CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Series))
 """All of the above."""

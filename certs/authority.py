@@ -1,0 +1,210 @@
+"""A certificate authority of our own, and the serving certificates it issues.
+
+Pure but for randomness: times and names in, certificates out; nothing is read or written. Keys are ECDSA P-256, serial
+numbers are random, an authority may issue for the given names only (name constraints) and may have no authority below
+it. Not here: when to issue (certs.policy).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+"""Ours are always the first; the others come with certificates that somebody else provides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long certificates live and how their lives overlap.
+
+    Raises:
+        ValueError: an authority's successor would come too late for the old one to outlive the leaves it signed.
+    """
+
+    authority: timedelta = timedelta(days=365)
+    leaf: timedelta = timedelta(days=7)
+    overlap: timedelta = timedelta(days=30)
+    """How long before an authority's end its successor is introduced."""
+    settle: timedelta = timedelta(days=5)
+    """How long a new authority is published before it signs what is served: longer than a leaf is in use, so that
+    whoever trusts the bundle of one rotation ago still trusts what is served."""
+    hurry: timedelta = timedelta(minutes=5)
+    """The same when somebody asked for it, or the old authority has no more time: for API servers to hear of it."""
+    backdated: timedelta = timedelta(minutes=5)
+    """How far validity begins before the issue: verifiers' clocks may be late."""
+
+    def __post_init__(self) -> None:
+        if not self.authority > self.overlap > self.leaf + self.settle or self.leaf <= timedelta(0):
+            raise ValueError(f"authority > overlap > leaf + settle > 0 must hold: {self}")
+        if self.settle < self.hurry or min(self.hurry, self.backdated) < timedelta(0):
+            raise ValueError(f"settle >= hurry >= 0 and backdated >= 0 must hold: {self}")
+
+
+DEFAULT_LIFETIMES: Final = Lifetimes()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its private key; the key neither shows in ``repr`` nor counts in comparisons."""
+
+    certificate: x509.Certificate
+    key: PrivateKey = field(repr=False, compare=False)
+
+    def key_pem(self) -> bytes:
+        """Unencrypted PKCS #8: for the Secret and for the TLS library, nothing else."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    @property
+    def matches(self) -> bool:
+        """Whether the key is the certificate's."""
+        return same_key(self.certificate, self.key)
+
+
+def issue_authority(names: tuple[str, ...], now: datetime, lifetimes: Lifetimes) -> Pair:
+    """A new self-signed authority for ``names`` (DNS names or IP addresses)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    serial = x509.random_serial_number()
+    subject = _named(f"bobrapet webhook CA {serial:x}"[:36])  # unlike its predecessor's, so that chains are unambiguous
+    builder = _builder(subject, subject, key.public_key(), serial, now - lifetimes.backdated, now + lifetimes.authority)
+    usage = _usage(digital_signature=False, signs_certificates=True)
+    constraints = x509.NameConstraints([_constraint(name) for name in names], None)
+    return Pair(
+        builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(constraints, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256()),
+        key,
+    )
+
+
+def issue_leaf(authority: Pair, names: tuple[str, ...], now: datetime, lifetimes: Lifetimes) -> Pair:
+    """A new serving certificate for ``names``; it ends no later than the authority does."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    end = min(now + lifetimes.leaf, authority.certificate.not_valid_after_utc)
+    start = min(now, end - timedelta(seconds=1)) - lifetimes.backdated
+    signer = authority.certificate
+    builder = _builder(
+        _named("bobrapet webhook"), signer.subject, key.public_key(), x509.random_serial_number(), start, end
+    )
+    return Pair(
+        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True, signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+        .sign(authority.key, hashes.SHA256()),
+        key,
+    )
+
+
+def within_time(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether a verifier whose clock shows ``now`` accepts the certificate's dates."""
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``issuer`` has signed ``certificate``; dates are not looked at."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether the certificate may sign others."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[str]:
+    """The DNS names and IP addresses that the certificate is for; empty when it names none."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return frozenset()
+    addresses = (str(address) for address in found.get_values_for_type(x509.IPAddress))
+    return frozenset((*found.get_values_for_type(x509.DNSName), *addresses))
+
+
+def may_issue_for(authority: x509.Certificate, names: tuple[str, ...]) -> bool:
+    """Whether the authority's name constraints permit each of ``names`` literally; without constraints, all are."""
+    try:
+        permitted = authority.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+    except x509.ExtensionNotFound:
+        return True
+    except ValueError:
+        return False
+    return set(map(_constraint, names)) <= set(permitted or ())
+
+
+def same_key(certificate: x509.Certificate, key: PrivateKey) -> bool:
+    """Whether ``key`` is the private half of what the certificate is about."""
+    spki = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return certificate.public_key().public_bytes(*spki) == key.public_key().public_bytes(*spki)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    serial: int,
+    start: datetime,
+    end: datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(serial)
+        .not_valid_before(start)
+        .not_valid_after(end)
+    )
+
+
+def _usage(*, digital_signature: bool, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _constraint(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_network(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -1,0 +1,53 @@
+"""One generation of certificates and keys: who signs, what is served, whom the API servers are to trust. Pure data.
+
+An authority goes through three places: *upcoming* (published, signs nothing), *active* (signs what is served),
+*retired* (signs nothing, trusted until every leaf it has signed is over).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from certs.authority import Pair
+
+
+class Rotation(StrEnum):
+    """What a person may ask to be made anew ahead of time."""
+
+    LEAF = "leaf"
+    AUTHORITY = "authority"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    active: Pair
+    leaf: Pair
+    activated_at: datetime
+    """Since when ``active`` signs."""
+    generation: int = 1
+    """Grows with every change; a stored generation that is older than the one we hold was put back by somebody."""
+    upcoming: Pair | None = None
+    published_at: datetime | None = None
+    """When ``upcoming`` was seen in everything that must trust it; None before."""
+    retired: tuple[x509.Certificate, ...] = ()
+    requested: Rotation | None = None
+
+    @property
+    def trusted(self) -> tuple[x509.Certificate, ...]:
+        """Every authority to be trusted, the active one first, each once."""
+        upcoming = () if self.upcoming is None else (self.upcoming.certificate,)
+        return tuple(dict.fromkeys((self.active.certificate, *upcoming, *self.retired)))
+
+    @property
+    def bundle(self) -> bytes:
+        """``trusted`` as PEM: the ``caBundle``."""
+        return pem_of(self.trusted)
+
+
+def pem_of(certificates: tuple[x509.Certificate, ...]) -> bytes:
+    return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)

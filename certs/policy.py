@@ -1,0 +1,214 @@
+"""What to do next with the certificates, given what is stored, what we hold, and the time: one named decision.
+
+Pure. The order of the checks is the policy: first that one generation is agreed on, then that it trusts what is being
+served, then who signs, then what is served, then what may be forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from cryptography import x509
+
+from certs.authority import DEFAULT_LIFETIMES, Lifetimes, Pair, may_issue_for, names_of, within_time
+from certs.material import Material, Rotation
+
+
+class Step(StrEnum):
+    SERVE = "serve"
+    """Nothing is to be changed."""
+    HOLD = "hold"
+    """The Secret is somebody else's: leave it alone."""
+    FOUND = "found"
+    """Begin anew: an authority and a leaf, trusting whatever old authority is still known."""
+    RESTORE = "restore"
+    """Put back the generation we hold."""
+    TRUST_SERVED = "trust-served"
+    """Add the authority of what we serve to what is trusted: the stored generation has forgotten it."""
+    INTRODUCE = "introduce"
+    """Make the next authority; it is published and signs nothing yet."""
+    PROMOTE = "promote"
+    """Let the upcoming authority sign, and serve a leaf of it."""
+    RENEW_LEAF = "renew-leaf"
+    RETIRE = "retire"
+    """Forget authorities that no living leaf needs."""
+
+
+REACTIVE: Final = frozenset({Step.FOUND, Step.RESTORE, Step.TRUST_SERVED})
+"""Answers to what somebody else did to the Secret: to be bounded, lest two programs fight over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no Secret, or an empty one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Our Secret, but not one generation: every problem, and the authorities that can still be read in it."""
+
+    problems: tuple[str, ...]
+    survivors: tuple[x509.Certificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A Secret that we did not make and never write: what it provides, or why that cannot be served."""
+
+    problems: tuple[str, ...] = ()
+    provided: Provided | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A certificate, its key and its authorities that somebody else keeps fresh."""
+
+    leaf: Pair
+    chain: tuple[x509.Certificate, ...]
+    trusted: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Our Secret, holding one whole generation."""
+
+    material: Material
+
+
+Stored: TypeAlias = Absent | Damaged | Foreign | Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    step: Step
+    reason: str
+    """One clause for logs and Events; never quotes keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What certificates are for, and how long they live."""
+
+    names: tuple[str, ...]
+    lifetimes: Lifetimes = DEFAULT_LIFETIMES
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError("a certificate needs at least one name")
+
+
+def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -> Decision:
+    """The next step.
+
+    Args:
+        held: the newest generation this process has seen; None after a start.
+        now: by the clock of those who verify.
+    """
+    mine = held if held is not None and not why_cannot_sign(held, now, rules) else None
+    match stored:
+        case Foreign():
+            return Decision(Step.HOLD, "the Secret is not ours")
+        case Absent():
+            return _begin(mine, "the Secret is not there or empty")
+        case Damaged(problems):
+            return _begin(mine, "; ".join(problems))
+        case Kept(material):
+            return _agree(material, mine, now, rules) or _succeed(material, now, rules)
+
+
+def why_cannot_sign(material: Material, now: datetime, rules: Rules) -> str:
+    """Why the generation's authority is of no use any more; empty when it is."""
+    authority = material.active.certificate
+    if not within_time(authority, now):
+        return "the authority is expired or not yet valid"
+    if not may_issue_for(authority, rules.names):
+        return f"the authority may not issue for {', '.join(rules.names)}"
+    return ""
+
+
+def why_renew(material: Material, now: datetime, rules: Rules) -> str:
+    """Why the leaf is to be made anew; empty while it is good. Two thirds of its life is its time."""
+    leaf, authority = material.leaf.certificate, material.active.certificate
+    if not within_time(leaf, now):
+        return "the certificate is expired or not yet valid"
+    if not names_of(leaf) >= set(rules.names):
+        return f"the certificate is not for {', '.join(rules.names)}"
+    if now >= renew_at(leaf, rules.lifetimes) and leaf.not_valid_after_utc < authority.not_valid_after_utc:
+        return "the certificate is at two thirds of its life"
+    if material.requested is Rotation.LEAF:
+        return "somebody asked for it"
+    return ""
+
+
+def renew_at(leaf: x509.Certificate, lifetimes: Lifetimes) -> datetime:
+    """Two thirds through the leaf's life, which begins when it was issued."""
+    issued_at = leaf.not_valid_before_utc + lifetimes.backdated
+    return leaf.not_valid_after_utc - (leaf.not_valid_after_utc - issued_at) / 3
+
+
+def next_due(material: Material, rules: Rules) -> datetime:
+    """When the next step is due if nothing happens before."""
+    lifetimes, end = rules.lifetimes, material.active.certificate.not_valid_after_utc
+    leaf = material.leaf.certificate
+    due = [end if leaf.not_valid_after_utc >= end else renew_at(leaf, lifetimes)]
+    if material.upcoming is None:
+        due.append(end - lifetimes.overlap)
+    elif material.published_at is not None:
+        due.append(_promote_at(material, material.published_at, lifetimes))
+    if material.retired:
+        due.append(_forget_at(material, lifetimes))
+    return min(due)
+
+
+def _begin(mine: Material | None, why: str) -> Decision:
+    return Decision(Step.FOUND if mine is None else Step.RESTORE, why)
+
+
+def _agree(material: Material, mine: Material | None, now: datetime, rules: Rules) -> Decision | None:
+    if why := why_cannot_sign(material, now, rules):
+        return _begin(mine, why)
+    if mine is None:
+        return None
+    if mine.generation > material.generation:
+        return Decision(Step.RESTORE, f"generation {material.generation} is older than {mine.generation}")
+    if mine.active.certificate not in material.trusted:
+        return Decision(Step.TRUST_SERVED, "the stored bundle does not trust the certificate in use")
+    return None
+
+
+def _succeed(material: Material, now: datetime, rules: Rules) -> Decision:
+    lifetimes, upcoming = rules.lifetimes, material.upcoming
+    if upcoming is not None and not _is_fit(upcoming, now, rules):
+        return Decision(Step.INTRODUCE, "the upcoming authority is of no use")
+    if upcoming is None and now >= material.active.certificate.not_valid_after_utc - lifetimes.overlap:
+        return Decision(Step.INTRODUCE, "the authority is about to expire")
+    if upcoming is None and material.requested is Rotation.AUTHORITY:
+        return Decision(Step.INTRODUCE, "somebody asked for it")
+    published_at = material.published_at
+    if upcoming is not None and published_at is not None and now >= _promote_at(material, published_at, lifetimes):
+        return Decision(Step.PROMOTE, "the upcoming authority is trusted everywhere")
+    if why := why_renew(material, now, rules):
+        return Decision(Step.RENEW_LEAF, why)
+    if material.retired and now >= _forget_at(material, lifetimes):
+        return Decision(Step.RETIRE, "every certificate of the old authority is over")
+    return Decision(Step.SERVE, "all is well")
+
+
+def _is_fit(authority: Pair, now: datetime, rules: Rules) -> bool:
+    return within_time(authority.certificate, now) and may_issue_for(authority.certificate, rules.names)
+
+
+def _promote_at(material: Material, published_at: datetime, lifetimes: Lifetimes) -> datetime:
+    """After the settling time; sooner when somebody asked for it or the old authority would not live to see it."""
+    end = material.active.certificate.not_valid_after_utc
+    hurried = min(published_at + lifetimes.hurry, end - lifetimes.hurry)
+    if material.requested is Rotation.AUTHORITY:
+        return hurried
+    return max(hurried, min(published_at + lifetimes.settle, end - lifetimes.settle))
+
+
+def _forget_at(material: Material, lifetimes: Lifetimes) -> datetime:
+    return material.activated_at + lifetimes.leaf + max(lifetimes.backdated, timedelta(seconds=1))

@@ -1,0 +1,307 @@
+"""Keep one valid chain served and trusted, whatever happens to the Secret, the clocks or the API server.
+
+Every replica runs this; they agree through the Secret alone, each write bound to what was read. The order within a pass
+is the promise: first the stored generation is brought on, then everything that must trust it is told, and only then it
+is served. So what is served is trusted everywhere, at every instant.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import trio
+
+from certs.authority import within_time
+from certs.errors import UnusableError
+from certs.inject import DEFAULT_TARGETS, Publication, Publisher, Target
+from certs.material import Material, pem_of
+from certs.policy import REACTIVE, Decision, Foreign, Kept, Provided, Rules, Step, decide, next_due, why_renew
+from certs.readiness import Readiness
+from certs.serving import ServingContext
+from certs.store import SecretStore, Snapshot
+from certs.succession import follow, published, with_new_leaf
+from certs.verifiertime import VerifierClock
+from core.api.resource import SECRET
+from core.engine.bell import Bell
+from core.engine.ports import Clock
+from core.kube.client import KubeClient
+from core.kube.errors import KubeError
+from core.kube.informer import Informer
+from core.kube.retry import Backoff
+from core.kube.wire import Object
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+
+DEFAULT_SECRET: Final = "bobrapet-webhook-server-cert"  # noqa: S105 - a name, not a secret
+
+_LOG: Final = get_logger("certificates")
+_STEPS_PER_PASS: Final = 12
+"""More than any succession of steps needs; a loop of policy must not become a loop of writes."""
+
+
+class EventSink(Protocol):
+    """core.kube.events.EventRecorder, as far as it is used here."""
+
+    def record(self, regarding: Object, type_: str, reason: str, message: str) -> None:
+        """Note that something happened; never waits, never fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between passes, and how often we answer what others do to the Secret."""
+
+    longest_wait_seconds: float = 600.0
+    retry_seconds: float = 0.5
+    longest_retry_seconds: float = 5.0
+    reactions_per_minute: int = 2
+    """Per replica: two programs that undo each other's writes must not flood the API server."""
+
+
+class CertificateKeeper:
+    """One replica's share in the work; ``serving`` is the context its server was given.
+
+    Args:
+        client: may read and write the Secret, and patch the targets.
+        clock: the wall clock; what decides is the API server's (certs.verifiertime).
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        serving: ServingContext,
+        *,
+        namespace: str,
+        rules: Rules,
+        clock: Clock,
+        events: EventSink,
+        secret: str = DEFAULT_SECRET,
+        targets: Sequence[Target] = DEFAULT_TARGETS,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._client = client.in_background()
+        self._serving = serving
+        self._rules = rules
+        self._clock = clock
+        self._events = events
+        self._pace = pace
+        self._store = SecretStore(self._client, secret, namespace, rules.names)
+        self._publisher = Publisher(self._client, targets)
+        self._time = VerifierClock(self._client, clock)
+        self._bell = Bell()
+        self._held: Material | None = None
+        """The newest generation that this replica has adopted."""
+        self._served: Material | Provided | None = None
+        self._reactions: deque[float] = deque()
+        self._trusted_at_least_once = False
+        self._trouble = "the Secret was not read yet"
+
+    @property
+    def readiness(self) -> Readiness:
+        """Ready from the first time that everybody who calls us trusts what is served; trouble later is in the word."""
+        if self._served is not None and self._trusted_at_least_once:
+            return Readiness(True, self._trouble or "serving a certificate that the API servers trust")
+        return Readiness(False, f"no trusted certificate yet: {self._trouble}")
+
+    @property
+    def held(self) -> Material | None:
+        """The generation this replica goes by."""
+        return self._held
+
+    async def run(self) -> None:
+        """Work for ever, woken by changes of the Secret and the targets, by due dates, and after failures."""
+        async with trio.open_nursery() as nursery:
+            for informer in self._informers():
+                informer.add_handler(lambda _: self._bell.ring())
+                nursery.start_soon(informer.run)
+            backoff = Backoff(self._pace.retry_seconds, self._pace.longest_retry_seconds)
+            while True:
+                self._bell.hush()
+                due = await self.look()
+                if due is None:
+                    await trio.sleep(backoff.next_seconds())
+                else:
+                    backoff.reset()
+                    await self._wait(due)
+
+    async def look(self) -> datetime | None:
+        """One pass; when the next is due by the API server's clock, None when something is to be tried again soon."""
+        now = await self._time.ask()
+        try:
+            snapshot, decision = await self._bring_on(now)
+        except KubeError as error:
+            self._fail("store", f"the Secret {self._store.namespace}/{self._store.name}: {error}")
+            self._serve_alone(now)
+            return None
+        match snapshot.stored:
+            case Kept(material) if decision.step is Step.SERVE:
+                return await self._establish(material, snapshot, now)
+            case Foreign() as foreign:
+                return await self._borrow(foreign, now)
+            case _:  # the budget for reactions is spent, or others write faster than we read
+                self._trouble = f"waiting before the next step: {decision.reason}"
+                self._serve_alone(now)
+                return None
+
+    # What is stored.
+
+    async def _bring_on(self, now: datetime) -> tuple[Snapshot, Decision]:
+        """Take every step that is due; what is stored then, and the decision that ended it."""
+        snapshot = await self._store.read(now)
+        decision = decide(snapshot.stored, self._held, now, self._rules)
+        for _ in range(_STEPS_PER_PASS):
+            if decision.step in (Step.SERVE, Step.HOLD) or not self._may_take(decision.step):
+                break
+            material = follow(decision.step, snapshot.stored, self._held, now, self._rules)
+            written = await self._store.write(material, snapshot, now)
+            if written is not None:
+                self._tell(decision)
+            snapshot = written or await self._store.read(now)
+            decision = decide(snapshot.stored, self._held, now, self._rules)
+        return snapshot, decision
+
+    def _may_take(self, step: Step) -> bool:
+        if step not in REACTIVE:
+            return True
+        now = trio.current_time()
+        while self._reactions and self._reactions[0] <= now - 60:
+            self._reactions.popleft()
+        if len(self._reactions) >= self._pace.reactions_per_minute:
+            return False
+        self._reactions.append(now)
+        return True
+
+    # Who trusts it, and what is served.
+
+    async def _establish(self, material: Material, snapshot: Snapshot, now: datetime) -> datetime | None:
+        publication = await self._publish(material.bundle)
+        if publication.complete or self._may_precede_publication(material, now):
+            self._adopt(material)
+        if not publication.complete:
+            return None
+        self._trusted_at_least_once = True
+        self._trouble = ""
+        if material.upcoming is not None and material.published_at is None:
+            return now if await self._note_publication(material, snapshot, now) else None
+        return next_due(material, self._rules)
+
+    async def _note_publication(self, material: Material, snapshot: Snapshot, now: datetime) -> bool:
+        try:
+            await self._store.write(published(material, now), snapshot, now)
+        except KubeError as error:
+            self._fail("store", f"the Secret {self._store.namespace}/{self._store.name}: {error}")
+            return False
+        return True
+
+    def _may_precede_publication(self, material: Material, now: datetime) -> bool:
+        """Whether serving it now can refuse nobody who would not be refused anyway."""
+        served = self._served
+        if isinstance(served, Material):
+            alike = served.active.certificate == material.active.certificate
+            return alike or not within_time(served.leaf.certificate, now)
+        return served is None or not within_time(served.leaf.certificate, now)
+
+    async def _borrow(self, foreign: Foreign, now: datetime) -> datetime | None:
+        """Serve what somebody else provides; if it cannot be served, go on with what we hold."""
+        provided = foreign.provided
+        if provided is None:
+            self._fail(
+                "read",
+                f"the Secret {self._store.namespace}/{self._store.name} is not ours and cannot be served "
+                f"({'; '.join(foreign.problems)}): delete it, or let its owner mend it",
+            )
+            self._serve_alone(now)
+            return now + timedelta(seconds=self._pace.longest_wait_seconds)
+        if provided.trusted:
+            publication = await self._publish(pem_of(provided.trusted), beside_others_at=now)
+            if not publication.complete and not self._may_serve_unpublished(now):
+                return None
+        if not self._install(provided):
+            return None
+        self._trusted_at_least_once = True
+        self._trouble = f"serving the certificate that others keep in {self._store.namespace}/{self._store.name}"
+        return provided.leaf.certificate.not_valid_after_utc
+
+    def _may_serve_unpublished(self, now: datetime) -> bool:
+        return self._served is None or not within_time(self._served.leaf.certificate, now)
+
+    def _serve_alone(self, now: datetime) -> None:
+        """While nothing can be stored: a leaf of the authority we hold is as trusted as the one before."""
+        held = self._held
+        served = self._served if isinstance(self._served, Material) else held
+        if held is None or served is None or not within_time(held.active.certificate, now):
+            return
+        if why_renew(served, now, self._rules):
+            renewed = with_new_leaf(held, now, self._rules)
+            self._install(renewed)
+
+    def _adopt(self, material: Material) -> None:
+        served = self._served
+        same = isinstance(served, Material) and served.leaf.certificate == material.leaf.certificate
+        if same or self._install(material):
+            self._held = material
+            end = material.active.certificate.not_valid_after_utc
+            metrics.set_gauge(catalogue.CERTIFICATE_EXPIRY, end.timestamp(), certificate="authority")
+
+    def _install(self, served: Material | Provided) -> bool:
+        certificates = served.chain if isinstance(served, Provided) else (served.leaf.certificate,)
+        already = self._served is not None and self._served.leaf.certificate == served.leaf.certificate
+        if not already:
+            try:
+                self._serving.install(pem_of(certificates), served.leaf)
+            except UnusableError as error:
+                self._fail("serve", str(error))
+                return False
+        self._served = served
+        end = served.leaf.certificate.not_valid_after_utc
+        metrics.set_gauge(catalogue.CERTIFICATE_EXPIRY, end.timestamp(), certificate="leaf")
+        return True
+
+    async def _publish(self, bundle: bytes, *, beside_others_at: datetime | None = None) -> Publication:
+        publication = await self._publisher.publish(bundle, beside_others_at=beside_others_at)
+        for target in publication.repaired:
+            _LOG.info("the CA bundle was published", target=str(target))
+            note = f"{target} now trusts the current CA bundle"
+            self._events.record(self._store.reference(), "Normal", "CABundlePublished", note)
+        for failure in publication.failures:
+            self._fail("publish", f"the CA bundle could not be published: {failure}")
+        return publication
+
+    # Telling and waiting.
+
+    def _tell(self, decision: Decision) -> None:
+        metrics.count(catalogue.CERTIFICATE_ROTATIONS, step=str(decision.step))
+        _LOG.info("certificates changed", step=str(decision.step), why=decision.reason)
+        kind = "Warning" if decision.step in REACTIVE - {Step.FOUND} else "Normal"
+        note = f"{decision.step}: {decision.reason}"
+        self._events.record(self._store.reference(), kind, "CertificatesChanged", note)
+
+    def _fail(self, operation: str, trouble: str) -> None:
+        metrics.count(catalogue.CERTIFICATE_FAILURES, operation=operation)
+        if trouble != self._trouble:
+            _LOG.warning("certificates are in trouble", operation=operation, error=trouble)
+            self._events.record(self._store.reference(), "Warning", "CertificateTrouble", trouble)
+        self._trouble = trouble
+
+    async def _wait(self, due: datetime) -> None:
+        with trio.move_on_after(self._pace.longest_wait_seconds):
+            await self._clock.wait_until(self._time.on_our_clock(due), self._bell.wait)
+        await trio.lowlevel.checkpoint()
+
+    def _informers(self) -> list[Informer]:
+        """They wake us, no more: whatever is decided on is read fresh, and no key is kept in their stores."""
+        by_name = f"metadata.name={self._store.name}"
+        found = [Informer(self._client, SECRET, namespace=self._store.namespace, field_selector=by_name, trim=_bare)]
+        for target in self._publisher.targets:
+            named = f"metadata.name={target.name}"
+            found.append(Informer(self._client, target.resource, field_selector=named, trim=_bare))
+        return found
+
+
+def _bare(obj: Object) -> Object:
+    metadata = obj.get("metadata") or {}
+    kept = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
+    return {"metadata": {key: metadata[key] for key in kept if key in metadata}}

@@ -1,0 +1,104 @@
+"""The TLS context of a server whose certificate changes while it serves.
+
+A server is given one context for its whole life. It chooses, within each handshake, the newest context that was
+installed; that one is built and proven apart and then exchanged whole, on the event loop. A live context is never
+changed: loading a pair into one breaks handshakes that are under way, and a pair that does not match leaves it broken.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from certs.authority import Pair, PrivateKey
+from certs.errors import UnusableError
+
+
+class ServingContext:
+    """``context`` is for the server; ``install`` exchanges what it presents.
+
+    Args:
+        configure: what the server wants of every context beside its certificate, e.g. ALPN or a client authority.
+    """
+
+    def __init__(self, configure: Callable[[ssl.SSLContext], None] = lambda context: None) -> None:
+        self._configure = configure
+        self._current: ssl.SSLContext | None = None
+        self.exchanges = 0
+        self.context = self._new()
+        self.context.sni_callback = self._choose
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether handshakes can succeed."""
+        return self._current is not None
+
+    def install(self, chain_pem: bytes, pair: Pair) -> None:
+        """Present ``chain_pem`` (leaf first) from the next handshake on.
+
+        Raises:
+            UnusableError: the TLS library refuses the pair; what was presented before still is.
+        """
+        context = self._new()
+        load_pair(context, chain_pem, pair)
+        self._current = context
+        self.exchanges += 1
+
+    def _new(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._configure(context)
+        return context
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+        if self._current is None:
+            return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+        connection.context = self._current
+        return None
+
+
+def load_pair(context: ssl.SSLContext, chain_pem: bytes, pair: Pair) -> None:
+    """Give a new context its certificate. The key reaches no disk in the clear.
+
+    Raises:
+        UnusableError: the TLS library refuses the pair.
+    """
+    opened = _memory_file if hasattr(os, "memfd_create") else _sealed_file
+    with opened(chain_pem, pair.key) as (path, password):
+        try:
+            context.load_cert_chain(path, password=password)
+        except ssl.SSLError as error:
+            reason = error.reason or "unknown reason"
+            raise UnusableError([f"the TLS library refuses certificate and key: {reason}"]) from error
+
+
+@contextmanager
+def _memory_file(chain_pem: bytes, key: PrivateKey) -> Iterator[tuple[str, str]]:
+    """A path below /proc that leads to memory: the ssl module takes paths only."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(_pem(key, serialization.NoEncryption()) + chain_pem)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}", ""
+
+
+@contextmanager
+def _sealed_file(chain_pem: bytes, key: PrivateKey) -> Iterator[tuple[str, str]]:
+    """A temporary file whose key is encrypted with a password that exists in this process only."""
+    password = secrets.token_urlsafe(32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tls.pem"
+        path.touch(mode=0o600)
+        path.write_bytes(_pem(key, serialization.BestAvailableEncryption(password.encode())) + chain_pem)
+        yield str(path), password
+
+
+def _pem(key: PrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

@@ -1,0 +1,79 @@
+"""The generation that follows, for each step of the policy. Pure but for randomness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from cryptography import x509
+
+from certs.authority import issue_authority, issue_leaf, within_time
+from certs.material import Material, Rotation
+from certs.policy import Damaged, Kept, Rules, Step, Stored
+
+
+def follow(step: Step, stored: Stored, held: Material | None, now: datetime, rules: Rules) -> Material:
+    """What is to be stored after ``step`` was decided on for the same arguments.
+
+    Raises:
+        ValueError: the step changes nothing, or does not fit what is stored.
+    """
+    match step, stored:
+        case Step.FOUND, _:
+            return _found(stored, held, now, rules)
+        case Step.RESTORE, _ if held is not None:
+            return held
+        case Step.TRUST_SERVED, Kept(material) if held is not None:
+            known = (*material.retired, *(old for old in held.trusted if old not in material.trusted))
+            return replace(material, retired=known, activated_at=now, generation=material.generation + 1)
+        case Step.INTRODUCE, Kept(material):
+            upcoming = issue_authority(rules.names, now, rules.lifetimes)
+            return replace(material, upcoming=upcoming, published_at=None, generation=material.generation + 1)
+        case Step.PROMOTE, Kept(material):
+            return _promoted(material, now, rules)
+        case Step.RENEW_LEAF, Kept(material):
+            requested = None if material.requested is Rotation.LEAF else material.requested
+            renewed = with_new_leaf(material, now, rules)
+            return replace(renewed, requested=requested, generation=material.generation + 1)
+        case Step.RETIRE, Kept(material):
+            return replace(material, retired=(), generation=material.generation + 1)
+        case _:
+            raise ValueError(f"no generation follows {step} on {type(stored).__name__}")
+
+
+def with_new_leaf(material: Material, now: datetime, rules: Rules) -> Material:
+    """The same generation with a leaf issued ``now``: good to serve even before it can be stored."""
+    return replace(material, leaf=issue_leaf(material.active, rules.names, now, rules.lifetimes))
+
+
+def published(material: Material, now: datetime) -> Material:
+    """Note that the upcoming authority stands in everything that must trust it."""
+    return replace(material, published_at=now, generation=material.generation + 1)
+
+
+def _found(stored: Stored, held: Material | None, now: datetime, rules: Rules) -> Material:
+    known: tuple[x509.Certificate, ...] = () if held is None else held.trusted
+    generation = 0 if held is None else held.generation
+    match stored:
+        case Damaged(_, survivors):
+            known += survivors
+        case Kept(material):
+            known += material.trusted
+            generation = max(generation, material.generation)
+    authority = issue_authority(rules.names, now, rules.lifetimes)
+    old = tuple(dict.fromkeys(certificate for certificate in known if within_time(certificate, now)))
+    leaf = issue_leaf(authority, rules.names, now, rules.lifetimes)
+    return Material(authority, leaf, activated_at=now, generation=generation + 1, retired=old)
+
+
+def _promoted(material: Material, now: datetime, rules: Rules) -> Material:
+    if material.upcoming is None:
+        raise ValueError("no upcoming authority to promote")
+    return Material(
+        active=material.upcoming,
+        leaf=issue_leaf(material.upcoming, rules.names, now, rules.lifetimes),
+        activated_at=now,
+        generation=material.generation + 1,
+        retired=(material.active.certificate, *material.retired),
+        requested=None if material.requested is Rotation.AUTHORITY else material.requested,
+    )

@@ -1,0 +1,62 @@
+"""The time by the clock of those who verify our certificates: the API server's.
+
+A certificate that is valid by our clock and not by the API server's is refused, so its ``Date`` header decides. Between
+two answers monotonic time is added, so that steps of our own wall clock change nothing; it serves only until the first
+answer, and where a server sends no date.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import trio
+
+from core.engine.ports import Clock
+from core.kube.client import KubeClient
+from core.kube.errors import KubeError
+
+_GRANULARITY: Final = timedelta(seconds=2)
+"""Dates have whole seconds and travel a little: nearer than this, the two clocks agree and ours is finer."""
+
+
+class VerifierClock:
+    def __init__(self, client: KubeClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._asked: tuple[datetime, float] | None = None
+        """The server's time, and Trio's when it was told."""
+
+    async def ask(self) -> datetime:
+        """The server's time now; without an answer, what it must be by now."""
+        try:
+            answer = await self._client.request("GET", "/version")
+        except KubeError:
+            return self.now()
+        date = _date_of(answer.headers.get("date"))
+        if date is None:
+            self._asked = None
+        else:
+            local = self._clock.now()
+            agree = abs(date - local) < _GRANULARITY
+            self._asked = (local if agree else date, trio.current_time())
+        return self.now()
+
+    def now(self) -> datetime:
+        """The server's time as far as it is known."""
+        if self._asked is None:
+            return self._clock.now()
+        told, at = self._asked
+        return told + timedelta(seconds=trio.current_time() - at)
+
+    def on_our_clock(self, instant: datetime) -> datetime:
+        """What our wall clock shows when the server's shows ``instant``, both going on as they do now."""
+        return self._clock.now() + (instant - self.now())
+
+
+def _date_of(header: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC) if header else None
+    except ValueError:
+        return None
