@@ -10,7 +10,20 @@ from typing import Any, Final
 
 from core.api import manifest
 from webhooks.finding import Finding, Rule
-from webhooks.validate import change, engram, grant, impulse, story, storyrun, storytrigger, template
+from webhooks.validate import (
+    change,
+    effectclaim,
+    engram,
+    grant,
+    impulse,
+    steprun,
+    story,
+    storyrun,
+    storytrigger,
+    template,
+    transport,
+    transportbinding,
+)
 from webhooks.world import Object, World
 
 Validator = Callable[[Object, Object | None, World], list[Finding]]
@@ -28,6 +41,10 @@ _VALIDATORS: Final[Mapping[str, Validator]] = {
     "EngramTemplate": template.validate,
     "ImpulseTemplate": template.validate,
     "StoryRun": storyrun.validate,
+    "StepRun": steprun.validate,
+    "EffectClaim": effectclaim.validate,
+    "Transport": transport.validate,
+    "TransportBinding": transportbinding.validate,
     "StoryTrigger": storytrigger.validate,
     "ReferenceGrant": grant.validate,
 }

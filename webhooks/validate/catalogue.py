@@ -11,12 +11,14 @@ from webhooks.validate import (
     call,
     carrier,
     dependency,
+    effectclaim,
     engram,
     expression,
     grant,
     impulse,
     primitive,
     schema,
+    steprun,
     steps,
     story,
     storyrun,
@@ -25,6 +27,8 @@ from webhooks.validate import (
     submission,
     template,
     template_use,
+    transport,
+    transportbinding,
     worker,
 )
 
@@ -47,6 +51,10 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     submission,
     storyrun,
     storytrigger,
+    steprun,
+    effectclaim,
+    transport,
+    transportbinding,
     grant,
 )
 

@@ -1,0 +1,130 @@
+"""What an EffectClaim must keep to beyond its schema. Source: admission contract 11.
+
+Times are compared in whole seconds, as some of them are stored so. Nothing looks at the clock: a holder says itself
+when it took the lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from core.api.instant import parse_instant
+from core.api.resource import EFFECT_CLAIM, STEP_RUN
+from webhooks.finding import Cause, Finding, Rule
+from webhooks.validate import change, reference, submission
+from webhooks.validate.change import namespace_of, text
+from webhooks.world import Object, Unseen, World
+
+BLANK: Final = Rule("claim/effect-key", "11", Cause.REQUIRED)
+COMPLETION: Final = Rule("claim/completion", "11", Cause.REQUIRED)
+TIMES: Final = Rule("claim/times", "11")
+NAMESPACE: Final = Rule("claim/namespace", "11", Cause.FORBIDDEN)
+STEP_RUN_MISSING: Final = Rule("claim/step-run-missing", "11", Cause.NOT_FOUND)
+STEP_RUN_UID: Final = Rule("claim/step-run-uid", "11")
+IDENTITY_FROZEN: Final = Rule("claim/identity-frozen", "11", Cause.FORBIDDEN)
+COMPLETED_FROZEN: Final = Rule("claim/completed-frozen", "11", Cause.FORBIDDEN)
+COMPLETED_BACK: Final = Rule("claim/completed-back", "11", Cause.FORBIDDEN)
+LEASE_HELD: Final = Rule("claim/lease-held", "11", Cause.FORBIDDEN)
+
+_COMPLETED: Final = "completed"
+_FREE: Final = ("released", "abandoned")
+_ORDERED: Final = (("acquireTime", "renewTime"), ("acquireTime", "completedAt"), ("renewTime", "completedAt"))
+_LEASE: Final = ("holderIdentity", "leaseDurationSeconds", "leaseTransitions", "acquireTime", "renewTime")
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with a claim that fits its schema; deleted ones and unchanged specs are left alone."""
+    if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
+        return []
+    findings = [*_outcome(new["spec"]), *_times(new["spec"])]
+    if old is None:
+        findings += _identity(new, world)
+    else:
+        findings += _transition(new["spec"], old.get("spec") or {})
+    return findings
+
+
+def _outcome(spec: Object) -> Iterator[Finding]:
+    status, completed_at = spec.get("completionStatus"), spec.get("completedAt")
+    if status == _COMPLETED and not completed_at:
+        yield COMPLETION.at("spec.completedAt", "is required with completionStatus completed", "say when")
+    elif completed_at and not status:
+        yield COMPLETION.at("spec.completionStatus", "is required with completedAt", "say how the lease ended")
+
+
+def _times(spec: Object) -> Iterator[Finding]:
+    if spec.get("renewTime") and not spec.get("acquireTime"):
+        yield TIMES.at("spec.renewTime", "is given without acquireTime", "add acquireTime")
+    for earlier, later in _ORDERED:
+        first, second = _second(spec, earlier), _second(spec, later)
+        if first and second and second < first:
+            yield TIMES.at(f"spec.{later}", f"lies before {earlier}", f"use {spec[earlier]} or later")
+
+
+def _identity(new: Object, world: World) -> Iterator[Finding]:
+    spec, namespace = new["spec"], namespace_of(new)
+    wanted, key = reference.link(EFFECT_CLAIM, namespace, STEP_RUN, spec["stepRunRef"]), text(spec.get("effectKey"))
+    if not key:
+        yield BLANK.at("spec.effectKey", "must not be blank", "name the effect")
+    else:
+        name = submission.claim_name(wanted.namespace, wanted.name, key)
+        yield from submission.check_name(new, name, "StepRun and effect key")
+    if namespace and wanted.namespace != namespace:
+        message = f"a claim of namespace {namespace} cannot be on a StepRun of {wanted.namespace}"
+        yield NAMESPACE.at("spec.stepRunRef.namespace", message, "create the claim in the StepRun's namespace")
+        return
+    found = reference.find(wanted, world)
+    yield from reference.missing(STEP_RUN_MISSING, wanted, found, "spec.stepRunRef.name")
+    uid = text(spec["stepRunRef"].get("uid"))
+    if uid and not isinstance(found, Unseen) and uid != (found.get("metadata") or {}).get("uid"):
+        yield STEP_RUN_UID.at("spec.stepRunRef.uid", f"{wanted} is another object by now", "refer to the present one")
+
+
+def _transition(new: Object, old: Object) -> Iterator[Finding]:
+    for path, before, after in _identities(new, old):
+        if before != after:
+            yield IDENTITY_FROZEN.at(f"spec.{path}", "may not be changed", "create another claim")
+    was, is_ = _second(old, "completedAt"), _second(new, "completedAt")
+    if was and (not is_ or is_ < was):
+        yield COMPLETED_BACK.at("spec.completedAt", "may not be cleared or moved back", f"use {old['completedAt']}")
+    if old.get("completionStatus") != _COMPLETED:
+        yield from _takeover(new, old)
+        return
+    if new.get("completionStatus") != _COMPLETED:
+        yield COMPLETED_FROZEN.at("spec.completionStatus", "a completed effect stays completed", "use completed")
+    for field in change.changed_fields(_trimmed(new), _trimmed(old), _LEASE):
+        yield COMPLETED_FROZEN.at(f"spec.{field}", "may not be changed once the effect is completed", "leave it")
+
+
+def _identities(new: Object, old: Object) -> Iterator[tuple[str, str, str]]:
+    for key in ("name", "namespace", "uid"):
+        before, after = (text((spec.get("stepRunRef") or {}).get(key)) for spec in (old, new))
+        yield f"stepRunRef.{key}", before, after
+    for key in ("effectKey", "idempotencyKey"):
+        yield key, text(old.get(key)), text(new.get(key))
+
+
+def _takeover(new: Object, old: Object) -> Iterator[Finding]:
+    """That another holder took the lease while it was held."""
+    before, after = text(old.get("holderIdentity")), text(new.get("holderIdentity"))
+    if not before or not after or before == after or old.get("completionStatus") in _FREE:
+        return
+    renewed = _second(old, "renewTime") or _second(old, "acquireTime")
+    taken, lease = _second(new, "acquireTime"), old.get("leaseDurationSeconds")
+    if renewed and taken and lease and taken < renewed + timedelta(seconds=lease):
+        message = f"the lease is held for {lease}s from {renewed.isoformat()} on"
+        yield LEASE_HELD.at("spec.holderIdentity", message, "wait until it has run out")
+
+
+def _trimmed(spec: Object) -> Object:
+    return {**spec, "holderIdentity": text(spec.get("holderIdentity"))}
+
+
+def _second(spec: Object, key: str) -> datetime | None:
+    value = text(spec.get(key))
+    try:
+        return parse_instant(value).replace(microsecond=0) if value else None
+    except ValueError:  # an old object that no schema let in
+        return None

@@ -1,0 +1,65 @@
+"""What a Transport must keep to beyond its schema. Source: admission contract 12."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import change, schema, streaming
+from webhooks.validate.change import text
+from webhooks.world import Object, World
+
+DRIVER: Final = Rule("transport/driver", "12.1", Cause.REQUIRED)
+CAPABILITY: Final = Rule("transport/capability", "12.1")
+OFFER_TAKEN: Final = Rule("transport/offer-taken", "12.1", Cause.DUPLICATE)
+RATE: Final = Rule("transport/rate", "12.1")
+MIME_TYPE: Final = Rule("transport/mime-type", "12.1")
+SCHEMA: Final = Rule("transport/schema", "12.1", severity=Severity.WARNING)
+
+_OFFERS: Final = ("supportedAudio", "supportedVideo", "supportedBinary")
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with a Transport that fits its schema; deleted ones and unchanged specs are left alone."""
+    if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
+        return []
+    return list(_findings(new["spec"]))
+
+
+def _findings(spec: Object) -> Iterator[Finding]:
+    if not text(spec.get("driver")):
+        yield DRIVER.at("spec.driver", "must not be blank", "name the driver")
+    if not any(spec.get(key) for key in _OFFERS):
+        yield CAPABILITY.at("spec", "carries nothing", f"give at least one of {', '.join(_OFFERS)}")
+    for index, codec in enumerate(spec.get("supportedAudio") or ()):
+        for key in ("sampleRateHz", "channels"):
+            if (codec.get(key) or 0) < 0:
+                yield RATE.at(f"spec.supportedAudio[{index}].{key}", "must be zero or more", "use 0 for any")
+    for index, mime_type in enumerate(spec.get("supportedBinary") or ()):
+        if "/" not in text(mime_type):
+            path = f"spec.supportedBinary[{index}]"
+            yield MIME_TYPE.at(path, f"{mime_type!r} is no MIME type", "write for example application/json")
+    yield from _twice(spec)
+    yield from streaming.check(spec.get("streaming") or {}, "spec.streaming")
+    yield from streaming.check_settings(spec.get("defaultSettings"), "spec.defaultSettings")
+    yield from schema.check_schema(SCHEMA, spec.get("configSchema"), "spec.configSchema")
+
+
+def _twice(spec: Object) -> Iterator[Finding]:
+    """Offers that are there already; what matching tells apart may stand side by side."""
+    seen: dict[tuple[str, ...], str] = {}
+    for kind in _OFFERS:
+        for index, offer in enumerate(spec.get(kind) or ()):
+            path = f"spec.{kind}[{index}]"
+            first = seen.setdefault((kind, *_told_apart(offer)), path)
+            if first != path and any(_told_apart(offer)):
+                field = path if isinstance(offer, str) else f"{path}.name"
+                yield OFFER_TAKEN.at(field, f"is offered by {first} already", "remove it")
+
+
+def _told_apart(offer: Object | str) -> tuple[str, ...]:
+    if isinstance(offer, str):
+        return (offer.strip().lower(),)
+    numbers = (str(offer.get(key) or "") for key in ("sampleRateHz", "channels"))
+    return (text(offer.get("name")).lower(), *numbers, text(offer.get("profile")).lower())

@@ -1,0 +1,96 @@
+"""What a TransportBinding must keep to beyond its schema. Source: admission contract 13."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from core.api.resource import STORY_RUN, TRANSPORT, TRANSPORT_BINDING
+from webhooks.finding import Cause, Finding, Rule
+from webhooks.validate import change, reference, streaming
+from webhooks.validate.change import namespace_of, text
+from webhooks.world import Object, Unseen, World
+
+FROZEN: Final = Rule("binding/frozen", "13", Cause.FORBIDDEN)
+LANE: Final = Rule("binding/lane", "13")
+BLANK: Final = Rule("binding/blank", "13", Cause.REQUIRED)
+TRANSPORT_MISSING: Final = Rule("binding/transport-missing", "13", Cause.NOT_FOUND)
+DRIVER: Final = Rule("binding/driver", "13")
+UNSUPPORTED: Final = Rule("binding/unsupported", "13")
+RUN_NAMESPACE: Final = Rule("binding/run-namespace", "13", Cause.FORBIDDEN)
+
+_FROZEN: Final = ("transportRef", "driver")
+_LANES: Final = (
+    ("audio", "codecs", "supportedAudio"),
+    ("video", "codecs", "supportedVideo"),
+    ("binary", "mimeTypes", "supportedBinary"),
+)
+
+
+def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+    """Everything wrong with a binding that fits its schema; deleted ones and unchanged specs are left alone."""
+    if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
+        return []
+    frozen = [
+        FROZEN.at(f"spec.{key}", "may not be changed", "create another binding")
+        for key in (_FROZEN if old is not None else ())
+        if text(new["spec"].get(key)) != text(((old or {}).get("spec") or {}).get(key))
+    ]
+    return [*frozen, *_findings(new, world)]
+
+
+def _findings(new: Object, world: World) -> Iterator[Finding]:
+    spec = new["spec"]
+    if all(spec.get(lane) is None for lane, _, _ in _LANES):
+        yield LANE.at("spec", "connects nothing", "give at least one of audio, video and binary")
+    for key in _FROZEN:
+        if not text(spec.get(key)):
+            yield BLANK.at(f"spec.{key}", "must not be blank", f"give the {key}")
+    yield from streaming.check_settings(spec.get("rawSettings"), "spec.rawSettings")
+    yield from _run(new)
+    if not text(spec.get("transportRef")):
+        return
+    wanted = reference.link(TRANSPORT_BINDING, "", TRANSPORT, {"name": spec["transportRef"]})
+    found = reference.find(wanted, world)
+    yield from reference.missing(TRANSPORT_MISSING, wanted, found, "spec.transportRef")
+    if isinstance(found, Unseen):
+        return
+    offered = found.get("spec") or {}
+    if text(spec.get("driver")) and text(spec["driver"]) != text(offered.get("driver")):
+        message = f"{text(spec['driver'])!r} is not the driver of {wanted}"
+        yield DRIVER.at("spec.driver", message, f"use {text(offered.get('driver'))}")
+    for lane, key, kind in _LANES:
+        asked = (spec.get(lane) or {}).get(key) or ()
+        for index, wish in enumerate(asked):
+            if not any(_matches(wish, offer) for offer in offered.get(kind) or ()):
+                message = f"{_name(wish)} is not supported by {wanted}"
+                known = ", ".join(_name(offer) for offer in offered.get(kind) or ()) or "nothing of the kind"
+                yield UNSUPPORTED.at(f"spec.{lane}.{key}[{index}]", message, f"supported are: {known}")
+
+
+def _run(new: Object) -> Iterator[Finding]:
+    """A binding belongs to its run, so it cannot be anywhere else."""
+    wanted = reference.link(TRANSPORT_BINDING, namespace_of(new), STORY_RUN, new["spec"].get("storyRunRef") or {})
+    if namespace_of(new) and wanted.namespace != namespace_of(new):
+        message = f"a binding of namespace {namespace_of(new)} cannot belong to a run of {wanted.namespace}"
+        yield RUN_NAMESPACE.at("spec.storyRunRef.namespace", message, "create it in the run's namespace")
+
+
+def _matches(wish: Any, offer: Any) -> bool:
+    if isinstance(wish, str) or isinstance(offer, str):
+        return text(wish).lower() == text(offer).lower()
+    if text(wish.get("name")).lower() != text(offer.get("name")).lower():
+        return False
+    numbers = all(not wish.get(key) or wish[key] == offer.get(key) for key in ("sampleRateHz", "channels"))
+    profile = text(wish.get("profile")).lower()
+    return numbers and (not profile or profile == text(offer.get("profile")).lower())
+
+
+def _name(item: Any) -> str:
+    if isinstance(item, str):
+        return item.strip()
+    details = [
+        f"{item[key]} {unit}" for key, unit in (("sampleRateHz", "Hz"), ("channels", "channels")) if item.get(key)
+    ]
+    details += [text(item["profile"])] if text(item.get("profile")) else []
+    return text(item.get("name")) + (f" ({', '.join(details)})" if details else "")
