@@ -10,16 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
+from control_plane.node import open_node
+from control_plane.session import SessionCluster
 from localcluster.kubeconfig import Connection
 from localcluster.launch import ClusterInfo, serve
-from localcluster.node.client import ApiClient, Change, Changed, Gone, Synced, namespaced, open_client
+from localcluster.node.client import ApiClient, ApiError, Change, Changed, Gone, Synced, namespaced, open_client
 
 Object = dict[str, Any]
 
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 PODS = "/api/v1/namespaces/default/pods"
+_WORKLOADS = [f"/apis/apps/v1/namespaces/default/{plural}" for plural in ("deployments", "replicasets")]
+_CORE = [f"/api/v1/namespaces/default/{plural}" for plural in ("configmaps", "secrets", "serviceaccounts")]
+_MADE = [*_WORKLOADS, JOBS, PODS, *_CORE]
+_GIVEN = {"default", "kube-root-ca.crt"}
 SHELL_MAP = "images: {shell: {command: [sh, -c]}, noop: {command: [/bin/true]}}"
 
 
@@ -27,7 +34,9 @@ SHELL_MAP = "images: {shell: {command: [sh, -c]}, noop: {command: [/bin/true]}}"
 class LocalCluster:
     """A running cluster and an administrator's client on it, over TLS."""
 
-    info: ClusterInfo
+    info: ClusterInfo | None
+    """Of an embedded one."""
+    ca_pem: str
     client: ApiClient
     image_map: Path
 
@@ -91,8 +100,55 @@ async def open_local_cluster(
         info: ClusterInfo = await nursery.start(run)
         connection = Connection(info.url, token=info.token, ca_pem=info.ca_pem)
         async with open_client(info.url, info.token, connection.tls_context(directory)) as client:
-            yield LocalCluster(info, client, image_map)
+            yield LocalCluster(info, info.ca_pem, client, image_map)
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_either(
+    directory: Path, real: SessionCluster | None, images: str = SHELL_MAP, **options: Any
+) -> AsyncIterator[LocalCluster]:
+    """The same node on the real control plane when there is one, whose namespace ``default`` is empty before and after;
+    else a cluster like ``open_local_cluster``."""
+    opened = open_local_cluster(directory, images, **options) if real is None else _on(real, directory, images, options)
+    async with opened as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def _on(real: SessionCluster, directory: Path, images: str, options: Object) -> AsyncIterator[LocalCluster]:
+    if real.node is None or real.ready is None:
+        pytest.skip("needs our node: Pods of this cluster run on nodes of its own")
+    image_map = directory / "images.yaml"
+    image_map.write_text(images)
+    async with (
+        open_client(real.ready.url, real.ready.admin_token, real.node.tls_context()) as client,
+        open_node(real.node, image_map, directory / "node", **options),
+    ):
+        await _empty(client)
+        yield LocalCluster(None, real.ready.ca_pem, client, image_map)
+        await _empty(client)
+
+
+async def _empty(client: ApiClient) -> None:
+    """Take away whatever tests make in the namespace ``default``."""
+    for path in _MADE:
+        for obj in (await client.get(path, {}))["items"]:
+            if obj["metadata"]["name"] not in _GIVEN:
+                await _delete(client, f"{path}/{obj['metadata']['name']}")
+
+    async def all_gone() -> bool:
+        return not [obj for path in (JOBS, PODS) for obj in (await client.get(path, {}))["items"]]
+
+    await until(all_gone)
+
+
+async def _delete(client: ApiClient, path: str) -> None:
+    try:
+        await client.delete(path, {"gracePeriodSeconds": 0})
+    except ApiError as error:
+        if error.code != 404:  # it went with its owner
+            raise
 
 
 def pod(name: str, script: str, *, image: str = "shell", **spec: Any) -> Object:

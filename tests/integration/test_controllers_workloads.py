@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from nodecluster import JOBS, PODS, LocalCluster, has_condition, in_phase, job, open_local_cluster, until
+from nodecluster import JOBS, PODS, LocalCluster, has_condition, in_phase, job, open_either, until
 
+from control_plane.session import SessionCluster
 from localcluster.node.client import Change, Changed, Synced
 
 Object = dict[str, Any]
@@ -21,8 +22,8 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 
 @pytest.fixture
-async def local(tmp_path: Path) -> AsyncIterator[LocalCluster]:
-    async with open_local_cluster(tmp_path) as cluster:
+async def local(tmp_path: Path, control_plane: SessionCluster | None) -> AsyncIterator[LocalCluster]:
+    async with open_either(tmp_path, control_plane) as cluster:
         yield cluster
 
 
@@ -40,7 +41,10 @@ async def test_a_job_runs_its_pod_and_completes(local: LocalCluster) -> None:
 
 
 async def test_a_short_job_costs_few_writes(local: LocalCluster, nursery: trio.Nursery) -> None:
-    """Creation and end, and on a busy machine what lies between: never more states than a Job and a Pod have."""
+    """Creation and end, and on a busy machine what lies between: never more states than a Job and a Pod have.
+
+    A real Job controller writes once more, into both, that it has counted the Pod.
+    """
     send, receive = trio.open_memory_channel[Change](math.inf)
     nursery.start_soon(local.client.follow, JOBS, {}, send.send_nowait)
     nursery.start_soon(local.client.follow, PODS, {}, send.send_nowait)
@@ -54,8 +58,8 @@ async def test_a_short_job_costs_few_writes(local: LocalCluster, nursery: trio.N
     seen = [receive.receive_nowait() for _ in range(receive.statistics().current_buffer_used)]
 
     kinds = [change.object["kind"] for change in seen if isinstance(change, Changed)]
-    assert 2 <= kinds.count("Job") <= 3
-    assert 2 <= kinds.count("Pod") <= 3
+    assert 2 <= kinds.count("Job") <= (4 if local.info is None else 3)
+    assert 2 <= kinds.count("Pod") <= (4 if local.info is None else 3)
     nursery.cancel_scope.cancel()
 
 
@@ -198,7 +202,7 @@ async def test_a_namespace_is_furnished_and_goes_with_everything_in_it(local: Lo
     await local.client.create(namespaces, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
     await local.wait_for(f"{namespaces}/team/serviceaccounts", "default", lambda _: True)
     root = await local.wait_for(f"{namespaces}/team/configmaps", "kube-root-ca.crt", lambda _: True)
-    assert root["data"]["ca.crt"] == local.info.ca_pem
+    assert root["data"]["ca.crt"] == local.ca_pem
     await local.client.create("/apis/batch/v1/namespaces/team/jobs", job("j", "exec sleep 60"))
     await local.wait_for("/apis/batch/v1/namespaces/team/jobs", "j", lambda obj: obj["status"].get("ready") == 1)
 
@@ -211,6 +215,8 @@ async def test_a_namespace_is_furnished_and_goes_with_everything_in_it(local: Lo
 
 
 async def test_what_a_custom_resource_owns_goes_with_it_down_to_the_pod(local: LocalCluster) -> None:
+    if local.info is None:
+        pytest.skip("a real garbage collector takes up to a minute to notice a new kind; runs and steps show the same")
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     definition = {

@@ -16,11 +16,14 @@ from nodecluster import (
     container_state,
     in_phase,
     node_of,
+    open_either,
     open_local_cluster,
     pod,
     processes_with,
     waits_because,
 )
+
+from control_plane.session import SessionCluster
 
 TOKEN_PROGRAM = """
 import json, os, ssl, urllib.request
@@ -36,9 +39,11 @@ print(open(root + "namespace").read())
 
 
 @pytest.fixture(params=[True, False], ids=["namespaces", "plain"])
-async def local(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LocalCluster]:
+async def local(
+    request: pytest.FixtureRequest, tmp_path: Path, control_plane: SessionCluster | None
+) -> AsyncIterator[LocalCluster]:
     """A cluster whose node uses namespaces where the system allows them, and one whose node never does."""
-    async with open_local_cluster(tmp_path, isolate=request.param) as cluster:
+    async with open_either(tmp_path, control_plane, isolate=request.param) as cluster:
         yield cluster
 
 
@@ -104,7 +109,7 @@ async def test_a_program_reaches_the_api_server_as_its_service_account(local: Lo
 
 
 async def test_no_process_outlives_its_container(local: LocalCluster) -> None:
-    marker = "86399.25" if local.info.data_dir.name else ""
+    marker = "86399.25"
 
     await local.run_pod(pod("p", f"(setsid sleep {marker} >/dev/null 2>&1 &); sleep {marker} & echo started"))
 
@@ -137,8 +142,8 @@ async def test_who_ignores_sigterm_is_killed_when_the_grace_is_over(local: Local
 
 
 @pytest.fixture
-async def isolated(tmp_path: Path) -> AsyncIterator[LocalCluster]:
-    async with open_local_cluster(tmp_path) as cluster:
+async def isolated(tmp_path: Path, control_plane: SessionCluster | None) -> AsyncIterator[LocalCluster]:
+    async with open_either(tmp_path, control_plane) as cluster:
         yield cluster
 
 
@@ -261,9 +266,10 @@ async def test_many_short_containers_end_as_themselves(isolated: LocalCluster) -
         assert container_state(ended)["exitCode"] == 0
 
 
-async def test_no_more_containers_run_than_allowed(tmp_path: Path) -> None:
+async def test_no_more_containers_run_than_allowed(tmp_path: Path, control_plane: SessionCluster | None) -> None:
     script = f"mkdir {tmp_path}/lock || echo together; sleep 0.05; rmdir {tmp_path}/lock"
-    async with open_local_cluster(tmp_path, SHELL_MAP, max_containers=1) as cluster, trio.open_nursery() as nursery:
+    opened = open_either(tmp_path, control_plane, SHELL_MAP, max_containers=1)
+    async with opened as cluster, trio.open_nursery() as nursery:
         for number in range(4):
             nursery.start_soon(cluster.run_pod, pod(f"p{number}", script))
 
