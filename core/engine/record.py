@@ -110,8 +110,7 @@ def success_patch(step_run: Object, now: datetime) -> Object:
     status = step_run.get("status") or {}
     patch = _common(step_run, Phase.SUCCEEDED, Reason.COMPLETED, "The step succeeded", now)
     patch |= _finish(step_run, now) | {"phase": str(Phase.SUCCEEDED)}
-    if status.get("lastFailureMsg"):
-        patch["lastFailureMsg"] = None
+    patch |= {key: None for key in ("lastFailureMsg", "exitCode") if status.get(key)}  # of the attempt before
     if status.get("output") and not status.get("lastOutputAt"):
         patch["lastOutputAt"] = format_instant(now)
     return patch

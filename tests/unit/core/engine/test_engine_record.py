@@ -34,6 +34,16 @@ def test_running_carries_the_required_retries_and_the_start() -> None:
     assert not record.is_final(status)
 
 
+def test_success_forgets_how_the_attempt_before_it_failed() -> None:
+    retried = patched({"phase": "Running"}, record.retry_patch(step_run({}), NOW, NOW, 3, 137, "killed"))
+
+    status = patched(retried, record.success_patch(step_run(retried), NOW))
+
+    assert (retried["exitCode"], retried["lastFailureMsg"]) == (137, "killed")
+    assert (status["phase"], status["retries"]) == ("Succeeded", 1)
+    assert status.keys().isdisjoint({"exitCode", "lastFailureMsg"})
+
+
 def test_a_retry_forgets_the_old_result_and_dates_the_next_in_one_write() -> None:
     old = {"phase": "Failed", "retries": 1, "exitClass": "retry", "exitCode": 1, "error": {"message": "x"}}
     old |= {"output": {}, "startedAt": "2026-01-02T03:04:01Z", "finishedAt": "2026-01-02T03:04:02Z"}
