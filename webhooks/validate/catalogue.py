@@ -18,6 +18,7 @@ from webhooks.validate import (
     impulse,
     primitive,
     schema,
+    status,
     steprun,
     steps,
     story,
@@ -56,6 +57,7 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     transport,
     transportbinding,
     grant,
+    status,
 )
 
 RULES: Final[tuple[Rule, ...]] = tuple(

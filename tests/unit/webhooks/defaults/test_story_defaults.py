@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.policy.settings import OperatorSettings
+from webhooks.defaults import admission
 from webhooks.defaults.story import with_defaults
 
 SETTINGS = OperatorSettings(max_retries=5)
@@ -59,3 +60,12 @@ def test_a_second_time_changes_nothing_and_the_first_not_its_argument() -> None:
 
     assert with_defaults(once, SETTINGS) == once
     assert original["spec"]["steps"] == [{"name": "a", "type": "stop", "sideEffects": True}]
+
+
+def test_other_kinds_have_no_defaults() -> None:
+    engram = {"kind": "Engram", "spec": {"executionPolicy": {"retry": {}}}}
+
+    assert admission.with_defaults(engram, SETTINGS) == engram
+    assert admission.with_defaults(story(policy={"retries": {"stepRetryPolicy": {}}}), SETTINGS)["spec"]["policy"] == {
+        "retries": {"stepRetryPolicy": {"maxRetries": 5, "delay": "1s", "backoff": "exponential"}}
+    }

@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 
 from core.kube.wire import apply_merge_patch
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from webhooks.caller import Caller
 from webhooks.finding import Finding, Severity, errors_among
-from webhooks.validate import admission
+from webhooks.validate import admission, status
 from webhooks.validate.catalogue import RULES
 from webhooks.world import InMemoryWorld
 
@@ -33,6 +34,13 @@ class Case:
     refused: dict[str, Any]
     old: dict[str, Any] | None
     world: InMemoryWorld
+    caller: Caller | None
+
+    def findings(self, new: dict[str, Any], world: InMemoryWorld | None = None) -> list[Finding]:
+        """About the object, or about its status when somebody is said to write that."""
+        if self.caller is not None:
+            return status.validate(new, self.old or {}, self.caller, world or self.world)
+        return admission.validate(new, self.old, world or self.world)
 
 
 @cache
@@ -55,6 +63,7 @@ def _cases(table: dict[str, Any]) -> Iterator[Case]:
             InMemoryWorld(
                 table["worlds"][line.get("world", "plain")], settings=OperatorSettings(cross_namespace_policy=policy)
             ),
+            Caller(**line["caller"]) if "caller" in line else None,
         )
 
 
@@ -88,7 +97,7 @@ def _of_rule(case: Case, findings: list[Finding]) -> list[Finding]:
 
 @pytest.mark.parametrize("case", cases(), ids=_named)
 def test_an_object_that_keeps_to_the_rule_is_admitted(case: Case) -> None:
-    findings = admission.validate(case.accepted, case.old, case.world)
+    findings = case.findings(case.accepted)
 
     assert [str(finding) for finding in errors_among(findings)] == []
     assert _of_rule(case, findings) == []
@@ -96,7 +105,7 @@ def test_an_object_that_keeps_to_the_rule_is_admitted(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases(), ids=_named)
 def test_an_object_that_breaks_the_rule_is_told_where(case: Case) -> None:
-    found = _of_rule(case, admission.validate(case.refused, case.old, case.world))
+    found = _of_rule(case, case.findings(case.refused))
 
     assert case.path in [finding.path for finding in found]
     assert case.message in " ".join(finding.message for finding in found)
@@ -106,7 +115,7 @@ def test_an_object_that_breaks_the_rule_is_told_where(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases(), ids=_named)
 def test_an_object_with_one_mistake_is_refused_for_that_alone(case: Case) -> None:
-    findings = admission.validate(case.refused, case.old, case.world)
+    findings = case.findings(case.refused)
     is_error = any(finding.severity is Severity.ERROR for finding in _of_rule(case, findings))
 
     assert [finding.rule.id for finding in errors_among(findings)] == [case.rule] * is_error
@@ -128,7 +137,7 @@ def test_no_rule_is_broken_by_an_object_of_another_state_of_the_world_that_nobod
     found = {
         finding.rule.id
         for case in cases()
-        for finding in admission.validate(case.accepted, case.old, unknown)
+        for finding in case.findings(case.accepted, unknown)
         if finding.severity is Severity.ERROR
     }
 

@@ -1,0 +1,107 @@
+"""Who may write which part of a status, and what a written one should look like.
+
+The status decides what is executed, so that more than the right to patch is asked for: a run's status is the
+operator's, but for the decisions on its gates; that of a step is the operator's and that of the run's own containers.
+Source: admission contract 8.2, 9.3 and 15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from core.api.identity import runner_name
+from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from webhooks.caller import Caller, service_account
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import change, payload, reference, steps
+from webhooks.validate.change import namespace_of
+from webhooks.world import Object, Unseen, World
+
+WRITER: Final = Rule("status/writer", "15", Cause.FORBIDDEN)
+GATE_DECIDED: Final = Rule("status/gate-decided", "15", Cause.FORBIDDEN)
+GATE_UNKNOWN: Final = Rule("status/gate-unknown", "15", Cause.NOT_FOUND, Severity.WARNING)
+GENERATION: Final = Rule("status/generation", "8.2", severity=Severity.WARNING)
+OUTPUT_SIZE: Final = Rule("status/output-size", "15", severity=Severity.WARNING)
+OUTPUT_REFERENCE: Final = Rule("status/output-reference", "15", severity=Severity.WARNING)
+OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", Cause.FORBIDDEN, Severity.WARNING)
+
+_GUARDED: Final = ("StoryRun", "StepRun", "StoryTrigger", "EffectClaim")
+_DECISIONS: Final = ("Approved", "Rejected")
+
+
+def validate(new: Object, old: Object, caller: Caller, world: World) -> list[Finding]:
+    """Everything wrong with a write to the status subresource, or probably wrong.
+
+    Warnings do not keep a container from telling its result, and the operator looks again before it uses one. Kinds
+    whose status decides nothing are left to the rights of the cluster.
+    """
+    if new.get("kind") not in _GUARDED or change.is_deleted(new):
+        return []
+    before, after = _object(old.get("status")), _object(new.get("status"))
+    findings = [*_writer(new, before, after, caller), *_generation(before, after)]
+    if new.get("kind") == "StoryRun":
+        findings += _gates(new, _object(before.get("gates")), _object(after.get("gates")), caller, world)
+    elif new.get("kind") == "StepRun" and change.differs(after.get("output"), before.get("output")):
+        findings += _output(new, after.get("output"), world)
+    return findings
+
+
+def _writer(new: Object, before: Object, after: Object, caller: Caller) -> Iterator[Finding]:
+    if caller.is_trusted or _is_runner(new, caller):
+        return
+    allowed = ("gates",) if new["kind"] == "StoryRun" else ()
+    for field in change.changed_fields(after, before, sorted({*before, *after} - {*allowed})):
+        remedy = "decide on gates, or cancel the run" if allowed else "leave it to the operator"
+        yield WRITER.at(f"status.{field}", f"{caller.username} may not write this", remedy)
+
+
+def _is_runner(new: Object, caller: Caller) -> bool:
+    """Whether the caller is a container of the run that the step belongs to."""
+    if new["kind"] != "StepRun":
+        return False
+    run = reference.link(STEP_RUN, namespace_of(new), STORY_RUN, _object((new.get("spec") or {}).get("storyRunRef")))
+    return bool(run.name) and caller.username == service_account(run.namespace, runner_name(run.name))
+
+
+def _generation(before: Object, after: Object) -> Iterator[Finding]:
+    was, is_ = before.get("observedGeneration") or 0, after.get("observedGeneration") or 0
+    if is_ < was:
+        message = f"falls from {was} to {is_}"
+        yield GENERATION.at("status.observedGeneration", message, "read the object again before writing its status")
+
+
+def _gates(run: Object, before: Object, after: Object, caller: Caller, world: World) -> Iterator[Finding]:
+    known = _gate_names(run, world)
+    for name in sorted({*before, *after}):
+        was, is_ = _object(before.get(name)), _object(after.get(name))
+        if not change.differs(was, is_):
+            continue
+        path = f"status.gates.{name}"
+        if was.get("state") in _DECISIONS and was.get("state") != is_.get("state") and not caller.is_trusted:
+            yield GATE_DECIDED.at(path, f"is {was['state']} already, and a decision stays", "start another run")
+        elif known is not None and name not in known:
+            gates = f"gates are: {', '.join(known)}" if known else "the Story has no gates"
+            yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", gates)
+
+
+def _gate_names(run: Object, world: World) -> list[str] | None:
+    """Of the run's Story; ``None`` when that is not to be seen."""
+    its_story = _object((run.get("spec") or {}).get("storyRef"))
+    story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
+    if isinstance(story, Unseen):
+        return None
+    placed = (each for top in steps.top_level(story.get("spec") or {}) for each in steps.with_branches(top))
+    return [each.step["name"] for each in placed if each.step.get("type") == "gate"]
+
+
+def _output(new: Object, output: Any, world: World) -> Iterator[Finding]:
+    path = "status.output"
+    yield from payload.check_size(OUTPUT_SIZE, output, path, world.settings.engram.max_inline_size_bytes)
+    yield from payload.check_references(
+        OUTPUT_REFERENCE, OUTPUT_NAMESPACE, output, path, STEP_RUN, namespace_of(new), world
+    )
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}
