@@ -224,7 +224,8 @@ class _Collector:
                 self._note_static(operand, ())
                 value = self._follow(dot, names)
                 if bare and dot != _EVERYTHING:  # a root written without its dot is meant below range and with, too
-                    value |= self._follow(_EVERYTHING, names)
+                    whole = self._variables.get((self._body, "$"), _NOWHERE)  # in a definition, what it is given
+                    value |= self._follow(whole | _EVERYTHING, names)
                 return value
             case nodes.Variable(name=name, fields=fields):
                 return self._follow(self._variables.get((self._body, name), _NOWHERE), fields)

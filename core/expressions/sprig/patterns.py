@@ -7,21 +7,21 @@ The reference's documentation promises these functions and its engine lacks them
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Final
 
 import re2
 
 from core.expressions.template import values
 from core.expressions.template.functions import INT, STRING, Context, FunctionTable
-from core.expressions.template.values import NilStrings, Strings, Value
+from core.expressions.template.values import NilStrings, Strings, Value, from_bytes, to_bytes
 
 FUNCTIONS: Final = FunctionTable()
 MAX_PATTERN_BYTES: Final = 1 << 10
 MAX_TEXT_BYTES: Final = 1 << 16
 
-_CONTINUATION: Final = 0x80  # marks the second and later bytes of a UTF-8 character
 _CACHED_PATTERNS: Final = 64
 _PROGRAM_BYTES: Final = 1 << 20
 
@@ -125,13 +125,21 @@ def _admitted(context: Context, text: str) -> bytes:
     return data
 
 
+def _inside_of_characters(data: bytes) -> Container[int]:
+    """Offsets at which no character begins; a byte that is not UTF-8 is a character of its own."""
+    if data.isascii():
+        return ()
+    starts = accumulate((len(to_bytes(char)) for char in from_bytes(data)), initial=0)
+    return frozenset(range(len(data))).difference(starts)
+
+
 def _matches(compiled: Any, data: bytes) -> Iterator[Any]:
     """All matches; an empty one stands neither inside of a character nor right behind another match."""
     previous_end = -1
+    inside = _inside_of_characters(data)
     for match in compiled.finditer(data):
         start, end = match.span()
-        inside_of_character = end < len(data) and data[end] & 0xC0 == _CONTINUATION
-        if start == end and (start == previous_end or inside_of_character):
+        if start == end and (start == previous_end or end in inside):
             continue
         previous_end = end
         yield match

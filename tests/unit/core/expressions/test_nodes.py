@@ -45,6 +45,12 @@ def test_a_printed_text_renders_the_same() -> None:
     assert resolve_value(printed, variables) == resolve_value(text, variables) == "{{ 2 x {1{"
 
 
+def test_a_root_in_a_definition_is_one_of_what_it_is_given() -> None:
+    text = '{{ define "t" }}{{ range list 1 }}{{ steps.x }}{{ end }}{{ end }}{{ template "t" $.steps }}'
+
+    assert "steps" in references_of(text).steps
+
+
 def test_the_arguments_of_a_method_are_looked_at() -> None:
     found = references_of('{{ (toDate "2006" steps.a.output.year).Sub steps.b.output.t }}{{ steps.c.x | now.Format }}')
 
