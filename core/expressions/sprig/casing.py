@@ -6,6 +6,7 @@ Source: templating contract 10.1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final
@@ -31,6 +32,7 @@ _CACHED_CHARACTERS: Final = 4096
 _DASHES: Final = "-_"  # which are punctuation as well
 _CONNECTORS: Final = _DASHES + SPACES
 _IDEOGRAPHS: Final = (range(0x4E00, 0x9FCD), range(0x3400, 0x4D86), range(0x20000, 0x2B81E))  # letters of no alphabet
+_PIECE: Final = 16_384
 _END: Final = (_Word.NONE, "")
 
 
@@ -75,13 +77,13 @@ class _Joiner:
 
     def __init__(self, text: str, connector: str) -> None:
         self._words = _split(text)
-        self._index = 0
+        self._ahead = next(self._words, None)
         self._connector = connector
         self._parts: list[str] = []
 
     def run(self) -> str:
         kind, word = self._next()
-        while self._index < len(self._words):
+        while self._ahead is not None:
             if kind is not _Word.CONNECTOR:
                 self._add(kind, word)
             before, last = kind, word
@@ -99,7 +101,7 @@ class _Joiner:
         if kind is not _Word.NUMBER:
             self._separate(kind)
             return kind, word
-        if self._index >= len(self._words):
+        if self._ahead is None:
             return kind, word
         number = word
         kind, word = self._next()
@@ -130,14 +132,14 @@ class _Joiner:
             self._parts.append("".join(map(_small, word)) if kind is _Word.UPPER else word)
 
     def _next(self) -> tuple[_Word, str]:
-        found = self._words[self._index] if self._index < len(self._words) else _END
-        self._index += 1
+        found, self._ahead = self._ahead or _END, next(self._words, None)
         return found
 
 
-def _split(text: str) -> list[tuple[_Word, str]]:
-    words: list[tuple[_Word, str]] = []
-    kinds = list(map(_kind, text))
+def _split(text: str) -> Iterator[tuple[_Word, str]]:
+    kinds: list[_Word] = []
+    for start in range(0, len(text), _PIECE):  # each in one go, between which other threads get their turn
+        kinds += map(_kind, text[start : start + _PIECE])
     position = 0
     while position < len(text):
         kind = kinds[position]
@@ -145,9 +147,8 @@ def _split(text: str) -> list[tuple[_Word, str]]:
         if kind is _Word.PUNCTUATION:
             while end < len(text) and (kinds[end] is kind or text[end] in _DASHES):
                 end += 1
-        words.append((kind, text[position:end]))
+        yield kind, text[position:end]
         position = end
-    return words
 
 
 def _end_of_capitals(kinds: list[_Word], start: int) -> int:
