@@ -6,6 +6,7 @@ happens on the loop itself. Of several tries the least counts: the others tell o
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -81,12 +82,12 @@ def _poison(evaluator: Evaluator) -> Iterator[Callable[[], Awaitable[object]]]:
     sys.path.append(str(_CORPUS))
     import adversarial_corpus as corpus
 
-    for poison in corpus.CONDITIONS:
-        yield lambda poison=poison: evaluator.condition(poison.text, {"inputs": poison.inputs()}, field="if")
-    for poison in corpus.TEMPLATES:
-        yield lambda poison=poison: evaluator.resolve(poison.text, {"inputs": poison.inputs()}, field="with")
+    for ask, poisons in ((evaluator.condition, corpus.CONDITIONS), (evaluator.resolve, corpus.TEMPLATES)):
+        for poison in poisons:
+            variables = {"inputs": poison.inputs(), "steps": {}}
+            yield functools.partial(ask, poison.text, variables, field="if")
     for schema in corpus.SCHEMAS:
-        yield lambda schema=schema: evaluator.validate_schema(schema.schema(), schema.document())
+        yield functools.partial(evaluator.validate_schema, schema.schema(), schema.document())
 
 
 def _functions(evaluator: Evaluator) -> Iterator[Callable[[], Awaitable[object]]]:
@@ -95,4 +96,4 @@ def _functions(evaluator: Evaluator) -> Iterator[Callable[[], Awaitable[object]]
         for value in ("inputs.s", "inputs.l", "inputs.m"):
             for arguments in (value, f"`a` {value}", f"2 {value}", f"`a` `b` {value}"):
                 text = f"x{{{{ {name} {arguments} | kindOf }}}}"
-                yield lambda text=text: evaluator.resolve(text, _VARIABLES, field="with")
+                yield functools.partial(evaluator.resolve, text, _VARIABLES, field="with")
