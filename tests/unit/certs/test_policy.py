@@ -1,0 +1,144 @@
+"""One named decision for what is stored, what is held and the time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from certs_world import HOST, LIFETIMES, RULES, START
+
+from certs.authority import Lifetimes, issue_authority
+from certs.material import Material, Rotation
+from certs.policy import Absent, Damaged, Foreign, Kept, Rules, Step, decide, next_due
+from certs.succession import follow, published
+
+FOUNDED = follow(Step.FOUND, Absent(), None, START, RULES)
+OTHER = follow(Step.FOUND, Absent(), None, START, RULES)
+OVERLAP = START + LIFETIMES.authority - LIFETIMES.overlap
+DAY = timedelta(days=1)
+
+
+def renewed_at(now: datetime) -> Material:
+    return follow(Step.RENEW_LEAF, Kept(FOUNDED), None, now, RULES)
+
+
+def introduced(now: datetime) -> Material:
+    return follow(Step.INTRODUCE, Kept(renewed_at(now)), None, now, RULES)
+
+
+@pytest.mark.parametrize(
+    ("stored", "held", "now", "step"),
+    [
+        (Absent(), None, START, Step.FOUND),
+        (Absent(), FOUNDED, START, Step.RESTORE),
+        (Absent(), FOUNDED, START + 400 * DAY, Step.FOUND),
+        (Damaged(("x",)), None, START, Step.FOUND),
+        (Damaged(("x",)), FOUNDED, START, Step.RESTORE),
+        (Foreign(("x",)), FOUNDED, START, Step.HOLD),
+        (Kept(FOUNDED), None, START, Step.SERVE),
+        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3, Step.RENEW_LEAF),
+        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3 - timedelta(seconds=1), Step.SERVE),
+        (Kept(FOUNDED), None, START + 20 * DAY, Step.RENEW_LEAF),
+        (Kept(FOUNDED), None, START + 400 * DAY, Step.FOUND),
+        (Kept(FOUNDED), None, START - DAY, Step.FOUND),
+        (Kept(FOUNDED), replace(FOUNDED, generation=5), START, Step.RESTORE),
+        (Kept(OTHER), FOUNDED, START, Step.TRUST_SERVED),
+        (Kept(replace(OTHER, retired=(FOUNDED.active.certificate,))), FOUNDED, START, Step.SERVE),
+        (Kept(renewed_at(OVERLAP)), None, OVERLAP, Step.INTRODUCE),
+        (Kept(introduced(OVERLAP)), None, OVERLAP + DAY, Step.SERVE),
+        (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + DAY, Step.SERVE),
+        (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + LIFETIMES.settle, Step.PROMOTE),
+        (Kept(replace(FOUNDED, requested=Rotation.LEAF)), None, START, Step.RENEW_LEAF),
+        (Kept(replace(FOUNDED, requested=Rotation.AUTHORITY)), None, START, Step.INTRODUCE),
+        (Kept(replace(FOUNDED, retired=(OTHER.active.certificate,))), None, START + 4 * DAY, Step.SERVE),
+        (
+            Kept(replace(renewed_at(START + 8 * DAY), retired=(OTHER.active.certificate,))),
+            None,
+            START + 8 * DAY,
+            Step.RETIRE,
+        ),
+    ],
+    ids=[
+        "nothing-anywhere",
+        "deleted",
+        "deleted-and-held-is-over",
+        "damaged-at-start",
+        "damaged",
+        "foreign",
+        "all-is-well",
+        "leaf-at-two-thirds",
+        "leaf-a-second-before",
+        "leaf-expired",
+        "authority-expired",
+        "authority-not-yet-valid",
+        "older-generation",
+        "another-lineage",
+        "another-lineage-that-trusts-ours",
+        "authority-in-its-overlap",
+        "upcoming-unpublished",
+        "upcoming-settling",
+        "upcoming-settled",
+        "leaf-asked-for",
+        "authority-asked-for",
+        "old-authority-needed",
+        "old-authority-over",
+    ],
+)
+def test_the_next_step(stored: object, held: Material | None, now: datetime, step: Step) -> None:
+    assert decide(stored, held, now, RULES).step is step  # type: ignore[arg-type]
+
+
+def test_a_requested_authority_settles_in_a_hurry() -> None:
+    asked = replace(published(introduced(START), START), requested=Rotation.AUTHORITY)
+
+    assert decide(Kept(asked), None, START + LIFETIMES.hurry - timedelta(seconds=1), RULES).step is Step.SERVE
+    assert decide(Kept(asked), None, START + LIFETIMES.hurry, RULES).step is Step.PROMOTE
+
+
+def test_an_upcoming_authority_that_is_of_no_use_is_made_anew() -> None:
+    stranger = issue_authority(("other.svc",), START, LIFETIMES)
+
+    decision = decide(Kept(replace(FOUNDED, upcoming=stranger)), None, START, RULES)
+
+    assert decision.step is Step.INTRODUCE
+
+
+def test_names_outside_the_constraints_need_a_new_authority_that_trusts_the_old_one() -> None:
+    rules = Rules((HOST, "other.svc"))
+
+    assert decide(Kept(FOUNDED), FOUNDED, START, rules).step is Step.FOUND
+    assert FOUNDED.active.certificate in follow(Step.FOUND, Kept(FOUNDED), FOUNDED, START, rules).trusted
+
+
+@pytest.mark.parametrize("hours", range(0, 24 * 420, 37))
+def test_a_step_that_is_due_is_taken_and_one_that_is_not_leaves_time_to_wait(hours: int) -> None:
+    """No instant asks for a look at once and then does nothing: that would be a loop without a wait."""
+    now, material = START + timedelta(hours=hours), FOUNDED
+    for _ in range(8):
+        step = decide(Kept(material), None, now, RULES).step
+        if step is Step.SERVE and material.upcoming is not None and material.published_at is None:
+            material = published(material, now)
+        elif step is Step.SERVE:
+            break
+        else:
+            material = follow(step, Kept(material), None, now, RULES)
+
+    assert decide(Kept(material), None, now, RULES).step is Step.SERVE
+    assert next_due(material, RULES) > now
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"overlap": timedelta(days=12)},
+        {"overlap": timedelta(days=365)},
+        {"settle": timedelta(minutes=1)},
+        {"backdated": timedelta(minutes=-1)},
+        {"leaf": timedelta(0)},
+    ],
+    ids=["too-little-overlap", "overlap-of-a-life", "settle-below-hurry", "postdated", "no-life"],
+)
+def test_lifetimes_that_cannot_work_are_refused(wrong: dict[str, timedelta]) -> None:
+    with pytest.raises(ValueError, match="must hold"):
+        Lifetimes(**wrong)
