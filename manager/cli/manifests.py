@@ -193,12 +193,17 @@ def _world_of(manifests: Iterable[Manifest]) -> World:
     """All documents as one world, besides which there may be more in the cluster."""
     from webhooks.world import InMemoryWorld
 
-    return InMemoryWorld((manifest.document for manifest in manifests if _is_named(manifest)), complete=False)
+    return InMemoryWorld((manifest.document for manifest in manifests if _is_sound(manifest)), complete=False)
 
 
-def _is_named(manifest: Manifest) -> bool:
-    metadata = manifest.document.get("metadata")
-    return isinstance(metadata, dict) and isinstance(manifest.document.get("spec"), dict)
+def _is_sound(manifest: Manifest) -> bool:
+    """Whether others may look at it: one of a kind that is not ours has a name, one of ours its proper shape."""
+    from core.api import kinds
+    from core.api import manifest as border
+
+    if kinds.kind_named(manifest.kind) is not None:
+        return not border.errors_of(manifest.document)
+    return isinstance(manifest.document.get("metadata"), dict)
 
 
 def _problems(manifest: Manifest, world: World) -> Iterator[str]:

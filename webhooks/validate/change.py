@@ -10,7 +10,7 @@ from webhooks.world import Object
 
 def is_deleted(new: Object) -> bool:
     """Whether the object is on its way out: then finalizers must be removable, whatever else is wrong."""
-    return bool((new.get("metadata") or {}).get("deletionTimestamp"))
+    return bool(metadata_of(new).get("deletionTimestamp"))
 
 
 def is_spec_changed(new: Object, old: Object) -> bool:
@@ -33,13 +33,25 @@ def changed_fields(new: Object, old: Object, fields: Sequence[str]) -> Iterator[
 
 
 def text(value: Any) -> str:
-    """A text without blanks around it; empty for what is none."""
-    return value.strip() if isinstance(value, str) else ""
+    """A text without blanks around it, and without halves of letters; empty for what is none."""
+    if not isinstance(value, str):
+        return ""
+    stripped = value.strip()
+    return stripped if stripped.isascii() else stripped.encode("utf-8", "replace").decode()
+
+
+def fields_of(value: Any) -> Object:
+    """An object as it is; nothing for what is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def metadata_of(new: Object) -> Object:
+    return fields_of(new.get("metadata"))
 
 
 def namespace_of(new: Object) -> str:
-    return text((new.get("metadata") or {}).get("namespace"))
+    return text(metadata_of(new).get("namespace"))
 
 
 def name_of(new: Object) -> str:
-    return text((new.get("metadata") or {}).get("name"))
+    return text(metadata_of(new).get("name"))

@@ -47,15 +47,16 @@ def check_step(placed: Placed, steps: Steps, branches: Branches, graph: Graph) -
     before = dependency.reached(name, placed, steps, graph)
     for field in fields.of_step(placed.step, placed.path, realtime=placed.realtime):
         yield from _problems(field, known)
-        yield from _unknown_steps(field, steps, branches, [other for other in known if other != name])
         for place in field.step_places:
             target = _target(place, steps, branches)
-            if target is None or (field.own_output_only and target == name):
-                continue
-            if target not in known:
+            if target is None:
+                yield _unknown(place, [other for other in known if other != name])
+            elif target == name:
+                continue  # its own output, or that of a branch beside; a circle is found elsewhere
+            elif target not in known:
                 message = f"step {target!r} runs after this one{_where(place.position)}"
                 yield STEP_LATER.at(place.path, message, "its output is not there yet", place.excerpt)
-            elif target not in before and target != name and not placed.realtime:
+            elif target not in before and not placed.realtime:
                 message = f"step {target!r} need not be done when this one starts{_where(place.position)}"
                 yield STEP_UNREACHED.at(place.path, message, f"add {target!r} to needs", place.excerpt)
 
@@ -64,7 +65,9 @@ def check_story(spec: Object, steps: Steps, branches: Branches) -> Iterator[Find
     """The expressions that belong to no step."""
     for field in fields.of_spec(spec):
         yield from _problems(field, list(steps))
-        yield from _unknown_steps(field, steps, branches, list(steps))
+        for place in field.step_places:
+            if _target(place, steps, branches) is None:
+                yield _unknown(place, list(steps))
 
 
 def _problems(field: ExpressionField, names: list[str]) -> Iterator[Finding]:
@@ -76,11 +79,9 @@ def _problems(field: ExpressionField, names: list[str]) -> Iterator[Finding]:
         yield UNUSABLE.at(problem.path, problem.message + _where(problem.position), problem.remedy, problem.excerpt)
 
 
-def _unknown_steps(field: ExpressionField, steps: Steps, branches: Branches, suggested: list[str]) -> Iterator[Finding]:
-    for place in field.step_places:
-        if _target(place, steps, branches) is None:
-            message = f"an expression refers to step {place.step!r}, which does not exist{_where(place.position)}"
-            yield STEP_UNKNOWN.at(place.path, message, dependency.remedy_for(place.step, suggested), place.excerpt)
+def _unknown(place: StepPlace, suggested: list[str]) -> Finding:
+    message = f"an expression refers to step {place.step!r}, which does not exist{_where(place.position)}"
+    return STEP_UNKNOWN.at(place.path, message, dependency.remedy_for(place.step, suggested), place.excerpt)
 
 
 def _target(place: StepPlace, steps: Steps, branches: Branches) -> str | None:

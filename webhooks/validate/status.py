@@ -15,7 +15,7 @@ from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from webhooks.caller import Caller, service_account
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, payload, reference, steps
-from webhooks.validate.change import namespace_of
+from webhooks.validate.change import fields_of, namespace_of
 from webhooks.world import Object, Unseen, World
 
 WRITER: Final = Rule("status/writer", "15", Cause.FORBIDDEN)
@@ -38,10 +38,10 @@ def validate(new: Object, old: Object, caller: Caller, world: World) -> list[Fin
     """
     if new.get("kind") not in _GUARDED or change.is_deleted(new):
         return []
-    before, after = _object(old.get("status")), _object(new.get("status"))
+    before, after = fields_of(old.get("status")), fields_of(new.get("status"))
     findings = [*_writer(new, before, after, caller), *_generation(before, after)]
     if new.get("kind") == "StoryRun":
-        findings += _gates(new, _object(before.get("gates")), _object(after.get("gates")), caller, world)
+        findings += _gates(new, fields_of(before.get("gates")), fields_of(after.get("gates")), caller, world)
     elif new.get("kind") == "StepRun" and change.differs(after.get("output"), before.get("output")):
         findings += _output(new, after.get("output"), world)
     return findings
@@ -60,13 +60,15 @@ def _is_runner(new: Object, caller: Caller) -> bool:
     """Whether the caller is a container of the run that the step belongs to."""
     if new["kind"] != "StepRun":
         return False
-    run = reference.link(STEP_RUN, namespace_of(new), STORY_RUN, _object((new.get("spec") or {}).get("storyRunRef")))
+    run = reference.link(
+        STEP_RUN, namespace_of(new), STORY_RUN, fields_of(fields_of(new.get("spec")).get("storyRunRef"))
+    )
     return bool(run.name) and caller.username == service_account(run.namespace, runner_name(run.name))
 
 
 def _generation(before: Object, after: Object) -> Iterator[Finding]:
-    was, is_ = before.get("observedGeneration") or 0, after.get("observedGeneration") or 0
-    if is_ < was:
+    was, is_ = before.get("observedGeneration"), after.get("observedGeneration") or 0
+    if isinstance(was, int) and isinstance(is_, int) and is_ < was:
         message = f"falls from {was} to {is_}"
         yield GENERATION.at("status.observedGeneration", message, "read the object again before writing its status")
 
@@ -74,7 +76,7 @@ def _generation(before: Object, after: Object) -> Iterator[Finding]:
 def _gates(run: Object, before: Object, after: Object, caller: Caller, world: World) -> Iterator[Finding]:
     known = _gate_names(run, world)
     for name in sorted({*before, *after}):
-        was, is_ = _object(before.get(name)), _object(after.get(name))
+        was, is_ = fields_of(before.get(name)), fields_of(after.get(name))
         if not change.differs(was, is_):
             continue
         path = f"status.gates.{name}"
@@ -87,7 +89,7 @@ def _gates(run: Object, before: Object, after: Object, caller: Caller, world: Wo
 
 def _gate_names(run: Object, world: World) -> list[str] | None:
     """Of the run's Story; ``None`` when that is not to be seen."""
-    its_story = _object((run.get("spec") or {}).get("storyRef"))
+    its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
     if isinstance(story, Unseen):
         return None
@@ -101,7 +103,3 @@ def _output(new: Object, output: Any, world: World) -> Iterator[Finding]:
     yield from payload.check_references(
         OUTPUT_REFERENCE, OUTPUT_NAMESPACE, output, path, STEP_RUN, namespace_of(new), world
     )
-
-
-def _object(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}

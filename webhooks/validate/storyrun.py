@@ -78,4 +78,4 @@ def _updated(new: Object, old: Object) -> Iterator[Finding]:
 
 
 def _annotation(run: Object, key: str) -> str:
-    return text(((run.get("metadata") or {}).get("annotations") or {}).get(key))
+    return text(change.fields_of(change.metadata_of(run).get("annotations")).get(key))

@@ -28,6 +28,8 @@ INSECURE: Final = Rule("stream/insecure", "12.3")
 
 SECURITY_MODE: Final = "BUBU_TRANSPORT_SECURITY_MODE"
 
+_THRESHOLDS: Final = (("pauseThreshold", 90), ("resumeThreshold", 50))
+"""Percent of the buffer, and what stands for none."""
 _SAMPLE_POLICIES: Final = ("", "rate", "random", "always", "never")
 
 
@@ -70,13 +72,15 @@ def check_settings(settings: Any, path: str) -> Iterator[Finding]:
 
 
 def _thresholds(flow: Object, path: str) -> Iterator[Finding]:
-    pause, resume = (
-        (flow.get(key) or {}).get("bufferPct", default)
-        for key, default in (("pauseThreshold", 90), ("resumeThreshold", 50))
-    )
+    pause, resume = (_percent(flow, key, default) for key, default in _THRESHOLDS)
     if resume > pause:
         message = f"resumes at {resume} percent, above the {pause} percent at which it pauses"
         yield THRESHOLDS.at(f"{path}.resumeThreshold.bufferPct", message, f"use {pause} or less")
+
+
+def _percent(flow: Object, key: str, default: int) -> int:
+    given: int | None = (flow.get(key) or {}).get("bufferPct")
+    return default if given is None else given
 
 
 def _condition(rule: Object, path: str) -> Iterator[Finding]:

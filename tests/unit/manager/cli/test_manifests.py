@@ -111,3 +111,18 @@ def test_a_missing_file_and_an_empty_one_are_errors(tmp_path: Path) -> None:
         load_manifests([str(tmp_path / "nowhere.yaml")])
     with pytest.raises(CommandError, match="no manifest"):
         load_manifests([str(empty)])
+
+
+def test_documents_are_held_against_each_other_and_not_against_a_broken_one(tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    head = "apiVersion: bubustack.io/v1alpha1\nkind: Story\nmetadata: {{name: {}}}\nspec: "
+    call = head + "{{steps: [{{name: x, type: executeStory, with: {{storyRef: {{name: {}}}}}}}]}}\n"
+    broken = head.format("c") + "{steps: 3}\n"
+    file.write_text("---\n".join([call.format("a", "b"), call.format("b", "a"), broken, call.format("d", "c")]))
+
+    circle = "spec.steps[0].with.storyRef: Stories execute each other in a circle"
+    assert refusal(file) == [
+        f"all.yaml:4: {circle}: a → b → a (remove one of these calls)",
+        f"all.yaml:9: {circle}: b → a → b (remove one of these calls)",
+        "all.yaml:14: spec.steps: must be a list (write one item per line, each after a dash)",
+    ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +17,16 @@ from ruamel.yaml import YAML
 from core.kube.wire import apply_merge_patch
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.caller import Caller
+from webhooks.defaults.admission import with_defaults
 from webhooks.finding import Finding, Severity, errors_among
 from webhooks.validate import admission, status
 from webhooks.validate.catalogue import RULES
 from webhooks.world import InMemoryWorld
+
+ODDITIES: list[Any] = [
+    *(None, True, 0, -1, 1.5, 10**30, float("nan"), "", " ", "a", "{{", "{{ steps.a.b }}", "\ud800"),
+    *([], ["a"], [{}], {}, {"a": 1}, {"name": "x"}, {"$bubuSecretRef": "x"}, {"$bubuStorageRef": {}}),
+]
 
 TABLES = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
 
@@ -119,6 +128,29 @@ def test_an_object_with_one_mistake_is_refused_for_that_alone(case: Case) -> Non
     is_error = any(finding.severity is Severity.ERROR for finding in _of_rule(case, findings))
 
     assert [finding.rule.id for finding in errors_among(findings)] == [case.rule] * is_error
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    for key, child in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        yield value, key
+        yield from _places(child)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_mistake_makes_a_validator_fail(seed: int) -> None:
+    """Each finds something to say about any object, or nothing, and filling in defaults twice is doing it once."""
+    chance = random.Random(seed)
+    small = [case for case in cases() if len(repr(case.refused)) < 5_000]
+    for _ in range(500):
+        case = chance.choice(small)
+        new = json.loads(json.dumps(chance.choice([case.accepted, case.refused])))
+        for _ in range(chance.randint(1, 3)):
+            parent, key = chance.choice([place for place in _places(new) if place[1] != "kind"])
+            parent[key] = copy.deepcopy(chance.choice(ODDITIES))
+
+        assert all(str(finding) for finding in case.findings(new))
+        filled = with_defaults(new, OperatorSettings())
+        assert repr(with_defaults(filled, OperatorSettings())) == repr(filled)
 
 
 def test_every_rule_has_an_accepting_and_a_refusing_case() -> None:
