@@ -208,10 +208,10 @@ class _Printer:
         self._meter.admit_text(least)
         digits = digits.rjust(least, "0")
         prefix = _PREFIXES.get(directive.verb, "") if directive.has("#") else ""
+        if directive.verb in "oO" and directive.has("#") and not digits.startswith("0"):
+            digits = f"0{digits}"
         if directive.verb == "O":
             prefix = "0o"
-        elif directive.verb == "o" and directive.has("#") and not digits.startswith("0"):
-            prefix = "0"
         self._pad(spaced, sign + prefix + digits)
 
     def _unicode(self, directive: Directive, code: int) -> None:

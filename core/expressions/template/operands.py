@@ -76,7 +76,7 @@ class OperandCompiler:
         first, rest = command.operands[0], command.operands[1:]
         if isinstance(first, nodes.Name):
             return self._call(first, rest)
-        if isinstance(first, nodes.Nil):
+        if isinstance(first, nodes.Nil) and not rest:
             return _failing("nil is not a command", Fault.NIL_COMMAND, first.offset)
         return self._method(first, rest) if rest else self.operand(first)
 
