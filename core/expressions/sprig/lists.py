@@ -89,6 +89,7 @@ def _compact(context: Context, items: Value) -> list[Value]:
 
 @FUNCTIONS.add("without", "mustWithout", takes=(ANY,), rest=ANY, with_context=True)
 def _without(context: Context, items: Value, *omitted: Value) -> list[Value]:
+    _admit(context, items)
     return [item for item in _listed(items) if not _holds(list(omitted), item, context.meter)]
 
 

@@ -248,7 +248,11 @@ TEMPLATES = [
         for call, expected in (
             *(("sortAlpha inputs.l", "value"), ("keys inputs.m", "value"), ("values inputs.m", "value")),
             *(("deepCopy inputs.l", "value"), ("uniq inputs.l", "max-steps"), ("toJson inputs.m", "value")),
-            *(("print (deepEqual inputs.l inputs.l)", "value"), ("without inputs.l `a`", "value")),
+            *(
+                ("print (deepEqual inputs.l inputs.l)", "value"),
+                ("without inputs.l `a`", "value"),
+                ("without inputs.l", "value"),
+            ),
         )
     ),
     Poison("as much as the loop parses", "{{ index " + "1 " * 1_000 + "}}", _nothing, "line 1"),
