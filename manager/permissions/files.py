@@ -13,7 +13,15 @@ from manager.permissions.roles import (
     service_account,
     table_objects,
 )
-from manager.permissions.table import CONFIGURATION, LEADER_ELECTION, MANAGER, METRICS_AUTH, RUNNER
+from manager.permissions.table import (
+    CA_BUNDLES,
+    CERTIFICATES,
+    CONFIGURATION,
+    LEADER_ELECTION,
+    MANAGER,
+    METRICS_AUTH,
+    RUNNER,
+)
 
 Object = dict[str, Any]
 
@@ -25,6 +33,7 @@ def manifest_files() -> Iterator[tuple[str, list[Object]]]:
     yield "manager.yaml", [*table_objects(here, MANAGER)]
     yield "runner.yaml", [*table_objects(here, RUNNER), *grants_objects(here)]
     yield "configuration.yaml", [*table_objects(here, CONFIGURATION)]
+    yield "certificates.yaml", [*table_objects(here, CERTIFICATES), *table_objects(here, CA_BUNDLES)]
     yield "leader_election.yaml", [*table_objects(here, LEADER_ELECTION)]
     yield "metrics.yaml", [*table_objects(here, METRICS_AUTH), metrics_reader(here)]
     yield "people.yaml", [*people_roles(here)]

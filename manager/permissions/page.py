@@ -21,7 +21,8 @@ _HEAD: Final = f"""\
 Everything the operator may do, and why. It runs as the ServiceAccount `{_HERE.namespace}/{_HERE.service_account}`; the
 roles below are all it has. `manifests/rbac` is rendered from the same table.
 
-- No rule has a wildcard, none grants `escalate`, `bind` or `impersonate`, and Secrets are never listed or watched.
+- No rule has a wildcard, none grants `escalate`, `bind` or `impersonate`. No Secret is listed or watched but the one
+  with the operator's own certificates, by its name.
 - In the end-to-end tests the operator runs with exactly these rights against a real API server. The audit log must show
   no refusal, and every right must either have been used or say below, in *italics*, why a day may pass without it.
 """

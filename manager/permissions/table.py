@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
+from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
 from core.api.resource import (
     CONFIG_MAP,
     CORE_EVENT,
+    CUSTOM_RESOURCE_DEFINITION,
     ENGRAM,
     ENGRAM_TEMPLATE,
     EVENT,
@@ -31,6 +34,7 @@ from core.api.resource import (
     STORY_RUN,
     SUBJECT_ACCESS_REVIEW,
     TOKEN_REVIEW,
+    Resource,
 )
 from core.workloads.runner import RUNNER_PERMISSIONS
 
@@ -193,6 +197,38 @@ CONFIGURATION: Final = RoleTable(
     "The operator's settings.",
     (Permission(CONFIG_MAP, ("list", "watch"), "Settings change while the operator runs.", names=(CONFIG_NAME,)),),
 )
+_GATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
 
-ROLE_TABLES: Final = (MANAGER, RUNNER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION)
+
+def _told(resource: Resource) -> tuple[Permission, ...]:
+    """The rights on one object that says whom an API server trusts when it calls us."""
+    names = tuple(target.name for target in DEFAULT_TARGETS if target.resource == resource)
+    return (
+        Permission(resource, ("get", "patch"), "Its caBundle is written when it differs.", names=names, seldom=_GATE),
+        Permission(resource, ("list", "watch"), "What somebody changes is mended at once.", names=names, seldom=_GATE),
+    )
+
+
+CERTIFICATES: Final = RoleTable(
+    "certificates-role",
+    "certificates-rolebinding",
+    Reach.OPERATOR_NAMESPACE,
+    "The Secret with the operator's own certificates. Not needed where somebody else provides them.",
+    (
+        Permission(SECRET, ("create",), "The first manager makes the Secret.", seldom=_GATE),
+        Permission(SECRET, ("get", "update"), "Replicas agree through it.", names=(DEFAULT_SECRET,), seldom=_GATE),
+        Permission(
+            SECRET, ("list", "watch"), "What happens to it is answered at once.", names=(DEFAULT_SECRET,), seldom=_GATE
+        ),
+    ),
+)
+CA_BUNDLES: Final = RoleTable(
+    "ca-bundle-role",
+    "ca-bundle-rolebinding",
+    Reach.CLUSTER,
+    "Whom API servers trust when they call the operator. Not needed where somebody else provides the certificates.",
+    (*_told(MUTATING), *_told(VALIDATING), *_told(CUSTOM_RESOURCE_DEFINITION)),
+)
+
+ROLE_TABLES: Final = (MANAGER, RUNNER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, CERTIFICATES, CA_BUNDLES)
 """Every right of the operator's ServiceAccount, but those that a platform team adds to be handed on."""

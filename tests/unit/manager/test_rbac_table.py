@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
 from core.api.resource import SECRET
 from core.workloads import runner, runner_rules
@@ -42,8 +43,13 @@ def test_no_right_is_granted_twice_by_one_role() -> None:
 
 
 def test_secrets_are_never_listed_watched_or_deleted() -> None:
-    verbs = {verb for _, row in ROWS if row.resource == SECRET for verb in row.verbs}
-    assert verbs == {"get", "create", "patch"}
+    others = [row for _, row in ROWS if row.resource == SECRET and row.names != (DEFAULT_SECRET,)]
+    assert {verb for row in others for verb in row.verbs} == {"get", "create", "patch"}
+
+
+def test_the_secret_of_our_own_certificates_is_the_only_one_that_is_watched() -> None:
+    own = {(table.reach, verb) for table, row in ROWS if row.names == (DEFAULT_SECRET,) for verb in row.verbs}
+    assert own == {(Reach.OPERATOR_NAMESPACE, verb) for verb in ("get", "update", "list", "watch")}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,11 @@ def test_what_leads_to_other_rights_is_not_held(target: str) -> None:
 
 def test_objects_of_the_operators_own_namespace_are_limited_by_name_where_rbac_can() -> None:
     own = [row for table, row in ROWS if table.reach is Reach.OPERATOR_NAMESPACE]
-    assert {row.names for row in own if row.verbs != ("create",)} == {(CONFIG_NAME,), (LEASE_NAME,)}
+    assert {row.names for row in own if row.verbs != ("create",)} == {
+        (CONFIG_NAME,),
+        (LEASE_NAME,),
+        (DEFAULT_SECRET,),
+    }
 
 
 def test_the_names_are_those_the_manager_uses_by_default() -> None:
