@@ -68,6 +68,9 @@ def _masked(value: Any) -> Any:
     match value:
         case {"name": name, "value": _} if name == _MOMENTARY:
             return {"name": name, "value": "<varies>"}
+        case {"conditions": [*conditions], **rest}:
+            by_type = {condition["type"]: _masked(condition) for condition in conditions}
+            return {"conditions": by_type, **_masked(rest)}
         case dict():
             return {key: "<varies>" if key in _VARYING else _masked(item) for key, item in value.items()}
         case list():

@@ -27,6 +27,7 @@ from control_plane.faults import (
     Request,
     a_share,
     everything,
+    named,
     watches,
     writes,
 )
@@ -66,7 +67,12 @@ async def conflicts(rig: FaultRig) -> None:
     """One in five updates finds the object changed; the first ten of runs' status do so in a row."""
     conflict = Refuse(409, "Conflict")
     rig.proxy.add(conflict, a_share(0.2, updates, seed=13), times=None)
-    rig.proxy.add(conflict, lambda request: request.name == "PATCH storyruns/status", times=10)
+    rig.proxy.add(conflict, named("PATCH storyruns/status"), times=10)
+
+
+async def refused_status(rig: FaultRig) -> None:
+    """Somebody's new rule refuses what is to be recorded, six times; then it is mended."""
+    rig.proxy.add(Refuse(422, "Invalid"), named("PATCH storyruns/status"), times=6)
 
 
 async def lost_answers(rig: FaultRig) -> None:
@@ -89,7 +95,7 @@ async def repeated_requests(rig: FaultRig) -> None:
 async def too_many_requests(rig: FaultRig) -> None:
     """The server is overloaded, and says when to come again."""
     refusal = Refuse(429, "TooManyRequests", retry_after_seconds=1)
-    rig.proxy.add(refusal, a_share(0.2, everything, seed=18), times=None)
+    rig.proxy.add(refusal, a_share(0.1, everything, seed=18), times=None)
 
 
 async def server_errors(rig: FaultRig) -> None:
@@ -128,6 +134,7 @@ async def closing_watches(rig: FaultRig) -> None:
 
 CASES = {
     "F13-conflicts": conflicts,
+    "F15-refused-status": refused_status,
     "F17-answers-lost": lost_answers,
     "F17-requests-lost": lost_requests,
     "F17-requests-repeated": repeated_requests,

@@ -161,7 +161,7 @@ STEP_RUNS = "runs.bubustack.io/stepruns"
 
 
 async def test_F03_a_manager_that_is_told_to_stop_hands_over_at_once(rig: FaultRig) -> None:
-    """With 150 runs asleep; the lease is given back, so that the next one need not wait for it to run out."""
+    """With 80 runs asleep; the lease is given back, so that the next one need not wait for it to run out."""
     await rig.cluster.story("asleep", {"name": "sleep", "type": "sleep", "with": {"duration": "1h"}})
     first = await rig.start_manager("first", elect=True)
     await leads(rig, first)
@@ -173,12 +173,12 @@ async def test_F03_a_manager_that_is_told_to_stop_hands_over_at_once(rig: FaultR
             await rig.cluster.run(f"asleep-{number}", "asleep")
 
     async with trio.open_nursery() as nursery:
-        for number in range(150):
+        for number in range(80):
             nursery.start_soon(start, number)
 
     async def all_asleep() -> bool:
         runs = await rig.listed(STORY_RUN)
-        return len(runs) == 150 and all(is_asleep(run) for run in runs)
+        return len(runs) == 80 and all(is_asleep(run) for run in runs)
 
     await eventually(all_asleep, seconds=90)
     rig.proxy.seen.clear()

@@ -22,6 +22,8 @@ from control_plane.processes import ServerError, ServerProcess, open_process
 START_DEADLINE_SECONDS: Final = 120.0
 _ASK_AGAIN_SECONDS: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
+_NO_KEEPING: Final = httpx.Limits(max_keepalive_connections=0)
+"""Servers die and come back here: no connection is kept from one request to the next."""
 
 Object = dict[str, Any]
 
@@ -99,7 +101,12 @@ class ControlPlane:
         """Plain HTTP as the bearer of ``token``; as the administrator when it is empty."""
         headers = {"authorization": f"Bearer {token or self.admin_token}"}
         async with httpx.AsyncClient(
-            base_url=url or self.url, headers=headers, verify=self.access.tls_context(), timeout=30, trust_env=False
+            base_url=url or self.url,
+            headers=headers,
+            verify=self.access.tls_context(),
+            timeout=30,
+            limits=_NO_KEEPING,
+            trust_env=False,
         ) as client:
             yield client
 
@@ -230,7 +237,9 @@ async def _start_etcd(
     command = commands.etcd(binaries, directory / "etcd", client_port, peer_port)
     process = await stack.enter_async_context(open_process("etcd", command, directory, _environment()))
     url = f"http://127.0.0.1:{client_port}"
-    client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, timeout=30))
+    client = await stack.enter_async_context(
+        httpx.AsyncClient(base_url=url, limits=_NO_KEEPING, trust_env=False, timeout=30)
+    )
     await _wait_for(process, client, "/health", START_DEADLINE_SECONDS)
     return process, client
 
@@ -250,7 +259,9 @@ async def _start_api_server(
     command = commands.kube_apiserver(binaries, access, port, etcd_url, audit_log=audit_log, flags=flags)
     process = await stack.enter_async_context(open_process(name, command, directory, _environment()))
     client = await stack.enter_async_context(
-        httpx.AsyncClient(base_url=url, verify=access.tls_context(), trust_env=False, timeout=_ANSWER_SECONDS)
+        httpx.AsyncClient(
+            base_url=url, verify=access.tls_context(), limits=_NO_KEEPING, trust_env=False, timeout=_ANSWER_SECONDS
+        )
     )
     server = RunningApiServer(process, url, client)
     await server.wait_ready()

@@ -23,4 +23,5 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
 if __name__ == "__main__":
     with Path(sys.argv[1]).open("a") as executions:
         executions.write(f"{os.environ['BUBU_STORYRUN_ID']}/{os.environ['BUBU_STEP_NAME']}\n")
+    os.environ["BUBU_K8S_PATCH_MAX_RETRIES"] = "20"  # in some tests the API server is away for seconds
     main.run()

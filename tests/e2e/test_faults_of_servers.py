@@ -1,0 +1,266 @@
+"""API servers that die, forget, lag or lead nowhere, and tokens that expire; named by the rows of our catalogue.
+
+Unless a test says otherwise, the end is compared with that of the same work done when nothing disturbs it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import trio
+from comparison import Outcome
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from fault_rig import FaultRig, open_fault_rig
+from fault_workload import insist
+from operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, install_on, status_of, step
+
+from control_plane.binaries import ensure_binaries
+from control_plane.link import Link, open_link
+from control_plane.running import ControlPlane, open_api_server, open_control_plane
+from control_plane.session import SessionCluster, ready_of
+from core.api.resource import (
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    JOB,
+    POD,
+    REFERENCE_GRANT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
+from core.engine.clock import system_now
+from localcluster.kubeconfig import write_private
+from manager.permissions.install import request_token
+
+Object = dict[str, Any]
+
+LEEWAY_SECONDS = 60
+"""For how long API servers accept a token that has expired."""
+
+
+@pytest.fixture
+async def rig(steerable: SessionCluster, tmp_path: Path) -> AsyncIterator[FaultRig]:
+    async with open_fault_rig(tmp_path, steerable) as opened:
+        yield opened
+
+
+# Death and oblivion.
+
+
+async def test_F14_F27_a_server_that_dies_and_forgets_costs_nothing(
+    steerable: SessionCluster, faultless: Outcome, tmp_path: Path
+) -> None:
+    """Killed three times while runs are under way; once everything is forgotten that happened before it is back."""
+    async with (
+        open_control_plane(ensure_binaries(), tmp_path / "plane") as plane,
+        open_rig_on(plane, tmp_path) as rig,
+    ):
+        await rig.start_manager()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.workload.play)
+            for death in range(3):
+                await trio.sleep(1.3)
+                await plane.api_server.kill()
+                if death == 1:
+                    await plane.compact()
+                await plane.api_server.restart()
+        await insist(rig.settled)
+        await rig.ends_like(faultless)
+        log = (tmp_path / "manager.log").read_text()
+    assert "too old resource version" in log or "Expired" in log, log
+
+
+@asynccontextmanager
+async def open_rig_on(plane: ControlPlane, directory: Path) -> AsyncIterator[FaultRig]:
+    cluster = SessionCluster(plane.kubeconfig, plane.binaries.kubectl, ready_of(plane))
+    await install_on(cluster)
+    await plane.controllers.kill()  # the garbage collector looks for new kinds every half minute, and when it starts
+    plane.controllers.start()
+    async with open_fault_rig(directory, cluster) as rig:
+        yield rig
+
+
+# Replicas that lag.
+
+
+@asynccontextmanager
+async def open_lagging_server(rig: FaultRig, *, warm: bool = True) -> AsyncIterator[tuple[str, Link]]:
+    """A second API server on the same objects, whose way to etcd can be frozen.
+
+    It remembers each kind, as long as it is ``warm``: a server begins to with the first question for it.
+    """
+    async with (
+        open_link(rig.ready.etcd_url) as link,
+        open_api_server("lagging", ensure_binaries(), rig.access, link.url, rig.directory) as server,
+    ):
+        for resource in (
+            (STORY, ENGRAM, ENGRAM_TEMPLATE, STORY_RUN, STEP_RUN, JOB, POD, REFERENCE_GRANT) if warm else ()
+        ):
+            await names_in_the_cache(rig, server.url, resource)
+        yield server.url, link
+
+
+async def test_F24_a_manager_that_starts_on_a_server_in_the_past_waits_for_the_present(
+    rig: FaultRig, faultless: Outcome
+) -> None:
+    async with open_lagging_server(rig) as (url, link):
+        link.freeze()
+        first = await rig.start_manager("first", url=rig.ready.url)
+        await rig.workload.play()
+        await first.kill()
+        assert await names_in_the_cache(rig, url, STORY_RUN) == []
+        assert len(await rig.listed(STORY_RUN)) > 0
+        await trio.sleep(0.5)
+        before = len(rig.history.writes)
+        second = await rig.start_manager("second", url=url)
+        await trio.sleep(5)
+        by_manager = [write for write in rig.history.writes[before:] if write.created]
+        link.thaw()
+        await rig.settled()
+        await rig.ends_like(faultless)
+        assert by_manager == []
+        assert second.running
+
+
+async def names_in_the_cache(rig: FaultRig, url: str, resource: Resource) -> list[str]:
+    """What a server shows to whoever does not ask for the present."""
+    headers = {"authorization": f"Bearer {rig.ready.admin_token}"}
+    tls = rig.access.tls_context()
+    group = f"/apis/{resource.api_version}" if resource.group else "/api/v1"
+    async with httpx.AsyncClient(base_url=url, verify=tls, headers=headers, timeout=20) as client:
+        while True:
+            answer = await client.get(f"{group}/{resource.plural}", params={"resourceVersion": "0"})
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                answer.raise_for_status()
+                return [item["metadata"]["name"] for item in answer.json()["items"]]
+            await trio.sleep(0.2)  # it is about to begin
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["to a past", "to nothing yet"])
+async def test_F25_a_manager_that_is_led_into_the_past_does_not_touch_a_namesake(rig: FaultRig, warm: bool) -> None:
+    """Its connections go over to a server that lags; meanwhile a run is deleted and another of its name created.
+
+    A server that remembers nothing yet has its kinds back one after the other, so that they are seen at odds.
+    """
+    flag = rig.directory / "released"
+    await rig.cluster.engram("gate", f"until test -e {flag}; do sleep 0.1; done")
+    await rig.cluster.story("gated", step("a", "gate"), step("b", "nap", needs=["a"]))
+    async with open_lagging_server(rig, warm=warm) as (url, link):
+        manager = await rig.start_manager()
+        await rig.cluster.run("one", "gated")
+        await rig.cluster.until(STORY_RUN, "one", lambda run: status_of(run).get("phase") == "Running")
+        await rig.cluster.step("one-a", "Running")
+        link.freeze()
+        rig.proxy.upstream = url
+        rig.proxy.cut_connections()
+        await rig.cluster.client.patch(STORY_RUN, "one", {"metadata": {"finalizers": None}}, namespace=NAMESPACE_NAME)
+        await rig.cluster.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+        await rig.cluster.gone(STORY_RUN, "one")
+        again = await rig.cluster.run("one", "gated")
+        await trio.sleep(3)
+        link.thaw()
+        flag.touch()
+        run = await rig.cluster.finished("one", seconds=60)
+        await rig.ends_without_orphans()
+        assert manager.running
+    assert run["metadata"]["uid"] == again["metadata"]["uid"]
+    assert status_of(run)["phase"] == "Succeeded", run["status"]
+    outcome = await rig.outcome()
+    counts = {key: count for key, count in outcome.deleted.items() if key.startswith(("runs.", "jobs/"))}
+    place = f"{NAMESPACE_NAME}/one"
+    assert counts == {
+        f"runs.bubustack.io/storyruns/{place}": 1,
+        f"runs.bubustack.io/stepruns/{place}-a": 1,
+        f"jobs/{place}-a": 1,
+    }
+    assert outcome.created[f"jobs/{place}-a"] == outcome.created[f"runs.bubustack.io/stepruns/{place}-a"] == 2
+    assert outcome.created[f"jobs/{place}-b"] == 1
+
+
+# Connections and tokens.
+
+
+async def test_F16_F17_connections_that_carry_nothing_any_more_are_given_up(rig: FaultRig, faultless: Outcome) -> None:
+    """Nothing breaks, nothing comes: requests end at their deadline, watches when they have been silent too long."""
+    async with open_link(rig.ready.url) as link:
+        manager = await rig.start_manager(url=link.url)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.workload.play)
+            await eventually(lambda: has_created(rig, f"jobs/{NAMESPACE_NAME}/diamond-b"))
+            link.abandon()
+            abandoned_at = trio.current_time()
+        await rig.settled(seconds=120)
+        made_up_after = trio.current_time() - abandoned_at
+        await rig.ends_like(faultless)
+        assert manager.running
+    assert made_up_after <= 100
+    print(f"everything was made up for {made_up_after:.0f} s after the connections had gone dead")
+
+
+async def has_created(rig: FaultRig, prefix: str) -> bool:
+    await trio.lowlevel.checkpoint()
+    return any(write.created for write in rig.history.of(prefix))
+
+
+async def test_F29_a_token_that_expires_is_read_again(rig: FaultRig, faultless: Outcome) -> None:
+    """The work begins when the manager's token is worth nothing any more, and is renewed a little later."""
+    token = await request_token(rig.cluster.client, OPERATOR)
+    brief = expiring(token, rig.access.service_account_key, seconds=8)
+    file = rig.directory / "token"
+    write_private(file, brief)
+    manager = await rig.start_manager(token_file=file)
+    await eventually(lambda: rig.has_seen("GET storyruns"))
+    await eventually(lambda: is_refused(rig, brief), seconds=40)
+    assert not has_answered(rig, 401)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.workload.play)
+
+        async def manager_is_refused() -> bool:
+            await trio.lowlevel.checkpoint()
+            return has_answered(rig, 401)
+
+        await eventually(manager_is_refused, seconds=30)
+        await trio.sleep(3)
+        write_private(file, token)
+        renewed_at = trio.current_time()
+    await rig.settled()
+    accepted = [seen.at for seen in rig.proxy.seen if seen.code in {200, 201} and seen.at > renewed_at]
+    await rig.ends_like(faultless)
+    assert min(accepted) - renewed_at <= 5
+    assert manager.running
+    print(f"the new token was in use after {min(accepted) - renewed_at:.1f} s")
+
+
+async def is_refused(rig: FaultRig, token: str) -> bool:
+    async with httpx.AsyncClient(base_url=rig.ready.url, verify=rig.access.tls_context()) as client:
+        answer = await client.get("/apis", headers={"authorization": f"Bearer {token}"})
+    return answer.status_code == httpx.codes.UNAUTHORIZED
+
+
+def has_answered(rig: FaultRig, code: int) -> bool:
+    return any(seen.code == code for seen in rig.proxy.seen)
+
+
+def expiring(token: str, key_file: Path, *, seconds: int) -> str:
+    """The same token, worth nothing in so many seconds: servers give none that lives shorter than ten minutes."""
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    head, claims, _ = token.split(".")
+    content = orjson.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    now = int(system_now().timestamp())
+    content |= {"iat": now - 3600, "nbf": now - 3600, "exp": now + seconds - LEEWAY_SECONDS}
+    signed = f"{head}.{_encoded(orjson.dumps(content))}"
+    return f"{signed}.{_encoded(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
