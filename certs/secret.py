@@ -2,7 +2,8 @@
 
 ``data``: ``tls.crt`` and ``tls.key`` (what is served), ``ca.crt`` (every trusted authority, the active one first),
 ``ca.key`` (its key), ``next-ca.key`` (the upcoming authority's key, while there is one). Annotations hold generation
-and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` is ours; so is one without data.
+and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` is ours; one without
+data, or with empty entries only, is free to be used.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def read_secret(secret: Object | None, names: tuple[str, ...], now: datetime) ->
         names: what a certificate that somebody else provides must be for.
         now: when it must be valid.
     """
-    if secret is None or not secret.get("data"):
+    if secret is None or not any((secret.get("data") or {}).values()):
         return Absent()
     metadata = secret.get("metadata") or {}
     ours = (metadata.get("labels") or {}).get(OWNER_LABEL) == OWNER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any, Final
 
 import typer
@@ -28,18 +29,31 @@ _EXIT_MEANINGS: Final = {
 def render() -> str:
     """The text of ``docs/commands.md``."""
     group: Any = typer.main.get_command(app)
-    commands: dict[str, Any] = group.commands
+    commands = dict(_verbs(group))
     sections = [
         "# Commands",
         "<!-- Generated from the commands; change them and run `make generate`. -->",
         f"{group.help}\n\nAlso installed as `kubectl-bobrapet`, so that `kubectl bobrapet …` works.",
-        "\n".join(f"- [`{name}`](#bobrapet-{name}): {_summary(command)}" for name, command in commands.items()),
+        "\n".join(f"- [`{name}`](#{_anchor(name)}): {_summary(command)}" for name, command in commands.items()),
         *(_section(name, command) for name, command in commands.items()),
         "## Common options\n\nEvery verb but `manager` and `completion` takes these.\n\n"
         + _table([parameter for parameter in commands["get"].params if _is_common(parameter)]),
         _exit_codes(),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _verbs(group: Any) -> Iterator[tuple[str, Any]]:
+    """Every verb by its words; those of a group are called ``group verb``."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {verb}", found) for verb, found in _verbs(command))
+        else:
+            yield name, command
+
+
+def _anchor(name: str) -> str:
+    return f"bobrapet-{name.replace(' ', '-')}"
 
 
 def _section(name: str, command: Any) -> str:

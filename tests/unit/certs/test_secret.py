@@ -60,6 +60,7 @@ def test_what_others_wrote_into_the_metadata_is_kept() -> None:
 def test_an_empty_secret_is_free_to_be_used() -> None:
     assert read_secret(None, NAMES, START) == Absent()
     assert read_secret({"metadata": {"name": "pair"}}, NAMES, START) == Absent()
+    assert read_secret({"metadata": {"name": "pair"}, "data": {"tls.crt": "", "tls.key": ""}}, NAMES, START) == Absent()
 
 
 def test_every_problem_is_reported_at_once_and_survivors_are_kept() -> None:
@@ -134,12 +135,13 @@ def test_whatever_stands_in_a_secret_is_read_without_an_exception(
     data: dict[str, object], annotations: dict[str, str], ours: bool
 ) -> None:
     labels = {OWNER_LABEL: OWNER} if ours else {}
-    secret = {
-        "metadata": {"name": "pair", "labels": labels, "annotations": annotations},
-        "data": {**GOOD["data"], **data},
-    }
+    entries = {**GOOD["data"], **data}
+    secret = {"metadata": {"name": "pair", "labels": labels, "annotations": annotations}, "data": entries}
 
     found = read_secret(secret, NAMES, START)
 
-    assert isinstance(found, (Kept, Damaged) if ours else Foreign)
+    if not any(entries.values()):
+        assert found == Absent()
+    else:
+        assert isinstance(found, (Kept, Damaged) if ours else Foreign)
     assert "PRIVATE" not in repr(found)
