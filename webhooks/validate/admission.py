@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from core.api import manifest
-from webhooks.finding import Finding, Rule
+from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate import (
     change,
     effectclaim,
@@ -31,6 +31,10 @@ Validator = Callable[[Object, Object | None, World], list[Finding]]
 SHAPE: Final = Rule("any/shape", "1.3")
 TOO_DEEP: Final = Rule("any/too-deep", "1.3")
 
+TOO_MANY: Final = Rule("any/too-many", "1.4", severity=Severity.WARNING)
+
+MAX_FINDINGS: Final = 500
+"""Told at once; an answer to the API server has its limits, too."""
 MAX_DEPTH: Final = 128
 """Levels of objects and lists inside ``spec``; expressions are not resolved below it either."""
 
@@ -66,9 +70,18 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     if not unchanged:
         shape = _shape(new)
         if shape or validator is None:
-            return shape
+            return _told(shape)
     assert validator is not None  # an object of no kind of ours has no shape either
-    return list(dict.fromkeys(validator(new, old, world)))
+    return _told(list(dict.fromkeys(validator(new, old, world))))
+
+
+def _told(findings: list[Finding]) -> list[Finding]:
+    """Errors first when there are more than can be told."""
+    if len(findings) <= MAX_FINDINGS:
+        return findings
+    kept = sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)[:MAX_FINDINGS]
+    message = f"{len(findings) - MAX_FINDINGS} further findings are not told"
+    return [*kept, TOO_MANY.at("", message, "correct those above first")]
 
 
 def _shape(new: Object) -> list[Finding]:

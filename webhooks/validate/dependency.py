@@ -27,6 +27,7 @@ REQUIRE_UNKNOWN: Final = Rule("story/require-unknown", "4.5", Cause.NOT_FOUND)
 REQUIRE_UNREACHED: Final = Rule("story/require-unreached", "4.5")
 
 _MAX_CYCLES: Final = 10
+_MAX_SUGGESTIONS: Final = 10  # for one step; each takes a comparison with all names
 _REQUIRE_SEGMENTS: Final = 3
 
 Steps = Mapping[str, Placed]
@@ -78,13 +79,15 @@ def _declared(steps: Steps) -> list[Declared]:
 
 
 def _needs(name: str, placed: Placed, steps: Steps) -> Iterator[Finding]:
-    known = visible(placed, steps)
+    known, suggestions = visible(placed, steps), 0
     for index, need in enumerate(placed.step.get("needs") or ()):
         path = f"{placed.path}.needs[{index}]"
         if need == name:
             yield NEED_SELF.at(path, f"step {name!r} needs itself", "remove it")
         elif need not in steps:
-            remedy = remedy_for(need, (other for other in known if other != name))
+            suggestions += 1
+            others = (other for other in known if other != name)
+            remedy = remedy_for(need, others) if suggestions <= _MAX_SUGGESTIONS else "correct or remove it"
             yield NEED_UNKNOWN.at(path, f"there is no step {need!r}", remedy)
         elif need not in known:
             where = steps[need].list_name

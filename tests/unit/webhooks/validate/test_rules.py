@@ -77,10 +77,12 @@ def _cases(table: dict[str, Any]) -> Iterator[Case]:
 
 
 def _written_out(value: Any) -> Any:
-    """``{letters: n}``, ``{nested: n}``, ``{patterned: n}`` and ``{branches: n}`` stand for what is long."""
+    """``{letters: n}`` and the like stand for what is long."""
     match value:
         case {"letters": int(count)}:
             return "x" * count
+        case {"blanks": int(count)}:
+            return {f"b{index}": " " for index in range(count)}
         case {"nested": int(count)}:
             return {"a": _written_out({"nested": count - 1})} if count else {}
         case {"patterned": int(count)}:
