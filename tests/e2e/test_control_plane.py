@@ -57,9 +57,8 @@ async def test_objects_survive_the_kill_of_everything_that_serves_them(plane: Co
 async def test_a_paused_server_answers_nothing_until_it_is_resumed(plane: ControlPlane) -> None:
     plane.api_server.process.pause()
     async with plane.open_client() as client:
-        with trio.move_on_after(0.5) as scope:
-            await client.get("/version")
-        assert scope.cancelled_caught
+        with pytest.raises(httpx.TimeoutException):  # a cancelled handshake would leave its socket open
+            await client.get("/version", timeout=0.5)
         plane.api_server.process.resume()
         with trio.fail_after(30):
             assert (await client.get("/version")).status_code == httpx.codes.OK

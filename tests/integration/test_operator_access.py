@@ -247,7 +247,7 @@ async def test_access_of_an_earlier_run_of_the_name_is_waited_for(there: Adapter
     await there.executor.prepare_run(run, story)
     successor = {**run, "metadata": {**run["metadata"], "uid": "00000000-0000-0000-0000-000000000001"}}
 
-    with pytest.raises(UnavailableError, match=f"ServiceAccount team/{NAME} of a deleted run is still being removed"):
+    with pytest.raises(UnavailableError, match=f"team/{NAME} of a deleted run is still being removed"):
         await there.executor.prepare_run(successor, story)
 
     stored = await there.client.get(SERVICE_ACCOUNT, NAME, NAMESPACE_NAME)
