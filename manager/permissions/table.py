@@ -137,7 +137,12 @@ _WORKLOADS: Final = (
         seldom="The same retry text for the same step must come twice within minutes.",
     ),
     Permission(EVENT, ("create",), "What happens to everything else is told in Events."),
-    Permission(EVENT, ("patch",), "Counts an Event that repeats instead of writing it again."),
+    Permission(
+        EVENT,
+        ("patch",),
+        "Counts an Event that repeats instead of writing it again.",
+        seldom="Only Events that repeat within minutes are counted.",
+    ),
 )
 
 _ACCESS_OF_RUNS: Final = (
