@@ -16,7 +16,7 @@ from reconcilers.adapters.writes import patch_metadata, patch_status
 class KubeRunStore:
     """StoryRuns and Stories of a cluster.
 
-    What a run's status says while it runs is written in the background: no step waits for it. The end of a run is not.
+    What a run's status says of its steps is written in the background: no step waits for it. Its own phase is not.
     """
 
     def __init__(self, client: KubeClient, world: World) -> None:
@@ -33,7 +33,7 @@ class KubeRunStore:
             return await find(self._client, self._world.stories, STORY, namespace, name)
 
     async def patch_run_status(self, run: Object, patch: Mapping[str, Any]) -> Object:
-        client = self._client if "finishedAt" in patch else self._background
+        client = self._client if "phase" in patch else self._background
         return await patch_status(client, self._world.story_runs, STORY_RUN, run, patch)
 
     async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:
