@@ -211,6 +211,8 @@ class EventRecorder:
     async def _write(self, series: _Series) -> None:
         series.waiting = False
         count = series.count
+        if count == series.written_count:
+            return  # it fell due while its last write was under way
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await self._write_once(series, count)

@@ -226,3 +226,19 @@ async def test_a_long_message_is_cut_to_what_the_server_takes(
     note = writes(server)[0][2]["note"]
     assert len(note.encode()) <= 1024
     assert note.endswith("…")
+
+
+async def test_an_event_that_falls_due_while_it_is_written_is_not_written_again(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await trio.sleep(25)
+        return echo(request)
+
+    server = ScriptedServer(answer=slow)
+    async with server.client() as client:
+        recorder = EventRecorder(client, now=now)
+        await nursery.start(recorder.run)
+        recorder.record(widget("a", 5), "Normal", "R", "m")
+        await trio.sleep(120)
+        assert [method for method, _, _ in writes(server)] == ["POST"]
