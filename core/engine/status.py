@@ -95,12 +95,18 @@ class StatusWriter:
 
     async def _linger(self) -> None:
         """Let changes gather, unless somebody waits for them to be stored or the run has ended."""
+        began_at = trio.current_time()
+        while not (self._closing or self._awaited or self._state.ended):
+            with trio.move_on_at(began_at + self._patience_seconds()) as scope:
+                await self._dirty.wait()
+            if scope.cancelled_caught:
+                return
+
+    def _patience_seconds(self) -> float:
         settings = self._engine.settings
         stored_phase = (self._state.stored.get("status") or {}).get("phase")
-        moved_on = self._state.phase != stored_phase
-        with trio.move_on_after(settings.phase_linger_seconds if moved_on else settings.status_linger_seconds):
-            while not (self._closing or self._awaited or self._state.ended):
-                await self._dirty.wait()
+        has_moved_on = self._state.phase != stored_phase
+        return settings.phase_linger_seconds if has_moved_on else settings.status_linger_seconds
 
     async def _store_once(self, pace: Pace) -> bool:
         """One write, or none when nothing is left; True when everything known at its start is stored."""
