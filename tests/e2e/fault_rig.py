@@ -39,6 +39,9 @@ Object = dict[str, Any]
 
 SETTLE_SECONDS: Final = 60.0
 """How long after its fault a cluster may take to be as if there had been none."""
+COLLECT_SECONDS: Final = 150.0
+"""How long the garbage collector may take: after a server was away it learns kinds anew, every half minute at most, and
+gives up and begins again when one of them cannot be listed."""
 _STAYS_SECONDS: Final = 1.0
 _QUIET_SECONDS: Final = 2.5
 """Counters of Stories and Engrams are written every two seconds at most."""
@@ -113,9 +116,9 @@ class FaultRig:
             )
 
         await eventually(all_ended, seconds=seconds)
-        await self.ends_without_orphans(seconds=seconds)
+        await self.ends_without_orphans()
 
-    async def ends_without_orphans(self, *, seconds: float = SETTLE_SECONDS) -> None:
+    async def ends_without_orphans(self, *, seconds: float = COLLECT_SECONDS) -> None:
         """Return once the owner of everything is there."""
 
         async def all_owned() -> bool:

@@ -199,17 +199,17 @@ async def test_a_deployment_replaces_a_pod_that_is_deleted(local: LocalCluster) 
 
 async def test_a_namespace_is_furnished_and_goes_with_everything_in_it(local: LocalCluster) -> None:
     namespaces = "/api/v1/namespaces"
-    await local.client.create(namespaces, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
-    await local.wait_for(f"{namespaces}/team/serviceaccounts", "default", lambda _: True)
-    root = await local.wait_for(f"{namespaces}/team/configmaps", "kube-root-ca.crt", lambda _: True)
+    await local.client.create(namespaces, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "furnished"}})
+    await local.wait_for(f"{namespaces}/furnished/serviceaccounts", "default", lambda _: True)
+    root = await local.wait_for(f"{namespaces}/furnished/configmaps", "kube-root-ca.crt", lambda _: True)
     assert root["data"]["ca.crt"] == local.ca_pem
-    await local.client.create("/apis/batch/v1/namespaces/team/jobs", job("j", "exec sleep 60"))
-    await local.wait_for("/apis/batch/v1/namespaces/team/jobs", "j", lambda obj: obj["status"].get("ready") == 1)
+    await local.client.create("/apis/batch/v1/namespaces/furnished/jobs", job("j", "exec sleep 60"))
+    await local.wait_for("/apis/batch/v1/namespaces/furnished/jobs", "j", lambda obj: obj["status"].get("ready") == 1)
 
-    await local.client.delete(f"{namespaces}/team", {})
+    await local.client.delete(f"{namespaces}/furnished", {})
 
     async def is_gone() -> bool:
-        return "team" not in {entry["metadata"]["name"] for entry in (await local.client.get(namespaces))["items"]}
+        return "furnished" not in {entry["metadata"]["name"] for entry in (await local.client.get(namespaces))["items"]}
 
     await until(is_gone)
 
