@@ -142,11 +142,16 @@ class Pursuit:
             except RejectedError as error:
                 return Refusal(error.reason, str(error))
         execution = Execution(self._engine, self._status, self._bells, story, plan, resolved, access, self._end_run)
+        self._begin(execution, step_runs)
+        return execution
+
+    def _begin(self, execution: Execution, step_runs: list[Object]) -> None:
+        """The run is under way from now on, or from the start of its first step if that was never recorded."""
         earliest = execution.recall(step_runs)
         if not self._status.state.started:
             now = self._engine.clock.now()
-            self._status.apply(self._status.state.began(min(earliest or now, now), _schema_refs(plan, self._run)))
-        return execution
+            schema_refs = _schema_refs(execution.plan, self._run)
+            self._status.apply(self._status.state.began(min(earliest or now, now), schema_refs))
 
     def _ends_at_once(self, plan: StoryPlan) -> bool:
         """A restart may find that the run should have ended already: then nothing is started any more."""
@@ -181,7 +186,7 @@ class Pursuit:
             plan = bare_plan(dict.fromkeys([*(self._status.state.steps or {}), *sorted(engrams)]), engrams)
         access = RunAccess(self._engine, self._run, story or {}, self._pace)
         execution = Execution(self._engine, self._status, self._bells, story or {}, plan, {}, access, self._end_run)
-        execution.recall(step_runs)
+        self._begin(execution, step_runs)
         return execution
 
     async def _step_runs(self) -> list[Object]:

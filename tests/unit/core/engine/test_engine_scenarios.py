@@ -344,6 +344,28 @@ async def test_a_cancel_that_came_while_no_engine_ran_ends_the_steps_that_run(
     assert ("Job", "default", "run-a") not in world.cluster.objects
 
 
+async def test_a_run_canceled_before_its_start_was_recorded_says_when_its_steps_started(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    """The process died between the first StepRun and the first status: the Story counts the run all the same."""
+    async with open_world({"a": (Script(Act.HANG),)}) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        assert await world.until(lambda: world.step_run(one.key, "a") is not None)
+        assert "startedAt" not in one.status
+        await world.kill()
+        world.cancel_run(one.key)
+        await trio.sleep(30)
+        status = await one.to_the_end()
+
+    step_run = world.step_run(one.key, "a")
+    assert step_run is not None
+    assert (status["phase"], one.phases) == ("Finished", {"a": "Canceled"})
+    assert status["startedAt"] <= step_run["status"]["startedAt"]
+    assert (status["attempts"], status["triggerTokens"]) == (1, ["story", "impulse"])
+    assert status["duration"] not in ("", "0s")
+
+
 async def test_26_2_25_an_output_too_large_is_left_out_and_told(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(output={"n": "x" * (1 << 20)}),)}) as world:
         status = await scenario(world, [engram("a")], output={"n": "{{ steps.a.output.n }}"}).to_the_end()
