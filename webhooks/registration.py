@@ -1,0 +1,76 @@
+"""The webhooks there are: what the server routes and what the registrations name, in one table.
+
+Names and paths are those of the admission contract, 1.1; kinds that have no webhook there follow its pattern. Status
+subresources have paths of their own, because a write to one is looked at differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from core.api.resource import (
+    EFFECT_CLAIM,
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    IMPULSE,
+    IMPULSE_TEMPLATE,
+    REFERENCE_GRANT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    STORY_TRIGGER,
+    TRANSPORT,
+    TRANSPORT_BINDING,
+    Resource,
+)
+
+CONVERT_PATH: Final = "/convert"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One entry of a webhook configuration. ``subresource`` is ``status`` or empty."""
+
+    name: str
+    path: str
+    resource: Resource
+    mutating: bool = False
+    subresource: str = ""
+
+    @property
+    def target(self) -> str:
+        """As a rule names it: ``storyruns/status``."""
+        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+
+
+def _path(verb: str, resource: Resource) -> str:
+    return f"/{verb}-{resource.group.replace('.', '-')}-{resource.version}-{resource.kind.lower()}"
+
+
+def _validating(resource: Resource, *, versioned: bool = True) -> Hook:
+    version = f"-{resource.version}" if versioned else ""
+    return Hook(f"v{resource.kind.lower()}{version}.kb.io", _path("validate", resource), resource)
+
+
+def _status(resource: Resource) -> Hook:
+    return Hook(
+        f"v{resource.kind.lower()}status-{resource.version}.kb.io",
+        f"{_path('validate', resource)}-status",
+        resource,
+        subresource="status",
+    )
+
+
+MUTATING: Final[tuple[Hook, ...]] = (Hook("mstory-v1alpha1.kb.io", _path("mutate", STORY), STORY, mutating=True),)
+"""Only Stories have defaults that the schema cannot give."""
+
+VALIDATING: Final[tuple[Hook, ...]] = (
+    *(_validating(resource) for resource in (STORY, ENGRAM, IMPULSE, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE)),
+    *(_validating(resource) for resource in (STORY_RUN, STEP_RUN, STORY_TRIGGER, EFFECT_CLAIM)),
+    *(_validating(resource, versioned=False) for resource in (TRANSPORT, TRANSPORT_BINDING)),
+    _validating(REFERENCE_GRANT),
+    *(_status(resource) for resource in (STORY_RUN, STEP_RUN, STORY_TRIGGER, EFFECT_CLAIM)),
+)
+
+HOOKS: Final[tuple[Hook, ...]] = (*MUTATING, *VALIDATING)
