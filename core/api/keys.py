@@ -56,6 +56,8 @@ ANNOTATION_CONTROLLER_RESOLVE: Final = "bubustack.io/controller-resolve"
 ANNOTATION_TLS_SECRET: Final = "bubustack.io/tls-secret"
 ANNOTATION_ENGRAM_TLS_SECRET: Final = "engram.bubustack.io/tls-secret"
 ANNOTATION_MANAGED_STORAGE: Final = "runs.bubustack.io/managed-storage-annotations"
+ANNOTATION_STORY_CONVERSION: Final = "bubustack.io/v1beta1-conversion"
+"""Ours: what one version of a Story says and the other cannot; there only while it is needed."""
 
 # Finalizers.
 FINALIZER_STORY_RUN: Final = "storyrun.bubustack.io/finalizer"

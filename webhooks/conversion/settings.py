@@ -1,0 +1,88 @@
+"""What the typed field of a primitive in v1beta1 can hold, and what of a ``with`` it cannot.
+
+The same bounds as ``core.api.v1beta1.story``, which a test holds against these; here without the cost of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+MAX_BRANCHES: Final = 1000
+"""Of one ``parallel`` step in v1beta1; v1alpha1 bounds them only by their size."""
+
+Object = Mapping[str, Any]
+Fits = Callable[[Any], bool]
+Fields = Mapping[str, "Fits | Fields"]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_some_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, str) and value in ("fail", "skip")
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_branches(value: Any) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= MAX_BRANCHES and all(map(_is_object, value))
+
+
+_WAITING: Final[Fields] = {"timeout": _is_text, "pollInterval": _is_text, "onTimeout": _is_choice}
+
+SETTINGS: Final[Mapping[str, Fields]] = {
+    "condition": {},
+    "parallel": {"steps": _are_branches},
+    "sleep": {"duration": _is_text},
+    "stop": {"phase": _is_text, "message": _is_text},
+    "wait": {"until": _is_some_text, **_WAITING},
+    "executeStory": {
+        "storyRef": {"name": _is_some_text, "namespace": _is_text, "version": _is_text},
+        "with": _is_object,
+        "waitForCompletion": _is_flag,
+    },
+    "gate": _WAITING,
+}
+"""By primitive, in the order in which one is chosen where a step gives several, which no API server lets pass."""
+
+
+def split(settings: Object, fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``settings`` as the typed field shows them, and what of them it cannot show."""
+    shown: dict[str, Any] = {}
+    hidden: dict[str, Any] = {}
+    for key, value in settings.items():
+        expected = fields.get(key)
+        if isinstance(expected, Mapping) and isinstance(value, dict):
+            shown[key], below = split(value, expected)
+            if below:
+                hidden[key] = below
+        elif callable(expected) and expected(value):
+            shown[key] = value
+        else:
+            hidden[key] = value
+    return shown, hidden
+
+
+def merged(shown: Object, hidden: Object, fields: Fields) -> dict[str, Any]:
+    """``shown`` with what was hidden; what is shown wins, and what could be shown has been taken out by somebody."""
+    settings = dict(shown)
+    for key, value in hidden.items():
+        expected = fields.get(key)
+        if isinstance(expected, Mapping) and isinstance(value, dict):
+            if isinstance(shown.get(key), dict):
+                settings[key] = merged(shown[key], value, expected)
+        elif key not in shown and not (callable(expected) and expected(value)):
+            settings[key] = value
+    return settings

@@ -1,0 +1,145 @@
+"""One step between the versions: ``type`` with an untyped ``with`` here, one typed field for each primitive there.
+
+Each direction gives the step and what the other version cannot say of it (``kept``), and takes what was kept on the
+way here. Whatever the step, the way there and back leads to the same step. Keys of what is kept:
+
+- ``fields``: of the step itself, unknown to the other version, or without meaning there;
+- ``whole``: a ``with`` that is no object, or an empty one; ``hidden``: parts of it that the typed field cannot hold;
+- ``with``: beside a primitive; ``asIs``: the typed field holds what it should not, and is shown all the same;
+- ``primitive``: which one all this is about; ``branches``: the same for the steps inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from webhooks.conversion import kept as keeping
+from webhooks.conversion.kept import Entries, Entry, fields_of
+from webhooks.conversion.settings import SETTINGS, merged, split
+
+Object = Mapping[str, Any]
+Step = dict[str, Any]
+Converted = tuple[Step, Entry]
+
+_MEANT: Final = frozenset({"type", "with", *SETTINGS})
+"""The keys that say what kind of step it is, in either version."""
+
+
+def to_v1beta1(step: Object, before: Entry) -> Converted:
+    """A v1alpha1 step in v1beta1.
+
+    Args:
+        before: what was kept of it when it came from v1beta1.
+    """
+    common = _common(step)
+    primitive = _known(step.get("type"))
+    odd = {key: step[key] for key in SETTINGS if key in step}
+    if primitive is None:
+        if "type" in step:
+            odd["type"] = step["type"]
+        shown: Step = {**common, **({"with": step["with"]} if "with" in step else {})}
+        kept: Entry = {}
+    else:
+        field, kept = _typed(primitive, step, before)
+        shown = {**common, primitive: field}
+        if before.get("primitive") == primitive and "with" in before:
+            shown["with"] = before["with"]
+    others = {key: value for key, value in fields_of(before.get("fields")).items() if key in _MEANT and key != "with"}
+    told = {**others, **shown}
+    if others and _chosen(told) == primitive:
+        shown = told
+    return shown, {**kept, **({"fields": odd} if odd else {})}
+
+
+def to_v1alpha1(step: Object, before: Entry) -> Converted:
+    """A v1beta1 step in v1alpha1.
+
+    Args:
+        before: what was kept of it when it came from v1alpha1.
+    """
+    common = _common(step)
+    primitive = _chosen(step)
+    odd = {key: step[key] for key in ("type", *SETTINGS) if key in step and key != primitive}
+    if primitive is None:
+        shown: Step = {**common, **({"with": step["with"]} if "with" in step else {})}
+        kept: Entry = {}
+    else:
+        shown, kept = _untyped(primitive, step[primitive], common, before)
+        if "with" in step:
+            kept["with"] = step["with"]
+            kept["primitive"] = primitive
+    for key, value in fields_of(before.get("fields")).items():
+        if key in SETTINGS or (key == "type" and primitive is None and _known(value) is None):
+            shown[key] = value
+    return shown, {**kept, **({"fields": odd} if odd else {})}
+
+
+def of_list(
+    steps: list[Any], before: Any, convert: Callable[[Object, Entry], Converted]
+) -> tuple[list[Any], list[Entry]]:
+    """All steps of a list, and the entries of those of which something is kept; what is no object stays as it is."""
+    entries = Entries(before, steps)
+    converted, kept = [], []
+    for index, step in enumerate(steps):
+        if not isinstance(step, dict):
+            converted.append(step)
+            continue
+        there, rest = convert(step, entries.at(index))
+        converted.append(there)
+        if rest:
+            kept.append(keeping.entry_of(index, step, rest))
+    return converted, kept
+
+
+def _typed(primitive: str, step: Object, before: Entry) -> Converted:
+    """The typed field for the ``with`` of a v1alpha1 step."""
+    given = step.get("with")
+    if not isinstance(given, dict) or not given:
+        return {}, {"primitive": primitive, "whole": given} if "with" in step else {}
+    as_is = before.get("asIs") is True and before.get("primitive") == primitive
+    field, hidden = (dict(given), {}) if as_is else split(given, SETTINGS[primitive])
+    kept: Entry = {"primitive": primitive, "hidden": hidden} if hidden else {}
+    if primitive == "parallel" and isinstance(field.get("steps"), list):
+        field["steps"], branches = of_list(field["steps"], before.get("branches"), to_v1beta1)
+        if branches:
+            kept["branches"] = branches
+    return field, kept
+
+
+def _untyped(primitive: str, field: Object, common: Step, before: Entry) -> Converted:
+    """The step with ``type`` and ``with`` for the typed field of a v1beta1 step."""
+    kept: Entry = {}
+    _, odd = split(field, SETTINGS[primitive])
+    settings = dict(field)
+    if primitive == "parallel" and isinstance(settings.get("steps"), list):
+        settings["steps"], branches = of_list(settings["steps"], before.get("branches"), to_v1alpha1)
+        if branches:
+            kept["branches"] = branches
+    if odd:
+        kept |= {"primitive": primitive, "asIs": True}
+    elif before.get("primitive") == primitive:
+        settings = merged(settings, fields_of(before.get("hidden")), SETTINGS[primitive])
+    shown: Step = {**common, "type": primitive}
+    if settings:
+        shown["with"] = settings
+    elif before.get("primitive") == primitive and "whole" in before and not (before["whole"] and _is_object(before)):
+        shown["with"] = before["whole"]
+    return shown, kept
+
+
+def _is_object(before: Entry) -> bool:
+    return isinstance(before["whole"], dict)
+
+
+def _common(step: Object) -> Step:
+    return {key: value for key, value in step.items() if key not in _MEANT}
+
+
+def _known(type_: Any) -> str | None:
+    return type_ if isinstance(type_, str) and type_ in SETTINGS else None
+
+
+def _chosen(step: Object) -> str | None:
+    """The primitive that a v1beta1 step is; the first one where there are several."""
+    return next((primitive for primitive in SETTINGS if isinstance(step.get(primitive), dict)), None)
