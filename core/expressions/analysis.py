@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from core.expressions import references, scopes
 from core.expressions.cel.condition import compile_condition
 from core.expressions.errors import ExpressionError, Position, TemplateSyntaxError, excerpt
-from core.expressions.expression import compile_template
+from core.expressions.expression import CACHED_TEMPLATES, Template, compile_template
 from core.expressions.limits import Limits
 from core.expressions.paths import Json
 from core.expressions.references import References
@@ -145,13 +146,12 @@ def check_text(text: str, path: str, scope: ExpressionScope | None = None) -> li
     """All problems of one string: the first of its syntax, or else those of its references."""
     if "{{" not in text:
         return []
-    try:
-        template = compile_template(text)
-    except TemplateSyntaxError as error:
-        return [FieldProblem.of(path, error)]
+    template = _compiled(text)
+    if isinstance(template, TemplateSyntaxError):
+        return [FieldProblem.of(path, template)]
     if scope is None:
         return []
-    return [_located(path, text, problem) for problem in scopes.check_tree(template.tree, scope)]
+    return [_located(path, text, problem) for problem in _scope_problems(text, scope)]
 
 
 def check_condition(
@@ -169,22 +169,46 @@ def check_condition(
     return [_located(path, text, problem) for problem in scopes.check_uses(condition.reading.uses, scope)]
 
 
+@lru_cache(maxsize=CACHED_TEMPLATES)
+def _compiled(text: str) -> Template | TemplateSyntaxError:
+    """The template, or what is wrong with it: to find that out twice costs a search for what was meant."""
+    try:
+        return compile_template(text)
+    except TemplateSyntaxError as error:
+        return error
+
+
+@lru_cache(maxsize=CACHED_TEMPLATES)
+def _scope_problems(text: str, scope: ExpressionScope) -> tuple[scopes.ScopeProblem, ...]:
+    """Of a template that compiles."""
+    return tuple(scopes.check_tree(compile_template(text).tree, scope))
+
+
 def _located(path: str, text: str, problem: scopes.ScopeProblem) -> FieldProblem:
     position = Position.of(text, problem.offset)
     return FieldProblem(path, problem.message, position, problem.remedy, excerpt(text, position))
 
 
 def _step_places(text: str, path: str) -> Iterator[StepPlace]:
+    for name, position, shown in _places_in(text):
+        yield StepPlace(name, path, position, shown)
+
+
+@lru_cache(maxsize=CACHED_TEMPLATES)
+def _places_in(text: str) -> tuple[tuple[str, Position, str], ...]:
+    """Name, place and excerpt of every step that ``text`` refers to; none when it does not compile."""
     try:
-        if "{{" in text:
-            offsets = references.step_offsets(compile_template(text).tree)
-        else:
+        if "{{" not in text:
             offsets = compile_condition(text).reading.step_offsets
+        elif isinstance(template := _compiled(text), TemplateSyntaxError) or not template.references.steps:
+            return ()
+        else:
+            offsets = references.step_offsets(template.tree)
     except ExpressionError:
-        return
-    for name, offset in sorted(offsets.items(), key=lambda item: item[1]):
-        position = Position.of(text, offset)
-        yield StepPlace(name, path, position, excerpt(text, position))
+        return ()
+    places = sorted(offsets.items(), key=lambda item: item[1])
+    positions = [(name, Position.of(text, offset)) for name, offset in places]
+    return tuple((name, position, excerpt(text, position)) for name, position in positions)
 
 
 def _most_template_steps(tree: nodes.Tree) -> int | None:
@@ -207,12 +231,8 @@ def _most_template_steps(tree: nodes.Tree) -> int | None:
 
 
 def _references_of_text(text: str) -> References:
-    if "{{" not in text:
-        return references.NO_REFERENCES
-    try:
-        return compile_template(text).references
-    except TemplateSyntaxError:
-        return references.NO_REFERENCES
+    template = _compiled(text) if "{{" in text else None
+    return template.references if isinstance(template, Template) else references.NO_REFERENCES
 
 
 def _strings(value: Json, path: str, depth: int) -> Iterator[tuple[str, str]]:

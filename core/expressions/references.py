@@ -85,7 +85,8 @@ def union(parts: Iterable[References]) -> References:
     """All references of ``parts`` together."""
     total = NO_REFERENCES
     for part in parts:
-        total = total | part
+        if part is not NO_REFERENCES:
+            total = total | part
     return total
 
 

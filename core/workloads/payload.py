@@ -8,6 +8,7 @@ Source: StepRun contract 8 ("JSON form"), storage contract 2.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ _ESCAPES: Final = str.maketrans(
         "\u2029": "\\u2029",
     }
 )
+_MAYBE_FLOAT: Final = re.compile(rb"null|(?:^|[:,\[])-?\d+[.e]")
+"""In compact JSON, wherever a float or what became of an infinite one may stand; texts match it as well at times."""
 _INTEGERS: Final = range(-(2**63), 2**64)
 _FIRST_EXPONENT_FORM: Final = 1e21
 _LAST_EXPONENT_FORM: Final = 1e-6
@@ -37,11 +40,23 @@ def encode(value: Any) -> str:
     Raises:
         PayloadError: it holds something that JSON cannot say.
     """
+    text = _without_floats(value)
+    if text is None:
+        try:
+            text = orjson.dumps(_with_go_numbers(value), option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError as error:
+            raise PayloadError(f"the payload has no JSON form: {error}") from None
+    # These characters occur inside strings only, so the whole text may be translated.
+    return text.decode().translate(_ESCAPES)
+
+
+def _without_floats(value: Any) -> bytes | None:
+    """The JSON of a value that surely holds no floats, which is that of the library; ``None`` for others."""
     try:
-        text = orjson.dumps(_with_go_numbers(value), option=orjson.OPT_SORT_KEYS).decode()
-    except orjson.JSONEncodeError as error:
-        raise PayloadError(f"the payload has no JSON form: {error}") from None
-    return text.translate(_ESCAPES)  # these characters occur inside strings only, so the whole text may be translated
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return None
+    return None if _MAYBE_FLOAT.search(text) else text
 
 
 def _with_go_numbers(value: Any) -> Any:

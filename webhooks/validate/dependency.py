@@ -34,17 +34,23 @@ Steps = Mapping[str, Placed]
 """Steps of the three lists by name; of two with one name, the first."""
 
 
-def graph_of(steps: Steps) -> Graph:
-    """With the edges that a run follows: ``needs``, and steps whose outputs are used in ``if`` and ``with``."""
-    return build_graph(_declared(steps))
+def declared(name: str, placed: Placed) -> Declared:
+    """What a step says about the others: ``needs``, and steps whose outputs are used in ``if`` and ``with``."""
+    step = placed.step
+    references = analysis.condition_references(step.get("if") or "").steps
+    if step.get("ref") or step.get("type") == "executeStory":
+        references |= analysis.references_of(step.get("with")).steps
+    return Declared(name, tuple(step.get("needs") or ()), references)
 
 
-def check(steps: Steps, graph: Graph) -> Iterator[Finding]:
-    """Everything wrong with how ``steps`` depend on each other, step by step, then circles."""
+def check(steps: Steps, said: Iterable[Declared], graph: Graph) -> Iterator[Finding]:
+    """Everything wrong with how ``steps`` depend on each other, step by step, then circles; ``graph`` is of ``said``,
+    and has the edges that a run follows.
+    """
     for name, placed in steps.items():
         yield from _needs(name, placed, steps)
         yield from _requires(name, placed, steps, graph)
-    yield from _cycles(steps)
+    yield from _cycles(steps, said)
 
 
 def visible(placed: Placed, steps: Steps) -> list[str]:
@@ -65,17 +71,6 @@ def remedy_for(unknown: str, known: Iterable[str]) -> str:
     names = list(known)
     guess = closest(unknown, names)
     return f"did you mean {guess}?" if guess else f"steps are: {', '.join(names) or 'none'}"
-
-
-def _declared(steps: Steps) -> list[Declared]:
-    declared = []
-    for name, placed in steps.items():
-        step = placed.step
-        references = analysis.condition_references(step.get("if") or "").steps
-        if step.get("ref") or step.get("type") == "executeStory":
-            references |= analysis.references_of(step.get("with")).steps
-        declared.append(Declared(name, tuple(step.get("needs") or ()), references))
-    return declared
 
 
 def _needs(name: str, placed: Placed, steps: Steps) -> Iterator[Finding]:
@@ -109,14 +104,14 @@ def _requires(name: str, placed: Placed, steps: Steps, graph: Graph) -> Iterator
             yield REQUIRE_UNREACHED.at(path, message, f"add {segments[1]!r} to needs")
 
 
-def _cycles(steps: Steps) -> Iterator[Finding]:
+def _cycles(steps: Steps, said: Iterable[Declared]) -> Iterator[Finding]:
     """Circles, each in full; one is cut open before the next is looked for."""
-    declared = {step.name: step for step in _declared(steps)}
-    for name, step in declared.items():
-        needs = tuple(need for need in step.needs if need != name)
-        declared[name] = replace(step, needs=needs)
+    open_ = {step.name: step for step in said}
+    for name, step in open_.items():
+        if name in step.needs:
+            open_[name] = replace(step, needs=tuple(need for need in step.needs if need != name))
     for _ in range(_MAX_CYCLES):
-        graph = build_graph(declared.values())
+        graph = build_graph(open_.values())
         circle = find_cycle(graph)
         if circle is None:
             return
@@ -124,4 +119,4 @@ def _cycles(steps: Steps) -> Iterator[Finding]:
         yield CYCLE.at(steps[circle[0]].path, message, "remove one of these needs")
         first, second = circle[0], circle[1]
         kept = tuple(need for need in graph.needs[first] if need != second)
-        declared[first] = Declared(first, kept)
+        open_[first] = Declared(first, kept)

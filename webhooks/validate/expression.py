@@ -1,11 +1,14 @@
 """The expressions of a Story: syntax, scope, and the steps they refer to.
 
+A Story may hold tens of thousands of them. Each is compiled once and its findings kept, because what is compiled is
+remembered for about a thousand; and what was meant by a wrong name is searched for a few times only.
 Source: admission contract 3.6 and 4.6, templating contract 6.5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from core.api.identity import step_alias
@@ -25,49 +28,112 @@ STEP_UNKNOWN: Final = Rule("story/expression-step-unknown", "4.6", Cause.NOT_FOU
 STEP_LATER: Final = Rule("story/expression-step-later", "4.6", severity=Severity.WARNING)
 STEP_UNREACHED: Final = Rule("story/expression-step-unreached", "4.6", severity=Severity.WARNING)
 
-Branches = Mapping[str, str]
-"""Name of a branch, in both spellings, to the step of the lists that it is part of."""
+MAX_ERRORS: Final = 200
+"""In expressions of steps; nobody reads further."""
+
+_MAX_SUGGESTIONS: Final = 20  # for a Story; each takes a comparison with all names
 
 
-def branches_of(steps: Steps) -> Branches:
-    """Those of all ``parallel`` steps."""
-    found: dict[str, str] = {}
-    for name, placed in steps.items():
-        for branch in with_branches(placed):
-            if branch.depth:
-                found.setdefault(branch.step["name"], name)
-                found.setdefault(step_alias(branch.step["name"]), name)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Of the expressions of one step: what is wrong with them alone, and the steps that they refer to."""
+
+    errors: tuple[Finding, ...]
+    places: tuple[tuple[StepPlace, str], ...]
+    """With the step that is meant, which is there."""
 
 
-def check_step(placed: Placed, steps: Steps, branches: Branches, graph: Graph) -> Iterator[Finding]:
-    """The expressions of a step of one of the lists, its branches included."""
-    name = str(placed.step.get("name"))
-    known = dependency.visible(placed, steps)
-    before = dependency.reached(name, placed, steps, graph)
-    for field in fields.of_step(placed.step, placed.path, realtime=placed.realtime):
-        yield from _problems(field, known)
-        for place in field.step_places:
-            target = _target(place, steps, branches)
-            if target is None:
-                yield _unknown(place, [other for other in known if other != name])
-            elif target == name:
+class Reader:
+    """Reads the expressions of a Story once, and tells what is wrong with them.
+
+    Args:
+        steps: those of its lists.
+    """
+
+    def __init__(self, steps: Steps) -> None:
+        self.errors: list[Finding] = []
+        """In the expressions of the steps that were read."""
+        self.has_given_up = False
+        """Whether there were more than ``MAX_ERRORS``; then the graph cannot be known, and all else is idle."""
+        self._steps = steps
+        self._targets = _targets_of(steps)
+        self._readings: dict[str, _Reading] = {}
+        self._suggestions = 0
+
+    def read(self, placed: Placed) -> bool:
+        """Read those of a step, its branches included; false when it has given up before the end of them."""
+        if placed.path not in self._readings and not self.has_given_up:
+            reading = self._readings[placed.path] = self._read(placed)
+            self.errors += reading.errors
+        return not self.has_given_up
+
+    def check_step(self, placed: Placed, graph: Graph) -> Iterator[Finding]:
+        """What is wrong with those of a step, its branches included."""
+        self.read(placed)  # of two steps with one name, the second was not
+        reading = self._readings.get(placed.path)
+        if reading is None:
+            return
+        yield from reading.errors
+        name = str(placed.step.get("name"))
+        known = frozenset(dependency.visible(placed, self._steps)) if reading.places else frozenset()
+        before = dependency.reached(name, placed, self._steps, graph) if reading.places else frozenset()
+        for place, target in reading.places:
+            if target == name:
                 continue  # its own output, or that of a branch beside; a circle is found elsewhere
-            elif target not in known:
+            if target not in known:
                 message = f"step {target!r} runs after this one{_where(place.position)}"
                 yield STEP_LATER.at(place.path, message, "its output is not there yet", place.excerpt)
             elif target not in before and not placed.realtime:
                 message = f"step {target!r} need not be done when this one starts{_where(place.position)}"
                 yield STEP_UNREACHED.at(place.path, message, f"add {target!r} to needs", place.excerpt)
 
+    def check_story(self, spec: Object) -> Iterator[Finding]:
+        """What is wrong with those that belong to no step."""
+        for field in fields.of_spec(spec):
+            yield from _problems(field, list(self._steps))
+            for place in field.step_places:
+                if place.step not in self._targets:
+                    yield self._unknown(place, list(self._steps))
 
-def check_story(spec: Object, steps: Steps, branches: Branches) -> Iterator[Finding]:
-    """The expressions that belong to no step."""
-    for field in fields.of_spec(spec):
-        yield from _problems(field, list(steps))
-        for place in field.step_places:
-            if _target(place, steps, branches) is None:
-                yield _unknown(place, list(steps))
+    def _read(self, placed: Placed) -> _Reading:
+        own, known = str(placed.step.get("name")), dependency.visible(placed, self._steps)
+        others = [name for name in known if name != own]
+        errors: list[Finding] = []
+        places: list[tuple[StepPlace, str]] = []
+        for field in fields.of_step(placed.step, placed.path, realtime=placed.realtime):
+            for leaf in field.leaves():
+                if len(self.errors) + len(errors) >= MAX_ERRORS:
+                    self.has_given_up = True
+                    message = f"this and what follows is not read: there are {MAX_ERRORS} errors already"
+                    return _Reading((*errors, UNUSABLE.at(leaf.path, message, "correct those first")), ())
+                errors += _problems(leaf, known)
+                for place in leaf.step_places:
+                    target = self._targets.get(place.step)
+                    if target is None:
+                        errors.append(self._unknown(place, others))
+                    else:
+                        places.append((place, target))
+        return _Reading(tuple(errors), tuple(places))
+
+    def _unknown(self, place: StepPlace, suggested: Collection[str]) -> Finding:
+        self._suggestions += 1
+        few = self._suggestions <= _MAX_SUGGESTIONS
+        remedy = dependency.remedy_for(place.step, suggested) if few else "correct the name, or add the step"
+        message = f"an expression refers to step {place.step!r}, which does not exist{_where(place.position)}"
+        return STEP_UNKNOWN.at(place.path, message, remedy, place.excerpt)
+
+
+def _targets_of(steps: Steps) -> Mapping[str, str]:
+    """What an expression may write to the step that is meant: its name, that with underscores, or those of a branch."""
+    targets: dict[str, str] = {name: name for name in steps}
+    for name in steps:
+        targets.setdefault(step_alias(name), name)
+    for name, placed in steps.items():
+        for branch in with_branches(placed):
+            if branch.depth:
+                targets.setdefault(branch.step["name"], name)
+                targets.setdefault(step_alias(branch.step["name"]), name)
+    return targets
 
 
 def _problems(field: ExpressionField, names: list[str]) -> Iterator[Finding]:
@@ -77,19 +143,6 @@ def _problems(field: ExpressionField, names: list[str]) -> Iterator[Finding]:
         found = analysis.check_value(field.value, field.path, field.scope)
     for problem in found:
         yield UNUSABLE.at(problem.path, problem.message + _where(problem.position), problem.remedy, problem.excerpt)
-
-
-def _unknown(place: StepPlace, suggested: list[str]) -> Finding:
-    message = f"an expression refers to step {place.step!r}, which does not exist{_where(place.position)}"
-    return STEP_UNKNOWN.at(place.path, message, dependency.remedy_for(place.step, suggested), place.excerpt)
-
-
-def _target(place: StepPlace, steps: Steps, branches: Branches) -> str | None:
-    """The step that is meant; its underscore spelling counts, and so does the name of a branch in it."""
-    if place.step in steps:
-        return place.step
-    spelt = (name for name in steps if step_alias(name) == place.step)
-    return next(spelt, None) or branches.get(place.step)
 
 
 def _where(place: Position | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.resource import STORY
+from core.graph.needs import build_graph
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import (
     call,
@@ -24,7 +25,6 @@ from webhooks.validate import (
     worker,
 )
 from webhooks.validate import steps as stepping
-from webhooks.validate.dependency import Steps
 from webhooks.world import Object, World
 
 TOTAL_SIZE: Final = Rule("story/total-size", "2")
@@ -51,7 +51,11 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     steps: dict[str, stepping.Placed] = {}
     for placed in stepping.top_level(spec):
         steps.setdefault(placed.step["name"], placed)
-    graph, branches = dependency.graph_of(steps), expression.branches_of(steps)
+    reader = expression.Reader(steps)
+    said = [dependency.declared(name, placed) for name, placed in steps.items() if reader.read(placed)]
+    if reader.has_given_up:
+        return reader.errors
+    graph = build_graph(said)
     findings: list[Finding] = []
     for placed in stepping.top_level(spec):
         for each in stepping.with_branches(placed):
@@ -60,19 +64,19 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
             findings += worker.check(each, new, world)
             findings += call.check(each, new, world)
             findings += carrier.check_step(each, spec)
-        findings += expression.check_step(placed, steps, branches, graph)
+        findings += reader.check_step(placed, graph)
     findings += stepping.name_findings(spec)
-    findings += dependency.check(steps, graph)
-    findings += _spec_findings(new, steps, branches, world)
+    findings += dependency.check(steps, said, graph)
+    findings += reader.check_story(spec)
+    findings += _spec_findings(new, world)
     findings += carrier.check(spec, steps, world)
     return findings
 
 
-def _spec_findings(story: Object, steps: Steps, branches: expression.Branches, world: World) -> Iterator[Finding]:
+def _spec_findings(story: Object, world: World) -> Iterator[Finding]:
     spec: Object = story["spec"]
     policy = spec.get("policy") or {}
     limit = world.settings.max_story_with_block_size_bytes
-    yield from expression.check_story(spec, steps, branches)
     for value, path, rule in (
         (spec.get("output"), "spec.output", OUTPUT_SIZE),
         (policy.get("with"), "spec.policy.with", POLICY_SIZE),

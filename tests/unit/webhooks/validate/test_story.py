@@ -8,6 +8,7 @@ import pytest
 
 from webhooks.finding import Finding, errors_among
 from webhooks.validate import story as stories
+from webhooks.validate.expression import MAX_ERRORS
 from webhooks.world import InMemoryWorld
 
 ENGRAM = {"name": "worker"}
@@ -172,3 +173,22 @@ def test_a_realtime_step_is_checked_in_its_own_scopes() -> None:
 
     (error,) = errors(step("a"), realtime, pattern="realtime")
     assert error.startswith("spec.steps[1].with.x: steps is not available in realtime-static expressions")
+
+
+def test_reading_stops_where_there_are_errors_enough() -> None:
+    wrong = {f"k{number}": f"{{{{ steps.gone{number}.output }}}}" for number in range(150)}
+    found = validate_story(story(*(step(f"s{number}", **{"with": wrong}) for number in range(80))))
+
+    assert len(found) == MAX_ERRORS + 1
+    assert (found[-1].path, found[-1].remedy) == ("spec.steps[1].with.k50", "correct those first")
+    assert found[-1].message == "this and what follows is not read: there are 200 errors already"
+
+
+def test_what_was_meant_is_searched_for_a_few_times_only() -> None:
+    wrong = {f"k{number}": f"{{{{ steps.fetc{number}.output }}}}" for number in range(30)}
+    found = validate_story(story(step("fetch"), step("send", **{"with": wrong})))
+
+    assert [finding.remedy for finding in found] == [
+        *["did you mean fetch?"] * 20,
+        *["correct the name, or add the step"] * 10,
+    ]
