@@ -25,12 +25,13 @@ from core.telemetry import catalogue, metrics
 MEMORY_BYTES: Final = 1 << 30
 WORKER_SECONDS: Final = 10.0
 MAX_PROCESSES: Final = 2
+EXPRESSIONS: Final = str(Path(worker.__file__).resolve())
+"""The program that answers about expressions and schemas."""
 
 _START_SECONDS: Final = 60.0
 _QUESTIONS_PER_PROCESS: Final = 1_000  # then it has fragmented its memory enough
 _MAX_ANSWER_BYTES: Final = 1 << 24
 _READ_BYTES: Final = 1 << 16
-_PROGRAM: Final = str(Path(worker.__file__).resolve())
 _ROOT: Final = str(Path(worker.__file__).resolve().parents[2])
 
 
@@ -61,15 +62,21 @@ class WorkerLimits:
     processes: int = MAX_PROCESSES
 
 
+def _nothing(_: Any) -> None:
+    """For programs that never ask back."""
+
+
 class WorkerPool:
     """Answers questions in processes of their own."""
 
-    def __init__(self, limits: Callable[[], WorkerLimits] = WorkerLimits) -> None:
+    def __init__(self, limits: Callable[[], WorkerLimits] = WorkerLimits, program: str = EXPRESSIONS) -> None:
         """
         Args:
             limits: asked before each question, so that a change counts from the next one.
+            program: path of what the processes run; one that calls ``worker.serve``.
         """
         self._limits = limits
+        self._program = program
         self._room = trio.CapacityLimiter(limits().processes)
         self._idle: list[_Worker] = []
         self._keepers = 0
@@ -84,8 +91,8 @@ class WorkerPool:
             if not self._keepers:
                 await self._end_all()
 
-    async def ask(self, question: Mapping[str, Any]) -> Any:
-        """The answer to a question of ``worker``.
+    async def ask(self, question: Mapping[str, Any], look_up: Callable[[Any], Any] = _nothing) -> Any:
+        """The answer to a question of ``worker``; ``look_up`` gives what the program asks for meanwhile.
 
         Raises:
             OverLimitError: it took too long, or the process ended over it.
@@ -98,15 +105,15 @@ class WorkerPool:
             kept = await self._kept(limits)
             if kept is not None:
                 try:
-                    return await self._ask(kept, request, limits)
+                    return await self._ask(kept, request, limits, look_up)
                 except _EndedError:
                     pass  # perhaps it had ended before, e.g. for want of memory in the system: a fresh one can tell
             try:
-                process = await _Worker.start(limits.memory_bytes)
+                process = await _Worker.start(self._program, limits.memory_bytes)
             except (_EndedError, trio.TooSlowError):
                 raise _over(limits, "crash", "cannot be worked on: no process can be started") from None
             try:
-                return await self._ask(process, request, limits)
+                return await self._ask(process, request, limits, look_up)
             except _EndedError:
                 raise _why_ended(limits, await process.end()) from None
 
@@ -119,11 +126,13 @@ class WorkerPool:
             await process.end()
         return None
 
-    async def _ask(self, process: _Worker, request: bytes, limits: WorkerLimits) -> Any:
+    async def _ask(
+        self, process: _Worker, request: bytes, limits: WorkerLimits, look_up: Callable[[Any], Any]
+    ) -> Any:
         reusable = False
         try:
             with trio.fail_after(limits.seconds):
-                answer = await process.ask(request)
+                answer = await process.ask(request, look_up)
             reusable = not (isinstance(answer, dict) and "limit" in answer)
         except trio.TooSlowError:
             raise _over(limits, "time", f"takes longer than {limits.seconds:g} s") from None
@@ -166,9 +175,9 @@ class _Worker:
         self.answered = 0
 
     @classmethod
-    async def start(cls, memory_bytes: int) -> _Worker:
+    async def start(cls, program: str, memory_bytes: int) -> _Worker:
         metrics.count(catalogue.EVALUATION_WORKERS_STARTED)
-        command = [sys.executable, "-I", _PROGRAM, str(memory_bytes), _ROOT]
+        command = [sys.executable, "-I", program, str(memory_bytes), _ROOT]
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
         )
@@ -181,23 +190,28 @@ class _Worker:
             raise
         return started
 
-    async def ask(self, request: bytes) -> Any:
-        """Send one question and wait for its answer.
+    async def ask(self, request: bytes, look_up: Callable[[Any], Any]) -> Any:
+        """Send one question, give what it is asked back, and wait for the answer.
 
         Raises:
             _EndedError: the process ended first.
         """
+        answer = await self._exchange(request)
+        while isinstance(answer, dict) and "look_up" in answer:
+            answer = await self._exchange(orjson.dumps(look_up(answer["look_up"])))
+        self.answered += 1
+        return answer
+
+    async def _exchange(self, frame: bytes) -> Any:
         assert self._process.stdin is not None
         try:
-            await self._process.stdin.send_all(worker.LENGTH.pack(len(request)) + request)
+            await self._process.stdin.send_all(worker.LENGTH.pack(len(frame)) + frame)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _EndedError from error
         (length,) = worker.LENGTH.unpack(await self._receive(worker.LENGTH.size))
         if length > _MAX_ANSWER_BYTES:
             raise _EndedError
-        answer = orjson.loads(await self._receive(length))
-        self.answered += 1
-        return answer
+        return orjson.loads(await self._receive(length))
 
     async def end(self) -> int:
         """Kill it if it still runs, and wait for that; its exit code."""

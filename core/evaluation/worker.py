@@ -7,6 +7,9 @@ standard output, after an empty one when it is ready. A frame is four bytes of l
   keyword]``;
 * ``{"kind": "cel", "text", "data", "cpu_seconds"}`` gives an outcome, see ``core.expressions.cel.condition.Outcome``.
 
+Another program may answer other questions in this way, see ``serve``; while it works it may ask back with
+``{"look_up": anything}`` and reads one frame for it.
+
 A question that cannot be answered gives ``{"error": message}``; one that needs too much memory ``{"limit": "memory"}``.
 Memory is limited for the process, processor time for each question: beyond it the system ends the process, even if the
 parent is gone. Nothing is ever fetched, from the network or the disk.
@@ -25,6 +28,9 @@ from itertools import islice
 from typing import Any, BinaryIO, Final
 
 import orjson
+
+Ask = Callable[[Any], Any]
+Answer = Callable[[dict[str, Any]], Any]
 
 REGEX_BYTES: Final = 1 << 20
 LENGTH: Final = struct.Struct(">I")
@@ -87,24 +93,46 @@ def answer(request: dict[str, Any], evaluate: Callable[[str, dict[str, Any]], An
 
 
 def main() -> int:
-    """Set the limits of the process, then answer until nobody asks any more."""
+    """Answer about schemas and expressions."""
+    return serve(_of_expressions)
+
+
+def serve(prepare: Callable[[Ask], Answer]) -> int:
+    """Set the limits of the process, then answer until nobody asks any more.
+
+    Args:
+        prepare: gives what answers one question, and does before what takes a while that no question should answer for;
+            the function that it gets asks whoever asked us.
+    """
     memory_bytes, root = int(sys.argv[1]), sys.argv[2]
     sys.path.insert(0, root)
     _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CORE, 0)
     os.nice(_NICENESS)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    from core.expressions.cel.condition import evaluate_there  # takes a while that no question should answer for
 
+    def ask(wanted: Any) -> Any:
+        _write(answers, {"look_up": wanted})
+        return orjson.loads(_read(questions) or b"")
+
+    answer_one = prepare(ask)
     answers.write(LENGTH.pack(0))
     answers.flush()
     while (frame := _read(questions)) is not None:
         request = orjson.loads(frame)
         _limit_processor_time(int(request["cpu_seconds"]))
-        reply = orjson.dumps(answer(request, evaluate_there))
-        answers.write(LENGTH.pack(len(reply)) + reply)
-        answers.flush()
+        try:
+            found = answer_one(request)
+        except MemoryError:
+            found = {"limit": "memory"}
+        _write(answers, found)
     return 0
+
+
+def _of_expressions(_: Ask) -> Answer:
+    from core.expressions.cel.condition import evaluate_there
+
+    return lambda request: answer(request, evaluate_there)
 
 
 def _outcome(found: Any) -> dict[str, Any]:
@@ -113,6 +141,12 @@ def _outcome(found: Any) -> dict[str, Any]:
     if isinstance(value, str):  # a text decides only as a word, and a long one would have to be carried back
         outcome["value"] = value[:_WORD_CHARACTERS]
     return outcome
+
+
+def _write(stream: BinaryIO, value: Any) -> None:
+    reply = orjson.dumps(value)
+    stream.write(LENGTH.pack(len(reply)) + reply)
+    stream.flush()
 
 
 def _read(stream: BinaryIO) -> bytes | None:
