@@ -8,6 +8,7 @@ models always give the same text. Source: the structural-schema rules of apiexte
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -25,9 +26,20 @@ _SCALARS: Final[Mapping[Any, str]] = {str: "string", bool: "boolean", int: "inte
 _LENGTHS: Final = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItems")}
 
 
-def custom_resource_definition(kind: Kind) -> dict[str, Any]:
-    """The whole document for one kind."""
+@dataclass(frozen=True, slots=True)
+class ConversionService:
+    """The Service whose webhook converts between the versions of a kind; the operator fills in whom to trust."""
+
+    namespace: str
+    name: str
+    path: str
+    port: int = 443
+
+
+def custom_resource_definition(kind: Kind, conversion: ConversionService | None = None) -> dict[str, Any]:
+    """The whole document for one kind: in all its versions where there is something to convert it, else as stored."""
     resource = kind.resource
+    versions = [version for version in kind.versions if version.stored or conversion is not None]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -43,8 +55,8 @@ def custom_resource_definition(kind: Kind) -> dict[str, Any]:
                 "categories": list(kind.categories),
             },
             "scope": str(resource.scope),
-            "conversion": {"strategy": "None"},
-            "versions": [_version(version, resource.subresources) for version in kind.versions],
+            "conversion": _conversion(conversion),
+            "versions": [_version(version, resource.subresources) for version in versions],
         },
     }
 
@@ -66,6 +78,16 @@ def model_schema(model: type[WireModel]) -> Schema:
             {"rule": validation.rule, "message": validation.message} for validation in model.validations
         ]
     return schema
+
+
+def _conversion(service: ConversionService | None) -> dict[str, Any]:
+    if service is None:
+        return {"strategy": "None"}
+    reference = {"namespace": service.namespace, "name": service.name, "path": service.path, "port": service.port}
+    return {
+        "strategy": "Webhook",
+        "webhook": {"clientConfig": {"service": reference}, "conversionReviewVersions": ["v1"]},
+    }
 
 
 def _version(version: Version, subresources: tuple[str, ...]) -> dict[str, Any]:

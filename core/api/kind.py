@@ -37,7 +37,7 @@ AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A kind in one version. Exactly one version of a kind is ``stored``."""
+    """A kind in one version. Exactly one version of a kind is ``stored``; the others are converted from and to it."""
 
     name: str
     model: type[KindModel]

@@ -10,10 +10,12 @@ from contract_additions import ADDITIONS
 from crd_inventory import inventory
 from pydantic import Field
 
-from core.api.crd import custom_resource_definition, model_schema
+from core.api.crd import ConversionService, custom_resource_definition, model_schema
 from core.api.kind import Kind
 from core.api.kinds import KINDS
 from core.api.schema import Int32, JsonObject, Keywords, Quantity, Rule, WireModel
+from core.api.story import STORY_KIND
+from core.api.v1beta1.story import PRIMITIVES
 
 CONTRACT: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("contract_inventory.json").read_text(encoding="utf-8")
@@ -21,6 +23,13 @@ CONTRACT: dict[str, dict[str, Any]] = json.loads(
 CLIENT_SIDE_APPLY_LIMIT = 262144
 """Bytes; kubectl apply stores the whole document in an annotation of at most this size."""
 
+CONVERSION = ConversionService("bobrapet-system", "bobrapet-webhook-service", "/convert")
+
+each_version = pytest.mark.parametrize(
+    ("kind", "version"),
+    [(kind, index) for kind in KINDS for index in range(len(kind.versions))],
+    ids=[f"{kind.resource.kind} {version.name}" for kind in KINDS for version in kind.versions],
+)
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.resource.kind)
 
 
@@ -40,8 +49,9 @@ def _schemas(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str
     return found
 
 
-def _root(kind: Kind) -> dict[str, Any]:
-    schema: dict[str, Any] = custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+def _root(kind: Kind, version: int = 0) -> dict[str, Any]:
+    spec = custom_resource_definition(kind, CONVERSION)["spec"]
+    schema: dict[str, Any] = spec["versions"][version]["schema"]["openAPIV3Schema"]
     return schema
 
 
@@ -77,19 +87,19 @@ def test_the_comparison_notices_a_missing_path_a_new_path_and_a_changed_bound() 
     assert _differences(ours, contract) == {".status.gates", ".spec.surprise", ".spec.storyRef.name", "columns"}
 
 
-@each_kind
-def test_every_field_is_described_except_metadata_which_the_api_server_owns(kind: Kind) -> None:
+@each_version
+def test_every_field_is_described_except_metadata_which_the_api_server_owns(kind: Kind, version: int) -> None:
     undescribed = [
         path
-        for path, schema in _schemas(_root(kind))
+        for path, schema in _schemas(_root(kind, version))
         if "description" not in schema and not path.endswith((".items", ".additionalProperties"))
     ]
     assert undescribed == [".metadata"]
 
 
-@each_kind
-def test_descriptions_are_sentences_that_fit_a_terminal_paragraph(kind: Kind) -> None:
-    for path, schema in _schemas(_root(kind)):
+@each_version
+def test_descriptions_are_sentences_that_fit_a_terminal_paragraph(kind: Kind, version: int) -> None:
+    for path, schema in _schemas(_root(kind, version)):
         text = schema.get("description", "A.")
         assert text.endswith("."), path
         assert len(text) <= 420, path
@@ -98,12 +108,13 @@ def test_descriptions_are_sentences_that_fit_a_terminal_paragraph(kind: Kind) ->
 
 @each_kind
 def test_kubectl_can_apply_the_document_client_side(kind: Kind) -> None:
-    assert len(json.dumps(custom_resource_definition(kind), separators=(",", ":"))) < CLIENT_SIDE_APPLY_LIMIT
+    for definition in (custom_resource_definition(kind), custom_resource_definition(kind, CONVERSION)):
+        assert len(json.dumps(definition, separators=(",", ":"))) < CLIENT_SIDE_APPLY_LIMIT
 
 
-@each_kind
-def test_schemas_are_structural(kind: Kind) -> None:
-    for path, schema in _schemas(_root(kind)):
+@each_version
+def test_schemas_are_structural(kind: Kind, version: int) -> None:
+    for path, schema in _schemas(_root(kind, version)):
         assert "$ref" not in schema, path
         assert not {"allOf", "oneOf", "not"} & schema.keys(), path
         if schema.get("x-kubernetes-int-or-string"):
@@ -120,6 +131,48 @@ def test_exactly_one_version_is_stored_and_nothing_is_converted(kind: Kind) -> N
     spec = custom_resource_definition(kind)["spec"]
     assert [version["name"] for version in spec["versions"] if version["storage"]] == ["v1alpha1"]
     assert spec["conversion"] == {"strategy": "None"}
+
+
+def test_with_a_service_that_converts_every_version_is_served() -> None:
+    spec = custom_resource_definition(STORY_KIND, CONVERSION)["spec"]
+    assert [(found["name"], found["served"], found["storage"]) for found in spec["versions"]] == [
+        ("v1alpha1", True, True),
+        ("v1beta1", True, False),
+    ]
+    assert spec["conversion"] == {
+        "strategy": "Webhook",
+        "webhook": {
+            "clientConfig": {
+                "service": {
+                    "namespace": "bobrapet-system",
+                    "name": "bobrapet-webhook-service",
+                    "path": "/convert",
+                    "port": 443,
+                }
+            },
+            "conversionReviewVersions": ["v1"],
+        },
+    }
+    first, second = spec["versions"]
+    assert first == custom_resource_definition(STORY_KIND)["spec"]["versions"][0]
+    assert {**first, "schema": 0} == {**second, "schema": 0, "name": "v1alpha1", "storage": True}
+
+
+def test_a_version_differs_from_the_other_only_in_what_a_step_does() -> None:
+    alpha, beta = (_root(STORY_KIND, version)["properties"] for version in (0, 1))
+    assert alpha["status"] == beta["status"]
+    lists = ("steps", "compensations", "finally")
+    for name in alpha["spec"]["properties"].keys() | beta["spec"]["properties"].keys():
+        one, other = (root["spec"]["properties"][name] for root in (alpha, beta))
+        if name not in lists:
+            assert one == other
+            continue
+        step, typed = one["items"]["properties"], other["items"]["properties"]
+        assert typed.keys() - step.keys() == set(PRIMITIVES)
+        assert step.keys() - typed.keys() == {"type"}
+        assert {key for key in step.keys() & typed.keys() if step[key] != typed[key]} == {"ref", "with"}
+        branch = typed["parallel"]["properties"]["steps"]["items"]["properties"]
+        assert {key for key in typed if branch[key] != typed[key]} == {"execution", "parallel"}
 
 
 def test_rendering_twice_gives_the_same_text() -> None:

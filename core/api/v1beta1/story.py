@@ -1,0 +1,187 @@
+"""Story in v1beta1: one typed field for each primitive in place of ``type`` and an untyped ``with``.
+
+Schemas of CustomResourceDefinitions cannot refer to themselves. The branches of a ``parallel`` step are therefore typed
+one level deep; what is nested deeper is written in the same way and kept as it is, and looked at by admission only.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from core.api.execution import ExecutionOverrides
+from core.api.kind import KindModel
+from core.api.meta import ObjectReference
+from core.api.schema import JsonObject, Rule, WireModel
+from core.api.workflow import StepFields, StorySpecFields, StoryStatus
+
+PRIMITIVES: Final = ("condition", "executeStory", "gate", "parallel", "sleep", "stop", "wait")
+MAX_BRANCHES: Final = 1000
+
+_COUNTED: Final = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in ("ref", *PRIMITIVES))
+_STEP_RULES: Final = (
+    Rule(f"{_COUNTED} == 1", f"a step must set exactly one of ref, {', '.join(PRIMITIVES)}"),
+    Rule("!has(self.with) || has(self.ref)", "with is the input of an Engram and needs ref; a primitive has its own"),
+)
+
+
+class Condition(WireModel):
+    """A step that does nothing: others hang on its `if`."""
+
+
+class Sleep(WireModel):
+    """How long to sleep."""
+
+    duration: str | None = Field(
+        None, description="How long, as a Go duration such as `90s` or `1h30m`; absent: not at all."
+    )
+
+
+class _Waiting(WireModel):
+    timeout: str | None = Field(
+        None, description="Longest time to wait, as a Go duration such as `24h`; default: that of the step."
+    )
+    poll_interval: str | None = Field(
+        None, description="How often to look again, as a Go duration of at least `10ms`; events wake it anyway."
+    )
+    on_timeout: Literal["fail", "skip"] | None = Field(
+        None, description="What the step does when the time is over: `fail` (default) or `skip`."
+    )
+
+
+class Wait(_Waiting):
+    """What to wait for."""
+
+    until: str = Field(
+        min_length=1,
+        description="Condition over `inputs` and `steps`; the step succeeds when it is true. For example `{{ eq "
+        'steps.order.output.state "paid" }}`.',
+    )
+
+
+class Gate(_Waiting):
+    """How long to wait for a person's decision, which is given in the run's `status.gates`."""
+
+
+class Stop(WireModel):
+    """How the run ends."""
+
+    phase: str | None = Field(
+        None,
+        description="Phase in which the run ends: `Succeeded` (default), `Failed`, `Finished` or another final one.",
+    )
+    message: str | None = Field(None, description="Why, for people; stands in the run's status.")
+
+
+class StoryToExecute(WireModel):
+    """Names a Story, here or in another namespace."""
+
+    name: str = Field(min_length=1, description="Name of the Story.")
+    namespace: str | None = Field(
+        None,
+        description="Namespace of the Story; default: that of the calling one. Another namespace needs the operator's "
+        "cross-namespace policy, usually a ReferenceGrant.",
+    )
+    version: str | None = Field(None, description="The Story's `spec.version` must equal this; absent accepts any.")
+
+
+class ExecuteStory(WireModel):
+    """Which Story to run, and with what."""
+
+    story_ref: StoryToExecute = Field(description="The Story to run.")
+    wait_for_completion: bool | None = Field(
+        None, description="Whether the step ends only when that run has ended, and with its result; default true."
+    )
+    with_: JsonObject | None = Field(
+        None, alias="with", description="Inputs of that run; strings may hold templates over `inputs` and `steps`."
+    )
+
+
+class _Doing(StepFields):
+    """What a step can be, its branches left aside."""
+
+    validations = _STEP_RULES
+
+    condition: Condition | None = Field(
+        None, description="Does nothing and succeeds, or is skipped when `if` is false; other steps can need it."
+    )
+    execute_story: ExecuteStory | None = Field(None, description="Runs another Story.")
+    gate: Gate | None = Field(None, description="Waits until somebody approves or rejects.")
+    ref: ObjectReference | None = Field(
+        None, description="The Engram that does the work; its input is in `with`. Give either this or one primitive."
+    )
+    sleep: Sleep | None = Field(None, description="Lets time pass.")
+    stop: Stop | None = Field(None, description="Ends the run.")
+    wait: Wait | None = Field(None, description="Waits until a condition holds.")
+    with_: JsonObject | None = Field(
+        None,
+        alias="with",
+        description="Input of the Engram; strings may hold templates over `inputs` and `steps`. Deep-merged over the "
+        "Engram's own `with`.",
+    )
+
+
+class Branch(_Doing):
+    """One of the steps that a `parallel` step runs at the same time."""
+
+    execution: JsonObject | None = Field(
+        None, description="How this branch's workload is run; the fields of a step's `execution`."
+    )
+    parallel: JsonObject | None = Field(
+        None,
+        description="Runs steps at the same time inside this branch: `steps`, written as these are. The schema does "
+        "not look into them, admission does.",
+    )
+
+
+class Parallel(WireModel):
+    """Steps that run at the same time."""
+
+    steps: list[Branch] = Field(
+        min_length=1,
+        max_length=MAX_BRANCHES,
+        description="The branches. Each is a step; the output of a branch is `steps.<its name>.output`.",
+    )
+
+
+class Step(_Doing):
+    """One node of the graph: an Engram (`ref`), or a built-in primitive in the field of its name."""
+
+    execution: ExecutionOverrides | None = Field(None, description="How this step's workload is run.")
+    parallel: Parallel | None = Field(None, description="Runs steps at the same time and waits for all of them.")
+
+
+class StorySpec(StorySpecFields):
+    """What a workflow does."""
+
+    validations = (
+        Rule(
+            "self.steps.all(step, self.steps.exists_one(other, other.name == step.name))", "step names must be unique"
+        ),
+    )
+
+    steps: list[Step] = Field(
+        min_length=1,
+        max_length=100,
+        description="The steps, 1 to 100; order follows from `needs` and from outputs used in templates, not from "
+        "the position here. Each has a `name`, and `ref` or one of "
+        + ", ".join(f"`{name}`" for name in PRIMITIVES)
+        + ".",
+    )
+    compensations: list[Step] | None = Field(
+        None,
+        max_length=50,
+        description="Steps that undo work after a main step failed, at most 50; they see the outputs of the main "
+        "steps.",
+    )
+    finally_: list[Step] | None = Field(
+        None, alias="finally", max_length=50, description="Steps that run at the end whatever happened, at most 50."
+    )
+
+
+class Story(KindModel):
+    """A workflow: a graph of steps that StoryRuns execute."""
+
+    spec: StorySpec = Field(description="What the workflow does.")
+    status: StoryStatus | None = Field(None, description="What the operator found out about it.")
