@@ -22,8 +22,6 @@ NOT_HERE = {
     "F08": "runs on both control planes: tests/integration/test_operator_poison.py",
     "F10": "the manager itself speaks to no storage yet",
     "F12": "there is no earlier release",
-    "F14": "a watch begins anew after 410 Gone: tests/unit/core/kube/test_informer.py, and a real server says that: "
-    "tests/conformance/test_conformance_watches.py",
     "F22": "servers lose no events of a watch; with a model that does: fuzz/engine/test_engine_faults.py",
 }
 

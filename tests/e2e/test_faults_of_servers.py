@@ -1,4 +1,4 @@
-"""API servers that lag or lead nowhere, and tokens that expire; named by the rows of our catalogue.
+"""API servers that die, forget, lag or lead nowhere, and tokens that expire; named by the rows of our catalogue.
 
 Unless a test says otherwise, the end is compared with that of the same work done when nothing disturbs it.
 """
@@ -19,12 +19,13 @@ from comparison import Outcome
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from fault_rig import FaultRig, open_fault_rig
-from operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, status_of, step
+from fault_workload import insist
+from operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, install_on, status_of, step
 
 from control_plane.binaries import ensure_binaries
 from control_plane.link import Link, open_link
-from control_plane.running import open_api_server
-from control_plane.session import SessionCluster
+from control_plane.running import ControlPlane, open_api_server, open_control_plane
+from control_plane.session import SessionCluster, ready_of
 from core.api.resource import (
     ENGRAM,
     ENGRAM_TEMPLATE,
@@ -50,6 +51,45 @@ LEEWAY_SECONDS = 60
 async def rig(steerable: SessionCluster, tmp_path: Path) -> AsyncIterator[FaultRig]:
     async with open_fault_rig(tmp_path, steerable) as opened:
         yield opened
+
+
+# Death and oblivion.
+
+
+async def test_F14_F27_a_server_that_dies_and_forgets_costs_nothing(
+    steerable: SessionCluster, faultless: Outcome, tmp_path: Path
+) -> None:
+    """Killed while runs are under way; once it is back, everything is forgotten that happened before.
+
+    A control plane of its own: the others' tests have no use for a server that forgets. Not before the containers that
+    report their own results have done so: how long they try is theirs to say, not the manager's.
+    """
+    async with (
+        open_control_plane(ensure_binaries(), tmp_path / "plane") as plane,
+        open_rig_on(plane, tmp_path) as rig,
+    ):
+        manager = await rig.start_manager()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.workload.play)
+            await rig.cluster.finished("greetings", seconds=60)
+            await plane.api_server.kill()
+            await plane.compact()
+            await plane.api_server.restart()
+        await insist(rig.settled)
+        await rig.ends_like(faultless)
+        log = (tmp_path / "manager.log").read_text()
+        assert manager.running
+    assert "too old resource version" in log or "Expired" in log, log
+
+
+@asynccontextmanager
+async def open_rig_on(plane: ControlPlane, directory: Path) -> AsyncIterator[FaultRig]:
+    cluster = SessionCluster(plane.kubeconfig, plane.binaries.kubectl, ready_of(plane))
+    await install_on(cluster)
+    await plane.controllers.kill()  # the garbage collector looks for new kinds every half minute, and when it starts
+    plane.controllers.start()
+    async with open_fault_rig(directory, cluster) as rig:
+        yield rig
 
 
 # Replicas that lag.

@@ -1,4 +1,7 @@
-"""Runs from the command line, on one cluster for all tests: start, see, follow, log, cancel, and the exit codes."""
+"""Runs from the command line, on one cluster for all tests: start, see, follow, log, cancel, and the exit codes.
+
+The cluster is one that ``bobrapet up`` has started, or the real control plane with an operator and a node.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_stand import open_line
 from commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, Done, wait_until
+
+from control_plane.session import SessionCluster
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
@@ -26,12 +32,19 @@ class Stand:
     """A cluster on which three Stories were run: one that works, one that fails, one that waits for the file ``go``."""
 
     line: CommandLine
+    namespace: str
+    there: tuple[str, ...]
+    """What ``run`` is told, which would otherwise start a cluster of its own; its hints say it, too."""
     works: Done
     fails: Done
     waits: Done
 
     def bobrapet(self, *arguments: str, stdin: str = "") -> Done:
         return self.line.quick(*arguments, stdin=stdin)
+
+    @property
+    def hinted(self) -> str:
+        return "".join(f" {flag.replace('=', ' ', 1)}" for flag in self.there)
 
     def name(self, story: str) -> str:
         """Of the newest run of a Story."""
@@ -41,18 +54,14 @@ class Stand:
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    line = CommandLine(tmp_path_factory.mktemp("runs"))
-    up = line.bobrapet("up", "--quiet", line.images)
-    assert up.code == 0, up.err
-    try:
-        works = line.bobrapet("run", line.story("one", "two", name="works", output={"city": "Bern", "sizes": [1, 2]}))
-        fails = line.bobrapet("run", line.story("one", "fail-here", "after", name="fails"))
-        waits = line.bobrapet("run", line.story("slow-one", name="waits"), "--timeout=500ms")
-        yield Stand(line, works, fails, waits)
-    finally:
-        line.bobrapet("down")
-        line.wait_until_nothing_runs()
+def stand(tmp_path_factory: pytest.TempPathFactory, real: SessionCluster | None) -> Iterator[Stand]:
+    with open_line(tmp_path_factory.mktemp("runs"), real) as (line, namespace):
+        there = tuple(f"--kubeconfig={path}" for path in (line.environment.get("KUBECONFIG"),) if path)
+        output = {"city": "Bern", "sizes": [1, 2]}
+        works = line.bobrapet("run", line.story("one", "two", name="works", output=output), *there)
+        fails = line.bobrapet("run", line.story("one", "fail-here", "after", name="fails"), *there)
+        waits = line.bobrapet("run", line.story("slow-one", name="waits"), "--timeout=500ms", *there)
+        yield Stand(line, namespace, there, works, fails, waits)
 
 
 def test_a_run_in_a_pipe_tells_each_transition_and_prints_its_output(stand: Stand) -> None:
@@ -65,7 +74,7 @@ def test_a_run_in_a_pipe_tells_each_transition_and_prints_its_output(stand: Stan
     told = [line for line in lines if re.fullmatch(f"{STAMP} {run} one (Pending|Running)→Succeeded", line)]
     assert len(told) == 1, lines  # that it ran, nobody is sure to see
     assert re.fullmatch(f"{STAMP} {run} (Pending|Running)→Succeeded", lines[-2])
-    assert lines[-1] == f"{run} Succeeded; its output, again with: bobrapet outputs {run}"
+    assert lines[-1] == f"{run} Succeeded; its output, again with: bobrapet outputs {run}{stand.hinted}"
 
 
 def test_a_failed_run_ends_with_step_error_log_and_next_command(stand: Stand) -> None:
@@ -78,7 +87,7 @@ def test_a_failed_run_ends_with_step_error_log_and_next_command(stand: Stand) ->
     assert "  type: execution_error" in report
     assert report[-22] == "last 20 log lines of fail-here:"
     assert "  | no such table" in report[-21:-1]
-    assert report[-1] == f"more: bobrapet logs {run} fail-here"
+    assert report[-1] == f"more: bobrapet logs {run} fail-here{stand.hinted}"
 
 
 def test_a_wait_that_is_too_short_tells_the_run_goes_on(stand: Stand) -> None:
@@ -111,7 +120,7 @@ def test_get_explains_one_run_and_gives_it_to_programs(stand: Stand) -> None:
     assert phase == "Failed\n"
     assert (missing.code, missing.err) == (
         1,
-        "error: no StoryRun 'nothing' in namespace default\nhint: see them with: bobrapet list\n",
+        f"error: no StoryRun 'nothing' in namespace {stand.namespace}\nhint: see them with: bobrapet list\n",
     )
 
 
@@ -166,7 +175,7 @@ def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
     assert "one[1] this is one" in logged.out
     assert (unknown.code, unknown.err) == (
         1,
-        "error: no Story 'work' in namespace default\nhint: did you mean 'works'?\n",
+        f"error: no Story 'work' in namespace {stand.namespace}\nhint: did you mean 'works'?\n",
     )
     assert json.loads(planned.out)["spec"] == {"storyRef": {"name": "works"}, "inputs": {"a": {"b": 1}}}
 
@@ -187,8 +196,8 @@ def test_inputs_that_are_missing_are_asked_for_on_a_terminal_and_refused_in_a_pi
     properties = {"city": {"type": "string", "minLength": 2, "description": "where to look"}, "days": {"minimum": 1}}
     schema = {"type": "object", "required": ["city", "days"], "properties": properties}
     file = stand.line.story("one", name="asks", inputsSchema=schema, output={"city": "{{ inputs.city }}"})
-    refused = stand.bobrapet("run", file, "--input=days=1")
-    with on_a_terminal(stand, "run", file) as (run, terminal):
+    refused = stand.bobrapet("run", file, "--input=days=1", *stand.there)
+    with on_a_terminal(stand, "run", file, *stand.there) as (run, terminal):
         _read_to(terminal, "city (string; where to look): ")
         os.write(terminal, b"B\n")
         assert "  city: a text is shorter" in _read_to(terminal, "city (string; where to look): ")
@@ -208,7 +217,7 @@ def test_inputs_that_are_missing_are_asked_for_on_a_terminal_and_refused_in_a_pi
 def test_ctrl_c_at_a_question_starts_nothing(stand: Stand) -> None:
     schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
     file = stand.line.story("one", name="never", inputsSchema=schema)
-    with on_a_terminal(stand, "run", file) as (run, terminal):
+    with on_a_terminal(stand, "run", file, *stand.there) as (run, terminal):
         _read_to(terminal, "city (string): ")
         run.send_signal(signal.SIGINT)
         assert "Traceback" not in _read_all(terminal)
@@ -277,7 +286,7 @@ def test_a_step_whose_program_is_missing_says_so_while_it_waits(stand: Stand) ->
     file = stand.line.story("one", name="unmapped")
     text = (stand.line.folder / file).read_text().replace("shell", "unmapped").replace("worker", "unmapped")
     (stand.line.folder / file).write_text(text)
-    with stand.line.started("run", file, "--cancel-on-interrupt") as run:
+    with stand.line.started("run", file, "--cancel-on-interrupt", *stand.there) as run:
         assert run.stderr is not None
         line = next(line for line in run.stderr if "no program on this machine stands for it" in line)
         run.send_signal(signal.SIGINT)
@@ -292,7 +301,7 @@ def test_a_terminal_gets_a_tree_that_is_redrawn_and_a_pipe_the_output(stand: Sta
     """Standard error is a terminal, standard output is not."""
     main, child = pty.openpty()
     with subprocess.Popen(
-        [*BOBRAPET, "run", "works.yaml"],
+        [*BOBRAPET, "run", "works.yaml", *stand.there],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=child,

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 import trio
 from kubectl_binary import KUBECTL, needs_kubectl
+from operator_cluster import NAMESPACE_NAME, open_emptied
 
+from control_plane.session import SessionCluster
 from localcluster import certificates, serving
 from localcluster.clock import utc_now
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
@@ -82,7 +85,7 @@ def widget(**spec: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl on a server of its own."""
+    """kubectl on a server of its own, or on the real one."""
 
     environment: dict[str, str]
 
@@ -102,20 +105,44 @@ class Kubectl:
 
 
 @pytest.fixture
-async def kubectl(tmp_path: Path) -> AsyncIterator[Kubectl]:
+async def kubectl(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[Kubectl]:
+    async with _real(real) if real is not None else _embedded(tmp_path) as kubeconfig:
+        file = tmp_path / "kubeconfig"
+        write_private(file, kubeconfig)
+        run = Kubectl({"KUBECONFIG": str(file), "HOME": str(tmp_path), "PATH": os.defpath})
+        await run("create", "-f", "-", stdin=CRD)
+        await run("wait", "--for=condition=Established", "crd/widgets.test.example.com", "--timeout=30s")
+        await _until_described(run)
+        yield run
+        await run("delete", "crd", "widgets.test.example.com")
+
+
+async def _until_described(kubectl: Kubectl) -> None:
+    """A real server publishes the documents of a new kind a moment after it serves the kind."""
+    with trio.fail_after(30):
+        while "What is wanted." not in await kubectl("explain", "widget.spec", check=False):  # noqa: ASYNC110
+            await trio.sleep(0.2)
+
+
+@asynccontextmanager
+async def _embedded(directory: Path) -> AsyncIterator[str]:
     authority = certificates.new_authority("tests", utc_now())
     pair = certificates.issue_server(authority, "tests", ("127.0.0.1",), utc_now())
     listener = serving.bind_loopback(0)
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
     async with open_api_server() as server, trio.open_nursery() as nursery:
-        await nursery.start(serving.serve_asgi, server.app, listener, serving.TlsIdentity(pair), tmp_path)
-        connection = Connection(url, token=server.admin_token, ca_pem=authority.certificate_pem)
-        write_private(tmp_path / "kubeconfig", render_kubeconfig(connection))
-        environment = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "HOME": str(tmp_path), "PATH": os.defpath}
-        run = Kubectl(environment)
-        await run("create", "-f", "-", stdin=CRD)
-        yield run
+        await nursery.start(serving.serve_asgi, server.app, listener, serving.TlsIdentity(pair), directory)
+        yield render_kubeconfig(Connection(url, token=server.admin_token, ca_pem=authority.certificate_pem))
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _real(real: SessionCluster) -> AsyncIterator[str]:
+    if real.ready is None:
+        pytest.skip("makes definitions of its own: not in somebody's cluster")
+    async with open_emptied(real):
+        connection = Connection(real.ready.url, real.ready.admin_token, real.ready.ca_pem)
+        yield render_kubeconfig(connection, namespace=NAMESPACE_NAME)
 
 
 async def test_explain_describes_custom_and_built_in_fields(kubectl: Kubectl) -> None:

@@ -1,15 +1,20 @@
-"""A day with kubectl: every everyday verb, with a real kubectl, against a cluster that ``bobrapet up`` started."""
+"""A day with kubectl: every everyday verb, with a real kubectl, against a cluster that ``bobrapet up`` started.
+
+And against the real control plane, which must answer alike.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from command_stand import open_line
 from commandline import DEADLINE_SECONDS, CommandLine
 from kubectl_binary import KUBECTL, needs_kubectl
+
+from control_plane.session import SessionCluster
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 
@@ -24,11 +29,11 @@ spec: {storyRef: {name: story}}
 class Kubectl:
     """One cluster, one folder, one kubectl."""
 
-    def __init__(self, folder: Path) -> None:
-        self.cli = CommandLine(folder)
-        up = self.cli.bobrapet("up", self.cli.images)
-        assert up.code == 0, up.err
-        self.environment = {**self.cli.env, "KUBECONFIG": up.out.strip(), "KUBE_EDITOR": "sed -i s/purple/green/"}
+    def __init__(self, cli: CommandLine, namespace: str) -> None:
+        self.cli = cli
+        self.namespace = namespace
+        embedded = {"KUBECONFIG": str(cli.data / "kubeconfig")}
+        self.environment = {**embedded, **cli.env, "KUBE_EDITOR": "sed -i s/purple/green/"}
 
     def command(self, *arguments: str) -> list[str]:
         assert KUBECTL is not None
@@ -49,17 +54,14 @@ class Kubectl:
 
 
 @pytest.fixture(scope="module")
-def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    kubectl = Kubectl(tmp_path_factory.mktemp("kubectl"))
-    try:
+def kubectl(tmp_path_factory: pytest.TempPathFactory, real: SessionCluster | None) -> Iterator[Kubectl]:
+    with open_line(tmp_path_factory.mktemp("kubectl"), real) as (line, namespace):
+        kubectl = Kubectl(line, namespace)
         kubectl.cli.story("greet", "wave")
         kubectl("apply", "-f", "story.yaml")
         kubectl("apply", "-f", "-", stdin=RUN)
         kubectl("wait", "storyrun/one", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
         yield kubectl
-    finally:
-        kubectl.cli.bobrapet("down")
-        kubectl.cli.wait_until_nothing_runs()
 
 
 def test_apply_a_second_time_changes_nothing_on_either_side(kubectl: Kubectl) -> None:
