@@ -14,6 +14,7 @@ from manager.permissions.roles import (
     table_objects,
 )
 from manager.permissions.table import (
+    ADMISSION,
     CA_BUNDLES,
     CERTIFICATES,
     CONFIGURATION,
@@ -33,6 +34,7 @@ def manifest_files() -> Iterator[tuple[str, list[Object]]]:
     yield "manager.yaml", [*table_objects(here, MANAGER)]
     yield "runner.yaml", [*table_objects(here, RUNNER), *grants_objects(here)]
     yield "configuration.yaml", [*table_objects(here, CONFIGURATION)]
+    yield "admission.yaml", [*table_objects(here, ADMISSION)]
     yield "certificates.yaml", [*table_objects(here, CERTIFICATES), *table_objects(here, CA_BUNDLES)]
     yield "leader_election.yaml", [*table_objects(here, LEADER_ELECTION)]
     yield "metrics.yaml", [*table_objects(here, METRICS_AUTH), metrics_reader(here)]

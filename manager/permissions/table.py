@@ -21,6 +21,7 @@ from core.api.resource import (
     ENGRAM,
     ENGRAM_TEMPLATE,
     EVENT,
+    IMPULSE_TEMPLATE,
     JOB,
     LEASE,
     POD,
@@ -34,6 +35,7 @@ from core.api.resource import (
     STORY_RUN,
     SUBJECT_ACCESS_REVIEW,
     TOKEN_REVIEW,
+    TRANSPORT,
     Resource,
 )
 from core.workloads.runner import RUNNER_PERMISSIONS
@@ -203,6 +205,18 @@ CONFIGURATION: Final = RoleTable(
     (Permission(CONFIG_MAP, ("list", "watch"), "Settings change while the operator runs.", names=(CONFIG_NAME,)),),
 )
 _GATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
+_REVIEWS: Final = "Only where the operator answers admission reviews."
+_NAMED: Final = "Stories, Impulses and bindings name them; whether they do rightly is answered from what was watched."
+ADMISSION: Final = RoleTable(
+    "admission-role",
+    "admission-rolebinding",
+    Reach.CLUSTER,
+    "What admission reviews are answered from, beside what the controllers read anyway.",
+    (
+        Permission(TRANSPORT, ("list", "watch"), _NAMED, seldom=_REVIEWS),
+        Permission(IMPULSE_TEMPLATE, ("list", "watch"), _NAMED, seldom=_REVIEWS),
+    ),
+)
 
 
 def _told(resource: Resource) -> tuple[Permission, ...]:
@@ -235,5 +249,14 @@ CA_BUNDLES: Final = RoleTable(
     (*_told(MUTATING), *_told(VALIDATING), *_told(CUSTOM_RESOURCE_DEFINITION)),
 )
 
-ROLE_TABLES: Final = (MANAGER, RUNNER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, CERTIFICATES, CA_BUNDLES)
+ROLE_TABLES: Final = (
+    MANAGER,
+    RUNNER,
+    METRICS_AUTH,
+    LEADER_ELECTION,
+    CONFIGURATION,
+    ADMISSION,
+    CERTIFICATES,
+    CA_BUNDLES,
+)
 """Every right of the operator's ServiceAccount, but those that a platform team adds to be handed on."""
