@@ -1,0 +1,92 @@
+"""The table of rules, one file a kind: for each rule an object that keeps to it, and one that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from core.kube.wire import apply_merge_patch
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from webhooks.caller import Caller
+from webhooks.finding import Finding
+from webhooks.validate import admission, status
+from webhooks.world import InMemoryWorld
+
+TABLES = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of a table; ``old`` is what is stored, for rules on updates."""
+
+    rule: str
+    section: str
+    path: str
+    message: str
+    accepted: dict[str, Any]
+    refused: dict[str, Any]
+    old: dict[str, Any] | None
+    objects: tuple[dict[str, Any], ...]
+    """The world's."""
+    policy: CrossNamespacePolicy
+    caller: Caller | None
+
+    @property
+    def world(self) -> InMemoryWorld:
+        return InMemoryWorld(self.objects, settings=OperatorSettings(cross_namespace_policy=self.policy))
+
+    def findings(self, new: dict[str, Any], world: InMemoryWorld | None = None) -> list[Finding]:
+        """About the object, or about its status when somebody is said to write that."""
+        if self.caller is not None:
+            return status.validate(new, self.old or {}, self.caller, world or self.world)
+        return admission.validate(new, self.old, world or self.world)
+
+
+@cache
+def cases() -> list[Case]:
+    return [case for table in TABLES for case in _cases(YAML(typ="safe").load(table))]
+
+
+def _cases(table: dict[str, Any]) -> Iterator[Case]:
+    base = table["base"]
+    for line in table["cases"]:
+        policy = CrossNamespacePolicy(line.get("settings", "deny"))
+        yield Case(
+            line["rule"],
+            line["section"],
+            line["path"],
+            line.get("message", ""),
+            apply_merge_patch(base, _written_out(line["accepted"])),
+            apply_merge_patch(base, _written_out(line["refused"])),
+            apply_merge_patch(base, _written_out(line["old"])) if "old" in line else None,
+            tuple(table["worlds"][line.get("world", "plain")]),
+            policy,
+            Caller(**line["caller"]) if "caller" in line else None,
+        )
+
+
+def _written_out(value: Any) -> Any:
+    """``{letters: n}`` and the like stand for what is long."""
+    match value:
+        case {"letters": int(count)}:
+            return "x" * count
+        case {"blanks": int(count)}:
+            return {f"b{index}": " " for index in range(count)}
+        case {"nested": int(count)}:
+            return {"a": _written_out({"nested": count - 1})} if count else {}
+        case {"patterned": int(count)}:
+            return {"properties": {f"p{index}": {"pattern": f"^[a-z]{{1,{index + 9}}}$"} for index in range(count)}}
+        case {"branches": int(count)}:
+            inner = _written_out({"branches": count - 1}) if count else {"name": "inner", "type": "stop"}
+            return {"name": f"p{count}", "type": "parallel", "with": {"steps": [inner]}} if count else inner
+        case dict():
+            return {key: _written_out(child) for key, child in value.items()}
+        case list():
+            return [_written_out(child) for child in value]
+        case _:
+            return value
