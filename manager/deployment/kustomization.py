@@ -1,0 +1,40 @@
+"""How the documents are put together: a ``Kustomization`` for each folder, and the whole in ``manifests/default``.
+
+The files are called ``Kustomization``, one of the three names kustomize knows and the only one that ``kubectl apply
+-f folder`` leaves alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+Object = dict[str, Any]
+
+FILE_NAME: Final = "Kustomization"
+_BASE: Final = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+_COMPONENT: Final = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
+_MANAGED_BY: Final = {"app.kubernetes.io/managed-by": "kustomize"}
+
+
+def of_files(names: Iterable[str]) -> Object:
+    """Files of the same folder, in order of their names."""
+    return {**_BASE, "resources": sorted(names)}
+
+
+def of_folders(folders: Sequence[str], *, components: Sequence[str] = ()) -> Object:
+    """The whole: the base folders in order, and what is added to them."""
+    whole = {**_BASE, "resources": [f"../{folder}" for folder in folders]}
+    if components:
+        whole["components"] = [f"../{folder}" for folder in components]
+    return {**whole, "labels": [{"pairs": dict(_MANAGED_BY), "includeSelectors": False}]}
+
+
+def replacing(file: str, kind: str, name: str) -> Object:
+    """A component in which the document in ``file`` takes the place of the one that is there."""
+    return {**_COMPONENT, "patches": [{"target": {"kind": kind, "name": name}, "path": file}]}
+
+
+def overlay(base: str, files: Iterable[str], patches: Iterable[str]) -> Object:
+    """``base`` with further files, and strategic merge patches, each as the text of one document."""
+    return {**_BASE, "resources": [f"../{base}", *sorted(files)], "patches": [{"patch": text} for text in patches]}

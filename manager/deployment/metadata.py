@@ -1,0 +1,35 @@
+"""Names and labels that several documents of an installation share. Source: operator contract 21."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from core.api.keys import LABEL_APP_NAME
+from core.api.resource import Resource
+
+Object = dict[str, Any]
+
+APP: Final = "bobrapet"
+IMAGE: Final = "bobrapet-py"
+"""Without a registry: an installation names its own (``make deploy IMG=…``)."""
+CONTROL_PLANE: Final = {"control-plane": "controller-manager"}
+POD_LABELS: Final = {LABEL_APP_NAME: APP, **CONTROL_PLANE}
+WEBHOOK_SERVICE: Final = "bobrapet-webhook-service"
+METRICS_SERVICE: Final = "bobrapet-controller-manager-metrics-service"
+
+WEBHOOK_PORT: Final = 9443
+METRICS_PORT: Final = 8443
+HEALTH_PORT: Final = 8081
+
+
+def image() -> str:
+    """Of this very version."""
+    return f"{IMAGE}:{version('bobrapet')}"
+
+
+def document(resource: Resource, name: str, *, namespace: str = "", labels: Object | None = None) -> Object:
+    """``apiVersion``, ``kind`` and ``metadata``; the rest is the caller's."""
+    metadata: Object = {"name": name} | ({"namespace": namespace} if namespace else {})
+    metadata["labels"] = {LABEL_APP_NAME: APP, **(labels or {})}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

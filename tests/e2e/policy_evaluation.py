@@ -1,0 +1,137 @@
+"""Our admission policies, evaluated as an API server does, by the CEL library that the operator has.
+
+It lacks what only Kubernetes adds to CEL (``authorizer``, quantities); the policies use none of that. The end-to-end
+tests hold its answers against those of the real server.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_strings
+
+from manager.deployment.files import policies
+from manager.deployment.policy import Policy, documents
+from manager.permissions.roles import DEFAULT_INSTALLATION
+
+Object = dict[str, Any]
+
+RULE_TABLES = Path(__file__).parents[1] / "unit/webhooks/validate/test_rules.py"
+ANN = "ann"
+"""A person with no rights but those to the objects in question."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the API server; ``old`` is None for a creation."""
+
+    new: Object
+    old: Object | None
+    username: str = ANN
+    groups: tuple[str, ...] = ()
+    subresource: str = ""
+
+    @property
+    def operation(self) -> str:
+        return "CREATE" if self.old is None else "UPDATE"
+
+
+def corpus() -> Any:
+    """The module with the table of every rule of the validators: ``cases()`` and what belongs to it."""
+    name = "rule_tables"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, RULE_TABLES)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def refusals(request: Request, settings: Mapping[str, str] | None) -> dict[str, list[str]]:
+    """Messages by name of the policy; ``settings`` is the operator's ConfigMap, None when there is none."""
+    found = {policy.name: list(_refusals(policy, request, settings)) for policy in policies()}
+    return {name: messages for name, messages in found.items() if messages}
+
+
+def matches(document: Object, request: Request) -> bool:
+    """Whether a webhook's or policy's rules are about the request."""
+    group, _, version = request.new["apiVersion"].partition("/")
+    return any(
+        group in rule["apiGroups"]
+        and version in rule["apiVersions"]
+        and request.operation in rule["operations"]
+        and target_of(request) in rule["resources"]
+        for rule in document
+    )
+
+
+def target_of(request: Request) -> str:
+    plural = f"{request.new['kind'].lower()}s".replace("storys", "stories")
+    return f"{plural}/{request.subresource}" if request.subresource else plural
+
+
+def holds(expression: str, request: Request, **others: Any) -> bool:
+    """The value of an expression, over the request and ``others``.
+
+    Raises:
+        RuntimeError: it has none; the server then goes by the failure policy.
+    """
+    result = _compiled(expression).eval(data={**_variables(request), "params": None, "variables": {}, **others})
+    value = result.plain_value()
+    if not isinstance(value, bool):
+        raise RuntimeError(f"{expression}: {value}")  # noqa: TRY004 - an error of CEL is a value of the library
+    return value
+
+
+def _refusals(policy: Policy, request: Request, settings: Mapping[str, str] | None) -> Iterator[str]:
+    spec = documents(policy, DEFAULT_INSTALLATION)[0]["spec"]
+    if policy.reads_settings and settings is None:
+        return
+    if not matches(spec["matchConstraints"]["resourceRules"], request):
+        return
+    params = {"data": dict(settings)} if settings is not None else None
+    try:
+        if not all(holds(condition["expression"], request) for condition in spec["matchConditions"]):
+            return
+    except RuntimeError as error:
+        yield f"error: {error}"
+        return
+    variables: Object = {}
+    for variable in spec.get("variables") or ():
+        data = {**_variables(request), "params": params, "variables": variables}
+        variables[variable["name"]] = _compiled(variable["expression"]).eval(data=data).plain_value()
+    for check in spec["validations"]:
+        try:
+            if not holds(check["expression"], request, params=params, variables=variables):
+                yield check["message"]
+        except RuntimeError as error:
+            yield f"error: {check['message']}: {error}"
+
+
+def _variables(request: Request) -> Object:
+    metadata = request.new.get("metadata") or {}
+    return {
+        "object": request.new,
+        "oldObject": request.old,
+        "request": {
+            "operation": request.operation,
+            "namespace": metadata.get("namespace") or "",
+            "resource": {"resource": target_of(request).partition("/")[0]},
+            "userInfo": {"username": request.username, "groups": list(request.groups)},
+        },
+    }
+
+
+@functools.cache
+def _compiled(expression: str) -> Any:
+    names = ("object", "oldObject", "request", "params", "variables")
+    environment = cel.NewEnv(variables=dict.fromkeys(names, cel.Type.DYN), extensions=[ext_strings.ExtStrings()])
+    return environment.compile(expression)
