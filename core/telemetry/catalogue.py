@@ -181,6 +181,9 @@ EVALUATION_WORKERS_STARTED = _counter(
 EVALUATION_WORKERS_ENDED = _counter(
     "bobrapet_evaluation_workers_ended_total", "Such processes that were over a limit: time, memory, crash.", "limit"
 )
+WEBHOOK_SHED = _counter(
+    "bobrapet_webhook_shed_total", "Reviews not decided for want of: requests, bytes, turns, time.", "reason"
+)
 CERTIFICATE_EXPIRY = _gauge(
     "bobrapet_certificate_expiry_timestamp_seconds", "When the certificate in use ends, as Unix time.", "certificate"
 )

@@ -1,0 +1,185 @@
+"""The gate's HTTP application: every webhook of the table, conversion, health.
+
+What cannot be read at all is answered with a sentence and a 4xx; what is a review, with a review. The API server does
+with a 5xx and a 429 as the webhook's ``failurePolicy`` says. Source: admission contract 1; docs/admission-webhooks.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, cast
+
+import orjson
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+from webhooks import document, review
+from webhooks.decision import Decision
+from webhooks.document import UnreadableError
+from webhooks.door import CROWDED, Application, Door
+from webhooks.examiner import Examiner, Question, UnavailableError
+from webhooks.finding import errors_among
+from webhooks.gate import Gate
+from webhooks.limits import DEFAULT_LIMITS, Limits
+from webhooks.registration import CONVERT_PATH, HOOKS, Hook
+from webhooks.review import MisfitError, NoReviewError, Review
+from webhooks.turns import CrowdedError
+from webhooks.validate.change import metadata_of
+
+_JSON: Final = "application/json"
+_SMALL_BYTES: Final = 64 << 10
+"""Of a ConversionReview that is converted on the event loop."""
+_LOGGED_RULES: Final = 20
+
+_log = get_logger("webhook")
+
+
+def gate_app(gate: Gate, limits: Limits = DEFAULT_LIMITS) -> QuartTrio:
+    """An ASGI application; while it is served with its lifespan, a process for large reviews is kept ready."""
+    app = QuartTrio(__name__, static_folder=None, template_folder=None)
+    examiner = Examiner(gate, limits)
+    for hook in HOOKS:
+        _route(app, hook.path, partial(_answer_review, hook, gate, limits, examiner))
+    threads = trio.CapacityLimiter(1)
+    _route(app, CONVERT_PATH, partial(_answer_conversion, gate, limits, threads))
+    _add_health(app, gate)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    door = Door(cast("Application", app.asgi_app), limits)
+    app.asgi_app = door  # type: ignore[method-assign, assignment]  # the way to wrap an application of this library
+
+    @app.before_serving
+    async def keep_warm() -> None:
+        app.nursery.start_soon(examiner.keep_warm)
+
+    return app
+
+
+def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Response]]) -> None:
+    """Serve POST on ``path``, counted and timed; what nobody foresaw is logged, and told to nobody."""
+    metrics.set_gauge(catalogue.WEBHOOK_IN_FLIGHT, 0, webhook=path)
+
+    async def serve() -> Response:
+        began, status = time.perf_counter(), 500
+        metrics.add_gauge(catalogue.WEBHOOK_IN_FLIGHT, 1, webhook=path)
+        try:
+            if request.mimetype != _JSON:
+                response = _text(415, f"the body must be of content type {_JSON}")
+            else:
+                response = await answer(cast("bytes", await request.get_data()))
+            status = response.status_code
+            return response
+        except Exception as error:  # noqa: BLE001 - the edge of a webhook request
+            _log.error("a webhook failed", webhook=path, error=error)
+            return _text(500, "the webhook has failed; its log says why")
+        finally:
+            metrics.add_gauge(catalogue.WEBHOOK_IN_FLIGHT, -1, webhook=path)
+            metrics.count(catalogue.WEBHOOK_REQUESTS, webhook=path, code=str(status))
+            metrics.observe(catalogue.WEBHOOK_LATENCY, time.perf_counter() - began, webhook=path)
+
+    app.add_url_rule(path, path, serve, methods=["POST"], provide_automatic_options=False)
+
+
+async def _answer_review(hook: Hook, gate: Gate, limits: Limits, examiner: Examiner, raw: bytes) -> Response:
+    trouble = gate.trouble()
+    if trouble:
+        return _unavailable(trouble)
+    try:
+        body = document.read(raw, limits.values)
+        uid = review.uid_of(body)
+    except (UnreadableError, NoReviewError) as error:
+        return _text(400, str(error))
+    try:
+        asked = review.review_of(body, hook)
+    except MisfitError as error:
+        _log.info("a review was not looked at", webhook=hook.path, why=str(error))
+        return _json(review.misfit(uid, str(error)))
+    try:
+        decision = await examiner.examine(Question(hook, asked, raw))
+    except CrowdedError:
+        metrics.count(catalogue.WEBHOOK_SHED, reason="turns")
+        return _text(429, CROWDED, retry=True)
+    except UnavailableError as error:
+        return _unavailable(str(error))
+    return _json(_answer_of(hook, asked, decision))
+
+
+def _answer_of(hook: Hook, asked: Review, decision: Decision) -> dict[str, Any]:
+    if not decision.is_denial:
+        return review.allowed(asked.uid, decision.patch, decision.findings)
+    rules = list(dict.fromkeys(finding.rule.id for finding in errors_among(decision.findings)))
+    metadata = metadata_of(asked.new)
+    _log.info(
+        "an object was denied",
+        webhook=hook.path,
+        kind=hook.resource.kind,
+        namespace=asked.namespace,
+        name=metadata.get("name") or metadata.get("generateName") or "",
+        operation=asked.operation,
+        user=asked.username,
+        rules=rules[:_LOGGED_RULES],
+    )
+    return review.denied(asked.uid, hook, asked.new, decision.findings)
+
+
+async def _answer_conversion(gate: Gate, limits: Limits, threads: trio.CapacityLimiter, raw: bytes) -> Response:
+    """Needs no other objects, so it is answered while the caches fill: API servers list our kinds through it."""
+    most = max(limits.values, limits.convert_bytes // 8)
+    convert = partial(_converted, gate.convert, raw, most)
+    try:
+        if len(raw) <= _SMALL_BYTES:
+            return _json_text(convert())
+        return _json_text(await trio.to_thread.run_sync(convert, limiter=threads))
+    except ValueError as error:
+        return _text(400, str(error))
+
+
+def _converted(convert: Callable[[dict[str, Any]], dict[str, Any]], raw: bytes, most_values: int) -> bytes:
+    return orjson.dumps(convert(document.read(raw, most_values)))
+
+
+def _add_health(app: QuartTrio, gate: Gate) -> None:
+    async def healthz() -> Response:
+        return _text(200, "ok")
+
+    async def readyz() -> Response:
+        trouble = gate.trouble()
+        return _text(503, trouble) if trouble else _text(200, "ok")
+
+    for path, view in (("/healthz", healthz), ("/readyz", readyz)):
+        app.add_url_rule(path, path, view, methods=["GET"], provide_automatic_options=False)
+
+
+async def _answer_http_error(error: HTTPException) -> Response:
+    """Of the router, and of the reading of requests."""
+    code = error.code or 400
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        response = _text(code, f"use {allowed} on this path")
+        response.headers["Allow"] = allowed
+        return response
+    return _text(code, "nothing is served on this path" if code == 404 else error.name.lower())
+
+
+def _unavailable(why: str) -> Response:
+    return _text(503, f"reviews cannot be answered yet: {why}", retry=True)
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return _json_text(orjson.dumps(body))
+
+
+def _json_text(body: bytes) -> Response:
+    return Response(body, 200, content_type=_JSON)
+
+
+def _text(status: int, sentence: str, *, retry: bool = False) -> Response:
+    response = Response(f"{sentence}\n", status, content_type="text/plain; charset=utf-8")
+    if retry:
+        response.headers["Retry-After"] = "1"
+    return response

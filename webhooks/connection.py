@@ -1,0 +1,216 @@
+"""One client's connection: TLS, then HTTP requests until either side is done.
+
+Hypercorn's protocols do the talking. Its own connection knows neither the client's certificate nor any limit on how
+long a head may take to come or an answer to leave, and takes up HTTP/2 from whoever begins to speak it; so the socket
+is looked after here. A connection that is idle may be closed for a newcomer's sake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from core.telemetry.logs import get_logger
+from webhooks.door import CERTIFIED
+
+TlsStream = trio.SSLStream[trio.SocketStream]
+
+MAX_CONNECTIONS: Final = 256
+HANDSHAKE_SECONDS: Final = 5.0
+HEAD_SECONDS: Final = 5.0
+"""From the first byte of a request to the end of its headers."""
+SEND_SECONDS: Final = 10.0
+IDLE_SECONDS: Final = 90.0
+"""Between requests; what API servers keep their connections for."""
+
+_READ_BYTES: Final = 1 << 16
+_LINGER_SECONDS: Final = 1.0
+_LINGER_BYTES: Final = 4 << 20
+
+_log = get_logger("webhook")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Of all connections of a server.
+
+    Attributes:
+        wants_certificate: whether a client must have shown one that its TLS context has verified.
+        http2: whether HTTP/2 is spoken with clients that ask for it.
+    """
+
+    wants_certificate: bool
+    http2: bool
+
+
+class Connections:
+    """Serves each connection it is given; holds so many at once, and closes the longest idle one for a new one."""
+
+    def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, rules: Rules) -> None:
+        self._app = app
+        self._config = config
+        self._context = context
+        self._rules = rules
+        self._open: dict[_Connection, None] = {}
+
+    async def serve(self, stream: TlsStream) -> None:
+        """Shake hands, then answer requests; what goes wrong stays within the connection."""
+        if not self._has_room():
+            await trio.aclose_forcefully(stream)
+            return
+        connection = _Connection(self._app, self._config, self._context, self._rules, stream)
+        self._open[connection] = None
+        try:
+            await connection.run()
+        finally:
+            del self._open[connection]
+
+    def finish(self) -> None:
+        """Close what is idle; what is worked on ends with its answer, if nobody asks further."""
+        for connection in [each for each in self._open if each.idle_since < math.inf]:
+            connection.close()
+
+    def _has_room(self) -> bool:
+        if len(self._open) < MAX_CONNECTIONS:
+            return True
+        idle = [connection for connection in self._open if connection.idle_since < math.inf]
+        if idle:
+            min(idle, key=lambda connection: connection.idle_since).close()
+        return bool(idle)
+
+
+class _Connection:
+    def __init__(
+        self, app: AppWrapper, config: Config, context: WorkerContext, rules: Rules, stream: TlsStream
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._context = context
+        self._rules = rules
+        self._stream = stream
+        self._send_lock = trio.Lock()
+        self._reading = trio.CancelScope()
+        self._life = trio.CancelScope()
+        self._is_over = False
+        self._begun_at = math.inf
+        """When the first byte of a head came whose end has not."""
+        self.idle_since = trio.current_time()
+        """Infinite while a request is worked on."""
+
+    def close(self) -> None:
+        """At once, whatever is under way."""
+        self.idle_since = math.inf
+        self._life.cancel()
+
+    async def run(self) -> None:
+        try:
+            with self._life:
+                with trio.fail_after(HANDSHAKE_SECONDS):
+                    await self._stream.do_handshake()
+                await self._talk()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            return  # the client has gone, or never spoke TLS: nobody is left to tell
+        except Exception as error:  # noqa: BLE001 - the edge of a connection: logged, the server goes on
+            _log.error("a connection broke", error=error)
+        finally:
+            await trio.aclose_forcefully(self._stream)
+
+    async def _talk(self) -> None:
+        async with TaskGroup() as tasks:
+            protocol = self._protocol_of(tasks)
+            await protocol.initiate()
+            with suppress(H2CProtocolRequiredError, H2ProtocolAssumedError):  # HTTP/2 is spoken once agreed upon
+                await self._read_on(protocol.handle)
+            is_cut_off = isinstance(protocol, H11Protocol) and protocol.connection.their_state is h11.SEND_BODY
+            await protocol.handle(Closed())
+        with trio.move_on_after(_LINGER_SECONDS):
+            if is_cut_off:
+                await self._linger()
+            else:
+                await self._stream.aclose()
+
+    def _protocol_of(self, tasks: TaskGroup) -> H11Protocol | H2Protocol:
+        peer = self._stream.transport_stream.socket
+        is_certified = not self._rules.wants_certificate or bool(self._stream.getpeercert(binary_form=True))
+        speaks_http2 = self._rules.http2 and self._stream.selected_alpn_protocol() == "h2"
+        return (H2Protocol if speaks_http2 else H11Protocol)(
+            self._app,
+            self._config,
+            self._context,
+            tasks,
+            ConnectionState({CERTIFIED: is_certified}),
+            True,
+            parse_socket_addr(peer.family, peer.getpeername()),
+            parse_socket_addr(peer.family, peer.getsockname()),
+            self._put,
+        )
+
+    async def _read_on(self, handle: Callable[[Event], Awaitable[None]]) -> None:
+        while not self._is_over:
+            with self._reading:
+                self._reading.deadline = self._deadline()
+                data = await self._receive()
+                if self.idle_since < math.inf:
+                    self._begun_at = min(self._begun_at, trio.current_time())
+                await handle(RawData(data))
+                if not data:
+                    return
+            if self._reading.cancelled_caught:
+                return
+            self._reading = trio.CancelScope()
+
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(_READ_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    def _deadline(self) -> float:
+        return min(self.idle_since + IDLE_SECONDS, self._begun_at + HEAD_SECONDS)
+
+    async def _put(self, event: Event) -> None:
+        """Where Hypercorn sends what is for the client, and what it has to say about the connection."""
+        if isinstance(event, RawData):
+            await self._send(event.data)
+        elif isinstance(event, Updated):
+            self.idle_since = trio.current_time() if event.idle else math.inf
+            self._begun_at = math.inf
+            self._reading.deadline = self._deadline()
+        elif isinstance(event, Closed):
+            self._is_over = True
+            self._reading.cancel()
+
+    async def _send(self, data: bytes) -> None:
+        if not data:
+            return
+        async with self._send_lock:
+            # A record that has left by half ends the connection, so that cancellation must not cut one short.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_SECONDS) as sending:
+                try:
+                    await self._stream.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    self._is_over = True
+        if sending.cancelled_caught or self._is_over:
+            self._life.cancel()
+
+    async def _linger(self) -> None:
+        """A client that is still sending what nobody reads hears of it only if it is not cut off at once."""
+        transport, rest = self._stream.transport_stream, _LINGER_BYTES
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await transport.send_eof()
+            while rest > 0 and (data := await transport.receive_some(_READ_BYTES)):
+                rest -= len(data)

@@ -1,0 +1,86 @@
+"""Whether an object may be stored, and as what: the pure middle of the gate, the same wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from webhooks.caller import Caller
+from webhooks.defaults.admission import with_defaults
+from webhooks.finding import Cause, Finding, Rule, Severity, errors_among
+from webhooks.patch import Operation, difference
+from webhooks.registration import Hook
+from webhooks.review import Review
+from webhooks.validate import admission, change, dependency, expression, status
+from webhooks.validate.carrier import ROUTE_UNKNOWN, UNDECLARED
+from webhooks.validate.catalogue import RULES
+from webhooks.world import World
+
+TOO_COSTLY: Final = Rule("any/too-costly", "1.3")
+"""What takes longer, or more memory, than one review may."""
+
+_WITHIN: Final = frozenset(
+    {dependency.NEED_UNKNOWN, dependency.REQUIRE_UNKNOWN, expression.STEP_UNKNOWN, UNDECLARED, ROUTE_UNKNOWN}
+)
+"""Rules on names that stand, or should stand, in the same object."""
+_RULES: Final = {rule.id: rule for rule in (*RULES, TOO_COSTLY)}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``findings`` with an error refuse; ``patch`` is what is to be written into the object first."""
+
+    findings: tuple[Finding, ...] = ()
+    patch: tuple[Operation, ...] = ()
+
+    @property
+    def is_denial(self) -> bool:
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def may_change(self) -> bool:
+        """Whether it is a denial for want of other objects only, which may be on their way."""
+        errors = errors_among(self.findings)
+        return bool(errors) and all(
+            error.rule.cause is Cause.NOT_FOUND and error.rule not in _WITHIN for error in errors
+        )
+
+
+def decide(hook: Hook, review: Review, world: World, operator: str) -> Decision:
+    """What the hook says to the review; ``operator`` is the user name of the operator's account."""
+    if not review.is_looked_at:
+        return Decision()
+    try:
+        return _decide(hook, review, world, operator)
+    except RecursionError:
+        return Decision((admission.TOO_DEEP.at("", "is nested too deep to be looked at", "flatten it"),))
+
+
+def too_costly(message: str) -> Decision:
+    """A denial because nobody can tell in time."""
+    return Decision((TOO_COSTLY.at("", message, "split it, or use fewer and shorter expressions"),))
+
+
+def to_json(decision: Decision) -> dict[str, Any]:
+    """For another process."""
+    findings = [[found.rule.id, found.path, found.message, found.remedy, found.excerpt] for found in decision.findings]
+    return {"findings": findings, "patch": decision.patch}
+
+
+def from_json(value: dict[str, Any]) -> Decision:
+    """What ``to_json`` was given."""
+    findings: Sequence[list[str]] = value["findings"]
+    return Decision(tuple(_RULES[rule].at(*told) for rule, *told in findings), tuple(value["patch"]))
+
+
+def _decide(hook: Hook, review: Review, world: World, operator: str) -> Decision:
+    if hook.mutating:
+        if change.is_deleted(review.new):
+            return Decision()
+        return Decision(patch=tuple(difference(review.new, with_defaults(review.new, world.settings))))
+    if hook.subresource:
+        caller = Caller(review.username, review.groups, review.username == operator)
+        assert review.old is not None  # a write to a subresource has one
+        return Decision(tuple(status.validate(review.new, review.old, caller, world)))
+    return Decision(tuple(admission.validate(review.new, review.old, world)))

@@ -1,0 +1,70 @@
+"""From the bytes of a body to JSON values, of which nothing is left that could harm whoever walks through them.
+
+``NaN``, infinite numbers, halves of characters and bytes that are no UTF-8 are refused by the parser. Nesting is
+bounded far below what recursion can bear, and the number of values before anything is read, because a byte can become
+a hundred. A key that stands twice is refused: two readers of one text may take different ones. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import orjson
+
+MAX_DEPTH: Final = 254
+"""Of lists and objects in each other; what orjson writes."""
+MAX_CHECKED_BYTES: Final = 256 << 10
+"""Of a body that is not compact, to be searched for keys that stand twice."""
+
+_GO_ESCAPES: Final = ((b"\\u003c", b"<"), (b"\\u003e", b">"), (b"\\u0026", b"&"))
+
+
+class UnreadableError(ValueError):
+    """The body cannot be read; the message is one sentence for whoever sent it, and repeats nothing of it: *user*."""
+
+
+def read(raw: bytes, max_values: int) -> dict[str, Any]:
+    """The JSON object that ``raw`` is.
+
+    Raises:
+        UnreadableError: it is none, or one that nobody should read.
+    """
+    if not raw.strip():
+        raise UnreadableError("the body is empty; send a review as JSON")
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > max_values:
+        raise UnreadableError(f"the body has more than {max_values} values; make the object smaller")
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableError(f"the body is no JSON: {error.msg}, at byte {error.pos}") from None
+    try:
+        compact = orjson.dumps(value)
+    except TypeError:
+        raise UnreadableError(f"the body is nested deeper than {MAX_DEPTH} levels; flatten it") from None
+    if not isinstance(value, dict):
+        raise UnreadableError("the body is no JSON object; send a review")
+    _refuse_doubles(raw, len(compact))
+    return value
+
+
+def _refuse_doubles(raw: bytes, compact_bytes: int) -> None:
+    """Compact JSON that is no longer than what was read of it has room for nothing that was overwritten."""
+    if len(raw) <= compact_bytes:
+        return
+    plain = raw.strip()
+    for escaped, character in _GO_ESCAPES:
+        plain = plain.replace(escaped, character)
+    if len(plain) <= compact_bytes:
+        return
+    if len(raw) > MAX_CHECKED_BYTES:
+        return  # API servers never write a key twice, and what nobody else reads harms nobody
+    try:
+        json.loads(raw, object_pairs_hook=_without_doubles)
+    except RecursionError:
+        raise UnreadableError(f"the body is nested deeper than {MAX_DEPTH} levels; flatten it") from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) != len({key for key, _ in pairs}):
+        raise UnreadableError("the body has an object with a key that stands twice; remove one")

@@ -1,0 +1,164 @@
+"""What every request passes before anybody looks at what it says: an ASGI application around another.
+
+Who may enter, how much may be held at once, how long it may take. A body is read here as a whole or not at all; the
+application behind gets it in one piece. Answers are one sentence of plain text. Source: admission contract 1.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import trio
+
+from core.telemetry import catalogue, metrics
+from webhooks.limits import Limits
+from webhooks.registration import CONVERT_PATH
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+HEALTH_PATHS: Final = ("/healthz", "/readyz")
+"""Asked by kubelets, who show no certificate and must be heard when nobody else is."""
+CERTIFIED: Final = "certified"
+"""In a connection's state: whether the client may ask at all."""
+
+_SHARE_OF_TIMEOUT: Final = 0.8  # of what the API server says it waits: the rest is for the way
+_MAX_BODY_OF_NONE: Final = 64 << 10  # on paths where none is expected
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal(Exception):  # noqa: N818 - an answer, raised to leave the reading of a body
+    status: int
+    sentence: str
+    reason: str = ""
+
+
+class Door:
+    """Lets requests through to ``application``, which is any ASGI application."""
+
+    def __init__(self, application: Application, limits: Limits) -> None:
+        self._application = application
+        self._limits = limits
+        self._inside = 0
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+        elif scope["type"] != "http" or scope["path"] in HEALTH_PATHS:
+            await self._application(scope, receive, send)
+        elif not (scope.get("state") or {}).get(CERTIFIED, True):
+            await _answer(send, 401, "show the client certificate of the API server; the connection had none")
+        elif self._inside >= self._limits.requests:
+            await self._crowded(send, "requests")
+        else:
+            self._inside += 1
+            try:
+                await self._in_time(scope, receive, send)
+            finally:
+                self._inside -= 1
+
+    async def _in_time(self, scope: Message, receive: Receive, send: Send) -> None:
+        seconds = min(self._limits.seconds, _asked_seconds(scope["query_string"]) * _SHARE_OF_TIMEOUT)
+        has_begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        with trio.move_on_after(seconds) as deadline:
+            await self._with_body(scope, receive, note)
+        if deadline.cancelled_caught and not has_begun:
+            metrics.count(catalogue.WEBHOOK_SHED, reason="time")
+            await _answer(send, 504, f"the review was not decided within {seconds:g} s; try again")
+
+    async def _with_body(self, scope: Message, receive: Receive, send: Send) -> None:
+        body = bytearray()
+        try:
+            try:
+                await self._read(scope, receive, body)
+            except _Refusal as refusal:
+                if refusal.reason:
+                    await self._crowded(send, refusal.reason)
+                else:
+                    await _answer(send, refusal.status, refusal.sentence)
+                return
+            is_given = False
+
+            async def give() -> Message:
+                nonlocal is_given
+                if is_given:
+                    return await receive()
+                is_given = True
+                return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+            await self._application(scope, give, send)
+        finally:
+            self._held_bytes -= len(body)
+
+    async def _read(self, scope: Message, receive: Receive, body: bytearray) -> None:
+        most = self._most_bytes(scope)
+        announced = _content_length(scope["headers"])
+        if announced > most:
+            raise _too_large(most)
+        if self._held_bytes + announced > self._limits.held_bytes:
+            raise _Refusal(429, "", "bytes")
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Refusal(400, "the body ends too early; send it whole")
+            part = message.get("body", b"")
+            if len(body) + len(part) > most:
+                raise _too_large(most)
+            if self._held_bytes + len(part) > self._limits.held_bytes:
+                raise _Refusal(429, "", "bytes")
+            body += part
+            self._held_bytes += len(part)
+            more = message.get("more_body", False)
+
+    def _most_bytes(self, scope: Message) -> int:
+        if scope["method"] != "POST":
+            return _MAX_BODY_OF_NONE
+        return self._limits.convert_bytes if scope["path"] == CONVERT_PATH else self._limits.review_bytes
+
+    async def _crowded(self, send: Send, reason: str) -> None:
+        metrics.count(catalogue.WEBHOOK_SHED, reason=reason)
+        await _answer(send, 429, CROWDED, (b"retry-after", b"1"))
+
+
+CROWDED: Final = "too many reviews at once; try again in a second"
+
+
+def _too_large(most: int) -> _Refusal:
+    return _Refusal(413, f"the body is larger than {most} bytes; make the object smaller")
+
+
+async def _answer(send: Send, status: int, sentence: str, *headers: tuple[bytes, bytes]) -> None:
+    body = f"{sentence}\n".encode()
+    length = (b"content-length", str(len(body)).encode())
+    begin = [(b"content-type", b"text/plain; charset=utf-8"), length, *headers]
+    await send({"type": "http.response.start", "status": status, "headers": begin})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
+    """Zero when none is announced; that it is a number, the HTTP parser has seen to."""
+    found = next((value for name, value in headers if name.lower() == b"content-length"), b"0")
+    return int(found) if found.isdigit() else 0
+
+
+def _asked_seconds(query: bytes) -> float:
+    """How long the API server waits, as it says in ``timeout=5s``; for ever when it does not say so."""
+    try:
+        text = parse_qs(query.decode("ascii"), max_num_fields=8).get("timeout", [""])[0]
+        number = float(text.removesuffix("s"))
+    except ValueError:
+        return float("inf")
+    return number if text.endswith("s") and number > 0 else float("inf")

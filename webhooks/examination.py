@@ -1,0 +1,40 @@
+"""A program that looks at one review after the other, in a process that can be killed; see ``core.evaluation.worker``.
+
+``python examination.py MEMORY_BYTES PACKAGE_ROOT``. A question is ``{"hook": path, "review": the AdmissionReview,
+"operator", "settings", "policy", "cpu_seconds"}``, its answer a decision as ``webhooks.decision`` writes it. The
+process knows no other objects: it asks for each with ``["find", kind, namespace, name]``, or ``["grants", namespace]``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.evaluation.worker import Answer, Ask
+
+
+def prepare(ask: Ask) -> Answer:
+    """What answers one question."""
+    from webhooks import decision, review
+    from webhooks.registration import HOOKS
+    from webhooks.remote import RemoteWorld
+
+    hooks = {hook.path: hook for hook in HOOKS}
+
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        if "hook" not in question:
+            return {}  # the process was only to be started
+        hook = hooks[question["hook"]]
+        asked = review.review_of(question["review"], hook)
+        world = RemoteWorld(ask, question["settings"], question["policy"])
+        return decision.to_json(decision.decide(hook, asked, world, question["operator"]))
+
+    return answer
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[2])
+    from core.evaluation import worker
+
+    sys.exit(worker.serve(prepare))

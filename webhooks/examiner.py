@@ -1,0 +1,174 @@
+"""Where and when a review is looked at: fairly, without holding up others, and again when what it lacked has come.
+
+A review that is small is looked at on the event loop, between two others; one that turns out to take long starts again
+in a process of its own, where large ones go at once. Looking has no effects, so starting again costs time only.
+Waiting for an object that was created a moment before holds no turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import trio
+
+from core.api.resource import Resource
+from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from webhooks import decision, examination, remote
+from webhooks.decision import Decision
+from webhooks.gate import Gate
+from webhooks.limits import Limits
+from webhooks.registration import Hook
+from webhooks.review import Review
+from webhooks.turns import CrowdedError, Turns
+from webhooks.world import Object, Unseen, World
+
+_PROGRAM: Final = str(Path(examination.__file__).resolve())
+
+_Key = tuple[Resource, str, str]
+
+
+class UnavailableError(Exception):
+    """Nobody can look at it now, whatever it holds; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A review and the bytes that it was read from."""
+
+    hook: Hook
+    review: Review
+    raw: bytes
+
+    @property
+    def caller(self) -> tuple[str, str]:
+        """Whose turn it takes: a user's in a namespace."""
+        return self.review.username, self.review.namespace
+
+
+class Examiner:
+    """Looks at reviews in the world of a gate."""
+
+    def __init__(self, gate: Gate, limits: Limits) -> None:
+        self._gate = gate
+        self._limits = limits
+        self._small = Turns(1, 1, limits.waiting, limits.waiting_of_one)
+        self._large = Turns(
+            limits.workers, max(1, limits.workers - 1), limits.waiting_large, limits.waiting_large_of_one
+        )
+        worker_limits = WorkerLimits(limits.worker_seconds, limits.worker_bytes, limits.workers)
+        self._pool = WorkerPool(lambda: worker_limits, _PROGRAM)
+        self._patient = 0
+
+    async def keep_warm(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep a process ready until cancelled; without it, each large review starts its own."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pool.keep_warm)
+            task_status.started()
+            with suppress(OverLimitError):  # on a machine that busy, the first large review may try again
+                await self._pool.ask({})
+
+    async def examine(self, question: Question) -> Decision:
+        """The decision; a denial for want of other objects only once they had time to come.
+
+        Raises:
+            CrowdedError: there is no room to wait for a turn.
+            UnavailableError: no process could be started.
+        """
+        sight = _Sight(self._gate.world())
+        found = await self._look(question, sight)
+        if self._patient < self._limits.patient:
+            self._patient += 1
+            try:
+                return await self._look_again(question, sight, found)
+            finally:
+                self._patient -= 1
+        return found
+
+    async def _look_again(self, question: Question, sight: _Sight, found: Decision) -> Decision:
+        """Whenever something has come that was looked for in vain, while that may still change the decision."""
+        until = trio.current_time() + self._limits.patience_seconds
+        while found.may_change and sight.missed:
+            with trio.CancelScope(deadline=until) as waiting:
+                await self._wait_for(sight.missed)
+            if waiting.cancelled_caught:
+                break
+            sight = _Sight(self._gate.world())
+            try:
+                found = await self._look(question, sight)
+            except CrowdedError:
+                break  # what was found before is an answer, too
+        return found
+
+    async def _wait_for(self, missed: Collection[_Key]) -> None:
+        """Looks before it waits, and between the two nothing else runs, so that no change is overlooked."""
+        while all(self._gate.world().find(*key) is Unseen.MISSING for key in missed):
+            await self._gate.changed()
+
+    async def _look(self, question: Question, sight: _Sight) -> Decision:
+        if self._is_small(question.raw):
+            async with self._small.turn(question.caller):
+                await trio.lowlevel.checkpoint()  # whoever else is there joins the queue meanwhile
+                sight.until = time.perf_counter() + self._limits.loop_seconds
+                try:
+                    return decision.decide(question.hook, question.review, sight, self._gate.operator)
+                except _TooLongError:
+                    sight.until = None
+        async with self._large.turn(question.caller):
+            return await self._ask(question, sight)
+
+    def _is_small(self, raw: bytes) -> bool:
+        return len(raw) <= self._limits.loop_bytes and raw.count(b"{{") <= self._limits.loop_templates
+
+    async def _ask(self, question: Question, sight: _Sight) -> Decision:
+        asked: dict[str, Any] = {
+            "hook": question.hook.path,
+            "review": orjson.Fragment(question.raw),
+            "operator": self._gate.operator,
+            **remote.facts_of(sight),
+        }
+        try:
+            answer = await self._pool.ask(asked, lambda wanted: remote.answer_from(sight, wanted))
+        except OverLimitError as error:
+            if error.limit == "crash":
+                raise UnavailableError(f"the review {error}; try again") from None
+            return decision.too_costly(f"to check this {error}")
+        return decision.from_json(answer)
+
+
+class _TooLongError(Exception):
+    """It takes longer than others can wait."""
+
+
+class _Sight:
+    """A world that notes what was looked for in vain, and interrupts whoever looks for too long."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.missed: set[_Key] = set()
+        self.until: float | None = None
+
+    @property
+    def settings(self) -> OperatorSettings:
+        return self._world.settings
+
+    @property
+    def policy(self) -> CrossNamespacePolicy | Unseen:
+        return self._world.policy
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+        if self.until is not None and time.perf_counter() > self.until:
+            raise _TooLongError
+        found = self._world.find(resource, namespace, name)
+        if found is Unseen.MISSING:
+            self.missed.add((resource, namespace, name))
+        return found
+
+    def grants(self, namespace: str) -> Sequence[Object]:
+        return self._world.grants(namespace)

@@ -1,0 +1,27 @@
+"""What the gate is given: where it looks, whom it knows, and why it would not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from webhooks.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Attributes:
+
+    world: the other objects as they are known at this moment; asked once for each look at a review.
+    operator: the user name of the operator's ServiceAccount.
+    trouble: why reviews cannot be answered yet; empty when they can.
+    changed: returns when ``world`` has seen any change after the call.
+    convert: a ConversionReview as read from JSON to its answer; a ``ValueError`` says why it is none.
+    """
+
+    world: Callable[[], World]
+    operator: str
+    trouble: Callable[[], str]
+    changed: Callable[[], Awaitable[None]]
+    convert: Callable[[dict[str, Any]], dict[str, Any]]

@@ -1,0 +1,68 @@
+"""A world whose objects are in another process: both ends of the conversation, see ``webhooks.examination``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from core.api.resource import OUR_RESOURCES, SECRET, Resource
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from webhooks.world import Object, Unseen, World
+
+_SETTINGS: Final = TypeAdapter(OperatorSettings)
+_KINDS: Final = {resource.kind: resource for resource in (*OUR_RESOURCES, SECRET)}
+
+
+class RemoteWorld:
+    """The asking end.
+
+    Args:
+        ask: gives what ``answer_from`` answers.
+        settings, policy: as ``facts_of`` gives them.
+    """
+
+    def __init__(self, ask: Callable[[Any], Any], settings: Any, policy: str) -> None:
+        self._ask = ask
+        self._policy = Unseen.UNKNOWN if policy == Unseen.UNKNOWN.value else CrossNamespacePolicy(policy)
+        self._settings = _SETTINGS.validate_python(settings)
+        self._found: dict[tuple[Resource, str, str], Object | Unseen] = {}
+
+    @property
+    def settings(self) -> OperatorSettings:
+        return self._settings
+
+    @property
+    def policy(self) -> CrossNamespacePolicy | Unseen:
+        return self._policy
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+        key = (resource, namespace, name)
+        if key not in self._found:
+            told = self._ask(["find", resource.kind, namespace, name])
+            self._found[key] = Unseen(told) if isinstance(told, str) else told
+        return self._found[key]
+
+    def grants(self, namespace: str) -> Sequence[Object]:
+        granted: Sequence[Object] = self._ask(["grants", namespace])
+        return granted
+
+
+def facts_of(world: World) -> dict[str, Any]:
+    """What the asking end is told at the beginning."""
+    policy = world.policy
+    return {"settings": _SETTINGS.dump_python(world.settings, mode="json"), "policy": policy.value}
+
+
+def answer_from(world: World, wanted: Any) -> Any:
+    """The answering end: an object, why there is none, or grants. Statuses, often the larger part, stay here."""
+    what, *arguments = wanted
+    if what == "grants":
+        return list(world.grants(*arguments))
+    kind, namespace, name = arguments
+    found = world.find(_KINDS[kind], namespace, name)
+    if isinstance(found, Unseen):
+        return found.value
+    unsaid = ("status", "data", "stringData") if kind == SECRET.kind else ("status",)
+    return {key: value for key, value in found.items() if key not in unsaid}

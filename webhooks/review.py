@@ -1,0 +1,182 @@
+"""AdmissionReviews: what the API server asks, and the one form in which it is answered. Pure.
+
+Source: admission.k8s.io/v1; admission contract 1.3 and 1.4.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from webhooks import telling
+from webhooks.finding import Finding, Severity
+from webhooks.patch import Operation
+from webhooks.registration import Hook
+from webhooks.validate.change import fields_of
+from webhooks.world import Object
+
+API_VERSION: Final = "admission.k8s.io/v1"
+KIND: Final = "AdmissionReview"
+
+_MAX_UID_CHARACTERS: Final = 253
+_LOOKED_AT: Final = ("CREATE", "UPDATE")
+_OPERATIONS: Final = (*_LOOKED_AT, "DELETE", "CONNECT")
+
+
+class NoReviewError(ValueError):
+    """The body asks for nothing that could be answered as a review; the message is one sentence: *user*."""
+
+
+class MisfitError(ValueError):
+    """The review cannot be looked at here; the message is one sentence: *user*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is asked.
+
+    Attributes:
+        uid: to be repeated in the answer.
+        operation: as the API server names it.
+        new: the object as it is to be stored.
+        old: as it is stored; ``None`` when it is created.
+        namespace: of the object; empty for those of the cluster.
+        username, groups: who asks, as the API server has authenticated it.
+    """
+
+    uid: str
+    operation: str
+    new: Object
+    old: Object | None
+    namespace: str
+    username: str
+    groups: frozenset[str]
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether there is something to say: what is deleted or connected to is nobody's business here."""
+        return self.operation in _LOOKED_AT
+
+
+def uid_of(body: Object) -> str:
+    """Which answer the body asks for.
+
+    Raises:
+        NoReviewError: none that could be told apart from others.
+    """
+    request = body.get("request")
+    if not isinstance(request, Mapping):
+        raise NoReviewError(f"the body is no {KIND}: it has no request")
+    uid = request.get("uid")
+    if not isinstance(uid, str) or not 0 < len(uid) <= _MAX_UID_CHARACTERS:
+        raise NoReviewError(f"the body is no {KIND}: request.uid must be a text of 1 to {_MAX_UID_CHARACTERS} letters")
+    return uid
+
+
+def review_of(body: Object, hook: Hook) -> Review:
+    """The question in ``body``, which has an uid.
+
+    Raises:
+        MisfitError: it is of another version, or about something that the hook does not look at.
+    """
+    if (body.get("apiVersion"), body.get("kind")) != (API_VERSION, KIND):
+        raise MisfitError(f"only {KIND} of {API_VERSION} is answered; list v1 in admissionReviewVersions")
+    request: Object = body["request"]
+    operation = request.get("operation")
+    if operation not in _OPERATIONS:
+        raise MisfitError(f"request.operation must be one of {', '.join(_OPERATIONS)}")
+    _check_target(request, hook)
+    user = fields_of(request.get("userInfo"))
+    new, old = request.get("object"), request.get("oldObject")
+    if operation in _LOOKED_AT:
+        _check_object(new, hook, "object")
+        if operation == "UPDATE" or hook.subresource:
+            _check_object(old, hook, "oldObject")
+    return Review(
+        uid=request["uid"],
+        operation=operation,
+        new=_placed(new, request),
+        old=old if operation == "UPDATE" or hook.subresource else None,
+        namespace=_text(request.get("namespace")),
+        username=_text(user.get("username")),
+        groups=frozenset(group for group in _list(user.get("groups")) if isinstance(group, str)),
+    )
+
+
+def allowed(uid: str, operations: Sequence[Operation] = (), warnings: Sequence[Finding] = ()) -> dict[str, Any]:
+    """The object may be stored, with these changes."""
+    response: dict[str, Any] = {"uid": uid, "allowed": True}
+    if operations:
+        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(orjson.dumps(operations)).decode()}
+    return _answer(response, warnings)
+
+
+def denied(uid: str, hook: Hook, new: Object, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The object may not be stored, as the kinds that are built in say it; ``findings`` have at least one error."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    metadata = fields_of(new.get("metadata"))
+    name = _text(metadata.get("name")) or _text(metadata.get("generateName"))
+    status = {
+        "status": "Failure",
+        "message": telling.message(hook.resource, name, errors),
+        "reason": "Invalid",
+        "details": {
+            "name": name,
+            "group": hook.resource.group,
+            "kind": hook.resource.kind,
+            "causes": telling.causes(errors),
+        },
+        "code": 422,
+    }
+    return _answer({"uid": uid, "allowed": False, "status": status}, findings)
+
+
+def misfit(uid: str, sentence: str) -> dict[str, Any]:
+    """The question is none for us."""
+    status = {"status": "Failure", "message": sentence, "reason": "BadRequest", "code": 400}
+    return _answer({"uid": uid, "allowed": False, "status": status}, ())
+
+
+def _answer(response: dict[str, Any], findings: Sequence[Finding]) -> dict[str, Any]:
+    warnings = telling.warnings([finding for finding in findings if finding.severity is Severity.WARNING])
+    if warnings:
+        response["warnings"] = warnings
+    return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
+
+
+def _check_target(request: Object, hook: Hook) -> None:
+    target = fields_of(request.get("resource"))
+    named = (target.get("group"), target.get("version"), target.get("resource"), request.get("subResource") or "")
+    resource = hook.resource
+    if named != (resource.group, resource.version, resource.plural, hook.subresource):
+        what = f"{resource.group}/{resource.version} {hook.target}"
+        raise MisfitError(f"request.resource must be {what} on this path; correct the webhook's rules or its path")
+
+
+def _check_object(value: Any, hook: Hook, field: str) -> None:
+    if not isinstance(value, Mapping):
+        raise MisfitError(f"request.{field} must be an object of kind {hook.resource.kind}")
+    if (value.get("apiVersion"), value.get("kind")) != (hook.resource.api_version, hook.resource.kind):
+        raise MisfitError(f"request.{field} must be a {hook.resource.kind} of {hook.resource.api_version}")
+
+
+def _placed(new: Any, request: Object) -> Object:
+    """With the namespace that it is going to have."""
+    if not isinstance(new, Mapping):
+        return {}
+    metadata, namespace = new.get("metadata"), request.get("namespace")
+    if not isinstance(metadata, Mapping) or metadata.get("namespace") or not isinstance(namespace, str):
+        return new
+    return {**new, "metadata": {**metadata, "namespace": namespace}} if namespace else new
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

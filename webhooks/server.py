@@ -1,0 +1,140 @@
+"""The gate's HTTPS server, for as long as the surrounding nursery lives. Source: admission contract 1.2."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, cast
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework
+
+from webhooks.connection import Connections, Rules
+
+BACKLOG: Final = 256
+GRACE_SECONDS: Final = 5.0
+"""For what is under way when the server is told to stop; no review takes longer."""
+
+_HEAD_BYTES: Final = 32 << 10
+_REQUESTS_PER_CONNECTION: Final = 10_000
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message names it, the reason and the remedy."""
+
+
+async def serve_gate(
+    app: Any,
+    host: str,
+    port: int,
+    serving: Callable[[], ssl.SSLContext],
+    *,
+    client_ca: Path | None = None,
+    http2: bool = False,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an ASGI application until cancelled, and what is under way then to its end; started with the URL.
+
+    Args:
+        app: answers; that of ``webhooks.app``.
+        serving: the TLS context for the next connection, as it is at that moment: TLS 1.2 or newer, with the protocols
+            that it offers by ALPN and, for ``client_ca``, verifying the certificates that clients show.
+        client_ca: when given, a request on a connection without a verified certificate is answered 401; health is not.
+
+    Raises:
+        ListenError: the address is taken or not ours.
+    """
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(_listen(host, port)))
+    server = _Server(app, Rules(client_ca is not None, http2))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run, trio.SSLListener(listener, _CurrentContext(serving), https_compatible=True))
+        task_status.started(_url(listener.socket.getsockname()))
+        try:
+            await trio.sleep_forever()
+        finally:
+            await server.stop()
+
+
+class _Server:
+    """Runs apart from the cancellation of whoever started it, until it is stopped."""
+
+    def __init__(self, app: Any, rules: Rules) -> None:
+        self._app = ASGIWrapper(cast("ASGIFramework", app))
+        self._config = _config()
+        self._context = WorkerContext(None)
+        self._connections = Connections(self._app, self._config, self._context, rules)
+        self._accepting = trio.CancelScope()
+        self._life = trio.CancelScope(shield=True)
+
+    async def run(
+        self,
+        listener: trio.SSLListener[trio.SocketStream],
+        *,
+        task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        lifespan = Lifespan(self._app, self._config, {})
+        with self._life:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(lifespan.handle_lifespan)
+                await lifespan.wait_for_startup()
+                async with trio.open_nursery() as connections:
+                    with self._accepting:
+                        serve = partial(trio.serve_listeners, self._connections.serve, [listener])
+                        await serve(handler_nursery=connections, task_status=task_status)
+                nursery.cancel_scope.cancel()
+
+    async def stop(self) -> None:
+        """Accept nothing more; the rest has a moment."""
+        self._life.deadline = trio.current_time() + GRACE_SECONDS
+        await self._context.terminated.set()
+        self._accepting.cancel()
+        self._connections.finish()
+
+
+class _CurrentContext(ssl.SSLContext):
+    """Stands for another context, which is asked for with each connection."""
+
+    _serving: Callable[[], ssl.SSLContext]
+
+    def __new__(cls, serving: Callable[[], ssl.SSLContext]) -> _CurrentContext:
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made._serving = serving
+        return made
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        return self._serving().wrap_bio(*arguments, **options)
+
+
+def _config() -> Config:
+    """Hypercorn's settings that matter once a connection is there."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    config.h11_max_incomplete_size = _HEAD_BYTES
+    config.h2_max_header_list_size = _HEAD_BYTES
+    config.keep_alive_max_requests = _REQUESTS_PER_CONNECTION
+    return config
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ListenError(f"cannot listen on {host}:{port}: {why}; free it or choose another address") from None
+
+
+def _url(address: tuple[Any, ...]) -> str:
+    host, port = address[0], address[1]
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

@@ -1,0 +1,135 @@
+"""Whose turn it is: a few at a time, callers one after the other, and a bounded number that waits.
+
+A caller who asks a thousand times waits behind himself: turns go round the callers, each of whom has a queue of his
+own. When there is no more room, the newest of whoever waits most often is sent away, so that a flood drowns itself.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+
+import trio
+
+
+class CrowdedError(Exception):
+    """There is no room to wait for a turn: come again later."""
+
+
+class _State(Enum):
+    WAITING = auto()
+    CALLED = auto()
+    SENT_AWAY = auto()
+
+
+class _Waiter:
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.state = _State.WAITING
+
+    def tell(self, state: _State) -> None:
+        self.state = state
+        self.event.set()
+
+
+class Turns:
+    """
+    Args:
+        at_once: turns under way at the same time.
+        at_once_of_one: of them, those of one caller.
+        waiting: of all callers together.
+        waiting_of_one: of one.
+    """
+
+    def __init__(self, at_once: int, at_once_of_one: int, waiting: int, waiting_of_one: int) -> None:
+        self._free = at_once
+        self._of_one = at_once_of_one
+        self._room = waiting
+        self._room_of_one = waiting_of_one
+        self._queues: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
+        self._busy: dict[Hashable, int] = {}
+        self.waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, caller: Hashable) -> AsyncIterator[None]:
+        """The block is the turn; waits for it first.
+
+        Raises:
+            CrowdedError: there is no room to wait, or it was needed for somebody who waits less often.
+        """
+        if not self._is_next(caller):
+            await self._wait(caller)
+        else:
+            self._begin(caller)
+        try:
+            yield
+        finally:
+            self._end(caller)
+
+    def _is_next(self, caller: Hashable) -> bool:
+        """Whoever waits is ahead, unless it is his own turns that he waits for."""
+        return self._free > 0 and self._may_begin(caller) and not any(map(self._may_begin, self._queues))
+
+    def _may_begin(self, caller: Hashable) -> bool:
+        return self._busy.get(caller, 0) < self._of_one
+
+    async def _wait(self, caller: Hashable) -> None:
+        queue = self._queues.get(caller)
+        if queue is not None and len(queue) >= self._room_of_one:
+            raise CrowdedError
+        if self.waiting >= self._room:
+            self._make_room(len(queue) + 1 if queue else 1)
+        waiter = _Waiter()
+        self._queues.setdefault(caller, deque()).append(waiter)
+        self.waiting += 1
+        try:
+            await waiter.event.wait()
+        except BaseException:
+            if waiter.state is _State.CALLED:
+                self._end(caller)
+            elif waiter.state is _State.WAITING:
+                self._remove(caller, waiter)
+            raise
+        if waiter.state is _State.SENT_AWAY:
+            raise CrowdedError
+
+    def _make_room(self, wanted: int) -> None:
+        """Send away the newest of who waits most often, if that is more often than ``wanted``."""
+        caller = max(self._queues, key=lambda each: len(self._queues[each]))
+        if len(self._queues[caller]) <= wanted:
+            raise CrowdedError
+        newest = self._queues[caller][-1]
+        self._remove(caller, newest)
+        newest.tell(_State.SENT_AWAY)
+
+    def _remove(self, caller: Hashable, waiter: _Waiter) -> None:
+        queue = self._queues[caller]
+        queue.remove(waiter)
+        self.waiting -= 1
+        if not queue:
+            del self._queues[caller]
+
+    def _begin(self, caller: Hashable) -> None:
+        self._free -= 1
+        self._busy[caller] = self._busy.get(caller, 0) + 1
+
+    def _end(self, caller: Hashable) -> None:
+        self._free += 1
+        self._busy[caller] -= 1
+        if not self._busy[caller]:
+            del self._busy[caller]
+        self._call_next()
+
+    def _call_next(self) -> None:
+        """The first caller whose turn it may be, who then goes to the end of the round."""
+        while self._free > 0:
+            caller = next((each for each in self._queues if self._may_begin(each)), None)
+            if caller is None:
+                return
+            waiter = self._queues[caller][0]
+            self._queues.move_to_end(caller)
+            self._remove(caller, waiter)
+            self._begin(caller)
+            waiter.tell(_State.CALLED)
