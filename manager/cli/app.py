@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from manager.cli.commands import acting, certificates, cluster, drawing, operator, rendering, running, seeing, shell
+from manager.cli.commands import (
+    acting,
+    certificates,
+    cluster,
+    converting,
+    drawing,
+    operator,
+    rendering,
+    running,
+    seeing,
+    shell,
+)
 
 app = typer.Typer(
     name="bobrapet",
@@ -16,5 +27,5 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for group in (running, cluster, seeing, acting, drawing, rendering, operator, certificates, shell):
+for group in (running, cluster, seeing, acting, drawing, rendering, converting, operator, certificates, shell):
     group.register(app)

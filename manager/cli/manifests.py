@@ -81,7 +81,7 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
     """
     manifests: list[Manifest] = []
     problems: list[str] = []
-    for file, text in _texts(paths):
+    for file, text in texts(paths):
         try:
             manifests += _documents(file, text)
         except RejectedManifestError as error:
@@ -104,7 +104,12 @@ def apply_order(kind: str) -> int:
     return _ORDER.index(kind) if kind in _ORDER else _ORDER.index("Impulse")
 
 
-def _texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+def texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Name and text of every file; a folder means its manifests, ``-`` standard input.
+
+    Raises:
+        CommandError: one cannot be read.
+    """
     for path in paths:
         if path == STDIN:
             yield "<stdin>", sys.stdin.read(_MAX_FILE_BYTES)

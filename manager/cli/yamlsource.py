@@ -1,0 +1,242 @@
+"""YAML text as plain JSON values, with the place of every field; within bounds, whoever wrote the text.
+
+Read from the parser's events: a document that is too large, too deep or refers to itself is given up at that very
+place. What a scalar means is decided as everywhere else here, by YAML 1.2; instants stay text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from core.api import fieldpath
+
+MAX_BYTES: Final = 2 * 1024 * 1024
+"""Of one document; no API server stores one of more than 1.5 MiB."""
+MAX_VALUES: Final = 100_000
+"""Objects, lists and scalars of one document, what aliases stand for counted each time."""
+MAX_DEPTH: Final = 200
+
+_MARKER: Final = re.compile(r"^(---|\.\.\.)(?=\s|$)", re.M)
+_TAG: Final = "tag:yaml.org,2002:"
+
+Place = tuple[int, int]
+"""Line and column, counted from 1."""
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The text of one document, markers included, as it stands in its file."""
+
+    text: str
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One document: its value, and where its fields stand."""
+
+    value: Any
+    place: Place
+    places: dict[str, Place] = field(default_factory=dict)
+    """By field path, such as ``spec.steps[2].with``: of the key in an object, of the item in a list."""
+
+    def at(self, path: str) -> Place:
+        """The place of a field, or of the nearest parent that is written down."""
+        while path and path not in self.places:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.places.get(path, self.place)
+
+
+class SourceError(Exception):
+    """A text cannot be read; the message says what is wrong at ``place``."""
+
+    def __init__(self, message: str, place: Place, remedy: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+        self.remedy = remedy
+
+
+def chunks(text: str) -> Iterator[Chunk]:
+    """The documents of a text, unread; joined they are the text."""
+    starts = [0]
+    for found in _MARKER.finditer(text):
+        ends_document = found.group() == "..."
+        position = _next_line(text, found.start()) if ends_document else found.start()
+        if position > starts[-1] and position < len(text):
+            starts.append(position)
+    line = 1
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        yield Chunk(text[start:end], line)
+        line += text.count("\n", start, end)
+
+
+def read(chunk: Chunk) -> Source | None:
+    """The document of a chunk; None when there is nothing but comments.
+
+    Raises:
+        SourceError: it does not parse, or goes beyond a bound.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    if len(chunk.text) > MAX_BYTES:
+        remedy = "no API server stores an object of that size; keep large data in storage"
+        raise SourceError(f"the document is larger than {MAX_BYTES >> 20} MiB", (chunk.first_line, 1), remedy)
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        return _Reader(yaml, yaml.parse(io.StringIO(chunk.text)), chunk.first_line).document()
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = (mark.line + chunk.first_line, mark.column + 1) if mark else (chunk.first_line, 1)
+        raise SourceError(f"does not parse: {error.problem or error.context}", place) from None
+    except YAMLError as error:
+        raise SourceError(f"does not parse: {str(error).splitlines()[0]}", (chunk.first_line, 1)) from None
+    except RecursionError:
+        raise SourceError("does not parse: something in it is nested too deeply", (chunk.first_line, 1)) from None
+
+
+def _next_line(text: str, position: int) -> int:
+    end = text.find("\n", position)
+    return len(text) if end < 0 else end + 1
+
+
+@dataclass(slots=True)
+class _Anchored:
+    """What an anchor stands for; ``values`` counts it, None while it is being read."""
+
+    value: Any = None
+    values: int | None = None
+
+
+class _Reader:
+    """One document out of events."""
+
+    def __init__(self, yaml: Any, events: Iterator[Any], first_line: int) -> None:
+        self._yaml = yaml
+        self._events = events
+        self._line = first_line
+        self._anchors: dict[str, _Anchored] = {}
+        self._values = 0
+        self._places: dict[str, Place] = {}
+
+    def document(self) -> Source | None:
+        for event in self._events:
+            match type(event).__name__:
+                case "StreamStartEvent" | "DocumentStartEvent" | "CommentEvent":
+                    continue
+                case "StreamEndEvent" | "DocumentEndEvent":
+                    return None
+            place = self._place(event)
+            value = self._value(event, (), 0)
+            for _ in self._events:  # the rest of the chunk must parse, too
+                pass
+            return None if value is None else Source(value, place, self._places)
+        return None
+
+    def _value(self, event: Any, path: Path, depth: int) -> Any:
+        name = type(event).__name__
+        if name == "AliasEvent":
+            return self._alias(event)
+        self._count(1, event)
+        if depth > MAX_DEPTH:
+            raise SourceError(f"is nested deeper than {MAX_DEPTH} levels", self._place(event), "flatten it")
+        before, anchored = self._values, _Anchored()
+        if event.anchor:
+            self._anchors[event.anchor] = anchored
+        if name == "ScalarEvent":
+            anchored.value = self._scalar(event)
+        elif name == "SequenceStartEvent":
+            anchored.value = self._sequence(path, depth)
+        else:
+            anchored.value = self._mapping(path, depth)
+        anchored.values = self._values - before + 1
+        return anchored.value
+
+    def _sequence(self, path: Path, depth: int) -> list[Any]:
+        items: list[Any] = []
+        for event in self._events:
+            if type(event).__name__ == "SequenceEndEvent":
+                break
+            here = (*path, len(items))
+            self._places[fieldpath.render(here)] = self._place(event)
+            items.append(self._value(event, here, depth + 1))
+        return items
+
+    def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        merged: list[Any] = []
+        for event in self._events:
+            if type(event).__name__ == "MappingEndEvent":
+                break
+            place = self._place(event)
+            key = self._key(event, depth)
+            is_merge = key == "<<" and getattr(event, "style", None) is None
+            if key in fields and not is_merge:
+                raise SourceError(f'does not parse: found duplicate key "{key}"', place, "keep one of them")
+            here = (*path, key)
+            self._places[fieldpath.render(here)] = place
+            value = self._value(next(self._events), here, depth + 1)
+            if is_merge:
+                merged += value if isinstance(value, list) else [value]
+            else:
+                fields[key] = value
+        for other in merged:
+            if isinstance(other, dict):
+                fields = {**other, **fields}
+        return fields
+
+    def _key(self, event: Any, depth: int) -> str:
+        if type(event).__name__ not in ("ScalarEvent", "AliasEvent"):
+            raise SourceError("does not parse: a key must be a text", self._place(event), "put it in quotes")
+        value = self._value(event, (), depth)
+        return value if isinstance(value, str) else str(value)
+
+    def _alias(self, event: Any) -> Any:
+        anchored = self._anchors.get(event.anchor)
+        if anchored is None:
+            raise SourceError(f"does not parse: found undefined alias {event.anchor!r}", self._place(event))
+        if anchored.values is None:
+            raise SourceError(f"{event.anchor!r} refers to itself", self._place(event), "write it out")
+        self._count(anchored.values, event)
+        return anchored.value
+
+    def _count(self, values: int, event: Any) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
+            message = f"the document has more than {MAX_VALUES:,} values, with what aliases stand for"
+            raise SourceError(message, self._place(event), "split it")
+
+    def _scalar(self, event: Any) -> Any:
+        from ruamel.yaml.nodes import ScalarNode
+
+        tag = str(event.tag or "")
+        if not tag or tag == "!":
+            tag = str(self._yaml.resolver.resolve(ScalarNode, event.value, event.implicit))
+        node = ScalarNode(tag, event.value, event.start_mark, event.end_mark)
+        constructor = self._yaml.constructor
+        match tag.removeprefix(_TAG):
+            case "null":
+                return None
+            case "bool":
+                return bool(constructor.construct_yaml_bool(node))
+            case "int":
+                return _number(constructor.construct_yaml_int, node)
+            case "float":
+                return _number(constructor.construct_yaml_float, node)
+        return event.value
+
+    def _place(self, event: Any) -> Place:
+        return event.start_mark.line + self._line, event.start_mark.column + 1
+
+
+def _number(construct: Any, node: Any) -> Any:
+    """As a text where it is none after all, or one of thousands of digits."""
+    try:
+        return construct(node)
+    except (ValueError, OverflowError):
+        return node.value
