@@ -13,7 +13,7 @@ from core.api.resource import ENGRAM, IMPULSE, STORY, STORY_RUN, Resource
 from core.expressions.fields import STEP_LISTS
 from core.policy.settings import OperatorSettings
 from manager.deployment.condition import NOT_DELETED, SPEC_CHANGED
-from manager.deployment.policy import CREATE, UPDATE, Check, Policy
+from manager.deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
 from manager.permissions.roles import Installation
 from webhooks.validate import steps, storyrun, template_use
 
@@ -26,8 +26,8 @@ _LIMITS: Final = {
 """Variable → key of the operator's ConfigMap, what holds without it, and the least that the operator accepts."""
 _WAITS: Final = "['wait', 'gate']"
 _STREAMS: Final = (
-    "!has(object.spec.pattern) || object.spec.pattern != 'realtime' || !has(object.spec.steps)"
-    f" || object.spec.steps.all(s, !has(s.type) || (!(s.type in {_WAITS}) && (s.type != 'parallel' || !has(s.with)"
+    "!has(variables.now.pattern) || variables.now.pattern != 'realtime' || !has(variables.now.steps)"
+    f" || variables.now.steps.all(s, !has(s.type) || (!(s.type in {_WAITS}) && (s.type != 'parallel' || !has(s.with)"
     " || !has(s.with.steps) || type(s.with.steps) != list"
     f" || s.with.steps.all(b, type(b) != map || !has(b.type) || type(b.type) != string || !(b.type in {_WAITS})))))"
 )
@@ -40,7 +40,7 @@ def policy(_: Installation) -> Policy:
         "Payloads beyond the operator's limits, and steps that would hold up a stream, are refused.",
         tuple(_checks()),
         (NOT_DELETED, SPEC_CHANGED),
-        {name: _limit(*limit) for name, limit in _LIMITS.items()},
+        SPECS | {name: _limit(*limit) for name, limit in _LIMITS.items()},
         reads_settings=True,
     )
 
@@ -54,7 +54,7 @@ def _checks() -> Iterator[Check]:
         each = f"!has(s.with) || {_size('s.with')} <= variables.stepBytes"
         yield Check(
             STORY,
-            f"!has(object.spec.{name}) || object.spec.{name}.all(s, {each})",
+            f"!has(variables.now.{name}) || variables.now.{name}.all(s, {each})",
             f"spec.{name}[].with: {_too_large('stepBytes')}",
             (steps.WITH_SIZE.id,),
         )
@@ -69,7 +69,7 @@ def _checks() -> Iterator[Check]:
 def _payload(
     target: Resource, field: str, limit: str, rule: str, operations: tuple[str, ...] = (CREATE, UPDATE)
 ) -> Check:
-    expression = f"!has(object.spec.{field}) || {_size(f'object.spec.{field}')} <= variables.{limit}"
+    expression = f"!has(variables.now.{field}) || {_size(f'variables.now.{field}')} <= variables.{limit}"
     return Check(target, expression, f"spec.{field}: {_too_large(limit)}", (rule,), operations)
 
 
@@ -79,7 +79,7 @@ def _too_large(limit: str) -> str:
 
 def _size(path: str) -> str:
     """Characters of the keys and of the texts right below ``path``."""
-    return f"size(dyn({path}).map(k, type(dyn({path})[k]) == string ? k + dyn({path})[k] : k).join(''))"
+    return f"size({path}.map(k, type({path}[k]) == string ? k + {path}[k] : k).join(''))"
 
 
 def _limit(key: str, built_in: int, least: int) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from core.api.resource import IMPULSE, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.expressions.fields import STEP_LISTS
 from manager.deployment.condition import NOT_DELETED, SPEC_CHANGED, not_by_operator
-from manager.deployment.policy import CREATE, UPDATE, Check, Policy
+from manager.deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
 from manager.permissions.roles import Installation
 from webhooks.validate import call, impulse, steprun, submission, worker
 
@@ -34,7 +34,8 @@ def policy(installation: Installation) -> Policy:
         f"No reference leads into another namespace while {KEY} is deny.",
         tuple(_checks()),
         (NOT_DELETED, SPEC_CHANGED, not_by_operator(installation)),
-        {"denied": f"!has(params.data) || !('{KEY}' in params.data) || params.data['{KEY}'].trim() in ['', 'deny']"},
+        SPECS
+        | {"denied": f"!has(params.data) || !('{KEY}' in params.data) || params.data['{KEY}'].trim() in ['', 'deny']"},
         reads_settings=True,
     )
 
@@ -51,13 +52,13 @@ def _checks() -> Iterator[Check]:
 
 
 def _of(target: Resource, field: str, operations: tuple[str, ...], rule: str) -> Check:
-    path = f"object.spec.{field}"
+    path = f"variables.now.{field}"
     message = f"spec.{field}: leads into another namespace ({_REMEDY})"
     return Check(target, f"!variables.denied || {_stays(path)}", message, (rule,), operations)
 
 
 def _of_steps(name: str, field: str, keeps_to: str, rule: str) -> Check:
-    steps = f"object.spec.{name}"
+    steps = f"variables.now.{name}"
     message = f"spec.{name}[].{field}: leads into another namespace ({_REMEDY})"
     return Check(STORY, f"!variables.denied || !has({steps}) || {steps}.all(s, {keeps_to})", message, (rule,))
 

@@ -6,22 +6,23 @@ from typing import Final
 
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, TRANSPORT_BINDING, Resource
 from manager.deployment.condition import IDENTITY_ANNOTATIONS, NOT_DELETED, annotation, not_by_operator
-from manager.deployment.policy import CREATE, UPDATE, Check, Policy
+from manager.deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
 from manager.permissions.roles import Installation
 from webhooks.validate import effectclaim, steprun, storyrun, storytrigger, transportbinding
 
 _TOKEN, _HASH = IDENTITY_ANNOTATIONS
+_SPECS: Final = ("variables.now", "variables.before")
 _SAME_BUT_CANCEL: Final = (
     "variables.now.all(k, k == 'cancelRequested' || (k in variables.before && variables.before[k] == variables.now[k]))"
     " && variables.before.all(k, k == 'cancelRequested' || k in variables.now)"
 )
 _STAYS_CANCELED: Final = (
-    "!(has(oldObject.spec.cancelRequested) && oldObject.spec.cancelRequested)"
-    " || (has(object.spec.cancelRequested) && object.spec.cancelRequested)"
+    "!(has(variables.before.cancelRequested) && variables.before.cancelRequested)"
+    " || (has(variables.now.cancelRequested) && variables.now.cancelRequested)"
 )
 _STAYS_COMPLETED: Final = (
-    "!(has(oldObject.spec.completionStatus) && oldObject.spec.completionStatus == 'completed')"
-    " || (has(object.spec.completionStatus) && object.spec.completionStatus == 'completed')"
+    "!(has(variables.before.completionStatus) && variables.before.completionStatus == 'completed')"
+    " || (has(variables.now.completionStatus) && variables.now.completionStatus == 'completed')"
 )
 
 
@@ -31,7 +32,7 @@ def policy(installation: Installation) -> Policy:
         "What runs, steps, triggers, claims and bindings are about is settled when they are created.",
         (*_runs(), *_steps(), *_triggers(), *_claims(), *_bindings()),
         (NOT_DELETED, not_by_operator(installation)),
-        {"now": "dyn(object.spec)", "before": "request.operation == 'UPDATE' ? dyn(oldObject.spec) : dyn({})"},
+        SPECS,
     )
 
 
@@ -68,7 +69,7 @@ def _steps() -> tuple[Check, ...]:
     return tuple(
         _frozen(
             STEP_RUN,
-            _same(f"spec.{field}"),
+            _same(field),
             f"spec.{field}: may not be changed (create another StepRun)",
             steprun.IDENTITY_FROZEN.id,
         )
@@ -78,14 +79,14 @@ def _steps() -> tuple[Check, ...]:
 
 def _triggers() -> tuple[Check, ...]:
     message = "spec: may not be changed (submit another request)"
-    return (_frozen(STORY_TRIGGER, "object.spec == oldObject.spec", message, storytrigger.SPEC_FROZEN.id),)
+    return (_frozen(STORY_TRIGGER, "variables.now == variables.before", message, storytrigger.SPEC_FROZEN.id),)
 
 
 def _claims() -> tuple[Check, ...]:
     frozen = tuple(
         _frozen(
             EFFECT_CLAIM,
-            _same_text(f"spec.{path}"),
+            _same_text(path),
             f"spec.{path}: may not be changed (create another claim)",
             effectclaim.IDENTITY_FROZEN.id,
         )
@@ -93,7 +94,7 @@ def _claims() -> tuple[Check, ...]:
     )
     own = Check(
         EFFECT_CLAIM,
-        _own_namespace("spec.stepRunRef"),
+        _own_namespace("stepRunRef"),
         "spec.stepRunRef.namespace: must be the claim's own (create the claim in the StepRun's namespace)",
         (effectclaim.NAMESPACE.id,),
         (CREATE,),
@@ -111,7 +112,7 @@ def _bindings() -> tuple[Check, ...]:
     frozen = tuple(
         _frozen(
             TRANSPORT_BINDING,
-            f"object.spec == oldObject.spec || ({_same_text(f'spec.{path}')})",
+            f"variables.now == variables.before || ({_same_text(path)})",
             f"spec.{path}: may not be changed (create another binding)",
             transportbinding.FROZEN.id,
         )
@@ -119,7 +120,7 @@ def _bindings() -> tuple[Check, ...]:
     )
     own = Check(
         TRANSPORT_BINDING,
-        f"(request.operation == 'UPDATE' && object.spec == oldObject.spec) || ({_own_namespace('spec.storyRunRef')})",
+        f"(request.operation == 'UPDATE' && variables.now == variables.before) || ({_own_namespace('storyRunRef')})",
         "spec.storyRunRef.namespace: must be the binding's own (create it in the run's namespace)",
         (transportbinding.RUN_NAMESPACE.id,),
     )
@@ -132,17 +133,18 @@ def _frozen(target: Resource, expression: str, message: str, *rules: str) -> Che
 
 def _same(path: str) -> str:
     """Whether a field has the value it had; ``null`` counts as absent."""
-    now, before = (f"(has({of}.{path}) ? dyn({of}.{path}) : null)" for of in ("object", "oldObject"))
+    now, before = (f"(has({of}.{path}) ? {of}.{path} : null)" for of in _SPECS)
     return f"{now} == {before}"
 
 
 def _same_text(path: str) -> str:
     """The same for a text; blanks around it do not count, and none is an empty one."""
-    now, before = (f"(has({of}.{path}) ? {of}.{path}.trim() : '')" for of in ("object", "oldObject"))
+    now, before = (f"(has({of}.{path}) ? {of}.{path}.trim() : '')" for of in _SPECS)
     return f"{now} == {before}"
 
 
 def _own_namespace(path: str) -> str:
     """Whether a reference leads to a neighbour."""
-    place = f"object.{path}.namespace"
-    return f"!has(object.{path}) || !has({place}) || {place} in ['', request.namespace]"
+    reference = f"variables.now.{path}"
+    place = f"{reference}.namespace"
+    return f"!has({reference}) || !has({place}) || {place} in ['', request.namespace]"

@@ -29,6 +29,11 @@ BINDING: Final = Resource(
 
 CREATE: Final = "CREATE"
 UPDATE: Final = "UPDATE"
+SPECS: Final = {
+    "now": "dyn(object.spec)",
+    "before": "request.operation == 'UPDATE' ? dyn(oldObject.spec) : dyn({})",
+}
+"""Through which checks see specs: the server holds the types in each check against every kind of its policy."""
 
 
 @dataclass(frozen=True, slots=True)

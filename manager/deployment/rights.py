@@ -12,7 +12,7 @@ from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, Resource
 from manager.deployment.condition import NOT_DELETED, SPEC_CHANGED
-from manager.deployment.policy import Check, Policy
+from manager.deployment.policy import SPECS, Check, Policy
 from manager.permissions.roles import Installation
 
 NEVER_HANDED_ON: Final = "runner-rules"
@@ -63,6 +63,7 @@ def policy(_: Installation) -> Policy:
         "Rules that are never handed on to containers cannot be asked for.",
         tuple(_checks()),
         (NOT_DELETED, SPEC_CHANGED),
+        SPECS,
     )
 
 
@@ -76,7 +77,7 @@ def _checks() -> Iterator[Check]:
 
 
 def _check(target: Resource, part: str, rule_keeps_to: str, problem: str) -> Check:
-    path = f"object.spec.{part}"
+    path = f"variables.now.{part}"
     none = f"!has({path}) || !has({path}.rbac) || !has({path}.rbac.rules)"
     message = f"spec.{part}.rbac.rules: {problem} ({_REMEDY})"
     return Check(target, f"{none} || {path}.rbac.rules.all(r, {_guarded(rule_keeps_to)})", message, (NEVER_HANDED_ON,))
