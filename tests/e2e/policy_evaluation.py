@@ -7,11 +7,8 @@ tests hold its answers against those of the real server.
 from __future__ import annotations
 
 import functools
-import importlib.util
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cel_expr_python import cel
@@ -23,7 +20,6 @@ from manager.permissions.roles import DEFAULT_INSTALLATION
 
 Object = dict[str, Any]
 
-RULE_TABLES = Path(__file__).parents[1] / "unit/webhooks/validate/test_rules.py"
 ANN = "ann"
 """A person with no rights but those to the objects in question."""
 
@@ -41,18 +37,6 @@ class Request:
     @property
     def operation(self) -> str:
         return "CREATE" if self.old is None else "UPDATE"
-
-
-def corpus() -> Any:
-    """The module with the table of every rule of the validators: ``cases()`` and what belongs to it."""
-    name = "rule_tables"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, RULE_TABLES)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 def refusals(request: Request, settings: Mapping[str, str] | None) -> dict[str, list[str]]:

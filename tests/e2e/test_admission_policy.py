@@ -1,0 +1,388 @@
+"""The policies and the conditions of the webhooks on a real API server, while nobody answers at the gate.
+
+What the unit tests evaluate with the operator's CEL library is evaluated here by the server: both must say the same of
+every case in the table of rules.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from kubectl import Kubectl
+from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
+from policy_evaluation import ANN, Request, refusals
+from rule_table import cases
+
+from control_plane.access import load_access
+from control_plane.session import SessionCluster
+from core.api import manifest
+from core.api.resource import CONFIG_MAP, OUR_RESOURCES
+from manager.deployment import registration
+from manager.deployment.files import policies
+from manager.deployment.policy import POLICY, documents
+from manager.permissions.roles import DEFAULT_INSTALLATION
+from manager.permissions.table import CONFIG_NAME
+
+Object = dict[str, Any]
+
+PATIENCE_SECONDS = 30.0
+KINDS = {resource.kind: resource for resource in OUR_RESOURCES}
+EVERYTHING = "tests.bubustack.io:everything"
+"""ClusterRole of the people in these tests: what refuses them is admission, and nothing else."""
+
+
+@pytest.fixture(scope="module")
+def kubectl(furnished: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    return Kubectl(furnished, tmp_path_factory.mktemp("kubectl"))
+
+
+@pytest.fixture(scope="module")
+def guarded(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """A server with our policies, two namespaces, and people who may do everything with our kinds."""
+    objects = [*_people(), *_namespaces(), _settings("deny"), *_policies()]
+    _apply(kubectl, objects)
+    try:
+        yield kubectl
+    finally:
+        _delete(kubectl, [*_policies(), *_people(), _settings("deny")])
+
+
+@pytest.fixture
+def deserted(guarded: Kubectl) -> Iterator[Kubectl]:
+    """The same with our webhooks registered, and no Pod behind their Service."""
+    configurations = [registration.mutating_configuration(), registration.validating_configuration()]
+    _apply(guarded, configurations)
+    try:
+        yield guarded
+    finally:
+        _delete(guarded, configurations)
+
+
+@asynccontextmanager
+async def opened(cluster: SessionCluster) -> AsyncIterator[httpx.AsyncClient]:
+    """An administrator, who asks in the name of others."""
+    assert cluster.ready is not None
+    access = load_access(cluster.kubeconfig.parent)
+    headers = {"authorization": f"Bearer {cluster.ready.admin_token}"}
+    async with httpx.AsyncClient(
+        base_url=cluster.ready.url, headers=headers, verify=access.tls_context(), timeout=30, trust_env=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def server(guarded: Kubectl, steerable: SessionCluster) -> AsyncIterator[httpx.AsyncClient]:
+    async with opened(steerable) as client:
+        await _change_settings(client, "deny")
+        await _until_in_force(client)
+        yield client
+
+
+def _people() -> list[Object]:
+    group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": EVERYTHING}}
+    groups = sorted({resource.group for resource in OUR_RESOURCES})
+    rules = [{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]
+    binding = {**role, "kind": "ClusterRoleBinding", "subjects": [group]}
+    binding["roleRef"] = {"apiGroup": group["apiGroup"], "kind": "ClusterRole", "name": EVERYTHING}
+    return [{**role, "rules": rules}, binding]
+
+
+def _namespaces() -> list[Object]:
+    names = sorted({"team", "default", OPERATOR_NAMESPACE, NAMESPACE_NAME, "other", "shared"} - {"default"})
+    mark = {"tests.bubustack.io/clean-slate": "true"}
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": mark}} for name in names]
+
+
+def _settings(policy: str) -> Object:
+    head = {"apiVersion": "v1", "kind": CONFIG_MAP.kind}
+    metadata = {"name": CONFIG_NAME, "namespace": OPERATOR_NAMESPACE}
+    return {**head, "metadata": metadata, "data": {"references.cross-namespace-policy": policy}}
+
+
+def _policies() -> list[Object]:
+    return [document for policy in policies() for document in documents(policy, DEFAULT_INSTALLATION)]
+
+
+def _apply(kubectl: Kubectl, objects: list[Object]) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=text)
+
+
+def _delete(kubectl: Kubectl, objects: list[Object]) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    kubectl("delete", "--ignore-not-found", "--wait=false", "--filename=-", stdin=text)
+
+
+async def _until_in_force(client: httpx.AsyncClient) -> None:
+    """A server takes a moment to compile policies, and to see the ConfigMap that they read."""
+    for probe in (_engram_with("x" * 70_000), _engram_that_asks("*")):
+        await _until(client, probe, _by_a_policy)
+
+
+async def _until(client: httpx.AsyncClient, probe: Object, expected: Callable[[httpx.Response], bool]) -> None:
+    """Ask for the creation of ``probe`` until the answer is as expected."""
+    answer = None
+    with trio.move_on_after(PATIENCE_SECONDS):
+        while True:
+            answer = await _ask(client, Request(probe, None))
+            if expected(answer):
+                return
+            await trio.sleep(0.1)
+    raise AssertionError(answer.text if answer is not None else "no answer")
+
+
+def _story(name: str, elsewhere: str = "") -> Object:
+    reference = {"name": "worker"} | ({"namespace": elsewhere} if elsewhere else {})
+    return _object("Story", name, {"steps": [{"name": "a", "ref": reference}]})
+
+
+def _engram_with(text: str) -> Object:
+    return _object("Engram", "probe", {"templateRef": {"name": "t"}, "with": {"a": text}})
+
+
+def _engram_that_asks(verb: str) -> Object:
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"], "verbs": [verb]}
+    return _object("Engram", "probe", {"templateRef": {"name": "t"}, "overrides": {"rbac": {"rules": [rule]}}})
+
+
+def _object(kind: str, name: str, spec: Object, **metadata: Any) -> Object:
+    resource = KINDS[kind]
+    place = {"namespace": "team"} if resource.namespaced else {}
+    head = {"apiVersion": resource.api_version, "kind": kind}
+    return {**head, "metadata": {"name": name, **place, **metadata}, "spec": spec}
+
+
+def _path(obj: Object, *, named: bool, subresource: str = "") -> str:
+    resource, metadata = KINDS[obj["kind"]], obj["metadata"]
+    namespace = metadata.get("namespace") if resource.namespaced else None
+    return resource.path(namespace, metadata["name"] if named else None, subresource or None)
+
+
+async def _ask(client: httpx.AsyncClient, request: Request, *, dry: bool = True) -> httpx.Response:
+    """As its user; a dry run, for which admission is asked like for any other."""
+    groups = [("impersonate-group", group) for group in (*request.groups, "system:authenticated")]
+    headers = [("impersonate-user", request.username), *groups]
+    query = {"dryRun": "All"} if dry else {}
+    verb, named = ("POST", False) if request.old is None else ("PUT", True)
+    path = _path(request.new, named=named, subresource=request.subresource)
+    return await client.request(verb, path, json=request.new, headers=headers, params=query)
+
+
+async def _stored(client: httpx.AsyncClient, obj: Object) -> Object:
+    """The object as an administrator makes it, status included."""
+    made = await client.post(_path(obj, named=False), json=_without_status(obj))
+    assert made.status_code == 201, made.text
+    version = made.json()["metadata"]["resourceVersion"]
+    if obj.get("status"):
+        whole = {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
+        made = await client.put(_path(obj, named=True, subresource="status"), json=whole)
+        assert made.status_code == 200, made.text
+    stored: Object = made.json()
+    return stored
+
+
+def _without_status(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key != "status"}
+
+
+def _by_a_policy(answer: httpx.Response) -> bool:
+    return answer.status_code == 422 and "ValidatingAdmissionPolicy" in answer.text
+
+
+def _cases() -> list[tuple[str, Any, Request]]:
+    """Those that a server can be asked about: they fit the schema, names included."""
+    found = []
+    for case in cases():
+        for which in ("accepted", "refused"):
+            new = copy.deepcopy(getattr(case, which))
+            old = copy.deepcopy(case.old)
+            if case.caller is not None:
+                username = DEFAULT_INSTALLATION.user if case.caller.is_operator else case.caller.username
+                request = Request(new, old or {}, username, tuple(case.caller.groups), "status")
+            else:
+                request = Request(new, old, ANN)
+            if _is_askable(request):
+                found.append((f"{case.rule} {case.path} {which}", case, request))
+    return found
+
+
+def _is_askable(request: Request) -> bool:
+    for obj in (request.new, request.old):
+        if not obj:
+            continue
+        if len(json.dumps(obj)) > 1_000_000 or not isinstance(obj.get("metadata"), dict):
+            return False
+        if "deletionTimestamp" in obj["metadata"] or "generateName" in obj["metadata"]:
+            return False
+        if manifest.errors_of(_without_status(obj)) or not obj["metadata"].get("name"):
+            return False
+    return request.subresource == "" or bool(request.old)
+
+
+async def test_the_server_says_of_every_case_what_the_unit_tests_say(server: httpx.AsyncClient) -> None:
+    disagreements, refused, asked = [], 0, 0
+    settings = ""
+    for name, case, request in sorted(_cases(), key=lambda each: str(each[1].world.policy)):
+        if str(case.world.policy) != settings:
+            settings = str(case.world.policy)
+            await _change_settings(server, settings)
+        answer = await _answer_to(server, request)
+        if answer is None:
+            continue
+        asked += 1
+        expected = refusals(request, {"references.cross-namespace-policy": settings})
+        refused += bool(expected)
+        if _by_a_policy(answer) != bool(expected):
+            disagreements.append((name, expected, answer.text))
+
+    assert disagreements == []
+    assert asked > 250
+    assert refused > 30
+
+
+async def _answer_to(client: httpx.AsyncClient, request: Request) -> httpx.Response | None:
+    """None if the server cannot be brought to hold what the case says is stored."""
+    if not request.old:
+        answer = await _ask(client, request)
+        return answer if answer.status_code in (201, 422, 409) else None
+    await client.delete(_path(request.old, named=True))
+    try:
+        stored = await _stored(client, request.old)
+    except AssertionError:
+        return None
+    new = {**request.new, "metadata": {**request.new["metadata"]}}
+    new["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+    answer = await _ask(client, Request(new, stored, request.username, request.groups, request.subresource))
+    await client.delete(_path(request.old, named=True))
+    return answer
+
+
+async def _change_settings(client: httpx.AsyncClient, policy: str) -> None:
+    """Return once the server's policies go by it."""
+    path = CONFIG_MAP.path(OPERATOR_NAMESPACE, CONFIG_NAME)
+    body = {"data": {"references.cross-namespace-policy": policy}}
+    headers = {"content-type": "application/merge-patch+json"}
+    (await client.patch(path, json=body, headers=headers)).raise_for_status()
+    await _until(client, _story("probe", "shared"), lambda answer: _by_a_policy(answer) == (policy == "deny"))
+
+
+async def test_a_refusal_names_the_field_and_is_no_matter_of_rights(server: httpx.AsyncClient) -> None:
+    answer = await _ask(server, Request(_story("s", "shared"), None))
+
+    assert answer.status_code == 422
+    assert answer.json()["reason"] == "Invalid"
+    assert "spec.steps[].ref: leads into another namespace" in answer.json()["message"]
+
+
+async def test_the_server_finds_nothing_wrong_with_the_policies(guarded: Kubectl) -> None:
+    """Its type checker knows our schemas, and tells in the status of each policy."""
+    ours: list[Object] = []
+    with trio.fail_after(PATIENCE_SECONDS):
+        while len(ours) < len(policies()):
+            await trio.sleep(0.2)
+            found = json.loads(guarded("get", POLICY.plural, "--output=json").out)["items"]
+            ours = [each for each in found if _is_checked(each)]
+
+    assert [each["status"].get("typeChecking", {}) for each in ours] == [{}] * len(ours)
+
+
+def _is_checked(policy: Object) -> bool:
+    seen = policy.get("status", {}).get("observedGeneration")
+    return (
+        policy["metadata"]["name"].startswith(DEFAULT_INSTALLATION.prefix) and seen == policy["metadata"]["generation"]
+    )
+
+
+# While nobody answers at the gate.
+
+
+async def test_without_the_gate_new_specs_of_people_are_refused(server: httpx.AsyncClient, deserted: Kubectl) -> None:
+    await _until_deserted(server)
+    for obj in (
+        _story("s"),
+        _object("Engram", "e", {"templateRef": {"name": "t"}}),
+        _object("EngramTemplate", "t", {"version": "1", "image": "i", "supportedModes": ["job"]}),
+        _object("StoryRun", "r", {"storyRef": {"name": "s"}}),
+        _object("Transport", "t", {"provider": "p", "driver": "d", "supportedBinary": ["a/b"]}),
+    ):
+        answer = await _ask(server, Request(obj, None))
+
+        assert answer.status_code == 500, answer.text
+        assert "failed calling webhook" in answer.text
+
+
+async def test_without_the_gate_everything_goes_on_that_is_there(
+    server: httpx.AsyncClient, guarded: Kubectl, request: pytest.FixtureRequest
+) -> None:
+    run = await _fresh(server, _object("StoryRun", "going", {"storyRef": {"name": "s"}}))
+    story = await _fresh(server, _story("going"))
+    going = await _fresh(server, _object("Engram", "going", {"templateRef": {"name": "t"}}, finalizers=["a.b/c"]))
+    request.getfixturevalue("deserted")
+    await _until_deserted(server)
+
+    # Labels, finalizers and deletion.
+    for stored in (run, story):
+        stored["metadata"]["labels"] = {"a": "b"}
+        assert (await _ask(server, Request(stored, stored))).status_code == 200
+    assert (await server.delete(_path(going, named=True))).status_code in (200, 202)
+    going = (await server.get(_path(going, named=True))).json()
+    going["metadata"]["finalizers"] = []
+    assert (await _ask(server, Request(going, going), dry=False)).status_code == 200
+    assert (await server.get(_path(going, named=True))).status_code == 404
+
+    # The operator creates steps and keeps the books; containers report.
+    step = _object("StepRun", "going-a", {"storyRunRef": {"name": "going"}, "stepId": "a"})
+    assert (await _ask(server, Request(step, None, DEFAULT_INSTALLATION.user))).status_code == 201
+    assert (await _ask(server, Request(step, None))).status_code == 500
+    step = await _made_by_operator(server, step)
+    running = {**run, "status": {"phase": "Running"}}
+    assert (await _ask(server, Request(running, run, DEFAULT_INSTALLATION.user, (), "status"))).status_code == 200
+    done, runner = {**step, "status": {"phase": "Succeeded"}}, "system:serviceaccount:team:going-engram-runner"
+    assert (await _ask(server, Request(done, step, runner, (), "status"))).status_code == 200
+
+    # Others write no status, and no identity, even now.
+    assert _by_a_policy(await _ask(server, Request(running, run, ANN, (), "status")))
+    assert _by_a_policy(await _ask(server, Request(done, step, ANN, (), "status")))
+    approved = {**run, "status": {"gates": {"g": {"state": "Approved"}}}}
+    assert (await _ask(server, Request(approved, run, ANN, (), "status"))).status_code == 200
+    marked = copy.deepcopy(run)
+    marked["metadata"]["annotations"] = {"storyrun.bubustack.io/trigger-token": "t"}
+    assert _by_a_policy(await _ask(server, Request(marked, run)))
+
+    # A run cannot be canceled by its spec: that is a new spec.
+    canceled = {**run, "spec": {**run["spec"], "cancelRequested": True}}
+    assert (await _ask(server, Request(canceled, run))).status_code == 500
+    for obj in (step, run, story):
+        await server.delete(_path(obj, named=True))
+
+
+async def test_the_operators_own_namespace_is_not_asked_about(server: httpx.AsyncClient, deserted: Kubectl) -> None:
+    await _until_deserted(server)
+    story = _story("s")
+    story["metadata"]["namespace"] = OPERATOR_NAMESPACE
+
+    assert (await _ask(server, Request(story, None))).status_code == 201
+
+
+async def _until_deserted(client: httpx.AsyncClient) -> None:
+    await _until(client, _story("probe"), lambda answer: answer.status_code == 500)
+
+
+async def _fresh(client: httpx.AsyncClient, obj: Object) -> Object:
+    await client.delete(_path(obj, named=True))
+    return await _stored(client, obj)
+
+
+async def _made_by_operator(client: httpx.AsyncClient, obj: Object) -> Object:
+    answer = await _ask(client, Request(obj, None, DEFAULT_INSTALLATION.user), dry=False)
+    assert answer.status_code == 201, answer.text
+    made: Object = answer.json()
+    return made
