@@ -4,7 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test e2e check generate oracle fuzz bench clean lock format
+KUBECTL ?= kubectl
+BUILDER ?= $(firstword $(foreach name,docker podman,$(if $(shell command -v $(name) 2>/dev/null),$(name))))
+IMG     ?= bobrapet-py:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+DEPLOY  ?= manifests/default
+
+.PHONY: run test e2e check generate oracle fuzz bench clean lock format image deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
@@ -34,6 +39,24 @@ fuzz: $(STAMP)  ## the property suite with a larger budget
 
 bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the README; BENCH="kill idle" chooses
 	PYTHONPATH=tests/e2e $(BIN)/python -m bench $(BENCH)
+
+image:  ## the operator's container image, IMG=registry/name:tag; with docker or podman
+	@test -n "$(BUILDER)" || { echo "make image needs docker or podman on PATH; or name one: make image BUILDER=/path/to/it" >&2; exit 1; }
+	$(BUILDER) build -t $(IMG) .
+
+deploy:  ## install into the cluster that kubectl points to, with IMG, and wait; DEPLOY=manifests/cert-manager for the overlay
+	@command -v $(KUBECTL) >/dev/null || { echo "make deploy needs kubectl on PATH; or name it: make deploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
+	$(KUBECTL) kustomize $(DEPLOY) | sed 's|image: bobrapet-py:[^ ]*$$|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
+	$(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-controller-manager --timeout=180s
+
+undeploy:  ## take the operator out; definitions and all objects of ours stay (docs/install.md says how they go)
+	@command -v $(KUBECTL) >/dev/null || { echo "make undeploy needs kubectl on PATH; or name it: make undeploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
+	$(KUBECTL) delete --ignore-not-found -k manifests/webhooks
+	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || { $(KUBECTL) replace -f manifests/crds/bubustack.io_stories.yaml && \
+	  $(KUBECTL) apply --server-side --force-conflicts -f manifests/crds/bubustack.io_stories.yaml; }
+	$(KUBECTL) delete --ignore-not-found -k manifests/policies
+	$(KUBECTL) delete --ignore-not-found -k manifests/manager
+	$(KUBECTL) delete --ignore-not-found -k manifests/rbac
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
