@@ -8,10 +8,13 @@ process knows no other objects: it asks for each with ``["find", kind, namespace
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from core.evaluation.worker import Answer, Ask
+
+NICENESS: Final = 3
+"""Small reviews go first, but somebody waits for this one, too."""
 
 
 def prepare(ask: Ask) -> Answer:
@@ -37,4 +40,4 @@ if __name__ == "__main__":
     sys.path.insert(0, sys.argv[2])
     from core.evaluation import worker
 
-    sys.exit(worker.serve(prepare))
+    sys.exit(worker.serve(prepare, NICENESS))

@@ -97,18 +97,19 @@ def main() -> int:
     return serve(_of_expressions)
 
 
-def serve(prepare: Callable[[Ask], Answer]) -> int:
+def serve(prepare: Callable[[Ask], Answer], niceness: int = _NICENESS) -> int:
     """Set the limits of the process, then answer until nobody asks any more.
 
     Args:
         prepare: gives what answers one question, and does before what takes a while that no question should answer for;
             the function that it gets asks whoever asked us.
+        niceness: how far other processes go first.
     """
     memory_bytes, root = int(sys.argv[1]), sys.argv[2]
     sys.path.insert(0, root)
     _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CORE, 0)
-    os.nice(_NICENESS)
+    os.nice(niceness)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
 
     def ask(wanted: Any) -> Any:

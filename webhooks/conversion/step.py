@@ -47,7 +47,7 @@ def to_v1beta1(step: Object, before: Entry) -> Converted:
             shown["with"] = before["with"]
     others = {key: value for key, value in fields_of(before.get("fields")).items() if key in _MEANT and key != "with"}
     told = {**others, **shown}
-    if others and _chosen(told) == primitive:
+    if others and primitive_of(told) == primitive:
         shown = told
     return shown, {**kept, **({"fields": odd} if odd else {})}
 
@@ -59,7 +59,7 @@ def to_v1alpha1(step: Object, before: Entry) -> Converted:
         before: what was kept of it when it came from v1alpha1.
     """
     common = _common(step)
-    primitive = _chosen(step)
+    primitive = primitive_of(step)
     odd = {key: step[key] for key in ("type", *SETTINGS) if key in step and key != primitive}
     if primitive is None:
         shown: Step = {**common, **({"with": step["with"]} if "with" in step else {})}
@@ -140,6 +140,6 @@ def _known(type_: Any) -> str | None:
     return type_ if isinstance(type_, str) and type_ in SETTINGS else None
 
 
-def _chosen(step: Object) -> str | None:
+def primitive_of(step: Object) -> str | None:
     """The primitive that a v1beta1 step is; the first one where there are several."""
     return next((primitive for primitive in SETTINGS if isinstance(step.get(primitive), dict)), None)
