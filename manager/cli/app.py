@@ -10,6 +10,7 @@ from manager.cli.commands import (
     cluster,
     converting,
     drawing,
+    linting,
     operator,
     rendering,
     running,
@@ -27,5 +28,5 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for group in (running, cluster, seeing, acting, drawing, rendering, converting, operator, certificates, shell):
+for group in (running, cluster, seeing, acting, linting, drawing, rendering, converting, operator, certificates, shell):
     group.register(app)

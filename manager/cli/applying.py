@@ -40,6 +40,10 @@ async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dr
             problems.append(f"{manifest.at('')}: {manifest.kind} {manifest.name!r}: {error.message}")
     if problems:
         raise RejectedManifestError(problems)
+    for manifest in manifests:
+        if manifest.written is not None:
+            version = manifest.document["apiVersion"]
+            session.console.note(f"{manifest.kind} {manifest.name!r} is sent as {version}, which every server serves")
     if dry_run:
         return [manifest.document for manifest, _ in targets]
     return [await _apply(session, manifest, resource, dry_run=False) for manifest, resource in targets]
@@ -87,4 +91,6 @@ async def _discovered(session: Session, api_version: str) -> dict[tuple[str, str
 def _refusals(manifest: Manifest, error: InvalidError) -> list[str]:
     if not error.causes:
         return [f"{manifest.at('')}: {manifest.kind} {manifest.name!r}: {error.message}"]
-    return [f"{manifest.at(cause.field)}: {cause.field}: {cause.message}" for cause in error.causes]
+    return [
+        f"{manifest.at(cause.field)}: {manifest.in_its_words(cause.field)}: {cause.message}" for cause in error.causes
+    ]

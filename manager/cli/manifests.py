@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +56,8 @@ class Manifest:
     line: int
     lines: Mapping[str, int]
     """JSON field path → line, for every node of the document."""
+    written: Object | None = None
+    """As it stands in the file, where that is another version than the one of ``document``, which is stored."""
 
     @property
     def kind(self) -> str:
@@ -67,9 +69,18 @@ class Manifest:
 
     def at(self, path: str) -> str:
         """``file:line`` of a field, or of the nearest parent that is written down."""
+        path = self.in_its_words(path)
         while path and path not in self.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return f"{self.file}:{self.lines.get(path, self.line)}"
+
+    def in_its_words(self, text: str) -> str:
+        """``text`` with the field paths in it as they stand in the file."""
+        if self.written is None:
+            return text
+        from webhooks.conversion.place import in_v1beta1_words
+
+        return in_v1beta1_words(text, self.written)
 
 
 def load_manifests(paths: Sequence[str]) -> list[Manifest]:
@@ -83,7 +94,7 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
     problems: list[str] = []
     for file, text in texts(paths):
         try:
-            manifests += _documents(file, text)
+            manifests += map(_stored, _documents(file, text))
         except RejectedManifestError as error:
             problems.append(str(error))
     world = _world_of(manifests)
@@ -165,6 +176,17 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
         raise RejectedManifestError([f"{file}: does not parse: something in it is nested too deeply"]) from None
 
 
+def _stored(manifest: Manifest) -> Manifest:
+    """A Story in the version it is stored in; one that does not fit its own is left as it is, and refused later."""
+    from core.api import manifest as border
+    from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
+
+    written = manifest.document
+    if (manifest.kind, written.get("apiVersion")) != ("Story", V1BETA1) or border.errors_of(written):
+        return manifest
+    return replace(manifest, document=converted(written, V1ALPHA1), written=written)
+
+
 def _collect_lines(node: Any, path: str, lines: dict[str, int]) -> None:
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
@@ -214,7 +236,9 @@ def _is_sound(manifest: Manifest) -> bool:
 def _problems(manifest: Manifest, world: World) -> Iterator[str]:
     """What our kinds must keep to, as admission would say it, and the least that any kind needs."""
     from core.api import manifest as border
+    from core.api.errors import FieldError
     from core.api.resource import OUR_RESOURCES
+    from webhooks.conversion.place import choices
     from webhooks.finding import errors_among
     from webhooks.validate import admission
 
@@ -223,8 +247,10 @@ def _problems(manifest: Manifest, world: World) -> Iterator[str]:
     ours = {resource.group for resource in OUR_RESOURCES}
     if api_version.partition("/")[0] in ours or not api_version or not manifest.kind:
         shape = border.errors_of(document)
+        if manifest.written is not None:
+            shape = [FieldError(odd.path, odd.message, odd.remedy) for odd in choices(manifest.written)]
         for error in shape or errors_among(admission.validate(document, None, world)):
-            yield f"{manifest.at(error.path)}: {error}"
+            yield f"{manifest.at(error.path)}: {manifest.in_its_words(str(error))}"
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
         yield f"{manifest.at('metadata')}: metadata.name: is required (name the object)"

@@ -105,6 +105,6 @@ def _missing(reference: Reference, near: str | None) -> str:
     where = f"in namespace {reference.namespace}" if reference.namespace else "in the cluster"
     remedy = f"did you mean {near!r}?" if near else "add its manifest to the files, or create it first"
     return (
-        f"{reference.manifest.at(reference.path)}: {reference.path}: "
+        f"{reference.manifest.at(reference.path)}: {reference.manifest.in_its_words(reference.path)}: "
         f"{reference.resource.kind} {reference.name!r} is neither in the files nor {where} ({remedy})"
     )

@@ -126,3 +126,41 @@ def test_documents_are_held_against_each_other_and_not_against_a_broken_one(tmp_
         f"all.yaml:9: {circle}: b → a → b (remove one of these calls)",
         "all.yaml:14: spec.steps: must be a list (write one item per line, each after a dash)",
     ]
+
+
+TYPED = """\
+apiVersion: bubustack.io/v1beta1
+kind: Story
+metadata:
+  name: hello
+spec:
+  steps:
+    - name: both
+      parallel:
+        steps:
+          - name: nap
+            sleep: {duration: 5m}
+"""
+
+
+def test_a_v1beta1_story_is_used_as_it_is_stored(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(TYPED)
+    (manifest,) = load_manifests([str(file)])
+    assert manifest.document["apiVersion"] == "bubustack.io/v1alpha1"
+    branch = {"name": "nap", "type": "sleep", "with": {"duration": "5m"}}
+    assert manifest.document["spec"]["steps"] == [{"name": "both", "type": "parallel", "with": {"steps": [branch]}}]
+    assert manifest.at("spec.steps[0].with.steps[0].with.duration") == f"{file}:11"
+
+
+def test_problems_of_a_v1beta1_story_are_told_in_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(TYPED.replace("5m", "five"))
+    (tmp_path / "b.yaml").write_text(TYPED.replace("sleep:", "slip:").replace("hello", "b"))
+    (tmp_path / "c.yaml").write_text(TYPED.replace("sleep: {duration: 5m}", "needs: [x]").replace("hello", "c"))
+    with pytest.raises(RejectedManifestError) as caught:
+        load_manifests([str(tmp_path)])
+    lines = str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+    duration, misspelt, nothing = lines
+    assert duration.startswith("a.yaml:11: spec.steps[0].parallel.steps[0].sleep.duration: 'five' is not a duration")
+    assert misspelt.startswith("b.yaml:11: spec.steps[0].parallel.steps[0].slip: unknown field")
+    assert nothing.startswith("c.yaml:10: spec.steps[0].parallel.steps[0]: gives neither ref nor one of condition")

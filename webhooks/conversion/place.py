@@ -1,0 +1,72 @@
+"""Where a field of the stored form of a Story stands in v1beta1, so that findings name what people have written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from core.expressions.fields import STEP_LISTS
+from webhooks.conversion.settings import SETTINGS
+from webhooks.conversion.step import primitive_of
+from webhooks.finding import Finding
+from webhooks.validate.steps import MAX_BRANCH_DEPTH, REF_OR_TYPE
+
+Object = Mapping[str, Any]
+
+_STEP: Final = re.compile(rf"spec\.({'|'.join(STEP_LISTS)})\[(\d+)\]")
+_PATH: Final = re.compile(rf"spec\.(?:{'|'.join(STEP_LISTS)})\[\d+\][^\s,;:()]*")
+_BRANCH: Final = re.compile(r"\.with\.steps\[(\d+)\]")
+_WHAT: Final = re.compile(r"\.(type|with)(?=[.\[]|$)")
+
+
+def in_v1beta1(path: str, story: Object) -> str:
+    """The path in ``story``, a v1beta1 one, of the field at ``path`` in its stored form."""
+    found = _STEP.match(path)
+    if found is None:
+        return path
+    step = _item((story.get("spec") or {}).get(found[1]), int(found[2]))
+    return found[0] + _in_step(path[found.end() :], step)
+
+
+def in_v1beta1_words(text: str, story: Object) -> str:
+    """The text with every path in it as ``in_v1beta1`` gives it."""
+    return _PATH.sub(lambda found: in_v1beta1(found[0], story), text)
+
+
+def choices(story: Object) -> Iterator[Finding]:
+    """Steps of a v1beta1 Story that are nothing, or several things; what its schema refuses, for use without one."""
+    spec = story.get("spec") or {}
+    for list_name in STEP_LISTS:
+        yield from _choices(spec.get(list_name), f"spec.{list_name}", 0)
+
+
+def _choices(steps: Any, path: str, depth: int) -> Iterator[Finding]:
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        if not isinstance(step, Mapping):
+            continue
+        here = f"{path}[{index}]"
+        given = [key for key in ("ref", *SETTINGS) if step.get(key) is not None]
+        if len(given) != 1:
+            which = f"gives {' and '.join(given)}" if given else f"gives neither ref nor one of {', '.join(SETTINGS)}"
+            yield REF_OR_TYPE.at(here, which, "give exactly one of them")
+        elif step.get("with") is not None and given != ["ref"]:
+            yield REF_OR_TYPE.at(f"{here}.with", "is the input of an Engram", f"move it into {given[0]}")
+        parallel = step.get("parallel")
+        if isinstance(parallel, Mapping) and depth < MAX_BRANCH_DEPTH:
+            yield from _choices(parallel.get("steps"), f"{here}.parallel.steps", depth + 1)
+
+
+def _in_step(rest: str, step: Any) -> str:
+    primitive = primitive_of(step) if isinstance(step, Mapping) else None
+    if primitive is None:
+        return rest
+    branch = _BRANCH.match(rest) if primitive == "parallel" else None
+    if branch is not None:
+        inner = _item(step["parallel"].get("steps"), int(branch[1]))
+        return f".parallel.steps[{branch[1]}]{_in_step(rest[branch.end() :], inner)}"
+    return _WHAT.sub(f".{primitive}", rest, count=1) if _WHAT.match(rest) else rest
+
+
+def _item(items: Any, index: int) -> Any:
+    return items[index] if isinstance(items, list) and index < len(items) else None
