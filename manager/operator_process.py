@@ -21,6 +21,7 @@ _COMMAND: Final = (
     "--health-probe-bind-address=0",
     "--metrics-bind-address=127.0.0.1:0",
     "--metrics-secure=false",
+    "--webhook-bind-address=0",
     "--leader-elect=false",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from certs.authority import DEFAULT_LIFETIMES, Lifetimes
 from manager.bind import Address
 
 
@@ -19,6 +20,34 @@ class MetricsOptions:
     key: Path | None = None
     http2: bool = False
     """HTTP/2 beside HTTP/1.1, where there is TLS to agree on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """A pair that somebody else keeps fresh."""
+
+    folder: Path
+    certificate: str = "tls.crt"
+    key: str = "tls.key"
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """How admission reviews are answered."""
+
+    address: Address | None = None
+    """None: they are not."""
+    names: tuple[str, ...] = ()
+    """DNS names and IP addresses in our certificate, beside those of the Service."""
+    files: CertificateFiles | None = None
+    """None: a certificate of our own, kept in a Secret."""
+    client_ca: Path | None = None
+    """Only callers with a certificate of these authorities are answered; None: everybody is."""
+    http2: bool = False
+    drain_seconds: float = 0.0
+    """How long reviews are still answered after the process was told to stop."""
+    lifetimes: Lifetimes = DEFAULT_LIFETIMES
+    """Of certificates of our own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +66,7 @@ class ManagerOptions:
     context: str | None = None
     health: Address | None = None
     metrics: MetricsOptions = MetricsOptions()
+    gate: GateOptions = GateOptions()
     leader: LeaderOptions = LeaderOptions()
     config_namespace: str = "bobrapet-system"
     config_name: str = "bobrapet-operator-config"

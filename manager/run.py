@@ -4,6 +4,7 @@ signals
   health port                     answers from the first moment, "not ready" with reasons
     client, events, configuration
       informers                   every store filled
+        admission port            on every replica, whether or not it leads
         metrics port
           lease                   only its holder goes on; losing it ends what is below
             engine, controllers
@@ -19,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from trio.abc import ReceiveStream
@@ -43,6 +44,9 @@ from manager.options import ManagerOptions
 from manager.probes import MetricsPage, Probes
 from manager.serving import ListenError, serve_on
 from reconcilers.adapters.world import World
+
+if TYPE_CHECKING:
+    from manager.gate.service import GateService
 
 CONFIG_DEADLINE_SECONDS: Final = 15.0
 STOP_DEADLINE_SECONDS: Final = 8.0
@@ -130,10 +134,16 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
     async with trio.open_nursery() as serving:
         await serving.start(partial(reclaim_when_quiet, state.changes))
         if options.health is not None:
-            probes = Probes({"informers": state.informers, "configuration": state.configuration})
+            checks = {"informers": state.informers, "configuration": state.configuration}
+            if options.gate.address is not None:
+                checks["webhook"] = state.webhook
+            probes = Probes(checks)
             await serving.start(serve_on, probes, options.health)
         config = await load_config(options.kubeconfig, options.context)
         async with open_client(config) as client, _open_world(client, options, state) as (world, source, events):
+            if options.gate.address is not None:
+                state.gate = await _open_gate(client, world, source, events, options)
+                await serving.start(state.gate.run)
             metrics_url = ""
             if options.metrics.address is not None:
                 metrics.start_recording()
@@ -167,6 +177,7 @@ class _Readiness:
         self.world: World | None = None
         self.synced = False
         self.source: ConfigSource | None = None
+        self.gate: GateService | None = None
 
     def changes(self) -> int:
         """How much has happened so far."""
@@ -181,6 +192,9 @@ class _Readiness:
 
     def configuration(self) -> str:
         return self.source.why_not_in_force() if self.source is not None else "not read yet"
+
+    def webhook(self) -> str:
+        return self.gate.trouble() if self.gate is not None else "not started yet"
 
 
 @asynccontextmanager
@@ -206,6 +220,27 @@ async def _open_world(
         state.synced = True
         yield world, source, events
         nursery.cancel_scope.cancel()
+
+
+async def _open_gate(
+    client: KubeClient, world: World, source: ConfigSource, events: EventRecorder, options: ManagerOptions
+) -> GateService:
+    from manager.gate.identity import own_user_name  # a manager without a gate does without what serves one
+    from manager.gate.service import GateService
+
+    namespace = _pod_namespace() or options.config_namespace
+    assert options.gate.address is not None
+    return GateService(
+        options.gate,
+        options.gate.address,
+        client,
+        world,
+        source.current,
+        events,
+        WallClock(),
+        namespace,
+        await own_user_name(client),
+    )
 
 
 async def _serve_metrics(

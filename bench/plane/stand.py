@@ -84,6 +84,7 @@ async def open_plane_stand(metrics_port: int = 18_471) -> AsyncIterator[PlaneSta
             command = [
                 *(sys.executable, "-m", "manager.cli", "manager", f"--kubeconfig={kubeconfig}"),
                 "--health-probe-bind-address=0",
+                "--webhook-bind-address=0",
                 f"--metrics-bind-address=127.0.0.1:{metrics_port}",
                 "--metrics-secure=false",
             ]

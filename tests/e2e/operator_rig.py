@@ -51,6 +51,7 @@ class OperatorRig:
             *(sys.executable, "-m", "manager.cli", "manager"),
             f"--kubeconfig={self.kubeconfig}",
             "--health-probe-bind-address=0",
+            "--webhook-bind-address=0",
             *flags,
         ]
         return await self._stack.enter_async_context(open_process(name, command, self.directory))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -44,7 +46,8 @@ class Manager:
 
 @contextmanager
 def manager(line: CommandLine, *flags: str) -> Iterator[Manager]:
-    given = ["-kubeconfig", f"{line.data}/kubeconfig", "--health-probe-bind-address=127.0.0.1:0", *flags]
+    given = ["-kubeconfig", f"{line.data}/kubeconfig", "--health-probe-bind-address=127.0.0.1:0"]
+    given += ["--webhook-bind-address=0", *flags]
     with line.started("manager", *given) as process:
         yield Manager(process, [])
 
@@ -129,6 +132,63 @@ def test_plain_metrics_are_for_everybody(line: CommandLine) -> None:
     assert "rest_client_requests_total" in answer.text
 
 
+def test_a_manager_answers_reviews_with_a_certificate_of_its_own(line: CommandLine, api: httpx.Client) -> None:
+    """Nothing trusts it here, as nothing is registered; that is what it says, and it is ready all the same."""
+    gate = ("--webhook-bind-address=127.0.0.1:0", "--webhook-names=localhost, 127.0.0.1")
+    with manager(line, "--leader-elect=false", *gate) as running:
+        health = running.url()
+        url = running.until("admission reviews are answered")["url"]
+        wait_until(lambda: httpx.get(f"{health}/readyz").status_code == 200)
+        webhook = httpx.get(f"{health}/readyz/webhook")
+        secret = api.get("/api/v1/namespaces/bobrapet-system/secrets/bobrapet-webhook-server-cert").json()
+        trusted = ssl.create_default_context(cadata=base64.b64decode(secret["data"]["ca.crt"]).decode())
+        answers = [
+            httpx.get(f"{url}/readyz", verify=trusted).status_code,
+            httpx.post(f"{url}/validate-bubustack-io-v1alpha1-story", json={}, verify=trusted).status_code,
+        ]
+        taken = line.bobrapet(
+            "manager",
+            f"--kubeconfig={line.data}/kubeconfig",
+            "--leader-elect=false",
+            "--health-probe-bind-address=0",
+            f"--webhook-bind-address={url.removeprefix('https://')}",
+        )
+        code = running.end()
+
+    assert (webhook.status_code, answers) == (200, [200, 400])
+    assert (taken.code, "cannot listen on 127.0.0.1" in taken.err) == (1, True), taken.err
+    assert code == 0
+
+
+def test_a_manager_told_to_stop_answers_reviews_a_little_longer(line: CommandLine) -> None:
+    with manager(line, "--leader-elect=false", "--webhook-bind-address=127.0.0.1:0", "--webhook-drain=1s") as running:
+        health = running.url()
+        url = running.until("admission reviews are answered")["url"]
+        running.until("controllers start")
+        wait_until(lambda: httpx.get(f"{health}/readyz").status_code == 200)
+        running.process.send_signal(signal.SIGTERM)
+        running.until("stopping")
+        time.sleep(0.3)
+        with httpx.Client(verify=False) as client:
+            answer = client.get(f"{url}/healthz")
+        running.process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert running.process.returncode == 0
+
+
+def test_webhooks_can_be_switched_off_by_environment(line: CommandLine) -> None:
+    without = replace(line, environment={**line.environment, "ENABLE_WEBHOOKS": "F"})
+    with manager(without, "--leader-elect=false", "--webhook-bind-address=127.0.0.1:0") as running:
+        health = running.url()
+        running.until("controllers start")
+        answers = [httpx.get(f"{health}/readyz{path}").status_code for path in ("", "/webhook")]
+        code = running.end()
+
+    assert (answers, code) == ([200, 404], 0)
+    assert "admission reviews are answered" not in [record["msg"] for record in running.records]
+
+
 def test_one_of_two_managers_works_and_the_other_takes_over(line: CommandLine, api: httpx.Client) -> None:
     election = ("-leader-elect", "-leader-election-id=test", "-leader-election-namespace=default")
     with manager(line, *election) as first:
@@ -172,6 +232,8 @@ def test_what_keeps_a_manager_from_starting_is_one_log_record(line: CommandLine)
 def test_wrong_flags_are_wrong_usage(line: CommandLine) -> None:
     for flag, message in [
         ("--leader-elect=perhaps", "--leader-elect must be true or false, not 'perhaps'"),
+        ("--webhook-bind-address=9443", "--webhook-bind-address: '9443' is not an address"),
+        ("--webhook-drain=long", "--webhook-drain: "),
         ("--metrics-bind-address=nonsense", "--metrics-bind-address: 'nonsense' is not an address"),
     ]:
         done = line.bobrapet("manager", flag)

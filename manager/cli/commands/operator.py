@@ -6,6 +6,8 @@ Source: operator contract 1.1.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
@@ -50,9 +52,23 @@ def run_operator(
     ] = "",
     config_namespace: Annotated[str, typer.Option(help="Namespace of the operator ConfigMap.")] = "bobrapet-system",
     config_name: Annotated[str, typer.Option(help="Name of the operator ConfigMap.")] = "bobrapet-operator-config",
-    webhook_cert_path: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "",
-    webhook_cert_name: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "tls.crt",
-    webhook_cert_key: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "tls.key",
+    webhook_bind_address: Annotated[
+        str, typer.Option(help="Where admission reviews are answered, by HTTPS; 0 or ENABLE_WEBHOOKS=false: nowhere.")
+    ] = ":9443",
+    webhook_cert_path: Annotated[
+        Path | None, typer.Option(help="Folder of the webhook certificate; default: one of our own, in a Secret.")
+    ] = None,
+    webhook_cert_name: Annotated[str, typer.Option(help="Certificate file in that folder.")] = "tls.crt",
+    webhook_cert_key: Annotated[str, typer.Option(help="Key file in that folder.")] = "tls.key",
+    webhook_client_ca: Annotated[
+        Path | None, typer.Option(help="Answer only callers with a certificate of these authorities (PEM).")
+    ] = None,
+    webhook_drain: Annotated[
+        str, typer.Option(help="How long reviews are answered after SIGTERM; default: 3s in a Pod, else 0s.")
+    ] = "",
+    webhook_names: Annotated[
+        str, typer.Option(help="Further DNS names and IP addresses for our certificate, separated by commas.")
+    ] = "",
     tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
     tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
     zap_devel: Annotated[str, typer.Option(help="true: logs for people, and debug level.")] = "false",
@@ -73,9 +89,11 @@ def run_operator(
     from manager.bind import parse_address
     from manager.cli.goflags import boolean
     from manager.cli.zap import ZapFlags
-    from manager.options import LeaderOptions, ManagerOptions, MetricsOptions
+    from manager.gate.enabled import webhooks_enabled
+    from manager.options import CertificateFiles, GateOptions, LeaderOptions, ManagerOptions, MetricsOptions
     from manager.run import run_forever
 
+    drain = webhook_drain or ("3s" if "KUBERNETES_SERVICE_HOST" in os.environ and kubeconfig is None else "0s")
     zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
         text = (log_format or zap.log_format) in ("console", "text")
@@ -94,6 +112,18 @@ def run_operator(
                 key=metrics_cert_path / metrics_cert_key if metrics_cert_path else None,
                 http2=boolean("enable-http2", enable_http2),
             ),
+            gate=GateOptions(
+                address=_checked("--webhook-bind-address", parse_address, webhook_bind_address)
+                if webhooks_enabled(os.environ)
+                else None,
+                names=tuple(name for name in webhook_names.replace(" ", "").split(",") if name),
+                files=CertificateFiles(webhook_cert_path, webhook_cert_name, webhook_cert_key)
+                if webhook_cert_path
+                else None,
+                client_ca=webhook_client_ca,
+                http2=boolean("enable-http2", enable_http2),
+                drain_seconds=_checked("--webhook-drain", parse_duration, drain).total_seconds(),
+            ),
             leader=LeaderOptions(
                 enabled=boolean("leader-elect", leader_elect),
                 name=leader_election_id,
@@ -104,20 +134,17 @@ def run_operator(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    _tell_without_effect(zap, webhook_cert_path)
+    _tell_without_effect(zap)
+    if sys.modules.get("click", ...) is None:  # commands do without it, to be quick; the gate's HTTP library does not
+        del sys.modules["click"]
     raise typer.Exit(run_forever(options))
 
 
-def _tell_without_effect(zap: ZapFlags, webhook_cert_path: str) -> None:
+def _tell_without_effect(zap: ZapFlags) -> None:
     """Flags of the reference that are accepted here and change nothing are named in the log."""
     from core.telemetry.logs import get_logger
 
-    reasons = list(zap.without_effect())
-    if webhook_cert_path:
-        reasons.append(
-            "--webhook-cert-path: this version serves no webhooks; manifests are validated by the command line"
-        )
-    for reason in reasons:
+    for reason in zap.without_effect():
         get_logger("setup").warning("a flag has no effect", cause=reason)
 
 

@@ -1,0 +1,23 @@
+"""Whether a process answers admission reviews at all. Source: operator contract 1.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from core.telemetry.logs import get_logger
+from manager.cli.goflags import boolean
+
+VARIABLE: Final = "ENABLE_WEBHOOKS"
+
+
+def webhooks_enabled(environ: Mapping[str, str]) -> bool:
+    """They are, unless the variable says no; what is no boolean is logged and changes nothing."""
+    text = environ.get(VARIABLE, "").strip()
+    if not text:
+        return True
+    try:
+        return boolean(VARIABLE, text)
+    except ValueError:
+        get_logger("setup").error("not a boolean, and so without effect", variable=VARIABLE, value=text)
+        return True

@@ -1,0 +1,148 @@
+"""Answer admission reviews from this process: its certificate, its port, and whether it is ready.
+
+Told to stop, it goes on answering for a while: API servers hear only later that a replica is no longer to be asked.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, cast
+
+import trio
+
+from certs.mounted import MountedCertificate
+from certs.policy import Rules
+from certs.readiness import Readiness
+from certs.rotation import CertificateKeeper
+from certs.serving import ServingContext
+from core.engine.ports import Clock
+from core.kube.client import KubeClient
+from core.kube.events import EventRecorder
+from core.policy.settings import OperatorSettings
+from core.telemetry.logs import get_logger
+from manager.bind import Address
+from manager.gate.draining import Application, LastAnswers
+from manager.gate.sight import Sight
+from manager.options import GateOptions
+from manager.serving import ListenError
+from reconcilers.adapters.world import World
+from webhooks import server
+from webhooks.app import gate_app
+from webhooks.conversion.review import answer
+from webhooks.gate import Gate
+from webhooks.server import serve_gate
+
+SERVICE: Final = "bobrapet-webhook-service"
+
+_log = get_logger("webhook")
+
+
+def certificate_names(namespace: str, further: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Under which names API servers call: those of the Service first."""
+    service = f"{SERVICE}.{namespace}.svc"
+    return tuple(dict.fromkeys((service, f"{service}.cluster.local", *further)))
+
+
+class GateService:
+    """The gate of one process; ``trouble`` says why reviews cannot be answered yet.
+
+    Args:
+        namespace: of the Secret with the certificate and of the Service.
+        operator: the user name under which this process asks the API server.
+    """
+
+    def __init__(
+        self,
+        options: GateOptions,
+        address: Address,
+        client: KubeClient,
+        world: World,
+        settings: Callable[[], OperatorSettings],
+        events: EventRecorder,
+        clock: Clock,
+        namespace: str,
+        operator: str,
+    ) -> None:
+        self._options = options
+        self._address = address
+        self._sight = Sight(client, world, settings)
+        self._serving = ServingContext(partial(_configure, options))
+        self._certificate = _certificate(options, self._serving, client, events, clock, namespace)
+        self._gate = Gate(
+            world=lambda: self._sight,
+            operator=operator,
+            trouble=lambda: self._sight.trouble,
+            changed=self._sight.changed,
+            convert=answer,
+        )
+        self._app = LastAnswers(cast("Application", gate_app(self._gate)))
+
+    def trouble(self) -> str:
+        """Empty once API servers trust the certificate and every cache is filled."""
+        readiness = self._certificate.readiness
+        return self._sight.trouble if readiness.ready else readiness.word
+
+    async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled, and ``options.drain_seconds`` longer; started with the URL once the port is open.
+
+        Raises:
+            ListenError: the port is taken.
+        """
+        shield = trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sight.run)
+            nursery.start_soon(self._certificate.run)
+            url: str = await nursery.start(self._serve, shield)
+            _log.info("admission reviews are answered", url=url)
+            task_status.started(url)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._app.begin()
+                shield.deadline = trio.current_time() + self._options.drain_seconds
+
+    async def _serve(self, shield: trio.CancelScope, *, task_status: trio.TaskStatus[str]) -> None:
+        with shield:
+            try:
+                await serve_gate(
+                    self._app,
+                    self._address.host,
+                    self._address.port,
+                    lambda: self._serving.context,
+                    client_ca=self._options.client_ca,
+                    http2=self._options.http2,
+                    task_status=task_status,
+                )
+            except server.ListenError as error:
+                raise ListenError(str(error)) from None
+
+
+def _configure(options: GateOptions, context: ssl.SSLContext) -> None:
+    context.set_alpn_protocols([*(["h2"] if options.http2 else []), "http/1.1"])
+    if options.client_ca is not None:
+        context.load_verify_locations(options.client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL  # who has none is told so by HTTP
+
+
+class _Certificate(Protocol):
+    @property
+    def readiness(self) -> Readiness: ...
+
+    async def run(self) -> None: ...
+
+
+def _certificate(
+    options: GateOptions,
+    serving: ServingContext,
+    client: KubeClient,
+    events: EventRecorder,
+    clock: Clock,
+    namespace: str,
+) -> _Certificate:
+    files = options.files
+    if files is not None:
+        return MountedCertificate(files.folder, serving, certificate=files.certificate, key=files.key)
+    rules = Rules(certificate_names(namespace, options.names), options.lifetimes)
+    return CertificateKeeper(client, serving, namespace=namespace, rules=rules, clock=clock, events=events)

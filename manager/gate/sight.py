@@ -1,0 +1,90 @@
+"""What the gate sees of the cluster: the engine's informers, and those of kinds that only validators look up.
+
+Secrets are not watched, so that nobody can tell from here whether one exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from core.api.resource import IMPULSE_TEMPLATE, REFERENCE_GRANT, TRANSPORT, Resource
+from core.kube.client import KubeClient
+from core.kube.informer import Informer
+from core.kube.wire import Object
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from reconcilers.adapters.world import World
+from webhooks.world import Unseen
+
+ONLY_LOOKED_UP: Final = (TRANSPORT, IMPULSE_TEMPLATE)
+"""Kinds that validators look up and no controller reads."""
+
+
+class Sight:
+    """Implements ``webhooks.world.World`` from caches alone; ``run`` keeps those up to date that are its own."""
+
+    def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
+        self._settings = settings
+        self._own = tuple(Informer(client, resource, trim=_slim) for resource in ONLY_LOOKED_UP)
+        shared = (
+            world.stories,
+            world.engrams,
+            world.engram_templates,
+            world.story_runs,
+            world.step_runs,
+            world.reference_grants,
+        )
+        self._informers = {informer.resource: informer for informer in (*shared, *self._own)}
+        self._changed = trio.Event()
+        for informer in self._informers.values():
+            informer.add_handler(lambda _: self._note_change())
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch for ever; started once every cache has been filled."""
+        async with trio.open_nursery() as nursery:
+            for informer in self._own:
+                nursery.start_soon(informer.run)
+            for informer in self._informers.values():
+                await informer.wait_until_synced()
+            task_status.started()
+
+    @property
+    def trouble(self) -> str:
+        """Which kinds were never listed; empty once all were."""
+        missing = [informer.resource.plural for informer in self._informers.values() if not informer.has_synced]
+        return f"waiting for the first list of {', '.join(missing)}" if missing else ""
+
+    async def changed(self) -> None:
+        """Return when any cache has seen a change from now on."""
+        await self._changed.wait()
+
+    # As a world.
+
+    @property
+    def settings(self) -> OperatorSettings:
+        return self._settings()
+
+    @property
+    def policy(self) -> CrossNamespacePolicy:
+        return self._settings().cross_namespace_policy
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+        informer = self._informers.get(resource)
+        if informer is None:
+            return Unseen.UNKNOWN
+        found = informer.get(namespace or None, name)
+        return found if found is not None else Unseen.MISSING
+
+    def grants(self, namespace: str) -> Sequence[Object]:
+        return self._informers[REFERENCE_GRANT].list(namespace)
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _slim(obj: Object) -> Object:
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "metadata": metadata}

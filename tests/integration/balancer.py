@@ -1,0 +1,57 @@
+"""What a Service is to API servers: one address before several replicas, and none that is not ready.
+
+As with a real one, a replica that stops is heard of only after a while, and connections that exist are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+_CHUNK = 65536
+
+
+@dataclass
+class Balancer:
+    """``ports`` are those of the ready replicas, on loopback; new connections take turns among them."""
+
+    port: int = 0
+    ports: list[int] = field(default_factory=list)
+    refused: int = 0
+    """Connections for which there was no replica, or one that did not listen."""
+    _turn: int = 0
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        self._turn += 1
+        try:
+            other = await trio.open_tcp_stream("127.0.0.1", self.ports[self._turn % len(self.ports)])
+        except (OSError, ZeroDivisionError):
+            self.refused += 1
+            await stream.aclose()
+            return
+        async with stream, other, trio.open_nursery() as nursery:
+            nursery.start_soon(_pump, stream, other, nursery.cancel_scope)
+            nursery.start_soon(_pump, other, stream, nursery.cancel_scope)
+
+
+async def _pump(source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
+    try:
+        while data := await source.receive_some(_CHUNK):
+            await sink.send_all(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    scope.cancel()
+
+
+@asynccontextmanager
+async def open_balancer() -> AsyncIterator[Balancer]:
+    balancer = Balancer()
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        balancer.port = listener.socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, balancer.serve, [listener])
+        yield balancer
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,242 @@
+"""The operator's gate before an API server, embedded or real, and a kubectl on the other side of it.
+
+Registrations are those of the manifests, but that they lead to a port of this process instead of a Service. What
+``BUILDER`` writes is not asked about: tests make with it the worlds that they then ask about.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pytest
+import trio
+from api_access import over_network
+from operator_cluster import NAMESPACE_NAME, OPERATOR, REAL_PATIENCE, eventually, install_definitions, open_emptied
+
+from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
+from control_plane.session import SessionCluster
+from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, NAMESPACE, Resource
+from core.engine.clock import WallClock, system_now
+from core.kube.client import KubeClient, open_client
+from core.kube.config import load_config
+from core.kube.credentials import bearer_token
+from core.kube.errors import ApiError, NotFoundError
+from core.kube.events import EventRecorder
+from core.policy.settings import OperatorSettings
+from localcluster import certificates, serving
+from localcluster.clock import utc_now
+from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
+from localcluster.server.cluster import open_api_server
+from manager.bind import Address
+from manager.deployment.registration import mutating_configuration, validating_configuration
+from manager.gate.identity import own_user_name
+from manager.gate.service import GateService
+from manager.options import GateOptions
+from manager.permissions.install import install_permissions, request_token
+from reconcilers.adapters.world import World
+
+Object = dict[str, Any]
+
+BUILDER: Final = "builder"
+PLACES: Final = (NAMESPACE_NAME, "shared", "other", "others", "third")
+KUBECTL_SECONDS: Final = 60.0
+
+
+@dataclass
+class GateStand:
+    """``settings`` are those of the operator, and may be exchanged."""
+
+    client: KubeClient
+    kubeconfig: Path
+    kubectl_program: str
+    namespace: str
+    settings: OperatorSettings
+
+    async def kubectl(self, *arguments: str, stdin: Object | str = "", check: bool = True) -> str:
+        """Standard output and error of one call."""
+        text = stdin if isinstance(stdin, str) else orjson.dumps(stdin).decode()
+        home = str(self.kubeconfig.parent)
+        done = await trio.run_process(
+            [self.kubectl_program, *arguments],
+            stdin=text.encode(),
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            env={"KUBECONFIG": str(self.kubeconfig), "HOME": home, "PATH": os.defpath},
+            check=False,
+        )
+        said = done.stdout.decode()
+        assert done.returncode == 0 or not check, said
+        return said
+
+    async def build(self, objects: list[Object]) -> None:
+        """Have these objects, whatever the gate would say."""
+        if objects:
+            await self.kubectl("create", "--validate=false", *_AS_BUILDER, "-f", "-", stdin=_list_of(objects))
+
+    async def remove(self, objects: list[Object]) -> None:
+        if objects:
+            await self.kubectl("delete", *_AS_BUILDER, "--ignore-not-found", "-f", "-", stdin=_list_of(objects))
+
+
+def _list_of(objects: list[Object]) -> Object:
+    """Without what only the server says."""
+    items = [
+        {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "uid"}} for obj in objects
+    ]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+_AS_BUILDER: Final = (f"--as={BUILDER}", "--as-group=system:masters")
+
+
+@asynccontextmanager
+async def open_cluster_with_gates(
+    directory: Path, real: SessionCluster | None, kubectl: str
+) -> AsyncIterator[GateStand]:
+    """A cluster whose API server will ask a gate once there is one."""
+    async with (
+        _real(directory, real) if real is not None else _embedded(directory) as kubeconfig,
+        over_network(kubeconfig, patience=REAL_PATIENCE) as access,
+        access.connected() as client,
+    ):
+        for name in PLACES:
+            await _ensure(client, name)
+        await install_permissions(client, OPERATOR)
+        for resource, document in _anybody_may_write_statuses():
+            await _ensure(client, document["metadata"]["name"], resource, **document)
+        yield GateStand(client, kubeconfig, kubectl, NAMESPACE_NAME, OperatorSettings())
+
+
+@asynccontextmanager
+async def open_gate(directory: Path, real: SessionCluster | None, kubectl: str) -> AsyncIterator[GateStand]:
+    """A gate that is asked by the API server for the length of the block."""
+    async with (
+        open_cluster_with_gates(directory, real, kubectl) as stand,
+        open_replica(stand) as url,
+        registered(stand.client, url),
+    ):
+        await eventually(lambda: is_asked(stand.client), seconds=30)
+        yield stand
+
+
+@asynccontextmanager
+async def open_replica(stand: GateStand, **options: Any) -> AsyncIterator[str]:
+    """One process's gate, with the operator's own rights; its URL."""
+    config = await load_config(stand.kubeconfig)
+    config = replace(config, credentials=bearer_token(await request_token(stand.client, OPERATOR)))
+    async with open_client(config) as client, trio.open_nursery() as nursery:
+        world = World.watching(client)
+        await nursery.start(world.run)
+        events = EventRecorder(client, now=system_now)
+        nursery.start_soon(events.run)
+        service = GateService(
+            GateOptions(names=("127.0.0.1",), **options),
+            Address("127.0.0.1", 0),
+            client,
+            world,
+            lambda: stand.settings,
+            events,
+            WallClock(),
+            OPERATOR.namespace,
+            await own_user_name(client),
+        )
+        yield await nursery.start(service.run)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def registered(client: KubeClient, url: str) -> AsyncIterator[None]:
+    documents = {MUTATING: mutating_configuration(), VALIDATING: validating_configuration()}
+    for resource, document in documents.items():
+        await client.create(resource, led_to(document, url))
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+            for target in DEFAULT_TARGETS[:2]:
+                try:
+                    await client.delete(target.resource, target.name)
+                except NotFoundError:
+                    continue
+
+
+def led_to(configuration: Object, url: str) -> Object:
+    """The same registrations, but of a URL; what ``BUILDER`` writes is not asked about."""
+    document = deepcopy(configuration)
+    for hook in document["webhooks"]:
+        path = hook["clientConfig"].pop("service")["path"]
+        hook["clientConfig"]["url"] = f"{url.rstrip('/')}{path}"
+        not_by_builder = {"name": "not-by-tests", "expression": f"request.userInfo.username != '{BUILDER}'"}
+        hook["matchConditions"] = [*hook.get("matchConditions", ()), not_by_builder]
+    return document
+
+
+async def is_asked(client: KubeClient) -> bool:
+    """Whether the API server trusts the gate already, and heard of it."""
+    story = {
+        "apiVersion": "bubustack.io/v1alpha1",
+        "kind": "Story",
+        "metadata": {"name": "is-asked", "namespace": NAMESPACE_NAME},
+        "spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "never"}}]},
+    }
+    answer = await client.request(
+        "POST", f"/apis/bubustack.io/v1alpha1/namespaces/{NAMESPACE_NAME}/stories", params={"dryRun": "All"}, json=story
+    )
+    return answer.status_code == 422 and "spec.steps[0]" in answer.text
+
+
+async def _ensure(client: KubeClient, name: str, resource: Resource = NAMESPACE, **content: Any) -> None:
+    try:
+        await client.create(resource, {"metadata": {"name": name}, **content})
+    except ApiError as error:
+        if error.code != 409:
+            raise
+
+
+def _anybody_may_write_statuses() -> list[tuple[Resource, Object]]:
+    """Rights do not keep anybody from it, so that the gate has to."""
+    name = "tests-write-statuses"
+    rule = {"apiGroups": ["runs.bubustack.io"], "resources": ["*"], "verbs": ["get", "update", "patch"]}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    return [
+        (CLUSTER_ROLE, {"metadata": {"name": name}, "rules": [rule]}),
+        (CLUSTER_ROLE_BINDING, {"metadata": {"name": name}, "subjects": [subject], "roleRef": role}),
+    ]
+
+
+@asynccontextmanager
+async def _embedded(directory: Path) -> AsyncIterator[Path]:
+    authority = certificates.new_authority("tests", utc_now())
+    pair = certificates.issue_server(authority, "tests", ("127.0.0.1",), utc_now())
+    listener = serving.bind_loopback(0)
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    async with open_api_server() as server, trio.open_nursery() as nursery:
+        await nursery.start(serving.serve_asgi, server.app, listener, serving.TlsIdentity(pair), directory)
+        kubeconfig = directory / "kubeconfig"
+        connection = Connection(url, token=server.admin_token, ca_pem=authority.certificate_pem)
+        write_private(kubeconfig, render_kubeconfig(connection, namespace=NAMESPACE_NAME))
+        async with open_client(await load_config(kubeconfig)) as client:
+            await install_definitions(client)
+            await _ensure(client, OPERATOR.namespace)
+        yield kubeconfig
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _real(directory: Path, real: SessionCluster) -> AsyncIterator[Path]:
+    if real.ready is None:
+        pytest.skip("registers webhooks on a port of this machine: not in somebody's cluster")
+    kubeconfig = directory / "kubeconfig"
+    connection = Connection(real.ready.url, real.ready.admin_token, real.ready.ca_pem)
+    write_private(kubeconfig, render_kubeconfig(connection, namespace=NAMESPACE_NAME))
+    async with open_emptied(real):
+        yield kubeconfig

@@ -1,0 +1,169 @@
+"""Several gates behind one address, while kubectl applies without a pause: nobody is refused who is right.
+
+``failurePolicy`` is ``Fail``: every review that is not answered would be a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from balancer import Balancer, open_balancer
+from gate_stand import GateStand, is_asked, open_cluster_with_gates, open_replica, registered
+from kubectl_binary import KUBECTL, needs_kubectl
+from operator_cluster import OPERATOR, eventually
+
+from certs.authority import Lifetimes
+from certs.rotation import DEFAULT_SECRET
+from certs.secret import ROTATE
+from control_plane.session import SessionCluster
+from core.api.resource import SECRET, STORY
+from core.kube.errors import KubeError
+
+pytestmark = [pytest.mark.kubectl, needs_kubectl]
+
+Object = dict[str, Any]
+
+LIFETIMES = Lifetimes(hurry=timedelta(seconds=2))
+DRAIN_SECONDS = 2.0
+NOTICED_SECONDS = 1.0
+"""How long a balancer goes on to send connections to a replica that stops."""
+
+
+def story(number: int) -> Object:
+    return {
+        "apiVersion": "bubustack.io/v1alpha1",
+        "kind": "Story",
+        "metadata": {"name": f"applied-{number % 5}", "namespace": "team"},
+        "spec": {"version": str(number), "steps": [{"name": "a", "type": "sleep", "with": {"duration": "1s"}}]},
+    }
+
+
+@pytest.fixture
+async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[GateStand]:
+    async with open_cluster_with_gates(tmp_path, real, str(KUBECTL)) as opened:
+        yield opened
+
+
+class Applying:
+    """People who apply Stories, with kubectl and by requests, until the block ends."""
+
+    def __init__(self, stand: GateStand) -> None:
+        self._stand = stand
+        self.applied = 0
+        self.refusals: list[str] = []
+
+    async def by_requests(self) -> None:
+        while True:
+            try:
+                await self._stand.client.apply(STORY, story(self.applied), field_manager="tests", force=True)
+            except KubeError as error:
+                self.refusals.append(str(error))
+            self.applied += 1
+            await trio.sleep(0.02)
+
+    async def by_kubectl(self) -> None:
+        while True:
+            said = await self._stand.kubectl("apply", "-f", "-", stdin=story(10_000 + self.applied), check=False)
+            if "story.bubustack.io/applied" not in said:
+                self.refusals.append(said)
+            self.applied += 1
+
+
+@asynccontextmanager
+async def applying(stand: GateStand) -> AsyncIterator[Applying]:
+    people = Applying(stand)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(people.by_requests)
+        nursery.start_soon(people.by_kubectl)
+        yield people
+        nursery.cancel_scope.cancel()
+
+
+class Replicas:
+    """Gates behind a balancer, started and stopped as a Deployment does."""
+
+    def __init__(self, stand: GateStand, balancer: Balancer, nursery: trio.Nursery) -> None:
+        self._stand = stand
+        self._balancer = balancer
+        self._nursery = nursery
+        self._scopes: dict[int, tuple[trio.CancelScope, trio.Event]] = {}
+
+    @property
+    def ports(self) -> list[int]:
+        return list(self._scopes)
+
+    async def start(self) -> int:
+        """A new replica; its port, once it is among those that are asked."""
+        port: int = await self._nursery.start(self._run)
+        return port
+
+    async def _run(self, *, task_status: trio.TaskStatus[int]) -> None:
+        over = trio.Event()
+        with trio.CancelScope() as scope:
+            async with open_replica(self._stand, drain_seconds=DRAIN_SECONDS, lifetimes=LIFETIMES) as url:
+                port = int(url.rstrip("/").rpartition(":")[2])
+                self._scopes[port] = scope, over
+                self._balancer.ports.append(port)
+                task_status.started(port)
+                await trio.sleep_forever()
+        over.set()
+
+    async def stop(self, port: int) -> None:
+        """Tell it to; only later does the balancer hear of it."""
+        scope, over = self._scopes.pop(port)
+        scope.cancel()
+        await trio.sleep(NOTICED_SECONDS)
+        self._balancer.ports.remove(port)
+        await over.wait()
+
+
+@pytest.fixture
+async def replicas(stand: GateStand) -> AsyncIterator[Replicas]:
+    async with AsyncExitStack() as stack:
+        balancer = await stack.enter_async_context(open_balancer())
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        found = Replicas(stand, balancer, nursery)
+        for _ in range(2):
+            await found.start()
+        await stack.enter_async_context(registered(stand.client, f"https://127.0.0.1:{balancer.port}"))
+        await eventually(lambda: is_asked(stand.client), seconds=30)
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+async def test_certificates_and_authorities_that_change_refuse_nobody(stand: GateStand, replicas: Replicas) -> None:
+    async with applying(stand) as people:
+        for wanted in ("leaf", "authority", "leaf", "authority"):
+            before = await _served(stand)
+            patch = {"metadata": {"annotations": {ROTATE: wanted}}}
+            await stand.client.patch(SECRET, DEFAULT_SECRET, patch, namespace=OPERATOR.namespace)
+            with trio.fail_after(60):
+                while await _served(stand) in ("", before):  # noqa: ASYNC110 - what the operator does tells nobody here
+                    await trio.sleep(0.2)
+            await trio.sleep(1)
+    assert people.refusals == []
+    assert people.applied > 50
+
+
+async def _served(stand: GateStand) -> str:
+    """The certificate; empty while a wish for another is open."""
+    secret = await stand.client.get(SECRET, DEFAULT_SECRET, OPERATOR.namespace)
+    asked = ROTATE in (secret["metadata"].get("annotations") or {})
+    return "" if asked else str(secret["data"]["tls.crt"])
+
+
+async def test_a_rolling_restart_refuses_nobody(stand: GateStand, replicas: Replicas) -> None:
+    async with applying(stand) as people:
+        for old in list(replicas.ports):
+            await replicas.start()
+            await trio.sleep(0.5)
+            await replicas.stop(old)
+        await trio.sleep(1)
+    assert people.refusals == []
+    assert people.applied > 50

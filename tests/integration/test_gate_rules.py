@@ -1,0 +1,215 @@
+"""Every rule of admission, asked of an API server with the operator's gate before it.
+
+The real one is asked by kubectl, as a person would, and kubectl's words are what is looked at; the embedded one by
+requests, which say the same in a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trio
+from gate_stand import BUILDER, GateStand, open_gate
+from kubectl_binary import KUBECTL, needs_kubectl
+from rule_table import Case, cases
+
+from control_plane.session import SessionCluster
+from core.api import manifest
+from core.api.resource import ENGRAM, OUR_RESOURCES, SECRET, Resource
+from core.kube.errors import InvalidError
+from core.policy.settings import OperatorSettings
+from webhooks.finding import Severity
+from webhooks.validate.catalogue import RULES
+
+pytestmark = [pytest.mark.kubectl, needs_kubectl]
+
+Object = dict[str, Any]
+
+SEVERITIES: Final = {rule.id: rule.severity for rule in RULES}
+AT_ONCE: Final = 3
+BY_SCHEMA: Final = {"story/ref-or-type": "spec: "}
+"""Rules that the schema of the kind has too, and where it tells of them."""
+NOT_ASKED: Final = {
+    "status/generation": "the operator's own writes of a status are not brought before the gate",
+    "any/too-many": "kubectl shows at most what fits into a header of warnings",
+    "story/total-size": "API servers themselves refuse annotations of that size",
+    "step-run/total-size": "API servers themselves refuse annotations of that size",
+    "definition/secret-missing": "the gate reads no Secrets",
+    "engram/deleted": "nobody can write that an object is being deleted: see the test below",
+}
+"""Rules that no request can show here, and why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``text`` holds every word: refusal, causes, warnings."""
+
+    accepted: bool
+    text: str
+
+
+@pytest.fixture
+async def gate(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[GateStand]:
+    async with open_gate(tmp_path, real, str(KUBECTL)) as stand:
+        yield stand
+
+
+async def test_every_rule_admits_what_keeps_to_it_and_names_the_place_in_what_breaks_it(
+    gate: GateStand, real: SessionCluster | None
+) -> None:
+    ask = ask_with_kubectl if real is not None else ask_with_requests
+    asked: list[str] = []
+    wrong: list[str] = []
+    limiter = trio.CapacityLimiter(AT_ONCE)
+
+    async def try_out(case: Case, uids: dict[str, str]) -> None:
+        async with limiter:
+            wrong.extend([f"{case.rule} {case.path}: {text}" async for text in _mistakes(gate, ask, case, uids)])
+            asked.append(case.rule)
+
+    for group in _alike(cases()):
+        first = group[0]
+        gate.settings = OperatorSettings(cross_namespace_policy=first.policy)
+        built = [_without_status(obj) for obj in first.objects if not manifest.errors_of(_without_status(obj))]
+        await gate.build(built)
+        uids = await _uids(gate, built)
+        stored = [case for case in group if case.old is not None]
+        async with trio.open_nursery() as nursery:
+            for case in group:
+                if case.old is None:
+                    nursery.start_soon(try_out, case, uids)
+        for case in stored:  # they share names
+            await try_out(case, uids)
+        await gate.remove(built)
+    assert wrong == [], "\n\n".join(wrong)
+    assert {rule.id for rule in RULES} - set(asked) == set(NOT_ASKED)
+
+
+async def test_an_engram_that_is_being_deleted_may_lose_its_finalizers_only(gate: GateStand) -> None:
+    template = {"version": "1", "image": "x", "supportedModes": ["job"]}
+    held = {"name": "held", "namespace": gate.namespace, "finalizers": ["tests.bubustack.io/hold"]}
+    await gate.build(
+        [
+            _versioned({"kind": "EngramTemplate", "metadata": {"name": "held"}, "spec": template}),
+            _versioned({"kind": "Engram", "metadata": held, "spec": {"templateRef": {"name": "held"}}}),
+        ]
+    )
+    await gate.client.delete(ENGRAM, "held", gate.namespace)
+    with pytest.raises(InvalidError) as refused:
+        await gate.client.patch(ENGRAM, "held", {"spec": {"version": "2"}}, namespace=gate.namespace)
+    await gate.client.patch(ENGRAM, "held", {"metadata": {"finalizers": None}}, namespace=gate.namespace)
+
+    assert [cause.field for cause in refused.value.causes] == ["spec"]
+
+
+def _alike(found: list[Case]) -> Iterator[list[Case]]:
+    """Cases in the same world; without those that would change a spec by writing a status."""
+    told = [
+        case
+        for case in found
+        if case.rule not in NOT_ASKED and not (case.caller and case.refused["spec"] != (case.old or {})["spec"])
+    ]
+
+    def key(case: Case) -> str:
+        return f"{case.policy} {json.dumps(case.objects, default=str)}"
+
+    for _, group in groupby(sorted(told, key=key), key):
+        yield list(group)
+
+
+async def _mistakes(gate: GateStand, ask: Any, case: Case, uids: dict[str, str]) -> AsyncIterator[str]:
+    old = _with_uids(case.old, uids) if case.old is not None else None
+    if old is not None:
+        await gate.build([_without_status(old)])
+        await _set_status(gate, old)
+    try:
+        good, bad = _with_uids(case.accepted, uids), _with_uids(case.refused, uids)
+        if not good["metadata"].get("deletionTimestamp"):  # which nobody can write
+            answer = await ask(gate, good, old, case)
+            if not answer.accepted:
+                yield f"was not accepted: {answer.text}"
+        answer = await ask(gate, bad, old, case)
+        if answer.accepted != (SEVERITIES[case.rule] is Severity.WARNING):
+            yield f"was {'' if answer.accepted else 'not '}accepted: {answer.text}"
+        elif BY_SCHEMA.get(case.rule, case.path) not in answer.text:
+            yield f"is not told where: {answer.text}"
+    finally:
+        if old is not None:
+            await gate.remove([_without_status(old)])
+
+
+async def ask_with_kubectl(gate: GateStand, new: Object, old: Object | None, case: Case) -> Answer:
+    if case.caller is None:
+        verb = "create" if new["metadata"].get("generateName") else "apply"
+        arguments = [verb, "--dry-run=server", "-f", "-"]
+        if old is not None:
+            arguments = ["replace", "--dry-run=server", "-f", "-"]
+    else:
+        arguments = ["replace", "--subresource=status", "--dry-run=server", f"--as={case.caller.username}", "-f", "-"]
+    said = await gate.kubectl(*arguments, stdin=_versioned(new), check=False)
+    return Answer("(server dry run)" in said, said)
+
+
+async def ask_with_requests(gate: GateStand, new: Object, old: Object | None, case: Case) -> Answer:
+    resource, metadata = resource_of(new), new["metadata"]
+    where = resource.path(metadata.get("namespace") if resource.namespaced else None)
+    method, body = "POST", _versioned(new)
+    if old is not None:
+        name = metadata["name"]
+        path = f"{where}/{name}"
+        stored = (await gate.client.request("GET", path)).json()
+        body["metadata"] = {**body["metadata"], "resourceVersion": stored["metadata"]["resourceVersion"]}
+        method, where = "PUT", f"{path}/status" if case.caller is not None else path
+    headers = {"Impersonate-User": case.caller.username} if case.caller is not None else {}
+    params = {"dryRun": "All", "fieldValidation": "Strict"}
+    answer = await gate.client.request(method, where, params=params, json=body, headers=headers)
+    warnings = " ".join(answer.headers.get_list("warning"))
+    return Answer(answer.is_success, f"{answer.text} {warnings}".replace(r"\"", '"'))
+
+
+def resource_of(obj: Object) -> Resource:
+    return next(resource for resource in (*OUR_RESOURCES, SECRET) if resource.kind == obj["kind"])
+
+
+def _versioned(obj: Object) -> Object:
+    return {**obj, "apiVersion": resource_of(obj).api_version} if obj["kind"] != SECRET.kind else obj
+
+
+def _without_status(obj: Object) -> Object:
+    return {key: value for key, value in _versioned(obj).items() if key != "status"}
+
+
+async def _set_status(gate: GateStand, obj: Object) -> None:
+    if obj.get("status"):
+        resource, metadata = resource_of(obj), obj["metadata"]
+        namespace = metadata.get("namespace") if resource.namespaced else None
+        path = resource.path(namespace, metadata["name"], "status")
+        stored = await gate.client.get(resource, metadata["name"], namespace)
+        headers = {"Impersonate-User": BUILDER, "Impersonate-Group": "system:masters"}
+        answer = await gate.client.request("PUT", path, json={**stored, "status": obj["status"]}, headers=headers)
+        assert answer.is_success, answer.text
+
+
+async def _uids(gate: GateStand, objects: list[Object]) -> dict[str, str]:
+    """What stands for a UID in the table → the one that the server has given."""
+    found = {}
+    for obj in objects:
+        if word := obj["metadata"].get("uid"):
+            resource, metadata = resource_of(obj), obj["metadata"]
+            stored = await gate.client.get(resource, metadata["name"], metadata.get("namespace"))
+            found[word] = stored["metadata"]["uid"]
+    return found
+
+
+def _with_uids(obj: Object, uids: dict[str, str]) -> Object:
+    text = json.dumps(obj, default=str)
+    for word, uid in uids.items():
+        text = text.replace(json.dumps(word), json.dumps(uid))
+    result: Object = json.loads(text)
+    return result

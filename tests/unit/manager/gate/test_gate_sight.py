@@ -1,0 +1,74 @@
+"""What validators see: caches, and of what is not cached that nobody knows."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from core.api.resource import ENGRAM, REFERENCE_GRANT, SECRET, STORY, TRANSPORT, Resource
+from core.kube.client import KubeClient
+from core.kube.informer import Informer
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from manager.gate.sight import Sight
+from reconcilers.adapters.world import World
+from webhooks.world import Unseen
+
+
+def _object(resource: Resource, name: str, namespace: str = "team") -> dict[str, Any]:
+    where = {"namespace": namespace} if resource.namespaced else {}
+    return {"kind": resource.kind, "metadata": {"name": name, "uid": name, "resourceVersion": "1", **where}}
+
+
+@pytest.fixture
+def world() -> World:
+    return World.watching(cast("KubeClient", None))
+
+
+@pytest.fixture
+def sight(world: World) -> Sight:
+    settings = OperatorSettings(cross_namespace_policy=CrossNamespacePolicy.GRANT)
+    return Sight(cast("KubeClient", None), world, lambda: settings)
+
+
+def _informer(world: World, resource: Resource) -> Informer:
+    return next(informer for informer in world if informer.resource == resource)
+
+
+def test_what_a_cache_holds_is_found_and_what_it_lacks_is_missing(sight: Sight, world: World) -> None:
+    engram = _object(ENGRAM, "http")
+    _informer(world, ENGRAM).remember(engram)
+
+    assert sight.find(ENGRAM, "team", "http") == engram
+    assert sight.find(ENGRAM, "other", "http") is Unseen.MISSING
+    assert sight.find(TRANSPORT, "", "grpc") is Unseen.MISSING
+
+
+def test_secrets_are_unknown(sight: Sight) -> None:
+    assert sight.find(SECRET, "team", "key") is Unseen.UNKNOWN
+
+
+def test_grants_are_those_of_one_namespace(sight: Sight, world: World) -> None:
+    for namespace in ("team", "shared"):
+        _informer(world, REFERENCE_GRANT).remember(_object(REFERENCE_GRANT, "open", namespace))
+
+    assert [grant["metadata"]["namespace"] for grant in sight.grants("shared")] == ["shared"]
+
+
+def test_settings_and_policy_are_those_in_force(sight: Sight) -> None:
+    assert sight.policy is CrossNamespacePolicy.GRANT
+    assert sight.settings.cross_namespace_policy is CrossNamespacePolicy.GRANT
+
+
+def test_kinds_that_were_never_listed_are_named(sight: Sight) -> None:
+    assert sight.trouble.startswith("waiting for the first list of stories, engrams")
+
+
+async def test_whoever_waits_hears_of_the_next_change(sight: Sight, world: World) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(sight.changed)
+        await trio.testing.wait_all_tasks_blocked()
+        _informer(world, STORY).remember(_object(STORY, "one"))
