@@ -46,14 +46,14 @@ image:  ## the operator's container image, IMG=registry/name:tag; with docker or
 
 deploy:  ## install into the cluster that kubectl points to, with IMG, and wait; DEPLOY=manifests/cert-manager for the overlay
 	@command -v $(KUBECTL) >/dev/null || { echo "make deploy needs kubectl on PATH; or name it: make deploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
+	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) apply --server-side --force-conflicts -f manifests/conversion
 	$(KUBECTL) kustomize $(DEPLOY) | sed 's|image: bobrapet-py:[^ ]*$$|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
 	$(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-controller-manager --timeout=180s
 
 undeploy:  ## take the operator out; definitions and all objects of ours stay (docs/install.md says how they go)
 	@command -v $(KUBECTL) >/dev/null || { echo "make undeploy needs kubectl on PATH; or name it: make undeploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
 	$(KUBECTL) delete --ignore-not-found -k manifests/webhooks
-	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || { $(KUBECTL) replace -f manifests/crds/bubustack.io_stories.yaml && \
-	  $(KUBECTL) apply --server-side --force-conflicts -f manifests/crds/bubustack.io_stories.yaml; }
+	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) replace -f manifests/crds/bubustack.io_stories.yaml
 	$(KUBECTL) delete --ignore-not-found -k manifests/policies
 	$(KUBECTL) delete --ignore-not-found -k manifests/manager
 	$(KUBECTL) delete --ignore-not-found -k manifests/rbac
