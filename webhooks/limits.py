@@ -39,7 +39,7 @@ class Limits:
     loop_templates: int = 150
     loop_seconds: float = 0.02
     worker_seconds: float = 3.0
-    worker_bytes: int = 512 << 20
+    worker_bytes: int = 256 << 20
     workers: int = 2
     patience_seconds: float = 1.0
     patient: int = 50

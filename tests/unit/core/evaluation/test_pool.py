@@ -168,3 +168,22 @@ async def test_both_ways_of_evaluating_conclude_the_same() -> None:
 
 def test_the_series_are_in_the_catalogue() -> None:
     assert {catalogue.EVALUATION_WORKERS_STARTED, catalogue.EVALUATION_WORKERS_ENDED} <= set(catalogue.CATALOGUE)
+
+
+async def test_another_program_may_ask_back_while_it_works(tmp_path: Path) -> None:
+    program = tmp_path / "sums.py"
+    program.write_text(
+        "import sys\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from core.evaluation import worker\n"
+        "prepare = lambda ask: lambda question: sum(ask(name) for name in question['names'])\n"
+        "sys.exit(worker.serve(prepare, 1))\n"
+    )
+    asked: list[str] = []
+
+    def look_up(name: str) -> int:
+        asked.append(name)
+        return len(name)
+
+    assert await WorkerPool(program=str(program)).ask({"names": ["a", "bcd"]}, look_up) == 4
+    assert asked == ["a", "bcd"]

@@ -1,0 +1,196 @@
+"""Reviews in a process of their own: decided as on the loop, with the objects that are known here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+import trio
+from gate_reviews import (
+    MUTATE_STORY,
+    STEP_RUN_STATUS,
+    VALIDATE_ENGRAM,
+    VALIDATE_STORY,
+    ChangingWorld,
+    engram,
+    gate,
+    review,
+    story,
+    template,
+)
+
+from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
+from core.telemetry import metrics
+from webhooks import decision, remote
+from webhooks.decision import Decision
+from webhooks.examiner import Examiner, Question, UnavailableError
+from webhooks.finding import Cause
+from webhooks.limits import Limits
+from webhooks.registration import Hook
+from webhooks.review import review_of
+from webhooks.turns import CrowdedError
+from webhooks.validate.dependency import NEED_UNKNOWN
+from webhooks.validate.template_use import MISSING
+from webhooks.world import InMemoryWorld, Unseen
+
+APART = Limits(loop_bytes=0, worker_seconds=60)
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
+
+
+def question(hook: Hook, new: Any, old: Any = None, **fields: Any) -> Question:
+    body = review(hook, new, old, **fields)
+    return Question(hook, review_of(body, hook), orjson.dumps(body))
+
+
+@pytest.fixture(scope="module")
+def objects() -> list[dict[str, Any]]:
+    return [template(inputSchema=SCHEMA), engram(), {"kind": "Secret", "metadata": {"name": "x", "namespace": "team"}}]
+
+
+@pytest.fixture
+async def apart(nursery: trio.Nursery, objects: list[dict[str, Any]]) -> AsyncIterator[Examiner]:
+    examiner = Examiner(gate(objects), APART)
+    await nursery.start(examiner.keep_warm)
+    yield examiner
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_process_decides_as_the_loop_does(apart: Examiner, objects: list[dict[str, Any]]) -> None:
+    here = Examiner(gate(objects), Limits(loop_seconds=60, patient=0))
+    wrong = {"name": "a", "ref": {"name": "e"}, "with": {"n": "x"}, "needs": ["gone"]}
+    step_run = {
+        "apiVersion": "runs.bubustack.io/v1alpha1",
+        "kind": "StepRun",
+        "metadata": {"name": "s", "namespace": "team"},
+        "spec": {"storyRunRef": {"name": "run"}, "stepId": "a"},
+    }
+    for asked in (
+        question(VALIDATE_STORY, story(wrong, {"name": "b", "ref": {"name": "gone"}})),
+        question(VALIDATE_STORY, story({"name": "c", "ref": {"name": "e", "namespace": "other"}})),
+        question(MUTATE_STORY, story({"name": "a", "ref": {"name": "e"}, "sideEffects": True})),
+        question(STEP_RUN_STATUS, {**step_run, "status": {"phase": "Succeeded"}}, step_run),
+        question(VALIDATE_STORY, story(wrong), story(wrong)),
+    ):
+        decided = await apart.examine(asked)
+        assert decided == await here.examine(asked)
+        assert (decided == Decision()) is (asked.review.old is not None and asked.hook is VALIDATE_STORY)
+
+
+async def test_a_process_is_started_once(nursery: trio.Nursery) -> None:
+    with metrics.recording():
+        examiner = Examiner(gate(), APART)
+        nursery.start_soon(examiner.keep_warm)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for _ in range(3):
+            await examiner.examine(question(VALIDATE_STORY, story()))
+        started = metrics.sample("bobrapet_evaluation_workers_started_total")
+        nursery.cancel_scope.cancel()
+
+    assert started is not None
+    assert started <= 2, "at most the one that was being started already, and another beside it"
+
+
+async def test_what_takes_long_on_the_loop_starts_again_apart() -> None:
+    with metrics.recording():
+        impatient = Examiner(gate(), replace(APART, loop_bytes=1 << 20, loop_seconds=0))
+        decided = await impatient.examine(question(VALIDATE_STORY, story({"name": "a", "ref": {"name": "gone"}})))
+        assert metrics.sample("bobrapet_evaluation_workers_started_total") == 1
+
+    assert [finding.rule.id for finding in decided.findings] == ["story/engram-missing"]
+
+
+async def test_too_much_work_is_a_denial_that_names_the_limit() -> None:
+    many = [
+        {
+            "name": f"s{step}",
+            "ref": {"name": "e"},
+            "with": {f"k{n}": f"{{{{ inputs.x{step}x{n} }}}}" for n in range(300)},
+        }
+        for step in range(80)
+    ]
+    hurried = Examiner(gate(), replace(APART, worker_seconds=0.1))
+    decided = await hurried.examine(question(VALIDATE_STORY, story(*many)))
+
+    (finding,) = decided.findings
+    assert finding.rule is decision.TOO_COSTLY
+    assert finding.message == "to check this takes longer than 0.1 s"
+
+
+async def test_without_a_process_nobody_decides() -> None:
+    starved = Examiner(gate(), replace(APART, worker_bytes=10 << 20))
+
+    with pytest.raises(UnavailableError, match="no process can be started; try again"):
+        await starved.examine(question(VALIDATE_STORY, story()))
+
+
+async def test_apart_too_an_object_that_comes_later_is_seen(nursery: trio.Nursery) -> None:
+    world = ChangingWorld()
+    examiner = Examiner(gate(world=world), replace(APART, patience_seconds=30))
+    await nursery.start(examiner.keep_warm)
+
+    async def apply_template() -> None:
+        while world.looks < 2:  # noqa: ASYNC110 - until it was looked for in vain
+            await trio.sleep(0.01)
+        world.add(template())
+
+    nursery.start_soon(apply_template)
+    assert await examiner.examine(question(VALIDATE_ENGRAM, engram())) == Decision()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_flood_of_one_caller_leaves_room_for_others(nursery: trio.Nursery) -> None:
+    examiner = Examiner(gate(), Limits(waiting=3, waiting_of_one=2))
+    done: list[str] = []
+
+    async def ask(user: str) -> None:
+        try:
+            await examiner.examine(question(VALIDATE_STORY, story(), userInfo={"username": user}))
+            done.append(user)
+        except CrowdedError:
+            done.append(f"{user} is sent away")
+
+    async with trio.open_nursery() as asking:
+        for _ in range(10):
+            asking.start_soon(ask, "flood")
+        asking.start_soon(ask, "other")
+
+    assert done.count("other") == 1
+    assert done.count("flood is sent away") >= 7
+
+
+# Decisions.
+
+
+def test_only_what_is_elsewhere_may_still_come() -> None:
+    assert Decision((MISSING.at("spec.templateRef.name", "gone"),)).may_change
+    assert not Decision((NEED_UNKNOWN.at("spec.steps[0].needs[0]", "gone"),)).may_change
+    assert not Decision((MISSING.at("a", "gone"), decision.TOO_COSTLY.at("", "no"))).may_change
+    assert not Decision().may_change
+    assert MISSING.cause is Cause.NOT_FOUND
+
+
+def test_a_world_is_told_whole() -> None:
+    settings = OperatorSettings(
+        cross_namespace_policy=CrossNamespacePolicy.GRANT, engram=EngramSettings(max_inline_size_bytes=7)
+    )
+    grant = {
+        "apiVersion": "policy.bubustack.io/v1alpha1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "g", "namespace": "shared"},
+    }
+    world = InMemoryWorld([template(), grant], settings=settings)
+    facts = orjson.loads(orjson.dumps(remote.facts_of(world)))
+    told = remote.RemoteWorld(lambda wanted: remote.answer_from(world, wanted), facts["settings"], facts["policy"])
+
+    assert (told.settings, told.policy) == (settings, CrossNamespacePolicy.GRANT)
+    assert told.grants("shared") == [grant]
+    assert remote.facts_of(InMemoryWorld())["policy"] == Unseen.UNKNOWN.value
+
+
+def test_a_secret_stays_where_it_is() -> None:
+    secret = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "x", "namespace": "team"}, "data": {"a": "b"}}
+
+    assert "data" not in remote.answer_from(InMemoryWorld([secret]), ["find", "Secret", "team", "x"])
