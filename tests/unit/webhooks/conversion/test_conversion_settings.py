@@ -1,0 +1,71 @@
+"""What the conversion takes for expressible is what the schema of v1beta1 lets pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from core.api.schema import WireModel, peeled
+from core.api.v1beta1 import story
+from webhooks.conversion.settings import MAX_BRANCHES, SETTINGS, merged, split
+from webhooks.conversion.step import to_v1beta1
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "fail", "skip", "5m"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "version", "x"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+
+
+def model_of(primitive: str) -> type[WireModel]:
+    (field,) = (field for name, field in story.Step.model_fields.items() if (field.alias or name) == primitive)
+    model: type[WireModel] = peeled(field.annotation)[0]
+    return model
+
+
+def test_the_primitives_and_their_settings_are_those_of_the_schema() -> None:
+    assert set(SETTINGS) == set(story.PRIMITIVES)
+    assert MAX_BRANCHES == story.MAX_BRANCHES
+    for primitive, fields in SETTINGS.items():
+        assert set(fields) == {field.alias or name for name, field in model_of(primitive).model_fields.items()}
+
+
+@pytest.mark.parametrize("primitive", sorted(set(SETTINGS) - {"parallel"}))
+@given(data=st.data())
+def test_a_setting_is_shown_exactly_when_the_schema_takes_it(primitive: str, data: st.DataObject) -> None:
+    fields = SETTINGS[primitive]
+    settings: dict[str, Any] = data.draw(st.dictionaries(st.sampled_from([*fields, "unknown"]), VALUES, max_size=3))
+    shown, hidden = split(settings, fields)
+    assert merged(shown, hidden, fields) == settings
+    for key, value in settings.items():
+        if key == "storyRef" and isinstance(value, dict):
+            continue  # taken apart, key by key
+        if value is None:
+            continue  # which an API server drops where it is not allowed
+        assert (key in shown) == is_taken(model_of(primitive), key, value), (key, value)
+
+
+def is_taken(model: type[WireModel], key: str, value: Any) -> bool:
+    """Whether the model finds nothing wrong with that field; others that it requires may be missing."""
+    try:
+        model.model_validate({key: value})
+    except ValidationError as error:
+        return all(details["type"] == "missing" and details["loc"] != (key,) for details in error.errors())
+    return True
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[], ["x"], [{"name": "a"}] * (MAX_BRANCHES + 1), {"name": "a"}, "x"],
+    ids=["none", "odd", "many", "map", "text"],
+)
+def test_branches_that_no_schema_takes_stay_hidden(steps: Any) -> None:
+    there, kept = to_v1beta1({"name": "p", "type": "parallel", "with": {"steps": steps}}, {})
+    assert there == {"name": "p", "parallel": {}}
+    assert kept == {"primitive": "parallel", "hidden": {"steps": steps}}
