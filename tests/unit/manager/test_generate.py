@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from core.api.crd import custom_resource_definition
 from core.api.kinds import KINDS
+from core.api.story import STORY_KIND
 from manager import generate
 
 REPOSITORY = Path(__file__).parents[3]
@@ -93,3 +94,16 @@ def test_text_stays_text_for_every_yaml_reader(word: str) -> None:
 def test_the_command_reference_is_rendered_exactly_when_the_command_line_can() -> None:
     files = [str(path) for path, _ in generate.command_reference()]
     assert files == (["docs/commands.md"] if (REPOSITORY / "manager/cli/reference.py").exists() else [])
+
+
+def test_a_kind_with_several_versions_has_a_second_file_that_serves_them_all() -> None:
+    files = {str(path): text for path, text in generate.converted_definitions()}
+    definition = YAML(typ="safe", pure=True).load(files["manifests/conversion/bubustack.io_stories.yaml"])
+    assert definition == custom_resource_definition(STORY_KIND, generate.CONVERSION_SERVICE)
+    service = definition["spec"]["conversion"]["webhook"]["clientConfig"]["service"]
+    assert service == {
+        "namespace": "bobrapet-system",
+        "name": "bobrapet-webhook-service",
+        "path": "/convert",
+        "port": 443,
+    }

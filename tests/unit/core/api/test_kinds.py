@@ -7,7 +7,8 @@ import pytest
 
 from core.api import kinds
 from core.api.resource import OUR_RESOURCES
-from core.api.story import Story
+from core.api.story import STORY_KIND, Story
+from core.api.v1beta1.story import Story as StoryV1beta1
 
 
 def test_every_resource_of_the_contract_has_a_kind_in_the_same_order() -> None:
@@ -27,6 +28,11 @@ def test_unknown_names_are_not_found() -> None:
     assert kinds.model_for("bubustack.io/v1alpha1", "StoryRun") is None
     assert kinds.model_for("bubustack.io/v1alpha1", "Story") is Story
     assert kinds.kind_named("Pod") is None
+
+
+def test_a_story_can_be_written_in_two_versions_and_is_stored_in_the_first() -> None:
+    assert kinds.api_versions(STORY_KIND) == ("bubustack.io/v1alpha1", "bubustack.io/v1beta1")
+    assert kinds.model_for("bubustack.io/v1beta1", "Story") is StoryV1beta1
 
 
 def test_the_vocabulary_does_not_load_the_models() -> None:

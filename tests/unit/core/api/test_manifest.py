@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire_documents import documents
 
-from core.api.crd import custom_resource_definition
+from core.api.crd import ConversionService, custom_resource_definition
 from core.api.errors import FieldError, ManifestError
 from core.api.kind import Kind
 from core.api.kinds import KINDS
@@ -49,13 +49,19 @@ def test_defaults_of_the_schema_are_seen_but_not_written_back() -> None:
     assert to_wire(parsed) == story(policy={"retries": {"stepRetryPolicy": {}}})
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.resource.kind)
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [(kind, index) for kind in KINDS for index in range(len(kind.versions))],
+    ids=[f"{kind.resource.kind} {version.name}" for kind in KINDS for version in kind.versions],
+)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_what_the_schema_accepts_the_model_accepts_and_writes_back_unchanged(kind: Kind, data: st.DataObject) -> None:
-    schema = custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    document = data.draw(documents(schema)) | {
-        "apiVersion": kind.resource.api_version,
+def test_what_the_schema_accepts_the_model_accepts_and_writes_back_unchanged(
+    kind: Kind, version: int, data: st.DataObject
+) -> None:
+    definition = custom_resource_definition(kind, ConversionService("n", "s", "/convert"))
+    document = data.draw(documents(definition["spec"]["versions"][version]["schema"]["openAPIV3Schema"])) | {
+        "apiVersion": f"{kind.resource.group}/{kind.versions[version].name}",
         "kind": kind.resource.kind,
         "metadata": {"name": "x", "labels": {"a": "b"}},
     }
