@@ -2,7 +2,8 @@
 
 Values are those of the reference, so that a move changes nothing, but for three things: there is no storage, since the
 reference's leads to a demonstration server; Jobs do not retry by themselves, since steps do; what has no effect here is
-left out. Everything else can be set, too: docs/differences.md and the contract name the keys.
+left out. Processes for costly evaluations get what the Pod's limit has room for: where one is exceeded, a kernel may end
+all processes of a container. Other keys can be set, too; the contract names them.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ SHIPPED: Final = {
     "templating.deterministic": "false",
     "templating.offloaded-data-policy": "inject",
     "templating.materialize-engram": "materialize",
+    "templating.workers": "2",
+    "templating.worker-memory-bytes": "268435456",
     "references.cross-namespace-policy": "deny",
     "telemetry.enabled": "false",
     "telemetry.trace-propagation": "false",

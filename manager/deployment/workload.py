@@ -91,7 +91,7 @@ def _container(installation: Installation) -> Object:
         ],
         "livenessProbe": _probe("/healthz", first=15, period=20),
         "readinessProbe": _probe("/readyz", first=5, period=10),
-        "resources": {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "resources": {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

@@ -1,0 +1,127 @@
+"""The whole installation through kubectl and kustomize, on a real API server: without a word, and again."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubectl import Kubectl
+from ruamel.yaml import YAML
+
+from certs.inject import DEFAULT_TARGETS
+from control_plane.session import SessionCluster
+from core.api.keys import FIELD_MANAGER
+from core.api.resource import CUSTOM_RESOURCE_DEFINITION
+from manager.permissions.table import OPERATOR_NAMESPACE
+
+Object = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = ROOT / "manifests/default"
+OVERLAY = ROOT / "manifests/cert-manager"
+STORY_DEFINITION = ROOT / "manifests/crds/bubustack.io_stories.yaml"
+BOTH_VERSIONS = ROOT / "manifests/conversion"
+APPLY = ("apply", "--server-side", "--force-conflicts")
+"""Tests before these have applied parts of it in their own name."""
+
+
+@pytest.fixture(scope="module")
+def kubectl(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    return Kubectl(steerable, tmp_path_factory.mktemp("kubectl"))
+
+
+@pytest.fixture(scope="module")
+def installed(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """A cluster with everything; afterwards nothing stands in the way of other tests."""
+    kubectl(*APPLY, f"--kustomize={DEFAULT}")
+    try:
+        yield kubectl
+    finally:
+        for folder in ("webhooks", "policies"):
+            kubectl("delete", "--ignore-not-found", f"--kustomize={ROOT / 'manifests' / folder}")
+        kubectl("replace", f"--filename={STORY_DEFINITION}")
+        kubectl("delete", "--ignore-not-found", "--namespace", OPERATOR_NAMESPACE, "deployment,pdb", "--all")
+        kubectl("label", "namespace", OPERATOR_NAMESPACE, "--overwrite", "tests.bubustack.io/clean-slate=true")
+
+
+@pytest.fixture
+def rendered(kubectl: Kubectl) -> list[Object]:
+    return list(YAML(typ="safe", pure=True).load_all(kubectl("kustomize", str(OVERLAY)).out))
+
+
+def test_everything_is_applied_without_a_warning_and_again(installed: Kubectl) -> None:
+    for options in ([], ["--dry-run=server"]):
+        done = installed("apply", "--server-side", *options, f"--kustomize={DEFAULT}")
+
+        assert done.err == ""
+        assert len(done.out.splitlines()) > 80
+
+
+def test_applying_it_again_leaves_what_the_operator_has_filled_in(
+    installed: Kubectl, steerable: SessionCluster
+) -> None:
+    assert steerable.ready is not None
+    bundle = base64.b64encode(steerable.ready.ca_pem.encode()).decode()
+    for target in DEFAULT_TARGETS:
+        place = "/spec/conversion/webhook" if target.resource == CUSTOM_RESOURCE_DEFINITION else "/webhooks/0"
+        change = json.dumps([{"op": "add", "path": f"{place}/clientConfig/caBundle", "value": bundle}])
+        name = f"{target.resource.plural}.{target.resource.group}/{target.name}"
+        installed("patch", name, "--type=json", f"--field-manager={FIELD_MANAGER}", f"--patch={change}")
+        before = installed("get", name, "--output=json").out
+
+        installed("apply", "--server-side", f"--kustomize={DEFAULT}")
+
+        assert before == installed("get", name, "--output=json").out
+        assert bundle in before
+
+
+def test_one_command_switches_the_conversion_off_and_another_one_on(installed: Kubectl) -> None:
+    def versions() -> str:
+        path = "jsonpath={.spec.conversion.strategy} {.spec.versions[*].name}"
+        return installed("get", "crd/stories.bubustack.io", f"--output={path}").out
+
+    installed("replace", f"--filename={STORY_DEFINITION}")
+    assert versions() == "None v1alpha1"
+
+    installed(*APPLY, f"--filename={BOTH_VERSIONS}")
+    assert versions() == "Webhook v1alpha1 v1beta1"
+
+
+def test_the_pods_are_admitted_under_the_restricted_standard(installed: Kubectl) -> None:
+    """The namespace enforces it, and the Deployment's template is made a Pod."""
+    found = json.loads(installed("get", "--namespace", OPERATOR_NAMESPACE, "deployments", "--output=json").out)
+    (deployment,) = found["items"]
+    template = deployment["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]}
+    pod["metadata"] = {**template["metadata"], "name": "tried", "namespace": OPERATOR_NAMESPACE}
+
+    done = installed("create", "--dry-run=server", "--filename=-", stdin=json.dumps(pod))
+
+    assert done.err == ""
+
+
+def test_the_overlay_mounts_the_certificate_beside_what_is_there(rendered: list[Object]) -> None:
+    (deployment,) = (each for each in rendered if each["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+
+    assert sorted(mount["name"] for mount in container["volumeMounts"]) == ["serving-cert", "tmp"]
+    assert container["args"][-1] == "--webhook-cert-path=/tmp/k8s-webhook-server/serving-certs"
+    assert container["image"]
+
+
+def test_the_overlay_is_accepted_but_for_the_kinds_of_cert_manager(installed: Kubectl, rendered: list[Object]) -> None:
+    ours = [each for each in rendered if not each["apiVersion"].startswith("cert-manager.io/")]
+    others = sorted(each["kind"] for each in rendered if each not in ours)
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": ours})
+
+    done = installed("apply", "--server-side", "--dry-run=server", "--filename=-", stdin=text)
+
+    assert done.err == ""
+    assert others == ["Certificate", "Certificate", "Issuer", "Issuer"]
+    kinds = {(each["kind"], each["metadata"]["name"]) for each in ours}
+    assert ("ClusterRole", "bobrapet-ca-bundle-role") not in kinds
+    assert ("ClusterRole", "bobrapet-manager-role") in kinds
