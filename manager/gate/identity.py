@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from core.api.resource import Resource, Scope
+from core.api.resource import SELF_SUBJECT_REVIEW
 from core.kube.client import KubeClient
-
-_SELF_SUBJECT_REVIEW: Final = Resource(
-    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", Scope.CLUSTER
-)
 
 
 async def own_user_name(client: KubeClient) -> str:
@@ -18,5 +12,5 @@ async def own_user_name(client: KubeClient) -> str:
     Raises:
         KubeError: the server did not answer, or refuses to.
     """
-    answer = await client.create(_SELF_SUBJECT_REVIEW, {})
+    answer = await client.create(SELF_SUBJECT_REVIEW, {})
     return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")

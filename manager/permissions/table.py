@@ -29,6 +29,7 @@ from core.api.resource import (
     ROLE,
     ROLE_BINDING,
     SECRET,
+    SELF_SUBJECT_REVIEW,
     SERVICE_ACCOUNT,
     STEP_RUN,
     STORY,
@@ -215,6 +216,12 @@ ADMISSION: Final = RoleTable(
     (
         Permission(TRANSPORT, ("list", "watch"), _NAMED, seldom=_REVIEWS),
         Permission(IMPULSE_TEMPLATE, ("list", "watch"), _NAMED, seldom=_REVIEWS),
+        Permission(
+            SELF_SUBJECT_REVIEW,
+            ("create",),
+            "Which writes are its own; most clusters allow it to all.",
+            seldom=_REVIEWS,
+        ),
     ),
 )
 

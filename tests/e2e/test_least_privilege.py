@@ -17,9 +17,11 @@ import httpx
 import pytest
 import trio
 import yaml_documents
+from gate_stand import led_to
 from operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
 from permission_usage import Usage, report, usage
 
+from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from control_plane.processes import ServerProcess
 from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS
 from core.api.resource import (
@@ -38,7 +40,8 @@ from core.api.resource import (
     Resource,
 )
 from core.kube.client import KubeClient
-from core.kube.errors import ForbiddenError
+from core.kube.errors import ApiError, ForbiddenError, InvalidError
+from manager.deployment.registration import mutating_configuration, validating_configuration
 from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
 
@@ -48,6 +51,7 @@ WEATHER = ROOT / "examples/weather"
 ENGRAMS = Path(__file__).parent / "engrams"
 REPORT = ROOT / "report/least-privilege.txt"
 METRICS = "--metrics-bind-address=127.0.0.1:0"
+GATE = "--webhook-bind-address=127.0.0.1:0"
 
 
 @pytest.fixture
@@ -61,8 +65,9 @@ async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[Oper
 
 async def test_every_right_is_used_or_explained_and_none_is_missing(rig: OperatorRig, tmp_path: Path) -> None:
     await configure(rig)
-    first = await rig.start_operator("first", METRICS)
+    first = await rig.start_operator("first", METRICS, GATE, "--webhook-names=127.0.0.1")
     await leads(rig, first)
+    await ask_its_gate(rig)
     standby = await rig.start_operator("standby")
     async with trio.open_nursery() as nursery:
         for chapter in (
@@ -71,13 +76,14 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
             retry_a_step,
             copy_the_storage_secret,
             hand_on_what_an_engram_asks_for,
-            start_a_run_before_its_story,
-            refer_to_what_is_missing,
             cancel_a_run,
             delete_a_run_of_the_reference,
             outlive_a_run,
         ):
             nursery.start_soon(chapter, rig)
+    await ask_nobody_any_more(rig)
+    for chapter in (start_a_run_before_its_story, refer_to_what_is_missing):  # which the gate would not let in
+        await chapter(rig)
     await crash_and_restore_what_somebody_changed(rig, first, standby)
     await hand_over(rig, standby)
 
@@ -125,13 +131,43 @@ async def leads(rig: OperatorRig, operator: ServerProcess, *, seconds: float = 6
     await eventually(leading, operator.tail, seconds=seconds)
 
 
+async def ask_its_gate(rig: OperatorRig) -> None:
+    """From now on every object of people is reviewed by the first operator."""
+    [url] = re.findall(r"admission reviews are answered\".*\"url\": ?\"(https://127\.0\.0\.1:\d+)", log_of_first(rig))
+    await rig.client.create(MUTATING, led_to(mutating_configuration(), url))
+    await rig.client.create(VALIDATING, led_to(validating_configuration(), url))
+    wrong = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "never"}}]}}
+
+    async def refused() -> bool:
+        try:
+            await rig.create(STORY, "wrong", wrong)
+        except InvalidError as error:
+            return [cause.field for cause in error.causes] == ["spec.steps[0].with.duration"]
+        except ApiError:
+            return False  # the certificate is not trusted yet
+        await rig.client.delete(STORY, "wrong", FLOWS)
+        return False
+
+    await eventually(refused, lambda: log_of_first(rig))
+
+
+async def ask_nobody_any_more(rig: OperatorRig) -> None:
+    """The first operator is about to die, and there is no Service here that would lead to another."""
+    for target in DEFAULT_TARGETS[:2]:
+        await rig.client.delete(target.resource, target.name)
+
+
+def log_of_first(rig: OperatorRig) -> str:
+    return (rig.directory / "first.log").read_text()
+
+
 async def read_metrics(rig: OperatorRig) -> None:
     """As whoever scrapes them: only who is bound to the reader role gets them."""
     await rig.create(SERVICE_ACCOUNT, "scraper", {})
     await bind(rig, "scraper-reads", DEFAULT_INSTALLATION.prefix + METRICS_READER, "scraper", FLOWS)
     token = await rig.plane.token_of("scraper", FLOWS)
     stranger = await rig.plane.token_of("default", FLOWS)
-    [url] = re.findall(r"Running on (https://127\.0\.0\.1:\d+)", (rig.directory / "first.log").read_text())
+    [url] = re.findall(r"Running on (https://127\.0\.0\.1:\d+)", log_of_first(rig))
     async with httpx.AsyncClient(verify=False, trust_env=False) as http:
         answers = [
             await http.get(f"{url}/metrics", headers={"authorization": f"Bearer {bearer}"})
