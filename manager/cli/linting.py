@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,11 +26,13 @@ Object = dict[str, Any]
 
 UNREADABLE: Final = Rule("file/unreadable", "")
 NO_OBJECT: Final = Rule("file/no-object", "")
+NO_MANIFEST: Final = Rule("file/no-manifest", "", Cause.REQUIRED)
+STRAY: Final = Rule("file/stray", "", severity=Severity.WARNING)
 NAMELESS: Final = Rule("file/nameless", "", Cause.REQUIRED)
 TWICE: Final = Rule("file/twice", "", Cause.DUPLICATE)
 FOREIGN: Final = Rule("file/foreign-kind", "", severity=Severity.WARNING)
 
-ALL_RULES: Final = (UNREADABLE, NO_OBJECT, NAMELESS, TWICE, FOREIGN, *RULES)
+ALL_RULES: Final = (UNREADABLE, NO_OBJECT, NO_MANIFEST, STRAY, NAMELESS, TWICE, FOREIGN, *RULES)
 
 _OUR_GROUPS: Final = frozenset(resource.group for resource in OUR_RESOURCES)
 
@@ -77,8 +79,15 @@ class Located:
     document: Document | None = None
 
 
-def read_documents(files: Iterable[tuple[str, str]]) -> tuple[list[Document], list[Located]]:
-    """What can be read, and findings about the rest."""
+def read_documents(
+    files: Iterable[tuple[str, str]], gathered: Collection[str] = ()
+) -> tuple[list[Document], list[Located]]:
+    """What can be read, and findings about the rest.
+
+    Args:
+        files: name and text of each.
+        gathered: those that nobody has named, found in folders: not all of them need be manifests.
+    """
     documents: list[Document] = []
     findings: list[Located] = []
     for file, text in files:
@@ -92,6 +101,13 @@ def read_documents(files: Iterable[tuple[str, str]]) -> tuple[list[Document], li
                 continue
             if not isinstance(source.value, dict):
                 finding = NO_OBJECT.at("", "a manifest must be an object", "start with apiVersion, kind and metadata")
+                findings.append(Located(file, source.place, finding))
+                continue
+            if "apiVersion" not in source.value and "kind" not in source.value:
+                rule = STRAY if file in gathered else NO_MANIFEST
+                finding = rule.at(
+                    "", "has neither apiVersion nor kind, so it is no manifest", "leave it out, or add them"
+                )
                 findings.append(Located(file, source.place, finding))
                 continue
             documents.append(_document(file, source))

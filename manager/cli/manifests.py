@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 STDIN: Final = "-"
+STDIN_NAME: Final = "<stdin>"
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 
@@ -123,7 +124,7 @@ def texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     """
     for path in paths:
         if path == STDIN:
-            yield "<stdin>", sys.stdin.read(_MAX_FILE_BYTES)
+            yield STDIN_NAME, sys.stdin.read(_MAX_FILE_BYTES)
             continue
         for file in _files(Path(path)):
             try:

@@ -40,13 +40,13 @@ def lint(
     warnings count with --fail-on warning. Without --cluster, references that lead out of the files are not followed.
     """
     from manager.cli.linting import in_order, read_documents
-    from manager.cli.manifests import texts
+    from manager.cli.manifests import STDIN_NAME, texts
 
     form = "text" if options.output in ("table", "wide") else options.output
     if form not in _FORMATS:
         raise UsageError(f"lint has no output format {form!r}", remedy=f"use one of {', '.join(_FORMATS)}")
     given = list(texts(files))
-    documents, found = read_documents(given)
+    documents, found = read_documents(given, {file for file, _ in given if file not in (*files, STDIN_NAME)})
     if not documents and not found:
         raise CommandError(
             f"no manifest in {', '.join(files)}", remedy="give a file with apiVersion, kind and metadata"

@@ -114,6 +114,14 @@ def test_all_that_is_wrong_with_the_files_themselves() -> None:
     ]
 
 
+def test_what_is_no_manifest_is_an_error_where_it_was_named_and_passed_over_in_a_folder() -> None:
+    files = [("a", "images: {}\n"), ("b", "images: {}\n")]
+    documents, found = read_documents(files, gathered={"b"})
+    assert documents == []
+    assert told(found) == [("a", 1, 1, "file/no-manifest", ""), ("b", 1, 1, "file/stray", "")]
+    assert [each.finding.severity.value for each in found] == ["error", "warning"]
+
+
 def test_a_namespace_for_those_that_name_none_decides_what_is_the_same_place() -> None:
     text = STORY.replace("ref: {name: http}", "ref: {name: http, namespace: shared}").replace(
         "{{ steps.nope.output.x }}", "u"
