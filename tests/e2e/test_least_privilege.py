@@ -17,11 +17,10 @@ import httpx
 import pytest
 import trio
 import yaml_documents
-from gate_stand import led_to
+from gate_rig import ask_gate, ask_nobody
 from operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
 from permission_usage import Usage, report, usage
 
-from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from control_plane.processes import ServerProcess
 from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS
 from core.api.resource import (
@@ -40,8 +39,7 @@ from core.api.resource import (
     Resource,
 )
 from core.kube.client import KubeClient
-from core.kube.errors import ApiError, ForbiddenError, InvalidError
-from manager.deployment.registration import mutating_configuration, validating_configuration
+from core.kube.errors import ForbiddenError
 from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
 
@@ -67,7 +65,7 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
     await configure(rig)
     first = await rig.start_operator("first", METRICS, GATE, "--webhook-names=127.0.0.1")
     await leads(rig, first)
-    await ask_its_gate(rig)
+    await ask_gate(rig, first)
     standby = await rig.start_operator("standby")
     async with trio.open_nursery() as nursery:
         for chapter in (
@@ -81,7 +79,7 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
             outlive_a_run,
         ):
             nursery.start_soon(chapter, rig)
-    await ask_nobody_any_more(rig)
+    await ask_nobody(rig)  # the first operator is about to die, and no Service here leads to another
     for chapter in (start_a_run_before_its_story, refer_to_what_is_missing):  # which the gate would not let in
         await chapter(rig)
     await crash_and_restore_what_somebody_changed(rig, first, standby)
@@ -129,32 +127,6 @@ async def leads(rig: OperatorRig, operator: ServerProcess, *, seconds: float = 6
         return any(lease["metadata"]["name"] == LEASE_NAME for lease in leases) and await holds()
 
     await eventually(leading, operator.tail, seconds=seconds)
-
-
-async def ask_its_gate(rig: OperatorRig) -> None:
-    """From now on every object of people is reviewed by the first operator."""
-    [url] = re.findall(r"admission reviews are answered\".*\"url\": ?\"(https://127\.0\.0\.1:\d+)", log_of_first(rig))
-    await rig.client.create(MUTATING, led_to(mutating_configuration(), url))
-    await rig.client.create(VALIDATING, led_to(validating_configuration(), url))
-    wrong = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "never"}}]}}
-
-    async def refused() -> bool:
-        try:
-            await rig.create(STORY, "wrong", wrong)
-        except InvalidError as error:
-            return [cause.field for cause in error.causes] == ["spec.steps[0].with.duration"]
-        except ApiError:
-            return False  # the certificate is not trusted yet
-        await rig.client.delete(STORY, "wrong", FLOWS)
-        return False
-
-    await eventually(refused, lambda: log_of_first(rig))
-
-
-async def ask_nobody_any_more(rig: OperatorRig) -> None:
-    """The first operator is about to die, and there is no Service here that would lead to another."""
-    for target in DEFAULT_TARGETS[:2]:
-        await rig.client.delete(target.resource, target.name)
 
 
 def log_of_first(rig: OperatorRig) -> str:

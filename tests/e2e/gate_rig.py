@@ -1,0 +1,52 @@
+"""Registrations that lead to the gate of one operator process, as there is nothing here that leads to a Service."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from gate_stand import led_to
+from operator_rig import FLOWS, OperatorRig, eventually
+
+from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
+from control_plane.processes import ServerProcess
+from core.api.resource import STORY
+from core.kube.errors import ApiError, InvalidError
+from manager.deployment.registration import mutating_configuration, validating_configuration
+
+Object = dict[str, Any]
+
+NAMES: Final = "--webhook-names=127.0.0.1"
+WRONG: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "never"}}]}}
+RIGHT: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "1s"}}]}}
+
+
+async def ask_gate(rig: OperatorRig, operator: ServerProcess) -> None:
+    """From now on whatever people write is reviewed by ``operator``, which was started with ``NAMES``."""
+    log = operator.log.read_text()
+    [url] = re.findall(r"admission reviews are answered.*\"url\": ?\"(https://127\.0\.0\.1:\d+)", log)
+    await rig.client.create(MUTATING, led_to(mutating_configuration(), url))
+    await rig.client.create(VALIDATING, led_to(validating_configuration(), url))
+    await eventually(lambda: is_watchful(rig), operator.tail)
+
+
+async def ask_nobody(rig: OperatorRig) -> None:
+    for target in DEFAULT_TARGETS[:2]:
+        await rig.client.delete(target.resource, target.name)
+
+
+async def is_watchful(rig: OperatorRig) -> bool:
+    """Whether what is wrong is refused for what is wrong with it, and what is right is let in."""
+    try:
+        await rig.create(STORY, "wrong", WRONG)
+    except InvalidError as error:
+        if [cause.field for cause in error.causes] != ["spec.steps[0].with.duration"]:
+            return False
+    except ApiError:
+        return False  # nobody answers, or the certificate is not trusted yet
+    else:
+        await rig.client.delete(STORY, "wrong", FLOWS)
+        return False
+    await rig.create(STORY, "right", RIGHT)
+    await rig.client.delete(STORY, "right", FLOWS)
+    return True
