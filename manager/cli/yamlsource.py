@@ -21,6 +21,7 @@ MAX_VALUES: Final = 100_000
 MAX_DEPTH: Final = 200
 
 _MARKER: Final = re.compile(r"^(---|\.\.\.)(?=\s|$)", re.M)
+_DIRECTIVES: Final = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*(?:%[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*)+")
 _TAG: Final = "tag:yaml.org,2002:"
 
 Place = tuple[int, int]
@@ -67,6 +68,8 @@ def chunks(text: str) -> Iterator[Chunk]:
     for found in _MARKER.finditer(text):
         ends_document = found.group() == "..."
         position = _next_line(text, found.start()) if ends_document else found.start()
+        if not ends_document and _DIRECTIVES.fullmatch(text, starts[-1], position):
+            continue  # they belong to the document that begins here
         if position > starts[-1] and position < len(text):
             starts.append(position)
     line = 1

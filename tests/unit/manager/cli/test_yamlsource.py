@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from fuzz.admission.stories import json_values
 from manager.cli import yamlsource
 from manager.cli.yamlsource import Chunk, SourceError
 
@@ -52,6 +58,28 @@ def test_documents_are_told_apart_and_counted_on() -> None:
 def test_values_are_those_of_yaml_1_2(text: str) -> None:
     expected = YAML(typ="safe", pure=True).load(text)
     assert read(text).value == {str(key): value for key, value in expected.items()}
+
+
+@pytest.mark.parametrize("flow", [False, True])
+@given(value=st.dictionaries(st.text(min_size=1, max_size=4), json_values, min_size=1, max_size=4))
+def test_values_are_those_of_the_library(flow: bool, value: dict[str, Any]) -> None:
+    buffer, yaml = io.StringIO(), YAML(typ="safe", pure=True)
+    yaml.default_flow_style = flow
+    yaml.dump(value, buffer)
+    assert read(buffer.getvalue()).value == YAML(typ="safe", pure=True).load(buffer.getvalue())
+
+
+def test_directives_belong_to_the_document_that_follows_them() -> None:
+    text = "# head\n%YAML 1.2\n---\na: 1\n...\n%YAML 1.1\n# other\n---\nb: 2\n"
+    chunks = list(yamlsource.chunks(text))
+    assert [chunk.first_line for chunk in chunks] == [1, 6]
+    assert [source.value for chunk in chunks if (source := yamlsource.read(chunk))] == [{"a": 1}, {"b": 2}]
+
+
+def test_windows_files_and_byte_order_marks_are_understood() -> None:
+    source = read("\ufeffa: 1\r\nb:\r\n  - c\r\n")
+    assert source.value == {"a": 1, "b": ["c"]}
+    assert source.at("b[0]") == (3, 5)
 
 
 def test_instants_stay_the_text_that_was_written() -> None:
