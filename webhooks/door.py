@@ -6,6 +6,7 @@ application behind gets it in one piece. Answers are one sentence of plain text.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -67,14 +68,17 @@ class Door:
 
     async def _in_time(self, scope: Message, receive: Receive, send: Send) -> None:
         seconds = min(self._limits.seconds, _asked_seconds(scope["query_string"]) * _SHARE_OF_TIMEOUT)
-        has_begun = False
+        deadline, has_begun = trio.move_on_after(seconds), False
 
         async def note(message: Message) -> None:
             nonlocal has_begun
-            has_begun = True
+            if not has_begun:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                has_begun = True
+                deadline.deadline = math.inf  # an answer that has begun is sent whole
             await send(message)
 
-        with trio.move_on_after(seconds) as deadline:
+        with deadline:
             await self._with_body(scope, receive, note)
         if deadline.cancelled_caught and not has_begun:
             metrics.count(catalogue.WEBHOOK_SHED, reason="time")

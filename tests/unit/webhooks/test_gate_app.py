@@ -29,6 +29,7 @@ from gate_reviews import (
 
 from core.telemetry import metrics
 from webhooks.app import gate_app
+from webhooks.door import Door
 from webhooks.gate import Gate
 from webhooks.limits import Limits
 from webhooks.registration import CONVERT_PATH, HOOKS
@@ -305,6 +306,28 @@ async def test_a_request_has_its_time_and_no_more(query: str, seconds: float, au
     assert answer.status_code == 504
     assert f"not decided within {seconds:g} s" in answer.text
     assert trio.current_time() - began == pytest.approx(seconds)
+
+
+async def test_an_answer_that_has_begun_is_sent_whole(autojump_clock: trio.abc.Clock) -> None:
+    sent: list[Any] = []
+
+    async def application(_: Any, __: Any, send: Any) -> None:
+        await trio.sleep(3.9)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await trio.sleep(1)
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    async def receive() -> Object:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        await trio.sleep(1)
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": VALIDATE_STORY.path, "query_string": b"", "headers": []}
+    await Door(application, Limits())(scope, receive, send)
+
+    assert [message.get("status") or message["body"] for message in sent] == [200, b"whole"]
 
 
 async def test_a_bug_is_logged_and_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
