@@ -6,6 +6,7 @@ What is no Story, or is in that version already, stays as it is written, to the 
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -84,11 +85,21 @@ def _rewritten(chunk: Chunk, wanted: dict[str, Any]) -> str:
     document = yaml.load(chunk.text)
     _rename_in(document)
     _become(document, wanted)
-    written = _dumped(yaml, document)
-    again = yamlsource.read(Chunk(written, 1))
-    if again is None or again.value != wanted:  # aliases or tags that cannot follow: the comments are given up
-        written = _dumped(yaml, wanted)
-    return written
+    for form in (document, wanted):  # aliases or tags that cannot follow: the comments are given up
+        written = _dumped(yaml, form)
+        if _says(written, wanted):
+            return written
+    # JSON is YAML, too; the writer does not quote every key that needs it.
+    start = "---\n" if yaml.explicit_start else ""
+    return f"{start}{json.dumps(wanted, indent=2, ensure_ascii=False)}\n"
+
+
+def _says(written: str, wanted: dict[str, Any]) -> bool:
+    try:
+        source = yamlsource.read(Chunk(written, 1))
+    except SourceError:
+        return False
+    return source is not None and bool(source.value == wanted)
 
 
 def _dumped(yaml: Any, document: Any) -> str:

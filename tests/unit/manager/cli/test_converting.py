@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -13,6 +13,7 @@ from fuzz.admission.stories import ALPHA, BETA, stories
 from manager.cli import yamlsource
 from manager.cli.converting import converted_text
 from manager.cli.problem import RejectedManifestError
+from manager.cli.yamlsource import SourceError
 from webhooks.conversion.story import converted
 
 OTHERS = "# Kept.\nkind: ConfigMap\nmetadata: {name:   odd}\n"
@@ -104,6 +105,13 @@ def test_aliases_and_json_are_understood() -> None:
     assert YAML(typ="safe").load(converted_text("s", json_text, BETA))["spec"]["steps"] == [{"name": "a", "gate": {}}]
 
 
+def test_what_the_writer_of_yaml_would_garble_is_printed_as_json() -> None:
+    text = '{"apiVersion": "bubustack.io/v1alpha1", "kind": "Story", "spec": {"output": {":0": null}}}\n'
+    source = yamlsource.read(yamlsource.Chunk(converted_text("s", text, BETA), 1))
+    assert source is not None
+    assert source.value == {"apiVersion": BETA, "kind": "Story", "spec": {"output": {":0": None}}}
+
+
 def test_every_document_that_cannot_be_read_is_named_with_its_place() -> None:
     text = f"{STORY.replace('v1alpha1', 'v9')}---\na: [\n---\na: &a [*a]\n"
     with pytest.raises(RejectedManifestError) as refused:
@@ -120,7 +128,10 @@ def test_the_values_are_those_of_the_webhook(document: object, flow: bool) -> No
     buffer, yaml = io.StringIO(), YAML()
     yaml.default_flow_style = flow
     yaml.dump(document, buffer)
-    source = yamlsource.read(yamlsource.Chunk(buffer.getvalue(), 1))
+    try:
+        source = yamlsource.read(yamlsource.Chunk(buffer.getvalue(), 1))
+    except SourceError:
+        reject()  # the library does not understand all that it writes
     assert source is not None
     found = yamlsource.read(yamlsource.Chunk(converted_text("s", buffer.getvalue(), BETA), 1))
     assert found is not None

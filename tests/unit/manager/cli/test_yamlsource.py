@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from fuzz.admission.stories import json_values
 from manager.cli import yamlsource
@@ -66,7 +67,13 @@ def test_values_are_those_of_the_library(flow: bool, value: dict[str, Any]) -> N
     buffer, yaml = io.StringIO(), YAML(typ="safe", pure=True)
     yaml.default_flow_style = flow
     yaml.dump(value, buffer)
-    assert read(buffer.getvalue()).value == YAML(typ="safe", pure=True).load(buffer.getvalue())
+    try:
+        expected = YAML(typ="safe", pure=True).load(buffer.getvalue())
+    except YAMLError:  # it does not understand all that it writes
+        with pytest.raises(SourceError):
+            read(buffer.getvalue())
+        return
+    assert read(buffer.getvalue()).value == expected
 
 
 def test_directives_belong_to_the_document_that_follows_them() -> None:
