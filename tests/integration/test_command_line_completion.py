@@ -171,7 +171,7 @@ def _read_to(terminal: int, pattern: str) -> str:
 def test_without_a_cluster_names_are_not_completed_and_nothing_is_said(tmp_path: Path) -> None:
     line = CommandLine(tmp_path)
 
-    assert completions(line, "bobrapet get ", "bobrapet li") == ["", "list"]
+    assert completions(line, "bobrapet get ", "bobrapet lis") == ["", "list"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
