@@ -1,0 +1,59 @@
+"""What one version's schema lets pass, the other's does too: a label can be set on any Story in either version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wire_documents import documents
+
+from core.api.crd import ConversionService, custom_resource_definition
+from core.api.manifest import errors_of
+from core.api.story import STORY_KIND
+from webhooks.conversion.settings import SETTINGS
+from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
+
+_VERSIONS = custom_resource_definition(STORY_KIND, ConversionService("n", "s", "/convert"))["spec"]["versions"]
+ALPHA_SCHEMA, BETA_SCHEMA = (version["schema"]["openAPIV3Schema"] for version in _VERSIONS)
+REQUIRED = (".wait.until", ".executeStory.storyRef", ".executeStory.storyRef.name", ".parallel.steps")
+"""What admission asks of both versions, and the schema of v1beta1 by itself."""
+
+SETTING = st.one_of(
+    st.none(),
+    st.sampled_from(["", "5m", "fail", "Skip", "{{ inputs.x }}"]),
+    st.booleans(),
+    st.integers(0, 3),
+    st.fixed_dictionaries({"name": st.sampled_from(["a", "", "{{ inputs.x }}"])}),
+    st.just([{"name": "b", "ref": {"name": "e"}}, {"name": "c", "type": "gate"}]),
+)
+KEYS = [key for fields in SETTINGS.values() for key in fields]
+
+
+def headed(document: dict[str, Any], api_version: str) -> dict[str, Any]:
+    return {**document, "apiVersion": api_version, "kind": "Story", "metadata": {"name": "x"}}
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents(ALPHA_SCHEMA), st.data())
+def test_a_story_that_fits_v1alpha1_fits_v1beta1(document: dict[str, Any], data: st.DataObject) -> None:
+    for list_name in ("steps", "compensations", "finally"):
+        for step in document["spec"].get(list_name) or ():
+            if step.get("type") is not None:
+                step.pop("ref", None)
+                step["with"] = data.draw(st.dictionaries(st.sampled_from([*KEYS, "other"]), SETTING, max_size=4))
+    story = headed(document, V1ALPHA1)
+    assert errors_of(story) == []
+    assert [
+        error
+        for error in errors_of(converted(story, V1BETA1))
+        if not (error.message == "is required" and error.path.endswith(REQUIRED))
+    ] == []
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents(BETA_SCHEMA))
+def test_a_story_that_fits_v1beta1_fits_v1alpha1(document: dict[str, Any]) -> None:
+    story = headed(document, V1BETA1)
+    assert errors_of(story) == []
+    assert errors_of(converted(story, V1ALPHA1)) == []
