@@ -47,6 +47,9 @@ async def is_watchful(rig: OperatorRig) -> bool:
     else:
         await rig.client.delete(STORY, "wrong", FLOWS)
         return False
-    await rig.create(STORY, "right", RIGHT)
+    try:
+        await rig.create(STORY, "right", RIGHT)
+    except ApiError:
+        return False
     await rig.client.delete(STORY, "right", FLOWS)
     return True
