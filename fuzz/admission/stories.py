@@ -25,7 +25,7 @@ _scalars = st.one_of(
     st.sampled_from(["", "5m", "fail", "skip", " Skip", "{{ inputs.x }}", "sleep"]),
     st.text(max_size=6),
 )
-json_values = st.recursive(
+json_values = _scalars | st.recursive(
     _scalars,
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),

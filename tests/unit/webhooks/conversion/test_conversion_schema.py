@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -19,29 +20,36 @@ ALPHA_SCHEMA, BETA_SCHEMA = (version["schema"]["openAPIV3Schema"] for version in
 REQUIRED = (".wait.until", ".executeStory.storyRef", ".executeStory.storyRef.name", ".parallel.steps")
 """What admission asks of both versions, and the schema of v1beta1 by itself."""
 
-SETTING = st.one_of(
-    st.none(),
-    st.sampled_from(["", "5m", "fail", "Skip", "{{ inputs.x }}"]),
-    st.booleans(),
-    st.integers(0, 3),
-    st.fixed_dictionaries({"name": st.sampled_from(["a", "", "{{ inputs.x }}"])}),
-    st.just([{"name": "b", "ref": {"name": "e"}}, {"name": "c", "type": "gate"}]),
+SETTING = st.sampled_from(
+    [
+        *("", "5m", "fail", "Skip", "{{ inputs.x }}"),
+        *(None, True, False, 7, {}),
+        *({"name": name} for name in ("a", "", "{{ inputs.x }}", 7)),
+        {"name": "a", "namespace": "b", "other": 1},
+        {"name": "a", "version": "1", "namespace": None},
+        {"name": "a", "version": 1},
+        *(
+            [],
+            ["x"],
+            [{"name": "b", "ref": {"name": "e"}}, {"name": "c", "type": "gate", "with": {"onTimeout": "SKIP"}}],
+        ),
+    ]
 )
-KEYS = [key for fields in SETTINGS.values() for key in fields]
 
 
 def headed(document: dict[str, Any], api_version: str) -> dict[str, Any]:
     return {**document, "apiVersion": api_version, "kind": "Story", "metadata": {"name": "x"}}
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents(ALPHA_SCHEMA), st.data())
 def test_a_story_that_fits_v1alpha1_fits_v1beta1(document: dict[str, Any], data: st.DataObject) -> None:
     for list_name in ("steps", "compensations", "finally"):
         for step in document["spec"].get(list_name) or ():
-            if step.get("type") is not None:
-                step.pop("ref", None)
-                step["with"] = data.draw(st.dictionaries(st.sampled_from([*KEYS, "other"]), SETTING, max_size=4))
+            step.pop("ref", None)
+            step["type"] = data.draw(st.sampled_from(list(SETTINGS)))
+            keys = st.sampled_from([*SETTINGS[step["type"]], "other"])
+            step["with"] = copy.deepcopy(data.draw(st.dictionaries(keys, SETTING, min_size=1, max_size=4)))
     story = headed(document, V1ALPHA1)
     assert errors_of(story) == []
     assert [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -14,8 +14,9 @@ from core.api.v1beta1 import story
 from webhooks.conversion.settings import MAX_BRANCHES, SETTINGS, merged, split
 from webhooks.conversion.step import to_v1beta1
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "fail", "skip", "5m"]),
+SCALARS = st.sampled_from([None, True, False, 0, 7, 1.5, "", "a", "fail", "skip", "5m"])
+VALUES = SCALARS | st.recursive(
+    SCALARS,
     lambda inner: (
         st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "version", "x"]), inner, max_size=2)
     ),
@@ -37,13 +38,16 @@ def test_the_primitives_and_their_settings_are_those_of_the_schema() -> None:
 
 
 @pytest.mark.parametrize("primitive", sorted(set(SETTINGS) - {"parallel"}))
+@settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_a_setting_is_shown_exactly_when_the_schema_takes_it(primitive: str, data: st.DataObject) -> None:
     fields = SETTINGS[primitive]
-    settings: dict[str, Any] = data.draw(st.dictionaries(st.sampled_from([*fields, "unknown"]), VALUES, max_size=3))
-    shown, hidden = split(settings, fields)
-    assert merged(shown, hidden, fields) == settings
-    for key, value in settings.items():
+    given_settings: dict[str, Any] = data.draw(
+        st.dictionaries(st.sampled_from([*fields, "unknown"]), VALUES, max_size=3)
+    )
+    shown, hidden = split(given_settings, fields)
+    assert merged(shown, hidden, fields) == given_settings
+    for key, value in given_settings.items():
         if key == "storyRef" and isinstance(value, dict):
             continue  # taken apart, key by key
         if value is None:

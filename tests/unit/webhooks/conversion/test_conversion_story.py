@@ -25,9 +25,19 @@ PAIRS = [
     (
         {
             "type": "executeStory",
-            "with": {"storyRef": {"name": "s", "namespace": "n"}, "with": {"a": 1}, "waitForCompletion": False},
+            "with": {
+                "storyRef": {"name": "s", "namespace": "n", "version": "1"},
+                "with": {"a": 1},
+                "waitForCompletion": False,
+            },
         },
-        {"executeStory": {"storyRef": {"name": "s", "namespace": "n"}, "with": {"a": 1}, "waitForCompletion": False}},
+        {
+            "executeStory": {
+                "storyRef": {"name": "s", "namespace": "n", "version": "1"},
+                "with": {"a": 1},
+                "waitForCompletion": False,
+            }
+        },
     ),
     ({"ref": {"name": "e"}, "with": {"type": "sleep"}}, {"ref": {"name": "e"}, "with": {"type": "sleep"}}),
     (
