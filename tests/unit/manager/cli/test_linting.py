@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from manager.cli import yamlsource
+from fuzz.admission.stories import ALPHA, BETA, stories
+from manager.cli import lintreport, yamlsource
 from manager.cli.linting import ALL_RULES, Located, check, in_order, read_documents, sound, world_of_files
 from webhooks.world import InMemoryWorld
 
@@ -126,10 +130,10 @@ def test_a_namespace_for_those_that_name_none_decides_what_is_the_same_place() -
     text = STORY.replace("ref: {name: http}", "ref: {name: http, namespace: shared}").replace(
         "{{ steps.nope.output.x }}", "u"
     )
-    settings = OperatorSettings(cross_namespace_policy=CrossNamespacePolicy.DENY)
+    operator = OperatorSettings(cross_namespace_policy=CrossNamespacePolicy.DENY)
     documents, _ = read_documents([("a", text)])
     for namespace, expected in (("team", ["story/engram-denied"]), ("shared", ["story/engram-missing"])):
-        world = InMemoryWorld(sound(documents, namespace), settings=settings, namespace=namespace)
+        world = InMemoryWorld(sound(documents, namespace), settings=operator, namespace=namespace)
         assert [found.finding.rule.id for found in check(documents, world, namespace)] == expected
 
 
@@ -140,6 +144,20 @@ def test_the_status_of_an_exported_object_is_not_looked_at() -> None:
 def test_every_rule_has_an_id_of_its_own() -> None:
     ids = [rule.id for rule in ALL_RULES]
     assert len(ids) == len(set(ids))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(stories(ALPHA), stories(BETA)))
+def test_whatever_a_file_holds_it_is_told_of_in_every_form(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    found = lint(text)
+    lines = text.split("\n")
+    assert all(each.place[0] <= len(lines) and each.place[1] <= len(lines[0]) for each in found)
+    assert json.loads(lintreport.as_json(found))["errors"] + json.loads(lintreport.as_json(found))["warnings"] == len(
+        found
+    )
+    assert len(json.loads(lintreport.sarif(found, "1"))["runs"][0]["results"]) == len(found)
+    assert len(lintreport.github(found).splitlines()) == len(found)
 
 
 TEMPLATE = "{{ steps.nope.output.x }}"
