@@ -54,8 +54,8 @@ undeploy:  ## take the operator out; definitions and all objects of ours stay (d
 	@command -v $(KUBECTL) >/dev/null || { echo "make undeploy needs kubectl on PATH; or name it: make undeploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
 	$(KUBECTL) delete --ignore-not-found -k manifests/webhooks
 	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) replace -f manifests/crds/bubustack.io_stories.yaml
-	$(KUBECTL) delete --ignore-not-found -k manifests/policies
 	$(KUBECTL) delete --ignore-not-found -k manifests/manager
+	$(KUBECTL) delete --ignore-not-found -k manifests/policies
 	$(KUBECTL) delete --ignore-not-found -k manifests/rbac
 
 format: $(STAMP)

@@ -53,8 +53,9 @@ ClusterRole to the operator's ServiceAccount with a RoleBinding there. What is a
 too: choose rules that you would give to every template.
 
 Some rules are never handed on, whatever the operator holds: anything in `rbac.authorization.k8s.io`; the verbs
-`escalate`, `bind` and `impersonate`; Secrets other than `get` by name; ServiceAccounts and their tokens; wildcards. The
-run tells so in an Event, `RuleRefused`, and goes on without them.
+`escalate`, `bind` and `impersonate`; Secrets other than `get` by name; ServiceAccounts and their tokens; wildcards.
+Where `manifests/policies` is installed they cannot be written down; otherwise the run tells so in an Event,
+`RuleRefused`, and goes on without them.
 """
 
 _PEOPLE: Final = f"""\
