@@ -15,7 +15,7 @@ from core.api.resource import STORY
 from core.expressions.fields import STEP_LISTS
 from manager.cli import yamlsource
 from manager.cli.problem import RejectedManifestError
-from manager.cli.yamlsource import Chunk, SourceError
+from manager.cli.yamlsource import Chunk, Source, SourceError
 from webhooks.conversion.settings import SETTINGS
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, ConversionError, converted
 
@@ -55,13 +55,23 @@ class _StoryError(Exception):
 
 def _converted_chunk(chunk: Chunk, api_version: str) -> str:
     source = yamlsource.read(chunk)
-    if source is None or not is_story(source.value):
+    if source is None or not isinstance(source.value, dict):
         return chunk.text
+    members = yamlsource.members(source)
+    wanted = [_converted_member(member, api_version) for member in members]
+    if all(there is member.value for there, member in zip(wanted, members, strict=True)):
+        return chunk.text
+    is_list = yamlsource.is_list(source.value)
+    return _rewritten(chunk, {**source.value, "items": wanted} if is_list else wanted[0])
+
+
+def _converted_member(member: Source, api_version: str) -> Any:
+    if not is_story(member.value):
+        return member.value
     try:
-        wanted = converted(source.value, api_version)
+        return converted(member.value, api_version)
     except ConversionError as error:
-        raise _StoryError(str(error), source.at("apiVersion")[0]) from None
-    return chunk.text if wanted is source.value else _rewritten(chunk, wanted)
+        raise _StoryError(str(error), member.at("apiVersion")[0]) from None
 
 
 def is_story(document: Any) -> bool:
@@ -83,7 +93,9 @@ def _rewritten(chunk: Chunk, wanted: dict[str, Any]) -> str:
         yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.constructor.add_constructor("tag:yaml.org,2002:timestamp", type(yaml.constructor).construct_yaml_str)
     document = yaml.load(chunk.text)
-    _rename_in(document)
+    for each in document["items"] if yamlsource.is_list(document) else [document]:
+        if is_story(each):
+            _rename_in(each)
     _become(document, wanted)
     for form in (document, wanted):  # aliases or tags that cannot follow: the comments are given up
         written = _dumped(yaml, form)

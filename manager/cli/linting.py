@@ -97,21 +97,23 @@ def read_documents(
             except SourceError as error:
                 findings.append(Located(file, error.place, UNREADABLE.at("", str(error), error.remedy)))
                 continue
-            if source is None:
-                continue
-            if not isinstance(source.value, dict):
-                finding = NO_OBJECT.at("", "a manifest must be an object", "start with apiVersion, kind and metadata")
-                findings.append(Located(file, source.place, finding))
-                continue
-            if "apiVersion" not in source.value and "kind" not in source.value:
-                rule = STRAY if file in gathered else NO_MANIFEST
-                finding = rule.at(
-                    "", "has neither apiVersion nor kind, so it is no manifest", "leave it out, or add them"
-                )
-                findings.append(Located(file, source.place, finding))
-                continue
-            documents.append(_document(file, source))
+            for each in yamlsource.members(source) if source is not None else ():
+                unusable = _unusable(each, is_gathered=file in gathered)
+                if unusable is None:
+                    documents.append(_document(file, each))
+                else:
+                    findings.append(Located(file, each.place, unusable))
     return documents, findings
+
+
+def _unusable(source: Source, *, is_gathered: bool) -> Finding | None:
+    """Why it is no manifest, if it is none."""
+    if not isinstance(source.value, dict):
+        return NO_OBJECT.at("", "a manifest must be an object", "start with apiVersion, kind and metadata")
+    if "apiVersion" in source.value or "kind" in source.value:
+        return None
+    rule = STRAY if is_gathered else NO_MANIFEST
+    return rule.at("", "has neither apiVersion nor kind, so it is no manifest", "leave it out, or add them")
 
 
 def check(documents: Sequence[Document], world: World, namespace: str = "") -> Iterator[Located]:

@@ -21,6 +21,7 @@ MAX_VALUES: Final = 100_000
 MAX_DEPTH: Final = 200
 
 _MARKER: Final = re.compile(r"^(---|\.\.\.)(?=\s|$)", re.M)
+_MEMBER: Final = re.compile(r"items\[(\d+)\]\.(.+)", re.S)
 _DIRECTIVES: Final = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*(?:%[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*)+")
 _TAG: Final = "tag:yaml.org,2002:"
 
@@ -51,6 +52,29 @@ class Source:
         while path and path not in self.places:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.places.get(path, self.place)
+
+
+def members(source: Source) -> list[Source]:
+    """The objects of a ``List``, as kubectl prints several, each as a document of its own; else the document itself."""
+    value = source.value
+    items = value.get("items") if isinstance(value, dict) and is_list(value) else None
+    if not isinstance(items, list):
+        return [source]
+    below: list[dict[str, Place]] = [{} for _ in items]
+    for path, place in source.places.items():
+        found = _MEMBER.match(path)
+        if found is not None:
+            below[int(found[1])][found[2]] = place
+    return [
+        Source(item, source.at(f"items[{index}]"), places)
+        for index, (item, places) in enumerate(zip(items, below, strict=True))
+    ]
+
+
+def is_list(document: dict[str, Any]) -> bool:
+    """Whether it is a list of objects, and none itself."""
+    kind = document.get("kind")
+    return isinstance(kind, str) and kind.endswith("List") and isinstance(document.get("items"), list)
 
 
 class SourceError(Exception):

@@ -105,6 +105,16 @@ def test_aliases_and_json_are_understood() -> None:
     assert YAML(typ="safe").load(converted_text("s", json_text, BETA))["spec"]["steps"] == [{"name": "a", "gate": {}}]
 
 
+def test_stories_in_a_list_are_converted_too() -> None:
+    text = (
+        "apiVersion: v1\nkind: List\nitems:\n- {kind: Pod}\n- kind: Story  # ours\n"
+        "  apiVersion: bubustack.io/v1alpha1\n  spec:\n    steps:\n    - {name: a, type: gate}\n"
+    )
+    there = converted_text("s", text, BETA)
+    assert there == text.replace("v1alpha1", "v1beta1").replace("type: gate", "gate: {}")
+    assert converted_text("s", there, BETA) == there
+
+
 def test_what_the_writer_of_yaml_would_garble_is_printed_as_json() -> None:
     text = '{"apiVersion": "bubustack.io/v1alpha1", "kind": "Story", "spec": {"output": {":0": null}}}\n'
     source = yamlsource.read(yamlsource.Chunk(converted_text("s", text, BETA), 1))

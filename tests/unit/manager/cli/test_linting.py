@@ -118,6 +118,21 @@ def test_all_that_is_wrong_with_the_files_themselves() -> None:
     ]
 
 
+def test_the_objects_of_a_list_are_looked_at_one_by_one() -> None:
+    def indented(text: str) -> str:
+        return "  - " + text.replace("\n", "\n    ").rstrip() + "\n"
+
+    head = "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\nitems:\n"
+    text = f"{head}{indented(STORY)}{indented(TYPED)}  - 7\n"
+    assert [found[1:4] for found in told(lint(text))] == [
+        (13, 13, "story/expression-step-unknown"),
+        (16, 16, "file/twice"),
+        (22, 49, "story/wait-settings"),
+        (23, 17, "story/name-taken"),
+        (25, 5, "file/no-object"),
+    ]
+
+
 def test_what_is_no_manifest_is_an_error_where_it_was_named_and_passed_over_in_a_folder() -> None:
     files = [("a", "images: {}\n"), ("b", "images: {}\n")]
     documents, found = read_documents(files, gathered={"b"})
