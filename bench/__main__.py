@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import command_line, expressions, idle, kill, main_job, stall, throughput
+from bench import command_line, expressions, gate, idle, kill, main_job, stall, throughput
 from bench.plane import measure as plane
 from bench.report import Row, print_table
 
@@ -13,6 +13,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "command-line": command_line.measure,
     "expressions": expressions.measure,
     "stall": stall.measure,
+    "gate": gate.measure,
     "throughput": throughput.measure,
     "kill": kill.measure,
     "idle": idle.measure,

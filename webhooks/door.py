@@ -26,7 +26,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 HEALTH_PATHS: Final = ("/healthz", "/readyz")
 """Asked by kubelets, who show no certificate and must be heard when nobody else is."""
 CERTIFIED: Final = "certified"
-"""In a connection's state: whether the client may ask at all."""
+"""In a connection's state: whether the client may ask for reviews; to conversion, API servers come without one."""
 
 _SHARE_OF_TIMEOUT: Final = 0.8  # of what the API server says it waits: the rest is for the way
 _MAX_BODY_OF_NONE: Final = 64 << 10  # on paths where none is expected
@@ -55,7 +55,7 @@ class Door:
             await self._application(scope, receive, send)
         elif scope["path"] in HEALTH_PATHS:
             await self._application({**scope, "query_string": b""}, receive, send)
-        elif not (scope.get("state") or {}).get(CERTIFIED, True):
+        elif scope["path"] != CONVERT_PATH and not (scope.get("state") or {}).get(CERTIFIED, True):
             await _answer(send, 401, "show the client certificate of the API server; the connection had none")
         elif self._inside >= self._limits.requests:
             await self._crowded(send, "requests")
