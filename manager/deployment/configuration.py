@@ -2,8 +2,8 @@
 
 Values are those of the reference, so that a move changes nothing, but for three things: there is no storage, since the
 reference's leads to a demonstration server; Jobs do not retry by themselves, since steps do; what has no effect here is
-left out. Processes for costly evaluations get what the Pod's limit has room for: where one is exceeded, a kernel may end
-all processes of a container. Other keys can be set, too; the contract names them.
+left out. Processes for costly evaluations get what the Pod's limit has room for: beyond it a kernel may end all that
+run in the container. Other keys can be set, too; the contract names them.
 """
 
 from __future__ import annotations

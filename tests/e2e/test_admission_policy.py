@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +34,7 @@ from manager.permissions.table import CONFIG_NAME
 Object = dict[str, Any]
 
 PATIENCE_SECONDS = 30.0
+SEEN_SECONDS = 1.0
 KINDS = {resource.kind: resource for resource in OUR_RESOURCES}
 EVERYTHING = "tests.bubustack.io:everything"
 """ClusterRole of the people in these tests: what refuses them is admission, and nothing else."""
@@ -51,7 +53,11 @@ def guarded(kubectl: Kubectl) -> Iterator[Kubectl]:
     try:
         yield kubectl
     finally:
-        _delete(kubectl, [*_policies(), *_people(), _settings("deny")])
+        # Servers see no change of a ConfigMap any more once the last policy that reads it is gone; not even when there
+        # is one again. What they have seen deleted they ask for anew.
+        _delete(kubectl, [_settings("deny")])
+        time.sleep(SEEN_SECONDS)
+        _delete(kubectl, [*_policies(), *_people()])
 
 
 @pytest.fixture

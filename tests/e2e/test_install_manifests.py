@@ -41,7 +41,8 @@ def installed(kubectl: Kubectl) -> Iterator[Kubectl]:
     try:
         yield kubectl
     finally:
-        for folder in ("webhooks", "policies"):
+        kubectl("delete", "--ignore-not-found", f"--filename={ROOT / 'manifests/manager/configuration.yaml'}")
+        for folder in ("webhooks", "policies"):  # in this order, as docs/install.md says
             kubectl("delete", "--ignore-not-found", f"--kustomize={ROOT / 'manifests' / folder}")
         kubectl("replace", f"--filename={STORY_DEFINITION}")
         kubectl("delete", "--ignore-not-found", "--namespace", OPERATOR_NAMESPACE, "deployment,pdb", "--all")
