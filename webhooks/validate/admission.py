@@ -71,6 +71,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
         shape = _shape(new)
         if shape or validator is None:
             return _told(shape)
+        new = {**new, "spec": _sorted(new["spec"])}
     assert validator is not None  # an object of no kind of ours has no shape either
     return _told(list(dict.fromkeys(validator(new, old, world))))
 
@@ -89,10 +90,18 @@ def _shape(new: Object) -> list[Finding]:
     if path is not None:
         return [TOO_DEEP.at(path, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")]
     without_status = {key: value for key, value in new.items() if key != "status"}
-    return [
+    found = (
         SHAPE.at(error.path, error.message, error.remedy or "correct the value")
         for error in manifest.errors_of(without_status)
-    ]
+    )
+    return sorted(found, key=lambda finding: finding.path)
+
+
+def _sorted(value: Any) -> Any:
+    """With the keys of all objects in order, as an API server sends them: what is told does not depend on theirs."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def _too_deep(spec: Any) -> str | None:

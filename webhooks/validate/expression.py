@@ -20,7 +20,7 @@ from core.graph.needs import Graph
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import dependency
 from webhooks.validate.dependency import Steps
-from webhooks.validate.steps import Placed, with_branches
+from webhooks.validate.steps import Placed, names_below
 from webhooks.world import Object
 
 UNUSABLE: Final = Rule("story/expression", "3.6")
@@ -129,10 +129,9 @@ def _targets_of(steps: Steps) -> Mapping[str, str]:
     for name in steps:
         targets.setdefault(step_alias(name), name)
     for name, placed in steps.items():
-        for branch in with_branches(placed):
-            if branch.depth:
-                targets.setdefault(branch.step["name"], name)
-                targets.setdefault(step_alias(branch.step["name"]), name)
+        for branch in names_below(placed):
+            targets.setdefault(branch, name)
+            targets.setdefault(step_alias(branch), name)
     return targets
 
 

@@ -73,6 +73,15 @@ def with_branches(placed: Placed) -> Iterator[Placed]:
                 yield from with_branches(branch)
 
 
+def names_below(placed: Placed) -> Iterator[str]:
+    """Of all branches below the step, whether or not they fit their schema."""
+    for branch in _branches(placed) if placed.depth < MAX_BRANCH_DEPTH else ():
+        if isinstance(branch.step, Mapping):
+            if isinstance(branch.step.get("name"), str):
+                yield branch.step["name"]
+            yield from names_below(branch)
+
+
 def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
     """What is wrong with one step, its place among the others left aside."""
     step, path = placed.step, placed.path
@@ -95,7 +104,7 @@ def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
     namespace = namespace_of(story)
     for field in ("with", "runtime"):
         value, where = step.get(field), f"{path}.{field}"
-        if not (field == "with" and (placed.depth or step.get("type") == "parallel")):
+        if not (field == "with" and step.get("type") == "parallel"):  # its branches are looked at one by one
             yield from payload.check_references(
                 REFERENCE_FORM, REFERENCE_NAMESPACE, value, where, STORY, namespace, world
             )

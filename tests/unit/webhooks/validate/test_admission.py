@@ -101,6 +101,26 @@ def test_several_mistakes_are_told_at_once_with_every_circle() -> None:
     ]
 
 
+def test_the_order_of_keys_decides_on_nothing() -> None:
+    steps = [{"name": "a", "type": "stop", "secrets": {"b": "", "a": ""}, "with": {"z": "{{", "y": "{{"}}]
+    one = story(steps=steps, output={"z": "{{ steps.ab }}", "y": "{{ nope }}"})
+    other = story(
+        output={"y": "{{ nope }}", "z": "{{ steps.ab }}"},
+        steps=[{"with": {"y": "{{", "z": "{{"}, "secrets": {"a": "", "b": ""}, "type": "stop", "name": "a"}],
+    )
+
+    found = admission.validate(one, None, WORLD)
+    assert admission.validate(other, None, WORLD) == found
+    assert [finding.path for finding in found[-2:]] == ["spec.output.y", "spec.output.z"]
+
+
+@pytest.mark.parametrize("names", [("zz", "yy"), ("yy", "zz")])
+def test_what_has_no_shape_is_told_in_the_order_of_paths(names: tuple[str, ...]) -> None:
+    found = admission.validate(story(**dict.fromkeys(names, 1)), None, WORLD)
+
+    assert [finding.path for finding in found] == ["spec.yy", "spec.zz"]
+
+
 def test_an_incomplete_world_does_not_know_what_it_has_not_seen() -> None:
     from core.api.resource import ENGRAM
 
