@@ -19,7 +19,7 @@ test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz pr
 
 e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane; builds it once (docs/testing-on-a-real-cluster.md)
 	PYTHONPATH=tests/e2e $(BIN)/python -m control_plane build
-	$(BIN)/python -m pytest --control-plane=real tests/e2e tests/integration tests/conformance $(E2E_OPTIONS)
+	PYTHONPATH=tests/e2e $(BIN)/python -m control_plane test $(E2E_OPTIONS)
 
 check: $(STAMP)  ## lint, types, layers, generated files up to date
 	$(BIN)/ruff check .

@@ -19,7 +19,15 @@ import orjson
 import pytest
 import trio
 from api_access import over_network
-from operator_cluster import NAMESPACE_NAME, OPERATOR, REAL_PATIENCE, eventually, install_definitions, open_emptied
+from operator_cluster import (
+    NAMESPACE_NAME,
+    OPERATOR,
+    REAL_PATIENCE,
+    eventually,
+    install_definitions,
+    open_emptied,
+    start_controllers,
+)
 
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from control_plane.session import SessionCluster
@@ -52,13 +60,14 @@ KUBECTL_SECONDS: Final = 60.0
 
 @dataclass
 class GateStand:
-    """``settings`` are those of the operator, and may be exchanged."""
+    """``settings`` are those of the operator, and may be exchanged; ``url`` is that of the gate, once there is one."""
 
     client: KubeClient
     kubeconfig: Path
     kubectl_program: str
     namespace: str
     settings: OperatorSettings
+    url: str = ""
 
     async def kubectl(self, *arguments: str, stdin: Object | str = "", check: bool = True) -> str:
         """Standard output and error of one call."""
@@ -124,6 +133,7 @@ async def open_gate(directory: Path, real: SessionCluster | None, kubectl: str) 
         registered(stand.client, url),
     ):
         await eventually(lambda: is_asked(stand.client), seconds=30)
+        stand.url = url
         yield stand
 
 
@@ -227,6 +237,7 @@ async def _embedded(directory: Path) -> AsyncIterator[Path]:
         async with open_client(await load_config(kubeconfig)) as client:
             await install_definitions(client)
             await _ensure(client, OPERATOR.namespace)
+        await nursery.start(start_controllers, server)
         yield kubeconfig
         nursery.cancel_scope.cancel()
 

@@ -287,7 +287,7 @@ async def _open_embedded(directory: Path) -> AsyncIterator[OperatorCluster]:
             await install_definitions(client)
             for name in (NAMESPACE_NAME, OPERATOR_NAMESPACE):
                 await client.create(NAMESPACE, {"metadata": {"name": name}})
-            await nursery.start(_controllers, server)
+            await nursery.start(start_controllers, server)
             image_map = directory / "images.yaml"
             await nursery.start(_node, server, directory, image_map, access.open_wire())
             yield OperatorCluster(access, client, image_map)
@@ -347,7 +347,7 @@ async def _is_established(client: KubeClient, name: str) -> bool:
     return is_true(status_of(definition).get("conditions") or [], "Established")
 
 
-async def _controllers(server: ApiServer, *, task_status: trio.TaskStatus[None]) -> None:
+async def start_controllers(server: ApiServer, *, task_status: trio.TaskStatus[None]) -> None:
     await run_controllers(
         server.registry, utc_now, node_name=NODE_NAME, job_failure_delay_seconds=0.1, task_status=task_status
     )

@@ -1,4 +1,4 @@
-"""``python -m control_plane build [VERSION]`` · ``python -m control_plane up [--audit] DIRECTORY``.
+"""``python -m control_plane build [VERSION]`` · ``up [--audit] DIRECTORY`` · ``test [OPTION_OF_PYTEST…]``.
 
 ``up`` runs a control plane until its standard input ends, and says in one line of JSON on standard output when it is
 ready; ``session`` keeps one like this for all tests of a session. With a terminal as input it runs until Ctrl-D or
@@ -20,15 +20,18 @@ from control_plane.building import BuildError
 from control_plane.processes import ServerError
 from control_plane.running import open_control_plane
 from control_plane.session import ready_of
+from control_plane.suites import run_suites
 from localcluster import parent
 
-USAGE: Final = "python -m control_plane build [VERSION] | up [--audit] DIRECTORY"
+USAGE: Final = "python -m control_plane build [VERSION] | up [--audit] DIRECTORY | test [OPTION_OF_PYTEST…]"
 
 
 def main(arguments: Sequence[str]) -> int:
     match list(arguments):
         case ["build", *version] if len(version) <= 1:
             return binaries.main(version)
+        case ["test", *options]:
+            return run_suites(options)
         case ["up", "--audit", directory]:
             return _up(Path(directory), audit=True)
         case ["up", directory]:
