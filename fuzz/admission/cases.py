@@ -1,0 +1,108 @@
+"""One write to the API server, and the world in which it is made; printed as YAML that ``bobrapet lint`` reads."""
+
+from __future__ import annotations
+
+import copy
+import io
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from webhooks.caller import Caller
+from webhooks.finding import Finding, errors_among
+from webhooks.validate import admission, status
+from webhooks.world import InMemoryWorld
+
+Object = dict[str, Any]
+
+CORPUS: Final = Path(__file__).parent.parent / "corpus" / "admission"
+"""Cases that once failed: YAML as it is printed here, with the reason in words above it."""
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """What is written, and what is there already.
+
+    Attributes:
+        new: as it is to be stored.
+        old: as it is stored; ``None`` when it is created.
+        objects: all others that exist.
+        caller: who writes the status; ``None`` when the object itself is written.
+    """
+
+    new: Object
+    old: Object | None = None
+    objects: tuple[Object, ...] = ()
+    policy: CrossNamespacePolicy = CrossNamespacePolicy.DENY
+    caller: Caller | None = None
+
+    @property
+    def settings(self) -> OperatorSettings:
+        return OperatorSettings(cross_namespace_policy=self.policy)
+
+    def world(self, *, complete: bool = True) -> InMemoryWorld:
+        """That of the cluster; or of lint, which knows neither what else there is nor the settings."""
+        return InMemoryWorld(self.objects, settings=self.settings if complete else None, complete=complete)
+
+    def findings(self, *, complete: bool = True) -> list[Finding]:
+        """What the gate says to it."""
+        if self.caller is not None:
+            return status.validate(self.new, self.old or {}, self.caller, self.world(complete=complete))
+        return admission.validate(self.new, self.old, self.world(complete=complete))
+
+    def errors(self) -> list[str]:
+        return [f"{finding.rule.id} {finding}" for finding in errors_among(self.findings())]
+
+    def copied(self) -> Case:
+        """One of which everything may be changed."""
+        return replace(
+            self, new=copy.deepcopy(self.new), old=copy.deepcopy(self.old), objects=copy.deepcopy(self.objects)
+        )
+
+    def _repr_pretty_(self, printer: Any, _is_cycle: bool) -> None:
+        """How Hypothesis prints it."""
+        printer.text(repr(self))
+
+    def __repr__(self) -> str:
+        """As YAML; what lint cannot know stands in comments."""
+        lines = [f"# references.cross-namespace-policy: {self.policy.value}"]
+        if self.caller is not None:
+            lines.append(f"# the status is written by: {self.caller}")
+        if self.old is not None:
+            lines += ["# stored before:", *(f"#   {line}" for line in _yaml(self.old).splitlines())]
+        documents = [_yaml(document) for document in (self.new, *self.objects)]
+        return "\n" + "\n".join(lines) + "\n" + "---\n".join(documents)
+
+
+def read(path: Path) -> Case:
+    """A case of the corpus: the first document is written, the others are there; ``# stored before`` is not read."""
+    text = path.read_text(encoding="utf-8")
+    new, *objects = YAML(typ="safe", pure=True).load_all(text)
+    words = (line.partition("cross-namespace-policy:")[2].strip() for line in text.splitlines() if line[:1] == "#")
+    return Case(new, None, tuple(objects), CrossNamespacePolicy(next(filter(None, words), "deny")))
+
+
+def told_in(path: Path) -> list[str]:
+    """What must be said to a case of the corpus: rule and path of each finding, from its ``# told:`` lines."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("# told:").strip() for line in lines if line.startswith("# told:")]
+
+
+def _yaml(document: Object) -> str:
+    stream = io.StringIO()
+    _writer().dump(document, stream)
+    return stream.getvalue()
+
+
+@cache
+def _writer() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.width = 4096
+    yaml.representer.ignore_aliases = lambda _data: True
+    yaml.sort_base_mapping_type_on_output = False
+    return yaml

@@ -1,0 +1,282 @@
+"""Mistakes in Engrams, Impulses, templates and ReferenceGrants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fuzz.admission.chance import Chance
+from fuzz.admission.mutations import (
+    BAD_DURATIONS,
+    NOT_ALLOWED,
+    NOWHERE,
+    Draft,
+    bad_schema,
+    breaks,
+    enlarge,
+    insert,
+    malformed,
+    out_of_reach,
+    section,
+    somewhere,
+)
+
+Object = dict[str, Any]
+
+_DEFINITIONS = ("Engram", "Impulse")
+
+
+def _template(draft: Draft) -> Object:
+    return draft.find(f"{draft.new['kind']}Template", draft.spec["templateRef"]["name"])
+
+
+def _payload(chance: Chance, draft: Draft) -> tuple[Object, str]:
+    key = chance.pick(("with", "mapping") if draft.new["kind"] == "Impulse" else ("with",))
+    if key not in draft.spec:
+        section(_template(draft), "spec").pop("configSchema", None)
+    return section(draft.spec, key), f"spec.{key}"
+
+
+# --- against the template --------------------------------------------------------------------------------------------
+
+
+@breaks("definition/template-name", *_DEFINITIONS)
+def _template_of_no_name(chance: Chance, draft: Draft) -> str:
+    draft.spec["templateRef"]["name"] = chance.pick((" ", "\t"))
+    return "spec.templateRef.name"
+
+
+@breaks("definition/template-missing", *_DEFINITIONS)
+def _template_gone(chance: Chance, draft: Draft) -> str:
+    draft.remove(_template(draft))
+    return "spec.templateRef.name"
+
+
+@breaks("definition/template-version", *_DEFINITIONS)
+def _another_version(chance: Chance, draft: Draft) -> str:
+    draft.spec["templateRef"]["version"] = "another"
+    return "spec.templateRef.version"
+
+
+@breaks("definition/mode", *_DEFINITIONS)
+def _unsupported_mode(chance: Chance, draft: Draft) -> str:
+    if draft.new["kind"] == "Impulse":
+        section(draft.spec, "workload")["mode"] = mode = chance.pick(("deployment", "statefulset"))
+    else:
+        draft.spec["mode"] = mode = chance.pick(("job", "deployment", "statefulset"))
+    supported = _template(draft)["spec"]["supportedModes"]
+    supported[:] = [other for other in ("job", "deployment", "statefulset") if other != mode]
+    return "spec.workload.mode" if draft.new["kind"] == "Impulse" else "spec.mode"
+
+
+@breaks("definition/mode-assumed", *_DEFINITIONS)
+def _mode_that_is_not_said(chance: Chance, draft: Draft) -> str:
+    draft.spec.pop("mode", None)
+    draft.spec.pop("workload", None)
+    _template(draft)["spec"]["supportedModes"] = ["statefulset"]
+    return "spec.workload.mode" if draft.new["kind"] == "Impulse" else "spec.mode"
+
+
+@breaks("definition/with-size", *_DEFINITIONS)
+def _large(chance: Chance, draft: Draft) -> str:
+    value, path = _payload(chance, draft)
+    enlarge(value, 4096)
+    return path
+
+
+@breaks("definition/with", *_DEFINITIONS)
+def _configured_wrongly(chance: Chance, draft: Draft) -> str:
+    schema = section(_template(draft), "spec", "configSchema")
+    given = section(draft.spec, "with")
+    if chance.yes():
+        schema.setdefault("required", []).append("wanted")
+        return "spec.with"
+    section(schema, "properties")["wanted"] = {"type": "integer"}
+    given["wanted"] = "three"
+    return "spec.with.wanted"
+
+
+@breaks("definition/with-absent", *_DEFINITIONS)
+def _not_configured(chance: Chance, draft: Draft) -> str:
+    draft.spec.pop("with", None)
+    _template(draft)["spec"]["configSchema"] = {"required": ["wanted"]}
+    return "spec.with"
+
+
+@breaks("definition/reference-form", *_DEFINITIONS)
+def _malformed_reference(chance: Chance, draft: Draft) -> str:
+    (value, path), (wrong, below) = _payload(chance, draft), malformed(chance)
+    return f"{somewhere(chance, value, path, wrong)}.{below}"
+
+
+@breaks("definition/reference-namespace", *_DEFINITIONS, policies=NOT_ALLOWED)
+def _reference_out_of_reach(chance: Chance, draft: Draft) -> str:
+    (value, path), (wrong, below) = _payload(chance, draft), out_of_reach(chance)
+    return f"{somewhere(chance, value, path, wrong)}.{below}"
+
+
+@breaks("definition/secret-required", *_DEFINITIONS)
+def _without_a_secret(chance: Chance, draft: Draft) -> list[str]:
+    declared = section(_template(draft), "spec", "secretSchema")
+    declared.setdefault("wanted", {})
+    keys = chance.some(tuple(declared), 2, 1)
+    for key in keys:
+        declared[key] = {"required": True}
+        section(draft.spec, "secrets").pop(key, None)
+    return [f"spec.secrets.{key}" for key in declared if key in keys]
+
+
+@breaks("definition/secret-unknown", *_DEFINITIONS)
+def _secret_that_nobody_declares(chance: Chance, draft: Draft) -> str:
+    section(draft.spec, "secrets")["nobodys"] = chance.pick(("keys", "", "gone"))
+    return "spec.secrets.nobodys"
+
+
+def _declared_secret(chance: Chance, draft: Draft) -> str:
+    declared = section(_template(draft), "spec", "secretSchema")
+    declared.setdefault("api", {})
+    return chance.pick(tuple(declared))
+
+
+@breaks("definition/secret-blank", *_DEFINITIONS)
+def _blank_secret(chance: Chance, draft: Draft) -> str:
+    key = _declared_secret(chance, draft)
+    section(draft.spec, "secrets")[key] = chance.pick(("", " "))
+    return f"spec.secrets.{key}"
+
+
+@breaks("definition/secret-missing", *_DEFINITIONS)
+def _secret_gone(chance: Chance, draft: Draft) -> str:
+    key = _declared_secret(chance, draft)
+    section(draft.spec, "secrets")[key] = "gone"
+    return f"spec.secrets.{key}"
+
+
+# --- Engrams ---------------------------------------------------------------------------------------------------------
+
+
+@breaks("engram/deleted", "Engram", update=True)
+def _changed_while_it_goes(chance: Chance, draft: Draft) -> str:
+    draft.new["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    draft.spec["version"] = "changed"
+    return "spec"
+
+
+@breaks("engram/duration", "Engram")
+def _no_timeout(chance: Chance, draft: Draft) -> str:
+    key = chance.pick(("overrides", "executionPolicy"))
+    section(draft.spec, key)["timeout"] = chance.pick((*BAD_DURATIONS, "0s"))
+    return f"spec.{key}.timeout"
+
+
+# --- Impulses --------------------------------------------------------------------------------------------------------
+
+
+@breaks("impulse/story-denied", "Impulse", policies=NOT_ALLOWED)
+def _story_out_of_reach(chance: Chance, draft: Draft) -> str:
+    draft.spec["storyRef"]["namespace"] = NOWHERE
+    return "spec.storyRef.namespace"
+
+
+@breaks("impulse/story-missing", "Impulse")
+def _story_gone(chance: Chance, draft: Draft) -> str:
+    draft.remove(draft.referred("Story", draft.spec["storyRef"]))
+    return "spec.storyRef.name"
+
+
+@breaks("impulse/story-version", "Impulse")
+def _another_story(chance: Chance, draft: Draft) -> str:
+    draft.spec["storyRef"]["version"] = "another"
+    return "spec.storyRef.version"
+
+
+@breaks("impulse/job", "Impulse")
+def _listens_as_a_job(chance: Chance, draft: Draft) -> str:
+    section(draft.spec, "workload")["mode"] = "job"
+    return "spec.workload.mode"
+
+
+@breaks("impulse/expression", "Impulse")
+def _no_template(chance: Chance, draft: Draft) -> str:
+    wrong = chance.pick(("{{ .event.id", "{{ nope }}", "{{ 1 + }}"))
+    if chance.yes():
+        return somewhere(chance, section(draft.spec, "mapping"), "spec.mapping", wrong)
+    section(draft.spec, "deliveryPolicy")["dedupe"] = {"mode": "key", "keyTemplate": wrong}
+    return "spec.deliveryPolicy.dedupe.keyTemplate"
+
+
+@breaks("impulse/key-required", "Impulse")
+def _without_a_key(chance: Chance, draft: Draft) -> str:
+    blank: Object = chance.pick(({}, {"keyTemplate": ""}, {"keyTemplate": " "}))
+    section(draft.spec, "deliveryPolicy")["dedupe"] = {"mode": "key", **blank}
+    return "spec.deliveryPolicy.dedupe.keyTemplate"
+
+
+@breaks("impulse/key-unused", "Impulse")
+def _with_a_key_for_nothing(chance: Chance, draft: Draft) -> str:
+    mode: Object = chance.pick(({}, {"mode": "token"}, {"mode": "none"}))
+    section(draft.spec, "deliveryPolicy")["dedupe"] = {**mode, "keyTemplate": "{{ .inputs.id }}"}
+    return "spec.deliveryPolicy.dedupe.keyTemplate"
+
+
+@breaks("impulse/delay", "Impulse")
+def _no_delay(chance: Chance, draft: Draft) -> str:
+    key = chance.pick(("baseDelay", "maxDelay"))
+    section(draft.spec, "deliveryPolicy", "retry")[key] = chance.pick((*BAD_DURATIONS, "", " "))
+    return f"spec.deliveryPolicy.retry.{key}"
+
+
+@breaks("impulse/delays", "Impulse")
+def _delays_the_wrong_way_round(chance: Chance, draft: Draft) -> str:
+    delays: Object = chance.pick(({"baseDelay": "10s", "maxDelay": "1s"}, {"baseDelay": "1ms", "maxDelay": " 1us"}))
+    section(draft.spec, "deliveryPolicy", "retry").update(delays)
+    return "spec.deliveryPolicy.retry.maxDelay"
+
+
+@breaks("impulse/throttle", "Impulse")
+def _negative(chance: Chance, draft: Draft) -> list[str]:
+    keys = chance.some(("burst", "maxInFlight", "ratePerSecond"), 3, 1)
+    for key in keys:
+        section(draft.spec, "throttle")[key] = -chance.number(1, 9)
+    return [f"spec.throttle.{key}" for key in draft.spec["throttle"] if key in keys]
+
+
+# --- templates -------------------------------------------------------------------------------------------------------
+
+
+@breaks("template/schema", "EngramTemplate", "ImpulseTemplate")
+def _no_schema(chance: Chance, draft: Draft) -> str:
+    own = ("inputSchema", "outputSchema") if draft.new["kind"] == "EngramTemplate" else ("contextSchema",)
+    key = chance.pick((*own, "configSchema"))
+    draft.spec[key] = bad_schema(chance)
+    return f"spec.{key}"
+
+
+@breaks("template/blank", "EngramTemplate", "ImpulseTemplate")
+def _blank(chance: Chance, draft: Draft) -> str:
+    key = chance.pick(("image", "version"))
+    draft.spec[key] = chance.pick(("", " "))
+    return f"spec.{key}"
+
+
+@breaks("template/job", "ImpulseTemplate")
+def _listeners_as_jobs(chance: Chance, draft: Draft) -> str:
+    return f"spec.supportedModes[{insert(chance, draft.spec, 'supportedModes', 'job')}]"
+
+
+# --- ReferenceGrants -------------------------------------------------------------------------------------------------
+
+
+@breaks("grant/unknown-kind", "ReferenceGrant")
+def _unknown_kind(chance: Chance, draft: Draft) -> str:
+    group, kind = chance.pick((("bubustack.io", "Engramm"), ("runs.bubustack.io", "Engram"), ("x", "Story")))
+    key = chance.pick(("from", "to"))
+    entry: Object = {"group": group, "kind": kind} | ({"namespace": "team"} if key == "from" else {})
+    return f"spec.{key}[{insert(chance, draft.spec, key, entry)}]"
+
+
+@breaks("grant/never-asked", "ReferenceGrant")
+def _never_asked(chance: Chance, draft: Draft) -> str:
+    draft.spec["from"] = [{"group": "runs.bubustack.io", "kind": "StoryRun", "namespace": "team"}]
+    draft.spec["to"] = [{"group": "bubustack.io", "kind": "Story"}]
+    entry = {"group": "bubustack.io", "kind": "Engram"}
+    return f"spec.to[{insert(chance, draft.spec, 'to', entry)}]"

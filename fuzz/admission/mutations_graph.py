@@ -1,0 +1,195 @@
+"""Mistakes among the steps of a Story: needs, circles, requirements, expressions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from core.expressions.fields import STEP_LISTS
+from fuzz.admission import strategies_values as values
+from fuzz.admission.chance import Chance
+from fuzz.admission.mutations import Draft, breaks, insert, section
+from fuzz.admission.mutations_steps import Found, a_primitive, a_step, in_stream, plant, steps_of, top_step
+
+Object = dict[str, Any]
+
+_BAD_VALUES: Final = (
+    "{{ nope | }}",
+    "{{ inputs.a",
+    "{{ env `HOME` }}",
+    "{{ .trigger.x }}",
+    "{{ template `a` }}",
+    "{{ 1 + }}",
+)
+_BAD_CONDITIONS: Final = (*_BAD_VALUES, "inputs.a &&", "perhaps", "inputs.ready = true", "trigger.x == 1")
+
+
+@breaks("story/need-unknown", "Story")
+def _need_a_ghost(chance: Chance, draft: Draft) -> str:
+    found = top_step(chance, draft)
+    return f"{found.path}.needs[{insert(chance, found.step, 'needs', 'ghost')}]"
+
+
+@breaks("story/need-self", "Story")
+def _need_itself(chance: Chance, draft: Draft) -> str:
+    found = top_step(chance, draft)
+    return f"{found.path}.needs[{insert(chance, found.step, 'needs', found.step['name'])}]"
+
+
+@breaks("story/need-later", "Story")
+def _need_what_runs_later(chance: Chance, draft: Draft) -> str:
+    found, later = _with_a_later_one(chance, draft)
+    return f"{found.path}.needs[{insert(chance, found.step, 'needs', later)}]"
+
+
+def _with_a_later_one(chance: Chance, draft: Draft) -> tuple[Found, str]:
+    """A step, and the name of a new one in a later list."""
+    found = a_step(chance, draft, lambda _f: True, {"type": "stop"}, lists=STEP_LISTS[:-1], top=True)
+    lists = STEP_LISTS[STEP_LISTS.index(found.list_name) + 1 :]
+    later = plant(chance, draft, {"type": "stop"}, lists=lists, top=True)
+    return found, later.step["name"]
+
+
+@breaks("story/cycle", "Story")
+def _circle(chance: Chance, draft: Draft) -> str:
+    """Of new steps, some of which are needed by what their conditions use."""
+    list_name = chance.pick(STEP_LISTS)
+    ring = [
+        plant(chance, draft, {"type": "stop"}, lists=(list_name,), top=True).step for _ in range(chance.number(2, 5))
+    ]
+    for step, needed in zip(ring, [*ring[1:], ring[0]], strict=True):
+        if chance.yes(3):
+            step["if"] = f'steps["{needed["name"]}"].output.ok == true'
+        else:
+            step["needs"] = [needed["name"]]
+    return next(found.path for found in steps_of(draft) if any(found.step is step for step in ring))
+
+
+@breaks("story/require-form", "Story")
+def _require_nothing(chance: Chance, draft: Draft) -> str:
+    found = top_step(chance, draft)
+    wrong = chance.pick(("foo", "steps", "steps.a", "steps..x", "inputs.a.b", "steps.a.", ""))
+    return f"{found.path}.requires[{insert(chance, found.step, 'requires', wrong)}]"
+
+
+@breaks("story/require-unknown", "Story")
+def _require_a_ghost(chance: Chance, draft: Draft) -> str:
+    found, later = _with_a_later_one(chance, draft) if chance.yes() else (top_step(chance, draft), "ghost")
+    return f"{found.path}.requires[{insert(chance, found.step, 'requires', f'steps.{later}.output.x')}]"
+
+
+@breaks("story/require-unreached", "Story")
+def _require_what_need_not_be_done(chance: Chance, draft: Draft) -> str:
+    beside = plant(chance, draft, {"type": "stop"}, top=True)
+    found = a_step(
+        chance, draft, lambda f: f.step is not beside.step, {"type": "stop"}, lists=(beside.list_name,), top=True
+    )
+    index = insert(chance, found.step, "requires", f"steps.{beside.step['name']}.output.x")
+    return f"{found.path}.requires[{index}]"
+
+
+# --- expressions -----------------------------------------------------------------------------------------------------
+
+
+def _condition_field(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
+    """Where a condition stands: its parent, its key, its path. Nothing that others rely on is overwritten."""
+    match chance.number(0, 2):
+        case 0:
+            found = a_step(chance, draft, lambda f: "steps" not in str(f.step.get("if")), {"type": "stop"})
+            return found.step, "if", f"{found.path}.if"
+        case 1:
+            settings, path = a_primitive(chance, draft, "wait", {"until": "inputs.x"})
+            return settings, "until", f"{path}.until"
+        case _:
+            found = a_step(chance, draft, lambda _f: True, {"type": "stop"})
+            return section(found.step, "postExecution"), "condition", f"{found.path}.postExecution.condition"
+
+
+def _value_field(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
+    """Where a template stands, as ``_condition_field``."""
+    match chance.number(0, 3):
+        case 0:
+            return section(draft.spec, "output"), "bad", "spec.output.bad"
+        case 1:
+            return section(draft.spec, "policy", "with"), "bad", "spec.policy.with.bad"
+        case 2:
+            found = a_step(chance, draft, lambda _f: True, {"type": "stop"})
+            return found.step, "idempotencyKeyTemplate", f"{found.path}.idempotencyKeyTemplate"
+        case _:
+            return _parameters(chance, draft)
+
+
+def _parameters(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
+    field = chance.pick(("with", "runtime"))
+    there = [f for f in steps_of(draft) if field in f.step and (field == "runtime" or "ref" in f.step)]
+    if not there:
+        return section(draft.spec, "output"), "bad", "spec.output.bad"
+    found = chance.pick(there)
+    return found.step[field], "bad", f"{found.path}.{field}.bad"
+
+
+@breaks("story/expression", "Story")
+def _no_condition(chance: Chance, draft: Draft) -> str:
+    parent, key, path = _condition_field(chance, draft)
+    parent[key] = chance.pick(_BAD_CONDITIONS)
+    return path
+
+
+@breaks("story/expression", "Story")
+def _no_template(chance: Chance, draft: Draft) -> str:
+    parent, key, path = _value_field(chance, draft)
+    parent[key] = chance.pick(_BAD_VALUES)
+    if key == "bad" and chance.yes(4):
+        parent[key] = {"$bubuTemplate": parent[key]}
+        path += ".$bubuTemplate"
+    return path
+
+
+@breaks("story/expression", "Story", realtime=False)
+def _packets_in_a_batch(chance: Chance, draft: Draft) -> str:
+    parent, key, path = _condition_field(chance, draft)
+    parent[key] = chance.pick(("packet.id == 1", "{{ packet.id }}", "{{ get packet `x` }}"))
+    return path
+
+
+@breaks("story/expression", "Story", realtime=True)
+def _change_in_what_is_fixed(chance: Chance, draft: Draft) -> str:
+    there = [f for f in steps_of(draft) if "ref" in f.step and "with" in f.step and in_stream(draft, f)]
+    if not there:
+        section(draft.spec, "output")["bad"] = "{{ packet.id }}"
+        return "spec.output.bad"
+    found = chance.pick(there)
+    found.step["with"]["bad"] = chance.pick(("{{ now }}", "{{ uuidv4 }}", "{{ len steps }}", "{{ packet.id }}"))
+    return f"{found.path}.with.bad"
+
+
+@breaks("story/expression-step-unknown", "Story", realtime=False)
+def _use_a_ghost(chance: Chance, draft: Draft) -> str:
+    ghost = chance.pick(("ghost", "gh-ost", "0ghost"))
+    is_condition = chance.yes()
+    parent, key, path = (_condition_field if is_condition else _value_field)(chance, draft)
+    forms = (f"{{{{ {values.of_step(ghost)}.output.x }}}}", f'{{{{ index .steps "{ghost}" "output" "x" }}}}')
+    parent[key] = chance.pick((*forms, f"{values.of_step(ghost)}.output.ok == true") if is_condition else forms)
+    return path
+
+
+@breaks("story/expression-step-later", "Story")
+def _use_what_runs_later(chance: Chance, draft: Draft) -> str:
+    found, later = _with_a_later_one(chance, draft)
+    return _use(chance, found, later)
+
+
+@breaks("story/expression-step-unreached", "Story")
+def _use_what_need_not_be_done(chance: Chance, draft: Draft) -> str:
+    lists = STEP_LISTS if draft.spec.get("pattern") != "realtime" else STEP_LISTS[1:]
+    beside = plant(chance, draft, {"type": "stop"}, lists=lists, top=True)
+    found = a_step(chance, draft, lambda f: f.step is not beside.step, {"type": "stop"}, lists=(beside.list_name,))
+    return _use(chance, found, beside.step["name"])
+
+
+def _use(chance: Chance, found: Found, step: str) -> str:
+    """Where use of an output makes nothing wait for it."""
+    if chance.yes():
+        found.step["idempotencyKeyTemplate"] = f"{{{{ {values.of_step(step)}.output.x }}}}"
+        return f"{found.path}.idempotencyKeyTemplate"
+    section(found.step, "postExecution")["condition"] = f"{values.of_step(step)}.output.ok == true"
+    return f"{found.path}.postExecution.condition"

@@ -1,0 +1,115 @@
+"""Mistakes in writes to the status subresource, by whoever may not, or of what should not stand there."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from core.api.identity import runner_name
+from fuzz.admission.chance import Chance
+from fuzz.admission.mutations import NOT_ALLOWED, Draft, breaks, enlarge, malformed, out_of_reach, section, somewhere
+from webhooks.caller import ADMINISTRATORS, Caller, service_account
+
+Object = dict[str, Any]
+
+_PERSON: Final = Caller("ann", frozenset({"people"}))
+_FIELDS: Final[dict[str, Object]] = {
+    "StoryRun": {"phase": "Succeeded", "stepStates": {"a": {"phase": "Failed"}}, "output": {"x": 1}, "message": "m"},
+    "StepRun": {"phase": "Succeeded", "output": {"x": 1}, "exitCode": 0, "error": {"type": "unknown", "message": "m"}},
+    "StoryTrigger": {"decision": "Created", "reason": "Because"},
+    "EffectClaim": {"phase": "Completed"},
+}
+
+
+def _trusted(chance: Chance) -> Caller:
+    return chance.pick((Caller("op", is_operator=True), Caller("root", frozenset({ADMINISTRATORS}))))
+
+
+def _runner(draft: Draft) -> Caller:
+    """A container of the run that the StepRun belongs to."""
+    run = draft.spec["storyRunRef"]
+    return Caller(service_account(run.get("namespace") or draft.namespace, runner_name(run["name"])))
+
+
+def _write(draft: Draft, status: Object, before: Object | None = None) -> Object:
+    """``status`` is written over ``before``; the one that may be spoilt."""
+    draft.old = {**draft.new, "status": before or {}}
+    draft.new["status"] = {**(before or {}), **status}
+    written: Object = draft.new["status"]
+    return written
+
+
+@breaks("status/writer", *_FIELDS, update=False)
+def _written_by_a_stranger(chance: Chance, draft: Draft) -> list[str]:
+    fields = _FIELDS[draft.new["kind"]]
+    keys = chance.some(tuple(fields), 3, 1)
+    written = {key: fields[key] for key in keys}
+    if draft.new["kind"] == "StoryRun" and chance.yes():
+        written["gates"] = {}
+    _write(draft, written)
+    if chance.yes(3):
+        draft.new["status"], draft.old["status"] = draft.old["status"], draft.new["status"]  # type: ignore[index]
+    draft.caller = chance.pick((_PERSON, Caller(service_account(draft.namespace, "another-engram-runner"))))
+    return [f"status.{key}" for key in sorted(keys)]
+
+
+def _gate(chance: Chance, draft: Draft, name: str) -> None:
+    """That the run's Story has a gate of that name, among the branches of a step perhaps."""
+    gate: Object = {"name": name, "type": "gate"}
+    if chance.yes():
+        gate = {"name": "around", "type": "parallel", "with": {"steps": [gate]}}
+    draft.referred("Story", draft.spec["storyRef"])["spec"]["steps"].append(gate)
+
+
+@breaks("status/gate-decided", "StoryRun", update=False)
+def _decided_again(chance: Chance, draft: Draft) -> str:
+    _gate(chance, draft, "ask")
+    states = chance.some(("Approved", "Rejected"), 2, 2)
+    after: Object = chance.pick(({"ask": {"state": states[1]}}, {"ask": {"state": "Pending"}}, {}))
+    _write(draft, {"gates": after}, {"gates": {"ask": {"state": states[0]}}})
+    draft.caller = _PERSON
+    return "status.gates.ask"
+
+
+@breaks("status/gate-unknown", "StoryRun", update=False)
+def _decided_for_nothing(chance: Chance, draft: Draft) -> str:
+    _gate(chance, draft, "ask")
+    state = chance.pick(("Approved", "Rejected", "Pending"))
+    _write(draft, {"gates": {"asc": {"state": state}, "ask": {"state": state}}})
+    draft.caller = chance.pick((_PERSON, _trusted(chance)))
+    return "status.gates.asc"
+
+
+@breaks("status/generation", *_FIELDS, update=False)
+def _older_generation(chance: Chance, draft: Draft) -> str:
+    _write(draft, {"observedGeneration": chance.number(0, 6)}, {"observedGeneration": 7})
+    if chance.yes(3):
+        del draft.new["status"]["observedGeneration"]
+    draft.caller = _trusted(chance)
+    return "status.observedGeneration"
+
+
+def _output(chance: Chance, draft: Draft) -> Object:
+    """The output that a step tells."""
+    before = {"output": {"x": 0}} if chance.yes() else {}
+    written = _write(draft, {"phase": "Succeeded", "output": {"x": 1}}, before)
+    draft.caller = chance.pick((_runner(draft), _trusted(chance)))
+    output: Object = section(written, "output")
+    return output
+
+
+@breaks("status/output-size", "StepRun", update=False)
+def _large_output(chance: Chance, draft: Draft) -> str:
+    enlarge(_output(chance, draft), 4096)
+    return "status.output"
+
+
+@breaks("status/output-reference", "StepRun", update=False)
+def _malformed_output(chance: Chance, draft: Draft) -> str:
+    wrong, below = malformed(chance)
+    return f"{somewhere(chance, _output(chance, draft), 'status.output', wrong)}.{below}"
+
+
+@breaks("status/output-namespace", "StepRun", update=False, policies=NOT_ALLOWED)
+def _output_out_of_reach(chance: Chance, draft: Draft) -> str:
+    wrong, below = out_of_reach(chance)
+    return f"{somewhere(chance, _output(chance, draft), 'status.output', wrong)}.{below}"

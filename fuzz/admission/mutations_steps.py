@@ -1,0 +1,334 @@
+"""Mistakes in a step of a Story by itself: names, branches, settings of primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.expressions.fields import STEP_LISTS
+from fuzz.admission import strategies_values as values
+from fuzz.admission.chance import Chance
+from fuzz.admission.mutations import (
+    BAD_DURATIONS,
+    NOT_ALLOWED,
+    Draft,
+    breaks,
+    enlarge,
+    insert,
+    malformed,
+    out_of_reach,
+    section,
+    somewhere,
+)
+from webhooks.validate.steps import MAX_BRANCH_DEPTH
+
+Object = dict[str, Any]
+
+_SETTLED: Final = ("stop", "sleep", "gate", "wait")
+"""Primitives whose ``with`` is not read for steps that must be done first, and may hold anything more."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A step of a draft, and where it stands."""
+
+    step: Object
+    path: str
+    list_name: str
+    depth: int
+
+    @property
+    def type(self) -> str:
+        return str(self.step.get("type") or "")
+
+
+def steps_of(draft: Draft) -> list[Found]:
+    """All steps and branches, in the order in which they are written."""
+    return [found for name in STEP_LISTS for found in _walk(draft.spec.get(name) or (), f"spec.{name}", name, 0)]
+
+
+def _walk(steps: Any, path: str, list_name: str, depth: int) -> Iterator[Found]:
+    for index, step in enumerate(steps):
+        found = Found(step, f"{path}[{index}]", list_name, depth)
+        yield found
+        if step.get("type") == "parallel":
+            yield from _walk(step["with"]["steps"], f"{found.path}.with.steps", list_name, depth + 1)
+
+
+def in_stream(draft: Draft, found: Found) -> bool:
+    return draft.spec.get("pattern") == "realtime" and found.list_name == "steps"
+
+
+def plant(
+    chance: Chance, draft: Draft, step: Object, *, lists: tuple[str, ...] = STEP_LISTS, top: bool = False
+) -> Found:
+    """Put a new step into a list, or among the branches of a step there."""
+    step = {"name": f"planted-{len(steps_of(draft))}", **step}
+    around = [found for found in steps_of(draft) if found.type == "parallel" and found.list_name in lists]
+    if around and not top and chance.yes():
+        chance.pick([insert_branch(chance, chance.pick(around), step)])
+    else:
+        insert(chance, draft.spec, chance.pick(lists), step)
+    return next(found for found in steps_of(draft) if found.step is step)
+
+
+def insert_branch(chance: Chance, around: Found, step: Object) -> int:
+    return insert(chance, around.step["with"], "steps", step)
+
+
+def a_step(
+    chance: Chance,
+    draft: Draft,
+    fits: Callable[[Found], bool],
+    new: Object,
+    *,
+    lists: tuple[str, ...] = STEP_LISTS,
+    top: bool = False,
+) -> Found:
+    """One that ``fits``, of those that are there, or ``new``."""
+    there = [
+        found for found in steps_of(draft) if fits(found) and found.list_name in lists and not (top and found.depth)
+    ]
+    if there and not chance.yes(4):
+        return chance.pick(there)
+    return plant(chance, draft, dict(new), lists=lists, top=top)
+
+
+def any_step(chance: Chance, draft: Draft) -> Found:
+    return a_step(chance, draft, lambda _found: True, {"type": "stop"})
+
+
+def top_step(chance: Chance, draft: Draft) -> Found:
+    return a_step(chance, draft, lambda _found: True, {"type": "stop"}, top=True)
+
+
+def a_primitive(chance: Chance, draft: Draft, type_: str, settings: Object | None = None) -> tuple[Object, str]:
+    """The settings of a primitive of that type, and their path."""
+    lists = ("compensations", "finally") if draft.spec.get("pattern") == "realtime" else STEP_LISTS
+    lists = lists if type_ in ("wait", "gate") else STEP_LISTS
+    new = {"type": type_} | ({"with": settings} if settings else {})
+    found = a_step(chance, draft, lambda found: found.type == type_, new, lists=lists)
+    return section(found.step, "with"), f"{found.path}.with"
+
+
+def _parallel(chance: Chance, draft: Draft) -> Found:
+    inner: Object = {"name": f"inner-{len(steps_of(draft))}", "type": "stop"}
+    return a_step(
+        chance, draft, lambda found: found.type == "parallel", {"type": "parallel", "with": {"steps": [inner]}}
+    )
+
+
+def _branch(chance: Chance, draft: Draft) -> Found:
+    around = _parallel(chance, draft)
+    below = f"{around.path}.with.steps["
+    return chance.pick([f for f in steps_of(draft) if f.path.startswith(below) and f.depth == around.depth + 1])
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@breaks("story/name-taken", "Story")
+def _later_step(chance: Chance, draft: Draft) -> str:
+    first = top_step(chance, draft)
+    lists = STEP_LISTS[STEP_LISTS.index(first.list_name) :]
+    target = chance.pick(lists)
+    items = draft.spec.setdefault(target, [])
+    least = items.index(first.step) + 1 if target == first.list_name else 0
+    index = chance.number(least, len(items))
+    items.insert(index, {"name": first.step["name"], "type": "stop"})
+    return f"spec.{target}[{index}].name"
+
+
+@breaks("story/name-taken", "Story")
+def _branch_beside(chance: Chance, draft: Draft) -> str:
+    around = _parallel(chance, draft)
+    twin = {"name": chance.pick(around.step["with"]["steps"])["name"], "type": "stop"}
+    insert_branch(chance, around, twin)
+    names = [branch["name"] for branch in around.step["with"]["steps"]]
+    later = max(index for index, name in enumerate(names) if name == twin["name"])
+    return f"{around.path}.with.steps[{later}].name"
+
+
+@breaks("story/id-taken", "Story")
+def _two_ids(chance: Chance, draft: Draft) -> str:
+    one = plant(chance, draft, {"type": "stop"}, top=True).step
+    other = plant(chance, draft, {"type": "stop"}, top=True).step if chance.yes() else None
+    pair = [one, other or chance.pick([f.step for f in steps_of(draft) if not f.depth and f.step is not one] or [one])]
+    if pair[0] is pair[1]:
+        pair[1] = plant(chance, draft, {"type": "stop"}, top=True).step
+    for step in pair:
+        step["id"] = "twin"
+    return [found.path for found in steps_of(draft) if found.step.get("id") == "twin"][-1] + ".id"
+
+
+@breaks("story/ref-or-type", "Story")
+def _both(chance: Chance, draft: Draft) -> str:
+    found = a_step(chance, draft, lambda found: "ref" in found.step, {})
+    if "ref" in found.step:
+        found.step["type"] = "stop"
+    return found.path
+
+
+@breaks("story/ref-or-type", "Story")
+def _neither(chance: Chance, draft: Draft) -> str:
+    found = a_step(chance, draft, lambda found: found.type in _SETTLED, {"type": "stop"})
+    del found.step["type"]
+    return found.path
+
+
+@breaks("story/type-not-for-streams", "Story", realtime=True)
+def _waits_in_a_stream(chance: Chance, draft: Draft) -> str:
+    waiting: Object = chance.pick(({"type": "gate"}, {"type": "wait", "with": {"until": "inputs.x"}}))
+    return plant(chance, draft, waiting, lists=("steps",)).path + ".type"
+
+
+@breaks("story/with-size", "Story")
+def _large_with(chance: Chance, draft: Draft) -> str:
+    types = (*_SETTLED, "executeStory", "parallel")
+    found = a_step(chance, draft, lambda found: found.type in types, {"type": "stop"}, top=True)
+    enlarge(section(found.step, "with"), 65_536)
+    return f"{found.path}.with"
+
+
+@breaks("story/step-duration", "Story")
+def _step_timeout(chance: Chance, draft: Draft) -> str:
+    found = any_step(chance, draft)
+    section(found.step, "execution")["timeout"] = chance.pick((*BAD_DURATIONS, "0s", "0"))
+    return f"{found.path}.execution.timeout"
+
+
+@breaks("story/step-duration", "Story")
+def _step_delay(chance: Chance, draft: Draft) -> str:
+    found, key = any_step(chance, draft), chance.pick(("delay", "maxDelay"))
+    section(found.step, "execution", "retry")[key] = chance.pick(BAD_DURATIONS)
+    return f"{found.path}.execution.retry.{key}"
+
+
+@breaks("story/secret-name", "Story")
+def _blank_secret(chance: Chance, draft: Draft) -> str:
+    fits = a_step(chance, draft, lambda found: "ref" not in found.step or "secrets" in found.step, {"type": "stop"})
+    secrets = section(fits.step, "secrets")
+    key = chance.pick(tuple(secrets) or ("api",))
+    secrets[key] = chance.pick(("", " "))
+    return f"{fits.path}.secrets.{key}"
+
+
+def _payload(chance: Chance, draft: Draft) -> tuple[Object, str]:
+    """A ``with`` or ``runtime`` in which references are looked at, and its path."""
+    types = (*_SETTLED, "executeStory", "")
+    places = [
+        (found.step[field], f"{found.path}.{field}")
+        for found in steps_of(draft)
+        for field in ("with", "runtime")
+        if field in found.step and (field == "runtime" or found.type in types)
+    ]
+    if places and not chance.yes(4):
+        return chance.pick(places)
+    found = plant(chance, draft, {"type": "stop", "with": {}})
+    return found.step["with"], f"{found.path}.with"
+
+
+@breaks("story/reference-form", "Story")
+def _malformed_reference(chance: Chance, draft: Draft) -> str:
+    (value, path), (wrong, below) = _payload(chance, draft), malformed(chance)
+    return f"{somewhere(chance, value, path, wrong)}.{below}"
+
+
+@breaks("story/reference-namespace", "Story", policies=NOT_ALLOWED)
+def _reference_out_of_reach(chance: Chance, draft: Draft) -> str:
+    (value, path), (wrong, below) = _payload(chance, draft), out_of_reach(chance)
+    return f"{somewhere(chance, value, path, wrong)}.{below}"
+
+
+# --- branches --------------------------------------------------------------------------------------------------------
+
+
+@breaks("story/branch-shape", "Story")
+def _misshapen_branch(chance: Chance, draft: Draft) -> str:
+    found = _branch(chance, draft)
+    key, wrong = chance.pick((("allowFailure", "yes"), ("needs", "a"), ("id", "Ä"), ("secrets", []), ("zz", None)))
+    if key == "zz":
+        found.step.pop("postExecution", None)  # it may refer to the step by that name
+        key, wrong = "name", chance.pick((None, 3, "Ä"))
+    found.step[key] = wrong
+    return f"{found.path}.{key}"
+
+
+@breaks("story/branch-field", "Story")
+def _unknown_field_of_a_branch(chance: Chance, draft: Draft) -> str:
+    found = _branch(chance, draft)
+    if chance.yes():
+        section(found.step, "execution")["zz"] = 1
+        return f"{found.path}.execution.zz"
+    found.step["zz"] = None
+    return f"{found.path}.zz"
+
+
+@breaks("story/branch-name", "Story")
+def _branch_hides_a_step(chance: Chance, draft: Draft) -> str:
+    around = _parallel(chance, draft)
+    free = {f.step["name"] for f in steps_of(draft) if not f.depth} - {b["name"] for b in around.step["with"]["steps"]}
+    index = insert_branch(chance, around, {"name": chance.pick(sorted(free)), "type": "stop"})
+    return f"{around.path}.with.steps[{index}].name"
+
+
+@breaks("story/branches", "Story")
+def _no_branches(chance: Chance, draft: Draft) -> str:
+    found = _parallel(chance, draft)
+    found.step["with"] = chance.pick(({}, {"steps": []}, {"steps": "a"}, {"steps": {}}))
+    return f"{found.path}.with.steps"
+
+
+@breaks("story/branch-depth", "Story")
+def _too_many_levels(chance: Chance, draft: Draft) -> str:
+    step: Object = {"name": "innermost", "type": "stop"}
+    for level in range(MAX_BRANCH_DEPTH + 1):
+        step = {"name": f"level-{level}", "type": "parallel", "with": {"steps": [step]}}
+    found = plant(chance, draft, step)
+    return found.path + ".with.steps[0]" * (MAX_BRANCH_DEPTH - found.depth)
+
+
+# --- primitives ------------------------------------------------------------------------------------------------------
+
+
+@breaks("story/wait-until", "Story")
+def _wait_for_nothing(chance: Chance, draft: Draft) -> str:
+    settings, path = a_primitive(chance, draft, "wait", {"until": "inputs.x"})
+    settings["until"] = chance.pick(("", " ", None, 3, {}))
+    return f"{path}.until"
+
+
+@breaks("story/wait-settings", "Story")
+def _wait_badly(chance: Chance, draft: Draft) -> str:
+    type_ = chance.pick(("gate", "wait"))
+    settings, path = a_primitive(chance, draft, type_, {"until": "inputs.x"} if type_ == "wait" else {})
+    key = chance.pick(("timeout", "pollInterval", "onTimeout"))
+    wrong: dict[str, tuple[Any, ...]] = {
+        "timeout": (*BAD_DURATIONS, "0s", 3, True),
+        "pollInterval": (*BAD_DURATIONS, "0s", "5ms", "9.999ms", 3),
+        "onTimeout": ("hold", 3, False, []),
+    }
+    settings[key] = chance.pick(wrong[key])
+    return f"{path}.{key}"
+
+
+@breaks("story/sleep-duration", "Story")
+def _sleep_badly(chance: Chance, draft: Draft) -> str:
+    settings, path = a_primitive(chance, draft, "sleep")
+    settings["duration"] = chance.pick((*BAD_DURATIONS, "0s", 3, {}))
+    return f"{path}.duration"
+
+
+@breaks("story/stop-phase", "Story")
+def _stop_in_no_phase(chance: Chance, draft: Draft) -> str:
+    settings, path = a_primitive(chance, draft, "stop")
+    settings["phase"] = chance.pick(("Exploded", "done", 3))
+    return f"{path}.phase"
+
+
+@breaks("story/unused-with", "Story")
+def _condition_with_settings(chance: Chance, draft: Draft) -> str:
+    settings, path = a_primitive(chance, draft, "condition")
+    settings |= chance.pick(({"if": "inputs.x"}, {"x": values.NAMES[0]}))
+    return path

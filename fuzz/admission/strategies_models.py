@@ -1,0 +1,108 @@
+"""Random wire objects out of the models of the kinds: what a field's type, bounds and pattern allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from core.api.schema import QUANTITY_PATTERN, Keywords, Rendered, WireModel, peeled
+from fuzz.admission import strategies_values as values
+from fuzz.admission.chance import Chance
+
+Object = dict[str, Any]
+
+_BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
+    "timeout": values.duration,
+    "delay": values.duration_or_none,
+    "maxDelay": values.duration_or_none,
+    "checkpointInterval": values.duration,
+    "gracefulShutdownTimeout": values.duration_or_none,
+    "step": values.duration,
+    "story": values.duration,
+    "samplePolicy": lambda chance: chance.pick(("", "rate", " Random ", "ALWAYS", "never")),
+    "maxInlineSize": lambda chance: chance.pick((0, 4096, 9000)),
+}
+"""Fields whose text is looked at by more than the schema."""
+_MOST: Final = 2
+
+
+def fill(chance: Chance, model: type[WireModel], given: Object | None = None, *, leave: Sequence[str] = ()) -> Object:
+    """A wire object of ``model``: what is ``given``, what is required, and a few of the other fields but ``leave``."""
+    found, fields = dict(given or {}), _fields(model)
+    for alias, field in fields.items():
+        if field.required and alias not in found:
+            found[alias] = _value(chance, alias, field)
+    optional = [alias for alias, field in fields.items() if not field.required and alias not in (*found, *leave)]
+    for alias in chance.some(optional, _MOST):
+        found[alias] = _value(chance, alias, fields[alias])
+    return found
+
+
+class _Field:
+    """What is known of a field: its bare type, and the marks on it."""
+
+    def __init__(self, annotation: Any, info: FieldInfo | None = None) -> None:
+        self.type, markers = peeled(annotation)
+        self.required = info is not None and info.is_required()
+        marks: list[Any] = list(info.metadata) if info else []
+        for marker in markers:
+            marks += [marker, *(marker.metadata if isinstance(marker, FieldInfo) else ())]
+        self.keywords: Object = {}
+        for mark in marks:
+            if isinstance(mark, Keywords | Rendered):
+                self.keywords |= mark.values if isinstance(mark, Keywords) else mark.schema
+            for bound in ("ge", "le", "min_length", "max_length", "pattern"):
+                if getattr(mark, bound, None) is not None:
+                    self.keywords[bound] = getattr(mark, bound)
+
+
+@cache
+def _fields(model: type[WireModel]) -> dict[str, _Field]:
+    return {info.alias or name: _Field(info.annotation, info) for name, info in model.model_fields.items()}
+
+
+@cache
+def _inner(annotation: Any) -> _Field:
+    return _Field(annotation)
+
+
+def _value(chance: Chance, alias: str, field: _Field) -> Any:
+    if alias in _BY_NAME and field.type in (str, int):
+        return _BY_NAME[alias](chance)
+    if "x-kubernetes-int-or-string" in field.keywords:
+        texts = ("1Gi", "500m", "1e3") if field.keywords.get("pattern") == QUANTITY_PATTERN else ("http", "80")
+        return chance.pick((1, *texts))
+    if field.type is str:
+        return _text(chance, field)
+    if field.type is bool:
+        return chance.yes()
+    if field.type is int:
+        least = field.keywords.get("ge", 0)
+        return chance.number(least, field.keywords.get("le", least + 100))
+    return _composed(chance, alias, field)
+
+
+def _text(chance: Chance, field: _Field) -> str:
+    if field.keywords.get("format") == "date-time":
+        return chance.pick(values.INSTANTS)
+    return chance.pick(values.NAMES) if "pattern" in field.keywords else chance.pick(values.WORDS)
+
+
+def _composed(chance: Chance, alias: str, field: _Field) -> Any:
+    origin, arguments = get_origin(field.type), get_args(field.type)
+    if origin is Literal:
+        return chance.pick(arguments)
+    if origin is list:
+        least = field.keywords.get("min_length", 0)
+        return [_value(chance, alias, _inner(arguments[0])) for _ in range(chance.number(least, least + 1))]
+    if origin is dict and arguments[1] is Any:
+        return values.payload(chance)
+    if origin is dict:
+        keys = chance.some(("a", "app.kubernetes.io/name", "ünï"), 2)
+        return {key: _value(chance, alias, _inner(arguments[1])) for key in keys}
+    if isinstance(field.type, type) and issubclass(field.type, WireModel):
+        return fill(chance, field.type)
+    raise NotImplementedError(f"no values for {alias}: {field.type}")

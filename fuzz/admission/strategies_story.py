@@ -1,0 +1,217 @@
+"""Random Stories that are right: all kinds of steps, which need what is there and use what has been done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from core.api.execution import ExecutionOverrides, ExecutionPolicy, RetryPolicy
+from core.api.resource import ENGRAM, STORY
+from core.api.workflow import StoryPolicy, StoryTimeouts
+from core.expressions.fields import STEP_LISTS
+from fuzz.admission import strategies_values as values
+from fuzz.admission.chance import Chance
+from fuzz.admission.strategies_models import fill
+from fuzz.admission.strategies_streaming import streaming, transport_spec
+from fuzz.admission.strategies_world import Surroundings, new_object
+
+Object = dict[str, Any]
+
+_PRIMITIVES: Final = ("stop", "condition", "sleep", "executeStory", "parallel", "gate", "wait")
+_NOT_FOR_STREAMS: Final = ("gate", "wait")
+_MOST: Final = {"steps": 4, "compensations": 2, "finally": 2}
+_BRANCH_DEPTH: Final = 2
+
+
+@dataclass
+class _Plan:
+    """A Story as it grows.
+
+    Attributes:
+        names: not taken yet.
+        done: step → all that are done when it starts, by what it needs and what its expressions use.
+    """
+
+    chance: Chance
+    around: Surroundings
+    realtime: bool
+    names: list[str]
+    transports: list[str] = field(default_factory=list)
+    done: dict[str, set[str]] = field(default_factory=dict)
+    ids: int = 0
+
+    def name(self) -> str:
+        return self.names.pop(0)
+
+
+def story(chance: Chance, around: Surroundings, realtime: bool | None = None) -> Object:
+    in_streams = chance.yes(4) if realtime is None else realtime
+    plan = _Plan(chance, around, in_streams, chance.some(values.NAMES, 20, 20))
+    spec: Object = {"pattern": "realtime"} if plan.realtime else {}
+    plan.transports = [f"t{number}" for number in range(chance.number(0, 2))]
+    before: list[str] = []
+    for list_name in STEP_LISTS:
+        steps = _list(plan, list_name, before)
+        before += [step["name"] for step in steps]
+        if steps or chance.yes(4):
+            spec[list_name] = steps
+    if plan.transports:
+        spec["transports"] = [_declared(chance, around, name, before) for name in plan.transports]
+    _around_steps(chance, around, spec, before)
+    return new_object(chance, around, STORY, spec)
+
+
+def _list(plan: _Plan, list_name: str, before: list[str]) -> list[Object]:
+    """Steps of one list, each made after those it needs; ``before`` are those of earlier lists."""
+    chance = plan.chance
+    least = 1 if list_name == "steps" else 0
+    made: list[Object] = []
+    for _ in range(chance.number(least, _MOST[list_name])):
+        name, earlier = plan.name(), [step["name"] for step in made]
+        needs = chance.some([*earlier, *before], 2)
+        done = set(before).union(needs, *(plan.done[need] for need in needs if need in earlier))
+        if earlier and chance.yes():
+            used = chance.pick(earlier)
+            condition: str | None = values.condition(chance, [used], packet=list_name == "steps" and plan.realtime)
+            done |= {used, *plan.done[used]} if "steps" in str(condition) else set()
+        else:
+            condition = values.condition(chance, sorted(done)) if chance.yes(3) else None
+        plan.done[name] = done
+        step = _step(plan, name, sorted(done), list_name == "steps" and plan.realtime)
+        step |= ({"needs": needs} if needs or chance.yes(5) else {}) | ({"if": condition} if condition else {})
+        if done and chance.yes(4):
+            step["requires"] = [f"steps.{chance.pick(sorted(done))}.output.x"]
+        if chance.yes(5):
+            plan.ids += 1
+            step["id"] = f"id-{plan.ids}"
+        made.append(step)
+    return chance.shuffled(made)
+
+
+def _step(plan: _Plan, name: str, done: list[str], in_stream: bool, depth: int = 0) -> Object:
+    """A step, or a branch, whose expressions may use the outputs of ``done``."""
+    chance = plan.chance
+    step: Object = {"name": name}
+    if chance.yes():
+        _work(plan, step, done, in_stream)
+    else:
+        kinds = [kind for kind in _PRIMITIVES if not (in_stream and kind in _NOT_FOR_STREAMS)]
+        kind = chance.pick([kind for kind in kinds if kind != "parallel" or depth < _BRANCH_DEPTH])
+        step["type"] = kind
+        settings = _settings(plan, kind, done, in_stream, depth)
+        if settings is not None:
+            step["with"] = settings
+    if plan.transports and chance.yes(3):
+        step["transport"] = chance.pick(plan.transports)
+    if step.get("transport") and chance.yes(3):
+        step["runtime"] = {"later": values.payload(chance, values.templates(done, packet=True), 1)}
+    if chance.yes(4):
+        step["postExecution"] = {"condition": values.condition(chance, [name])}
+    if chance.yes(5):
+        step["idempotencyKeyTemplate"] = chance.pick(values.templates(done))
+    for flag in chance.some(("sideEffects", "allowFailure"), 2):
+        step[flag] = chance.yes()
+    if chance.yes(3):
+        step["execution"] = fill(chance, ExecutionOverrides)
+    return step
+
+
+def _work(plan: _Plan, step: Object, done: list[str], in_stream: bool) -> None:
+    """Make it the step of an Engram."""
+    chance, around = plan.chance, plan.around
+    expressions = values.static_templates() if in_stream else values.templates(done)
+    schema = values.schema(chance) if chance.yes() else None
+    given = values.document(chance, schema, expressions) if schema else values.payload(chance, expressions, 1)
+    if chance.yes(4):
+        given["ref"] = around.payload_reference(STORY)
+    moved = {key: given.pop(key) for key in chance.some(list(given), 1)} if chance.yes(3) else None
+    in_engram = moved if moved is not None and "{{" not in str(moved) else None
+    given |= moved if moved is not None and in_engram is None else {}
+    streams = plan.realtime or chance.yes(4)
+    engram = around.engram(streaming=streams, schema=schema, with_=in_engram)
+    step["ref"] = around.reference(STORY, ENGRAM, engram)
+    if given or chance.yes():
+        step["with"] = given
+    if streams and chance.yes(3):
+        step["runtime"] = {"later": chance.pick(values.templates(done, packet=True))}
+    template = around.objects[-2] if around.objects[-2]["kind"] == "EngramTemplate" else around.objects[-3]
+    if "secretSchema" in template["spec"] and chance.yes():
+        step["secrets"] = dict.fromkeys(chance.some(("api", "db"), 2), "keys")
+
+
+def _settings(plan: _Plan, kind: str, done: list[str], in_stream: bool, depth: int) -> Object | None:
+    """The ``with`` of a primitive."""
+    chance = plan.chance
+    match kind:
+        case "sleep":
+            return {"duration": values.duration(chance)} if chance.yes() else None
+        case "stop":
+            phases = ("Succeeded", "failed", "Finished", "", "{{ inputs.phase }}", "cancel")
+            return {"phase": chance.pick(phases), "message": "done"} if chance.yes() else None
+        case "wait":
+            return {"until": values.condition(chance, done), **_waiting(chance)}
+        case "gate":
+            return _waiting(chance) if chance.yes() else None
+        case "parallel":
+            branches = [_branch(plan, done, in_stream, depth + 1) for _ in range(chance.number(1, 2))]
+            return {"steps": branches} | ({"note": "{{ unread"} if chance.yes(5) else {})
+        case "executeStory":
+            return _call(plan, done, in_stream)
+        case _:
+            return None
+
+
+def _branch(plan: _Plan, done: list[str], in_stream: bool, depth: int) -> Object:
+    branch = _step(plan, plan.name(), done, in_stream, depth)
+    return branch | ({"if": values.condition(plan.chance, done)} if plan.chance.yes(4) else {})
+
+
+def _waiting(chance: Chance) -> Object:
+    settings = {
+        "timeout": chance.pick((*values.SAFE_DURATIONS, "")),
+        "pollInterval": chance.pick(("10ms", "5s", " 1m")),
+        "onTimeout": chance.pick(("fail", " SKIP ", "")),
+    }
+    return {key: settings[key] for key in chance.some(tuple(settings), 3)}
+
+
+def _call(plan: _Plan, done: list[str], in_stream: bool) -> Object:
+    chance, around = plan.chance, plan.around
+    called = around.story(realtime=plan.realtime and chance.yes())
+    found: Object = {"storyRef": around.reference(STORY, STORY, called)}
+    if chance.yes():
+        expressions = values.static_templates() if in_stream else values.templates(done)
+        found["with"] = values.payload(chance, expressions, 1)
+    return found | ({"waitForCompletion": chance.yes()} if chance.yes() else {})
+
+
+def _declared(chance: Chance, around: Surroundings, name: str, steps: list[str]) -> Object:
+    found: Object = {"name": name, "transportRef": around.transport(transport_spec(chance))}
+    if chance.yes(3):
+        found["settings"] = values.settings(chance)
+    return found | ({"streaming": streaming(chance, steps)} if chance.yes() else {})
+
+
+def _around_steps(chance: Chance, around: Surroundings, spec: Object, steps: list[str]) -> None:
+    """Everything that a Story says beside its steps."""
+    if chance.yes(3):
+        spec["output"] = values.payload(chance, values.templates(steps))
+        if chance.yes(3):
+            spec["output"]["ref"] = around.payload_reference(STORY)
+    for key in chance.some(("inputsSchema", "outputsSchema"), 2):
+        spec[key] = values.schema(chance)
+    if chance.yes(3):
+        spec["version"] = chance.pick(values.VERSIONS)
+    if chance.yes(4):
+        spec["concurrency"] = {"mode": chance.pick(("serial", "parallel"))}
+    if chance.yes():
+        given: Object = {}
+        if chance.yes():
+            given["timeouts"] = fill(chance, StoryTimeouts)
+        if chance.yes(3):
+            given["retries"] = {"stepRetryPolicy": fill(chance, RetryPolicy)} if chance.yes() else {}
+        if chance.yes(3):
+            given["execution"] = fill(chance, ExecutionPolicy)
+        if chance.yes(3):
+            given["with"] = values.payload(chance, values.templates(steps))
+        spec["policy"] = fill(chance, StoryPolicy, given, leave=("with",))

@@ -1,0 +1,112 @@
+"""Filling in defaults: what it writes is what it promises, once and for all, and it touches nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.policy.settings import OperatorSettings
+from fuzz.admission import strategies
+from fuzz.admission.cases import Case
+from fuzz.engine.profile import budget
+from webhooks.defaults.admission import with_defaults
+
+SETTINGS: Final = st.integers(0, 50).map(lambda retries: OperatorSettings(max_retries=retries))
+Object = dict[str, Any]
+
+WRITTEN: Final = ("maxRetries", "delay", "backoff")
+"""Fields of a retry policy that are filled in."""
+
+
+def _retry_policies(spec: Object) -> Iterator[tuple[str, Object, str]]:
+    """Where contract 4.1 has defaults: path, parent and key of every retry policy that is there or is to be there."""
+    for name in ("steps", "compensations", "finally"):
+        for index, step in enumerate(spec.get(name) or ()):
+            path = f"spec.{name}[{index}].execution"
+            if step.get("sideEffects") or "retry" in (step.get("execution") or {}):
+                yield path, step.get("execution") or {}, "retry"
+    policy = spec.get("policy") or {}
+    for parent, key in (("retries", "stepRetryPolicy"), ("execution", "retry")):
+        if key in (policy.get(parent) or {}):
+            yield f"spec.policy.{parent}", policy[parent], key
+
+
+@pytest.mark.parametrize("kind", strategies.KINDS)
+def test_filling_in_again_changes_nothing_and_makes_nothing_wrong(kind: str) -> None:
+    @given(case=strategies.cases(kind), settings=SETTINGS)
+    @budget(bounded=150 if kind == "Story" else 15, deep=20_000)
+    def check(case: Case, settings: OperatorSettings) -> None:
+        before = copy.deepcopy(case.new)
+        filled = with_defaults(case.new, settings)
+
+        assert case.new == before
+        assert with_defaults(filled, settings) == filled
+        assert kind == "Story" or filled == before
+        old = None if case.old is None else with_defaults(case.old, settings)
+        assert Case(filled, old, case.objects, case.policy).findings() == []
+
+    check()
+
+
+@given(case=strategies.cases("Story"), settings=SETTINGS)
+@budget(bounded=200, deep=20_000)
+def test_retry_policies_are_completed_and_nothing_else_is_touched(case: Case, settings: OperatorSettings) -> None:
+    filled = with_defaults(case.new, settings)
+    given_ = {path: parent.get(key) for path, parent, key in _retry_policies(case.new["spec"])}
+    for path, parent, key in list(_retry_policies(filled["spec"])):
+        before, after = given_.pop(path), parent[key]
+        least = min(settings.max_retries, 10) if before is not None else 0
+        assert {"maxRetries": least, "delay": "1s", "backoff": "exponential"} | _said(before) == after, path
+    assert given_ == {}
+    assert _without_retries(filled) == _without_retries(case.new)
+
+
+def _said(retry: Object | None) -> Object:
+    """What a retry policy says; an empty delay says nothing."""
+    return {key: value for key, value in (retry or {}).items() if value is not None and (key != "delay" or value)}
+
+
+def _without_retries(story: Object) -> str:
+    """The Story without its retry policies, and without what holds nothing but them."""
+    bare = copy.deepcopy(story)
+    for _path, parent, key in list(_retry_policies(bare["spec"])):
+        parent.pop(key, None)
+    for name in ("steps", "compensations", "finally"):
+        for step in bare["spec"].get(name) or ():
+            if step.get("execution") == {} and step.get("sideEffects"):
+                del step["execution"]
+    return json.dumps(bare)
+
+
+@given(case=strategies.cases("Story", update=False), settings=SETTINGS, data=st.data())
+@budget(bounded=100, deep=20_000)
+def test_what_a_retry_policy_says_stays(case: Case, settings: OperatorSettings, data: st.DataObject) -> None:
+    new = copy.deepcopy(case.new)
+    said = data.draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "maxRetries": st.integers(0, 10),
+                "delay": st.sampled_from(["0s", "5m"]),
+                "backoff": st.sampled_from(["linear", "constant"]),
+                "jitter": st.integers(0, 100),
+                "maxDelay": st.just("1h"),
+            },
+        )
+    )
+    steps = new["spec"]["steps"]
+    index = data.draw(st.integers(0, len(steps) - 1))
+    steps[index].setdefault("execution", {})["retry"] = dict(said)
+    steps[index]["sideEffects"] = data.draw(st.booleans())
+
+    retry = with_defaults(new, settings)["spec"]["steps"][index]["execution"]["retry"]
+
+    assert {key: retry[key] for key in said} == said
+    assert {*retry} == {*said, *WRITTEN}
+    assert retry["maxRetries"] == said.get("maxRetries", min(settings.max_retries, 10))

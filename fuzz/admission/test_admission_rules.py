@@ -1,0 +1,221 @@
+"""What is right is admitted without a word; every mistake is told by its rule, at its place, and alone.
+
+Random objects of all kinds in random worlds, and for each rule of the catalogue mistakes at random places of them. An
+example that fails is printed as YAML; kept in ``fuzz/corpus/admission``, it is tried for ever.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from core.api import kinds, manifest
+from fuzz.admission import (  # noqa: F401 - mistakes are registered when they are imported
+    cases,
+    mutations_definitions,
+    mutations_graph,
+    mutations_runs,
+    mutations_shape,
+    mutations_status,
+    mutations_steps,
+    mutations_story,
+    mutations_streams,
+    strategies,
+)
+from fuzz.admission.cases import Case
+from fuzz.admission.mutations import MUTATIONS, Broken, Mutation, broken
+from fuzz.engine.profile import budget
+from localcluster.server import schema
+from localcluster.server.types import ResourceType, resource_types_of_crd
+from webhooks.finding import Severity
+from webhooks.validate.catalogue import RULES
+
+ROOT: Final = Path(__file__).parents[2]
+SEVERITIES: Final = {rule.id: rule.severity for rule in RULES}
+LARGE: Final = ("story/total-size", "step-run/total-size", "any/too-many")
+"""Rules that take a megabyte, or hundreds of findings, to break."""
+
+UNAVOIDABLE: Final = {
+    "story/runtime-doubtful": {
+        "story/engram-missing": "it is doubtful just because nobody can tell what the Engram is",
+    },
+    "any/too-many": {
+        "story/secret-name": "there must be many findings before there are too many",
+    },
+}
+"""Rule → others that are broken with it, and why. None of these refuses an object that the rule itself would admit."""
+
+
+@cache
+def _served(kind: str) -> ResourceType:
+    """The kind as the API server has it."""
+    resource = next(known.resource for known in kinds.KINDS if known.resource.kind == kind)
+    path = ROOT / "manifests" / "crds" / f"{resource.group}_{resource.plural}.yaml"
+    crd = YAML(typ="safe", pure=True).load(path)
+    return next(rtype for rtype in resource_types_of_crd(crd) if rtype.version == resource.version)
+
+
+# --- what is right ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", strategies.KINDS)
+def test_what_is_right_is_admitted_without_a_word(kind: str) -> None:
+    @given(case=strategies.cases(kind))
+    @budget(bounded=300 if kind == "Story" else 50, deep=20_000)
+    def check(case: Case) -> None:
+        event("update" if case.old else "create")
+        assert case.findings() == []
+        assert manifest.errors_of(case.new) == []
+
+    check()
+
+
+@pytest.mark.parametrize("kind", strategies.KINDS)
+def test_what_is_right_fits_the_definition_that_the_api_server_has(kind: str) -> None:
+    @given(case=strategies.cases(kind, update=False))
+    @budget(bounded=60 if kind == "Story" else 15, deep=5_000)
+    def check(case: Case) -> None:
+        stored = copy.deepcopy(case.new)
+        assert schema.prune(stored, _served(kind)) == []
+        schema.apply_defaults(stored, _served(kind))
+        assert [str(cause) for cause in schema.validate(stored, None, _served(kind))] == []
+
+    check()
+
+
+@given(case=strategies.cases())
+@budget(bounded=150, deep=20_000)
+def test_what_nobody_can_see_refuses_nothing(case: Case) -> None:
+    assert case.findings(complete=False) == []
+    alone = Case(case.new, case.old, (), case.policy)
+    assert [str(found) for found in alone.findings(complete=False) if found.severity is Severity.ERROR] == []
+
+
+def test_stories_that_are_right_have_everything_in_them() -> None:
+    """A suite of small Stories would prove little."""
+    wanted = {
+        *(f'"type": "{word}"' for word in ("condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate")),
+        *('"pattern": "realtime"', '"requires": ["steps.', "{{ packet", "packet.", "$bubuTemplate", '"namespace": "'),
+        *('"streaming": {"', '"maxRetries": ', '"inputsSchema"', '"runtime": {"', '"postExecution"', '"version": "'),
+        *('"finally": [{', '"compensations": [{', '"sideEffects": true', "$bubuSecretRef", "$bubuStorageRef"),
+    }
+
+    @given(case=strategies.cases("Story"))
+    @budget(bounded=250, deep=1_000)
+    def look(case: Case) -> None:
+        text = json.dumps(case.new)
+        wanted.difference_update([word for word in wanted if word in text])
+
+    look()
+    assert wanted == set()
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_a_mistake_is_told_by_its_rule_at_its_place_and_alone(mutation: Mutation) -> None:
+    is_large = mutation.rule in LARGE
+
+    @given(wrong=broken(mutation))
+    @budget(bounded=3 if is_large else 16, deep=50 if is_large else 1_000)
+    def check(wrong: Broken) -> None:
+        found = wrong.case.findings()
+        others = UNAVOIDABLE.get(wrong.rule, {})
+        told = [(finding.rule.id, finding.path) for finding in found if finding.rule.id not in others]
+        assert sorted(told) == sorted((wrong.rule, path) for path in wrong.paths)
+        assert all(finding.message for finding in found)
+        refused = any(finding.severity is Severity.ERROR for finding in found)
+        assert refused is (SEVERITIES[wrong.rule] is Severity.ERROR)
+
+    check()
+
+
+def test_every_rule_has_a_mistake_that_breaks_it() -> None:
+    assert sorted({rule.id for rule in RULES} - {mutation.rule for mutation in MUTATIONS}) == []
+    assert {mutation.rule for mutation in MUTATIONS} <= {rule.id for rule in RULES}
+
+
+# --- whatever it is --------------------------------------------------------------------------------------------------
+
+
+@given(
+    wrongs=st.sampled_from([m for m in MUTATIONS if m.rule not in LARGE]).flatmap(broken), seed=st.integers(0, 2**32)
+)
+@budget(bounded=300, deep=50_000)
+def test_the_order_of_keys_changes_neither_what_is_told_nor_its_order(wrongs: Broken, seed: int) -> None:
+    case = wrongs.case
+    other = Case(_shuffled(case.new, random.Random(seed)), case.old, case.objects, case.policy, case.caller)
+
+    assert other.findings() == case.findings()
+
+
+@given(wrongs=st.sampled_from([m for m in MUTATIONS if m.rule not in LARGE]).flatmap(broken))
+@budget(bounded=150, deep=20_000)
+def test_it_is_told_the_same_again_and_nothing_is_changed_by_it(wrongs: Broken) -> None:
+    case, before = wrongs.case, wrongs.case.copied()
+    first = case.findings()
+
+    assert (case.new, case.old, case.objects) == (before.new, before.old, before.objects)
+    assert before.findings() == first
+    assert len(set(first)) == len(first)
+
+
+@given(case=strategies.cases("Story", update=False), seed=st.integers(0, 2**32))
+@budget(bounded=100, deep=20_000)
+def test_steps_may_stand_in_any_order(case: Case, seed: int) -> None:
+    chance = random.Random(seed)
+    new = copy.deepcopy(case.new)
+    for steps in (new["spec"].get(name) or [] for name in ("steps", "compensations", "finally")):
+        chance.shuffle(steps)
+
+    assert Case(new, None, case.objects, case.policy).findings() == []
+
+
+@given(case=strategies.cases())
+@budget(bounded=100, deep=20_000)
+def test_nothing_asks_the_clock(case: Case) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("time", "time_ns", "monotonic", "monotonic_ns"):
+            patched.setattr(f"time.{name}", _no_clock)
+        assert case.findings() == []
+
+
+def _no_clock() -> float:
+    raise AssertionError("a validator asks for the time")
+
+
+def _shuffled(value: Any, chance: random.Random) -> Any:
+    if isinstance(value, dict):
+        keys = list(value)
+        chance.shuffle(keys)
+        return {key: _shuffled(value[key], chance) for key in keys}
+    return [_shuffled(item, chance) for item in value] if isinstance(value, list) else value
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+@given(case=strategies.cases())
+@budget(bounded=25, deep=1_000)
+def test_an_example_is_printed_as_what_lint_reads(case: Case) -> None:
+    documents = list(YAML(typ="safe", pure=True).load_all(io.StringIO(repr(case))))
+
+    assert json.dumps(documents, sort_keys=True) == json.dumps([case.new, *case.objects], sort_keys=True)
+
+
+@pytest.mark.parametrize("path", sorted(cases.CORPUS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_was_told_wrongly_once_is_told_as_it_should_be(path: Path) -> None:
+    told = [f"{finding.rule.id} {finding.path}" for finding in cases.read(path).findings()]
+
+    assert told == cases.told_in(path)
