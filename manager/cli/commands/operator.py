@@ -18,6 +18,7 @@ from manager.cli.problem import UsageError
 
 if TYPE_CHECKING:
     from manager.cli.zap import ZapFlags
+    from manager.options import GateOptions, MetricsOptions
 
 Parsed = TypeVar("Parsed")
 
@@ -89,40 +90,32 @@ def run_operator(
     from manager.bind import parse_address
     from manager.cli.goflags import boolean
     from manager.cli.zap import ZapFlags
-    from manager.gate.enabled import webhooks_enabled
-    from manager.options import CertificateFiles, GateOptions, LeaderOptions, ManagerOptions, MetricsOptions
+    from manager.options import LeaderOptions, ManagerOptions
     from manager.run import run_forever
 
-    drain = webhook_drain or ("3s" if "KUBERNETES_SERVICE_HOST" in os.environ and kubeconfig is None else "0s")
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and kubeconfig is None
     zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
         text = (log_format or zap.log_format) in ("console", "text")
         configure_logging(LogFormat.CONSOLE if text else LogFormat.JSON, level=log_level or zap.log_level)
         for flag, value in (("init", tracing_init_timeout), ("shutdown", tracing_shutdown_timeout)):
             _checked(f"--tracing-{flag}-timeout", parse_duration, value)
+        http2 = boolean("enable-http2", enable_http2)
         options = ManagerOptions(
             attached=attached,
             kubeconfig=kubeconfig,
             context=context or None,
             health=_checked("--health-probe-bind-address", parse_address, health_probe_bind_address),
-            metrics=MetricsOptions(
-                address=_checked("--metrics-bind-address", parse_address, metrics_bind_address),
-                secure=boolean("metrics-secure", metrics_secure),
-                certificate=metrics_cert_path / metrics_cert_name if metrics_cert_path else None,
-                key=metrics_cert_path / metrics_cert_key if metrics_cert_path else None,
-                http2=boolean("enable-http2", enable_http2),
+            metrics=_metrics_options(
+                metrics_bind_address, metrics_secure, (metrics_cert_path, metrics_cert_name, metrics_cert_key), http2
             ),
-            gate=GateOptions(
-                address=_checked("--webhook-bind-address", parse_address, webhook_bind_address)
-                if webhooks_enabled(os.environ)
-                else None,
-                names=tuple(name for name in webhook_names.replace(" ", "").split(",") if name),
-                files=CertificateFiles(webhook_cert_path, webhook_cert_name, webhook_cert_key)
-                if webhook_cert_path
-                else None,
+            gate=_gate_options(
+                address=webhook_bind_address,
+                files=(webhook_cert_path, webhook_cert_name, webhook_cert_key),
                 client_ca=webhook_client_ca,
-                http2=boolean("enable-http2", enable_http2),
-                drain_seconds=_checked("--webhook-drain", parse_duration, drain).total_seconds(),
+                names=webhook_names,
+                drain=webhook_drain or ("3s" if in_pod else "0s"),
+                http2=http2,
             ),
             leader=LeaderOptions(
                 enabled=boolean("leader-elect", leader_elect),
@@ -138,6 +131,41 @@ def run_operator(
     if sys.modules.get("click", ...) is None:  # commands do without it, to be quick; the gate's HTTP library does not
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
+
+
+def _metrics_options(address: str, secure: str, files: tuple[Path | None, str, str], http2: bool) -> MetricsOptions:
+    from manager.bind import parse_address
+    from manager.cli.goflags import boolean
+    from manager.options import MetricsOptions
+
+    folder, certificate, key = files
+    return MetricsOptions(
+        address=_checked("--metrics-bind-address", parse_address, address),
+        secure=boolean("metrics-secure", secure),
+        certificate=folder / certificate if folder else None,
+        key=folder / key if folder else None,
+        http2=http2,
+    )
+
+
+def _gate_options(
+    *, address: str, files: tuple[Path | None, str, str], client_ca: Path | None, names: str, drain: str, http2: bool
+) -> GateOptions:
+    from core.api.duration import parse_duration
+    from manager.bind import parse_address
+    from manager.gate.enabled import webhooks_enabled
+    from manager.options import CertificateFiles, GateOptions
+
+    folder, certificate, key = files
+    listened_on = _checked("--webhook-bind-address", parse_address, address)
+    return GateOptions(
+        address=listened_on if webhooks_enabled(os.environ) else None,
+        names=tuple(name for name in names.replace(" ", "").split(",") if name),
+        files=CertificateFiles(folder, certificate, key) if folder else None,
+        client_ca=client_ca,
+        http2=http2,
+        drain_seconds=_checked("--webhook-drain", parse_duration, drain).total_seconds(),
+    )
 
 
 def _tell_without_effect(zap: ZapFlags) -> None:
