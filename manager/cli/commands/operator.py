@@ -26,6 +26,33 @@ PROGRAM_NAME: Final = "manager"
 BOOLEAN_FLAGS: Final = frozenset({"metrics-secure", "leader-elect", "enable-http2", "zap-devel"})
 
 
+_MetricsSecure = Annotated[str, typer.Option(help="true: HTTPS, and callers need get on /metrics; false: plain HTTP.")]
+_MetricsCertPath = Annotated[
+    Path | None, typer.Option(help="Folder of the metrics certificate; default: a self-signed one.")
+]
+_LeaderElect = Annotated[
+    str, typer.Option(help="true: only the holder of the Lease works; needed with more than one replica.")
+]
+_LeaderElectionNamespace = Annotated[
+    str, typer.Option(help="Namespace of the Lease; default: that of the Pod, else of --config-namespace.")
+]
+_WebhookBindAddress = Annotated[
+    str, typer.Option(help="Where admission reviews are answered, by HTTPS; 0 or ENABLE_WEBHOOKS=false: nowhere.")
+]
+_WebhookCertPath = Annotated[
+    Path | None, typer.Option(help="Folder of the webhook certificate; default: one of our own, in a Secret.")
+]
+_WebhookClientCa = Annotated[
+    Path | None, typer.Option(help="Answer only callers with a certificate of these authorities (PEM).")
+]
+_WebhookDrain = Annotated[
+    str, typer.Option(help="How long reviews are answered after SIGTERM; default: 3s in a Pod, else 0s.")
+]
+_WebhookNames = Annotated[
+    str, typer.Option(help="Further DNS names and IP addresses for our certificate, separated by commas.")
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command(PROGRAM_NAME)(run_operator)
 
@@ -34,42 +61,24 @@ def run_operator(
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig; default: $KUBECONFIG, in-cluster, home.")] = None,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
     metrics_bind_address: Annotated[str, typer.Option(help="Where /metrics is served; 0 switches it off.")] = "0",
-    metrics_secure: Annotated[
-        str, typer.Option(help="true: HTTPS, and callers need get on /metrics; false: plain HTTP.")
-    ] = "true",
-    metrics_cert_path: Annotated[
-        Path | None, typer.Option(help="Folder of the metrics certificate; default: a self-signed one.")
-    ] = None,
+    metrics_secure: _MetricsSecure = "true",
+    metrics_cert_path: _MetricsCertPath = None,
     metrics_cert_name: Annotated[str, typer.Option(help="Certificate file in that folder.")] = "tls.crt",
     metrics_cert_key: Annotated[str, typer.Option(help="Key file in that folder.")] = "tls.key",
     enable_http2: Annotated[str, typer.Option(help="true: HTTP/2 on TLS ports, too.")] = "false",
     health_probe_bind_address: Annotated[str, typer.Option(help="Where /healthz and /readyz are served.")] = ":8081",
-    leader_elect: Annotated[
-        str, typer.Option(help="true: only the holder of the Lease works; needed with more than one replica.")
-    ] = "true",
+    leader_elect: _LeaderElect = "true",
     leader_election_id: Annotated[str, typer.Option(help="Name of the Lease.")] = "d3a8b358.bubustack.io",
-    leader_election_namespace: Annotated[
-        str, typer.Option(help="Namespace of the Lease; default: that of the Pod, else of --config-namespace.")
-    ] = "",
+    leader_election_namespace: _LeaderElectionNamespace = "",
     config_namespace: Annotated[str, typer.Option(help="Namespace of the operator ConfigMap.")] = "bobrapet-system",
     config_name: Annotated[str, typer.Option(help="Name of the operator ConfigMap.")] = "bobrapet-operator-config",
-    webhook_bind_address: Annotated[
-        str, typer.Option(help="Where admission reviews are answered, by HTTPS; 0 or ENABLE_WEBHOOKS=false: nowhere.")
-    ] = ":9443",
-    webhook_cert_path: Annotated[
-        Path | None, typer.Option(help="Folder of the webhook certificate; default: one of our own, in a Secret.")
-    ] = None,
+    webhook_bind_address: _WebhookBindAddress = ":9443",
+    webhook_cert_path: _WebhookCertPath = None,
     webhook_cert_name: Annotated[str, typer.Option(help="Certificate file in that folder.")] = "tls.crt",
     webhook_cert_key: Annotated[str, typer.Option(help="Key file in that folder.")] = "tls.key",
-    webhook_client_ca: Annotated[
-        Path | None, typer.Option(help="Answer only callers with a certificate of these authorities (PEM).")
-    ] = None,
-    webhook_drain: Annotated[
-        str, typer.Option(help="How long reviews are answered after SIGTERM; default: 3s in a Pod, else 0s.")
-    ] = "",
-    webhook_names: Annotated[
-        str, typer.Option(help="Further DNS names and IP addresses for our certificate, separated by commas.")
-    ] = "",
+    webhook_client_ca: _WebhookClientCa = None,
+    webhook_drain: _WebhookDrain = "",
+    webhook_names: _WebhookNames = "",
     tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
     tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
     zap_devel: Annotated[str, typer.Option(help="true: logs for people, and debug level.")] = "false",
@@ -117,11 +126,7 @@ def run_operator(
                 drain=webhook_drain or ("3s" if in_pod else "0s"),
                 http2=http2,
             ),
-            leader=LeaderOptions(
-                enabled=boolean("leader-elect", leader_elect),
-                name=leader_election_id,
-                namespace=leader_election_namespace,
-            ),
+            leader=LeaderOptions(boolean("leader-elect", leader_elect), leader_election_id, leader_election_namespace),
             config_namespace=config_namespace,
             config_name=config_name,
         )
