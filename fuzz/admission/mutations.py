@@ -7,6 +7,7 @@ rule and the kinds. Where an object has no place for the mistake, the place is m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ Mistake = Callable[[Chance, "Draft"], Paths]
 NOT_ALLOWED: Final = (CrossNamespacePolicy.DENY, CrossNamespacePolicy.GRANT)
 NOWHERE: Final = "nowhere"
 """A namespace without objects and grants."""
+KEYS: Final = ("put", "also", "zz")
+"""Of payloads, at which no object that is right has anything."""
 BAD_DURATIONS: Final = ("soon", "5 seconds", "-1s", "1d", "1", "s", "{{ inputs.t }}", "99999999999h", "1h-1m", "٣s")
 """Wherever a duration is asked for."""
 
@@ -147,6 +150,26 @@ def spoil(chance: Chance, mutation: Mutation) -> Broken:
     return Broken(replace(spoilt, caller=draft.caller), mutation.rule, found)
 
 
+@st.composite
+def broken_often(draw: st.DrawFn) -> Case:
+    """An object with several mistakes in it; one that does not fit to those before is left out."""
+    chance = Chance(draw)
+    kind = chance.pick(tuple(strategies.KINDS))
+    case = strategies.created(chance, kind, NOT_ALLOWED)
+    mistakes = [m.mistake for m in MUTATIONS if m.kind == kind and not m.update and not m.rule.startswith(_APART)]
+    for _ in range(chance.number(2, 8)):
+        tried = case.copied()
+        draft = Draft(tried.new, None, list(tried.objects), tried.policy)
+        with suppress(LookupError, AttributeError, TypeError, StopIteration):
+            chance.pick(mistakes)(chance, draft)
+            case = replace(tried, objects=tuple(draft.objects))
+    return case
+
+
+_APART: Final = ("any/", "status/", "story/total-size", "step-run/total-size")
+"""Mistakes beside which no others are told, and those of another writer."""
+
+
 # --- what several mistakes have in common ----------------------------------------------------------------------------
 
 
@@ -199,12 +222,12 @@ def out_of_reach(chance: Chance) -> tuple[Object, str]:
 
 def somewhere(chance: Chance, parent: Object, path: str, value: Any) -> str:
     """Put ``value`` into a payload, at any depth; its path."""
-    place = chance.number(0, 2)
+    key, place = chance.pick(KEYS), chance.number(0, 2)
     if place == 0:
-        parent["put"] = value
-        return f"{path}.put"
-    parent["put"] = [None, {"deep": value}] if place == 1 else {"deep": [value]}
-    return f"{path}.put[1].deep" if place == 1 else f"{path}.put.deep[0]"
+        parent[key] = value
+        return f"{path}.{key}"
+    parent[key] = [None, {"deep": value}] if place == 1 else {"deep": [value]}
+    return f"{path}.{key}[1].deep" if place == 1 else f"{path}.{key}.deep[0]"
 
 
 def bad_schema(chance: Chance) -> Object:

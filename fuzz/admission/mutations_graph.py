@@ -7,7 +7,7 @@ from typing import Any, Final
 from core.expressions.fields import STEP_LISTS
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
-from fuzz.admission.mutations import Draft, breaks, insert, section
+from fuzz.admission.mutations import KEYS, Draft, breaks, insert, section
 from fuzz.admission.mutations_steps import Found, a_primitive, a_step, in_stream, plant, steps_of, top_step
 
 Object = dict[str, Any]
@@ -106,25 +106,26 @@ def _condition_field(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
 
 def _value_field(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
     """Where a template stands, as ``_condition_field``."""
+    key = chance.pick(KEYS)
     match chance.number(0, 3):
         case 0:
-            return section(draft.spec, "output"), "bad", "spec.output.bad"
+            return section(draft.spec, "output"), key, f"spec.output.{key}"
         case 1:
-            return section(draft.spec, "policy", "with"), "bad", "spec.policy.with.bad"
+            return section(draft.spec, "policy", "with"), key, f"spec.policy.with.{key}"
         case 2:
             found = a_step(chance, draft, lambda _f: True, {"type": "stop"})
             return found.step, "idempotencyKeyTemplate", f"{found.path}.idempotencyKeyTemplate"
         case _:
-            return _parameters(chance, draft)
+            return _parameters(chance, draft, key)
 
 
-def _parameters(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
+def _parameters(chance: Chance, draft: Draft, key: str) -> tuple[Object, str, str]:
     field = chance.pick(("with", "runtime"))
     there = [f for f in steps_of(draft) if field in f.step and (field == "runtime" or "ref" in f.step)]
     if not there:
-        return section(draft.spec, "output"), "bad", "spec.output.bad"
+        return section(draft.spec, "output"), key, f"spec.output.{key}"
     found = chance.pick(there)
-    return found.step[field], "bad", f"{found.path}.{field}.bad"
+    return found.step[field], key, f"{found.path}.{field}.{key}"
 
 
 @breaks("story/expression", "Story")
@@ -138,7 +139,7 @@ def _no_condition(chance: Chance, draft: Draft) -> str:
 def _no_template(chance: Chance, draft: Draft) -> str:
     parent, key, path = _value_field(chance, draft)
     parent[key] = chance.pick(_BAD_VALUES)
-    if key == "bad" and chance.yes(4):
+    if key in KEYS and chance.yes(4):
         parent[key] = {"$bubuTemplate": parent[key]}
         path += ".$bubuTemplate"
     return path
