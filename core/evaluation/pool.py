@@ -126,9 +126,7 @@ class WorkerPool:
             await process.end()
         return None
 
-    async def _ask(
-        self, process: _Worker, request: bytes, limits: WorkerLimits, look_up: Callable[[Any], Any]
-    ) -> Any:
+    async def _ask(self, process: _Worker, request: bytes, limits: WorkerLimits, look_up: Callable[[Any], Any]) -> Any:
         reusable = False
         try:
             with trio.fail_after(limits.seconds):

@@ -21,25 +21,27 @@ _NAMED_DATA: Final = frozenset({"configmaps", "secrets"})
 
 def extra_rules(template: Object, engram: Object) -> list[Rule]:
     """What is handed on of ``spec.execution.rbac.rules`` and ``spec.overrides.rbac.rules``."""
-    return [rule for _, rule, why_not in _asked_for(template, engram) if not why_not]
+    return [rule for _, rule, refused in _asked_for(template, engram) if not refused]
 
 
 def refusals(template: Object, engram: Object) -> list[str]:
     """For each rule that is not handed on: where it stands, and why."""
-    return [f"{place}: {why_not}" for place, _, why_not in _asked_for(template, engram) if why_not]
+    return [f"{place}: {refused}" for place, _, refused in _asked_for(template, engram) if refused]
+
+
+def why_not(rule: Rule, *, by_engram: bool = False) -> str:
+    """Why the rule of a template, or of an Engram, is not handed on; empty when it is."""
+    return _why_not_of_engram(rule) if by_engram else _why_not_of_template(rule)
 
 
 def _asked_for(template: Object, engram: Object) -> Iterator[tuple[str, Rule, str]]:
     """Place, rule, and why it is refused; empty when it is not."""
-    for owner, part, judge in (
-        (template, "execution", _why_not_of_template),
-        (engram, "overrides", _why_not_of_engram),
-    ):
+    for owner, part in ((template, "execution"), (engram, "overrides")):
         settings = (owner.get("spec") or {}).get(part) or {}
         name = (owner.get("metadata") or {}).get("name", "")
         for index, rule in enumerate((settings.get("rbac") or {}).get("rules") or ()):
             kind = "EngramTemplate" if part == "execution" else "Engram"
-            yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, judge(rule)
+            yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, why_not(rule, by_engram=part == "overrides")
 
 
 def _why_not_of_template(rule: Rule) -> str:
@@ -70,9 +72,9 @@ def _why_dangerous(groups: list[str], resources: list[str], verbs: list[str], na
 
 
 def _why_not_of_engram(rule: Rule) -> str:
-    why_not = _why_not_of_template(rule)
-    if why_not:
-        return why_not
+    refused = _why_not_of_template(rule)
+    if refused:
+        return refused
     named = bool(rule.get("resourceNames"))
     if (
         named

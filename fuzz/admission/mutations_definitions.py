@@ -263,6 +263,22 @@ def _listeners_as_jobs(chance: Chance, draft: Draft) -> str:
     return f"spec.supportedModes[{insert(chance, draft.spec, 'supportedModes', 'job')}]"
 
 
+@breaks("definition/rights", "EngramTemplate", "ImpulseTemplate", "Engram", "Impulse")
+def _too_many_rights(chance: Chance, draft: Draft) -> str:
+    part = "overrides" if draft.new["kind"] == "Engram" else "execution"
+    asked = chance.pick(
+        (
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]},
+            {"apiGroups": ["*"], "resources": ["pods"], "verbs": ["get"]},
+            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["get"]},
+            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["escalate"]},
+            {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
+        )
+    )
+    rbac = draft.spec.setdefault(part, {}).setdefault("rbac", {})
+    return f"spec.{part}.rbac.rules[{insert(chance, rbac, 'rules', asked)}]"
+
+
 # --- ReferenceGrants -------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from core.api.execution import PolicyRule
 from core.api.schema import QUANTITY_PATTERN, Keywords, Rendered, WireModel, peeled
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
@@ -103,6 +104,8 @@ def _composed(chance: Chance, alias: str, field: _Field) -> Any:
     if origin is dict:
         keys = chance.some(("a", "app.kubernetes.io/name", "ünï"), 2)
         return {key: _value(chance, alias, _inner(arguments[1])) for key in keys}
+    if field.type is PolicyRule:
+        return values.handed_on(chance)
     if isinstance(field.type, type) and issubclass(field.type, WireModel):
         return fill(chance, field.type)
     raise NotImplementedError(f"no values for {alias}: {field.type}")

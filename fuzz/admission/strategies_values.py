@@ -221,3 +221,13 @@ def condition(chance: Chance, steps: Sequence[str] = (), *, packet: bool = False
     if packet:
         choices += ["packet.id == 1", "{{ eq packet.lang `en` }}"]
     return chance.pick(choices)
+
+
+def handed_on(chance: Chance) -> dict[str, Any]:
+    """A rule that templates and Engrams may ask for alike."""
+    return {
+        "apiGroups": [""],
+        "resources": [chance.pick(("configmaps", "secrets"))],
+        "verbs": ["get"],
+        "resourceNames": [chance.pick(NAMES)],
+    }

@@ -14,9 +14,9 @@ from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE
 from manager.deployment.condition import NOT_DELETED, SPEC_CHANGED
 from manager.deployment.policy import SPECS, Check, Policy
 from manager.permissions.roles import Installation
+from webhooks.validate import rights
 
-NEVER_HANDED_ON: Final = "runner-rules"
-"""Stands for the rules of ``core.workloads.runner_rules`` in the table."""
+NEVER_HANDED_ON: Final = rights.NEVER.id
 
 _ASKED_FOR: Final = (
     (ENGRAM_TEMPLATE, "execution"),

@@ -7,7 +7,7 @@ from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from webhooks.finding import Cause, Finding, Rule, Severity
-from webhooks.validate import change, duration, template_use
+from webhooks.validate import change, duration, rights, template_use
 from webhooks.world import Object, World
 
 DELETED: Final = Rule("engram/deleted", "1.5", Cause.FORBIDDEN)
@@ -30,5 +30,6 @@ def _findings(new: Object, world: World) -> Iterator[Finding]:
     wanted, template = template_use.find_template(new, ENGRAM, ENGRAM_TEMPLATE, world)
     yield from template_use.check(new, wanted, template, world)
     yield from template_use.check_mode(spec.get("mode"), _DEFAULT_MODE, template, "spec.mode")
+    yield from rights.check(new, "overrides")
     for key in ("overrides", "executionPolicy"):
         yield from duration.check(DURATION, spec.get(key) or {}, "timeout", f"spec.{key}")
