@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from control_plane.session import SessionCluster, running_cluster
 
 INTEGRATION = Path(__file__).parent / "integration"
 EMBEDDED, REAL = "localcluster", "real"
+
+settings.register_profile("tests", deadline=None)  # a machine that is busy is no defect
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

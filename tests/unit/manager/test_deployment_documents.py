@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -193,7 +195,17 @@ def test_all_processes_together_have_room_in_the_pod() -> None:
 # How it lies on disk.
 
 
-def stored() -> Iterator[tuple[PurePosixPath, Object]]:
+def stored() -> list[tuple[PurePosixPath, Object]]:
+    return copy.deepcopy(_stored())
+
+
+@functools.cache
+def _stored() -> list[tuple[PurePosixPath, Object]]:
+    """Reading takes a second."""
+    return list(_documents())
+
+
+def _documents() -> Iterator[tuple[PurePosixPath, Object]]:
     reader = YAML(typ="safe", pure=True)
     for path, text in [*installation(), *generate.custom_resource_definitions(), *generate.role_based_access()]:
         if path.parts[0] == MANIFESTS_DIRECTORY.name:
