@@ -8,7 +8,7 @@ alone. Source: StepRun contract 7 and 12, reliability of writes as in ``core.eng
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from core.api import keys
 from core.api.phases import Reason
@@ -30,6 +30,9 @@ from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controlled_by
 from reconcilers.adapters.writes import delete, patch_metadata, patch_status
 
+_REMEMBERED: Final = 8192
+"""StepRuns; of one that is forgotten, a Job may be made once more than needed while a watch is behind."""
+
 
 class JobExecutor:
     """Engram steps as Kubernetes Jobs."""
@@ -42,6 +45,8 @@ class JobExecutor:
         self._binder = binder
         self._secrets = secrets
         self._runner = RunnerAccess(client, binder, events)
+        self._begun: dict[str, None] = {}
+        """UIDs of StepRuns for which a Job was made here, the oldest first."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
@@ -76,11 +81,15 @@ class JobExecutor:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
         except PayloadError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
-        if (order.step_run.get("status") or {}).get("phase"):
+        uid = order.step_run["metadata"]["uid"]
+        if (order.step_run.get("status") or {}).get("phase") or uid in self._begun:
             await self._confirm(STEP_RUN, order.step_run)
         resolved: ResolvedStep = order.binding.policy
         await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
         await self._ensure_job(workload, manifest)
+        self._begun[uid] = None
+        if len(self._begun) > _REMEMBERED:
+            del self._begun[next(iter(self._begun))]
 
     async def _confirm(self, resource: Resource, owner: Object) -> None:
         """That the owner of what is made anew is still there; what it gets for the first time needs no question.

@@ -180,13 +180,23 @@ async def test_F25_a_manager_that_is_led_into_the_past_does_not_touch_a_namesake
     outcome = await rig.outcome()
     counts = {key: count for key, count in outcome.deleted.items() if key.startswith(("runs.", "jobs/"))}
     place = f"{NAMESPACE_NAME}/one"
-    assert counts == {
+    expected = {
         f"runs.bubustack.io/storyruns/{place}": 1,
         f"runs.bubustack.io/stepruns/{place}-a": 1,
         f"jobs/{place}-a": 1,
     }
+    assert counts == expected, story_of(rig)
     assert outcome.created[f"jobs/{place}-a"] == outcome.created[f"runs.bubustack.io/stepruns/{place}-a"] == 2
     assert outcome.created[f"jobs/{place}-b"] == 1
+
+
+def story_of(rig: FaultRig) -> str:
+    """What the manager wrote and what was stored, in order, for whoever has to find out."""
+    asked = [
+        f"{seen.at:.3f} {seen.request.name} {seen.code}" for seen in rig.proxy.seen if "events" not in seen.request.name
+    ]
+    stored = [str(write)[:300] for write in rig.history.of("")]
+    return "\n".join([*asked, "", *stored])
 
 
 # Connections and tokens.

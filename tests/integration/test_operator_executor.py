@@ -284,6 +284,21 @@ async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: Adapte
         await stored_job(there)
 
 
+async def test_no_second_job_is_made_for_a_step_run_that_is_gone_before_it_was_said_to_run(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    executor = there.executor
+    await executor.start_attempt(await there.order(run, story, step_run))
+    for resource in (JOB, STEP_RUN):
+        await there.client.delete(resource, "one-fetch", NAMESPACE_NAME, propagation="Background")
+
+    with pytest.raises(GoneError):
+        await executor.start_attempt(await there.order(run, story, step_run))
+
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "replaced by a namesake"])
 async def test_no_step_run_is_made_again_for_a_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
     """Its end has not been heard of, only that of its StepRun."""
