@@ -7,6 +7,8 @@ read again and the *remaining* patch is computed anew.
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
 
 from core.api.phases import Reason
@@ -16,6 +18,8 @@ from core.engine.context import EngineContext
 from core.engine.errors import DeniedError, GoneError, StaleError, UnavailableError
 from core.engine.ports import EventType, RunKey
 from core.engine.state import RunState
+
+_LONGEST_CONTENTION_SECONDS: Final = 1.0
 
 
 class StatusWriter:
@@ -29,6 +33,8 @@ class StatusWriter:
         self._engine = engine
         self._key = key
         self._state = state
+        self._contention = Pace(engine.settings.jitter)
+        """Of writes that meet another version: a watch that is behind shows the same old one again and again."""
         self._dirty = Bell()
         self._changed = 1
         self._stored = 0
@@ -123,7 +129,7 @@ class StatusWriter:
             run = await committed(write, state.stored, patch)
         except StaleError:
             if self._stale_in_a_row:  # once is ordinary: a user has edited the run
-                await trio.sleep(pace.next_seconds())
+                await trio.sleep(min(self._contention.next_seconds(), _LONGEST_CONTENTION_SECONDS))
             self._stale_in_a_row += 1
             await self._rebase(pace)
         except UnavailableError as error:
@@ -131,6 +137,7 @@ class StatusWriter:
             await self._rebase(pace)
         else:
             pace.reset()
+            self._contention.reset()
             self._stale_in_a_row = 0
             self.writes += 1
             self._state = self._state.with_stored(run)
