@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import trio
+
 from core.api.resource import SELF_SUBJECT_REVIEW
 from core.kube.client import KubeClient
+from core.kube.errors import KubeError
+from core.kube.retry import Backoff
+
+DEADLINE_SECONDS: Final = 15.0
+"""For how long an API server may be too busy to say."""
 
 
 async def own_user_name(client: KubeClient) -> str:
     """The user name that the API server gives us. Every authenticated user may ask (system:basic-user).
 
+    Asking has no effect, so that it is repeated whatever became of the last try.
+
     Raises:
-        KubeError: the server did not answer, or refuses to.
+        KubeError: of the last try within ``DEADLINE_SECONDS``.
     """
-    answer = await client.create(SELF_SUBJECT_REVIEW, {})
-    return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
+    backoff = Backoff(0.1, 2.0)
+    give_up_at = trio.current_time() + DEADLINE_SECONDS
+    while True:
+        try:
+            answer = await client.create(SELF_SUBJECT_REVIEW, {})
+        except KubeError:
+            if trio.current_time() >= give_up_at:
+                raise
+            await trio.sleep(backoff.next_seconds())
+        else:
+            return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")

@@ -15,7 +15,7 @@ from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.kube.wire import Object
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from reconcilers.adapters.world import World
+from reconcilers.adapters.world import World, slim
 from webhooks.world import Unseen
 
 ONLY_LOOKED_UP: Final = (TRANSPORT, IMPULSE_TEMPLATE)
@@ -27,7 +27,7 @@ class Sight:
 
     def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
         self._settings = settings
-        self._own = tuple(Informer(client, resource, trim=_slim) for resource in ONLY_LOOKED_UP)
+        self._own = tuple(Informer(client, resource, trim=slim) for resource in ONLY_LOOKED_UP)
         shared = (
             world.stories,
             world.engrams,
@@ -83,8 +83,3 @@ class Sight:
     def _note_change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-
-def _slim(obj: Object) -> Object:
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}

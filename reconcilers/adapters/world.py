@@ -62,12 +62,12 @@ class World:
     def watching(cls, client: KubeClient) -> World:
         """Informers that are not running yet; ``run`` starts them."""
         return cls(
-            stories=Informer(client, STORY, indexers={ENGRAM_KEYS: _story_engrams}, trim=_slim),
-            engrams=Informer(client, ENGRAM, indexers={TEMPLATE_NAME: _template_name}, trim=_slim),
-            engram_templates=Informer(client, ENGRAM_TEMPLATE, trim=_slim),
-            story_runs=Informer(client, STORY_RUN, indexers={STORY_KEY: _story_key, OWNER_UID: _owner_uid}, trim=_slim),
+            stories=Informer(client, STORY, indexers={ENGRAM_KEYS: _story_engrams}, trim=slim),
+            engrams=Informer(client, ENGRAM, indexers={TEMPLATE_NAME: _template_name}, trim=slim),
+            engram_templates=Informer(client, ENGRAM_TEMPLATE, trim=slim),
+            story_runs=Informer(client, STORY_RUN, indexers={STORY_KEY: _story_key, OWNER_UID: _owner_uid}, trim=slim),
             step_runs=Informer(
-                client, STEP_RUN, indexers={OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}, trim=_slim
+                client, STEP_RUN, indexers={OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}, trim=slim
             ),
             jobs=Informer(
                 client,
@@ -82,7 +82,7 @@ class World:
                 indexers={STEP_RUN_NAME: _step_run_of_pod},
                 trim=_without_containers,
             ),
-            reference_grants=Informer(client, REFERENCE_GRANT, trim=_slim),
+            reference_grants=Informer(client, REFERENCE_GRANT, trim=slim),
         )
 
     def __iter__(self) -> Iterator[Informer]:
@@ -213,7 +213,7 @@ def _step_run_of_pod(pod: Object) -> list[str]:
     return [f"{pod['metadata']['namespace']}/{name}"] if name else []
 
 
-def _slim(obj: Object) -> Object:
+def slim(obj: Object) -> Object:
     """Without the record of who set which field, which nobody here reads and which can be half of an object."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     return {**obj, "metadata": metadata}
@@ -222,9 +222,9 @@ def _slim(obj: Object) -> Object:
 def _without_template(job: Object) -> Object:
     """Of a Job only metadata, status and limits are read; its template holds the inputs of the step."""
     spec = {key: value for key, value in job.get("spec", {}).items() if key != "template"}
-    return {**_slim(job), "spec": spec}
+    return {**slim(job), "spec": spec}
 
 
 def _without_containers(pod: Object) -> Object:
     node = pod.get("spec", {}).get("nodeName")
-    return {**_slim(pod), "spec": {"nodeName": node} if node else {}}
+    return {**slim(pod), "spec": {"nodeName": node} if node else {}}
