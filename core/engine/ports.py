@@ -53,6 +53,35 @@ class RunStore(Protocol):
     async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:
         """Merge ``patch`` into ``metadata`` (labels, annotations, finalizers); same errors as ``patch_run_status``."""
 
+    async def create_child_run(self, run: Object, manifest: Object) -> Object:
+        """Create the StoryRun that a step of ``run`` starts, or return the existing one that ``run`` controls.
+
+        Raises:
+            NameConflictError: somebody else's StoryRun has the name, or it is of another Story or other inputs.
+            MissingReferenceError, RejectedError: admission refused it.
+        """
+
+    async def child_runs(self, run: Object) -> list[Object]:
+        """Every StoryRun controlled by this run's UID, newest knowledge."""
+
+    async def request_cancel(self, run: Object) -> None:
+        """Set ``spec.cancelRequested`` of a StoryRun; absent, terminal or asked already is success."""
+
+    async def delete_child_run(self, run: Object) -> None:
+        """Delete a StoryRun with a UID precondition, Background. Absent is success."""
+
+    async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]:
+        """Every StoryRun of that Story which has not ended and is not being deleted, newest knowledge."""
+
+    async def pin_story(self, story: Object) -> str:
+        """Keep the Story as it stands now for runs that begin with it; the name of what keeps it.
+
+        The same Story, unchanged, gives the same name, and is stored once.
+        """
+
+    async def read_pinned_story(self, namespace: str, name: str) -> Object | None:
+        """What ``pin_story`` kept, or None when it is not there (any more)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -188,6 +217,9 @@ class StepExecutor(Protocol):
 
     async def delete_step_run(self, step_run: Object) -> None:
         """Delete with a UID precondition, Background. Absent is success."""
+
+    async def occupants(self) -> list[Object]:
+        """Every StepRun of the cluster that has not ended, by a consistent read: what the limits already count."""
 
 
 class EventType(StrEnum):
