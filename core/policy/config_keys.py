@@ -11,6 +11,9 @@ from core.policy.settings import PullPolicy, RestartPolicy, StorageProvider
 MIN_DELAY: Final = timedelta(milliseconds=10)
 """The least delay between two tries of a work queue."""
 
+MAX_STORY_DEPTH: Final = 100
+"""The most that ``storyrun.max-story-depth`` may be."""
+
 CONTROLLER_FIELDS: Final = {
     "storyrun": "story_run",
     "steprun": "step_run",
@@ -80,6 +83,9 @@ KEYS: Final[dict[str, ConfigKey]] = {
         # Runs.
         ("storyrun.max-inline-inputs-size", "runs.max_inline_inputs_size_bytes", _positive),
         ("storyrun.global-concurrency", "runs.global_concurrency", read.integer(0)),
+        # Of runs, and not in the reference.
+        ("storyrun.cleanup-timeout", "runs.cleanup_timeout", read.duration()),
+        ("storyrun.max-story-depth", "runs.max_story_depth", read.integer(1, MAX_STORY_DEPTH)),
         # Templating, references, telemetry, debugging.
         ("templating.evaluation-timeout", "templating.evaluation_timeout", read.duration(zero=True)),
         ("templating.max-output-bytes", "templating.max_output_bytes", read.integer(0, read.INT64_MAX)),

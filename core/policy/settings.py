@@ -163,6 +163,10 @@ class RunSettings:
     global_concurrency: int = 0
     retention_seconds: int | None = None
     """None: one day. Zero keeps finished runs for ever, a negative number deletes them at once."""
+    cleanup_timeout: timedelta = timedelta(minutes=10)
+    """For the compensations of a run whose Story sets none, and the same again for its ``finally``."""
+    max_story_depth: int = 10
+    """Runs that ``executeStory`` may start inside each other; the run that somebody started is at depth 0."""
     queues: Mapping[str, QueueSettings] = field(
         default_factory=lambda: {DEFAULT_QUEUE: QueueSettings(priority_aging_seconds=60)}
     )
