@@ -7,6 +7,8 @@ yet answered, answered.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,11 +20,16 @@ import trio
 from core.engine.clock import WallClock
 from core.engine.errors import MissingReferenceError, NameConflictError, StaleError, UnavailableError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventType, Observation, RunKey
+from core.engine.state import has_ended
+from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
 from fuzz.engine.cluster import Cluster, Object
 from fuzz.engine.worker import Worker
 
 T = TypeVar("T")
+
+STEP_PATH = "runs.bubustack.io/step-path"
+"""Annotation of StepRuns and child runs below the top level: the full name of their step."""
 
 
 class Killed(BaseException):
@@ -114,10 +121,77 @@ class ModelRunStore:
     async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:
         return await self._patch(run, "metadata", patch)
 
+    async def create_child_run(self, run: Object, manifest: Object) -> Object:
+        return await self.process.call(lambda: self._create_child(run, manifest))
+
+    async def child_runs(self, run: Object) -> list[Object]:
+        uid, namespace = run["metadata"]["uid"], run["metadata"]["namespace"]
+        return await self.process.call(
+            lambda: [found for found in self.cluster.list("StoryRun", namespace) if _controller(found) == uid]
+        )
+
+    async def request_cancel(self, run: Object) -> None:
+        await self.process.call(lambda: self._request_cancel(run))
+
+    async def delete_child_run(self, run: Object) -> None:
+        await self.process.call(lambda: self._delete(run))
+
+    async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]:
+        return await self.process.call(
+            lambda: [run for run in self.cluster.list_all("StoryRun") if _is_live(run) and _runs(run, namespace, name)]
+        )
+
+    async def pin_story(self, story: Object) -> str:
+        return await self.process.call(lambda: self._pin(story))
+
+    async def read_pinned_story(self, namespace: str, name: str) -> Object | None:
+        revision = await self.process.call(lambda: self.cluster.get("ControllerRevision", namespace, name))
+        return None if revision is None else dict(revision["data"])
+
     async def _patch(self, run: Object, part: str, patch: Mapping[str, Any]) -> Object:
         return await self.process.call(
             lambda: self.cluster.patch(self.process.actor, run, part, dict(patch)), versioned=True
         )
+
+    def _create_child(self, run: Object, manifest: Object) -> Object:
+        created = self.cluster.create(self.process.actor, manifest)
+        if created is not None:
+            return created
+        existing = self.cluster.get("StoryRun", manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        assert existing is not None
+        wanted, found = manifest["spec"], existing["spec"]
+        same = all(values_equal(found.get(key), wanted.get(key)) for key in ("storyRef", "inputs"))
+        if same and _controller(existing) == run["metadata"]["uid"]:
+            return existing
+        raise NameConflictError("the StoryRun belongs to somebody else, or is of another Story or other inputs")
+
+    def _request_cancel(self, run: Object) -> None:
+        place = ("StoryRun", run["metadata"]["namespace"], run["metadata"]["name"])
+        stored = self.cluster.objects.get(place)
+        if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or has_ended(stored):
+            return
+        self.cluster.force_patch(self.process.actor, place, "spec", {"cancelRequested": True})
+
+    def _delete(self, run: Object) -> None:
+        place = ("StoryRun", run["metadata"]["namespace"], run["metadata"]["name"])
+        self.cluster.delete(self.process.actor, place, uid=run["metadata"]["uid"])
+
+    def _pin(self, story: Object) -> str:
+        metadata = story["metadata"]
+        kept = {"metadata": {key: metadata[key] for key in ("name", "namespace", "uid")}, "spec": story["spec"]}
+        digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
+        name = f"{metadata['name']}-{digest}"
+        manifest: Object = {
+            "kind": "ControllerRevision",
+            "metadata": {
+                "name": name,
+                "namespace": metadata["namespace"],
+                "ownerReferences": [{"kind": "Story", "name": metadata["name"], "uid": metadata["uid"]}],
+            },
+            "data": copy_value(story),
+        }
+        self.cluster.create(self.process.actor, manifest)
+        return name
 
 
 @dataclass
@@ -156,14 +230,17 @@ class ModelStepExecutor:
         return await self._patch(step_run, "metadata", patch)
 
     async def end_attempt(self, step_run: Object) -> None:
-        metadata = step_run["metadata"]
-        place = ("Job", metadata["namespace"], metadata["name"])
-        await self.process.call(lambda: self.cluster.delete(self.process.actor, place))
+        await self.process.call(lambda: self._end(step_run))
 
     async def delete_step_run(self, step_run: Object) -> None:
         metadata = step_run["metadata"]
         place = ("StepRun", metadata["namespace"], metadata["name"])
-        await self.process.call(lambda: self.cluster.delete(self.process.actor, place))
+        await self.process.call(lambda: self.cluster.delete(self.process.actor, place, uid=metadata["uid"]))
+
+    async def occupants(self) -> list[Object]:
+        return await self.process.call(
+            lambda: [found for found in self.cluster.list_all("StepRun") if not has_ended(found)]
+        )
 
     async def _patch(self, step_run: Object, part: str, patch: Mapping[str, Any]) -> Object:
         return await self.process.call(
@@ -202,6 +279,14 @@ class ModelStepExecutor:
             return existing
         raise NameConflictError("the StepRun belongs to somebody else")
 
+    def _end(self, step_run: Object) -> None:
+        """Only a Job that this very StepRun controls: a namesake's is not ours to delete."""
+        metadata = step_run["metadata"]
+        place = ("Job", metadata["namespace"], metadata["name"])
+        job = self.cluster.objects.get(place)
+        if job is not None and _controller(job) == metadata["uid"]:
+            self.cluster.delete(self.process.actor, place, uid=job["metadata"]["uid"])
+
     def _start(self, order: AttemptOrder) -> None:
         metadata = order.step_run["metadata"]
         manifest: Object = {
@@ -209,10 +294,13 @@ class ModelStepExecutor:
             "metadata": {
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
-                "ownerReferences": [{"uid": metadata["uid"], "controller": True}],
+                "ownerReferences": [
+                    {"kind": "StepRun", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+                ],
             },
             "spec": {
-                "step": order.step["name"],
+                "step": step_path(order.step_run),
+                "run": order.step_run["spec"]["storyRunRef"]["name"],
                 "attempt": order.attempt,
                 "deadlineAt": order.deadline_at.isoformat(),
                 "inputs": dict(order.inputs),
@@ -254,6 +342,21 @@ class RecordedEvents:
 def virtual_clock(epoch: datetime, stepped: Callable[[], timedelta] = timedelta) -> WallClock:
     """The wall clock of a world that starts at ``epoch`` with Trio's mock clock at zero; ``stepped`` moves it apart."""
     return WallClock(lambda: epoch + timedelta(seconds=trio.current_time()) + stepped())
+
+
+def step_path(step_run: Object) -> str:
+    """The full name of the step that a StepRun or a child run is of: ``fan/a``, or ``spec.stepId`` at the top."""
+    path = (step_run["metadata"].get("annotations") or {}).get(STEP_PATH)
+    return str(path or step_run["spec"].get("stepId") or "")
+
+
+def _is_live(run: Object) -> bool:
+    return not has_ended(run) and not run["metadata"].get("deletionTimestamp")
+
+
+def _runs(run: Object, namespace: str, name: str) -> bool:
+    reference = run["spec"].get("storyRef") or {}
+    return (reference.get("namespace") or run["metadata"]["namespace"], reference.get("name")) == (namespace, name)
 
 
 def _controller(object_: Object) -> str | None:

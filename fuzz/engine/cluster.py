@@ -52,6 +52,10 @@ class Cluster:
             if (kind_, namespace_) == (kind, namespace)
         ]
 
+    def list_all(self, kind: str) -> list[Object]:
+        """Of every namespace."""
+        return [copy_value(stored) for place, stored in sorted(self.objects.items()) if place[0] == kind]
+
     def create(self, actor: str, manifest: Object) -> Object | None:
         """The created object, or None when the name is taken."""
         place = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
@@ -87,10 +91,10 @@ class Cluster:
             self._commit(number, actor, f"patch {part}", place, stored, new)
         return copy_value(self.objects[place])
 
-    def delete(self, actor: str, place: Place) -> None:
-        """Remove the object and everything it owns; absent is fine."""
+    def delete(self, actor: str, place: Place, *, uid: str | None = None) -> None:
+        """Remove the object and everything it owns; absent, or another one than ``uid``, is fine."""
         stored = self.objects.get(place)
-        if stored is None:
+        if stored is None or (uid is not None and stored["metadata"]["uid"] != uid):
             return
         self._commit(next(self._numbers), actor, "delete", place, stored, None)
         uid = stored["metadata"]["uid"]

@@ -51,9 +51,13 @@ class Script:
 class Pod:
     """Of one Job: what the kubelet reports."""
 
-    job_uid: str
+    job: Object
     state: str = "starting"
     exit_code: int | None = None
+
+    @property
+    def job_uid(self) -> str:
+        return str(self.job["metadata"]["uid"])
 
     @property
     def alive(self) -> bool:
@@ -80,7 +84,10 @@ class Worker:
     """Jobs that were created while a Pod of the same step was still alive: there must be none."""
 
     def script(self, step: str, attempt: int) -> Script:
-        scripts = self.scripts.get(step) or (Script(),)
+        """Of a branch: what stands under its full name, else under its own, else under its parent's with ``/*``."""
+        parent, _, own = step.rpartition("/")
+        places = (step, own, f"{parent}/*") if parent else (step,)
+        scripts = next((found for place in places if (found := self.scripts.get(place))), (Script(),))
         return scripts[min(attempt, len(scripts) - 1)]
 
     def see(self, write: Write) -> None:
@@ -99,7 +106,7 @@ class Worker:
                 nursery.start_soon(self._play, place, job)
 
     async def _play(self, place: Place, job: Object) -> None:
-        pod = Pod(job["metadata"]["uid"])
+        pod = Pod(job)
         self.pods.setdefault(place, []).append(pod)
         step, attempt = job["spec"]["step"], job["spec"]["attempt"]
         script = self.script(step, attempt)
@@ -160,4 +167,4 @@ class Worker:
         else:  # the Pod of a deleted Job is gone now: its watch event
             self.pods[place].remove(pod)
             for listener in list(self.cluster.listeners):
-                listener(Write(0, self.cluster.now(), "kubelet", "pod gone", place, None, None))
+                listener(Write(0, self.cluster.now(), "kubelet", "pod gone", place, pod.job, None))

@@ -17,10 +17,13 @@ from typing import Any
 import trio
 import trio.testing
 
+from core.api import keys
+from core.api.identity import compose
 from core.engine.context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
 from core.engine.settings import EngineSettings
+from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from fuzz.engine.adapters import (
     Engram,
@@ -30,6 +33,7 @@ from fuzz.engine.adapters import (
     ModelStepExecutor,
     Process,
     RecordedEvents,
+    step_path,
     virtual_clock,
 )
 from fuzz.engine.cluster import Cluster, Object, Write
@@ -90,6 +94,38 @@ class World:
     def cancel_run(self, key: RunKey) -> None:
         self.cluster.force_patch("user", ("StoryRun", *key), "spec", {"cancelRequested": True})
 
+    def approve(self, key: RunKey, gate: str, state: str = "Approved", message: str = "") -> None:
+        """Decide a gate, as ``kubectl patch --subresource status`` does; ``gate`` is its full name."""
+        decision = {"state": state} | ({"message": message} if message else {})
+        self.cluster.force_patch("user", ("StoryRun", *key), "status", {"gates": {gate: decision}})
+
+    def redrive(self, key: RunKey, token: str) -> None:
+        self._annotate(key, keys.ANNOTATION_REDRIVE_TOKEN, token)
+
+    def redrive_from(self, key: RunKey, step: str, token: str) -> None:
+        self._annotate(key, keys.ANNOTATION_REDRIVE_FROM_STEP, f"{step}:{token}")
+
+    def _annotate(self, key: RunKey, annotation: str, value: str) -> None:
+        self.cluster.force_patch("user", ("StoryRun", *key), "metadata", {"annotations": {annotation: value}})
+
+    def edit_story(self, name: str, spec: Object) -> None:
+        """Replace the spec of a Story."""
+        place = ("Story", NAMESPACE, name)
+        old = self.cluster.objects[place]["spec"]
+        self.cluster.force_patch("user", place, "spec", dict.fromkeys(old) | spec)
+
+    def delete_story(self, name: str) -> None:
+        self.cluster.delete("user", ("Story", NAMESPACE, name))
+
+    def delete_run(self, key: RunKey) -> None:
+        self.cluster.delete("user", ("StoryRun", *key))
+
+    def delete_step_run(self, key: RunKey, step: str) -> None:
+        self.cluster.delete("user", ("StepRun", *_of_step(key, step)))
+
+    def delete_job(self, key: RunKey, step: str) -> None:
+        self.cluster.delete("user", ("Job", *_of_step(key, step)))
+
     def run(self, key: RunKey) -> Object:
         stored = self.cluster.get("StoryRun", *key)
         assert stored is not None
@@ -102,7 +138,12 @@ class World:
         return {name: state["phase"] for name, state in (self.status(key).get("stepStates") or {}).items()}
 
     def step_run(self, key: RunKey, step: str) -> Object | None:
-        return self.cluster.get("StepRun", NAMESPACE, f"{key.name}-{step}")
+        return self.cluster.get("StepRun", *_of_step(key, step))
+
+    def child_run(self, key: RunKey, step: str, iteration: int | None = None) -> Object | None:
+        """The run that a step of ``key`` started; of a loop, the one of that iteration."""
+        parts = step.split("/") + ([str(iteration)] if iteration else [])
+        return self.cluster.get("StoryRun", NAMESPACE, compose(key.name, *parts))
 
     # The process.
 
@@ -123,7 +164,7 @@ class World:
         token = _process.set(process)
         self.nursery.start_soon(self._process_body, self.supervisor, self._scope, self._gone)
         _process.reset(token)
-        for key in keys:
+        for key in (*keys, *self._children_alive()):
             self.supervisor.adopt(key)
         if faults or latency:
             self.nursery.start_soon(self._deliver_abandoned_requests, process)
@@ -188,19 +229,28 @@ class World:
         kind, namespace, name = write.place
         object_ = write.new or write.old
         match kind:
-            case "StoryRun":
-                supervisor.wake(RunKey(namespace, name))
+            case "StoryRun" if object_ is not None:
+                key, parent = RunKey(namespace, name), _parent_of(object_)
+                if write.new is not None and (parent is not None or redrive_asked(object_)) and is_live(object_):
+                    supervisor.adopt(key)
+                supervisor.wake(key)
+                if parent is not None:
+                    supervisor.wake(RunKey(namespace, parent), step_path(object_) or None)
             case "StepRun" if object_ is not None:
-                key = RunKey(namespace, object_["spec"]["storyRunRef"]["name"])
-                supervisor.wake(key, object_["spec"]["stepId"])
+                supervisor.wake(RunKey(namespace, object_["spec"]["storyRunRef"]["name"]), step_path(object_))
             case "Job" if object_ is not None:
-                supervisor.wake(self._run_of_job(name), object_["spec"]["step"])
-            case "Job" | "Story":
+                supervisor.wake(RunKey(namespace, object_["spec"]["run"]), object_["spec"]["step"])
+            case "Story":
                 self.relist()
 
-    def _run_of_job(self, name: str) -> RunKey:
-        runs = (place[2] for place in self.cluster.objects if place[0] == "StoryRun")
-        return RunKey(NAMESPACE, next((run for run in runs if name.startswith(run)), ""))
+    def _children_alive(self) -> list[RunKey]:
+        """Runs that other runs have started: whoever starts anew finds them, as the StoryRun controller does."""
+        runs = self.cluster.list_all("StoryRun")
+        return [
+            RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+            for run in runs
+            if _parent_of(run) is not None and is_live(run)
+        ]
 
     def relist(self) -> None:
         """What an informer does after a gap: everything is announced again."""
@@ -294,6 +344,39 @@ async def open_world(
             scope.cancel()
             await gone.wait()
         nursery.cancel_scope.cancel()
+
+
+def is_live(run: Object) -> bool:
+    """Whether there is anything to do for the run: it has not ended, or it is to run again."""
+    if run["metadata"].get("deletionTimestamp"):
+        return False
+    return not has_ended(run) or redrive_asked(run)
+
+
+def redrive_asked(run: Object) -> bool:
+    """Whether a redrive of either kind is asked for and not yet observed."""
+    annotations = run["metadata"].get("annotations") or {}
+    pairs = (
+        (keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED),
+        (keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED),
+    )
+    return any(
+        str(annotations.get(asked) or "").strip() not in ("", str(annotations.get(seen) or "").strip())
+        for asked, seen in pairs
+    )
+
+
+def _parent_of(run: Object) -> str | None:
+    """The name of the run that controls this one."""
+    for owner in run["metadata"].get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == "StoryRun":
+            return str(owner["name"])
+    return None
+
+
+def _of_step(key: RunKey, step: str) -> tuple[str, str]:
+    """Namespace and name of the StepRun and the Job of a step, by its full name."""
+    return key.namespace, compose(key.name, *step.split("/"))
 
 
 class KillAt(trio.abc.Instrument):
