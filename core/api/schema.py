@@ -114,6 +114,9 @@ Instant = Annotated[str, Keywords({"format": "date-time"}), AfterValidator(_inst
 JsonObject = Annotated[dict[str, Any], Rendered({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 """Any JSON object, kept as it is."""
 
+JsonValue = Annotated[Any, Rendered({"x-kubernetes-preserve-unknown-fields": True})]
+"""Any JSON, kept as it is; rules of its object cannot name it."""
+
 IntOrString = Annotated[int | str, Rendered(_INT_OR_STRING), PlainValidator(_int_or_string)]
 Quantity = Annotated[int | str, Rendered({**_INT_OR_STRING, "pattern": QUANTITY_PATTERN}), PlainValidator(_quantity)]
 

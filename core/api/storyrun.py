@@ -78,7 +78,9 @@ class StoryRunStatus(WireModel):
     )
     finished_at: Instant | None = Field(None, description="When the run reached a terminal phase.")
     gates: dict[str, GateDecision] | None = Field(
-        None, description="Decisions on gate steps by step name; written by people through the status subresource."
+        None,
+        description="Decisions on gate steps by step name, that of a branch after those around it, as in "
+        "`fan/approve`; written by people through the status subresource.",
     )
     input_schema_ref: SchemaReference | None = Field(None, description="Schema the inputs were checked against.")
     message: str | None = Field(None, description="What a person should know about the phase.")
@@ -92,11 +94,18 @@ class StoryRunStatus(WireModel):
         None, description="StepRuns started by a `parallel` step, by step name."
     )
     started_at: Instant | None = Field(None, description="When the run first entered phase `Running`.")
-    step_states: dict[str, StepState] | None = Field(None, description="State of each step by step name.")
+    step_states: dict[str, StepState] | None = Field(
+        None,
+        description="State of each step by step name, that of a branch after those around it, as in `fan/left`, and "
+        "`fan/0` for an item.",
+    )
     steps_complete: Int32 | None = Field(None, description="Steps that succeeded.")
     steps_failed: Int32 | None = Field(None, description="Steps that failed.")
     steps_skipped: Int32 | None = Field(None, description="Steps that were skipped.")
     steps_total: Int32 | None = Field(None, description="Steps, compensations and finally steps of the Story.")
+    story_revision: str | None = Field(
+        None, description="Name of the ControllerRevision that keeps the Story as this run executes it."
+    )
     trace: TraceContext | None = Field(None, description="Trace of the run, when tracing is on.")
     trigger_tokens: list[str] | None = Field(
         None, description="Counters this run has already been added to; keeps counting exact over restarts."

@@ -87,13 +87,17 @@ class StepFields(WireModel):
 
 
 class StoryConcurrency(WireModel):
-    """How packets of a realtime step are handled side by side."""
+    """How runs of a batch Story, and packets of a realtime step, are handled side by side."""
 
     mode: Literal["serial", "cancelPrevious", "parallel"] = Field(
-        "parallel", description="`parallel` (default), `serial` (one after the other) or `cancelPrevious`."
+        "parallel",
+        description="`parallel` (default), `serial` (one after the other) or `cancelPrevious` (the newest cancels "
+        "those before it).",
     )
     scope: Literal["storyrun", "participant"] = Field(
-        "storyrun", description="What the mode counts over: the whole run (`storyrun`, default) or each `participant`."
+        "storyrun",
+        description="What the mode counts over: all together (`storyrun`, default) or those of each `participant`, "
+        "which for runs is `inputs.participant`.",
     )
 
 
@@ -111,6 +115,11 @@ class StoryRetries(WireModel):
 class StoryTimeouts(WireModel):
     """Longest durations, as Go durations such as `90s` or `1h30m`."""
 
+    cleanup: str | None = Field(
+        None,
+        description="Longest duration of the compensations of a run, and the same again for its finally steps; "
+        "default: operator key `storyrun.cleanup-timeout` (10m).",
+    )
     graceful_shutdown_timeout: str | None = Field(
         None,
         description="Time steps get to stop after a cancel; default: operator key "
@@ -162,7 +171,9 @@ class StoryTransport(WireModel):
 class StorySpecFields(WireModel):
     """What a Story says beside its steps."""
 
-    concurrency: StoryConcurrency | None = Field(None, description="Concurrency of a realtime step's packets.")
+    concurrency: StoryConcurrency | None = Field(
+        None, description="Concurrency of the runs of a batch Story, and of a realtime step's packets."
+    )
     inputs_schema: JsonObject | None = Field(
         None, description="JSON Schema of `StoryRun.spec.inputs`; also supplies their defaults."
     )

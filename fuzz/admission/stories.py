@@ -14,7 +14,7 @@ ALPHA, BETA = "bubustack.io/v1alpha1", "bubustack.io/v1beta1"
 PRIMITIVES = ("condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate")
 _SETTINGS = (
     "duration", "until", "timeout", "pollInterval", "onTimeout", "phase", "message", "steps", "storyRef", "with",
-    "waitForCompletion", "note",
+    "waitForCompletion", "note", "until", "maxIterations", "forEach", "maxConcurrency",
 )  # fmt: skip
 
 _scalars = st.one_of(
@@ -52,7 +52,10 @@ def _settings(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "storyRef": _story_refs,
             "with": st.dictionaries(names, json_values, max_size=2),
             "waitForCompletion": st.booleans(),
+            "maxIterations": st.sampled_from([0, 1, 1000, 1001, True, "3"]),
             "steps": st.lists(steps, max_size=3),
+            "forEach": st.lists(json_values, max_size=2) | st.just("{{ inputs.x }}"),
+            "maxConcurrency": st.sampled_from([0, 1, 2**31, None]),
             "note": json_values,
         },
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from core.api.loops import MAX_ITERATIONS
+
 MAX_BRANCHES: Final = 1000
 """Of one ``parallel`` step in v1beta1; v1alpha1 bounds them only by their size."""
 
@@ -40,11 +42,27 @@ def _are_branches(value: Any) -> bool:
     return isinstance(value, list) and 0 < len(value) <= MAX_BRANCHES and all(map(_is_object, value))
 
 
+def _is_anything(value: Any) -> bool:
+    return value is not None
+
+
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and 1 <= value < 1 << 31
+
+
+def _are_iterations(value: Any) -> bool:
+    return _is_whole(value) and 1 <= value <= MAX_ITERATIONS
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 _WAITING: Final[Fields] = {"timeout": _is_text, "pollInterval": _is_text, "onTimeout": _is_choice}
 
 SETTINGS: Final[Mapping[str, Fields]] = {
     "condition": {},
-    "parallel": {"steps": _are_branches},
+    "parallel": {"steps": _are_branches, "forEach": _is_anything, "maxConcurrency": _is_count},
     "sleep": {"duration": _is_text},
     "stop": {"phase": _is_text, "message": _is_text},
     "wait": {"until": _is_some_text, **_WAITING},
@@ -52,6 +70,8 @@ SETTINGS: Final[Mapping[str, Fields]] = {
         "storyRef": {"name": _is_some_text, "namespace": _is_text, "version": _is_text},
         "with": _is_object,
         "waitForCompletion": _is_flag,
+        "until": _is_some_text,
+        "maxIterations": _are_iterations,
     },
     "gate": _WAITING,
 }

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from core.api.execution import ExecutionOverrides
 from core.api.kind import KindModel
+from core.api.loops import MAX_ITEMS, MAX_ITERATIONS
 from core.api.meta import ObjectReference
-from core.api.schema import JsonObject, Rule, WireModel
+from core.api.schema import Int32, JsonObject, JsonValue, Rule, WireModel
 from core.api.workflow import StepFields, StorySpecFields, StoryStatus
 
 PRIMITIVES: Final = ("condition", "executeStory", "gate", "parallel", "sleep", "stop", "wait")
@@ -40,7 +41,7 @@ class Sleep(WireModel):
 
 class _Waiting(WireModel):
     timeout: str | None = Field(
-        None, description="Longest time to wait, as a Go duration such as `24h`; default: that of the step."
+        None, description="Longest time to wait, as a Go duration such as `24h`; default: the operator's, if any."
     )
     poll_interval: str | None = Field(
         None, description="How often to look again, as a Go duration of at least `10ms`; events wake it anyway."
@@ -55,8 +56,8 @@ class Wait(_Waiting):
 
     until: str = Field(
         min_length=1,
-        description="Condition over `inputs` and `steps`; the step succeeds when it is true. For example `{{ eq "
-        'steps.order.output.state "paid" }}`.',
+        description="Condition over `inputs` and `steps`; the step succeeds when it is true. For example "
+        '`steps.order.output.state == "paid"`.',
     )
 
 
@@ -69,7 +70,7 @@ class Stop(WireModel):
 
     phase: str | None = Field(
         None,
-        description="Phase in which the run ends: `Succeeded` (default), `Failed`, `Finished` or another final one.",
+        description="How the run ends: `Succeeded` (default), `Failed`, `Finished` or another final phase.",
     )
     message: str | None = Field(None, description="Why, for people; stands in the run's status.")
 
@@ -80,8 +81,7 @@ class StoryToExecute(WireModel):
     name: str = Field(min_length=1, description="Name of the Story.")
     namespace: str | None = Field(
         None,
-        description="Namespace of the Story; default: that of the calling one. Another namespace needs the operator's "
-        "cross-namespace policy, usually a ReferenceGrant.",
+        description="Namespace of the Story; default: that of the calling one. Another one needs a ReferenceGrant.",
     )
     version: str | None = Field(None, description="The Story's `spec.version` must equal this; absent accepts any.")
 
@@ -90,11 +90,25 @@ class ExecuteStory(WireModel):
     """Which Story to run, and with what."""
 
     story_ref: StoryToExecute = Field(description="The Story to run.")
+    max_iterations: Int32 | None = Field(
+        None,
+        ge=1,
+        le=MAX_ITERATIONS,
+        description="With `until`: how often the Story is run at most; the step fails when that was not enough.",
+    )
+    until: str | None = Field(
+        None,
+        min_length=1,
+        description="Condition; the Story is run again, one run after the other, until it is true.",
+    )
     wait_for_completion: bool | None = Field(
-        None, description="Whether the step ends only when that run has ended, and with its result; default true."
+        None, description="Whether the step waits for that run and ends with its result; default true."
     )
     with_: JsonObject | None = Field(
-        None, alias="with", description="Inputs of that run; strings may hold templates over `inputs` and `steps`."
+        None,
+        alias="with",
+        description="Inputs of that run; strings may hold templates over `inputs` and `steps`, with `until` also "
+        "`previous`, the output of the run before, and `iteration` (from 1).",
     )
 
 
@@ -130,8 +144,8 @@ class Branch(_Doing):
     )
     parallel: JsonObject | None = Field(
         None,
-        description="Runs steps at the same time inside this branch: `steps`, written as these are. The schema does "
-        "not look into them, admission does.",
+        description="Runs steps at the same time inside this branch, written as these are; admission looks at them, "
+        "not the schema.",
     )
 
 
@@ -141,7 +155,16 @@ class Parallel(WireModel):
     steps: list[Branch] = Field(
         min_length=1,
         max_length=MAX_BRANCHES,
-        description="The branches. Each is a step; the output of a branch is `steps.<its name>.output`.",
+        description="The branches. Each is a step; the output of a branch is `steps.<its name>.output`. With "
+        "`forEach` exactly one.",
+    )
+    for_each: JsonValue | None = Field(
+        None,
+        description="What the one step is run for: a list, or a template that gives one, of at "
+        f"most {MAX_ITEMS} items. It sees `item` and `itemIndex` (from 0); the outputs are `steps.<this step>.output.items`.",
+    )
+    max_concurrency: Int32 | None = Field(
+        None, ge=1, description="How many branches are at work at a time; absent: all of them."
     )
 
 

@@ -6,6 +6,8 @@ A key is ``(kind, what)``: ``what`` is a schema path such as ``.spec.x``, ``colu
 from __future__ import annotations
 
 ADDITIONS = {
+    ("Story", ".spec.policy.timeouts.cleanup"): "what undoes and tidies up must end, too",
+    ("StoryRun", ".status.storyRevision"): "a run executes the Story as it stood when it began, and says where it is",
     ("StepRun", ".status.retries"): (
         "its default 0: a program may report before the operator's first write, and the Go SDK sends no retries"
     ),

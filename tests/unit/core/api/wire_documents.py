@@ -18,6 +18,8 @@ _QUANTITIES = st.sampled_from([1, "1Gi", "500m", "1e3", ".5", "+2"])
 def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Documents of a structural schema; every property is sometimes there and sometimes not, if it may be absent."""
     if schema.get("x-kubernetes-preserve-unknown-fields"):
+        if "type" not in schema:
+            return _ANY_JSON.filter(lambda value: value is not None)
         return st.dictionaries(st.text(max_size=5), _ANY_JSON, max_size=2)
     if schema.get("x-kubernetes-int-or-string"):
         return _QUANTITIES if "pattern" in schema else st.integers(0, 99) | st.text(max_size=5)
