@@ -22,7 +22,8 @@ _AGGREGATE: Final = "rbac.authorization.k8s.io/aggregate-to-"
 _VIEWABLE: Final[Sequence[tuple[str, list[str]]]] = (
     ("", ["configmaps", "endpoints", "events", "limitranges", "namespaces", "persistentvolumeclaims", "pods",
           "pods/log", "pods/status", "resourcequotas", "serviceaccounts", "services"]),
-    ("apps", ["deployments", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets"]),
+    ("apps", ["controllerrevisions", "deployments", "deployments/scale", "replicasets", "replicasets/scale",
+              "statefulsets"]),
     ("batch", ["jobs", "jobs/status", "cronjobs"]),
     ("discovery.k8s.io", ["endpointslices"]),
     ("networking.k8s.io", ["networkpolicies"]),

@@ -130,6 +130,7 @@ _CORE = (
 )
 
 _WORKLOADS = (
+    _kind("apps", "controllerrevisions", "ControllerRevision"),
     _kind(
         "apps",
         "deployments",

@@ -187,6 +187,10 @@ def _webhook_client(client: Object | None) -> None:
         client["service"].setdefault("port", 443)
 
 
+def _controller_revision(revision: Object) -> None:
+    revision.setdefault("revision", 0)
+
+
 def _network_policy(policy: Object) -> None:
     spec = policy.setdefault("spec", {})
     if not spec.get("policyTypes"):
@@ -213,6 +217,7 @@ _DEFAULTERS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): _webhooks,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): _webhooks,
     ("apiextensions.k8s.io", "customresourcedefinitions"): _definition,
+    ("apps", "controllerrevisions"): _controller_revision,
     ("apps", "deployments"): _deployment,
     ("apps", "replicasets"): _replica_set,
     ("apps", "statefulsets"): _stateful_set,

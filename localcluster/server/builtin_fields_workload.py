@@ -1,6 +1,12 @@
-"""Fields of workloads: Jobs, Deployments, ReplicaSets, StatefulSets and their budgets. Notation: builtin_schemas.py."""
+"""Fields of workloads: Jobs, Deployments, ReplicaSets, StatefulSets, their revisions and budgets.
+
+Notation: builtin_schemas.py.
+"""
 
 DEFINITIONS = r"""
+apps/v1 ControllerRevision: Something as it was at one time. Made by controllers; its data cannot be changed.
+  data! Any: What is kept.
+  revision! int64: The greater, the later.
 apps/v1 Deployment: Keeps a number of equal Pods running and replaces them step by step when the template changes.
   spec! DeploymentSpec: What is wanted.
   status DeploymentStatus: What is known of the current state.

@@ -215,6 +215,9 @@ _BUILTIN: dict[tuple[str, str], _Layout] = {
     ("", "services"): _Layout(
         _columns("Type", "Cluster-IP", "External-IP", "Port(s)", "Age", wide=("Selector",)), tables_cluster.service
     ),
+    ("apps", "controllerrevisions"): _Layout(
+        _columns("Controller", "Revision", "Age"), tables_workloads.controller_revision_cells
+    ),
     ("apps", "deployments"): _Layout(
         _columns("Ready", "Up-to-date", "Available", "Age", wide=_WIDE_WORKLOAD), tables_workloads.deployment_cells
     ),

@@ -1,4 +1,4 @@
-"""Rows of Jobs, Deployments, ReplicaSets and StatefulSets."""
+"""Rows of Jobs, Deployments, ReplicaSets, StatefulSets and revisions."""
 
 from __future__ import annotations
 
@@ -69,6 +69,24 @@ def stateful_set_cells(stateful_set: Object, now: datetime) -> list[Any]:
         names,
         images,
     ]
+
+
+def controller_revision_cells(revision: Object, now: datetime) -> list[Any]:
+    """Name, Controller, Revision, Age."""
+    metadata = revision["metadata"]
+    owners = [owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")]
+    return [
+        metadata["name"],
+        _with_kind(owners[0]) if owners else _NONE,
+        revision.get("revision", 0),
+        _age(revision, now),
+    ]
+
+
+def _with_kind(owner: Object) -> str:
+    """``statefulset.apps/web``."""
+    group, slash, _ = owner["apiVersion"].partition("/")
+    return f"{owner['kind'].lower()}{'.' + group if slash else ''}/{owner['name']}"
 
 
 def label_selector_text(selector: Object | None) -> str:

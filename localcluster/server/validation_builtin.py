@@ -18,6 +18,7 @@ from localcluster.server.validation_crd import definition_causes
 from localcluster.server.validation_pod import pod_change_causes, pod_spec_causes
 from localcluster.server.validation_webhooks import configuration_causes
 from localcluster.server.validation_workloads import (
+    controller_revision_causes,
     deployment_causes,
     job_causes,
     replica_set_causes,
@@ -250,6 +251,7 @@ _CHECKS: dict[tuple[str, str], Callable[[Object, Object | None], Iterator[Cause]
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): configuration_causes,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): configuration_causes,
     ("apiextensions.k8s.io", "customresourcedefinitions"): definition_causes,
+    ("apps", "controllerrevisions"): controller_revision_causes,
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): replica_set_causes,
     ("apps", "statefulsets"): stateful_set_causes,

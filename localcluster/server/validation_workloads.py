@@ -1,4 +1,4 @@
-"""What Jobs, Deployments, ReplicaSets and StatefulSets must fulfil, and what may change in them."""
+"""What Jobs, Deployments, ReplicaSets, StatefulSets and revisions must fulfil, and what may change in them."""
 
 from __future__ import annotations
 
@@ -88,6 +88,20 @@ def stateful_set_causes(stateful_set: Object, old: Object | None) -> Iterator[Ca
                 "'minReadySeconds' are forbidden"
             )
             yield cause.forbidden("spec", detail)
+
+
+def controller_revision_causes(revision: Object, old: Object | None) -> Iterator[Cause]:
+    """Everything wrong with a ControllerRevision; what it keeps never changes."""
+    number, data = revision.get("revision"), revision.get("data")
+    if number is not None and number < 0:
+        yield cause.invalid("revision", number, "must be greater than or equal to 0")
+    if old is not None:
+        if data != old.get("data"):
+            yield cause.invalid("data", data, "field is immutable")
+    elif data is None:
+        yield cause.required("data", "data is mandatory")
+    elif not isinstance(data, dict):
+        yield cause.required("data", "data must be a valid JSON object")
 
 
 def selects(selector: Object, labels: Object) -> bool:

@@ -24,6 +24,7 @@ WAIT_SECONDS = 60
 
 _CORE = "/api/v1"
 _APIS = {
+    "controllerrevisions": "/apis/apps/v1",
     "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
     "deployments": "/apis/apps/v1",
     "jobs": "/apis/batch/v1",

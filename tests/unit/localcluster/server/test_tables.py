@@ -56,6 +56,7 @@ WORKLOADS = [
         ),
         ["x", 3, 2, 1, "5s", "a,b", "x:1,y:2", SELECTOR_TEXT],
     ),
+    (("apps", "controllerrevisions"), named(data={}, revision=2), ["x", "<none>", 2, "5s"]),
     (
         ("apps", "statefulsets"),
         named(spec={"replicas": 3, "template": TEMPLATE}, status={"readyReplicas": 1}),

@@ -11,7 +11,7 @@ from localcluster.server import schema
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.builtin_defaults import complete_created
 from localcluster.server.types import Object, ResourceType
-from localcluster.server.validation_workloads import selects
+from localcluster.server.validation_workloads import controller_revision_causes, selects
 
 LABELS = {"a": "b"}
 
@@ -146,3 +146,26 @@ def test_a_stateful_set_keeps_everything_but_its_size_and_template() -> None:
 )
 def test_a_selector_term_holds_or_not(term: Object, expected: bool) -> None:
     assert selects({"matchExpressions": [term]}, LABELS) is expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"data": {"a": 1}, "revision": 0}, []),
+        ({"revision": 0}, ["data: Required value: data is mandatory"]),
+        ({"data": [], "revision": 0}, ["data: Required value: data must be a valid JSON object"]),
+        (
+            {"data": {}, "revision": -1},
+            ["revision: Invalid value: -1: must be greater than or equal to 0"],
+        ),
+    ],
+)
+def test_a_revision_keeps_an_object(fields: Object, told: list[str]) -> None:
+    assert [str(found) for found in controller_revision_causes(fields, None)] == told
+
+
+def test_what_a_revision_keeps_stays() -> None:
+    old = {"data": {"a": 1}, "revision": 1}
+    assert list(controller_revision_causes({"data": {"a": 1}, "revision": 2}, old)) == []
+    (found,) = controller_revision_causes({"data": {"a": 2}, "revision": 1}, old)
+    assert str(found) == 'data: Invalid value: {"a":2}: field is immutable'
