@@ -9,6 +9,7 @@ from manager.cli.commands import (
     certificates,
     cluster,
     converting,
+    deciding,
     drawing,
     linting,
     operator,
@@ -28,5 +29,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for group in (running, cluster, seeing, acting, linting, drawing, rendering, converting, operator, certificates, shell):
+for group in (
+    running,
+    cluster,
+    seeing,
+    acting,
+    deciding,
+    linting,
+    drawing,
+    rendering,
+    converting,
+    operator,
+    certificates,
+    shell,
+):
     group.register(app)

@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 
 from manager.cli.complete import (
+    complete_gate,
     complete_input,
     complete_phase,
     complete_run,
+    complete_run_and_gate,
+    complete_run_and_step,
     complete_step,
     complete_story,
     complete_story_or_run,
@@ -18,6 +21,21 @@ from manager.cli.complete import (
 _RUN_HELP = "name, unique prefix, @latest or @latest:STORY"
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN_HELP}.", autocompletion=complete_run)]
+RunAndStepArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN[/STEP]",
+        help=f"A run: {_RUN_HELP}; after a slash one of its steps.",
+        autocompletion=complete_run_and_step,
+    ),
+]
+RunAndGateArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help=f"A run: {_RUN_HELP}. RUN/GATE is one word for both.", autocompletion=complete_run_and_gate
+    ),
+]
+GateArgument = Annotated[str, typer.Argument(metavar="GATE", help="A gate of the run.", autocompletion=complete_gate)]
 RunsArgument = Annotated[
     list[str], typer.Argument(metavar="RUN", help=f"Runs: {_RUN_HELP}.", autocompletion=complete_run)
 ]

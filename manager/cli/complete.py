@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # every command declares its completions, few are asked for t
     import http.client
     import ssl
 
+    from manager.cli.layout import Placed
+
 Found = TypeVar("Found")
 
 DEADLINE_SECONDS: Final = 1.0
@@ -59,6 +61,22 @@ def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
         for name in _ask(ctx, lambda server: list(server.steps(run)))
         if name.startswith(incomplete) and name not in given
     ]
+
+
+def complete_run_and_step(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs; after a slash the steps of the run, branches included."""
+    return _with_part_of_run(ctx, incomplete, lambda placed: True)
+
+
+def complete_run_and_gate(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs; after a slash the gates of the run."""
+    return _with_part_of_run(ctx, incomplete, _is_gate)
+
+
+def complete_gate(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Gates of the run that stands before it on the line."""
+    run = str(ctx.params.get("run") or "")
+    return [name for name in _ask(ctx, lambda server: server.places(run, _is_gate)) if name.startswith(incomplete)]
 
 
 def complete_step_of_story(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -127,14 +145,23 @@ class Server:
 
     def steps(self, run: str) -> Iterator[str]:
         """Of the Story that ``run`` runs."""
-        if run.startswith(_LATEST):
-            story = run.partition(":")[2] or self._story_of(
-                next(iter(self.names("runs.bubustack.io", "storyruns")), "")
-            )
-        else:
-            story = self._story_of(run)
+        story = self._name_of_story(run)
         if story:
             yield from _steps_of(self.story(story))
+
+    def places(self, run: str, takes: Callable[[Placed], bool]) -> list[str]:
+        """Names of the steps of ``run``, branches included, that ``takes`` takes."""
+        from manager.cli.layout import ANY_ITEM, declared_steps
+
+        story = self._name_of_story(run)
+        steps = declared_steps(self.story(story)) if story else []
+        return [placed.name for placed in steps if takes(placed) and ANY_ITEM not in placed.name]
+
+    def _name_of_story(self, run: str) -> str:
+        if not run.startswith(_LATEST):
+            return self._story_of(run)
+        newest = next(iter(self.names("runs.bubustack.io", "storyruns")), "")
+        return run.partition(":")[2] or self._story_of(newest)
 
     def story(self, name: str) -> dict[str, Any]:
         return self._get("bubustack.io", f"stories/{name}")
@@ -167,6 +194,17 @@ def _in_silence(question: Callable[[], list[Found]]) -> list[Found]:
         return question()
     except Exception:  # noqa: BLE001 - whatever is wrong, a shell prompt is no place to say so
         return []
+
+
+def _with_part_of_run(ctx: typer.Context, incomplete: str, takes: Callable[[Placed], bool]) -> list[str]:
+    run, slash, part = incomplete.partition("/")
+    if not slash:
+        return complete_run(ctx, incomplete)
+    return [f"{run}/{name}" for name in _ask(ctx, lambda server: server.places(run, takes)) if name.startswith(part)]
+
+
+def _is_gate(placed: Placed) -> bool:
+    return placed.kind == "gate"
 
 
 def _stories_on_the_line(ctx: typer.Context) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from core.kube.informer import Informer
 from manager.cli.exit_code import ExitCode
 from manager.cli.problem import CommandError, UsageError
 from manager.cli.session import Session
-from manager.cli.view import RunView, view_run
+from manager.cli.view import Command, RunView, plain_command, view_run
 
 Object = dict[str, Any]
 
@@ -79,7 +79,13 @@ async def step_runs_of(session: Session, run: Object) -> list[Object]:
 
 
 async def look_at(session: Session, run: Object) -> RunView:
-    return view_run(run, await story_of(session, run), await step_runs_of(session, run), await pods_of(session, run))
+    return view_run(
+        run,
+        await story_of(session, run),
+        await step_runs_of(session, run),
+        await pods_of(session, run),
+        command=session.command,
+    )
 
 
 async def pods_of(session: Session, run: Object, *, tolerant: bool = True) -> list[Object]:
@@ -129,12 +135,13 @@ class Following:
     read_pods: Callable[[], list[Object]]
     read_run: Callable[[], Object | None]
     read_problem: Callable[[], KubeError | None]
+    command: Command = plain_command
     changed: trio.Event = field(default_factory=trio.Event)
 
     def view(self) -> RunView:
         """As of now; a deleted run keeps its last known state."""
         self.run = self.read_run() or self.run
-        return view_run(self.run, self.story, self.read_step_runs(), self.read_pods())
+        return view_run(self.run, self.story, self.read_step_runs(), self.read_pods(), command=self.command)
 
     @property
     def deleted(self) -> bool:
@@ -168,6 +175,7 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         read_pods=lambda: _by_age(pods.list(namespace)),
         read_run=lambda: runs.get(namespace, name),
         read_problem=lambda: runs.last_error or steps.last_error,
+        command=session.command,
     )
 
     def on_change(_: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,9 +41,16 @@ class Session:
 
     def command(self, verb: str, *arguments: str) -> str:
         """What to type to do ``verb`` in the same place later, where nothing but the shell is left of this command."""
+        return self._line(self.options.namespace, verb, arguments)
+
+    def command_in(self, namespace: str, verb: str, *arguments: str) -> str:
+        """As ``command``, about an object of ``namespace``."""
+        return self._line(self.options.namespace if namespace == self.namespace else namespace, verb, arguments)
+
+    def _line(self, namespace: str, verb: str, arguments: Sequence[str]) -> str:
         options = self.options
         flags = [
-            *(("--namespace", options.namespace) if options.namespace else ()),
+            *(("--namespace", namespace) if namespace else ()),
             *(("--context", options.context) if options.context else ()),
             *(("--data", str(options.data)) if options.data else ()),
         ]

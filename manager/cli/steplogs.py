@@ -20,7 +20,7 @@ from manager.cli.problem import CommandError
 from manager.cli.render.sign import word_of
 from manager.cli.runs import look_at, pods_of, step_runs_of
 from manager.cli.session import Session
-from manager.cli.view import RunView, StepView
+from manager.cli.view import RunView
 
 Object = dict[str, Any]
 
@@ -142,7 +142,7 @@ async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[st
 async def failure_report(session: Session, run: Object, view: RunView) -> str:
     """The failing step, its error, its last log lines and the next useful command."""
     lines = [f"{view.name}: {word_of(view.phase)}" + (f": {view.message}" if view.message else "")]
-    failing = next((step for step in view.steps if _is_culprit(step)), None)
+    failing = view.culprit()
     if failing is None:
         return lines[0]
     lines.append(f"step {failing.name}: {word_of(failing.phase)}" + (f", {failing.detail}" if failing.detail else ""))
@@ -152,10 +152,6 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
         lines += [f"last {len(tail)} log lines of {failing.name}:", *(f"  | {line}" for line in tail)]
     lines.append(f"more: {session.command('logs', view.name, failing.name)}")
     return "\n".join(lines)
-
-
-def _is_culprit(step: StepView) -> bool:
-    return step.phase is not None and step.phase.failing and not step.allow_failure
 
 
 async def _last_lines(session: Session, run: Object, step: str) -> list[str]:

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
 
 from core.api import keys
 from core.api.duration import parse_duration
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
+from manager.cli.gates import is_open_gate
+from manager.cli.layout import ANY_ITEM, Placed, declared_steps, parent_of, path_of, recorded_steps
+from manager.cli.podwait import pod_wait
+from manager.cli.timers import deadlines_of
+from manager.cli.words import one_line
 
 Object = dict[str, Any]
 
-STEP_LISTS = ("steps", "compensations", "finally")
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_BY_STEP_RUN: Final = "steprun/"
+
+
+class Command(Protocol):
+    """What to type to do something about a run."""
+
+    def __call__(self, verb: str, *arguments: str) -> str: ...
+
+
+def plain_command(verb: str, *arguments: str) -> str:
+    return shlex.join(["bobrapet", verb, *arguments])
 
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """One declared step of a run."""
+    """One step of a run: declared, or a branch of one."""
 
     name: str
+    """Its path: ``fan/a`` is a branch of ``fan``."""
     kind: str
     """``engram`` or the primitive's type."""
     phase: Phase | None
@@ -38,9 +56,25 @@ class StepView:
     measured: timedelta | None = None
     """How long it took, where somebody measured it better than the instants can tell."""
     waits: str = ""
-    """Why its Pod does not run yet, if something is in the way."""
+    """What it waits for, or why its Pod does not run yet, if something is in the way."""
     error: tuple[tuple[str, str], ...] = ()
     """The structured error, name by name, without what ``detail`` says already."""
+    until: datetime | None = None
+    """How long it waits at most."""
+    answer: str = ""
+    """What to type to let it go on, where somebody has to."""
+    child_run: str = ""
+    """The StoryRun it started."""
+
+    @property
+    def depth(self) -> int:
+        """0 for a step of the Story itself, 1 for a branch, and so on."""
+        return self.name.count("/")
+
+    @property
+    def at_work(self) -> bool:
+        """Begun and not ended."""
+        return self.phase is not None and not self.phase.terminal
 
     def duration(self, now: datetime) -> timedelta | None:
         return self.measured or _between(self.started_at, self.finished_at, now)
@@ -62,6 +96,7 @@ class RunView:
     finished_at: datetime | None
     created_at: datetime | None
     steps: tuple[StepView, ...]
+    """Branches come after the step around them."""
     output: Any
     error: Object | None
     timeout: timedelta | None = None
@@ -70,8 +105,14 @@ class RunView:
     """Queue and priority, as far as the Story says something about them."""
 
     @property
+    def total(self) -> int:
+        """Steps of the Story itself, without branches."""
+        return sum(not step.depth for step in self.steps)
+
+    @property
     def done(self) -> int:
-        return sum(step.phase is not None and step.phase.terminal for step in self.steps)
+        """Of ``total``."""
+        return sum(step.phase is not None and step.phase.terminal for step in self.steps if not step.depth)
 
     @property
     def terminal(self) -> bool:
@@ -85,54 +126,130 @@ class RunView:
         """Since when it is in its phase, if that is known."""
         return self.finished_at or self.started_at
 
+    @property
+    def active(self) -> list[StepView]:
+        """Steps that run or hold things up; of a ``parallel`` step its branches, once they do."""
+        found = [] if self.terminal else [step for step in self.steps if step.at_work]
+        around = {parent_of(step.name) for step in found}
+        return [step for step in found if step.name not in around]
+
     def waiting_on(self) -> str:
-        """The steps that run or hold things up, shortest useful form."""
-        active = [step.name for step in self.steps if step.phase is not None and not step.phase.terminal]
-        if self.terminal or not active:
+        """The active steps, shortest useful form."""
+        active = self.active
+        if not active:
             return ""
-        return active[0] if len(active) == 1 else f"{active[0]} (+{len(active) - 1})"
+        return active[0].name if len(active) == 1 else f"{active[0].name} (+{len(active) - 1})"
+
+    def waits(self) -> str:
+        """What the first active step that says so waits for."""
+        return next((step.waits for step in self.active if step.waits), "")
+
+    def culprit(self) -> StepView | None:
+        """The failed step that the run failed with; of a ``parallel`` step its branch."""
+        failed = [s for s in self.steps if s.phase is not None and s.phase.failing and not s.allow_failure]
+        around = {parent_of(step.name) for step in failed}
+        leaves = [step for step in failed if step.name not in around]
+        return min(leaves, key=lambda step: (step.finished_at is None, step.finished_at or _NEVER), default=None)
 
 
 def view_run(
-    run: Object, story: Object | None, step_runs: Iterable[Object] = (), pods: Iterable[Object] = ()
+    run: Object,
+    story: Object | None,
+    step_runs: Iterable[Object] = (),
+    pods: Iterable[Object] = (),
+    *,
+    command: Command = plain_command,
 ) -> RunView:
     """Without its Story, and when that has changed since it ended, a run shows the steps it recorded."""
     status = run.get("status") or {}
-    states: dict[str, Object] = status.get("stepStates") or {}
-    # A StepRun may be seen a moment before its run says Running: people see the run begin first.
-    begun = status.get("phase") is not None
-    by_step = {step_run["spec"].get("stepId"): step_run for step_run in step_runs if begun}
-    waits = {pod["metadata"]["labels"].get(keys.LABEL_STEP, ""): _why_pod_waits(pod) for pod in pods}
-    declared = _declared(story)
-    known = {step["name"] for step in declared}
-    unknown = [{"name": name} for name in states if name not in known]
     phase = _phase(status.get("phase"))
-    if unknown and phase is not None and phase.terminal:
-        declared = [step for step in declared if step["name"] in states]
-    declared += unknown
+    look = _Look(
+        run,
+        status.get("stepStates") or {},
+        # A StepRun may be seen a moment before its run says Running: people see the run begin first.
+        {path_of(step_run): step_run for step_run in step_runs if status.get("phase") is not None},
+        {key: pod for pod in pods for key in _step_keys(pod)},
+        deadlines_of(run),
+        command,
+    )
     return RunView(
         namespace=run["metadata"]["namespace"],
         name=run["metadata"]["name"],
         story=(run["spec"].get("storyRef") or {}).get("name", ""),
         phase=phase,
-        message=_one_line(status.get("message") or ""),
+        message=one_line(status.get("message") or ""),
         started_at=parse_instant_or_none(status.get("startedAt")),
         finished_at=parse_instant_or_none(status.get("finishedAt")),
         created_at=parse_instant_or_none(run["metadata"].get("creationTimestamp")),
-        steps=tuple(
-            _step(
-                step,
-                states.get(step["name"]) or {},
-                by_step.get(step["name"]) or {},
-                waits.get(label_value(step["name"]), ""),
-            )
-            for step in declared
-        ),
+        steps=tuple(look.view(placed) for placed in _placed(story, look, phase)),
         output=status.get("output"),
         error=status.get("error"),
         timeout=_timeout(story),
         queue=_queue(story),
     )
+
+
+def _placed(story: Object | None, look: _Look, phase: Phase | None) -> list[Placed]:
+    names = [*look.states, *(name for name in look.step_runs if "/" in name)]
+    declared = [placed for placed in declared_steps(story, names) if ANY_ITEM not in placed.name]
+    unknown = recorded_steps(look.states, (placed.name for placed in declared))
+    if unknown and phase is not None and phase.terminal:
+        declared = [placed for placed in declared if placed.name in look.states]
+    return declared + unknown
+
+
+def _step_keys(pod: Object) -> tuple[str, ...]:
+    """By which a step finds its Pod: its StepRun's label, else its own."""
+    labels = pod["metadata"].get("labels") or {}
+    by_run = labels.get(keys.LABEL_STEP_RUN)
+    return (f"{_BY_STEP_RUN}{by_run}",) if by_run else (labels.get(keys.LABEL_STEP, ""),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is known of the steps of one run, by name."""
+
+    run: Object
+    states: Mapping[str, Object]
+    step_runs: Mapping[str, Object]
+    pods: Mapping[str, Object]
+    deadlines: Mapping[str, datetime]
+    command: Command
+
+    def view(self, placed: Placed) -> StepView:
+        name, step = placed.name, placed.step
+        state, step_run = self.states.get(name) or {}, self.step_runs.get(name) or {}
+        status = step_run.get("status") or {}
+        phase = _phase_of_step(state, status)
+        finished_at = parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt"))
+        waits = self._waits(name, state, step_run) if phase is not None and not phase.terminal else ""
+        gate = is_open_gate(placed, self.run)
+        return StepView(
+            name=name,
+            kind=placed.kind,
+            phase=phase,
+            started_at=parse_instant_or_none(state.get("startedAt") or status.get("startedAt")),
+            finished_at=finished_at,
+            detail=_detail(step, state, step_run, waits),
+            allow_failure=bool(step.get("allowFailure")),
+            retries=status.get("retries") or 0,
+            exit_code=status.get("exitCode"),
+            measured=_duration(status.get("duration")) if finished_at else None,
+            waits=waits,
+            error=_error(status),
+            until=self.deadlines.get(name) if waits else None,
+            answer=self.command("approve", self.run["metadata"]["name"], name) if gate else "",
+            child_run=str(state.get("subStoryRunName") or ""),
+        )
+
+    def _waits(self, name: str, state: Object, step_run: Object) -> str:
+        """What the run says, else what the Pod does."""
+        if state.get("message"):
+            return one_line(state["message"])
+        by_run = label_value(step_run["metadata"]["name"]) if step_run.get("metadata") else ""
+        pod = self.pods.get(f"{_BY_STEP_RUN}{by_run}") or self.pods.get(label_value(name))
+        wait = pod_wait(pod) if pod is not None else None
+        return wait.text if wait is not None else ""
 
 
 def _between(start: datetime | None, end: datetime | None, now: datetime) -> timedelta | None:
@@ -165,53 +282,6 @@ def _duration(text: Any) -> timedelta | None:
         return None
 
 
-def _why_pod_waits(pod: Object) -> str:
-    """Empty while it is only on its way: a reason without a message passes by itself."""
-    status = pod.get("status") or {}
-    if status.get("phase") != "Pending":
-        return ""
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("message"):
-            return _one_line(f"{waiting.get('reason', 'waiting')}: {waiting['message']}")
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return _one_line(f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}")
-    return ""
-
-
-def _one_line(text: Any) -> str:
-    """Nothing in it moves the cursor: messages hold what other programs wrote."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
-
-
-def _declared(story: Object | None) -> list[Object]:
-    spec = (story or {}).get("spec") or {}
-    return [step for name in STEP_LISTS for step in spec.get(name) or ()]
-
-
-def _step(step: Object, state: Object, step_run: Object, waits: str) -> StepView:
-    status = step_run.get("status") or {}
-    retries = status.get("retries") or 0
-    phase = _phase_of_step(state, status)
-    finished_at = parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt"))
-    waits = waits if phase is not None and not phase.terminal else ""
-    return StepView(
-        name=step["name"],
-        kind="engram" if step.get("ref") else step.get("type", "engram"),
-        phase=phase,
-        started_at=parse_instant_or_none(state.get("startedAt") or status.get("startedAt")),
-        finished_at=finished_at,
-        detail=_detail(step, state, step_run, waits),
-        allow_failure=bool(step.get("allowFailure")),
-        retries=retries,
-        exit_code=status.get("exitCode"),
-        measured=_duration(status.get("duration")) if finished_at else None,
-        waits=waits,
-        error=_error(status),
-    )
-
-
 def _phase_of_step(state: Object, status: Object) -> Phase | None:
     """What the run recorded; the end of a StepRun is seen a moment before its run has recorded it."""
     recorded, seen = _phase(state.get("phase")), _phase(status.get("phase"))
@@ -224,7 +294,7 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
     """The short facts come first: a long message is cut at the edge of a terminal."""
     status = step_run.get("status") or {}
     phase = _phase_of_step(state, status)
-    parts = [waits] if waits else []
+    parts = []
     if status.get("retries"):
         parts.append(f"attempt {_attempt(step_run)}")
     if status.get("exitCode") and phase is not Phase.SUCCEEDED:
@@ -232,8 +302,10 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
     if step.get("allowFailure") and phase is not None and phase.failing:
         parts.append("allowFailure")
     message = (status.get("error") or {}).get("message") or state.get("message") or ""
-    if message and phase is not Phase.SUCCEEDED:
-        parts.append(_one_line(message))
+    if waits:
+        parts.append(waits)
+    elif message and phase is not Phase.SUCCEEDED:
+        parts.append(one_line(message))
     if phase is None and step.get("needs"):
         parts.append(f"needs {', '.join(step['needs'])}")
     return ", ".join(parts)
@@ -254,7 +326,7 @@ def _error(status: Object) -> tuple[tuple[str, str], ...]:
     if status.get("exitClass"):
         told.setdefault("exitClass", status["exitClass"])
     return tuple(
-        (name, _one_line(value if isinstance(value, str) else json.dumps(value))) for name, value in told.items()
+        (name, one_line(value if isinstance(value, str) else json.dumps(value))) for name, value in told.items()
     )
 
 

@@ -69,9 +69,9 @@ def _of_cluster(options: CommonOptions, target: str) -> Any:
 
 def _drawing(story: dict[str, Any], phases: Any, title: str = "") -> Any:
     from core.expressions.analysis import condition_references, references_of
+    from core.expressions.fields import STEP_LISTS
     from core.graph.needs import Declared, build_graph
     from manager.cli.render.graph import Drawing
-    from manager.cli.view import STEP_LISTS
 
     declared, kinds = [], {}
     for list_name in STEP_LISTS:

@@ -90,7 +90,8 @@ async def _table_of(session: Session, runs: Sequence[Object]) -> str:
     for run in runs:
         reference = run["spec"].get("storyRef") or {}
         key = (reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", ""))
-        rows.append(_row(options, view_run(run, stories.get(key), steps.get(run["metadata"]["uid"], ())), now))
+        its_steps = steps.get(run["metadata"]["uid"], ())
+        rows.append(_row(options, view_run(run, stories.get(key), its_steps, command=session.command), now))
     headers = ["NAME", "STORY", "PHASE", "STEPS", "WAITING-ON", "AGE", "DURATION"]
     headers = (["NAMESPACE"] if options.all_namespaces else []) + headers
     headers += ["MESSAGE"] if options.output == "wide" else []
@@ -106,12 +107,12 @@ def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
         view.name,
         view.story,
         word_of(view.phase),
-        f"{view.done}/{len(view.steps)}",
+        f"{view.done}/{view.total}",
         view.waiting_on(),
         age(view.created_at, now, iso=options.time_style is TimeStyle.ISO),
         short_duration(view.duration(now)),
     ]
-    return row + ([" ".join(view.message.split())] if options.output == "wide" else [])
+    return row + ([view.waits() or view.message] if options.output == "wide" else [])
 
 
 def get(options: CommonOptions, run: RunArgument) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from unicodedata import combining, east_asian_width
 
 from core.api.instant import format_instant
 from core.api.phases import Phase
+from manager.cli.layout import parent_of
 from manager.cli.render.sign import colour_of, sign_of, word_of
 from manager.cli.render.time import short_duration
 from manager.cli.view import RunView, StepView
@@ -20,18 +22,28 @@ Styled = tuple[str, str]
 
 
 def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, ascii_only: bool = False) -> list[Styled]:
-    """Header and one row per step, cut to ``width`` columns and about ``rows`` lines."""
+    """Header and one row per step, branches indented, cut to ``width`` columns and about ``rows`` lines.
+
+    A step that waits for somebody has a second row with what to type, where the first has no room for it.
+    """
     duration = short_duration(view.duration(now))
     if duration and view.timeout and not view.terminal:
         duration += f" of {short_duration(view.timeout)}"
-    parts = (view.name, word_of(view.phase), f"{view.done}/{len(view.steps)} steps", duration, view.queue)
+    parts = (view.name, word_of(view.phase), f"{view.done}/{view.total} steps", duration, view.queue)
     header = "  ".join(part for part in parts if part)
     lines: list[Styled] = [(_cut(header, width, ascii_only), "bold")]
     steps, hidden = _shown(view, max(min(rows, MAX_ROWS), 1))
-    name_width = max((len(step.name) for step in steps), default=0)
-    lines += [
-        (_cut(_row(step, now, name_width, ascii_only), width, ascii_only), colour_of(step.phase)) for step in steps
-    ]
+    labels = _labels(steps)
+    name_width = max(map(len, labels), default=0)
+    for step, label in zip(steps, labels, strict=True):
+        row = _row(view, step, now, f"{label:<{name_width}}", ascii_only)
+        answer = f"{row}: {step.answer}" if step.answer else row
+        if columns(answer) <= width:
+            lines.append((answer, colour_of(step.phase)))
+            continue
+        lines.append((_cut(row, width, ascii_only), colour_of(step.phase)))
+        if step.answer:
+            lines.append((_cut(f"    {step.answer}", width, ascii_only), colour_of(step.phase)))
     if hidden:
         more = "..." if ascii_only else "…"
         lines.append((_cut(f"  {more} {hidden} more steps, pending or done", width, ascii_only), "bright_black"))
@@ -56,11 +68,12 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
         same = old.get(step.name)
         earlier = same.phase if same else None
         if step.phase is not None and step.phase is not earlier:
-            detail = f"  {step.detail}" if step.detail and (step.phase.terminal or step.waits) else ""
+            detail = f"  {_told(step)}" if step.detail and (step.phase.terminal or step.waits) else ""
             of_steps.append(line(step.moved_at, f"{after.name} {step.name}", earlier, step.phase, detail))
         elif step.waits and (same is None or step.waits != same.waits):
             stamp = format_instant(now)
-            of_steps.append((stamp, f"{stamp} {after.name} {step.name} {word_of(step.phase)}  {step.waits}"))
+            waits = f"{step.waits}: {step.answer}" if step.answer else step.waits
+            of_steps.append((stamp, f"{stamp} {after.name} {step.name} {word_of(step.phase)}  {waits}"))
     of_steps.sort(key=lambda stamped: stamped[0])
     lines = [text for _, text in of_steps]
     earlier = before.phase if before else None
@@ -70,12 +83,27 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
     return lines
 
 
+def _told(step: StepView) -> str:
+    return f"{step.detail}: {step.answer}" if step.answer else step.detail
+
+
 def _shown(view: RunView, rows: int) -> tuple[list[StepView], int]:
     if len(view.steps) <= rows:
         return list(view.steps), 0
     interesting = [step for step in view.steps if step.phase not in (None, Phase.SUCCEEDED, Phase.SKIPPED)]
     shown = interesting[:rows]
     return shown, len(view.steps) - len(shown)
+
+
+def _labels(steps: Sequence[StepView]) -> list[str]:
+    """Branches by their last part, indented below the step around them; in full where that is not shown."""
+    shown = {step.name for step in steps}
+    return [
+        f"{'  ' * step.depth}{step.name.rpartition('/')[2]}"
+        if not step.depth or parent_of(step.name) in shown
+        else f"{'  ' * step.depth}{step.name}"
+        for step in steps
+    ]
 
 
 def _cut(text: str, width: int, ascii_only: bool) -> str:
@@ -95,7 +123,19 @@ def columns(text: str) -> int:
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _row(step: StepView, now: datetime, name_width: int, ascii_only: bool) -> str:
+def _row(view: RunView, step: StepView, now: datetime, label: str, ascii_only: bool) -> str:
     sign = "" if ascii_only else f"{sign_of(step.phase)} "
     duration = short_duration(step.duration(now))
-    return f"{sign}{step.name:<{name_width}}  {word_of(step.phase):<9}  {duration:>7}  {step.detail}".rstrip()
+    detail = ", ".join(part for part in (_tally(view, step), step.detail) if part)
+    if step.until is not None and step.until > now:
+        detail += f" ({short_duration(step.until - now)} left)"
+    return f"{sign}{label}  {word_of(step.phase):<9}  {duration:>7}  {detail}".rstrip()
+
+
+def _tally(view: RunView, step: StepView) -> str:
+    """How many branches of a step at work have ended."""
+    if step.kind != "parallel" or not step.at_work:
+        return ""
+    branches = [each for each in view.steps if parent_of(each.name) == step.name]
+    done = sum(each.phase is not None and each.phase.terminal for each in branches)
+    return f"{done}/{len(branches)} done" if branches else ""

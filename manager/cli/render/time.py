@@ -43,3 +43,12 @@ def age(instant: datetime | None, now: datetime, *, iso: bool = False) -> str:
     if seconds < 172800:
         return f"{seconds // 3600}h"
     return f"{seconds // 86400}d"
+
+
+def time_left(instant: datetime | None, now: datetime, *, iso: bool = False) -> str:
+    """How long until then, or the instant itself; ``never`` when there is no such instant."""
+    if instant is None:
+        return "never"
+    if iso:
+        return format_instant(instant)
+    return f"in {short_duration(instant - now)}" if instant > now else "now"

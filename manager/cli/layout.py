@@ -1,0 +1,126 @@
+"""Which steps a run has, and where each belongs: declared ones in spec order, branches below their ``parallel`` step.
+
+Pure. A step is called by its path: ``fan/a`` is branch ``a`` of ``fan``, ``fan/0`` the first item of a ``forEach``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.api import keys
+
+Object = dict[str, Any]
+
+STEP_LISTS: Final = ("steps", "compensations", "finally")
+ANY_ITEM: Final = "*"
+"""Stands for the number of an item in names that are not known before the run comes there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    name: str
+    """The path."""
+    step: Object
+    """As declared; of a step that only the run knows, its name alone."""
+    list_name: str
+    """``steps``, ``compensations`` or ``finally``; empty when only the run knows the step."""
+
+    @property
+    def depth(self) -> int:
+        """How many ``parallel`` steps are around it."""
+        return self.name.count("/")
+
+    @property
+    def kind(self) -> str:
+        """``engram`` or the primitive's type."""
+        return "engram" if self.step.get("ref") else str(self.step.get("type") or "engram")
+
+
+def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[Placed]:
+    """Every step of a Story, branches after the step around them.
+
+    Items of a ``forEach`` are those that are ``recorded``.
+    """
+    spec = (story or {}).get("spec") or {}
+    names = frozenset(recorded)
+    return [
+        placed
+        for list_name in STEP_LISTS
+        for step in _steps(spec.get(list_name))
+        for placed in _with_branches(Placed(str(step["name"]), step, list_name), names)
+    ]
+
+
+def recorded_steps(names: Iterable[str], known: Iterable[str]) -> list[Placed]:
+    """Steps that only the run knows of, branches after the step around them."""
+    told = frozenset(known)
+    rest = [name for name in names if name not in told]
+    first = {root: index for index, root in reversed(list(enumerate(_root(name) for name in rest)))}
+    return [
+        Placed(name, {"name": _last(name)}, "")
+        for name in sorted(rest, key=lambda name: (first[_root(name)], _natural(name)))
+    ]
+
+
+def parent_of(name: str) -> str:
+    """The ``parallel`` step around a branch; empty for a step of the Story itself."""
+    return name.rpartition("/")[0]
+
+
+def path_of(step_run: Mapping[str, Any]) -> str:
+    """Which step a StepRun or a child StoryRun belongs to."""
+    annotations = (step_run.get("metadata") or {}).get("annotations") or {}
+    spec = step_run.get("spec") or {}
+    return str(annotations.get(keys.ANNOTATION_STEP_PATH) or spec.get("stepId") or "")
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether ``name`` is the step ``pattern``, in which ``*`` stands for the number of an item."""
+    wanted, given = pattern.split("/"), name.split("/")
+    return len(wanted) == len(given) and all(
+        part == word or (part == ANY_ITEM and word.isdecimal()) for part, word in zip(wanted, given, strict=True)
+    )
+
+
+def _with_branches(placed: Placed, recorded: frozenset[str]) -> Iterator[Placed]:
+    yield placed
+    parameters = placed.step.get("with")
+    if placed.step.get("type") != "parallel" or not isinstance(parameters, dict):
+        return
+    branches = list(_steps(parameters.get("steps")))
+    if "forEach" in parameters:
+        for item in _items(placed.name, recorded):
+            for branch in branches[:1]:
+                yield from _with_branches(Placed(f"{placed.name}/{item}", branch, placed.list_name), recorded)
+        return
+    for branch in branches:
+        yield from _with_branches(Placed(f"{placed.name}/{branch['name']}", branch, placed.list_name), recorded)
+
+
+def _items(name: str, recorded: frozenset[str]) -> list[str]:
+    """Numbers of the items that began, in order; ``*`` when there is none yet."""
+    prefix = f"{name}/"
+    found = {rest.split("/")[0] for each in recorded if each.startswith(prefix) and (rest := each[len(prefix) :])}
+    return sorted((item for item in found if item.isdecimal()), key=int) or [ANY_ITEM]
+
+
+def _steps(steps: Any) -> Iterator[Object]:
+    """Those that have a name; what else may stand there is for admission to refuse."""
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, dict) and isinstance(step.get("name"), str):
+            yield step
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Items by their number, everything else by its name."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split("/")]
+
+
+def _root(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
