@@ -108,6 +108,7 @@ SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount", subres
 CORE_EVENT = Resource("", "v1", "events", "Event")
 EVENT = Resource("events.k8s.io", "v1", "events", "Event")
 JOB = Resource("batch", "v1", "jobs", "Job", subresources=("status",))
+CONTROLLER_REVISION = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment", subresources=("status", "scale"))
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")

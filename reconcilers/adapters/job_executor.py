@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.phases import Reason
-from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN, Resource
-from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError
+from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
+from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, Binding, EventSink, Object, Observation
+from core.engine.state import has_ended
 from core.kube.client import KubeClient
-from core.kube.errors import AlreadyExistsError, NotFoundError
+from core.kube.errors import NotFoundError
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.job import step_job
 from core.workloads.payload import PayloadError
@@ -27,8 +28,8 @@ from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controlled_by
-from reconcilers.adapters.writes import delete, patch_metadata, patch_status
+from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controlled_by, slim, step_path
+from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
 _REMEMBERED: Final = 8192
 """StepRuns; of one that is forgotten, a Job may be made once more than needed while a watch is behind."""
@@ -59,16 +60,16 @@ class JobExecutor:
         return self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
 
     async def create_step_run(self, run: Object, manifest: Object) -> Object:
-        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        if manifest["spec"]["stepId"] in ((run.get("status") or {}).get("stepStates") or {}):
-            await self._confirm(STORY_RUN, run)
-        stored = await self._create_or_read(STEP_RUN, manifest)
+        namespace, name, step = manifest["metadata"]["namespace"], manifest["metadata"]["name"], step_path(manifest)
+        if step in ((run.get("status") or {}).get("stepStates") or {}):
+            await confirm(self._client, STORY_RUN, run)
+        stored = await create_or_read(self._client, STEP_RUN, manifest)
         if not controlled_by(stored, run["metadata"]["uid"]):
             raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
-        if stored["spec"].get("stepId") != manifest["spec"]["stepId"]:
+        if step_path(stored) != step:
             raise NameConflictError(
-                f"StepRun {namespace}/{name} belongs to step {stored['spec'].get('stepId')!r}; "
-                f"rename step {manifest['spec']['stepId']!r} so that their names differ"
+                f"StepRun {namespace}/{name} belongs to step {step_path(stored)!r}; "
+                f"rename step {step!r} so that their names differ"
             )
         self._world.step_runs.remember(stored)
         return stored
@@ -83,7 +84,7 @@ class JobExecutor:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         uid = order.step_run["metadata"]["uid"]
         if (order.step_run.get("status") or {}).get("phase") or uid in self._begun:
-            await self._confirm(STEP_RUN, order.step_run)
+            await confirm(self._client, STEP_RUN, order.step_run)
         resolved: ResolvedStep = order.binding.policy
         await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
         await self._ensure_job(workload, manifest)
@@ -91,38 +92,15 @@ class JobExecutor:
         if len(self._begun) > _REMEMBERED:
             del self._begun[next(iter(self._begun))]
 
-    async def _confirm(self, resource: Resource, owner: Object) -> None:
-        """That the owner of what is made anew is still there; what it gets for the first time needs no question.
-
-        When a run was deleted, the watch may tell of the end of its Job or StepRun long before its own. One made in
-        between is removed at once, because its owner is gone, and would be made again and again.
-
-        Raises:
-            GoneError: it is not, or is another, or on its way out.
-        """
-        metadata = owner["metadata"]
-        with port_errors():
-            stored = await self._client.get(resource, metadata["name"], metadata["namespace"])
-        if stored["metadata"]["uid"] != metadata["uid"] or stored["metadata"].get("deletionTimestamp"):
-            raise GoneError(f"{resource.kind} {metadata['namespace']}/{metadata['name']} has been deleted")
-
     async def _ensure_job(self, workload: StepWorkload, manifest: Object) -> None:
         name, namespace = workload.step_run_name, workload.namespace
-        job = await self._create_or_read(JOB, manifest)
+        job = await create_or_read(self._client, JOB, manifest)
         if not controlled_by(job, workload.step_run_uid):
             raise NameConflictError(f"Job {namespace}/{name} exists and does not belong to this step")
         self._world.jobs.remember(job)
         attempt = (job["metadata"].get("annotations") or {}).get(keys.ANNOTATION_ATTEMPT)
         if attempt != str(workload.attempt) or job["metadata"].get("deletionTimestamp"):
             raise StaleError(f"Job {namespace}/{name} of attempt {attempt} is still there")
-
-    async def _create_or_read(self, resource: Resource, manifest: Object) -> Object:
-        metadata = manifest["metadata"]
-        with port_errors():
-            try:
-                return await self._client.create(resource, manifest)
-            except AlreadyExistsError:
-                return await self._client.get(resource, metadata["name"], metadata["namespace"])
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
         namespace, uid = run["metadata"]["namespace"], run["metadata"]["uid"]
@@ -153,6 +131,13 @@ class JobExecutor:
 
     async def delete_step_run(self, step_run: Object) -> None:
         await delete(self._client, self._world.step_runs, STEP_RUN, step_run)
+
+    async def occupants(self) -> list[Object]:
+        with port_errors():
+            found = await self._client.list(
+                STEP_RUN, keep=lambda step_run: {} if has_ended(step_run) else slim(step_run)
+            )
+        return [step_run for step_run in found.items if step_run]
 
     async def _pods_of(self, job: Object) -> list[Object]:
         """As the API server has them: kinds are watched apart, so the end of a Job may be heard before its Pod's."""

@@ -30,7 +30,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         namespace=metadata["namespace"],
         step_run_name=metadata["name"],
         step_run_uid=metadata["uid"],
-        step_id=order.step["name"],
+        step_id=order.step_run["spec"]["stepId"],
         story_run_name=order.run["metadata"]["name"],
         story_name=order.story["metadata"]["name"],
         story_version=story_spec.get("version") or "",

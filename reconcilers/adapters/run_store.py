@@ -8,8 +8,10 @@ from typing import Any
 from core.api.resource import STORY, STORY_RUN
 from core.engine.ports import Object, RunKey
 from core.kube.client import KubeClient
+from reconcilers.adapters.child_runs import ChildRuns
+from reconcilers.adapters.story_revisions import StoryRevisions
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import World, find
+from reconcilers.adapters.world import LIVE_RUNS, World, find
 from reconcilers.adapters.writes import patch_metadata, patch_status
 
 
@@ -23,6 +25,8 @@ class KubeRunStore:
         self._client = client
         self._background = client.in_background()
         self._world = world
+        self._children = ChildRuns(client, world)
+        self._revisions = StoryRevisions(client, world)
 
     async def read_run(self, key: RunKey) -> Object | None:
         with port_errors():
@@ -38,3 +42,24 @@ class KubeRunStore:
 
     async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:
         return await patch_metadata(self._client, self._world.story_runs, STORY_RUN, run, patch)
+
+    async def create_child_run(self, run: Object, manifest: Object) -> Object:
+        return await self._children.create(run, manifest)
+
+    async def child_runs(self, run: Object) -> list[Object]:
+        return self._children.of(run)
+
+    async def request_cancel(self, run: Object) -> None:
+        await self._children.request_cancel(run)
+
+    async def delete_child_run(self, run: Object) -> None:
+        await self._children.delete(run)
+
+    async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]:
+        return self._world.story_runs.by_index(LIVE_RUNS, f"{namespace}/{name}")
+
+    async def pin_story(self, story: Object) -> str:
+        return await self._revisions.pin(story)
+
+    async def read_pinned_story(self, namespace: str, name: str) -> Object | None:
+        return await self._revisions.read(namespace, name)

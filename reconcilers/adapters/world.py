@@ -11,6 +11,7 @@ import trio
 
 from core.api import keys
 from core.api.resource import (
+    CONTROLLER_REVISION,
     ENGRAM,
     ENGRAM_TEMPLATE,
     JOB,
@@ -21,9 +22,11 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
+from core.engine.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
+from reconcilers.adapters import pinned_story
 
 Object = dict[str, Any]
 
@@ -32,7 +35,9 @@ OWNER_UID: Final = "controller-uid"
 STEP_RUN_NAME: Final = "step-run"
 """Index of Pods: ``namespace/name`` of the StepRun they work for."""
 STORY_KEY: Final = "story"
-"""Index of StoryRuns: ``namespace/name`` of the Story they run."""
+"""Index of StoryRuns and of pinned Stories: ``namespace/name`` of the Story they are of."""
+LIVE_RUNS: Final = "live-runs"
+"""Like ``STORY_KEY``, without runs that have ended or are being deleted: a Story may have thousands of these."""
 ENGRAM_KEYS: Final = "engrams"
 """Index of Stories and StepRuns: ``namespace/name`` of each Engram they refer to."""
 TEMPLATE_NAME: Final = "template"
@@ -57,6 +62,8 @@ class World:
     jobs: Informer
     pods: Informer
     reference_grants: Informer
+    story_revisions: Informer
+    """Stories as runs began with them, without their specs."""
 
     @classmethod
     def watching(cls, client: KubeClient) -> World:
@@ -65,7 +72,12 @@ class World:
             stories=Informer(client, STORY, indexers={ENGRAM_KEYS: _story_engrams}, trim=slim),
             engrams=Informer(client, ENGRAM, indexers={TEMPLATE_NAME: _template_name}, trim=slim),
             engram_templates=Informer(client, ENGRAM_TEMPLATE, trim=slim),
-            story_runs=Informer(client, STORY_RUN, indexers={STORY_KEY: _story_key, OWNER_UID: _owner_uid}, trim=slim),
+            story_runs=Informer(
+                client,
+                STORY_RUN,
+                indexers={STORY_KEY: _story_key, LIVE_RUNS: _live_story_key, OWNER_UID: _owner_uid},
+                trim=slim,
+            ),
             step_runs=Informer(
                 client, STEP_RUN, indexers={OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}, trim=slim
             ),
@@ -83,6 +95,13 @@ class World:
                 trim=_without_containers,
             ),
             reference_grants=Informer(client, REFERENCE_GRANT, trim=slim),
+            story_revisions=Informer(
+                client,
+                CONTROLLER_REVISION,
+                label_selector=pinned_story.SELECTOR,
+                indexers={STORY_KEY: _pinned_story_key},
+                trim=pinned_story.without_spec,
+            ),
         )
 
     def __iter__(self) -> Iterator[Informer]:
@@ -96,6 +115,7 @@ class World:
                 self.jobs,
                 self.pods,
                 self.reference_grants,
+                self.story_revisions,
             )
         )
 
@@ -152,6 +172,12 @@ def controlled_by(obj: Object, uid: str) -> bool:
     return owner is not None and owner.get("uid") == uid
 
 
+def step_path(obj: Object) -> str:
+    """The full name of the step that a StepRun or a child StoryRun is of: ``fetch``, or ``fan/a`` of a branch."""
+    path = (obj["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH)
+    return str(path or (obj.get("spec") or {}).get("stepId") or "")
+
+
 def step_references(story: Object) -> Iterator[Object]:
     """Every step of a Story that has a ``ref``: the three lists, and branches of ``parallel`` steps."""
     spec = story.get("spec") or {}
@@ -179,6 +205,15 @@ def _owner_uid(obj: Object) -> list[str]:
 
 def _story_key(run: Object) -> list[str]:
     return [engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])]
+
+
+def _live_story_key(run: Object) -> list[str]:
+    return [] if has_ended(run) or run["metadata"].get("deletionTimestamp") else _story_key(run)
+
+
+def _pinned_story_key(revision: Object) -> list[str]:
+    place = pinned_story.story_of(revision)
+    return ["/".join(place)] if place else []
 
 
 def _story_engrams(story: Object) -> list[str]:

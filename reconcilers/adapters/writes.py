@@ -7,12 +7,47 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.api.resource import Resource
+from core.engine.errors import GoneError, UnavailableError
 from core.engine.ports import Object
 from core.kube.client import KubeClient
-from core.kube.errors import ConflictError, NotFoundError
+from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from core.kube.informer import Informer
 from core.kube.patch import bound_to
 from reconcilers.adapters.translation import port_errors
+
+
+async def create_or_read(client: KubeClient, resource: Resource, manifest: Object) -> Object:
+    """What has the name of ``manifest`` now: made here, or whatever stands there already, whosesoever it is.
+
+    Raises:
+        UnavailableError: also when what stood there went while it was looked at.
+        RejectedError.
+    """
+    metadata = manifest["metadata"]
+    with port_errors():
+        try:
+            return await client.create(resource, manifest)
+        except AlreadyExistsError:
+            with contextlib.suppress(NotFoundError):
+                return await client.get(resource, metadata["name"], metadata["namespace"])
+    raise UnavailableError(f"{resource.kind} {metadata['namespace']}/{metadata['name']} is being replaced")
+
+
+async def confirm(client: KubeClient, resource: Resource, owner: Object) -> None:
+    """That the owner of what is made anew is still there; what it gets for the first time needs no question.
+
+    When a run was deleted, the watch may tell of the end of what it owned long before its own. One made in between is
+    removed at once, because its owner is gone, and would be made again and again.
+
+    Raises:
+        GoneError: it is not, or is another, or on its way out.
+        UnavailableError.
+    """
+    metadata = owner["metadata"]
+    with port_errors():
+        stored = await client.get(resource, metadata["name"], metadata["namespace"])
+    if stored["metadata"]["uid"] != metadata["uid"] or stored["metadata"].get("deletionTimestamp"):
+        raise GoneError(f"{resource.kind} {metadata['namespace']}/{metadata['name']} has been deleted")
 
 
 async def patch_status(

@@ -1,0 +1,85 @@
+"""A Story as it stood, as an ``apps/v1`` ControllerRevision named by its content. Pure.
+
+The name holds a hash of everything that is kept, so the same Story gives the same name, and what a name stands for can
+be checked by whoever reads it. A revision has no owner: runs need theirs when the Story is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+
+from core.api import keys
+from core.api.identity import label_value
+from core.api.resource import CONTROLLER_REVISION, STORY
+
+Object = dict[str, Any]
+
+SELECTOR: Final = f"{keys.LABEL_APP_MANAGED_BY}={keys.FIELD_MANAGER},{keys.LABEL_STORY_NAME}"
+"""Selects the revisions made here."""
+
+_READ_ANNOTATIONS: Final = (keys.ANNOTATION_CONTROLLER_RESOLVE,)
+_DIGEST_LENGTH: Final = 16
+_LONGEST_NAME: Final = 253
+
+
+def kept_story(story: Object) -> Object:
+    """What of a Story decides how its runs go, as a Story. Shares its spec with ``story``."""
+    own = story["metadata"]
+    metadata: Object = {name: own[name] for name in ("name", "namespace", "uid", "generation") if name in own}
+    annotations = own.get("annotations") or {}
+    if read := {name: annotations[name] for name in _READ_ANNOTATIONS if name in annotations}:
+        metadata["annotations"] = read
+    kind = {"apiVersion": STORY.api_version, "kind": STORY.kind}
+    return {**kind, "metadata": metadata, "spec": story.get("spec") or {}}
+
+
+def revision_name(kept: Object) -> str:
+    """The name of the revision that holds ``kept``: the Story's own, cut to fit, and the hash of it all."""
+    digest = hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()[:_DIGEST_LENGTH]
+    room = _LONGEST_NAME - _DIGEST_LENGTH - 1
+    return f"{str(kept['metadata']['name'])[:room].rstrip('-.')}-{digest}"
+
+
+def revision_manifest(kept: Object) -> Object:
+    """The ControllerRevision of ``kept``."""
+    metadata = kept["metadata"]
+    return {
+        "apiVersion": CONTROLLER_REVISION.api_version,
+        "kind": CONTROLLER_REVISION.kind,
+        "metadata": {
+            "name": revision_name(kept),
+            "namespace": metadata["namespace"],
+            "labels": {
+                keys.LABEL_APP_MANAGED_BY: keys.FIELD_MANAGER,
+                keys.LABEL_STORY_NAME: label_value(str(metadata["name"])),
+            },
+        },
+        "data": kept,
+        "revision": metadata.get("generation", 0),
+    }
+
+
+def holds_what_its_name_says(revision: Object) -> bool:
+    """Whether a ControllerRevision, read whole, is what ``pin`` makes; whoever may create one can take the name."""
+    data = revision.get("data")
+    kept: Object = data if isinstance(data, dict) else {}
+    metadata = kept.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("namespace") != revision["metadata"].get("namespace"):
+        return False
+    return isinstance(metadata.get("name"), str) and revision_name(kept) == revision["metadata"]["name"]
+
+
+def without_spec(revision: Object) -> Object:
+    """Of a revision only what it is of; ``data`` is empty when it is not what its name says."""
+    data = {"metadata": revision["data"]["metadata"]} if holds_what_its_name_says(revision) else {}
+    metadata = {name: value for name, value in revision["metadata"].items() if name != "managedFields"}
+    return {**revision, "metadata": metadata, "data": data}
+
+
+def story_of(revision: Object) -> tuple[str, str] | None:
+    """Namespace and name of the Story that a trimmed revision is of; None when it is none of ours."""
+    metadata = (revision.get("data") or {}).get("metadata")
+    return (metadata["namespace"], metadata["name"]) if metadata else None

@@ -1,0 +1,146 @@
+"""Stories pinned for the runs that began with them, and read again when such a run is taken up.
+
+A Story that was pinned before costs no request; a run that is taken up again none either, as long as its Story is still
+as it was. Two processes that pin the same Story at once make one object (reconcilers.adapters.pinned_story).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import trio
+
+from core.api.resource import CONTROLLER_REVISION
+from core.engine.errors import NameConflictError, UnavailableError
+from core.engine.ports import Object
+from core.kube.client import KubeClient
+from core.kube.errors import AlreadyExistsError, NotFoundError
+from reconcilers.adapters.pinned_story import holds_what_its_name_says, kept_story, revision_manifest, revision_name
+from reconcilers.adapters.translation import port_errors
+from reconcilers.adapters.world import World, is_object_name
+
+_Place = tuple[str, str]
+
+_NAMES_KEPT: Final = 4096
+_STORIES_KEPT: Final = 256
+"""Of those that were read; all runs that began with one share it."""
+
+
+class StoryRevisions:
+    """Pins Stories, and gives back what was pinned."""
+
+    def __init__(self, client: KubeClient, world: World) -> None:
+        self._client = client
+        self._world = world
+        self._names: dict[str, tuple[str, str]] = {}
+        """UID of a Story → version, and the name of its revision: the hash of a large Story is worth keeping."""
+        self._kept: dict[_Place, Object] = {}
+        self._turns: dict[_Place, trio.Lock] = {}
+
+    async def pin(self, story: Object) -> str:
+        """As ``RunStore.pin_story``.
+
+        Raises:
+            NameConflictError: something else has the name.
+            DeniedError, UnavailableError, RejectedError.
+        """
+        place = (str(story["metadata"]["namespace"]), self.name_of(story))
+        if not self._is_pinned(place):
+            async with self._turn(place):
+                if not self._is_pinned(place):
+                    self._world.story_revisions.remember(await self._create(kept_story(story)))
+        return place[1]
+
+    async def read(self, namespace: str, name: str) -> Object | None:
+        """As ``RunStore.read_pinned_story``. What is returned is shared: do not change it.
+
+        Raises:
+            NameConflictError: it is not what its name says.
+            DeniedError, UnavailableError.
+        """
+        place = (namespace, name)
+        kept = self._unchanged(place) or self._kept.get(place)
+        if kept is None and is_object_name(name):
+            async with self._turn(place):
+                kept = self._kept.get(place) or await self._read(place)
+        return kept
+
+    def name_of(self, story: Object) -> str:
+        """The name of the revision that holds ``story``, whether it is there or not."""
+        uid, version = str(story["metadata"].get("uid")), str(story["metadata"].get("resourceVersion"))
+        known = self._names.get(uid)
+        if known is None or known[0] != version:
+            known = (version, revision_name(kept_story(story)))
+            _remember(self._names, uid, known, _NAMES_KEPT)
+        return known[1]
+
+    def _is_pinned(self, place: _Place) -> bool:
+        known = self._world.story_revisions.get(*place)
+        if known is None or known["metadata"].get("deletionTimestamp"):
+            return False
+        if not known.get("data"):
+            raise _conflict(place)
+        return True
+
+    def _unchanged(self, place: _Place) -> Object | None:
+        """The Story, when it is still what the revision holds."""
+        namespace, name = place
+        story = self._world.stories.get(namespace, name.rpartition("-")[0])
+        return kept_story(story) if story is not None and self.name_of(story) == name else None
+
+    async def _create(self, kept: Object) -> Object:
+        """The revision, made now or by somebody else at the same moment."""
+        manifest = revision_manifest(kept)
+        place = (str(manifest["metadata"]["namespace"]), str(manifest["metadata"]["name"]))
+        with port_errors():
+            try:
+                return await self._client.create(CONTROLLER_REVISION, manifest)
+            except AlreadyExistsError:
+                stored = await self._stored(place)
+            except NotFoundError as error:  # the namespace is on its way out, and the Story with it
+                raise UnavailableError(str(error)) from error
+        if stored is None or stored["metadata"].get("deletionTimestamp"):
+            raise UnavailableError(f"ControllerRevision {place[0]}/{place[1]} is being removed")
+        if not holds_what_its_name_says(stored):
+            raise _conflict(place)
+        return stored
+
+    async def _read(self, place: _Place) -> Object | None:
+        with port_errors():
+            stored = await self._stored(place)
+        if stored is None:
+            return None
+        if not holds_what_its_name_says(stored):
+            raise _conflict(place)
+        kept: Object = stored["data"]
+        _remember(self._kept, place, kept, _STORIES_KEPT)
+        return kept
+
+    async def _stored(self, place: _Place) -> Object | None:
+        namespace, name = place
+        try:
+            return await self._client.get(CONTROLLER_REVISION, name, namespace)
+        except NotFoundError:
+            return None
+
+    def _turn(self, place: _Place) -> trio.Lock:
+        """Many runs begin with the same Story at once: one asks, the others wait for its answer."""
+        lock = self._turns.get(place)
+        if lock is None:
+            self._turns = {other: held for other, held in self._turns.items() if held.locked()}
+            lock = self._turns[place] = trio.Lock()
+        return lock
+
+
+def _remember(memory: dict[Any, Any], key: object, value: object, most: int) -> None:
+    """Put it there as the newest; the oldest goes when there are too many."""
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > most:
+        del memory[next(iter(memory))]
+
+
+def _conflict(place: _Place) -> NameConflictError:
+    return NameConflictError(
+        f"ControllerRevision {place[0]}/{place[1]} does not hold the Story that its name stands for; delete it"
+    )
