@@ -18,18 +18,17 @@ from typing import Any, TypeVar
 import trio
 
 from core.engine.clock import WallClock
-from core.engine.errors import MissingReferenceError, NameConflictError, StaleError, UnavailableError
+from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError, UnavailableError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventType, Observation, RunKey
 from core.engine.state import has_ended
 from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
-from fuzz.engine.cluster import Cluster, Object
+from fuzz.engine.cluster import Cluster, Object, RefusedError, place_of
+from fuzz.engine.routing import step_path, story_of
+from fuzz.engine.watches import Known, controlled_by
 from fuzz.engine.worker import Worker
 
 T = TypeVar("T")
-
-STEP_PATH = "runs.bubustack.io/step-path"
-"""Annotation of StepRuns and child runs below the top level: the full name of their step."""
 
 
 class Killed(BaseException):
@@ -37,19 +36,33 @@ class Killed(BaseException):
 
 
 class Fault(StrEnum):
+    """What happens to one request of a process."""
+
     UNAVAILABLE = "unavailable"
     """Never reached the server."""
     LOST_ANSWER = "lost answer"
     """Applied, but the caller is told that the server is unavailable."""
     STALE = "stale"
-    """Refused as out of date (writes with preconditions only; else as UNAVAILABLE)."""
+    """409 for a write with preconditions; else as UNAVAILABLE."""
     SLOW = "slow"
     """Half a virtual second there, half a second back."""
+    ERROR = "error"
+    """500; whether it was applied nobody knows: it was not."""
+    ERROR_APPLIED = "error, applied"
+    """500 although it was applied."""
+    BUSY = "busy"
+    """429 with ``Retry-After`` of two seconds."""
+    TIMEOUT = "timeout"
+    """Nothing for longer than the engine waits for a write; applied at the end."""
+
+
+RETRY_AFTER_SECONDS = 2.0
+TIMEOUT_SECONDS = 31.0
 
 
 @dataclass
 class Process:
-    """One incarnation: its epoch, its faults by number of the call, whether it lives."""
+    """One incarnation: its epoch, its faults by number of the request, whether it lives, what it knows."""
 
     epoch: int = 0
     faults: Mapping[int, Fault] = field(default_factory=dict)
@@ -58,37 +71,58 @@ class Process:
     latency_seconds: float = 0.0
     on_the_wire: list[Callable[[], object]] = field(default_factory=list)
     """Requests whose caller was cancelled before they reached the server: they reach it all the same."""
+    known: Known = field(default_factory=lambda: Known(lambda kind, change: None))
+    faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
+    healed: bool = False
+    """Its requests meet no fault any more."""
 
     @property
     def actor(self) -> str:
         return f"operator-{self.epoch}"
 
-    async def call(self, apply: Callable[[], T], *, versioned: bool = False) -> T:
+    async def call(self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False) -> T:
         """Take one request to the server and back."""
-        fault = self.faults.get(self.calls)
+        fault = None if self.healed else self.faults.get(self.calls)
         self.calls += 1
-        latency = 0.5 if fault is Fault.SLOW else self.latency_seconds
+        if fault is not None:
+            self.faulted[fault] += 1
+        latency = {Fault.SLOW: 0.5, Fault.TIMEOUT: TIMEOUT_SECONDS}.get(fault, self.latency_seconds)  # type: ignore[arg-type]
         try:
             await trio.sleep(latency)
         except trio.Cancelled:
             if not self.dead:
                 self.on_the_wire.append(apply)
             raise
-        self._check()
-        if fault is Fault.STALE and versioned:
-            raise StaleError("injected: out of date")
-        if fault in (Fault.UNAVAILABLE, Fault.STALE):
-            raise UnavailableError("injected: no connection")
-        answer = apply()
-        await trio.sleep(latency)
-        self._check()
-        if fault is Fault.LOST_ANSWER:
+        self.check()
+        if cluster.down:
+            raise UnavailableError("the server is down")
+        match fault:
+            case Fault.STALE if versioned:
+                raise StaleError("injected: out of date")
+            case Fault.UNAVAILABLE | Fault.STALE | Fault.ERROR:
+                raise UnavailableError("injected: not done")
+            case Fault.BUSY:
+                raise UnavailableError("injected: too many requests", retry_after_seconds=RETRY_AFTER_SECONDS)
+        answer = _translated(apply)
+        await trio.sleep(latency if fault is not Fault.TIMEOUT else 0.0)
+        self.check()
+        if fault in (Fault.LOST_ANSWER, Fault.ERROR_APPLIED):
             raise UnavailableError("injected: the answer was lost")
         return answer
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Nobody reads or writes for a dead process."""
         if self.dead:
             raise Killed
+
+
+def _translated(apply: Callable[[], T]) -> T:
+    try:
+        return apply()
+    except RefusedError as refused:
+        if refused.code in (404, 422):
+            raise GoneError(str(refused)) from refused
+        raise StaleError(str(refused)) from refused
 
 
 @dataclass(frozen=True)
@@ -106,14 +140,16 @@ class Engram:
 
 @dataclass
 class ModelRunStore:
+    """Reads out of the process's caches and asks for what they lack, writes with preconditions, as production does."""
+
     cluster: Cluster
     process: Process
 
     async def read_run(self, key: RunKey) -> Object | None:
-        return await self.process.call(lambda: self.cluster.get("StoryRun", key.namespace, key.name))
+        return await self._find("StoryRun", key.namespace, key.name)
 
     async def read_story(self, namespace: str, name: str) -> Object | None:
-        return await self.process.call(lambda: self.cluster.get("Story", namespace, name))
+        return await self._find("Story", namespace, name)
 
     async def patch_run_status(self, run: Object, patch: Mapping[str, Any]) -> Object:
         return await self._patch(run, "status", patch)
@@ -122,36 +158,51 @@ class ModelRunStore:
         return await self._patch(run, "metadata", patch)
 
     async def create_child_run(self, run: Object, manifest: Object) -> Object:
-        return await self.process.call(lambda: self._create_child(run, manifest))
+        stored = await self.process.call(self.cluster, lambda: self._create_child(run, manifest))
+        self.process.known.remember(stored)
+        return stored
 
     async def child_runs(self, run: Object) -> list[Object]:
-        uid, namespace = run["metadata"]["uid"], run["metadata"]["namespace"]
-        return await self.process.call(
-            lambda: [found for found in self.cluster.list("StoryRun", namespace) if _controller(found) == uid]
-        )
+        self.process.check()
+        return self.process.known.by_owner("StoryRun", run["metadata"]["uid"])
 
     async def request_cancel(self, run: Object) -> None:
-        await self.process.call(lambda: self._request_cancel(run))
+        stored = await self.process.call(self.cluster, lambda: self._request_cancel(run))
+        if stored is not None:
+            self.process.known.remember(stored)
 
     async def delete_child_run(self, run: Object) -> None:
-        await self.process.call(lambda: self._delete(run))
+        await _delete(self.cluster, self.process, run)
 
     async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]:
-        return await self.process.call(
-            lambda: [run for run in self.cluster.list_all("StoryRun") if _is_live(run) and _runs(run, namespace, name)]
-        )
+        self.process.check()
+        runs = self.process.known.all("StoryRun")
+        return [
+            run
+            for run in runs
+            if story_of(run) == (namespace, name)
+            and not has_ended(run)
+            and not run["metadata"].get("deletionTimestamp")
+        ]
 
     async def pin_story(self, story: Object) -> str:
-        return await self.process.call(lambda: self._pin(story))
+        return await self.process.call(self.cluster, lambda: self._pin(story))
 
     async def read_pinned_story(self, namespace: str, name: str) -> Object | None:
-        revision = await self.process.call(lambda: self.cluster.get("ControllerRevision", namespace, name))
+        revision = await self.process.call(
+            self.cluster, lambda: self.cluster.get("ControllerRevision", namespace, name)
+        )
         return None if revision is None else dict(revision["data"])
 
+    async def _find(self, kind: str, namespace: str, name: str) -> Object | None:
+        self.process.check()
+        known = self.process.known.get(kind, namespace, name)
+        if known is not None:
+            return known
+        return await self.process.call(self.cluster, lambda: self.cluster.get(kind, namespace, name))
+
     async def _patch(self, run: Object, part: str, patch: Mapping[str, Any]) -> Object:
-        return await self.process.call(
-            lambda: self.cluster.patch(self.process.actor, run, part, dict(patch)), versioned=True
-        )
+        return await _patch(self.cluster, self.process, run, part, patch)
 
     def _create_child(self, run: Object, manifest: Object) -> Object:
         created = self.cluster.create(self.process.actor, manifest)
@@ -161,20 +212,16 @@ class ModelRunStore:
         assert existing is not None
         wanted, found = manifest["spec"], existing["spec"]
         same = all(values_equal(found.get(key), wanted.get(key)) for key in ("storyRef", "inputs"))
-        if same and _controller(existing) == run["metadata"]["uid"]:
+        if same and controlled_by(existing, run["metadata"]["uid"]):
             return existing
         raise NameConflictError("the StoryRun belongs to somebody else, or is of another Story or other inputs")
 
-    def _request_cancel(self, run: Object) -> None:
-        place = ("StoryRun", run["metadata"]["namespace"], run["metadata"]["name"])
+    def _request_cancel(self, run: Object) -> Object | None:
+        place = place_of(run)
         stored = self.cluster.objects.get(place)
         if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or has_ended(stored):
-            return
-        self.cluster.force_patch(self.process.actor, place, "spec", {"cancelRequested": True})
-
-    def _delete(self, run: Object) -> None:
-        place = ("StoryRun", run["metadata"]["namespace"], run["metadata"]["name"])
-        self.cluster.delete(self.process.actor, place, uid=run["metadata"]["uid"])
+            return None
+        return self.cluster.force_patch(self.process.actor, place, "spec", {"cancelRequested": True})
 
     def _pin(self, story: Object) -> str:
         metadata = story["metadata"]
@@ -203,49 +250,77 @@ class ModelStepExecutor:
     """By name; a missing one is a missing reference."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
-        await self.process.call(lambda: None)
+        await self._call(lambda: None)
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
-        return await self.process.call(lambda: self._binding(step))
+        self.process.check()
+        return self._binding(step)
 
     async def step_runs(self, run: Object) -> list[Object]:
-        uid, namespace = run["metadata"]["uid"], run["metadata"]["namespace"]
-        return await self.process.call(
-            lambda: [found for found in self.cluster.list("StepRun", namespace) if _controller(found) == uid]
-        )
+        self.process.check()
+        return self.process.known.by_owner("StepRun", run["metadata"]["uid"])
 
     async def create_step_run(self, run: Object, manifest: Object) -> Object:
-        return await self.process.call(lambda: self._create_step_run(run, manifest))
+        if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
+            await self._confirm(run)
+        stored = await self._call(lambda: self._create_step_run(run, manifest))
+        self.process.known.remember(stored)
+        return stored
 
     async def start_attempt(self, order: AttemptOrder) -> None:
-        await self.process.call(lambda: self._start(order))
+        if (order.step_run.get("status") or {}).get("phase"):
+            await self._confirm(order.step_run)
+        job = await self._call(lambda: self._start(order))
+        self.process.known.remember(job)
+        if job["spec"]["attempt"] != order.attempt or job["metadata"].get("deletionTimestamp"):
+            raise StaleError("a Job of another attempt is still there")
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
-        return await self.process.call(lambda: self._look(run["metadata"]["namespace"], step_run_name))
+        self.process.check()
+        known, namespace = self.process.known, run["metadata"]["namespace"]
+        step_run = known.get("StepRun", namespace, step_run_name)
+        if step_run is None or not controlled_by(step_run, run["metadata"]["uid"]):
+            return Observation(None)
+        job = known.get("Job", namespace, step_run_name)
+        if job is not None and not controlled_by(job, step_run["metadata"]["uid"]):
+            job = None
+        pods = known.pods_of(namespace, step_run_name)
+        if job is not None and (job.get("status") or {}).get("failed"):  # its Pod's watch may be behind
+            uid = job["metadata"]["uid"]
+            pods = await self._call(lambda: [pod for pod in self.cluster.list_all("Pod") if controlled_by(pod, uid)])
+        return _observation(step_run, job, pods)
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
-        return await self._patch(step_run, "status", patch)
+        return await _patch(self.cluster, self.process, step_run, "status", patch)
 
     async def patch_step_run_metadata(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
-        return await self._patch(step_run, "metadata", patch)
+        return await _patch(self.cluster, self.process, step_run, "metadata", patch)
 
     async def end_attempt(self, step_run: Object) -> None:
-        await self.process.call(lambda: self._end(step_run))
+        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
+        self.process.check()
+        job = self.process.known.get("Job", namespace, name)
+        if job is None:
+            job = await self._call(lambda: self.cluster.get("Job", namespace, name))
+        if job is not None and controlled_by(job, step_run["metadata"]["uid"]):
+            await _delete(self.cluster, self.process, job)
 
     async def delete_step_run(self, step_run: Object) -> None:
-        metadata = step_run["metadata"]
-        place = ("StepRun", metadata["namespace"], metadata["name"])
-        await self.process.call(lambda: self.cluster.delete(self.process.actor, place, uid=metadata["uid"]))
+        await _delete(self.cluster, self.process, step_run)
 
     async def occupants(self) -> list[Object]:
-        return await self.process.call(
-            lambda: [found for found in self.cluster.list_all("StepRun") if not has_ended(found)]
-        )
+        return await self._call(lambda: [found for found in self.cluster.list_all("StepRun") if not has_ended(found)])
 
-    async def _patch(self, step_run: Object, part: str, patch: Mapping[str, Any]) -> Object:
-        return await self.process.call(
-            lambda: self.cluster.patch(self.process.actor, step_run, part, dict(patch)), versioned=True
-        )
+    async def _call(self, apply: Callable[[], T]) -> T:
+        return await self.process.call(self.cluster, apply)
+
+    async def _confirm(self, owner: Object) -> None:
+        """That the owner of what is made anew is still there."""
+        stored = await self._call(lambda: self.cluster.get(*place_of(owner)))
+        if stored is None or stored["metadata"]["uid"] != owner["metadata"]["uid"]:
+            raise GoneError(f"{place_of(owner)} has been deleted")
+        if stored["metadata"].get("deletionTimestamp"):
+            raise GoneError(f"{place_of(owner)} is being deleted")
 
     def _binding(self, step: Mapping[str, Any]) -> Binding:
         name = step["ref"]["name"]
@@ -273,21 +348,14 @@ class ModelStepExecutor:
         created = self.cluster.create(self.process.actor, manifest)
         if created is not None:
             return created
-        existing = self.cluster.get("StepRun", manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        existing = self.cluster.get(*place_of(manifest))
         assert existing is not None
-        if _controller(existing) == run["metadata"]["uid"] and existing["spec"]["stepId"] == manifest["spec"]["stepId"]:
+        same = existing["spec"].get("stepId") == manifest["spec"]["stepId"]
+        if same and controlled_by(existing, run["metadata"]["uid"]):
             return existing
         raise NameConflictError("the StepRun belongs to somebody else")
 
-    def _end(self, step_run: Object) -> None:
-        """Only a Job that this very StepRun controls: a namesake's is not ours to delete."""
-        metadata = step_run["metadata"]
-        place = ("Job", metadata["namespace"], metadata["name"])
-        job = self.cluster.objects.get(place)
-        if job is not None and _controller(job) == metadata["uid"]:
-            self.cluster.delete(self.process.actor, place, uid=job["metadata"]["uid"])
-
-    def _start(self, order: AttemptOrder) -> None:
+    def _start(self, order: AttemptOrder) -> Object:
         metadata = order.step_run["metadata"]
         manifest: Object = {
             "kind": "Job",
@@ -299,35 +367,65 @@ class ModelStepExecutor:
                 ],
             },
             "spec": {
+                "stepRun": metadata["name"],
                 "step": step_path(order.step_run),
-                "run": order.step_run["spec"]["storyRunRef"]["name"],
                 "attempt": order.attempt,
                 "deadlineAt": order.deadline_at.isoformat(),
                 "inputs": dict(order.inputs),
             },
         }
-        if self.cluster.create(self.process.actor, manifest) is None:
-            job = self.cluster.get("Job", metadata["namespace"], metadata["name"])
-            assert job is not None
-            if job["spec"]["attempt"] != order.attempt or _controller(job) != metadata["uid"]:
-                raise StaleError("a Job of another attempt is still there")
+        created = self.cluster.create(self.process.actor, manifest)
+        if created is not None:
+            return created
+        job = self.cluster.get("Job", metadata["namespace"], metadata["name"])
+        assert job is not None
+        if not controlled_by(job, metadata["uid"]):
+            raise NameConflictError("the Job belongs to somebody else")
+        return job
 
-    def _look(self, namespace: str, name: str) -> Observation:
-        step_run = self.cluster.get("StepRun", namespace, name)
-        job = self.cluster.objects.get(("Job", namespace, name))
-        pods = self.worker.pods.get(("Job", namespace, name), [])
-        others = [pod for pod in pods if pod.alive and (job is None or pod.job_uid != job["metadata"]["uid"])]
-        if job is None or step_run is None:
-            return Observation(step_run, AttemptState.LINGERING if others else AttemptState.ABSENT)
-        own = next((pod for pod in pods if pod.job_uid == job["metadata"]["uid"]), None)
-        return Observation(
-            step_run,
-            AttemptState(own.state) if own is not None else AttemptState.STARTING,
-            attempt=job["spec"]["attempt"],
-            exit_code=own.exit_code if own is not None else None,
-            deadline_at=datetime.fromisoformat(job["spec"]["deadlineAt"]),
-            job_uid=job["metadata"]["uid"],
-        )
+
+async def _patch(cluster: Cluster, process: Process, seen: Object, part: str, patch: Mapping[str, Any]) -> Object:
+    stored = await process.call(cluster, lambda: cluster.patch(process.actor, seen, part, dict(patch)), versioned=True)
+    process.known.remember(stored)
+    return stored
+
+
+async def _delete(cluster: Cluster, process: Process, obj: Object) -> None:
+    uid = obj["metadata"]["uid"]
+    await process.call(cluster, lambda: cluster.delete(process.actor, place_of(obj), uid=uid))
+    process.known.forget(obj)
+
+
+def _observation(step_run: Object, job: Object | None, pods: list[Object]) -> Observation:
+    """As ``reconcilers.adapters.observation`` reads the real objects."""
+    if job is None or job["metadata"].get("deletionTimestamp"):
+        alive = job is not None or any(_pod_phase(pod) not in ("Succeeded", "Failed") for pod in pods)
+        return Observation(step_run, AttemptState.LINGERING if alive else AttemptState.ABSENT)
+    own = [pod for pod in pods if controlled_by(pod, job["metadata"]["uid"])]
+    status = (own[-1].get("status") or {}) if own else {}
+    state = _ATTEMPT_STATES[str(status.get("phase") or "Pending")]
+    if state is AttemptState.STARTING and (job.get("status") or {}).get("failed"):
+        state = AttemptState.FAILED
+    return Observation(
+        step_run,
+        state,
+        attempt=job["spec"]["attempt"],
+        exit_code=status.get("exitCode"),
+        deadline_at=datetime.fromisoformat(job["spec"]["deadlineAt"]),
+        job_uid=job["metadata"]["uid"],
+    )
+
+
+def _pod_phase(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("phase") or "Pending")
+
+
+_ATTEMPT_STATES = {
+    "Pending": AttemptState.STARTING,
+    "Running": AttemptState.RUNNING,
+    "Succeeded": AttemptState.SUCCEEDED,
+    "Failed": AttemptState.FAILED,
+}
 
 
 @dataclass
@@ -342,25 +440,3 @@ class RecordedEvents:
 def virtual_clock(epoch: datetime, stepped: Callable[[], timedelta] = timedelta) -> WallClock:
     """The wall clock of a world that starts at ``epoch`` with Trio's mock clock at zero; ``stepped`` moves it apart."""
     return WallClock(lambda: epoch + timedelta(seconds=trio.current_time()) + stepped())
-
-
-def step_path(step_run: Object) -> str:
-    """The full name of the step that a StepRun or a child run is of: ``fan/a``, or ``spec.stepId`` at the top."""
-    path = (step_run["metadata"].get("annotations") or {}).get(STEP_PATH)
-    return str(path or step_run["spec"].get("stepId") or "")
-
-
-def _is_live(run: Object) -> bool:
-    return not has_ended(run) and not run["metadata"].get("deletionTimestamp")
-
-
-def _runs(run: Object, namespace: str, name: str) -> bool:
-    reference = run["spec"].get("storyRef") or {}
-    return (reference.get("namespace") or run["metadata"]["namespace"], reference.get("name")) == (namespace, name)
-
-
-def _controller(object_: Object) -> str | None:
-    for owner in object_["metadata"].get("ownerReferences") or ():
-        if owner.get("controller"):
-            return str(owner["uid"])
-    return None

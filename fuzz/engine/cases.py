@@ -18,8 +18,9 @@ from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from fuzz.engine.adapters import Engram, Fault
 from fuzz.engine.cluster import Object, Write
+from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Script
-from fuzz.engine.world import Delivery, KillAt, World, open_world
+from fuzz.engine.world import KillAt, World, open_world
 
 SETTLE_SECONDS = 3.0
 """After the end of a run: longer than any Pod's grace and lag."""
@@ -93,7 +94,7 @@ class Played:
         return {
             "run": _masked(status),
             "steps": {name: _masked(step_run.get("status") or {}) for name, step_run in self.step_runs.items()},
-            "creates": Counter(write.place for write in self.history if write.verb == "create"),
+            "creates": Counter(_logical(write) for write in self.history if write.verb == "create"),
             "ran": Counter(self.ran),
         }
 
@@ -224,6 +225,12 @@ async def _cancel_later(world: World, case: Case, key: Any) -> None:
 def plan_of(case: Case) -> Any:
     """The plan of the case's Story, or its refusal."""
     return parse_story({"metadata": {"name": "story", "namespace": "default"}, "spec": case.spec})
+
+
+def _logical(write: Write) -> tuple[str, str]:
+    """What a created object is, whatever incarnation: Pods are counted by the step they work for."""
+    kind, _, name = write.place
+    return kind, write.object["spec"]["stepRun"] if kind == "Pod" else name
 
 
 _TIMES = ("startedAt", "finishedAt", "duration", "nextRetryAt", "lastOutputAt")

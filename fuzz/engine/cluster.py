@@ -1,23 +1,49 @@
-"""An API server small enough to reason about: objects with UIDs and resourceVersions, preconditions, a full history.
+"""A model of an API server: objects with UIDs and versions, preconditions, finalizers, owners, and its whole history.
 
-Synchronous: whoever calls decides where time passes. Not modelled: admission, watch caches (``world`` delays, repeats
-and drops the wake-ups instead).
+Synchronous and without time of its own: whoever calls decides where time passes. It is held to the rules of
+tests/conformance that localcluster and a real API server pass. Not modelled: admission and schemas, users and rights,
+namespaces as objects, apply, JSON and strategic patches, foreground deletion.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from core.engine.errors import GoneError, StaleError
 from core.kube.wire import apply_merge_patch, copy_value, values_equal
 
 Object = dict[str, Any]
 Place = tuple[str, str, str]
 """Kind, namespace, name."""
+
+GARBAGE_COLLECTOR: Final = "garbage-collector"
+WITHOUT_GENERATION: Final = frozenset({"ConfigMap", "Secret", "ControllerRevision", "Pod"})
+WITHOUT_STATUS: Final = frozenset({"ConfigMap", "Secret", "ControllerRevision"})
+"""Kinds that have no status subresource."""
+
+_GIVEN: Final = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+)
+"""What the server alone writes into ``metadata``, beside the version."""
+
+
+class RefusedError(Exception):
+    """An answer that is no success: its HTTP code, the reason of the Status, and the words."""
+
+    def __init__(self, code: int, reason: str, message: str, cause: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.cause = cause
+        """Reason and field of the one cause, where the Status has one."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +57,15 @@ class Write:
     place: Place
     old: Object | None
     new: Object | None
+    based_on: str | None = None
+    """The version that the write named as its precondition."""
+
+    @property
+    def object(self) -> Object:
+        """The newest version there is."""
+        found = self.new if self.new is not None else self.old
+        assert found is not None
+        return found
 
 
 @dataclass
@@ -39,7 +74,18 @@ class Cluster:
     objects: dict[Place, Object] = field(default_factory=dict)
     history: list[Write] = field(default_factory=list)
     listeners: list[Callable[[Write], None]] = field(default_factory=list)
+    forgotten: int = 0
+    """The number of the last write that watches cannot resume from any more."""
+    newest: int = 0
+    """The number of the last write."""
+    doomed: list[Place] = field(default_factory=list)
+    """Created although no owner of theirs is there: gone at the next ``collect_garbage``."""
+    down: bool = False
+    """It answers nobody, and every watch is cut."""
+    _uids: set[str] = field(default_factory=set)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    # Reading.
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         stored = self.objects.get((kind, namespace, name))
@@ -56,59 +102,187 @@ class Cluster:
         """Of every namespace."""
         return [copy_value(stored) for place, stored in sorted(self.objects.items()) if place[0] == kind]
 
+    def writes_since(self, kind: str, number: int) -> list[Write]:
+        """What a watch of the kind tells that resumes from the version ``number``.
+
+        Raises:
+            RefusedError: 410, the past is forgotten.
+        """
+        if number < self.forgotten:
+            raise RefusedError(410, "Expired", f"too old resource version: {number} ({self.forgotten})")
+        return [write for write in self.history if write.number > number and write.place[0] == kind]
+
+    def forget_history(self) -> None:
+        """Nobody can resume from before now: compaction, or a restart of the server's watch cache."""
+        self.forgotten = self.newest
+
+    def state_at(self, kind: str, number: int) -> dict[Place, Object]:
+        """The objects of a kind as they were after that write.
+
+        Raises:
+            RefusedError: 410.
+        """
+        if number < self.forgotten:
+            raise RefusedError(410, "Expired", f"the provided resource version is too old: {number}")
+        found: dict[Place, Object] = {}
+        for write in self.history:
+            if write.number > number:
+                break
+            if write.place[0] == kind and write.new is not None:
+                found[write.place] = write.new
+            elif write.place[0] == kind:
+                found.pop(write.place, None)
+        return found
+
+    # Writing.
+
     def create(self, actor: str, manifest: Object) -> Object | None:
         """The created object, or None when the name is taken."""
-        place = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        place = place_of(manifest)
         if place in self.objects:
             return None
         number = next(self._numbers)
         new = copy_value(manifest)
-        new["metadata"] |= {"uid": f"uid-{number}", "resourceVersion": str(number), "generation": 1}
-        new["metadata"]["creationTimestamp"] = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        if place[0] not in WITHOUT_STATUS:
+            new.pop("status", None)
+        metadata = new["metadata"]
+        for key in _GIVEN:
+            metadata.pop(key, None)
+        metadata |= {"uid": f"uid-{number}", "resourceVersion": str(number)}
+        metadata["creationTimestamp"] = self._instant()
+        if place[0] not in WITHOUT_GENERATION:
+            metadata["generation"] = 1
         self._commit(number, actor, "create", place, None, new)
+        owners = metadata.get("ownerReferences") or ()
+        if owners and not any(True for _ in self._living(owners)):
+            self.doomed.append(place)
         return copy_value(new)
 
     def patch(self, actor: str, seen: Object, part: str, patch: Object) -> Object:
-        """Merge ``patch`` into ``part`` of the object, if it still is the version that was seen."""
-        place = (seen["kind"], seen["metadata"]["namespace"], seen["metadata"]["name"])
+        """Merge ``patch`` into ``part`` of the object, if it still is the version that was seen.
+
+        Raises:
+            RefusedError: 404, or 409.
+        """
+        place = place_of(seen)
         stored = self.objects.get(place)
-        if stored is None or stored["metadata"]["uid"] != seen["metadata"]["uid"]:
-            raise GoneError(f"{place} is gone")
-        if stored["metadata"]["resourceVersion"] != seen["metadata"]["resourceVersion"]:
-            raise StaleError(f"{place} has moved on")
-        return self.force_patch(actor, place, part, patch)
+        if stored is None:
+            raise RefusedError(404, "NotFound", f"{place} not found")
+        if stored["metadata"]["uid"] != seen["metadata"]["uid"]:
+            raise RefusedError(422, "Invalid", "uid: field is immutable", ("FieldValueInvalid", "metadata.uid"))
+        version = seen["metadata"]["resourceVersion"]
+        if stored["metadata"]["resourceVersion"] != version:
+            raise RefusedError(409, "Conflict", f"{place} has moved on")
+        return self.force_patch(actor, place, part, patch, based_on=version)
 
-    def force_patch(self, actor: str, place: Place, part: str, patch: Object) -> Object:
+    def force_patch(self, actor: str, place: Place, part: str, patch: Object, *, based_on: str | None = None) -> Object:
         """A patch without preconditions, as SDKs and users send it; an effectless one changes no version."""
-        stored = self.objects[place]
-        new = copy_value(stored)
-        new[part] = apply_merge_patch(new.get(part) or {}, patch)
-        if not values_equal(new, stored):
-            number = next(self._numbers)
-            new["metadata"]["resourceVersion"] = str(number)
-            if part == "spec":
-                new["metadata"]["generation"] += 1
-            self._commit(number, actor, f"patch {part}", place, stored, new)
-        return copy_value(self.objects[place])
+        changed = copy_value(self.objects[place])
+        changed[part] = apply_merge_patch(changed.get(part) or {}, patch)
+        if not changed[part]:
+            del changed[part]
+        return self.replace(actor, place, changed, f"patch {part}", based_on=based_on)
 
-    def delete(self, actor: str, place: Place, *, uid: str | None = None) -> None:
-        """Remove the object and everything it owns; absent, or another one than ``uid``, is fine."""
+    def replace(self, actor: str, place: Place, changed: Object, verb: str, *, based_on: str | None = None) -> Object:
+        """Store ``changed`` in place of what is there, unless it is the same; the last finalizer lets go."""
+        stored = self.objects[place]
+        if values_equal(changed, stored):
+            return copy_value(stored)
+        number = next(self._numbers)
+        metadata = changed["metadata"]
+        metadata["resourceVersion"] = str(number)
+        if not values_equal(_body(changed), _body(stored)) and place[0] not in WITHOUT_GENERATION:
+            metadata["generation"] = stored["metadata"].get("generation", 0) + 1
+        if (
+            metadata.get("deletionTimestamp")
+            and stored["metadata"].get("finalizers")
+            and not metadata.get("finalizers")
+        ):
+            self._remove(actor, place, changed, number)
+        else:
+            self._commit(number, actor, verb, place, stored, changed, based_on)
+        return copy_value(changed)
+
+    def delete(self, actor: str, place: Place, *, uid: str | None = None) -> Object | None:
+        """Remove the object, in the background what it owns too; one with finalizers is only marked.
+
+        Absent, or another one than ``uid``, is fine. Returns what is left of it.
+        """
         stored = self.objects.get(place)
         if stored is None or (uid is not None and stored["metadata"]["uid"] != uid):
-            return
-        self._commit(next(self._numbers), actor, "delete", place, stored, None)
-        uid = stored["metadata"]["uid"]
+            return None
+        if not stored["metadata"].get("finalizers"):
+            self._remove(actor, place, stored, next(self._numbers))
+            return None
+        if stored["metadata"].get("deletionTimestamp"):
+            return copy_value(stored)
+        number = next(self._numbers)
+        marked = copy_value(stored)
+        metadata = marked["metadata"]
+        metadata |= {"resourceVersion": str(number), "deletionTimestamp": self._instant()}
+        metadata["deletionGracePeriodSeconds"] = 0
+        if "generation" in metadata:
+            metadata["generation"] += 1
+        self._commit(number, actor, "mark", place, stored, marked)
+        return copy_value(marked)
+
+    def collect_garbage(self) -> None:
+        """Remove what was created after its last owner had gone."""
+        doomed, self.doomed = self.doomed, []
+        for place in doomed:
+            stored = self.objects.get(place)
+            if stored is not None and not any(True for _ in self._living(stored["metadata"]["ownerReferences"])):
+                self.delete(GARBAGE_COLLECTOR, place)
+
+    def _remove(self, actor: str, place: Place, last: Object, number: int) -> None:
+        """Take the object out, whose last version is ``last``; then what only it has owned."""
+        uid = last["metadata"]["uid"]
+        self._uids.discard(uid)
+        self._commit(number, actor, "delete", place, last, None)
         for other, object_ in list(self.objects.items()):
             owners = object_["metadata"].get("ownerReferences") or ()
-            if any(owner["uid"] == uid for owner in owners):
-                self.delete("garbage-collector", other)
+            if other not in self.objects or not any(owner["uid"] == uid for owner in owners):
+                continue
+            living = [*self._living(owners)]
+            if living:
+                changed = copy_value(object_)
+                changed["metadata"]["ownerReferences"] = living
+                self.replace(GARBAGE_COLLECTOR, other, changed, "patch metadata")
+            else:
+                self.delete(GARBAGE_COLLECTOR, other)
 
-    def _commit(self, number: int, actor: str, verb: str, place: Place, old: Object | None, new: Object | None) -> None:
+    def _living(self, owners: Any) -> Iterator[Object]:
+        return (owner for owner in owners if owner["uid"] in self._uids)
+
+    def _instant(self) -> str:
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _commit(
+        self,
+        number: int,
+        actor: str,
+        verb: str,
+        place: Place,
+        old: Object | None,
+        new: Object | None,
+        based_on: str | None = None,
+    ) -> None:
         if new is None:
             del self.objects[place]
         else:
             self.objects[place] = new
-        write = Write(number, self.now(), actor, verb, place, old, new)
+            self._uids.add(new["metadata"]["uid"])
+        self.newest = number
+        write = Write(number, self.now(), actor, verb, place, old, new, based_on)
         self.history.append(write)
-        for listener in self.listeners:
+        for listener in list(self.listeners):
             listener(write)
+
+
+def place_of(obj: Object) -> Place:
+    return obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"]
+
+
+def _body(obj: Object) -> Object:
+    """What generation counts the changes of."""
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}

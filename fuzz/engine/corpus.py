@@ -14,8 +14,8 @@ from typing import Final
 from fuzz.engine.adapters import Fault
 from fuzz.engine.cases import Case, Trouble
 from fuzz.engine.strategies import ENGRAMS, INPUTS
+from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
-from fuzz.engine.world import Delivery
 
 FOLDER: Final = Path(__file__).parent.parent / "corpus" / "engine"
 

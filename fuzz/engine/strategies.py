@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from core.policy.retry import Backoff, RetryPolicy
 from fuzz.engine.adapters import Engram, Fault
 from fuzz.engine.cases import Case, Trouble
+from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
-from fuzz.engine.world import Delivery
 
 ENGRAMS = {
     "work": Engram(),

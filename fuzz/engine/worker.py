@@ -13,8 +13,11 @@ from typing import Any
 
 import trio
 
+from core.kube.wire import copy_value
 from fuzz.engine.cluster import Cluster, Object, Place, Write
 
+KUBELET = "model.example.com/kubelet"
+"""Finalizer that stands for the grace a living Pod is given."""
 Order = tuple[Place, Object]
 
 SDK_MAY_SUCCEED_FROM = (None, "Running", "Failed")
@@ -49,11 +52,13 @@ class Script:
 
 @dataclass
 class Pod:
-    """Of one Job: what the kubelet reports."""
+    """Of one Job: what the kubelet does. Its object in the cluster says the same."""
 
     job: Object
+    place: Place
     state: str = "starting"
-    exit_code: int | None = None
+    marked: trio.Event = field(default_factory=trio.Event)
+    """Its deletion was asked for."""
 
     @property
     def job_uid(self) -> str:
@@ -73,11 +78,15 @@ class Worker:
     """By step; the last one goes for all later attempts, none at all means success after a second."""
     pods: dict[Place, list[Pod]] = field(default_factory=dict)
     """By place of the Job."""
+    _running: dict[Place, Pod] = field(default_factory=dict)
+    """By place of the Pod."""
     _orders: tuple[trio.MemorySendChannel[Order], trio.MemoryReceiveChannel[Order]] = field(
         default_factory=lambda: trio.open_memory_channel[Order](10_000)
     )
     ran: list[tuple[str, int, str]] = field(default_factory=list)
     """Step, attempt and end of every container that came to its end by itself: the side effects in the world."""
+    effects: list[tuple[str, str, str]] = field(default_factory=list)
+    """The same with the UID of the StepRun in front."""
     refused: list[str] = field(default_factory=list)
     """Steps whose SDK was not allowed to report success because of the phase it found: there must be none."""
     overlaps: list[str] = field(default_factory=list)
@@ -92,12 +101,14 @@ class Worker:
 
     def see(self, write: Write) -> None:
         """A listener of the cluster."""
-        if write.place[0] != "Job":
-            return
-        if write.verb == "create" and write.new is not None:
-            if any(pod.alive for pod in self.pods.get(write.place, ())):
-                self.overlaps.append(write.place[2])
-            self._orders[0].send_nowait((write.place, write.new))
+        match write.place[0], write.verb:
+            case "Job", "create":
+                assert write.new is not None
+                if any(pod.alive for pod in self.pods.get(write.place, ())):
+                    self.overlaps.append(write.place[2])
+                self._orders[0].send_nowait((write.place, write.new))
+            case "Pod", "mark" if write.place in self._running:
+                self._running[write.place].marked.set()
 
     async def run(self) -> None:
         """Start a Pod for every Job; in tasks of its own, not of whoever created the Job."""
@@ -106,39 +117,53 @@ class Worker:
                 nursery.start_soon(self._play, place, job)
 
     async def _play(self, place: Place, job: Object) -> None:
-        pod = Pod(job)
+        if self.cluster.objects.get(place, {}).get("metadata", {}).get("uid") != job["metadata"]["uid"]:
+            return  # deleted before it had a Pod
+        pod = self._create_pod(place, job)
+        script = self.script(job["spec"]["step"], job["spec"]["attempt"])
+        self._running[pod.place] = pod
+        try:
+            if script.act is Act.HANG:
+                await pod.marked.wait()
+            else:
+                with trio.move_on_after(script.after_seconds):
+                    await pod.marked.wait()
+            if pod.marked.is_set():
+                await trio.sleep(script.grace_seconds)
+                self._end(place, pod, 143)
+            else:
+                await self._act(place, pod, job["spec"]["step"], job["spec"]["attempt"], script)
+        finally:
+            del self._running[pod.place]
+
+    def _create_pod(self, place: Place, job: Object) -> Pod:
+        metadata = job["metadata"]
+        name = f"{metadata['name']}-{metadata['uid'].removeprefix('uid-')}"
+        owner = {"kind": "Job", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+        manifest: Object = {
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "namespace": metadata["namespace"],
+                "ownerReferences": [owner],
+                "finalizers": [KUBELET],
+            },
+            "spec": {"stepRun": metadata["name"]},
+        }
+        pod = Pod(job, ("Pod", metadata["namespace"], name), "running")
         self.pods.setdefault(place, []).append(pod)
-        step, attempt = job["spec"]["step"], job["spec"]["attempt"]
-        script = self.script(step, attempt)
-        pod.state = "running"
-        deleted = trio.Event()
-
-        def notice(write: Write) -> None:
-            if write.verb == "delete" and write.old is not None and write.old["metadata"]["uid"] == pod.job_uid:
-                deleted.set()
-
-        self.cluster.listeners.append(notice)
-        if place not in self.cluster.objects:
-            deleted.set()
-        if script.act is Act.HANG:
-            await deleted.wait()
-        else:
-            with trio.move_on_after(script.after_seconds):
-                await deleted.wait()
-        if deleted.is_set():
-            await trio.sleep(script.grace_seconds)
-            self._end(place, pod, 143)
-        else:
-            await self._act(place, pod, step, attempt, script)
-        self.cluster.listeners.remove(notice)
+        self.cluster.create("job-controller", manifest)
+        self.cluster.force_patch("kubelet", pod.place, "status", {"phase": "Running"})
+        return pod
 
     async def _act(self, place: Place, pod: Pod, step: str, attempt: int, script: Script) -> None:
         code = script.exit_code
         step_run = ("StepRun", place[1], place[2])
         stored = self.cluster.objects.get(step_run)
         phase = (stored.get("status") or {}).get("phase") if stored else None
-        if stored is None:
-            code = 1
+        owner = pod.job["metadata"]["ownerReferences"][0]["uid"]
+        if stored is None or stored["metadata"]["uid"] != owner:
+            stored, code = None, code or 1
         elif script.act is Act.SUCCEED:
             if phase in SDK_MAY_SUCCEED_FROM:
                 patch: Object = {"phase": "Succeeded", "exitClass": "success", "output": dict(script.output or {})}
@@ -151,7 +176,9 @@ class Worker:
             if script.exit_class:
                 patch["exitClass"] = script.exit_class
             self._sdk_writes(step_run, stored, patch)
-        self.ran.append((step, attempt, "ok" if code == 0 and script.act is not Act.FAIL else "failed"))
+        end = "ok" if code == 0 and script.act is not Act.FAIL else "failed"
+        self.ran.append((step, attempt, end))
+        self.effects.append((str(pod.job["metadata"]["ownerReferences"][0]["uid"]), step, end))
         await trio.sleep(script.exit_lag_seconds)
         self._end(place, pod, code)
 
@@ -161,10 +188,16 @@ class Worker:
         self.cluster.force_patch("sdk", place, "status", patch)
 
     def _end(self, place: Place, pod: Pod, code: int) -> None:
-        pod.state, pod.exit_code = ("succeeded" if code == 0 else "failed"), code
-        if place in self.cluster.objects and self.cluster.objects[place]["metadata"]["uid"] == pod.job_uid:
-            self.cluster.force_patch("kubelet", place, "status", {"podState": pod.state})
-        else:  # the Pod of a deleted Job is gone now: its watch event
+        pod.state = "succeeded" if code == 0 else "failed"
+        stored = self.cluster.objects.get(pod.place)
+        if stored is None:
+            return
+        ended = copy_value(stored)
+        del ended["metadata"]["finalizers"]
+        ended["status"] = {"phase": pod.state.capitalize(), "exitCode": code}
+        self.cluster.replace("kubelet", pod.place, ended, "patch status")
+        job = self.cluster.objects.get(place)
+        if job is None or job["metadata"]["uid"] != pod.job_uid:
             self.pods[place].remove(pod)
-            for listener in list(self.cluster.listeners):
-                listener(Write(0, self.cluster.now(), "kubelet", "pod gone", place, pod.job, None))
+        elif pod.place not in self.cluster.objects:  # somebody has deleted the Pod of a Job that is wanted
+            self.cluster.force_patch("job-controller", place, "status", {"failed": True})

@@ -1,7 +1,7 @@
 """A cluster, a worker and one engine process after another, under one virtual clock.
 
 A process is started with ``start`` and ended by ``kill`` (ports dead first, then cancelled) or ``stop`` (cancelled
-only, as on SIGTERM). Watch events reach it through a ``Delivery``, which may delay, repeat or lose them.
+only, as on SIGTERM). Watch events reach it as ``watches`` has it: late, twice, out of order or not at all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import trio
@@ -23,7 +22,6 @@ from core.engine.context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
 from core.engine.settings import EngineSettings
-from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from fuzz.engine.adapters import (
     Engram,
@@ -33,11 +31,12 @@ from fuzz.engine.adapters import (
     ModelStepExecutor,
     Process,
     RecordedEvents,
-    step_path,
     virtual_clock,
 )
-from fuzz.engine.cluster import Cluster, Object, Write
+from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
+from fuzz.engine.routing import Router
+from fuzz.engine.watches import Delivery, Known, Watches
 from fuzz.engine.worker import Script, Worker
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -49,14 +48,19 @@ RELIST_SECONDS = 300.0
 _process: ContextVar[Process | None] = ContextVar("process of the engine", default=None)
 
 
-class Delivery(StrEnum):
-    """What happens to one watch event."""
+GARBAGE_SECONDS = 0.3
+"""How long what has no owner stays."""
 
-    NOW = "now"
-    TWICE = "twice"
-    LATE = "late"
-    LOST = "lost"
-    """Until the next relist."""
+
+@dataclass
+class Incarnation:
+    """One process of the operator, from its start to the moment when none of its tasks is left."""
+
+    process: Process
+    supervisor: Supervisor
+    watches: Watches
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    gone: trio.Event = field(default_factory=trio.Event)
 
 
 @dataclass
@@ -71,13 +75,16 @@ class World:
     """From when (Trio time) the wall clock is how far from where it would be."""
     events: RecordedEvents = field(default_factory=RecordedEvents)
     crashes: list[BaseException] = field(default_factory=list)
+    lags: Mapping[str, float] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
-    supervisor: Supervisor | None = None
-    twins: list[Any] = field(default_factory=list)
-    _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    _gone: trio.Event = field(default_factory=trio.Event)
-    _events_seen: int = 0
-    _late: Any = None
+    incarnations: list[Incarnation] = field(default_factory=list)
+    """All that ever were; the last one is the one that ``start`` has started last."""
+    twins: list[Incarnation] = field(default_factory=list)
+    _doomed: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def supervisor(self) -> Supervisor | None:
+        return self.incarnations[-1].supervisor if self.incarnations else None
 
     # The user.
 
@@ -147,8 +154,14 @@ class World:
 
     # The process.
 
-    def start(self, *keys: RunKey, faults: Mapping[int, Fault] | None = None, latency: float = 0.0) -> Process:
-        """A new process that takes up these runs."""
+    def start(
+        self,
+        *keys: RunKey,
+        faults: Mapping[int, Fault] | None = None,
+        latency: float = 0.0,
+        everything: bool = False,
+    ) -> Process:
+        """A new process that takes up these runs, or every run there is, and all runs that these have started."""
         process = Process(len(self.processes), faults or {}, latency_seconds=latency)
         self.processes.append(process)
         engine = EngineContext(
@@ -159,36 +172,48 @@ class World:
             clock=virtual_clock(EPOCH, self._clock_step),
             settings=self.settings,
         )
-        self.supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
-        self._scope, self._gone = trio.CancelScope(), trio.Event()
+        supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
+        router = Router(supervisor, None if everything else set(keys))
+        process.known = router.known = Known(router.tell)
+        watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, self.lags)
+        incarnation = Incarnation(process, supervisor, watches)
+        self.incarnations.append(incarnation)
         token = _process.set(process)
-        self.nursery.start_soon(self._process_body, self.supervisor, self._scope, self._gone)
+        self.nursery.start_soon(self._process_body, incarnation)
         _process.reset(token)
-        for key in (*keys, *self._children_alive()):
-            self.supervisor.adopt(key)
+        watches.open()
+        if self.cluster.down:
+            watches.cut()
+        for key in keys:
+            supervisor.adopt(key)
         if faults or latency:
             self.nursery.start_soon(self._deliver_abandoned_requests, process)
         return process
 
     def start_twin(self, key: RunKey) -> None:
         """A second process beside the one that ``start`` will start: what a broken leader election leads to."""
-        twin, before = self.start(key), self.supervisor
-        assert before is not None
-        self.twins.append((twin, self._scope, self._gone, before))
+        self.start(key)
+        self.twins.append(self.incarnations[-1])
         self.processes.clear()
 
-    async def _process_body(self, supervisor: Supervisor, scope: trio.CancelScope, gone: trio.Event) -> None:
+    async def _process_body(self, incarnation: Incarnation) -> None:
         try:
-            with scope:
-                await supervisor.run()
+            with incarnation.scope:
+                await incarnation.supervisor.run()
         except* Killed:
             pass
         finally:
-            gone.set()
+            incarnation.watches.close()
+            incarnation.gone.set()
 
     def kill_nowait(self) -> None:
-        self.processes[-1].dead = True
-        self._scope.cancel()
+        self._kill(self.incarnations[-1])
+
+    @staticmethod
+    def _kill(incarnation: Incarnation) -> None:
+        incarnation.process.dead = True
+        incarnation.watches.close()
+        incarnation.scope.cancel()
 
     async def kill(self) -> None:
         """End the process between two of its steps; nothing it does afterwards reaches the world."""
@@ -203,79 +228,68 @@ class World:
     async def gone(self) -> None:
         """Return when no task of the process is left; a task that does not let go is a failure, not a hang."""
         with trio.fail_after(LONGEST_SECONDS):
-            await self._gone.wait()
+            await self.incarnations[-1].gone.wait()
 
-    # Watch events.
+    @property
+    def alive(self) -> list[Incarnation]:
+        """The processes that are at work."""
+        return [one for one in self.incarnations if not one.process.dead and not one.gone.is_set()]
 
-    def _route(self, write: Write) -> None:
-        number, self._events_seen = self._events_seen, self._events_seen + 1
-        match self.deliveries.get(number, Delivery.NOW):
-            case Delivery.NOW:
-                self._deliver(write)
-            case Delivery.TWICE:
-                self._deliver(write)
-                self._deliver(write)
-            case Delivery.LATE:
-                self._late.send_nowait(write)
-            case Delivery.LOST:
-                pass
+    # The server.
 
-    def _deliver(self, write: Write) -> None:
-        for supervisor in (self.supervisor, *(twin[3] for twin in self.twins)):
-            if supervisor is not None:
-                self._wake(supervisor, write)
+    def take_server_down(self) -> None:
+        """No request is answered, every watch is cut."""
+        self.cluster.down = True
+        for one in self.alive:
+            one.watches.cut()
 
-    def _wake(self, supervisor: Supervisor, write: Write) -> None:
-        kind, namespace, name = write.place
-        object_ = write.new or write.old
-        match kind:
-            case "StoryRun" if object_ is not None:
-                key, parent = RunKey(namespace, name), _parent_of(object_)
-                if write.new is not None and (parent is not None or redrive_asked(object_)) and is_live(object_):
-                    supervisor.adopt(key)
-                supervisor.wake(key)
-                if parent is not None:
-                    supervisor.wake(RunKey(namespace, parent), step_path(object_) or None)
-            case "StepRun" if object_ is not None:
-                supervisor.wake(RunKey(namespace, object_["spec"]["storyRunRef"]["name"]), step_path(object_))
-            case "Job" if object_ is not None:
-                supervisor.wake(RunKey(namespace, object_["spec"]["run"]), object_["spec"]["step"])
-            case "Story":
-                self.relist()
-
-    def _children_alive(self) -> list[RunKey]:
-        """Runs that other runs have started: whoever starts anew finds them, as the StoryRun controller does."""
-        runs = self.cluster.list_all("StoryRun")
-        return [
-            RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
-            for run in runs
-            if _parent_of(run) is not None and is_live(run)
-        ]
+    def bring_server_up(self, *, forgetful: bool = False) -> None:
+        """A ``forgetful`` one has lost the history that watches resume from: they list anew."""
+        self.cluster.down = False
+        if forgetful:
+            self.cluster.forget_history()
+        for one in self.alive:
+            one.watches.resume()
 
     def relist(self) -> None:
-        """What an informer does after a gap: everything is announced again."""
-        for supervisor in (self.supervisor, *(twin[3] for twin in self.twins)):
-            for kind, namespace, name in list(self.cluster.objects):
-                if kind == "StoryRun" and supervisor is not None:
-                    supervisor.wake(RunKey(namespace, name))
+        """What an informer does after a gap: everything is announced again where it differs from what is known."""
+        for one in self.alive:
+            one.watches.list_anew()
 
-    async def _deliver_late(self, receive: trio.MemoryReceiveChannel[Write]) -> None:
-        async for write in receive:
-            await trio.sleep(0.7)
-            self._deliver(write)
+    def heal(self) -> None:
+        """No fault happens any more, and what was lost is made good."""
+        if self.cluster.down:
+            self.bring_server_up()
+        self.deliveries, self.lags = {}, {}
+        for one in self.alive:
+            one.process.healed = True
+            one.watches.deliveries, one.watches.lags = {}, {}
+        self.relist()
 
     async def _deliver_abandoned_requests(self, process: Process) -> None:
         """A request does not vanish because its sender lost interest; it comes through when least expected."""
         while not process.dead:
             await trio.sleep(1.9)
             while process.on_the_wire:
-                with suppress(PortError):
+                with suppress(PortError, RefusedError):
                     process.on_the_wire.pop(0)()
 
     async def _relist_for_ever(self) -> None:
         while True:
             await trio.sleep(RELIST_SECONDS)
             self.relist()
+
+    def _see_doomed(self, write: Write) -> None:
+        if write.verb == "create" and write.new is not None and write.new["metadata"].get("ownerReferences"):
+            self._doomed.set()
+
+    async def _collect_garbage(self) -> None:
+        while True:
+            await self._doomed.wait()
+            self._doomed = trio.Event()
+            if self.cluster.doomed:
+                await trio.sleep(GARBAGE_SECONDS)
+                self.cluster.collect_garbage()
 
     def _clock_step(self) -> timedelta:
         now = trio.current_time()
@@ -315,6 +329,7 @@ async def open_world(
     engrams: Mapping[str, Engram] | None = None,
     settings: EngineSettings | None = None,
     deliveries: Mapping[int, Delivery] | None = None,
+    lags: Mapping[str, float] | None = None,
 ) -> AsyncIterator[World]:
     """A world for one test; its clock is Trio's, which should be a mock clock. Leaving it kills what still runs."""
     cluster = Cluster(lambda: EPOCH + timedelta(seconds=trio.current_time()))
@@ -327,51 +342,18 @@ async def open_world(
             dict({"work": Engram()} if engrams is None else engrams),
             settings or EngineSettings(jitter=lambda: 0.0),
             deliveries or {},
+            lags=lags or {},
         )
-        send, receive = trio.open_memory_channel[Write](10_000)
-        world._late = send
-        cluster.listeners += [worker.see, world._route]
+        cluster.listeners += [worker.see, world._see_doomed]
         nursery.start_soon(worker.run)
-        nursery.start_soon(world._deliver_late, receive)
+        nursery.start_soon(world._collect_garbage)
         if Delivery.LOST in world.deliveries.values():
             nursery.start_soon(world._relist_for_ever)
         yield world
-        if world.processes:
-            world.kill_nowait()
-            await world.gone()
-        for process, scope, gone, _ in world.twins:
-            process.dead = True
-            scope.cancel()
-            await gone.wait()
+        for one in world.alive:
+            world._kill(one)
+            await one.gone.wait()
         nursery.cancel_scope.cancel()
-
-
-def is_live(run: Object) -> bool:
-    """Whether there is anything to do for the run: it has not ended, or it is to run again."""
-    if run["metadata"].get("deletionTimestamp"):
-        return False
-    return not has_ended(run) or redrive_asked(run)
-
-
-def redrive_asked(run: Object) -> bool:
-    """Whether a redrive of either kind is asked for and not yet observed."""
-    annotations = run["metadata"].get("annotations") or {}
-    pairs = (
-        (keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED),
-        (keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED),
-    )
-    return any(
-        str(annotations.get(asked) or "").strip() not in ("", str(annotations.get(seen) or "").strip())
-        for asked, seen in pairs
-    )
-
-
-def _parent_of(run: Object) -> str | None:
-    """The name of the run that controls this one."""
-    for owner in run["metadata"].get("ownerReferences") or ():
-        if owner.get("controller") and owner.get("kind") == "StoryRun":
-            return str(owner["name"])
-    return None
 
 
 def _of_step(key: RunKey, step: str) -> tuple[str, str]:

@@ -1,0 +1,115 @@
+"""What the controllers of a process do beside the engine: hand runs over, wake who waits, let deleted runs go.
+
+The counterpart of ``reconcilers.router`` and ``reconcilers.storyrun``, by the same rules: what a run's own scope writes
+into its status wakes nobody, so a step that relies on such a wake-up hangs here as it would there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.api.phases import Phase
+from core.engine.ports import RunKey
+from core.engine.redrive_request import pending_redrive
+from core.engine.state import has_ended
+from core.engine.supervisor import Supervisor
+from core.kube.store import Change
+from fuzz.engine.cluster import Object
+from fuzz.engine.watches import Known, controller_owner
+
+STEP_PATH = "runs.bubustack.io/step-path"
+"""Annotation of StepRuns and child runs below the top level: the full name of their step."""
+
+
+class Router:
+    """``only``: the runs taken up beside child runs; None takes up every run there is."""
+
+    def __init__(self, supervisor: Supervisor, only: set[RunKey] | None) -> None:
+        self._supervisor = supervisor
+        self._only = only
+        self.known: Known | None = None
+
+    def tell(self, kind: str, change: Change) -> None:
+        """A handler of every cache."""
+        match kind:
+            case "StoryRun":
+                self._story_run(change)
+            case "StepRun":
+                self._wake_step(change.object)
+            case "Job" | "Pod":
+                self._wake_step_named(change.object)
+            case "Story" if change.new is not None:
+                self._story(change.new)
+
+    def _story_run(self, change: Change) -> None:
+        if not _concerns_the_run(change):
+            return
+        run = change.object
+        key, owner = key_of_run(run), controller_owner(run)
+        if change.new is not None and is_live(run) and self._is_ours(key, owner, run):
+            self._supervisor.adopt(key)
+        self._supervisor.wake(key)
+        if owner is not None and owner.get("kind") == "StoryRun":
+            self._supervisor.wake(RunKey(key.namespace, owner["name"]), step_path(run) or None)
+
+    def _is_ours(self, key: RunKey, owner: Object | None, run: Object) -> bool:
+        child = owner is not None and owner.get("kind") == "StoryRun"
+        return self._only is None or child or key in self._only or pending_redrive(run) is not None
+
+    def _story(self, story: Object) -> None:
+        """Runs that wait for their Story to appear."""
+        assert self.known is not None
+        place = story["metadata"]["namespace"], story["metadata"]["name"]
+        for run in self.known.all("StoryRun"):
+            if story_of(run) == place and (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
+                self._supervisor.wake(key_of_run(run))
+
+    def _wake_step_named(self, obj: Object) -> None:
+        """Of a Job or a Pod: the step whose StepRun is known by the name it carries."""
+        assert self.known is not None
+        step_run = self.known.get("StepRun", obj["metadata"]["namespace"], obj["spec"]["stepRun"])
+        if step_run is not None:
+            self._wake_step(step_run)
+
+    def _wake_step(self, step_run: Object) -> None:
+        owner = controller_owner(step_run)
+        if owner is not None and owner.get("kind") == "StoryRun":
+            key = RunKey(step_run["metadata"]["namespace"], owner["name"])
+            self._supervisor.wake(key, step_path(step_run) or None)
+
+
+def key_of_run(run: Object) -> RunKey:
+    return RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+
+
+def is_live(run: Object) -> bool:
+    """Whether there is anything to do for the run: it has not ended, or it is to run again."""
+    if run["metadata"].get("deletionTimestamp"):
+        return False
+    return not has_ended(run) or pending_redrive(run) is not None
+
+
+def story_of(run: Object) -> tuple[str, str]:
+    """Namespace and name of the Story that a run is of."""
+    reference = run["spec"].get("storyRef") or {}
+    return str(reference.get("namespace") or run["metadata"]["namespace"]), str(reference.get("name") or "")
+
+
+def step_path(obj: Object) -> str:
+    """The full name of the step that a StepRun or a child run is of: ``fan/a``, or ``spec.stepId`` at the top."""
+    path = (obj["metadata"].get("annotations") or {}).get(STEP_PATH)
+    return str(path or obj["spec"].get("stepId") or "")
+
+
+def _concerns_the_run(change: Change) -> bool:
+    """Whether more changed than the progress that its scope records."""
+    if change.old is None or change.new is None:
+        return True
+    return _face(change.old) != _face(change.new)
+
+
+def _face(run: Object) -> tuple[Any, ...]:
+    """What others may change of a run, and how it ends."""
+    metadata, status = run["metadata"], run.get("status") or {}
+    own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
+    return own, run.get("spec"), status.get("phase"), status.get("gates"), status.get("childrenCleanedAt")

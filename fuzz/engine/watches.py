@@ -1,0 +1,185 @@
+"""What one process knows of the server: caches that its watches feed late, twice, out of order or not at all.
+
+The caches are those of production (``core.kube.store``), so reads are never older than the process's own writes and no
+late event takes them back. A cut watch resumes with what it has missed, or lists anew when the server has forgotten it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+import trio
+
+from core.kube.store import Change, Key, Store
+from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
+
+KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod")
+"""What a process watches; anything else it asks the server for."""
+
+OWNER_UID: Final = "controller-uid"
+STEP_RUN_NAME: Final = "step-run"
+LATE_SECONDS: Final = 0.7
+
+Tell: TypeAlias = Callable[[str, Change], None]
+
+
+class Delivery(StrEnum):
+    """What happens to one watch event on its way to one process."""
+
+    NOW = "now"
+    TWICE = "twice"
+    LATE = "late"
+    """Others overtake it."""
+    LOST = "lost"
+    """Until the next list."""
+
+
+class Known:
+    """The caches of one process. ``tell`` hears of every change of them, as an informer's handlers do."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._stores = {kind: Store(_INDEXERS) for kind in KINDS}
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        return self._stores[kind].get(Key(namespace, name))
+
+    def by_owner(self, kind: str, uid: str) -> list[Object]:
+        return [*self._stores[kind].by_index(OWNER_UID, uid)]
+
+    def pods_of(self, namespace: str, step_run: str) -> list[Object]:
+        return [*self._stores["Pod"].by_index(STEP_RUN_NAME, f"{namespace}/{step_run}")]
+
+    def all(self, kind: str) -> list[Object]:
+        return [*self._stores[kind].list(None)]
+
+    def remember(self, obj: Object) -> None:
+        """The answer to a write of this process."""
+        self._publish(obj["kind"], self._stores[obj["kind"]].put(obj, in_order=False))
+
+    def forget(self, obj: Object) -> None:
+        """This process's delete of it was accepted."""
+        metadata = obj["metadata"]
+        if not metadata.get("finalizers"):
+            key = Key(metadata["namespace"], metadata["name"])
+            self._publish(obj["kind"], self._stores[obj["kind"]].forget(key, metadata["uid"]))
+
+    def take(self, write: Write) -> None:
+        """One watch event."""
+        kind = write.place[0]
+        if write.new is not None:
+            self._publish(kind, self._stores[kind].put(write.new))
+            return
+        assert write.old is not None
+        last = write.old | {"metadata": write.old["metadata"] | {"resourceVersion": str(write.number)}}
+        self._publish(kind, self._stores[kind].remove(last))
+
+    def list_anew(self, cluster: Cluster, kind: str) -> None:
+        store = self._stores[kind]
+        number = store.begin_list()
+        listed = [obj for place, obj in cluster.objects.items() if place[0] == kind]
+        self._publish(kind, store.replace_all(listed, str(cluster.newest), number, trust=False))
+
+    def _publish(self, kind: str, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._tell(kind, change)
+
+
+@dataclass
+class Watches:
+    """The streams of events from the server to one process."""
+
+    cluster: Cluster
+    known: Known
+    nursery: trio.Nursery
+    deliveries: Mapping[int, Delivery]
+    """By number of the event, counted over all kinds."""
+    lags: Mapping[str, float]
+    """By kind: seconds by which its stream is behind."""
+    seen: dict[Delivery, int] = field(default_factory=lambda: dict.fromkeys(Delivery, 0))
+    _number: int = 0
+    _cut_at: int | None = None
+    """The number of the last write before the streams were cut."""
+    _over: bool = False
+
+    def open(self) -> None:
+        for kind in KINDS:
+            self.known.list_anew(self.cluster, kind)
+        self.cluster.listeners.append(self.see)
+
+    def close(self) -> None:
+        self._over = True
+        if self.see in self.cluster.listeners:
+            self.cluster.listeners.remove(self.see)
+
+    def see(self, write: Write) -> None:
+        if write.place[0] not in KINDS or self._cut_at is not None:
+            return
+        number, self._number = self._number, self._number + 1
+        delivery = self.deliveries.get(number, Delivery.NOW)
+        self.seen[delivery] += 1
+        lag = self.lags.get(write.place[0], 0.0) + (LATE_SECONDS if delivery is Delivery.LATE else 0.0)
+        if delivery is Delivery.LOST:
+            return
+        for _ in range(2 if delivery is Delivery.TWICE else 1):
+            if lag:
+                self.nursery.start_soon(self._later, write, lag)
+            else:
+                self.known.take(write)
+
+    def cut(self) -> None:
+        """The connection is gone; events already on their way still arrive."""
+        if self._cut_at is None:
+            self._cut_at = self.cluster.newest
+
+    def resume(self) -> None:
+        """Connected again: what was missed is told in order, or everything is listed."""
+        since, self._cut_at = self._cut_at, None
+        if since is None:
+            return
+        for kind in KINDS:
+            try:
+                missed = self.cluster.writes_since(kind, since)
+            except RefusedError:
+                self.known.list_anew(self.cluster, kind)
+            else:
+                for write in missed:
+                    self.known.take(write)
+
+    def list_anew(self) -> None:
+        """What follows a gap that somebody noticed."""
+        if self._cut_at is None and not self._over:
+            for kind in KINDS:
+                self.known.list_anew(self.cluster, kind)
+
+    async def _later(self, write: Write, seconds: float) -> None:
+        await trio.sleep(seconds)
+        if not self._over:
+            self.known.take(write)
+
+
+def controller_owner(obj: Object) -> Object | None:
+    """The owner reference with ``controller: true``."""
+    references: list[Object] = obj["metadata"].get("ownerReferences") or []
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def controlled_by(obj: Object, uid: str) -> bool:
+    owner = controller_owner(obj)
+    return owner is not None and owner.get("uid") == uid
+
+
+def _owner_uids(obj: Object) -> list[str]:
+    owner = controller_owner(obj)
+    return [] if owner is None else [str(owner.get("uid"))]
+
+
+def _step_runs(obj: Object) -> list[str]:
+    name = (obj.get("spec") or {}).get("stepRun") if obj["kind"] == "Pod" else None
+    return [] if name is None else [f"{obj['metadata']['namespace']}/{name}"]
+
+
+_INDEXERS = {OWNER_UID: _owner_uids, STEP_RUN_NAME: _step_runs}
