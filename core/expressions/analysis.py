@@ -15,12 +15,13 @@ from typing import Final
 from core.expressions import references, scopes
 from core.expressions.cel.condition import compile_condition
 from core.expressions.errors import ExpressionError, Position, TemplateSyntaxError, excerpt
-from core.expressions.expression import CACHED_TEMPLATES, Template, compile_template
+from core.expressions.expression import CACHED_TEMPLATES, FUNCTIONS, Template, compile_template
 from core.expressions.limits import Limits
 from core.expressions.paths import Json
 from core.expressions.references import References
 from core.expressions.resolve import TEMPLATE_KEY, is_cel
 from core.expressions.scopes import ExpressionScope
+from core.expressions.sprig.dates import CLOCKED
 from core.expressions.template import nodes
 
 __all__ = [
@@ -34,11 +35,13 @@ __all__ = [
     "condition_step_places",
     "is_constant",
     "is_constant_condition",
+    "is_timeless",
     "most_steps",
     "references_of",
     "step_places",
 ]
 
+_CHANGING: Final = frozenset(name for name, function in FUNCTIONS.items() if not function.deterministic) | CLOCKED
 MAX_DEPTH: Final = Limits().depth
 """Of values; nothing below is resolved."""
 
@@ -115,6 +118,14 @@ def is_constant(value: Json) -> bool:
 def is_constant_condition(text: str) -> bool:
     """Whether the condition comes out the same whatever the data; one that does not compile does, as an error."""
     return "{{" not in text and not condition_references(text).roots
+
+
+def is_timeless(text: str) -> bool:
+    """Whether the condition ``text`` comes out the same whenever it is looked at, as long as the data are the same.
+
+    True of every condition in CEL, which knows neither clock nor chance, and of one that does not compile.
+    """
+    return condition_references(text).functions.isdisjoint(_CHANGING) if "{{" in text else True
 
 
 def most_steps(text: str) -> int | None:

@@ -23,6 +23,7 @@ from core.expressions.errors import (
 )
 from core.expressions.paths import Json, Path
 from core.expressions.references import References
+from core.expressions.roots import INPUTS, ITEM, PREVIOUS, ROOTS, STEPS
 from core.expressions.template import builtins, jsontext, nodes, parser
 from core.expressions.template.compiler import Program
 from core.expressions.template.functions import Context, Function, FunctionTable
@@ -30,10 +31,12 @@ from core.expressions.template.functions import Context, Function, FunctionTable
 MAX_TEMPLATE_CHARACTERS: Final = 1 << 20
 CACHED_TEMPLATES: Final = 1000
 
-_ROOTS: Final = ("inputs", "steps")
+_GUESSED_ROOTS: Final = (INPUTS, STEPS)
+_MAY_HOLD_REFERENCES: Final = (ITEM, PREVIOUS)
+"""Roots beside ``steps`` whose value may lie in object storage."""
 _WORD: Final = re.compile(r"\w+")
 _BUILT_IN_NAMES: Final = builtins.FUNCTIONS.keys() | {"len", "slice"}
-_DOTTED_PATH: Final = re.compile(r"(?:\.|(?=(?:inputs|steps|packet)(?:\.|\Z)))([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\Z")
+_DOTTED_PATH: Final = re.compile(rf"(?:\.|(?=(?:{'|'.join(ROOTS)})(?:\.|\Z)))([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\Z")
 
 
 def _all_functions() -> FunctionTable:
@@ -48,8 +51,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = _all_functions()
 @dataclass(frozen=True, slots=True)
 class Template:
     """A compiled string. ``path`` is set when it is one path whose value keeps its type; ``is_single`` when it is one
-    action of the language's own functions, whose text is read as JSON where it is JSON. ``checked_steps`` are those in
-    which a storage reference would be looked at."""
+    action of the language's own functions, whose text is read as JSON where it is JSON. ``checked_steps`` and
+    ``checked_roots`` are those in which a storage reference would be looked at."""
 
     text: str
     tree: nodes.Tree
@@ -57,6 +60,7 @@ class Template:
     path: Path | None
     is_single: bool
     checked_steps: tuple[str, ...]
+    checked_roots: tuple[str, ...]
     program: Program
 
     def evaluate(self, variables: Mapping[str, Json], context: Context) -> Json:
@@ -71,7 +75,7 @@ class Template:
             if self.path is not None:
                 context.meter.spend()
                 return paths.follow(self.path, variables)
-            if self.checked_steps:
+            if self.checked_steps or self.checked_roots:
                 self._refuse_offloaded(variables, context)
             return self._render(variables, context)
         except ExpressionError as error:
@@ -79,20 +83,14 @@ class Template:
             raise
 
     def _refuse_offloaded(self, variables: Mapping[str, Json], context: Context) -> None:
-        steps = variables.get("steps")
-        if not isinstance(steps, dict):
-            return
-        for name in self.checked_steps:
-            entry = steps.get(name)
-            if not isinstance(entry, dict) or id(entry) in context.without_references:
-                continue
-            if paths.holds_reference(entry, context.meter):
-                raise OffloadedDataError(
-                    f"the output of step {name} is in object storage and is used inside a larger template",
-                    subject=name,
-                    remedy="use a plain path, as in {{ steps.a.output.key }}, to pass the reference on",
-                )
-            context.without_references[id(entry)] = entry
+        steps = variables.get(STEPS)
+        if isinstance(steps, dict):
+            for name in self.checked_steps:
+                if _is_offloaded(steps.get(name), context):
+                    raise _offloaded(f"the output of step {name}", name, "steps.a.output.key")
+        for root in self.checked_roots:
+            if _is_offloaded(variables.get(root), context):
+                raise _offloaded(root, root, f"{root}.key")
 
     def _render(self, variables: Mapping[str, Json], context: Context) -> Json:
         try:
@@ -138,7 +136,26 @@ def compile_template(text: str) -> Template:
     action = _single_action(text, tree)
     path = _path_of(text, action) if action and used.functions <= _BUILT_IN_NAMES else None
     is_single = action is not None and used.functions <= _BUILT_IN_NAMES
-    return Template(text, tree, used, path, is_single, tuple(sorted(used.static_steps)), program)
+    checked = tuple(root for root in _MAY_HOLD_REFERENCES if root in used.roots)
+    return Template(text, tree, used, path, is_single, tuple(sorted(used.static_steps)), checked, program)
+
+
+def _is_offloaded(value: Json, context: Context) -> bool:
+    """Whether a storage reference lies anywhere in ``value``; looked for once in an evaluation."""
+    if not isinstance(value, (dict, list)) or id(value) in context.without_references:
+        return False
+    if paths.holds_reference(value, context.meter):
+        return True
+    context.without_references[id(value)] = value
+    return False
+
+
+def _offloaded(what: str, subject: str, path: str) -> OffloadedDataError:
+    return OffloadedDataError(
+        f"{what} is in object storage and is used inside a larger template",
+        subject=subject,
+        remedy=f"use a plain path, as in {{{{ {path} }}}}, to pass the reference on",
+    )
 
 
 def _suggestion(text: str, error: TemplateSyntaxError) -> str:
@@ -147,7 +164,7 @@ def _suggestion(text: str, error: TemplateSyntaxError) -> str:
     if word is None or error.message != f"there is no function {word[0]}":
         return ""
     is_path = text.startswith(".", word.end())
-    guess = closest(word[0], _ROOTS if is_path else FUNCTIONS)
+    guess = closest(word[0], _GUESSED_ROOTS if is_path else FUNCTIONS)
     return f"did you mean {guess}?" if guess else ""
 
 

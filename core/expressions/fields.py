@@ -15,6 +15,7 @@ from core.expressions import analysis
 from core.expressions.paths import Json
 from core.expressions.references import References
 from core.expressions.resolve import TEMPLATE_KEY
+from core.expressions.roots import OF_ITEMS, OF_ITERATIONS
 from core.expressions.scopes import (
     BATCH_RUNTIME,
     REALTIME_RUNTIME,
@@ -27,7 +28,8 @@ Object = Mapping[str, Any]
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 
-_MAX_BRANCHES: Final = 16  # of parallel steps inside each other; admission allows far fewer
+MAX_BRANCHES: Final = 16
+"""Of ``parallel`` steps inside each other that are looked at; admission allows far fewer."""
 
 
 class Kind(StrEnum):
@@ -105,8 +107,14 @@ def of_spec(spec: Object) -> Iterator[ExpressionField]:
 
 
 class _Scopes(NamedTuple):
+    """Of ``if``; of ``with`` and what it hands on; of what is looked at while the step is carried out."""
+
     condition: ExpressionScope
     parameters: ExpressionScope
+    work: ExpressionScope = BATCH_RUNTIME
+
+    def offering(self, further: frozenset[str]) -> _Scopes:
+        return _Scopes(*(scope.offering(further) for scope in self))
 
 
 _BATCH: Final = _Scopes(BATCH_RUNTIME, BATCH_RUNTIME)
@@ -116,23 +124,39 @@ _REALTIME: Final = _Scopes(REALTIME_RUNTIME, REALTIME_STATIC)
 def _of_step(step: Object, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
     name = str(step.get("name") or "")
     yield from _condition(step, "if", path, name, scopes.condition)
-    if step.get("ref") or step.get("type") == "executeStory":
+    if step.get("ref"):
         yield from _value(step, "with", path, name, scopes.parameters)
+    elif step.get("type") == "executeStory":
+        yield from _of_call(step, path, name, scopes)
     elif isinstance(step.get("with"), Mapping):
         yield from _of_primitive(step, path, name, scopes, depth)
     yield from _value(step, "runtime", path, name, REALTIME_RUNTIME)
-    yield from _value(step, "idempotencyKeyTemplate", path, name, BATCH_RUNTIME)
+    yield from _value(step, "idempotencyKeyTemplate", path, name, scopes.work)
     check = step.get("postExecution")
     if isinstance(check, Mapping):
         for field in _condition(check, "condition", f"{path}.postExecution", name, BATCH_RUNTIME):
             yield ExpressionField(field.path, name, field.kind, field.value, field.scope, own_output_only=True)
 
 
+def _of_call(step: Object, path: str, name: str, scopes: _Scopes) -> Iterator[ExpressionField]:
+    """Of an ``executeStory`` step; with ``until``, what it hands on may refer to the iteration before."""
+    parameters = step.get("with")
+    if not isinstance(parameters, Mapping) or parameters.get("until") is None:
+        yield from _value(step, "with", path, name, scopes.parameters)
+        return
+    scopes = scopes.offering(OF_ITERATIONS)
+    handed_on = {key: value for key, value in parameters.items() if key != "until"}
+    yield from _value({"with": handed_on}, "with", path, name, scopes.parameters)
+    yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
+
+
 def _of_primitive(step: Object, path: str, name: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
     parameters = step["with"]
     if step.get("type") == "wait":
-        yield from _condition(parameters, "until", f"{path}.with", name, BATCH_RUNTIME)
-    elif step.get("type") == "parallel" and depth < _MAX_BRANCHES:
+        yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
+    elif step.get("type") == "parallel" and depth < MAX_BRANCHES:
+        yield from _value(parameters, "forEach", f"{path}.with", name, scopes.parameters)
+        scopes = scopes if parameters.get("forEach") is None else scopes.offering(OF_ITEMS)
         for index, branch in enumerate(_list(parameters, "steps")):
             if isinstance(branch, Mapping):
                 yield from _of_step(branch, f"{path}.with.steps[{index}]", scopes, depth + 1)

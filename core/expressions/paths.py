@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from core.api.suggestion import closest
 from core.expressions.errors import BlockedError, EvaluationError, Fault
 from core.expressions.limits import Meter
+from core.expressions.roots import ITEM, PREVIOUS, ROOTS, STEPS
 from core.expressions.template import nodes
 from core.expressions.template.nodes import Subscript
 
@@ -21,10 +22,11 @@ Json: TypeAlias = Any  # what orjson gives: None, bool, int, float, str, list, d
 STORAGE_REFERENCE: Final = "$bubuStorageRef"
 STORAGE_PATH: Final = "$bubuStoragePath"
 
-_INDEXED_ROOTS: Final = frozenset({"inputs", "steps", "packet"})
+_INDEXED_ROOTS: Final = frozenset(ROOTS)
 _OUTPUT_KEYS: Final = ("output", "outputs")
 _TICKS_AT_ONCE: Final = 64
-_MIN_SEGMENTS_OF_OUTPUT: Final = 3  # steps, the step's name, output
+_SEGMENTS_OF_OUTPUT: Final[dict[str | int, int]] = {STEPS: 3, ITEM: 1, PREVIOUS: 1}  # steps, the name, output
+"""Root → how many segments lead to what a step has given, which may lie in object storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,15 @@ def follow(path: Path, variables: Mapping[str, Json]) -> Json:
     """
     value: Json = variables
     segments = path.segments
+    least = _SEGMENTS_OF_OUTPUT.get(segments[0], len(segments))
     for index, segment in enumerate(segments):
-        if index >= _MIN_SEGMENTS_OF_OUTPUT and segments[0] == "steps" and _is_reference(value):
+        if index >= least and _is_reference(value):
             return _select(value, segments[index:])
         value = _step(value, segment, segments, index, variables)
     return value
 
 
-def holds_reference(value: dict[str, Json], meter: Meter) -> bool:
+def holds_reference(value: dict[str, Json] | list[Json], meter: Meter) -> bool:
     """Whether a storage reference lies anywhere in ``value``."""
     pending: list[Json] = [value]
     ticks = 0

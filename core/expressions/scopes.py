@@ -7,16 +7,21 @@ Source: templating contract 6.5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from core.api.suggestion import closest
 from core.expressions import sprig
 from core.expressions.cel.reading import Use
 from core.expressions.errors import Fault
+from core.expressions.roots import INPUTS, OF_ITEMS, OF_ITERATIONS, PACKET, STEPS
 from core.expressions.template import nodes
 
-_KNOWN_ROOTS: Final = frozenset({"inputs", "steps", "packet"})
+_NOT_OF_LOOPS: Final = frozenset({INPUTS, STEPS, PACKET})
+_ELSEWHERE: Final = {
+    **dict.fromkeys(OF_ITEMS, "is there only inside a parallel step with forEach"),
+    **dict.fromkeys(OF_ITERATIONS, "is there only in with and until of an executeStory step that has until"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,15 @@ class ExpressionScope:
     roots: frozenset[str]
     chance: bool = True
 
+    def offering(self, further: frozenset[str]) -> ExpressionScope:
+        """The same scope with ``further`` roots."""
+        return replace(self, roots=self.roots | further)
 
-BATCH_RUNTIME: Final = ExpressionScope("batch-runtime", frozenset({"inputs", "steps"}))
-REALTIME_STATIC: Final = ExpressionScope("realtime-static", frozenset({"inputs"}), chance=False)
-REALTIME_RUNTIME: Final = ExpressionScope("realtime-runtime", _KNOWN_ROOTS)
-STORY_OUTPUT: Final = ExpressionScope("story-output", frozenset({"inputs", "steps"}))
+
+BATCH_RUNTIME: Final = ExpressionScope("batch-runtime", frozenset({INPUTS, STEPS}))
+REALTIME_STATIC: Final = ExpressionScope("realtime-static", frozenset({INPUTS}), chance=False)
+REALTIME_RUNTIME: Final = ExpressionScope("realtime-runtime", _NOT_OF_LOOPS)
+STORY_OUTPUT: Final = ExpressionScope("story-output", frozenset({INPUTS, STEPS}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +130,8 @@ class _Checker:
         if name in self._scope.roots:
             return
         remedy = f"use {', '.join(sorted(self._scope.roots))}"
-        if name in _KNOWN_ROOTS:
-            message = f"{name} is not available in {self._scope.name} expressions"
+        if name in _NOT_OF_LOOPS or name in _ELSEWHERE:
+            message = f"{name} {_ELSEWHERE.get(name) or f'is not available in {self._scope.name} expressions'}"
             yield ScopeProblem("forbidden-root", name, offset, message, remedy)
         else:
             guess = closest(name, sorted(self._scope.roots))

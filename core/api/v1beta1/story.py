@@ -161,7 +161,8 @@ class Parallel(WireModel):
     for_each: JsonValue | None = Field(
         None,
         description="What the one step is run for: a list, or a template that gives one, of at "
-        f"most {MAX_ITEMS} items. It sees `item` and `itemIndex` (from 0); the outputs are `steps.<this step>.output.items`.",
+        f"most {MAX_ITEMS} items. It sees `item` and `itemIndex` (from 0); the outputs are "
+        "`steps.<this step>.output.items`.",
     )
     max_concurrency: Int32 | None = Field(
         None, ge=1, description="How many branches are at work at a time; absent: all of them."

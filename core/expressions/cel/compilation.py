@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from core.api.suggestion import closest
+from core.expressions import roots
 from core.expressions.cel import library
 from core.expressions.cel.library import CompilationError, Report, TooLargeError
 from core.expressions.errors import ExpressionError, LimitExceededError, TemplateSyntaxError
@@ -87,7 +88,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "duration": "a duration",
     "type": "a type",
 }
-_HYPHENATED: Final = re.compile(r"(?<![\w.])((?:steps|inputs|packet)(?:\.\w+)*?)\.([A-Za-z_]\w*(?:-\w+)+)")
+_HYPHENATED: Final = re.compile(r"(?<![\w.])((?:" + "|".join(roots.ROOTS) + r")(?:\.\w+)*?)\.([A-Za-z_]\w*(?:-\w+)+)")
 _LITERAL: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
 _OVERLOAD: Final = re.compile(r"found no matching overload for '([^']*)' applied to '([^']*)'")
@@ -183,7 +184,7 @@ def _suggested(word: str, steps: Iterable[str]) -> str | None:
     names = sorted(steps)
     if word in names:
         return _step_path(word)
-    root = closest(word, library.ROOTS[:2])
+    root = closest(word, (roots.INPUTS, roots.STEPS))
     if root:
         return root
     step = closest(word, names)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.expressions.cel.binding import Bindings, Path, Weight
-from core.expressions.cel.library import MAX_ITERATIONS, ROOTS
+from core.expressions.cel.library import MAX_ITERATIONS
 from core.expressions.cel.tree import Call, Comprehension, ListOf, Literal, MapOf, Name, Node, Select
+from core.expressions.roots import ROOTS
 
 UNBOUNDED: Final = 1 << 50
 

@@ -27,8 +27,8 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from core.expressions.paths import Json
+from core.expressions.roots import ROOTS
 
-ROOTS: Final = ("inputs", "steps", "packet")
 MAX_CHARACTERS: Final = 2048
 """Of one expression. Compiling is not interruptible and takes about 5 µs a character at worst."""
 MAX_DEPTH: Final = 32

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
-from core.expressions.cel.library import ROOTS
 from core.expressions.cel.tree import Call, Comprehension, ListOf, Literal, MapOf, Name, Node, Select, walk
 from core.expressions.references import References
+from core.expressions.roots import ROOTS
 
 Segment: TypeAlias = str | int | None
 """A key, a position, or ``ANY``: one that only the data tells."""

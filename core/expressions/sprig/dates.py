@@ -20,6 +20,10 @@ from core.expressions.template.functions import ANY, STRING, TIME, Context, Func
 from core.expressions.template.values import Int, Int64, Kind, Value
 
 FUNCTIONS: Final = FunctionTable()
+CLOCKED: Final = frozenset(
+    ("now", "ago", "date", "htmlDate", "dateInZone", "date_in_zone", "htmlDateInZone", "durationRound")
+)
+"""Functions that may look at the clock, most of them only for arguments that are no time."""
 
 _INT64_END: Final = float(1 << 63)
 _HTML_DATE: Final = "2006-01-02"

@@ -11,12 +11,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, NoReturn, TypeVar
 
 from core.expressions.errors import ForbiddenFunctionError, TemplateSyntaxError
+from core.expressions.roots import ROOTS
 from core.expressions.template import lexer, literals, nodes
 from core.expressions.template.lexer import Lexeme, Token
 
 _T = TypeVar("_T")
 
-ROOTS: Final = frozenset({"inputs", "steps", "packet"})
+_ROOTS: Final = frozenset(ROOTS)
 FORBIDDEN_FUNCTIONS: Final = frozenset({"env", "expandenv", "getHostByName"})
 MAX_DEPTH: Final = 100  # of parentheses and blocks; each level is a few Python frames here and at run time
 
@@ -342,7 +343,7 @@ class _Parser:
                 return self._parenthesised(offset)
 
     def _name(self, lexeme: Lexeme) -> nodes.Operand:
-        if lexeme.text in ROOTS:
+        if lexeme.text in _ROOTS:
             return nodes.Field((lexeme.text,), lexeme.offset, bare=True)
         if lexeme.text in FORBIDDEN_FUNCTIONS:
             raise ForbiddenFunctionError(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import random
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from core.expressions import (
     references_of,
     resolve_value,
 )
+from core.expressions.analysis import is_timeless
 from core.expressions.expression import FUNCTIONS
 from core.expressions.limits import Meter
 from core.expressions.template import nodes, parser
@@ -113,6 +117,56 @@ def test_a_condition_without_braces_is_a_word_or_cel() -> None:
 )
 def test_knows_what_needs_no_evaluation(value: object, constant: bool) -> None:
     assert is_constant(value) is constant
+
+
+@pytest.mark.parametrize(
+    ("text", "timeless"),
+    [
+        ("", True),
+        ("true", True),
+        ("steps.a.output.ok && inputs.x > 1", True),
+        ("timestamp(inputs.at) > timestamp('2026-01-01T00:00:00Z')", True),
+        ("{{ eq steps.a.output.state `paid` }}", True),
+        ('{{ gt (toDate "2006-01-02" inputs.at | unixEpoch | int) 5 }}', True),
+        ("{{ gt (now | unixEpoch | int) 5 }}", False),
+        ('{{ define "t" }}{{ now }}{{ end }}{{ template "t" }}', False),
+        ("{{ if inputs.x }}{{ eq (randInt 0 9) 3 }}{{ end }}", False),
+        ('{{ eq (date "15" inputs.hour) "12" }}', False),
+        ("{{ gt (ago inputs.at) `1h` }}", False),
+        ("{{ nope", True),
+    ],
+)
+def test_knows_whether_time_or_chance_change_a_condition(text: str, timeless: bool) -> None:
+    assert is_timeless(text) is timeless
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_no_function_that_is_called_timeless_looks_at_the_clock(name: str) -> None:
+    """Each is called with arguments of many kinds; only those that are told may ask for the time or for chance."""
+    asked: list[str] = []
+
+    class Watched(random.Random):
+        def getrandbits(self, k: int, /) -> int:
+            asked.append("chance")
+            return super().getrandbits(k)
+
+        def random(self) -> float:
+            asked.append("chance")
+            return super().random()
+
+    def now() -> datetime:
+        asked.append("time")
+        return datetime(2026, 1, 2, tzinfo=UTC)
+
+    if name in ("call", "fail"):
+        return
+    for count in range(4):
+        for arguments in itertools.product(('"2006"', "1.5", '(list 3 "a")'), repeat=count):
+            text = f"{{{{ {name} {' '.join(arguments)} }}}}"
+            context = Context(Meter(Limits()), now=now, chance=Watched(1))
+            with contextlib.suppress(ExpressionError):
+                compile_template(text).evaluate({}, context)
+    assert not asked or not is_timeless(f"{{{{ {name} 1 }}}}")
 
 
 # Laws over random templates

@@ -27,6 +27,19 @@ STORY: dict[str, Any] = {
             "with": {"steps": [{"name": "left", "ref": ENGRAM, "with": {"a": "{{ steps.fetch.output }}"}}, "odd"]},
         },
         {"name": "other", "type": "executeStory", "with": {"storyRef": {"name": "s"}, "with": {"b": "{{ 2 }}"}}},
+        {
+            "name": "again",
+            "type": "executeStory",
+            "with": {"storyRef": {"name": "s"}, "until": "previous.ok", "with": {"n": "{{ iteration }}"}},
+        },
+        {
+            "name": "fan",
+            "type": "parallel",
+            "with": {
+                "forEach": "{{ inputs.list }}",
+                "steps": [{"name": "each", "ref": ENGRAM, "if": "item.ok", "idempotencyKeyTemplate": "{{ item.id }}"}],
+            },
+        },
         {"name": "rest", "type": "sleep", "with": {"duration": "{{ not a template }}"}},
         "odd",
     ],
@@ -46,6 +59,11 @@ def test_the_fields_of_a_story_come_in_the_order_in_which_it_is_written() -> Non
         ("spec.steps[1].with.until", "hold", Kind.CONDITION),
         ("spec.steps[2].with.steps[0].with", "left", Kind.VALUE),
         ("spec.steps[3].with", "other", Kind.VALUE),
+        ("spec.steps[4].with", "again", Kind.VALUE),
+        ("spec.steps[4].with.until", "again", Kind.CONDITION),
+        ("spec.steps[5].with.forEach", "fan", Kind.VALUE),
+        ("spec.steps[5].with.steps[0].if", "each", Kind.CONDITION),
+        ("spec.steps[5].with.steps[0].idempotencyKeyTemplate", "each", Kind.VALUE),
         ("spec.output", "", Kind.VALUE),
         ("spec.policy.with", "", Kind.VALUE),
     ]
@@ -70,6 +88,35 @@ def test_what_a_field_may_refer_to_depends_on_the_pattern() -> None:
     assert (batch["spec.steps[0].with"], realtime["spec.steps[0].with"]) == ("batch-runtime", "realtime-static")
     assert realtime["spec.steps[0].runtime"] == "realtime-runtime"
     assert realtime["spec.output"] == "story-output"
+
+
+def test_a_loop_has_roots_of_its_own() -> None:
+    base = {"inputs", "steps"}
+    roots = {field.path: set(field.scope.roots) - base for field in fields.of_story(STORY)}
+
+    assert roots["spec.steps[3].with"] == set()
+    assert roots["spec.steps[4].with"] == roots["spec.steps[4].with.until"] == {"previous", "iteration"}
+    assert roots["spec.steps[5].with.forEach"] == set()
+    assert roots["spec.steps[5].with.steps[0].if"] == {"item", "itemIndex"}
+    assert roots["spec.steps[5].with.steps[0].idempotencyKeyTemplate"] == {"item", "itemIndex"}
+
+
+def test_what_is_inside_an_item_sees_it_too_and_a_loop_in_it_both() -> None:
+    again = {"name": "again", "type": "executeStory", "with": {"until": "item.x == previous.x"}}
+    hold = {"name": "hold", "type": "wait", "with": {"until": "item.ready"}}
+    inner = {"name": "inner", "type": "parallel", "with": {"forEach": "{{ item.list }}", "steps": [again, hold]}}
+    step = {"name": "fan", "type": "parallel", "with": {"forEach": [1], "steps": [inner]}}
+    roots = {field.path.removeprefix("p.with.steps[0].with."): field.scope.roots for field in fields.of_step(step, "p")}
+
+    assert roots["forEach"] == {"inputs", "steps", "item", "itemIndex"}
+    assert roots["steps[0].with.until"] == {"inputs", "steps", "item", "itemIndex", "previous", "iteration"}
+    assert roots["steps[1].with.until"] == {"inputs", "steps", "item", "itemIndex"}
+
+
+def test_an_until_is_read_as_a_condition_and_not_as_part_of_what_is_handed_on() -> None:
+    field = next(field for field in fields.of_story(STORY) if field.path == "spec.steps[4].with")
+
+    assert [leaf.path for leaf in field.leaves()] == ["spec.steps[4].with.storyRef.name", "spec.steps[4].with.with.n"]
 
 
 def test_clean_up_runs_as_a_batch_in_a_realtime_story_too() -> None:

@@ -1,0 +1,102 @@
+"""Which steps a step waits for because its expressions read them, the branches of a ``parallel`` step included.
+
+Pure: steps as they are on the wire in, names out; admission and the engine ask here, so that they see the same graph.
+What a ``wait`` looks at is no reason to wait before it starts: it may be the signal of a step that is at work.
+Source: StoryRun contract 8.1; branches, items and loops are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.api.identity import step_alias
+from core.expressions import analysis, references
+from core.expressions.fields import MAX_BRANCHES, STEP_LISTS
+from core.expressions.references import References
+
+Object = Mapping[str, Any]
+
+
+def branch_owners(spec: Object) -> dict[str, str]:
+    """What an expression may write to mean a branch → the step of the Story's lists that it is in.
+
+    That is the last part of the branch's name, or the same with underscores; the first in spec order has it, and no
+    step's name or alias is hidden by it. What is done for each item is not among them: there are many of it, and its
+    outputs are in ``steps.<step>.output.items``.
+    """
+    return _owners(spec, of_items=False)
+
+
+def item_owners(spec: Object) -> dict[str, str]:
+    """Names of what is done for each item → the step of the Story's lists that it is in, as ``branch_owners``."""
+    return _owners(spec, of_items=True)
+
+
+def steps_read(step: Object, owners: Mapping[str, str]) -> frozenset[str]:
+    """Steps whose outputs must be there before ``step``, one of the Story's lists, can start; by name or alias.
+
+    A branch stands for the step it is in. What branches read of others in the same step is left out: they run side by
+    side. Names of no step and no branch are among them, too.
+
+    Args:
+        owners: as ``branch_owners`` gives them.
+    """
+    own, inside = references_of(step).steps, references.union(references_of(each) for each, _ in _below(step, 0)).steps
+    from_inside = (read for read in inside if owners.get(read) != step.get("name"))
+    return frozenset(owners.get(read, read) for read in (*own, *from_inside))
+
+
+def references_of(step: Object) -> References:
+    """What the expressions of one step or branch read before or while it is carried out, its branches left aside."""
+    return references.union(_references(step))
+
+
+def _references(step: Object) -> Iterator[References]:
+    yield _of_condition(step.get("if"))
+    parameters = step.get("with")
+    if step.get("ref") or step.get("type") == "executeStory":
+        yield analysis.references_of(parameters)
+    if not step.get("ref") and isinstance(parameters, Mapping):
+        if step.get("type") == "executeStory":
+            yield _of_condition(parameters.get("until"))
+        elif step.get("type") == "parallel":
+            yield analysis.references_of(parameters.get("forEach"))
+
+
+def _of_condition(text: object) -> References:
+    return analysis.condition_references(text) if isinstance(text, str) and text.strip() else references.NO_REFERENCES
+
+
+def _owners(spec: Object, *, of_items: bool) -> dict[str, str]:
+    steps = [step for list_name in STEP_LISTS for step in _with_names(spec.get(list_name))]
+    taken = {spelling for step in steps for spelling in _spellings(step)}
+    owners: dict[str, str] = {}
+    for step in steps:
+        for branch, is_below_items in _below(step, 0):
+            for spelling in _spellings(branch) if is_below_items is of_items else ():
+                if spelling not in taken:
+                    owners.setdefault(spelling, step["name"])
+    return owners
+
+
+def _below(step: Object, depth: int, *, is_below_items: bool = False) -> Iterator[tuple[Object, bool]]:
+    """All branches below ``step``, and whether there is one of them for each item."""
+    parameters = step.get("with")
+    if depth >= MAX_BRANCHES or step.get("type") != "parallel" or not isinstance(parameters, Mapping):
+        return
+    is_below_items = is_below_items or parameters.get("forEach") is not None
+    for branch in _with_names(parameters.get("steps")):
+        yield branch, is_below_items
+        yield from _below(branch, depth + 1, is_below_items=is_below_items)
+
+
+def _with_names(steps: object) -> Iterator[Object]:
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, Mapping) and isinstance(step.get("name"), str):
+            yield step
+
+
+def _spellings(step: Object) -> tuple[str, str]:
+    name = str(step["name"])
+    return name, step_alias(name)

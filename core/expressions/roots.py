@@ -1,0 +1,21 @@
+"""The names that paths begin with. Source: templating contract 3.1; those of loops are ours."""
+
+from __future__ import annotations
+
+from typing import Final
+
+INPUTS: Final = "inputs"
+STEPS: Final = "steps"
+PACKET: Final = "packet"
+
+ITEM: Final = "item"
+ITEM_INDEX: Final = "itemIndex"
+OF_ITEMS: Final = frozenset({ITEM, ITEM_INDEX})
+"""Below a ``parallel`` step with ``forEach``; the number of an item is not called ``index``, which is a function."""
+
+PREVIOUS: Final = "previous"
+ITERATION: Final = "iteration"
+OF_ITERATIONS: Final = frozenset({PREVIOUS, ITERATION})
+"""In the inputs and the condition of an ``executeStory`` step with ``until``."""
+
+ROOTS: Final = (INPUTS, STEPS, PACKET, ITEM, ITEM_INDEX, PREVIOUS, ITERATION)
