@@ -16,6 +16,7 @@ from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
 from core.api.resource import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     CORE_EVENT,
     CUSTOM_RESOURCE_DEFINITION,
     ENGRAM,
@@ -96,13 +97,24 @@ _RUNS: Final = (
         "A run that the watch does not show is asked for before it is given up; so is one that loses its StepRun.",
         seldom="Only when a run is deleted while its steps are at work.",
     ),
-    Permission(STORY_RUN, ("patch",), "Sets finalizer, queue labels and step timers; takes the finalizer off."),
+    Permission(
+        STORY_RUN,
+        ("create",),
+        "A step of type executeStory starts one.",
+        seldom="Only where Stories run other Stories.",
+    ),
+    Permission(
+        STORY_RUN,
+        ("patch",),
+        "Sets finalizer, queue labels and step timers; takes the finalizer off; asks runs that a canceled run has "
+        "started to cancel (spec.cancelRequested).",
+    ),
     Permission(STORY_RUN, ("patch",), "Records how far a run is.", subresource="status"),
-    Permission(STORY_RUN, ("delete",), "Removes runs whose retention is over."),
+    Permission(STORY_RUN, ("delete",), "Removes runs whose retention is over, and those that a run has started."),
     Permission(
         STORY_RUN,
         ("update",),
-        "StepRuns hold their run until they are gone (blockOwnerDeletion).",
+        "StepRuns and child runs hold their run until they are gone (blockOwnerDeletion).",
         subresource="finalizers",
         seldom=_OWNERS,
     ),
@@ -120,6 +132,27 @@ _RUNS: Final = (
         "Jobs hold their StepRun until they are gone (blockOwnerDeletion).",
         subresource="finalizers",
         seldom=_OWNERS,
+    ),
+)
+
+_PINNED_STORIES: Final = (
+    Permission(
+        CONTROLLER_REVISION,
+        ("list", "watch"),
+        "Which Stories are kept as runs began with them; only those labelled as ours are listed.",
+    ),
+    Permission(CONTROLLER_REVISION, ("create",), "A run goes on with its Story as it was, whatever is edited."),
+    Permission(
+        CONTROLLER_REVISION,
+        ("get",),
+        "What such a run executes.",
+        seldom="Only when a run is taken up again whose Story was edited meanwhile.",
+    ),
+    Permission(
+        CONTROLLER_REVISION,
+        ("delete",),
+        "They go when no run needs them any more.",
+        seldom="Only ten minutes after a Story was edited or deleted.",
     ),
 )
 
@@ -169,7 +202,7 @@ MANAGER: Final = RoleTable(
     "manager-rolebinding",
     Reach.CLUSTER,
     "What the controllers do.",
-    (*_DEFINITIONS, *_RUNS, *_WORKLOADS, *_ACCESS_OF_RUNS),
+    (*_DEFINITIONS, *_RUNS, *_PINNED_STORIES, *_WORKLOADS, *_ACCESS_OF_RUNS),
 )
 RUNNER: Final = RoleTable(
     "runner-role",
