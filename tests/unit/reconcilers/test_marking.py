@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from reconciler_samples import run, story
+from reconciler_samples import controlled, run, story
 
 from core.policy.settings import OperatorSettings, QueueSettings, RunSettings
-from reconcilers.marking import marking_patch, scheduling_labels
+from reconcilers.marking import marking_patch
 
 FINALIZER = "storyrun.bubustack.io/finalizer"
 SETTINGS = OperatorSettings()
@@ -45,21 +45,34 @@ def test_a_blank_correlation_id_is_none(annotation: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "queue", "priority"),
-    [
-        ({}, "default", "0"),
-        ({"queue": " Fast "}, "fast", "7"),
-        ({"queue": "fast", "priority": 0}, "fast", "0"),
-        ({"queue": "fast", "priority": -3}, "fast", "-3"),
-        ({"queue": "unknown"}, "unknown", "0"),
-        ({"queue": "  "}, "default", "0"),
-    ],
+    ("policy", "queue", "priority"), [({"queue": " Fast "}, "fast", "7"), ({"priority": 2}, "default", "2")]
 )
-def test_queue_and_priority_come_from_the_story_then_from_the_queue(
-    policy: dict[str, Any], queue: str, priority: str
-) -> None:
+def test_queue_and_priority_are_the_runs(policy: dict[str, Any], queue: str, priority: str) -> None:
     settings = replace(SETTINGS, runs=RunSettings(queues={"fast": QueueSettings(default_priority=7)}))
-    assert scheduling_labels(story(policy=policy), settings) == {
+    assert marking_patch(run(), story(policy=policy), settings)["labels"] == {
         "bubustack.io/queue": queue,
         "bubustack.io/queue-priority": priority,
     }
+
+
+def test_a_child_keeps_what_its_parent_gave_it() -> None:
+    meta = {
+        "finalizers": [FINALIZER],
+        "labels": {"bubustack.io/queue": "gpu", "bubustack.io/queue-priority": "5"},
+        "annotations": {"runs.bubustack.io/parent-scheduling": "gpu/5"},
+        "ownerReferences": [controlled(run("parent"))],
+    }
+    assert marking_patch(run("child", meta=meta), story(), SETTINGS) == {}
+
+
+def test_a_run_that_has_begun_keeps_its_queue_when_the_story_gets_another() -> None:
+    edited = story(policy={"queue": "fast", "priority": 3})
+    meta = {"finalizers": [FINALIZER], "labels": LABELS}
+    assert marking_patch(run(meta=meta), edited, SETTINGS)["labels"]["bubustack.io/queue"] == "fast"
+    begun = run(meta=meta, status={"startedAt": "2025-01-02T03:00:00Z"})
+    assert marking_patch(begun, edited, SETTINGS) == {}
+
+
+def test_a_run_that_began_without_labels_gets_them() -> None:
+    begun = run(meta={"finalizers": [FINALIZER]}, status={"startedAt": "2025-01-02T03:00:00Z"})
+    assert marking_patch(begun, story(), SETTINGS) == {"labels": LABELS}

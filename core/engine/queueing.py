@@ -1,0 +1,402 @@
+"""Which waiting engram steps may start: limits, their order, and why the others wait. Pure; time is handed in.
+
+Only engram steps take slots, so a run that waits for its child holds none. A slot is taken when it is given, before the
+StepRun is created, and kept until that has ended: a limit holds at every instant. Nobody waits while a slot that it may
+use is free; priority decides only who gets a slot that several want. A Story at its own limit blocks nobody else.
+
+Costs: to take in, withdraw or release a step O(log n) beside what its own run has waiting; to find who is next O(c·g),
+c being the limits that somebody waits at (one for each queue, and one for each Story with a limit of its own) and g the
+pairs of base priority and slots held among their runs. Source: StoryRun contract 13.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from math import inf
+from typing import Final, NamedTuple
+
+from core.engine.places import Entry, Filing, Places, level
+from core.engine.ports import RunKey
+from core.policy.settings import OperatorSettings, QueueSettings
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND_US: Final = 1_000_000
+_UNCONFIGURED: Final = QueueSettings(priority_aging_seconds=60)
+"""A queue that no key of the ConfigMap names: only other limits apply to it, and whoever waits at those ages."""
+
+
+class Owner(NamedTuple):
+    """Whose slot: a step of a run."""
+
+    run_uid: str
+    step: str
+    """The full name, ``fan/a`` for a branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """A step that has a slot."""
+
+    owner: Owner
+    story: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """An engram step that is ready to start."""
+
+    run: RunKey
+    run_uid: str
+    step: str
+    """The full name, ``fan/a`` for a branch."""
+    story: str
+    """``story_key`` of core.engine.scheduling."""
+    story_limit: int
+    """``spec.policy.concurrency`` of the Story as the run executes it; 0 or less: none."""
+    queue: str
+    priority: int
+    """The base, to which aging adds."""
+    queued_at: datetime
+    """Aware; stored before it counts, so that a restart does not send the step to the end of its queue."""
+    order: int = 0
+    """Place in the Story: decides among steps that queued at the same instant."""
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.run_uid, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many engram steps may be under way; 0 or less means unlimited."""
+
+    everywhere: int = 0
+    queues: Mapping[str, QueueSettings] = field(default_factory=dict)
+
+    def of(self, queue: str) -> QueueSettings:
+        return self.queues.get(queue, _UNCONFIGURED)
+
+
+def limits_of(settings: OperatorSettings) -> Limits:
+    return Limits(settings.runs.global_concurrency, settings.runs.queues)
+
+
+class Obstacle(StrEnum):
+    """Why a step waits: the beginning of its message, by which queued steps are recognized."""
+
+    STORY = "Queued due to story concurrency limit"
+    QUEUE = "Queued due to queue concurrency limit"
+    EVERYWHERE = "Queued due to global concurrency limit"
+    PRIORITY = "Queued due to higher-priority work"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What holds a waiting step back. ``running`` and ``limit`` are of that limit; with PRIORITY, of the scarce one."""
+
+    obstacle: Obstacle
+    running: int
+    limit: int
+    place: int
+    """1 for who is next in its queue."""
+    queue: str
+
+    @property
+    def message(self) -> str:
+        counts = "" if self.obstacle is Obstacle.PRIORITY else f" ({self.running} running, limit {self.limit})"
+        return f"{self.obstacle}{counts}; {ordinal(self.place)} in queue {self.queue}"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``granted`` in order; ``held`` by step, in the order of the demands."""
+
+    granted: tuple[Demand, ...]
+    held: Mapping[Owner, Held]
+
+
+def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: Limits, now: datetime) -> Decision:
+    """Who may start now, and why the others may not. O(n log n) for ``n`` waiting, if few limits are waited at.
+
+    A slot that was free and went to higher-priority work in this very decision counts as held back by that.
+    """
+    ledger = Ledger()
+    for occupant in occupants:
+        ledger.occupy(occupant)
+    demands = list(waiting)
+    for demand in demands:
+        ledger.add(demand)
+    granted = tuple(ledger.grant(limits, now))
+    highest: dict[str, int] = {}
+    for demand in granted:
+        mine = effective_priority(demand, limits, now)
+        highest[demand.queue] = max(mine, highest.get(demand.queue, mine))
+    held: dict[Owner, Held] = {}
+    for demand in demands:
+        found = ledger.why(demand.owner, limits, now)
+        if found is None:
+            continue
+        rivals = {Obstacle.EVERYWHERE: highest.values(), Obstacle.QUEUE: [highest.get(demand.queue, -inf)]}
+        mine = effective_priority(demand, limits, now)
+        if any(rival > mine for rival in rivals.get(found.obstacle, ())):
+            found = replace(found, obstacle=Obstacle.PRIORITY)
+        held[demand.owner] = found
+    return Decision(granted, held)
+
+
+def effective_priority(demand: Demand, limits: Limits, now: datetime) -> int:
+    """The base, and one more for each full aging period waited."""
+    aging_us = limits.of(demand.queue).priority_aging_seconds * _SECOND_US
+    return level(demand.priority, _microseconds(demand.queued_at), _microseconds(now), aging_us)
+
+
+def ordinal(number: int) -> str:
+    """``1st``, ``2nd``, ``3rd``, ``4th``, ``11th`` …"""
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+class _Terms(NamedTuple):
+    """What binds all waiting steps of a line alike. ``story`` is empty when it has no limit."""
+
+    queue: str
+    story: str
+    story_limit: int
+
+
+class _Standing(NamedTuple):
+    priority: int
+    slots: int
+
+
+class _Line:
+    """The waiting steps of one run on the same terms; only its first is a candidate."""
+
+    def __init__(self, terms: _Terms, priority: int) -> None:
+        self.terms = terms
+        self.priority = priority
+        self.entries: list[Entry] = []
+        self.slots = 0
+        self.filed: tuple[_Standing, Entry] | None = None
+
+
+class Ledger:
+    """Who has slots and who waits for one. Every change is followed by ``grant``."""
+
+    def __init__(self) -> None:
+        self._occupants: dict[str, dict[str, Occupant]] = {}
+        self._everywhere = 0
+        self._by_story: Counter[str] = Counter()
+        self._by_queue: Counter[str] = Counter()
+        self._demands: dict[Owner, tuple[Demand, _Line, Entry]] = {}
+        self._by_number: dict[int, Demand] = {}
+        self._lines: dict[str, dict[tuple[_Terms, int], _Line]] = {}
+        self._candidates: defaultdict[_Terms, defaultdict[_Standing, list[tuple[Entry, _Line]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        self._places: defaultdict[str, Places] = defaultdict(Places)
+        self._arrivals = 0
+
+    # Occupants.
+
+    def has_slot(self, owner: Owner) -> bool:
+        return owner.step in self._occupants.get(owner.run_uid, ())
+
+    def occupy(self, occupant: Occupant) -> None:
+        """Whether or not a limit allows it: it is there. Again and again is fine; the last word counts."""
+        owner = occupant.owner
+        if self._occupants.get(owner.run_uid, {}).get(owner.step) == occupant:
+            return
+        self._vacate(owner)
+        self._occupants.setdefault(owner.run_uid, {})[owner.step] = occupant
+        self._everywhere += 1
+        self._by_story[occupant.story] += 1
+        self._by_queue[occupant.queue] += 1
+        self._slots_changed(owner.run_uid)
+
+    def release(self, owner: Owner) -> bool:
+        """Give the slot back; False when there was none."""
+        if not self._vacate(owner):
+            return False
+        self._slots_changed(owner.run_uid)
+        return True
+
+    def occupied_by(self, run_uid: str) -> list[Owner]:
+        return [occupant.owner for occupant in self._occupants.get(run_uid, {}).values()]
+
+    def running(self) -> Mapping[str, int]:
+        """Slots taken, by queue."""
+        return dict(self._by_queue)
+
+    # Those who wait.
+
+    def add(self, demand: Demand) -> None:
+        """Let it wait; a step waits once."""
+        owner = demand.owner
+        if owner in self._demands:
+            raise RuntimeError(f"step {demand.step} of {demand.run} waits for a slot already")
+        limit = max(demand.story_limit, 0)
+        terms = _Terms(demand.queue, demand.story if limit else "", limit)
+        lines = self._lines.setdefault(demand.run_uid, {})
+        line = lines.get((terms, demand.priority))
+        if line is None:
+            line = lines[terms, demand.priority] = _Line(terms, demand.priority)
+        self._arrivals += 1
+        entry = Entry(_microseconds(demand.queued_at), demand.order, self._arrivals)
+        insort(line.entries, entry)
+        self._demands[owner] = (demand, line, entry)
+        self._by_number[entry.number] = demand
+        self._refile(demand.run_uid, line)
+
+    def withdraw(self, owner: Owner) -> bool:
+        """Let it wait no more; False when it did not."""
+        known = self._demands.pop(owner, None)
+        if known is None:
+            return False
+        _, line, entry = known
+        del line.entries[bisect_left(line.entries, entry)]
+        del self._by_number[entry.number]
+        self._refile(owner.run_uid, line)
+        return True
+
+    def waiting(self) -> Iterator[Demand]:
+        return iter(self._by_number.values())
+
+    # Decisions.
+
+    def grant(self, limits: Limits, now: datetime) -> Iterator[Demand]:
+        """Give every slot that may be given; each demand has its slot when it is yielded."""
+        now_us = _microseconds(now)
+        while (demand := self._next(limits, now_us)) is not None:
+            self.withdraw(demand.owner)
+            self.occupy(Occupant(demand.owner, demand.story, demand.queue))
+            yield demand
+
+    def why(self, owner: Owner, limits: Limits, now: datetime) -> Held | None:
+        """What holds the step back after ``grant``; None when it does not wait or nothing does.
+
+        Higher-priority work is named when a slot, were it free now, would go to it. A Story's own limit comes first,
+        then the scarcer of the queue's and the global one.
+        """
+        known = self._demands.get(owner)
+        if known is None:
+            return None
+        demand, line, entry = known
+        now_us = _microseconds(now)
+        settings = limits.of(demand.queue)
+        aging_us = settings.priority_aging_seconds * _SECOND_US
+        slots = line.slots + bisect_left(line.entries, entry)
+        place = self._places[demand.queue].place(line.priority, slots, entry, now_us, aging_us)
+        terms = line.terms
+        if self._story_is_full(terms):
+            running = self._by_story[terms.story]
+            return Held(Obstacle.STORY, running, terms.story_limit, place, demand.queue)
+        queue_free = _free(settings.concurrency, self._by_queue[demand.queue])
+        free = _free(limits.everywhere, self._everywhere)
+        if min(queue_free, free) > 0:
+            return None
+        mine = level(line.priority, entry.queued_us, now_us, aging_us)
+        if free <= queue_free:
+            obstacle, running, limit = Obstacle.EVERYWHERE, self._everywhere, limits.everywhere
+        else:
+            obstacle, running, limit = Obstacle.QUEUE, self._by_queue[demand.queue], settings.concurrency
+        if self._outranked(mine, None if obstacle is Obstacle.EVERYWHERE else demand.queue, limits, now_us):
+            obstacle = Obstacle.PRIORITY
+        return Held(obstacle, running, limit, place, demand.queue)
+
+    def _next(self, limits: Limits, now_us: int) -> Demand | None:
+        if _free(limits.everywhere, self._everywhere) <= 0:
+            return None
+        best: tuple[tuple[int, int, Entry], Entry] | None = None
+        for terms, by_standing in self._candidates.items():
+            settings = limits.of(terms.queue)
+            if self._story_is_full(terms) or _free(settings.concurrency, self._by_queue[terms.queue]) <= 0:
+                continue
+            aging_us = settings.priority_aging_seconds * _SECOND_US
+            for standing, heads in by_standing.items():
+                entry = heads[0][0]  # of equal standing, who has waited longest has the highest level, too
+                key = (-level(standing.priority, entry.queued_us, now_us, aging_us), standing.slots, entry)
+                if best is None or key < best[0]:
+                    best = (key, entry)
+        return None if best is None else self._by_number[best[1].number]
+
+    def _outranked(self, mine: int, queue: str | None, limits: Limits, now_us: int) -> bool:
+        """Whether work of a higher level wants the same slot: of ``queue``, or with None of any that has room."""
+        for terms, by_standing in self._candidates.items():
+            if queue is not None and terms.queue != queue:
+                continue
+            settings = limits.of(terms.queue)
+            if self._story_is_full(terms):
+                continue
+            if queue is None and _free(settings.concurrency, self._by_queue[terms.queue]) <= 0:
+                continue
+            aging_us = settings.priority_aging_seconds * _SECOND_US
+            for standing, heads in by_standing.items():
+                if level(standing.priority, heads[0][0].queued_us, now_us, aging_us) > mine:
+                    return True
+        return False
+
+    def _story_is_full(self, terms: _Terms) -> bool:
+        return 0 < terms.story_limit <= self._by_story[terms.story]
+
+    # Bookkeeping.
+
+    def _vacate(self, owner: Owner) -> bool:
+        steps = self._occupants.get(owner.run_uid, {})
+        occupant = steps.pop(owner.step, None)
+        if occupant is None:
+            return False
+        if not steps:
+            del self._occupants[owner.run_uid]
+        self._everywhere -= 1
+        for counter, name in ((self._by_story, occupant.story), (self._by_queue, occupant.queue)):
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
+        return True
+
+    def _slots_changed(self, run_uid: str) -> None:
+        for line in list(self._lines.get(run_uid, {}).values()):
+            self._refile(run_uid, line)
+
+    def _refile(self, run_uid: str, line: _Line) -> None:
+        """Let ``line`` stand where its first step and the slots of its run put it."""
+        line.slots = len(self._occupants.get(run_uid, ()))
+        places = self._places[line.terms.queue]
+        places.file((run_uid, line.terms, line.priority), Filing(line.priority, line.slots, tuple(line.entries)))
+        wanted = (_Standing(line.priority, line.slots), line.entries[0]) if line.entries else None
+        if wanted != line.filed:
+            if line.filed is not None:
+                self._take_out(line, *line.filed)
+            if wanted is not None:
+                insort(self._candidates[line.terms][wanted[0]], (wanted[1], line))
+            line.filed = wanted
+        if not line.entries:
+            lines = self._lines[run_uid]
+            del lines[line.terms, line.priority]
+            if not lines:
+                del self._lines[run_uid]
+
+    def _take_out(self, line: _Line, standing: _Standing, head: Entry) -> None:
+        by_standing = self._candidates[line.terms]
+        heads = by_standing[standing]
+        del heads[bisect_left(heads, (head,))]
+        if not heads:
+            del by_standing[standing]
+        if not by_standing:
+            del self._candidates[line.terms]
+
+
+def _microseconds(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def _free(limit: int, running: int) -> float:
+    return max(limit - running, 0) if limit > 0 else inf

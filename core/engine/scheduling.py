@@ -1,0 +1,83 @@
+"""Queue and priority of a run, and how child runs inherit them. Pure.
+
+What a parent hands down is stored on the child when it is created, so that it lasts: every later look gives the same.
+Source: StoryRun contract 13.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.api import keys
+from core.api.identity import MAX_NAME_LENGTH, label_value
+from core.api.resource import STORY_RUN
+from core.engine.ports import Object
+from core.policy.settings import DEFAULT_QUEUE, QueueSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """Where the steps of a run queue, and with which base priority."""
+
+    queue: str
+    """A label value."""
+    priority: int
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of the run and of its StepRuns."""
+        return {keys.LABEL_QUEUE: self.queue, keys.LABEL_QUEUE_PRIORITY: str(self.priority)}
+
+
+def scheduling_of(run: Object, story: Object, queues: Mapping[str, QueueSettings]) -> Scheduling:
+    """What the Story says; then, of a child, what its parent had; then the queue's default.
+
+    A Story with a queue of its own and no priority has that queue's default. A child is never below its parent.
+    """
+    return _scheduling(story, _inherited(run), queues)
+
+
+def child_metadata(parent: Scheduling, story: Object, queues: Mapping[str, QueueSettings]) -> Object:
+    """Labels and annotations that a run gives a child of ``story`` when it creates it."""
+    child = _scheduling(story, parent, queues)
+    return {
+        "labels": child.labels,
+        "annotations": {keys.ANNOTATION_PARENT_SCHEDULING: f"{parent.queue}/{parent.priority}"},
+    }
+
+
+def story_key(namespace: str, name: str) -> str:
+    """By which the slots of a Story's runs are counted; names too long for a label count by the label they get."""
+    return f"{namespace}/{name if len(name) <= MAX_NAME_LENGTH else label_value(name)}"
+
+
+def _scheduling(story: Object, parent: Scheduling | None, queues: Mapping[str, QueueSettings]) -> Scheduling:
+    policy: Mapping[str, Any] = (story.get("spec") or {}).get("policy") or {}
+    own_queue = str(policy.get("queue") or "").strip().lower()
+    queue = own_queue or (parent.queue if parent is not None else DEFAULT_QUEUE)
+    priority = policy.get("priority")
+    if priority is None and parent is not None and not own_queue:
+        priority = parent.priority
+    if priority is None:
+        priority = queues.get(queue, QueueSettings()).default_priority
+    return Scheduling(label_value(queue), int(priority) if parent is None else max(int(priority), parent.priority))
+
+
+def _inherited(run: Object) -> Scheduling | None:
+    """What the run's parent had; None for a run that no other run controls, and for what is not ours to read."""
+    metadata = run["metadata"]
+    owners = metadata.get("ownerReferences") or ()
+    if not any(owner.get("controller") and owner.get("kind") == STORY_RUN.kind for owner in owners):
+        return None
+    text = (metadata.get("annotations") or {}).get(keys.ANNOTATION_PARENT_SCHEDULING)
+    queue, slash, priority = text.partition("/") if isinstance(text, str) else ("", "", "")
+    if not slash or queue != label_value(queue) or not _is_int32(priority):
+        return None
+    return Scheduling(queue, int(priority))
+
+
+def _is_int32(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdecimal() and len(digits) <= 10 and -(2**31) <= int(text) < 2**31

@@ -1,0 +1,175 @@
+"""Slots for engram steps: wait for one before the StepRun is created, keep it until that has ended.
+
+One ``Slots`` serves all runs of a process. It has no task of its own: whoever gives a slot back hands it on in the same
+breath. What is known at start counts before anything is given. Source: StoryRun contract 13.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import trio
+
+from core.api import keys
+from core.engine.ports import Clock, Object, RunKey
+from core.engine.queueing import Demand, Ledger, Limits, Occupant, Owner
+from core.engine.scheduling import story_key
+from core.policy.settings import DEFAULT_QUEUE
+from core.telemetry import catalogue, metrics
+
+TELL_AGAIN_SECONDS: Final = 10.0
+"""Shortest time between two messages of a step that waits."""
+LONGEST_SILENCE_SECONDS: Final = 600.0
+"""A step far back looks less often, a second for each place: thousands that wait then tell a few things a second."""
+
+
+class Slots:
+    """``limits`` is asked at every decision, so that settings count as they change.
+
+    After ``acquire`` has returned, the slot belongs to the run and step until ``release`` or ``forget``.
+    """
+
+    def __init__(self, limits: Callable[[], Limits], clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._ledger = Ledger()
+        self._granted: dict[Owner, trio.Event] = {}
+        self._loaded = trio.Event()
+        self._unclaimed: set[Owner] = set()
+        self._ended_early: set[Owner] = set()
+
+    def load(self, occupants: Iterable[Object]) -> None:
+        """The StepRuns of the cluster that have not ended, by a consistent read; nothing is given before."""
+        for step_run in occupants:
+            occupant = occupant_of(step_run)
+            if occupant is None or occupant.owner in self._ended_early or self._ledger.has_slot(occupant.owner):
+                continue
+            self._ledger.occupy(occupant)
+            self._unclaimed.add(occupant.owner)
+        self._ended_early.clear()
+        self._loaded.set()
+        self._hand_on()
+
+    async def acquire(self, demand: Demand, tell: Callable[[str], None]) -> None:
+        """Return when the step has its slot; at once, after a checkpoint, when it has it already or one is free.
+
+        ``tell`` hears why the step waits when it has to, and again when that has changed, at most every ten seconds.
+        Cancellation leaves no trace: neither a place in the queue nor a slot.
+
+        Raises:
+            RuntimeError: this step waits already.
+        """
+        owner = demand.owner
+        await self._loaded.wait()
+        if self._ledger.has_slot(owner):
+            self._unclaimed.discard(owner)
+            return
+        if self._is_unlimited(demand):
+            self._ledger.occupy(Occupant(owner, demand.story, demand.queue))
+            return
+        self._ledger.add(demand)
+        granted = self._granted[owner] = trio.Event()
+        try:
+            # Steps that become ready together arrive in any order: decide when all of them are there.
+            await trio.lowlevel.checkpoint()
+            self._hand_on()
+            if not granted.is_set():
+                await self._wait(demand, granted, tell)
+        except BaseException:
+            self._granted.pop(owner, None)
+            if not self._ledger.withdraw(owner):
+                self._ledger.release(owner)  # given while we were being cancelled
+            self._hand_on()
+            raise
+
+    def hold(self, run_uid: str, step: str, story: str, queue: str) -> None:
+        """A StepRun of the run exists and has not ended: it has a slot, whatever the limits. Idempotent."""
+        owner = Owner(run_uid, step)
+        self._unclaimed.discard(owner)
+        self._ledger.occupy(Occupant(owner, story, queue))
+        self._hand_on()  # it may have been counted elsewhere
+
+    def release(self, run_uid: str, step: str) -> None:
+        """The StepRun has ended, or was never created: its slot goes to whoever is next. Idempotent."""
+        owner = Owner(run_uid, step)
+        self._unclaimed.discard(owner)
+        if self._ledger.release(owner):
+            self._hand_on()
+
+    def forget(self, run_uid: str) -> None:
+        """Nothing of the run is at work any more. Idempotent."""
+        owners = self._ledger.occupied_by(run_uid)
+        for owner in owners:
+            self._unclaimed.discard(owner)
+            self._ledger.release(owner)
+        if owners:
+            self._hand_on()
+
+    def step_run_ended(self, step_run: Object) -> None:
+        """Whoever watches StepRuns saw that this one has ended or is gone.
+
+        Counts only for what ``load`` brought and no live run has claimed, such as a StepRun that outlives its run: live
+        runs release their own.
+        """
+        occupant = occupant_of(step_run)
+        if occupant is None:
+            return
+        if not self._loaded.is_set():
+            self._ended_early.add(occupant.owner)
+        elif occupant.owner in self._unclaimed:
+            self.release(*occupant.owner)
+
+    def limits_changed(self) -> None:
+        """Look again at once: somebody may start under the new limits."""
+        self._hand_on()
+
+    def running(self) -> Mapping[str, int]:
+        """Slots taken, by queue."""
+        return self._ledger.running()
+
+    def waiting(self) -> Mapping[tuple[RunKey, str], int]:
+        """Steps that wait, by run and queue."""
+        return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
+
+    async def _wait(self, demand: Demand, granted: trio.Event, tell: Callable[[str], None]) -> None:
+        told, place = "", 1
+        while not granted.is_set():
+            held = self._ledger.why(demand.owner, self._limits(), self._clock.now())
+            if held is None:
+                self._hand_on()  # the limits have changed, and nobody said so
+            elif held.message != told:
+                told, place = held.message, held.place
+                tell(told)
+            with trio.move_on_after(min(max(TELL_AGAIN_SECONDS, place), LONGEST_SILENCE_SECONDS)):
+                await granted.wait()
+        waited = max((self._clock.now() - demand.queued_at).total_seconds(), 0.0)
+        metrics.observe(catalogue.STORY_RUN_QUEUE_AGE, waited, namespace=demand.run.namespace, queue=demand.queue)
+
+    def _is_unlimited(self, demand: Demand) -> bool:
+        limits = self._limits()
+        return max(demand.story_limit, limits.everywhere, limits.of(demand.queue).concurrency) <= 0
+
+    def _hand_on(self) -> None:
+        """Give what may be given."""
+        if not self._loaded.is_set():
+            return
+        for demand in self._ledger.grant(self._limits(), self._clock.now()):
+            self._granted.pop(demand.owner).set()
+
+
+def occupant_of(step_run: Object) -> Occupant | None:
+    """Which slot a StepRun has; None when no run controls it, so that nobody would ever release it."""
+    metadata: dict[str, Any] = step_run["metadata"]
+    owners: Iterator[str] = (
+        owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller") and owner.get("uid")
+    )
+    run_uid = next(owners, None)
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    step = annotations.get(keys.ANNOTATION_STEP_PATH) or (step_run.get("spec") or {}).get("stepId")
+    if run_uid is None or not step:
+        return None
+    namespace = annotations.get(keys.ANNOTATION_STORY_NAMESPACE) or metadata.get("namespace") or ""
+    story = story_key(namespace, labels.get(keys.LABEL_STORY_NAME) or "")
+    return Occupant(Owner(run_uid, step), story, labels.get(keys.LABEL_QUEUE) or DEFAULT_QUEUE)

@@ -1,0 +1,114 @@
+"""Queue and priority of a run: what its Story says, what its parent had, what the queue gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.engine.scheduling import Scheduling, child_metadata, scheduling_of, story_key
+from core.policy.settings import QueueSettings
+
+QUEUES = {"fast": QueueSettings(default_priority=7), "gpu": QueueSettings(default_priority=2)}
+PARENT = {"kind": "StoryRun", "uid": "uid-parent", "controller": True}
+
+
+def story(**policy: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "report"}, "spec": {"policy": policy}}
+
+
+def run(inherited: object = None, owners: Any = (PARENT,)) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "one",
+            "ownerReferences": list(owners),
+            "annotations": {"runs.bubustack.io/parent-scheduling": inherited},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "queue", "priority"),
+    [
+        ({}, "default", 0),
+        ({"queue": " Fast "}, "fast", 7),
+        ({"queue": "fast", "priority": 0}, "fast", 0),
+        ({"queue": "fast", "priority": 3}, "fast", 3),
+        ({"queue": "unknown"}, "unknown", 0),
+        ({"queue": "a--b"}, "a-b", 0),
+        ({"priority": 4}, "default", 4),
+    ],
+)
+def test_a_run_has_what_its_story_says_and_then_what_its_queue_gives(
+    policy: dict[str, Any], queue: str, priority: int
+) -> None:
+    assert scheduling_of(run(), story(**policy), QUEUES) == Scheduling(queue, priority)
+
+
+@pytest.mark.parametrize(
+    ("policy", "inherited", "queue", "priority"),
+    [
+        ({}, "gpu/5", "gpu", 5),
+        ({}, "fast/0", "fast", 0),
+        ({}, "gpu/-3", "gpu", -3),
+        ({"queue": "fast"}, "gpu/5", "fast", 7),
+        ({"queue": "fast"}, "gpu/9", "fast", 9),
+        ({"queue": "other"}, "gpu/9", "other", 9),
+        ({"priority": 6}, "gpu/5", "gpu", 6),
+        ({"priority": 1}, "gpu/5", "gpu", 5),
+    ],
+    ids=[
+        "queue and priority",
+        "a priority of 0 is one",
+        "negative",
+        "own queue, its default is higher",
+        "own queue, never below the parent",
+        "own queue without a default",
+        "own priority is higher",
+        "own priority is lower",
+    ],
+)
+def test_a_child_inherits_what_its_story_does_not_say_and_is_never_below_its_parent(
+    policy: dict[str, Any], inherited: str, queue: str, priority: int
+) -> None:
+    assert scheduling_of(run(inherited), story(**policy), QUEUES) == Scheduling(queue, priority)
+
+
+@pytest.mark.parametrize(
+    "inherited",
+    ["", "gpu", "gpu/", "gpu/x", "gpu/5/5", "Gpu/5", "g_u/5", "/5", "gpu/99999999999", "gpu/²", "gpu/--1", 5, None, []],
+)
+def test_what_no_parent_writes_is_not_inherited(inherited: object) -> None:
+    assert scheduling_of(run(inherited), story(), QUEUES) == Scheduling("default", 0)
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [(), ({**PARENT, "controller": False},), ({**PARENT, "kind": "Impulse"},)],
+    ids=["none", "not the controller", "not a run"],
+)
+def test_only_a_run_hands_down(owners: Any) -> None:
+    assert scheduling_of(run("gpu/5", owners), story(), QUEUES) == Scheduling("default", 0)
+
+
+def test_what_the_parent_writes_is_what_the_child_reads_ever_after() -> None:
+    parent = Scheduling("gpu", 5)
+    for policy in ({}, {"queue": "fast"}, {"priority": 9}):
+        metadata = child_metadata(parent, story(**policy), QUEUES)
+        child = {"metadata": {"name": "child", "ownerReferences": [PARENT], **metadata}}
+        assert metadata["labels"] == scheduling_of(child, story(**policy), QUEUES).labels
+
+
+def test_inheritance_reaches_grandchildren() -> None:
+    middle = scheduling_of(run("gpu/5"), story(priority=6), QUEUES)
+    assert child_metadata(middle, story(), QUEUES) == {
+        "labels": {"bubustack.io/queue": "gpu", "bubustack.io/queue-priority": "6"},
+        "annotations": {"runs.bubustack.io/parent-scheduling": "gpu/6"},
+    }
+
+
+def test_a_story_with_a_long_name_is_counted_by_the_label_its_step_runs_have() -> None:
+    assert story_key("team", "report") == "team/report"
+    name = "n" * 80
+    assert len(story_key("team", name)) == len("team/") + 63
+    assert story_key("team", name) != story_key("team", name + "n")
