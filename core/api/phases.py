@@ -90,6 +90,10 @@ class Reason(StrEnum):
     ENGINE_ERROR = "EngineError"
     STOPPED = "Stopped"
     PERMISSION_DENIED = "PermissionDenied"
+    QUEUED = "Queued"
+    REDRIVE_INVALID = "RedriveInvalid"
+    SUB_STORY_RUN_SPOOFED = "SubStoryRunSpoofed"
+    ITERATIONS_EXHAUSTED = "IterationsExhausted"
 
 
 DEFAULT_REASONS: Final[dict[Phase, Reason]] = {

@@ -27,13 +27,14 @@ class Attempt:
     async def order(self, step_run: Object) -> AttemptOrder | StepError:
         """The order for the StepRun's next attempt; a ``StepError`` when its input cannot be made or is not allowed."""
         context, binding = self.context, self.binding
-        variables = context.variables.snapshot()
-        absent = _first_absent(context.step.requires, variables)
+        absent = _first_absent(context.step.requires, context.seen())
         if absent is not None:
             return StepError(Reason.DEPENDENCY_FAILED, f"requires: {absent} has no value")
         inputs: Any = {}
         declared = step_run["spec"].get("input")
-        if declared:
+        if context.step.is_branch:  # resolved when its StepRun was made: data is not evaluated again
+            inputs = declared or {}
+        elif declared:
             answer = await settle_value(context, declared, "with")
             if isinstance(answer, StepError):
                 return answer

@@ -1,7 +1,7 @@
-"""Ending a run before its steps have ended: canceled, out of time, stopped.
+"""Why a run, or a group of its steps, ends before its steps have ended; and how an engram step is brought to its end.
 
-The step tasks are over when this begins; what is left is durable state. Running steps are signalled (annotation, Job
-deleted with grace), given until the drain instant, then recorded. A step that succeeded in time keeps its success.
+Running steps are signalled (annotation, Job deleted with grace), given until the drain instant, then recorded. A step
+that succeeded in time keeps its success.
 Source: StoryRun contract 11.8, 15.1 and 17, in the improved forms; StepRun contract 23.
 """
 
@@ -35,6 +35,8 @@ class Ending:
     """Goes into the messages of the steps: ``the run was canceled``."""
     decided_at: datetime
     """When it was decided: an instant that a restart finds again, so that the time to drain is not given twice."""
+    compensates: bool = False
+    """Whether the work done so far is to be undone, as after a failure."""
 
 
 def canceled(observed_at: datetime) -> Ending:
@@ -49,11 +51,17 @@ def timed_out(timeout: timedelta, deadline_at: datetime) -> Ending:
 
 
 def stopped(conclusion: Conclusion, stopped_at: datetime) -> Ending:
-    return Ending(conclusion, Phase.CANCELED, "the run was stopped", stopped_at)
+    compensates = conclusion.phase in (Phase.FAILED, Phase.COMPENSATED)
+    return Ending(conclusion, Phase.CANCELED, "the run was stopped", stopped_at, compensates)
+
+
+def out_of_time(group: str, conclusion: Conclusion, deadline_at: datetime) -> Ending:
+    """The deadline of a group of clean-up steps is over; ``conclusion`` says what then counts for the run."""
+    return Ending(conclusion, Phase.TIMEOUT, f"the time for {group} is over", deadline_at)
 
 
 def refused(conclusion: Conclusion, now: datetime) -> Ending:
-    """The Story of a run under way was edited into one that cannot be run."""
+    """The Story of a run under way, which nothing keeps as it was, was edited into one that cannot be run."""
     return Ending(conclusion, Phase.CANCELED, "its Story cannot be run any more", now)
 
 

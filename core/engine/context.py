@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from core.api.phases import Phase
 from core.engine.bell import Bell
 from core.engine.calls import Pace
 from core.engine.errors import DeniedError
 from core.engine.plan import StepPlan, StoryPlan
-from core.engine.ports import Clock, EventSink, EventType, Object, RunStore, StepExecutor
+from core.engine.plans import PlanShelf
+from core.engine.ports import Clock, EventSink, EventType, Object, RunKey, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
 from core.evaluation.evaluator import Evaluator
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from core.engine.state import RunState
     from core.engine.status import StatusWriter
     from core.engine.variables import Variables
+    from core.engine.work import RunWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class EngineContext:
     events: EventSink
     clock: Clock
     settings: EngineSettings
+    plans: PlanShelf = field(default_factory=PlanShelf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +43,34 @@ class StepContext:
     """One step of one run."""
 
     engine: EngineContext
-    story: Object
-    access: RunAccess
-    plan: StoryPlan
+    work: RunWork
     step: StepPlan
-    inputs: Mapping[str, Any]
-    status: StatusWriter
-    variables: Variables
-    news: News
     bell: Bell
-    """Rings when something about this step's StepRun, Job or Pods changed."""
+    """Rings when something about this step's StepRun, Job, Pods or StoryRun, or about the run as a whole, changed."""
+
+    @property
+    def story(self) -> Object:
+        return self.work.story
+
+    @property
+    def plan(self) -> StoryPlan:
+        return self.work.plan
+
+    @property
+    def access(self) -> RunAccess:
+        return self.work.access
+
+    @property
+    def status(self) -> StatusWriter:
+        return self.work.status
+
+    @property
+    def variables(self) -> Variables:
+        return self.work.variables
+
+    @property
+    def news(self) -> News:
+        return self.work.news
 
     @property
     def state(self) -> RunState:
@@ -61,6 +82,10 @@ class StepContext:
         return self.status.state.stored
 
     @property
+    def key(self) -> RunKey:
+        return RunKey(self.namespace, self.run_name)
+
+    @property
     def namespace(self) -> str:
         return str(self.run["metadata"]["namespace"])
 
@@ -70,6 +95,14 @@ class StepContext:
 
     def now(self) -> datetime:
         return self.engine.clock.now()
+
+    def seen(self) -> dict[str, Any]:
+        """What this step's expressions can read now."""
+        return {**self.variables.snapshot(), **(self.step.item or {})}
+
+    def say(self, message: str, phase: Phase = Phase.RUNNING, child_run: str = "") -> None:
+        """Tell people what the step is doing; written once for each text."""
+        self.status.apply(self.state.step_started(self.step.name, self.now(), phase, message, child_run))
 
     def pace(self) -> Pace:
         """Pauses for what this step repeats; that a right is lacking is told on the run."""

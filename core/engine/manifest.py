@@ -1,4 +1,4 @@
-"""The StepRun of an engram step, as it is created. Pure. Source: StoryRun contract 1 and 11.2, 11.3."""
+"""The StepRuns and child StoryRuns of steps, as they are created. Pure. Source: StoryRun contract 1, 11.2 to 11.5."""
 
 from __future__ import annotations
 
@@ -9,70 +9,146 @@ import orjson
 
 from core.api import identity, keys
 from core.api.resource import STEP_RUN, STORY_RUN
+from core.engine.plan import StepPlan
 from core.engine.ports import Binding, Object
 from core.kube.wire import copy_value
 
 
 def step_run_name(run_name: str, step: str) -> str:
-    return identity.compose(run_name, step)
+    """Of the step with that full name: ``fan/a`` of ``nightly`` is ``nightly-fan-a``."""
+    return identity.compose(run_name, *step.split("/"))
 
 
 def step_run_manifest(
     run: Object,
     story: Object,
-    step: Mapping[str, Any],
+    step: StepPlan,
     binding: Binding,
     input_: Mapping[str, Any] | None,
     idempotency_key: str,
 ) -> Object:
-    """The manifest; ``input_`` is ``merged_input``, its templates unresolved."""
-    metadata, spec = run["metadata"], story.get("spec") or {}
-    run_name, step_name = str(metadata["name"]), str(step["name"])
-    policy = spec.get("policy") or {}
+    """The manifest; ``input_`` is ``merged_input``, its templates unresolved, but for branches, which see more."""
+    metadata = run["metadata"]
+    run_name = str(metadata["name"])
     labels = {
         keys.LABEL_STORY_RUN: identity.label_value(run_name),
         keys.LABEL_STORY_NAME: _story_label(str(story["metadata"]["name"])),
-        keys.LABEL_QUEUE: identity.label_value(str(policy.get("queue") or "default")),
-        keys.LABEL_QUEUE_PRIORITY: str(policy.get("priority") or 0),
+        **queue_labels(run, story),
     }
+    annotations: dict[str, str] = {}
     manifest: Object = {
         "apiVersion": STEP_RUN.api_version,
         "kind": STEP_RUN.kind,
         "metadata": {
-            "name": step_run_name(run_name, step_name),
+            "name": step_run_name(run_name, step.name),
             "namespace": metadata["namespace"],
             "labels": labels,
-            "ownerReferences": [
-                {
-                    "apiVersion": STORY_RUN.api_version,
-                    "kind": STORY_RUN.kind,
-                    "name": run_name,
-                    "uid": metadata["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [controller_reference(run)],
         },
         "spec": {
             "storyRunRef": {"name": run_name},
-            "stepId": step_name,
+            "stepId": step.step_id,
             "idempotencyKey": idempotency_key,
-            "engramRef": copy_value(dict(step["ref"])),
+            "engramRef": copy_value(dict(step.declared["ref"])),
             "templateGeneration": binding.template_generation,
         },
     }
     correlation = str((metadata.get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID) or "")
     if correlation.strip():
         labels[keys.LABEL_CORRELATION_ID] = identity.label_value(correlation)
-        manifest["metadata"]["annotations"] = {keys.ANNOTATION_CORRELATION_ID: correlation}
+        annotations[keys.ANNOTATION_CORRELATION_ID] = correlation
+    if step.is_branch:
+        labels[keys.LABEL_PARENT_STEP] = identity.label_value(step.parts[-2])
+        annotations[keys.ANNOTATION_STEP_PATH] = step.name
+    if annotations:
+        manifest["metadata"]["annotations"] = annotations
     if input_ is not None:
         manifest["spec"]["input"] = input_
-    timeout = (step.get("execution") or {}).get("timeout")
+    timeout = (step.declared.get("execution") or {}).get("timeout")
     if timeout:
         manifest["spec"]["timeout"] = timeout
     if binding.retry_spec:
         manifest["spec"]["retry"] = copy_value(dict(binding.retry_spec))
     return manifest
+
+
+def child_run_name(run_name: str, step: str, iteration: int | None = None) -> str:
+    """Of the StoryRun that an ``executeStory`` step starts; each iteration of a loop has its own."""
+    return identity.compose(run_name, *step.split("/"), *([] if iteration is None else [str(iteration)]))
+
+
+def child_run_manifest(
+    run: Object, step: StepPlan, target: Object, inputs: Mapping[str, Any] | None, iteration: int | None
+) -> Object:
+    """The StoryRun of an ``executeStory`` step, in the namespace of ``run``. Source: StoryRun contract 11.5."""
+    metadata, of = run["metadata"], target["metadata"]
+    labels = {
+        keys.LABEL_PARENT_STORY_RUN: identity.label_value(str(metadata["name"])),
+        keys.LABEL_PARENT_STEP: identity.label_value(step.parts[-1]),
+    }
+    annotations = {
+        keys.ANNOTATION_STEP_PATH: step.name,
+        keys.ANNOTATION_STORY_DEPTH: str(story_depth(run) + 1),
+    }
+    correlation = str((metadata.get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID) or "")
+    if correlation.strip():
+        labels[keys.LABEL_CORRELATION_ID] = identity.label_value(correlation)
+        annotations[keys.ANNOTATION_CORRELATION_ID] = correlation
+    spec: Object = {"storyRef": {"name": of["name"], "namespace": of["namespace"], "uid": of["uid"]}}
+    if inputs is not None:
+        spec["inputs"] = inputs
+    return {
+        "apiVersion": STORY_RUN.api_version,
+        "kind": STORY_RUN.kind,
+        "metadata": {
+            "name": child_run_name(str(metadata["name"]), step.name, iteration),
+            "namespace": metadata["namespace"],
+            "labels": labels | inherited_queue_labels(run, target),
+            "annotations": annotations,
+            "ownerReferences": [controller_reference(run)],
+        },
+        "spec": spec,
+    }
+
+
+def story_depth(run: Object) -> int:
+    """How many ``executeStory`` steps are above a run."""
+    depth = str((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STORY_DEPTH) or "0")
+    return int(depth) if depth.isdecimal() else 0
+
+
+def queue_labels(run: Object, story: Object) -> dict[str, str]:
+    """Queue and priority as the run carries them; for one that carries none yet, those of its Story."""
+    have = run["metadata"].get("labels") or {}
+    policy = (story.get("spec") or {}).get("policy") or {}
+    return {
+        keys.LABEL_QUEUE: have.get(keys.LABEL_QUEUE) or identity.label_value(str(policy.get("queue") or "default")),
+        keys.LABEL_QUEUE_PRIORITY: have.get(keys.LABEL_QUEUE_PRIORITY) or str(policy.get("priority") or 0),
+    }
+
+
+def inherited_queue_labels(run: Object, target: Object) -> dict[str, str]:
+    """Queue and priority of a child run: its Story's own, else those of ``run``."""
+    have = run["metadata"].get("labels") or {}
+    policy = (target.get("spec") or {}).get("policy") or {}
+    labels: dict[str, str] = {}
+    if not policy.get("queue") and have.get(keys.LABEL_QUEUE):
+        labels[keys.LABEL_QUEUE] = have[keys.LABEL_QUEUE]
+    if policy.get("priority") is None and have.get(keys.LABEL_QUEUE_PRIORITY):
+        labels[keys.LABEL_QUEUE_PRIORITY] = have[keys.LABEL_QUEUE_PRIORITY]
+    return labels
+
+
+def controller_reference(run: Object) -> Object:
+    """The owner reference by which a StoryRun controls what its steps start."""
+    return {
+        "apiVersion": STORY_RUN.api_version,
+        "kind": STORY_RUN.kind,
+        "name": str(run["metadata"]["name"]),
+        "uid": run["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def merged_input(base: Mapping[str, Any] | None, overlay: Mapping[str, Any] | None) -> dict[str, Any] | None:

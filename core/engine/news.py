@@ -29,6 +29,10 @@ class News:
     def started(self, step: str) -> None:
         self._working.add(step)
 
+    def rests(self, step: str) -> None:
+        """``step`` does nothing itself any more: it waits for branches, which have been reported as started."""
+        self._working.discard(step)
+
     def ended(self, step: str) -> None:
         """``step`` is over; whatever starts because of it has been reported as started before."""
         self._working.discard(step)

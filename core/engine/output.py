@@ -7,27 +7,67 @@ waits for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from core.api.phases import Phase, Reason
+from core.engine.cancel import Ending
 from core.engine.context import EngineContext
 from core.engine.manifest import size_bytes
-from core.engine.plan import StoryPlan
+from core.engine.plan import GroupPlan, StoryPlan
 from core.engine.schema import why_invalid
 from core.engine.state import RunState
-from core.engine.verdict import Conclusion
+from core.engine.verdict import Conclusion, Degradation
 from core.evaluation.evaluator import Value
 from core.graph.readiness import failed_steps
 
 MAX_OUTPUT_BYTES: Final = 1_048_576
 
 
-async def conclude(engine: EngineContext, plan: StoryPlan, state: RunState, variables: Mapping[str, Any]) -> Conclusion:
-    """The end of a run whose main steps are all terminal."""
-    failed = failed_steps(plan.graph, state.phases, plan.rules)
+async def conclude(
+    engine: EngineContext, plan: StoryPlan, state: RunState, variables: Mapping[str, Any], ending: Ending | None
+) -> Conclusion:
+    """The end of a run whose steps are all terminal; ``ending`` is why it was ended early, if it was."""
+    unclean = _failed(plan.compensations, state) + _failed(plan.finally_, state)
+    if ending is not None:
+        return _ended_early(ending.conclusion, unclean)
+    failed = _failed(plan.main, state)
+    if _failed(plan.finally_, state):
+        return _steps_failed(Reason.CLEANUP_FAILED, "finally ", _failed(plan.finally_, state))
+    if _failed(plan.compensations, state):
+        return _steps_failed(Reason.COMPENSATION_FAILED, "compensation ", _failed(plan.compensations, state))
+    if failed and plan.compensations.order:
+        text = f"{_steps('', failed)} failed; what was done has been compensated"
+        return Conclusion(Phase.COMPENSATED, Reason.COMPENSATED, text, has_error=True)
     if failed:
-        steps = "step" if len(failed) == 1 else "steps"
-        return Conclusion(Phase.FAILED, Reason.DEPENDENCY_FAILED, f"{steps} {', '.join(failed)} failed", has_error=True)
+        return _steps_failed(Reason.DEPENDENCY_FAILED, "", failed)
+    return await _succeeded(engine, plan, state, variables)
+
+
+def _ended_early(conclusion: Conclusion, unclean: tuple[str, ...]) -> Conclusion:
+    """It ends in the phase that was decided, whatever the clean-up came to."""
+    if not unclean:
+        return conclusion
+    text = f"{_steps('clean-up ', unclean)} failed"
+    message = f"{conclusion.message}; {text}"
+    return replace(conclusion, message=message, has_error=True, degraded=Degradation(Reason.CLEANUP_FAILED, text))
+
+
+def _steps_failed(reason: Reason, kind: str, names: tuple[str, ...]) -> Conclusion:
+    return Conclusion(Phase.FAILED, reason, f"{_steps(kind, names)} failed", has_error=True)
+
+
+def _steps(kind: str, names: tuple[str, ...]) -> str:
+    return f"{kind}{'step' if len(names) == 1 else 'steps'} {', '.join(names)}"
+
+
+def _failed(group: GroupPlan, state: RunState) -> tuple[str, ...]:
+    return failed_steps(group.graph, state.phases, group.rules)
+
+
+async def _succeeded(
+    engine: EngineContext, plan: StoryPlan, state: RunState, variables: Mapping[str, Any]
+) -> Conclusion:
     message = _success_message(plan, state)
     if plan.output is None:
         return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, message)
@@ -45,8 +85,12 @@ async def conclude(engine: EngineContext, plan: StoryPlan, state: RunState, vari
     size = size_bytes(output)
     if size > MAX_OUTPUT_BYTES:
         text = f"output is {size} bytes long, more than the {MAX_OUTPUT_BYTES} a status can hold; it was left out"
-        return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, f"{message}; {text}", degraded=text)
+        return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, f"{message}; {text}", degraded=_degraded(text))
     return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, message, output=output)
+
+
+def _degraded(text: str) -> Degradation:
+    return Degradation(Reason.OUTPUT_RESOLUTION_FAILED, text)
 
 
 def _success_message(plan: StoryPlan, state: RunState) -> str:

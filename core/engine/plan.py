@@ -3,24 +3,31 @@
 Pure: the Story as a wire dict in, a frozen plan or a ``Refusal`` out. Implied dependencies come from the parsed
 templates (core.expressions.analysis), never from text patterns. A damaged Story is refused, never a crash.
 Source: StoryRun contract 8, 11, 14 and 15.
+
+A step is known by its name; one inside a ``parallel`` step by the names on the way to it, ``fan/a``, and the item of a
+``forEach`` by its number, ``fan/0``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
 from core.api.phases import Reason
 from core.engine.ports import Object
 from core.engine.words import member_or_none
 from core.expressions import analysis
+from core.graph.compensation import undo_order
 from core.graph.cycles import find_cycle
-from core.graph.needs import Declared, Graph, build_graph
+from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import Rules
+
+MAX_DEPTH: Final = 8
+"""Of ``parallel`` steps inside each other."""
 
 
 class StepKind(StrEnum):
@@ -38,6 +45,14 @@ class StepKind(StrEnum):
     """Neither ``ref`` nor a known ``type``."""
 
 
+class GroupName(StrEnum):
+    """The three lists of a Story, one after the other; the values are their fields."""
+
+    MAIN = "steps"
+    COMPENSATIONS = "compensations"
+    FINALLY = "finally"
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a run of this Story cannot start; all problems together in ``message``."""
@@ -52,11 +67,24 @@ class StepPlan:
     kind: StepKind
     declared: Mapping[str, Any]
     """The step as it stands in the Story."""
-    condition: str
+    condition: str = ""
     """``if``; blank means always."""
-    allow_failure: bool
-    looks_anywhere: bool
+    allow_failure: bool = False
+    looks_anywhere: bool = False
     """Some template chooses the step it reads at run time, so that the graph cannot tell what to wait for."""
+    branches: tuple[StepPlan, ...] = ()
+    """Of a ``parallel`` step, in its order; with ``forEach`` the one that every item is made from."""
+    item: Mapping[str, Any] | None = None
+    """What an item of a ``forEach``, and whatever is inside it, sees beside ``inputs`` and ``steps``."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names on the way to it, itself last."""
+        return tuple(self.name.split("/"))
+
+    @property
+    def is_branch(self) -> bool:
+        return "/" in self.name
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -68,6 +96,41 @@ class StepPlan:
     def requires(self) -> tuple[str, ...]:
         return tuple(path for path in self.declared.get("requires") or () if isinstance(path, str))
 
+    @property
+    def step_id(self) -> str:
+        """``StepRun.spec.stepId``: the name it is declared under, with the number of its item if it has one."""
+        own = str(self.declared.get("name") or self.parts[-1])
+        return own if self.parts[-1] == own else f"{own}-{self.parts[-1]}"
+
+    @property
+    def timeout(self) -> timedelta | None:
+        """``execution.timeout``."""
+        execution = self.declared.get("execution")
+        return positive_duration(execution.get("timeout")) if isinstance(execution, Mapping) else None
+
+    def for_item(self, number: int, value: Any) -> StepPlan:
+        """The branch that a ``forEach`` runs for its item ``number``."""
+        parent = self.name.rpartition("/")[0]
+        return self._moved(f"{parent}/{number}", {"item": value, "itemIndex": number})
+
+    def _moved(self, name: str, item: Mapping[str, Any]) -> StepPlan:
+        branches = tuple(
+            branch._moved(f"{name}/{branch.parts[-1]}", {**(branch.item or {}), **item}) for branch in self.branches
+        )
+        return replace(self, name=name, item=item, branches=branches)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """One list of steps and how they hang together; needs in earlier lists are met before it starts."""
+
+    graph: Graph
+    rules: Rules
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return self.graph.order
+
 
 @dataclass(frozen=True, slots=True)
 class StoryPlan:
@@ -75,18 +138,65 @@ class StoryPlan:
     namespace: str
     version: str
     steps: Mapping[str, StepPlan]
-    """By name, in spec order."""
-    graph: Graph
-    rules: Rules
-    story_timeout: timedelta | None
-    graceful_shutdown: timedelta | None
-    output: Mapping[str, Any] | None
-    inputs_schema: Mapping[str, Any] | None
-    outputs_schema: Mapping[str, Any] | None
+    """The declared steps of all three lists, in spec order; branches are inside their step."""
+    groups: Mapping[GroupName, GroupPlan]
+    story_timeout: timedelta | None = None
+    graceful_shutdown: timedelta | None = None
+    cleanup_timeout: timedelta | None = None
+    """Of the compensations, and again of the ``finally`` steps; None: the operator's."""
+    concurrency: int = 0
+    """``policy.concurrency``: Engram steps of all runs at a time; 0: no limit."""
+    turns: Mapping[str, Any] = field(default_factory=dict)
+    """``spec.concurrency``."""
+    output: Mapping[str, Any] | None = None
+    inputs_schema: Mapping[str, Any] | None = None
+    outputs_schema: Mapping[str, Any] | None = None
+    branch_owners: Mapping[str, str] = field(default_factory=dict)
+    """The last part of a branch's name → its top-level step, for branches that no step's name hides."""
 
     @property
     def order(self) -> tuple[str, ...]:
-        return self.graph.order
+        return tuple(self.steps)
+
+    @property
+    def main(self) -> GroupPlan:
+        return self.groups[GroupName.MAIN]
+
+    @property
+    def compensations(self) -> GroupPlan:
+        return self.groups[GroupName.COMPENSATIONS]
+
+    @property
+    def finally_(self) -> GroupPlan:
+        return self.groups[GroupName.FINALLY]
+
+    @property
+    def graph(self) -> Graph:
+        return self.main.graph
+
+    @property
+    def rules(self) -> Rules:
+        return self.main.rules
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Declared steps that may fail."""
+        return frozenset(name for name, step in self.steps.items() if step.allow_failure)
+
+    def owner(self, name: str) -> str | None:
+        """The declared step that a reference in a template means: itself, its alias, or the one around a branch."""
+        found = aliases_of(self.steps).get(name)
+        return found if found is not None else self.branch_owners.get(name)
+
+    def find(self, name: str) -> StepPlan | None:
+        """The step of that name, branches and items included; items come without their value."""
+        first, *rest = name.split("/")
+        step = self.steps.get(first)
+        for part in rest:
+            if step is None:
+                return None
+            step = _branch(step, part)
+        return step
 
 
 def parse_story(story: Object) -> StoryPlan | Refusal:
@@ -94,106 +204,94 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
     spec = story.get("spec")
     if not isinstance(spec, Mapping):
         return Refusal(Reason.INVALID_CONFIGURATION, "the Story has no spec")
-    missing = _unsupported(spec)
-    if missing:
-        return Refusal(
-            Reason.NOT_SUPPORTED_YET,
-            f"this Story uses {', '.join(missing)}, which this version does not support; remove it to run the Story",
-        )
-    steps: dict[str, StepPlan] = {}
-    declared: list[Declared] = []
-    for index, item in enumerate(_list(spec, "steps")):
-        name = item.get("name") if isinstance(item, Mapping) else None
-        if not isinstance(name, str) or not name:
-            return Refusal(Reason.INVALID_CONFIGURATION, f"spec.steps[{index}].name is missing")
-        if name in steps:
-            return Refusal(Reason.INVALID_CONFIGURATION, f"spec.steps[{index}].name {name!r} is already taken")
-        steps[name], edges = _step(name, item)
-        declared.append(edges)
-    graph = build_graph(declared)
-    problem = _graph_problem(graph)
-    if problem is not None:
-        return Refusal(Reason.INVALID_CONFIGURATION, problem)
+    if spec.get("pattern") == "realtime":
+        text = "this Story uses spec.pattern: realtime, which this version does not support; remove it to run the Story"
+        return Refusal(Reason.NOT_SUPPORTED_YET, text)
+    lists: dict[GroupName, dict[str, StepPlan]] = {}
+    for group in GroupName:
+        found = _steps(group, spec, taken={name for steps in lists.values() for name in steps})
+        if isinstance(found, Refusal):
+            return found
+        lists[group] = found
+    steps = {name: step for named in lists.values() for name, step in named.items()}
+    owners = _branch_owners(steps)
+    continues = _mapping(_mapping(spec, "policy"), "retries").get("continueOnStepFailure") is True
+    groups = _groups(lists, owners, continues)
+    if isinstance(groups, Refusal):
+        return groups
     metadata, policy = _mapping(story, "metadata"), _mapping(spec, "policy")
-    timeouts, retries = _mapping(policy, "timeouts"), _mapping(policy, "retries")
+    timeouts, concurrency = _mapping(policy, "timeouts"), policy.get("concurrency")
     return StoryPlan(
         name=str(metadata.get("name", "")),
         namespace=str(metadata.get("namespace", "")),
         version=str(spec.get("version") or "").strip(),
         steps=steps,
-        graph=graph,
-        rules=Rules(
-            allowed=frozenset(name for name, step in steps.items() if step.allow_failure),
-            continue_on_failure=retries.get("continueOnStepFailure") is True,
-        ),
-        story_timeout=_positive_duration(timeouts.get("story")),
-        graceful_shutdown=_positive_duration(timeouts.get("gracefulShutdownTimeout")),
+        groups=groups,
+        story_timeout=positive_duration(timeouts.get("story")),
+        graceful_shutdown=positive_duration(timeouts.get("gracefulShutdownTimeout")),
+        cleanup_timeout=positive_duration(timeouts.get("cleanup")),
+        concurrency=concurrency if isinstance(concurrency, int) and concurrency > 0 else 0,
+        turns=_mapping(spec, "concurrency"),
         output=_mapping_or_none(spec, "output"),
         inputs_schema=_mapping_or_none(spec, "inputsSchema"),
         outputs_schema=_mapping_or_none(spec, "outputsSchema"),
+        branch_owners=owners,
     )
 
 
 def bare_plan(names: Iterable[str], engram_steps: Set[str]) -> StoryPlan:
     """What is known of a run whose Story is gone: names only, enough to bring its steps to an end."""
     steps = {
-        name: StepPlan(
-            name=name,
-            kind=StepKind.ENGRAM if name in engram_steps else StepKind.UNKNOWN,
-            declared={"name": name},
-            condition="",
-            allow_failure=False,
-            looks_anywhere=False,
-        )
+        name: StepPlan(name, StepKind.ENGRAM if name in engram_steps else StepKind.UNKNOWN, {"name": name})
         for name in names
     }
-    return StoryPlan(
-        name="",
-        namespace="",
-        version="",
-        steps=steps,
-        graph=build_graph(Declared(name) for name in steps),
-        rules=Rules(),
-        story_timeout=None,
-        graceful_shutdown=None,
-        output=None,
-        inputs_schema=None,
-        outputs_schema=None,
-    )
+    empty = GroupPlan(build_graph(()), Rules(any_end_suffices=True))
+    main = GroupPlan(build_graph(Declared(name) for name in steps), Rules())
+    groups = {GroupName.MAIN: main, GroupName.COMPENSATIONS: empty, GroupName.FINALLY: empty}
+    return StoryPlan(name="", namespace="", version="", steps=steps, groups=groups)
 
 
-def _unsupported(spec: Mapping[str, Any]) -> list[str]:
-    """Features that change how the run as a whole is carried out; a single step's feature fails that step instead."""
-    found = []
-    if spec.get("pattern") == "realtime":
-        found.append("spec.pattern: realtime")
-    if _list(spec, "compensations"):
-        found.append("spec.compensations")
-    if _list(spec, "finally"):
-        found.append("spec.finally")
-    concurrency = _mapping(spec, "policy").get("concurrency")
-    if isinstance(concurrency, int) and concurrency > 0:
-        found.append("spec.policy.concurrency")
-    return found
+def positive_duration(text: object) -> timedelta | None:
+    """Blank and invalid durations count as absent (StoryRun contract 15.1); admission refuses them."""
+    try:
+        return parse_positive_duration(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
-def _step(name: str, item: Mapping[str, Any]) -> tuple[StepPlan, Declared]:
+# Steps
+
+
+def _steps(group: GroupName, spec: Mapping[str, Any], taken: Set[str]) -> dict[str, StepPlan] | Refusal:
+    steps: dict[str, StepPlan] = {}
+    for index, item in enumerate(_list(spec, group)):
+        name = item.get("name") if isinstance(item, Mapping) else None
+        if not isinstance(name, str) or not name or "/" in name:
+            return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name is missing or no name")
+        if name in steps or name in taken:
+            return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name {name!r} is already taken")
+        steps[name] = _step(name, item)
+    return steps
+
+
+def _step(name: str, item: Mapping[str, Any], depth: int = 0) -> StepPlan:
     kind = _kind(item)
     condition = item.get("if")
-    condition = condition if isinstance(condition, str) else ""
-    references = [analysis.condition_references(condition)] if condition.strip() else []
-    if kind in (StepKind.ENGRAM, StepKind.EXECUTE_STORY) and item.get("with"):
-        references.append(analysis.references_of(item["with"]))
+    branches: list[StepPlan] = []
+    if kind is StepKind.PARALLEL and depth < MAX_DEPTH:
+        for branch in _list(_mapping(item, "with"), "steps"):
+            own = branch.get("name") if isinstance(branch, Mapping) else None
+            if isinstance(own, str) and own and "/" not in own:
+                branches.append(_step(f"{name}/{own}", branch, depth + 1))
     plan = StepPlan(
         name=name,
         kind=kind,
         declared=item,
-        condition=condition,
+        condition=condition if isinstance(condition, str) else "",
         allow_failure=item.get("allowFailure") is True,
-        looks_anywhere=any(found.unknown_steps for found in references),
+        branches=tuple(branches),
     )
-    needs = tuple(need for need in _list(item, "needs") if isinstance(need, str))
-    return plan, Declared(name, needs, frozenset[str]().union(*(found.steps for found in references)))
+    return replace(plan, looks_anywhere=any(found.unknown_steps for found in _references(plan)))
 
 
 def _kind(item: Mapping[str, Any]) -> StepKind:
@@ -203,22 +301,109 @@ def _kind(item: Mapping[str, Any]) -> StepKind:
     return StepKind.UNKNOWN if kind in (None, StepKind.ENGRAM) else kind
 
 
-def _graph_problem(graph: Graph) -> str | None:
-    if graph.unknown:
-        pairs = ", ".join(f"{step}->{need}" for step, need in graph.unknown)
-        return f"unknown dependencies: {pairs}; every name in needs and in templates must be a step of this Story"
-    cycle = find_cycle(graph)
-    if cycle is not None:
-        return f"steps need each other in a circle: {' -> '.join(cycle)}; remove one of these dependencies"
-    return None
+def _branch(step: StepPlan, part: str) -> StepPlan | None:
+    if "forEach" in step.parameters and step.branches and part.isdecimal():
+        return step.branches[0].for_item(int(part), None)
+    return next((branch for branch in step.branches if branch.parts[-1] == part), None)
 
 
-def _positive_duration(text: object) -> timedelta | None:
-    """Blank and invalid durations count as absent (StoryRun contract 15.1); admission refuses them."""
-    try:
-        return parse_positive_duration(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
+def _branch_owners(steps: Mapping[str, StepPlan]) -> dict[str, str]:
+    names = aliases_of(steps)
+    owners: dict[str, str] = {}
+    for name, step in steps.items():
+        for branch in _below(step):
+            last = branch.parts[-1]
+            for spelling in aliases_of((last,)):
+                if spelling not in names:
+                    owners.setdefault(spelling, name)
+    return owners
+
+
+def _below(step: StepPlan) -> Iterable[StepPlan]:
+    for branch in step.branches:
+        yield branch
+        yield from _below(branch)
+
+
+# Dependencies
+
+
+def _references(step: StepPlan) -> list[analysis.References]:
+    """What a step's expressions read before or while it is carried out; a ``wait`` looks again by itself."""
+    found = [analysis.condition_references(step.condition)] if step.condition.strip() else []
+    parameters = step.parameters
+    match step.kind:
+        case StepKind.ENGRAM if parameters:
+            found.append(analysis.references_of(dict(parameters)))
+        case StepKind.EXECUTE_STORY:
+            found.append(analysis.references_of(parameters.get("with")))
+            until = parameters.get("until")
+            if isinstance(until, str) and until.strip():
+                found.append(analysis.condition_references(until))
+        case StepKind.PARALLEL:
+            found.append(analysis.references_of(parameters.get("forEach")))
+    return found
+
+
+def _names_read(step: StepPlan) -> frozenset[str]:
+    """Of steps, by the step and its branches, those that are its own branches left out."""
+    names = frozenset[str]().union(*(found.steps for found in _references(step)))
+    for branch in step.branches:
+        names |= _names_read(branch)
+    return names - {spelling for branch in step.branches for spelling in aliases_of((branch.parts[-1],))}
+
+
+def _groups(
+    lists: Mapping[GroupName, Mapping[str, StepPlan]], owners: Mapping[str, str], continues: bool
+) -> dict[GroupName, GroupPlan] | Refusal:
+    groups: dict[GroupName, GroupPlan] = {}
+    earlier: dict[str, str] = {}
+    unknown: list[str] = []
+    for group, steps in lists.items():
+        cleans = group is not GroupName.MAIN
+        wanted = {name: _wanted(step, owners, steps, earlier) for name, step in steps.items()}
+        further: Mapping[str, list[str]] = {}
+        if group is GroupName.COMPENSATIONS and steps:
+            main = groups[GroupName.MAIN].graph
+            about = {name: frozenset(w for w in names if w in main.position) for name, names in wanted.items()}
+            among = {name: [w for w in names if w in steps] for name, names in wanted.items()}
+            further = undo_order(main, about, among)
+        graph = build_graph(
+            Declared(name, (*(w for w in names if w not in earlier.values()), *further.get(name, ())))
+            for name, names in wanted.items()
+        )
+        unknown += [f"{step}->{need}" for step, need in graph.unknown]
+        rules = Rules(
+            allowed=frozenset(name for name, step in steps.items() if step.allow_failure),
+            continue_on_failure=continues and not cleans,
+            any_end_suffices=cleans,
+        )
+        groups[group] = GroupPlan(graph, rules)
+        earlier |= aliases_of(steps) | {name: name for name in steps}
+    if unknown:
+        text = f"unknown dependencies: {', '.join(unknown)}; every name in needs and in templates must be a step of "
+        return Refusal(Reason.INVALID_CONFIGURATION, f"{text}this Story that is there before")
+    for plan in groups.values():
+        cycle = find_cycle(plan.graph)
+        if cycle is not None:
+            text = f"steps need each other in a circle: {' -> '.join(cycle)}; remove one of these dependencies"
+            return Refusal(Reason.INVALID_CONFIGURATION, text)
+    return groups
+
+
+def _wanted(
+    step: StepPlan, owners: Mapping[str, str], own: Mapping[str, StepPlan], earlier: Mapping[str, str]
+) -> list[str]:
+    """Real names of the steps that ``step`` needs, the declared ones first; what is unknown stays as written."""
+    spellings = {**earlier, **aliases_of(own)}
+    declared = [need for need in _list(step.declared, "needs") if isinstance(need, str)]
+    real = {own: own for own in (*own, *earlier.values())}
+    names = dict.fromkeys(real.get(need, need) for need in declared)
+    for read in sorted(_names_read(step)):
+        found = spellings.get(read) or owners.get(read, read)
+        if found != step.name or read in own:
+            names.setdefault(found)
+    return list(names)
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

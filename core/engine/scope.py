@@ -10,17 +10,14 @@ from __future__ import annotations
 import trio
 
 from core.api.phases import Phase
-from core.engine import cancel
 from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently
-from core.engine.cancel import Ending
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.pursuit import Pursuit
 from core.engine.state import RunState, has_ended
 from core.engine.status import StatusWriter
-from core.engine.verdict import Conclusion
 
 
 class StoryRunScope:
@@ -31,14 +28,14 @@ class StoryRunScope:
         self._key = key
         self._bell = Bell()
         self._bells: dict[str, Bell] = {}
-        self._ending: Ending | None = None
-        self._main = trio.CancelScope()
+        self._pursuit: Pursuit | None = None
         self._services = trio.CancelScope()
         self._status: StatusWriter | None = None
 
     def __repr__(self) -> str:
         phase = self._status.state.phase if self._status else None
-        ending = f", {self._ending.because}" if self._ending else ""
+        early = self._pursuit.ending if self._pursuit else None
+        ending = f", {early.because}" if early else ""
         return f"<StoryRunScope {self._key} {phase or 'new'}, {self.steps_at_work} steps at work{ending}>"
 
     @property
@@ -65,14 +62,16 @@ class StoryRunScope:
         if run is None or _is_over(run):
             return
         status = self._status = StatusWriter(self._engine, self._key, RunState.from_stored(run))
+        pursuit = self._pursuit = Pursuit(self._engine, self._key, run, status, self._bells)
         try:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._write_status, status, name=f"status of {self._key}")
                 try:
                     with self._services:
                         async with trio.open_nursery() as services:
-                            services.start_soon(self._listen, status, name=f"listener of {self._key}")
-                            await self._pursue(run, status)
+                            services.start_soon(self._listen, status, pursuit, name=f"listener of {self._key}")
+                            self._heed_cancel(run, pursuit)
+                            await self._pursue(pursuit, status)
                             services.cancel_scope.cancel()
                 finally:
                     status.close()
@@ -84,7 +83,7 @@ class StoryRunScope:
         with trio.CancelScope(shield=True):
             await status.run()
 
-    async def _listen(self, status: StatusWriter) -> None:
+    async def _listen(self, status: StatusWriter, pursuit: Pursuit) -> None:
         """Watch for what concerns the run as a whole: cancel, deletion, an end that another process recorded."""
         while True:
             await self._bell.wait()
@@ -95,31 +94,15 @@ class StoryRunScope:
                 if run["metadata"].get("deletionTimestamp") or not status.state.ended:
                     self._services.cancel()
             else:
-                self._heed_cancel(run, status)
+                self._heed_cancel(run, pursuit)
 
-    def _heed_cancel(self, run: Object, status: StatusWriter) -> None:
-        if run["spec"].get("cancelRequested") is True and self._ending is None and not status.state.ended:
-            status.apply(status.state.cancel_observed(self._engine.clock.now()))
-            assert status.state.cancel_observed_at is not None
-            self._end(cancel.canceled(status.state.cancel_observed_at))
+    def _heed_cancel(self, run: Object, pursuit: Pursuit) -> None:
+        if run["spec"].get("cancelRequested") is True:
+            pursuit.cancel()
 
-    def _end(self, ending: Ending) -> None:
-        """End the run early; the first reason counts."""
-        if self._ending is None:
-            self._ending = ending
-            self._main.cancel()
-
-    async def _pursue(self, run: Object, status: StatusWriter) -> None:
+    async def _pursue(self, pursuit: Pursuit, status: StatusWriter) -> None:
         """From wherever the run stands to its stored end."""
-        self._heed_cancel(run, status)
-        pursuit = Pursuit(self._engine, self._key, run, status, self._bells, self._end)
-        conclusion: Conclusion | None = None
-        with self._main:
-            conclusion = await pursuit.conduct()
-        if conclusion is None:
-            assert self._ending is not None
-            await pursuit.wind_down(self._ending)
-            conclusion = self._ending.conclusion
+        conclusion = await pursuit.run()
         status.apply(status.state.concluded(conclusion, self._engine.clock.now()))
         await status.wait_until_stored()
         kind = EventType.NORMAL if conclusion.phase in (Phase.SUCCEEDED, Phase.FINISHED) else EventType.WARNING

@@ -18,12 +18,26 @@ def refuse_foreign_namespace(run_namespace: str, story_namespace: str, story_nam
     )
 
 
+def refuse_foreign_story(calling_namespace: str, story_namespace: str, story_name: str) -> str | None:
+    """The same for one Story that calls another."""
+    if calling_namespace == story_namespace:
+        return None
+    return (
+        f"with.storyRef points to Story {story_namespace}/{story_name}, but cross-namespace references are not "
+        f"allowed; copy the Story to namespace {calling_namespace}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     max_inline_inputs_bytes: int = 1024
     """Bound of ``spec.inputs`` as compact JSON; zero or less falls back to 5120."""
     graceful_shutdown: timedelta = timedelta(seconds=20)
     """How long canceled steps may take to end, unless the Story says otherwise."""
+    cleanup_timeout: timedelta = timedelta(minutes=10)
+    """How long compensations, and again ``finally`` steps, may take, unless the Story says otherwise."""
+    max_story_depth: int = 10
+    """How many ``executeStory`` steps may be above a run."""
     status_linger_seconds: float = 0.1
     """How long a status change waits for company, so that steps which move together share one write."""
     phase_linger_seconds: float = 0.02
@@ -38,3 +52,5 @@ class EngineSettings:
     """Uniform in [0, 1): spreads retries of steps and of calls."""
     why_story_refused: Callable[[str, str, str], str | None] = refuse_foreign_namespace
     """``(run namespace, Story namespace, Story name)`` → why not, or None; reads caches only, never blocks."""
+    why_call_refused: Callable[[str, str, str], str | None] = refuse_foreign_story
+    """``(calling Story's namespace, Story namespace, Story name)``, likewise."""

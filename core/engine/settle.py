@@ -24,16 +24,20 @@ class Settled:
 Answer: TypeAlias = Value | NotYet | Failure
 
 
-async def settle_value(context: StepContext, value: Any, field: str) -> Settled | StepError:
-    """``value`` with every template in it resolved."""
+async def settle_value(
+    context: StepContext, value: Any, field: str, extra: Mapping[str, Any] | None = None
+) -> Settled | StepError:
+    """``value`` with every template in it resolved; ``extra`` are roots beside those every expression sees."""
 
     async def resolve(variables: Mapping[str, Any], finished: bool) -> Answer:
         return await context.engine.evaluator.resolve(value, variables, field=field, finished=finished)
 
-    return await _settle(context, resolve, field)
+    return await _settle(context, resolve, field, extra)
 
 
-async def settle_condition(context: StepContext, text: str, field: str) -> Settled | StepError:
+async def settle_condition(
+    context: StepContext, text: str, field: str, extra: Mapping[str, Any] | None = None
+) -> Settled | StepError:
     """The boolean a condition stands for; blank is true."""
     if not text.strip():
         return Settled(True)
@@ -41,15 +45,18 @@ async def settle_condition(context: StepContext, text: str, field: str) -> Settl
     async def decide(variables: Mapping[str, Any], finished: bool) -> Answer:
         return await context.engine.evaluator.condition(text, variables, field=field, finished=finished)
 
-    return await _settle(context, decide, field)
+    return await _settle(context, decide, field, extra)
 
 
 async def _settle(
-    context: StepContext, evaluate: Callable[[Mapping[str, Any], bool], Awaitable[Answer]], field: str
+    context: StepContext,
+    evaluate: Callable[[Mapping[str, Any], bool], Awaitable[Answer]],
+    field: str,
+    extra: Mapping[str, Any] | None,
 ) -> Settled | StepError:
     finished = not context.step.looks_anywhere
     while True:
-        answer = await evaluate(context.variables.snapshot(), finished)
+        answer = await evaluate({**context.seen(), **(extra or {})}, finished)
         match answer:
             case Value():
                 return Settled(answer.value)

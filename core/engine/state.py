@@ -7,11 +7,10 @@ Source: StoryRun contract 2.1 (phase writes), 3 (fields), 11.6 (timers), 17.2 (c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from core.api import keys
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated, with_condition
@@ -20,36 +19,15 @@ from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason
 from core.engine.clock import format_deadline
 from core.engine.ports import Object
-from core.engine.verdict import Conclusion, Verdict
+from core.engine.step_state import MAX_STEP_MESSAGE_LENGTH, StepState, steps_from
+from core.engine.timers import Timer, timers_from, timers_to_wire
+from core.engine.verdict import Conclusion, Degradation, Verdict
 from core.engine.words import member_or_none
 from core.kube.wire import merge_patch_between, values_equal
 
-MAX_STEP_MESSAGE_LENGTH: Final = 1024
-"""Keeps a status of a thousand failed steps below the size an object may have."""
-
-_SLEEP_UNTIL = "sleepUntil"
+_ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
 """Follow from the others: never a reason for a write of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepState:
-    """One entry of ``stepStates``; instants have whole seconds once stored."""
-
-    phase: Phase
-    message: str = ""
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-    def to_wire(self) -> Object:
-        wire: Object = {"phase": str(self.phase)}
-        if self.message:
-            wire["message"] = truncated(self.message, MAX_STEP_MESSAGE_LENGTH)
-        if self.started_at is not None:
-            wire["startedAt"] = format_instant(self.started_at)
-        if self.finished_at is not None:
-            wire["finishedAt"] = format_instant(self.finished_at)
-        return wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +36,8 @@ class RunState:
     """The StoryRun as last known to be stored; the base of both patches."""
     order: tuple[str, ...] = ()
     """Declared steps, spec order; empty until the Story is known."""
+    declared: frozenset[str] = frozenset()
+    """The same as a set."""
     allowed: frozenset[str] = frozenset()
     phase: Phase | None = None
     reason: str = ""
@@ -66,13 +46,17 @@ class RunState:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     steps: Mapping[str, StepState] | None = None
-    timers: Mapping[str, datetime] | None = None
+    timers: Mapping[str, Timer] | None = None
+    children: Mapping[str, tuple[str, ...]] | None = None
+    """``primitiveChildren``: the StepRuns of each ``parallel`` step."""
     cancel_observed_at: datetime | None = None
     tokens: tuple[str, ...] = ()
     schema_refs: Mapping[str, Object] | None = None
+    revision: str = ""
+    """``storyRevision``: what keeps the Story as this run executes it."""
     output: Mapping[str, Any] | None = None
     error: Object | None = None
-    degraded: str | None = None
+    degraded: Degradation | None = None
     obstacles: Mapping[str, str] | None = None
     """What somebody must mend before a step, or with an empty name the run, can go on."""
 
@@ -83,7 +67,8 @@ class RunState:
         ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
         reason, message = str(ready.get("reason", "")), str(status.get("message") or "")
         if reason == Reason.PERMISSION_DENIED:  # of the moment: whoever goes on finds out whether it still holds
-            reason = message = ""
+            progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING) or {}
+            reason, message = str(progressing.get("reason", "")), str(progressing.get("message") or "")
         return cls(
             stored=run,
             phase=member_or_none(Phase, status.get("phase")),
@@ -92,12 +77,14 @@ class RunState:
             attempts=int(status.get("attempts") or 0),
             started_at=parse_instant_or_none(status.get("startedAt")),
             finished_at=parse_instant_or_none(status.get("finishedAt")),
-            steps=_steps_from(status.get("stepStates")),
-            timers=_timers_from(_annotations(run).get(keys.ANNOTATION_STEP_TIMERS)),
+            steps=steps_from(status.get("stepStates")),
+            timers=timers_from(_annotations(run).get(keys.ANNOTATION_STEP_TIMERS)),
             cancel_observed_at=parse_instant_or_none(
                 _annotations(run).get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT)
             ),
             tokens=tuple(status.get("triggerTokens") or ()),
+            children=_children_from(status.get("primitiveChildren")),
+            revision=str(status.get("storyRevision") or ""),
             output=status.get("output"),
             error=status.get("error"),
         )
@@ -118,6 +105,12 @@ class RunState:
         """Whether the end is stored, written here or by another process; nothing is written after it."""
         return has_ended(self.stored)
 
+    @property
+    def announced(self) -> Reason | None:
+        """Why a run that is still running is being ended, once that is decided."""
+        reason = member_or_none(Reason, self.reason)
+        return reason if self.phase is Phase.RUNNING and reason in _ENDINGS else None
+
     def step(self, name: str) -> StepState | None:
         return (self.steps or {}).get(name)
 
@@ -131,7 +124,8 @@ class RunState:
 
     def planned(self, order: Iterable[str], allowed: frozenset[str]) -> RunState:
         """The Story is known: these are the steps that count."""
-        return replace(self, order=tuple(order), allowed=allowed)
+        names = tuple(order)
+        return replace(self, order=names, declared=frozenset(names), allowed=allowed)
 
     def story_missing(self, message: str) -> RunState:
         """``Pending`` unless it has run already; the phase of a running run stays."""
@@ -161,13 +155,28 @@ class RunState:
             schema_refs=schema_refs,
         )
 
-    def step_started(self, name: str, now: datetime, phase: Phase = Phase.RUNNING, message: str = "") -> RunState:
+    def step_started(
+        self, name: str, now: datetime, phase: Phase = Phase.RUNNING, message: str = "", child_run: str = ""
+    ) -> RunState:
         """Records a non-terminal phase; a step that has one already keeps its start."""
         old = self.step(name)
         if old is not None and old.phase.terminal:
             return self
-        new = StepState(phase, message, old.started_at if old is not None and old.started_at else now)
+        started_at = old.started_at if old is not None and old.started_at else now
+        child_run = child_run or (old.child_run if old is not None else "")
+        new = StepState(phase, message, started_at, child_run=child_run)
         return self if new == old else self._with_step(name, new)
+
+    def step_queued(self, name: str, now: datetime, message: str) -> RunState:
+        """Records that a step waits for a free slot."""
+        return self.step_started(name, now, Phase.PENDING, message)
+
+    def step_launched(self, name: str, now: datetime) -> RunState:
+        """Records that a step is at work; the time it was queued does not count."""
+        old = self.step(name)
+        if old is not None and old.phase is Phase.PENDING:
+            return self._with_step(name, StepState(Phase.RUNNING, "", now, child_run=old.child_run))
+        return self.step_started(name, now)
 
     def step_ended(self, name: str, verdict: Verdict, now: datetime) -> RunState:
         """Records a terminal phase, once."""
@@ -178,12 +187,35 @@ class RunState:
         started_at = old.started_at if old is not None and old.started_at else verdict.started_at
         if started_at is not None:  # a container's clock may be ahead of ours or behind it
             finished_at = max(finished_at, started_at)
-        return self.unobstructed(name)._with_step(name, StepState(verdict.phase, verdict.text, started_at, finished_at))
+        child_run = verdict.child_run or (old.child_run if old is not None else "")
+        new = StepState(verdict.phase, verdict.text, started_at, finished_at, child_run)
+        return self.unobstructed(name)._with_step(name, new)
 
-    def timer_set(self, name: str, wake_at: datetime) -> RunState:
-        """Fixes when a sleeping step wakes; an instant that is fixed already stays."""
+    def timer_set(self, name: str, timer: Timer) -> RunState:
+        """Fixes an instant that the step waits for; one that is fixed already stays."""
         timers = self.timers or {}
-        return self if name in timers else replace(self, timers={**timers, name: wake_at})
+        return self if name in timers else replace(self, timers={**timers, name: timer})
+
+    def children_started(self, name: str, step_runs: tuple[str, ...]) -> RunState:
+        """Records which StepRuns a ``parallel`` step has."""
+        children = self.children or {}
+        return self if children.get(name) == step_runs else replace(self, children={**children, name: step_runs})
+
+    def pinned(self, revision: str) -> RunState:
+        """Records what keeps the Story as this run executes it."""
+        return replace(self, revision=revision)
+
+    def waiting_for_turn(self, message: str) -> RunState:
+        """``Pending`` until other runs of the Story have ended."""
+        if self.started or self.ended:
+            return self
+        return replace(self, phase=Phase.PENDING, reason=Reason.QUEUED, message=message)
+
+    def ending(self, reason: Reason, message: str) -> RunState:
+        """It is decided how the run ends; its steps are being ended."""
+        if self.ended or self.phase is None or self.reason == reason:
+            return self
+        return replace(self, reason=reason, message=message)
 
     def cancel_observed(self, now: datetime) -> RunState:
         return self if self.cancel_observed_at else replace(self, cancel_observed_at=now)
@@ -216,7 +248,7 @@ class RunState:
         recorded = theirs.steps or {}
         steps = {
             name: replace(state, started_at=recorded[name].started_at or state.started_at)
-            if name in recorded
+            if name in recorded and recorded[name].phase is not Phase.PENDING  # queued: not started yet
             else state
             for name, state in (self.steps or {}).items()
         }
@@ -229,6 +261,7 @@ class RunState:
             timers={**(self.timers or {}), **(theirs.timers or {})},
             cancel_observed_at=theirs.cancel_observed_at or self.cancel_observed_at,
             tokens=_with_tokens(theirs.tokens, *self.tokens),
+            revision=self.revision or theirs.revision,
         )
 
     def with_stored(self, run: Object) -> RunState:
@@ -246,15 +279,15 @@ class RunState:
         stored = _annotations(self.stored)
         annotations: Object = {}
         # A timer is needed until the end of its step is *stored*: a crash in between would let the step sleep again.
-        stored_states = _steps_from((self.stored.get("status") or {}).get("stepStates"))
+        stored_states = steps_from((self.stored.get("status") or {}).get("stepStates"))
         live = {
-            name: wake_at
-            for name, wake_at in (self.timers or {}).items()
+            name: timer
+            for name, timer in (self.timers or {}).items()
             if name not in stored_states or not stored_states[name].phase.terminal
         }
-        recorded = _timers_from(stored.get(keys.ANNOTATION_STEP_TIMERS))
+        recorded = timers_from(stored.get(keys.ANNOTATION_STEP_TIMERS))
         if not live.items() <= recorded.items():
-            annotations[keys.ANNOTATION_STEP_TIMERS] = _timers_to_wire(live)
+            annotations[keys.ANNOTATION_STEP_TIMERS] = timers_to_wire(live)
         if self.cancel_observed_at and not stored.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT):
             annotations[keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT] = format_deadline(self.cancel_observed_at)
         return {"annotations": annotations} if annotations else {}
@@ -267,7 +300,7 @@ class RunState:
         stored_states = {
             name: old
             for name, old in (status.get("stepStates") or {}).items()
-            if name in self.order and isinstance(old, dict)
+            if self._is_ours(name) and isinstance(old, dict)
         }
         states = self._states_over(stored_states)
         phases = {name: Phase(states[name]["phase"]) for name in self.order if name in states}
@@ -279,7 +312,7 @@ class RunState:
 
     def _states_over(self, stored: Mapping[str, Object]) -> dict[str, Object]:
         """``stepStates`` as they are to be: ours, but what is stored as terminal stays as it is."""
-        states = {name: state.to_wire() for name, state in (self.steps or {}).items() if name in self.order}
+        states = {name: state.to_wire() for name, state in (self.steps or {}).items() if self._is_ours(name)}
         for name, old in stored.items():
             phase = member_or_none(Phase, old.get("phase"))
             if name not in states or (phase is not None and phase.terminal):
@@ -312,6 +345,10 @@ class RunState:
             fields |= {"startedAt": format_instant(self.started_at), "attempts": self.attempts}
         if self.tokens:
             fields["triggerTokens"] = list(self.tokens)
+        if self.children:
+            fields["primitiveChildren"] = {name: list(step_runs) for name, step_runs in self.children.items()}
+        if self.revision:
+            fields["storyRevision"] = self.revision
         fields |= self.schema_refs or {}
         if self.finished_at is not None:
             fields["finishedAt"] = format_instant(self.finished_at)
@@ -335,7 +372,7 @@ class RunState:
             words[0] = (ConditionType.READY, False, Reason.PERMISSION_DENIED, self._obstruction)
             words[-1] = (ConditionType.DEGRADED, True, Reason.PERMISSION_DENIED, self._obstruction)
         if self.degraded is not None:
-            words[-1] = (ConditionType.DEGRADED, True, Reason.OUTPUT_RESOLUTION_FAILED, self.degraded)
+            words[-1] = (ConditionType.DEGRADED, True, self.degraded.reason, self.degraded.message)
         conditions = list((self.stored.get("status") or {}).get("conditions") or ())
         for type_, status, why, text in words:
             conditions = with_condition(
@@ -363,6 +400,10 @@ class RunState:
             error["failedSteps"] = failures
         return error
 
+    def _is_ours(self, name: str) -> bool:
+        """Whether it is a declared step, or a branch of one."""
+        return name.partition("/")[0] in self.declared
+
     def _counts_as_failed(self, name: str, phase: Phase) -> bool:
         return phase.failing and name not in self.allowed
 
@@ -381,40 +422,10 @@ def _annotations(run: Object) -> Mapping[str, Any]:
     return annotations if isinstance(annotations, Mapping) else {}
 
 
-def _steps_from(states: object) -> dict[str, StepState]:
-    if not isinstance(states, Mapping):
+def _children_from(children: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(children, Mapping):
         return {}
-    found = {}
-    for name, entry in states.items():
-        phase = member_or_none(Phase, entry.get("phase")) if isinstance(entry, Mapping) else None
-        if phase is not None:
-            found[name] = StepState(
-                phase,
-                str(entry.get("message") or ""),
-                parse_instant_or_none(entry.get("startedAt")),
-                parse_instant_or_none(entry.get("finishedAt")),
-            )
-    return found
-
-
-def _timers_from(text: object) -> dict[str, datetime]:
-    """The annotation's ``sleepUntil`` instants; anything unreadable is ignored."""
-    try:
-        entries = json.loads(text) if isinstance(text, str) else {}
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(entries, dict):
-        return {}
-    return {
-        name: wake_at
-        for name, entry in entries.items()
-        if isinstance(entry, dict) and (wake_at := parse_instant_or_none(entry.get(_SLEEP_UNTIL))) is not None
-    }
-
-
-def _timers_to_wire(timers: Mapping[str, datetime]) -> str:
-    entries = {name: {_SLEEP_UNTIL: format_deadline(wake_at)} for name, wake_at in timers.items()}
-    return json.dumps(entries, separators=(",", ":"), sort_keys=True)
+    return {name: tuple(map(str, names)) for name, names in children.items() if isinstance(names, list)}
 
 
 def _with_tokens(tokens: tuple[str, ...], *more: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from core.api.phases import Phase, Reason
 from core.engine.context import StepContext
 from core.engine.plan import StepKind
 from core.engine.ports import StepError
-from core.engine.primitives import condition, engram, sleep, stop
+from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
 from core.engine.settle import settle_condition
 from core.engine.verdict import Verdict, failed
 
@@ -23,6 +23,10 @@ _PRIMITIVES: Final[dict[StepKind, Callable[[StepContext], Awaitable[Verdict]]]] 
     StepKind.CONDITION: condition.run,
     StepKind.SLEEP: sleep.run,
     StepKind.STOP: stop.run,
+    StepKind.PARALLEL: parallel.run,
+    StepKind.EXECUTE_STORY: story.run,
+    StepKind.WAIT: wait.run,
+    StepKind.GATE: gate.run,
 }
 
 

@@ -38,7 +38,7 @@ async def _why_post_execution_fails(context: StepContext, output: Any) -> StepEr
     condition = check.get("condition") if isinstance(check, Mapping) else None
     if not isinstance(check, Mapping) or not isinstance(condition, str) or not condition.strip():
         return None
-    name = context.step.name
+    name = str(context.step.declared.get("name") or context.step.name)
     entry = {} if output is None else {"output": output}
     variables = {"steps": {name: entry, identity.step_alias(name): entry} if entry else {}}
     answer = await context.engine.evaluator.condition(

@@ -6,21 +6,23 @@ signals appear in any phase. Source: StoryRun contract 9.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.api import identity
+from core.api import identity, keys
 from core.api.phases import Phase
 from core.engine.ports import Object
 from core.engine.record import is_final
 
 
 class Variables:
-    """The template variables of one run."""
+    """The template variables of one run. ``changed`` is called whenever what they show has changed."""
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         self.inputs = inputs
+        self.changed: Callable[[], None] = lambda: None
         self._steps: dict[str, dict[str, Any]] = {}
+        """By full name, in the order in which they were first seen."""
 
     def remember(self, step_run: Object) -> None:
         """Take over what this version of a StepRun shows."""
@@ -31,18 +33,38 @@ class Variables:
         signals = status.get("signals")
         if isinstance(signals, Mapping) and signals:
             entry["signals"] = _nested(signals)
-        name = str(step_run["spec"]["stepId"])
+        annotations = step_run["metadata"].get("annotations") or {}
+        self._set(str(annotations.get(keys.ANNOTATION_STEP_PATH) or step_run["spec"]["stepId"]), entry)
+
+    def give(self, name: str, output: Mapping[str, Any]) -> None:
+        """The output of a step that has no StepRun of its own."""
+        self._set(name, {"output": output, "outputs": output})
+
+    def output_of(self, name: str) -> Mapping[str, Any]:
+        """The output of a step; empty when it has none."""
+        output = self._steps.get(name, {}).get("output")
+        return output if isinstance(output, Mapping) else {}
+
+    def snapshot(self) -> dict[str, Any]:
+        """``{"inputs": …, "steps": …}`` as of now.
+
+        A step also stands under its free underscore alias, a branch under the last part of its name where that is free.
+        """
+        steps: dict[str, Any] = {name: entry for name, entry in self._steps.items() if "/" not in name}
+        for name, entry in self._steps.items():
+            steps.setdefault(name.rpartition("/")[2], entry)
+        for name, entry in list(steps.items()):
+            steps.setdefault(identity.step_alias(name), entry)
+        return {"inputs": self.inputs, "steps": steps}
+
+    def _set(self, name: str, entry: dict[str, Any]) -> None:
+        if self._steps.get(name, {}) == entry:
+            return
         if entry:
             self._steps[name] = entry
         else:
             self._steps.pop(name, None)
-
-    def snapshot(self) -> dict[str, Any]:
-        """``{"inputs": …, "steps": …}`` as of now; a step also stands under its free underscore alias."""
-        steps: dict[str, Any] = dict(self._steps)
-        for name, entry in self._steps.items():
-            steps.setdefault(identity.step_alias(name), entry)
-        return {"inputs": self.inputs, "steps": steps}
+        self.changed()
 
 
 def _outputs(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,14 @@ from core.api.phases import Phase, Reason
 
 
 @dataclass(frozen=True, slots=True)
+class Degradation:
+    """What goes with the end of a run that is not its phase: a ``Degraded`` condition."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Conclusion:
     """The end of a run."""
 
@@ -20,8 +28,7 @@ class Conclusion:
     has_error: bool = False
     """Whether ``status.error`` is written; it lists the failed steps."""
     output: Mapping[str, Any] | None = None
-    degraded: str | None = None
-    """Message of a ``Degraded`` condition (``OutputResolutionFailed``) that goes with success."""
+    degraded: Degradation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Verdict:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     """None: recorded as of now."""
+    child_run: str = ""
+    """The StoryRun that an ``executeStory`` step has started."""
     stops_run: Conclusion | None = None
     """The run ends with this step (primitive ``stop``)."""
 

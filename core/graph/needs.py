@@ -41,7 +41,7 @@ def build_graph(steps: Iterable[Declared]) -> Graph:
     declared = tuple(steps)
     order = tuple(step.name for step in declared)
     names = frozenset(order)
-    aliases = _aliases(order)
+    aliases = aliases_of(order)
     needs: dict[str, tuple[str, ...]] = {}
     dependents: dict[str, list[str]] = {name: [] for name in order}
     unknown: set[tuple[str, str]] = set()
@@ -61,7 +61,7 @@ def build_graph(steps: Iterable[Declared]) -> Graph:
     )
 
 
-def _aliases(names: Iterable[str]) -> dict[str, str]:
+def aliases_of(names: Iterable[str]) -> dict[str, str]:
     """Underscore spelling → name; a real step of that very name wins, then the first in spec order."""
     real = tuple(names)
     found: dict[str, str] = {}

@@ -33,6 +33,8 @@ class Rules:
     allowed: frozenset[str] = frozenset()
     """Steps with ``allowFailure``."""
     continue_on_failure: bool = False
+    any_end_suffices: bool = False
+    """Of compensations and ``finally``: a need is met however it ended, and no failure skips anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def failure_skips(graph: Graph, phases: Mapping[str, Phase], rules: Rules) -> fr
     A step is only skipped by its ``if`` once all its needs are completed, so a skipped step with a failed or
     failure-skipped need was skipped for that.
     """
-    if not rules.continue_on_failure:
+    if rules.any_end_suffices or not rules.continue_on_failure:
         return frozenset()
     found: set[str] = set()
     spreading = list(failed_steps(graph, phases, rules))
@@ -91,13 +93,19 @@ def advance(
     ``candidates`` are the steps whose situation may have changed: all of them at first, later the dependents of the
     step that ended. ``skipped_for_failure`` is ``failure_skips`` or kept up to date from earlier answers.
     """
-    if not rules.continue_on_failure:
+    if not rules.continue_on_failure and not rules.any_end_suffices:
         failed = failed_steps(graph, phases, rules)
         if failed:
             untouched = (step for step in graph.order if step not in phases)
             return Advance((), tuple(Skip(step, SkipCause.FAIL_FAST, failed[0]) for step in untouched))
     start: list[str] = []
     skips: dict[str, Skip] = {}
+
+    def spoils(need: str) -> bool:
+        if rules.any_end_suffices:
+            return False
+        return has_failed(need, phases, rules) or need in skipped_for_failure or need in skips
+
     queue = [(graph.position[step], step) for step in set(candidates)]
     heapq.heapify(queue)
     seen: set[str] = set()
@@ -105,14 +113,7 @@ def advance(
         _, step = heapq.heappop(queue)
         if step in phases or step in skips or step in seen:
             continue
-        broken = next(
-            (
-                need
-                for need in graph.needs[step]
-                if has_failed(need, phases, rules) or need in skipped_for_failure or need in skips
-            ),
-            None,
-        )
+        broken = next((need for need in graph.needs[step] if spoils(need)), None)
         if broken is not None:
             skips[step] = Skip(step, SkipCause.FAILED_NEED, broken)
             for user in graph.dependents[step]:
@@ -126,4 +127,6 @@ def advance(
 
 def _completed(step: str, phases: Mapping[str, Phase], rules: Rules) -> bool:
     phase = phases.get(step)
-    return phase is not None and phase.terminal and not has_failed(step, phases, rules)
+    if phase is None or not phase.terminal:
+        return False
+    return rules.any_end_suffices or not has_failed(step, phases, rules)

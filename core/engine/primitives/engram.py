@@ -19,8 +19,10 @@ from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, step_run_name
-from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, RunKey, StepError
+from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
+from core.engine.recall import step_name_of
 from core.engine.settle import Settled, settle_value
+from core.engine.state import has_ended
 from core.engine.success import why_not_successful
 from core.engine.verdict import Verdict, failed
 from core.policy.retry import retry_delay
@@ -106,16 +108,15 @@ class Engram:
         uid = self._context.run["metadata"]["uid"]
         owners = step_run["metadata"].get("ownerReferences") or ()
         ours = any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
-        return not ours or step_run["spec"].get("stepId") != self._context.step.name
+        return not ours or step_name_of(step_run) != self._context.step.name
 
     async def _run_is_over(self) -> bool:
-        """Nothing is created for a run that is gone or being deleted; the listener ends its scope."""
+        """Nothing is created for a run that is gone, being deleted or ended elsewhere; the listener ends its scope."""
         context = self._context
-        key = RunKey(context.namespace, context.run_name)
-        run = await patiently(context.engine.runs.read_run, key, pace=context.pace())
+        run = await patiently(context.engine.runs.read_run, context.key, pace=context.pace())
         if run is None or run["metadata"]["uid"] != context.run["metadata"]["uid"]:
             return True
-        return bool(run["metadata"].get("deletionTimestamp"))
+        return bool(run["metadata"].get("deletionTimestamp")) or has_ended(run)
 
     async def _act(self, decision: outcome.Decision, observation: Observation, binding: Binding) -> Verdict | None:
         """Do the one thing; a verdict ends the step, None means: look again."""
@@ -164,8 +165,13 @@ class Engram:
         if limit > 0 and size >= NEAR_LIMIT * limit:
             text = f"the input of step {step.name!r} uses {size} of {limit} bytes"
             context.emit(EventType.WARNING, "StepInputNearLimit", text)
+        if step.is_branch and input_:
+            answer = await settle_value(context, input_, "with")
+            if isinstance(answer, StepError):
+                return failed(answer.reason, answer.message)
+            input_ = answer.value
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
-        manifest = step_run_manifest(context.run, context.story, step.declared, binding, input_, key)
+        manifest = step_run_manifest(context.run, context.story, step, binding, input_, key)
         step_run = await committed(self._executor.create_step_run, context.run, manifest)
         # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
         context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
+from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import Binding
 from core.policy.retry import RetryPolicy
 
@@ -34,8 +35,12 @@ STEP: dict[str, Any] = {
 }
 
 
+def planned(step: dict[str, Any]) -> StepPlan:
+    return StepPlan(step["name"], StepKind.ENGRAM, step)
+
+
 def test_a_step_run_is_created_as_the_contract_says() -> None:
-    manifest = step_run_manifest(RUN, STORY, STEP, BINDING, {"n": "{{ steps.a.output.n }}"}, "key")
+    manifest = step_run_manifest(RUN, STORY, planned(STEP), BINDING, {"n": "{{ steps.a.output.n }}"}, "key")
 
     assert manifest == {
         "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -75,7 +80,7 @@ def test_a_step_run_is_created_as_the_contract_says() -> None:
 
 def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
     run = {**RUN, "metadata": {**RUN["metadata"], "annotations": {"bubustack.io/correlation-id": "Trace 7"}}}
-    metadata = step_run_manifest(run, STORY, STEP, BINDING, None, "key")["metadata"]
+    metadata = step_run_manifest(run, STORY, planned(STEP), BINDING, None, "key")["metadata"]
 
     assert metadata["labels"]["bubustack.io/correlation-id"] == "trace-7"
     assert metadata["annotations"] == {"bubustack.io/correlation-id": "Trace 7"}
@@ -83,7 +88,7 @@ def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
 
 def test_a_story_name_too_long_for_a_label_is_shortened() -> None:
     story = {**STORY, "metadata": {"name": "s" * 80}}
-    labels = step_run_manifest(RUN, story, STEP, BINDING, None, "key")["metadata"]["labels"]
+    labels = step_run_manifest(RUN, story, planned(STEP), BINDING, None, "key")["metadata"]["labels"]
 
     assert len(labels["bubustack.io/story-name"]) == 63
 

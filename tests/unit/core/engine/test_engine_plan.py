@@ -104,14 +104,74 @@ def test_odd_values_in_any_field_are_survived(field: str, value: Any) -> None:
         assert isinstance(parse_story(candidate), StoryPlan | Refusal)
 
 
-def test_all_unsupported_features_are_named_together() -> None:
-    refusal = parse_story(
-        story(step("a"), compensations=[step("b")], policy={"concurrency": 1}, **{"finally": [step("c")]})
-    )
+def test_a_realtime_story_is_refused() -> None:
+    refusal = parse_story(story(step("a"), pattern="realtime"))
 
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.NOT_SUPPORTED_YET
-    assert "spec.compensations, spec.finally, spec.policy.concurrency" in refusal.message
+
+
+def test_cleanup_steps_may_need_what_came_before_and_nothing_that_comes_later() -> None:
+    plan = plan_of(
+        step("a-b"),
+        compensations=[step("undo", needs=["a-b"])],
+        **{"finally": [step("clean", needs=["undo"], with_={"x": "{{ steps.a_b.output.n }}"})]},
+    )
+    assert (plan.order, plan.compensations.graph.needs, plan.finally_.graph.needs) == (
+        ("a-b", "undo", "clean"),
+        {"undo": ()},
+        {"clean": ()},
+    )
+
+    refusal = parse_story(story(step("a", needs=["clean"]), **{"finally": [step("clean")]}))
+    assert isinstance(refusal, Refusal)
+    assert "a->clean" in refusal.message
+
+
+def test_compensations_undo_in_reverse_order_unless_their_needs_say_otherwise() -> None:
+    main = [step("a"), step("b", needs=["a"]), step("c", needs=["b"])]
+    undo = [step("undo-a", needs=["a"]), step("undo-b", with_={"x": "{{ steps.b.output.n }}"}), step("undo-c")]
+
+    needs = plan_of(*main, compensations=undo).compensations.graph.needs
+    assert needs == {"undo-a": ("undo-b",), "undo-b": (), "undo-c": ()}
+
+    undo[1] = step("undo-b", needs=["b", "undo-a"])
+    needs = plan_of(*main, compensations=undo).compensations.graph.needs
+    assert needs == {"undo-a": (), "undo-b": ("undo-a",), "undo-c": ()}
+
+
+def test_a_parallel_step_needs_what_its_branches_read() -> None:
+    fan = {
+        "name": "fan",
+        "type": "parallel",
+        "with": {
+            "steps": [
+                step("x", with_={"n": "{{ steps.a.output.n }}"}),
+                {"name": "y", "type": "condition", "if": "{{ steps.b.output.ok }}"},
+                {"name": "z", "type": "wait", "with": {"until": "{{ steps.c.output.ok }}"}},
+            ]
+        },
+    }
+    plan = plan_of(step("a"), step("b"), step("c"), fan, step("d", with_={"n": "{{ steps.x.output.n }}"}))
+
+    assert plan.graph.needs["fan"] == ("a", "b")
+    assert plan.graph.needs["d"] == ("fan",)
+    assert [branch.name for branch in plan.steps["fan"].branches] == ["fan/x", "fan/y", "fan/z"]
+
+
+def test_an_item_is_found_by_its_number_with_everything_inside_it() -> None:
+    inner = {"name": "inner", "type": "parallel", "with": {"steps": [step("x")]}}
+    each = {"name": "each", "type": "parallel", "with": {"forEach": "{{ inputs.items }}", "steps": [inner]}}
+    plan = plan_of(each)
+
+    found = plan.find("each/3/x")
+    assert found is not None
+    assert (found.name, found.step_id, found.item) == ("each/3/x", "x", {"item": None, "itemIndex": 3})
+    item = plan.find("each/3")
+    assert item is not None
+    assert item.step_id == "inner-3"
+    assert plan.find("each/x") is None
+    assert plan.find("nobody") is None
 
 
 def test_a_bare_plan_knows_names_only() -> None:

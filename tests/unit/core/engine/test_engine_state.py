@@ -7,6 +7,7 @@ import pytest
 
 from core.api.phases import Phase, Reason
 from core.engine.state import RunState
+from core.engine.timers import Timer, TimerKind
 from core.engine.verdict import Conclusion, Verdict
 from core.kube.wire import apply_merge_patch
 
@@ -140,18 +141,18 @@ def test_long_messages_are_cut_to_what_the_api_server_accepts() -> None:
 
 
 def test_a_timer_is_fixed_once_and_kept_until_the_end_of_its_step_is_stored() -> None:
-    state = fresh("a", "b").began(NOW, {}).timer_set("a", LATER)
-    assert state.timer_set("a", LATER + timedelta(hours=1)) is state
+    state = fresh("a", "b").began(NOW, {}).timer_set("a", Timer(TimerKind.SLEEP, LATER))
+    assert state.timer_set("a", Timer(TimerKind.SLEEP, LATER + timedelta(hours=1))) is state
 
     state = stored(state.step_started("a", NOW, Phase.PAUSED))
-    state = state.step_ended("a", OK, LATER).timer_set("b", LATER + timedelta(seconds=1))
+    state = state.step_ended("a", OK, LATER).timer_set("b", Timer(TimerKind.GATE, LATER + timedelta(seconds=1)))
 
     text = state.metadata_patch()["annotations"]["runs.bubustack.io/step-timers"]
-    assert text == '{"a":{"sleepUntil":"2026-01-02T03:05:35Z"},"b":{"sleepUntil":"2026-01-02T03:05:36Z"}}'
+    assert text == '{"a":{"sleepUntil":"2026-01-02T03:05:35Z"},"b":{"gateTimeoutAt":"2026-01-02T03:05:36Z"}}'
     state = stored(state)
-    state = state.timer_set("c", LATER + timedelta(milliseconds=500))
+    state = state.timer_set("c", Timer(TimerKind.WAIT, LATER + timedelta(milliseconds=500)))
     text = state.metadata_patch()["annotations"]["runs.bubustack.io/step-timers"]
-    assert text == '{"b":{"sleepUntil":"2026-01-02T03:05:36Z"},"c":{"sleepUntil":"2026-01-02T03:05:35.500000Z"}}'
+    assert text == '{"b":{"gateTimeoutAt":"2026-01-02T03:05:36Z"},"c":{"waitTimeoutAt":"2026-01-02T03:05:35.500000Z"}}'
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"a": 7}', '{"a": {"sleepUntil": "soon"}}', "[" * 100_000])

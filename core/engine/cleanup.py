@@ -1,0 +1,97 @@
+"""Compensations and ``finally``: what runs after the main steps, each list under a deadline of its own.
+
+Source: StoryRun contract 14. The deadline is ours: a run must end although its clean-up hangs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import trio
+
+from core.api.phases import Phase, Reason
+from core.engine import cancel
+from core.engine.cancel import Ending
+from core.engine.execution import Execution
+from core.engine.plan import GroupName, GroupPlan, StoryPlan
+from core.engine.timers import GROUP_MARK, Timer, TimerKind
+from core.engine.verdict import Conclusion, Verdict
+from core.engine.wind_down import end_group
+from core.engine.work import RunWork
+from core.graph.readiness import failed_steps
+
+
+class Cleanup:
+    """The two lists of clean-up steps of one run, whose main steps have ended."""
+
+    def __init__(self, work: RunWork) -> None:
+        self._work = work
+
+    @property
+    def plan(self) -> StoryPlan:
+        return self._work.plan
+
+    async def compensate(self, ending: Ending | None) -> None:
+        """Undo what was done, if the run failed; else no compensation runs. Cancel it to end it early."""
+        group, state = self.plan.compensations, self._work.status.state
+        failed = failed_steps(self.plan.graph, state.phases, self.plan.rules)
+        if ending.compensates if ending is not None else bool(failed):
+            await self._run(GroupName.COMPENSATIONS, group)
+        elif ending is not None:
+            await self.end_compensations(ending, ending.decided_at)
+        else:
+            self._skip(group, "no main step failed")
+
+    async def end_compensations(self, ending: Ending, drain_at: datetime) -> None:
+        await end_group(self._work, self.plan.compensations, ending, drain_at)
+
+    async def finish(self) -> None:
+        """The ``finally`` steps, unless nothing had begun that they could be for."""
+        group, phases = self.plan.finally_, self._work.status.state.phases
+        begun = any(name in phases and phases[name] is not Phase.SKIPPED for name in self.plan.main.order)
+        if begun or any(name in phases for name in group.order):
+            await self._run(GroupName.FINALLY, group)
+        else:
+            self._skip(group, "no step of the run had begun")
+
+    def _skip(self, group: GroupPlan, why: str) -> None:
+        phases = self._work.status.state.phases
+        for name in group.order:
+            if name not in phases:
+                self._work.record(self.plan.steps[name], Verdict(Phase.SKIPPED, f"Skipped: {why}"))
+
+    async def _run(self, name: GroupName, group: GroupPlan) -> None:
+        phases = self._work.status.state.phases
+        if all(step in phases and phases[step].terminal for step in group.order):
+            return
+        deadline_at = await self._deadline_at(name)
+        if self._work.engine.clock.now() < deadline_at:
+            over = False
+            async with trio.open_nursery() as nursery:
+
+                async def watch() -> None:
+                    nonlocal over
+                    await self._work.engine.clock.sleep_until(deadline_at)
+                    over = True
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(watch, name=f"deadline of {name}")
+                await Execution(self._work, group).run()
+                nursery.cancel_scope.cancel()
+            if not over:
+                return
+        conclusion = Conclusion(Phase.FAILED, Reason.TIMED_OUT, f"the time for {name} is over")
+        settings = self._work.engine.settings
+        drain_at = deadline_at + (self.plan.graceful_shutdown or settings.graceful_shutdown)
+        await end_group(self._work, group, cancel.out_of_time(str(name), conclusion, deadline_at), drain_at)
+
+    async def _deadline_at(self, name: GroupName) -> datetime:
+        """When the time of the list is over: recorded before its first step starts, and never moved."""
+        key, status = f"{GROUP_MARK}{name}", self._work.status
+        timer = (status.state.timers or {}).get(key)
+        if timer is None:
+            budget = self.plan.cleanup_timeout or self._work.engine.settings.cleanup_timeout
+            timer = Timer(TimerKind.DEADLINE, self._work.engine.clock.now() + budget)
+            status.apply(status.state.timer_set(key, timer))
+            await status.wait_until_stored()
+        return timer.at

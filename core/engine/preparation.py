@@ -1,0 +1,215 @@
+"""What happens before the steps of a run: guards, Story, turn, inputs, what its containers need; and what is recalled.
+
+Source: StoryRun contract 4 (order of checks), 5 and 6. A run executes its Story as it stood when it began: that is kept
+under ``status.storyRevision``; the live Story is read only for runs that have not begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from core.api.phases import Phase, Reason
+from core.engine import cancel, inputs
+from core.engine.access import RunAccess, has_step_at_work
+from core.engine.bell import Bell
+from core.engine.calls import Pace, committed, patiently
+from core.engine.cancel import Ending
+from core.engine.context import EngineContext, StepContext
+from core.engine.errors import PortError, RejectedError
+from core.engine.plan import Refusal, StoryPlan, bare_plan
+from core.engine.ports import EventType, Object, RunKey
+from core.engine.recall import step_name_of
+from core.engine.status import StatusWriter
+from core.engine.variables import Variables
+from core.engine.verdict import Conclusion, Verdict
+from core.engine.work import RunWork
+
+EndRun = Callable[[Ending], None]
+Live = Callable[[StepContext], Awaitable[Verdict]]
+
+_RUN = ""
+"""Stands among the bells of the steps for what the run itself waits for; no step has an empty name."""
+
+
+class Preparation:
+    """Makes the ``RunWork`` of one run."""
+
+    def __init__(
+        self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, bells: dict[str, Bell]
+    ) -> None:
+        self._engine = engine
+        self._key = key
+        self._run = run
+        self._status = status
+        self._bells = bells
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Do not wait for a Story that is not there."""
+        self._hurried = True
+        bell = self._bells.get(_RUN)
+        if bell is not None:
+            bell.ring()
+
+    async def work(self, end_run: EndRun, live: Live) -> RunWork | Conclusion | None:
+        """The steps, ready to run; a conclusion for a run that cannot begin; None when one under way cannot go on."""
+        refusal = self._why_not_startable()
+        if refusal is not None:
+            return _failure(refusal)
+        story = await self._story()
+        if story is None:
+            return None
+        step_runs, child_runs = await self._children()
+        under_way = self._status.state.started or bool(step_runs or child_runs)
+        work = await self._work_of(story, step_runs, child_runs, end_run, live, under_way=under_way)
+        if isinstance(work, RunWork):
+            return work
+        if not under_way:
+            return _failure(work)
+        end_run(cancel.refused(_failure(work), self._engine.clock.now()))
+        return None
+
+    async def recalled(self, end_run: EndRun, live: Live) -> RunWork | None:
+        """The steps of a run that is ended before it could go on; None when it never began."""
+        step_runs, child_runs = await self._children()
+        if not self._status.state.started and not step_runs and not child_runs:
+            return None
+        story = await self._stored_story()
+        plan = await self._engine.plans.plan_of(story, self._engine.evaluator) if story is not None else None
+        if not isinstance(plan, StoryPlan):
+            engrams = {(step_name_of(step_run) or "").partition("/")[0] for step_run in step_runs}
+            known = (name.partition("/")[0] for name in self._status.state.steps or ())
+            plan = bare_plan(dict.fromkeys([*known, *sorted(engrams)]), engrams)
+        access = RunAccess(self._engine, self._run, story or {}, self._pace)
+        work = RunWork(self._engine, self._status, self._bells, story or {}, plan, Variables({}), access, end_run, live)
+        self._begin(work, step_runs, child_runs)
+        return work
+
+    def _why_not_startable(self) -> Refusal | None:
+        """Guards for a run that has not started; one that runs is never touched by them."""
+        if self._status.state.started:
+            return None
+        namespace, name = self._story_key()
+        if not name:
+            return Refusal(Reason.STORY_REFERENCE_INVALID, "spec.storyRef.name is missing")
+        refused = self._engine.settings.why_story_refused(self._key.namespace, namespace, name)
+        if refused is not None:
+            return Refusal(Reason.STORY_REFERENCE_INVALID, refused)
+        return inputs.why_inputs_too_large(self._run, self._engine.settings)
+
+    async def _story(self) -> Object | None:
+        """The Story; waits, visibly, as long as there is none. None: it was told not to wait."""
+        bell = self._bells[_RUN] = Bell()
+        try:
+            while True:
+                story = await self._stored_story()
+                if story is not None:
+                    return story
+                if self._hurried:
+                    return None
+                if self._status.state.reason != Reason.STORY_NOT_FOUND:
+                    namespace, name = self._story_key()
+                    message = f"Story {namespace}/{name} does not exist (yet)"
+                    self._engine.events.emit(self._run, EventType.WARNING, Reason.STORY_NOT_FOUND, message)
+                    self._status.apply(self._status.state.story_missing(message))
+                await bell.wait()
+        finally:
+            self._bells.pop(_RUN, None)
+
+    async def _stored_story(self) -> Object | None:
+        """The Story as the run began with it; the live one before that, or when nothing of it is kept."""
+        namespace, name = self._story_key()
+        revision = self._status.state.revision
+        if revision:
+            kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._pace())
+            if kept is not None:
+                return kept
+        return await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
+
+    async def _work_of(
+        self,
+        story: Object,
+        step_runs: list[Object],
+        child_runs: list[Object],
+        end_run: EndRun,
+        live: Live,
+        *,
+        under_way: bool,
+    ) -> RunWork | Refusal:
+        plan = await self._engine.plans.plan_of(story, self._engine.evaluator)
+        if isinstance(plan, Refusal):
+            return plan
+        resolved = inputs.run_inputs(self._run, plan)
+        if isinstance(resolved, Refusal):
+            return resolved
+        if not under_way:
+            refusal = await inputs.why_inputs_invalid(resolved, plan, self._engine.evaluator)
+            if refusal is not None:
+                return refusal
+        access = RunAccess(self._engine, self._run, story, self._pace)
+        if not self._status.state.started or has_step_at_work(step_runs):
+            try:
+                await access.ensure()
+            except RejectedError as error:
+                return Refusal(error.reason, str(error))
+        if not under_way and not self._status.state.revision:
+            refusal = await self._pin(story)
+            if refusal is not None:
+                return refusal
+        work = RunWork(self._engine, self._status, self._bells, story, plan, Variables(resolved), access, end_run, live)
+        self._begin(work, step_runs, child_runs)
+        return work
+
+    async def _pin(self, story: Object) -> Refusal | None:
+        """Keep the Story as it stands now; the run records it in the write that says that it runs."""
+        pace = self._pace()
+        while True:
+            try:
+                revision = await committed(self._engine.runs.pin_story, story)
+            except RejectedError as error:
+                return Refusal(error.reason, str(error))
+            except PortError as error:
+                await trio.sleep(pace.next_seconds(error))
+            else:
+                self._status.apply(self._status.state.pinned(revision))
+                return None
+
+    def _begin(self, work: RunWork, step_runs: list[Object], child_runs: list[Object]) -> None:
+        """The run is under way from now on, or from the start of its first step if that was never recorded."""
+        earliest = work.recall(step_runs, child_runs)
+        if not self._status.state.started:
+            now = self._engine.clock.now()
+            schema_refs = _schema_refs(work.plan, self._run)
+            self._status.apply(self._status.state.began(min(earliest or now, now), schema_refs))
+
+    async def _children(self) -> tuple[list[Object], list[Object]]:
+        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())
+        child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._pace())
+        return step_runs, child_runs
+
+    def _story_key(self) -> tuple[str, str]:
+        ref = self._run["spec"].get("storyRef") or {}
+        return str(ref.get("namespace") or self._key.namespace), str(ref.get("name") or "")
+
+    def _pace(self) -> Pace:
+        return Pace(self._engine.settings.jitter, lambda denied: self._status.tell_denied("", denied))
+
+
+def _failure(refusal: Refusal) -> Conclusion:
+    return Conclusion(Phase.FAILED, refusal.reason, refusal.message, has_error=True)
+
+
+def _schema_refs(plan: StoryPlan, run: Object) -> dict[str, Object]:
+    """References to the Story's schemas (StoryRun contract 6.1)."""
+    version = str((run["spec"].get("storyRef") or {}).get("version") or "").strip() or plan.version
+    place = f"bubu://story/{plan.namespace}/{plan.name}" if plan.namespace else f"bubu://story/{plan.name}"
+    refs: dict[str, Object] = {}
+    for field, schema, suffix in (
+        ("inputSchemaRef", plan.inputs_schema, "inputs"),
+        ("outputSchemaRef", plan.outputs_schema, "output"),
+    ):
+        if schema is not None:
+            refs[field] = {"ref": f"{place}/{suffix}"} | ({"version": version} if version else {})
+    return refs

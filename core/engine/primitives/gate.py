@@ -1,0 +1,59 @@
+"""``gate``: waits until a person approves or rejects, in the run's ``status.gates``. Source: StoryRun contract 11.6.
+
+The decision may come before the gate is reached, and counts before its timeout does. Who decided, and when, stays in
+``status.gates``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.api.phases import Phase
+from core.engine.calls import patiently
+from core.engine.clock import wait_for_bell
+from core.engine.context import StepContext
+from core.engine.ports import EventType, StepError
+from core.engine.timers import TimerKind
+from core.engine.verdict import Verdict, failed
+from core.engine.waiting import Waiting, keep_deadline, until_words
+
+
+async def run(context: StepContext) -> Verdict:
+    settings = Waiting.of(context)
+    if isinstance(settings, StepError):
+        return failed(settings.reason, settings.message)
+    verdict = await _decision(context)
+    if verdict is not None:
+        return verdict
+    is_new = context.state.step(context.step.name) is None
+    deadline_at = await keep_deadline(context, TimerKind.GATE, settings.timeout)
+    context.say(f"Waiting for approval{until_words(deadline_at)}", Phase.PAUSED)
+    if is_new:
+        text = f"gate {context.step.name!r} waits for approval{until_words(deadline_at)}"
+        context.emit(EventType.NORMAL, "GateWaiting", text)
+    while True:
+        context.bell.hush()
+        verdict = await _decision(context)
+        if verdict is not None:
+            return verdict
+        if deadline_at is not None and context.now() >= deadline_at:
+            return settings.over("nobody decided in time")
+        await wait_for_bell(context.bell, context.engine.clock, deadline_at)
+
+
+async def _decision(context: StepContext) -> Verdict | None:
+    """What was decided, if anything was."""
+    run = await patiently(context.engine.runs.read_run, context.key, pace=context.pace())
+    gates = ((run or {}).get("status") or {}).get("gates")
+    decision = gates.get(context.step.name) if isinstance(gates, Mapping) else None
+    if not isinstance(decision, Mapping):
+        return None
+    by = f" by {decision['updatedBy']}" if decision.get("updatedBy") else ""
+    now = context.now()
+    match decision.get("state"):
+        case "Approved":
+            text = str(decision.get("message") or f"Approved{by}")
+            return Verdict(Phase.SUCCEEDED, text, started_at=now)
+        case "Rejected":
+            return Verdict(Phase.FAILED, str(decision.get("message") or f"Rejected{by}"), started_at=now)
+    return None

@@ -1,0 +1,138 @@
+"""``parallel``: runs its branches at the same time, each a step in its own right, and ends when all have ended.
+
+With ``forEach`` it has one branch, carried out for each item of a list. ``maxConcurrency`` bounds how many are at work.
+Its output is ``{branch: output}``, or ``{"items": [output, …]}`` in the order of the list. Source: StoryRun contract
+11.4; nested primitives, ``if``, the bound, the output and ``forEach`` are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import trio
+
+from core.api.phases import Phase, Reason
+from core.engine import cancel
+from core.engine.context import StepContext
+from core.engine.manifest import step_run_name
+from core.engine.plan import StepKind, StepPlan
+from core.engine.ports import StepError
+from core.engine.recall import parallel_output
+from core.engine.settle import settle_value
+from core.engine.verdict import Verdict, failed
+
+MAX_ITEMS: Final = 1000
+
+
+async def run(context: StepContext) -> Verdict:
+    bound = _bound(context.step)
+    branches = await _branches(context) if not isinstance(bound, StepError) else bound
+    if isinstance(branches, StepError):
+        return failed(branches.reason, branches.message)
+    if not branches:
+        context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables))
+        return Verdict(Phase.SUCCEEDED, "There was nothing to do", started_at=context.now())
+    assert not isinstance(bound, StepError)
+    context.status.apply(_started(context, branches))
+    await _Branches(context, branches, bound or len(branches)).run()
+    return _verdict(context, branches)
+
+
+def _bound(step: StepPlan) -> int | StepError:
+    """``maxConcurrency``; 0: none."""
+    bound = step.parameters.get("maxConcurrency")
+    if bound is None:
+        return 0
+    if isinstance(bound, int) and not isinstance(bound, bool) and bound >= 1:
+        return bound
+    return StepError(Reason.INVALID_CONFIGURATION, "with.maxConcurrency must be a whole number from 1")
+
+
+async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
+    """The branches, or one for each item."""
+    step = context.step
+    declared = step.parameters.get("steps")
+    if not isinstance(declared, list) or len(declared) != len(step.branches):
+        text = "with.steps must be a list of steps with a name each, and no deeper than 8 levels"
+        return StepError(Reason.INVALID_CONFIGURATION, text)
+    names = [branch.name for branch in step.branches]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        return StepError(Reason.INVALID_CONFIGURATION, f"with.steps: the name {twice.rpartition('/')[2]!r} is taken")
+    if "forEach" not in step.parameters:
+        return step.branches
+    if len(step.branches) != 1:
+        return StepError(Reason.INVALID_CONFIGURATION, "with.steps must have exactly one step when forEach is given")
+    answer = await settle_value(context, step.parameters["forEach"], "with.forEach")
+    if isinstance(answer, StepError):
+        return answer
+    items = answer.value
+    if not isinstance(items, list) or len(items) > MAX_ITEMS:
+        what = f"has {len(items)} items" if isinstance(items, list) else "is no list"
+        text = f"with.forEach {what}; give a list of at most {MAX_ITEMS} items"
+        return StepError(Reason.INVALID_CONFIGURATION, text)
+    return [step.branches[0].for_item(number, item) for number, item in enumerate(items)]
+
+
+def _started(context: StepContext, branches: Sequence[StepPlan]) -> Any:
+    """The state in which the step, and which StepRuns it will have, is recorded."""
+    step_runs = tuple(
+        step_run_name(context.run_name, branch.name) for branch in branches if branch.kind is StepKind.ENGRAM
+    )
+    text = f"Running {len(branches)} {'branch' if len(branches) == 1 else 'branches'}"
+    state = context.state.step_started(context.step.name, context.now(), message=text)
+    return state.children_started(context.step.name, step_runs) if step_runs else state
+
+
+class _Branches:
+    """The branches at work, at most ``bound`` at a time."""
+
+    def __init__(self, context: StepContext, branches: Sequence[StepPlan], bound: int) -> None:
+        self._context = context
+        self._branches = branches
+        self._slots = trio.Semaphore(bound)
+
+    async def run(self) -> None:
+        work = self._context.work
+        async with trio.open_nursery() as nursery:
+            for branch in self._branches:
+                state = self._context.state.step(branch.name)
+                if state is not None and state.phase.terminal:
+                    continue
+                await self._slots.acquire()
+                nursery.start_soon(self._live, branch, name=f"branch {branch.name}")
+                work.news.started(branch.name)
+                work.news.rests(self._context.step.name)
+
+    async def _live(self, branch: StepPlan) -> None:
+        work = self._context.work
+        context = work.begin(branch)
+        verdict = await work.live(context)
+        work.record(branch, verdict)
+        if verdict.stops_run is not None:
+            work.end_run(cancel.stopped(verdict.stops_run, verdict.finished_at or self._context.now()))
+        work.finish(branch)
+        self._slots.release()
+
+
+def _verdict(context: StepContext, branches: Sequence[StepPlan]) -> Verdict:
+    context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables))
+    phases = {branch.name: _phase(context, branch) for branch in branches}
+    failing = [branch for branch in branches if phases[branch.name].failing]
+    bad = [branch.parts[-1] for branch in failing if not branch.allow_failure]
+    if bad:
+        many = "branch" if len(bad) == 1 else "branches"
+        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+        return Verdict(Phase.FAILED, f"{many} {', '.join(bad[:10])}{more} failed")
+    if failing:
+        allowed = [branch.parts[-1] for branch in failing]
+        more = f" and {len(allowed) - 10} more" if len(allowed) > 10 else ""
+        return Verdict(Phase.SUCCEEDED, f"Allowed to fail: {', '.join(allowed[:10])}{more}")
+    return Verdict(Phase.SUCCEEDED)
+
+
+def _phase(context: StepContext, branch: StepPlan) -> Phase:
+    state = context.state.step(branch.name)
+    assert state is not None, "every branch has been recorded"
+    return state.phase

@@ -1,0 +1,88 @@
+"""``wait``: succeeds when its condition holds. Source: StoryRun contract 11.6.
+
+The condition is looked at again whenever something that it can read has changed; ``pollInterval`` is only an upper
+bound, and without one a condition that depends on the time is looked at every few seconds. When everything it reads has
+ended and it is still not decided, it never will be: the step fails instead of waiting for ever.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from core.api.phases import Phase, Reason
+from core.engine.clock import wait_for_bell
+from core.engine.context import StepContext
+from core.engine.ports import StepError
+from core.engine.timers import TimerKind
+from core.engine.verdict import Verdict, failed
+from core.engine.waiting import Waiting, keep_deadline, until_words
+from core.evaluation.evaluator import Failure, Value
+from core.expressions import analysis
+
+CLOCK_POLL: Final = timedelta(seconds=5)
+"""Of a condition whose result depends on the time or on chance."""
+
+
+async def run(context: StepContext) -> Verdict:
+    settings = Waiting.of(context)
+    if isinstance(settings, StepError):
+        return failed(settings.reason, settings.message)
+    until = context.step.parameters.get("until")
+    if not isinstance(until, str) or not until.strip():
+        return failed(Reason.INVALID_CONFIGURATION, "with.until is required: the condition to wait for")
+    poll = settings.poll or (None if analysis.is_timeless(until) else CLOCK_POLL)
+    started_at = context.now()
+    context.work.watch(context.step.name, context.bell)
+    try:
+        deadline_at: datetime | None = None
+        announced = False
+        while True:
+            context.bell.hush()
+            verdict = await _look(context, until, settings)
+            if verdict is not None:
+                return verdict if announced else _from(verdict, started_at)
+            if not announced:
+                deadline_at = await keep_deadline(context, TimerKind.WAIT, settings.timeout)
+                context.say(f"Waiting for its condition{until_words(deadline_at)}", Phase.PAUSED)
+                announced = True
+            if deadline_at is not None and context.now() >= deadline_at:
+                return settings.over("its condition did not hold in time")
+            await wait_for_bell(context.bell, context.engine.clock, _next_look(context.now(), deadline_at, poll))
+    finally:
+        context.work.unwatch(context.step.name)
+
+
+async def _look(context: StepContext, until: str, settings: Waiting) -> Verdict | None:
+    """The end of the step, or None while the condition may still come to hold."""
+    open_ = _can_change(context, until)
+    answer = await context.engine.evaluator.condition(until, context.seen(), field="with.until", finished=not open_)
+    match answer:
+        case Value(value=True):
+            return Verdict(Phase.SUCCEEDED)
+        case Failure():
+            return failed(Reason.EXPRESSION_FAILED, answer.message)
+    if open_ or settings.timeout is not None or not analysis.is_timeless(until):
+        return None
+    text = "with.until does not hold, and everything that it reads has ended: it never will"
+    return failed(Reason.EXPRESSION_FAILED, text)
+
+
+def _can_change(context: StepContext, until: str) -> bool:
+    """Whether a step that the condition reads, or may read, can still deliver something."""
+    references = analysis.condition_references(until)
+    phases = {name: state.phase for name, state in (context.state.steps or {}).items()}
+    if references.unknown_steps:
+        others = (name for name in context.plan.order if name != context.step.parts[0])
+        return any(name not in phases or not phases[name].terminal for name in others)
+    owners = {context.plan.owner(name) or name for name in references.steps}
+    return any(name not in phases or not phases[name].terminal for name in owners)
+
+
+def _next_look(now: datetime, deadline_at: datetime | None, poll: timedelta | None) -> datetime | None:
+    instants = [instant for instant in (deadline_at, now + poll if poll is not None else None) if instant is not None]
+    return min(instants, default=None)
+
+
+def _from(verdict: Verdict, started_at: datetime) -> Verdict:
+    return Verdict(verdict.phase, verdict.message, verdict.reason, started_at=started_at)

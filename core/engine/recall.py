@@ -1,0 +1,112 @@
+"""What a restarted engine finds again outside the run's status: which steps have begun, and what steps have put out.
+
+Pure over what was read: StepRuns and child StoryRuns in, a state and variables out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from core.api import keys
+from core.api.instant import parse_instant_or_none
+from core.api.phases import Phase
+from core.engine.plan import StepKind, StepPlan, StoryPlan
+from core.engine.ports import Object
+from core.engine.state import RunState
+from core.engine.variables import Variables
+
+
+def step_name_of(child: Object) -> str | None:
+    """The full name of the step that a StepRun or a child StoryRun stands for."""
+    metadata = child["metadata"]
+    name = (metadata.get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH) or child["spec"].get("stepId")
+    name = name or (metadata.get("labels") or {}).get(keys.LABEL_PARENT_STEP)
+    return name if isinstance(name, str) and name else None
+
+
+def steps_begun(
+    state: RunState, plan: StoryPlan, step_runs: Iterable[Object], child_runs: Iterable[Object], now: datetime
+) -> tuple[RunState, datetime | None]:
+    """The state in which every step that has begun has a phase, and the earliest start of a step, if any.
+
+    A step with a StepRun, a StoryRun or a timer has begun, even when the process died before the status said so.
+    """
+    earliest: datetime | None = None
+    begun = [(child, "") for child in step_runs]
+    begun += [(child, str(child["metadata"]["name"])) for child in child_runs]
+    for child, child_run in begun:
+        name = step_name_of(child)
+        if name is None or plan.find(name) is None:
+            continue
+        recorded = (child.get("status") or {}).get("startedAt")
+        started_at = parse_instant_or_none(recorded or child["metadata"].get("creationTimestamp")) or now
+        earliest = min(earliest or started_at, started_at)
+        for each in _and_above(name):
+            if state.step(each) is None:
+                state = state.step_started(each, started_at, child_run=child_run if each == name else "")
+    for name in state.timers or ():
+        if plan.find(name) is not None:
+            for each in _and_above(name):
+                if state.step(each) is None:
+                    state = state.step_started(each, now, Phase.PAUSED if each == name else Phase.RUNNING)
+    return state, earliest
+
+
+def recall_outputs(
+    variables: Variables,
+    state: RunState,
+    plan: StoryPlan,
+    step_runs: Iterable[Object],
+    child_runs: Iterable[Object],
+) -> None:
+    """Give ``variables`` what steps have put out before this process had the run in hand."""
+    for step_run in step_runs:
+        name = step_name_of(step_run)
+        if name is not None and plan.find(name) is not None:
+            variables.remember(step_run)
+    by_name = {str(child["metadata"]["name"]): child for child in child_runs}
+    for step in reversed(list(_declared_and_begun(plan, state))):  # what is inside comes before what is around it
+        recorded = state.step(step.name)
+        if recorded is None or not recorded.phase.terminal:
+            continue
+        if step.kind is StepKind.EXECUTE_STORY and recorded.phase is Phase.SUCCEEDED:
+            output = ((by_name.get(recorded.child_run) or {}).get("status") or {}).get("output")
+            variables.give(step.name, output if isinstance(output, Mapping) else {})
+        elif step.kind is StepKind.PARALLEL and recorded.phase in (Phase.SUCCEEDED, Phase.FAILED):
+            variables.give(step.name, parallel_output(step, _branches_begun(step, state), variables))
+
+
+def parallel_output(step: StepPlan, branches: Iterable[StepPlan], variables: Variables) -> dict[str, Any]:
+    """``{branch: output}``; of a ``forEach`` ``{"items": [output, …]}`` in the order of the list."""
+    outputs = {branch.parts[-1]: dict(variables.output_of(branch.name)) for branch in branches}
+    return {"items": list(outputs.values())} if "forEach" in step.parameters else dict(outputs)
+
+
+def _declared_and_begun(plan: StoryPlan, state: RunState) -> Iterator[StepPlan]:
+    open_ends = list(plan.steps.values())
+    while open_ends:
+        step = open_ends.pop(0)
+        yield step
+        open_ends += _branches_begun(step, state)
+
+
+def _branches_begun(step: StepPlan, state: RunState) -> list[StepPlan]:
+    """The branches of a ``parallel`` step; of a ``forEach`` those that are recorded."""
+    if "forEach" not in step.parameters or not step.branches:
+        return list(step.branches)
+    prefix = f"{step.name}/"
+    numbers = sorted(
+        int(name.removeprefix(prefix))
+        for name in state.steps or ()
+        if name.startswith(prefix) and name.removeprefix(prefix).isdecimal()
+    )
+    return [step.branches[0].for_item(number, None) for number in numbers]
+
+
+def _and_above(name: str) -> Iterator[str]:
+    """``fan``, ``fan/inner``, ``fan/inner/a``."""
+    parts = name.split("/")
+    for length in range(1, len(parts) + 1):
+        yield "/".join(parts[:length])

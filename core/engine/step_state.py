@@ -1,0 +1,59 @@
+"""One entry of ``status.stepStates``: in memory, and on the wire. Pure. Source: StoryRun contract 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from core.api.conditions import truncated
+from core.api.instant import format_instant, parse_instant_or_none
+from core.api.phases import Phase
+from core.engine.ports import Object
+from core.engine.words import member_or_none
+
+MAX_STEP_MESSAGE_LENGTH: Final = 1024
+"""Keeps a status of a thousand failed steps below the size an object may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """Instants have whole seconds once stored."""
+
+    phase: Phase
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    child_run: str = ""
+    """``subStoryRunName``: the StoryRun that an ``executeStory`` step has started last."""
+
+    def to_wire(self) -> Object:
+        wire: Object = {"phase": str(self.phase)}
+        if self.message:
+            wire["message"] = truncated(self.message, MAX_STEP_MESSAGE_LENGTH)
+        if self.started_at is not None:
+            wire["startedAt"] = format_instant(self.started_at)
+        if self.finished_at is not None:
+            wire["finishedAt"] = format_instant(self.finished_at)
+        if self.child_run:
+            wire["subStoryRunName"] = self.child_run
+        return wire
+
+
+def steps_from(states: object) -> dict[str, StepState]:
+    """The states that a ``stepStates`` object holds; damaged entries count as absent."""
+    if not isinstance(states, Mapping):
+        return {}
+    found = {}
+    for name, entry in states.items():
+        phase = member_or_none(Phase, entry.get("phase")) if isinstance(entry, Mapping) else None
+        if phase is not None:
+            found[name] = StepState(
+                phase,
+                str(entry.get("message") or ""),
+                parse_instant_or_none(entry.get("startedAt")),
+                parse_instant_or_none(entry.get("finishedAt")),
+                str(entry.get("subStoryRunName") or ""),
+            )
+    return found

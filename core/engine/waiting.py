@@ -1,0 +1,75 @@
+"""What ``wait`` and ``gate`` share: how long, what then, how the deadline is kept. Source: StoryRun contract 11.6."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.api.duration import parse_positive_duration
+from core.api.instant import format_instant
+from core.api.phases import Phase, Reason
+from core.engine.context import StepContext
+from core.engine.ports import StepError
+from core.engine.timers import Timer, TimerKind
+from core.engine.verdict import Verdict
+
+_ON_TIMEOUT = {"": Phase.TIMEOUT, "fail": Phase.TIMEOUT, "skip": Phase.SKIPPED}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The settings of a step that waits."""
+
+    timeout: timedelta | None
+    poll: timedelta | None
+    """How often to look again although nothing was heard; None: only when something is heard."""
+    becomes: Phase
+    """When the time is over."""
+
+    @classmethod
+    def of(cls, context: StepContext) -> Waiting | StepError:
+        """As declared; an error that names the field when one is wrong."""
+        parameters = context.step.parameters
+        try:
+            timeout, poll = (_duration(parameters.get(field), field) for field in ("timeout", "pollInterval"))
+        except ValueError as error:
+            return StepError(Reason.INVALID_CONFIGURATION, str(error))
+        word = parameters.get("onTimeout") or ""
+        becomes = _ON_TIMEOUT.get(word.strip().lower()) if isinstance(word, str) else None
+        if becomes is None:
+            return StepError(Reason.INVALID_CONFIGURATION, "with.onTimeout must be fail or skip")
+        return cls(timeout, poll, becomes)
+
+    def over(self, what: str) -> Verdict:
+        """The end of a step whose time is over."""
+        if self.becomes is Phase.SKIPPED:
+            return Verdict(Phase.SKIPPED, f"Skipped: {what}")
+        return Verdict(self.becomes, what, Reason.TIMED_OUT)
+
+
+async def keep_deadline(context: StepContext, kind: TimerKind, timeout: timedelta | None) -> datetime | None:
+    """The instant at which the time of the step is over: the recorded one, else recorded now. None: never.
+
+    It is stored before this returns. A recorded instant wins over a changed Story.
+    """
+    name = context.step.name
+    timer = (context.state.timers or {}).get(name)
+    if timer is None and timeout is not None:
+        timer = Timer(kind, context.now() + timeout)
+        context.status.apply(context.state.timer_set(name, timer))
+        await context.status.wait_until_stored()
+    return timer.at if timer is not None else None
+
+
+def until_words(instant: datetime | None) -> str:
+    """`` until 2026-01-02T03:04:05Z``, or nothing."""
+    return f" until {format_instant(instant)}" if instant is not None else ""
+
+
+def _duration(text: object, field: str) -> timedelta | None:
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return None
+    try:
+        return parse_positive_duration(str(text))
+    except ValueError as error:
+        raise ValueError(f"with.{field}: {error}") from None

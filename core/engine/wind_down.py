@@ -1,0 +1,115 @@
+"""After a group was ended early: bring what has begun to an end, skip what has not.
+
+The step tasks are over when this begins; what is left is durable state. Engram steps are signalled and drained, child
+StoryRuns canceled, everything else is over by itself. Source: StoryRun contract 11.8, 15.1, 17, in the improved forms.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import trio
+
+from core.api.phases import Phase
+from core.engine.calls import Pace, patiently
+from core.engine.cancel import Ending, end_engram
+from core.engine.clock import wait_for_bell
+from core.engine.context import StepContext
+from core.engine.plan import GroupPlan, StepKind, StepPlan
+from core.engine.ports import Object, RunKey
+from core.engine.primitives.story import cancel_child
+from core.engine.recall import step_name_of
+from core.engine.state import has_ended
+from core.engine.verdict import Verdict
+from core.engine.words import member_or_none
+from core.engine.work import RunWork
+
+_CHILD_GRACE: Final = timedelta(seconds=2)
+"""Beyond the time to drain: a child run drains as long as its parent does, and then has to say so."""
+
+
+async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
+    """Return once every step of the group has a terminal phase."""
+    work.bells.clear()
+    names = frozenset(group.order)
+    unfinished = [
+        step
+        for name, state in (work.status.state.steps or {}).items()
+        if name.partition("/")[0] in names and not state.phase.terminal
+        for step in (work.plan.find(name) or StepPlan(name, StepKind.UNKNOWN, {"name": name}),)
+    ]
+    phases = work.status.state.phases
+    for name in group.order:
+        if name not in phases:
+            work.record(work.plan.steps[name], Verdict(Phase.SKIPPED, f"Skipped: {ending.because}"))
+    async with trio.open_nursery() as nursery:
+        for step in unfinished:
+            if step.kind is StepKind.ENGRAM:
+                nursery.start_soon(_end_engram, work, step, ending, drain_at)
+            elif step.kind is StepKind.EXECUTE_STORY:
+                nursery.start_soon(_end_child, work, step, ending, drain_at)
+    for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before what is around them
+        if step.kind not in (StepKind.ENGRAM, StepKind.EXECUTE_STORY):
+            work.record(step, Verdict(ending.running_becomes, f"Ended: {ending.because}"))
+
+
+async def cancel_children(work: RunWork) -> None:
+    """Ask every child run that is still alive to end, also those that no step waits for."""
+    children = await patiently(work.engine.runs.child_runs, work.status.state.stored, pace=_pace(work))
+    async with trio.open_nursery() as nursery:
+        for child in children:
+            step = work.plan.find(step_name_of(child) or "")
+            if step is not None and not has_ended(child) and not child["metadata"].get("deletionTimestamp"):
+                nursery.start_soon(_ask_to_end, work, step, child)
+
+
+async def _ask_to_end(work: RunWork, step: StepPlan, child: Object) -> None:
+    await cancel_child(work.context(step), child)
+    work.bells.pop(step.name, None)
+
+
+async def _end_engram(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
+    verdict = await end_engram(work.context(step), ending, drain_at)
+    work.record(step, verdict)
+    work.bells.pop(step.name, None)
+
+
+async def _end_child(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
+    context = work.context(step)
+    ended = Verdict(ending.running_becomes, f"Ended: {ending.because}")
+    child = await _child_of(context)
+    if child is not None:
+        if not has_ended(child):
+            await cancel_child(context, child)
+        phase = await _phase_at_end(context, child, drain_at + _CHILD_GRACE)
+        if phase is Phase.SUCCEEDED and not step.parameters.get("until"):
+            ended = Verdict(phase, child_run=str(child["metadata"]["name"]))
+    work.record(step, ended)
+    work.bells.pop(step.name, None)
+
+
+async def _child_of(context: StepContext) -> Object | None:
+    """The newest StoryRun of the step that is ours."""
+    children = await patiently(context.engine.runs.child_runs, context.run, pace=context.pace())
+    ours = [child for child in children if step_name_of(child) == context.step.name]
+    return next((child for child in ours if not has_ended(child)), ours[-1] if ours else None)
+
+
+async def _phase_at_end(context: StepContext, child: Object, until: datetime) -> Phase | None:
+    """How the StoryRun ended; None when it had not by ``until``, or is gone."""
+    key = RunKey(context.namespace, str(child["metadata"]["name"]))
+    while True:
+        context.bell.hush()
+        current = await patiently(context.engine.runs.read_run, key, pace=context.pace())
+        if current is None or current["metadata"]["uid"] != child["metadata"]["uid"]:
+            return None
+        if has_ended(current):
+            return member_or_none(Phase, current["status"].get("phase"))
+        if context.now() >= until:
+            return None
+        await wait_for_bell(context.bell, context.engine.clock, until)
+
+
+def _pace(work: RunWork) -> Pace:
+    return Pace(work.engine.settings.jitter, lambda denied: work.status.tell_denied("", denied))

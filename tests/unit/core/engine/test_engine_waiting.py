@@ -1,0 +1,160 @@
+"""``wait`` and ``gate``: events decide, deadlines are kept, and nothing waits for ever that can never come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.worker import Script
+from fuzz.engine.world import open_world
+
+GATE = [primitive("approve", "gate"), engram("after", "approve")]
+
+
+async def started(world: Any, one: Any, step: str) -> None:
+    world.start(one.key)
+    assert await world.until(lambda: world.phases(one.key).get(step) == "Paused")
+
+
+@pytest.mark.parametrize(
+    ("state", "ends", "run"), [("Approved", "Succeeded", "Succeeded"), ("Rejected", "Failed", "Failed")]
+)
+async def test_26_2_14_a_gate_ends_as_it_is_decided_with_the_words_of_whoever_decided(
+    autojump_clock: MockClock, scenario: Any, state: str, ends: str, run: str
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, GATE)
+        await started(world, one, "approve")
+        assert one.status["stepStates"]["approve"]["message"] == "Waiting for approval"
+        await trio.sleep(5000)
+        world.approve(one.key, "approve", state, "because I say so")
+        at = trio.current_time()
+        assert await world.until_ended(one.key)
+
+    assert one.status["phase"] == run
+    assert (one.phases["approve"], one.status["stepStates"]["approve"]["message"]) == (ends, "because I say so")
+    assert trio.current_time() - at <= 1.2  # the step after it takes one second
+    assert one.status["gates"]["approve"]["state"] == state
+
+
+async def test_a_gate_may_be_decided_before_it_is_reached(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a"), primitive("approve", "gate", "a")])
+        world.approve(one.key, "approve", "Approved", "")
+        status = await one.to_the_end()
+
+    assert status["stepStates"]["approve"]["phase"] == "Succeeded"
+    assert trio.current_time() < 1.2
+
+
+@pytest.mark.parametrize(
+    ("word", "ends", "run"),
+    [("skip", "Skipped", "Succeeded"), ("", "Timeout", "Failed"), ("FAIL", "Timeout", "Failed")],
+)
+@pytest.mark.parametrize("type_", ["gate", "wait"])
+async def test_26_2_15_what_nobody_decides_in_time_is_skipped_or_fails(
+    autojump_clock: MockClock, scenario: Any, type_: str, word: str, ends: str, run: str
+) -> None:
+    with_ = {"timeout": "90s", "onTimeout": word, "until": "{{ inputs.go }}"}
+    async with open_world() as world:
+        one = scenario(world, [primitive("x", type_, with_=with_)], run={"inputs": {"go": False}})
+        await started(world, one, "x")
+        timers = world.run(one.key)["metadata"]["annotations"]["runs.bubustack.io/step-timers"]
+        assert "2026-01-02T03:05:35Z" in timers
+        assert await world.until_ended(one.key)
+
+    assert (one.phases["x"], one.status["phase"]) == (ends, run)
+    assert 90.0 <= trio.current_time() <= 90.25
+
+
+async def test_a_decision_counts_before_the_timeout(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world() as world:
+        one = scenario(world, [primitive("x", "gate", with_={"timeout": "10s"})])
+        await started(world, one, "x")
+        await world.kill()
+        world.approve(one.key, "x", "Approved", "in time")
+        await trio.sleep(100)
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+
+    assert one.phases["x"] == "Succeeded"
+
+
+@pytest.mark.parametrize("type_", ["gate", "wait", "sleep"])
+async def test_settings_that_make_no_sense_fail_the_step_with_the_field(
+    autojump_clock: MockClock, scenario: Any, type_: str
+) -> None:
+    field = "duration" if type_ == "sleep" else "timeout"
+    with_ = {field: "soon", "until": "true"}
+    async with open_world() as world:
+        status = await scenario(world, [primitive("x", type_, with_=with_)]).to_the_end()
+
+    assert status["stepStates"]["x"]["message"].startswith(f"InvalidConfiguration: with.{field}: ")
+
+
+async def test_a_wait_goes_on_the_moment_what_it_reads_has_come(autojump_clock: MockClock, scenario: Any) -> None:
+    scripts = {"slow": (Script(after_seconds=777.0, output={"ready": True}),)}
+    steps = [
+        engram("slow"),
+        primitive("x", "wait", with_={"until": "{{ steps.slow.output.ready }}", "pollInterval": "1h"}),
+        engram("after", "x"),
+    ]
+    async with open_world(scripts) as world:
+        status = await scenario(world, steps).to_the_end()
+
+    assert status["phase"] == "Succeeded"
+    assert trio.current_time() == pytest.approx(778.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        ("{{ steps.a.output.ready }}", "never will"),
+        ("{{ inputs.go }}", "never will"),
+        ("{{ steps.a.output.nothing }}", "ExpressionFailed"),
+        ("{{ steps.a.output.text }}", "ExpressionFailed"),
+    ],
+)
+async def test_a_wait_without_timeout_fails_once_it_can_never_be_met(
+    autojump_clock: MockClock, scenario: Any, until: str, words: str
+) -> None:
+    async with open_world({"a": (Script(output={"ready": False, "text": "maybe"}),)}) as world:
+        one = scenario(
+            world, [engram("a"), primitive("x", "wait", with_={"until": until})], run={"inputs": {"go": False}}
+        )
+        status = await one.to_the_end()
+
+    assert status["stepStates"]["x"]["phase"] == "Failed"
+    assert words in status["stepStates"]["x"]["message"]
+
+
+async def test_nothing_is_written_while_a_gate_and_a_wait_wait(autojump_clock: MockClock, scenario: Any) -> None:
+    steps = [
+        primitive("x", "gate"),
+        primitive("y", "wait", with_={"until": "{{ steps.x.output.z }}", "timeout": "5h"}),
+        primitive("z", "sleep", with_={"duration": "5h"}),
+    ]
+    async with open_world() as world:
+        one = scenario(world, steps)
+        await started(world, one, "z")
+        await trio.sleep(1)
+        before, calls = one.writes(), world.processes[-1].calls
+        await trio.sleep(3000)
+
+        assert (one.writes(), world.processes[-1].calls) == (before, calls)
+
+
+async def test_a_wait_that_reads_a_signal_of_a_running_step(autojump_clock: MockClock, scenario: Any) -> None:
+    scripts = {"work": (Script(after_seconds=1000.0),)}
+    steps = [engram("work"), primitive("x", "wait", with_={"until": "{{ steps.work.signals.half }}"})]
+    async with open_world(scripts) as world:
+        one = scenario(world, steps)
+        await started(world, one, "x")
+        await trio.sleep(100)
+        world.cluster.force_patch("sdk", ("StepRun", "default", "run-work"), "status", {"signals": {"half": True}})
+        assert await world.until(lambda: one.phases["x"] == "Succeeded", 10)
+        assert one.phases["work"] == "Running"
