@@ -1,21 +1,28 @@
 """Events → the run and step that wait for them.
 
 Informer handlers are called here, synchronously, and only wake somebody: what happened is read again by whoever wakes.
-A lost, late or repeated event therefore costs time at most, never correctness. What a run's own scope writes into its
-status wakes nobody: it would ring every step of the run for each of them.
+A lost, late or repeated event therefore costs time at most, never correctness. What a run's own scope records wakes
+nobody: it would ring every step of the run for each of them. A child run is of interest to the step that started it
+when it appears, moves to another phase or goes; the runs of a Story are to each other when one ends, because the next
+may have waited for that.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from core.api import keys
 from core.api.phases import Phase
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.ports import Object, RunKey
+from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.kube.informer import Change
-from reconcilers.adapters.world import STORY_KEY, World, controller_owner, step_run_of_pod
+from reconcilers.adapters.world import LIVE_RUNS, World, controller_owner, engram_key, step_path, step_run_of_pod
 from reconcilers.runtime.controller import Controller, Key
+
+_RECORDED: Final = frozenset({keys.ANNOTATION_STEP_TIMERS, keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT})
+"""Annotations in which a run's scope keeps what it needs itself."""
 
 
 class Router:
@@ -35,35 +42,32 @@ class Router:
         self._world.pods.add_handler(self._pod_changed)
 
     def _story_run_changed(self, change: Change) -> None:
-        if not _concerns_the_run(change):
-            return
         run = change.object
-        namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
-        self._story_runs.enqueue(Key(namespace, name))
-        self._supervisor.wake(RunKey(namespace, name))
-        owner = controller_owner(run)
-        if owner is not None and owner.get("kind") == STORY_RUN.kind:
-            self._supervisor.wake(RunKey(namespace, owner["name"]))
-            if _is_going(change):
-                self._story_runs.enqueue(Key(namespace, owner["name"]))
+        if _concerns_the_run(change):
+            self._story_runs.enqueue(Key.of(run))
+            self._supervisor.wake(_run_key(run))
+        if _concerns_the_parent(change):
+            self._wake_step(run)
+        if _is_live(change.old) and not _is_live(change.new):
+            self._wake_waiting(_story_key(run))
+        self._tell_owner_of_the_end(change)
 
     def _story_changed(self, change: Change) -> None:
-        """Runs that wait for their Story to appear."""
-        story = change.new
-        if story is None:
-            return
-        key = f"{story['metadata']['namespace']}/{story['metadata']['name']}"
-        for run in self._world.story_runs.by_index(STORY_KEY, key):
-            if (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
+        """Runs that wait for their Story to appear, or for what it says of their order."""
+        if change.new is not None and _says_something_new(change):
+            for run in self._wake_waiting(f"{change.new['metadata']['namespace']}/{change.new['metadata']['name']}"):
                 self._story_runs.enqueue(Key.of(run))
-                self._supervisor.wake(RunKey(run["metadata"]["namespace"], run["metadata"]["name"]))
+
+    def _wake_waiting(self, story: str) -> list[Object]:
+        """The runs of a Story that have not begun; each is woken."""
+        waiting = [run for run in self._world.story_runs.by_index(LIVE_RUNS, story) if _waits(run)]
+        for run in waiting:
+            self._supervisor.wake(_run_key(run))
+        return waiting
 
     def _step_run_changed(self, change: Change) -> None:
-        step_run = change.object
-        self._wake_step(step_run)
-        owner = controller_owner(step_run)
-        if owner is not None and owner.get("kind") == STORY_RUN.kind and _is_going(change):
-            self._story_runs.enqueue(Key(step_run["metadata"]["namespace"], owner["name"]))
+        self._wake_step(change.object)
+        self._tell_owner_of_the_end(change)
 
     def _job_changed(self, change: Change) -> None:
         job = change.object
@@ -80,11 +84,17 @@ class Router:
         if step_run is not None:
             self._wake_step(step_run)
 
-    def _wake_step(self, step_run: Object) -> None:
-        owner = controller_owner(step_run)
+    def _wake_step(self, obj: Object) -> None:
+        """The step that a StepRun or a child run is of."""
+        owner = controller_owner(obj)
         if owner is not None and owner.get("kind") == STORY_RUN.kind:
-            key = RunKey(step_run["metadata"]["namespace"], owner["name"])
-            self._supervisor.wake(key, (step_run.get("spec") or {}).get("stepId"))
+            self._supervisor.wake(RunKey(obj["metadata"]["namespace"], owner["name"]), step_path(obj) or None)
+
+    def _tell_owner_of_the_end(self, change: Change) -> None:
+        """A run that cleans up, or is to be let go, waits for its children to be gone."""
+        owner = controller_owner(change.object)
+        if owner is not None and owner.get("kind") == STORY_RUN.kind and _is_going(change):
+            self._story_runs.enqueue(Key(change.object["metadata"]["namespace"], owner["name"]))
 
 
 def _concerns_the_run(change: Change) -> bool:
@@ -98,8 +108,48 @@ def _face(run: Object) -> tuple[Any, ...]:
     """What others may change of a run, and how it ends."""
     metadata, status = run["metadata"], run.get("status") or {}
     own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
+    own["annotations"] = {
+        key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _RECORDED
+    }
     return own, run.get("spec"), status.get("phase"), status.get("gates"), status.get("childrenCleanedAt")
 
 
+def _concerns_the_parent(change: Change) -> bool:
+    if change.old is None or change.new is None:
+        return True
+    return _stage(change.old) != _stage(change.new)
+
+
+def _stage(run: Object) -> tuple[Any, Any]:
+    return (run.get("status") or {}).get("phase"), run["metadata"].get("deletionTimestamp")
+
+
+def _says_something_new(change: Change) -> bool:
+    """Whether a Story appeared or was edited; its own counts concern nobody who waits."""
+    if change.old is None or change.new is None:
+        return True
+    return bool(change.old["metadata"].get("generation") != change.new["metadata"].get("generation"))
+
+
+def _is_live(run: Object | None) -> bool:
+    return run is not None and not has_ended(run) and not run["metadata"].get("deletionTimestamp")
+
+
+def _waits(run: Object) -> bool:
+    return (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING)
+
+
 def _is_going(change: Change) -> bool:
-    return change.new is None or bool(change.object["metadata"].get("deletionTimestamp"))
+    """Whether it is gone, or has just been told to go."""
+    if change.new is None:
+        return True
+    ending = bool(change.new["metadata"].get("deletionTimestamp"))
+    return ending and not (change.old is not None and change.old["metadata"].get("deletionTimestamp"))
+
+
+def _run_key(run: Object) -> RunKey:
+    return RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+
+
+def _story_key(run: Object) -> str:
+    return engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])

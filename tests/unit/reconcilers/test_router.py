@@ -71,6 +71,9 @@ async def test_a_new_run_is_reconciled(woken: Woken) -> None:
         pytest.param({"meta": {"deletionTimestamp": "2025-01-02T03:04:05Z"}}, id="deletion"),
         pytest.param({"meta": {"generation": 2}, "spec": {"cancelRequested": True}}, id="cancel"),
         pytest.param({"meta": {"annotations": {"storyrun.bubustack.io/redrive-token": "x"}}}, id="redrive"),
+        pytest.param(
+            {"meta": {"annotations": {"storyrun.bubustack.io/redrive-from-step": "a:x"}}}, id="redrive from a step"
+        ),
         pytest.param({"meta": {"labels": {}}}, id="labels"),
         pytest.param({"status": {"phase": "Succeeded"}}, id="end"),
         pytest.param({"status": {"gates": {"a": {"state": "Approved"}}}}, id="gate"),
@@ -90,6 +93,8 @@ async def test_the_progress_that_a_run_records_wakes_nobody(woken: Woken) -> Non
     woken.look()
     status = {"phase": "Running", "stepStates": {"a": {"phase": "Running"}}, "stepsComplete": 1}
     woken.world.story_runs.remember(changed(first, status=status))
+    timers = {"runs.bubustack.io/step-timers": "{}", "storyrun.bubustack.io/graceful-cancel-observed-at": "now"}
+    woken.world.story_runs.remember(changed(changed(first, status=status), meta={"annotations": timers}))
     assert woken.look() == ([], [])
 
 
@@ -101,12 +106,84 @@ async def test_a_vanished_run_is_told(woken: Woken) -> None:
     assert woken.look() == ([("team/one", None)], ["team/one"])
 
 
-async def test_a_child_run_wakes_its_parent_and_its_end_lets_the_parent_go(woken: Woken) -> None:
-    child = run("child", owner=run("parent"))
+def child_of(parent: Object, path: str = "fan/call", **fields: Any) -> Object:
+    annotations = {"runs.bubustack.io/step-path": path} if path else {}
+    return run("child", owner=parent, meta={"annotations": annotations}, **fields)
+
+
+async def test_a_child_run_wakes_its_parents_step_when_it_appears_moves_on_or_goes(woken: Woken) -> None:
+    child = child_of(run("parent"))
     woken.world.story_runs.remember(child)
-    assert woken.look() == ([("team/child", None), ("team/parent", None)], ["team/child"])
+    assert woken.look() == ([("team/child", None), ("team/parent", "fan/call")], ["team/child"])
+    child = changed(child, status={"phase": "Running"})
+    woken.world.story_runs.remember(child)
+    assert woken.look() == ([("team/child", None), ("team/parent", "fan/call")], ["team/child"])
+    child = changed(child, meta={"deletionTimestamp": "2025-01-02T03:04:05Z"})
+    woken.world.story_runs.remember(child)
+    assert woken.look() == ([("team/child", None), ("team/parent", "fan/call")], ["team/child", "team/parent"])
+    child = changed(child, meta={"finalizers": ["x"]})
+    woken.world.story_runs.remember(child)
+    assert woken.look() == ([("team/child", None)], ["team/child"])
+
+
+async def test_a_child_run_that_is_gone_lets_its_parent_go(woken: Woken) -> None:
+    child = child_of(run("parent"))
+    woken.world.story_runs.remember(child)
+    woken.look()
     woken.world.story_runs.forget("team", "child", child["metadata"]["uid"])
-    assert woken.look() == ([("team/child", None), ("team/parent", None)], ["team/child", "team/parent"])
+    assert woken.look() == ([("team/child", None), ("team/parent", "fan/call")], ["team/child", "team/parent"])
+
+
+async def test_what_a_child_run_records_or_is_labelled_with_does_not_wake_its_parent(woken: Woken) -> None:
+    child = child_of(run("parent"), status={"phase": "Running"})
+    woken.world.story_runs.remember(child)
+    woken.look()
+    child = changed(child, status={"phase": "Running", "stepStates": {"a": {"phase": "Running"}}})
+    woken.world.story_runs.remember(child)
+    assert woken.look() == ([], [])
+    woken.world.story_runs.remember(changed(child, meta={"labels": {"a": "b"}}))
+    assert woken.look() == ([("team/child", None)], ["team/child"])
+
+
+async def test_a_child_run_of_an_unknown_step_wakes_the_whole_parent(woken: Woken) -> None:
+    woken.world.story_runs.remember(child_of(run("parent"), ""))
+    assert woken.look()[0] == [("team/child", None), ("team/parent", None)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        pytest.param("Running", {"status": {"phase": "Succeeded"}}, True, id="ended"),
+        pytest.param("Pending", {"status": {"phase": "Finished"}}, True, id="canceled while it waited"),
+        pytest.param("Running", {"meta": {"deletionTimestamp": "2025-01-02T03:04:05Z"}}, True, id="deleted"),
+        pytest.param("Pending", {"status": {"phase": "Running"}}, False, id="began"),
+        pytest.param("Failed", {"status": {"phase": "Failed", "childrenCleanedAt": "now"}}, False, id="cleaned up"),
+    ],
+)
+async def test_the_end_of_a_run_wakes_those_of_its_story_that_wait(
+    woken: Woken, before: str, after: Object, told: bool
+) -> None:
+    for name, phase in (("new", ""), ("queued", "Pending"), ("busy", "Running"), ("over", "Failed")):
+        woken.world.story_runs.remember(run(name, status={"phase": phase}))
+    woken.world.story_runs.remember(run("stranger", "another", status={"phase": "Pending"}))
+    first = run(status={"phase": before})
+    woken.world.story_runs.remember(first)
+    woken.look()
+    woken.world.story_runs.remember(changed(first, **after))
+    waiting = [("team/new", None), ("team/queued", None)] if told else []
+    assert woken.look() == ([("team/one", None), *waiting], ["team/one"])
+
+
+async def test_a_run_that_is_gone_without_an_end_wakes_those_that_wait_one_that_had_ended_does_not(
+    woken: Woken,
+) -> None:
+    woken.world.story_runs.remember(run("queued", status={"phase": "Pending"}))
+    for phase, waiting in (("Running", [("team/queued", None)]), ("Succeeded", [])):
+        first = run(phase.lower(), status={"phase": phase})
+        woken.world.story_runs.remember(first)
+        woken.look()
+        woken.world.story_runs.forget("team", phase.lower(), first["metadata"]["uid"])
+        assert woken.look()[0] == [(f"team/{phase.lower()}", None), *waiting]
 
 
 async def test_a_step_run_wakes_its_step_only(woken: Woken) -> None:
@@ -115,6 +192,12 @@ async def test_a_step_run_wakes_its_step_only(woken: Woken) -> None:
     assert woken.look() == ([("team/one", "fetch")], [])
     woken.world.step_runs.remember(changed(first, status={"phase": "Succeeded"}))
     assert woken.look() == ([("team/one", "fetch")], [])
+
+
+async def test_a_step_run_of_a_branch_wakes_the_branch(woken: Woken) -> None:
+    path = {"annotations": {"runs.bubustack.io/step-path": "fan/fetch"}}
+    woken.world.step_runs.remember(step_run(run(), "fetch", meta=path))
+    assert woken.look() == ([("team/one", "fan/fetch")], [])
 
 
 async def test_a_step_run_that_goes_lets_its_run_look_after_its_children(woken: Woken) -> None:
@@ -166,3 +249,14 @@ async def test_a_story_that_appears_wakes_the_runs_that_wait_for_it(woken: Woken
     woken.look()
     woken.world.stories.remember(story())
     assert woken.look() == (([("team/one", None)], ["team/one"]) if waits else ([], []))
+
+
+async def test_an_edited_story_wakes_the_runs_that_wait_and_its_counts_do_not(woken: Woken) -> None:
+    woken.world.story_runs.remember(run())
+    first = story()
+    woken.world.stories.remember(first)
+    woken.look()
+    woken.world.stories.remember(changed(first, status={"triggers": 1}))
+    assert woken.look() == ([], [])
+    woken.world.stories.remember(changed(changed(first), meta={"generation": 2}))
+    assert woken.look() == ([("team/one", None)], ["team/one"])
