@@ -20,7 +20,7 @@ from core.api.duration import parse_positive_duration
 from core.api.phases import Reason
 from core.engine.ports import Object
 from core.engine.words import member_or_none
-from core.expressions import analysis
+from core.expressions import edges, roots
 from core.graph.compensation import undo_order
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
@@ -111,7 +111,7 @@ class StepPlan:
     def for_item(self, number: int, value: Any) -> StepPlan:
         """The branch that a ``forEach`` runs for its item ``number``."""
         parent = self.name.rpartition("/")[0]
-        return self._moved(f"{parent}/{number}", {"item": value, "itemIndex": number})
+        return self._moved(f"{parent}/{number}", {roots.ITEM: value, roots.ITEM_INDEX: number})
 
     def _moved(self, name: str, item: Mapping[str, Any]) -> StepPlan:
         branches = tuple(
@@ -214,7 +214,7 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
             return found
         lists[group] = found
     steps = {name: step for named in lists.values() for name, step in named.items()}
-    owners = _branch_owners(steps)
+    owners = edges.branch_owners(spec)
     continues = _mapping(_mapping(spec, "policy"), "retries").get("continueOnStepFailure") is True
     groups = _groups(lists, owners, continues)
     if isinstance(groups, Refusal):
@@ -291,7 +291,7 @@ def _step(name: str, item: Mapping[str, Any], depth: int = 0) -> StepPlan:
         allow_failure=item.get("allowFailure") is True,
         branches=tuple(branches),
     )
-    return replace(plan, looks_anywhere=any(found.unknown_steps for found in _references(plan)))
+    return replace(plan, looks_anywhere=edges.references_of(item).unknown_steps)
 
 
 def _kind(item: Mapping[str, Any]) -> StepKind:
@@ -307,50 +307,7 @@ def _branch(step: StepPlan, part: str) -> StepPlan | None:
     return next((branch for branch in step.branches if branch.parts[-1] == part), None)
 
 
-def _branch_owners(steps: Mapping[str, StepPlan]) -> dict[str, str]:
-    names = aliases_of(steps)
-    owners: dict[str, str] = {}
-    for name, step in steps.items():
-        for branch in _below(step):
-            last = branch.parts[-1]
-            for spelling in aliases_of((last,)):
-                if spelling not in names:
-                    owners.setdefault(spelling, name)
-    return owners
-
-
-def _below(step: StepPlan) -> Iterable[StepPlan]:
-    for branch in step.branches:
-        yield branch
-        yield from _below(branch)
-
-
 # Dependencies
-
-
-def _references(step: StepPlan) -> list[analysis.References]:
-    """What a step's expressions read before or while it is carried out; a ``wait`` looks again by itself."""
-    found = [analysis.condition_references(step.condition)] if step.condition.strip() else []
-    parameters = step.parameters
-    match step.kind:
-        case StepKind.ENGRAM if parameters:
-            found.append(analysis.references_of(dict(parameters)))
-        case StepKind.EXECUTE_STORY:
-            found.append(analysis.references_of(parameters.get("with")))
-            until = parameters.get("until")
-            if isinstance(until, str) and until.strip():
-                found.append(analysis.condition_references(until))
-        case StepKind.PARALLEL:
-            found.append(analysis.references_of(parameters.get("forEach")))
-    return found
-
-
-def _names_read(step: StepPlan) -> frozenset[str]:
-    """Of steps, by the step and its branches, those that are its own branches left out."""
-    names = frozenset[str]().union(*(found.steps for found in _references(step)))
-    for branch in step.branches:
-        names |= _names_read(branch)
-    return names - {spelling for branch in step.branches for spelling in aliases_of((branch.parts[-1],))}
 
 
 def _groups(
@@ -399,10 +356,7 @@ def _wanted(
     declared = [need for need in _list(step.declared, "needs") if isinstance(need, str)]
     real = {own: own for own in (*own, *earlier.values())}
     names = dict.fromkeys(real.get(need, need) for need in declared)
-    for read in sorted(_names_read(step)):
-        found = spellings.get(read) or owners.get(read, read)
-        if found != step.name or read in own:
-            names.setdefault(found)
+    names.update(dict.fromkeys(sorted(spellings.get(read, read) for read in edges.steps_read(step.declared, owners))))
     return list(names)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
 from typing import Any, Final
 
 import trio
@@ -20,9 +21,11 @@ from core.policy.settings import DEFAULT_QUEUE
 from core.telemetry import catalogue, metrics
 
 TELL_AGAIN_SECONDS: Final = 10.0
-"""Shortest time between two messages of a step that waits."""
+"""Shortest time between two messages of a step that waits. Further back it is a second for each place, so that all who
+wait together tell a few things a second, however many they are."""
 LONGEST_SILENCE_SECONDS: Final = 600.0
-"""A step far back looks less often, a second for each place: thousands that wait then tell a few things a second."""
+LONGEST_LOOK_SECONDS: Final = 60.0
+"""Longest time between two looks at how a step stands."""
 
 
 class Slots:
@@ -134,15 +137,19 @@ class Slots:
         return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
 
     async def _wait(self, demand: Demand, granted: trio.Event, tell: Callable[[str], None]) -> None:
-        told, place = "", 1
+        told, told_at = "", -inf
         while not granted.is_set():
+            pause = TELL_AGAIN_SECONDS
             held = self._ledger.why(demand.owner, self._limits(), self._clock.now())
             if held is None:
                 self._hand_on()  # the limits have changed, and nobody said so
-            elif held.message != told:
-                told, place = held.message, held.place
-                tell(told)
-            with trio.move_on_after(min(max(TELL_AGAIN_SECONDS, place), LONGEST_SILENCE_SECONDS)):
+            else:
+                pause = min(max(pause, held.place / 10), LONGEST_LOOK_SECONDS)
+                silence = min(max(TELL_AGAIN_SECONDS, held.place), LONGEST_SILENCE_SECONDS)
+                if held.message != told and trio.current_time() >= told_at + silence:
+                    told, told_at = held.message, trio.current_time()
+                    tell(told)
+            with trio.move_on_after(pause):
                 await granted.wait()
         waited = max((self._clock.now() - demand.queued_at).total_seconds(), 0.0)
         metrics.observe(catalogue.STORY_RUN_QUEUE_AGE, waited, namespace=demand.run.namespace, queue=demand.queue)

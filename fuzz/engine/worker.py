@@ -42,6 +42,8 @@ class Script:
     act: Act = Act.SUCCEED
     after_seconds: float = 1.0
     output: Mapping[str, Any] | None = None
+    echo: bool = False
+    """The output is the input."""
     exit_code: int = 0
     exit_class: str | None = None
     exit_lag_seconds: float = 0.0
@@ -166,7 +168,8 @@ class Worker:
             stored, code = None, code or 1
         elif script.act is Act.SUCCEED:
             if phase in SDK_MAY_SUCCEED_FROM:
-                patch: Object = {"phase": "Succeeded", "exitClass": "success", "output": dict(script.output or {})}
+                output = pod.job["spec"]["inputs"] if script.echo else script.output or {}
+                patch: Object = {"phase": "Succeeded", "exitClass": "success", "output": dict(output)}
                 self._sdk_writes(step_run, stored, patch)
             else:
                 self.refused.append(f"{step} out of {phase}")

@@ -71,6 +71,7 @@ class World:
     engrams: dict[str, Engram]
     settings: EngineSettings
     deliveries: Mapping[int, Delivery]
+    evaluator: Any = field(default_factory=PathEvaluator)
     clock_steps: list[tuple[float, timedelta]] = field(default_factory=list)
     """From when (Trio time) the wall clock is how far from where it would be."""
     events: RecordedEvents = field(default_factory=RecordedEvents)
@@ -167,7 +168,7 @@ class World:
         engine = EngineContext(
             runs=ModelRunStore(self.cluster, process),
             executor=ModelStepExecutor(self.cluster, process, self.worker, self.engrams),
-            evaluator=PathEvaluator(),
+            evaluator=self.evaluator,
             events=self.events,
             clock=virtual_clock(EPOCH, self._clock_step),
             settings=self.settings,
@@ -330,6 +331,7 @@ async def open_world(
     settings: EngineSettings | None = None,
     deliveries: Mapping[int, Delivery] | None = None,
     lags: Mapping[str, float] | None = None,
+    evaluator: Any = None,
 ) -> AsyncIterator[World]:
     """A world for one test; its clock is Trio's, which should be a mock clock. Leaving it kills what still runs."""
     cluster = Cluster(lambda: EPOCH + timedelta(seconds=trio.current_time()))
@@ -342,6 +344,7 @@ async def open_world(
             dict({"work": Engram()} if engrams is None else engrams),
             settings or EngineSettings(jitter=lambda: 0.0),
             deliveries or {},
+            evaluator or PathEvaluator(),
             lags=lags or {},
         )
         cluster.listeners += [worker.see, world._see_doomed]

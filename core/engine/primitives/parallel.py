@@ -8,10 +8,11 @@ Its output is ``{branch: output}``, or ``{"items": [output, …]}`` in the order
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import trio
 
+from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
 from core.engine import cancel
 from core.engine.context import StepContext
@@ -21,8 +22,6 @@ from core.engine.ports import StepError
 from core.engine.recall import parallel_output
 from core.engine.settle import settle_value
 from core.engine.verdict import Verdict, failed
-
-MAX_ITEMS: Final = 1000
 
 
 async def run(context: StepContext) -> Verdict:

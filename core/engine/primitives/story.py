@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import trio
 
+from core.api.loops import MAX_ITERATIONS
 from core.api.phases import Phase, Reason
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_bell
@@ -28,8 +29,7 @@ from core.engine.timers import TimerKind
 from core.engine.verdict import Verdict, failed
 from core.engine.waiting import keep_deadline, until_words
 from core.engine.words import member_or_none
-
-MOST_ITERATIONS: Final = 1000
+from core.expressions import roots
 
 
 async def run(context: StepContext) -> Verdict:
@@ -69,8 +69,8 @@ class _Call:
             return StepError(Reason.INVALID_CONFIGURATION, "with.with must be an object: the inputs of the Story")
         until = until if isinstance(until, str) else ""
         most, waits = parameters.get("maxIterations"), parameters.get("waitForCompletion")
-        if until.strip() and (not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= MOST_ITERATIONS):
-            text = f"with.maxIterations is required with until: a whole number from 1 to {MOST_ITERATIONS}"
+        if until.strip() and (not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= MAX_ITERATIONS):
+            text = f"with.maxIterations is required with until: a whole number from 1 to {MAX_ITERATIONS}"
             return StepError(Reason.INVALID_CONFIGURATION, text)
         return cls(
             namespace=str(ref.get("namespace") or context.plan.namespace),
@@ -247,7 +247,7 @@ class _Children:
             await wait_for_bell(context.bell, context.engine.clock, deadline_at)
 
     def _roots(self, number: int, previous: Mapping[str, Any]) -> dict[str, Any]:
-        return {"iteration": number, "previous": dict(previous)} if self._call.until else {}
+        return {roots.ITERATION: number, roots.PREVIOUS: dict(previous)} if self._call.until else {}
 
     def _say(self, number: int, name: str, deadline_at: Any) -> None:
         until = until_words(deadline_at)

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from core.evaluation.evaluator import Evaluator
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Act, Script
@@ -115,7 +116,7 @@ async def test_no_more_branches_are_at_work_than_the_bound_allows(autojump_clock
         world.start(one.key)
         most = 0
         while not one.status.get("finishedAt"):
-            most = max(most, len(world.alive()))
+            most = max(most, sum(pod.alive for pods in world.worker.pods.values() for pod in pods))
             await trio.sleep(0.1)
 
     assert most == 3
@@ -142,7 +143,6 @@ async def test_a_parallel_step_without_branches_succeeds_at_once(autojump_clock:
 async def test_each_item_is_a_branch_and_results_keep_the_order_of_the_list(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
-    engrams = {"work": Engram(echo=True)}
     each = fan(
         engram("one", with_={"url": "{{ item.url }}", "n": "{{ itemIndex }}"}),
         name="each",
@@ -151,7 +151,7 @@ async def test_each_item_is_a_branch_and_results_keep_the_order_of_the_list(
     )
     steps = [each, engram("all", with_={"results": "{{ steps.each.output.items }}"})]
     pages = [{"url": "x"}, {"url": "y"}, {"url": "z"}]
-    async with open_world(engrams=engrams) as world:
+    async with open_world({f"each/{n}": (Script(echo=True),) for n in range(3)}, evaluator=Evaluator()) as world:
         one = scenario(world, steps, run={"inputs": {"pages": pages}})
         await one.to_the_end()
         made = step_run(world, "run-each-2")
@@ -178,7 +178,9 @@ async def test_what_is_no_list_or_too_long_fails_the_step(
 async def test_an_empty_list_succeeds_with_an_empty_result(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world() as world:
         one = scenario(
-            world, [fan(engram("one"), forEach="{{ inputs.none }}")], run={"inputs": {"none": []}},
+            world,
+            [fan(engram("one"), forEach="{{ inputs.none }}")],
+            run={"inputs": {"none": []}},
             output={"all": "{{ steps.fan.output.items }}"},
         )
         status = await one.to_the_end()

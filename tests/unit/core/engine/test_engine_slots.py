@@ -250,17 +250,26 @@ async def test_a_step_that_waits_tells_what_has_changed_every_ten_seconds_at_mos
     assert office.told["four/a"] == [(0, text("2nd"))]
 
 
-async def test_who_is_far_back_tells_less_often(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_who_is_far_back_tells_less_often_and_who_has_come_near_soon(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     office = loaded(limits(1))
     await office.ask(demand("first/a"))
-    for number in range(200):
+    for number in range(300):
         nursery.start_soon(office.ask, demand(f"r{number}/a", queued=number / 1000))
     await wait_all_tasks_blocked()
     office.slots.release("uid-first", "a")
     await trio.sleep(150.5)
     assert [when for when, _ in office.told["r5/a"]] == [0, 10]
     assert [when for when, _ in office.told["r99/a"]] == [0, 100]
-    assert [when for when, _ in office.told["r180/a"]] == [0]
+    assert [when for when, _ in office.told["r280/a"]] == [0]
+    for number in range(280):
+        office.slots.release(f"uid-r{number}", "a")
+        await wait_all_tasks_blocked()
+    await trio.sleep(30)
+    when, text = office.told["r281/a"][-1]
+    assert when > 150
+    assert "; 1st in queue" in text
 
 
 async def test_the_same_step_cannot_wait_twice(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -1,0 +1,182 @@
+"""Which run of a Story may begin: ``spec.concurrency``, all at once, one after the other, or the newest alone. Pure.
+
+Runs take turns by Story, or by participant: ``spec.inputs.participant`` (a text, or its ``id``), else the correlation id;
+a run that has neither is alone. Among those whose turn it is together, a run that has begun goes on, whatever came
+since. The rest stands in order of creation, then name.
+
+A run never waits for an ancestor, which may be waiting for it; and a run below one that has begun goes before all who
+still wait for that one, or neither would ever end. Ancestors are found along the controller owners among the given
+runs; those of other Stories, which are not among them, are given by UID. Realtime Stories mean packets, not runs, by
+the same words: their runs begin at once. Ours for batch Stories: the reference ignores it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.api import keys
+from core.api.resource import STORY_RUN
+from core.engine.ports import Object
+from core.engine.queueing import ordinal
+
+_LONGEST_CHAIN: Final = 64
+"""More ancestors than any chain of Stories may have; a forged circle of owners ends here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """It is this run's turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """These runs come first, in this order."""
+
+    runs: tuple[str, ...]
+    place: int
+    """1 for who begins next."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFirst:
+    """Ask these runs to end, then wait for them."""
+
+    runs: tuple[Object, ...]
+    message: str
+
+
+Turn = Begin | WaitFor | CancelFirst
+
+
+def turn_of(
+    run: Object,
+    live: Iterable[Object],
+    story: Object,
+    *,
+    begun: Collection[str] = (),
+    ancestors: Collection[str] = (),
+) -> Turn:
+    """Whether ``run`` may begin among the ``live`` runs of its Story (itself among them or not).
+
+    ``begun``: UIDs of runs that were told to begin and whose status may not say so yet; without them, two runs that
+    are created within a second could both begin. ``ancestors``: UIDs of all runs above ``run``, where known.
+    """
+    if _has_begun(run, begun):
+        return Begin()
+    mode, key = _rule(run, story)
+    if mode not in ("serial", "cancelPrevious") or key is None:
+        return Begin()
+    others = [other for other in live if _uid(other) != _uid(run) and _rule(other, story)[1] == key]
+    by_uid = {_uid(other): other for other in (*others, run)}
+    above = {*ancestors, *_chain(run, by_uid)}
+    rivals = [other for other in others if _uid(other) not in above]
+    if mode == "cancelPrevious":
+        return _newest_alone(run, rivals, begun)
+    families = {_uid(other) for other in rivals if any(uid in by_uid for uid in _chain(other, by_uid))}
+    if any(uid in by_uid for uid in above):
+        families.add(_uid(run))
+
+    def rank(one: Object) -> tuple[bool, bool, str, str]:
+        return (not _has_begun(one, begun), _uid(one) not in families, *_age(one))
+
+    return _one_after_the_other(run, rivals, rank, begun)
+
+
+def _one_after_the_other(
+    run: Object, rivals: Iterable[Object], rank: Callable[[Object], Any], begun: Collection[str]
+) -> Turn:
+    mine = rank(run)
+    first = sorted((other for other in rivals if rank(other) < mine), key=rank)
+    if not first:
+        return Begin()
+    names = tuple(_name(other) for other in first)
+    place = 1 + sum(not _has_begun(other, begun) for other in first)
+    return WaitFor(names, place, f"Waiting for StoryRun {names[0]} to end; {ordinal(place)} in line")
+
+
+def _newest_alone(run: Object, rivals: list[Object], begun: Collection[str]) -> Turn:
+    """Of the same second, one that has begun is older than one that has not."""
+
+    def age(one: Object) -> tuple[str, bool, str]:
+        created, name = _age(one)
+        return created, not _has_begun(one, begun), name
+
+    newer = sorted((other for other in rivals if age(other) > age(run)), key=age)
+    if newer:
+        name = _name(newer[-1])
+        return WaitFor((name,), 1 + len(newer), f"Superseded by StoryRun {name}, which is newer")
+    if not rivals:
+        return Begin()
+    rivals.sort(key=age)
+    names = tuple(_name(other) for other in rivals)
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    message = f"Waiting for StoryRun {names[0]}{more} to end, canceled for this newer one"
+    asked = [other["spec"].get("cancelRequested") is True for other in rivals]
+    if all(asked):
+        return WaitFor(names, 1, message)
+    return CancelFirst(tuple(other for other, done in zip(rivals, asked, strict=True) if not done), message)
+
+
+def parent_of(run: Object) -> Mapping[str, Any] | None:
+    """The owner reference (``name``, ``uid``) of the StoryRun that started this one, in the same namespace."""
+    for owner in run["metadata"].get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == STORY_RUN.kind:
+            return dict(owner)
+    return None
+
+
+def _chain(run: Object, by_uid: Mapping[str, Object]) -> list[str]:
+    """UIDs of the ancestors, nearest first, as far as the given runs lead."""
+    found: list[str] = []
+    one: Object | None = run
+    while one is not None and len(found) < _LONGEST_CHAIN:
+        parent = parent_of(one)
+        if parent is None:
+            break
+        found.append(str(parent.get("uid")))
+        one = by_uid.get(found[-1])
+    return found
+
+
+def _rule(run: Object, story: Object) -> tuple[str, str | None]:
+    """The mode, and what runs that take turns share; None when this run shares it with nobody."""
+    spec = story.get("spec") or {}
+    concurrency = spec.get("concurrency") or {}
+    mode = str(concurrency.get("mode") or "parallel")
+    if spec.get("pattern") == "realtime":
+        return "parallel", None
+    if concurrency.get("scope") != "participant":
+        return mode, "story"
+    return mode, _participant(run)
+
+
+def _participant(run: Object) -> str | None:
+    inputs = run["spec"].get("inputs")
+    participant = inputs.get("participant") if isinstance(inputs, dict) else None
+    if isinstance(participant, dict):
+        participant = participant.get("id")
+    if isinstance(participant, int) and not isinstance(participant, bool):
+        participant = str(participant)
+    if isinstance(participant, str) and participant.strip():
+        return f"participant {participant.strip()}"
+    correlation = (run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID)
+    return f"correlation {correlation.strip()}" if isinstance(correlation, str) and correlation.strip() else None
+
+
+def _has_begun(run: Object, begun: Collection[str]) -> bool:
+    return bool((run.get("status") or {}).get("startedAt")) or _uid(run) in begun
+
+
+def _age(run: Object) -> tuple[str, str]:
+    return str(run["metadata"].get("creationTimestamp") or ""), _name(run)
+
+
+def _uid(run: Object) -> str:
+    return str(run["metadata"]["uid"])
+
+
+def _name(run: Object) -> str:
+    return str(run["metadata"]["name"])
