@@ -64,6 +64,15 @@ StoryOption = Annotated[str, typer.Option("--story", help="Only runs of this Sto
 SinceOption = Annotated[str, typer.Option("--since", help="Only runs created since then, e.g. 2h.")]
 OlderOption = Annotated[str, typer.Option("--older", help="Only runs created longer ago, e.g. 24h.")]
 
+FromOption = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="STEP",
+        help="Begin with this step: it and what follows from it run again.",
+        autocompletion=complete_step,
+    ),
+]
 InputPairs = Annotated[
     list[str] | None,
     typer.Option(

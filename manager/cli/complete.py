@@ -55,6 +55,8 @@ def complete_story_or_run(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
     """Steps of the run that stands before it on the line."""
     run = str(ctx.params.get("run") or "")
+    # The parser stops at an option whose value is being typed: what stands before it has not become arguments yet.
+    run = run or next(iter(ctx.args), "")
     given = ctx.params.get("steps") or ()
     return [
         name
@@ -106,6 +108,9 @@ def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
         keys = _in_silence(lambda: [key for story in _stories_in_files(files, chosen) for key in input_keys(story)])
     elif ctx.info_name == "render":
         keys = [key for story in _stories_on_the_line(ctx) for key in input_keys(story)]
+    elif ctx.info_name == "resubmit":
+        run = str(ctx.params.get("run") or next(iter(words), ""))
+        keys = _ask(ctx, lambda server: input_keys(server.story_of(run)))
     else:
         chosen = chosen or next(iter(words), "")
         keys = _ask(ctx, lambda server: input_keys(server.story(chosen)) if chosen else [])
@@ -156,6 +161,11 @@ class Server:
         story = self._name_of_story(run)
         steps = declared_steps(self.story(story)) if story else []
         return [placed.name for placed in steps if takes(placed) and ANY_ITEM not in placed.name]
+
+    def story_of(self, run: str) -> dict[str, Any]:
+        """The Story that ``run`` runs; empty when there is none."""
+        story = self._name_of_story(run)
+        return self.story(story) if story else {}
 
     def _name_of_story(self, run: str) -> str:
         if not run.startswith(_LATEST):

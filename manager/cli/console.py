@@ -46,6 +46,11 @@ class Console:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
+    def line(self, text: str, colour: str) -> None:
+        """One line of what the command was asked for; it may be empty."""
+        sys.stdout.write(f"{self.styled(text, colour)}\n")
+        sys.stdout.flush()
+
     def note(self, text: str) -> None:
         """What helps a person and would disturb a pipe."""
         if not self._options.quiet:

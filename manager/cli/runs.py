@@ -12,7 +12,7 @@ import trio
 
 from core.api import keys
 from core.api.identity import label_value
-from core.api.resource import POD, STEP_RUN, STORY, STORY_RUN
+from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
 from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
 from manager.cli.exit_code import ExitCode
@@ -60,14 +60,35 @@ def is_name(text: str) -> bool:
 
 
 async def story_of(session: Session, run: Object) -> Object | None:
-    """The Story of a run; None when it has been deleted."""
-    reference = run["spec"].get("storyRef") or {}
+    """The Story as the run executes it, else as it is now; None when it has been deleted."""
+    return await _pinned_story(session, run) or await live_story_of(session, run)
+
+
+async def live_story_of(session: Session, run: Object) -> Object | None:
+    """The Story of a run as it is now; None when it has been deleted."""
+    namespace, name = _story_place(run)
     try:
-        return await session.client.get(
-            STORY, reference.get("name", ""), reference.get("namespace") or run["metadata"]["namespace"]
-        )
+        return await session.client.get(STORY, name, namespace)
     except NotFoundError:
         return None
+
+
+async def _pinned_story(session: Session, run: Object) -> Object | None:
+    """As it was when the run began; None to one who may not see it."""
+    revision = (run.get("status") or {}).get("storyRevision")
+    if not isinstance(revision, str) or not is_name(revision):
+        return None
+    try:
+        kept = await session.client.get(CONTROLLER_REVISION, revision, _story_place(run)[0])
+    except (ForbiddenError, NotFoundError):
+        return None
+    data = kept.get("data")
+    return data if isinstance(data, dict) and isinstance(data.get("spec"), dict) else None
+
+
+def _story_place(run: Object) -> tuple[str, str]:
+    reference = run["spec"].get("storyRef") or {}
+    return reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", "")
 
 
 async def step_runs_of(session: Session, run: Object) -> list[Object]:

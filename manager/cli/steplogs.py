@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from core.api.suggestion import closest
 from core.kube.errors import ApiError, KubeError
 from core.kube.transport import open_lines
 from core.workloads.step_workload import ENGRAM_CONTAINER
+from manager.cli.layout import path_of
 from manager.cli.problem import CommandError
 from manager.cli.render.sign import word_of
 from manager.cli.runs import look_at, pods_of, step_runs_of
@@ -155,18 +156,25 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
 
 
 async def _last_lines(session: Session, run: Object, step: str) -> list[str]:
-    pods = [
-        pod
-        for pod in await pods_of(session, run)
-        if pod["metadata"]["labels"].get(keys.LABEL_STEP) == label_value(step)
-    ]
-    if not pods:
-        return []
+    names = {
+        label_value(each["metadata"]["name"]) for each in await step_runs_of(session, run) if path_of(each) == step
+    }
+    pods = [pod for pod in await pods_of(session, run) if _is_of(pod, step, names)]
+    return await last_lines_of(session, pods[-1]) if pods else []
+
+
+def _is_of(pod: Object, step: str, step_runs: Collection[str]) -> bool:
+    """By its StepRun; where that is not named, by the step."""
+    labels = pod["metadata"]["labels"]
+    by_run = labels.get(keys.LABEL_STEP_RUN)
+    return by_run in step_runs if by_run else labels.get(keys.LABEL_STEP) == label_value(step)
+
+
+async def last_lines_of(session: Session, pod: Object) -> list[str]:
+    """Of the log of a Pod; none when there is no log, or none for us."""
     collected: list[str] = []
     try:
-        await _stream(
-            session, pods[-1], {"container": ENGRAM_CONTAINER, "tailLines": str(LAST_LINES)}, collected.append
-        )
+        await _stream(session, pod, {"container": ENGRAM_CONTAINER, "tailLines": str(LAST_LINES)}, collected.append)
     except KubeError:
         return []
     return collected

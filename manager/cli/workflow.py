@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,7 @@ def run_files(
 
 def submit(
     options: CommonOptions,
-    manifest: Object,
+    wanted: Object | Callable[[Session], Awaitable[Object]],
     *,
     key: str | None,
     wait: bool,
@@ -72,17 +72,24 @@ def submit(
     timeout: float | None,
     cancel_on_interrupt: bool,
 ) -> None:
-    """Create a run, or with ``key`` find the one that has it; stay with it when asked to."""
+    """Create a run, or with ``key`` find the one that has it; stay with it when asked to.
+
+    ``wanted`` is the manifest, or what makes it of what the cluster holds.
+    """
     watched = Watched()
 
     async def work() -> ExitCode:
         async with open_session(options) as session:
+            manifest = await wanted(session) if callable(wanted) else wanted
             namespace = manifest["metadata"].get("namespace") or session.namespace
             story = await _story_to_submit(session, manifest, namespace)
             spec = manifest["spec"]
             if inputs := await fitting_inputs(session.console, story, spec.get("inputs") or {}):
                 spec = {**spec, "inputs": inputs}
             complete = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}, "spec": spec}
+            if options.dry_run is DryRun.CLIENT:
+                print_object(options, complete)
+                return ExitCode.DONE
             run = await _started(session, complete, key)
             if not wait or options.dry_run is DryRun.SERVER:
                 return ExitCode.DONE

@@ -61,7 +61,8 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
 
     def line(at: datetime | None, what: str, earlier: Phase | None, phase: Phase, detail: str) -> tuple[str, str]:
         stamp = format_instant(now if before is not None or at is None else at)
-        return stamp, f"{stamp} {what} {word_of(earlier)}{arrow}{phase}{detail}"
+        change = f"{word_of(earlier)}{arrow}{phase}" if word_of(earlier) != phase else str(phase)
+        return stamp, f"{stamp} {what} {change}{detail}"
 
     of_steps = []
     for step in after.steps:

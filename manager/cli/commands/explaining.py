@@ -1,0 +1,49 @@
+"""``why`` and ``timeline``: what keeps a run, and where its time went."""
+
+from __future__ import annotations
+
+import shutil
+
+import typer
+
+from manager.cli.arguments import RunAndStepArgument
+from manager.cli.options import CommonOptions, with_common_options
+from manager.cli.problem import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("why")(with_common_options(why))
+
+
+def why(options: CommonOptions, run: RunAndStepArgument) -> None:
+    """Tell what a run, or one of its steps, waits for: since when, until when, who can change it, what to type.
+
+    It follows child runs and needs to where things really stop. Of a run that failed it tells why. -o json gives the
+    same as data.
+    """
+    from core.engine.clock import system_now
+    from manager.cli.interruption import run_async
+    from manager.cli.render.output import render
+    from manager.cli.runs import find_run
+    from manager.cli.session import open_session
+    from manager.cli.why.document import document_of
+    from manager.cli.why.explanation import explain
+    from manager.cli.why.reading import read_facts
+    from manager.cli.why.text import lines_of
+
+    if options.output == "name":
+        raise UsageError("why has no output format 'name'", remedy="use json, jsonl, yaml, jsonpath=… or none")
+    name, _, step = run.partition("/")
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            facts = await read_facts(session, await find_run(session, name))
+            explanation = explain(facts, step, session.command_in)
+            if options.output not in ("table", "wide"):
+                session.console.result(render([document_of(explanation)], options.output, single=True))
+                return
+            width = shutil.get_terminal_size((100, 40)).columns
+            for line, colour in lines_of(explanation, system_now(), width=width, ascii_only=options.ascii_only):
+                session.console.line(line, colour)
+
+    run_async(options, work)

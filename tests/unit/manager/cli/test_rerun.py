@@ -1,0 +1,166 @@
+"""What a redrive runs again, what it keeps, and from which step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from manager.cli.problem import CommandError, UsageError
+from manager.cli.rerun import check_step, failed_step, plan_of, rerun_of
+from manager.cli.resubmitting import like
+
+Object = dict[str, Any]
+
+FAIL_FAST = "Skipped: step 'fetch' failed and the Story does not continue on failure"
+
+
+def step(name: str, *needs: str, **more: Any) -> Object:
+    return {"name": name, "ref": {"name": "worker"}, "needs": list(needs), **more}
+
+
+def a_story(*steps: Object, **more: Any) -> Object:
+    return {"metadata": {"name": "report", "namespace": "team"}, "spec": {"steps": list(steps), **more}}
+
+
+def a_run(**phases: str | Object) -> Object:
+    states = {
+        name.replace("_", "-"): {"phase": phase} if isinstance(phase, str) else phase for name, phase in phases.items()
+    }
+    return {
+        "metadata": {"name": "report-1", "namespace": "team"},
+        "spec": {"storyRef": {"name": "report"}},
+        "status": {"stepStates": states},
+    }
+
+
+CHAIN = a_story(step("fetch"), step("count", "fetch"), step("send", "count"), step("other"))
+
+
+def test_from_a_step_on_it_and_what_follows_run_again() -> None:
+    run = a_run(fetch="Succeeded", count="Failed", other="Succeeded")
+
+    rerun = rerun_of(plan_of(CHAIN), run, "count")
+
+    assert rerun.again == (("count", "asked for"), ("send", "follows from count"))
+    assert (rerun.kept, rerun.fresh) == (("fetch", "other"), ())
+
+
+def test_what_a_template_reads_counts_as_a_need() -> None:
+    reads = step("send", **{"with": {"text": "{{ steps.count.output.n }}"}})
+
+    rerun = rerun_of(plan_of(a_story(step("count"), reads)), a_run(count="Succeeded", send="Failed"), "count")
+
+    assert [name for name, _ in rerun.again] == ["count", "send"]
+
+
+def test_without_a_step_everything_that_has_run_runs_again() -> None:
+    rerun = rerun_of(plan_of(CHAIN), a_run(fetch="Failed"))
+
+    assert rerun.again == (("fetch", "everything runs again"),)
+    assert rerun.fresh == ("count", "send", "other")
+
+
+def test_what_a_failure_had_skipped_runs_again_and_what_a_condition_had_does_not() -> None:
+    run = a_run(
+        fetch="Failed",
+        count={"phase": "Skipped", "message": FAIL_FAST},
+        send={"phase": "Skipped", "message": FAIL_FAST},
+        other={"phase": "Skipped", "message": "Skipped: its 'if' condition is false"},
+    )
+    independent = a_story(step("fetch"), step("count"), step("send", "count"), step("other"))
+
+    rerun = rerun_of(plan_of(independent), run, "fetch")
+
+    assert dict(rerun.again)["count"] == dict(rerun.again)["send"] == "had been skipped for a failure"
+    assert rerun.kept == ("other",)
+
+
+def test_skips_that_spread_from_another_failure_count_where_the_story_goes_on() -> None:
+    story = a_story(step("a"), step("b"), step("c", "b"), policy={"retries": {"continueOnStepFailure": True}})
+
+    rerun = rerun_of(plan_of(story), a_run(a="Failed", b="Failed", c="Skipped"), "a")
+
+    assert [name for name, _ in rerun.again] == ["a", "c"]
+    assert rerun.kept == ("b",)
+
+
+def test_the_clean_up_runs_again() -> None:
+    story = a_story(step("a"), compensations=[step("undo")], **{"finally": [step("tidy"), step("report")]})
+    run = a_run(a="Failed", undo="Succeeded", tidy="Succeeded")
+
+    rerun = rerun_of(plan_of(story), run, "a")
+    of_tidy = rerun_of(plan_of(story), run, "tidy")
+
+    assert rerun.again == (("a", "asked for"), ("undo", "cleans up again"), ("tidy", "cleans up again"))
+    assert of_tidy.again == (("tidy", "asked for"),)
+    assert of_tidy.kept == ("a", "undo")
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [
+        pytest.param({"fetch": "Succeeded", "count": "Failed"}, "count", id="the only one"),
+        pytest.param(
+            {"fetch": "Failed", "count": "Failed", "send": "Timeout"}, "fetch", id="the others follow from it"
+        ),
+    ],
+)
+def test_the_failed_step_is_the_one_the_others_follow_from(phases: dict[str, str], expected: str) -> None:
+    assert failed_step(plan_of(CHAIN), a_run(**phases)) == expected
+
+
+def test_of_failures_in_several_lists_the_main_one_counts() -> None:
+    story = a_story(step("a"), **{"finally": [step("tidy")]})
+
+    assert failed_step(plan_of(story), a_run(a="Failed", tidy="Failed")) == "a"
+    assert failed_step(plan_of(story), a_run(a="Succeeded", tidy="Failed")) == "tidy"
+
+
+def test_failures_that_do_not_follow_from_each_other_need_a_choice() -> None:
+    with pytest.raises(UsageError, match=r"2 steps have failed.*: count, other") as refusal:
+        failed_step(plan_of(CHAIN), a_run(fetch="Succeeded", count="Failed", other="Failed"))
+
+    assert "--from count" in refusal.value.remedy
+
+
+def test_without_a_failure_there_is_nothing_to_begin_with() -> None:
+    allowed = a_story(step("a", allowFailure=True))
+
+    with pytest.raises(CommandError, match="no step of report-1 has failed"):
+        failed_step(plan_of(allowed), a_run(a="Failed"))
+
+
+def test_a_step_to_begin_with_is_one_of_the_story() -> None:
+    fan = {"name": "fan", "type": "parallel", "with": {"steps": [step("a")]}}
+    plan = plan_of(a_story(step("fetch"), fan))
+
+    check_step(plan, "fetch")
+    with pytest.raises(CommandError, match="fan/a is a branch") as branch:
+        check_step(plan, "fan/a")
+    with pytest.raises(CommandError, match="has no step 'fech'") as unknown:
+        check_step(plan, "fech")
+
+    assert (branch.value.remedy, unknown.value.remedy) == ("use --from fan", "did you mean 'fetch'?")
+
+
+def test_a_story_that_cannot_run_is_no_way_to_run_again() -> None:
+    with pytest.raises(CommandError, match=r"Story 'report' cannot run: .*circle"):
+        plan_of(a_story(step("a", "b"), step("b", "a")))
+
+
+def test_another_run_like_it_has_its_inputs_and_the_changes() -> None:
+    run = a_run()
+    run["spec"] |= {
+        "storyRef": {"name": "report", "namespace": "shared", "version": "2", "uid": "gone"},
+        "impulseRef": {"name": "hook"},
+        "inputs": {"city": "Bern", "mail": {"to": "a", "cc": "b"}, "rows": [1, 2]},
+    }
+
+    manifest = like(run, {"mail": {"to": "c"}, "rows": [3]})
+
+    assert manifest["metadata"] == {"namespace": "team", "generateName": "report-"}
+    assert manifest["spec"] == {
+        "storyRef": {"name": "report", "namespace": "shared", "version": "2"},
+        "inputs": {"city": "Bern", "mail": {"to": "c", "cc": "b"}, "rows": [3]},
+    }
