@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.api.identity import runner_name
+from core.api.loops import MAX_ITEMS
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import NOT_ALLOWED, Draft, breaks, enlarge, malformed, out_of_reach, section, somewhere
 from webhooks.caller import ADMINISTRATORS, Caller, service_account
@@ -52,31 +53,38 @@ def _written_by_a_stranger(chance: Chance, draft: Draft) -> list[str]:
     return [f"status.{key}" for key in sorted(keys)]
 
 
-def _gate(chance: Chance, draft: Draft, name: str) -> None:
-    """That the run's Story has a gate of that name, among the branches of a step perhaps."""
-    gate: Object = {"name": name, "type": "gate"}
+def _gate(chance: Chance, draft: Draft) -> str:
+    """The name of a gate of the run's Story, which is among the branches of a step perhaps, or done for each item."""
+    gate: Object = {"name": "ask", "type": "gate"}
+    name = "ask"
     if chance.yes():
-        gate = {"name": "around", "type": "parallel", "with": {"steps": [gate]}}
+        gate, name = {"name": "around", "type": "parallel", "with": {"steps": [gate]}}, "around/ask"
+    if chance.yes():
+        number, inner = chance.number(0, MAX_ITEMS - 1), "/ask" if name != "ask" else ""
+        gate = {"name": "each", "type": "parallel", "with": {"forEach": [1], "steps": [gate]}}
+        name = f"each/{number}{inner}"
     draft.referred("Story", draft.spec["storyRef"])["spec"]["steps"].append(gate)
+    return name
 
 
 @breaks("status/gate-decided", "StoryRun", update=False)
 def _decided_again(chance: Chance, draft: Draft) -> str:
-    _gate(chance, draft, "ask")
+    name = _gate(chance, draft)
     states = chance.some(("Approved", "Rejected"), 2, 2)
-    after: Object = chance.pick(({"ask": {"state": states[1]}}, {"ask": {"state": "Pending"}}, {}))
-    _write(draft, {"gates": after}, {"gates": {"ask": {"state": states[0]}}})
+    after: Object = chance.pick(({name: {"state": states[1]}}, {name: {"state": "Pending"}}, {}))
+    _write(draft, {"gates": after}, {"gates": {name: {"state": states[0]}}})
     draft.caller = _PERSON
-    return "status.gates.ask"
+    return f"status.gates.{name}"
 
 
 @breaks("status/gate-unknown", "StoryRun", update=False)
 def _decided_for_nothing(chance: Chance, draft: Draft) -> str:
-    _gate(chance, draft, "ask")
+    name = _gate(chance, draft)
     state = chance.pick(("Approved", "Rejected", "Pending"))
-    _write(draft, {"gates": {"asc": {"state": state}, "ask": {"state": state}}})
+    nowhere = chance.pick(("asc", f"{name}/x", f"x/{name}", "each", f"each/{MAX_ITEMS}", f"each/{MAX_ITEMS}/ask"))
+    _write(draft, {"gates": {nowhere: {"state": state}, name: {"state": state}}})
     draft.caller = chance.pick((_PERSON, _trusted(chance)))
-    return "status.gates.asc"
+    return f"status.gates.{nowhere}"
 
 
 @breaks("status/generation", *_FIELDS, update=False)

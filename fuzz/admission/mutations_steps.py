@@ -42,6 +42,11 @@ class Found:
     def type(self) -> str:
         return str(self.step.get("type") or "")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has branches, to which one may be added."""
+        return self.type == "parallel" and "forEach" not in self.step["with"]
+
 
 def steps_of(draft: Draft) -> list[Found]:
     """All steps and branches, in the order in which they are written."""
@@ -65,7 +70,7 @@ def plant(
 ) -> Found:
     """Put a new step into a list, or among the branches of a step there."""
     step = {"name": f"planted-{len(steps_of(draft))}", **step}
-    around = [found for found in steps_of(draft) if found.type == "parallel" and found.list_name in lists]
+    around = [found for found in steps_of(draft) if found.is_open and found.list_name in lists]
     if around and not top and chance.yes():
         chance.pick([insert_branch(chance, chance.pick(around), step)])
     else:
@@ -112,15 +117,14 @@ def a_primitive(chance: Chance, draft: Draft, type_: str, settings: Object | Non
     return section(found.step, "with"), f"{found.path}.with"
 
 
-def _parallel(chance: Chance, draft: Draft) -> Found:
+def open_parallel(chance: Chance, draft: Draft) -> Found:
+    """A step with branches, to which one may be added."""
     inner: Object = {"name": f"inner-{len(steps_of(draft))}", "type": "stop"}
-    return a_step(
-        chance, draft, lambda found: found.type == "parallel", {"type": "parallel", "with": {"steps": [inner]}}
-    )
+    return a_step(chance, draft, lambda found: found.is_open, {"type": "parallel", "with": {"steps": [inner]}})
 
 
 def _branch(chance: Chance, draft: Draft) -> Found:
-    around = _parallel(chance, draft)
+    around = open_parallel(chance, draft)
     below = f"{around.path}.with.steps["
     return chance.pick([f for f in steps_of(draft) if f.path.startswith(below) and f.depth == around.depth + 1])
 
@@ -142,7 +146,7 @@ def _later_step(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/name-taken", "Story")
 def _branch_beside(chance: Chance, draft: Draft) -> str:
-    around = _parallel(chance, draft)
+    around = open_parallel(chance, draft)
     twin = {"name": chance.pick(around.step["with"]["steps"])["name"], "type": "stop"}
     insert_branch(chance, around, twin)
     names = [branch["name"] for branch in around.step["with"]["steps"]]
@@ -267,7 +271,7 @@ def _unknown_field_of_a_branch(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/branch-name", "Story")
 def _branch_hides_a_step(chance: Chance, draft: Draft) -> str:
-    around = _parallel(chance, draft)
+    around = open_parallel(chance, draft)
     free = {f.step["name"] for f in steps_of(draft) if not f.depth} - {b["name"] for b in around.step["with"]["steps"]}
     index = insert_branch(chance, around, {"name": chance.pick(sorted(free)), "type": "stop"})
     return f"{around.path}.with.steps[{index}].name"
@@ -275,7 +279,7 @@ def _branch_hides_a_step(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/branches", "Story")
 def _no_branches(chance: Chance, draft: Draft) -> str:
-    found = _parallel(chance, draft)
+    found = open_parallel(chance, draft)
     found.step["with"] = chance.pick(({}, {"steps": []}, {"steps": "a"}, {"steps": {}}))
     return f"{found.path}.with.steps"
 

@@ -151,7 +151,7 @@ def _packets_for_whatever_it_is(chance: Chance, draft: Draft) -> str:
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 
-def _call(chance: Chance, draft: Draft) -> tuple[Object, str]:
+def a_call(chance: Chance, draft: Draft) -> tuple[Object, str]:
     """The settings of a step that executes a Story which is there."""
     there = [f for f in steps_of(draft) if f.type == "executeStory"]
     if there and not chance.yes(4):
@@ -169,14 +169,14 @@ _STOP: Object = {"name": "x", "type": "stop"}
 
 @breaks("story/call-target", "Story")
 def _call_nothing(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     settings["storyRef"] = chance.pick((None, "other", {}, {"name": " "}, {"name": 3}, []))
     return f"{path}.storyRef.name"
 
 
 @breaks("story/call-settings", "Story")
 def _call_badly(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     choices = ["version", "waitForCompletion"]
     choices += ["with"] if "steps" not in str(settings.get("with")) else []
     choices += ["namespace"] if "namespace" not in settings["storyRef"] else []
@@ -190,14 +190,14 @@ def _call_badly(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/call-denied", "Story", policies=NOT_ALLOWED)
 def _call_out_of_reach(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     settings["storyRef"]["namespace"] = NOWHERE
     return f"{path}.storyRef"
 
 
 @breaks("story/call-self", "Story")
 def _call_itself(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     explicit = {"namespace": draft.namespace} if chance.yes() else {}
     settings["storyRef"] = {"name": draft.new["metadata"]["name"], **explicit}
     return f"{path}.storyRef"
@@ -205,7 +205,7 @@ def _call_itself(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/call-circle", "Story")
 def _call_each_other(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     last = draft.referred("Story", settings["storyRef"])
     for number in range(chance.number(0, 2)):
         name = f"between-{number}"
@@ -225,21 +225,21 @@ def _let_call(chance: Chance, story: Object, target: Object) -> None:
 
 @breaks("story/call-missing", "Story")
 def _call_what_is_gone(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     draft.remove(draft.referred("Story", settings["storyRef"]))
     return f"{path}.storyRef"
 
 
 @breaks("story/call-version", "Story")
 def _call_another_version(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     settings["storyRef"]["version"] = "another"
     return f"{path}.storyRef.version"
 
 
 @breaks("story/call-realtime", "Story", realtime=False)
 def _call_a_stream(chance: Chance, draft: Draft) -> str:
-    settings, path = _call(chance, draft)
+    settings, path = a_call(chance, draft)
     draft.referred("Story", settings["storyRef"])["spec"]["pattern"] = "realtime"
     return f"{path}.storyRef"
 
@@ -284,7 +284,7 @@ def _reference_out_of_reach_beside_steps(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/policy-duration", "Story")
 def _policy_duration(chance: Chance, draft: Draft) -> str:
-    positive = (("timeouts", "story"), ("timeouts", "step"), ("execution", "timeout"))
+    positive = (*(("timeouts", key) for key in ("story", "step", "cleanup")), ("execution", "timeout"))
     others = (
         ("timeouts", "gracefulShutdownTimeout"),
         *(("retries", "stepRetryPolicy", key) for key in ("delay", "maxDelay")),

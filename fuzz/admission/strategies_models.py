@@ -22,6 +22,7 @@ _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "checkpointInterval": values.duration,
     "gracefulShutdownTimeout": values.duration_or_none,
     "step": values.duration,
+    "cleanup": values.duration,
     "story": values.duration,
     "samplePolicy": lambda chance: chance.pick(("", "rate", " Random ", "ALWAYS", "never")),
     "maxInlineSize": lambda chance: chance.pick((0, 4096, 9000)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from core.api.execution import ExecutionOverrides, ExecutionPolicy, RetryPolicy
+from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITERATIONS
 from core.api.resource import ENGRAM, STORY
 from core.api.workflow import StoryPolicy, StoryTimeouts
 from core.expressions.fields import STEP_LISTS
@@ -153,12 +154,27 @@ def _settings(plan: _Plan, kind: str, done: list[str], in_stream: bool, depth: i
         case "gate":
             return _waiting(chance) if chance.yes() else None
         case "parallel":
-            branches = [_branch(plan, done, in_stream, depth + 1) for _ in range(chance.number(1, 2))]
-            return {"steps": branches} | ({"note": "{{ unread"} if chance.yes(5) else {})
+            return _branches(plan, done, in_stream, depth) | ({"note": "{{ unread"} if chance.yes(5) else {})
         case "executeStory":
             return _call(plan, done, in_stream)
         case _:
             return None
+
+
+def _branches(plan: _Plan, done: list[str], in_stream: bool, depth: int) -> Object:
+    """Two at most, or one for each item."""
+    chance = plan.chance
+    found: Object = {"maxConcurrency": chance.pick((1, 3, 2**31 - 1))} if chance.yes(3) else {}
+    if len(plan.names[0]) > MAX_ITEM_STEP_NAME or not chance.yes(3):
+        return found | {"steps": [_branch(plan, done, in_stream, depth + 1) for _ in range(chance.number(1, 2))]}
+    expressions = values.static_templates() if in_stream else values.templates(done)
+    written: list[Any] = [[], [1, {"a": None}, chance.pick(expressions)], chance.pick(expressions)]
+    branch = _branch(plan, done, in_stream, depth + 1)
+    if chance.yes():
+        branch["if"] = chance.pick(("item.ok == true", "{{ eq itemIndex 0 }}", "itemIndex > 1 && inputs.a"))
+    if chance.yes():
+        branch["idempotencyKeyTemplate"] = chance.pick(("{{ item.id }}", "{{ index .item `a-b` }}-{{ itemIndex }}"))
+    return found | {"forEach": chance.pick(written), "steps": [branch]}
 
 
 def _branch(plan: _Plan, done: list[str], in_stream: bool, depth: int) -> Object:
@@ -182,7 +198,13 @@ def _call(plan: _Plan, done: list[str], in_stream: bool) -> Object:
     if chance.yes():
         expressions = values.static_templates() if in_stream else values.templates(done)
         found["with"] = values.payload(chance, expressions, 1)
-    return found | ({"waitForCompletion": chance.yes()} if chance.yes() else {})
+    if not chance.yes(3):
+        return found | ({"waitForCompletion": chance.yes()} if chance.yes() else {})
+    if chance.yes():
+        section = found.setdefault("with", {})
+        section["before"] = chance.pick(("{{ previous.x }}", "{{ iteration }}", "{{ get .previous `y` }}"))
+    until = chance.pick(("previous.ok == true", "{{ gt iteration 2 }}", values.condition(chance, done)))
+    return found | {"until": until, "maxIterations": chance.pick((1, 7, MAX_ITERATIONS))}
 
 
 def _declared(chance: Chance, around: Surroundings, name: str, steps: list[str]) -> Object:

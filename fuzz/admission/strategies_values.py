@@ -13,7 +13,7 @@ Object = dict[str, Any]
 
 NAMES: Final = (
     *("a", "b", "c", "d", "e", "fetch", "join", "send", "x1", "0", "9z", "fetch-feed", "a-b", "a--b", "in", "true"),
-    *("if", "not", "steps", "inputs", "n" * 63, "m" + "-" * 61 + "m", "status", "null"),
+    *("if", "not", "steps", "inputs", "n" * 63, "m" + "-" * 61 + "m", "status", "null", "item", "previous"),
 )
 """DNS labels; some are words of an expression language."""
 NAMESPACES: Final = ("team", "shared", "other", "0")

@@ -24,6 +24,7 @@ from fuzz.admission import (  # noqa: F401 - mistakes are registered when they a
     cases,
     mutations_definitions,
     mutations_graph,
+    mutations_loops,
     mutations_runs,
     mutations_shape,
     mutations_status,
@@ -108,6 +109,15 @@ def test_stories_that_are_right_have_everything_in_them() -> None:
         *('"pattern": "realtime"', '"requires": ["steps.', "{{ packet", "packet.", "$bubuTemplate", '"namespace": "'),
         *('"streaming": {"', '"maxRetries": ', '"inputsSchema"', '"runtime": {"', '"postExecution"', '"version": "'),
         *('"finally": [{', '"compensations": [{', '"sideEffects": true', "$bubuSecretRef", "$bubuStorageRef"),
+        *(
+            '"forEach": [',
+            '"forEach": "{{',
+            '"maxConcurrency": ',
+            '"maxIterations": ',
+            "previous",
+            "iteration",
+            "itemIndex",
+        ),
     }
 
     @given(case=strategies.cases("Story"))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from core.api.suggestion import closest
-from core.expressions import analysis
+from core.expressions import edges
 from core.expressions.fields import STEP_LISTS
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
@@ -34,22 +34,20 @@ Steps = Mapping[str, Placed]
 """Steps of the three lists by name; of two with one name, the first."""
 
 
-def declared(name: str, placed: Placed) -> Declared:
-    """What a step says about the others: ``needs``, and steps whose outputs are used in ``if`` and ``with``."""
-    step = placed.step
-    references = analysis.condition_references(step.get("if") or "").steps
-    if step.get("ref") or step.get("type") == "executeStory":
-        references |= analysis.references_of(step.get("with")).steps
-    return Declared(name, tuple(step.get("needs") or ()), references)
+def declared(name: str, placed: Placed, owners: Mapping[str, str]) -> Declared:
+    """What a step says about the others: ``needs``, and steps whose outputs its expressions read; ``owners`` are those
+    of branches.
+    """
+    return Declared(name, tuple(placed.step.get("needs") or ()), edges.steps_read(placed.step, owners))
 
 
-def check(steps: Steps, said: Iterable[Declared], graph: Graph) -> Iterator[Finding]:
+def check(steps: Steps, said: Iterable[Declared], graph: Graph, owners: Mapping[str, str]) -> Iterator[Finding]:
     """Everything wrong with how ``steps`` depend on each other, step by step, then circles; ``graph`` is of ``said``,
     and has the edges that a run follows.
     """
     for name, placed in steps.items():
         yield from _needs(name, placed, steps)
-        yield from _requires(name, placed, steps, graph)
+        yield from _requires(name, placed, steps, graph, owners)
     yield from _cycles(steps, said)
 
 
@@ -90,18 +88,20 @@ def _needs(name: str, placed: Placed, steps: Steps) -> Iterator[Finding]:
             yield NEED_LATER.at(path, message, f"move one of the two, or remove {need!r}")
 
 
-def _requires(name: str, placed: Placed, steps: Steps, graph: Graph) -> Iterator[Finding]:
+def _requires(name: str, placed: Placed, steps: Steps, graph: Graph, owners: Mapping[str, str]) -> Iterator[Finding]:
     for index, required in enumerate(placed.step.get("requires") or ()):
         path = f"{placed.path}.requires[{index}]"
         segments = required.split(".")
         if segments[0] != "steps" or len(segments) < _REQUIRE_SEGMENTS or not all(segments):
             yield REQUIRE_FORM.at(path, f"{required!r} leads to no output", "write for example steps.fetch.output.url")
-        elif segments[1] not in visible(placed, steps):
+            continue
+        meant = owners.get(segments[1], segments[1])
+        if meant not in visible(placed, steps):
             remedy = remedy_for(segments[1], visible(placed, steps))
             yield REQUIRE_UNKNOWN.at(path, f"there is no step {segments[1]!r} before this one", remedy)
-        elif segments[1] not in reached(name, placed, steps, graph):
+        elif meant not in reached(name, placed, steps, graph):
             message = f"step {segments[1]!r} need not be done when this one starts"
-            yield REQUIRE_UNREACHED.at(path, message, f"add {segments[1]!r} to needs")
+            yield REQUIRE_UNREACHED.at(path, message, f"add {meant!r} to needs")
 
 
 def _cycles(steps: Steps, said: Iterable[Declared]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from core.graph.needs import Graph
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import dependency
 from webhooks.validate.dependency import Steps
-from webhooks.validate.steps import Placed, names_below
+from webhooks.validate.steps import Placed
 from webhooks.world import Object
 
 UNUSABLE: Final = Rule("story/expression", "3.6")
@@ -48,15 +48,18 @@ class Reader:
 
     Args:
         steps: those of its lists.
+        owners: what an expression may write to mean a branch → the step that it is in.
+        of_items: the same of what is done for each item, which nothing else can refer to.
     """
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, owners: Mapping[str, str], of_items: Mapping[str, str]) -> None:
         self.errors: list[Finding] = []
         """In the expressions of the steps that were read."""
         self.has_given_up = False
         """Whether there were more than ``MAX_ERRORS``; then the graph cannot be known, and all else is idle."""
         self._steps = steps
-        self._targets = _targets_of(steps)
+        self._targets = _targets_of(steps, owners)
+        self._of_items = of_items
         self._readings: dict[str, _Reading] = {}
         self._suggestions = 0
 
@@ -108,6 +111,8 @@ class Reader:
                     return _Reading((*errors, UNUSABLE.at(leaf.path, message, "correct those first")), ())
                 errors += _problems(leaf, known)
                 for place in leaf.step_places:
+                    if leaf.own_output_only and place.step in (leaf.step, step_alias(leaf.step)):
+                        continue
                     target = self._targets.get(place.step)
                     if target is None:
                         errors.append(self._unknown(place, others))
@@ -120,19 +125,19 @@ class Reader:
         few = self._suggestions <= _MAX_SUGGESTIONS
         remedy = dependency.remedy_for(place.step, suggested) if few else "correct the name, or add the step"
         message = f"an expression refers to step {place.step!r}, which does not exist{_where(place.position)}"
+        if place.step in self._of_items:
+            around = self._of_items[place.step]
+            message = f"{place.step!r} is done for each item, and cannot be referred to{_where(place.position)}"
+            remedy = f"use steps.{around}.output.items after {around!r}, which has the outputs of all items"
         return STEP_UNKNOWN.at(place.path, message, remedy, place.excerpt)
 
 
-def _targets_of(steps: Steps) -> Mapping[str, str]:
+def _targets_of(steps: Steps, owners: Mapping[str, str]) -> Mapping[str, str]:
     """What an expression may write to the step that is meant: its name, that with underscores, or those of a branch."""
     targets: dict[str, str] = {name: name for name in steps}
     for name in steps:
         targets.setdefault(step_alias(name), name)
-    for name, placed in steps.items():
-        for branch in names_below(placed):
-            targets.setdefault(branch, name)
-            targets.setdefault(step_alias(branch), name)
-    return targets
+    return {**owners, **targets}
 
 
 def _problems(field: ExpressionField, names: list[str]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from core.api.phases import Phase
 from webhooks.finding import Cause, Finding, Rule, Severity
-from webhooks.validate import duration
+from webhooks.validate import duration, loop
 from webhooks.validate.change import text
 from webhooks.validate.steps import Placed
 from webhooks.world import Object
@@ -41,6 +41,9 @@ def check(placed: Placed) -> Iterator[Finding]:
             yield STOP.at(f"{path}.phase", "is no phase in which a run can end", "use Succeeded, Failed or Finished")
     elif type_ == "executeStory":
         yield from _call(parameters, path)
+        yield from loop.check_call(parameters, path)
+    elif type_ == "parallel":
+        yield from loop.check_branches(parameters, path)
     elif type_ == "condition" and parameters:
         yield UNUSED_WITH.at(path, "a condition has no settings", "write the condition into if")
 

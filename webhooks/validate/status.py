@@ -14,7 +14,7 @@ from core.api.identity import runner_name
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from webhooks.caller import Caller, service_account
 from webhooks.finding import Cause, Finding, Rule, Severity
-from webhooks.validate import change, payload, reference, steps
+from webhooks.validate import change, gates, payload, reference
 from webhooks.validate.change import fields_of, namespace_of
 from webhooks.world import Object, Unseen, World
 
@@ -74,7 +74,7 @@ def _generation(before: Object, after: Object) -> Iterator[Finding]:
 
 
 def _gates(run: Object, before: Object, after: Object, caller: Caller, world: World) -> Iterator[Finding]:
-    known = _gate_names(run, world)
+    known = _gates_of(run, world)
     for name in sorted({*before, *after}):
         was, is_ = fields_of(before.get(name)), fields_of(after.get(name))
         if not change.differs(was, is_):
@@ -82,19 +82,16 @@ def _gates(run: Object, before: Object, after: Object, caller: Caller, world: Wo
         path = f"status.gates.{name}"
         if was.get("state") in _DECISIONS and was.get("state") != is_.get("state") and not caller.is_trusted:
             yield GATE_DECIDED.at(path, f"is {was['state']} already, and a decision stays", "start another run")
-        elif known is not None and name not in known:
-            gates = f"gates are: {', '.join(known)}" if known else "the Story has no gates"
-            yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", gates)
+        elif known is not None and not any(gate.has(name) for gate in known):
+            there_are = f"gates are: {', '.join(map(str, known))}" if known else "the Story has no gates"
+            yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", there_are)
 
 
-def _gate_names(run: Object, world: World) -> list[str] | None:
+def _gates_of(run: Object, world: World) -> list[gates.Gate] | None:
     """Of the run's Story; ``None`` when that is not to be seen."""
     its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
-    if isinstance(story, Unseen):
-        return None
-    placed = (each for top in steps.top_level(story.get("spec") or {}) for each in steps.with_branches(top))
-    return [each.step["name"] for each in placed if each.step.get("type") == "gate"]
+    return None if isinstance(story, Unseen) else list(gates.of_story(story.get("spec") or {}))
 
 
 def _output(new: Object, output: Any, world: World) -> Iterator[Finding]:

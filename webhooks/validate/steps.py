@@ -28,6 +28,7 @@ REFERENCE_FORM: Final = Rule("story/reference-form", "3.3", severity=Severity.WA
 REFERENCE_NAMESPACE: Final = Rule("story/reference-namespace", "3.3", Cause.FORBIDDEN)
 BRANCH_SHAPE: Final = Rule("story/branch-shape", "4.9")
 BRANCH_FIELD: Final = Rule("story/branch-field", "4.9", severity=Severity.WARNING)
+BRANCH_NEEDS: Final = Rule("story/branch-needs", "4.9", severity=Severity.WARNING)
 BRANCH_NAME: Final = Rule("story/branch-name", "4.9", Cause.DUPLICATE, Severity.WARNING)
 BRANCHES: Final = Rule("story/branches", "4.9", Cause.REQUIRED)
 BRANCH_DEPTH: Final = Rule("story/branch-depth", "4.9")
@@ -67,19 +68,23 @@ def top_level(spec: Object) -> Iterator[Placed]:
 def with_branches(placed: Placed) -> Iterator[Placed]:
     """The step and the branches below it that fit their schema, in spec order."""
     yield placed
-    if placed.depth < MAX_BRANCH_DEPTH:
-        for branch in _branches(placed):
-            if isinstance(branch.step, Mapping) and not any(rule is BRANCH_SHAPE for rule in _shape_rules(branch)):
-                yield from with_branches(branch)
+    for branch in sound_branches(placed):
+        yield from with_branches(branch)
 
 
-def names_below(placed: Placed) -> Iterator[str]:
-    """Of all branches below the step, whether or not they fit their schema."""
+def sound_branches(placed: Placed) -> Iterator[Placed]:
+    """The branches right below the step that fit their schema, in spec order."""
     for branch in _branches(placed) if placed.depth < MAX_BRANCH_DEPTH else ():
-        if isinstance(branch.step, Mapping):
-            if isinstance(branch.step.get("name"), str):
-                yield branch.step["name"]
-            yield from names_below(branch)
+        if isinstance(branch.step, Mapping) and not any(rule is BRANCH_SHAPE for rule in _shape_rules(branch)):
+            yield branch
+
+
+def is_for_each(placed: Placed) -> bool:
+    """Whether it is a ``parallel`` step that is run for each item."""
+    parameters = placed.step.get("with")
+    return (
+        placed.step.get("type") == "parallel" and isinstance(parameters, dict) and parameters.get("forEach") is not None
+    )
 
 
 def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
@@ -102,12 +107,8 @@ def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
         if not name.strip():
             yield SECRET_NAME.at(f"{path}.secrets.{key}", "names no Secret", "give the name of a Secret")
     namespace = namespace_of(story)
-    for field in ("with", "runtime"):
-        value, where = step.get(field), f"{path}.{field}"
-        if not (field == "with" and step.get("type") == "parallel"):  # its branches are looked at one by one
-            yield from payload.check_references(
-                REFERENCE_FORM, REFERENCE_NAMESPACE, value, where, STORY, namespace, world
-            )
+    for value, where in _payloads(placed):
+        yield from payload.check_references(REFERENCE_FORM, REFERENCE_NAMESPACE, value, where, STORY, namespace, world)
     if step.get("type") == "parallel":
         yield from _branch_findings(placed)
 
@@ -153,11 +154,26 @@ def _branch_findings(placed: Placed) -> Iterator[Finding]:
         yield BRANCH_DEPTH.at(placed.path, message, "call another Story with executeStory")
         return
     for branch in branches:
+        needs = branch.step.get("needs") if isinstance(branch.step, Mapping) else None
+        if isinstance(needs, list) and needs:
+            message = "has no effect on a branch, since branches start together"
+            remedy = "remove it, or make the branch a step of its own"
+            yield BRANCH_NEEDS.at(f"{branch.path}.needs", message, remedy)
         for error in _shape_errors(branch):
             rule = BRANCH_FIELD if error.message == "unknown field" else BRANCH_SHAPE
             path = error.path.replace("spec.steps[0]", branch.path, 1)
             yield rule.at(path, error.message, error.remedy)
     yield from _twice(NAME_TAKEN, "name", branches)
+
+
+def _payloads(placed: Placed) -> Iterator[tuple[Any, str]]:
+    """What may hold references to data; branches are looked at one by one."""
+    step, path = placed.step, placed.path
+    if step.get("type") != "parallel":
+        yield step.get("with"), f"{path}.with"
+    elif isinstance(step.get("with"), dict):
+        yield step["with"].get("forEach"), f"{path}.with.forEach"
+    yield step.get("runtime"), f"{path}.runtime"
 
 
 def _branches(placed: Placed) -> Iterator[Placed]:

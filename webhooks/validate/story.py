@@ -1,7 +1,7 @@
 """What a Story must keep to beyond its schema. All findings at once, in spec order.
 
-Read ``steps`` and ``primitive`` (a step by itself), ``dependency`` and ``expression`` (among each other), ``worker``,
-``call`` and ``carrier`` (what it refers to). Source: admission contract 4.
+Read ``steps``, ``primitive`` and ``loop`` (a step by itself), ``dependency`` and ``expression`` (among each other),
+``worker``, ``call`` and ``carrier`` (what it refers to). Source: admission contract 4.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.resource import STORY
+from core.expressions import edges
 from core.graph.needs import build_graph
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import (
@@ -37,7 +38,7 @@ SCHEMA: Final = Rule("story/schema", "4.3")
 
 MAX_STORY_BYTES: Final = 1 << 20
 
-_DURATIONS: Final = ("story", "step")
+_DURATIONS: Final = ("story", "step", "cleanup")
 
 
 def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
@@ -51,8 +52,9 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     steps: dict[str, stepping.Placed] = {}
     for placed in stepping.top_level(spec):
         steps.setdefault(placed.step["name"], placed)
-    reader = expression.Reader(steps)
-    said = [dependency.declared(name, placed) for name, placed in steps.items() if reader.read(placed)]
+    owners = edges.branch_owners(spec)
+    reader = expression.Reader(steps, owners, edges.item_owners(spec))
+    said = [dependency.declared(name, placed, owners) for name, placed in steps.items() if reader.read(placed)]
     if reader.has_given_up:
         return reader.errors
     graph = build_graph(said)
@@ -66,7 +68,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
             findings += carrier.check_step(each, spec)
         findings += reader.check_step(placed, graph)
     findings += stepping.name_findings(spec)
-    findings += dependency.check(steps, said, graph)
+    findings += dependency.check(steps, said, graph, owners)
     findings += reader.check_story(spec)
     findings += _spec_findings(new, world)
     findings += carrier.check(spec, steps, world)

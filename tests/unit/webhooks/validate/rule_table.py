@@ -75,6 +75,8 @@ def _written_out(value: Any) -> Any:
     match value:
         case {"letters": int(count)}:
             return "x" * count
+        case {"written": int(count)}:
+            return list(range(count))
         case {"blanks": int(count)}:
             return {f"b{index}": " " for index in range(count)}
         case {"nested": int(count)}:

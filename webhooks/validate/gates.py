@@ -1,0 +1,49 @@
+"""The gates of a Story by the names under which they are decided on in the status of a run.
+
+That of a step of its lists is its name; that of a branch the names on the way to it, ``fan/approve``; and what a
+``forEach`` does for each item has the number of the item in the place of its name: ``fan/0``, ``fan/1/approve``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from core.api.loops import MAX_ITEMS
+from webhooks.validate import steps
+from webhooks.validate.steps import Placed
+from webhooks.world import Object
+
+_NUMBERS: Final = frozenset(map(str, range(MAX_ITEMS)))
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate, or one for each item; ``parts`` are the names on the way to it, ``None`` the number of an item."""
+
+    parts: tuple[str | None, ...]
+
+    def has(self, name: str) -> bool:
+        """Whether a decision under ``name`` is one about it."""
+        parts = name.split("/")
+        return len(parts) == len(self.parts) and all(
+            part in _NUMBERS if own is None else part == own for part, own in zip(parts, self.parts, strict=True)
+        )
+
+    def __str__(self) -> str:
+        """``fan/<number>/approve``."""
+        return "/".join("<number>" if part is None else part for part in self.parts)
+
+
+def of_story(spec: Object) -> Iterator[Gate]:
+    """Those of all lists and branches, in spec order."""
+    for placed in steps.top_level(spec):
+        yield from _of_step(placed, (str(placed.step.get("name")),))
+
+
+def _of_step(placed: Placed, parts: tuple[str | None, ...]) -> Iterator[Gate]:
+    if placed.step.get("type") == "gate":
+        yield Gate(parts)
+    for branch in steps.sound_branches(placed):
+        yield from _of_step(branch, (*parts, None if steps.is_for_each(placed) else str(branch.step.get("name"))))

@@ -1,0 +1,82 @@
+"""Loops: a Story that is executed until a condition holds, and a step that is run for each item of a list.
+
+Source: admission contract 4.9 for the steps that they stand in; loops are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITEMS, MAX_ITERATIONS
+from core.expressions.resolve import TEMPLATE_KEY
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate.change import fields_of, text
+from webhooks.world import Object
+
+UNTIL: Final = Rule("story/loop-until", "4.9")
+ITERATIONS: Final = Rule("story/loop-iterations", "4.9", Cause.REQUIRED)
+ITERATIONS_UNUSED: Final = Rule("story/loop-iterations-unused", "4.9", severity=Severity.WARNING)
+DETACHED: Final = Rule("story/loop-detached", "4.9", Cause.FORBIDDEN)
+ITEMS: Final = Rule("story/items", "4.9")
+ITEM_STEPS: Final = Rule("story/item-steps", "4.9")
+ITEM_NAME: Final = Rule("story/item-name", "4.9")
+CONCURRENCY: Final = Rule("story/branch-concurrency", "4.9")
+
+_MAX_INT32: Final = 2**31 - 1
+
+
+def check_call(parameters: Object, path: str) -> Iterator[Finding]:
+    """What is wrong with the repetition of an ``executeStory`` step, whose ``with`` is at ``path``."""
+    until, limit = parameters.get("until"), parameters.get("maxIterations")
+    if until is None:
+        if limit is not None:
+            remedy = "remove it, or give the condition until which the Story is executed again"
+            yield ITERATIONS_UNUSED.at(f"{path}.maxIterations", "has no effect without until", remedy)
+        return
+    if not text(until):
+        yield UNTIL.at(f"{path}.until", "must be a condition, as a text", 'write for example previous.state == "done"')
+    if not _is_whole(limit, MAX_ITERATIONS):
+        message = "is required with until" if limit is None else f"must be a whole number from 1 to {MAX_ITERATIONS}"
+        remedy = f"say how often the Story is executed at most, 1 to {MAX_ITERATIONS}"
+        yield ITERATIONS.at(f"{path}.maxIterations", message, remedy)
+    if parameters.get("waitForCompletion") is False:
+        message = "must be true with until, which looks at what the Story gives"
+        yield DETACHED.at(f"{path}.waitForCompletion", message, "remove it")
+
+
+def check_branches(parameters: Object, path: str) -> Iterator[Finding]:
+    """What is wrong with the items of a ``parallel`` step and how many are at work, its branches left aside."""
+    limit = parameters.get("maxConcurrency")
+    if limit is not None and not _is_whole(limit, _MAX_INT32):
+        message, remedy = "must be a whole number, 1 or more", "leave it out to run all branches at the same time"
+        yield CONCURRENCY.at(f"{path}.maxConcurrency", message, remedy)
+    items, branches = parameters.get("forEach"), parameters.get("steps")
+    if items is None:
+        return
+    yield from _items(items, f"{path}.forEach")
+    if not isinstance(branches, list):
+        return
+    if len(branches) > 1:
+        message = f"holds {len(branches)} steps, but forEach runs one step for each item"
+        yield ITEM_STEPS.at(
+            f"{path}.steps", message, "put the steps into a parallel step, or into a Story of their own"
+        )
+    name = fields_of(branches[0]).get("name") if branches else None
+    if isinstance(name, str) and len(name) > MAX_ITEM_STEP_NAME:
+        message = f"must have at most {MAX_ITEM_STEP_NAME} characters, since the number of the item is added to it"
+        yield ITEM_NAME.at(f"{path}.steps[0].name", message, "choose a shorter name")
+
+
+def _items(items: Any, path: str) -> Iterator[Finding]:
+    if isinstance(items, list):
+        if len(items) > MAX_ITEMS:
+            message = f"holds {len(items)} items, but may hold {MAX_ITEMS} at most"
+            yield ITEMS.at(path, message, "let each item stand for several, or split the work over several steps")
+    elif not (isinstance(items, str) and "{{" in items) and not (isinstance(items, Mapping) and TEMPLATE_KEY in items):
+        remedy = "write for example {{ steps.find.output.files }}"
+        yield ITEMS.at(path, "must be a list, or a template that gives one", remedy)
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
