@@ -1,8 +1,8 @@
 """Which run of a Story may begin: ``spec.concurrency``, all at once, one after the other, or the newest alone. Pure.
 
-Runs take turns by Story, or by participant: ``spec.inputs.participant`` (a text, or its ``id``), else the correlation id;
-a run that has neither is alone. Among those whose turn it is together, a run that has begun goes on, whatever came
-since. The rest stands in order of creation, then name.
+Runs take turns by Story, or by participant: ``spec.inputs.participant`` (a text, or its ``id``), else the correlation
+id; a run that has neither is alone. A run that has begun goes on, whatever came since; the rest stands in order of
+creation, then name.
 
 A run never waits for an ancestor, which may be waiting for it; and a run below one that has begun goes before all who
 still wait for that one, or neither would ever end. Ancestors are found along the controller owners among the given
@@ -38,6 +38,8 @@ class WaitFor:
     place: int
     """1 for who begins next."""
     message: str
+    until: str
+    """UID of the last of them: before it has ended, there is no need to look again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +68,17 @@ def turn_of(
     """
     if _has_begun(run, begun):
         return Begin()
-    mode, key = _rule(run, story)
-    if mode not in ("serial", "cancelPrevious") or key is None:
+    key = _key(run, story)
+    if not takes_turns(story) or key is None:
         return Begin()
-    others = [other for other in live if _uid(other) != _uid(run) and _rule(other, story)[1] == key]
-    by_uid = {_uid(other): other for other in (*others, run)}
+    by_uid = {_uid(other): other for other in live if _uid(other) != _uid(run)}
+    sharing = {uid for uid, other in by_uid.items() if _key(other, story) == key}
     above = {*ancestors, *_chain(run, by_uid)}
-    rivals = [other for other in others if _uid(other) not in above]
-    if mode == "cancelPrevious":
+    rivals = [by_uid[uid] for uid in sharing - above]
+    if story["spec"]["concurrency"]["mode"] == "cancelPrevious":
         return _newest_alone(run, rivals, begun)
-    families = {_uid(other) for other in rivals if any(uid in by_uid for uid in _chain(other, by_uid))}
-    if any(uid in by_uid for uid in above):
+    families = {_uid(other) for other in rivals if not sharing.isdisjoint(_chain(other, by_uid))}
+    if not sharing.isdisjoint(above):
         families.add(_uid(run))
 
     def rank(one: Object) -> tuple[bool, bool, str, str]:
@@ -94,7 +96,8 @@ def _one_after_the_other(
         return Begin()
     names = tuple(_name(other) for other in first)
     place = 1 + sum(not _has_begun(other, begun) for other in first)
-    return WaitFor(names, place, f"Waiting for StoryRun {names[0]} to end; {ordinal(place)} in line")
+    message = f"Waiting for StoryRun {names[0]} to end; {ordinal(place)} in line"
+    return WaitFor(names, place, message, _uid(first[-1]))
 
 
 def _newest_alone(run: Object, rivals: list[Object], begun: Collection[str]) -> Turn:
@@ -107,7 +110,8 @@ def _newest_alone(run: Object, rivals: list[Object], begun: Collection[str]) -> 
     newer = sorted((other for other in rivals if age(other) > age(run)), key=age)
     if newer:
         name = _name(newer[-1])
-        return WaitFor((name,), 1 + len(newer), f"Superseded by StoryRun {name}, which is newer")
+        message = f"Superseded by StoryRun {name}, which is newer"
+        return WaitFor((name,), 1 + len(newer), message, _uid(newer[-1]))
     if not rivals:
         return Begin()
     rivals.sort(key=age)
@@ -116,8 +120,15 @@ def _newest_alone(run: Object, rivals: list[Object], begun: Collection[str]) -> 
     message = f"Waiting for StoryRun {names[0]}{more} to end, canceled for this newer one"
     asked = [other["spec"].get("cancelRequested") is True for other in rivals]
     if all(asked):
-        return WaitFor(names, 1, message)
+        return WaitFor(names, 1, message, _uid(rivals[-1]))
     return CancelFirst(tuple(other for other, done in zip(rivals, asked, strict=True) if not done), message)
+
+
+def takes_turns(story: Object) -> bool:
+    """Whether runs of the Story ever wait for each other."""
+    spec = story.get("spec") or {}
+    mode = (spec.get("concurrency") or {}).get("mode")
+    return mode in ("serial", "cancelPrevious") and spec.get("pattern") != "realtime"
 
 
 def parent_of(run: Object) -> Mapping[str, Any] | None:
@@ -141,16 +152,10 @@ def _chain(run: Object, by_uid: Mapping[str, Object]) -> list[str]:
     return found
 
 
-def _rule(run: Object, story: Object) -> tuple[str, str | None]:
-    """The mode, and what runs that take turns share; None when this run shares it with nobody."""
-    spec = story.get("spec") or {}
-    concurrency = spec.get("concurrency") or {}
-    mode = str(concurrency.get("mode") or "parallel")
-    if spec.get("pattern") == "realtime":
-        return "parallel", None
-    if concurrency.get("scope") != "participant":
-        return mode, "story"
-    return mode, _participant(run)
+def _key(run: Object, story: Object) -> str | None:
+    """What runs that take turns share; None when this run shares it with nobody."""
+    concurrency = (story.get("spec") or {}).get("concurrency") or {}
+    return _participant(run) if concurrency.get("scope") == "participant" else "story"
 
 
 def _participant(run: Object) -> str | None:

@@ -1,0 +1,226 @@
+"""Waiting for one's turn: who is next begins when the one before has ended, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from core.engine.calls import Pace
+from core.engine.errors import StaleError, UnavailableError
+from core.engine.ports import RunKey
+from core.engine.turn_taking import Turns
+
+Object = dict[str, Any]
+
+
+@dataclass
+class Runs:
+    """The part of ``RunStore`` that turns need."""
+
+    live: dict[str, Object] = field(default_factory=dict)
+    looks: int = 0
+    canceled: list[str] = field(default_factory=list)
+    troubles: list[Exception] = field(default_factory=list)
+
+    def add(self, name: str, created: int, parent: str = "", story: str = "report") -> Object:
+        owners = [{"kind": "StoryRun", "name": parent, "uid": f"uid-{parent}", "controller": True}] if parent else []
+        self.live[name] = {
+            "metadata": {
+                "namespace": "team",
+                "name": name,
+                "uid": f"uid-{name}",
+                "creationTimestamp": f"2026-01-02T03:04:{created:02}Z",
+                "ownerReferences": owners,
+            },
+            "spec": {"storyRef": {"name": story}},
+        }
+        return self.live[name]
+
+    async def read_run(self, key: RunKey) -> Object | None:
+        await trio.lowlevel.checkpoint()
+        return self.live.get(key.name)
+
+    async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]:
+        assert namespace == "team"
+        self.looks += 1
+        await trio.lowlevel.checkpoint()
+        return [run for run in self.live.values() if run["spec"]["storyRef"]["name"] == name]
+
+    async def request_cancel(self, run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.troubles:
+            raise self.troubles.pop()
+        self.canceled.append(run["metadata"]["name"])
+        run["spec"]["cancelRequested"] = True
+
+
+@dataclass
+class Stage:
+    mode: str = "serial"
+    runs: Runs = field(default_factory=Runs)
+    begun: list[str] = field(default_factory=list)
+    told: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.turns = Turns(self.runs)
+        self.story = {
+            "metadata": {"namespace": "team", "name": "report"},
+            "spec": {"concurrency": {"mode": self.mode}},
+        }
+
+    async def enter(self, run: Object) -> None:
+        name = run["metadata"]["name"]
+        await self.turns.wait(run, self.story, self.told.setdefault(name, []).append, Pace(lambda: 0.0))
+        self.begun.append(name)
+
+    def end(self, name: str) -> None:
+        self.turns.ended(self.runs.live.pop(name)["metadata"]["uid"])
+
+
+async def test_runs_go_one_after_the_other(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 0))
+    for number, name in enumerate("bc", 1):
+        nursery.start_soon(stage.enter, stage.runs.add(name, number))
+    await wait_all_tasks_blocked()
+    assert stage.begun == ["a"]
+    assert stage.told["c"] == ["Waiting for StoryRun a to end; 2nd in line"]
+    for following in ("b", "c"):
+        stage.end(stage.begun[-1])
+        await wait_all_tasks_blocked()
+        assert stage.begun[-1] == following
+    assert trio.current_time() == 0
+
+
+async def test_an_end_wakes_one_run_however_many_wait(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = Stage()
+    for number in range(50):
+        nursery.start_soon(stage.enter, stage.runs.add(f"r{number:02}", number))
+    await wait_all_tasks_blocked()
+    looks = stage.runs.looks
+    stage.end("r00")
+    await wait_all_tasks_blocked()
+    assert stage.begun == ["r00", "r01"]
+    assert stage.runs.looks == looks + 1
+
+
+async def test_a_run_of_the_same_second_waits_for_one_that_was_told_to_begin(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Nothing of ``z`` is stored yet, and ``a`` comes first by name."""
+    stage = Stage()
+    await stage.enter(stage.runs.add("z", 1))
+    nursery.start_soon(stage.enter, stage.runs.add("a", 1))
+    await wait_all_tasks_blocked()
+    assert stage.begun == ["z"]
+    stage.end("z")
+    await wait_all_tasks_blocked()
+    assert stage.begun == ["z", "a"]
+
+
+async def test_a_place_is_told_again_when_somebody_before_has_gone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 0))
+    for number, name in enumerate("bcd", 1):
+        nursery.start_soon(stage.enter, stage.runs.add(name, number))
+    await wait_all_tasks_blocked()
+    stage.end("b")
+    await trio.sleep(30)
+    assert stage.begun == ["a"]
+    assert stage.told["d"] == [f"Waiting for StoryRun a to end; {place} in line" for place in ("3rd", "2nd")]
+
+
+async def test_an_end_that_nobody_told_is_noticed_within_ten_seconds(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 1))
+    nursery.start_soon(stage.enter, stage.runs.add("b", 2))
+    await wait_all_tasks_blocked()
+    del stage.runs.live["a"]
+    await trio.sleep(10.1)
+    assert stage.begun == ["a", "b"]
+
+
+async def test_an_end_during_the_look_is_not_missed(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 1))
+    look = stage.runs.live_runs_of_story
+
+    async def slow_look(namespace: str, name: str) -> list[Object]:
+        seen = await look(namespace, name)
+        if "a" in stage.runs.live:
+            stage.end("a")
+        return seen
+
+    stage.runs.live_runs_of_story = slow_look  # type: ignore[method-assign]
+    await stage.enter(stage.runs.add("b", 2))
+    assert trio.current_time() == 0
+
+
+async def test_the_newest_ends_those_before_it_and_begins_after_them(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = Stage("cancelPrevious")
+    await stage.enter(stage.runs.add("a", 1))
+    nursery.start_soon(stage.enter, stage.runs.add("b", 2))
+    await wait_all_tasks_blocked()
+    assert (stage.begun, stage.runs.canceled) == (["a"], ["a"])
+    await trio.sleep(25)
+    stage.end("a")
+    await wait_all_tasks_blocked()
+    assert (stage.begun, stage.runs.canceled) == (["a", "b"], ["a"])
+    assert stage.told["b"] == ["Waiting for StoryRun a to end, canceled for this newer one"]
+
+
+@pytest.mark.parametrize("trouble", [UnavailableError("busy"), StaleError("changed")])
+async def test_a_cancel_that_did_not_arrive_is_asked_for_again(
+    autojump_clock: MockClock, nursery: trio.Nursery, trouble: Exception
+) -> None:
+    stage = Stage("cancelPrevious")
+    await stage.enter(stage.runs.add("a", 1))
+    stage.runs.troubles = [trouble]
+    nursery.start_soon(stage.enter, stage.runs.add("b", 2))
+    await trio.sleep(11)
+    assert stage.runs.canceled == ["a"]
+
+
+async def test_a_child_of_a_child_does_not_wait_for_its_ancestor(autojump_clock: MockClock) -> None:
+    """Whose own child is of another Story."""
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 1))
+    stage.runs.add("between", 2, parent="a", story="other")
+    with trio.fail_after(1):
+        await stage.enter(stage.runs.add("c", 3, parent="between"))
+
+
+async def test_a_namesake_of_the_parent_is_no_ancestor(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 1))
+    middle = stage.runs.add("between", 2, parent="a", story="other")
+    middle["metadata"]["uid"] = "uid-somebody-else"
+    nursery.start_soon(stage.enter, stage.runs.add("c", 3, parent="between"))
+    await wait_all_tasks_blocked()
+    assert stage.begun == ["a"]
+
+
+async def test_a_canceled_wait_leaves_nothing(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 1))
+    with trio.move_on_after(35):
+        await stage.enter(stage.runs.add("b", 2))
+    assert stage.begun == ["a"]
+    assert dict(stage.turns._waiting) == {}
+
+
+async def test_stories_without_turns_are_not_looked_at(autojump_clock: MockClock) -> None:
+    stage = Stage("parallel")
+    await stage.enter(stage.runs.add("a", 1))
+    await stage.enter(stage.runs.add("b", 1))
+    assert (stage.begun, stage.runs.looks) == (["a", "b"], 0)
