@@ -6,13 +6,14 @@ import shutil
 
 import typer
 
-from manager.cli.arguments import RunAndStepArgument
+from manager.cli.arguments import RunAndStepArgument, RunArgument
 from manager.cli.options import CommonOptions, with_common_options
 from manager.cli.problem import UsageError
 
 
 def register(app: typer.Typer) -> None:
     app.command("why")(with_common_options(why))
+    app.command("timeline")(with_common_options(timeline))
 
 
 def why(options: CommonOptions, run: RunAndStepArgument) -> None:
@@ -45,5 +46,43 @@ def why(options: CommonOptions, run: RunAndStepArgument) -> None:
             width = shutil.get_terminal_size((100, 40)).columns
             for line, colour in lines_of(explanation, system_now(), width=width, ascii_only=options.ascii_only):
                 session.console.line(line, colour)
+
+    run_async(options, work)
+
+
+def timeline(options: CommonOptions, run: RunArgument) -> None:
+    """Show where the time of a run went: queueing, start, work, retries and waits of each step as bars.
+
+    -o json gives the spans as data, -o perfetto as a trace for ui.perfetto.dev (Chrome's Trace Event Format).
+    """
+    import json
+
+    from core.engine.clock import system_now
+    from manager.cli.interruption import run_async
+    from manager.cli.render.bars import bars
+    from manager.cli.render.output import render
+    from manager.cli.render.trace import document_of, trace_of
+    from manager.cli.runs import find_run
+    from manager.cli.session import open_session
+    from manager.cli.timeline import timeline_of
+    from manager.cli.why.reading import read_facts
+
+    if options.output == "name":
+        raise UsageError("timeline has no output format 'name'", remedy="use text, json, yaml or perfetto")
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            told = timeline_of(await read_facts(session, await find_run(session, run)), system_now())
+            if options.output == "perfetto":
+                session.console.result(json.dumps(trace_of(told)))
+                return
+            if options.output not in ("table", "wide", "text"):
+                session.console.result(render([document_of(told)], options.output, single=True))
+                return
+            width = shutil.get_terminal_size((100, 40)).columns
+            for line, colour in bars(told, width=width, ascii_only=options.ascii_only):
+                session.console.line(line, colour)
+            if told.unseen:
+                session.console.note(f"not to be seen with your rights: {', '.join(told.unseen)}")
 
     run_async(options, work)
