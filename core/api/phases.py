@@ -120,6 +120,8 @@ class ConditionType(StrEnum):
     DEGRADED = "Degraded"
     TEMPLATE_RESOLVED = "TemplateResolved"
     TRANSPORT_READY = "TransportReady"
+    REDRIVE = "Redrive"
+    """Ours: ``False`` when a request to run again could not be met."""
 
 
 class ExitClass(StrEnum):

@@ -23,6 +23,7 @@ from core.engine.errors import PortError, RejectedError
 from core.engine.ports import AttemptState, Object, Observation
 from core.engine.primitives.engram import Engram
 from core.engine.verdict import Conclusion, Verdict
+from core.engine.words import ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime) -
         observation = await patiently(engram.observe, pace=context.pace())
         step_run = observation.step_run
         if step_run is None or step_run["metadata"].get("deletionTimestamp") or engram.is_foreign(step_run):
-            return Verdict(ending.running_becomes, f"Ended: {ending.because}")
+            return Verdict(ending.running_becomes, f"{ENDED}{ending.because}")
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
         try:
@@ -117,7 +118,7 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
             phase = reported if reported is not None and reported.terminal else ending.running_becomes
             reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.CANCELED
             message = str(status.get("lastFailureMsg") or "") if phase is reported else ""
-            patch = record.failure_patch(step_run, phase, reason, message or f"Ended: {ending.because}", now)
+            patch = record.failure_patch(step_run, phase, reason, message or f"{ENDED}{ending.because}", now)
         step_run = await committed(context.engine.executor.patch_step_run_status, step_run, patch)
     context.variables.remember(step_run)
     return record.verdict_of(step_run)

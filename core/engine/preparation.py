@@ -154,7 +154,7 @@ class Preparation:
                 await access.ensure()
             except RejectedError as error:
                 return Refusal(error.reason, str(error))
-        if not under_way and not self._status.state.revision:
+        if not self._status.state.started and not self._status.state.revision:
             refusal = await self._pin(story)
             if refusal is not None:
                 return refusal
@@ -182,7 +182,9 @@ class Preparation:
         if not self._status.state.started:
             now = self._engine.clock.now()
             schema_refs = _schema_refs(work.plan, self._run)
-            self._status.apply(self._status.state.began(min(earliest or now, now), schema_refs))
+            begins_again = self._status.state.attempts > 0
+            since = now if begins_again else min(earliest or now, now)
+            self._status.apply(self._status.state.began(since, schema_refs))
 
     async def _children(self) -> tuple[list[Object], list[Object]]:
         step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())

@@ -16,6 +16,8 @@ from core.engine.context import EngineContext
 from core.engine.errors import GoneError
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.pursuit import Pursuit
+from core.engine.redrive import Redrive
+from core.engine.redrive_request import pending_redrive
 from core.engine.state import RunState, has_ended
 from core.engine.status import StatusWriter
 
@@ -29,6 +31,7 @@ class StoryRunScope:
         self._bell = Bell()
         self._bells: dict[str, Bell] = {}
         self._pursuit: Pursuit | None = None
+        self._runs_again = False
         self._services = trio.CancelScope()
         self._status: StatusWriter | None = None
 
@@ -50,17 +53,32 @@ class StoryRunScope:
                 bell.ring()
         elif step in self._bells:
             self._bells[step].ring()
+        else:  # of a step that is not at work: somebody may wait for its end
+            self._bell.ring()
 
     async def run(self) -> None:
-        """Bring the run to its end.
+        """Bring the run to its end; whenever it is asked to run again, do that.
 
         Raises:
             RejectedError: the API server refuses what must be written.
             Exception: a bug; the supervisor records it and starts a new scope.
         """
-        run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
-        if run is None or _is_over(run):
-            return
+        while True:
+            self._bell.hush()
+            run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+            if run is None or run["metadata"].get("deletionTimestamp"):
+                return
+            request = pending_redrive(run)
+            if request is not None:
+                await Redrive(self._engine, self._key, self._bell).answer(run, request)
+            elif has_ended(run) or not await self._live(run):
+                return
+
+    async def _live(self, run: Object) -> bool:
+        """The life of the run until its end, or until it is left; True when it is to be looked at again."""
+        self._runs_again = False
+        self._services = trio.CancelScope()
+        self._bells.clear()
         status = self._status = StatusWriter(self._engine, self._key, RunState.from_stored(run))
         pursuit = self._pursuit = Pursuit(self._engine, self._key, run, status, self._bells)
         try:
@@ -77,6 +95,7 @@ class StoryRunScope:
                     status.close()
         except* GoneError:
             pass  # deleted under our hands; its children go with it
+        return self._runs_again
 
     async def _write_status(self, status: StatusWriter) -> None:
         """The writer outlives every task it serves: only ``close`` ends it."""
@@ -89,6 +108,9 @@ class StoryRunScope:
             await self._bell.wait()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if run is None or run["metadata"]["uid"] != status.state.stored["metadata"]["uid"]:
+                self._services.cancel()
+            elif pending_redrive(run) is not None:
+                self._runs_again = True
                 self._services.cancel()
             elif _is_over(run):
                 if run["metadata"].get("deletionTimestamp") or not status.state.ended:

@@ -17,6 +17,7 @@ from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
 from core.engine.settle import settle_condition
 from core.engine.verdict import Verdict, failed
+from core.engine.words import SKIPPED_BY_IF
 
 _PRIMITIVES: Final[dict[StepKind, Callable[[StepContext], Awaitable[Verdict]]]] = {
     StepKind.ENGRAM: engram.run,
@@ -38,7 +39,7 @@ async def live(context: StepContext) -> Verdict:
         if isinstance(answer, StepError):
             return failed(answer.reason, answer.message)
         if answer.value is not True:
-            return Verdict(Phase.SKIPPED, "Skipped: its 'if' condition is false")
+            return Verdict(Phase.SKIPPED, SKIPPED_BY_IF)
     primitive = _PRIMITIVES.get(step.kind)
     if primitive is None:
         await trio.lowlevel.checkpoint()

@@ -22,7 +22,7 @@ from core.engine.primitives.story import cancel_child
 from core.engine.recall import step_name_of
 from core.engine.state import has_ended
 from core.engine.verdict import Verdict
-from core.engine.words import member_or_none
+from core.engine.words import ENDED, member_or_none
 from core.engine.work import RunWork
 
 _CHILD_GRACE: Final = timedelta(seconds=2)
@@ -51,7 +51,7 @@ async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: d
                 nursery.start_soon(_end_child, work, step, ending, drain_at)
     for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before what is around them
         if step.kind not in (StepKind.ENGRAM, StepKind.EXECUTE_STORY):
-            work.record(step, Verdict(ending.running_becomes, f"Ended: {ending.because}"))
+            work.record(step, Verdict(ending.running_becomes, f"{ENDED}{ending.because}"))
 
 
 async def cancel_children(work: RunWork) -> None:
@@ -77,7 +77,7 @@ async def _end_engram(work: RunWork, step: StepPlan, ending: Ending, drain_at: d
 
 async def _end_child(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
     context = work.context(step)
-    ended = Verdict(ending.running_becomes, f"Ended: {ending.because}")
+    ended = Verdict(ending.running_becomes, f"{ENDED}{ending.because}")
     child = await _child_of(context)
     if child is not None:
         if not has_ended(child):

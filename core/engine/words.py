@@ -1,9 +1,13 @@
-"""Stored words as members of the enums they should belong to; anything else counts as absent."""
+"""Stored words as members of the enums they should belong to, anything else counts as absent; and words we look for."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
+
+SKIPPED_BY_IF: Final = "Skipped: its 'if' condition is false"
+ENDED: Final = "Ended: "
+"""Begins the message of a step that was ended because its run, or its list of steps, was."""
 
 E = TypeVar("E", bound=StrEnum)
 

@@ -280,7 +280,8 @@ class ModelStepExecutor:
         known, namespace = self.process.known, run["metadata"]["namespace"]
         step_run = known.get("StepRun", namespace, step_run_name)
         if step_run is None or not controlled_by(step_run, run["metadata"]["uid"]):
-            return Observation(None)
+            alive = _any_alive(known.pods_of(namespace, step_run_name))
+            return Observation(None, AttemptState.LINGERING if alive else AttemptState.ABSENT)
         job = known.get("Job", namespace, step_run_name)
         if job is not None and not controlled_by(job, step_run["metadata"]["uid"]):
             job = None
@@ -396,10 +397,14 @@ async def _delete(cluster: Cluster, process: Process, obj: Object) -> None:
     process.known.forget(obj)
 
 
+def _any_alive(pods: list[Object]) -> bool:
+    return any(_pod_phase(pod) not in ("Succeeded", "Failed") for pod in pods)
+
+
 def _observation(step_run: Object, job: Object | None, pods: list[Object]) -> Observation:
     """As ``reconcilers.adapters.observation`` reads the real objects."""
     if job is None or job["metadata"].get("deletionTimestamp"):
-        alive = job is not None or any(_pod_phase(pod) not in ("Succeeded", "Failed") for pod in pods)
+        alive = job is not None or _any_alive(pods)
         return Observation(step_run, AttemptState.LINGERING if alive else AttemptState.ABSENT)
     own = [pod for pod in pods if controlled_by(pod, job["metadata"]["uid"])]
     status = (own[-1].get("status") or {}) if own else {}

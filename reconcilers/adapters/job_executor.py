@@ -14,7 +14,7 @@ from core.api import keys
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
-from core.engine.ports import AttemptOrder, Binding, EventSink, Object, Observation
+from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, Object, Observation
 from core.engine.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
@@ -23,7 +23,7 @@ from core.workloads.job import step_job
 from core.workloads.payload import PayloadError
 from core.workloads.step_workload import StepWorkload
 from reconcilers.adapters.binding import Binder, ResolvedStep
-from reconcilers.adapters.observation import is_unexplained, observe
+from reconcilers.adapters.observation import any_alive, is_unexplained, observe
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
@@ -106,7 +106,8 @@ class JobExecutor:
         namespace, uid = run["metadata"]["namespace"], run["metadata"]["uid"]
         step_run = self._world.step_runs.get(namespace, step_run_name)
         if step_run is None or not controlled_by(step_run, uid):
-            return Observation(None)
+            lingering = any_alive(self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}"))
+            return Observation(None, AttemptState.LINGERING if lingering else AttemptState.ABSENT)
         job = self._world.jobs.get(namespace, step_run_name)
         if job is not None and not controlled_by(job, step_run["metadata"]["uid"]):
             job = None

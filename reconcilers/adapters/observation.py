@@ -31,11 +31,16 @@ def observe(step_run: Object, job: Object | None, pods: Sequence[Object]) -> Obs
         pods: Pods of Jobs of that name, of any attempt.
     """
     if job is None or job["metadata"].get("deletionTimestamp"):
-        lingering = job is not None or any(_phase(pod) not in _ENDED_PHASES for pod in pods)
+        lingering = job is not None or any_alive(pods)
         return Observation(step_run, AttemptState.LINGERING if lingering else AttemptState.ABSENT)
     own = [pod for pod in pods if controlled_by(pod, job["metadata"]["uid"])]
     look = _Look(step_run, job, max(own, key=_age_key, default=None))
     return _succeeded(look) or _failed(look) or _unfinished(look)
+
+
+def any_alive(pods: Sequence[Object]) -> bool:
+    """Whether one of these Pods may still run."""
+    return any(_phase(pod) not in _ENDED_PHASES for pod in pods)
 
 
 def is_unexplained(seen: Observation) -> bool:

@@ -1,0 +1,283 @@
+"""Running a run again: all of it, or from one step on. Source: StoryRun contract 18, in the improved form.
+
+In this order, so that a crash anywhere repeats it harmlessly: what is to run again is deleted, then the status forgets
+it, then the request is recorded as answered. A request that cannot be met is told (condition, Event), recorded as
+answered, and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from core.api import keys
+from core.api.conditions import find_condition, with_condition
+from core.api.phases import ConditionType, Phase, Reason
+from core.engine.bell import Bell
+from core.engine.calls import Pace, committed, patiently
+from core.engine.context import EngineContext
+from core.engine.errors import GoneError, PortError, RejectedError
+from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
+from core.engine.ports import EventType, Object, RunKey
+from core.engine.recall import step_name_of
+from core.engine.redrive_request import FullRedrive, Malformed, RedriveFrom, RedriveRequest, answered
+from core.engine.step_state import StepState, steps_from
+from core.engine.timers import GROUP_MARK, timers_from, timers_to_wire
+from core.engine.words import ENDED, SKIPPED_BY_IF
+from core.graph.reach import downstream
+
+_RESET_BY_BOTH: Final = (
+    "phase",
+    "message",
+    "error",
+    "output",
+    "conditions",
+    "childrenCleanedAt",
+    "duration",
+    "startedAt",
+    "finishedAt",
+    "observedGeneration",
+    "storyRevision",
+    "active",
+    "completed",
+)
+_RESET_BY_FULL: Final = (
+    "primitiveChildren",
+    "stepStates",
+    "gates",
+    "stepsComplete",
+    "stepsFailed",
+    "stepsSkipped",
+    "allowedFailures",
+)
+_GOING_CHECK_SECONDS: Final = 1.0
+"""A safety net: the end of each child rings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What is to run again. ``steps``: full names, with everything inside them; None: everything."""
+
+    steps: frozenset[str] | None
+    event: str
+    message: str
+
+    def includes(self, name: str | None) -> bool:
+        """Whether the step of that full name runs again."""
+        if self.steps is None:
+            return True
+        parts = (name or "").split("/")
+        return any("/".join(parts[:length]) in self.steps for length in range(1, len(parts) + 1))
+
+
+class Redrive:
+    """Answers the request that one run carries."""
+
+    def __init__(self, engine: EngineContext, key: RunKey, bell: Bell) -> None:
+        self._engine = engine
+        self._key = key
+        self._bell = bell
+
+    async def answer(self, run: Object, request: RedriveRequest) -> None:
+        """Return once the request is recorded as answered; the run then stands as a run that goes on, or as before."""
+        rerun = await self._meant(run, request)
+        try:
+            if isinstance(rerun, str):
+                await self._refuse(run, rerun)
+            else:
+                await self._clear(run, rerun)
+                await self._write(run, self._engine.runs.patch_run_status, lambda now: reset_patch(now, rerun))
+                await self._write(run, self._engine.runs.patch_run_metadata, lambda now: answered_patch(now, rerun))
+                self._engine.events.emit(run, EventType.NORMAL, rerun.event, rerun.message)
+        except GoneError:
+            pass
+
+    async def _meant(self, run: Object, request: RedriveRequest) -> Rerun | str:
+        """What runs again; or why nothing does."""
+        if isinstance(request, Malformed):
+            return f"annotation {request.annotation} is {request.value!r}: {request.why}"
+        if run["spec"].get("cancelRequested") is True:
+            return "the run was canceled, which cannot be taken back; start a new one with the same inputs"
+        if isinstance(request, FullRedrive):
+            return Rerun(None, "StoryRunRedrive", "the run starts again from the beginning")
+        return await self._from_step(run, request)
+
+    async def _from_step(self, run: Object, request: RedriveFrom) -> Rerun | str:
+        ref = run["spec"].get("storyRef") or {}
+        namespace, name = str(ref.get("namespace") or self._key.namespace), str(ref.get("name") or "")
+        story = await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
+        if story is None:
+            return f"Story {namespace}/{name} does not exist"
+        plan = await self._engine.plans.plan_of(story, self._engine.evaluator)
+        if isinstance(plan, Refusal):
+            return plan.message
+        if plan.find(request.step) is None:
+            return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"
+        states = steps_from((run.get("status") or {}).get("stepStates"))
+        steps = steps_to_run_again(plan, states, request.step)
+        return Rerun(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}")
+
+    async def _clear(self, run: Object, rerun: Rerun) -> None:
+        """Delete the StepRuns and StoryRuns of what runs again, and wait until they are gone."""
+        asked: set[str] = set()
+        pace = self._pace()
+        while True:
+            self._bell.hush()
+            step_runs, child_runs = await self._children(run)
+            left = [child for child in (*step_runs, *child_runs) if rerun.includes(step_name_of(child))]
+            if not left:
+                return
+            for child in left:
+                uid = child["metadata"]["uid"]
+                if uid in asked or child["metadata"].get("deletionTimestamp"):
+                    continue
+                is_step_run = child in step_runs
+                delete = self._engine.executor.delete_step_run if is_step_run else self._engine.runs.delete_child_run
+                try:
+                    await committed(delete, child)
+                except RejectedError:
+                    raise
+                except PortError as error:
+                    await trio.sleep(pace.next_seconds(error))
+                else:
+                    asked.add(uid)
+            with trio.move_on_after(_GOING_CHECK_SECONDS):
+                await self._bell.wait()
+            current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+            if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
+                raise GoneError(f"StoryRun {self._key} is gone")
+            if current["metadata"].get("deletionTimestamp"):
+                raise GoneError(f"StoryRun {self._key} is being deleted")
+
+    async def _children(self, run: Object) -> tuple[list[Object], list[Object]]:
+        step_runs = await patiently(self._engine.executor.step_runs, run, pace=self._pace())
+        child_runs = await patiently(self._engine.runs.child_runs, run, pace=self._pace())
+        return step_runs, child_runs
+
+    async def _refuse(self, run: Object, why: str) -> None:
+        self._engine.events.emit(run, EventType.WARNING, Reason.REDRIVE_INVALID, why)
+        clock = self._engine.clock
+
+        def told(current: Object) -> Object:
+            return {"conditions": _with_refusal(current, why, clock.now())}
+
+        await self._write(run, self._engine.runs.patch_run_status, told)
+        await self._write(run, self._engine.runs.patch_run_metadata, lambda now: {"annotations": answered(now)})
+
+    async def _write(self, run: Object, write: Any, compute: Callable[[Object], Object]) -> None:
+        """``compute`` over the newest version, until it is stored.
+
+        Raises:
+            GoneError: the run is gone or being deleted.
+        """
+        pace = self._pace()
+        while True:
+            current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+            if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
+                raise GoneError(f"StoryRun {self._key} is gone")
+            patch = compute(current)
+            if not patch:
+                return
+            try:
+                await committed(write, current, patch)
+                return
+            except (GoneError, RejectedError):
+                raise
+            except PortError as error:
+                await trio.sleep(pace.next_seconds(error))
+
+    def _pace(self) -> Pace:
+        return Pace(self._engine.settings.jitter)
+
+
+def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: str) -> frozenset[str]:
+    """The step, what depends on it, and what only its failure or the early end of the run kept from running. Pure.
+
+    A branch runs again without its siblings. Clean-up steps always do.
+    """
+    top = start.partition("/")[0]
+    group = next(name for name in GroupName if top in plan.groups[name].graph.position)
+    names = set(downstream(plan.groups[group].graph, [top]))
+    if start != top:
+        names.discard(top)
+        names.add(start)
+    for name, state in states.items():
+        step = plan.find(name)
+        if step is None or name.partition("/")[0] not in plan.main.graph.position:
+            continue
+        kept_from_running = state.phase is Phase.SKIPPED and state.started_at is None and state.message != SKIPPED_BY_IF
+        if kept_from_running or state.message.startswith(ENDED) or step.kind is StepKind.STOP:
+            names.add(name)
+    names.update(plan.compensations.order)
+    names.update(plan.finally_.order)
+    return frozenset(names)
+
+
+def reset_patch(run: Object, rerun: Rerun) -> Object:
+    """The merge patch of ``status`` that forgets what runs again. Pure."""
+    status = run.get("status") or {}
+    patch: Object = {field: None for field in _RESET_BY_BOTH if field in status}
+    if rerun.steps is None:
+        return patch | {field: None for field in _RESET_BY_FULL if field in status}
+    around = _around(rerun.steps)
+    for field in ("stepStates", "gates", "primitiveChildren"):
+        gone = [name for name in status.get(field) or {} if rerun.includes(name)]
+        gone += [name for name in around if name in (status.get(field) or {}) and field == "stepStates"]
+        if gone:
+            patch[field] = dict.fromkeys(gone) if set(gone) < set(status[field]) else None
+    if allowed := status.get("allowedFailures"):
+        patch["allowedFailures"] = [name for name in allowed if not rerun.includes(name)] or None
+    return patch
+
+
+def answered_patch(run: Object, rerun: Rerun) -> Object:
+    """The merge patch of ``metadata`` that records the request as answered and drops instants of what runs again."""
+    annotations = run["metadata"].get("annotations") or {}
+    patch: dict[str, str | None] = dict(answered(run))
+    if keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT in annotations:
+        patch[keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT] = None
+    if keys.ANNOTATION_STEP_TIMERS in annotations:
+        timers = timers_from(annotations[keys.ANNOTATION_STEP_TIMERS])
+        kept = {
+            name: timer
+            for name, timer in timers.items()
+            if not name.startswith(GROUP_MARK) and not rerun.includes(name)
+        }
+        patch[keys.ANNOTATION_STEP_TIMERS] = timers_to_wire(kept) if kept else None
+    return {"annotations": patch} if patch else {}
+
+
+def _around(names: Iterable[str]) -> list[str]:
+    """The ``parallel`` steps around branches that run again: they go on, too."""
+    found: dict[str, None] = {}
+    for name in names:
+        parts = name.split("/")
+        found.update(dict.fromkeys("/".join(parts[:length]) for length in range(1, len(parts))))
+    return list(found)
+
+
+def _with_refusal(run: Object, why: str, now: Any) -> list[Object]:
+    conditions = list((run.get("status") or {}).get("conditions") or ())
+    generation = run["metadata"].get("generation", 0)
+    if find_condition(conditions, ConditionType.READY) is None:  # the CRD demands it beside any other
+        conditions = with_condition(
+            conditions,
+            ConditionType.READY,
+            False,
+            reason=Reason.PENDING,
+            message="The run has not started",
+            generation=generation,
+            now=now,
+        )
+    return with_condition(
+        conditions,
+        ConditionType.REDRIVE,
+        False,
+        reason=Reason.REDRIVE_INVALID,
+        message=why,
+        generation=generation,
+        now=now,
+    )

@@ -1,0 +1,237 @@
+"""Running again: all of it or from a step on; what is kept, what is forgotten, and what a bad request gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from core.api.conditions import find_condition
+from core.engine.plan import StoryPlan, parse_story
+from core.engine.redrive import steps_to_run_again
+from core.engine.step_state import steps_from
+from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.worker import Act, Script
+from fuzz.engine.world import World, open_world
+
+BROKEN_ONCE = (Script(Act.FAIL, 1.0, exit_code=1, exit_class="terminal"),)
+CHAIN = [engram("a"), engram("b", "a"), engram("c", "b"), engram("x")]
+
+
+def ran(world: World) -> list[str]:
+    return [step for step, _, _ in world.worker.ran]
+
+
+async def mend_and(world: World, one: Any, redrive: Any) -> dict[str, Any]:
+    """Run to the failure, mend what failed, ask to run again, run to the end."""
+    await one.to_the_end()
+    world.worker.scripts = {}
+    world.worker.ran.clear()
+    redrive()
+    assert await world.until(lambda: one.status.get("attempts") == 2)
+    assert await world.until_ended(one.key)
+    await world.quiet()
+    assert world.crashes == []
+    status: dict[str, Any] = one.status
+    return status
+
+
+async def test_26_2_23_a_full_redrive_forgets_everything_and_counts_the_attempt(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"b": BROKEN_ONCE}) as world:
+        one = scenario(world, CHAIN)
+        status = await mend_and(world, one, lambda: world.redrive(one.key, "again"))
+        annotations = world.run(one.key)["metadata"]["annotations"]
+
+    assert sorted(ran(world)) == ["a", "b", "c", "x"]
+    assert (status["phase"], status["attempts"]) == ("Succeeded", 2)
+    assert "error" not in status
+    assert annotations["storyrun.bubustack.io/redrive-observed"] == "again"
+    assert ("Normal", "StoryRunRedrive") in {told[:2] for told in world.events.told}
+
+
+async def test_26_2_24_a_redrive_from_a_step_keeps_what_came_before_it(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"a": (Script(output={"n": 5}),), "b": BROKEN_ONCE}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a"), engram("c", "b", with_={"n": "{{ steps.a.output.n }}"})])
+        await one.to_the_end()
+        before = one.status["stepStates"]["a"]
+        status = await mend_and_from(world, one, "b")
+
+    assert ran(world) == ["b", "c"]
+    assert status["phase"] == "Succeeded"
+    assert status["stepStates"]["a"] == before
+
+
+async def mend_and_from(world: World, one: Any, step: str) -> dict[str, Any]:
+    world.worker.scripts = {}
+    world.worker.ran.clear()
+    world.redrive_from(one.key, step, "1")
+    assert await world.until(lambda: one.status.get("attempts") == 2)
+    assert await world.until_ended(one.key)
+    assert world.crashes == []
+    status: dict[str, Any] = one.status
+    return status
+
+
+async def test_what_only_the_failure_kept_from_running_runs_too_and_clean_up_again(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    steps = [engram("a"), engram("slow"), engram("after-slow", "slow"), engram("no", if_="{{ inputs.no }}")]
+    async with open_world({"a": BROKEN_ONCE, "slow": (Script(after_seconds=5.0),)}) as world:
+        one = scenario(
+            world,
+            steps,
+            {"inputs": {"no": False}},
+            compensations=[engram("undo")],
+            **{"finally": [engram("clean")]},
+        )
+        await one.to_the_end()
+        assert one.phases["after-slow"] == "Skipped"
+        status = await mend_and_from(world, one, "a")
+
+    assert sorted(ran(world)) == ["a", "after-slow", "clean"]
+    assert status["phase"] == "Succeeded"
+    assert (one.phases["no"], one.phases["undo"]) == ("Skipped", "Skipped")
+
+
+async def test_a_redrive_takes_the_story_as_it_is_now(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"b": BROKEN_ONCE}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        await one.to_the_end()
+        world.edit_story("story", {"steps": [engram("a"), engram("b", "a"), engram("new", "b")]})
+        await mend_and_from(world, one, "b")
+
+    assert ran(world) == ["b", "new"]
+
+
+async def test_a_run_executes_the_story_with_which_it_began(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        world.start(one.key)
+        await trio.sleep(0.5)
+        world.edit_story("story", {"steps": [engram("other")]})
+        await world.kill()
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+
+    assert ran(world) == ["a", "b"]
+    assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
+
+
+@pytest.mark.parametrize("kill_after", [None, 0.0, 0.1, 0.5, 1.5])
+async def test_a_redrive_of_a_live_run_ends_what_is_at_work_first(
+    autojump_clock: MockClock, scenario: Any, kill_after: float | None
+) -> None:
+    async with open_world({"b": (Script(after_seconds=500.0, grace_seconds=2.0),)}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        world.start(one.key)
+        await trio.sleep(5)
+        world.worker.scripts = {}
+        world.redrive(one.key, "t")
+        if kill_after is not None:
+            await trio.sleep(kill_after)
+            await world.kill()
+            world.start(one.key)
+        assert await world.until_ended(one.key)
+        assert world.crashes == []
+
+    assert one.status["phase"] == "Succeeded"
+    assert [entry for entry in world.worker.ran if entry[2] == "ok"] == [("a", 0, "ok"), ("a", 0, "ok"), ("b", 0, "ok")]
+    assert world.worker.overlaps == []
+
+
+async def test_a_branch_runs_again_without_its_siblings(autojump_clock: MockClock, scenario: Any) -> None:
+    fan = primitive("fan", "parallel", with_={"steps": [engram("a"), engram("b")]})
+    async with open_world({"b": BROKEN_ONCE}) as world:
+        one = scenario(world, [fan, engram("after", "fan")])
+        await one.to_the_end()
+        status = await mend_and_from(world, one, "fan/b")
+
+    assert ran(world) == ["fan/b", "after"]
+    assert status["phase"] == "Succeeded"
+
+
+async def test_a_gate_asks_again(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world() as world:
+        one = scenario(world, [primitive("ok", "gate"), engram("a", "ok")])
+        world.start(one.key)
+        world.approve(one.key, "ok", "Rejected", "no")
+        assert await world.until_ended(one.key)
+        world.redrive_from(one.key, "ok", "1")
+        assert await world.until(lambda: one.phases.get("ok") == "Paused")
+        assert "gates" not in one.status
+        world.approve(one.key, "ok", "Approved", "yes")
+        assert await world.until(lambda: one.status.get("phase") == "Succeeded")
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(("value", "words"), [("b", "a colon is missing"), ("nobody:1", "no step 'nobody'")])
+async def test_26_3_a_request_that_makes_no_sense_is_told_and_stands_in_nobodys_way(
+    autojump_clock: MockClock, scenario: Any, live: bool, value: str, words: str
+) -> None:
+    async with open_world({"b": (Script(after_seconds=50.0),)}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        world.start(one.key)
+        if live:
+            await trio.sleep(10)
+        else:
+            assert await world.until_ended(one.key)
+        annotations = {"storyrun.bubustack.io/redrive-from-step": value}
+        world.cluster.force_patch("user", ("StoryRun", *one.key), "metadata", {"annotations": annotations})
+        observed = "storyrun.bubustack.io/redrive-from-step-observed"
+        assert await world.until(lambda: world.run(one.key)["metadata"]["annotations"].get(observed) == value)
+        told = find_condition(one.status["conditions"], "Redrive")
+        if live:
+            world.cancel_run(one.key)
+            assert await world.until_ended(one.key)
+            assert one.status["phase"] == "Finished"
+        else:
+            assert one.status["phase"] == "Succeeded"
+
+    assert told is not None
+    assert (told["status"], told["reason"]) == ("False", "RedriveInvalid")
+    assert words in told["message"]
+    assert [reason for _, reason, _ in world.events.told].count("RedriveInvalid") == 1
+
+
+async def test_a_canceled_run_does_not_run_again(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=50.0),)}) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        await trio.sleep(5)
+        world.cancel_run(one.key)
+        assert await world.until_ended(one.key)
+        world.redrive(one.key, "t")
+        assert await world.until(lambda: find_condition(one.status["conditions"], "Redrive") is not None)
+        assert one.status["phase"] == "Finished"
+
+
+async def test_the_time_of_a_story_starts_anew(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
+        one = scenario(world, [engram("z"), engram("a", "z")], policy={"timeouts": {"story": "60s"}})
+        status = await one.to_the_end()
+        assert status["phase"] == "Timeout"
+        await trio.sleep(1000)
+        status = await mend_and_from(world, one, "a")
+
+    assert status["phase"] == "Succeeded"
+
+
+def test_steps_are_chosen_from_the_graph_and_from_what_is_recorded() -> None:
+    spec = {"steps": [*CHAIN, primitive("halt", "stop", "x")], "finally": [engram("clean")]}
+    plan = parse_story({"metadata": {"name": "s", "namespace": "n"}, "spec": spec})
+    assert isinstance(plan, StoryPlan)
+    states = steps_from(
+        {
+            "a": {"phase": "Succeeded"},
+            "b": {"phase": "Canceled", "message": "Ended: the run was stopped", "startedAt": "2026-01-02T03:04:05Z"},
+            "x": {"phase": "Failed"},
+            "halt": {"phase": "Failed"},
+        }
+    )
+    assert steps_to_run_again(plan, states, "c") == {"c", "b", "halt", "clean"}
