@@ -7,7 +7,7 @@ Source: templating contract 6.3 and 6.5, admission contract 3.6.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -47,6 +47,7 @@ class ExpressionField:
         path: from the Story down, ``spec.steps[0].with``.
         step: the step it belongs to; empty for those of the Story itself.
         own_output_only: it sees nothing but the output of its step.
+        items: the ``forEach`` for whose items it is evaluated, the innermost one.
     """
 
     path: str
@@ -55,6 +56,7 @@ class ExpressionField:
     value: Json
     scope: ExpressionScope
     own_output_only: bool = False
+    items: ExpressionField | None = None
 
     @property
     def references(self) -> References:
@@ -80,7 +82,7 @@ class ExpressionField:
     def leaves(self) -> Iterator[ExpressionField]:
         """The texts in it, each as a field of its own; a ``$bubuTemplate`` wrapper is one."""
         for path, value in _leaves(self.value, self.path, 0):
-            yield ExpressionField(path, self.step, self.kind, value, self.scope, self.own_output_only)
+            yield replace(self, path=path, value=value)
 
 
 def of_story(spec: Object) -> Iterator[ExpressionField]:
@@ -107,14 +109,18 @@ def of_spec(spec: Object) -> Iterator[ExpressionField]:
 
 
 class _Scopes(NamedTuple):
-    """Of ``if``; of ``with`` and what it hands on; of what is looked at while the step is carried out."""
+    """Of ``if``; of ``with`` and what it hands on; of what is looked at while the step is carried out. ``items`` is the
+    innermost ``forEach`` around.
+    """
 
     condition: ExpressionScope
     parameters: ExpressionScope
     work: ExpressionScope = BATCH_RUNTIME
+    items: ExpressionField | None = None
 
     def offering(self, further: frozenset[str]) -> _Scopes:
-        return _Scopes(*(scope.offering(further) for scope in self))
+        condition, parameters, work = (scope.offering(further) for scope in self[:3])
+        return self._replace(condition=condition, parameters=parameters, work=work)
 
 
 _BATCH: Final = _Scopes(BATCH_RUNTIME, BATCH_RUNTIME)
@@ -122,6 +128,11 @@ _REALTIME: Final = _Scopes(REALTIME_RUNTIME, REALTIME_STATIC)
 
 
 def _of_step(step: Object, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
+    for field in _of_step_alone(step, path, scopes, depth):
+        yield field if field.items or not scopes.items else replace(field, items=scopes.items)
+
+
+def _of_step_alone(step: Object, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
     name = str(step.get("name") or "")
     yield from _condition(step, "if", path, name, scopes.condition)
     if step.get("ref"):
@@ -135,7 +146,7 @@ def _of_step(step: Object, path: str, scopes: _Scopes, depth: int) -> Iterator[E
     check = step.get("postExecution")
     if isinstance(check, Mapping):
         for field in _condition(check, "condition", f"{path}.postExecution", name, BATCH_RUNTIME):
-            yield ExpressionField(field.path, name, field.kind, field.value, field.scope, own_output_only=True)
+            yield replace(field, own_output_only=True)
 
 
 def _of_call(step: Object, path: str, name: str, scopes: _Scopes) -> Iterator[ExpressionField]:
@@ -155,8 +166,10 @@ def _of_primitive(step: Object, path: str, name: str, scopes: _Scopes, depth: in
     if step.get("type") == "wait":
         yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
     elif step.get("type") == "parallel" and depth < MAX_BRANCHES:
-        yield from _value(parameters, "forEach", f"{path}.with", name, scopes.parameters)
-        scopes = scopes if parameters.get("forEach") is None else scopes.offering(OF_ITEMS)
+        for field in _value(parameters, "forEach", f"{path}.with", name, scopes.parameters):
+            items = replace(field, items=scopes.items)
+            yield items
+            scopes = scopes.offering(OF_ITEMS)._replace(items=items)
         for index, branch in enumerate(_list(parameters, "steps")):
             if isinstance(branch, Mapping):
                 yield from _of_step(branch, f"{path}.with.steps[{index}]", scopes, depth + 1)

@@ -10,12 +10,21 @@ from typing import Any
 
 from core.api.suggestion import closest
 from core.engine.clock import system_now
-from core.evaluation.evaluator import Answer, EvaluationPolicy, Evaluator, Failure, NotYet, Value
+from core.evaluation.evaluator import (
+    EXPRESSION_FAILED,
+    Answer,
+    EvaluationPolicy,
+    Evaluator,
+    Failure,
+    NotYet,
+    Value,
+)
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions import fields
 from core.expressions.analysis import most_steps
 from core.expressions.fields import ExpressionField, Kind
 from core.expressions.resolve import TEMPLATE_KEY, Scope
+from core.expressions.roots import ITEM, ITEM_INDEX, ITERATION, OF_ITEMS, PREVIOUS
 from manager.cli.answers import document_of, type_of
 from manager.cli.problem import UsageError
 
@@ -104,15 +113,58 @@ async def evaluate(story: Object, request: Request) -> list[Row]:
     """
     found, data = _selected(story["spec"], request), _data(story["spec"], request)
     evaluator = Evaluator(lambda: EvaluationPolicy(deterministic=request.deterministic), now=system_now)
-    everything, rows = data.variables, []
-    for field in found:
-        variables, finished = everything, request.finished
+    rendering = _Rendering(evaluator, data, finished=request.finished)
+    return [Row(field, await rendering.answer(field)) for field in found]
+
+
+class _Rendering:
+    """Evaluates fields over given data: what is done for each item for the first one, and a loop's first iteration."""
+
+    def __init__(self, evaluator: Evaluator, data: Scope, *, finished: bool) -> None:
+        self._evaluator = evaluator
+        self._data = data
+        self._variables = data.variables
+        self._finished = finished
+        self._items: dict[str, Answer] = {}  # by the path of their forEach
+
+    async def answer(self, field: ExpressionField) -> Answer:
+        """What the field gives."""
+        variables, finished = self._variables, self._finished
         if field.own_output_only:
-            own = {name: {"output": entry["output"]} for name, entry in data.steps.items() if name == field.step}
+            own = {name: {"output": entry["output"]} for name, entry in self._data.steps.items() if name == field.step}
             variables, finished = {"steps": Scope({}, own).variables["steps"]}, finished or bool(own)
-        ask = evaluator.condition if field.kind is Kind.CONDITION else evaluator.resolve
-        rows.append(Row(field, await ask(field.value, variables, field=field.path, finished=finished)))
-    return rows
+        for further in (await self._first_item(field), self._first_iteration(field)):
+            if not isinstance(further, Value):
+                return further
+            variables = {**variables, **further.value}
+        ask = self._evaluator.condition if field.kind is Kind.CONDITION else self._evaluator.resolve
+        return await ask(field.value, variables, field=field.path, finished=finished)
+
+    async def _first_item(self, field: ExpressionField) -> Answer:
+        """``item`` and ``itemIndex`` for the field, if it asks for them."""
+        if field.items is None or OF_ITEMS.isdisjoint(field.references.roots):
+            return Value({})
+        path = field.items.path
+        if path not in self._items:
+            self._items[path] = await self.answer(field.items)
+        answer = self._items[path]
+        if not isinstance(answer, Value):
+            steps = answer.steps if isinstance(answer, NotYet) else frozenset[str]()
+            return NotYet(steps, f"{path} has no items yet")
+        if not isinstance(answer.value, list):
+            return Failure(EXPRESSION_FAILED, f"{path}: gave {type_of(answer.value)}, not a list of items")
+        if not answer.value:
+            return NotYet(field.items.references.steps or frozenset({field.items.step}), f"{path} has no items")
+        return Value({ITEM: answer.value[0], ITEM_INDEX: 0})
+
+    def _first_iteration(self, field: ExpressionField) -> Answer:
+        """``previous`` and ``iteration``: before the first one, or when a condition looks at what that has given."""
+        if PREVIOUS not in field.scope.roots:
+            return Value({})
+        is_until, entry = field.kind is Kind.CONDITION, self._data.steps.get(field.step)
+        if is_until and entry is None and PREVIOUS in field.references.roots:
+            return NotYet(frozenset({field.step}), f"step {field.step} has no output yet")
+        return Value({PREVIOUS: entry["output"] if is_until and entry else {}, ITERATION: 1})
 
 
 def field_paths(story: Object) -> list[str]:

@@ -108,6 +108,10 @@ def test_what_is_inside_an_item_sees_it_too_and_a_loop_in_it_both() -> None:
     step = {"name": "fan", "type": "parallel", "with": {"forEach": [1], "steps": [inner]}}
     roots = {field.path.removeprefix("p.with.steps[0].with."): field.scope.roots for field in fields.of_step(step, "p")}
 
+    found = {field.path.removeprefix("p.with.steps[0].with."): field for field in fields.of_step(step, "p")}
+    outer, inside = found["p.with.forEach"], found["forEach"]
+    assert (outer.items, inside.items, found["steps[1].with.until"].items) == (None, outer, inside)
+    assert [leaf.items for leaf in inside.leaves()] == [outer]
     assert roots["forEach"] == {"inputs", "steps", "item", "itemIndex"}
     assert roots["steps[0].with.until"] == {"inputs", "steps", "item", "itemIndex", "previous", "iteration"}
     assert roots["steps[1].with.until"] == {"inputs", "steps", "item", "itemIndex"}

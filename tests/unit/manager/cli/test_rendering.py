@@ -142,3 +142,74 @@ async def test_a_long_value_is_cut_in_a_table_that_is_not_wide() -> None:
 
     assert len(rows["steps[0].with.url"].cells(wide=False)[3]) == 60
     assert len(rows["steps[0].with.url"].cells(wide=True)[3]) == 104
+
+
+EACH: dict[str, Any] = {
+    "name": "each",
+    "ref": ENGRAM,
+    "if": "item.ok",
+    "with": {"n": "{{ itemIndex }}", "m": "{{ inputs }}"},
+}
+LOOPS: dict[str, Any] = {
+    "metadata": {"name": "loops"},
+    "spec": {
+        "steps": [
+            {"name": "find", "ref": ENGRAM},
+            {"name": "fan", "type": "parallel", "with": {"forEach": "{{ steps.find.output.files }}", "steps": [EACH]}},
+            {
+                "name": "again",
+                "type": "executeStory",
+                "with": {
+                    "storyRef": {"name": "other"},
+                    "until": "previous.done",
+                    "maxIterations": 3,
+                    "with": {"count": "{{ iteration }}", "before": "{{ previous }}"},
+                },
+            },
+        ],
+    },
+}
+
+
+async def _cells(outputs: dict[str, Any]) -> dict[str, list[str]]:
+    rows = await evaluate(LOOPS, Request(outputs=outputs))
+    return {row.field.path.rpartition(".")[2]: row.cells(wide=True)[1::2] for row in rows}
+
+
+async def test_what_is_done_for_each_item_is_told_for_the_first_one() -> None:
+    cells = await _cells({"find": {"files": [{"ok": True}, {"ok": False}]}})
+
+    assert (cells["if"], cells["n"], cells["m"]) == (["bool", "true"], ["number", "0"], ["object", "{}"])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        ({}, ["blocked", "waits for find"]),
+        ({"find": {"files": []}}, ["blocked", "waits for find"]),
+        ({"find": {"files": 3}}, ["error", "spec.steps[1].with.forEach: gave number, not a list of items"]),
+    ],
+)
+async def test_without_an_item_nothing_is_told_of_it(outputs: dict[str, Any], told: list[str]) -> None:
+    cells = await _cells(outputs)
+
+    assert cells["if"] == cells["n"] == told
+    assert cells["m"] == ["object", "{}"]
+
+
+async def test_a_loop_is_told_as_it_begins_and_ends_with_what_the_story_gave() -> None:
+    before, after = await _cells({}), await _cells({"again": {"done": True}})
+
+    assert before["count"] == after["count"] == ["number", "1"]
+    assert before["before"] == after["before"] == ["object", "{}"]
+    assert before["until"] == ["blocked", "waits for again"]
+    assert after["until"] == ["bool", "true"]
+
+
+async def test_items_inside_items_are_found_one_after_the_other() -> None:
+    each = {"name": "x", "ref": ENGRAM, "with": "{{ item }}"}
+    inner = {"name": "inner", "type": "parallel", "with": {"forEach": "{{ item }}", "steps": [each]}}
+    step = {"name": "outer", "type": "parallel", "with": {"forEach": [["{{ inputs.a }}", "b"]], "steps": [inner]}}
+    rows = await evaluate({"spec": {"steps": [step]}}, Request(inputs={"a": 1}, paths=["with.steps[0].with"]))
+
+    assert [row.cells(wide=True)[3] for row in rows] == ['[1, "b"]', "1"]
