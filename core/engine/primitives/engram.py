@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from core.api.instant import format_instant
 from core.api.phases import Phase, Reason
 from core.engine import outcome, record
 from core.engine.attempt import Attempt
@@ -18,6 +19,7 @@ from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
+from core.engine.holdups import holdup, is_holdup
 from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, step_run_name
 from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
 from core.engine.recall import step_name_of
@@ -54,6 +56,7 @@ class Engram:
         while True:
             context.bell.hush()  # our own writes ring, too
             observation = await patiently(self.observe, pace=context.pace())
+            self._tell_holdup(observation)
             try:
                 verdict = await self._round(observation, binding, problem)
             except NameConflictError as error:
@@ -85,6 +88,14 @@ class Engram:
             return await self._fail_for_good(step_run, problem)
         assert binding is not None, "a step is either bound or has a problem"
         return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
+
+    def _tell_holdup(self, observation: Observation) -> None:
+        """What keeps the step from going on stands in its state, for as long as it does."""
+        state = self._context.state.step(self._context.step.name)
+        told = state.message if state is not None else ""
+        text = holdup(observation, told, self._context.now())
+        if text != told and (text or is_holdup(told)):
+            self._context.say(text)
 
     async def observe(self) -> Observation:
         """One look, which also updates what templates can see."""
@@ -199,6 +210,7 @@ class Engram:
             await self._announce(step_run)
         await context.access.ensure()
         await committed(self._executor.start_attempt, order)
+        context.say("")
         self._announce_at = trio.current_time() + context.engine.settings.announce_after_seconds
         return None
 
@@ -230,6 +242,8 @@ class Engram:
         delay = retry_delay(policy, number, context.engine.settings.jitter())
         patch = record.retry_patch(step_run, now, now + delay, policy.max_retries, retry.exit_code, retry.message)
         stored = await committed(self._executor.patch_step_run_status, step_run, patch)
+        at = format_instant(now + delay)
+        context.say(f"Retry {number} of {policy.max_retries} at {at}: {retry.message}")
         text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
         context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
         await committed(self._executor.end_attempt, stored)
