@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import trio
 
+from core.api.resource import STORY, STORY_RUN, Resource
 from core.engine.context import EngineContext
 from core.engine.ports import Clock, RunKey
 from core.engine.settings import EngineSettings
@@ -27,6 +29,7 @@ from manager.live import LiveGauges
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
+from reconcilers.adapters.pinned_story import story_of
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.world import World, engram_key, step_references
@@ -36,6 +39,7 @@ from reconcilers.engramtemplate import EngramTemplateReconciler
 from reconcilers.router import Router
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
 from reconcilers.story import StoryReconciler
+from reconcilers.story_revisions import StoryRevisionReconciler
 from reconcilers.storyrun import StoryRunReconciler
 
 _log = get_logger("controller.storyrun")
@@ -75,10 +79,12 @@ class Operator:
         stories = StoryReconciler(client, world, events, clock, settings)
         engrams = EngramReconciler(client, world, events, clock)
         templates = EngramTemplateReconciler(client, world, clock)
+        revisions = StoryRevisionReconciler(client, world, clock)
         self._runs = self._controller("storyrun", runs.reconcile, start.story_run)
         self._stories = self._controller("story", stories.reconcile, start.story)
         self._engrams = self._controller("engram", engrams.reconcile, start.engram_controller)
         self._templates = self._controller("catalog-engramtemplate", templates.reconcile, start.template)
+        self._revisions = self._controller("storyrevision", revisions.reconcile, start.story)
 
     async def run(self) -> None:
         self._connect()
@@ -90,7 +96,7 @@ class Operator:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._evaluator.keep_warm)
             nursery.start_soon(self.supervisor.run)
-            for controller in (self._runs, self._stories, self._engrams, self._templates):
+            for controller in (self._runs, self._stories, self._engrams, self._templates, self._revisions):
                 nursery.start_soon(controller.run)
             self._enqueue_everything()
 
@@ -117,6 +123,7 @@ class Operator:
         world.reference_grants.add_handler(self._grant_changed)
         world.story_runs.add_handler(self._run_milestone)
         world.step_runs.add_handler(self._step_run_milestone)
+        world.story_revisions.add_handler(self._revision_changed)
 
     def _enqueue_everything(self) -> None:
         """The initial lists came before the handlers."""
@@ -133,6 +140,7 @@ class Operator:
             return
         for story in _versions(change):
             self._stories.enqueue(Key.of(story))
+            self._revisions.enqueue(Key.of(story))
             for step in step_references(story):
                 self._engrams.enqueue(_key(engram_key(step["ref"], story["metadata"]["namespace"])))
 
@@ -163,8 +171,9 @@ class Operator:
     def _run_milestone(self, change: Change) -> None:
         if _phase(change.old) != _phase(change.new):
             for run in _versions(change):
-                reference = run["spec"].get("storyRef") or {}
-                self._stories.queue.add_after(_key(engram_key(reference, run["metadata"]["namespace"])), COUNT_DELAY)
+                story = _key(engram_key(run["spec"].get("storyRef") or {}, run["metadata"]["namespace"]))
+                self._stories.queue.add_after(story, COUNT_DELAY)
+                self._revisions.queue.add_after(story, COUNT_DELAY)
 
     def _step_run_milestone(self, change: Change) -> None:
         if _phase(change.old) != _phase(change.new):
@@ -173,21 +182,30 @@ class Operator:
                 key = _key(engram_key(reference, step_run["metadata"]["namespace"]))
                 self._engrams.queue.add_after(key, COUNT_DELAY)
 
+    def _revision_changed(self, change: Change) -> None:
+        story = story_of(change.object)
+        if story is not None:
+            self._revisions.enqueue(Key(*story))
+
     def _engine_settings(self) -> EngineSettings:
         settings = self._settings()
         return EngineSettings(
             max_inline_inputs_bytes=settings.runs.max_inline_inputs_size_bytes,
             graceful_shutdown=timedelta(seconds=settings.engram.graceful_shutdown_timeout_seconds),
-            why_story_refused=self._why_story_refused,
+            cleanup_timeout=settings.runs.cleanup_timeout,
+            max_story_depth=settings.runs.max_story_depth,
+            why_story_refused=partial(self._why_refused, STORY_RUN),
+            why_call_refused=partial(self._why_refused, STORY),
         )
 
-    def _why_story_refused(self, run_namespace: str, story_namespace: str, story_name: str) -> str | None:
+    def _why_refused(self, source: Resource, namespace: str, story_namespace: str, story_name: str) -> str | None:
+        """Why an object of the kind ``source`` in ``namespace`` may not refer to a Story, or None."""
         reference = Reference(
-            from_group="runs.bubustack.io",
-            from_kind="StoryRun",
-            from_namespace=run_namespace,
-            to_group="bubustack.io",
-            to_kind="Story",
+            from_group=source.group,
+            from_kind=source.kind,
+            from_namespace=namespace,
+            to_group=STORY.group,
+            to_kind=STORY.kind,
             to_namespace=story_namespace,
             to_name=story_name,
         )

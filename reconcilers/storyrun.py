@@ -1,9 +1,10 @@
 """StoryRuns: hand live ones to the engine, keep house around the others.
 
 A live run belongs to ``core.engine``: this controller marks it (finalizer, labels: one write, none when nothing is
-missing) and hands over its key. A finished run has its children removed after their TTL and is itself removed after its
+missing) and hands over its key. So does a finished one that is asked to run again. Any other finished run has its
+children removed after their TTL, whatever retention child runs have of their own, and is itself removed after its
 retention; a deleted one is let go when its children are gone. Children are those that carry the run's UID as controller
-owner, never those of a label alone. Source: StoryRun contract 1.4, 4, 6.2, 19 and 20.
+owner, never those of a label alone. Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Final
 
 from core.api import keys
 from core.api.instant import format_instant
-from core.api.phases import Phase
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
 from core.engine.ports import Clock, Object, RunKey
+from core.engine.redrive_request import Malformed, pending_redrive
+from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
@@ -58,10 +60,19 @@ class StoryRunReconciler:
         await self._release_step_runs(run)
         if run["metadata"].get("deletionTimestamp"):
             return await self._release(run)
-        if _is_terminal(run):
-            return await self._retire(run)
+        if has_ended(run):
+            return await self._retire_or_hand_over(run)
         await self._mark(run)
         self._supervisor.adopt(RunKey(key.namespace, key.name))
+        return Done()
+
+    async def _retire_or_hand_over(self, run: Object) -> Outcome:
+        """A request to run again is the engine's to answer; one that says nothing does not keep a run for longer."""
+        request = pending_redrive(run)
+        if request is not None:
+            self._supervisor.adopt(RunKey(run["metadata"]["namespace"], run["metadata"]["name"]))
+        if request is None or isinstance(request, Malformed):
+            return await self._retire(run)
         return Done()
 
     async def _mark(self, run: Object) -> None:
@@ -73,7 +84,7 @@ class StoryRunReconciler:
         now = self._clock.now()
         match next_act(run, self._story_of(run), self._settings(), now):
             case Remove():
-                await delete(self._client, self._world.story_runs, STORY_RUN, run)
+                await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
                 return Done()
             case CleanUp():
                 if await self._delete_children(run):
@@ -122,8 +133,3 @@ class StoryRunReconciler:
         reference = run["spec"].get("storyRef") or {}
         namespace = reference.get("namespace") or run["metadata"]["namespace"]
         return self._world.stories.get(namespace, reference.get("name", ""))
-
-
-def _is_terminal(run: Object) -> bool:
-    phase = (run.get("status") or {}).get("phase")
-    return phase in set(Phase) and Phase(phase).terminal

@@ -68,16 +68,23 @@ async def patch_metadata(
     return await _patch(client, informer, resource, obj, {"metadata": patch}, subresource=None)
 
 
-async def delete(client: KubeClient, informer: Informer, resource: Resource, obj: Object) -> None:
+async def delete(
+    client: KubeClient, informer: Informer, resource: Resource, obj: Object, *, unchanged: bool = False
+) -> None:
     """Delete exactly this object, what it owns in the background; gone already, or replaced, is success.
 
+    ``unchanged``: only as it was when its end was decided.
+
     Raises:
+        StaleError: it changed, or is another, and ``unchanged`` is asked for.
         UnavailableError, RejectedError.
     """
     metadata = obj["metadata"]
     namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
-    with port_errors(), contextlib.suppress(NotFoundError, ConflictError):
-        await client.delete(resource, name, namespace, uid=uid, propagation="Background")
+    version = metadata["resourceVersion"] if unchanged else None
+    forgiven = (NotFoundError,) if unchanged else (NotFoundError, ConflictError)
+    with port_errors(), contextlib.suppress(*forgiven):
+        await client.delete(resource, name, namespace, uid=uid, resource_version=version, propagation="Background")
     if not metadata.get("finalizers"):
         informer.forget(namespace, name, uid)
 

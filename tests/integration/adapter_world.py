@@ -22,6 +22,7 @@ from reconciler_samples import RecordedEvents
 from control_plane.session import SessionCluster
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
 from core.engine.manifest import step_run_manifest
+from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import AttemptOrder
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
@@ -30,6 +31,7 @@ from core.policy.settings import OperatorSettings
 from localcluster.server.cluster import open_api_server
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.job_executor import JobExecutor
+from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.world import World
 
@@ -39,19 +41,19 @@ _DEADLINE = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """Hands requests on, and counts the writes; one answer can be lost, one kind of request refused."""
+    """Hands requests on, and notes them; one answer can be lost, one kind of request refused."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
         self.lose_answer_to = ""
         self.refuse = ""
+        self.reads: list[str] = []
         self.writes: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         name = f"{request.method} {request.url.path.rpartition('/')[2]}"
-        if request.method != "GET":
-            self.writes.append(name)
+        (self.reads if request.method == "GET" else self.writes).append(name)
         if name == self.refuse:
             status = status_failure("ServiceUnavailable", "away for a moment")
             return httpx.Response(503, content=orjson.dumps(status))
@@ -85,6 +87,11 @@ class AdapterWorld:
     @property
     def executor(self) -> JobExecutor:
         return self._executor(self.world)
+
+    @property
+    def runs(self) -> KubeRunStore:
+        """Made anew, as by a process that has just started."""
+        return KubeRunStore(self.wired, self.world)
 
     @property
     def blind_to_pods(self) -> JobExecutor:
@@ -122,8 +129,9 @@ class AdapterWorld:
             await self.create(SERVICE_ACCOUNT, name, {})
 
     async def manifest(self, run: Object, story: Object) -> Object:
-        [step] = story["spec"]["steps"]
-        binding = await self.executor.bind(run, story, step)
+        [declared] = story["spec"]["steps"]
+        binding = await self.executor.bind(run, story, declared)
+        step = StepPlan(declared["name"], StepKind.ENGRAM, declared)
         return step_run_manifest(run, story, step, binding, None, "key")
 
     async def order(self, run: Object, story: Object, step_run: Object, *, attempt: int = 0, **inputs: Any) -> Any:

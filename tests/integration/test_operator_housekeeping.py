@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,10 @@ from operator_cluster import NAMESPACE_NAME
 from reconciler_samples import NOW, RecordingSupervisor, clock
 
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from core.engine.errors import StaleError
 from core.engine.ports import RunKey
 from core.kube.errors import NotFoundError
+from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.storyrun import StoryRunReconciler
@@ -36,7 +39,9 @@ class Controller:
         return await reconciler.reconcile(Key(NAMESPACE_NAME, name))
 
 
-async def finished(there: AdapterWorld, *, job: Object | None = None, cleaned: bool = False) -> Object:
+async def finished(
+    there: AdapterWorld, *, job: Object | None = None, cleaned: bool = False, phase: str = "Succeeded"
+) -> Object:
     """A run that ended at ``NOW``, with two StepRuns; ``job`` is its Story's policy."""
     run, _ = await there.definitions()
     if job:
@@ -45,7 +50,7 @@ async def finished(there: AdapterWorld, *, job: Object | None = None, cleaned: b
         await there.known(there.world.stories, "report", _at(patched))
     for step in ("a", "b"):
         await child(there, run, f"one-{step}")
-    status: Object = {"phase": "Succeeded", "finishedAt": "2025-01-02T03:04:05Z"}
+    status: Object = {"phase": phase, "finishedAt": "2025-01-02T03:04:05Z"}
     if cleaned:
         status["childrenCleanedAt"] = "2025-01-02T04:04:05Z"
     stored = await there.client.patch(
@@ -161,6 +166,102 @@ async def test_a_run_goes_after_its_retention(there: AdapterWorld) -> None:
     assert await controller.reconcile(now=NOW + timedelta(days=1)) == Done()
     assert there.wire.writes == ["DELETE one"]
     assert there.world.story_runs.get(NAMESPACE_NAME, "one") is None
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Finished", "Timeout", "Compensated", "Canceled", "Aborted", "Skipped"])
+async def test_however_a_run_ended_it_is_cleaned_and_removed(there: AdapterWorld, phase: str) -> None:
+    await finished(there, phase=phase)
+    controller = Controller(there)
+    assert await controller.reconcile(now=NOW + timedelta(seconds=3600)) == After(timedelta())
+    assert await left(there) == []
+    assert await controller.reconcile(now=NOW + timedelta(days=1)) == Done()
+    assert await left(there, STORY_RUN) == []
+
+
+async def annotated(there: AdapterWorld, **annotations: str) -> None:
+    """The run, once the informer knows what it is asked for."""
+    named = {f"storyrun.bubustack.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    patch = {"metadata": {"annotations": named}}
+    stored = await there.client.patch(STORY_RUN, "one", patch, namespace=NAMESPACE_NAME)
+    await there.known(there.world.story_runs, "one", _at(stored))
+
+
+@pytest.mark.parametrize("asked", [{"redrive_token": "1"}, {"redrive_from_step": "a:1"}])
+async def test_a_finished_run_that_is_asked_to_run_again_is_handed_over_and_left_alone(
+    there: AdapterWorld, asked: dict[str, str]
+) -> None:
+    await finished(there)
+    await annotated(there, **asked)
+    controller = Controller(there)
+    assert await controller.reconcile(now=NOW + timedelta(days=2)) == Done()
+    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")]
+    assert there.wire.writes == []
+
+
+async def test_a_request_that_was_answered_keeps_nothing(there: AdapterWorld) -> None:
+    await finished(there, cleaned=True)
+    await annotated(there, redrive_token="1", redrive_observed="1")
+    controller = Controller(there)
+    assert await controller.reconcile(now=NOW + timedelta(days=1)) == Done()
+    assert (controller.supervisor.adopted, there.wire.writes) == ([], ["DELETE one"])
+
+
+async def test_a_request_that_says_nothing_is_handed_over_and_keeps_nothing(there: AdapterWorld) -> None:
+    await finished(there, cleaned=True)
+    await annotated(there, redrive_from_step="nonsense")
+    controller = Controller(there)
+    assert await controller.reconcile(now=NOW + timedelta(days=1)) == Done()
+    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")]
+    assert there.wire.writes == ["DELETE one"]
+
+
+async def test_a_run_that_was_asked_to_run_again_at_the_last_moment_is_not_removed(there: AdapterWorld) -> None:
+    seen = await finished(there, cleaned=True)
+    await annotated(there, redrive_token="1")
+    lagging = replace(there, world=World.watching(there.wired))
+    lagging.world.story_runs.remember(seen)
+    with pytest.raises(StaleError):
+        await Controller(lagging).reconcile(now=NOW + timedelta(days=1))
+    assert await left(there, STORY_RUN) == ["one"]
+
+
+async def test_child_runs_go_with_their_parents_children_whatever_their_own_retention(there: AdapterWorld) -> None:
+    parent = await finished(there)
+    await nested(there, parent, "sub", annotations={})
+    controller = Controller(there)
+    assert await controller.reconcile(now=NOW + timedelta(seconds=3600)) == After(timedelta())
+    assert await left(there, STORY_RUN) == ["one"]
+
+
+async def nested(there: AdapterWorld, parent: Object, name: str, **metadata: Any) -> Object:
+    """A child run."""
+    owned = {"ownerReferences": [_owner(parent)], **metadata}
+    stored = await there.create(STORY_RUN, name, {"storyRef": {"name": "report"}}, **owned)
+    await there.known(there.world.story_runs, name, _at(stored))
+    return stored
+
+
+async def test_of_a_deleted_run_the_youngest_go_first(there: AdapterWorld) -> None:
+    run, _ = await there.definitions()
+    await there.known(there.world.story_runs, "one")
+    await nested(there, await nested(there, run, "sub"), "sub-sub")
+    await there.known(there.world.stories, "report")
+    controller = Controller(there)
+    family = ("one", "sub", "sub-sub")
+    for name in family:
+        await controller.reconcile(name)  # which gives each its finalizer
+    await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+    for name in family:
+        await there.known(there.world.story_runs, name, lambda obj: obj["metadata"].get("deletionTimestamp"))
+        waits = isinstance(await controller.reconcile(name), After)
+        assert waits == (name != "sub-sub")
+    await there.known(there.world.story_runs, "sub-sub", lambda obj: obj is None)
+    for name in ("sub", "one"):
+        assert await controller.reconcile(name) == Done()
+        await there.known(there.world.story_runs, name, lambda obj: obj is None)
+    assert await left(there, STORY_RUN) == []
+    deleted = [write for write in there.wire.writes if write.startswith("DELETE")]
+    assert deleted == ["DELETE sub", "DELETE sub-sub"]
 
 
 async def test_a_run_to_be_kept_for_ever_asks_for_nothing(there: AdapterWorld) -> None:

@@ -68,6 +68,7 @@ async def test_every_write_of_a_run_has_its_reason_and_an_idle_operator_sends_no
     assert 1 <= spent.pop("PATCH storyruns/status") <= 5  # began, ended, and one a wave at most; neighbours share
     assert 3 <= spent.pop("PATCH stepruns/status") <= 6  # results; and running, unless a step ended at once
     assert spent == {
+        "POST controllerrevisions": 1,  # the Story as it is, for all runs that begin with it
         "PATCH storyruns": 1,  # finalizer and labels
         "POST serviceaccounts": 1,
         "POST roles": 1,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from reconciler_samples import run, story
 
+from core.api.phases import Phase
 from core.policy.settings import JobSettings, OperatorSettings, RunSettings
 from reconcilers.retention import Act, CleanUp, Remove, Wait, child_ttl, next_act, retention
 
@@ -96,6 +97,13 @@ def test_without_its_story_the_operators_values_count() -> None:
 )
 def test_a_finished_run_is_kept_as_documented(given: dict[str, Any], expected: Act) -> None:
     assert act(**given) == expected
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase.terminal])
+def test_however_a_run_ended_it_is_kept_as_long(phase: Phase) -> None:
+    ended = run(status={"phase": str(phase), "finishedAt": "2025-01-02T03:00:00Z"})
+    assert next_act(ended, None, settings(), FINISHED) == wait(3600)
+    assert next_act(ended, None, settings(), FINISHED + DAY) == Remove()
 
 
 @pytest.mark.parametrize("finished", [None, "", "yesterday"])

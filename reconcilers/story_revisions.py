@@ -1,0 +1,86 @@
+"""Pinned Stories: keep what runs need, remove the rest.
+
+A revision is needed while it holds what its Story is now, because runs begin with it, and while a run that has not
+ended names it. Otherwise it goes, but not before ``GRACE`` is over since this process saw that it had ceased to be
+current: a run that began with it may not have said so yet. What is labelled like a revision and is not what its name
+says is somebody else's, and left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from core.api.resource import CONTROLLER_REVISION
+from core.engine.ports import Clock, Object
+from core.kube.client import KubeClient
+from reconcilers.adapters.pinned_story import kept_story, revision_name
+from reconcilers.adapters.world import LIVE_RUNS, STORY_KEY, World
+from reconcilers.adapters.writes import delete
+from reconcilers.runtime.controller import Key
+from reconcilers.runtime.outcome import After, Done, Outcome
+
+GRACE: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Tidying:
+    """What is to be done about the revisions of one Story."""
+
+    remove: tuple[Object, ...]
+    ceased_at: Mapping[str, datetime]
+    """Since when each revision that stays is known not to be current, by name."""
+    look_again_at: datetime | None
+    """When time alone makes another one removable; None: never."""
+
+
+def tidying(
+    revisions: Sequence[Object], current: str | None, used: Set[str], ceased_at: Mapping[str, datetime], now: datetime
+) -> Tidying:
+    """Decide about the revisions of one Story. Pure.
+
+    Args:
+        current: the name of the revision that holds the Story as it is; None when there is no Story any more.
+        used: the names that runs which have not ended carry.
+        ceased_at: of the decision before.
+    """
+    old = {str(revision["metadata"]["name"]): revision for revision in revisions}
+    if current is not None:
+        old.pop(current, None)
+    since = {name: ceased_at.get(name, now) for name in old}
+    idle = [name for name in old if name not in used]
+    due = [name for name in idle if since[name] + GRACE <= now]
+    return Tidying(
+        remove=tuple(old[name] for name in due if not old[name]["metadata"].get("deletionTimestamp")),
+        ceased_at=since,
+        look_again_at=min((since[name] + GRACE for name in idle if name not in due), default=None),
+    )
+
+
+class StoryRevisionReconciler:
+    """The revisions of one Story at a time, by the Story's key, whether it is there or not."""
+
+    def __init__(self, client: KubeClient, world: World, clock: Clock) -> None:
+        self._client = client.in_background()
+        self._world = world
+        self._clock = clock
+        self._ceased_at: dict[Key, Mapping[str, datetime]] = {}
+
+    async def reconcile(self, key: Key) -> Outcome:
+        revisions = self._world.story_revisions.by_index(STORY_KEY, str(key))
+        story = self._world.stories.get(key.namespace, key.name)
+        current = None if story is None else revision_name(kept_story(story))
+        used = {_revision_of(run) for run in self._world.story_runs.by_index(LIVE_RUNS, str(key))}
+        now = self._clock.now()
+        decided = tidying(revisions, current, used, self._ceased_at.pop(key, {}), now)
+        if decided.ceased_at:
+            self._ceased_at[key] = decided.ceased_at
+        for revision in decided.remove:
+            await delete(self._client, self._world.story_revisions, CONTROLLER_REVISION, revision)
+        return Done() if decided.look_again_at is None else After(decided.look_again_at - now)
+
+
+def _revision_of(run: Object) -> Any:
+    return (run.get("status") or {}).get("storyRevision")
