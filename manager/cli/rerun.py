@@ -29,7 +29,7 @@ class Rerun:
     """All names are of steps of the Story itself; branches go with their step."""
 
     again: tuple[tuple[str, str], ...]
-    """Each step that runs again, and why; in spec order."""
+    """Each step that runs again, and why it is not kept; in spec order. No reasons when everything runs again."""
     kept: tuple[str, ...]
     """Steps whose result stays."""
     fresh: tuple[str, ...]
@@ -52,7 +52,7 @@ def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
     """What a redrive from a step of ``plan``, or without one a redrive of everything, does."""
     phases = _phases(plan, run)
     if not from_step:
-        again = {name: "everything runs again" for name in plan.order if name in phases}
+        again = {name: "" for name in plan.order if name in phases}
     else:
         again = {name: why for name, why in _from(plan, run, phases, from_step).items() if name in plan.steps}
     return Rerun(

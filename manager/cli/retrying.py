@@ -139,7 +139,7 @@ async def _answered(following: Following, request: Request) -> None:
 def told(rerun: Rerun) -> str:
     """For a person who wants to know before it happens."""
     width = max((len(name) for name, _ in rerun.again), default=0)
-    lines = ["runs again:", *(f"  {name:<{width}}  {why}" for name, why in rerun.again)]
+    lines = ["runs again:", *(f"  {name:<{width}}  {why}".rstrip() for name, why in rerun.again)]
     if not rerun.again:
         lines = ["runs again: nothing has run yet"]
     if rerun.kept:

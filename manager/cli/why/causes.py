@@ -42,6 +42,8 @@ class Search:
         step = self.step(name)
         if step.phase is None:
             return self._not_begun(step, seen | {name})
+        if step.phase.failing:
+            return self.failures(step)
         if step.phase.terminal:
             return [self._ended(step)]
         active = [each for each in self.view.steps if parent_of(each.name) == name and each.at_work]
@@ -132,21 +134,27 @@ class Search:
         return found
 
     def _ended(self, step: StepView) -> Cause:
-        assert step.phase is not None
-        if step.phase.failing:
-            return self.failure(step)
-        text = f"{step.phase}: {step.detail}" if step.detail else f"has ended: {step.phase}"
+        text = f"has ended {step.phase}: {step.detail}" if step.detail else f"has ended {step.phase}"
         return self._cause(Kind.ENDED, step, text, since=step.finished_at)
 
-    def failure(self, step: StepView) -> Cause:
-        """Why a step failed."""
+    def failures(self, step: StepView) -> list[Cause]:
+        """Why a step failed: of a child run its own reason, and with it how to run the step of ours again."""
+        own = self._failure(step)
+        child = self.facts.children.get(step.name)
+        below = [cause for cause in self.into(child) if cause.kind is Kind.FAILED] if child is not None else []
+        via = f"{self.facts.name}/{step.name}"
+        return [
+            replace(cause, via=(via, *cause.via), commands=(*cause.commands[:1], *own.commands[-1:])) for cause in below
+        ] or [own]
+
+    def _failure(self, step: StepView) -> Cause:
         text = f"ended {step.phase}" + (f": {step.detail}" if step.detail else "")
-        first = step.name.partition("/")[0]
-        commands = [self.command(self.facts.namespace, "retry", self.facts.name, "--from", first)]
+        name, first = self.facts.name, step.name.partition("/")[0]
+        is_canceled = self.facts.run["spec"].get("cancelRequested")
+        again = ("resubmit", name) if is_canceled else ("retry", name, "--from", first)
+        commands = [self.command(self.facts.namespace, *again)]
         if step.kind == "engram":
-            commands.insert(0, self.command(self.facts.namespace, "logs", self.facts.name, step.name))
-        if self.facts.run["spec"].get("cancelRequested"):
-            commands[-1] = self.command(self.facts.namespace, "resubmit", self.facts.name)
+            commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))
         return replace(
             self._cause(Kind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),
             facts=step.error,

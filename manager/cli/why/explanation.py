@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from core.api.suggestion import closest
 from core.engine.plan import Refusal, parse_story
 from core.engine.redrive_request import pending_redrive
 from manager.cli.problem import CommandError
-from manager.cli.view import RunView, StepView, view_run
+from manager.cli.view import RunView, view_run
 from manager.cli.why.cause import Cause, CommandIn, Explanation, Facts, Kind
 from manager.cli.why.causes import Search
 from manager.cli.words import one_line
@@ -99,7 +98,9 @@ def _causes(search: Search) -> list[Cause]:
     found = _of_the_run_itself(search)
     for step in view.active:
         found += search.causes(step.name)
-    return found or _between_steps(search)
+    found = found or _between_steps(search)
+    culprit = view.culprit()
+    return found + (search.failures(culprit) if culprit is not None else [])
 
 
 def _of_the_run_itself(search: Search) -> list[Cause]:
@@ -157,19 +158,7 @@ def _why_it_failed(search: Search) -> list[Cause]:
         commands = (search.command(facts.namespace, "resubmit", facts.name),)
         text = f"ended {view.phase}: {told}"
         return [_of_run(facts, Kind.FAILED, text, since=view.finished_at, commands=commands)]
-    return _why_step_failed(search, culprit)
-
-
-def _why_step_failed(search: Search, culprit: StepView) -> list[Cause]:
-    """Of a child run its own reason, and with it how to run the step of ours again."""
-    own = search.failure(culprit)
-    child = search.facts.children.get(culprit.name)
-    below = search.into(child) if child is not None else []
-    if not below:
-        return [own]
-    via = f"{search.facts.name}/{culprit.name}"
-    commands = (search.command(search.facts.namespace, "retry", search.facts.name, "--from", culprit.name),)
-    return [replace(c, via=(via, *c.via), commands=(*c.commands[:1], *commands)) for c in below]
+    return search.failures(culprit)
 
 
 def _unmet(facts: Facts, view: RunView) -> dict[str, tuple[str, ...]]:

@@ -58,8 +58,8 @@ def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool
         yield from _said("since", _instant(cause.since, now), width)
     if cause.until is not None:
         yield from _said("until", _instant(cause.until, now) + (f", then {cause.then}" if cause.then else ""), width)
-    for name, value in cause.facts:
-        yield from _said(name[: _MARGIN - 3], value if len(name) < _MARGIN - 2 else f"{name}: {value}", width)
+    for number, (name, value) in enumerate(cause.facts):
+        yield from _said("" if number else "error", f"{name}: {value}", width)
     if cause.who:
         yield from _said("who", cause.who, width)
     for line in cause.last_lines:

@@ -57,7 +57,7 @@ def test_what_a_template_reads_counts_as_a_need() -> None:
 def test_without_a_step_everything_that_has_run_runs_again() -> None:
     rerun = rerun_of(plan_of(CHAIN), a_run(fetch="Failed"))
 
-    assert rerun.again == (("fetch", "everything runs again"),)
+    assert rerun.again == (("fetch", ""),)
     assert rerun.fresh == ("count", "send", "other")
 
 

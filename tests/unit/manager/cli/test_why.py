@@ -433,6 +433,14 @@ def test_a_failed_child_run_tells_its_own_reason_and_which_step_of_ours_to_run_a
     assert cause.commands == ("bobrapet logs release-1-deploy push", "bobrapet retry release-1 --from deploy")
 
 
+def test_a_failure_is_told_while_other_steps_go_on() -> None:
+    states = {"a": {"phase": "Failed", "finishedAt": BEGAN, "message": "denied"}, "b": at_work()}
+
+    causes = about(Facts(a_run(stepStates=states), a_story(engram("a"), engram("b")))).causes
+
+    assert [(cause.step, cause.kind) for cause in causes] == [("b", Kind.STARTING), ("a", Kind.FAILED)]
+
+
 def test_a_run_that_failed_before_its_first_step_tells_its_message() -> None:
     cause = only(Facts(a_run(phase="Failed", message="spec.inputs: city is required"), a_story(engram("a"))))
 
