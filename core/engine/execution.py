@@ -26,15 +26,15 @@ class Execution:
     def __init__(self, work: RunWork, group: GroupPlan) -> None:
         self._work = work
         self._group = group
-        self._skipped_for_failure = failure_skips(group.graph, work.status.state.phases, group.rules)
+        phases = work.status.state.phases
+        self._skipped_for_failure = failure_skips(group.graph, phases, group.rules)
+        self._begun_before = {name for name in group.order if name in phases and not phases[name].terminal}
+        """Steps that another process has begun. The end of what they need may not be recorded yet: then that comes
+        first, because they may read what it puts out."""
 
     async def run(self) -> None:
         """Return when every step has ended; cancel it to end the group early."""
-        phases = self._phases
         async with trio.open_nursery() as nursery:
-            for name in self._group.order:
-                if name in phases and not phases[name].terminal:
-                    self._start(name, nursery)
             self._go_on(self._group.order, nursery)
         await trio.lowlevel.checkpoint_if_cancelled()  # the last step may have been the one that ends the run
         left = [name for name in self._group.order if name not in self._phases]
@@ -64,6 +64,14 @@ class Execution:
                 self._skipped_for_failure |= {skip.step}
         for name in following.start:
             self._start(name, nursery)
+        for name in sorted(self._begun_before, key=self._group.graph.position.__getitem__):
+            if all(self._has_ended(need) for need in self._group.graph.needs[name]):
+                self._begun_before.discard(name)
+                self._start(name, nursery)
+
+    def _has_ended(self, name: str) -> bool:
+        phase = self._phases.get(name)
+        return phase is not None and phase.terminal
 
     def _start(self, name: str, nursery: trio.Nursery) -> None:
         context = self._work.begin(self._work.plan.steps[name])

@@ -93,8 +93,8 @@ class Turns:
                 if not self._waiting[run_uid]:
                     del self._waiting[run_uid]
 
-    async def _ancestors(self, run: Object, pace: Pace) -> frozenset[str]:
-        """UIDs of all runs above ``run``, of whatever Story."""
+    async def _ancestors(self, run: Object, pace: Pace) -> list[str]:
+        """UIDs of all runs above ``run``, of whatever Story, nearest first."""
         found: list[str] = []
         one: Object | None = run
         while one is not None and len(found) < _LONGEST_CHAIN:
@@ -106,4 +106,4 @@ class Turns:
             one = await patiently(self._runs.read_run, key, pace=pace)
             if one is not None and one["metadata"]["uid"] != found[-1]:
                 break
-        return frozenset(found)
+        return found

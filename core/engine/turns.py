@@ -4,15 +4,16 @@ Runs take turns by Story, or by participant: ``spec.inputs.participant`` (a text
 id; a run that has neither is alone. A run that has begun goes on, whatever came since; the rest stands in order of
 creation, then name.
 
-A run never waits for an ancestor, which may be waiting for it; and a run below one that has begun goes before all who
-still wait for that one, or neither would ever end. Ancestors are found along the controller owners among the given
-runs; those of other Stories, which are not among them, are given by UID. Realtime Stories mean packets, not runs, by
+A run never waits for an ancestor, which may be waiting for it. A run below one that has begun shares that one's turn:
+it waits only for others below the same, or neither would ever end. Ancestors are found along the controller owners
+among the given runs; those of other Stories, which are not among them, are given by UID, and a run whose ancestors are
+not known counts as below. Realtime Stories mean packets, not runs, by
 the same words: their runs begin at once. Ours for batch Stories: the reference ignores it there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,12 +60,12 @@ def turn_of(
     story: Object,
     *,
     begun: Collection[str] = (),
-    ancestors: Collection[str] = (),
+    ancestors: Sequence[str] = (),
 ) -> Turn:
     """Whether ``run`` may begin among the ``live`` runs of its Story (itself among them or not).
 
     ``begun``: UIDs of runs that were told to begin and whose status may not say so yet; without them, two runs that
-    are created within a second could both begin. ``ancestors``: UIDs of all runs above ``run``, where known.
+    are created within a second could both begin. ``ancestors``: UIDs of the runs above ``run``, nearest first.
     """
     if _has_begun(run, begun):
         return Begin()
@@ -72,19 +73,25 @@ def turn_of(
     if not takes_turns(story) or key is None:
         return Begin()
     by_uid = {_uid(other): other for other in live if _uid(other) != _uid(run)}
-    sharing = {uid for uid, other in by_uid.items() if _key(other, story) == key}
-    above = {*ancestors, *_chain(run, by_uid)}
-    rivals = [by_uid[uid] for uid in sharing - above]
+    sharing = {uid: other for uid, other in by_uid.items() if _key(other, story) == key}
+    at_work = {uid for uid, other in sharing.items() if _has_begun(other, begun)}
+    above = [uid for uid in dict.fromkeys((*_chain(run, by_uid), *ancestors)) if uid in at_work]
+    rivals = {uid: other for uid, other in sharing.items() if uid not in above}
     if story["spec"]["concurrency"]["mode"] == "cancelPrevious":
-        return _newest_alone(run, rivals, begun)
-    families = {_uid(other) for other in rivals if not sharing.isdisjoint(_chain(other, by_uid))}
-    if not sharing.isdisjoint(above):
-        families.add(_uid(run))
+        return _newest_alone(run, list(rivals.values()), begun)
+    chains = {uid: _chain(other, by_uid) for uid, other in rivals.items()}
+    if above:
+        below = {uid for uid, chain in chains.items() if above[0] in chain or (chain and chain[-1] not in by_uid)}
+        alone = set()
+    else:
+        below = set(rivals)
+        alone = {uid for uid, chain in chains.items() if at_work.isdisjoint(chain)} | {_uid(run)}
 
     def rank(one: Object) -> tuple[bool, bool, str, str]:
-        return (not _has_begun(one, begun), _uid(one) not in families, *_age(one))
+        """Who has begun, then who is below one that has, then the older."""
+        return (not _has_begun(one, begun), _uid(one) in alone, *_age(one))
 
-    return _one_after_the_other(run, rivals, rank, begun)
+    return _one_after_the_other(run, [rivals[uid] for uid in below], rank, begun)
 
 
 def _one_after_the_other(
