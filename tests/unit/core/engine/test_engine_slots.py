@@ -80,6 +80,10 @@ async def test_who_is_granted_at_once_is_told_nothing(autojump_clock: MockClock)
 
 
 async def test_nothing_is_given_before_what_exists_is_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    unlimited = Office(Limits())
+    with trio.move_on_after(1):
+        await unlimited.ask(demand("two/a"))
+    assert unlimited.started == []
     office = Office(limits(1))
     nursery.start_soon(office.ask, demand("two/a"))
     await wait_all_tasks_blocked()
