@@ -1,10 +1,12 @@
-"""Gauges of what is alive, read from the supervisor when somebody asks for the metrics."""
+"""Gauges of what is alive and what waits, read from the engine when somebody asks for the metrics."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+from core.engine.ports import RunKey
+from core.engine.slots import Slots
 from core.engine.supervisor import Supervisor
 from core.kube.informer import Informer
 from core.telemetry import catalogue, metrics
@@ -32,6 +34,32 @@ class LiveGauges:
         for (namespace, story), steps in active.items():
             metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, steps, namespace=namespace, story=story)
         self._told = set(active)
+
+
+class QueueGauges:
+    """``collect`` sets ``bobrapet_storyrun_queue_depth``, steps of a run that wait for a slot, and how many have one.
+
+    A run of which nothing waits has no series, a queue in which nothing runs has 0. Source: operator contract 8.1.
+    """
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._told: set[tuple[RunKey, str]] = set()
+        self._queues: set[str] = set()
+
+    def collect(self) -> None:
+        waiting = self._slots.waiting()
+        for run, queue in self._told - set(waiting):
+            metrics.drop(catalogue.STORY_RUN_QUEUE_DEPTH, namespace=run.namespace, storyrun=run.name, queue=queue)
+        for (run, queue), steps in waiting.items():
+            metrics.set_gauge(
+                catalogue.STORY_RUN_QUEUE_DEPTH, steps, namespace=run.namespace, storyrun=run.name, queue=queue
+            )
+        self._told = set(waiting)
+        running = self._slots.running()
+        self._queues |= set(running)
+        for queue in self._queues:
+            metrics.set_gauge(catalogue.QUEUE_STEPS_RUNNING, running.get(queue, 0), queue=queue)
 
 
 def _story_of(run: dict[str, Any] | None) -> str:

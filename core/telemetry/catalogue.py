@@ -171,6 +171,7 @@ WEBHOOK_LATENCY = _histogram("controller_runtime_webhook_latency_seconds", "Time
 WEBHOOK_IN_FLIGHT = _gauge("controller_runtime_webhook_requests_in_flight", "Reviews under way.", "webhook")
 
 # Ours: what the contract has no name for.
+QUEUE_STEPS_RUNNING = _gauge("bobrapet_queue_steps_running", "Engram steps that have a slot.", "queue")
 WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again.", "resource", "reason")
 INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
 INFORMER_OBJECTS = _gauge("bobrapet_informer_objects", "Objects held in memory.", "resource")

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
 from core.engine.ports import RunKey
+from core.engine.slots import Slots
 from core.telemetry import metrics
-from manager.live import LiveGauges
+from fuzz.engine.slot_model import clock, demand, limits
+from manager.live import LiveGauges, QueueGauges
 
 
 class Alive:
@@ -59,3 +64,27 @@ def test_after_the_block_nobody_collects() -> None:
             pass
         metrics.exposition()
         assert active("etl") is None
+
+
+async def test_queues_tell_what_waits_and_what_runs(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    def depth(run: str) -> float | None:
+        return metrics.sample("bobrapet_storyrun_queue_depth", namespace="team", storyrun=run, queue="gpu")
+
+    def running() -> float | None:
+        return metrics.sample("bobrapet_queue_steps_running", queue="gpu")
+
+    slots = Slots(lambda: limits(gpu=1), clock())
+    slots.load([])
+    for step in ("one/a", "two/a", "two/b"):
+        nursery.start_soon(slots.acquire, demand(step, queue="gpu"), [].append)
+        await wait_all_tasks_blocked()
+    with metrics.recording(), metrics.collected_by(QueueGauges(slots).collect):
+        metrics.exposition()
+        assert (depth("one"), depth("two"), running()) == (None, 2, 1)
+        for run, step in (("one", "a"), ("two", "a")):
+            slots.release(f"uid-{run}", step)
+        metrics.exposition()
+        assert (depth("two"), running()) == (None, 1)
+        slots.forget("uid-two")
+        metrics.exposition()
+        assert running() == 0
