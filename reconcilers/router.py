@@ -3,12 +3,12 @@
 Informer handlers are called here, synchronously, and only wake somebody: what happened is read again by whoever wakes.
 A lost, late or repeated event therefore costs time at most, never correctness. What a run's own scope records wakes
 nobody: it would ring every step of the run for each of them. A child run is of interest to the step that started it
-when it appears, moves to another phase or goes; the runs of a Story are to each other when one ends, because the next
-may have waited for that.
+when it appears, moves to another phase or goes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from core.api import keys
@@ -18,20 +18,38 @@ from core.engine.ports import Object, RunKey
 from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.kube.informer import Change
-from reconcilers.adapters.world import LIVE_RUNS, World, controller_owner, engram_key, step_path, step_run_of_pod
+from reconcilers.adapters.world import LIVE_RUNS, World, controller_owner, step_path, step_run_of_pod
 from reconcilers.runtime.controller import Controller, Key
 
 _RECORDED: Final = frozenset({keys.ANNOTATION_STEP_TIMERS, keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT})
 """Annotations in which a run's scope keeps what it needs itself."""
 
 
-class Router:
-    """Connects the informers of a ``World`` with the supervisor and the StoryRun controller."""
+def _nobody(ended: object) -> None:
+    """Listens to no end."""
 
-    def __init__(self, world: World, supervisor: Supervisor, story_runs: Controller) -> None:
+
+class Router:
+    """Connects the informers of a ``World`` with the supervisor and the StoryRun controller.
+
+    ``run_ended`` hears the UID of each run that has ended, is being deleted or is gone; ``step_run_ended`` each StepRun
+    that has ended or is gone: of these others may have been waiting for room.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        supervisor: Supervisor,
+        story_runs: Controller,
+        *,
+        run_ended: Callable[[str], None] = _nobody,
+        step_run_ended: Callable[[Object], None] = _nobody,
+    ) -> None:
         self._world = world
         self._supervisor = supervisor
         self._story_runs = story_runs
+        self._run_ended = run_ended
+        self._step_run_ended = step_run_ended
 
     def connect(self) -> None:
         """Register all handlers; call it before the informers run."""
@@ -49,25 +67,24 @@ class Router:
         if _concerns_the_parent(change):
             self._wake_step(run)
         if _is_live(change.old) and not _is_live(change.new):
-            self._wake_waiting(_story_key(run))
+            self._run_ended(run["metadata"]["uid"])
         self._tell_owner_of_the_end(change)
 
     def _story_changed(self, change: Change) -> None:
         """Runs that wait for their Story to appear, or for what it says of their order."""
-        if change.new is not None and _says_something_new(change):
-            for run in self._wake_waiting(f"{change.new['metadata']['namespace']}/{change.new['metadata']['name']}"):
+        if change.new is None or not _says_something_new(change):
+            return
+        key = f"{change.new['metadata']['namespace']}/{change.new['metadata']['name']}"
+        for run in self._world.story_runs.by_index(LIVE_RUNS, key):
+            if (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
                 self._story_runs.enqueue(Key.of(run))
-
-    def _wake_waiting(self, story: str) -> list[Object]:
-        """The runs of a Story that have not begun; each is woken."""
-        waiting = [run for run in self._world.story_runs.by_index(LIVE_RUNS, story) if _waits(run)]
-        for run in waiting:
-            self._supervisor.wake(_run_key(run))
-        return waiting
+                self._supervisor.wake(_run_key(run))
 
     def _step_run_changed(self, change: Change) -> None:
         self._wake_step(change.object)
         self._tell_owner_of_the_end(change)
+        if change.new is None or (has_ended(change.new) and not has_ended(change.old or {})):
+            self._step_run_ended(change.object)
 
     def _job_changed(self, change: Change) -> None:
         job = change.object
@@ -135,10 +152,6 @@ def _is_live(run: Object | None) -> bool:
     return run is not None and not has_ended(run) and not run["metadata"].get("deletionTimestamp")
 
 
-def _waits(run: Object) -> bool:
-    return (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING)
-
-
 def _is_going(change: Change) -> bool:
     """Whether it is gone, or has just been told to go."""
     if change.new is None:
@@ -149,7 +162,3 @@ def _is_going(change: Change) -> bool:
 
 def _run_key(run: Object) -> RunKey:
     return RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
-
-
-def _story_key(run: Object) -> str:
-    return engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])

@@ -25,6 +25,8 @@ class Woken:
     world: World
     supervisor: RecordingSupervisor = field(default_factory=RecordingSupervisor)
     enqueued: list[str] = field(default_factory=list)
+    ended_runs: list[str] = field(default_factory=list)
+    ended_step_runs: list[str] = field(default_factory=list)
 
     def look(self) -> tuple[list[tuple[str, str | None]], list[str]]:
         seen = self.supervisor.woken[:], self.enqueued[:]
@@ -50,7 +52,13 @@ async def _never(key: Key) -> Outcome:
 async def woken() -> AsyncIterator[Woken]:
     async with open_world() as (_, world):
         result = Woken(world)
-        Router(world, result.supervisor, NotingController(result.enqueued)).connect()
+        Router(
+            world,
+            result.supervisor,
+            NotingController(result.enqueued),
+            run_ended=result.ended_runs.append,
+            step_run_ended=lambda step_run: result.ended_step_runs.append(step_run["metadata"]["name"]),
+        ).connect()
         yield result
 
 
@@ -158,32 +166,35 @@ async def test_a_child_run_of_an_unknown_step_wakes_the_whole_parent(woken: Woke
         pytest.param("Running", {"meta": {"deletionTimestamp": "2025-01-02T03:04:05Z"}}, True, id="deleted"),
         pytest.param("Pending", {"status": {"phase": "Running"}}, False, id="began"),
         pytest.param("Failed", {"status": {"phase": "Failed", "childrenCleanedAt": "now"}}, False, id="cleaned up"),
+        pytest.param("Failed", {"status": {}}, False, id="run again"),
     ],
 )
-async def test_the_end_of_a_run_wakes_those_of_its_story_that_wait(
-    woken: Woken, before: str, after: Object, told: bool
-) -> None:
-    for name, phase in (("new", ""), ("queued", "Pending"), ("busy", "Running"), ("over", "Failed")):
-        woken.world.story_runs.remember(run(name, status={"phase": phase}))
-    woken.world.story_runs.remember(run("stranger", "another", status={"phase": "Pending"}))
+async def test_the_end_of_a_run_is_told_once(woken: Woken, before: str, after: Object, told: bool) -> None:
     first = run(status={"phase": before})
     woken.world.story_runs.remember(first)
-    woken.look()
     woken.world.story_runs.remember(changed(first, **after))
-    waiting = [("team/new", None), ("team/queued", None)] if told else []
-    assert woken.look() == ([("team/one", None), *waiting], ["team/one"])
+    assert woken.ended_runs == (["uid-StoryRun-one"] if told else [])
 
 
-async def test_a_run_that_is_gone_without_an_end_wakes_those_that_wait_one_that_had_ended_does_not(
-    woken: Woken,
-) -> None:
-    woken.world.story_runs.remember(run("queued", status={"phase": "Pending"}))
-    for phase, waiting in (("Running", [("team/queued", None)]), ("Succeeded", [])):
+async def test_a_run_that_is_gone_without_an_end_is_told_one_that_had_ended_is_not(woken: Woken) -> None:
+    for phase in ("Running", "Succeeded"):
         first = run(phase.lower(), status={"phase": phase})
         woken.world.story_runs.remember(first)
-        woken.look()
         woken.world.story_runs.forget("team", phase.lower(), first["metadata"]["uid"])
-        assert woken.look()[0] == [(f"team/{phase.lower()}", None), *waiting]
+    assert woken.ended_runs == ["uid-StoryRun-running"]
+
+
+async def test_the_end_of_a_step_run_is_told_and_that_it_is_gone(woken: Woken) -> None:
+    first = step_run(run(), "fetch")
+    woken.world.step_runs.remember(first)
+    woken.world.step_runs.remember(changed(first, status={"phase": "Running"}))
+    assert woken.ended_step_runs == []
+    ended = changed(changed(first), status={"phase": "Failed"})
+    woken.world.step_runs.remember(ended)
+    woken.world.step_runs.remember(changed(ended, status={"phase": "Failed", "duration": "1s"}))
+    assert woken.ended_step_runs == ["one-fetch"]
+    woken.world.step_runs.forget("team", "one-fetch", first["metadata"]["uid"])
+    assert woken.ended_step_runs == ["one-fetch"] * 2
 
 
 async def test_a_step_run_wakes_its_step_only(woken: Woken) -> None:
