@@ -42,9 +42,10 @@ def steps_read(step: Object, owners: Mapping[str, str]) -> frozenset[str]:
     Args:
         owners: as ``branch_owners`` gives them.
     """
-    own, inside = references_of(step).steps, references.union(references_of(each) for each, _ in _below(step, 0)).steps
-    from_inside = (read for read in inside if owners.get(read) != step.get("name"))
-    return frozenset(owners.get(read, read) for read in (*own, *from_inside))
+    name, found = step.get("name"), {owners.get(read, read) for read in references_of(step).steps}
+    for branch, _ in _below(step, 0):
+        found.update(owners.get(read, read) for read in references_of(branch).steps if owners.get(read) != name)
+    return frozenset(found)
 
 
 def references_of(step: Object) -> References:

@@ -82,7 +82,7 @@ class ExpressionField:
     def leaves(self) -> Iterator[ExpressionField]:
         """The texts in it, each as a field of its own; a ``$bubuTemplate`` wrapper is one."""
         for path, value in _leaves(self.value, self.path, 0):
-            yield replace(self, path=path, value=value)
+            yield ExpressionField(path, self.step, self.kind, value, self.scope, self.own_output_only, self.items)
 
 
 def of_story(spec: Object) -> Iterator[ExpressionField]:

@@ -86,7 +86,7 @@ def union(parts: Iterable[References]) -> References:
     total = NO_REFERENCES
     for part in parts:
         if part is not NO_REFERENCES:
-            total = total | part
+            total = part if total is NO_REFERENCES else total | part
     return total
 
 
