@@ -27,7 +27,7 @@ from core.policy.settings import OperatorSettings, QueueSettings
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND_US: Final = 1_000_000
-_UNCONFIGURED: Final = QueueSettings(priority_aging_seconds=60)
+_UNCONFIGURED: Final = QueueSettings()
 """A queue that no key of the ConfigMap names: only other limits apply to it, and whoever waits at those ages."""
 
 

@@ -154,7 +154,8 @@ class QueueSettings:
 
     concurrency: int = 0
     default_priority: int = 0
-    priority_aging_seconds: int = 0
+    priority_aging_seconds: int = 60
+    """Waiting so long raises the priority by one. Zero: never, and important work can keep out the rest for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,7 @@ class RunSettings:
     """For the compensations of a run whose Story sets none, and the same again for its ``finally``."""
     max_story_depth: int = 10
     """Runs that ``executeStory`` may start inside each other; the run that somebody started is at depth 0."""
-    queues: Mapping[str, QueueSettings] = field(
-        default_factory=lambda: {DEFAULT_QUEUE: QueueSettings(priority_aging_seconds=60)}
-    )
+    queues: Mapping[str, QueueSettings] = field(default_factory=lambda: {DEFAULT_QUEUE: QueueSettings()})
 
 
 @dataclass(frozen=True, slots=True)

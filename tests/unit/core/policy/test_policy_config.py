@@ -344,6 +344,7 @@ def test_queues_are_found_by_their_lower_case_name() -> None:
         "default": QueueSettings(concurrency=9, priority_aging_seconds=60),
         "fast": QueueSettings(concurrency=4, default_priority=7),
     }
+    assert queues["fast"].priority_aging_seconds == 60
 
 
 @given(st.dictionaries(st.sampled_from(sorted(KEYS)) | st.text(max_size=30), st.text(max_size=20), max_size=6))
