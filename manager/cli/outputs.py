@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from manager.cli.layout import path_of
 from manager.cli.problem import CommandError
 from manager.cli.render.output import part_of, yaml_text
 from manager.cli.runs import step_runs_of
@@ -61,6 +62,7 @@ def save_outputs(outputs: Mapping[str, Any], folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, output in outputs.items():
         file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)  # a branch is kept below its step
         file.write_text(json.dumps(output, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         yield file
 
@@ -81,7 +83,7 @@ def printed(output: Any, path: str, form: str) -> str:
 
 
 async def _step_runs(session: Session, run: Object) -> dict[str, Object]:
-    return {step_run["spec"]["stepId"]: step_run for step_run in await step_runs_of(session, run)}
+    return {path_of(step_run): step_run for step_run in await step_runs_of(session, run)}
 
 
 def _listed(step_runs: Mapping[str, Object]) -> str:

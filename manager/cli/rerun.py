@@ -1,39 +1,35 @@
-"""What a redrive runs again and what it keeps. Pure: Story and run in, names out.
+"""What a redrive runs again and what it keeps, in words: the engine's own answer, asked before the run is. Pure.
 
-Source: StoryRun contract 18, in the improved form: what a failure had skipped runs again, and so do compensations and
-``finally`` steps.
+Source: StoryRun contract 18.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from core.api.phases import Phase
 from core.api.suggestion import closest
-from core.engine.plan import GroupName, GroupPlan, Refusal, StoryPlan, parse_story
-from core.engine.words import member_or_none
+from core.engine.plan import Refusal, StoryPlan, parse_story
+from core.engine.redrive import steps_to_run_again
+from core.engine.step_state import steps_from
 from core.graph.reach import downstream
-from core.graph.readiness import failure_skips
 from manager.cli.problem import CommandError, UsageError
 
 Object = dict[str, Any]
 
-FAIL_FAST_WORDS: Final = "does not continue on failure"
-"""In the message of a step that was skipped because another one had failed."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """All names are of steps of the Story itself; branches go with their step."""
+    """Steps of the Story in spec order; a branch is named only where its step does not run again as a whole."""
 
     again: tuple[tuple[str, str], ...]
-    """Each step that runs again, and why it is not kept; in spec order. No reasons when everything runs again."""
+    """Each that runs again, and why it is not kept; no reasons when everything runs again."""
     kept: tuple[str, ...]
-    """Steps whose result stays."""
+    """Those whose result stays."""
     fresh: tuple[str, ...]
-    """Steps that have not run yet."""
+    """Those that have not run yet."""
 
 
 def plan_of(story: Object) -> StoryPlan:
@@ -50,40 +46,47 @@ def plan_of(story: Object) -> StoryPlan:
 
 def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
     """What a redrive from a step of ``plan``, or without one a redrive of everything, does."""
-    phases = _phases(plan, run)
-    if not from_step:
-        again = {name: "" for name in plan.order if name in phases}
+    phases = _phases(run)
+    if from_step:
+        found = steps_to_run_again(plan, steps_from((run.get("status") or {}).get("stepStates")), from_step)
+        again = {name: _why(plan, name, from_step) for name in found if name == from_step or name in phases}
     else:
-        again = {name: why for name, why in _from(plan, run, phases, from_step).items() if name in plan.steps}
+        again = {name: "" for name in plan.order if name in phases}
+    whole = [name for name in plan.order if name in again]
+    branches = [name for name in again if "/" in name and name.partition("/")[0] not in again]
     return Rerun(
-        again=tuple((name, again[name]) for name in plan.order if name in again),
+        again=tuple((name, again[name]) for name in [*sorted(branches), *whole]),
         kept=tuple(name for name in plan.order if name in phases and name not in again),
         fresh=tuple(name for name in plan.order if name not in phases and name not in again),
     )
 
 
+def _why(plan: StoryPlan, name: str, from_step: str) -> str:
+    if name == from_step:
+        return "asked for"
+    if name in plan.compensations.order or name in plan.finally_.order:
+        return "cleans up again"
+    return f"follows from {from_step}" if name in _behind(plan, from_step) else "was kept from running"
+
+
 def check_step(plan: StoryPlan, step: str) -> None:
     """Raises:
-    CommandError: a run cannot be redriven from there.
+    CommandError: the Story has no such step, and no such branch.
     """
-    if step in plan.steps:
-        return
-    if plan.find(step) is not None:
-        first = step.partition("/")[0]
-        raise CommandError(f"{step} is a branch, which runs again with its step", remedy=f"use --from {first}")
-    near = closest(step, plan.order)
-    remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(plan.order)}"
-    raise CommandError(f"Story {plan.name!r} has no step {step!r}", remedy=remedy)
+    if plan.find(step) is None:
+        near = closest(step, plan.order)
+        remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(plan.order)}"
+        raise CommandError(f"Story {plan.name!r} has no step {step!r}", remedy=remedy)
 
 
 def failed_step(plan: StoryPlan, run: Object) -> str:
-    """The one failed step to redrive from.
+    """The one failed step to redrive from; of a ``parallel`` step the branch, if only one of them failed.
 
     Raises:
         CommandError: none has failed.
         UsageError: several, none of which runs again with another.
     """
-    phases = _phases(plan, run)
+    phases = _phases(run)
     failed = [
         name for name in plan.order if name in phases and phases[name].failing and not plan.steps[name].allow_failure
     ]
@@ -97,7 +100,15 @@ def failed_step(plan: StoryPlan, run: Object) -> str:
             f"{len(roots)} steps have failed, none of which runs again with another: {', '.join(roots)}",
             remedy=f"choose one with --from {roots[0]}, or leave out --failed to run everything again",
         )
-    return roots[0]
+    return _only_branch(plan, phases, roots[0])
+
+
+def _only_branch(plan: StoryPlan, phases: Mapping[str, Phase], step: str) -> str:
+    """The branch of ``step`` that failed, so that the others are kept; ``step`` itself when several did."""
+    below = [name for name, phase in phases.items() if name.startswith(f"{step}/") and phase.failing]
+    around = {name.rpartition("/")[0] for name in below}
+    leaves = [name for name in below if name not in around and plan.find(name) is not None]
+    return leaves[0] if len(leaves) == 1 else step
 
 
 def _first_group(plan: StoryPlan, names: Sequence[str]) -> list[str]:
@@ -108,37 +119,14 @@ def _first_group(plan: StoryPlan, names: Sequence[str]) -> list[str]:
     return []
 
 
-def _from(plan: StoryPlan, run: Object, phases: dict[str, Phase], step: str) -> dict[str, str]:
-    group_name = next(name for name, group in plan.groups.items() if step in group.graph.position)
-    group = plan.groups[group_name]
-    again = dict.fromkeys(downstream(group.graph, [step]), f"follows from {step}") | {step: "asked for"}
-    if group_name is GroupName.MAIN:
-        again |= {name: why for name, why in _skipped(group, run, phases).items() if name not in again}
-    later = list(GroupName)[list(GroupName).index(group_name) + 1 :]
-    for each in later:
-        again |= {name: "cleans up again" for name in plan.groups[each].order if name in phases}
-    return again
-
-
-def _skipped(group: GroupPlan, run: Object, phases: dict[str, Phase]) -> dict[str, str]:
-    """Steps that a failure had skipped, and what follows from them."""
-    states = (run.get("status") or {}).get("stepStates") or {}
-    in_group = {name: phase for name, phase in phases.items() if name in group.graph.position}
-    skipped = set(failure_skips(group.graph, in_group, group.rules)) | {
-        name
-        for name, phase in in_group.items()
-        if phase is Phase.SKIPPED and FAIL_FAST_WORDS in str(states[name].get("message") or "")
-    }
-    return dict.fromkeys(downstream(group.graph, skipped), "had been skipped for a failure")
-
-
 def _behind(plan: StoryPlan, step: str) -> frozenset[str]:
-    group = next(group for group in plan.groups.values() if step in group.graph.position)
-    return downstream(group.graph, [step])
+    """The step and what depends on it."""
+    top = step.partition("/")[0]
+    group = next(group for group in plan.groups.values() if top in group.graph.position)
+    return downstream(group.graph, [top])
 
 
-def _phases(plan: StoryPlan, run: Object) -> dict[str, Phase]:
+def _phases(run: Object) -> dict[str, Phase]:
     """Of the steps that have one."""
-    states = (run.get("status") or {}).get("stepStates") or {}
-    found = {name: member_or_none(Phase, (states.get(name) or {}).get("phase")) for name in plan.order}
-    return {name: phase for name, phase in found.items() if phase is not None}
+    states = steps_from((run.get("status") or {}).get("stepStates"))
+    return {name: state.phase for name, state in states.items()}

@@ -12,6 +12,8 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
+from core.api.conditions import find_condition
+from core.api.phases import ConditionType
 from core.api.resource import STORY_RUN
 from core.engine.redrive_request import pending_redrive
 from core.engine.state import has_ended
@@ -21,6 +23,7 @@ from manager.cli.problem import CommandError
 from manager.cli.rerun import Rerun, check_step, failed_step, plan_of, rerun_of
 from manager.cli.runs import Following, live_story_of, open_following
 from manager.cli.session import Session
+from manager.cli.words import one_line
 
 Object = dict[str, Any]
 
@@ -106,22 +109,30 @@ async def until_begun(session: Session, run: Object, request: Request, timeout: 
     """Return once the operator has begun what was asked for: until then the run looks as it did.
 
     Raises:
-        CommandError: ``timeout`` seconds passed (code 124), or the run was deleted.
+        CommandError: the operator refused, ``timeout`` seconds passed (code 124), or the run was deleted.
     """
     name = run["metadata"]["name"]
     async with open_following(session, run) as following:
         with trio.move_on_after(timeout if timeout is not None else float("inf")):
-            with trio.move_on_after(PATIENCE_SECONDS):
+            with trio.move_on_after(PATIENCE_SECONDS) as patience:
                 await _answered(following, request)
-                return
-            session.console.note(f"the operator has not begun yet to run {name} again; does it run?")
-            await _answered(following, request)
+            if patience.cancelled_caught:
+                session.console.note(f"the operator has not begun yet to run {name} again; does it run?")
+                await _answered(following, request)
+            if refusal := refusal_of(following.run):
+                raise CommandError(f"{name} is not run again: {refusal}", code=ExitCode.REJECTED)
             return
     raise CommandError(
         f"the operator has not begun to run {name} again after {timeout:g} s",
         code=ExitCode.WAIT_TIMED_OUT,
         remedy=f"it will once it is there; look again with: {session.command('watch', name)}",
     )
+
+
+def refusal_of(run: Object) -> str:
+    """Why the last request was refused; empty when it was not."""
+    told = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
+    return one_line(told.get("message") or "it does not say why") if told.get("status") == "False" else ""
 
 
 async def _answered(following: Following, request: Request) -> None:

@@ -52,7 +52,7 @@ class LogWish:
 
     def takes(self, log: PodLog) -> bool:
         return (
-            (not self.steps or log.step in map(label_value, self.steps))
+            (not self.steps or log.step in self.steps or log.step in map(label_value, self.steps))
             and (self.attempt is None or log.attempt == self.attempt)
             and (not self.failed or (log.pod.get("status") or {}).get("phase") == "Failed")
         )
@@ -67,7 +67,7 @@ class PodLog:
 
     pod: Object
     step: str
-    """As its label has it."""
+    """As its StepRun has it; without one, as the Pod's label has it."""
     attempt: int
     """Counted from 1."""
     of_container_before: bool = False
@@ -182,10 +182,13 @@ async def last_lines_of(session: Session, pod: Object) -> list[str]:
 
 def numbered(pods: Sequence[Object], step_runs: Sequence[Object]) -> list[PodLog]:
     """Oldest first, as the Pods are. Those of earlier attempts may be gone: the StepRun knows how many there were."""
+    names = {label_value(each["metadata"]["name"]): path_of(each) for each in step_runs if "metadata" in each}
     by_step: dict[str, list[Object]] = {}
     for pod in pods:
-        by_step.setdefault(pod["metadata"]["labels"].get(keys.LABEL_STEP, pod["metadata"]["name"]), []).append(pod)
-    started = {label_value(step_run["spec"]["stepId"]): _attempts_started(step_run) for step_run in step_runs}
+        labels = pod["metadata"]["labels"]
+        step = names.get(labels.get(keys.LABEL_STEP_RUN, "")) or labels.get(keys.LABEL_STEP, pod["metadata"]["name"])
+        by_step.setdefault(step, []).append(pod)
+    started = {path_of(step_run): _attempts_started(step_run) for step_run in step_runs}
     logs = []
     for step, of_step in by_step.items():
         last = max(started.get(step, 0), len(of_step))

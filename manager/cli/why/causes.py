@@ -149,9 +149,9 @@ class Search:
 
     def _failure(self, step: StepView) -> Cause:
         text = f"ended {step.phase}" + (f": {step.detail}" if step.detail else "")
-        name, first = self.facts.name, step.name.partition("/")[0]
+        name = self.facts.name
         is_canceled = self.facts.run["spec"].get("cancelRequested")
-        again = ("resubmit", name) if is_canceled else ("retry", name, "--from", first)
+        again = ("resubmit", name) if is_canceled else ("retry", name, "--from", step.name)
         commands = [self.command(self.facts.namespace, *again)]
         if step.kind == "engram":
             commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))

@@ -14,6 +14,7 @@ from core.api.suggestion import closest
 from core.engine.plan import Refusal, parse_story
 from core.engine.redrive_request import pending_redrive
 from manager.cli.problem import CommandError
+from manager.cli.retrying import refusal_of
 from manager.cli.view import RunView, view_run
 from manager.cli.why.cause import Cause, CommandIn, Explanation, Facts, Kind
 from manager.cli.why.causes import Search
@@ -50,9 +51,9 @@ def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
 
 def _each_once(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     """Several ways may lead to the same step; the first is told."""
-    found: dict[tuple[str, str, Kind], Cause] = {}
+    found: dict[tuple[str, str, str], Cause] = {}
     for cause in causes:
-        found.setdefault((cause.run, cause.step, cause.kind), cause)
+        found.setdefault((cause.run, cause.step, cause.text), cause)
     return tuple(found.values())
 
 
@@ -94,7 +95,9 @@ def _causes(search: Search) -> list[Cause]:
         text = "was asked to run again, and the operator has not begun yet"
         return [_of_run(facts, Kind.OPERATOR, text, who="the operator, if it runs")]
     if view.terminal:
-        return _why_it_failed(search)
+        refusal = refusal_of(facts.run)
+        refused = [_of_run(facts, Kind.FAILED, f"is not run again: {refusal}")] if refusal else []
+        return [*refused, *_why_it_failed(search)]
     found = _of_the_run_itself(search)
     for step in view.active:
         found += search.causes(step.name)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
+from core.engine.holdups import is_holdup
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from manager.cli.podwait import PodObstacle, PodWait, pod_wait, scheduled_at
 from manager.cli.why.cause import Cause, CommandIn, Facts, Kind
@@ -53,6 +54,9 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
         who = "whoever runs the cluster: a quota or a policy may be in the way" if name in facts.warnings else ""
         commands = (_kubectl("describe", "job", name, facts.namespace),)
         return Cause(Kind.JOB, facts.namespace, facts.name, step, text, made_at, until, then, who, commands)
+    if message and is_holdup(message):
+        kind = Kind.IMAGE if message.startswith("Image") else Kind.NODE if "node" in message else Kind.CONTAINER
+        return Cause(kind, facts.namespace, facts.name, step, message, since, until, then)
     told = find_condition((step_run.get("status") or {}).get("conditions") or (), "Progressing") or {}
     text = message or one_line(told.get("message") or "") or "is at work"
     return Cause(

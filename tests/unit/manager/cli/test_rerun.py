@@ -38,7 +38,7 @@ CHAIN = a_story(step("fetch"), step("count", "fetch"), step("send", "count"), st
 
 
 def test_from_a_step_on_it_and_what_follows_run_again() -> None:
-    run = a_run(fetch="Succeeded", count="Failed", other="Succeeded")
+    run = a_run(fetch="Succeeded", count="Failed", send="Skipped", other="Succeeded")
 
     rerun = rerun_of(plan_of(CHAIN), run, "count")
 
@@ -72,17 +72,8 @@ def test_what_a_failure_had_skipped_runs_again_and_what_a_condition_had_does_not
 
     rerun = rerun_of(plan_of(independent), run, "fetch")
 
-    assert dict(rerun.again)["count"] == dict(rerun.again)["send"] == "had been skipped for a failure"
+    assert dict(rerun.again)["count"] == dict(rerun.again)["send"] == "was kept from running"
     assert rerun.kept == ("other",)
-
-
-def test_skips_that_spread_from_another_failure_count_where_the_story_goes_on() -> None:
-    story = a_story(step("a"), step("b"), step("c", "b"), policy={"retries": {"continueOnStepFailure": True}})
-
-    rerun = rerun_of(plan_of(story), a_run(a="Failed", b="Failed", c="Skipped"), "a")
-
-    assert [name for name, _ in rerun.again] == ["a", "c"]
-    assert rerun.kept == ("b",)
 
 
 def test_the_clean_up_runs_again() -> None:
@@ -90,11 +81,9 @@ def test_the_clean_up_runs_again() -> None:
     run = a_run(a="Failed", undo="Succeeded", tidy="Succeeded")
 
     rerun = rerun_of(plan_of(story), run, "a")
-    of_tidy = rerun_of(plan_of(story), run, "tidy")
 
     assert rerun.again == (("a", "asked for"), ("undo", "cleans up again"), ("tidy", "cleans up again"))
-    assert of_tidy.again == (("tidy", "asked for"),)
-    assert of_tidy.kept == ("a", "undo")
+    assert rerun.fresh == ("report",)
 
 
 @pytest.mark.parametrize(
@@ -136,12 +125,22 @@ def test_a_step_to_begin_with_is_one_of_the_story() -> None:
     plan = plan_of(a_story(step("fetch"), fan))
 
     check_step(plan, "fetch")
-    with pytest.raises(CommandError, match="fan/a is a branch") as branch:
-        check_step(plan, "fan/a")
+    check_step(plan, "fan/a")
     with pytest.raises(CommandError, match="has no step 'fech'") as unknown:
         check_step(plan, "fech")
 
-    assert (branch.value.remedy, unknown.value.remedy) == ("use --from fan", "did you mean 'fetch'?")
+    assert unknown.value.remedy == "did you mean 'fetch'?"
+
+
+def test_a_branch_runs_again_without_its_siblings() -> None:
+    fan = {"name": "fan", "type": "parallel", "with": {"steps": [step("a"), step("b")]}}
+    plan = plan_of(a_story(fan, step("send", "fan")))
+    states = {"fan": "Failed", "fan/a": "Failed", "fan/b": "Succeeded", "send": "Skipped"}
+    run = a_run(**states)
+
+    assert failed_step(plan, run) == "fan/a"
+    assert rerun_of(plan, run, "fan/a").again == (("fan/a", "asked for"), ("send", "follows from fan/a"))
+    assert failed_step(plan, a_run(**{**states, "fan/b": "Failed"})) == "fan"
 
 
 def test_a_story_that_cannot_run_is_no_way_to_run_again() -> None:

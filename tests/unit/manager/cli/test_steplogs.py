@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manager.cli.steplogs import numbered, previous_of
+from manager.cli.steplogs import LogWish, numbered, previous_of
 
 Object = dict[str, Any]
 
@@ -45,3 +45,18 @@ def test_the_previous_attempt_is_an_earlier_pod_or_an_earlier_run_of_the_contain
     logs = numbered([pod("a-1", "a"), pod("a-2", "a"), pod("b-1", "b", restarts=1), pod("c-1", "c")], [])
 
     assert [(log.name, log.of_container_before) for log in previous_of(logs)] == [("a-1", False), ("b-1", True)]
+
+
+def test_branches_of_one_name_are_told_apart_by_their_step_runs() -> None:
+    pods, step_runs = [], []
+    for fan in ("fan", "fun"):
+        made = pod(f"{fan}-x", "a")
+        made["metadata"]["labels"]["bubustack.io/steprun"] = f"run-{fan}-a"
+        pods.append(made)
+        annotations = {"runs.bubustack.io/step-path": f"{fan}/a"}
+        step_runs.append({**step_run("a"), "metadata": {"name": f"run-{fan}-a", "annotations": annotations}})
+
+    logs = numbered(pods, step_runs)
+
+    assert [(log.name, log.step, log.attempt) for log in logs] == [("fan-x", "fan/a", 1), ("fun-x", "fun/a", 1)]
+    assert [log.name for log in logs if LogWish(steps=("fun/a",)).takes(log)] == ["fun-x"]

@@ -141,6 +141,94 @@ def test_a_large_story_keeps_rows_for_what_changes_or_fails() -> None:
     assert f"{MAX_ROWS + 4} more" in lines[2]
 
 
+FAN = {
+    "name": "fan",
+    "type": "parallel",
+    "with": {"steps": [{"name": "a", "ref": {"name": "x"}}, {"name": "ok", "type": "gate"}]},
+}
+OPEN = {
+    "fan": {"phase": "Running"},
+    "fan/a": {"phase": "Succeeded"},
+    "fan/ok": {"phase": "Paused", "message": "Waiting for approval"},
+}
+
+
+def test_branches_stand_indented_below_their_step_and_do_not_count_as_steps() -> None:
+    view = view_run(a_run(phase="Running", stepStates=OPEN), a_story(FETCH, FAN))
+
+    lines = [line for line, _ in tree(view, NOW, width=120)]
+
+    assert lines[0] == "report-1  Running  0/2 steps"
+    assert lines[2].split()[:3] == ["●", "fan", "Running"]
+    assert lines[2].endswith("1/2 done")
+    assert lines[3].startswith("✔   a ")
+    assert lines[4].startswith("ǁ   ok ")
+    assert view.waiting_on() == "fan/ok"
+
+
+def test_a_row_that_waits_for_somebody_says_what_to_type_below_itself_where_it_is_too_long() -> None:
+    view = view_run(a_run(phase="Running", stepStates=OPEN), a_story(FAN))
+
+    wide = [line for line, _ in tree(view, NOW, width=120)]
+    narrow = [line for line, _ in tree(view, NOW, width=60)]
+
+    assert wide[3].endswith("Waiting for approval: bobrapet approve report-1 fan/ok")
+    assert narrow[3].endswith("Waiting for approval")
+    assert narrow[4] == "    bobrapet approve report-1 fan/ok"
+    assert max(map(len, narrow)) <= 60
+
+
+def test_time_that_is_left_is_told() -> None:
+    run = a_run(phase="Running", stepStates={"nap": {"phase": "Paused", "message": "Sleeping until 12:01"}})
+    timers = '{"nap": {"sleepUntil": "2026-01-01T12:01:10Z"}}'
+    run["metadata"]["annotations"] = {"runs.bubustack.io/step-timers": timers}
+    view = view_run(run, a_story({"name": "nap", "type": "sleep"}))
+
+    assert tree(view, NOW, width=100)[1][0].endswith("Sleeping until 12:01 (1m00s left)")
+
+
+def test_a_branch_whose_step_is_not_shown_is_called_by_its_path() -> None:
+    many = [{"name": f"s{index}", "type": "condition"} for index in range(MAX_ROWS)]
+    states = {"fan": {"phase": "Succeeded"}, "fan/a": {"phase": "Failed"}}
+    view = view_run(a_run(stepStates=states), a_story(FAN, *many))
+
+    assert tree(view, NOW, width=80)[1][0].startswith("✖   fan/a ")
+
+
+def test_the_pod_of_a_branch_is_found_by_its_step_run() -> None:
+    step_run = {
+        "metadata": {"name": "report-1-fan-a", "annotations": {"runs.bubustack.io/step-path": "fan/a"}},
+        "spec": {"stepId": "a"},
+        "status": {"phase": "Running"},
+    }
+    waiting = {"reason": "ErrImagePull", "message": "no such image"}
+    pod = {
+        "metadata": {"name": "p", "labels": {"bubustack.io/steprun": "report-1-fan-a", "bubustack.io/step": "a"}},
+        "status": {"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]},
+    }
+    view = view_run(a_run(phase="Running"), a_story(FAN, {"name": "a", "ref": {"name": "x"}}), [step_run], [pod])
+
+    assert {step.name: step.waits for step in view.steps if step.waits} == {"fan/a": "ErrImagePull: no such image"}
+
+
+def test_the_failed_branch_is_what_the_run_failed_with() -> None:
+    states = {"fan": {"phase": "Failed"}, "fan/a": {"phase": "Failed"}, "fan/ok": {"phase": "Succeeded"}}
+    culprit = view_run(a_run(phase="Failed", stepStates=states), a_story(FAN)).culprit()
+
+    assert culprit is not None
+    assert culprit.name == "fan/a"
+
+
+def test_a_step_that_is_only_queued_is_not_told_as_a_change_from_pending_to_pending() -> None:
+    queued = {"fetch": {"phase": "Pending", "message": "Queued due to story concurrency limit", "startedAt": None}}
+    before = view_run(a_run(phase="Running"), a_story(FETCH))
+    after = view_run(a_run(phase="Running", stepStates=queued), a_story(FETCH))
+
+    assert transitions(before, after, NOW) == [
+        "2026-01-01T12:00:10Z report-1 fetch Pending  Queued due to story concurrency limit"
+    ]
+
+
 def test_transitions_give_one_line_per_change_and_none_without_change() -> None:
     before = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Running"}}), a_story(FETCH))
     after = view_run(a_run(phase="Succeeded", stepStates={"fetch": {"phase": "Succeeded"}}), a_story(FETCH))

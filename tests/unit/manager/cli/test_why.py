@@ -230,6 +230,17 @@ def test_without_a_right_to_see_pods_it_tells_what_the_step_run_says_and_what_is
     assert "not to be seen with your rights, so that something may be missing: Pods" in shown
 
 
+def test_without_a_right_to_see_pods_what_the_step_says_is_told() -> None:
+    state = at_work(message="No node fits since 2026-01-02T11:59:00Z: 0/3 nodes are available")
+    facts = replace(
+        of_engram(a_step_run("fetch"), a_job("fetch"), unseen=("Pods",)), run=a_run(stepStates={"fetch": state})
+    )
+
+    cause = only(facts)
+
+    assert (cause.kind, cause.text) == (Kind.NODE, state["message"])
+
+
 # Where it really stops.
 
 
@@ -356,6 +367,14 @@ def test_a_retry_that_was_asked_for_waits_for_the_operator() -> None:
     assert only(Facts(run, None)).kind is Kind.OPERATOR
 
 
+def test_a_retry_that_was_refused_says_why() -> None:
+    refused = {"type": "Redrive", "status": "False", "reason": "RedriveInvalid", "message": "no step 'x'"}
+
+    causes = about(Facts(a_run(phase="Failed", message="broken", conditions=[refused]), None)).causes
+
+    assert [cause.text for cause in causes] == ["is not run again: no step 'x'", "ended Failed: broken"]
+
+
 def test_between_two_steps_the_next_one_is_about_to_begin() -> None:
     run = a_run(stepStates={"a": at_work("Succeeded")})
 
@@ -415,7 +434,7 @@ def test_the_first_step_that_failed_is_why_a_run_failed() -> None:
     assert (cause.step, cause.text) == ("fan/a", "ended Failed: exit 3, no such table")
     assert cause.facts == (("type", "execution_error"),)
     assert cause.last_lines == ("one", "two")
-    assert cause.commands == ("bobrapet logs release-1 fan/a", "bobrapet retry release-1 --from fan")
+    assert cause.commands == ("bobrapet logs release-1 fan/a", "bobrapet retry release-1 --from fan/a")
 
 
 def test_a_failed_child_run_tells_its_own_reason_and_which_step_of_ours_to_run_again() -> None:

@@ -1,0 +1,249 @@
+"""Runs that wait for somebody, and runs that are run again, from the command line: one cluster for all tests.
+
+The cluster is one that ``bobrapet up`` has started, or the real control plane with an operator and a node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_stand import open_line
+from commandline import MANIFESTS, CommandLine, Done, wait_until
+from ruamel.yaml import YAML
+
+from control_plane.session import SessionCluster
+
+Object = dict[str, Any]
+
+
+def gate(name: str, **parameters: str) -> Object:
+    return {"name": name, "type": "gate", **({"with": parameters} if parameters else {})}
+
+
+def engram(name: str, *needs: str) -> Object:
+    return {"name": name, "ref": {"name": "worker"}, "needs": list(needs)}
+
+
+STORIES: dict[str, list[Object]] = {
+    "release": [
+        engram("build"),
+        gate("approve", timeout="24h", onTimeout="skip"),
+        {"name": "fan", "type": "parallel", "with": {"steps": [gate("legal"), engram("docs")]}},
+        engram("publish", "approve", "fan", "build"),
+    ],
+    "deploy": [gate("go")],
+    "calls": [{"name": "sub", "type": "executeStory", "with": {"storyRef": {"name": "deploy"}}}],
+    "breaks": [engram("one"), engram("fail-here", "one"), engram("after", "fail-here")],
+}
+
+
+@dataclass(frozen=True)
+class Stand:
+    line: CommandLine
+    namespace: str
+
+    def bobrapet(self, *arguments: str) -> Done:
+        return self.line.quick(*arguments)
+
+    def start(self, story: str, *options: str) -> str:
+        """The name of a new run; with ``--wait`` it has ended, well or not."""
+        done = self.bobrapet("submit", story, *options)
+        assert done.code in (0, 3), done.err
+        return done.out.splitlines()[0]
+
+    def waiting(self, *gates: str) -> None:
+        """Return once all these gates, ``RUN/GATE``, are open."""
+        wait_until(lambda: set(gates) <= set(self.bobrapet("gates", "--output=name").out.split()))
+
+    def read(self, run: str, path: str) -> str:
+        return self.bobrapet("get", run, f"--output=jsonpath={{{path}}}").out.strip()
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory, real: SessionCluster | None) -> Iterator[Stand]:
+    with open_line(tmp_path_factory.mktemp("waiting"), real) as (line, namespace):
+        stand = Stand(line, namespace)
+        apply(stand, line.folder / "stories.yaml")
+        yield stand
+
+
+def apply(stand: Stand, file: Path) -> None:
+    """Every Story, by running the one that is over at once."""
+    with file.open("w") as stream:
+        stream.write(MANIFESTS)
+        at_once = {"at-once": [{"name": "nothing", "type": "condition"}]}
+        for name, steps in {**STORIES, **at_once}.items():
+            stream.write("---\n")
+            story = {"kind": "Story", "metadata": {"name": name}, "spec": {"steps": steps}}
+            YAML().dump({"apiVersion": "bubustack.io/v1alpha1", **story}, stream)
+    there = [f"--kubeconfig={path}" for path in (stand.line.environment.get("KUBECONFIG"),) if path]
+    done = stand.line.bobrapet("run", file.name, "--story=at-once", *there)
+    assert done.code == 0, done.err
+
+
+def test_a_run_goes_on_once_its_gates_are_approved(stand: Stand) -> None:
+    run = stand.start("release")
+    stand.waiting(f"{run}/approve", f"{run}/fan/legal")
+
+    shown = stand.bobrapet("get", run).out
+    table = stand.bobrapet("gates", "--output=wide").out.splitlines()
+    by_name = stand.bobrapet("approve", run, "approve", "--message=looks good")
+    in_one_word = stand.bobrapet("approve", f"{run}/fan/legal")
+    again = stand.bobrapet("approve", run, "legal")
+    ended = stand.bobrapet("wait", run, "--timeout=20s")
+    late = stand.bobrapet("reject", run, "approve")
+
+    assert f"bobrapet approve {run} approve" in shown
+    assert "    legal" in shown.replace("ǁ ", "  ")
+    assert table[0].split() == ["NAMESPACE", "RUN", "GATE", "SINCE", "UNTIL", "STORY", "APPROVE"]
+    assert f"bobrapet approve {run} fan/legal" in "\n".join(table)
+    assert (by_name.code, by_name.out) == (0, f"gate approve of {run} Approved\n"), by_name.err
+    assert (in_one_word.code, in_one_word.out) == (0, f"gate fan/legal of {run} Approved\n"), in_one_word.err
+    assert again.code == 0
+    assert "was Approved by" in again.err
+    assert (ended.code, ended.out) == (0, f"{run} Succeeded\n"), ended.err
+    assert stand.read(run, ".status.stepStates.approve.message") == "looks good"
+    assert late.code == 1
+    assert f"error: gate approve of {run} was Approved by" in late.err
+
+
+def test_a_gate_that_is_rejected_early_fails_the_run(stand: Stand) -> None:
+    run = stand.start("deploy")
+
+    rejected = stand.bobrapet("reject", run, "go", "--message=not today")
+    ended = stand.bobrapet("wait", run, "--timeout=20s")
+    late = stand.bobrapet("approve", run, "go")
+    why = stand.bobrapet("why", run)
+
+    assert rejected.code == 0, rejected.err
+    assert ended.code == 3
+    assert late.code == 1
+    assert "step go ended Failed: not today" in why.out
+    assert f"bobrapet retry {run} --from go" in why.out
+
+
+def test_gates_that_nobody_knows_are_named(stand: Stand) -> None:
+    run = stand.start("release")
+    stand.waiting(f"{run}/approve")
+
+    misspelt = stand.bobrapet("approve", run, "aprove")
+    none = stand.bobrapet("approve", run)
+    dry = stand.bobrapet("approve", run, "approve", "--dry-run=server")
+    still = stand.bobrapet("gates", "--output=name").out.split()
+    stand.bobrapet("cancel", run)
+    nowhere = stand.bobrapet("gates", "--namespace=empty")
+
+    assert (misspelt.code, misspelt.err) == (
+        1,
+        f"error: run {run} has no gate 'aprove'\nhint: did you mean 'approve'?\n",
+    )
+    assert none.code == 2
+    assert f"error: name the gate of {run} to approve: approve, fan/legal\n" in none.err
+    assert (dry.code, f"{run}/approve" in still) == (0, True)
+    assert (nowhere.code, nowhere.out, nowhere.err) == (0, "", "no run in namespace empty waits at a gate\n")
+
+
+def test_why_follows_a_run_into_the_one_it_waits_for(stand: Stand) -> None:
+    run = stand.start("calls")
+    stand.waiting(f"{run}-sub/go")
+
+    text = stand.bobrapet("why", run)
+    document = json.loads(stand.bobrapet("why", f"{run}/sub", "--output=json").out)
+    stand.bobrapet("approve", f"{run}-sub", "go")
+    ended = stand.bobrapet("wait", run, "--timeout=20s")
+    afterwards = stand.bobrapet("why", run)
+
+    assert text.code == 0, text.err
+    assert "step go waits for approval\n" in text.out
+    assert f"  through sub → run {run}-sub\n" in text.out
+    (cause,) = document["causes"]
+    assert (cause["kind"], cause["run"], cause["step"]) == ("gate", f"{run}-sub", "go")
+    assert cause["commands"][0] == f"bobrapet approve {run}-sub go"
+    assert ended.code == 0, ended.err
+    assert (afterwards.code, afterwards.out.splitlines()[-1]) == (0, f"{run} has ended Succeeded; it waits for nothing")
+
+
+def test_why_names_what_a_step_that_has_not_begun_needs(stand: Stand) -> None:
+    run = stand.start("release")
+    stand.waiting(f"{run}/approve")
+
+    why = stand.bobrapet("why", f"{run}/publish").out
+    unknown = stand.bobrapet("why", f"{run}/publsh")
+    stand.bobrapet("cancel", run)
+
+    assert "step publish needs approve (Paused)" in why
+    assert "step approve waits for approval" in why
+    assert "then the step is skipped" in why
+    assert (unknown.code, unknown.err.splitlines()[-1]) == (1, "hint: did you mean 'publish'?")
+
+
+def test_a_failed_run_is_run_again_from_the_step_that_failed(stand: Stand) -> None:
+    run = stand.start("breaks", "--wait")
+    before = json.loads(stand.bobrapet("get", run, "--output=json").out)["status"]
+
+    why = stand.bobrapet("why", run).out
+    planned = stand.bobrapet("retry", run, "--failed", "--dry-run=client")
+    again = stand.bobrapet("retry", run, "--failed", "--wait", "--timeout=20s")
+    after = json.loads(stand.bobrapet("get", run, "--output=json").out)["status"]
+    unknown = stand.bobrapet("retry", run, "--from=fail-hre")
+
+    assert "step fail-here ended Failed: exit 3" in why
+    assert "  | no such table\n" in why
+    assert planned.out == "runs again:\n  fail-here  asked for\n  after      follows from fail-here\nis kept: one\n"
+    assert again.code == 3, again.err
+    assert after["attempts"] == before["attempts"] + 1
+    assert after["stepStates"]["one"] == before["stepStates"]["one"]
+    assert (unknown.code, unknown.err.splitlines()[-1]) == (1, "hint: did you mean 'fail-here'?")
+
+
+def test_a_run_that_goes_on_is_run_again_only_when_that_is_confirmed(stand: Stand) -> None:
+    run = stand.start("deploy")
+    stand.waiting(f"{run}/go")
+
+    in_a_pipe = stand.bobrapet("retry", run)
+    sure = stand.bobrapet("retry", run, "--yes")
+    wait_until(lambda: stand.read(run, ".status.attempts") == "2")
+    stand.bobrapet("cancel", run)
+    canceled = stand.bobrapet("retry", run)
+
+    assert in_a_pipe.code == 1
+    assert "goes on; nothing was done" in in_a_pipe.err
+    assert (sure.code, sure.out) == (0, f"{run}\n"), sure.err
+    assert canceled.code == 1
+    assert canceled.err.splitlines()[-1] == f"hint: start another one like it with: bobrapet resubmit {run}"
+
+
+def test_another_run_like_it_has_its_inputs_and_the_changes(stand: Stand) -> None:
+    run = stand.start("at-once", "--input=mail.to=a", "--input=mail.cc=b", "--wait")
+
+    planned = stand.bobrapet("resubmit", run, "--input=mail.to=c", "--dry-run=client", "--output=json")
+    started = stand.bobrapet("resubmit", run, "--input=mail.to=c", "--wait")
+
+    expected = {"storyRef": {"name": "at-once"}, "inputs": {"mail": {"to": "c", "cc": "b"}}}
+    assert json.loads(planned.out)["spec"] == expected
+    assert started.code == 0, started.err
+    name = started.out.splitlines()[0]
+    assert name != run
+    assert json.loads(stand.read(name, ".spec.inputs")) == expected["inputs"]
+
+
+def test_a_timeline_shows_where_the_time_went(stand: Stand) -> None:
+    run = stand.start("breaks", "--wait")
+
+    text = stand.bobrapet("timeline", run, "--ascii")
+    document = json.loads(stand.bobrapet("timeline", run, "--output=json").out)
+    trace = json.loads(stand.bobrapet("timeline", run, "--output=perfetto").out)
+    other = stand.bobrapet("timeline", run, "--output=gantt")
+
+    assert text.code == 0, text.err
+    assert text.out.splitlines()[0].startswith(f"{run}  Failed")
+    assert [step["step"] for step in document["steps"]] == ["one", "fail-here", "after"]
+    assert document["steps"][0]["spans"]
+    assert document["steps"][2]["spans"] == []
+    assert {event["ph"] for event in trace["traceEvents"]} == {"M", "X"}
+    assert other.code == 2
