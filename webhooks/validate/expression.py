@@ -128,7 +128,7 @@ class Reader:
         if place.step in self._of_items:
             around = self._of_items[place.step]
             message = f"{place.step!r} is done for each item, and cannot be referred to{_where(place.position)}"
-            remedy = f"use steps.{around}.output.items after {around!r}, which has the outputs of all items"
+            remedy = f"use steps.{around}.output.items, which has the outputs of all items"
         return STEP_UNKNOWN.at(place.path, message, remedy, place.excerpt)
 
 

@@ -1,0 +1,65 @@
+"""Admission and the engine see the same graph: what is right can be run, and what the gate refuses for it cannot."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+
+from core.engine.plan import Refusal, StoryPlan, parse_story
+from core.graph.needs import build_graph
+from fuzz.admission import mutations_graph, strategies  # noqa: F401 - mistakes are registered when they are imported
+from fuzz.admission.cases import Case
+from fuzz.admission.mutations import MUTATIONS, Broken, Mutation, broken
+from fuzz.engine.profile import budget
+from webhooks.validate import dependency, steps
+from webhooks.validate.gates import of_story
+
+OF_THE_GRAPH: Final = [
+    mutation for mutation in MUTATIONS if mutation.rule in ("story/need-unknown", "story/need-later", "story/cycle")
+]
+
+
+@given(case=strategies.cases("Story", update=False))
+@budget(bounded=300, deep=20_000)
+def test_a_story_that_is_right_can_be_run_and_waits_for_the_same_steps(case: Case) -> None:
+    spec = case.new["spec"]
+    if spec.get("pattern") == "realtime":
+        return
+    plan = parse_story(case.new)
+    assert isinstance(plan, StoryPlan), plan
+
+    placed = {each.step["name"]: each for each in steps.top_level(spec)}
+    told = build_graph(dependency.declared(name, each, plan.branch_owners) for name, each in placed.items())
+    for group, of_group in plan.groups.items():
+        for name, needs in of_group.graph.needs.items():
+            same_list = {need for need in told.needs[name] if placed[need].list_name == group}
+            assert same_list <= set(needs), name  # compensations need each other in further ways
+
+
+@pytest.mark.parametrize("mutation", OF_THE_GRAPH, ids=str)
+def test_a_story_whose_steps_cannot_be_put_into_an_order_cannot_be_run(mutation: Mutation) -> None:
+    @given(wrong=broken(mutation))
+    @budget(bounded=16, deep=1_000)
+    def check(wrong: Broken) -> None:
+        if wrong.case.new["spec"].get("pattern") != "realtime":
+            assert isinstance(parse_story(wrong.case.new), Refusal)
+
+    check()
+
+
+@given(case=strategies.cases("Story", update=False))
+@budget(bounded=300, deep=20_000)
+def test_the_gates_that_may_be_decided_on_are_those_a_run_asks_for(case: Case) -> None:
+    spec = case.new["spec"]
+    if spec.get("pattern") == "realtime":
+        return
+    plan = parse_story(case.new)
+    assert isinstance(plan, StoryPlan), plan
+
+    for gate in of_story(spec):
+        step = plan.find("/".join("7" if part is None else part for part in gate.parts))
+        assert step is not None
+        assert step.kind == "gate"
+        assert gate.has(step.name)
