@@ -4,9 +4,8 @@ Only engram steps take slots, so a run that waits for its child holds none. A sl
 StepRun is created, and kept until that has ended: a limit holds at every instant. Nobody waits while a slot that it may
 use is free; priority decides only who gets a slot that several want. A Story at its own limit blocks nobody else.
 
-Costs: to take in, withdraw or release a step O(log n) beside what its own run has waiting; to find who is next O(c·g),
-c being the limits that somebody waits at (one for each queue, and one for each Story with a limit of its own) and g the
-pairs of base priority and slots held among their runs. Source: StoryRun contract 13.
+Costs: to take in, withdraw or release a step O(log n) beside what its own run has waiting; to find who is next O(g),
+the combinations of queue, base priority and slots held among the runs that wait. Source: StoryRun contract 13.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from enum import StrEnum
 from math import inf
 from typing import Final, NamedTuple
 
+from core.engine.candidates import Candidates, Standing, Terms
 from core.engine.places import Entry, Filing, Places, level
 from core.engine.ports import RunKey
 from core.policy.settings import OperatorSettings, QueueSettings
@@ -163,28 +163,15 @@ def ordinal(number: int) -> str:
     return f"{number}{suffix}"
 
 
-class _Terms(NamedTuple):
-    """What binds all waiting steps of a line alike. ``story`` is empty when it has no limit."""
-
-    queue: str
-    story: str
-    story_limit: int
-
-
-class _Standing(NamedTuple):
-    priority: int
-    slots: int
-
-
 class _Line:
     """The waiting steps of one run on the same terms; only its first is a candidate."""
 
-    def __init__(self, terms: _Terms, priority: int) -> None:
+    def __init__(self, terms: Terms, priority: int) -> None:
         self.terms = terms
         self.priority = priority
         self.entries: list[Entry] = []
         self.slots = 0
-        self.filed: tuple[_Standing, Entry] | None = None
+        self.filed: tuple[Standing, Entry] | None = None
 
 
 class Ledger:
@@ -197,10 +184,8 @@ class Ledger:
         self._by_queue: Counter[str] = Counter()
         self._demands: dict[Owner, tuple[Demand, _Line, Entry]] = {}
         self._by_number: dict[int, Demand] = {}
-        self._lines: dict[str, dict[tuple[_Terms, int], _Line]] = {}
-        self._candidates: defaultdict[_Terms, defaultdict[_Standing, list[tuple[Entry, _Line]]]] = defaultdict(
-            lambda: defaultdict(list)
-        )
+        self._lines: dict[str, dict[tuple[Terms, int], _Line]] = {}
+        self._candidates = Candidates()
         self._places: defaultdict[str, Places] = defaultdict(Places)
         self._arrivals = 0
 
@@ -219,6 +204,7 @@ class Ledger:
         self._everywhere += 1
         self._by_story[occupant.story] += 1
         self._by_queue[occupant.queue] += 1
+        self._candidates.story_counts(occupant.story, self._by_story[occupant.story])
         self._slots_changed(owner.run_uid)
 
     def release(self, owner: Owner) -> bool:
@@ -243,7 +229,7 @@ class Ledger:
         if owner in self._demands:
             raise RuntimeError(f"step {demand.step} of {demand.run} waits for a slot already")
         limit = max(demand.story_limit, 0)
-        terms = _Terms(demand.queue, demand.story if limit else "", limit)
+        terms = Terms(demand.queue, demand.story if limit else "", limit)
         lines = self._lines.setdefault(demand.run_uid, {})
         line = lines.get((terms, demand.priority))
         if line is None:
@@ -314,36 +300,32 @@ class Ledger:
     def _next(self, limits: Limits, now_us: int) -> Demand | None:
         if _free(limits.everywhere, self._everywhere) <= 0:
             return None
-        best: tuple[tuple[int, int, Entry], Entry] | None = None
-        for terms, by_standing in self._candidates.items():
-            settings = limits.of(terms.queue)
-            if self._story_is_full(terms) or _free(settings.concurrency, self._by_queue[terms.queue]) <= 0:
+        best: tuple[int, int, Entry] | None = None
+        for queue in self._candidates.queues():
+            settings = limits.of(queue)
+            if _free(settings.concurrency, self._by_queue[queue]) <= 0:
                 continue
             aging_us = settings.priority_aging_seconds * _SECOND_US
-            for standing, heads in by_standing.items():
-                entry = heads[0][0]  # of equal standing, who has waited longest has the highest level, too
-                key = (-level(standing.priority, entry.queued_us, now_us, aging_us), standing.slots, entry)
-                if best is None or key < best[0]:
-                    best = (key, entry)
-        return None if best is None else self._by_number[best[1].number]
+            for standing, entry in self._candidates.oldest(queue):
+                level_now = level(standing.priority, entry.queued_us, now_us, aging_us)
+                rank = (-level_now, standing.slots, entry)
+                if best is None or rank < best:
+                    best = rank
+        return None if best is None else self._by_number[best[2].number]
 
     def _outranked(self, mine: int, queue: str | None, limits: Limits, now_us: int) -> bool:
         """Whether work of a higher level wants the same slot: of ``queue``, or with None of any that has room."""
-        for terms, by_standing in self._candidates.items():
-            if queue is not None and terms.queue != queue:
-                continue
-            settings = limits.of(terms.queue)
-            if self._story_is_full(terms):
-                continue
-            if queue is None and _free(settings.concurrency, self._by_queue[terms.queue]) <= 0:
+        for other in self._candidates.queues() if queue is None else (queue,):
+            settings = limits.of(other)
+            if queue is None and _free(settings.concurrency, self._by_queue[other]) <= 0:
                 continue
             aging_us = settings.priority_aging_seconds * _SECOND_US
-            for standing, heads in by_standing.items():
-                if level(standing.priority, heads[0][0].queued_us, now_us, aging_us) > mine:
+            for standing, entry in self._candidates.oldest(other):
+                if level(standing.priority, entry.queued_us, now_us, aging_us) > mine:
                     return True
         return False
 
-    def _story_is_full(self, terms: _Terms) -> bool:
+    def _story_is_full(self, terms: Terms) -> bool:
         return 0 < terms.story_limit <= self._by_story[terms.story]
 
     # Bookkeeping.
@@ -360,6 +342,7 @@ class Ledger:
             counter[name] -= 1
             if not counter[name]:
                 del counter[name]
+        self._candidates.story_counts(occupant.story, self._by_story[occupant.story])
         return True
 
     def _slots_changed(self, run_uid: str) -> None:
@@ -371,27 +354,18 @@ class Ledger:
         line.slots = len(self._occupants.get(run_uid, ()))
         places = self._places[line.terms.queue]
         places.file((run_uid, line.terms, line.priority), Filing(line.priority, line.slots, tuple(line.entries)))
-        wanted = (_Standing(line.priority, line.slots), line.entries[0]) if line.entries else None
+        wanted = (Standing(line.priority, line.slots), line.entries[0]) if line.entries else None
         if wanted != line.filed:
             if line.filed is not None:
-                self._take_out(line, *line.filed)
+                self._candidates.remove(line.terms, *line.filed)
             if wanted is not None:
-                insort(self._candidates[line.terms][wanted[0]], (wanted[1], line))
+                self._candidates.add(line.terms, *wanted, self._by_story[line.terms.story])
             line.filed = wanted
         if not line.entries:
             lines = self._lines[run_uid]
             del lines[line.terms, line.priority]
             if not lines:
                 del self._lines[run_uid]
-
-    def _take_out(self, line: _Line, standing: _Standing, head: Entry) -> None:
-        by_standing = self._candidates[line.terms]
-        heads = by_standing[standing]
-        del heads[bisect_left(heads, (head,))]
-        if not heads:
-            del by_standing[standing]
-        if not by_standing:
-            del self._candidates[line.terms]
 
 
 def _microseconds(instant: datetime) -> int:
