@@ -86,7 +86,7 @@ def _below(step: Object, depth: int, *, is_below_items: bool = False) -> Iterato
     parameters = step.get("with")
     if depth >= MAX_BRANCHES or step.get("type") != "parallel" or not isinstance(parameters, Mapping):
         return
-    is_below_items = is_below_items or parameters.get("forEach") is not None
+    is_below_items = is_below_items or "forEach" in parameters
     for branch in _with_names(parameters.get("steps")):
         yield branch, is_below_items
         yield from _below(branch, depth + 1, is_below_items=is_below_items)

@@ -166,10 +166,13 @@ def _of_primitive(step: Object, path: str, name: str, scopes: _Scopes, depth: in
     if step.get("type") == "wait":
         yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
     elif step.get("type") == "parallel" and depth < MAX_BRANCHES:
-        for field in _value(parameters, "forEach", f"{path}.with", name, scopes.parameters):
-            items = replace(field, items=scopes.items)
-            yield items
-            scopes = scopes.offering(OF_ITEMS)._replace(items=items)
+        if "forEach" in parameters:
+            around = scopes
+            scopes = scopes.offering(OF_ITEMS)
+            for field in _value(parameters, "forEach", f"{path}.with", name, around.parameters):
+                items = replace(field, items=around.items)
+                yield items
+                scopes = scopes._replace(items=items)
         for index, branch in enumerate(_list(parameters, "steps")):
             if isinstance(branch, Mapping):
                 yield from _of_step(branch, f"{path}.with.steps[{index}]", scopes, depth + 1)

@@ -76,7 +76,7 @@ def _for_each(chance: Chance, draft: Draft) -> Found:
 @breaks("story/items", "Story")
 def _items_of_nothing(chance: Chance, draft: Draft) -> str:
     found = _for_each(chance, draft)
-    wrong: tuple[Any, ...] = (list(range(MAX_ITEMS + 1)), "", "inputs.items", 3, True, {}, {"a": ["b"]})
+    wrong: tuple[Any, ...] = (list(range(MAX_ITEMS + 1)), "", "inputs.items", None, 3, True, {}, {"a": ["b"]})
     found.step["with"]["forEach"] = chance.pick(wrong)
     return f"{found.path}.with.forEach"
 

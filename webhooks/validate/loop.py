@@ -51,10 +51,10 @@ def check_branches(parameters: Object, path: str) -> Iterator[Finding]:
     if limit is not None and not _is_whole(limit, _MAX_INT32):
         message, remedy = "must be a whole number, 1 or more", "leave it out to run all branches at the same time"
         yield CONCURRENCY.at(f"{path}.maxConcurrency", message, remedy)
-    items, branches = parameters.get("forEach"), parameters.get("steps")
-    if items is None:
+    branches = parameters.get("steps")
+    if "forEach" not in parameters:
         return
-    yield from _items(items, f"{path}.forEach")
+    yield from _items(parameters["forEach"], f"{path}.forEach")
     if not isinstance(branches, list):
         return
     if len(branches) > 1:

@@ -82,9 +82,7 @@ def sound_branches(placed: Placed) -> Iterator[Placed]:
 def is_for_each(placed: Placed) -> bool:
     """Whether it is a ``parallel`` step that is run for each item."""
     parameters = placed.step.get("with")
-    return (
-        placed.step.get("type") == "parallel" and isinstance(parameters, dict) and parameters.get("forEach") is not None
-    )
+    return placed.step.get("type") == "parallel" and isinstance(parameters, dict) and "forEach" in parameters
 
 
 def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:

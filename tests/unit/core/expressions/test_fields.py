@@ -117,6 +117,15 @@ def test_what_is_inside_an_item_sees_it_too_and_a_loop_in_it_both() -> None:
     assert roots["steps[1].with.until"] == {"inputs", "steps", "item", "itemIndex"}
 
 
+def test_a_list_that_is_none_leaves_its_items_what_they_are() -> None:
+    branch = {"name": "each", "ref": ENGRAM, "if": "item.ok"}
+    for items in ("", None):
+        step = {"name": "fan", "type": "parallel", "with": {"forEach": items, "steps": [branch]}}
+        (field,) = fields.of_step(step, "p")
+
+        assert "item" in field.scope.roots
+
+
 def test_an_until_is_read_as_a_condition_and_not_as_part_of_what_is_handed_on() -> None:
     field = next(field for field in fields.of_story(STORY) if field.path == "spec.steps[4].with")
 
