@@ -16,7 +16,7 @@ from typing import Any, Final
 from core.api.resource import CONTROLLER_REVISION
 from core.engine.ports import Clock, Object
 from core.kube.client import KubeClient
-from reconcilers.adapters.pinned_story import kept_story, revision_name
+from reconcilers.adapters.pinned_story import TooDeepError, kept_story, revision_name
 from reconcilers.adapters.world import LIVE_RUNS, STORY_KEY, World
 from reconcilers.adapters.writes import delete
 from reconcilers.runtime.controller import Key
@@ -71,7 +71,7 @@ class StoryRevisionReconciler:
     async def reconcile(self, key: Key) -> Outcome:
         revisions = self._world.story_revisions.by_index(STORY_KEY, str(key))
         story = self._world.stories.get(key.namespace, key.name)
-        current = None if story is None else revision_name(kept_story(story))
+        current = None if story is None else _name_or_none(story)
         used = {_revision_of(run) for run in self._world.story_runs.by_index(LIVE_RUNS, str(key))}
         now = self._clock.now()
         decided = tidying(revisions, current, used, self._ceased_at.pop(key, {}), now)
@@ -80,6 +80,13 @@ class StoryRevisionReconciler:
         for revision in decided.remove:
             await delete(self._client, self._world.story_revisions, CONTROLLER_REVISION, revision)
         return Done() if decided.look_again_at is None else After(decided.look_again_at - now)
+
+
+def _name_or_none(story: Object) -> str | None:
+    try:
+        return revision_name(kept_story(story))
+    except TooDeepError:
+        return None
 
 
 def _revision_of(run: Object) -> Any:

@@ -25,6 +25,10 @@ _DIGEST_LENGTH: Final = 16
 _LONGEST_NAME: Final = 253
 
 
+class TooDeepError(ValueError):
+    """A Story (*user*) that is nested so deeply that it cannot be sent to an API server again."""
+
+
 def kept_story(story: Object) -> Object:
     """What of a Story decides how its runs go, as a Story. Shares its spec with ``story``."""
     own = story["metadata"]
@@ -37,8 +41,17 @@ def kept_story(story: Object) -> Object:
 
 
 def revision_name(kept: Object) -> str:
-    """The name of the revision that holds ``kept``: the Story's own, cut to fit, and the hash of it all."""
-    digest = hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()[:_DIGEST_LENGTH]
+    """The name of the revision that holds ``kept``: the Story's own, cut to fit, and the hash of it all.
+
+    Raises:
+        TooDeepError
+    """
+    try:
+        text = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        place = f"{kept['metadata'].get('namespace')}/{kept['metadata']['name']}"
+        raise TooDeepError(f"Story {place} is nested too deeply to be kept for its runs; flatten it") from error
+    digest = hashlib.sha256(text).hexdigest()[:_DIGEST_LENGTH]
     room = _LONGEST_NAME - _DIGEST_LENGTH - 1
     return f"{str(kept['metadata']['name'])[:room].rstrip('-.')}-{digest}"
 
@@ -69,7 +82,10 @@ def holds_what_its_name_says(revision: Object) -> bool:
     metadata = kept.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("namespace") != revision["metadata"].get("namespace"):
         return False
-    return isinstance(metadata.get("name"), str) and revision_name(kept) == revision["metadata"]["name"]
+    try:
+        return isinstance(metadata.get("name"), str) and revision_name(kept) == revision["metadata"]["name"]
+    except TooDeepError:
+        return False
 
 
 def without_spec(revision: Object) -> Object:

@@ -11,11 +11,17 @@ from typing import Any, Final
 import trio
 
 from core.api.resource import CONTROLLER_REVISION
-from core.engine.errors import NameConflictError, UnavailableError
+from core.engine.errors import NameConflictError, RejectedError, UnavailableError
 from core.engine.ports import Object
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
-from reconcilers.adapters.pinned_story import holds_what_its_name_says, kept_story, revision_manifest, revision_name
+from reconcilers.adapters.pinned_story import (
+    TooDeepError,
+    holds_what_its_name_says,
+    kept_story,
+    revision_manifest,
+    revision_name,
+)
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, is_object_name
 
@@ -44,7 +50,10 @@ class StoryRevisions:
             NameConflictError: something else has the name.
             DeniedError, UnavailableError, RejectedError.
         """
-        place = (str(story["metadata"]["namespace"]), self.name_of(story))
+        try:
+            place = (str(story["metadata"]["namespace"]), self._name_of(story))
+        except TooDeepError as error:
+            raise RejectedError(str(error)) from error
         if not self._is_pinned(place):
             async with self._turn(place):
                 if not self._is_pinned(place):
@@ -65,7 +74,7 @@ class StoryRevisions:
                 kept = self._kept.get(place) or await self._read(place)
         return kept
 
-    def name_of(self, story: Object) -> str:
+    def _name_of(self, story: Object) -> str:
         """The name of the revision that holds ``story``, whether it is there or not."""
         uid, version = str(story["metadata"].get("uid")), str(story["metadata"].get("resourceVersion"))
         known = self._names.get(uid)
@@ -86,7 +95,10 @@ class StoryRevisions:
         """The Story, when it is still what the revision holds."""
         namespace, name = place
         story = self._world.stories.get(namespace, name.rpartition("-")[0])
-        return kept_story(story) if story is not None and self.name_of(story) == name else None
+        try:
+            return kept_story(story) if story is not None and self._name_of(story) == name else None
+        except TooDeepError:
+            return None
 
     async def _create(self, kept: Object) -> Object:
         """The revision, made now or by somebody else at the same moment."""

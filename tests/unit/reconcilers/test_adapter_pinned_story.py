@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 import pytest
-from reconciler_samples import open_world, story
+from reconciler_samples import clock, open_world, story
 
+from core.engine.errors import RejectedError
 from reconcilers.adapters.pinned_story import (
+    TooDeepError,
     holds_what_its_name_says,
     kept_story,
     revision_manifest,
@@ -16,7 +18,11 @@ from reconcilers.adapters.pinned_story import (
     story_of,
     without_spec,
 )
+from reconcilers.adapters.story_revisions import StoryRevisions
 from reconcilers.adapters.world import STORY_KEY
+from reconcilers.runtime.controller import Key
+from reconcilers.runtime.outcome import After
+from reconcilers.story_revisions import GRACE, StoryRevisionReconciler
 
 Object = dict[str, Any]
 
@@ -108,6 +114,31 @@ def revision(**changes: Any) -> Object:
 def test_what_does_not_hold_what_its_name_says_is_told(data: object) -> None:
     assert not holds_what_its_name_says(revision(data=data))
     assert story_of(without_spec(revision(data=data))) is None
+
+
+def nested(levels: int) -> Object:
+    value: Object = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return {**told(), "spec": {"steps": [{**STEP, "with": value}]}}
+
+
+def test_a_story_that_is_nested_too_deeply_cannot_be_kept_and_is_named() -> None:
+    assert name_of(nested(200))
+    with pytest.raises(TooDeepError, match="Story team/report is nested too deeply to be kept"):
+        name_of(nested(300))
+    assert not holds_what_its_name_says(revision(data=kept_story(nested(300))))
+
+
+async def test_a_story_that_cannot_be_kept_is_refused_and_hinders_no_tidying() -> None:
+    async with open_world() as (client, world):
+        world.stories.remember(nested(300))
+        revisions = StoryRevisions(client, world)
+        with pytest.raises(RejectedError, match="flatten it"):
+            await revisions.pin(nested(300))
+        world.story_revisions.remember(revision())
+        reconciler = StoryRevisionReconciler(client, world, clock())
+        assert await reconciler.reconcile(Key("team", "report")) == After(GRACE)
 
 
 async def test_of_a_revision_only_its_story_is_remembered() -> None:
