@@ -15,8 +15,12 @@ import trio
 from core.api.resource import STORY, STORY_RUN, Resource
 from core.engine.context import EngineContext
 from core.engine.ports import Clock, RunKey
+from core.engine.queueing import limits_of
 from core.engine.settings import EngineSettings
+from core.engine.slots import Slots
+from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
+from core.engine.turn_taking import Turns
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
 from core.kube.informer import Change, Informer
@@ -64,14 +68,19 @@ class Operator:
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
         executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace), events)
+        runs_ = KubeRunStore(client, world)
+        self._slots = Slots(lambda: limits_of(settings()), clock)
+        self._turns = Turns(runs_)
         self.supervisor = Supervisor(
             EngineContext(
-                runs=KubeRunStore(client, world),
+                runs=runs_,
                 executor=executor,
                 evaluator=self._evaluator,
                 events=events,
                 clock=clock,
                 settings=self._engine_settings(),
+                slots=self._slots,
+                turns=self._turns,
             ),
             _scope_crashed,
         )
@@ -168,7 +177,13 @@ class Operator:
         del change
         _enqueue_all(self._world.stories, self._stories)
 
+    def settings_changed(self) -> None:
+        """Other limits count from now on."""
+        self._slots.limits_changed()
+
     def _run_milestone(self, change: Change) -> None:
+        if change.new is None or has_ended(change.new):
+            self._turns.ended(change.object["metadata"]["uid"])
         if _phase(change.old) != _phase(change.new):
             for run in _versions(change):
                 story = _key(engram_key(run["spec"].get("storyRef") or {}, run["metadata"]["namespace"]))
@@ -176,6 +191,8 @@ class Operator:
                 self._revisions.queue.add_after(story, COUNT_DELAY)
 
     def _step_run_milestone(self, change: Change) -> None:
+        if change.new is None or has_ended(change.new):
+            self._slots.step_run_ended(change.object)
         if _phase(change.old) != _phase(change.new):
             for step_run in _versions(change):
                 reference = step_run["spec"].get("engramRef") or {}
@@ -194,6 +211,7 @@ class Operator:
             graceful_shutdown=timedelta(seconds=settings.engram.graceful_shutdown_timeout_seconds),
             cleanup_timeout=settings.runs.cleanup_timeout,
             max_story_depth=settings.runs.max_story_depth,
+            queues=lambda: self._settings().runs.queues,
             why_story_refused=partial(self._why_refused, STORY_RUN),
             why_call_refused=partial(self._why_refused, STORY),
         )

@@ -6,6 +6,7 @@ the log, as an Event on the ConfigMap, and by ``problem`` (which readiness shows
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -29,6 +30,8 @@ class ConfigSource:
         self._events = events
         self._log = logs.get_logger("setup")
         self._settings = OperatorSettings()
+        self.listeners: list[Callable[[], None]] = []
+        """Called after other settings have come into force."""
         self.problem = ""
         """Why the newest ConfigMap is not in force; empty when it is."""
 
@@ -64,3 +67,5 @@ class ConfigSource:
             self._settings = parsed.settings
             logs.set_level("debug" if parsed.settings.verbose_logging else "info")
             self._log.info("operator configuration in force", keys=len(config_map.get("data") or {}))
+            for listener in self.listeners:
+                listener()

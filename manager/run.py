@@ -150,6 +150,7 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 urls: list[str] = await serving.start(_serve_metrics, client, options, options.metrics.address)
                 metrics_url = f"{urls[0]}/metrics"
             operator = Operator(client, world, source.current, events, WallClock(), options.config_namespace)
+            source.listeners.append(operator.settings_changed)
 
             async def work() -> None:
                 _log.info("controllers start")

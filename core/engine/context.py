@@ -14,6 +14,8 @@ from core.engine.plan import StepPlan, StoryPlan
 from core.engine.plans import PlanShelf
 from core.engine.ports import Clock, EventSink, EventType, Object, RunKey, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
+from core.engine.slots import Slots
+from core.engine.turn_taking import Turns
 from core.evaluation.evaluator import Evaluator
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class EngineContext:
     events: EventSink
     clock: Clock
     settings: EngineSettings
+    slots: Slots
+    turns: Turns
     plans: PlanShelf = field(default_factory=PlanShelf)
 
 

@@ -11,6 +11,7 @@ from core.api import identity, keys
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding, Object
+from core.engine.scheduling import Scheduling
 from core.kube.wire import copy_value
 
 
@@ -26,6 +27,7 @@ def step_run_manifest(
     binding: Binding,
     input_: Mapping[str, Any] | None,
     idempotency_key: str,
+    scheduling: Scheduling,
 ) -> Object:
     """The manifest; ``input_`` is ``merged_input``, its templates unresolved, but for branches, which see more."""
     metadata = run["metadata"]
@@ -33,9 +35,11 @@ def step_run_manifest(
     labels = {
         keys.LABEL_STORY_RUN: identity.label_value(run_name),
         keys.LABEL_STORY_NAME: _story_label(str(story["metadata"]["name"])),
-        **queue_labels(run, story),
+        **scheduling.labels,
     }
     annotations: dict[str, str] = {}
+    if story["metadata"].get("namespace", metadata["namespace"]) != metadata["namespace"]:
+        annotations[keys.ANNOTATION_STORY_NAMESPACE] = story["metadata"]["namespace"]
     manifest: Object = {
         "apiVersion": STEP_RUN.api_version,
         "kind": STEP_RUN.kind,
@@ -78,9 +82,17 @@ def child_run_name(run_name: str, step: str, iteration: int | None = None) -> st
 
 
 def child_run_manifest(
-    run: Object, step: StepPlan, target: Object, inputs: Mapping[str, Any] | None, iteration: int | None
+    run: Object,
+    step: StepPlan,
+    target: Object,
+    inputs: Mapping[str, Any] | None,
+    iteration: int | None,
+    handed_down: Object,
 ) -> Object:
-    """The StoryRun of an ``executeStory`` step, in the namespace of ``run``. Source: StoryRun contract 11.5."""
+    """The StoryRun of an ``executeStory`` step, in the namespace of ``run``.
+
+    ``handed_down``: labels and annotations by which it is scheduled. Source: StoryRun contract 11.5.
+    """
     metadata, of = run["metadata"], target["metadata"]
     labels = {
         keys.LABEL_PARENT_STORY_RUN: identity.label_value(str(metadata["name"])),
@@ -103,8 +115,8 @@ def child_run_manifest(
         "metadata": {
             "name": child_run_name(str(metadata["name"]), step.name, iteration),
             "namespace": metadata["namespace"],
-            "labels": labels | inherited_queue_labels(run, target),
-            "annotations": annotations,
+            "labels": labels | handed_down["labels"],
+            "annotations": annotations | handed_down["annotations"],
             "ownerReferences": [controller_reference(run)],
         },
         "spec": spec,
@@ -115,28 +127,6 @@ def story_depth(run: Object) -> int:
     """How many ``executeStory`` steps are above a run."""
     depth = str((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STORY_DEPTH) or "0")
     return int(depth) if depth.isdecimal() else 0
-
-
-def queue_labels(run: Object, story: Object) -> dict[str, str]:
-    """Queue and priority as the run carries them; for one that carries none yet, those of its Story."""
-    have = run["metadata"].get("labels") or {}
-    policy = (story.get("spec") or {}).get("policy") or {}
-    return {
-        keys.LABEL_QUEUE: have.get(keys.LABEL_QUEUE) or identity.label_value(str(policy.get("queue") or "default")),
-        keys.LABEL_QUEUE_PRIORITY: have.get(keys.LABEL_QUEUE_PRIORITY) or str(policy.get("priority") or 0),
-    }
-
-
-def inherited_queue_labels(run: Object, target: Object) -> dict[str, str]:
-    """Queue and priority of a child run: its Story's own, else those of ``run``."""
-    have = run["metadata"].get("labels") or {}
-    policy = (target.get("spec") or {}).get("policy") or {}
-    labels: dict[str, str] = {}
-    if not policy.get("queue") and have.get(keys.LABEL_QUEUE):
-        labels[keys.LABEL_QUEUE] = have[keys.LABEL_QUEUE]
-    if policy.get("priority") is None and have.get(keys.LABEL_QUEUE_PRIORITY):
-        labels[keys.LABEL_QUEUE_PRIORITY] = have[keys.LABEL_QUEUE_PRIORITY]
-    return labels
 
 
 def controller_reference(run: Object) -> Object:

@@ -58,12 +58,15 @@ class Preparation:
         refusal = self._why_not_startable()
         if refusal is not None:
             return _failure(refusal)
-        story = await self._story()
-        if story is None:
-            return None
-        step_runs, child_runs = await self._children()
-        under_way = self._status.state.started or bool(step_runs or child_runs)
-        work = await self._work_of(story, step_runs, child_runs, end_run, live, under_way=under_way)
+        work: RunWork | Refusal | None = None
+        under_way = False
+        while work is None:
+            story = await self._story()
+            if story is None:
+                return None
+            step_runs, child_runs = await self._children()
+            under_way = self._status.state.started or bool(step_runs or child_runs)
+            work = await self._work_of(story, step_runs, child_runs, end_run, live, under_way=under_way)
         if isinstance(work, RunWork):
             return work
         if not under_way:
@@ -137,7 +140,8 @@ class Preparation:
         live: Live,
         *,
         under_way: bool,
-    ) -> RunWork | Refusal:
+    ) -> RunWork | Refusal | None:
+        """None: the Story has changed meanwhile, so that all of this is to be done again."""
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator)
         if isinstance(plan, Refusal):
             return plan
@@ -148,6 +152,10 @@ class Preparation:
             refusal = await inputs.why_inputs_invalid(resolved, plan, self._engine.evaluator)
             if refusal is not None:
                 return refusal
+        if not self._status.state.started and not under_way:
+            await self._engine.turns.wait(self._run, story, self._tell_turn, self._pace())
+            if await self._has_changed(story):
+                return None
         access = RunAccess(self._engine, self._run, story, self._pace)
         if not self._status.state.started or has_step_at_work(step_runs):
             try:
@@ -161,6 +169,17 @@ class Preparation:
         work = RunWork(self._engine, self._status, self._bells, story, plan, Variables(resolved), access, end_run, live)
         self._begin(work, step_runs, child_runs)
         return work
+
+    def _tell_turn(self, message: str) -> None:
+        self._status.apply(self._status.state.waiting_for_turn(message))
+
+    async def _has_changed(self, story: Object) -> bool:
+        """Whether the Story is another one than it was when the run began to wait for its turn."""
+        namespace, name = self._story_key()
+        current = await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
+        if current is None:
+            return True
+        return bool(current["metadata"].get("generation") != story["metadata"].get("generation"))
 
     async def _pin(self, story: Object) -> Refusal | None:
         """Keep the Story as it stands now; the run records it in the write that says that it runs."""

@@ -72,6 +72,8 @@ class StoryRunScope:
             if request is not None:
                 await Redrive(self._engine, self._key, self._bell).answer(run, request)
             elif has_ended(run) or not await self._live(run):
+                self._engine.slots.forget(str(run["metadata"]["uid"]))
+                self._engine.turns.ended(str(run["metadata"]["uid"]))
                 return
 
     async def _live(self, run: Object) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+
+from core.policy.settings import QueueSettings
 
 
 def refuse_foreign_namespace(run_namespace: str, story_namespace: str, story_name: str) -> str | None:
@@ -38,6 +40,8 @@ class EngineSettings:
     """How long compensations, and again ``finally`` steps, may take, unless the Story says otherwise."""
     max_story_depth: int = 10
     """How many ``executeStory`` steps may be above a run."""
+    queues: Callable[[], Mapping[str, QueueSettings]] = dict
+    """What the operator's configuration says of scheduling queues at the moment."""
     status_linger_seconds: float = 0.1
     """How long a status change waits for company, so that steps which move together share one write."""
     phase_linger_seconds: float = 0.02

@@ -14,7 +14,7 @@ import trio
 
 from core.api.conditions import find_condition, with_condition
 from core.api.phases import ConditionType, Reason
-from core.engine.calls import committed
+from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
 from core.engine.ports import EventType, RunKey
 from core.engine.scope import StoryRunScope
@@ -65,6 +65,7 @@ class Supervisor:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                nursery.start_soon(self._load_slots, name="slots that are taken")
                 for key in self._waiting:
                     self.adopt(key)
                 self._waiting.clear()
@@ -119,6 +120,11 @@ class Supervisor:
             scope_crashes=self._crashes,
             runs_in_backoff=self._in_backoff,
         )
+
+    async def _load_slots(self) -> None:
+        """Nothing new is started before it is known what is at work already."""
+        occupants = await patiently(self._engine.executor.occupants, pace=Pace(self._engine.settings.jitter))
+        self._engine.slots.load(occupants)
 
     async def _take_care(self, key: RunKey, charge: _Charge) -> None:
         settings = self._engine.settings

@@ -18,6 +18,7 @@ from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan
 from core.engine.ports import Object, RunKey
+from core.engine.primitives.engram import Engram
 from core.engine.primitives.story import cancel_child
 from core.engine.recall import step_name_of
 from core.engine.state import has_ended
@@ -70,9 +71,19 @@ async def _ask_to_end(work: RunWork, step: StepPlan, child: Object) -> None:
 
 
 async def _end_engram(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
-    verdict = await end_engram(work.context(step), ending, drain_at)
+    context = work.context(step)
+    state = work.status.state.step(step.name)
+    if state is not None and state.phase is Phase.PENDING and await _has_no_step_run(context):
+        verdict = Verdict(Phase.SKIPPED, f"Skipped: {ending.because}")  # it was queued
+    else:
+        verdict = await end_engram(context, ending, drain_at)
     work.record(step, verdict)
     work.bells.pop(step.name, None)
+
+
+async def _has_no_step_run(context: StepContext) -> bool:
+    observation = await patiently(Engram(context).observe, pace=context.pace())
+    return observation.step_run is None
 
 
 async def _end_child(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from core.api.phases import Phase
+from core.engine import record
 from core.engine.access import RunAccess
 from core.engine.bell import Bell
 from core.engine.cancel import Ending
 from core.engine.context import EngineContext, StepContext
 from core.engine.news import News
 from core.engine.plan import StepKind, StepPlan, StoryPlan
-from core.engine.ports import EventType, Object
-from core.engine.recall import recall_outputs, steps_begun
+from core.engine.ports import EventType, Object, RunKey
+from core.engine.queueing import Demand
+from core.engine.recall import recall_outputs, step_name_of, steps_begun
+from core.engine.scheduling import Scheduling, scheduling_of, story_key
 from core.engine.status import StatusWriter
 from core.engine.variables import Variables
 from core.engine.verdict import Verdict
@@ -48,6 +52,7 @@ class RunWork:
         self.live = live
         self.news = News()
         self._watching: dict[str, Bell] = {}
+        self._places = {name: place for place, name in enumerate(plan.order)}
         variables.changed = self.ring_watchers
 
     def recall(self, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:
@@ -55,8 +60,53 @@ class RunWork:
         state = self.status.state.planned(self.plan.order, self.plan.allowed)
         state, earliest = steps_begun(state, self.plan, step_runs, child_runs, self.engine.clock.now())
         self.status.apply(state)
+        self._hold_slots(step_runs)
         recall_outputs(self.variables, state, self.plan, step_runs, child_runs)
         return earliest
+
+    @property
+    def run_uid(self) -> str:
+        return str(self.status.state.stored["metadata"]["uid"])
+
+    @property
+    def scheduling(self) -> Scheduling:
+        """Queue and base priority of the run."""
+        return scheduling_of(self.status.state.stored, self.story, self.engine.settings.queues())
+
+    @property
+    def story_key(self) -> str:
+        return story_key(self.plan.namespace, self.plan.name)
+
+    async def slot_for(self, step: StepPlan) -> None:
+        """Return once the engram step may have a StepRun; it has its slot until its end is recorded."""
+        state, now, scheduling = self.status.state, self.engine.clock.now(), self.scheduling
+        recorded = state.step(step.name)
+        was_queued = recorded is not None and recorded.phase is Phase.PENDING
+        queued_at = recorded.started_at if recorded is not None and was_queued else None
+        demand = Demand(
+            run=RunKey(str(state.stored["metadata"]["namespace"]), str(state.stored["metadata"]["name"])),
+            run_uid=self.run_uid,
+            step=step.name,
+            story=self.story_key,
+            story_limit=self.plan.concurrency,
+            queue=scheduling.queue,
+            priority=scheduling.priority,
+            queued_at=queued_at or now,
+            order=self._places.get(step.parts[0], 0),
+        )
+
+        def tell(message: str) -> None:
+            self.status.apply(self.status.state.step_queued(step.name, self.engine.clock.now(), message))
+
+        await self.engine.slots.acquire(demand, tell)
+        self.status.apply(self.status.state.step_launched(step.name, self.engine.clock.now()))
+
+    def _hold_slots(self, step_runs: list[Object]) -> None:
+        for step_run in step_runs:
+            name = step_name_of(step_run)
+            phase = record.phase_of(step_run.get("status") or {})
+            if name is not None and (phase is None or not phase.terminal):
+                self.engine.slots.hold(self.run_uid, name, self.story_key, self.scheduling.queue)
 
     def context(self, step: StepPlan) -> StepContext:
         """A place for ``step`` to work at; it is woken by its name from now on."""
@@ -75,6 +125,7 @@ class RunWork:
         """The step is over; told in an Event when the engine itself decided that it failed."""
         state = self.status.state
         self.status.apply(state.step_ended(step.name, verdict, self.engine.clock.now()))
+        self.engine.slots.release(self.run_uid, step.name)
         if verdict.reason is not None and verdict.phase.failing:
             text = f"step {step.name!r}: {verdict.message}"
             self.engine.events.emit(state.stored, EventType.WARNING, verdict.reason, text)

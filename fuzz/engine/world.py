@@ -21,8 +21,11 @@ from core.api.identity import compose
 from core.engine.context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
+from core.engine.queueing import Limits
 from core.engine.settings import EngineSettings
+from core.engine.slots import Slots
 from core.engine.supervisor import Supervisor
+from core.engine.turn_taking import Turns
 from fuzz.engine.adapters import (
     Engram,
     Fault,
@@ -72,6 +75,10 @@ class World:
     settings: EngineSettings
     deliveries: Mapping[int, Delivery]
     evaluator: Any = field(default_factory=PathEvaluator)
+    slots: Slots | None = None
+    """Of the newest process."""
+    limits: Limits = field(default_factory=Limits)
+    """How many engram steps may be at work; assign another to change them."""
     clock_steps: list[tuple[float, timedelta]] = field(default_factory=list)
     """From when (Trio time) the wall clock is how far from where it would be."""
     events: RecordedEvents = field(default_factory=RecordedEvents)
@@ -165,13 +172,18 @@ class World:
         """A new process that takes up these runs, or every run there is, and all runs that these have started."""
         process = Process(len(self.processes), faults or {}, latency_seconds=latency)
         self.processes.append(process)
+        clock = virtual_clock(EPOCH, self._clock_step)
+        runs = ModelRunStore(self.cluster, process)
+        slots = self.slots = Slots(lambda: self.limits, clock)
         engine = EngineContext(
-            runs=ModelRunStore(self.cluster, process),
+            runs=runs,
             executor=ModelStepExecutor(self.cluster, process, self.worker, self.engrams),
             evaluator=self.evaluator,
             events=self.events,
-            clock=virtual_clock(EPOCH, self._clock_step),
+            clock=clock,
             settings=self.settings,
+            slots=slots,
+            turns=Turns(runs),
         )
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
         router = Router(supervisor, None if everything else set(keys))

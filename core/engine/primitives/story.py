@@ -23,6 +23,7 @@ from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
 from core.engine.manifest import child_run_manifest, child_run_name, merged_input, story_depth
 from core.engine.ports import EventType, Object, RunKey, StepError
+from core.engine.scheduling import child_metadata
 from core.engine.settle import settle_condition, settle_value
 from core.engine.state import has_ended
 from core.engine.timers import TimerKind
@@ -145,7 +146,8 @@ class _Children:
         inputs = await self._inputs(target, number, previous)
         if isinstance(inputs, StepError):
             return inputs
-        manifest = child_run_manifest(context.run, context.step, target, inputs, iteration)
+        handed_down = child_metadata(context.work.scheduling, target, context.engine.settings.queues())
+        manifest = child_run_manifest(context.run, context.step, target, inputs, iteration, handed_down)
         child = await self._created(manifest)
         if child is None:  # our own run is gone; its scope ends
             await trio.sleep_forever()

@@ -8,6 +8,7 @@ import pytest
 from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import Binding
+from core.engine.scheduling import Scheduling
 from core.policy.retry import RetryPolicy
 
 BINDING = Binding(
@@ -27,7 +28,7 @@ BINDING = Binding(
     policy=None,
 )
 RUN: dict[str, Any] = {"metadata": {"name": "order-run", "namespace": "prod", "uid": "u1"}, "spec": {}}
-STORY: dict[str, Any] = {"metadata": {"name": "order"}, "spec": {"policy": {"queue": "Bulk Jobs", "priority": 7}}}
+STORY: dict[str, Any] = {"metadata": {"name": "order"}, "spec": {}}
 STEP: dict[str, Any] = {
     "name": "charge",
     "ref": {"name": "charge", "namespace": "prod"},
@@ -35,12 +36,15 @@ STEP: dict[str, Any] = {
 }
 
 
+QUEUE = Scheduling("bulk-jobs", 7)
+
+
 def planned(step: dict[str, Any]) -> StepPlan:
     return StepPlan(step["name"], StepKind.ENGRAM, step)
 
 
 def test_a_step_run_is_created_as_the_contract_says() -> None:
-    manifest = step_run_manifest(RUN, STORY, planned(STEP), BINDING, {"n": "{{ steps.a.output.n }}"}, "key")
+    manifest = step_run_manifest(RUN, STORY, planned(STEP), BINDING, {"n": "{{ steps.a.output.n }}"}, "key", QUEUE)
 
     assert manifest == {
         "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -80,7 +84,7 @@ def test_a_step_run_is_created_as_the_contract_says() -> None:
 
 def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
     run = {**RUN, "metadata": {**RUN["metadata"], "annotations": {"bubustack.io/correlation-id": "Trace 7"}}}
-    metadata = step_run_manifest(run, STORY, planned(STEP), BINDING, None, "key")["metadata"]
+    metadata = step_run_manifest(run, STORY, planned(STEP), BINDING, None, "key", QUEUE)["metadata"]
 
     assert metadata["labels"]["bubustack.io/correlation-id"] == "trace-7"
     assert metadata["annotations"] == {"bubustack.io/correlation-id": "Trace 7"}
@@ -88,7 +92,7 @@ def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
 
 def test_a_story_name_too_long_for_a_label_is_shortened() -> None:
     story = {**STORY, "metadata": {"name": "s" * 80}}
-    labels = step_run_manifest(RUN, story, planned(STEP), BINDING, None, "key")["metadata"]["labels"]
+    labels = step_run_manifest(RUN, story, planned(STEP), BINDING, None, "key", QUEUE)["metadata"]["labels"]
 
     assert len(labels["bubustack.io/story-name"]) == 63
 

@@ -1,0 +1,153 @@
+"""Limits on engram steps, and turns of runs, as runs meet them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from core.engine.ports import RunKey
+from core.engine.queueing import Limits
+from core.policy.settings import QueueSettings
+from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.worker import Script
+from fuzz.engine.world import World, open_world
+
+
+def at_work(world: World) -> int:
+    """StepRuns that were created and have not ended: what a limit counts."""
+    return sum(
+        (step_run.get("status") or {}).get("phase") not in ("Succeeded", "Failed", "Canceled", "Timeout")
+        for step_run in world.cluster.list("StepRun", "default")
+    )
+
+
+async def watch(world: World, most: list[int]) -> None:
+    world.cluster.listeners.append(lambda write: most.append(at_work(world)))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("limit", ["story", "queue", "global"])
+async def test_26_2_27_a_limit_is_never_exceeded_and_the_rest_is_queued(
+    autojump_clock: MockClock, scenario: Any, limit: str, restart: bool
+) -> None:
+    policy = {"concurrency": 2} if limit == "story" else {"queue": "gpu"}
+    most: list[int] = []
+    async with open_world() as world:
+        if limit == "queue":
+            world.limits = Limits(queues={"gpu": QueueSettings(concurrency=2)})
+        if limit == "global":
+            world.limits = Limits(everywhere=2)
+        one = scenario(world, [engram(f"s{n}") for n in range(7)], policy=policy)
+        other = world.add_run("other", "story")
+        await watch(world, most)
+        world.start(one.key, other)
+        await trio.sleep(0.5)
+        messages = [state.get("message", "") for state in one.status["stepStates"].values()]
+        if restart:
+            await world.kill()
+            world.start(one.key, other)
+        assert await world.until_ended(one.key, other)
+        assert world.crashes == []
+
+    assert max(most) == 2
+    assert (
+        sum(message.startswith(f"Queued due to {limit} concurrency limit (2 running, limit 2)") for message in messages)
+        >= 3
+    )
+    assert one.status["phase"] == world.status(other)["phase"] == "Succeeded"
+    assert trio.current_time() == pytest.approx(7.0, abs=1.5)
+
+
+async def test_a_parent_that_waits_for_its_child_holds_no_slot(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world() as world:
+        world.limits = Limits(everywhere=1)
+        world.add_story("child", {"steps": [engram("work")]})
+        steps = [primitive(f"sub{n}", "executeStory", with_={"storyRef": {"name": "child"}}) for n in range(3)]
+        status = await scenario(world, [*steps, engram("own")]).to_the_end()
+
+    assert status["phase"] == "Succeeded"
+    assert trio.current_time() == pytest.approx(4.0, abs=0.5)
+
+
+async def test_a_limit_that_is_lifted_counts_at_once(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
+        world.limits = Limits(everywhere=1)
+        one = scenario(world, [engram("a"), engram("b")])
+        world.start(one.key)
+        await trio.sleep(20)
+        assert one.phases["b"] == "Pending"
+        world.limits = Limits()
+        world.slots.limits_changed()  # type: ignore[union-attr]
+        assert await world.until(lambda: one.phases["b"] == "Succeeded", 2)
+
+
+async def test_the_time_of_a_queued_step_starts_when_it_does(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=50.0),)}) as world:
+        world.limits = Limits(everywhere=1)
+        one = scenario(world, [engram("a"), engram("b", execution={"timeout": "30s"})])
+        status = await one.to_the_end()
+
+    assert status["phase"] == "Succeeded"
+    assert status["stepStates"]["b"]["startedAt"] == "2026-01-02T03:04:55Z"
+
+
+async def test_nothing_is_written_while_a_step_is_queued_and_nothing_changes(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"a": (Script(after_seconds=5000.0),)}) as world:
+        world.limits = Limits(everywhere=1)
+        one = scenario(world, [engram("a"), engram("b"), engram("c")])
+        world.start(one.key)
+        await trio.sleep(60)
+        before = one.writes()
+        await trio.sleep(1000)
+        assert one.writes() == before
+
+
+async def test_a_canceled_run_gives_its_place_and_its_slot_to_others(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=5000.0, grace_seconds=3.0),)}) as world:
+        world.limits = Limits(everywhere=1)
+        one = scenario(world, [engram("a"), engram("queued")])
+        world.add_story("quick", {"steps": [engram("q")]})
+        world.start(one.key)
+        await trio.sleep(5)
+        other = world.add_run("other", "quick")
+        world.supervisor.adopt(other)  # type: ignore[union-attr]
+        await trio.sleep(5)
+        assert world.phases(other)["q"] == "Pending"
+        world.cancel_run(one.key)
+        assert await world.until_ended(one.key, other, seconds=10)
+
+    assert one.phases == {"a": "Canceled", "queued": "Skipped"}
+    assert world.status(other)["phase"] == "Succeeded"
+
+
+async def test_serial_runs_take_turns_and_say_for_whom_they_wait(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=10.0),)}) as world:
+        one = scenario(world, [engram("a")], concurrency={"mode": "serial"})
+        world.start(one.key)
+        await trio.sleep(1.5)
+        others = [world.add_run(f"later-{n}", "story") for n in range(2)]
+        for other in others:
+            world.supervisor.adopt(other)  # type: ignore[union-attr]
+        await trio.sleep(1.5)
+        assert world.status(others[0])["phase"] == "Pending"
+        assert world.status(others[0])["message"] == "Waiting for StoryRun run to end; 1st in line"
+        assert await world.until_ended(one.key, *others)
+
+    assert trio.current_time() == pytest.approx(30.0, abs=1.0)
+
+
+async def test_the_newest_run_alone_goes_on(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=100.0),)}) as world:
+        one = scenario(world, [engram("a")], concurrency={"mode": "cancelPrevious"})
+        world.start(one.key)
+        await trio.sleep(5)
+        newer: RunKey = world.add_run("newer", "story")
+        world.supervisor.adopt(newer)  # type: ignore[union-attr]
+        assert await world.until_ended(one.key, newer)
+
+    assert (one.status["phase"], world.status(newer)["phase"]) == ("Finished", "Succeeded")
