@@ -18,7 +18,7 @@ from core.engine.ports import Object, RunKey
 from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.kube.informer import Change
-from reconcilers.adapters.world import LIVE_RUNS, World, controller_owner, step_path, step_run_of_pod
+from reconcilers.adapters.world import LIVE_RUNS, OWNER_UID, World, controller_owner, step_path, step_run_of_pod
 from reconcilers.runtime.controller import Controller, Key
 
 _RECORDED: Final = frozenset({keys.ANNOTATION_STEP_TIMERS, keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT})
@@ -68,6 +68,8 @@ class Router:
             self._wake_step(run)
         if _is_live(change.old) and not _is_live(change.new):
             self._run_ended(run["metadata"]["uid"])
+            for child in self._world.story_runs.by_index(OWNER_UID, run["metadata"]["uid"]):
+                self._story_runs.enqueue(Key.of(child))  # which may have outlived its retention for this run
         self._tell_owner_of_the_end(change)
 
     def _story_changed(self, change: Change) -> None:

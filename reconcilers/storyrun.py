@@ -3,7 +3,8 @@
 A live run belongs to ``core.engine``: this controller marks it (finalizer, labels: one write, none when nothing is
 missing) and hands over its key. So does a finished one that is asked to run again. Any other finished run has its
 children removed after their TTL, whatever retention child runs have of their own, and is itself removed after its
-retention; a deleted one is let go when its children are gone. Children are those that carry the run's UID as controller
+retention, but not while the run that started it goes on, which may yet read its output; a deleted one is let go when
+its children are gone. Children are those that carry the run's UID as controller
 owner, never those of a label alone. Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
 """
 
@@ -23,7 +24,7 @@ from core.engine.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import OperatorSettings
-from reconcilers.adapters.world import OWNER_UID, World
+from reconcilers.adapters.world import OWNER_UID, World, controller_owner
 from reconcilers.adapters.writes import delete, patch_metadata, patch_status
 from reconcilers.marking import marking_patch
 from reconcilers.retention import CleanUp, Remove, Wait, next_act
@@ -83,6 +84,8 @@ class StoryRunReconciler:
     async def _retire(self, run: Object) -> Outcome:
         now = self._clock.now()
         match next_act(run, self._story_of(run), self._settings(), now):
+            case Remove() if self._is_needed(run):
+                return Done()  # the end of its parent brings the key back
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
                 return Done()
@@ -94,6 +97,16 @@ class StoryRunReconciler:
                 return After(timedelta())
             case Wait(until):
                 return Done() if until is None else After(min(until - now, _LONGEST_WAIT))
+
+    def _is_needed(self, run: Object) -> bool:
+        """Whether the run that started it has not ended: also after a restart that is where its step's output is."""
+        owner = controller_owner(run)
+        if owner is None or owner.get("kind") != STORY_RUN.kind:
+            return False
+        parent = self._world.story_runs.get(run["metadata"]["namespace"], owner["name"])
+        if parent is None or parent["metadata"]["uid"] != owner.get("uid"):
+            return False
+        return not (has_ended(parent) or parent["metadata"].get("deletionTimestamp"))
 
     async def _release(self, run: Object) -> Outcome:
         """Delete what the run owns; let it go when nothing is left."""

@@ -233,6 +233,23 @@ async def test_child_runs_go_with_their_parents_children_whatever_their_own_rete
     assert await left(there, STORY_RUN) == ["one"]
 
 
+async def test_a_child_run_is_not_removed_while_its_parent_may_read_its_output(there: AdapterWorld) -> None:
+    await finished(there, cleaned=True)
+    parent = await there.create(STORY_RUN, "parent", {"storyRef": {"name": "report"}})
+    await there.known(there.world.story_runs, "parent", _at(parent))
+    owned = {"metadata": {"ownerReferences": [_owner(parent)]}}
+    stored = await there.client.patch(STORY_RUN, "one", owned, namespace=NAMESPACE_NAME)
+    await there.known(there.world.story_runs, "one", _at(stored))
+    controller = Controller(there)
+    assert await controller.reconcile(now=NOW + timedelta(days=9)) == Done()
+    assert there.wire.writes == []
+    ended = {"status": {"phase": "Failed"}}
+    stored = await there.client.patch(STORY_RUN, "parent", ended, namespace=NAMESPACE_NAME, subresource="status")
+    await there.known(there.world.story_runs, "parent", _at(stored))
+    assert await controller.reconcile(now=NOW + timedelta(days=9)) == Done()
+    assert there.wire.writes == ["DELETE one"]
+
+
 async def nested(there: AdapterWorld, parent: Object, name: str, **metadata: Any) -> Object:
     """A child run."""
     owned = {"ownerReferences": [_owner(parent)], **metadata}

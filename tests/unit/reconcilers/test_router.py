@@ -176,6 +176,15 @@ async def test_the_end_of_a_run_is_told_once(woken: Woken, before: str, after: O
     assert woken.ended_runs == (["uid-StoryRun-one"] if told else [])
 
 
+async def test_the_children_of_a_run_that_has_ended_are_looked_after(woken: Woken) -> None:
+    parent = run("parent", status={"phase": "Running"})
+    woken.world.story_runs.remember(parent)
+    woken.world.story_runs.remember(child_of(parent))
+    woken.look()
+    woken.world.story_runs.remember(changed(parent, status={"phase": "Succeeded"}))
+    assert woken.look()[1] == ["team/parent", "team/child"]
+
+
 async def test_a_run_that_is_gone_without_an_end_is_told_one_that_had_ended_is_not(woken: Woken) -> None:
     for phase in ("Running", "Succeeded"):
         first = run(phase.lower(), status={"phase": phase})
