@@ -53,14 +53,14 @@ def complete_story_or_run(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Steps of the run that stands before it on the line."""
+    """Steps of the run that stands before it on the line, branches included."""
     run = str(ctx.params.get("run") or "")
     # The parser stops at an option whose value is being typed: what stands before it has not become arguments yet.
     run = run or next(iter(ctx.args), "")
     given = ctx.params.get("steps") or ()
     return [
         name
-        for name in _ask(ctx, lambda server: list(server.steps(run)))
+        for name in _ask(ctx, lambda server: server.places(run, lambda placed: True))
         if name.startswith(incomplete) and name not in given
     ]
 
@@ -147,12 +147,6 @@ class Server:
         items = [item["metadata"] for item in listed.get("items") or ()]
         items.sort(key=lambda metadata: str(metadata.get("creationTimestamp")), reverse=True)
         return [metadata["name"] for metadata in items]
-
-    def steps(self, run: str) -> Iterator[str]:
-        """Of the Story that ``run`` runs."""
-        story = self._name_of_story(run)
-        if story:
-            yield from _steps_of(self.story(story))
 
     def places(self, run: str, takes: Callable[[Placed], bool]) -> list[str]:
         """Names of the steps of ``run``, branches included, that ``takes`` takes."""

@@ -79,6 +79,44 @@ def test_verbs_flags_runs_stories_and_steps_are_completed(line: CommandLine) -> 
     assert offered == ["submit", "--no-headers", "other", "works", "two", "one two"]
 
 
+GATED = """\
+apiVersion: bubustack.io/v1alpha1
+kind: Story
+metadata: {name: gated}
+spec:
+  inputsSchema: {type: object, properties: {town: {type: string}}}
+  steps:
+  - name: fan
+    type: parallel
+    with: {steps: [{name: legal, type: gate}, {name: nap, type: sleep}]}
+  - {name: approve, type: gate}
+"""
+
+
+def test_gates_branches_and_steps_to_begin_with_are_completed(line: CommandLine) -> None:
+    assert line.bobrapet("run", line.file("gated.yaml", GATED), "--timeout=200ms").code == 124
+    assert line.bobrapet("submit", "gated", "--name=held").code == 0
+
+    offered = completions(
+        line,
+        "bobrapet approve hel",
+        "bobrapet approve held ",
+        "bobrapet reject held/fan",
+        "bobrapet why held/fan/",
+        "bobrapet retry held --from f",
+        "bobrapet resubmit held -i t",
+    )
+
+    assert offered == [
+        "held",
+        "fan/legal approve",
+        "held/fan/legal",
+        "held/fan/legal held/fan/nap",
+        "fan fan/legal fan/nap",
+        "town=",
+    ]
+
+
 def test_a_story_to_evaluate_is_completed_from_the_cluster_and_from_a_file(line: CommandLine) -> None:
     text = (line.folder / "works.yaml").read_text()
     file = line.folder / "other.yaml"

@@ -37,6 +37,8 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
     name_width = max(map(len, labels), default=0)
     for step, label in zip(steps, labels, strict=True):
         row = _row(view, step, now, f"{label:<{name_width}}", ascii_only)
+        if columns(row) > width and step.until is not None:  # how much time is left says more than until when
+            row = row.replace(f" until {format_instant(step.until)}", "", 1)
         answer = f"{row}: {step.answer}" if step.answer else row
         if columns(answer) <= width:
             lines.append((answer, colour_of(step.phase)))

@@ -23,8 +23,8 @@ _KINDS: Final = {
     PodObstacle.CONTAINER: Kind.CONTAINER,
 }
 _OBSTACLES: Final = {
-    PodObstacle.IMAGE: ("cannot have its image", "whoever publishes the image, or names it in the EngramTemplate"),
-    PodObstacle.NODE: ("finds no node that takes its Pod", "whoever runs the cluster, or asks for less"),
+    PodObstacle.IMAGE: ("cannot pull its image", "whoever publishes the image, or names it in the EngramTemplate"),
+    PodObstacle.NODE: ("fits on no node", "whoever runs the cluster, or asks for less"),
     PodObstacle.CONTAINER: ("cannot make its container", "whoever owns the Engram and what it needs"),
 }
 _OUT_OF_TIME: Final = "the attempt times out"

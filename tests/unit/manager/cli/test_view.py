@@ -187,6 +187,16 @@ def test_time_that_is_left_is_told() -> None:
     assert tree(view, NOW, width=100)[1][0].endswith("Sleeping until 12:01 (1m00s left)")
 
 
+def test_where_there_is_no_room_for_both_the_time_left_is_told_and_not_until_when() -> None:
+    message = "Waiting for approval until 2026-01-01T12:01:10Z"
+    run = a_run(phase="Running", stepStates={"approve": {"phase": "Paused", "message": message}})
+    timers = '{"approve": {"gateTimeoutAt": "2026-01-01T12:01:10Z"}}'
+    run["metadata"]["annotations"] = {"runs.bubustack.io/step-timers": timers}
+    view = view_run(run, a_story({"name": "approve", "type": "gate"}))
+
+    assert tree(view, NOW, width=70)[1][0].endswith("Waiting for approval (1m00s left)")
+
+
 def test_a_branch_whose_step_is_not_shown_is_called_by_its_path() -> None:
     many = [{"name": f"s{index}", "type": "condition"} for index in range(MAX_ROWS)]
     states = {"fan": {"phase": "Succeeded"}, "fan/a": {"phase": "Failed"}}

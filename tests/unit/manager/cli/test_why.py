@@ -163,7 +163,7 @@ def test_an_image_that_cannot_be_had_is_told_as_the_node_words_it() -> None:
     cause = only(of_engram(a_step_run("fetch", phase="Running"), a_job("fetch"), pod))
 
     assert cause.kind is Kind.IMAGE
-    assert cause.text == "cannot have its image: ImagePullBackOff: Back-off pulling image w:1"
+    assert cause.text == "cannot pull its image: ImagePullBackOff: Back-off pulling image w:1"
     assert (cause.since, cause.until, cause.then) == (BEGAN_AT, LATER_AT, "the attempt times out")
     assert cause.commands == ("kubectl describe pod pod-x --namespace team",)
 
