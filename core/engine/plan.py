@@ -183,6 +183,11 @@ class StoryPlan:
         """Declared steps that may fail."""
         return frozenset(name for name, step in self.steps.items() if step.allow_failure)
 
+    @property
+    def has_engrams(self) -> bool:
+        """Whether a container may be started for it."""
+        return any(_has_engram(step) for step in self.steps.values())
+
     def owner(self, name: str) -> str | None:
         """The declared step that a reference in a template means: itself, its alias, or the one around a branch."""
         found = aliases_of(self.steps).get(name)
@@ -299,6 +304,10 @@ def _kind(item: Mapping[str, Any]) -> StepKind:
         return StepKind.ENGRAM
     kind = member_or_none(StepKind, item.get("type"))
     return StepKind.UNKNOWN if kind in (None, StepKind.ENGRAM) else kind
+
+
+def _has_engram(step: StepPlan) -> bool:
+    return step.kind is StepKind.ENGRAM or any(_has_engram(branch) for branch in step.branches)
 
 
 def _branch(step: StepPlan, part: str) -> StepPlan | None:

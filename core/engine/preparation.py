@@ -157,7 +157,7 @@ class Preparation:
             if await self._has_changed(story):
                 return None
         access = RunAccess(self._engine, self._run, story, self._pace)
-        if not self._status.state.started or has_step_at_work(step_runs):
+        if has_step_at_work(step_runs) or (plan.has_engrams and not self._status.state.started):
             try:
                 await access.ensure()
             except RejectedError as error:
