@@ -18,7 +18,6 @@ from core.engine.ports import Clock, RunKey
 from core.engine.queueing import limits_of
 from core.engine.settings import EngineSettings
 from core.engine.slots import Slots
-from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.engine.turn_taking import Turns
 from core.kube.client import KubeClient
@@ -29,7 +28,7 @@ from core.policy.settings import ControllerSettings, OperatorSettings
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from manager.evaluation import evaluator_of
-from manager.live import LiveGauges
+from manager.live import LiveGauges, QueueGauges
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
@@ -68,12 +67,12 @@ class Operator:
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
         executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace), events)
-        runs_ = KubeRunStore(client, world)
+        store = KubeRunStore(client, world)
         self._slots = Slots(lambda: limits_of(settings()), clock)
-        self._turns = Turns(runs_)
+        self._turns = Turns(store)
         self.supervisor = Supervisor(
             EngineContext(
-                runs=runs_,
+                runs=store,
                 executor=executor,
                 evaluator=self._evaluator,
                 events=events,
@@ -97,8 +96,8 @@ class Operator:
 
     async def run(self) -> None:
         self._connect()
-        live = LiveGauges(self.supervisor, self._world.story_runs)
-        with metrics.collected_by(live.collect):
+        live, queues = LiveGauges(self.supervisor, self._world.story_runs), QueueGauges(self._slots)
+        with metrics.collected_by(live.collect), metrics.collected_by(queues.collect):
             await self._work()
 
     async def _work(self) -> None:
@@ -125,7 +124,8 @@ class Operator:
     def _connect(self) -> None:
         """Who looks again when what changes."""
         world = self._world
-        Router(world, self.supervisor, self._runs).connect()
+        turns, slots = self._turns, self._slots
+        Router(world, self.supervisor, self._runs, run_ended=turns.ended, step_run_ended=slots.step_run_ended).connect()
         world.stories.add_handler(self._story_changed)
         world.engrams.add_handler(self._engram_changed)
         world.engram_templates.add_handler(self._template_changed)
@@ -182,8 +182,6 @@ class Operator:
         self._slots.limits_changed()
 
     def _run_milestone(self, change: Change) -> None:
-        if change.new is None or has_ended(change.new):
-            self._turns.ended(change.object["metadata"]["uid"])
         if _phase(change.old) != _phase(change.new):
             for run in _versions(change):
                 story = _key(engram_key(run["spec"].get("storyRef") or {}, run["metadata"]["namespace"]))
@@ -191,8 +189,6 @@ class Operator:
                 self._revisions.queue.add_after(story, COUNT_DELAY)
 
     def _step_run_milestone(self, change: Change) -> None:
-        if change.new is None or has_ended(change.new):
-            self._slots.step_run_ended(change.object)
         if _phase(change.old) != _phase(change.new):
             for step_run in _versions(change):
                 reference = step_run["spec"].get("engramRef") or {}

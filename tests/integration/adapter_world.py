@@ -24,6 +24,7 @@ from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVIC
 from core.engine.manifest import step_run_manifest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import AttemptOrder
+from core.engine.scheduling import scheduling_of
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.kube.wire import status_failure
@@ -132,7 +133,8 @@ class AdapterWorld:
         [declared] = story["spec"]["steps"]
         binding = await self.executor.bind(run, story, declared)
         step = StepPlan(declared["name"], StepKind.ENGRAM, declared)
-        return step_run_manifest(run, story, step, binding, None, "key")
+        scheduling = scheduling_of(run, story, self.settings.runs.queues)
+        return step_run_manifest(run, story, step, binding, None, "key", scheduling)
 
     async def order(self, run: Object, story: Object, step_run: Object, *, attempt: int = 0, **inputs: Any) -> Any:
         [step] = story["spec"]["steps"]

@@ -151,3 +151,18 @@ async def test_a_request_that_says_nothing_is_answered_once_and_changes_nothing(
         run = await world.until(STORY_RUN, "one", lambda run: observed in run["metadata"]["annotations"])
     assert run["metadata"]["annotations"][observed] == "nonsense"
     assert (status_of(run)["phase"], status_of(run)["attempts"]) == ("Succeeded", 1)
+
+
+async def test_runs_that_take_turns_follow_each_other(world: OperatorCluster, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    await held_by(world, gate)
+    await world.story("turns", step("hold"), concurrency={"mode": "serial"})
+    async with world.operator():
+        for name in ("one", "two", "three"):
+            await world.run(name, "turns")
+            await world.until(STORY_RUN, name, lambda run: bool(status_of(run).get("phase")))
+        await world.step("one-hold", "Running")
+        assert await world.names(STEP_RUN) == ["one-hold"]
+        gate.touch()
+        runs = [await world.finished(name) for name in ("one", "two", "three")]
+    assert [status_of(run)["phase"] for run in runs] == ["Succeeded"] * 3
