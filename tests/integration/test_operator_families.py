@@ -10,6 +10,7 @@ from operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step, s
 
 from core.api import keys
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
+from core.policy.settings import OperatorSettings, RunSettings
 
 Object = dict[str, Any]
 
@@ -166,3 +167,24 @@ async def test_runs_that_take_turns_follow_each_other(world: OperatorCluster, tm
         gate.touch()
         runs = [await world.finished(name) for name in ("one", "two", "three")]
     assert [status_of(run)["phase"] for run in runs] == ["Succeeded"] * 3
+
+
+async def test_a_limit_counts_over_all_runs_and_for_whoever_takes_them_up(
+    world: OperatorCluster, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    await held_by(world, gate)
+    await world.story("busy", step("hold"))
+    settings = OperatorSettings(runs=RunSettings(global_concurrency=1))
+    async with world.operator(settings):
+        await world.run("one", "busy")
+        await world.step("one-hold", "Running")
+    async with world.operator(settings):
+        await world.run("two", "busy")
+        queued = await world.until(STORY_RUN, "two", lambda run: step_phases(run) == {"hold": "Pending"})
+        assert await world.names(STEP_RUN) == ["one-hold"]
+        gate.touch()
+        runs = [await world.finished(name) for name in ("one", "two")]
+    message = status_of(queued)["stepStates"]["hold"]["message"]
+    assert message.startswith("Queued due to global concurrency limit (1 running, limit 1)")
+    assert [status_of(run)["phase"] for run in runs] == ["Succeeded"] * 2
