@@ -187,6 +187,18 @@ def _use_what_need_not_be_done(chance: Chance, draft: Draft) -> str:
     return _use(chance, found, beside.step["name"])
 
 
+@breaks("story/expression-step-unreached", "Story")
+def _use_what_starts_at_the_same_time(chance: Chance, draft: Draft) -> str:
+    steps: list[Object] = [{"name": "beside-one", "type": "sleep"}, {"name": "looks-beside", "type": "sleep"}]
+    if chance.yes(3):
+        steps[0] = {"name": "around-one", "type": "parallel", "with": {"steps": [steps[0]]}}
+    steps = list(chance.shuffled(steps))
+    found = plant(chance, draft, {"type": "parallel", "with": {"steps": steps}}, top=True)
+    index = next(index for index, step in enumerate(steps) if step["name"] == "looks-beside")
+    steps[index]["if"] = chance.pick(("steps['beside-one'].output.ok == true", "{{ steps.beside_one.output.ok }}"))
+    return f"{found.path}.with.steps[{index}].if"
+
+
 def _use(chance: Chance, found: Found, step: str) -> str:
     """Where use of an output makes nothing wait for it."""
     if chance.yes():

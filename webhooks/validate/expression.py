@@ -81,8 +81,11 @@ class Reader:
         known = frozenset(dependency.visible(placed, self._steps)) if reading.places else frozenset()
         before = dependency.reached(name, placed, self._steps, graph) if reading.places else frozenset()
         for place, target in reading.places:
-            if target == name:
-                continue  # its own output, or that of a branch beside; a circle is found elsewhere
+            if target == name:  # a circle is found elsewhere
+                if place.step not in (name, step_alias(name)) and not place.path.endswith(".until"):
+                    message = f"branch {place.step!r} need not be done when this one starts{_where(place.position)}"
+                    yield STEP_UNREACHED.at(place.path, message, "make steps of both of them", place.excerpt)
+                continue
             if target not in known:
                 message = f"step {target!r} runs after this one{_where(place.position)}"
                 yield STEP_LATER.at(place.path, message, "its output is not there yet", place.excerpt)
