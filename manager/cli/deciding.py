@@ -38,7 +38,7 @@ async def decide(session: Session, reference: str, wanted: str, state: str, *, r
         UsageError: no gate is named.
     """
     run = await find_run(session, reference)
-    story = await story_of(session, run)
+    story = await _story(session, run, wanted)
     if not wanted:
         raise _no_gate_named(session, run, gates_of(run, story), state)
     name = find_gate(gates_of(run, story), wanted, run["metadata"]["name"])
@@ -62,6 +62,25 @@ async def decide(session: Session, reference: str, wanted: str, state: str, *, r
     raise CommandError(
         f"StoryRun {run['metadata']['name']!r} changes too fast to be decided on", remedy="try again in a moment"
     )
+
+
+async def _story(session: Session, run: Object, wanted: str) -> Object | None:
+    """The Story. Who may not see it can decide on the gates that the run waits at.
+
+    Raises:
+        CommandError: ``wanted`` is none of those.
+    """
+    try:
+        return await story_of(session, run)
+    except ForbiddenError as error:
+        waiting = [gate.name for gate in gates_of(run, None)]
+        if not waiting or (wanted and not any(wanted in (name, name.rpartition("/")[2]) for name in waiting)):
+            name = run["metadata"]["name"]
+            raise CommandError(
+                f"run {name} does not wait at a gate {wanted!r}, and you may not see whether its Story has one",
+                remedy="wait until the run comes to it, or ask for a right to get Stories",
+            ) from error
+        return None
 
 
 def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: str) -> bool:

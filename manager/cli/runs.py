@@ -64,6 +64,14 @@ async def story_of(session: Session, run: Object) -> Object | None:
     return await _pinned_story(session, run) or await live_story_of(session, run)
 
 
+async def visible_story_of(session: Session, run: Object) -> Object | None:
+    """As ``story_of``; None, too, to one who may not see it: a run tells much by itself."""
+    try:
+        return await story_of(session, run)
+    except ForbiddenError:
+        return None
+
+
 async def live_story_of(session: Session, run: Object) -> Object | None:
     """The Story of a run as it is now; None when it has been deleted."""
     namespace, name = _story_place(run)
@@ -102,7 +110,7 @@ async def step_runs_of(session: Session, run: Object) -> list[Object]:
 async def look_at(session: Session, run: Object) -> RunView:
     return view_run(
         run,
-        await story_of(session, run),
+        await visible_story_of(session, run),
         await step_runs_of(session, run),
         await pods_of(session, run),
         command=session.command,
@@ -191,7 +199,7 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
     )
     following = Following(
         run,
-        await story_of(session, run),
+        await visible_story_of(session, run),
         read_step_runs=lambda: steps.list(namespace),
         read_pods=lambda: _by_age(pods.list(namespace)),
         read_run=lambda: runs.get(namespace, name),

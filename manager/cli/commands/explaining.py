@@ -32,8 +32,7 @@ def why(options: CommonOptions, run: RunAndStepArgument) -> None:
     from manager.cli.why.reading import read_facts
     from manager.cli.why.text import lines_of
 
-    if options.output == "name":
-        raise UsageError("why has no output format 'name'", remedy="use json, jsonl, yaml, jsonpath=… or none")
+    _check_format("why", options.output, ("table", "wide", "json", "jsonl", "yaml"))
     name, _, step = run.partition("/")
 
     async def work() -> None:
@@ -67,8 +66,7 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
     from manager.cli.timeline import timeline_of
     from manager.cli.why.reading import read_facts
 
-    if options.output == "name":
-        raise UsageError("timeline has no output format 'name'", remedy="use text, json, yaml or perfetto")
+    _check_format("timeline", options.output, ("table", "wide", "text", "json", "jsonl", "yaml", "perfetto"))
 
     async def work() -> None:
         async with open_session(options) as session:
@@ -86,3 +84,12 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
                 session.console.note(f"not to be seen with your rights: {', '.join(told.unseen)}")
 
     run_async(options, work)
+
+
+def _check_format(verb: str, output: str, known: tuple[str, ...]) -> None:
+    """Raises:
+    UsageError: the verb has no such format.
+    """
+    if output not in known and not output.startswith("jsonpath="):
+        others = ", ".join(form for form in known if form not in ("table", "wide"))
+        raise UsageError(f"{verb} has no output format {output!r}", remedy=f"use {others}, jsonpath=… or none")

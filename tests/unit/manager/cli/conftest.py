@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import trio
 
 from core.kube.client import KubeClient, open_client
-from core.kube.config import ClusterConfig
+from core.kube.config import ClusterConfig, Impersonation
 from core.kube.credentials import bearer_token
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
@@ -21,15 +23,34 @@ from manager.crds import install_crds
 Object = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Server:
+    """An API server in this process, and how to reach it as its administrator."""
+
+    config: ClusterConfig
+    transport: ASGIStreamingTransport
+
+    @asynccontextmanager
+    async def session_as(self, user: str) -> AsyncIterator[Session]:
+        """Of somebody who has the rights he is given."""
+        config = replace(self.config, impersonation=Impersonation(user=user))
+        async with open_client(config, transport=self.transport) as client:
+            yield session_of(client, CommonOptions())
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[KubeClient]:
-    async with trio.open_nursery() as nursery, open_api_server() as server:
-        transport = ASGIStreamingTransport(server.app, nursery)
-        config = ClusterConfig("http://cluster", bearer_token(server.admin_token))
-        async with open_client(config, transport=transport) as client:
-            await install_crds(client)
-            yield client
+async def server() -> AsyncIterator[Server]:
+    async with trio.open_nursery() as nursery, open_api_server() as api:
+        transport = ASGIStreamingTransport(api.app, nursery)
+        yield Server(ClusterConfig("http://cluster", bearer_token(api.admin_token)), transport)
         nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[KubeClient]:
+    async with open_client(server.config, transport=server.transport) as client:
+        await install_crds(client)
+        yield client
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.api.resource import STORY, STORY_RUN
+from core.api.resource import CLUSTER_ROLE, ROLE_BINDING, STORY, STORY_RUN
 from core.engine.clock import system_now
 from core.kube.client import KubeClient
 from manager.cli.deciding import decide
@@ -18,6 +18,9 @@ from manager.cli.options import CommonOptions, DryRun
 from manager.cli.problem import CommandError, UsageError
 from manager.cli.runs import run_manifest, start_run
 from manager.cli.session import Session
+from manager.permissions.people import GATE_APPROVER, people_roles
+
+RBAC = "rbac.authorization.k8s.io"
 
 Object = dict[str, Any]
 WithOptions = Callable[[Session, CommonOptions], Session]
@@ -116,6 +119,27 @@ async def test_a_decision_made_in_between_is_not_overwritten(session: Session) -
         await approve(meanwhile, "approve")
 
     assert (await gates(session))["approve"]["state"] == "Rejected"
+
+
+async def test_the_role_for_approvers_is_enough_to_approve(session: Session, server: Any) -> None:
+    """It cannot see Stories, so only gates that the run waits at are known."""
+    await a_story(session)
+    await a_run(session, phase="Running", stepStates=STATES)
+    role = next(each for each in people_roles() if each["metadata"]["name"].endswith(GATE_APPROVER))
+    await session.client.create(CLUSTER_ROLE, role)
+    binding = {
+        "metadata": {"name": "jane"},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role["metadata"]["name"]},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": "jane"}],
+    }
+    await session.client.create(ROLE_BINDING, binding, namespace="default")
+
+    async with server.session_as("jane") as jane:
+        await approve(jane, "approve")
+        with pytest.raises(CommandError, match="you may not see whether its Story has one"):
+            await approve(jane, "legal")
+
+    assert (await gates(session))["approve"]["updatedBy"] == "jane"
 
 
 async def test_a_run_that_has_ended_takes_no_decision(session: Session) -> None:

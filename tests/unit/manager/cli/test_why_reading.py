@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import trio
-
 from core.api.resource import (
     CONTROLLER_REVISION,
     JOB,
@@ -17,19 +15,11 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
-from core.kube.client import open_client
-from core.kube.config import ClusterConfig, Impersonation
-from core.kube.credentials import bearer_token
-from localcluster.server.cluster import open_api_server
-from localcluster.transport import ASGIStreamingTransport
-from manager.cli.console import Console
-from manager.cli.options import CommonOptions
 from manager.cli.runs import run_manifest, start_run, story_of
 from manager.cli.session import Session
 from manager.cli.why.cause import Kind
 from manager.cli.why.explanation import explain
 from manager.cli.why.reading import read_facts
-from manager.crds import install_crds
 
 Object = dict[str, Any]
 
@@ -127,29 +117,20 @@ async def test_a_run_shows_the_story_it_began_with(session: Session) -> None:
     assert await first_step() == "new"
 
 
-async def test_who_may_not_see_pods_is_told_so_and_gets_the_rest() -> None:
-    async with trio.open_nursery() as nursery, open_api_server() as server:
-        transport = ASGIStreamingTransport(server.app, nursery)
-        admin = ClusterConfig("http://cluster", bearer_token(server.admin_token))
-        jane = ClusterConfig(
-            "http://cluster", bearer_token(server.admin_token), impersonation=Impersonation(user="jane")
-        )
-        async with open_client(admin, transport=transport) as all_rights, open_client(jane, transport=transport) as few:
-            await install_crds(all_rights)
-            session = Session(all_rights, admin, CommonOptions(), Console(CommonOptions()))
-            run = await a_run(session, phase="Running", stepStates={"a": {"phase": "Running"}})
-            await a_step_at_work(session, run, "a")
-            groups = ["runs.bubustack.io", "bubustack.io", "batch"]
-            rule = {"apiGroups": groups, "resources": ["*"], "verbs": ["get", "list", "watch"]}
-            await make(session, ROLE, {"metadata": {"name": "few"}, "rules": [rule]})
-            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "few"}
-            subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}]
-            await make(session, ROLE_BINDING, {"metadata": {"name": "few"}, "roleRef": role, "subjects": subjects})
+async def test_who_may_not_see_pods_is_told_so_and_gets_the_rest(session: Session, server: Any) -> None:
+    run = await a_run(session, phase="Running", stepStates={"a": {"phase": "Running"}})
+    await a_step_at_work(session, run, "a")
+    groups = ["runs.bubustack.io", "bubustack.io", "batch"]
+    rule = {"apiGroups": groups, "resources": ["*"], "verbs": ["get", "list", "watch"]}
+    await make(session, ROLE, {"metadata": {"name": "few"}, "rules": [rule]})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "few"}
+    subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}]
+    await make(session, ROLE_BINDING, {"metadata": {"name": "few"}, "roleRef": role, "subjects": subjects})
 
-            facts = await read_facts(Session(few, jane, CommonOptions(), Console(CommonOptions())), run)
+    async with server.session_as("jane") as jane:
+        facts = await read_facts(jane, run)
 
-            assert facts.unseen == ("Pods",)
-            assert list(facts.jobs) == ["release-1-a"]
-            (cause,) = explain(facts, "", session.command_in).causes
-            assert cause.step == "a"
-        nursery.cancel_scope.cancel()
+    assert facts.unseen == ("Pods",)
+    assert list(facts.jobs) == ["release-1-a"]
+    (cause,) = explain(facts, "", session.command_in).causes
+    assert cause.step == "a"
