@@ -1,8 +1,13 @@
 """The life of a run. Read in this order:
 
 ``ports`` (all the engine knows of the world), ``errors``, ``supervisor`` (which runs are alive), ``scope`` (one nursery
-per StoryRun), ``pursuit`` (what a run does from start to end), ``execution`` (its steps at work), ``step`` (one step),
-``primitives`` (what a step can be), ``outcome`` (what a look at a step means), ``state`` and ``status`` (what is true
-and how it is stored), ``cancel`` (ending early). They share ``plan``, ``inputs``, ``output``, ``manifest``, ``record``,
-``attempt`` and ``variables``, which decide, and ``clock``, ``bell``, ``news`` and ``calls``, which wait.
+per StoryRun), ``pursuit`` (what a run does from start to end), ``preparation`` (before its steps), ``execution`` (one
+list of steps at work), ``step`` (one step), ``primitives`` (what a step can be, a module each), ``outcome`` (what a look
+at an engram step means), ``state`` and ``status`` (what is true and how it is stored), ``wind_down`` and ``cancel``
+(ending early), ``cleanup`` (compensations and finally), ``redrive`` (running again).
+
+They share what decides, pure: ``plan`` and ``plans``, ``inputs``, ``output``, ``manifest``, ``record``, ``attempt``,
+``holdups``, ``step_state``, ``timers``, ``recall``, ``redrive_request``, ``scheduling``, ``turns`` and ``queueing`` with
+``candidates`` and ``places``; and what is shared at work: ``work``, ``context``, ``variables``, ``access``, ``slots``,
+``turn_taking``, ``waiting``, ``clock``, ``bell``, ``news`` and ``calls``.
 """

@@ -327,15 +327,17 @@ def _groups(
     unknown: list[str] = []
     for group, steps in lists.items():
         cleans = group is not GroupName.MAIN
-        wanted = {name: _wanted(step, owners, steps, earlier) for name, step in steps.items()}
+        spellings = {**earlier, **aliases_of(steps)}
+        wanted = {name: _wanted(step, owners, spellings) for name, step in steps.items()}
         further: Mapping[str, list[str]] = {}
         if group is GroupName.COMPENSATIONS and steps:
             main = groups[GroupName.MAIN].graph
             about = {name: frozenset(w for w in names if w in main.position) for name, names in wanted.items()}
             among = {name: [w for w in names if w in steps] for name, names in wanted.items()}
             further = undo_order(main, about, among)
+        met = frozenset(earlier.values())
         graph = build_graph(
-            Declared(name, (*(w for w in names if w not in earlier.values()), *further.get(name, ())))
+            Declared(name, (*(w for w in names if w not in met), *further.get(name, ())))
             for name, names in wanted.items()
         )
         unknown += [f"{step}->{need}" for step, need in graph.unknown]
@@ -357,14 +359,9 @@ def _groups(
     return groups
 
 
-def _wanted(
-    step: StepPlan, owners: Mapping[str, str], own: Mapping[str, StepPlan], earlier: Mapping[str, str]
-) -> list[str]:
+def _wanted(step: StepPlan, owners: Mapping[str, str], spellings: Mapping[str, str]) -> list[str]:
     """Real names of the steps that ``step`` needs, the declared ones first; what is unknown stays as written."""
-    spellings = {**earlier, **aliases_of(own)}
-    declared = [need for need in _list(step.declared, "needs") if isinstance(need, str)]
-    real = {own: own for own in (*own, *earlier.values())}
-    names = dict.fromkeys(real.get(need, need) for need in declared)
+    names = dict.fromkeys(need for need in _list(step.declared, "needs") if isinstance(need, str))
     names.update(dict.fromkeys(sorted(spellings.get(read, read) for read in edges.steps_read(step.declared, owners))))
     return list(names)
 
