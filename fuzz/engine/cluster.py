@@ -35,6 +35,9 @@ _GIVEN: Final = (
 """What the server alone writes into ``metadata``, beside the version."""
 
 
+_KEPT: Final = (*_GIVEN, "name", "namespace", "resourceVersion")
+
+
 class RefusedError(Exception):
     """An answer that is no success: its HTTP code, the reason of the Status, and the words."""
 
@@ -162,26 +165,63 @@ class Cluster:
         """Merge ``patch`` into ``part`` of the object, if it still is the version that was seen.
 
         Raises:
-            RefusedError: 404, or 409.
+            RefusedError: 404, or 409, or 422 for another object of that name.
         """
         place = place_of(seen)
         stored = self.objects.get(place)
         if stored is None:
             raise RefusedError(404, "NotFound", f"{place} not found")
-        if stored["metadata"]["uid"] != seen["metadata"]["uid"]:
-            raise RefusedError(422, "Invalid", "uid: field is immutable", ("FieldValueInvalid", "metadata.uid"))
         version = seen["metadata"]["resourceVersion"]
-        if stored["metadata"]["resourceVersion"] != version:
+        bound = {part: patch} | {"metadata": {**(patch if part == "metadata" else {}), "uid": seen["metadata"]["uid"]}}
+        if stored["metadata"]["uid"] == seen["metadata"]["uid"] and stored["metadata"]["resourceVersion"] != version:
             raise RefusedError(409, "Conflict", f"{place} has moved on")
-        return self.force_patch(actor, place, part, patch, based_on=version)
+        return self.merge(actor, place, bound, "status" if part == "status" else "", based_on=version)
 
-    def force_patch(self, actor: str, place: Place, part: str, patch: Object, *, based_on: str | None = None) -> Object:
-        """A patch without preconditions, as SDKs and users send it; an effectless one changes no version."""
-        changed = copy_value(self.objects[place])
-        changed[part] = apply_merge_patch(changed.get(part) or {}, patch)
-        if not changed[part]:
-            del changed[part]
-        return self.replace(actor, place, changed, f"patch {part}", based_on=based_on)
+    def merge(
+        self, actor: str, place: Place, patch: Object, subresource: str = "", *, based_on: str | None = None
+    ) -> Object:
+        """A merge patch of the whole object, of which only what the subresource reaches takes effect.
+
+        Raises:
+            RefusedError: 422.
+        """
+        stored = self.objects[place]
+        uid = (patch.get("metadata") or {}).get("uid")
+        if uid not in (None, stored["metadata"]["uid"]):
+            raise RefusedError(422, "Invalid", "uid: field is immutable", ("FieldValueInvalid", "metadata.uid"))
+        changed = apply_merge_patch(copy_value(stored), patch)
+        return self.update(actor, place, changed, subresource, based_on=based_on)
+
+    def update(
+        self, actor: str, place: Place, body: Object, subresource: str = "", *, based_on: str | None = None
+    ) -> Object:
+        """Replace what the subresource reaches: the status, or everything but it; what the server gives stays.
+
+        Raises:
+            RefusedError: 422, a finalizer was added to an object that is being deleted.
+        """
+        stored = self.objects[place]
+        verb = "patch status" if subresource else "patch"
+        if subresource == "status":
+            changed = {key: copy_value(value) for key, value in stored.items() if key != "status"}
+            changed |= {"status": body["status"]} if body.get("status") else {}
+            return self.replace(actor, place, changed, verb, based_on=based_on)
+        changed = {key: value for key, value in body.items() if key != "status" or place[0] in WITHOUT_STATUS}
+        if "status" in stored and place[0] not in WITHOUT_STATUS:
+            changed["status"] = stored["status"]
+        given = {key: stored["metadata"][key] for key in _KEPT if key in stored["metadata"]}
+        wanted = {key: value for key, value in body["metadata"].items() if key not in _GIVEN and value != []}
+        changed["metadata"] = wanted | given
+        if stored["metadata"].get("deletionTimestamp"):
+            new = set(wanted.get("finalizers") or ()) - set(stored["metadata"].get("finalizers") or ())
+            if new:
+                text = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"
+                raise RefusedError(422, "Invalid", text, ("FieldValueForbidden", "metadata.finalizers"))
+        return self.replace(actor, place, changed, verb, based_on=based_on)
+
+    def force_patch(self, actor: str, place: Place, part: str, patch: Object) -> Object:
+        """Merge into one part without preconditions, as SDKs and users do; an effectless patch changes no version."""
+        return self.merge(actor, place, {part: patch}, "status" if part == "status" else "")
 
     def replace(self, actor: str, place: Place, changed: Object, verb: str, *, based_on: str | None = None) -> Object:
         """Store ``changed`` in place of what is there, unless it is the same; the last finalizer lets go."""

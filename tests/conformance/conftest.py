@@ -1,7 +1,8 @@
 """The server under test and an administrator's client in a fresh namespace of it.
 
-localcluster by default; ``--control-plane real`` takes a kube-apiserver with etcd and the kube-controller-manager. The
-server is a process of its own, started once for all tests; objects that a test leaves behind end with it.
+localcluster and the fuzz suite's model by default; ``--control-plane real`` takes a kube-apiserver with etcd and the
+kube-controller-manager. A server is a process of its own, but for the model, started once for all tests; objects that a
+test leaves behind end with it. What the model has not is named in ``model_gaps``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import trio
 from conformance_api import Api, ServerUnderTest
 from conformance_hooks import Hooks, allow
 from conformance_kinds import GROUP, widget_definition
+from model_gaps import MODULES, why_not_modelled
+from model_server import ModelUnderTest
 from webhookserver import WebhookServer, open_webhook_server
 
 _PROCESS = Path(__file__).with_name("api_server_process.py")
@@ -36,16 +39,31 @@ _KNOWN_GAPS = {
             "watches from the future",
         }
     ),
+    "model": frozenset({"apply"}),
     "real": frozenset[str](),
 }
-"""What docs/embedded-cluster.md says is not there."""
+"""What docs/embedded-cluster.md, and the model itself, say is not there."""
 
 _namespaces = itertools.count(1)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" not in metafunc.fixturenames:
+        return
+    chosen = [metafunc.config.getoption("--control-plane", default="localcluster")]
+    if chosen == ["localcluster"] and Path(metafunc.module.__file__).stem in MODULES:
+        reason = why_not_modelled(metafunc.function.__name__)
+        marks = [pytest.mark.skip(reason=f"not modelled: {reason}")] if reason else []
+        chosen.append(pytest.param("model", marks=marks))
+    metafunc.parametrize("server", chosen, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[ServerUnderTest]:
-    kind = request.config.getoption("--control-plane", default="localcluster")
+    kind: str = request.param
+    if kind == "model":
+        yield ModelUnderTest.serving(_KNOWN_GAPS[kind])
+        return
     command = [sys.executable, str(_PROCESS), kind]
     importable = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=importable) as process:
