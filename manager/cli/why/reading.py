@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+import trio
+
 from core.api import keys
 from core.api.identity import label_value
+from core.api.phases import Phase
 from core.api.resource import EVENT, JOB, STORY_RUN
 from core.engine.state import has_ended
 from core.kube.errors import ApiError, ForbiddenError
@@ -24,6 +27,8 @@ Found = TypeVar("Found")
 
 MAX_DEPTH: Final = 8
 """Child runs of child runs are followed so far."""
+MAX_CHILDREN: Final = 100
+"""So many child runs of one run are looked into; of further ones only what they tell of themselves is known."""
 
 
 async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
@@ -53,9 +58,24 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
         unseen=tuple(unseen),
     )
     facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
-    if depth >= MAX_DEPTH:
-        return facts
-    return replace(facts, children={path_of(child): await read_facts(session, child, depth + 1) for child in children})
+    return replace(facts, children=await _into_children(session, children, depth + 1))
+
+
+async def _into_children(session: Session, runs: Sequence[Object], depth: int) -> dict[str, Facts]:
+    """By step; those that go on or went wrong first."""
+    last = {path_of(run): run for run in runs}
+    found = {step: Facts(run, None) for step, run in last.items()}
+    if depth > MAX_DEPTH:
+        return found
+    order = sorted(last, key=lambda step: (last[step].get("status") or {}).get("phase") == Phase.SUCCEEDED)
+
+    async def look(step: str) -> None:
+        found[step] = await read_facts(session, last[step], depth)
+
+    async with trio.open_nursery() as nursery:
+        for step in order[:MAX_CHILDREN]:
+            nursery.start_soon(look, step)
+    return found
 
 
 async def children_of(session: Session, run: Object) -> list[Object]:

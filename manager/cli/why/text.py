@@ -17,6 +17,8 @@ from manager.cli.why.cause import Cause, Explanation, Kind
 _MARGIN: Final = 10
 """Columns before what a word of the left margin says."""
 _LATER: Final = 10
+_MOST_CAUSES: Final = 20
+"""Nobody reads more on a screen."""
 _CALM: Final = frozenset({Kind.RUNNING, Kind.STARTING, Kind.SLEEP, Kind.ENDED, Kind.OPERATOR, Kind.NEEDS})
 
 
@@ -27,9 +29,12 @@ def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only:
         lines.append((f"out of time {_instant(explanation.until, now)}", ""))
     if explanation.summary:
         lines.append((f"{explanation.run} {explanation.summary}", ""))
-    for cause in explanation.causes:
+    for cause in explanation.causes[:_MOST_CAUSES]:
         lines.append(("", ""))
         lines += _cause(cause, explanation.run, now, width, ascii_only)
+    if len(explanation.causes) > _MOST_CAUSES:
+        more = f"and {len(explanation.causes) - _MOST_CAUSES} more; all of them with --output json"
+        lines += [("", ""), (more, "bright_black")]
     if explanation.later:
         lines.append(("", ""))
         lines += [(line, "bright_black") for line in _later(explanation, width)]

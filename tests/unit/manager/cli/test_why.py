@@ -480,6 +480,16 @@ def test_text_keeps_to_the_width_but_never_breaks_a_command() -> None:
     assert all(line.isascii() for line in lines)
 
 
+def test_of_very_many_causes_the_first_ones_are_shown_and_the_rest_counted() -> None:
+    cause = only(Facts(WAITS, NEEDY))
+    many = replace(about(Facts(WAITS, NEEDY)), causes=tuple(replace(cause, step=f"s{n}") for n in range(25)))
+
+    lines = [line for line, _ in lines_of(many, NOW, width=80)]
+
+    assert sum(line.endswith("waits for approval") for line in lines) == 20
+    assert "and 5 more; all of them with --output json" in lines
+
+
 def test_the_way_to_a_child_run_is_told() -> None:
     cause = replace(only(Facts(WAITS, NEEDY)), run="release-1-deploy", via=("release-1/later", "release-1/deploy"))
     explanation = replace(about(Facts(WAITS, NEEDY)), causes=(cause,))

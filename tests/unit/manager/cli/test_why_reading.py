@@ -6,6 +6,7 @@ from typing import Any
 
 from core.api.resource import (
     CONTROLLER_REVISION,
+    EVENT,
     JOB,
     POD,
     ROLE,
@@ -134,3 +135,30 @@ async def test_who_may_not_see_pods_is_told_so_and_gets_the_rest(session: Sessio
     assert list(facts.jobs) == ["release-1-a"]
     (cause,) = explain(facts, "", session.command_in).causes
     assert cause.step == "a"
+
+
+async def test_a_job_that_gets_no_pod_is_explained_by_its_last_warning(session: Session) -> None:
+    run = await a_run(session, phase="Running", stepStates={"a": {"phase": "Running"}})
+    await a_step_at_work(session, run, "a")
+    await session.client.delete(POD, "release-1-a-x", "default", grace_period_seconds=0)
+    for number, (kind, note) in enumerate((("Pod", "another thing"), ("Job", "pods is forbidden: exceeded quota"))):
+        await make(
+            session,
+            EVENT,
+            {
+                "metadata": {"name": f"e{number}"},
+                "eventTime": "2026-01-02T12:00:00.000000Z",
+                "reportingController": "job-controller",
+                "reportingInstance": "here",
+                "action": "Create",
+                "reason": "FailedCreate",
+                "type": "Warning",
+                "regarding": {"kind": kind, "name": "release-1-a", "namespace": "default"},
+                "note": note,
+            },
+        )
+
+    facts = await read_facts(session, run)
+
+    (cause,) = explain(facts, "", session.command_in).causes
+    assert (cause.kind, cause.text) == (Kind.JOB, "has a Job without a Pod: pods is forbidden: exceeded quota")
