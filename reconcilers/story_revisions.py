@@ -72,11 +72,13 @@ class StoryRevisionReconciler:
         revisions = self._world.story_revisions.by_index(STORY_KEY, str(key))
         story = self._world.stories.get(key.namespace, key.name)
         current = None if story is None else _name_or_none(story)
+        if all(revision["metadata"]["name"] == current for revision in revisions):
+            self._ceased_at.pop(key, None)
+            return Done()
         used = {_revision_of(run) for run in self._world.story_runs.by_index(LIVE_RUNS, str(key))}
         now = self._clock.now()
-        decided = tidying(revisions, current, used, self._ceased_at.pop(key, {}), now)
-        if decided.ceased_at:
-            self._ceased_at[key] = decided.ceased_at
+        decided = tidying(revisions, current, used, self._ceased_at.get(key, {}), now)
+        self._ceased_at[key] = decided.ceased_at
         for revision in decided.remove:
             await delete(self._client, self._world.story_revisions, CONTROLLER_REVISION, revision)
         return Done() if decided.look_again_at is None else After(decided.look_again_at - now)
