@@ -13,7 +13,7 @@ from typing import Any, Final
 from core.api.instant import parse_instant_or_none
 from core.api.phases import TERMINAL_PHASES
 from core.api.suggestion import closest
-from manager.cli.layout import Placed, declared_steps, fits, recorded_steps
+from manager.cli.layout import ANY_ITEM, Placed, declared_steps, fits, recorded_steps
 from manager.cli.problem import CommandError
 from manager.cli.timers import deadlines_of, timed_gates_of
 from manager.cli.words import one_line
@@ -64,12 +64,14 @@ class Gate:
 
 
 def gates_of(run: Object, story: Object | None) -> list[Gate]:
-    """In spec order; without the Story those that the run is known to wait at."""
+    """In spec order, items that may still come last; without the Story those that the run is known to wait at."""
     states = (run.get("status") or {}).get("stepStates") or {}
     declared = declared_steps(story, states)
-    placed = [*declared, *recorded_steps(states, [each.name for each in declared])]
+    to_come = [each for each in declared_steps(story) if ANY_ITEM in each.name]
+    placed = {each.name: each for each in [*declared, *to_come]}
+    recorded = recorded_steps(states, placed)
     deadlines = deadlines_of(run)
-    return [_gate(each, run, deadlines.get(each.name)) for each in placed if _is_gate(each, run)]
+    return [_gate(each, run, deadlines.get(each.name)) for each in [*placed.values(), *recorded] if _is_gate(each, run)]
 
 
 def is_open_gate(placed: Placed, run: Object) -> bool:

@@ -48,7 +48,7 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
             lines.append((_cut(f"    {step.answer}", width, ascii_only), colour_of(step.phase)))
     if hidden:
         more = "..." if ascii_only else "…"
-        lines.append((_cut(f"  {more} {hidden} more steps, pending or done", width, ascii_only), "bright_black"))
+        lines.append((_cut(f"  {more} {hidden} more steps", width, ascii_only), "bright_black"))
     return lines
 
 
@@ -94,8 +94,16 @@ def _shown(view: RunView, rows: int) -> tuple[list[StepView], int]:
     if len(view.steps) <= rows:
         return list(view.steps), 0
     interesting = [step for step in view.steps if step.phase not in (None, Phase.SUCCEEDED, Phase.SKIPPED)]
+    if len(interesting) > rows:
+        interesting = [step for step in interesting if not _is_one_of_many(step)]
     shown = interesting[:rows]
     return shown, len(view.steps) - len(shown)
+
+
+def _is_one_of_many(step: StepView) -> bool:
+    """An item of a ``forEach`` that is at work as it should be: the step around it counts those that are done."""
+    is_item = bool(step.depth) and step.name.rpartition("/")[2].isdecimal()
+    return is_item and step.at_work and not step.answer
 
 
 def _labels(steps: Sequence[StepView]) -> list[str]:

@@ -120,6 +120,15 @@ def test_an_item_that_has_not_begun_can_be_named_by_its_number() -> None:
     assert gate_called(gates, "fan/1").name == "fan/*"
 
 
+def test_an_item_can_be_named_before_it_begins_when_others_have_begun() -> None:
+    each = {"name": "fan", "type": "parallel", "with": {"forEach": [1, 2], "steps": [APPROVE]}}
+    gates = gates_of(a_run(stepStates={"fan": {"phase": "Running"}, "fan/0": {"phase": "Paused"}}), story(each))
+
+    assert [gate.name for gate in gates] == ["fan/0", "fan/*"]
+    assert gate_called(gates, find_gate(gates, "fan/1", "release-1")).name == "fan/*"
+    assert gate_called(gates, find_gate(gates, "fan/0", "release-1")).name == "fan/0"
+
+
 @pytest.mark.parametrize(
     ("wanted", "remedy"),
     [("aprove", "did you mean 'approve'?"), ("zebra", "its gates are: approve")],

@@ -239,6 +239,18 @@ def test_a_step_that_is_only_queued_is_not_told_as_a_change_from_pending_to_pend
     ]
 
 
+def test_very_many_items_at_work_are_told_by_the_step_around_them() -> None:
+    each = {"name": "each", "type": "parallel", "with": {"forEach": [], "steps": [{"name": "x", "type": "sleep"}]}}
+    states = {"each": {"phase": "Running"}, "each/3": {"phase": "Failed"}}
+    states |= {f"each/{n}": {"phase": "Paused"} for n in range(MAX_ROWS + 20) if n != 3}
+    view = view_run(a_run(phase="Running", stepStates=states), a_story(each))
+
+    lines = [line for line, _ in tree(view, NOW, width=80)]
+
+    assert [line.split()[1] for line in lines[1:]] == ["each", "3", str(MAX_ROWS + 19)]
+    assert lines[1].endswith(f"1/{MAX_ROWS + 20} done")
+
+
 def test_transitions_give_one_line_per_change_and_none_without_change() -> None:
     before = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Running"}}), a_story(FETCH))
     after = view_run(a_run(phase="Succeeded", stepStates={"fetch": {"phase": "Succeeded"}}), a_story(FETCH))

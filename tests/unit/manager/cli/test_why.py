@@ -12,7 +12,6 @@ import pytest
 from manager.cli.problem import CommandError
 from manager.cli.view import plain_command
 from manager.cli.why.cause import Cause, Explanation, Facts, Kind
-from manager.cli.why.document import document_of
 from manager.cli.why.explanation import explain
 from manager.cli.why.text import lines_of
 
@@ -465,45 +464,3 @@ def test_a_run_that_failed_before_its_first_step_tells_its_message() -> None:
 
     assert (cause.kind, cause.text) == (Kind.FAILED, "ended Failed: spec.inputs: city is required")
     assert cause.commands == ("bobrapet resubmit release-1",)
-
-
-# For people and for programs.
-
-
-def test_text_keeps_to_the_width_but_never_breaks_a_command() -> None:
-    long = replace(only(Facts(WAITS, NEEDY)), text="waits " + "for something " * 20, commands=("bobrapet " + "x" * 90,))
-    explanation = replace(about(Facts(WAITS, NEEDY)), causes=(long,))
-
-    lines = [line for line, _ in lines_of(explanation, NOW, width=80, ascii_only=True)]
-
-    assert [line for line in lines if len(line) > 80] == ["  do      bobrapet " + "x" * 90]
-    assert all(line.isascii() for line in lines)
-
-
-def test_of_very_many_causes_the_first_ones_are_shown_and_the_rest_counted() -> None:
-    cause = only(Facts(WAITS, NEEDY))
-    many = replace(about(Facts(WAITS, NEEDY)), causes=tuple(replace(cause, step=f"s{n}") for n in range(25)))
-
-    lines = [line for line, _ in lines_of(many, NOW, width=80)]
-
-    assert sum(line.endswith("waits for approval") for line in lines) == 20
-    assert "and 5 more; all of them with --output json" in lines
-
-
-def test_the_way_to_a_child_run_is_told() -> None:
-    cause = replace(only(Facts(WAITS, NEEDY)), run="release-1-deploy", via=("release-1/later", "release-1/deploy"))
-    explanation = replace(about(Facts(WAITS, NEEDY)), causes=(cause,))
-
-    lines = [line for line, _ in lines_of(explanation, NOW, width=80)]
-
-    assert "  through later → deploy → run release-1-deploy" in lines
-
-
-def test_as_data_it_holds_everything() -> None:
-    document = document_of(about(Facts(WAITS, NEEDY)))
-
-    assert document["causes"][0]["kind"] == "gate"
-    assert document["causes"][0]["since"] == BEGAN
-    assert document["causes"][0]["until"] is None
-    assert document["later"][0] == {"step": "publish", "needs": ["approve"]}
-    assert json.loads(json.dumps(document)) == document
