@@ -149,30 +149,28 @@ class Server:
         return [metadata["name"] for metadata in items]
 
     def places(self, run: str, takes: Callable[[Placed], bool]) -> list[str]:
-        """Names of the steps of ``run``, branches included, that ``takes`` takes."""
+        """Names of the steps of ``run``, branches and items that have begun included, that ``takes`` takes."""
         from manager.cli.layout import ANY_ITEM, declared_steps
 
-        story = self._name_of_story(run)
-        steps = declared_steps(self.story(story)) if story else []
+        story = self.story_of(run)
+        recorded = (self._run(run).get("status") or {}).get("stepStates") or {}
+        steps = declared_steps(story, recorded) if story else []
         return [placed.name for placed in steps if takes(placed) and ANY_ITEM not in placed.name]
 
     def story_of(self, run: str) -> dict[str, Any]:
         """The Story that ``run`` runs; empty when there is none."""
-        story = self._name_of_story(run)
+        story = run.partition(":")[2] if run.startswith(_LATEST) else ""
+        story = story or ((self._run(run).get("spec") or {}).get("storyRef") or {}).get("name") or ""
         return self.story(story) if story else {}
-
-    def _name_of_story(self, run: str) -> str:
-        if not run.startswith(_LATEST):
-            return self._story_of(run)
-        newest = next(iter(self.names("runs.bubustack.io", "storyruns")), "")
-        return run.partition(":")[2] or self._story_of(newest)
 
     def story(self, name: str) -> dict[str, Any]:
         return self._get("bubustack.io", f"stories/{name}")
 
-    def _story_of(self, run: str) -> str:
-        found = self._get("runs.bubustack.io", f"storyruns/{run}") if run else {}
-        return str(((found.get("spec") or {}).get("storyRef") or {}).get("name") or "")
+    def _run(self, run: str) -> dict[str, Any]:
+        """As it is stored; of ``@latest:STORY`` nothing is known but the Story."""
+        if run == _LATEST:
+            run = next(iter(self.names("runs.bubustack.io", "storyruns")), "")
+        return self._get("runs.bubustack.io", f"storyruns/{run}") if run and not run.startswith(_LATEST) else {}
 
     def _get(self, group: str, rest: str, accept: str = "application/json") -> dict[str, Any]:
         remaining = self._deadline - time.monotonic()
