@@ -120,6 +120,20 @@ class FaultRig:
         await eventually(all_ended, seconds=seconds)
         await self.ends_without_orphans()
 
+    async def collector_knows_our_kinds(self) -> None:
+        """Return once the garbage collector follows owners among our kinds; a young control plane learns them late."""
+        owner = await self.cluster.run("probe", "nobody")
+        reference = {key: owner[key] for key in ("apiVersion", "kind")} | {"name": "probe", "controller": True}
+        reference["uid"] = owner["metadata"]["uid"]
+        spec = {"storyRunRef": {"name": "probe"}, "stepId": "a", "engramRef": {"name": "nobody"}}
+        await self.cluster.create(STEP_RUN, "probe-a", spec, ownerReferences=[reference])
+        await self.cluster.client.delete(STORY_RUN, "probe", NAMESPACE_NAME)
+
+        async def collected() -> bool:
+            return "probe-a" not in await self.cluster.names(STEP_RUN)
+
+        await eventually(collected, seconds=COLLECT_SECONDS)
+
     async def ends_without_orphans(self, *, seconds: float = COLLECT_SECONDS) -> None:
         """Return once the owner of everything is there."""
 
