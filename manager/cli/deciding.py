@@ -144,6 +144,8 @@ async def _record(
             STORY_RUN, metadata["name"], patch, namespace=metadata["namespace"], subresource="status", dry_run=dry_run
         )
     except ForbiddenError as error:
+        if "cannot patch" not in error.message:  # not a right that is lacking: somebody else refuses
+            raise
         raise CommandError(
             error.message, remedy=f"ask for a binding of ClusterRole {_APPROVER_ROLE} in {metadata['namespace']}"
         ) from error

@@ -53,10 +53,15 @@ def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
     else:
         again = {name: "" for name in plan.order if name in phases}
     whole = [name for name in plan.order if name in again]
-    branches = [name for name in again if "/" in name and name.partition("/")[0] not in again]
+    branches = sorted(name for name in again if "/" in name and name.partition("/")[0] not in again)
+    in_part = {name.partition("/")[0] for name in branches}
+    siblings = [name for name in phases if "/" in name and name.partition("/")[0] in in_part and name not in again]
     return Rerun(
-        again=tuple((name, again[name]) for name in [*sorted(branches), *whole]),
-        kept=tuple(name for name in plan.order if name in phases and name not in again),
+        again=tuple((name, again[name]) for name in [*branches, *whole]),
+        kept=(
+            *(name for name in plan.order if name in phases and name not in again and name not in in_part),
+            *sorted(siblings),
+        ),
         fresh=tuple(name for name in plan.order if name not in phases and name not in again),
     )
 

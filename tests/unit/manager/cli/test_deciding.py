@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.api.resource import CLUSTER_ROLE, ROLE_BINDING, STORY, STORY_RUN
+from core.api.resource import CLUSTER_ROLE, ROLE, ROLE_BINDING, STORY, STORY_RUN
 from core.engine.clock import system_now
 from core.kube.client import KubeClient
 from manager.cli.deciding import decide
@@ -140,6 +140,27 @@ async def test_the_role_for_approvers_is_enough_to_approve(session: Session, ser
             await approve(jane, "legal")
 
     assert (await gates(session))["approve"]["updatedBy"] == "jane"
+
+
+async def test_who_may_not_decide_is_told_which_role_it_takes(session: Session, server: Any) -> None:
+    await a_story(session)
+    await a_run(session, phase="Running", stepStates=STATES)
+    rule = {"apiGroups": ["runs.bubustack.io", "bubustack.io"], "resources": ["*"], "verbs": ["get", "list"]}
+    role = {"metadata": {"name": "viewer"}, "rules": [rule]}
+    binding = {
+        "metadata": {"name": "viewer"},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "viewer"},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": "eve"}],
+    }
+    await session.client.create(ROLE, role, namespace="default")
+    await session.client.create(ROLE_BINDING, binding, namespace="default")
+
+    async with server.session_as("eve") as eve:
+        with pytest.raises(CommandError, match="cannot patch resource") as refusal:
+            await approve(eve, "approve")
+
+    assert refusal.value.remedy == "ask for a binding of ClusterRole bobrapet-gate-approver-role in default"
+    assert await gates(session) == {}
 
 
 async def test_a_run_that_has_ended_takes_no_decision(session: Session) -> None:

@@ -139,7 +139,9 @@ def test_a_branch_runs_again_without_its_siblings() -> None:
     run = a_run(**states)
 
     assert failed_step(plan, run) == "fan/a"
-    assert rerun_of(plan, run, "fan/a").again == (("fan/a", "asked for"), ("send", "follows from fan/a"))
+    rerun = rerun_of(plan, run, "fan/a")
+    assert rerun.again == (("fan/a", "asked for"), ("send", "follows from fan/a"))
+    assert rerun.kept == ("fan/b",)
     assert failed_step(plan, a_run(**{**states, "fan/b": "Failed"})) == "fan"
 
 
