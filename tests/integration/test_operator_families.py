@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step, step_phases
 
 from core.api import keys
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
 from core.policy.settings import OperatorSettings, RunSettings
+from reconcilers import story_revisions
 
 Object = dict[str, Any]
 
@@ -188,3 +191,28 @@ async def test_a_limit_counts_over_all_runs_and_for_whoever_takes_them_up(
     message = status_of(queued)["stepStates"]["hold"]["message"]
     assert message.startswith("Queued due to global concurrency limit (1 running, limit 1)")
     assert [status_of(run)["phase"] for run in runs] == ["Succeeded"] * 2
+
+
+async def test_a_story_as_it_was_goes_once_no_run_needs_it(
+    world: OperatorCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story_revisions, "GRACE", timedelta(milliseconds=300))
+    gate = tmp_path / "gate"
+    await held_by(world, gate)
+    await world.story("report", step("hold"))
+    async with world.operator():
+        await world.run("one", "report")
+        run = await world.until(STORY_RUN, "one", lambda run: "storyRevision" in status_of(run))
+        await world.step("one-hold", "Running")
+        await patched(world, "report", {"spec": {"version": "2"}}, STORY)
+        await trio.sleep(1)
+        assert await world.names(CONTROLLER_REVISION) == [status_of(run)["storyRevision"]]
+        gate.touch()
+        await world.finished("one")
+        await world.none_left(CONTROLLER_REVISION)
+        await world.run("two", "report")
+        await world.finished("two")
+        await trio.sleep(1)
+        assert len(await world.names(CONTROLLER_REVISION)) == 1
+        await world.client.delete(STORY, "report", NAMESPACE_NAME)
+        await world.none_left(CONTROLLER_REVISION)
