@@ -1,0 +1,299 @@
+"""The whole operator on a cluster with an API server: one cluster for all scenarios, a namespace for each.
+
+Scenarios are played side by side in two rounds: first those that need the operator to stay, then those that stop it.
+The operator has its own ServiceAccount, with the rights it is deployed with, which must do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Object, Rig, Scenario, Scripts, T
+from api_access import ApiAccess, embedded
+from clean_slate import MARK, make_clean
+from operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, install_definitions, open_emptied
+from scripted_node import Place, ScriptedNode, open_scripted_node
+
+from control_plane.session import SessionCluster
+from core.api.resource import (
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    EVENT,
+    JOB,
+    NAMESPACE,
+    POD,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
+from core.kube.client import KubeClient
+from core.kube.informer import Change, Informer
+from core.policy.settings import OperatorSettings
+from fuzz.engine.worker import Script
+from localcluster.clock import utc_now
+from localcluster.controllers.running import run_controllers
+from localcluster.server.cluster import ApiServer, open_api_server
+
+AT_A_TIME: Final = 16
+"""Scenarios that are played side by side: an API server that is busy with all of them at once is late for each."""
+_SEEN: Final = (STORY, STORY_RUN, STEP_RUN, JOB, POD, EVENT, SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
+
+
+class ClusterOutcomes:
+    """All chosen scenarios are played when the first outcome is asked for."""
+
+    def __init__(self, rig: Rig, scenarios: Sequence[Scenario], real: SessionCluster | None, folder: Path) -> None:
+        self._rig = rig
+        self._scenarios = scenarios
+        self._real = real
+        self._folder = folder
+        self._raised: dict[str, Exception | None] = {}
+        self._broken: Exception | None = None
+        """What kept scenarios from being played to their end."""
+
+    def of(self, play: Scenario) -> None:
+        if not self._raised:
+            try:
+                trio.run(self._play_all)
+            except Exception as error:
+                self._broken = error
+        error = self._raised.get(play.name, self._broken)
+        if error is not None:
+            raise error
+
+    async def _play_all(self) -> None:
+        async with open_stage(self._rig, self._real, self._folder) as stage:
+            for disturbs in (False, True):
+                limiter = trio.CapacityLimiter(AT_A_TIME)
+                async with stage.operator(), trio.open_nursery() as nursery:
+                    for scenario in self._scenarios:
+                        if scenario.disturbs is disturbs:
+                            nursery.start_soon(self._play, stage, scenario, limiter)
+
+    async def _play(self, stage: Stage, scenario: Scenario, limiter: trio.CapacityLimiter) -> None:
+        async with limiter:
+            try:
+                await scenario.play(await stage.stand(scenario.name))
+            except Exception as error:
+                self._raised[scenario.name] = error
+            else:
+                self._raised[scenario.name] = None
+
+
+@dataclass(frozen=True)
+class _Presence:
+    """Of one operator."""
+
+    enough: trio.Event = field(default_factory=trio.Event)
+    over: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass
+class Stage:
+    """The cluster, and the operator of the moment."""
+
+    rig: Rig
+    access: ApiAccess
+    client: KubeClient
+    node: ScriptedNode
+    informers: dict[Resource, Informer]
+    cluster: OperatorCluster
+    settings: OperatorSettings
+    nursery: trio.Nursery
+    changed: trio.Event = field(default_factory=trio.Event)
+    _absences: int = 0
+    _presence: _Presence | None = None
+    _turn: trio.Lock = field(default_factory=trio.Lock)
+
+    def see(self, _: Change) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def stand(self, name: str) -> ClusterStand:
+        """A namespace for a scenario."""
+        namespace = name.replace("_", "-")[:63].strip("-")
+        await self.client.create(NAMESPACE, {"metadata": {"name": namespace, "labels": {MARK: "true"}}})
+        stand = ClusterStand(self, namespace, self.node.places[namespace])
+        await stand.create(ENGRAM, ENGRAM_NAME, {"version": "1.0.0", "templateRef": {"name": ENGRAM_NAME}})
+        if self.rig is Rig.REAL:  # Pods need the account that a controller gives every namespace
+            await stand.until(lambda: stand.find(SERVICE_ACCOUNT, "default"), "the namespace is ready")
+        return stand
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[None]:
+        """An operator, for the block, but for absences."""
+        await self._start()
+        try:
+            yield
+        finally:
+            await self._stop()
+
+    @asynccontextmanager
+    async def absence(self) -> AsyncIterator[None]:
+        """No operator for the block; absences may overlap."""
+        async with self._turn:
+            self._absences += 1
+            if self._absences == 1:
+                await self._stop()
+        yield
+        async with self._turn:
+            self._absences -= 1
+            if self._absences == 0:
+                await self._start()
+
+    async def _start(self) -> None:
+        self._presence = await self.nursery.start(self._be_present)
+
+    async def _be_present(self, *, task_status: trio.TaskStatus[_Presence]) -> None:
+        presence = _Presence()
+        try:
+            async with self.cluster.operator(lambda: self.settings):
+                task_status.started(presence)
+                await presence.enough.wait()
+        finally:
+            presence.over.set()
+
+    async def _stop(self) -> None:
+        presence, self._presence = self._presence, None
+        if presence is not None:
+            presence.enough.set()
+            await presence.over.wait()
+
+
+@dataclass
+class ClusterStand:
+    stage: Stage
+    namespace: str
+    place: Place
+
+    @property
+    def rig(self) -> Rig:
+        return self.stage.rig
+
+    @property
+    def scripts(self) -> Scripts:
+        return self.place.scripts
+
+    @property
+    def ran(self) -> list[str]:
+        return self.place.ran
+
+    @property
+    def at_once(self) -> int:
+        return self.place.at_once
+
+    def hold(self, step: str, then: Script = DONE[0]) -> None:
+        self.scripts[step] = (then,)
+        self.place.held[step] = trio.Event()
+
+    def let_go(self, step: str) -> None:
+        self.place.held[step].set()
+
+    # What people do.
+
+    async def create(self, kind: Resource, name: str, spec: Object, **metadata: Any) -> Object:
+        body = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name, "namespace": self.namespace, **metadata},
+            "spec": spec,
+        }
+        return await self.stage.client.create(kind, body)
+
+    async def patch(self, kind: Resource, name: str, patch: Object, subresource: str = "") -> None:
+        await self.stage.client.patch(
+            kind, name, patch, namespace=self.namespace, subresource=subresource or None, field_manager="tests"
+        )
+
+    async def delete(self, kind: Resource, name: str) -> None:
+        await self.stage.client.delete(kind, name, self.namespace)
+
+    # What can be seen.
+
+    def find(self, kind: Resource, name: str) -> Object | None:
+        return self.stage.informers[kind].get(self.namespace, name)
+
+    def all(self, kind: Resource) -> list[Object]:
+        return list(self.stage.informers[kind].list(self.namespace))
+
+    def told(self) -> set[tuple[str, str]]:
+        return {(event["type"], event["reason"]) for event in self.all(EVENT)}
+
+    async def until(self, look: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
+        with trio.move_on_after(seconds * min(self.stage.access.patience, 2.0)):
+            while True:
+                changed = self.stage.changed
+                if found := look():
+                    return found
+                await changed.wait()
+        runs = [(run["metadata"]["name"], run.get("status")) for run in self.all(STORY_RUN)]
+        raise AssertionError(f"not in time: {what}; runs: {runs}; ran: {self.ran}; told: {sorted(self.told())}")
+
+    async def pause(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    # The operator.
+
+    @asynccontextmanager
+    async def away(self, **settings: Any) -> AsyncIterator[None]:
+        async with self.stage.absence():
+            yield
+            runs = replace(self.stage.settings.runs, **settings)
+            self.stage.settings = replace(self.stage.settings, runs=runs)
+
+
+@asynccontextmanager
+async def open_stage(rig: Rig, real: SessionCluster | None, folder: Path) -> AsyncIterator[Stage]:
+    """An embedded cluster, or the real one, emptied; no operator runs yet."""
+    settings = OperatorSettings()
+    settings = replace(settings, runs=replace(settings.runs, queues={**settings.runs.queues, **QUEUES}))
+    opened = _open_embedded() if real is None else open_emptied(real)
+    async with opened as (access, client), trio.open_nursery() as nursery:
+        template = {"version": "1.0.0", "image": "tests/scripted:1", "supportedModes": ["job"]}
+        kind = {"apiVersion": ENGRAM_TEMPLATE.api_version, "kind": ENGRAM_TEMPLATE.kind}
+        await client.create(ENGRAM_TEMPLATE, {**kind, "metadata": {"name": ENGRAM_NAME}, "spec": template})
+        informers = {kind: Informer(client, kind) for kind in _SEEN}
+        async with open_scripted_node(client, informers[POD]) as node:
+            cluster = OperatorCluster(access, client, folder / "images.yaml")
+            stage = Stage(rig, access, client, node, informers, cluster, settings, nursery)
+            for informer in informers.values():
+                informer.add_handler(stage.see)
+                await nursery.start(informer.run)
+            yield stage
+        if real is not None:
+            await _tidy(client)
+        nursery.cancel_scope.cancel()
+
+
+async def _tidy(client: KubeClient) -> None:
+    """The namespaces of scenarios go; those of all tests stay, empty."""
+    made = [obj["metadata"]["name"] for obj in (await client.list(NAMESPACE, label_selector=MARK)).items]
+    await make_clean(client, ())
+    for name in made:
+        if name.startswith("test-26-"):
+            await client.delete(NAMESPACE, name)
+
+
+@asynccontextmanager
+async def _open_embedded() -> AsyncIterator[tuple[ApiAccess, KubeClient]]:
+    async with open_api_server() as server, trio.open_nursery() as nursery:
+        access = embedded(server, nursery)
+        async with access.connected() as client:
+            await install_definitions(client)
+            await client.create(NAMESPACE, {"metadata": {"name": OPERATOR_NAMESPACE}})
+            await nursery.start(_run_controllers, server)
+            yield access, client
+        nursery.cancel_scope.cancel()
+
+
+async def _run_controllers(server: ApiServer, *, task_status: trio.TaskStatus[None]) -> None:
+    await run_controllers(server.registry, utc_now, job_failure_delay_seconds=0.1, task_status=task_status)

@@ -1,0 +1,51 @@
+"""On which rigs scenarios are played: model and embedded cluster, or with ``--control-plane real`` a real one."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from acceptance_stand import Outcomes, Rig, Scenario
+from cluster_stand import ClusterOutcomes
+from model_stand import ModelOutcomes
+from operator_cluster import install_on
+
+_RIGS = {"localcluster": (Rig.MODEL, Rig.LOCALCLUSTER), "real": (Rig.REAL,)}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    scenario: Scenario | None = getattr(metafunc.function, "scenario", None)
+    if scenario is None:
+        return
+    rigs = _RIGS[metafunc.config.getoption("control_plane")]
+    params = [
+        pytest.param(
+            rig, id=rig, marks=[pytest.mark.skip(reason=scenario.without[rig])] if rig in scenario.without else []
+        )
+        for rig in rigs
+    ]
+    metafunc.parametrize("outcomes", params, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """How the chosen scenarios went on a rig."""
+    rig: Rig = request.param
+    if rig is Rig.MODEL:
+        return ModelOutcomes()
+    real = None
+    if rig is Rig.REAL:
+        real = request.getfixturevalue("real_cluster")
+        if real.ready is None:
+            pytest.skip("needs a cluster without nodes: the ends of Pods are reported by the test")
+        trio.run(install_on, real)
+    return ClusterOutcomes(rig, _chosen(request.session, rig), real, tmp_path_factory.mktemp("acceptance"))
+
+
+def _chosen(session: pytest.Session, rig: Rig) -> list[Scenario]:
+    """The scenarios that this session plays on the rig."""
+    chosen: list[Scenario] = []
+    for item in session.items:
+        scenario: Scenario | None = getattr(getattr(item, "function", None), "scenario", None)
+        if scenario is not None and rig not in scenario.without and item.callspec.params["outcomes"] is rig:  # type: ignore[attr-defined]
+            chosen.append(scenario)
+    return chosen
