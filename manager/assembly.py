@@ -39,6 +39,7 @@ from reconcilers.adapters.world import World, engram_key, step_references
 from reconcilers.definition import COUNT_DELAY
 from reconcilers.engram import EngramReconciler
 from reconcilers.engramtemplate import EngramTemplateReconciler
+from reconcilers.resync import Resync
 from reconcilers.router import Router
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
 from reconcilers.story import StoryReconciler
@@ -104,6 +105,7 @@ class Operator:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._evaluator.keep_warm)
             nursery.start_soon(self.supervisor.run)
+            nursery.start_soon(Resync(self._world, self.supervisor, self._runs).run)
             for controller in (self._runs, self._stories, self._engrams, self._templates, self._revisions):
                 nursery.start_soon(controller.run)
             self._enqueue_everything()

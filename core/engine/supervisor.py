@@ -99,6 +99,10 @@ class Supervisor:
         if charge is not None and charge.scope is not None:
             charge.scope.wake(step)
 
+    def has_in_hand(self, key: RunKey) -> bool:
+        """Whether the run was adopted and has not ended since."""
+        return key in self._charges or key in self._waiting
+
     async def drain(self) -> None:
         """Let go of every run, without ending any: returns when no scope is left and ``run`` is over."""
         self._draining = True

@@ -26,6 +26,8 @@ __all__ = ["Change", "ChangeKind", "Handler", "Informer"]
 Handler: TypeAlias = Callable[[Change], None]
 Objects: TypeAlias = list[Object]
 
+Changes: TypeAlias = list[Change]
+
 _RELIST_BACKOFF_SECONDS: Final = (0.5, 30.0)
 _YIELD_EVERY_CHANGES: Final = 200
 
@@ -69,6 +71,8 @@ class Informer:
         self._contact_at: float | None = None
         self._counted = -1
         self._version = ""
+        self._moved = trio.lowlevel.ParkingLot()
+        """Who waits for the watch to get further."""
         self._backoff = Backoff(*_RELIST_BACKOFF_SECONDS)
         self.changes = 0
         """How many the store has seen; while it stays the same, so does the picture."""
@@ -139,6 +143,56 @@ class Informer:
         """
         self._publish(self._store.forget(Key(namespace or "", name), uid))
 
+    # Doubting.
+
+    async def look_again(self) -> Changes:
+        """List the kind beside the watch and take in what that should have told, but has not; what it was.
+
+        Nothing counts as lost before the watch has come past the list, or had twice its longest silence to do so.
+        A server whose versions are not numbers cannot be asked this.
+
+        Raises:
+            KubeError: the kind cannot be listed.
+        """
+        listed = await self._client.list(
+            self.resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+            keep=_identity,
+        )
+        if not listed.resource_version.isdigit():
+            return []
+        with trio.move_on_after(2 * self._timing.silence_seconds):
+            while not self._is_past(listed.resource_version):
+                await self._moved.park()
+        changes: Changes = []
+        for obj in self._store.absent_from(listed.items, listed.resource_version):
+            last = {**obj, "metadata": {**obj["metadata"], "resourceVersion": listed.resource_version}}
+            changes += self._store.remove(last)
+        for lost in [obj for obj in listed.items if self._store.lacks(obj)]:
+            changes += self._store_all(await self._by_name(lost))
+        self._publish(changes)
+        return changes
+
+    def _is_past(self, version: str) -> bool:
+        return self._version.isdigit() and int(self._version) >= int(version)
+
+    async def _by_name(self, obj: Object) -> Objects:
+        """The object as it is now, if it is still within the selectors."""
+        by_name = f"metadata.name={obj['metadata']['name']}"
+        found = await self._client.list(
+            self.resource,
+            obj["metadata"].get("namespace"),
+            label_selector=self._label_selector,
+            field_selector=f"{self._field_selector},{by_name}" if self._field_selector else by_name,
+            keep=self._trimmed,
+        )
+        return [*found.items]
+
+    def _store_all(self, objects: Objects) -> Changes:
+        return [change for obj in objects for change in self._store.put(obj, in_order=False)]
+
     # Living.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -170,6 +224,7 @@ class Informer:
             _LOG.warning("history went back", resource=self.resource.plural, to=found.resource_version)
         self._publish(self._store.replace_all(found.items, found.resource_version, number, trust=went_back))
         self._version = found.resource_version
+        self._moved.unpark_all()
         self.last_error = None
         self._touch()
         metrics.count(catalogue.INFORMER_RELISTS, resource=self.resource.plural)
@@ -200,6 +255,7 @@ class Informer:
 
     def _take(self, event: WatchEvent) -> None:
         self._version = event.object["metadata"]["resourceVersion"]
+        self._moved.unpark_all()
         match event.type:
             case WatchEventType.ADDED | WatchEventType.MODIFIED:
                 self._publish(self._store.put(self._trimmed(event.object)))
@@ -261,3 +317,10 @@ class Informer:
 
     def _touch(self) -> None:
         self._contact_at = trio.current_time()
+
+
+def _identity(obj: Object) -> Object:
+    """What tells one version of one object from others."""
+    metadata = obj["metadata"]
+    kept = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
+    return {"metadata": {name: metadata[name] for name in kept if name in metadata}}

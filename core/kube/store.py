@@ -42,6 +42,7 @@ class Change:
 
 
 _Changes: TypeAlias = list[Change]  # inside Store, ``list`` is a method
+_Objects: TypeAlias = list[Object]
 
 
 class Key(NamedTuple):
@@ -100,6 +101,23 @@ class Store:
             return []
         self._set(key, obj)
         return [Change(ChangeKind.UPDATED, old, obj)]
+
+    def lacks(self, obj: Object) -> bool:
+        """Whether ``put`` would take this in as news; of ``obj`` only the metadata count."""
+        uid = _uid(obj)
+        old = self._objects.get(key_of(obj))
+        if self._is_of_the_dead(obj, uid, in_order=False):
+            return False
+        if old is None:
+            return True
+        version, known = version_of(obj), version_of(old)
+        return is_newer(version, known) if _uid(old) == uid else not is_certainly_newer(known, version)
+
+    def absent_from(self, listed: Iterable[Object], version: str) -> _Objects:
+        """Objects in here that a list as of ``version`` would have, and has not."""
+        uids = {_uid(obj) for obj in listed}
+        known = self._objects.values()
+        return [obj for obj in known if _uid(obj) not in uids and not is_certainly_newer(version_of(obj), version)]
 
     def remove(self, obj: Object) -> Iterable[Change]:
         """Take in the news that ``obj``, in its last version, is gone."""

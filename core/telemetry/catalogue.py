@@ -175,6 +175,11 @@ QUEUE_STEPS_RUNNING = _gauge("bobrapet_queue_steps_running", "Engram steps that 
 WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again.", "resource", "reason")
 INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
 INFORMER_OBJECTS = _gauge("bobrapet_informer_objects", "Objects held in memory.", "resource")
+RESYNC_RUNS = _counter(
+    "bobrapet_resync_runs_total",
+    "Live runs looked at again without an event, and what was found: nothing, lost-event, not-in-hand.",
+    "found",
+)
 EVENTS_WRITTEN = _counter("bobrapet_events_total", "Kubernetes Events by fate.", "outcome")
 EVALUATION_WORKERS_STARTED = _counter(
     "bobrapet_evaluation_workers_started_total", "Processes started for costly evaluations."

@@ -1,0 +1,131 @@
+"""The only periodic work: now and then every live run is looked at again, as if an event had told of it.
+
+It mends what must not happen: an event that the watch never brought, or that reached nobody here. Each round lists all
+kinds beside their watches, takes in what these have missed, and has every live run reconciled and its steps woken. All
+of it is counted: ``bobrapet_resync_runs_total`` with anything but ``found="nothing"`` tells of a fault somewhere.
+Nothing is written by a round that finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+import trio
+
+from core.api import keys
+from core.api.resource import STEP_RUN, STORY_RUN
+from core.engine.ports import Object, RunKey
+from core.engine.state import has_ended
+from core.engine.supervisor import Supervisor
+from core.kube.errors import KubeError
+from core.kube.informer import Change, Informer
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+from reconcilers.adapters.world import World, controller_owner, step_run_of_pod
+from reconcilers.runtime.controller import Controller, Key
+
+INTERVAL: Final = timedelta(minutes=10)
+SETTLING: Final = timedelta(seconds=10)
+"""How long a run may take to be adopted after it was enqueued."""
+_AT_ONCE: Final = 50
+_PAUSE_SECONDS: Final = 0.05
+"""After each ``_AT_ONCE`` runs: what events tell of goes on beside ten thousand of them."""
+
+_LOG: Final = get_logger("resync")
+
+
+class Found(StrEnum):
+    """What a second look at a run found."""
+
+    NOTHING = "nothing"
+    LOST_EVENT = "lost-event"
+    """One of its objects was not as this process knew it, and its watch had had time to tell."""
+    NOT_IN_HAND = "not-in-hand"
+    """It is alive, and the engine knew nothing of it."""
+
+
+class Resync:
+    """``run()`` goes round until it is cancelled. ``story_runs`` reconciles runs and adopts those that are alive."""
+
+    def __init__(
+        self, world: World, supervisor: Supervisor, story_runs: Controller, *, interval: timedelta = INTERVAL
+    ) -> None:
+        self._world = world
+        self._supervisor = supervisor
+        self._story_runs = story_runs
+        self._interval = interval
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(self._interval.total_seconds())
+            await self.look_again()
+
+    async def look_again(self) -> dict[RunKey, Found]:
+        """One round: what was found about each live run, which is counted, too."""
+        unknown = {key for key in self._live() if not self._supervisor.has_in_hand(key)}
+        missed = self._runs_of(await self._lost())
+        unknown = {key for key in unknown if not self._supervisor.has_in_hand(key)}
+        keys_of_all = [*self._live()]
+        await self._wake(keys_of_all)
+        if unknown:
+            await trio.sleep(SETTLING.total_seconds())
+        found = dict.fromkeys(keys_of_all, Found.NOTHING)
+        found |= dict.fromkeys(missed, Found.LOST_EVENT)
+        # A run that still is not in hand is refused for a reason that is told elsewhere: nothing was lost.
+        found |= {key: Found.NOT_IN_HAND for key in unknown if self._supervisor.has_in_hand(key)}
+        for key, what in found.items():
+            metrics.count(catalogue.RESYNC_RUNS, found=what)
+            if what is not Found.NOTHING:
+                _LOG.warning("no event had told of this", run=str(key), found=str(what))
+        return found
+
+    def _live(self) -> Iterator[RunKey]:
+        for run in self._world.story_runs.list():
+            if not has_ended(run) and not run["metadata"].get("deletionTimestamp"):
+                yield RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+
+    async def _lost(self) -> list[Change]:
+        """What the watches have missed; it is taken in, and whoever listens to changes has heard of it."""
+        changes: list[Change] = []
+
+        async def compare(informer: Informer) -> None:
+            try:
+                changes.extend(await informer.look_again())
+            except KubeError as error:
+                _LOG.warning("cannot be compared", resource=informer.resource.plural, error=str(error))
+
+        async with trio.open_nursery() as nursery:
+            for informer in self._world:
+                nursery.start_soon(compare, informer)
+        return changes
+
+    async def _wake(self, runs: Iterable[RunKey]) -> None:
+        """To be adopted is to be woken, for a run that is in hand already."""
+        for number, key in enumerate(runs, start=1):
+            self._story_runs.enqueue(Key(key.namespace, key.name))
+            if number % _AT_ONCE == 0:
+                await trio.sleep(_PAUSE_SECONDS)
+
+    def _runs_of(self, changes: Iterable[Change]) -> set[RunKey]:
+        found = {self._run_of(change.object) for change in changes}
+        return {key for key in found if key is not None}
+
+    def _run_of(self, obj: Object) -> RunKey | None:
+        """The run that an object is, or is a part of; None for what many runs share."""
+        namespace = obj["metadata"].get("namespace") or ""
+        if obj.get("kind") == STORY_RUN.kind:
+            return RunKey(namespace, obj["metadata"]["name"])
+        owner = controller_owner(obj) or {}
+        if owner.get("kind") == STORY_RUN.kind:
+            return RunKey(namespace, owner["name"])
+        if owner.get("kind") == STEP_RUN.kind:
+            return self._run_of_step_run(namespace, owner["name"])
+        is_pod_of_ours = keys.LABEL_STEP_RUN in (obj["metadata"].get("labels") or {})
+        return self._run_of_step_run(namespace, step_run_of_pod(obj)) if is_pod_of_ours else None
+
+    def _run_of_step_run(self, namespace: str, name: str) -> RunKey | None:
+        step_run = self._world.step_runs.get(namespace, name)
+        return self._run_of(step_run) if step_run is not None else None
