@@ -208,6 +208,8 @@ class Operator:
             max_inline_inputs_bytes=settings.runs.max_inline_inputs_size_bytes,
             graceful_shutdown=timedelta(seconds=settings.engram.graceful_shutdown_timeout_seconds),
             cleanup_timeout=settings.runs.cleanup_timeout,
+            gate_timeout=settings.timeouts.approval_default,
+            wait_timeout=settings.timeouts.external_data_default,
             max_story_depth=settings.runs.max_story_depth,
             queues=lambda: self._settings().runs.queues,
             why_story_refused=partial(self._why_refused, STORY_RUN),

@@ -28,6 +28,7 @@ def step_run_manifest(
     input_: Mapping[str, Any] | None,
     idempotency_key: str,
     scheduling: Scheduling,
+    revision: str,
 ) -> Object:
     """The manifest; ``input_`` is ``merged_input``, its templates unresolved, but for branches, which see more."""
     metadata = run["metadata"]
@@ -37,7 +38,7 @@ def step_run_manifest(
         keys.LABEL_STORY_NAME: _story_label(str(story["metadata"]["name"])),
         **scheduling.labels,
     }
-    annotations: dict[str, str] = {}
+    annotations = {keys.ANNOTATION_STORY_REVISION: revision} if revision else {}
     if story["metadata"].get("namespace", metadata["namespace"]) != metadata["namespace"]:
         annotations[keys.ANNOTATION_STORY_NAMESPACE] = story["metadata"]["namespace"]
     manifest: Object = {
@@ -88,6 +89,7 @@ def child_run_manifest(
     inputs: Mapping[str, Any] | None,
     iteration: int | None,
     handed_down: Object,
+    revision: str,
 ) -> Object:
     """The StoryRun of an ``executeStory`` step, in the namespace of ``run``.
 
@@ -102,6 +104,8 @@ def child_run_manifest(
         keys.ANNOTATION_STEP_PATH: step.name,
         keys.ANNOTATION_STORY_DEPTH: str(story_depth(run) + 1),
     }
+    if revision:
+        annotations[keys.ANNOTATION_PARENT_STORY_REVISION] = revision
     correlation = str((metadata.get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID) or "")
     if correlation.strip():
         labels[keys.LABEL_CORRELATION_ID] = identity.label_value(correlation)

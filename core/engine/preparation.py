@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from core.api import keys
 from core.api.phases import Phase, Reason
 from core.engine import cancel, inputs
 from core.engine.access import RunAccess, has_step_at_work
@@ -61,10 +62,10 @@ class Preparation:
         work: RunWork | Refusal | None = None
         under_way = False
         while work is None:
+            step_runs, child_runs = await self._children()
             story = await self._story()
             if story is None:
                 return None
-            step_runs, child_runs = await self._children()
             under_way = self._status.state.started or bool(step_runs or child_runs)
             work = await self._work_of(story, step_runs, child_runs, end_run, live, under_way=under_way)
         if isinstance(work, RunWork):
@@ -206,8 +207,22 @@ class Preparation:
             self._status.apply(self._status.state.began(since, schema_refs))
 
     async def _children(self) -> tuple[list[Object], list[Object]]:
+        """StepRuns and child runs; what they know of the run that its status does not say yet is taken over."""
         step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())
         child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._pace())
+        state = self._status.state
+        if not state.started and not state.attempts and not state.revision:
+            known = [
+                annotations.get(key)
+                for key, children in (
+                    (keys.ANNOTATION_STORY_REVISION, step_runs),
+                    (keys.ANNOTATION_PARENT_STORY_REVISION, child_runs),
+                )
+                for annotations in (child["metadata"].get("annotations") or {} for child in children)
+            ]
+            revision = next((str(name) for name in known if name), "")
+            if revision:
+                self._status.apply(state.pinned(revision))
         return step_runs, child_runs
 
     def _story_key(self) -> tuple[str, str]:

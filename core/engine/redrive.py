@@ -206,7 +206,10 @@ def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: 
         names.add(start)
     for name, state in states.items():
         step = plan.find(name)
-        if step is None or name.partition("/")[0] not in plan.main.graph.position:
+        if step is None:
+            names.add(name)  # the Story has it no more
+            continue
+        if name.partition("/")[0] not in plan.main.graph.position:
             continue
         kept_from_running = state.phase is Phase.SKIPPED and state.started_at is None and state.message != SKIPPED_BY_IF
         if kept_from_running or state.message.startswith(ENDED) or step.kind is StepKind.STOP:
@@ -239,6 +242,8 @@ def answered_patch(run: Object, rerun: Rerun) -> Object:
     patch: dict[str, str | None] = dict(answered(run))
     if keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT in annotations:
         patch[keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT] = None
+    if keys.ANNOTATION_STORY_REVISION in annotations:
+        patch[keys.ANNOTATION_STORY_REVISION] = None
     if keys.ANNOTATION_STEP_TIMERS in annotations:
         timers = timers_from(annotations[keys.ANNOTATION_STEP_TIMERS])
         kept = {

@@ -38,6 +38,10 @@ class EngineSettings:
     """How long canceled steps may take to end, unless the Story says otherwise."""
     cleanup_timeout: timedelta = timedelta(minutes=10)
     """How long compensations, and again ``finally`` steps, may take, unless the Story says otherwise."""
+    gate_timeout: timedelta | None = None
+    """Of gates that set none; None: they wait for ever."""
+    wait_timeout: timedelta | None = None
+    """Of ``wait`` steps that set none."""
     max_story_depth: int = 10
     """How many ``executeStory`` steps may be above a run."""
     queues: Callable[[], Mapping[str, QueueSettings]] = dict

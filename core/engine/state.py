@@ -84,7 +84,7 @@ class RunState:
             ),
             tokens=tuple(status.get("triggerTokens") or ()),
             children=_children_from(status.get("primitiveChildren")),
-            revision=str(status.get("storyRevision") or ""),
+            revision=str(status.get("storyRevision") or _annotations(run).get(keys.ANNOTATION_STORY_REVISION) or ""),
             output=status.get("output"),
             error=status.get("error"),
         )
@@ -288,6 +288,8 @@ class RunState:
         recorded = timers_from(stored.get(keys.ANNOTATION_STEP_TIMERS))
         if not live.items() <= recorded.items():
             annotations[keys.ANNOTATION_STEP_TIMERS] = timers_to_wire(live)
+            if self.revision and not (self.stored.get("status") or {}).get("storyRevision"):
+                annotations[keys.ANNOTATION_STORY_REVISION] = self.revision  # a timer may be all that is found again
         if self.cancel_observed_at and not stored.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT):
             annotations[keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT] = format_deadline(self.cancel_observed_at)
         return {"annotations": annotations} if annotations else {}

@@ -27,8 +27,8 @@ class Waiting:
     """When the time is over."""
 
     @classmethod
-    def of(cls, context: StepContext) -> Waiting | StepError:
-        """As declared; an error that names the field when one is wrong."""
+    def of(cls, context: StepContext, default: timedelta | None) -> Waiting | StepError:
+        """As declared, ``default`` being the operator's timeout; an error that names the field when one is wrong."""
         parameters = context.step.parameters
         try:
             timeout, poll = (_duration(parameters.get(field), field) for field in ("timeout", "pollInterval"))
@@ -38,7 +38,7 @@ class Waiting:
         becomes = _ON_TIMEOUT.get(word.strip().lower()) if isinstance(word, str) else None
         if becomes is None:
             return StepError(Reason.INVALID_CONFIGURATION, "with.onTimeout must be fail or skip")
-        return cls(timeout, poll, becomes)
+        return cls(timeout or default, poll, becomes)
 
     def over(self, what: str) -> Verdict:
         """The end of a step whose time is over."""

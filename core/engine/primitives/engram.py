@@ -183,8 +183,9 @@ class Engram:
             input_ = answer.value
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
         await context.work.slot_for(step)
-        scheduling = context.work.scheduling
-        manifest = step_run_manifest(context.run, context.story, step, binding, input_, key, scheduling)
+        manifest = step_run_manifest(
+            context.run, context.story, step, binding, input_, key, context.work.scheduling, context.state.revision
+        )
         step_run = await committed(self._executor.create_step_run, context.run, manifest)
         # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
         context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")

@@ -19,7 +19,7 @@ from core.engine.waiting import Waiting, keep_deadline, until_words
 
 
 async def run(context: StepContext) -> Verdict:
-    settings = Waiting.of(context)
+    settings = Waiting.of(context, context.engine.settings.gate_timeout)
     if isinstance(settings, StepError):
         return failed(settings.reason, settings.message)
     verdict = await _decision(context)

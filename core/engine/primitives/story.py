@@ -127,7 +127,11 @@ class _Children:
         context = self._context
         name = child_run_name(context.run_name, context.step.name, number if self._call.until else None)
         child = await patiently(context.engine.runs.read_run, RunKey(context.namespace, name), pace=context.pace())
-        return child if child is not None and _is_controlled_by(child, context.run) else None
+        if child is None or not _is_controlled_by(child, context.run):
+            return None
+        ref = child["spec"].get("storyRef") or {}
+        is_ours = ref.get("name") == self._call.name and ref.get("namespace") in (None, self._call.namespace)
+        return child if is_ours else None  # the API server then says that the name is taken
 
     async def _start(self, number: int, previous: Mapping[str, Any]) -> Object | StepError:
         """The StoryRun of an iteration: the one that exists, else a new one."""
@@ -147,7 +151,9 @@ class _Children:
         if isinstance(inputs, StepError):
             return inputs
         handed_down = child_metadata(context.work.scheduling, target, context.engine.settings.queues())
-        manifest = child_run_manifest(context.run, context.step, target, inputs, iteration, handed_down)
+        manifest = child_run_manifest(
+            context.run, context.step, target, inputs, iteration, handed_down, context.state.revision
+        )
         child = await self._created(manifest)
         if child is None:  # our own run is gone; its scope ends
             await trio.sleep_forever()

@@ -25,7 +25,7 @@ CLOCK_POLL: Final = timedelta(seconds=5)
 
 
 async def run(context: StepContext) -> Verdict:
-    settings = Waiting.of(context)
+    settings = Waiting.of(context, context.engine.settings.wait_timeout)
     if isinstance(settings, StepError):
         return failed(settings.reason, settings.message)
     until = context.step.parameters.get("until")

@@ -44,7 +44,7 @@ def planned(step: dict[str, Any]) -> StepPlan:
 
 
 def test_a_step_run_is_created_as_the_contract_says() -> None:
-    manifest = step_run_manifest(RUN, STORY, planned(STEP), BINDING, {"n": "{{ steps.a.output.n }}"}, "key", QUEUE)
+    manifest = step_run_manifest(RUN, STORY, planned(STEP), BINDING, {"n": "{{ steps.a.output.n }}"}, "key", QUEUE, "")
 
     assert manifest == {
         "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -84,7 +84,7 @@ def test_a_step_run_is_created_as_the_contract_says() -> None:
 
 def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
     run = {**RUN, "metadata": {**RUN["metadata"], "annotations": {"bubustack.io/correlation-id": "Trace 7"}}}
-    metadata = step_run_manifest(run, STORY, planned(STEP), BINDING, None, "key", QUEUE)["metadata"]
+    metadata = step_run_manifest(run, STORY, planned(STEP), BINDING, None, "key", QUEUE, "")["metadata"]
 
     assert metadata["labels"]["bubustack.io/correlation-id"] == "trace-7"
     assert metadata["annotations"] == {"bubustack.io/correlation-id": "Trace 7"}
@@ -92,7 +92,7 @@ def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
 
 def test_a_story_name_too_long_for_a_label_is_shortened() -> None:
     story = {**STORY, "metadata": {"name": "s" * 80}}
-    labels = step_run_manifest(RUN, story, planned(STEP), BINDING, None, "key", QUEUE)["metadata"]["labels"]
+    labels = step_run_manifest(RUN, story, planned(STEP), BINDING, None, "key", QUEUE, "")["metadata"]["labels"]
 
     assert len(labels["bubustack.io/story-name"]) == 63
 

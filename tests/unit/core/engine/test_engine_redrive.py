@@ -14,7 +14,7 @@ from core.engine.redrive import steps_to_run_again
 from core.engine.step_state import steps_from
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Act, Script
-from fuzz.engine.world import World, open_world
+from fuzz.engine.world import KillAt, World, open_world
 
 BROKEN_ONCE = (Script(Act.FAIL, 1.0, exit_code=1, exit_class="terminal"),)
 CHAIN = [engram("a"), engram("b", "a"), engram("c", "b"), engram("x")]
@@ -235,3 +235,28 @@ def test_steps_are_chosen_from_the_graph_and_from_what_is_recorded() -> None:
         }
     )
     assert steps_to_run_again(plan, states, "c") == {"c", "b", "halt", "clean"}
+
+
+@pytest.mark.parametrize("first", [engram("a"), primitive("nap", "sleep", with_={"duration": "3s"})], ids=["a", "nap"])
+def test_a_story_edited_while_nobody_runs_changes_no_run_that_has_begun(first: dict[str, Any]) -> None:
+    """Whenever the process dies: all of one Story is carried out, or all of the other."""
+
+    async def play(killer: KillAt) -> set[str]:
+        async with open_world() as world:
+            killer.world = world
+            world.add_story("story", {"steps": [first, engram("b", first["name"])]})
+            key = world.add_run("run", "story")
+            killer.process = world.start(key)
+            await killer.fired.wait()
+            await world.gone()
+            world.edit_story("story", {"steps": [engram("x"), engram("y", "x")]})
+            world.start(key)
+            assert await world.until_ended(key)
+            return set(world.phases(key)) | {
+                each["spec"]["stepId"] for each in world.cluster.list("StepRun", "default")
+            }
+
+    for number in range(1, 40):
+        killer = KillAt(number)
+        carried_out = trio.run(play, killer, clock=MockClock(autojump_threshold=0), instruments=[killer])
+        assert carried_out in ({first["name"], "b"}, {"x", "y"}), f"killed at {number}"
