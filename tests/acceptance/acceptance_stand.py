@@ -49,15 +49,24 @@ class Rig(StrEnum):
 class Stand(Protocol):
     """A namespace of its own, an operator, and containers that follow scripts."""
 
-    rig: Rig
-    namespace: str
-    scripts: Scripts
-    """What containers do: by full name of the step (``fan/a``) or its last part, one script an attempt, the last for
-    all later ones. A step that is not named succeeds at once."""
-    ran: list[str]
-    """Full names of the steps whose containers have started, in that order."""
-    at_once: int
-    """The most containers that were alive at one time."""
+    @property
+    def rig(self) -> Rig: ...
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def scripts(self) -> Scripts:
+        """What containers do: by full name of the step (``fan/a``) or its last part, one script an attempt, the last
+        for all later ones. A step that is not named succeeds at once."""
+
+    @property
+    def ran(self) -> list[str]:
+        """Full names of the steps whose containers have started, in that order."""
+
+    @property
+    def at_once(self) -> int:
+        """The most containers that were alive at one time."""
 
     def hold(self, step: str, then: Script = DONE[0]) -> None:
         """Let the containers of a step run until they are let go, and then do ``then`` at once."""
@@ -118,12 +127,6 @@ class Scenario:
     """Rigs on which it cannot be played, and why."""
 
 
-class ScenarioTest(Protocol):
-    scenario: Scenario
-
-    def __call__(self, outcomes: Outcomes) -> None: ...
-
-
 def scenario(*, disturbs: bool = False, without: Mapping[Rig, str] | None = None) -> Callable[[Play], Any]:
     """Make a test of a scenario for each rig."""
 
@@ -155,9 +158,10 @@ def primitive(name: str, type_: str, *needs: str, **more: Any) -> Object:
     return _step(name, {"type": type_}, needs, more)
 
 
-def call(name: str, *needs: str, story: str = "child", **with_: Any) -> Object:
-    """An ``executeStory`` step; ``with_`` is its ``with`` beside the reference."""
-    return primitive(name, "executeStory", *needs, with_={"storyRef": {"name": story}, **with_})
+def call(name: str, *needs: str, story: str = "child", **settings: Any) -> Object:
+    """An ``executeStory`` step; ``settings`` is its ``with`` beside the reference, and ``with_`` the keyword in it."""
+    more = {key.removesuffix("_"): value for key, value in settings.items()}
+    return primitive(name, "executeStory", *needs, with_={"storyRef": {"name": story}, **more})
 
 
 def _step(name: str, kind: Object, needs: Iterable[str], more: Mapping[str, Any]) -> Object:

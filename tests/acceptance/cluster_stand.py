@@ -64,8 +64,8 @@ class ClusterOutcomes:
         if not self._raised:
             try:
                 trio.run(self._play_all)
-            except Exception as error:
-                self._broken = error
+            except Exception as broken:
+                self._broken = broken
         error = self._raised.get(play.name, self._broken)
         if error is not None:
             raise error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from acceptance_stand import (
     Rig,
-    Script,
     Stand,
     condition,
     ended,
@@ -17,6 +16,7 @@ from acceptance_stand import (
 
 from core.api.instant import format_instant, parse_instant
 from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
 
 CHAIN = {"steps": [engram("a"), engram("b", "a")]}
 RUN = {"storyRef": {"name": "story"}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from acceptance_stand import (
     FAILS,
     HANGS,
-    Script,
     Stand,
     call,
     ended,
@@ -19,6 +18,7 @@ from acceptance_stand import (
 )
 
 from core.api.resource import STORY, STORY_RUN
+from fuzz.engine.worker import Script
 
 RUN = {"storyRef": {"name": "story"}}
 
@@ -75,7 +75,7 @@ async def test_26_2_19_a_foreign_run_of_the_name_is_not_adopted(stand: Stand) ->
 @scenario()
 async def test_26_2_20_inputs_of_both_sides_are_merged(stand: Stand) -> None:
     await stand.create(STORY, "child", {"steps": [engram("work")], "policy": {"with": {"a": 1, "s": "x"}}})
-    await stand.create(STORY, "story", {"steps": [call("sub", **{"with": {"b": 2, "s": "y"}})]})
+    await stand.create(STORY, "story", {"steps": [call("sub", with_={"b": 2, "s": "y"})]})
     await stand.create(STORY_RUN, "run", RUN)
     run = await ended(stand)
     assert status_of(run)["phase"] == "Succeeded"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from acceptance_stand import (
     DONE,
     HANGS,
-    Act,
     Rig,
-    Script,
     Stand,
     annotation,
     condition,
@@ -23,6 +21,7 @@ from acceptance_stand import (
 from core.api.instant import format_instant, parse_instant
 from core.api.keys import ANNOTATION_CANCEL_REQUESTED
 from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Act, Script
 
 RUN = {"storyRef": {"name": "story"}}
 HOLD = "tests.bubustack.io/hold"
@@ -51,7 +50,7 @@ async def test_26_2_21_a_story_whose_time_is_over(stand: Stand) -> None:
 
 @scenario()
 async def test_26_2_22_cancel_with_a_step_at_work(stand: Stand) -> None:
-    stand.scripts.update({"a": HANGS, "stuck": (Script(Act.HANG, grace_seconds=4.0),)})
+    stand.scripts.update({"a": HANGS, "stuck": (Script(Act.HANG, grace_seconds=20.0),)})
     for step in ("a", "stuck"):
         policy = {"timeouts": {"gracefulShutdownTimeout": "1s"}}
         nap = primitive("nap", "sleep", with_={"duration": "1h"})

@@ -6,7 +6,6 @@ from acceptance_stand import (
     DONE,
     FAILS,
     HANGS,
-    Script,
     Stand,
     annotation,
     ended,
@@ -25,6 +24,7 @@ from core.api.keys import (
     ANNOTATION_REDRIVE_TOKEN,
 )
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
 
 RUN = {"storyRef": {"name": "story"}}
 

