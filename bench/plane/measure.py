@@ -12,6 +12,7 @@ import trio
 
 from bench.plane.figure import BASELINE, Figure, as_rows, read_figures, write_figures
 from bench.plane.jobs import bare_jobs_per_minute
+from bench.plane.reactions import reactions
 from bench.plane.runs import chains, one_step_runs_per_minute, writes
 from bench.plane.sleepers import sleepers
 from bench.plane.stand import open_plane_stand
@@ -21,10 +22,23 @@ FIGURES_VARIABLE = "BOBRAPET_BENCH_FIGURES"
 
 
 def measure() -> list[Row]:
-    figures = trio.run(_measure)
+    return _told(trio.run(_measure))
+
+
+def measure_reactions() -> list[Row]:
+    """They alone: about three minutes."""
+    return _told(trio.run(_reactions))
+
+
+def _told(figures: list[Figure]) -> list[Row]:
     if path := os.environ.get(FIGURES_VARIABLE):
         write_figures(figures, Path(path))
     return as_rows(figures, read_figures(BASELINE))
+
+
+async def _reactions() -> list[Figure]:
+    async with open_plane_stand() as stand:
+        return await reactions(stand)
 
 
 async def _measure() -> list[Figure]:
@@ -37,6 +51,7 @@ async def _measure() -> list[Figure]:
             Figure("one-step.share", "one-step runs / bare Jobs", runs / bare, target="0.80", ratio=True),
             *cost,
             *await chains(stand),
+            *await reactions(stand),
             *await writes(stand),
             *await sleepers(stand),
         ]

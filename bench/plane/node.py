@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import trio
@@ -12,11 +13,12 @@ import trio
 from bench.stand import NAMESPACE
 from core.api.resource import POD
 from core.kube.client import KubeClient
+from core.kube.errors import NotFoundError
 from core.kube.informer import Change, Informer
 
 Object = dict[str, Any]
 
-DURATIONS = {"bench/second:1": 1.0, "bench/three:1": 3.0}
+DURATIONS = {"bench/second:1": 1.0, "bench/three:1": 3.0, "bench/endless:1": inf}
 """Image → seconds; all others take no time."""
 
 _AT_ONCE = 16
@@ -37,9 +39,10 @@ async def open_instant_node(client: KubeClient) -> AsyncIterator[None]:
     async def report(pod: Object) -> None:
         await trio.sleep(DURATIONS.get(pod["spec"]["containers"][0]["image"], 0))
         async with turns:
-            await client.patch(
-                POD, pod["metadata"]["name"], {"status": _succeeded(pod)}, namespace=NAMESPACE, subresource="status"
-            )
+            with suppress(NotFoundError):  # deleted meanwhile
+                await client.patch(
+                    POD, pod["metadata"]["name"], {"status": _succeeded(pod)}, namespace=NAMESPACE, subresource="status"
+                )
 
     async def take(nursery: trio.Nursery) -> None:
         async for pod in receive:
