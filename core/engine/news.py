@@ -33,6 +33,11 @@ class News:
         """``step`` does nothing itself any more: it waits for branches, which have been reported as started."""
         self._working.discard(step)
 
+    def forget(self) -> None:
+        """Nobody is at work any more: the steps were ended from outside."""
+        self._working.clear()
+        self._waiting.clear()
+
     def ended(self, step: str) -> None:
         """``step`` is over; whatever starts because of it has been reported as started before."""
         self._working.discard(step)

@@ -78,7 +78,8 @@ class Preparation:
     async def recalled(self, end_run: EndRun, live: Live) -> RunWork | None:
         """The steps of a run that is ended before it could go on; None when it never began."""
         step_runs, child_runs = await self._children()
-        if not self._status.state.started and not step_runs and not child_runs:
+        state = self._status.state
+        if not state.started and not state.steps and not step_runs and not child_runs:
             return None
         story = await self._stored_story()
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator) if story is not None else None

@@ -16,6 +16,7 @@ import trio
 from core.api import keys
 from core.api.conditions import find_condition, with_condition
 from core.api.phases import ConditionType, Phase, Reason
+from core.api.resource import STORY_RUN
 from core.engine.bell import Bell
 from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
@@ -134,10 +135,8 @@ class Redrive:
                 uid = child["metadata"]["uid"]
                 if uid in asked or child["metadata"].get("deletionTimestamp"):
                     continue
-                is_step_run = child in step_runs
-                delete = self._engine.executor.delete_step_run if is_step_run else self._engine.runs.delete_child_run
                 try:
-                    await committed(delete, child)
+                    await self._delete(child)
                 except RejectedError:
                     raise
                 except PortError as error:
@@ -151,6 +150,14 @@ class Redrive:
                 raise GoneError(f"StoryRun {self._key} is gone")
             if current["metadata"].get("deletionTimestamp"):
                 raise GoneError(f"StoryRun {self._key} is being deleted")
+
+    async def _delete(self, child: Object) -> None:
+        """Its Job first: the garbage collector may come by much later, and would then meet the new one's name."""
+        if child.get("kind") == STORY_RUN.kind:
+            await committed(self._engine.runs.delete_child_run, child)
+        else:
+            await committed(self._engine.executor.end_attempt, child)
+            await committed(self._engine.executor.delete_step_run, child)
 
     async def _children(self, run: Object) -> tuple[list[Object], list[Object]]:
         step_runs = await patiently(self._engine.executor.step_runs, run, pace=self._pace())
@@ -231,6 +238,13 @@ def reset_patch(run: Object, rerun: Rerun) -> Object:
         gone += [name for name in around if name in (status.get(field) or {}) and field == "stepStates"]
         if gone:
             patch[field] = dict.fromkeys(gone) if set(gone) < set(status[field]) else None
+    kept = {name: state for name, state in _steps_left(status, rerun).items() if "/" not in name}
+    counts = {
+        "stepsComplete": sum(state.phase is Phase.SUCCEEDED for state in kept.values()),
+        "stepsFailed": sum(state.phase.failing for state in kept.values()),
+        "stepsSkipped": sum(state.phase is Phase.SKIPPED for state in kept.values()),
+    }
+    patch |= {field: count for field, count in counts.items() if status.get(field) != count}
     if allowed := status.get("allowedFailures"):
         patch["allowedFailures"] = [name for name in allowed if not rerun.includes(name)] or None
     return patch
@@ -253,6 +267,13 @@ def answered_patch(run: Object, rerun: Rerun) -> Object:
         }
         patch[keys.ANNOTATION_STEP_TIMERS] = timers_to_wire(kept) if kept else None
     return {"annotations": patch} if patch else {}
+
+
+def _steps_left(status: Mapping[str, Any], rerun: Rerun) -> dict[str, StepState]:
+    """The states that stay."""
+    states = steps_from(status.get("stepStates"))
+    around = frozenset(_around(rerun.steps or ()))
+    return {name: state for name, state in states.items() if not rerun.includes(name) and name not in around}
 
 
 def _around(names: Iterable[str]) -> list[str]:

@@ -33,6 +33,7 @@ _CHILD_GRACE: Final = timedelta(seconds=2)
 async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
     """Return once every step of the group has a terminal phase."""
     work.bells.clear()
+    work.news.forget()
     names = frozenset(group.order)
     unfinished = [
         step

@@ -91,7 +91,7 @@ class RunWork:
             story_limit=self.plan.concurrency,
             queue=scheduling.queue,
             priority=scheduling.priority,
-            queued_at=queued_at or now,
+            queued_at=queued_at or now.replace(microsecond=0),  # as it is stored; the Story's order decides within it
             order=self._places.get(step.parts[0], 0),
         )
 

@@ -28,7 +28,7 @@ from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controlled_by, slim, step_path
+from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controlled_by, controller_owner, slim, step_path
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
 _REMEMBERED: Final = 8192
@@ -85,6 +85,8 @@ class JobExecutor:
         uid = order.step_run["metadata"]["uid"]
         if (order.step_run.get("status") or {}).get("phase") or uid in self._begun:
             await confirm(self._client, STEP_RUN, order.step_run)
+        if order.attempt > 0 and any_alive(await self._pods_named(order.step_run)):
+            raise StaleError(f"a Pod of an earlier attempt of {uid} is still alive")
         resolved: ResolvedStep = order.binding.policy
         await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
         await self._ensure_job(workload, manifest)
@@ -147,6 +149,13 @@ class JobExecutor:
             selector = f"{keys.LABEL_JOB_UID}={metadata['uid']}"
             return (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
 
+    async def _pods_named(self, step_run: Object) -> list[Object]:
+        """Of all Jobs of that name, as the API server has them: the watch of Pods may be behind that of Jobs."""
+        metadata = step_run["metadata"]
+        with port_errors():
+            selector = f"{keys.LABEL_JOB_NAME}={metadata['name']}"
+            return (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
+
     async def _unseen_job(self, namespace: str, name: str) -> Object | None:
         """A Job that was created a moment ago, by a process that died over it, may not have reached the informer."""
         with port_errors():
@@ -154,3 +163,9 @@ class JobExecutor:
                 return await self._client.get(JOB, name, namespace)
             except NotFoundError:
                 return None
+
+
+def _is_of_a_predecessor(job: Object, step_run_name: str) -> bool:
+    """Whether it was made for a StepRun of the same name that is gone, and nobody has collected it yet."""
+    owner = controller_owner(job)
+    return owner is not None and owner.get("kind") == STEP_RUN.kind and owner.get("name") == step_run_name

@@ -182,6 +182,8 @@ class Engram:
                 return failed(answer.reason, answer.message)
             input_ = answer.value
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
+        if step.looks_anywhere:  # what it waits for may need the slot that it would hold meanwhile
+            await settle_value(context, input_ or {}, "with")
         await context.work.slot_for(step)
         manifest = step_run_manifest(
             context.run, context.story, step, binding, input_, key, context.work.scheduling, context.state.revision
