@@ -258,7 +258,7 @@ def test_a_story_edited_while_nobody_runs_changes_no_run_that_has_begun(first: d
                 each["spec"]["stepId"] for each in world.cluster.list("StepRun", "default")
             }
 
-    for number in range(1, 30):
+    for number in (*range(1, 21), 1000):
         killer = KillAt(number)
         carried_out = trio.run(play, killer, clock=MockClock(autojump_threshold=0), instruments=[killer])
         assert carried_out in ({first["name"], "b"}, {"x", "y"}), f"killed at {number}"
