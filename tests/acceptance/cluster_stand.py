@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-from acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Object, Rig, Scenario, Scripts, T
+from acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Object, Rig, Scenario, Scripts, T, status_of
 from api_access import ApiAccess, embedded
 from clean_slate import MARK, make_clean
 from operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, install_definitions, open_emptied
 from scripted_node import Place, ScriptedNode, open_scripted_node
 
 from control_plane.session import SessionCluster
+from core.api.phases import Reason
 from core.api.resource import (
     ENGRAM,
     ENGRAM_TEMPLATE,
@@ -58,7 +59,7 @@ class ClusterOutcomes:
         self._folder = folder
         self._raised: dict[str, Exception | None] = {}
         self._broken: Exception | None = None
-        """What kept scenarios from being played to their end."""
+        """What kept scenarios from being played to their end, or is wrong with all of them."""
 
     def of(self, play: Scenario) -> None:
         if not self._raised:
@@ -66,7 +67,7 @@ class ClusterOutcomes:
                 trio.run(self._play_all)
             except Exception as broken:
                 self._broken = broken
-        error = self._raised.get(play.name, self._broken)
+        error = self._raised.get(play.name) or self._broken
         if error is not None:
             raise error
 
@@ -82,7 +83,9 @@ class ClusterOutcomes:
     async def _play(self, stage: Stage, scenario: Scenario, limiter: trio.CapacityLimiter) -> None:
         async with limiter:
             try:
-                await scenario.play(await stage.stand(scenario.name))
+                stand = await stage.stand(scenario.name)
+                await scenario.play(stand)
+                stand.check()
             except Exception as error:
                 self._raised[scenario.name] = error
             else:
@@ -231,12 +234,21 @@ class ClusterStand:
     async def until(self, look: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
         with trio.move_on_after(seconds * min(self.stage.access.patience, 2.0)):
             while True:
+                self.check()
                 changed = self.stage.changed
                 if found := look():
                     return found
                 await changed.wait()
         runs = [(run["metadata"]["name"], run.get("status")) for run in self.all(STORY_RUN)]
         raise AssertionError(f"not in time: {what}; runs: {runs}; ran: {self.ran}; told: {sorted(self.told())}")
+
+    def check(self) -> None:
+        """That the engine met nothing that it did not expect."""
+        for run in self.all(STORY_RUN):
+            reasons = {found.get("reason") for found in status_of(run).get("conditions") or ()}
+            assert Reason.ENGINE_ERROR not in reasons, (
+                f"the engine crashed in {run['metadata']['name']}: {run['status']}"
+            )
 
     async def pause(self, seconds: float) -> None:
         await trio.sleep(seconds)
