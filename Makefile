@@ -15,7 +15,7 @@ run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
 
 test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz profile
-	$(BIN)/python -m pytest
+	PYTHONPATH=tests/e2e $(BIN)/python -m side_by_side $(TEST_OPTIONS)
 
 e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane; builds it once (docs/testing-on-a-real-cluster.md)
 	PYTHONPATH=tests/e2e $(BIN)/python -m control_plane build
