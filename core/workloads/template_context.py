@@ -1,8 +1,9 @@
 """What a container may look up of the run it belongs to (``BUBU_TEMPLATE_CONTEXT``), within bounds.
 
 Outputs in storage are named, not carried. A step's value above ``MAX_VALUE_BYTES`` is replaced by a note of what was
-left out, and so are the largest ones while the whole does not fit into one environment variable (in the reference the
-bound has no effect, and a run with much data cannot start its later steps). Pure. Source: StepRun contract 8.
+left out, and so are the largest ones while the whole does not fit into one environment variable, at last all steps
+together (in the reference the bound has no effect, and a run with much data cannot start its later steps). Pure.
+Source: StepRun contract 8.
 """
 
 from __future__ import annotations
@@ -31,24 +32,48 @@ def encode_template_context(context: Mapping[str, Any]) -> str:
     Raises:
         PayloadError: it holds something that JSON cannot say.
     """
-    bare: dict[str, Any] = _without_stored_data(context)
-    text = encode(bare)
-    if len(text.encode()) <= MAX_VALUE_BYTES:
-        return text
-    values = {("inputs",): bare.get("inputs")} | {("steps", name): value for name, value in _steps(bare).items()}
-    sizes = {path: len(encode(value).encode()) for path, value in values.items()}
-    for path in sorted(sizes, key=lambda path: sizes[path], reverse=True):
-        if sizes[path] <= MAX_VALUE_BYTES and len(text.encode()) <= _ROOM_BYTES:
-            break
-        parent = bare if len(path) == 1 else bare["steps"]
-        parent[path[-1]] = _note(values[path], sizes[path])
+    bare, text = context, encode(context)
+    if _REFERENCE in text:
+        bare = _without_stored_data(context)
         text = encode(bare)
-    return text
+    size = _bytes_of(text)
+    return text if size <= MAX_VALUE_BYTES else _cut_to_fit(bare, size)
 
 
-def _steps(context: Mapping[str, Any]) -> Mapping[str, Any]:
-    steps: Mapping[str, Any] = context.get("steps") or {}
-    return steps
+def _cut_to_fit(context: Mapping[str, Any], size: int) -> str:
+    """Each value is encoded once to be measured: a step may come after a thousand others."""
+    steps: dict[str, Any] = {**(context.get("steps") or {})}
+    cut = {**context, "steps": steps}
+    sizes = {("inputs",): _size_of(context.get("inputs"))} | _sizes_of(steps)
+    for path in sorted(sizes, key=lambda path: sizes[path], reverse=True):
+        if sizes[path] <= MAX_VALUE_BYTES and size <= _ROOM_BYTES:
+            break
+        parent = cut if len(path) == 1 else steps
+        note = _note(parent[path[-1]], sizes[path])
+        if (note_size := _size_of(note)) >= sizes[path]:
+            break  # nor would any of the smaller ones make room
+        parent[path[-1]] = note
+        size += note_size - sizes[path]
+    if size > _ROOM_BYTES:  # so many that not even their notes fit
+        cut["steps"] = _note(context["steps"], _size_of(context["steps"]))
+    return encode(cut)
+
+
+def _sizes_of(steps: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
+    """Bytes of each; a step that stands under several names is measured once."""
+    measured: dict[int, int] = {}
+    for value in steps.values():
+        if id(value) not in measured:
+            measured[id(value)] = _size_of(value)
+    return {("steps", name): measured[id(value)] for name, value in steps.items()}
+
+
+def _size_of(value: Any) -> int:
+    return _bytes_of(encode(value))
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _note(value: Any, size_bytes: int) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from workload_samples import workload
 
+from core.workloads import template_context
 from core.workloads.environment import batch_environment
 from core.workloads.payload import encode
 from core.workloads.template_context import MAX_VALUE_BYTES, encode_template_context
@@ -58,6 +60,35 @@ def test_of_many_values_that_do_not_fit_together_the_largest_go_first() -> None:
     steps = {f"s{number}": {"output": "x" * (number * 10 * KIB)} for number in range(1, 7)}
     told = encoded(context(**steps))["steps"]
     assert [name for name, value in told.items() if "$bubuOmitted" in value] == ["s5", "s6"]
+
+
+def test_a_thousand_values_are_cut_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded_bytes = 0
+
+    def counting(value: Any) -> str:
+        nonlocal encoded_bytes
+        text = encode(value)
+        encoded_bytes += len(text)
+        return text
+
+    monkeypatch.setattr(template_context, "encode", counting)
+    value = context(**{f"s{number}": {"output": "x" * KIB} for number in range(1000)})
+    told = encode_template_context(value)
+    assert len(told) < 128 * KIB
+    assert encoded_bytes < 4 * len(encode(value))  # it took a second when the whole was encoded for each of them
+
+
+def test_where_not_even_the_notes_fit_all_steps_are_left_out_together() -> None:
+    told = encoded(context(inputs={"a": 1}, **{f"a-step-with-a-name-{n}": {"output": "x" * KIB} for n in range(1000)}))
+    assert told["inputs"] == {"a": 1}
+    assert told["steps"]["$bubuOmitted"] is True
+    assert told["steps"]["sizeBytes"] > 1000 * KIB
+
+
+def test_values_that_are_smaller_than_their_note_stay() -> None:
+    small = {f"s{number}": {"output": "x" * 100} for number in range(1000)}
+    told = encoded(context(big={"output": "x" * (60 * KIB)}, **small))["steps"]
+    assert [name for name, value in told.items() if "$bubuOmitted" in value] == ["big"]
 
 
 def test_stored_data_is_named_by_reference_only() -> None:
