@@ -23,8 +23,9 @@ _ESCAPES: Final = str.maketrans(
         "\u2029": "\\u2029",
     }
 )
-_MAYBE_FLOAT: Final = re.compile(rb"null|(?:^|[:,\[])-?\d+[.e]")
-"""In compact JSON, wherever a float or what became of an infinite one may stand; texts match it as well at times."""
+_MAYBE_FLOAT: Final = re.compile(rb"[:,\[]-?\d+[.e]")
+"""In compact JSON, wherever a float may stand inside an object or list; texts match it as well at times."""
+_CONTAINER_OR_TEXT: Final = (b"{", b"[", b'"')
 _INTEGERS: Final = range(-(2**63), 2**64)
 _FIRST_EXPONENT_FORM: Final = 1e21
 _LAST_EXPONENT_FORM: Final = 1e-6
@@ -56,7 +57,9 @@ def _without_floats(value: Any) -> bytes | None:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
         return None
-    return None if _MAYBE_FLOAT.search(text) else text
+    if b"null" in text:  # what becomes of an infinite one
+        return None
+    return text if text.startswith(_CONTAINER_OR_TEXT) and not _MAYBE_FLOAT.search(text) else None
 
 
 def _with_go_numbers(value: Any) -> Any:
