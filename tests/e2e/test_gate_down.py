@@ -41,6 +41,9 @@ async def test_a_gate_that_is_down_stops_new_definitions_and_nothing_else(rig: O
     for name in ("under-way", "approved"):
         await rig.run(name, "chain")
     await rig.create(NAMESPACE, "doomed", {})
+    owner = await rig.create(STORY, "owner", RIGHT)
+    reference = {key: owner[key] for key in ("apiVersion", "kind")} | {"name": "owner", "uid": owner["metadata"]["uid"]}
+    await rig.create(STORY, "owned", RIGHT, ownerReferences=[reference])
     await rig.create(STORY, "doomed", RIGHT, "doomed", finalizers=["tests.bubustack.io/hold"])
     await rig.until(STORY_RUN, "under-way", lambda run: status_of(run).get("phase") == "Running")
 
@@ -56,12 +59,14 @@ async def test_a_gate_that_is_down_stops_new_definitions_and_nothing_else(rig: O
         "the same spec": await refusal(rig.merge(ENGRAM, "nap", {"spec": {"templateRef": {"name": "nap"}}})),
         "an approval": await refusal(approve(rig, "approved")),
         "the end of a Story": await refusal(rig.client.delete(STORY, "unused", FLOWS)),
+        "the end of an owner": await refusal(rig.client.delete(STORY, "owner", FLOWS)),
         "the end of a namespace": await refusal(rig.client.delete(NAMESPACE, "doomed")),
         "a finalizer taken off": await refusal(
             rig.client.patch(STORY, "doomed", {"metadata": {"finalizers": None}}, namespace="doomed")
         ),
     }
     await eventually(lambda: is_gone(rig, NAMESPACE, "doomed"), lambda: "the namespace does not end", seconds=60)
+    await eventually(lambda: is_gone(rig, STORY, "owned", FLOWS), lambda: "garbage stays", seconds=60)
 
     down_until = trio.current_time()
     second = await rig.start_operator("second", where, NAMES, "--leader-elect=false")
@@ -93,9 +98,9 @@ async def approve(rig: OperatorRig, name: str) -> None:
     await rig.client.patch(STORY_RUN, name, status, namespace=FLOWS, subresource="status")
 
 
-async def is_gone(rig: OperatorRig, resource: Resource, name: str) -> bool:
+async def is_gone(rig: OperatorRig, resource: Resource, name: str, namespace: str | None = None) -> bool:
     try:
-        await rig.client.get(resource, name)
+        await rig.client.get(resource, name, namespace)
     except NotFoundError:
         return True
     return False
