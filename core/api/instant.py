@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
+
+_OFFSET_LENGTH: Final = len("+00:00")
 
 
 def format_instant(instant: datetime) -> str:
     """Whole seconds, as ``metav1.Time`` is written: ``2026-01-02T03:04:05Z``."""
-    return _utc(instant).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_utc(instant).isoformat(timespec='seconds')[:-_OFFSET_LENGTH]}Z"
 
 
 def format_precise_instant(instant: datetime) -> str:
     """Microseconds, as ``metav1.MicroTime`` is written: ``2026-01-02T03:04:05.000000Z``."""
-    return _utc(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{_utc(instant).isoformat(timespec='microseconds')[:-_OFFSET_LENGTH]}Z"
 
 
 def parse_instant(text: str) -> datetime:
