@@ -92,6 +92,18 @@ def test_however_often_it_is_counted_every_execution_counts_once(ends: list[int]
     assert not executions(status, [finished(-end) for end in ends], NOW + timedelta(hours=1)).more_to_come
 
 
+def test_what_was_counted_long_ago_is_not_looked_into_again() -> None:
+    class Unread(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            assert key == "finishedAt"
+            return super().get(key, default)
+
+    old = [{"status": Unread(finished(seconds)["status"])} for seconds in (60, 50, 40)]
+    stored_status = {"totalExecutions": 3, "triggers": 3, "lastExecutionTime": "2025-01-02T03:03:25Z"}
+    count = executions(stored_status, [*old, finished(30), RUNNING], NOW)
+    assert (count.status["totalExecutions"], count.status["triggers"]) == (4, 5)
+
+
 async def test_an_engram_without_a_template_name_is_told_what_is_missing() -> None:
     events = RecordedEvents()
     engram = stored("Engram", "http", spec={"templateRef": {"name": " "}})
