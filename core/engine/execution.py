@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import trio
 
 from core.api.phases import Phase
-from core.engine import cancel
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan
 from core.engine.verdict import Verdict
@@ -48,9 +47,7 @@ class Execution:
         work, step = self._work, context.step
         verdict = await work.live(context)
         work.record(step, verdict)
-        if verdict.stops_run is not None:
-            work.end_run(cancel.stopped(verdict.stops_run, verdict.finished_at or work.engine.clock.now()))
-        else:
+        if not work.ends_run(verdict):
             self._go_on(self._group.graph.dependents[step.name], nursery)
         work.finish(step)
 

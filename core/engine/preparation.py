@@ -27,7 +27,7 @@ from core.engine.variables import Variables
 from core.engine.verdict import Conclusion, Verdict
 from core.engine.work import RunWork
 
-EndRun = Callable[[Ending], None]
+EndRun = Callable[[Ending], bool]
 Live = Callable[[StepContext], Awaitable[Verdict]]
 
 _RUN = ""

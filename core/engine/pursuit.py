@@ -72,12 +72,15 @@ class Pursuit:
         else:
             self._heed_cancel()
 
-    def end(self, ending: Ending) -> None:
-        """End the group at work, and with it the run; the first reason counts."""
-        if self._ending is None and self._stage is not Stage.FINALLY:
+    def end(self, ending: Ending) -> bool:
+        """End the group at work, and with it the run; the first reason counts. False: only ``finally`` is left."""
+        if self._stage is Stage.FINALLY:
+            return False
+        if self._ending is None:
             self._ending = ending
             self._status.apply(self._status.state.ending(ending.conclusion.reason, f"Ending: {ending.because}"))
             self._current.cancel()
+        return True
 
     async def run(self) -> Conclusion:
         """The run's end, once nothing is left to be done for it but to record that."""

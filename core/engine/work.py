@@ -13,7 +13,7 @@ from core.api.phases import Phase
 from core.engine import record
 from core.engine.access import RunAccess
 from core.engine.bell import Bell
-from core.engine.cancel import Ending
+from core.engine.cancel import Ending, stopped
 from core.engine.context import EngineContext, StepContext
 from core.engine.news import News
 from core.engine.plan import StepKind, StepPlan, StoryPlan
@@ -27,7 +27,9 @@ from core.engine.verdict import Verdict
 
 
 class RunWork:
-    """``end_run`` is called, at most once, when a ``stop`` step has ended the run; ``live`` is the life of a step."""
+    """``end_run`` is called when a ``stop`` step wants to end the run, and says whether it does; ``live`` is a step's
+    life.
+    """
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class RunWork:
         plan: StoryPlan,
         variables: Variables,
         access: RunAccess,
-        end_run: Callable[[Ending], None],
+        end_run: Callable[[Ending], bool],
         live: Callable[[StepContext], Awaitable[Verdict]],
     ) -> None:
         self.engine = engine
@@ -130,6 +132,12 @@ class RunWork:
             text = f"step {step.name!r}: {verdict.message}"
             self.engine.events.emit(state.stored, EventType.WARNING, verdict.reason, text)
         self.ring_watchers()
+
+    def ends_run(self, verdict: Verdict) -> bool:
+        """Whether the run ends with the step that came to this verdict; the end is on its way then."""
+        if verdict.stops_run is None:
+            return False
+        return self.end_run(stopped(verdict.stops_run, verdict.finished_at or self.engine.clock.now()))
 
     def finish(self, step: StepPlan) -> None:
         """Whatever follows from the end of the step has begun."""

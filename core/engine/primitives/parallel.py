@@ -8,13 +8,12 @@ Its output is ``{branch: output}``, or ``{"items": [output, …]}`` in the order
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
-from core.engine import cancel
 from core.engine.context import StepContext
 from core.engine.manifest import step_run_name
 from core.engine.plan import StepKind, StepPlan
@@ -22,6 +21,9 @@ from core.engine.ports import StepError
 from core.engine.recall import parallel_output
 from core.engine.settle import settle_value
 from core.engine.verdict import Verdict, failed
+
+MAX_STEPS_OF_RUN: Final = 5000
+"""Steps and branches together; the status must fit into an object."""
 
 
 async def run(context: StepContext) -> Verdict:
@@ -33,6 +35,9 @@ async def run(context: StepContext) -> Verdict:
         context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables))
         return Verdict(Phase.SUCCEEDED, "There was nothing to do", started_at=context.now())
     assert not isinstance(bound, StepError)
+    if len(context.state.steps or ()) + len(branches) > MAX_STEPS_OF_RUN:
+        text = f"more than {MAX_STEPS_OF_RUN} steps and branches in one run; let some of them be a Story of their own"
+        return failed(Reason.INVALID_CONFIGURATION, text)
     context.status.apply(_started(context, branches))
     await _Branches(context, branches, bound or len(branches)).run()
     return _verdict(context, branches)
@@ -109,8 +114,7 @@ class _Branches:
         context = work.begin(branch)
         verdict = await work.live(context)
         work.record(branch, verdict)
-        if verdict.stops_run is not None:
-            work.end_run(cancel.stopped(verdict.stops_run, verdict.finished_at or self._context.now()))
+        work.ends_run(verdict)
         work.finish(branch)
         self._slots.release()
 

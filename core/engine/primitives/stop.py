@@ -47,13 +47,17 @@ def message_of(step: StepPlan, phase: Phase) -> str:
 
 
 def stop_in_effect(plan: StoryPlan, state: RunState) -> tuple[Conclusion | None, datetime | None]:
-    """How, and since when, a ``stop`` that has been recorded ends the run: what a restart goes on with."""
-    for step in plan.steps.values():
-        recorded = state.step(step.name)
-        if step.kind is StepKind.STOP and recorded is not None:
-            phase = requested_phase(step)
-            if phase is not None and recorded.phase is phase:
-                return _conclusion(step, phase), recorded.finished_at
+    """How, and since when, a ``stop`` that has been recorded ends the run: what a restart goes on with.
+
+    One among the ``finally`` steps ends nothing.
+    """
+    for name, recorded in (state.steps or {}).items():
+        step = plan.find(name)
+        if step is None or step.kind is not StepKind.STOP or step.parts[0] in plan.finally_.graph.position:
+            continue
+        phase = requested_phase(step)
+        if phase is not None and recorded.phase is phase:
+            return _conclusion(step, phase), recorded.finished_at
     return None, None
 
 

@@ -217,3 +217,40 @@ async def test_a_cancel_once_only_finally_is_left_changes_nothing(
 
     assert one.status["phase"] == "Succeeded"
     assert one.phases["clean"] == "Succeeded"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_stop_among_the_finally_steps_stops_nothing(
+    autojump_clock: MockClock, scenario: Any, restart: bool
+) -> None:
+    last = [primitive("halt", "stop", with_={"phase": "Failed"}), engram("after", "halt"), engram("slow")]
+    async with open_world({"slow": (Script(after_seconds=9.0),)}) as world:
+        one = scenario(world, [engram("a")], **{"finally": last})
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("after") == "Succeeded")
+        if restart:
+            await world.kill()
+            world.start(one.key)
+        assert await world.until_ended(one.key)
+        assert world.crashes == []
+
+    assert (one.status["phase"], reason(one.status)) == ("Failed", "CleanupFailed")
+    assert one.phases["slow"] == "Succeeded"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_stop_in_a_branch_ends_the_run(autojump_clock: MockClock, scenario: Any, restart: bool) -> None:
+    nap = primitive("nap", "sleep", with_={"duration": "5s"})
+    halt = primitive("halt", "stop", if_="{{ inputs.yes }}", with_={"phase": "Finished", "message": "enough"})
+    inner = primitive("inner", "parallel", "nap", with_={"steps": [halt, engram("b")]})
+    async with open_world({"b": (Script(after_seconds=500.0, grace_seconds=8.0),)}) as world:
+        one = scenario(world, [nap, inner], {"inputs": {"yes": True}})
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("inner/halt") == "Finished")
+        if restart:
+            await world.kill()
+            world.start(one.key)
+        assert await world.until_ended(one.key, seconds=60)
+
+    assert (one.status["phase"], one.status["message"]) == ("Finished", "enough")
+    assert one.phases["inner/b"] == "Canceled"
