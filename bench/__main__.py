@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import command_line, expressions, gate, idle, kill, main_job, stall, throughput
+from bench import command_line, expressions, gate, idle, kill, large, main_job, stall, throughput
 from bench.plane import measure as plane
 from bench.report import Row, print_table
 
@@ -18,6 +18,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "kill": kill.measure,
     "idle": idle.measure,
     "main-job": main_job.measure,
+    "large": large.measure,
     "control-plane": plane.measure,
 }
 

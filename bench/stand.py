@@ -16,7 +16,7 @@ from bench.process import command_line, cpu_seconds, descendants
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, STORY_RUN
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from manager.embedded.folder import EmbeddedCluster
+from manager.embedded.folder import EmbeddedCluster, running
 from manager.embedded.usage import open_cluster
 
 Object = dict[str, Any]
@@ -50,8 +50,7 @@ class Stand:
 
     async def requests(self) -> dict[str, float]:
         """How many requests the operator has sent so far, by method."""
-        async with httpx.AsyncClient() as client:
-            text = (await client.get(self.cluster.metrics_url)).text
+        text = await self._metrics()
         counts: dict[str, float] = {}
         for labels, value in re.findall(r"^rest_client_requests_total\{([^}]*)\} (\S+)$", text, re.MULTILINE):
             method = re.search(r'method="([^"]+)"', labels)
@@ -61,6 +60,24 @@ class Stand:
 
     async def writes(self) -> float:
         return sum(count for method, count in (await self.requests()).items() if method in WRITES)
+
+    async def steps_at_work(self) -> float:
+        """How many steps the operator supervises, of all runs.
+
+        Raises:
+            LookupError: it has not said yet where its metrics are.
+            httpx.TransportError: it does not serve them, or not any more.
+        """
+        found = re.findall(r"^bobrapet_storyrun_steps_active\{[^}]*\} (\S+)$", await self._metrics(), re.MULTILINE)
+        return sum(map(float, found))
+
+    async def _metrics(self) -> str:
+        """Where they are changes when the operator is started again."""
+        cluster = running(self.cluster.data)
+        if cluster is None:
+            raise LookupError("the operator does not say where its metrics are")
+        async with httpx.AsyncClient(timeout=30) as client:
+            return (await client.get(cluster.metrics_url)).text
 
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})

@@ -1,0 +1,174 @@
+"""Thousands of runs that wait: their cost, how soon a new operator has them in hand, whether sleepers wake on time."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import trio
+
+from bench.held import objects_held
+from bench.process import cpu_seconds, resident_bytes
+from bench.progress import Progress, open_progress
+from bench.report import Row, percentile
+from bench.stand import NAMESPACE, Stand, open_stand, start_run
+from core.api.resource import STORY
+
+Object = dict[str, Any]
+
+RUNS = 10_000
+NAP_MINUTES = 10
+"""Long enough for everything that is measured while all of them sleep."""
+AT_A_TIME = 32
+SETTLED_SECONDS = 15.0
+WATCH_SECONDS = 20.0
+DEADLINE_SECONDS = 1200.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of ``count`` runs while all of them wait; bytes, seconds, requests."""
+
+    count: int
+    creating: float
+    memory: int
+    empty: int
+    objects: int
+    cpu_share: float
+    writes: float
+    restart: float
+    again: int
+    """Memory of the operator that was started for runs that waited already."""
+    load: float
+
+    def rows(self, what: str) -> list[Row]:
+        beyond = self.memory - self.empty - self.objects
+        again = self.again - self.empty
+        return [
+            Row(f"{what}: created and at rest in", f"{self.creating:.0f} s"),
+            Row("… memory of the operator", f"{self.memory / 2**20:.0f} MiB"),
+            Row("… more for each of them", self._each(self.memory - self.empty)),
+            Row("… of which its objects (a process that only watches)", self._each(self.objects)),
+            Row("… beyond the objects", self._each(beyond), "40 KiB"),
+            Row(
+                "… after a restart: more for each; beyond the objects",
+                f"{self._each(again)}; {self._each(again - self.objects)}",
+                "40 KiB",
+            ),
+            Row("… CPU, share of a core", f"{self.cpu_share:.2%}"),
+            Row(f"… API writes in {WATCH_SECONDS:.0f} s", f"{self.writes:.0f}", "0"),
+            Row("… kill -9; a new operator has all in hand after", f"{self.restart:.1f} s", "15 s"),
+            Row("… load average of the machine meanwhile", f"{self.load:.1f}"),
+        ]
+
+    def _each(self, size: int) -> str:
+        return f"{size / self.count / 1024:.1f} KiB"
+
+
+async def sleepers(count: int = RUNS, minutes: int = NAP_MINUTES) -> list[Row]:
+    """Runs of one Story, all of which wake in the end."""
+    async with open_stand() as stand, open_progress(stand.client) as progress:
+        cost = await _cost(stand, progress, {"asleep": _sleep(f"{minutes}m")}, count)
+        if len(progress.asleep) < count:
+            raise RuntimeError(f"{count - len(progress.asleep)} runs have woken before everything was measured")
+        with trio.fail_after(DEADLINE_SECONDS):
+            await progress.wait_for_ends({f"asleep-{number}" for number in range(count)})
+    late = list(progress.late.values())
+    woken = max(progress.ended.values()) - min(progress.ended.values())
+    succeeded = list(progress.phase.values()).count("Succeeded")
+    return [
+        *cost.rows(f"{count:,} sleeping runs"),
+        Row("… succeeded", f"{succeeded:,}", f"{count:,}"),
+        Row("… all woke within", f"{woken:.0f} s"),
+        Row("… instant → end of the step seen by a watcher, p50", f"{percentile(late, 50) * 1000:.0f} ms"),
+        Row("… p99", f"{percentile(late, 99) * 1000:.0f} ms"),
+        Row("… latest; earliest", f"{max(late) * 1000:.0f} ms; {min(late) * 1000:.0f} ms"),
+    ]
+
+
+async def waiters(count: int = RUNS) -> list[Row]:
+    """As many runs of four Stories: parents, their children, which sleep, gates, and waits for a condition."""
+    steps = {
+        "caller": {"name": "only", "type": "executeStory", "with": {"storyRef": {"name": "asleep"}}},
+        "gate": {"name": "only", "type": "gate", "with": {"timeout": "3h"}},
+        "wait": {"name": "only", "type": "wait", "with": {"until": "inputs.go == true", "timeout": "3h"}},
+    }
+    async with open_stand() as stand, open_progress(stand.client) as progress:
+        await _install(stand, "asleep", _sleep("3h"))
+        cost = await _cost(stand, progress, steps, count)
+    return cost.rows(f"{count:,} runs: executeStory parents, sleeping children, gates, waits, a quarter each")
+
+
+async def _cost(stand: Stand, progress: Progress, stories: dict[str, Object], count: int) -> _Cost:
+    """``count`` runs are alive in the end: those of the Stories, equally many of each, and the children of callers."""
+    await _restart(stand, 0)
+    await trio.sleep(SETTLED_SECONDS)
+    empty, bare = resident_bytes(stand.operator_pid()), await objects_held(stand.cluster.kubeconfig)
+    each = count // (len(stories) + ("caller" in stories))
+    started = trio.current_time()
+    with trio.fail_after(DEADLINE_SECONDS):
+        for name, step in stories.items():
+            await _install(stand, name, step)
+            await _start(stand, name, each)
+        await progress.wait_for_sleepers(3 * each if "caller" in stories else each)
+    creating = trio.current_time() - started
+    await trio.sleep(SETTLED_SECONDS)
+    pid = stand.operator_pid()
+    writes, cpu, memory = await stand.writes(), cpu_seconds([pid]), resident_bytes(pid)
+    await trio.sleep(WATCH_SECONDS)
+    cpu, writes = cpu_seconds([pid]) - cpu, await stand.writes() - writes
+    filled, load = await objects_held(stand.cluster.kubeconfig), os.getloadavg()[0]
+    restart = await _restart(stand, count)
+    await trio.sleep(SETTLED_SECONDS)
+    return _Cost(
+        count=count,
+        creating=creating,
+        memory=memory,
+        empty=empty,
+        objects=filled.more - bare.more,
+        cpu_share=cpu / WATCH_SECONDS,
+        writes=writes,
+        restart=restart,
+        again=resident_bytes(stand.operator_pid()),
+        load=load,
+    )
+
+
+async def _install(stand: Stand, name: str, step: Object) -> None:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "metadata": metadata, "spec": {"steps": [step]}}
+    await stand.client.create(STORY, story, namespace=NAMESPACE)
+
+
+async def _start(stand: Stand, story: str, count: int) -> None:
+    limiter = trio.CapacityLimiter(AT_A_TIME)
+
+    async def one(number: int) -> None:
+        async with limiter:
+            await start_run(stand.client, story, f"{story}-{number}")
+
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(one, number)
+
+
+async def _restart(stand: Stand, live: int) -> float:
+    """Kill the operator; seconds until its successor supervises ``live`` runs."""
+    pid = stand.operator_pid()
+    os.kill(pid, signal.SIGKILL)
+    started = trio.current_time()
+    with trio.fail_after(DEADLINE_SECONDS):
+        while True:
+            try:
+                if stand.operator_pid() != pid and await stand.steps_at_work() >= live:
+                    return trio.current_time() - started
+            except (LookupError, httpx.TransportError):
+                pass  # the new one is not there yet
+            await trio.sleep(0.1)
+
+
+def _sleep(duration: str) -> Object:
+    return {"name": "only", "type": "sleep", "with": {"duration": duration}}
