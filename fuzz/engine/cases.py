@@ -16,14 +16,21 @@ import trio.testing
 
 from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
+from core.engine.ports import RunKey
+from core.engine.redrive_request import pending_redrive
+from fuzz.engine.actions import Action, Verb, act
 from fuzz.engine.adapters import Engram, Fault
-from fuzz.engine.cluster import Object, Write
+from fuzz.engine.bounds import bound_seconds
+from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.routing import step_path
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Script
-from fuzz.engine.world import KillAt, World, open_world
+from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, Incarnation, KillAt, World, open_world
 
 SETTLE_SECONDS = 3.0
 """After the end of a run: longer than any Pod's grace and lag."""
+_A_MOMENT = 0.001
+"""After which whatever happens at one instant has happened."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,16 @@ class Case:
     inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     cancel_after_seconds: float | None = None
     story_after_seconds: float = 0.0
+    stories: Mapping[str, Object] = field(default_factory=dict)
+    """Specs of the Stories that this one calls, by name."""
+    actions: Sequence[Action] = ()
+
+    @property
+    def last_action_at(self) -> float:
+        longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL)
+        ends = [action.at + (float(action.value) if action.verb in longest else 0.0) for action in self.actions]
+        last = max([*ends, self.cancel_after_seconds or 0.0, self.story_after_seconds])
+        return last + _A_MOMENT if last else 0.0
 
 
 @dataclass(frozen=True)
@@ -49,13 +66,18 @@ class Trouble:
     """Between the death of a process and the start of the next."""
     latency_seconds: float = 0.0
     """Of every call, each way."""
+    lags: Mapping[str, float] = field(default_factory=dict)
+    """By kind: how far its watch is behind."""
+    heals: bool = False
+    """All faults end with the last action of the case, or when the last death is over, and what was lost is told."""
     twins: bool = False
     """Two processes at once, each believing to be alone; only the first is killed or meets faults."""
 
     @property
     def delays(self) -> bool:
         """Whether anything happens later than it would otherwise."""
-        return bool(any(self.faults) or self.deliveries or self.downtime_seconds or self.latency_seconds)
+        odd = self.deliveries or self.lags or self.downtime_seconds or self.latency_seconds
+        return bool(any(self.faults) or odd)
 
 
 @dataclass(frozen=True)
@@ -79,6 +101,14 @@ class Played:
     task_steps: int
     calls: int
     ended_at_seconds: float
+    objects: Mapping[Place, Object] = field(default_factory=dict)
+    """All that is there at the end."""
+    effects: Sequence[tuple[str, str, str]] = ()
+    """UID of the StepRun, step, and end of every container that came to its end by itself."""
+    writes_while_waiting: int = 0
+    """Writes in ten minutes in which nothing was due, for a run that waits for a person."""
+    seen: Mapping[str, int] = field(default_factory=dict)
+    """How often each fault was met and each odd delivery made."""
 
     @property
     def phase(self) -> str:
@@ -94,7 +124,7 @@ class Played:
         return {
             "run": _masked(status),
             "steps": {name: _masked(step_run.get("status") or {}) for name, step_run in self.step_runs.items()},
-            "creates": Counter(_logical(write) for write in self.history if write.verb == "create"),
+            "creates": Counter(_logical(write) for write in self.history if _counts(write)),
             "ran": Counter(self.ran),
         }
 
@@ -135,7 +165,7 @@ def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
     trouble = trouble or Trouble()
     killer = KillAt()
     trio._core._run._r.seed(seed)  # Trio's own scheduler randomness: one seed is one run
-    return trio.run(
+    played: Played | None = trio.run(
         _play,
         case,
         trouble,
@@ -143,11 +173,18 @@ def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
         clock=trio.testing.MockClock(autojump_threshold=0),
         instruments=[killer],
     )
+    if played is None:
+        raise AssertionError(f"a loop without end: more than {MOST_TASK_STEPS} steps of tasks")
+    return played
 
 
-async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
-    async with open_world(case.scripts, engrams=case.engrams, deliveries=trouble.deliveries) as world:
+async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
+    async with open_world(
+        case.scripts, engrams=case.engrams, deliveries=trouble.deliveries, lags=trouble.lags
+    ) as world:
         killer.world = world
+        for name, spec in case.stories.items():
+            world.add_story(name, spec)
         if not case.story_after_seconds:
             world.add_story("story", case.spec)
         else:
@@ -155,30 +192,26 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
         key = world.add_run("run", "story", inputs=dict(case.inputs))
         if case.cancel_after_seconds is not None:
             world.nursery.start_soon(_cancel_later, world, case, key)
-        task_steps = calls = 0
+        for action in case.actions:
+            world.nursery.start_soon(_act_later, world, key, action)
         if trouble.twins:
             world.start_twin(key)
-        for number in (*trouble.kills, 0):
-            faults = trouble.faults[len(world.processes)] if len(world.processes) < len(trouble.faults) else {}
-            killer.number, killer.steps, killer.fired = number, 0, trio.Event()
-            killer.process = world.start(key, faults=faults, latency=trouble.latency_seconds)
-            ended = await _until_ended_or_killed(world, key, killer)
-            task_steps += killer.steps
-            calls += killer.process.calls
-            if not killer.fired.is_set():
-                break
-            await world.gone()
-            await trio.sleep(trouble.downtime_seconds)
+        life = await _lives(world, key, killer, case, trouble)
         ended_at = trio.current_time()
         ending = tuple(name for name in _alive(world) if ("Job", "default", name) not in world.cluster.objects)
         await trio.sleep(SETTLE_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
+        waited = 0 if life.ended else await _writes_in_ten_minutes(world)
         return Played(
             case=case,
             trouble=trouble,
-            ended=ended,
-            run=world.run(key),
-            step_runs={found["spec"]["stepId"]: found for found in world.cluster.list("StepRun", "default")},
+            ended=life.ended,
+            run=world.cluster.get("StoryRun", *key) or {"metadata": {}},
+            step_runs={
+                step_path(found): found
+                for found in world.cluster.list("StepRun", "default")
+                if found["spec"]["storyRunRef"]["name"] == key.name
+            },
             history=tuple(world.cluster.history),
             ran=tuple(world.worker.ran),
             overlaps=tuple(world.worker.overlaps),
@@ -187,28 +220,102 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played:
             still_alive=_alive(world),
             crashes=tuple(world.crashes),
             events=tuple(world.events.told),
-            task_steps=task_steps,
-            calls=calls,
+            task_steps=life.task_steps,
+            calls=life.calls,
             ended_at_seconds=ended_at,
+            objects=dict(world.cluster.objects),
+            effects=tuple(world.worker.effects),
+            writes_while_waiting=waited,
+            seen=_seen(world),
         )
+    return None
+
+
+@dataclass
+class _Life:
+    ended: bool = False
+    task_steps: int = 0
+    calls: int = 0
+
+
+async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble: Trouble) -> _Life:
+    """One process after the other, until the run has ended or its time is over."""
+    life = _Life()
+    number = 0
+    healing = trouble.heals
+    while True:
+        faults = trouble.faults[number] if number < len(trouble.faults) else {}
+        killer.number = trouble.kills[number] if number < len(trouble.kills) else 0
+        killer.steps = 0
+        number += 1
+        process = killer.process = world.start(
+            key, faults=faults, latency=trouble.latency_seconds, everything=bool(case.stories or case.actions)
+        )
+        incarnation = world.incarnations[-1]
+        while healing and not incarnation.process.dead and trio.current_time() < case.last_action_at:
+            with trio.move_on_at(case.last_action_at):
+                await incarnation.gone.wait()
+        if healing and not incarnation.process.dead and number > len(trouble.kills):
+            world.heal()
+            healing = False
+        life.ended = await _until_ended_or_dead(world, key, incarnation, case, trouble)
+        life.task_steps += killer.steps
+        life.calls += process.calls
+        if not process.dead:
+            return life
+        await incarnation.gone.wait()
+        await trio.sleep(max(trouble.downtime_seconds, world.downtime))
+
+
+async def _writes_in_ten_minutes(world: World) -> int:
+    before = len(world.cluster.history)
+    await trio.sleep(600.0)
+    return len(world.cluster.history) - before
+
+
+def _seen(world: World) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for one in (*world.incarnations, *world.twins):
+        found.update({f"request {fault}": times for fault, times in one.process.faulted.items() if times})
+        found.update({f"event {delivery}": times for delivery, times in one.watches.seen.items() if times})
+    return dict(found)
 
 
 def _alive(world: World) -> tuple[str, ...]:
     return tuple(place[2] for place, pods in world.worker.pods.items() if any(pod.alive for pod in pods))
 
 
-async def _until_ended_or_killed(world: World, key: Any, killer: KillAt) -> bool:
+async def _until_ended_or_dead(
+    world: World, key: RunKey, incarnation: Incarnation, case: Case, trouble: Trouble
+) -> bool:
+    """Whether the run has ended, or is gone, for good; False when the process died, or the time is over."""
     ended = False
     async with trio.open_nursery() as nursery:
 
-        async def wait_for_kill() -> None:
-            await killer.fired.wait()
+        async def wait_for_death() -> None:
+            await incarnation.gone.wait()
             nursery.cancel_scope.cancel()
 
-        nursery.start_soon(wait_for_kill)
-        ended = await world.until_ended(key)
+        nursery.start_soon(wait_for_death)
+        if trio.current_time() < case.last_action_at:
+            await trio.sleep(case.last_action_at - trio.current_time())
+        limit = bound_seconds(case) if trouble.heals else LONGEST_SECONDS
+        ended = await world.until(lambda: _is_over(world, key), limit)
         nursery.cancel_scope.cancel()
-    return ended and not killer.fired.is_set()
+    return ended and not incarnation.process.dead
+
+
+def _is_over(world: World, key: RunKey) -> bool:
+    run = world.cluster.objects.get(("StoryRun", *key))
+    if run is None:
+        return True
+    finished = bool((run.get("status") or {}).get("finishedAt")) and pending_redrive(run) is None
+    return finished or bool(run["metadata"].get("deletionTimestamp"))
+
+
+async def _act_later(world: World, key: RunKey, action: Action) -> None:
+    await trio.sleep(action.at)
+    await act(world, key, action)
 
 
 async def _add_story_later(world: World, case: Case) -> None:
@@ -222,9 +329,25 @@ async def _cancel_later(world: World, case: Case, key: Any) -> None:
     world.cancel_run(key)
 
 
+def differences(one: Played, other: Played) -> list[str]:
+    """Where the ends of two executions differ; empty when nothing did."""
+    found = []
+    ours, theirs = one.end_state(), other.end_state()
+    for part in ours:
+        for key in {*ours[part], *theirs[part]}:
+            if ours[part].get(key) != theirs[part].get(key):
+                found.append(f"{part} {key}: {ours[part].get(key)} | {theirs[part].get(key)}")
+    return sorted(found)
+
+
 def plan_of(case: Case) -> Any:
     """The plan of the case's Story, or its refusal."""
     return parse_story({"metadata": {"name": "story", "namespace": "default"}, "spec": case.spec})
+
+
+def _counts(write: Write) -> bool:
+    """A run that ends at once may do so before its Story is kept."""
+    return write.verb == "create" and write.place[0] != "ControllerRevision"
 
 
 def _logical(write: Write) -> tuple[str, str]:
@@ -233,7 +356,7 @@ def _logical(write: Write) -> tuple[str, str]:
     return kind, write.object["spec"]["stepRun"] if kind == "Pod" else name
 
 
-_TIMES = ("startedAt", "finishedAt", "duration", "nextRetryAt", "lastOutputAt")
+_TIMES = ("startedAt", "finishedAt", "duration", "nextRetryAt", "lastOutputAt", "storyRevision")
 
 
 def _masked(status: Object) -> Object:

@@ -1,23 +1,34 @@
-"""Cases that once failed, kept for ever: one JSON file each under ``fuzz/corpus/engine``, with the reason in words.
+"""Cases that once failed, kept for ever: a file each under ``fuzz/corpus/engine``, with the reason in words.
 
-A file has ``why``, ``spec`` and, where they matter, ``scripts``, ``cancelAfterSeconds``, ``storyAfterSeconds``,
-``kills``, ``faults``, ``deliveries`` and ``seed``. Engrams are those of ``strategies``.
+A file, JSON or YAML, has ``why``, ``spec`` and, where they matter, ``stories``, ``scripts``, ``cancelAfterSeconds``,
+``storyAfterSeconds``, ``schedule`` (what happens when), ``kills``, ``faults``, ``deliveries``, ``lags``,
+``latencySeconds``, ``heals`` and ``seed``. Engrams and inputs are those of the strategies.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from ruamel.yaml import YAML
+
+from fuzz.engine.actions import action_from_wire, action_to_wire
 from fuzz.engine.adapters import Fault
 from fuzz.engine.cases import Case, Trouble
-from fuzz.engine.strategies import ENGRAMS, INPUTS
+from fuzz.engine.strategies import ENGRAMS
+from fuzz.engine.strategies_story import INPUTS
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 
 FOLDER: Final = Path(__file__).parent.parent / "corpus" / "engine"
+FOUND: Final = "found.yaml"
+"""Where the newest failure stands until it is given a name; the smallest one comes last."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +41,13 @@ class Pinned:
 
 
 def pinned_cases() -> list[Pinned]:
-    return [_read(path) for path in sorted(FOLDER.glob("*.json"))]
+    paths = sorted([*FOLDER.glob("*.json"), *FOLDER.glob("*.yaml")])
+    return [read_case(path) for path in paths]
 
 
-def _read(path: Path) -> Pinned:
-    entry = json.loads(path.read_text())
+def read_case(path: Path) -> Pinned:
+    text = path.read_text()
+    entry = json.loads(text) if path.suffix == ".json" else YAML(typ="safe").load(text)
     scripts = {
         step: tuple(Script(**(attempt | {"act": Act(attempt["act"])})) for attempt in attempts)
         for step, attempts in entry.get("scripts", {}).items()
@@ -46,10 +59,67 @@ def _read(path: Path) -> Pinned:
         INPUTS,
         cancel_after_seconds=entry.get("cancelAfterSeconds"),
         story_after_seconds=entry.get("storyAfterSeconds", 0.0),
+        stories=entry.get("stories", {}),
+        actions=tuple(action_from_wire(action) for action in entry.get("schedule", ())),
     )
     trouble = Trouble(
         kills=tuple(entry.get("kills", ())),
         faults=tuple({int(k): Fault(v) for k, v in calls.items()} for calls in entry.get("faults", ())),
         deliveries={int(k): Delivery(v) for k, v in entry.get("deliveries", {}).items()},
+        lags=entry.get("lags", {}),
+        latency_seconds=entry.get("latencySeconds", 0.0),
+        heals=entry.get("heals", False),
     )
     return Pinned(path.stem, entry["why"], case, trouble, entry.get("seed", 0))
+
+
+def case_to_wire(case: Case, trouble: Trouble, seed: int, why: str) -> dict[str, Any]:
+    """What a file holds; entries that are empty are left out."""
+    entry: dict[str, Any] = {
+        "why": why,
+        "spec": _plain(case.spec),
+        "stories": _plain(case.stories),
+        "scripts": {step: [_script(one) for one in attempts] for step, attempts in case.scripts.items()},
+        "cancelAfterSeconds": case.cancel_after_seconds,
+        "storyAfterSeconds": case.story_after_seconds,
+        "schedule": [_plain(action_to_wire(action)) for action in sorted(case.actions, key=lambda one: one.at)],
+        "kills": list(trouble.kills),
+        "faults": [{number: str(fault) for number, fault in calls.items()} for calls in trouble.faults],
+        "deliveries": {number: str(delivery) for number, delivery in trouble.deliveries.items()},
+        "lags": dict(trouble.lags),
+        "latencySeconds": trouble.latency_seconds,
+        "heals": trouble.heals,
+        "seed": seed,
+    }
+    if not any(entry["faults"]):
+        del entry["faults"]
+    return {key: value for key, value in entry.items() if value or key in ("why", "seed")}
+
+
+def keep_failure(case: Case, trouble: Trouble, seed: int, broken: list[str]) -> str:
+    """The case as YAML; also written into the corpus, where the next test run finds it, unless that is switched off."""
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 120
+    yaml.dump(case_to_wire(case, trouble, seed, "; ".join(broken)[:1000]), stream)
+    if os.environ.get("BOBRAPET_FUZZ_KEEP", "yes") == "yes":
+        (FOLDER / FOUND).write_text(stream.getvalue())
+    return stream.getvalue()
+
+
+def _script(script: Script) -> dict[str, Any]:
+    defaults = Script()
+    fields = {field.name: getattr(script, field.name) for field in dataclasses.fields(script)}
+    return {"act": str(script.act)} | {
+        key: _plain(value) for key, value in fields.items() if key != "act" and value != getattr(defaults, key)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Plain containers, so that YAML needs no tags and shares nothing."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,7 +1,9 @@
 """A small stand-in for the evaluator: whole-string paths, so that a case of the suite says all there is to know.
 
-``{{ inputs.a }}``, ``{{ steps.x.output.k }}`` and ``{{ (index .steps inputs.which).output.k }}``; a condition may
-negate its path with ``not``. The real one has its own suite; the engine only relies on the three kinds of answer.
+``{{ inputs.a }}``, ``{{ steps.x.output.k }}``, ``{{ item }}``, ``{{ index }}``, ``{{ previous.k }}``,
+``{{ iteration }}`` and ``{{ (index .steps inputs.which).output.k }}``; a condition may negate its path with ``not``, or
+compare a number, ``{{ ge iteration 2 }}``. The real one has its own suite; the engine only relies on the three kinds of
+answer.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import trio
 
 from core.evaluation.evaluator import Failure, NotYet, Value
 
-_PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps)\.([A-Za-z0-9_.-]+)\s*\}\}$")
+_PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps|item|index|previous|iteration)((?:\.[A-Za-z0-9_-]+)*)\s*\}\}$")
+_AT_LEAST = re.compile(r"^\{\{\s*ge (iteration|index) (\d+)\s*\}\}$")
 _DYNAMIC = re.compile(r"^\{\{\s*\(index \.steps inputs\.(\w+)\)\.output\.(\w+)\s*\}\}$")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
@@ -69,10 +72,14 @@ def _resolve(value: Any, variables: Mapping[str, Any], missing: list[str]) -> An
     if dynamic:
         step = variables["inputs"].get(dynamic[1])
         return _walk(variables, ["steps", str(step), "output", dynamic[2]], missing)
+    compared = _AT_LEAST.match(value)
+    if compared:
+        number = _walk(variables, [compared[1]], missing)
+        return number is not None and number >= int(compared[2])
     path = _PATH.match(value)
     if path is None:
         return value
-    found = _walk(variables, [path[2], *path[3].split(".")], missing)
+    found = _walk(variables, [path[2], *path[3].split(".")[1:]], missing)
     return not found if path[1] else found
 
 

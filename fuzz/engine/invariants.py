@@ -1,329 +1,463 @@
-"""What must hold of every execution, read off its write history. Identifiers as in the list of engine invariants.
+"""What must hold of every execution, read off its write history: one function for each engine invariant, by its number.
 
-I01/I02 order, I03 terminal is absorbing, I05/I06 Jobs, I07 retries, I08/I10 instants, I11 counters, I14 no
-resurrection, I15 an end, I21/I22 field ownership, I34 times, I35 reasons, I36 sizes, I39 no crash.
+``violations`` applies them all. docs/proof.md says each in words. Order, I01, I02, I29 and I30, stands in
+``invariants_order``, what must hold at the end in ``invariants_end``.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
-from core.engine import record
-from core.engine.plan import StepKind, StoryPlan
-from core.engine.settings import EngineSettings
-from fuzz.engine.cases import Played, plan_of
+from core.engine.record import is_final, retries_of
+from core.engine.record import phase_of as recorded_phase
+from core.engine.words import ENDED
+from fuzz.engine import invariants_end, invariants_order
+from fuzz.engine.actions import Verb
+from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Write
+from fuzz.engine.history import (
+    History,
+    by_operator,
+    is_reset,
+    is_terminal,
+    run_writes,
+    states_of,
+    status_of,
+    timers_of,
+)
+from fuzz.engine.watches import controller_owner
 
-SDK_FIELDS = ("output", "signals", "effects", "logs", "signalEvents")
-TIMERS = "runs.bubustack.io/step-timers"
-MAX_WRITES_PER_STEP = 5
-"""Of a step that runs without retry, in a run that nothing disturbs; plus one for the run."""
+Check = Callable[[History], Iterator[str]]
+
+SDK_FIELDS: Final = ("output", "signals", "effects", "logs", "signalEvents")
+BY_OTHERS: Final = ("gates", "conditions")
+"""Of a run's status: may change after its end."""
+MAX_MESSAGE: Final = 2048
+MAX_REASON: Final = 64
+MAX_OBJECT: Final = 1 << 20
 
 
 def violations(played: Played) -> list[str]:
     """Every broken promise; empty when all is well."""
-    found = list(_liveness(played))
-    plan = plan_of(played.case)
-    if isinstance(plan, StoryPlan):
-        found += _order(played, plan)
-        found += _counters(played, plan)
-        found += _runs_once(played)
-        found += _sleeps(played, plan)
-    for check in (_terminal_is_absorbing, _retries, _jobs, _instants, _resurrection, _ownership, _times, _reasons):
-        found += check(played)
-    return found
+    history = History(played)
+    return [f"{name}: {text}" for name, check in CHECKS.items() for text in check(history)]
 
 
-def _liveness(played: Played) -> Iterator[str]:
-    if not played.ended:
-        yield f"I15: the run never ended: {played.run.get('status')}"
-    for error in played.crashes:
-        yield f"I39: a scope crashed: {error!r}"
-    for name in played.overlaps:
-        yield f"I05: a Job of {name} was created while a Pod of it was alive"
-    for name in played.still_alive:
-        yield f"I13: a Pod of {name} outlived the run"
-    for name in played.still_ending if played.phase == "Finished" else ():
-        yield f"I27: the run was called canceled while a Pod of {name} was still ending"
-    for text in played.refused:
-        yield f"I04: the SDK could not report the success of {text}"
-    states = _status(played.run).get("stepStates") or {}
-    for step, step_run in played.step_runs.items():
-        if not record.is_final(_status(step_run)):
-            yield f"I28: the run ended, but StepRun {step} is {_status(step_run).get('phase')}"
-        elif states.get(step, {}).get("phase") != _status(step_run)["phase"]:
-            yield f"I28: step {step} is {states.get(step)}, but its StepRun is {_status(step_run)['phase']}"
-
-
-def _order(played: Played, plan: StoryPlan) -> Iterator[str]:
-    """A StepRun is created only when all needs of its step are completed in what is stored at that moment."""
-    world: dict[tuple[str, str, str], Object] = {}
-    for write in played.history:
-        if write.verb == "create" and write.place[0] == "StepRun" and write.new is not None:
-            step = write.new["spec"]["stepId"]
-            for need in plan.graph.needs[step]:
-                why = _why_incomplete(world, plan, need, write.at)
-                if why:
-                    yield f"I01: {step} was created, but {need}: {why}"
-        if write.new is not None:
-            world[write.place] = write.new
-        else:
-            world.pop(write.place, None)
-
-
-def _why_incomplete(
-    world: Mapping[tuple[str, str, str], Object], plan: StoryPlan, step: str, now: datetime
-) -> str | None:
-    """Primitives and skipped steps leave no object: their completion follows from that of their own needs."""
-    run = next(found for place, found in world.items() if place[0] == "StoryRun")
-    state = ((run.get("status") or {}).get("stepStates") or {}).get(step)
-    if state is not None and Phase(state["phase"]).terminal:
-        if state["phase"] == "Skipped" and plan.rules.continue_on_failure:
-            return _why_skip_spreads(world, plan, step)
-        bad = Phase(state["phase"]).failing and step not in plan.rules.allowed
-        return f"failed as {state['phase']}" if bad else None
-    step_run = next((o for p, o in world.items() if p[0] == "StepRun" and o["spec"]["stepId"] == step), None)
-    if step_run is not None:
-        status = step_run.get("status") or {}
-        if not record.is_final(status):
-            return f"its StepRun is not final ({status.get('phase')})"
-        bad = status["phase"] != "Succeeded" and step not in plan.rules.allowed
-        return f"its StepRun is {status['phase']}" if bad else None
-    unconditional = not plan.steps[step].condition
-    kind = plan.steps[step].kind
-    if kind is StepKind.SLEEP and unconditional and plan.steps[step].parameters.get("duration"):
-        timers = json.loads(run["metadata"].get("annotations", {}).get(TIMERS, "{}"))
-        wake_at = parse_instant_or_none(timers.get(step, {}).get("sleepUntil"))
-        if wake_at is None or wake_at > now:
-            return f"it sleeps until {wake_at}"
-    if kind is StepKind.ENGRAM and unconditional and step not in plan.rules.allowed:
-        return "it never had a StepRun"
-    for need in plan.graph.needs[step]:
-        why = _why_incomplete(world, plan, need, now)
-        if why:
-            return f"{need}: {why}"
-    return None
-
-
-def _why_skip_spreads(world: Mapping[tuple[str, str, str], Object], plan: StoryPlan, step: str) -> str | None:
-    """A step that was skipped because a need of it failed keeps its own dependents from running."""
-    states = next(o for p, o in world.items() if p[0] == "StoryRun")["status"]["stepStates"]
-    for need in plan.graph.needs[step]:
-        state = states.get(need)
-        if state is None:
+def terminal_is_absorbing(history: History) -> Iterator[str]:
+    """I03."""
+    for write in history.writes():
+        old, new = status_of(write.old), status_of(write.new)
+        if write.new is None or not old or is_reset(write):
             continue
-        if Phase(state["phase"]).failing and need not in plan.rules.allowed:
-            return f"skipped, because {need} failed"
-        if state["phase"] == "Skipped" and (why := _why_skip_spreads(world, plan, need)):
-            return f"skipped, because {need} was {why}"
-    return None
-
-
-def _runs_once(played: Played) -> Iterator[str]:
-    for step, times in Counter(step for step, _, end in played.ran if end == "ok").items():
-        if times > 1:
-            yield f"I06: {step} succeeded {times} times"
-
-
-def _terminal_is_absorbing(played: Played) -> Iterator[str]:
-    for write in played.history:
-        old, new = _status(write.old), _status(write.new)
-        if write.new is None or not old:
-            continue
-        before, after = record.phase_of(old), record.phase_of(new)
+        before, after = recorded_phase(old), recorded_phase(new)
         if write.place[0] == "StoryRun":
-            if before is not None and before.terminal and new != old:
-                yield f"I03: the run was changed after {before}: {write.verb}"
-            for step, state in (old.get("stepStates") or {}).items():
-                now = (new.get("stepStates") or {}).get(step, {}).get("phase")
+            changed = {key for key in {*old, *new} if old.get(key) != new.get(key)}
+            if before is not None and before.terminal and changed - {*BY_OTHERS}:
+                yield f"the run {write.place[2]} was changed after {before}: {sorted(changed)}"
+            for step, state in states_of(write.old).items():
+                now = states_of(write.new).get(step, {}).get("phase")
                 if Phase(state["phase"]).terminal and now != state["phase"]:
-                    yield f"I03: step {step} went from {state['phase']} to {now}"
-        elif write.place[0] == "StepRun" and record.is_final(old) and (after is not before or not record.is_final(new)):
-            yield f"I03: final StepRun {write.place[2]} went from {before} to {after} by {write.actor}"
-        elif (
-            write.place[0] == "StepRun"
-            and before is Phase.SUCCEEDED
-            and after is not Phase.SUCCEEDED
-            and not _refused_by_check(new)
-        ):
-            yield f"I03: success of {write.place[2]} was taken back: {after}"
+                    yield f"step {step} went from {state['phase']} to {now}"
+        elif write.place[0] == "StepRun" and is_final(old) and (after is not before or not is_final(new)):
+            yield f"final StepRun {write.place[2]} went from {before} to {after} by {write.actor}"
+        elif write.place[0] == "StepRun" and before is Phase.SUCCEEDED and after is not before and not _refused(new):
+            yield f"success of {write.place[2]} was taken back: {after}"
 
 
-def _refused_by_check(status: Object) -> bool:
-    text = str(status.get("lastFailureMsg"))
-    return text.startswith(("OutputSchemaFailed", "ExpressionFailed"))
+def sdk_may_report(history: History) -> Iterator[str]:
+    """I04: no SDK finds its StepRun in a phase out of which it may not report its success."""
+    yield from history.played.refused
 
 
-def _retries(played: Played) -> Iterator[str]:
-    for write in _step_run_writes(played):
-        old, new = _status(write.old), _status(write.new)
-        step = record.retries_of(new) - record.retries_of(old)
+def one_job_at_a_time(history: History) -> Iterator[str]:
+    """I05."""
+    for name in history.played.overlaps:
+        yield f"a Job of {name} was created while a Pod of it was alive"
+
+
+def jobs_are_counted(history: History) -> Iterator[str]:
+    """I06: one Job for each attempt, and one more for each that somebody destroyed; no success twice."""
+    created: Counter[tuple[str, int]] = Counter()
+    destroyed: Counter[str] = Counter()
+    retries: dict[str, int] = {}
+    for write in history.writes():
+        if write.place[0] == "StepRun" and write.new is not None:
+            retries[write.new["metadata"]["uid"]] = retries_of(status_of(write.new))
+        owner = controller_owner(write.object) if write.place[0] == "Job" else None
+        if owner is None:
+            continue
+        if write.verb == "create":
+            created[owner["uid"], write.object["spec"]["attempt"]] += 1
+        elif write.verb == "delete" and not by_operator(write):
+            destroyed[owner["uid"]] += 1
+    for (uid, attempt), times in created.items():
+        if times > 1 + destroyed[uid] and not history.overlapping:
+            yield f"attempt {attempt} of StepRun {uid} was started {times} times"
+        if attempt > retries.get(uid, 0):
+            yield f"attempt {attempt} of StepRun {uid} was started, which had {retries.get(uid)} retries"
+    for (uid, step), times in Counter((uid, step) for uid, step, end in history.played.effects if end == "ok").items():
+        if times > 1 + destroyed[uid]:
+            yield f"{step} succeeded {times} times"
+
+
+def retries_rise_by_one(history: History) -> Iterator[str]:
+    """I07."""
+    for write in _step_run_writes(history):
+        old, new = status_of(write.old), status_of(write.new)
+        step = retries_of(new) - retries_of(old)
         if step == 0:
             continue
         if step != 1:
-            yield f"I07: retries of {write.place[2]} moved by {step}"
+            yield f"retries of {write.place[2]} moved by {step}"
         if new.get("phase") != "Pending" or not new.get("nextRetryAt"):
-            yield f"I07: a retry of {write.place[2]} was counted without phase and instant in the same write"
+            yield f"a retry of {write.place[2]} was counted without phase and instant in the same write"
 
 
-def _jobs(played: Played) -> Iterator[str]:
-    created: Counter[tuple[str, int]] = Counter()
-    for write in played.history:
-        if write.verb == "create" and write.place[0] == "Job" and write.new is not None:
-            created[write.place[2], write.new["spec"]["attempt"]] += 1
-    for (name, attempt), times in created.items():
-        if times > 1:
-            yield f"I06: attempt {attempt} of {name} was started {times} times"
-    for step, step_run in played.step_runs.items():
-        started = sum(times for (name, _), times in created.items() if name == step_run["metadata"]["name"])
-        if started > 1 + record.retries_of(_status(step_run)):
-            yield f"I06: {step} had {started} Jobs, but {_status(step_run).get('retries')} retries"
-
-
-def _instants(played: Played) -> Iterator[str]:
-    """No instant moves once stored, none is acted upon early."""
-    timers: dict[str, str] = {}
+def nothing_is_early(history: History) -> Iterator[str]:
+    """I08: no retry, no end of a sleep, no timeout before its stored instant, by the clock of the time."""
+    if history.overlapping or history.did(Verb.STEP_CLOCK):
+        return  # the clock of the engine is then another one than that of the history
     retry_at: dict[str, datetime] = {}
-    for write in played.history:
-        if write.new is None:
-            continue
-        if write.place[0] == "StoryRun":
-            text = (write.new["metadata"].get("annotations") or {}).get(TIMERS)
-            for step, entry in json.loads(text or "{}").items():
-                if timers.setdefault(step, entry["sleepUntil"]) != entry["sleepUntil"]:
-                    yield f"I10: the timer of {step} moved"
-            for step, state in (_status(write.new).get("stepStates") or {}).items():
-                wake_at = parse_instant_or_none(timers.get(step))
-                if wake_at and state["phase"] == "Succeeded" and write.at < wake_at:
-                    yield f"I08: {step} woke at {write.at}, before {wake_at}"
-        elif write.place[0] == "StepRun":
-            next_at = parse_instant_or_none(_status(write.new).get("nextRetryAt"))
-            if next_at is not None:
-                retry_at[write.place[2]] = next_at
+    for write in history.writes():
+        if write.place[0] == "StepRun" and (wanted := status_of(write.new).get("nextRetryAt")):
+            instant = parse_instant_or_none(wanted)
+            assert instant is not None
+            retry_at[write.object["metadata"]["uid"]] = instant
         elif write.place[0] == "Job" and write.verb == "create":
-            due = retry_at.get(write.place[2])
-            if due is not None and write.new["spec"]["attempt"] > 0 and write.at < due:
-                yield f"I08: {write.place[2]} was retried at {write.at}, before {due}"
+            owner = write.object["metadata"]["ownerReferences"][0]["uid"]
+            due = retry_at.get(owner)
+            if due is not None and write.at < due and write.object["spec"]["attempt"] > 0:
+                yield f"retry of {write.place[2]} started at {write.at}, before {due}"
+        elif write.place[0] == "StoryRun" and write.new is not None and by_operator(write):
+            yield from _early_ends(write)
 
 
-_LATE: Final = timedelta(seconds=0.1 + EngineSettings().status_linger_seconds)
-"""Between a wake-up and the write that tells of it; anew for a process that comes after a killed one."""
+def _early_ends(write: Write) -> Iterator[str]:
+    for step, timer in timers_of(write.new).items():
+        old, new = (states_of(run).get(step) for run in (write.old, write.new))
+        ends = new is not None and not is_terminal(old) and new["phase"] in ("Timeout", "Succeeded")
+        ends = ends and not str((new or {}).get("message")).startswith(ENDED)
+        decided = new is not None and str(timer.kind) != "sleepUntil" and new["phase"] == "Succeeded"
+        if ends and not decided and write.at < timer.at:
+            yield f"{step} was {new['phase'] if new else ''} at {write.at}, before {timer.at}"
 
 
-def _sleeps(played: Played, plan: StoryPlan) -> Iterator[str]:
-    """A sleep waits for an instant that is stored, and nothing but a late process makes it later."""
-    timers: dict[str, datetime] = {}
-    told: set[str] = set()
-    for write in played.history:
-        if write.place[0] != "StoryRun" or write.new is None:
+def instants_stay(history: History) -> Iterator[str]:
+    """I10: a deadline is stored before anybody says that it is waited for, and never moves."""
+    for write in run_writes(history):
+        if not is_reset(write) and not _answers(write):
+            before, after = timers_of(write.old), timers_of(write.new)
+            for step, timer in after.items():
+                if step in before and before[step] != timer:
+                    yield f"the timer of {step} moved from {before[step].at} to {timer.at}"
+        for step, state in states_of(write.new).items():
+            text = str(state.get("message") or "")
+            old = str(states_of(write.old).get(step, {}).get("message") or "")
+            if " until " in text and text != old and not is_terminal(state) and step not in timers_of(write.new):
+                yield f"{step} waits ({text}), but no instant is stored"
+
+
+def counters_equal_states(history: History) -> Iterator[str]:
+    """I11: in each stored version; declared steps count, branches do not."""
+    for write in run_writes(history):
+        status, plan = status_of(write.new), history.plan(write.object)
+        if "stepsComplete" not in status or plan is None or not by_operator(write) or not status.get("phase"):
             continue
-        text = (write.new["metadata"].get("annotations") or {}).get(TIMERS)
-        for step, entry in json.loads(text or "{}").items():
-            timers[step] = parse_instant_or_none(entry["sleepUntil"]) or write.at
-        for step, state in (_status(write.new).get("stepStates") or {}).items():
-            declared = plan.steps[step]
-            if step in told or state["phase"] != "Succeeded" or declared.kind is not StepKind.SLEEP:
-                continue
-            told.add(step)
-            if step not in timers:
-                if declared.parameters.get("duration"):
-                    yield f"I10: {step} slept without a stored instant"
-            elif not played.trouble.delays and write.at > timers[step] + _LATE * (1 + len(played.trouble.kills)):
-                yield f"I09: {step} woke at {write.at}, long after {timers[step]}"
-
-
-def _counters(played: Played, plan: StoryPlan) -> Iterator[str]:
-    for write in played.history:
-        if write.place[0] != "StoryRun" or write.new is None:
+        if status.get("stepStates") == states_of(write.old) and status.get("phase") == status_of(write.old).get(
+            "phase"
+        ):
             continue
-        status = _status(write.new)
-        if "stepsTotal" not in status:
-            continue
-        phases = [Phase(state["phase"]) for state in (status.get("stepStates") or {}).values()]
+        phases = [Phase(state["phase"]) for name, state in states_of(write.new).items() if name in plan.steps]
         wanted = {
-            "stepsTotal": len(plan.order),
             "stepsComplete": sum(phase is Phase.SUCCEEDED for phase in phases),
             "stepsFailed": sum(phase.failing for phase in phases),
             "stepsSkipped": sum(phase is Phase.SKIPPED for phase in phases),
         }
         if any(status.get(key) != value for key, value in wanted.items()):
-            yield f"I11: counters {status} are not {wanted}"
-        if status.get("finishedAt") and len(phases) != len(plan.order) and status.get("stepStates"):
-            yield f"I28: the run ended with steps without an end: {status['stepStates']}"
+            yield f"counters { {key: status.get(key) for key in wanted} } are not {wanted}"
 
 
-def _resurrection(played: Played) -> Iterator[str]:
-    over = False
-    for write in played.history:
-        if write.place[0] == "StoryRun" and _status(write.new).get("finishedAt"):
-            over = True
-        elif over and write.actor.startswith("operator"):
-            yield f"I14: {write.verb} {write.place} after the run had ended"
+def only_ours_is_touched(history: History) -> Iterator[str]:
+    """I12: what the engine changes or deletes is what it has created, for that very owner; or a run."""
+    ours: set[str] = set()
+    for write in history.writes():
+        uid = write.object["metadata"]["uid"]
+        if write.verb == "create" and by_operator(write):
+            ours.add(uid)
+        elif by_operator(write) and write.place[0] != "StoryRun" and uid not in ours:
+            yield f"{write.actor} {write.verb} {write.place}, which is not ours"
+        elif by_operator(write) and write.place[0] == "StoryRun" and write.new is None and uid not in ours:
+            yield f"{write.actor} deleted {write.place}, which is not ours"
 
 
-def _ownership(played: Played) -> Iterator[str]:
-    for write in _step_run_writes(played):
-        old, new = _status(write.old), _status(write.new)
-        if write.actor.startswith("operator"):
-            retried = record.retries_of(new) > record.retries_of(old)
+def no_resurrection(history: History) -> Iterator[str]:
+    """I14: for a run that has ended nothing is created, and nothing of it changes, until it is asked to run again."""
+    if history.overlapping:
+        return
+    over: set[str] = set()
+    for write in history.writes():
+        uid = write.object["metadata"]["uid"]
+        if write.place[0] == "StoryRun":
+            if write.new is not None and is_reset(write):
+                over.discard(uid)
+            elif status_of(write.new).get("finishedAt"):
+                over.add(uid)
+        elif by_operator(write) and write.place[0] in ("StepRun", "Job"):
+            run = history.run_of(write.object)
+            late = write.verb == "create" and write.place[0] == "StepRun" and history.has_late_writes
+            if run is not None and run["metadata"]["uid"] in over and not _awaits_redrive(run) and not late:
+                yield f"{write.verb} {write.place} after the run had ended"
+
+
+def writes_are_bound(history: History) -> Iterator[str]:
+    """I20 and I21: every patch names the version it was computed from, and changes only what is the engine's."""
+    for write in history.writes():
+        if not by_operator(write) or write.old is None or write.new is None:
+            continue
+        asks_to_cancel = write.old.get("spec") != write.new.get("spec")
+        if write.verb.startswith("patch") and write.based_on is None and not asks_to_cancel:
+            yield f"{write.verb} of {write.place} names no version"
+        old, new = status_of(write.old), status_of(write.new)
+        if write.place[0] == "StepRun":
+            retried = retries_of(new) > retries_of(old)
             for field in SDK_FIELDS:
                 if old.get(field) != new.get(field) and not retried:
-                    yield f"I21: the operator changed {field} of {write.place[2]}"
+                    yield f"the operator changed {field} of {write.place[2]}"
+        elif write.place[0] == "StoryRun":
+            if old.get("gates") != new.get("gates") and not is_reset(write):
+                yield f"the operator changed the decisions on gates of {write.place[2]}"
+            if asks_to_cancel and write.new["spec"] != write.old["spec"] | {"cancelRequested": True}:
+                yield f"the operator changed the spec of {write.place[2]}"
 
 
-def _times(played: Played) -> Iterator[str]:
-    for write in played.history:
-        if write.new is None or write.place[0] not in ("StoryRun", "StepRun"):
+def no_lost_update(history: History) -> Iterator[str]:
+    """I22: a decision of a person, and a result of an SDK, stays until its run or its attempt begins anew."""
+    for write in history.writes():
+        if write.old is None or write.new is None or not by_operator(write):
             continue
-        old, new = _status(write.old), _status(write.new)
+        kept, now = write.old["metadata"].get("annotations") or {}, write.new["metadata"].get("annotations") or {}
+        lost = {key for key in kept if "redrive" in key and now.get(key) != kept[key] and not key.endswith("observed")}
+        if lost:
+            yield f"annotations of {write.place} were lost: {lost}"
+
+
+def limits_hold(history: History) -> Iterator[str]:
+    """I24: at no instant more StepRuns at work than ``policy.concurrency`` allows."""
+    if history.overlapping:
+        return
+    for write in history.writes():
+        if write.verb != "create" or write.place[0] != "StepRun":
+            continue
+        run = history.run_of(write.object)
+        plan = history.plan(run) if run is not None else None
+        if run is None or plan is None or not plan.concurrency:
+            continue
+        story = run["spec"]["storyRef"]["name"]
+        working = 1 + sum(
+            not is_terminal(status_of(other))
+            for place, one in history.objects.items()
+            if place[0] == "StoryRun" and one["spec"]["storyRef"]["name"] == story
+            for other in history.step_runs(one)
+        )
+        if working > plan.concurrency:
+            yield f"{working} StepRuns of {story} at work, where {plan.concurrency} may be"
+
+
+def branches_are_bounded(history: History) -> Iterator[str]:
+    """I24: nor more branches of a ``parallel`` step than ``maxConcurrency`` allows."""
+    for write in history.writes():
+        if write.verb != "create" or write.place[0] != "StepRun" or history.overlapping:
+            continue
+        run = history.run_of(write.object)
+        plan = history.plan(run) if run is not None else None
+        parent = invariants_order.step_of(write.object).rpartition("/")[0]
+        around = plan.find(parent) if plan is not None and parent else None
+        bound = around.parameters.get("maxConcurrency") if around is not None else None
+        if run is None or bound is None:
+            continue
+        working = 1 + sum(
+            not is_terminal(status_of(one)) and invariants_order.step_of(one).rpartition("/")[0] == parent
+            for one in history.step_runs(run)
+        )
+        if working > bound:
+            yield f"{working} branches of {parent} at work, where {bound} may be"
+
+
+def cancel_stops_work(history: History) -> Iterator[str]:
+    """I27: once the cancel is recorded nothing is created but for ``finally``."""
+    for write in history.writes():
+        if write.verb != "create" or write.place[0] not in ("StepRun", "StoryRun") or not by_operator(write):
+            continue
+        run = history.run_of(write.object)
+        annotations = (run or {}).get("metadata", {}).get("annotations") or {}
+        if run is None or "storyrun.bubustack.io/graceful-cancel-observed-at" not in annotations:
+            continue
+        plan, step = history.plan(run), invariants_order.step_of(write.object)
+        if plan is not None and step.partition("/")[0] not in plan.finally_.graph.position and not history.overlapping:
+            yield f"{write.place} was created after the run was canceled"
+
+
+def plan_is_stable(history: History) -> Iterator[str]:
+    """I32."""
+    for write in run_writes(history):
+        before, after = (status_of(obj).get("storyRevision") for obj in (write.old, write.new))
+        if before and after != before and not is_reset(write):
+            yield f"{write.place[2]} went from {before} to {after}"
+
+
+def times_are_in_order(history: History) -> Iterator[str]:
+    """I34."""
+    stepped = history.did(Verb.STEP_CLOCK)
+    for write in history.writes():
+        if write.new is None or write.place[0] not in ("StoryRun", "StepRun") or is_reset(write):
+            continue
+        old, new = status_of(write.old), status_of(write.new)
         yield from _ordered(write.place[2], new)
-        retried = record.retries_of(new) > record.retries_of(old)
+        retried = retries_of(new) > retries_of(old)
         for key in ("startedAt", "finishedAt"):
             if old.get(key) and new.get(key) != old[key] and not retried:
-                yield f"I34: {key} of {write.place[2]} moved from {old[key]} to {new.get(key)}"
-        for step, state in (new.get("stepStates") or {}).items():
+                yield f"{key} of {write.place[2]} moved from {old[key]} to {new.get(key)}"
+        for step, state in states_of(write.new).items():
             yield from _ordered(step, state)
-            before = (old.get("stepStates") or {}).get(step, {})
+            before = states_of(write.old).get(step, {})
             for key in ("startedAt", "finishedAt"):
-                if before.get(key) and before[key] != state.get(key) and not _same_second(before, state, key):
-                    yield f"I34: {key} of step {step} moved from {before[key]} to {state.get(key)}"
+                queued = before.get("phase") == Phase.PENDING  # the clock of a step starts when it does
+                same = before.get(key) in (None, state.get(key))
+                if not (same or queued or stepped or _close(before, state, key)):
+                    yield f"{key} of step {step} moved from {before[key]} to {state.get(key)}"
+
+
+def failures_have_reasons(history: History) -> Iterator[str]:
+    """I35: every failure says why, and so does whatever waits when nothing happens any more."""
+    for place, run in history.played.objects.items():
+        if place[0] != "StoryRun":
+            continue
+        status = status_of(run)
+        for step, state in states_of(run).items():
+            if Phase(state["phase"]).failing and not state.get("message"):
+                yield f"step {step} is {state['phase']} without a message"
+            if state["phase"] == "Paused" and not state.get("message"):
+                yield f"step {step} waits without a message"
+        if status.get("phase") in ("Failed", "Timeout") and not (status.get("error") or {}).get("message"):
+            yield f"the run {place[2]} failed without an error"
+
+
+def sizes_are_bounded(history: History) -> Iterator[str]:
+    """I36."""
+    for write in history.writes():
+        if write.new is None or not by_operator(write):
+            continue
+        if len(json.dumps(write.new)) > MAX_OBJECT:
+            yield f"{write.place} is larger than 1 MiB"
+        status = status_of(write.new)
+        texts = [status.get("message"), *(state.get("message") for state in states_of(write.new).values())]
+        texts += [condition.get("message") for condition in status.get("conditions") or ()]
+        if any(len(str(text or "")) > MAX_MESSAGE for text in texts):
+            yield f"a message of {write.place} is too long"
+        if any(len(str(condition.get("reason"))) > MAX_REASON for condition in status.get("conditions") or ()):
+            yield f"a reason of {write.place} is too long"
+
+
+def scopes_do_not_crash(history: History) -> Iterator[str]:
+    """I39."""
+    for error in history.played.crashes:
+        yield f"a scope crashed: {_causes(error)}"
+
+
+def redrive_resets_exactly(history: History) -> Iterator[str]:
+    """I40: what a redrive keeps is bitwise as it was; its StepRuns stay."""
+    for write in history.writes():
+        if write.place[0] == "StoryRun" and write.new is not None and is_reset(write) and by_operator(write):
+            kept = states_of(write.new)
+            for step, state in kept.items():
+                if state != states_of(write.old).get(step):
+                    yield f"the reset changed step {step}, which it keeps"
+            gates = status_of(write.new).get("gates") or {}
+            for gate, decision in gates.items():
+                if decision != (status_of(write.old).get("gates") or {}).get(gate):
+                    yield f"the reset changed the decision on gate {gate}"
+
+
+def _answers(write: Write) -> bool:
+    """Whether the write records a redrive as answered, which also drops the instants of what runs again."""
+    key = "storyrun.bubustack.io/redrive"
+    old, new = ((obj or {}).get("metadata", {}).get("annotations") or {} for obj in (write.old, write.new))
+    return any(name.startswith(key) and name.endswith("observed") and old.get(name) != new.get(name) for name in new)
+
+
+def _awaits_redrive(run: Object) -> bool:
+    annotations = run["metadata"].get("annotations") or {}
+    key = "storyrun.bubustack.io/redrive"
+    pairs = ((f"{key}-token", f"{key}-observed"), (f"{key}-from-step", f"{key}-from-step-observed"))
+    return any(annotations.get(asked) not in (None, annotations.get(seen)) for asked, seen in pairs)
+
+
+def _causes(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(_causes(inner) for inner in error.exceptions)
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f" at {last.tb_frame.f_code.co_filename.rpartition('/')[2]}:{last.tb_lineno}" if last is not None else ""
+    return f"{error!r}{where}"
+
+
+def _refused(status: Object) -> bool:
+    text = str(status.get("lastFailureMsg"))
+    return text.startswith(("OutputSchemaFailed", "ExpressionFailed"))
 
 
 def _ordered(name: str, status: Mapping[str, Any]) -> Iterator[str]:
     started, finished = (parse_instant_or_none(status.get(key)) for key in ("startedAt", "finishedAt"))
     if started and finished and finished < started:
-        yield f"I34: {name} finished at {finished}, before it started at {started}"
+        yield f"{name} finished at {finished}, before it started at {started}"
     if str(status.get("duration", "")).startswith("-"):
-        yield f"I34: {name} has a negative duration"
+        yield f"{name} has a negative duration"
 
 
-def _same_second(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> bool:
+def _close(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> bool:
     """A step's start as we saw it and as its StepRun says may differ by the rounding of one."""
     old, new = parse_instant_or_none(before.get(key)), parse_instant_or_none(after.get(key))
     return old is not None and new is not None and abs(new - old) <= timedelta(seconds=1)
 
 
-def _reasons(played: Played) -> Iterator[str]:
-    status = _status(played.run)
-    for step, state in (status.get("stepStates") or {}).items():
-        if Phase(state["phase"]).failing and not state.get("message"):
-            yield f"I35: step {step} is {state['phase']} without a message"
-    if status.get("phase") in ("Failed", "Timeout") and not (status.get("error") or {}).get("message"):
-        yield "I35: the run failed without an error"
-    for write in played.history:
-        if write.new is not None and len(json.dumps(write.new)) > 1 << 20:
-            yield f"I36: {write.place} is larger than 1 MiB"
+def _step_run_writes(history: History) -> Iterator[Write]:
+    return (w for w in history.writes() if w.place[0] == "StepRun" and w.new is not None and w.old is not None)
 
 
-def _step_run_writes(played: Played) -> Iterator[Write]:
-    return (w for w in played.history if w.place[0] == "StepRun" and w.new is not None and w.old is not None)
-
-
-def _status(object_: Object | None) -> Object:
-    return dict((object_ or {}).get("status") or {})
+CHECKS: Final[Mapping[str, Check]] = {
+    "I01": invariants_order.needs_are_met,
+    "I03": terminal_is_absorbing,
+    "I04": sdk_may_report,
+    "I05": one_job_at_a_time,
+    "I06": jobs_are_counted,
+    "I07": retries_rise_by_one,
+    "I08": nothing_is_early,
+    "I10": instants_stay,
+    "I11": counters_equal_states,
+    "I12": only_ours_is_touched,
+    "I13": invariants_end.no_orphans,
+    "I14": no_resurrection,
+    "I15": invariants_end.the_run_ends,
+    "I16": invariants_end.silence,
+    "I20": writes_are_bound,
+    "I22": no_lost_update,
+    "I24": limits_hold,
+    "I24, branches": branches_are_bounded,
+    "I27": cancel_stops_work,
+    "I28": invariants_end.nothing_is_left_open,
+    "I29": invariants_end.finally_runs_once,
+    "I30": invariants_order.cleanup_comes_last,
+    "I32": plan_is_stable,
+    "I34": times_are_in_order,
+    "I35": failures_have_reasons,
+    "I36": sizes_are_bounded,
+    "I39": scopes_do_not_crash,
+    "I40": redrive_resets_exactly,
+}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from fuzz.engine.cases import Case, Trouble, play
+from fuzz.engine.cases import Case, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import budget
 from fuzz.engine.strategies import cases, troubles
@@ -20,7 +20,7 @@ def check_crash(case: Case, kills: tuple[int, ...], seed: int) -> None:
     assert violations(calm) == []
     assert violations(crashed) == []
     if crashed.comparable_with(calm):
-        assert crashed.end_state() == calm.end_state()
+        assert differences(crashed, calm) == []
     elif crashed.verdict_comparable_with(calm):
         assert crashed.verdict() == calm.verdict()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from fuzz.engine.canonical import CANONICAL
-from fuzz.engine.cases import Case, Played, Trouble, play
+from fuzz.engine.cases import Case, Played, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import DEEP
 
@@ -41,7 +41,7 @@ def check(calm: Played, kills: tuple[int, ...], seed: int) -> None:
     crashed = play(calm.case, Trouble(kills=kills), seed=seed)
 
     assert violations(crashed) == [], f"killed at {kills}"
-    assert crashed.end_state() == calm.end_state(), f"killed at {kills}"
+    assert differences(crashed, calm) == [], f"killed at {kills}"
 
 
 @pytest.mark.parametrize("name", CANONICAL)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from fuzz.engine.cases import Case, Trouble, play
+from fuzz.engine.cases import Case, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import budget
 from fuzz.engine.strategies import cases, troubles
@@ -21,7 +21,7 @@ def check_trouble(case: Case, trouble: Trouble, seed: int) -> None:
 
     assert violations(troubled) == []
     if troubled.comparable_with(calm):
-        assert troubled.end_state() == calm.end_state()
+        assert differences(troubled, calm) == []
     elif troubled.verdict_comparable_with(calm):
         assert troubled.verdict() == calm.verdict()
 

@@ -6,6 +6,7 @@ then exits with 1 instead; its writes carry no precondition.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -52,6 +53,15 @@ class Script:
     """How long the Pod goes on after its Job was deleted."""
 
 
+def script_of(scripts: Mapping[str, tuple[Script, ...]], step: str, attempt: int) -> Script:
+    """Of a branch: what stands under its full name, else under its own, else under its parent's with ``/*``."""
+    parent, _, own = step.rpartition("/")
+    anywhere = re.sub(r"/\d+(?=/|$)", "/*", step)
+    places = (step, anywhere, own, f"{parent}/*") if parent else (step,)
+    found = next((found for place in places if (found := scripts.get(place))), (Script(),))
+    return found[min(attempt, len(found) - 1)]
+
+
 @dataclass
 class Pod:
     """Of one Job: what the kubelet does. Its object in the cluster says the same."""
@@ -95,11 +105,7 @@ class Worker:
     """Jobs that were created while a Pod of the same step was still alive: there must be none."""
 
     def script(self, step: str, attempt: int) -> Script:
-        """Of a branch: what stands under its full name, else under its own, else under its parent's with ``/*``."""
-        parent, _, own = step.rpartition("/")
-        places = (step, own, f"{parent}/*") if parent else (step,)
-        scripts = next((found for place in places if (found := self.scripts.get(place))), (Script(),))
-        return scripts[min(attempt, len(scripts) - 1)]
+        return script_of(self.scripts, step, attempt)
 
     def see(self, write: Write) -> None:
         """A listener of the cluster."""
@@ -172,7 +178,8 @@ class Worker:
                 patch: Object = {"phase": "Succeeded", "exitClass": "success", "output": dict(output)}
                 self._sdk_writes(step_run, stored, patch)
             else:
-                self.refused.append(f"{step} out of {phase}")
+                if ((stored.get("status") or {}).get("retries") or 0) <= attempt:  # else its time was over already
+                    self.refused.append(f"{step} out of {phase}")
                 code = 1
         elif script.act is Act.FAIL and phase in SDK_MAY_FAIL_FROM:
             patch = {"phase": "Failed", "exitCode": code, "lastFailureMsg": f"attempt {attempt} of {step} failed"}

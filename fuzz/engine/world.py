@@ -47,6 +47,8 @@ NAMESPACE = "default"
 LONGEST_SECONDS = 4 * 3600.0
 """A run that has not ended after this virtual time never will."""
 RELIST_SECONDS = 300.0
+MOST_TASK_STEPS = 100_000
+"""Of one execution; the longest ones take a tenth of it."""
 
 _process: ContextVar[Process | None] = ContextVar("process of the engine", default=None)
 
@@ -83,11 +85,14 @@ class World:
     """From when (Trio time) the wall clock is how far from where it would be."""
     events: RecordedEvents = field(default_factory=RecordedEvents)
     crashes: list[BaseException] = field(default_factory=list)
+    downtime: float = 0.0
+    """Seconds between the death of a process by an action and the start of the next."""
     lags: Mapping[str, float] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     incarnations: list[Incarnation] = field(default_factory=list)
     """All that ever were; the last one is the one that ``start`` has started last."""
     twins: list[Incarnation] = field(default_factory=list)
+    _epochs: int = 0
     _doomed: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -136,10 +141,10 @@ class World:
         self.cluster.delete("user", ("StoryRun", *key))
 
     def delete_step_run(self, key: RunKey, step: str) -> None:
-        self.cluster.delete("user", ("StepRun", *_of_step(key, step)))
+        self.cluster.delete("user", ("StepRun", *of_step(key, step)))
 
     def delete_job(self, key: RunKey, step: str) -> None:
-        self.cluster.delete("user", ("Job", *_of_step(key, step)))
+        self.cluster.delete("user", ("Job", *of_step(key, step)))
 
     def run(self, key: RunKey) -> Object:
         stored = self.cluster.get("StoryRun", *key)
@@ -153,7 +158,7 @@ class World:
         return {name: state["phase"] for name, state in (self.status(key).get("stepStates") or {}).items()}
 
     def step_run(self, key: RunKey, step: str) -> Object | None:
-        return self.cluster.get("StepRun", *_of_step(key, step))
+        return self.cluster.get("StepRun", *of_step(key, step))
 
     def child_run(self, key: RunKey, step: str, iteration: int | None = None) -> Object | None:
         """The run that a step of ``key`` started; of a loop, the one of that iteration."""
@@ -170,7 +175,8 @@ class World:
         everything: bool = False,
     ) -> Process:
         """A new process that takes up these runs, or every run there is, and all runs that these have started."""
-        process = Process(len(self.processes), faults or {}, latency_seconds=latency)
+        process = Process(self._epochs, faults or {}, latency_seconds=latency)
+        self._epochs += 1
         self.processes.append(process)
         clock = virtual_clock(EPOCH, self._clock_step)
         runs = ModelRunStore(self.cluster, process)
@@ -220,10 +226,11 @@ class World:
             incarnation.gone.set()
 
     def kill_nowait(self) -> None:
-        self._kill(self.incarnations[-1])
+        self.end(self.incarnations[-1])
 
     @staticmethod
-    def _kill(incarnation: Incarnation) -> None:
+    def end(incarnation: Incarnation) -> None:
+        """Kill a process; ``kill_nowait`` does so with the newest."""
         incarnation.process.dead = True
         incarnation.watches.close()
         incarnation.scope.cancel()
@@ -247,6 +254,12 @@ class World:
     def alive(self) -> list[Incarnation]:
         """The processes that are at work."""
         return [one for one in self.incarnations if not one.process.dead and not one.gone.is_set()]
+
+    def give_up(self) -> None:
+        """Something goes round in circles without time passing: end all of it."""
+        for one in self.alive:
+            self.end(one)
+        self.nursery.cancel_scope.cancel()
 
     # The server.
 
@@ -366,12 +379,12 @@ async def open_world(
             nursery.start_soon(world._relist_for_ever)
         yield world
         for one in world.alive:
-            world._kill(one)
+            world.end(one)
             await one.gone.wait()
         nursery.cancel_scope.cancel()
 
 
-def _of_step(key: RunKey, step: str) -> tuple[str, str]:
+def of_step(key: RunKey, step: str) -> tuple[str, str]:
     """Namespace and name of the StepRun and the Job of a step, by its full name."""
     return key.namespace, compose(key.name, *step.split("/"))
 
@@ -382,11 +395,15 @@ class KillAt(trio.abc.Instrument):
     def __init__(self, number: int = 0) -> None:
         self.number = number
         self.steps = 0
+        self.total = 0
         self.world: World | None = None
         self.process: Process | None = None
         self.fired = trio.Event()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.total += 1
+        if self.total > MOST_TASK_STEPS and self.world is not None:
+            self.world.give_up()
         process = task.context.get(_process)
         if process is None or process is not self.process:
             return

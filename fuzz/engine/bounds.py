@@ -1,0 +1,80 @@
+"""By when a run must have ended once nothing disturbs it any more (I15), computed from what its steps will do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from core.api.duration import parse_positive_duration
+from core.policy.retry import retry_delay
+from fuzz.engine.actions import Verb
+from fuzz.engine.worker import Act, Script, script_of
+
+if TYPE_CHECKING:
+    from fuzz.engine.cases import Case
+
+SLACK_SECONDS: Final = 120.0
+"""The longest pause between two tries of a call, an answer that is waited for, a drain, twice."""
+STEP_SECONDS: Final = 2.0
+REPEATING: Final = frozenset({Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, Verb.DELETE_POD, Verb.DELETE_STEP_RUN})
+"""What may make steps run once more."""
+
+
+def bound_seconds(case: Case) -> float:
+    """Seconds from the last fault or action; every step after the other, though many run together."""
+    specs = [case.spec, *(action.value for action in case.actions if action.verb is Verb.EDIT_STORY)]
+    once = sum(_story_seconds(case, spec, 0) for spec in specs)
+    times = 1 + sum(action.verb in REPEATING for action in case.actions)
+    clock = sum(abs(float(action.value)) for action in case.actions if action.verb is Verb.STEP_CLOCK)
+    return once * times + clock + SLACK_SECONDS
+
+
+def _story_seconds(case: Case, spec: Mapping[str, Any], depth: int) -> float:
+    lists = (spec.get(group) or () for group in ("steps", "compensations", "finally"))
+    return sum(_step_seconds(case, step, step["name"], depth) for steps in lists for step in steps)
+
+
+def _step_seconds(case: Case, step: Mapping[str, Any], path: str, depth: int) -> float:
+    settings = step.get("with") or {}
+    if "ref" in step:
+        return STEP_SECONDS + _engram_seconds(case, step, path)
+    match step.get("type"):
+        case "parallel":
+            branches: Sequence[Mapping[str, Any]] = settings.get("steps") or ()
+            items = settings.get("forEach")
+            if items is None:
+                return STEP_SECONDS + sum(_step_seconds(case, one, f"{path}/{one['name']}", depth) for one in branches)
+            count = len(items) if isinstance(items, list) else len(case.inputs.get("list", ()))
+            each = sum(_step_seconds(case, one, f"{path}/0", depth) for one in branches)
+            return STEP_SECONDS + count * each
+        case "executeStory":
+            name = (settings.get("storyRef") or {}).get("name")
+            if depth > 3 or name not in case.stories:
+                return STEP_SECONDS
+            once = _story_seconds(case, case.stories[name], depth + 1) + STEP_SECONDS
+            return once * (settings.get("maxIterations") or 1) + STEP_SECONDS
+        case "sleep":
+            return STEP_SECONDS + _duration(settings.get("duration"))
+        case "gate" | "wait":
+            return STEP_SECONDS + _duration(settings.get("timeout"))
+    return STEP_SECONDS
+
+
+def _engram_seconds(case: Case, step: Mapping[str, Any], path: str) -> float:
+    engram = case.engrams.get(step["ref"]["name"])
+    if engram is None:
+        return 0.0
+    seconds = 0.0
+    for attempt in range(engram.retry.max_retries + 1):
+        script: Script = script_of(case.scripts, path, attempt)
+        takes = script.after_seconds + script.exit_lag_seconds
+        seconds += engram.timeout_seconds if script.act is Act.HANG else min(takes, engram.timeout_seconds)
+        seconds += script.grace_seconds + retry_delay(engram.retry, attempt + 1, 1.0).total_seconds()
+    return seconds
+
+
+def _duration(text: object) -> float:
+    try:
+        return parse_positive_duration(text).total_seconds() if isinstance(text, str) else 0.0
+    except ValueError:
+        return 0.0

@@ -1,0 +1,133 @@
+"""The history of one execution, read run by run: who owns what, under which plan, where a redrive began anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.api.phases import Phase
+from core.engine.plan import GroupName, StoryPlan, parse_story
+from core.engine.timers import Timer, timers_from
+from fuzz.engine.actions import Verb
+from fuzz.engine.cases import Played
+from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.routing import story_of
+from fuzz.engine.watches import controller_owner
+
+TIMERS = "runs.bubustack.io/step-timers"
+
+
+@dataclass
+class History:
+    """``objects`` is what stands before the write that ``writes`` has just given."""
+
+    played: Played
+    objects: dict[Place, Object] = field(default_factory=dict)
+    uids: dict[str, Place] = field(default_factory=dict)
+    """Of everything that is there."""
+    _plans: dict[str, StoryPlan | None] = field(default_factory=dict)
+
+    def writes(self) -> Iterator[Write]:
+        self.objects.clear()
+        self.uids.clear()
+        for write in self.played.history:
+            yield write
+            if write.new is not None:
+                self.objects[write.place] = write.new
+                self.uids[write.new["metadata"]["uid"]] = write.place
+            else:
+                self.objects.pop(write.place, None)
+                self.uids.pop(write.object["metadata"]["uid"], None)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether two processes believed to be the only one."""
+        verbs = {action.verb for action in self.played.case.actions}
+        return self.played.trouble.twins or Verb.SECOND_LEADER in verbs
+
+    @property
+    def has_late_writes(self) -> bool:
+        """Whether the server took longer for some write than the engine waits: it may come true after the run's end."""
+        return "request timeout" in self.played.seen
+
+    def did(self, *verbs: Verb) -> bool:
+        """Whether somebody did one of these things."""
+        return any(action.verb in verbs for action in self.played.case.actions)
+
+    def owner(self, obj: Object) -> Object | None:
+        """The controller of an object, if it is there."""
+        owner = controller_owner(obj)
+        place = self.uids.get(owner["uid"]) if owner is not None else None
+        return self.objects.get(place) if place is not None else None
+
+    def run_of(self, obj: Object) -> Object | None:
+        """The StoryRun that an object works for: its controller, or that one's."""
+        owner = self.owner(obj)
+        while owner is not None and owner["kind"] != "StoryRun":
+            owner = self.owner(owner)
+        return owner
+
+    def plan(self, run: Object) -> StoryPlan | None:
+        """What the run executes; None when that is not known, or refused."""
+        namespace, name = story_of(run)
+        revision = status_of(run).get("storyRevision")
+        kept = self.objects.get(("ControllerRevision", namespace, revision)) if revision else None
+        story = kept["data"] if kept is not None else self.objects.get(("Story", namespace, name))
+        if story is None:
+            return None
+        key = f"{story['metadata']['uid']}/{story['metadata']['resourceVersion']}"
+        if key not in self._plans:
+            parsed = parse_story(story)
+            self._plans[key] = parsed if isinstance(parsed, StoryPlan) else None
+        return self._plans[key]
+
+    def step_runs(self, run: Object) -> Iterator[Object]:
+        uid = run["metadata"]["uid"]
+        for place, obj in self.objects.items():
+            owner = controller_owner(obj) if place[0] == "StepRun" else None
+            if owner is not None and owner["uid"] == uid:
+                yield obj
+
+
+def run_writes(history: History) -> Iterator[Write]:
+    """Changes of StoryRuns, each with what stands before it in ``history``."""
+    return (write for write in history.writes() if write.place[0] == "StoryRun" and write.new is not None)
+
+
+def is_reset(write: Write) -> bool:
+    """Whether a redrive begins with this write: the phase is taken back."""
+    forgets = bool(status_of(write.old).get("phase")) or bool(states_of(write.old).keys() - states_of(write.new).keys())
+    return write.new is not None and write.old is not None and forgets and not status_of(write.new).get("phase")
+
+
+def by_operator(write: Write) -> bool:
+    return write.actor.startswith("operator")
+
+
+def status_of(obj: Object | None) -> Object:
+    return dict((obj or {}).get("status") or {})
+
+
+def states_of(run: Object | None) -> Mapping[str, Object]:
+    return status_of(run).get("stepStates") or {}
+
+
+def timers_of(run: Object | None) -> Mapping[str, Timer]:
+    return timers_from(((run or {}).get("metadata") or {}).get("annotations", {}).get(TIMERS))
+
+
+def phase_of(state: Mapping[str, Any] | None) -> Phase | None:
+    phase = (state or {}).get("phase")
+    return Phase(phase) if phase else None
+
+
+def is_terminal(state: Mapping[str, Any] | None) -> bool:
+    phase = phase_of(state)
+    return phase is not None and phase.terminal
+
+
+def group_of(plan: StoryPlan, step: str) -> GroupName | None:
+    """The list that a step, or the step around it, stands in."""
+    top = step.partition("/")[0]
+    return next((name for name, group in plan.groups.items() if top in group.graph.position), None)

@@ -1,0 +1,132 @@
+"""What must hold once nothing disturbs a run any more: it ends, in silence, and leaves nothing open or behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from core.engine.plan import StepKind
+from core.engine.record import is_final
+from fuzz.engine.actions import Verb
+from fuzz.engine.cluster import Object
+from fuzz.engine.history import History, is_reset, is_terminal, run_writes, states_of, status_of
+from fuzz.engine.watches import controller_owner
+
+OWNED: Final = ("StepRun", "Job", "Pod", "StoryRun")
+
+
+def the_run_ends(history: History) -> Iterator[str]:
+    """I15: within the bound computed from its steps, unless a gate or a wait without timeout is open, and says so."""
+    played = history.played
+    if played.ended or not played.run.get("kind"):
+        return
+    _replay(history)
+    why = _why_waiting(history, played.run)
+    if why is None:
+        yield f"the run never ended: {_brief(played.run)}"
+
+
+def silence(history: History) -> Iterator[str]:
+    """I16: while a run waits for a person, nothing is written."""
+    played = history.played
+    if not played.ended and played.writes_while_waiting:
+        yield f"{played.writes_while_waiting} writes in ten minutes in which nothing was due"
+
+
+def no_orphans(history: History) -> Iterator[str]:
+    """I13: whatever is owned has its owner, and no container outlives its run."""
+    played = history.played
+    uids = {obj["metadata"]["uid"] for obj in played.objects.values()}
+    for place, obj in played.objects.items():
+        owner = controller_owner(obj) if place[0] in OWNED else None
+        if owner is not None and owner["uid"] not in uids:
+            yield f"{place} has outlived its owner {owner['name']}"
+    for name in played.still_alive if played.ended and not played.case.stories else ():
+        yield f"a Pod of {name} outlived the run"
+
+
+def nothing_is_left_open(history: History) -> Iterator[str]:
+    """I28: a run that has ended has only steps that have ended, which say what their StepRuns say."""
+    played = history.played
+    if played.phase == "Finished" and not played.case.actions and not played.case.stories:
+        for name in played.still_ending:
+            yield f"the run was called canceled while a Pod of {name} was still ending"
+    if not played.ended or not played.run.get("kind"):
+        return
+    states = states_of(played.run)
+    _replay(history)
+    plan = history.plan(played.run)
+    for step, state in states.items():
+        if not is_terminal(state) and plan is not None and plan.find(step) is not None:
+            yield f"the run ended, but step {step} is {state['phase']}"
+    if plan is not None and states and not history.did(Verb.DELETE_STORY):
+        for step in plan.order:
+            if step not in states and not (played.phase == "Finished" and _runs_again(history)):
+                yield f"the run ended, but step {step} has no end"
+    if history.overlapping or history.did(Verb.DELETE_RUN):
+        return
+    for step, step_run in played.step_runs.items():
+        if plan is None or plan.find(step) is None:
+            continue  # of a Story that has been edited since
+        if history.has_late_writes and not status_of(step_run):
+            continue
+        if not is_final(status_of(step_run)):
+            yield f"the run ended, but StepRun {step} is {status_of(step_run).get('phase')}"
+        elif states.get(step, {}).get("phase") != status_of(step_run)["phase"]:
+            yield f"step {step} is {states.get(step)}, but its StepRun is {status_of(step_run)['phase']}"
+
+
+def finally_runs_once(history: History) -> Iterator[str]:
+    """I29: if a main step had started, no ``finally`` step is left out, however the main steps ended."""
+    for write in run_writes(history):
+        if not status_of(write.new).get("finishedAt") or status_of(write.old).get("finishedAt") or is_reset(write):
+            continue
+        plan, states = history.plan(write.object), states_of(write.new)
+        if plan is None or not states:
+            continue
+        begun = any(name in states and states[name]["phase"] != "Skipped" for name in plan.main.order)
+        for name in plan.finally_.order:
+            state = states.get(name)
+            if not is_terminal(state):
+                yield f"the run {write.place[2]} ended before its finally step {name}"
+            elif begun and state and "no step of the run had begun" in str(state.get("message")):
+                yield f"finally step {name} was left out, although a main step had started"
+
+
+def _runs_again(history: History) -> bool:
+    """Whether a person asked for that: the cancel may have come before anything began again."""
+    return history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)
+
+
+def _why_waiting(history: History, run: Object) -> str | None:
+    """What a person or a value that never comes is waited for; None when nothing is."""
+    plan = history.plan(run)
+    if plan is None:
+        texts = [str(status_of(run).get("message")), *(str(one.get("message")) for one in states_of(run).values())]
+        return next((text for text in texts if "does not exist" in text or text.startswith("Waiting for")), None)
+    for step, state in states_of(run).items():
+        if is_terminal(state) or not state.get("message"):
+            continue
+        found = plan.find(step)
+        if found is None:
+            continue
+        waits = found.kind in (StepKind.GATE, StepKind.WAIT) and not found.parameters.get("timeout")
+        if waits and str(state["message"]).startswith("Waiting for"):
+            return str(state["message"])
+        if found.kind is StepKind.EXECUTE_STORY:
+            child: Any = history.played.objects.get(("StoryRun", "default", state.get("subStoryRunName") or ""))
+            if child is not None and (why := _why_waiting(history, child)):
+                return why
+    return None
+
+
+def _replay(history: History) -> None:
+    """To the end, so that ``history`` shows what is there."""
+    for _ in history.writes():
+        pass
+
+
+def _brief(run: Object) -> dict[str, Any]:
+    status = status_of(run)
+    states = {name: (state["phase"], state.get("message")) for name, state in states_of(run).items()}
+    return {"phase": status.get("phase"), "message": status.get("message"), "steps": states}

@@ -1,0 +1,117 @@
+"""The order of steps: I01, I02 and I30, each checked against what is stored at the moment a StepRun is created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from core.api.phases import Phase
+from core.engine.plan import GroupName, StepKind, StoryPlan
+from core.engine.record import is_final
+from fuzz.engine.cluster import Object
+from fuzz.engine.history import History, by_operator, group_of, is_terminal, states_of, status_of, timers_of
+from fuzz.engine.routing import step_path
+
+
+def step_of(obj: Object) -> str:
+    """The full name of the step that a StepRun or a child run is of."""
+    return step_path(obj)
+
+
+def needs_are_met(history: History) -> Iterator[str]:
+    """I01 and I02: a StepRun is created only when all needs of its step are completed in what is stored."""
+    for write in history.writes():
+        if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
+            continue
+        run = history.run_of(write.object)
+        plan = history.plan(run) if run is not None else None
+        if run is None or plan is None:
+            continue
+        top = step_of(write.object).partition("/")[0]
+        if group_of(plan, top) is GroupName.MAIN:
+            for need in plan.main.graph.needs[top]:
+                why = _why_incomplete(history, run, plan, need, write.at)
+                if why:
+                    yield f"{top} was created, but {need}: {why}"
+
+
+def cleanup_comes_last(history: History) -> Iterator[str]:
+    """I30: compensations only after a failure and after all main steps, ``finally`` only after all of these."""
+    for write in history.writes():
+        if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
+            continue
+        run = history.run_of(write.object)
+        plan = history.plan(run) if run is not None else None
+        if run is None or plan is None or history.overlapping:
+            continue
+        group = group_of(plan, step_of(write.object))
+        if group not in (GroupName.COMPENSATIONS, GroupName.FINALLY):
+            continue
+        states = states_of(run)
+        before = [*plan.main.order, *(plan.compensations.order if group is GroupName.FINALLY else ())]
+        left = [name for name in before if not is_terminal(states.get(name))]
+        if left:
+            yield f"{step_of(write.object)} of {group} was created before {left} had ended"
+        failing = [n for n in plan.main.order if _fails(states.get(n)) and n not in plan.rules.allowed]
+        stopped = any(plan.steps[n].kind is StepKind.STOP and is_terminal(states.get(n)) for n in plan.main.order)
+        if group is GroupName.COMPENSATIONS and not failing and not stopped:
+            yield f"compensation {step_of(write.object)} was created although nothing had failed"
+
+
+def _fails(state: Object | None) -> bool:
+    return state is not None and Phase(state["phase"]).failing
+
+
+def _why_incomplete(history: History, run: Object, plan: StoryPlan, step: str, now: datetime) -> str | None:
+    """Primitives and skipped steps leave no object: their completion follows from that of their own needs."""
+    state = states_of(run).get(step)
+    if state is not None and Phase(state["phase"]).terminal:
+        if state["phase"] == "Skipped" and plan.rules.continue_on_failure:
+            return _why_skip_spreads(run, plan, step)
+        bad = Phase(state["phase"]).failing and step not in plan.rules.allowed
+        return f"failed as {state['phase']}" if bad else None
+    step_run = next((found for found in history.step_runs(run) if step_of(found) == step), None)
+    if step_run is not None:
+        status = status_of(step_run)
+        if not is_final(status):
+            return f"its StepRun is not final ({status.get('phase')})"
+        bad = status["phase"] != "Succeeded" and step not in plan.rules.allowed
+        return f"its StepRun is {status['phase']}" if bad else None
+    return _why_open(history, run, plan, step, now)
+
+
+def _why_open(history: History, run: Object, plan: StoryPlan, step: str, now: datetime) -> str | None:
+    unconditional = not plan.steps[step].condition
+    match plan.steps[step].kind:
+        case StepKind.SLEEP if unconditional and plan.steps[step].parameters.get("duration"):
+            timer = timers_of(run).get(step)
+            if timer is None or timer.at > now:
+                return f"it sleeps until {timer.at if timer else None}"
+        case StepKind.GATE if unconditional and "timeout" not in plan.steps[step].parameters:
+            if (status_of(run).get("gates") or {}).get(step) is None:
+                return "nobody has decided"
+        case StepKind.ENGRAM if unconditional and step not in plan.rules.allowed:
+            return "it never had a StepRun"
+        case StepKind.PARALLEL if unconditional:
+            for found in history.step_runs(run):
+                if step_of(found).startswith(f"{step}/") and not is_final(status_of(found)):
+                    return f"its branch {step_of(found)} is not final"
+    for need in plan.main.graph.needs[step]:
+        why = _why_incomplete(history, run, plan, need, now)
+        if why:
+            return f"{need}: {why}"
+    return None
+
+
+def _why_skip_spreads(run: Object, plan: StoryPlan, step: str) -> str | None:
+    """A step that was skipped because a need of it failed keeps its own dependents from running."""
+    states = states_of(run)
+    for need in plan.main.graph.needs[step]:
+        state = states.get(need)
+        if state is None:
+            continue
+        if Phase(state["phase"]).failing and need not in plan.rules.allowed:
+            return f"skipped, because {need} failed"
+        if state["phase"] == "Skipped" and (why := _why_skip_spreads(run, plan, need)):
+            return f"skipped, because {need} was {why}"
+    return None

@@ -1,0 +1,234 @@
+"""The proof as a state machine: rules collect a Story and a schedule, the teardown executes them once and judges it.
+
+Hypothesis' machines are synchronous and the engine is not. Either Trio is driven in guest steps between the rules, or
+the rules only write down what is to happen when, and ``trio.run`` executes the whole of it at the end. This is the
+latter: one execution is a pure function of (case, trouble, seed), so a failure replays without Hypothesis, can be kept
+as a file, and shrinks by leaving out entries of the schedule; and no rule needs the answer of an earlier one, because
+what it would look at, the names of steps, stands in the Story.
+
+After the last entry everything heals: requests succeed, watches tell everything, one process is alive. From then on
+the run must end within its bound (I15), or wait for a person and say so, and the history must keep every promise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from core.api.phases import Phase
+from fuzz.engine.actions import Action, Verb
+from fuzz.engine.adapters import Fault
+from fuzz.engine.cases import Case, Played, Trouble, play
+from fuzz.engine.corpus import keep_failure
+from fuzz.engine.history import History, is_terminal, states_of
+from fuzz.engine.invariants import violations
+from fuzz.engine.strategies_story import large_cases, stories
+from fuzz.engine.watches import KINDS, Delivery
+
+PAUSES = st.sampled_from((0.0, 0.05, 0.3, 0.9, 1.7, 4.1, 37.0))
+POD_LAG_SECONDS = 1.0
+"""A Pod that is not known for longer than a retry waits is overlooked: see docs/proof.md."""
+DOWNTIMES = st.sampled_from((0.0, 0.4, 3.1, 61.0))
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """One run of a random Story, and everything that happens to it. ``largest`` bounds the Story."""
+
+    largest: ClassVar[int] = 30
+    covered: ClassVar[Counter[str]] = Counter()
+    """What all executions of this process have met, for ``make fuzz``."""
+
+    @initialize(data=st.data(), seed=st.integers(0, 7))
+    def begin(self, data: st.DataObject, seed: int) -> None:
+        self.case: Case = data.draw(large_cases(max_steps=self.largest))
+        self.seed = seed
+        self.now = 0.0
+        self.actions: list[Action] = []
+        self.kills: list[int] = []
+        self.faults: list[dict[int, Fault]] = [{}, {}]
+        self.deliveries: dict[int, Delivery] = {}
+        self.lags: dict[str, float] = {}
+        self.latency = 0.0
+        self.tokens = 0
+
+    # A person.
+
+    @precondition(lambda self: self.gates)
+    @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from((Verb.APPROVE, Verb.APPROVE, Verb.REJECT)))
+    def decide(self, data: st.DataObject, pause: float, verb: Verb) -> None:
+        self._do(pause, verb, data.draw(st.sampled_from(self.gates)))
+
+    @rule(pause=PAUSES)
+    def cancel(self, pause: float) -> None:
+        self._do(pause, Verb.CANCEL)
+
+    @rule(pause=PAUSES)
+    def redrive(self, pause: float) -> None:
+        self.tokens += 1
+        self._do(pause, Verb.REDRIVE, value=f"t{self.tokens}")
+
+    @rule(data=st.data(), pause=PAUSES)
+    def redrive_from(self, data: st.DataObject, pause: float) -> None:
+        self.tokens += 1
+        step = data.draw(st.sampled_from((*self.steps, "nowhere")))
+        self._do(pause, Verb.REDRIVE_FROM, step, f"t{self.tokens}")
+
+    @rule(data=st.data(), pause=PAUSES)
+    def edit_story(self, data: st.DataObject, pause: float) -> None:
+        spec, _ = data.draw(stories(max_steps=3))
+        self._do(pause, Verb.EDIT_STORY, value=spec)
+
+    @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from((Verb.DELETE_JOB, Verb.DELETE_POD, Verb.DELETE_STEP_RUN)))
+    def delete_of_a_step(self, data: st.DataObject, pause: float, verb: Verb) -> None:
+        self._do(pause, verb, data.draw(st.sampled_from(self.steps)))
+
+    @rule(pause=PAUSES, verb=st.sampled_from((Verb.DELETE_STORY, Verb.DELETE_STORY, Verb.DELETE_RUN)))
+    def delete(self, pause: float, verb: Verb) -> None:
+        self._do(pause, verb)
+
+    # The machine room.
+
+    @rule(pause=PAUSES, downtime=DOWNTIMES)
+    def kill(self, pause: float, downtime: float) -> None:
+        self._do(pause, Verb.KILL, value=downtime)
+
+    @precondition(lambda self: len(self.kills) < 3)
+    @rule(step=st.integers(1, 400))
+    def kill_at_await(self, step: int) -> None:
+        self.kills.append(step)
+
+    @precondition(lambda self: not any(action.verb is Verb.SECOND_LEADER for action in self.actions))
+    @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 2.3, 8.9)))
+    def second_leader(self, pause: float, seconds: float) -> None:
+        self._do(pause, Verb.SECOND_LEADER, value=seconds)
+
+    @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 3.3, 40.0)), forgets=st.booleans())
+    def restart_server(self, pause: float, seconds: float, forgets: bool) -> None:
+        if not any(action.verb in (Verb.SERVER_DOWN, Verb.SERVER_FORGETS) for action in self.actions):
+            self._do(pause, Verb.SERVER_FORGETS if forgets else Verb.SERVER_DOWN, value=seconds)
+
+    @rule(pause=PAUSES)
+    def relist(self, pause: float) -> None:
+        self._do(pause, Verb.RELIST)
+
+    @rule(pause=PAUSES, seconds=st.sampled_from((-3600.0, -2.0, 2.0, 3600.0)))
+    def step_clock(self, pause: float, seconds: float) -> None:
+        self._do(pause, Verb.STEP_CLOCK, value=seconds)
+
+    @rule(process=st.integers(0, 1), calls=st.dictionaries(st.integers(0, 40), st.sampled_from(Fault), max_size=5))
+    def fail_requests(self, process: int, calls: dict[int, Fault]) -> None:
+        self.faults[process] |= calls
+
+    @rule(events=st.dictionaries(st.integers(0, 60), st.sampled_from(Delivery), max_size=6))
+    def disturb_watches(self, events: dict[int, Delivery]) -> None:
+        self.deliveries |= events
+
+    @rule(kind=st.sampled_from(KINDS), seconds=st.sampled_from((0.04, 0.6, 5.0)))
+    def lag(self, kind: str, seconds: float) -> None:
+        if kind != "Pod" or seconds < POD_LAG_SECONDS:
+            self.lags[kind] = seconds
+
+    @rule(seconds=st.sampled_from((0.003, 0.21)))
+    def slow_down(self, seconds: float) -> None:
+        self.latency = seconds
+
+    @property
+    def steps(self) -> list[str]:
+        """Full names, branches included."""
+        return [*_names(self.case.spec)]
+
+    @property
+    def gates(self) -> list[str]:
+        return [name for name, step in _names(self.case.spec).items() if step.get("type") == "gate"]
+
+    def _do(self, pause: float, verb: Verb, step: str = "", value: Any = None) -> None:
+        self.now += pause
+        self.actions.append(Action(round(self.now, 3), verb, step, value))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "case"):
+            return
+        case = Case(
+            self.case.spec,
+            self.case.scripts,
+            self.case.engrams,
+            self.case.inputs,
+            stories=self.case.stories,
+            actions=tuple(self.actions),
+        )
+        trouble = Trouble(
+            kills=tuple(self.kills),
+            faults=tuple(self.faults),
+            deliveries=self.deliveries,
+            lags=self.lags,
+            latency_seconds=self.latency,
+            heals=True,
+        )
+        judge(case, trouble, self.seed, self.covered)
+
+
+def judge(case: Case, trouble: Trouble, seed: int, covered: Counter[str] | None = None) -> Played:
+    """Execute once; a broken promise is printed as a Story in YAML with its schedule, and kept as a file.
+
+    Raises:
+        AssertionError: with all of it.
+    """
+    try:
+        played = play(case, trouble, seed=seed)
+        broken = violations(played)
+    except Exception as error:
+        keep_failure(case, trouble, seed, [repr(error)])
+        raise
+    for word in features(played):
+        event(word)
+        if covered is not None:
+            covered[word] += 1
+    if broken:
+        text = keep_failure(case, trouble, seed, broken)
+        raise AssertionError("\n".join([*broken, text]))
+    return played
+
+
+def features(played: Played) -> list[str]:
+    """What an execution has met: primitives, faults, actions, transitions, and how it ended."""
+    found = {"executions"}
+    for spec in (played.case.spec, *played.case.stories.values()):
+        found |= {f"primitive {step.get('type', 'engram')}" for step in _names(spec).values()}
+        found |= {f"group {group}" for group in ("compensations", "finally") if spec.get(group)}
+    found |= {f"action {action.verb}" for action in played.case.actions}
+    found |= {f"fault {word}" for word in played.seen if not word.endswith("now")}
+    found |= {"fault killed at an await"} if played.trouble.kills else set()
+    found |= {f"run {played.phase}" if played.ended else "run waits for a person"}
+    for write in History(played).writes():
+        if write.place[0] != "StoryRun" or write.new is None:
+            continue
+        for name, state in states_of(write.new).items():
+            old = states_of(write.old).get(name)
+            if old is None or old["phase"] != state["phase"]:
+                before = "new" if old is None else old["phase"]
+                found.add(f"transition {before} → {state['phase']}")
+                if not is_terminal(state) and Phase(state["phase"]) is Phase.PENDING:
+                    found.add("a step queued")
+    return sorted(found)
+
+
+def _names(spec: Any) -> dict[str, Any]:
+    """The steps of a Story by full name; of a ``forEach`` the first two items."""
+    found: dict[str, Any] = {}
+
+    def add(step: Any, name: str) -> None:
+        found[name] = step
+        settings = step.get("with") or {}
+        for branch in settings.get("steps", ()) if step.get("type") == "parallel" else ():
+            parts = ("0", "1") if "forEach" in settings else (branch["name"],)
+            for part in parts:
+                add(branch, f"{name}/{part}")
+
+    for group in ("steps", "compensations", "finally"):
+        for step in spec.get(group) or ():
+            add(step, step["name"])
+    return found

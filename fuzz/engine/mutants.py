@@ -1,0 +1,299 @@
+"""Bugs put into the engine on purpose: each must be caught, or the proof has no teeth.
+
+A mutant replaces one function of ``core.engine`` or ``core.graph`` while a hunt goes on: a few cases, each left alone,
+killed at every few awaits, and with faulty requests. It is caught when an invariant breaks, or when the end is not the
+end that the sound engine comes to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from core.api.phases import Phase
+from core.engine import (
+    cancel,
+    cleanup,
+    outcome,
+    pursuit,
+    record,
+    redrive,
+    scope,
+    slots,
+    state,
+    step,
+    variables,
+)
+from core.engine.plan import StepKind
+from core.engine.ports import AttemptState
+from core.engine.primitives import engram as engram_steps
+from core.engine.primitives import gate, parallel, stop, story, wait
+from core.engine.settle import Settled
+from core.engine.state import RunState
+from core.graph import readiness
+from fuzz.engine.actions import Action, Verb
+from fuzz.engine.adapters import Fault
+from fuzz.engine.canonical import CANONICAL, RETRYING, engram, primitive
+from fuzz.engine.cases import Case, Played, Trouble, differences, play
+from fuzz.engine.invariants import violations
+from fuzz.engine.strategies import ENGRAMS
+from fuzz.engine.worker import Act, Script
+
+FAILS: Final = (Script(Act.FAIL, 0.7, exit_code=1, exit_class="terminal"),)
+CHILD: Final = {"child": {"steps": [engram("k")], "output": {"n": "{{ inputs.n }}"}}}
+FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
+
+HUNTED: Final[dict[str, Case]] = CANONICAL | {
+    "clean-up": Case(
+        {
+            "steps": [engram("a"), engram("b", "a")],
+            "compensations": [engram("undo")],
+            "finally": [engram("sweep")],
+        },
+        {"b": FAILS},
+    ),
+    "clean-up after success": Case(
+        {"steps": [engram("a")], "compensations": [engram("undo")], "finally": [engram("sweep")]}
+    ),
+    "gate": Case(
+        {"steps": [primitive("ask", "gate"), engram("b", "ask")]}, actions=(Action(2.0, Verb.REJECT, "ask"),)
+    ),
+    "gate in time": Case({"steps": [primitive("ask", "gate", with_={"timeout": "7s"})]}),
+    "wait": Case(
+        {"steps": [primitive("w", "wait", with_={"until": "{{ inputs.no }}", "timeout": "6s"})]}, inputs={"no": False}
+    ),
+    "branches": Case({"steps": [primitive("fan", "parallel", with_=FAN), engram("b", "fan")]}, {"fan/y": FAILS}),
+    "loop": Case(
+        {
+            "steps": [
+                primitive(
+                    "call",
+                    "executeStory",
+                    with_={
+                        "storyRef": {"name": "child"}, "with": {"n": 1},
+                        "until": "{{ ge iteration 3 }}", "maxIterations": 4,
+                    },
+                )
+            ]
+        },
+        stories=CHILD,
+    ),
+    "canceled child": Case(
+        {"steps": [primitive("call", "executeStory", with_={"storyRef": {"name": "child"}})]},
+        {"k": (Script(Act.HANG),)},
+        stories=CHILD,
+        actions=(Action(3.0, Verb.CANCEL),),
+    ),
+    "one at a time": Case({"steps": [engram("a"), engram("b"), engram("c")], "policy": {"concurrency": 1}}),
+    "run again": Case({"steps": [engram("a"), engram("b", "a")]}, actions=(Action(9.0, Verb.REDRIVE, value="t"),)),
+    "run again from b": Case(
+        {"steps": [engram("a"), engram("b", "a")]}, actions=(Action(9.0, Verb.REDRIVE_FROM, "b", "t"),)
+    ),
+    "checked": Case(
+        {"steps": [engram("a", ref="strict"), engram("b", "a")]}, {"a": (Script(output={"n": "x"}),)}, ENGRAMS
+    ),
+    "fast retry": Case(
+        {"steps": [engram("a")]}, {"a": (Script(Act.EXIT, 0.4, exit_code=137), Script(after_seconds=0.01))}, RETRYING
+    ),
+    "slow to go": Case(
+        {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())}, {"work": dataclasses.replace(
+            RETRYING["work"], timeout_seconds=2.0)},
+    ),
+}  # fmt: skip
+
+FAULTS: Final = (
+    Trouble(faults=(dict.fromkeys(range(0, 30, 3), Fault.LOST_ANSWER),), heals=True),
+    Trouble(faults=(dict.fromkeys(range(1, 30, 4), Fault.STALE),), heals=True),
+    Trouble(latency_seconds=0.03, heals=True),
+)
+STRIDE: Final = 5
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``patches``: holder, name of the attribute, and a function from what is there to what takes its place."""
+
+    name: str
+    hunted: tuple[str, ...]
+    patches: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = field(repr=False)
+
+
+def hunt(mutant: Mutant) -> str | None:
+    """How the mutant was caught; None when it got away."""
+    sound = {name: _sound(name) for name in mutant.hunted}
+    with _in_place(mutant):
+        for name in mutant.hunted:
+            case = HUNTED[name]
+            steps = sound[name].task_steps
+            for trouble in (
+                Trouble(heals=True),
+                *FAULTS,
+                *(Trouble((k,), heals=True) for k in range(1, steps, STRIDE)),
+            ):
+                try:
+                    played = play(case, trouble)
+                except Exception as error:
+                    return f"{name}: {error!r}"
+                broken = violations(played)
+                if not broken and trouble not in FAULTS:
+                    broken = differences(played, sound[name])
+                if broken:
+                    return f"{name}: {broken[0]}"
+    return None
+
+
+@cache
+def _sound(name: str) -> Played:
+    return play(HUNTED[name], Trouble(heals=True))
+
+
+@contextmanager
+def _in_place(mutant: Mutant) -> Iterator[None]:
+    before = [(holder, attribute, getattr(holder, attribute)) for holder, attribute, _ in mutant.patches]
+    try:
+        for (holder, attribute, sound), (_, _, mutate) in zip(before, mutant.patches, strict=True):
+            setattr(holder, attribute, mutate(sound))
+        yield
+    finally:
+        for holder, attribute, sound in before:
+            setattr(holder, attribute, sound)
+
+
+# Ways to be wrong.
+
+
+def _always(value: Any) -> Callable[[Any], Any]:
+    return lambda sound: lambda *args, **more: value
+
+
+def _never_async(sound: Any) -> Any:
+    async def nothing(*args: Any, **more: Any) -> None:
+        return None
+
+    return nothing
+
+
+def _with(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The sound answer, changed."""
+    return lambda sound: lambda *args, **more: change(sound(*args, **more))
+
+
+def _with_async(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def mutate(sound: Any) -> Any:
+        async def wrong(*args: Any, **more: Any) -> Any:
+            return change(await sound(*args, **more))
+
+        return wrong
+
+    return mutate
+
+
+def _seen_as(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The first argument, changed."""
+    return lambda sound: lambda first, *args, **more: sound(change(first), *args, **more)
+
+
+def _gone_is_absent(observation: Any) -> Any:
+    lingers = observation.state is AttemptState.LINGERING
+    return dataclasses.replace(observation, state=AttemptState.ABSENT) if lingers else observation
+
+
+def _counted_twice(patch: Any) -> Any:
+    return patch | ({"retries": patch["retries"] + 1} if patch.get("phase") == "Pending" else {})
+
+
+def _approved(verdict: Any) -> Any:
+    return verdict and dataclasses.replace(verdict, phase=Phase.SUCCEEDED)
+
+
+def _finally_first(sound: Any) -> Any:
+    async def wrong(self: Any, ending: Any) -> None:
+        await self.finish()
+        await sound(self, ending)
+
+    return wrong
+
+
+def _once(sound: Any) -> Any:
+    async def wrong(self: Any, number: int, child: Any, previous: Any) -> Any:
+        call = self._call
+        self._call = dataclasses.replace(call, most=max(number + 1, call.most), until="{{ ge iteration 1 }}")
+        return await sound(self, number, child, previous)
+
+    return wrong
+
+
+def _unbound(sound: Any) -> Any:
+    return lambda self, context, branches, bound: sound(self, context, branches, 1000)
+
+
+def _unannounced(found: Any) -> Any:
+    return dataclasses.replace(found, announce_first=False) if isinstance(found, outcome.Start) else found
+
+
+def _unstopped(verdict: Any) -> Any:
+    return dataclasses.replace(verdict, stops_run=None)
+
+
+PAST: Final = "2020-01-01T00:00:00Z"
+
+_TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
+    ("needs are not waited for", ("diamond with data",), readiness, "_completed", _always(True)),
+    ("a failed need is as good as any", ("failure skips spread",), readiness, "has_failed", _always(False)),
+    ("allowFailure is ignored", ("allowed failure",), readiness, "has_failed",
+     lambda sound: lambda name, phases, rules: name in phases and phases[name].failing),
+    ("if is not asked", ("skipped by if",), step, "settle_condition", _with_async(lambda _: Settled(True))),
+    ("a Pod that is still ending is overlooked", ("slow to go",), outcome, "decide", _seen_as(_gone_is_absent)),
+    ("retries do not wait", ("retries until success",), outcome, "_start",
+     lambda sound: lambda status, phase, now: sound({**status, "nextRetryAt": None}, phase, now)),
+    ("retries are counted twice", ("retries until success",), record, "retry_patch", _with(_counted_twice)),
+    ("the instant of a retry is not stored", ("retries until success",), record, "retry_patch",
+     _with(lambda patch: patch | {"nextRetryAt": None})),
+    ("Running is not stored before a retry starts", ("fast retry",), outcome, "_start",
+     _with(_unannounced)),
+    ("the word of the SDK is taken for a result", ("checked", "one step"), record, "is_final",
+     lambda sound: lambda status: bool(status.get("phase")) and Phase(status["phase"]).terminal),
+    ("outputs are not checked", ("checked",), engram_steps, "why_not_successful", _never_async),
+    ("the deadline of a step is ignored", ("step timeout with a slow Pod",), outcome, "decide",
+     _seen_as(lambda seen: dataclasses.replace(seen, deadline_at=None))),
+    ("a cancel is not heard", ("cancel while running",), scope.StoryRunScope, "_heed_cancel", _always(None)),
+    ("canceled steps are not told", ("cancel while running",), cancel, "_signal", _never_async),
+    ("the end of a story's time is not seen", ("story timeout",), pursuit.Pursuit, "_watch_story_timeout",
+     _never_async),
+    ("finally does not run", ("clean-up",), cleanup.Cleanup, "finish", _never_async),
+    ("finally runs before compensations", ("clean-up",), cleanup.Cleanup, "compensate", _finally_first),
+    ("compensations always run", ("clean-up after success",), cleanup, "failed_steps", _always(("a",))),
+    ("a rejected gate opens", ("gate",), gate, "_decision", _with_async(_approved)),
+    ("gates and waits have no end", ("gate in time", "wait"), wait.Waiting, "of",
+     lambda sound: lambda context: dataclasses.replace(sound(context), timeout=None)),
+    ("branches are not bounded", ("branches",), parallel._Branches, "__init__", _unbound),
+    ("a failed branch does not count", ("branches",), parallel, "_verdict",
+     _with(lambda verdict: dataclasses.replace(verdict, phase=Phase.SUCCEEDED))),
+    ("slots are not waited for", ("one at a time",), slots.Slots, "acquire", _never_async),
+    ("a loop ends after its first turn", ("loop",), story._Children, "_after", _once),
+    ("a redrive keeps what was done", ("run again",), redrive.Redrive, "_clear", _never_async),
+    ("a redrive from a step runs everything", ("run again from b",), redrive, "steps_to_run_again",
+     _always(frozenset({"a", "b"}))),
+    ("failures are not counted", ("fail fast",), RunState, "_fields",
+     _with(lambda fields: fields | {"stepsFailed": 0})),
+    ("a success ends before it began", ("one step",), record, "success_patch",
+     _with(lambda patch: patch | {"finishedAt": PAST})),
+    ("failures have no words", ("step timeout with a slow Pod",), record, "failure_patch",
+     _with(lambda patch: patch | {"lastFailureMsg": ""})),
+    ("messages are not cut", ("fail fast",), state, "truncated", _with(lambda text: text + "x" * 4000)),
+    ("decisions on gates are taken away", ("gate",), RunState, "status_patch",
+     _with(lambda patch: patch and {**patch, "gates": None})),
+    ("outputs are seen while they are written", ("diamond with data",), variables, "_outputs", _always({})),
+    ("stop is only a word", ("stop ends the run",), step, "_PRIMITIVES",
+     lambda sound: {**sound, StepKind.STOP: _with_async(_unstopped)(stop.run)}),
+    ("timers are forgotten by a restart", ("sleep between steps",), RunState, "from_stored",
+     _with(lambda found: dataclasses.replace(found, timers=None))),
+)  # fmt: skip
+
+MUTANTS: Final = tuple(
+    Mutant(name, hunted, ((holder, attribute, mutate),)) for name, hunted, holder, attribute, mutate in _TABLE
+)

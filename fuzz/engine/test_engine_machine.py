@@ -1,0 +1,23 @@
+"""Random Stories under random schedules of users, faults and deaths: every promise holds, and the run ends in time."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from fuzz.engine.machine import EngineMachine
+from fuzz.engine.profile import budget
+
+
+class SmallStories(EngineMachine):
+    """Up to eight steps: more of them in the same time."""
+
+    largest = 8
+
+
+def test_small_stories_under_any_schedule() -> None:
+    run_state_machine_as_test(SmallStories, settings=settings(budget(1_000, 100_000), stateful_step_count=10))
+
+
+def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:
+    run_state_machine_as_test(EngineMachine, settings=settings(budget(300, 50_000), stateful_step_count=25))

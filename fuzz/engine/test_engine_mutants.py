@@ -1,0 +1,24 @@
+"""The proof has teeth: every bug put into the engine on purpose is caught, and without one nothing is."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.engine.cases import Case, Trouble, play
+from fuzz.engine.invariants import violations
+from fuzz.engine.mutants import HUNTED, MUTANTS, Mutant, hunt
+
+
+def test_there_are_enough() -> None:
+    assert len(MUTANTS) >= 25
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_bug_is_caught(mutant: Mutant) -> None:
+    assert hunt(mutant) is not None
+
+
+@pytest.mark.parametrize("case", HUNTED.values(), ids=HUNTED.keys())
+def test_the_sound_engine_breaks_no_promise(case: Case) -> None:
+    assert violations(play(case, Trouble(heals=True))) == []
