@@ -279,7 +279,8 @@ class RunState:
         stored = _annotations(self.stored)
         annotations: Object = {}
         # A timer is needed until the end of its step is *stored*: a crash in between would let the step sleep again.
-        stored_states = steps_from((self.stored.get("status") or {}).get("stepStates"))
+        states = (self.stored.get("status") or {}).get("stepStates") or {}
+        stored_states = steps_from({name: states[name] for name in self.timers or () if name in states})
         live = {
             name: timer
             for name, timer in (self.timers or {}).items()

@@ -20,6 +20,10 @@ from core.engine.ports import EventType, RunKey
 from core.engine.state import RunState
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
+_STEPS_PER_LINGER: Final = 200
+_LONGEST_LINGER_FACTOR: Final = 5.0
+"""A status of a thousand steps is 120 KiB, and comes back with every answer: it gathers half a second. Nobody waits for
+that: what must be stored is asked for."""
 
 
 class StatusWriter:
@@ -112,7 +116,10 @@ class StatusWriter:
         settings = self._engine.settings
         stored_phase = (self._state.stored.get("status") or {}).get("phase")
         has_moved_on = self._state.phase != stored_phase
-        return settings.phase_linger_seconds if has_moved_on else settings.status_linger_seconds
+        if has_moved_on:
+            return settings.phase_linger_seconds
+        size = len(self._state.steps or ()) / _STEPS_PER_LINGER
+        return settings.status_linger_seconds * min(max(size, 1.0), _LONGEST_LINGER_FACTOR)
 
     async def _store_once(self, pace: Pace) -> bool:
         """One write, or none when nothing is left; True when everything known at its start is stored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -28,7 +28,16 @@ class StepState:
     child_run: str = ""
     """``subStoryRunName``: the StoryRun that an ``executeStory`` step has started last."""
 
+    _wire: Object | None = field(default=None, init=False, repr=False, compare=False)
+
     def to_wire(self) -> Object:
+        """Made once, and shared: not to be changed."""
+        if self._wire is None:
+            object.__setattr__(self, "_wire", self._made())
+        assert self._wire is not None
+        return self._wire
+
+    def _made(self) -> Object:
         wire: Object = {"phase": str(self.phase)}
         if self.message:
             wire["message"] = truncated(self.message, MAX_STEP_MESSAGE_LENGTH)
