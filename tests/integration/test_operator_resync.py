@@ -1,0 +1,89 @@
+"""A live operator whose watch loses an event: the slow second look mends it, and finds nothing otherwise."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import trio
+from operator_cluster import OperatorCluster, eventually, status_of
+
+from core.api.resource import STORY_RUN
+from core.engine.ports import RunKey
+from core.kube.informer import Informer
+from core.kube.watch import WatchEvent
+from core.kube.wire import WatchEventType
+from localcluster.server import watch
+from reconcilers.resync import Found, Resync
+
+PATIENCE_SECONDS = 30.0
+"""On a real API server, whose bookmarks come once a minute, several times as long."""
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[dict[RunKey, Found]]:
+    """What the second looks found, each of which follows a moment after the one before."""
+    seen: list[dict[RunKey, Found]] = []
+    whole = Resync.look_again
+
+    async def look_again(self: Resync) -> dict[RunKey, Found]:
+        found = await whole(self)
+        seen.append(found)
+        return found
+
+    monkeypatch.setattr(Resync, "look_again", look_again)
+    monkeypatch.setitem(Resync.__init__.__kwdefaults__, "interval", timedelta(seconds=0.3))
+    monkeypatch.setattr(watch, "BOOKMARK_INTERVAL_SECONDS", 0.2)
+    return seen
+
+
+async def test_a_cancel_whose_event_was_lost_is_found_and_heeded(
+    world: OperatorCluster, rounds: list[dict[RunKey, Found]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Informer._take
+    lost: list[str] = []
+
+    def take(self: Informer, event: WatchEvent) -> None:
+        if (event.object.get("spec") or {}).get("cancelRequested") and not lost:
+            lost.append(event.object["metadata"]["name"])
+            event = WatchEvent(WatchEventType.BOOKMARK, {"metadata": event.object["metadata"]})
+        whole(self, event)
+
+    await world.story("nap", {"name": "only", "type": "sleep", "with": {"duration": "1h"}})
+    async with world.operator():
+        await world.run("one", "nap")
+        await world.run("two", "nap")
+        for name in ("one", "two"):
+            await world.until(STORY_RUN, name, lambda run: "stepStates" in status_of(run))
+        monkeypatch.setattr(Informer, "_take", take)
+        await world.client.patch(STORY_RUN, "one", {"spec": {"cancelRequested": True}}, namespace="team")
+
+        run = await world.finished("one", seconds=PATIENCE_SECONDS)
+
+    assert lost == ["one"]
+    assert status_of(run)["conditions"][0]["reason"] == "Canceled"
+    assert [found for found in rounds if Found.LOST_EVENT in found.values()] == [
+        {RunKey("team", "one"): Found.LOST_EVENT, RunKey("team", "two"): Found.NOTHING}
+    ]
+
+
+async def test_a_second_look_at_runs_that_wait_finds_and_writes_nothing(
+    world: OperatorCluster, rounds: list[dict[RunKey, Found]]
+) -> None:
+    await world.story(
+        "waiting",
+        {"name": "nap", "type": "sleep", "with": {"duration": "1h"}},
+        {"name": "approve", "type": "gate", "with": {"timeout": "1h"}},
+    )
+    async with world.operator() as traffic:
+        await world.run("one", "waiting")
+        await world.until(STORY_RUN, "one", lambda run: len(status_of(run).get("stepStates", ())) == 2)
+        await trio.sleep(3)  # counters of the Story and Events are written by then
+        before, seen = traffic.writes, len(rounds)
+
+        async def twice() -> bool:
+            return len(rounds) >= seen + 2
+
+        await eventually(twice, seconds=PATIENCE_SECONDS * world.access.patience)
+        assert traffic.writes == before
+    assert {what for found in rounds for what in found.values()} == {Found.NOTHING}
