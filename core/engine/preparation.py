@@ -206,6 +206,8 @@ class Preparation:
             begins_again = self._status.state.attempts > 0
             since = now if begins_again else min(earliest or now, now)
             self._status.apply(self._status.state.began(since, schema_refs))
+            text = "The run starts again" if begins_again else "The run starts"
+            self._engine.events.emit(self._run, EventType.NORMAL, Reason.STARTING_EXECUTION, text)
 
     async def _children(self) -> tuple[list[Object], list[Object]]:
         """StepRuns and child runs; what they know of the run that its status does not say yet is taken over."""
