@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, TypeAlias
 
 import trio
@@ -27,8 +28,9 @@ Object = dict[str, Any]
 RUNS = 120
 """Of each kind."""
 ALIVE = 10
-PAUSES = (1.0, 1.7, 2.4, 3.1)
-"""Seconds that runs wait for somebody, in turn: more of them would be a test of how many runs can be started."""
+PAUSE_SECONDS = (1.0, 4.0)
+"""Between them lies how long a run waits for somebody: shorter, and it would be a test of how many runs can be started;
+all alike, and they would go on at the same moments."""
 TARGET_MS = 200
 DEADLINE_SECONDS = 300.0
 _SEEN = (STORY_RUN, STEP_RUN, JOB, POD)
@@ -106,13 +108,13 @@ _WORDS = {
 
 
 async def _play_all(stand: PlaneStand, sight: Sight, kind: str, play: Play, measured: Measured) -> None:
-    limiter = trio.CapacityLimiter(ALIVE)
+    limiter, pauses = trio.CapacityLimiter(ALIVE), Random(kind)
 
     async def one(number: int) -> None:
         async with limiter:
             name = f"{kind}-{number}"
             await start_run(stand.client, f"reaction-{kind}", name)
-            await play(stand, sight, name, PAUSES[number % len(PAUSES)], measured)
+            await play(stand, sight, name, pauses.uniform(*PAUSE_SECONDS), measured)
             await sight.when(STORY_RUN, name, _has_ended)
 
     with trio.fail_after(DEADLINE_SECONDS):
@@ -125,7 +127,7 @@ async def _approve(stand: PlaneStand, sight: Sight, name: str, pause: float, mea
     await sight.when(STORY_RUN, name, lambda run: _step(run, "gate") == "Paused")
     await trio.sleep(pause)
     started = trio.current_time()
-    await _patch(stand, STORY_RUN, name, {"status": {"gates": {"gate": {"state": "Approved"}}}}, "status")
+    await _approved(stand, name)
     measured["approval"].append(await sight.when(JOB, f"{name}-next", _is_there) - started)
 
 
@@ -140,8 +142,11 @@ async def _cancel(stand: PlaneStand, sight: Sight, name: str, pause: float, meas
 
 
 async def _call(stand: PlaneStand, sight: Sight, name: str, pause: float, measured: Measured) -> None:
-    del stand, pause  # the child takes a second by itself
-    ended = await sight.when(STORY_RUN, f"{name}-sub", _has_ended)
+    child = f"{name}-sub"
+    await sight.when(STORY_RUN, child, lambda run: _step(run, "gate") == "Paused")
+    await trio.sleep(pause)
+    await _approved(stand, child)
+    ended = await sight.when(STORY_RUN, child, _has_ended)
     measured["child"].append(await sight.when(JOB, f"{name}-next", _is_there) - ended)
 
 
@@ -154,6 +159,10 @@ async def _come_true(stand: PlaneStand, sight: Sight, name: str, pause: float, m
     measured["until"].append(await sight.when(JOB, f"{name}-next", _is_there) - started)
     await sight.when(STORY_RUN, name, lambda run: _step(run, "next") == "Succeeded")
     await _patch(stand, STORY_RUN, name, {"spec": {"cancelRequested": True}})
+
+
+async def _approved(stand: PlaneStand, name: str) -> None:
+    await _patch(stand, STORY_RUN, name, {"status": {"gates": {"gate": {"state": "Approved"}}}}, "status")
 
 
 async def _patch(stand: PlaneStand, kind: Resource, name: str, patch: Object, subresource: str | None = None) -> None:
@@ -178,7 +187,7 @@ def _is_going(obj: Object | None) -> bool:
 
 
 async def _install(client: KubeClient) -> None:
-    for image in ("noop", "second", "endless"):
+    for image in ("noop", "endless"):
         template = {"image": f"bench/{image}:1", "version": "1", "supportedModes": ["job"]}
         await _create(client, ENGRAM_TEMPLATE, f"reaction-{image}", template)
         await _create(client, ENGRAM, f"reaction-{image}", {"templateRef": {"name": f"reaction-{image}"}})
@@ -187,7 +196,7 @@ async def _install(client: KubeClient) -> None:
     stories: dict[str, list[Object]] = {
         "approval": [{"name": "gate", "type": "gate"}, {**following, "needs": ["gate"]}],
         "cancel": [endless],
-        "called": [{"name": "work", "ref": {"name": "reaction-second"}}],
+        "called": [{"name": "gate", "type": "gate"}],
         "child": [
             {"name": "sub", "type": "executeStory", "with": {"storyRef": {"name": "reaction-called"}}},
             {**following, "needs": ["sub"]},
