@@ -75,7 +75,7 @@ async def test_every_write_of_a_run_has_its_reason_and_an_idle_operator_sends_no
         "POST rolebindings": 1,
         "POST stepruns": 3,
         "POST jobs": 3,
-        "POST events": 5,  # three for the run's access, one for all its StepRuns, one for the end
+        "POST events": 6,  # its start and end, three for the access of its containers, one for all its StepRuns
     }
 
 
