@@ -226,11 +226,17 @@ def _by_age(pods: list[Object]) -> list[Object]:
     return sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
 
 
+def _is_child(run: Object) -> bool:
+    return keys.LABEL_PARENT_STORY_RUN in (run["metadata"].get("labels") or {})
+
+
 def _latest(runs: list[Object], reference: str, namespace: str) -> Object:
     word, _, story = reference.partition(":")
     if word != LATEST:
         raise UsageError(f"unknown reference {reference!r}", remedy=f"write {LATEST} or {LATEST}:STORY")
     candidates = [run for run in runs if not story or run["spec"]["storyRef"]["name"] == story]
+    if not story:  # what people started, rather than what that started
+        candidates = [run for run in candidates if not _is_child(run)] or candidates
     if not candidates:
         what = f" of Story {story!r}" if story else ""
         raise CommandError(f"there is no run{what} in namespace {namespace}", remedy="start one with: bobrapet submit")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from core.api.keys import LABEL_APP_NAME
-from core.api.resource import CLUSTER_ROLE, OUR_RESOURCES, STORY_RUN, Resource
+from core.api.resource import CLUSTER_ROLE, OUR_RESOURCES, STORY, STORY_RUN, Resource
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 Object = dict[str, Any]
@@ -34,6 +34,7 @@ def people_roles(installation: Installation = DEFAULT_INSTALLATION) -> Iterator[
                 rules[-1]["verbs"] = ["get", "patch"]
             yield _role(name, rules, {f"{_AGGREGATE}{cluster_role}": "true"})
     approve = [_rule(STORY_RUN.plural, STORY_RUN.group, _READ), _rule(*_status(STORY_RUN), ("get", "patch"))]
+    approve.append(_rule(STORY.plural, STORY.group, _READ))  # which gates there will be, and what they are about
     yield _role(installation.prefix + GATE_APPROVER, approve, {})
 
 
