@@ -128,12 +128,17 @@ class Informer:
         for obj in self._store.list(None):
             self._call(handler, Change(ChangeKind.ADDED, None, obj))
 
-    def remember(self, obj: Object) -> None:
+    def remember(self, obj: Object) -> Object:
         """Make the answer to a write of ours visible at once; events that are older will be passed over.
 
         ``obj`` must lie within the informer's selectors. Handlers hear of it now, and not again from its echo.
+
+        Returns:
+            What is kept of it: whoever holds on to this holds nothing twice.
         """
-        self._publish(self._store.put(self._trimmed(obj), in_order=False))
+        kept = self._trimmed(obj)
+        self._publish(self._store.put(kept, in_order=False))
+        return kept
 
     def forget(self, namespace: str | None, name: str, uid: str) -> None:
         """Take an object out at once after our delete of it was accepted.

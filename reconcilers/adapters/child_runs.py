@@ -42,8 +42,7 @@ class ChildRuns:
         why = why_not_the_child(run, manifest, stored)
         if why is not None:
             raise NameConflictError(why)
-        self._world.story_runs.remember(stored)
-        return stored
+        return self._world.story_runs.remember(stored)
 
     def of(self, run: Object) -> list[Object]:
         return self._world.story_runs.by_index(OWNER_UID, run["metadata"]["uid"])

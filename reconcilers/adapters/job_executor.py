@@ -71,8 +71,7 @@ class JobExecutor:
                 f"StepRun {namespace}/{name} belongs to step {step_path(stored)!r}; "
                 f"rename step {step!r} so that their names differ"
             )
-        self._world.step_runs.remember(stored)
-        return stored
+        return self._world.step_runs.remember(stored)
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         try:

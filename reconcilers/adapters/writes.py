@@ -107,5 +107,4 @@ async def _patch(
             namespace=metadata.get("namespace"),
             subresource=subresource,
         )
-    informer.remember(stored)
-    return stored
+    return informer.remember(stored)

@@ -105,6 +105,16 @@ async def test_a_remembered_write_is_visible_at_once_and_older_events_are_passed
     assert told.changes == ["ADDED a@3", "UPDATED a@15", "ADDED new@16", "UPDATED a@17"]
 
 
+async def test_who_writes_gets_the_very_copy_that_is_kept(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
+) -> None:
+    server = ScriptedServer(answer=lambda request: listing(version=10))
+    informer, _ = await informer_of(server, nursery, stack, trim=lambda obj: {"metadata": obj["metadata"]})
+    kept = informer.remember(widget("a", 15, ballast="x"))
+    assert "ballast" not in kept
+    assert informer.get("team", "a") is kept
+
+
 async def test_a_relist_does_not_lose_a_write_it_is_too_old_to_show(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> None:
