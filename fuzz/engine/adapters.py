@@ -53,11 +53,11 @@ class Fault(StrEnum):
     BUSY = "busy"
     """429 with ``Retry-After`` of two seconds."""
     TIMEOUT = "timeout"
-    """Nothing for longer than the engine waits for a write; applied at the end."""
+    """Nothing for almost as long as the engine waits for a write; applied at the end."""
 
 
 RETRY_AFTER_SECONDS = 2.0
-TIMEOUT_SECONDS = 31.0
+TIMEOUT_SECONDS = 29.0
 
 
 @dataclass

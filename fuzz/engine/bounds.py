@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from core.api.duration import parse_positive_duration
+from core.engine.settings import EngineSettings
 from core.policy.retry import retry_delay
 from fuzz.engine.actions import Verb
 from fuzz.engine.worker import Act, Script, script_of
@@ -30,8 +31,20 @@ def bound_seconds(case: Case) -> float:
 
 
 def _story_seconds(case: Case, spec: Mapping[str, Any], depth: int) -> float:
-    lists = (spec.get(group) or () for group in ("steps", "compensations", "finally"))
-    return sum(_step_seconds(case, step, step["name"], depth) for steps in lists for step in steps)
+    seconds = 0.0
+    for group in ("steps", "compensations", "finally"):
+        steps = spec.get(group) or ()
+        seconds += sum(_step_seconds(case, step, step["name"], depth) for step in steps)
+        if group != "steps" and any(_may_wait_for_ever(step) for step in steps):
+            seconds += EngineSettings().cleanup_timeout.total_seconds()
+    return seconds
+
+
+def _may_wait_for_ever(step: Mapping[str, Any]) -> bool:
+    settings = step.get("with") or {}
+    waits = step.get("type") in ("gate", "wait") and not settings.get("timeout")
+    inside = settings.get("steps") or () if step.get("type") == "parallel" else ()
+    return waits or step.get("type") == "executeStory" or any(_may_wait_for_ever(branch) for branch in inside)
 
 
 def _step_seconds(case: Case, step: Mapping[str, Any], path: str, depth: int) -> float:

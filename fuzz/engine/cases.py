@@ -29,6 +29,8 @@ from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, Incarnation, Kil
 
 SETTLE_SECONDS = 3.0
 """After the end of a run: longer than any Pod's grace and lag."""
+executions = 0
+"""How many there were in this process."""
 _A_MOMENT = 0.001
 """After which whatever happens at one instant has happened."""
 
@@ -162,6 +164,8 @@ class Played:
 
 def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
     """One execution. ``seed`` fixes the order in which Trio runs tasks that are ready at the same time."""
+    global executions
+    executions += 1
     trouble = trouble or Trouble()
     killer = KillAt()
     trio._core._run._r.seed(seed)  # Trio's own scheduler randomness: one seed is one run
@@ -255,9 +259,8 @@ async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble:
         while healing and not incarnation.process.dead and trio.current_time() < case.last_action_at:
             with trio.move_on_at(case.last_action_at):
                 await incarnation.gone.wait()
-        if healing and not incarnation.process.dead and number > len(trouble.kills):
+        if healing and not incarnation.process.dead:
             world.heal()
-            healing = False
         life.ended = await _until_ended_or_dead(world, key, incarnation, case, trouble)
         life.task_steps += killer.steps
         life.calls += process.calls

@@ -1,6 +1,6 @@
 """A small stand-in for the evaluator: whole-string paths, so that a case of the suite says all there is to know.
 
-``{{ inputs.a }}``, ``{{ steps.x.output.k }}``, ``{{ item }}``, ``{{ index }}``, ``{{ previous.k }}``,
+``{{ inputs.a }}``, ``{{ steps.x.output.k }}``, ``{{ item }}``, ``{{ itemIndex }}``, ``{{ previous.k }}``,
 ``{{ iteration }}`` and ``{{ (index .steps inputs.which).output.k }}``; a condition may negate its path with ``not``, or
 compare a number, ``{{ ge iteration 2 }}``. The real one has its own suite; the engine only relies on the three kinds of
 answer.
@@ -16,8 +16,8 @@ import trio
 
 from core.evaluation.evaluator import Failure, NotYet, Value
 
-_PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps|item|index|previous|iteration)((?:\.[A-Za-z0-9_-]+)*)\s*\}\}$")
-_AT_LEAST = re.compile(r"^\{\{\s*ge (iteration|index) (\d+)\s*\}\}$")
+_PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps|item|itemIndex|previous|iteration)((?:\.[A-Za-z0-9_-]+)*)\s*\}\}$")
+_AT_LEAST = re.compile(r"^\{\{\s*ge (iteration|itemIndex) (\d+)\s*\}\}$")
 _DYNAMIC = re.compile(r"^\{\{\s*\(index \.steps inputs\.(\w+)\)\.output\.(\w+)\s*\}\}$")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 

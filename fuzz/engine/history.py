@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.api import keys
 from core.api.phases import Phase
 from core.engine.plan import GroupName, StoryPlan, parse_story
 from core.engine.timers import Timer, timers_from
@@ -47,9 +48,10 @@ class History:
         return self.played.trouble.twins or Verb.SECOND_LEADER in verbs
 
     @property
-    def has_late_writes(self) -> bool:
-        """Whether the server took longer for some write than the engine waits: it may come true after the run's end."""
-        return "request timeout" in self.played.seen
+    def requests_take_time(self) -> bool:
+        """Whether something may happen between the decision for a write and the write."""
+        slow = {"request slow", "request timeout"} & self.played.seen.keys()
+        return bool(slow) or self.played.trouble.latency_seconds > 0
 
     def did(self, *verbs: Verb) -> bool:
         """Whether somebody did one of these things."""
@@ -68,10 +70,14 @@ class History:
             owner = self.owner(owner)
         return owner
 
-    def plan(self, run: Object) -> StoryPlan | None:
-        """What the run executes; None when that is not known, or refused."""
+    def plan(self, run: Object, made: Object | None = None) -> StoryPlan | None:
+        """What the run executes; None when that is not known, or refused.
+
+        ``made``: an object that says itself under which revision of the Story it was created.
+        """
         namespace, name = story_of(run)
-        revision = status_of(run).get("storyRevision")
+        annotations = (made or {}).get("metadata", {}).get("annotations") or {}
+        revision = annotations.get(keys.ANNOTATION_STORY_REVISION) or status_of(run).get("storyRevision")
         kept = self.objects.get(("ControllerRevision", namespace, revision)) if revision else None
         story = kept["data"] if kept is not None else self.objects.get(("Story", namespace, name))
         if story is None:
@@ -97,8 +103,11 @@ def run_writes(history: History) -> Iterator[Write]:
 
 def is_reset(write: Write) -> bool:
     """Whether a redrive begins with this write: the phase is taken back."""
-    forgets = bool(status_of(write.old).get("phase")) or bool(states_of(write.old).keys() - states_of(write.new).keys())
-    return write.new is not None and write.old is not None and forgets and not status_of(write.new).get("phase")
+    if write.old is None or write.new is None or status_of(write.new).get("phase"):
+        return False
+    old, new = status_of(write.old), status_of(write.new)
+    lost = ((old.get(field) or {}).keys() - (new.get(field) or {}).keys() for field in ("stepStates", "gates"))
+    return bool(old.get("phase")) or any(lost)
 
 
 def by_operator(write: Write) -> bool:

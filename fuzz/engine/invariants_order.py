@@ -8,6 +8,7 @@ from datetime import datetime
 from core.api.phases import Phase
 from core.engine.plan import GroupName, StepKind, StoryPlan
 from core.engine.record import is_final
+from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Object
 from fuzz.engine.history import History, by_operator, group_of, is_terminal, states_of, status_of, timers_of
 from fuzz.engine.routing import step_path
@@ -24,7 +25,7 @@ def needs_are_met(history: History) -> Iterator[str]:
         if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
             continue
         run = history.run_of(write.object)
-        plan = history.plan(run) if run is not None else None
+        plan = history.plan(run, write.object) if run is not None else None
         if run is None or plan is None:
             continue
         top = step_of(write.object).partition("/")[0]
@@ -41,7 +42,7 @@ def cleanup_comes_last(history: History) -> Iterator[str]:
         if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
             continue
         run = history.run_of(write.object)
-        plan = history.plan(run) if run is not None else None
+        plan = history.plan(run, write.object) if run is not None else None
         if run is None or plan is None or history.overlapping:
             continue
         group = group_of(plan, step_of(write.object))
@@ -85,7 +86,7 @@ def _why_open(history: History, run: Object, plan: StoryPlan, step: str, now: da
     match plan.steps[step].kind:
         case StepKind.SLEEP if unconditional and plan.steps[step].parameters.get("duration"):
             timer = timers_of(run).get(step)
-            if timer is None or timer.at > now:
+            if timer is None or (timer.at > now and not history.did(Verb.STEP_CLOCK)):
                 return f"it sleeps until {timer.at if timer else None}"
         case StepKind.GATE if unconditional and "timeout" not in plan.steps[step].parameters:
             if (status_of(run).get("gates") or {}).get(step) is None:

@@ -181,7 +181,7 @@ def _parallel(draft: _Draft, step: Object, readable: tuple[str, ...], depth: int
         settings["forEach"] = draft.pick([1, 2], ["x"], [], "{{ inputs.list }}", "{{ inputs.none }}", "{{ inputs.n }}")
         branch = _step(draft, "each", (), (), depth=depth + 1, path=f"{path}/*")
         if "ref" in branch and draft.one_in(2):
-            branch["with"] = {"n": "{{ item }}", "at": "{{ index }}"}
+            branch["with"] = {"n": "{{ item }}", "at": "{{ itemIndex }}"}
         return settings | {"steps": [branch]}
     names = ("x", "y", "z")[: draft.draw(st.integers(1, 3))]
     branches = [_step(draft, name, (), (), depth=depth + 1, path=f"{path}/{name}") for name in names]
