@@ -36,6 +36,8 @@ class Progress:
     """Of those that have ended."""
     late: dict[str, float] = field(default_factory=dict)
     """Seconds from the instant that a sleep was set to until the end of its step was seen here."""
+    recorded_late: dict[str, float] = field(default_factory=dict)
+    """The same until the end as the status tells it, which has whole seconds: a second counts when it is over."""
     asleep: set[str] = field(default_factory=set)
     """Runs whose sleep is recorded and not over."""
     changed: trio.Event = field(default_factory=trio.Event)
@@ -70,8 +72,11 @@ class Progress:
             self.asleep.discard(name)
             timers = timers_from((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STEP_TIMERS))
             until = max((timer.at for timer in timers.values()), default=None)
-            if until is not None:
+            ends = [parse_instant_or_none(state.get("finishedAt")) for state in states.values()]
+            end = max((end for end in ends if end is not None), default=None)
+            if until is not None and end is not None:
                 self.late[name] = (datetime.now(UTC) - until).total_seconds()
+                self.recorded_late[name] = (end - until.replace(microsecond=0)).total_seconds()
         if parse_instant_or_none(status.get("finishedAt")) is not None and name not in self.ended:
             self.ended[name] = trio.current_time()
             self.phase[name] = str(status.get("phase"))

@@ -31,7 +31,7 @@ INTERVAL: Final = timedelta(minutes=10)
 SETTLING: Final = timedelta(seconds=10)
 """How long a run may take to be adopted after it was enqueued."""
 _AT_ONCE: Final = 50
-_PAUSE_SECONDS: Final = 0.05
+_PAUSE_SECONDS: Final = 0.25
 """After each ``_AT_ONCE`` runs: what events tell of goes on beside ten thousand of them."""
 
 _LOG: Final = get_logger("resync")
