@@ -118,8 +118,19 @@ class Redrive:
         if plan.find(request.step) is None:
             return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"
         states = steps_from((run.get("status") or {}).get("stepStates"))
-        steps = steps_to_run_again(plan, states, request.step)
+        steps = steps_to_run_again(plan, states, request.step) | await self._of_another_kind(run, plan)
         return Rerun(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}")
+
+    async def _of_another_kind(self, run: Object, plan: StoryPlan) -> frozenset[str]:
+        """Steps with a StepRun or StoryRun that the Story, as it is now, would not give them."""
+        step_runs, child_runs = await self._children(run)
+        found = set()
+        for kind, children in ((StepKind.ENGRAM, step_runs), (StepKind.EXECUTE_STORY, child_runs)):
+            for name in map(step_name_of, children):
+                step = plan.find(name) if name is not None else None
+                if name is not None and (step is None or step.kind is not kind):
+                    found.add(name)
+        return frozenset(found)
 
     async def _clear(self, run: Object, rerun: Rerun) -> None:
         """Delete the StepRuns and StoryRuns of what runs again, and wait until they are gone."""
