@@ -119,9 +119,10 @@ class Pursuit:
         return None
 
     async def _end_main(self, work: RunWork, ending: Ending) -> None:
-        await self._status.wait_until_stored()
-        if ending.conclusion.reason == Reason.CANCELED:
+        if ending.conclusion.reason == Reason.CANCELED:  # durable already: containers need not wait for our note
             await cancel_children(work)
+        else:
+            await self._status.wait_until_stored()
         await end_group(work, work.plan.main, ending, self._drain_at(work.plan, ending))
 
     async def _compensate(self, cleanup: Cleanup) -> None:
