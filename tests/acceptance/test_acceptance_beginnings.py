@@ -42,8 +42,10 @@ async def test_26_1_two_steps_in_a_row(stand: Stand) -> None:
         assert running["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
         assert running["metadata"]["labels"]["bubustack.io/queue"] == "default"
         await stand.until(lambda: ("Normal", "ChildStepRunCreated") in stand.told(), "the StepRun is told of")
-        for kind in (SERVICE_ACCOUNT, ROLE, ROLE_BINDING):
-            assert stand.find(kind, "run-engram-runner")
+        access = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
+        await stand.until(
+            lambda: all(stand.find(kind, "run-engram-runner") for kind in access), "steps have an account"
+        )
     stand.let_go("a")
     run = await ended(stand)
     status = status_of(run)

@@ -61,10 +61,17 @@ async def test_26_2_22_cancel_with_a_step_at_work(stand: Stand) -> None:
         run = await ended(stand, step)
         assert (status_of(run)["phase"], condition(run, "Ready")) == ("Finished", ("False", "Canceled"))
         assert phases(run) == {step: "Canceled", "b": "Skipped", "nap": "Canceled"}
-        assert annotation(stand.find(STEP_RUN, f"{step}-{step}"), ANNOTATION_CANCEL_REQUESTED) == "true"
-        assert stand.find(JOB, f"{step}-{step}") is None
+        await _was_told_to_end(stand, f"{step}-{step}")
     assert stand.all(POD), "the run did not wait longer than its drain timeout for a container that does not let go"
     assert "b" not in stand.ran
+
+
+async def _was_told_to_end(stand: Stand, name: str) -> None:
+    """What the StepRun of that name says, and that its Job is gone: each kind is watched apart."""
+    look = stand.find
+    told = ANNOTATION_CANCEL_REQUESTED
+    await stand.until(lambda: annotation(look(STEP_RUN, name), told) == "true", f"{name} is told to end")
+    await stand.until(lambda: look(JOB, name) is None, f"the Job {name} is gone")
 
 
 @scenario()
@@ -138,7 +145,7 @@ async def test_26_3_08_canceled_and_timed_out_runs_are_cleaned_up(stand: Stand) 
         )
     for name in ("canceled", "late"):
         await stand.until(lambda name=name: look(STORY_RUN, name) is None, f"{name} is gone")  # type: ignore[misc]
-    assert stand.all(STEP_RUN) == []
+    await stand.until(lambda: not stand.all(STEP_RUN), "StepRuns are gone")
 
 
 @scenario(without=CONTROLLER_ONLY)
