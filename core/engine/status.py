@@ -138,10 +138,10 @@ class StatusWriter:
             if self._stale_in_a_row:  # once is ordinary: a user has edited the run
                 await trio.sleep(min(self._contention.next_seconds(), _LONGEST_CONTENTION_SECONDS))
             self._stale_in_a_row += 1
-            await self._rebase(pace)
+            await self._rebase()
         except UnavailableError as error:
             await trio.sleep(pace.next_seconds(error))
-            await self._rebase(pace)
+            await self._rebase()
         else:
             pace.reset()
             self._contention.reset()
@@ -153,7 +153,9 @@ class StatusWriter:
                 return version == self._changed
         return False
 
-    async def _rebase(self, pace: Pace) -> None:
+    async def _rebase(self) -> None:
+        """Onto the newest version known. A pace of its own: what is known is there while no write gets through."""
+        pace = Pace(self._engine.settings.jitter, self._warn_denied)
         run = await patiently(self._engine.runs.read_run, self._key, pace=pace)
         if run is None or run["metadata"]["uid"] != self._state.stored["metadata"]["uid"]:
             raise GoneError(f"StoryRun {self._key} is gone")

@@ -1,6 +1,7 @@
 """A model of an API server: objects with UIDs and versions, preconditions, finalizers, owners, and its whole history.
 
-Synchronous and without time of its own: whoever calls decides where time passes. It is held to the rules of
+Synchronous and without time of its own: whoever calls decides where time passes. Objects in here, and in answers, are
+shared by all who look, as in the caches of a process: nobody may change them. It is held to the rules of
 tests/conformance that localcluster and a real API server pass. Not modelled: admission and schemas, users and rights,
 namespaces as objects, apply, JSON and strategic patches, foreground deletion.
 """
@@ -11,11 +12,12 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from core.kube.wire import apply_merge_patch, copy_value, values_equal
+from core.kube.wire import copy_value, values_equal
 
-Object = dict[str, Any]
+Object: TypeAlias = dict[str, Any]
+Objects: TypeAlias = list[Object]  # inside Cluster, ``list`` is a method
 Place = tuple[str, str, str]
 """Kind, namespace, name."""
 
@@ -71,6 +73,9 @@ class Write:
         return found
 
 
+Writes: TypeAlias = list[Write]
+
+
 @dataclass
 class Cluster:
     now: Callable[[], datetime]
@@ -91,21 +96,16 @@ class Cluster:
     # Reading.
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        stored = self.objects.get((kind, namespace, name))
-        return copy_value(stored) if stored is not None else None
+        return self.objects.get((kind, namespace, name))
 
-    def list(self, kind: str, namespace: str) -> list[Object]:
-        return [
-            copy_value(stored)
-            for (kind_, namespace_, _), stored in sorted(self.objects.items())
-            if (kind_, namespace_) == (kind, namespace)
-        ]
-
-    def list_all(self, kind: str) -> list[Object]:
+    def list_all(self, kind: str) -> Objects:
         """Of every namespace."""
-        return [copy_value(stored) for place, stored in sorted(self.objects.items()) if place[0] == kind]
+        return [self.objects[place] for place in sorted(place for place in self.objects if place[0] == kind)]
 
-    def writes_since(self, kind: str, number: int) -> list[Write]:
+    def list(self, kind: str, namespace: str) -> Objects:
+        return [stored for stored in self.list_all(kind) if stored["metadata"]["namespace"] == namespace]
+
+    def writes_since(self, kind: str, number: int) -> Writes:
         """What a watch of the kind tells that resumes from the version ``number``.
 
         Raises:
@@ -159,7 +159,7 @@ class Cluster:
         owners = metadata.get("ownerReferences") or ()
         if owners and not any(True for _ in self._living(owners)):
             self.doomed.append(place)
-        return copy_value(new)
+        return new
 
     def patch(self, actor: str, seen: Object, part: str, patch: Object) -> Object:
         """Merge ``patch`` into ``part`` of the object, if it still is the version that was seen.
@@ -189,7 +189,7 @@ class Cluster:
         uid = (patch.get("metadata") or {}).get("uid")
         if uid not in (None, stored["metadata"]["uid"]):
             raise RefusedError(422, "Invalid", "uid: field is immutable", ("FieldValueInvalid", "metadata.uid"))
-        changed = apply_merge_patch(copy_value(stored), patch)
+        changed = _merged(stored, patch)
         return self.update(actor, place, changed, subresource, based_on=based_on)
 
     def update(
@@ -203,7 +203,7 @@ class Cluster:
         stored = self.objects[place]
         verb = "patch status" if subresource else "patch"
         if subresource == "status":
-            changed = {key: copy_value(value) for key, value in stored.items() if key != "status"}
+            changed = {key: value for key, value in stored.items() if key != "status"}
             changed |= {"status": body["status"]} if body.get("status") else {}
             return self.replace(actor, place, changed, verb, based_on=based_on)
         changed = {key: value for key, value in body.items() if key != "status" or place[0] in WITHOUT_STATUS}
@@ -227,10 +227,10 @@ class Cluster:
         """Store ``changed`` in place of what is there, unless it is the same; the last finalizer lets go."""
         stored = self.objects[place]
         if values_equal(changed, stored):
-            return copy_value(stored)
+            return stored
         number = next(self._numbers)
-        metadata = changed["metadata"]
-        metadata["resourceVersion"] = str(number)
+        metadata = changed["metadata"] | {"resourceVersion": str(number)}
+        changed = changed | {"metadata": metadata}
         if not values_equal(_body(changed), _body(stored)) and place[0] not in WITHOUT_GENERATION:
             metadata["generation"] = stored["metadata"].get("generation", 0) + 1
         if (
@@ -241,7 +241,7 @@ class Cluster:
             self._remove(actor, place, changed, number)
         else:
             self._commit(number, actor, verb, place, stored, changed, based_on)
-        return copy_value(changed)
+        return changed
 
     def delete(self, actor: str, place: Place, *, uid: str | None = None) -> Object | None:
         """Remove the object, in the background what it owns too; one with finalizers is only marked.
@@ -255,16 +255,15 @@ class Cluster:
             self._remove(actor, place, stored, next(self._numbers))
             return None
         if stored["metadata"].get("deletionTimestamp"):
-            return copy_value(stored)
+            return stored
         number = next(self._numbers)
-        marked = copy_value(stored)
-        metadata = marked["metadata"]
-        metadata |= {"resourceVersion": str(number), "deletionTimestamp": self._instant()}
+        metadata = stored["metadata"] | {"resourceVersion": str(number), "deletionTimestamp": self._instant()}
         metadata["deletionGracePeriodSeconds"] = 0
         if "generation" in metadata:
             metadata["generation"] += 1
+        marked = stored | {"metadata": metadata}
         self._commit(number, actor, "mark", place, stored, marked)
-        return copy_value(marked)
+        return marked
 
     def collect_garbage(self) -> None:
         """Remove what was created after its last owner had gone."""
@@ -285,8 +284,7 @@ class Cluster:
                 continue
             living = [*self._living(owners)]
             if living:
-                changed = copy_value(object_)
-                changed["metadata"]["ownerReferences"] = living
+                changed = object_ | {"metadata": object_["metadata"] | {"ownerReferences": living}}
                 self.replace(GARBAGE_COLLECTOR, other, changed, "patch metadata")
             else:
                 self.delete(GARBAGE_COLLECTOR, other)
@@ -326,3 +324,16 @@ def place_of(obj: Object) -> Place:
 def _body(obj: Object) -> Object:
     """What generation counts the changes of."""
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """RFC 7386, without copying what stays as it is: versions of an object share what they have in common."""
+    if not isinstance(patch, dict):
+        return copy_value(patch)
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged

@@ -1,46 +1,56 @@
-"""The writer of a run whose writes meet another version, while what it reads stays behind."""
+"""The writer of a run whose writes do not get through, while what is read is there all the time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from core.engine.errors import StaleError
+from core.engine.errors import PortError, StaleError, UnavailableError
 from fuzz.engine.adapters import ModelRunStore
 from fuzz.engine.canonical import engram
 from fuzz.engine.cluster import Object
 from fuzz.engine.world import open_world
 
 
-class OutrunRunStore(ModelRunStore):
-    """Somebody has written, and the watch does not tell until ``told_at``."""
+class RefusingRunStore(ModelRunStore):
+    """Refuses status writes until ``able_at``; reads come out of the cache, and never fail."""
 
-    told_at: float = 30.0
+    able_at: float = 30.0
     refusals: int = 0
+    error: PortError
 
     async def patch_run_status(self, run: Object, patch: Mapping[str, Any]) -> Object:
-        if trio.current_time() < self.told_at:
+        if trio.current_time() < self.able_at:
             self.refusals += 1
-            raise StaleError("another version is stored")
+            raise self.error
         return await super().patch_run_status(run, patch)
 
 
-async def test_a_write_that_meets_another_version_again_and_again_is_tried_less_and_less(
-    autojump_clock: MockClock, scenario: Any
+@pytest.mark.parametrize(
+    ("error", "most", "late_seconds"),
+    [
+        pytest.param(StaleError("another version is stored"), 60, 3, id="another version, and no watch tells it"),
+        pytest.param(UnavailableError("no answer"), 15, 16, id="the server is down"),
+    ],
+)
+async def test_a_write_that_fails_again_and_again_is_tried_less_and_less(
+    autojump_clock: MockClock, scenario: Any, error: PortError, most: int, late_seconds: float
 ) -> None:
     async with open_world() as world:
         one = scenario(world, [engram("a")])
         world.start()
         context = world.supervisor._engine
         able = context.runs
-        store = OutrunRunStore(able.cluster, able.process)
+        store = RefusingRunStore(able.cluster, able.process)
+        store.error = error
         object.__setattr__(context, "runs", store)
         world.supervisor.adopt(one.key)
         assert await world.until_ended(one.key)
         ended_at = trio.current_time()
 
-    assert store.refusals < 60
-    assert store.told_at <= ended_at < store.told_at + 3
+    assert 5 < store.refusals < most
+    assert store.able_at <= ended_at < store.able_at + late_seconds
