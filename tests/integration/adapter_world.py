@@ -134,7 +134,7 @@ class AdapterWorld:
         binding = await self.executor.bind(run, story, declared)
         step = StepPlan(declared["name"], StepKind.ENGRAM, declared)
         scheduling = scheduling_of(run, story, self.settings.runs.queues)
-        return step_run_manifest(run, story, step, binding, None, "key", scheduling)
+        return step_run_manifest(run, story, step, binding, None, "key", scheduling, "")
 
     async def order(self, run: Object, story: Object, step_run: Object, *, attempt: int = 0, **inputs: Any) -> Any:
         [step] = story["spec"]["steps"]
