@@ -90,6 +90,7 @@ class Redrive:
                 await self._refuse(run, rerun)
             else:
                 await self._clear(run, rerun)
+                self._release_slots(run, rerun)
                 await self._write(run, self._engine.runs.patch_run_status, lambda now: reset_patch(now, rerun))
                 await self._write(run, self._engine.runs.patch_run_metadata, lambda now: answered_patch(now, rerun))
                 self._engine.events.emit(run, EventType.NORMAL, rerun.event, rerun.message)
@@ -161,6 +162,12 @@ class Redrive:
                 raise GoneError(f"StoryRun {self._key} is gone")
             if current["metadata"].get("deletionTimestamp"):
                 raise GoneError(f"StoryRun {self._key} is being deleted")
+
+    def _release_slots(self, run: Object, rerun: Rerun) -> None:
+        """Whatever runs again asks anew; what stands before it may need the slot that it had."""
+        uid, slots = str(run["metadata"]["uid"]), self._engine.slots
+        for name in filter(rerun.includes, slots.steps_holding(uid)):
+            slots.release(uid, name)
 
     async def _delete(self, child: Object) -> None:
         """Its Job first: the garbage collector may come by much later, and would then meet the new one's name."""
@@ -243,10 +250,10 @@ def reset_patch(run: Object, rerun: Rerun) -> Object:
     patch: Object = {field: None for field in _RESET_BY_BOTH if field in status}
     if rerun.steps is None:
         return patch | {field: None for field in _RESET_BY_FULL if field in status}
-    around = _around(rerun.steps)
+    around = _to_open_again(status, rerun)
     for field in ("stepStates", "gates", "primitiveChildren"):
         gone = [name for name in status.get(field) or {} if rerun.includes(name)]
-        gone += [name for name in around if name in (status.get(field) or {}) and field == "stepStates"]
+        gone += around if field == "stepStates" else ()
         if gone:
             patch[field] = dict.fromkeys(gone) if set(gone) < set(status[field]) else None
     kept = {name: state for name, state in _steps_left(status, rerun).items() if "/" not in name}
@@ -283,12 +290,18 @@ def answered_patch(run: Object, rerun: Rerun) -> Object:
 def _steps_left(status: Mapping[str, Any], rerun: Rerun) -> dict[str, StepState]:
     """The states that stay."""
     states = steps_from(status.get("stepStates"))
-    around = frozenset(_around(rerun.steps or ()))
+    around = _to_open_again(status, rerun)
     return {name: state for name, state in states.items() if not rerun.includes(name) and name not in around}
 
 
+def _to_open_again(status: Mapping[str, Any], rerun: Rerun) -> list[str]:
+    """The ``parallel`` steps that had ended around branches that run again. One at work goes on with its branches."""
+    states = steps_from(status.get("stepStates"))
+    return [name for name in _around(rerun.steps or ()) if name in states and states[name].phase.terminal]
+
+
 def _around(names: Iterable[str]) -> list[str]:
-    """The ``parallel`` steps around branches that run again: they go on, too."""
+    """The ``parallel`` steps around branches."""
     found: dict[str, None] = {}
     for name in names:
         parts = name.split("/")

@@ -101,6 +101,10 @@ class Slots:
         if self._ledger.release(owner):
             self._hand_on()
 
+    def steps_holding(self, run_uid: str) -> frozenset[str]:
+        """Full names of the steps of a run that have slots."""
+        return frozenset(owner.step for owner in self._ledger.occupied_by(run_uid))
+
     def forget(self, run_uid: str) -> None:
         """Nothing of the run is at work any more. Idempotent."""
         owners = self._ledger.occupied_by(run_uid)

@@ -270,6 +270,11 @@ class ModelStepExecutor:
     async def start_attempt(self, order: AttemptOrder) -> None:
         if (order.step_run.get("status") or {}).get("phase"):
             await self._confirm(order.step_run)
+        if order.attempt > 0:  # the watch of Pods may be behind
+            named = order.step_run["metadata"]["namespace"], order.step_run["metadata"]["name"]
+            pods = await self._call(lambda: self.cluster.list_all("Pod"))
+            if _any_alive([pod for pod in pods if (pod["metadata"]["namespace"], pod["spec"]["stepRun"]) == named]):
+                raise StaleError("a Pod of an earlier attempt is still alive")
         job = await self._call(lambda: self._start(order))
         self.process.known.remember(job)
         if job["spec"]["attempt"] != order.attempt or job["metadata"].get("deletionTimestamp"):

@@ -124,11 +124,16 @@ class Played:
         """Everything about the end that no crash may change."""
         status = self.run.get("status") or {}
         return {
-            "run": _masked(status),
+            "run": _masked(status) | {"storyRevision": self._kept_story(status)},
             "steps": {name: _masked(step_run.get("status") or {}) for name, step_run in self.step_runs.items()},
             "creates": Counter(_logical(write) for write in self.history if _counts(write)),
             "ran": Counter(self.ran),
         }
+
+    def _kept_story(self, status: Object) -> Any:
+        """The spec that the run executes, whose name holds a UID."""
+        kept = self.objects.get(("ControllerRevision", "default", str(status.get("storyRevision"))))
+        return kept and kept["data"]["spec"]
 
     def verdict(self) -> Any:
         """How the run ended, without how each step did."""
@@ -138,9 +143,10 @@ class Played:
         """Whether chance cannot have made the two different.
 
         A failure (fail-fast) or a ``stop`` ends other steps at the instant it happens; which of these had already
-        started is then a matter of chance, and a crash or a delay may decide it otherwise.
+        started is then a matter of chance, and a crash or a delay may decide it otherwise. So it is with a cancel at
+        the very start: a process that is born after it finds nothing begun.
         """
-        return not (self._ends_others or other._ends_others)
+        return not (self._ends_others or other._ends_others or self.case.cancel_after_seconds == 0.0)
 
     @property
     def _ends_others(self) -> bool:

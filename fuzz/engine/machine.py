@@ -30,8 +30,6 @@ from fuzz.engine.strategies_story import large_cases, stories
 from fuzz.engine.watches import KINDS, Delivery
 
 PAUSES = st.sampled_from((0.0, 0.05, 0.3, 0.9, 1.7, 4.1, 37.0))
-POD_LAG_SECONDS = 1.0
-"""A Pod that is not known for longer than a retry waits is overlooked: see docs/proof.md."""
 DOWNTIMES = st.sampled_from((0.0, 0.4, 3.1, 61.0))
 
 
@@ -129,8 +127,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(KINDS), seconds=st.sampled_from((0.04, 0.6, 5.0)))
     def lag(self, kind: str, seconds: float) -> None:
-        if kind != "Pod" or seconds < POD_LAG_SECONDS:
-            self.lags[kind] = seconds
+        self.lags[kind] = seconds
 
     @rule(seconds=st.sampled_from((0.003, 0.21)))
     def slow_down(self, seconds: float) -> None:

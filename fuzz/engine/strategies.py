@@ -70,7 +70,7 @@ def cases(draw: st.DrawFn, *, max_steps: int = 6, interrupted: bool = True) -> C
     if interrupted and draw(st.integers(0, 5)) == 0:
         policy["timeouts"] = {"story": draw(st.sampled_from(("2s", "5s", "1m")))}
     elif interrupted and draw(st.integers(0, 5)) == 0:
-        cancel_after = draw(st.sampled_from((0.777, 2.777)))
+        cancel_after = draw(st.sampled_from((0.0, 0.777, 2.777)))
     if policy:
         spec["policy"] = policy
     engram_names = [name for name in names if name in played]

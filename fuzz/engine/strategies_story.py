@@ -45,10 +45,6 @@ class _Draft:
     played: dict[str, tuple[Script, ...]] = field(default_factory=dict)
     position: int = 0
     stories: tuple[str, ...] = ()
-    chooses: bool = True
-    """Whether steps may choose at run time which step they read; not among clean-up steps (docs/proof.md)."""
-    dynamic: bool = False
-    """Some step chooses at run time which step it reads."""
 
     def pick(self, *choices: Any) -> Any:
         return self.draw(st.sampled_from(choices))
@@ -101,7 +97,6 @@ def large_cases(draw: st.DrawFn, *, max_steps: int = 30) -> Case:
 
 def _group(draft: _Draft, names: list[str], before: tuple[str, ...]) -> list[Object]:
     steps = []
-    draft.chooses = not before
     for position, name in enumerate(names):
         steps.append(_step(draft, name, tuple(names[:position]), before, depth=0, path=name))
     return draft.draw(st.permutations(steps)) if len(steps) < 9 else steps
@@ -113,7 +108,7 @@ def _policy(draft: _Draft) -> Object:
         policy["retries"] = {"continueOnStepFailure": True}
     if draft.one_in(6):
         policy["timeouts"] = {"story": draft.pick("2s", "5s", "1m")}
-    if not draft.dynamic and draft.one_in(6):  # both together: docs/proof.md
+    if draft.one_in(6):
         policy["concurrency"] = draft.pick(1, 2)
     return policy
 
@@ -159,8 +154,7 @@ def _engram(draft: _Draft, step: Object, readable: tuple[str, ...], depth: int, 
     draft.played[path] = draft.draw(scripts(draft.position))
     if depth == 0 and readable and draft.one_in(3):
         return {"n": f"{{{{ steps.{draft.pick(*readable)}.output.n }}}}"}
-    if depth == 0 and draft.chooses and draft.one_in(12):
-        draft.dynamic = True
+    if depth == 0 and draft.one_in(12):
         return {"n": "{{ (index .steps inputs.which).output.n }}"}
     return {}
 

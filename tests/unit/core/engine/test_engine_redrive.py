@@ -211,6 +211,38 @@ async def test_a_canceled_run_does_not_run_again(autojump_clock: MockClock, scen
         assert one.status["phase"] == "Finished"
 
 
+async def test_a_step_at_work_gives_its_slot_back_when_the_run_starts_again(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"b": (Script(Act.HANG),)}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")], policy={"concurrency": 1})
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("b") == "Running")
+        world.worker.scripts = {}
+        world.redrive(one.key, "t")
+        assert await world.until(lambda: one.status.get("attempts") == 2)
+        assert await world.until_ended(one.key, seconds=60)
+
+    assert one.status["phase"] == "Succeeded"
+
+
+async def test_a_branch_at_work_goes_on_when_its_sibling_runs_again(autojump_clock: MockClock, scenario: Any) -> None:
+    """Although a failure elsewhere keeps steps from starting: the step around the branches had started."""
+    fan = {"steps": [primitive("x", "gate"), engram("y")]}
+    async with open_world({"a": BROKEN_ONCE, "fan/y": BROKEN_ONCE}) as world:
+        one = scenario(world, [engram("a"), primitive("fan", "parallel", with_=fan)])
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("fan/y") == "Failed")
+        world.worker.scripts = {}
+        world.redrive_from(one.key, "fan/y", "t")
+        assert await world.until(lambda: one.status.get("attempts") == 2)
+        assert await world.until(lambda: one.phases.get("fan/y") == "Succeeded")
+        world.approve(one.key, "fan/x")
+        assert await world.until_ended(one.key, seconds=60)
+
+    assert one.phases == dict.fromkeys(("fan", "fan/x", "fan/y"), "Succeeded") | {"a": "Failed"}
+
+
 async def test_the_time_of_a_story_starts_anew(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
         one = scenario(world, [engram("z"), engram("a", "z")], policy={"timeouts": {"story": "60s"}})
