@@ -2,7 +2,8 @@
 
 In this order, so that a crash anywhere repeats it harmlessly: what is to run again is deleted, then the status forgets
 it, then the request is recorded as answered. A request that cannot be met is told (condition, Event), recorded as
-answered, and changes nothing else.
+answered, and changes nothing else. A request that another one has overtaken, or that another process has answered, is
+left as it stands.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
-from core.engine.redrive_request import FullRedrive, Malformed, RedriveFrom, RedriveRequest, answered
+from core.engine.redrive_request import (
+    FullRedrive,
+    Malformed,
+    RedriveFrom,
+    RedriveRequest,
+    answered,
+    pending_redrive,
+)
 from core.engine.step_state import StepState, steps_from
 from core.engine.timers import GROUP_MARK, timers_from, timers_to_wire
 from core.engine.words import ENDED, SKIPPED_BY_IF
@@ -74,6 +82,10 @@ class Rerun:
         return any("/".join(parts[:length]) in self.steps for length in range(1, len(parts) + 1))
 
 
+class _OvertakenError(Exception):
+    """The run carries another request by now, or none."""
+
+
 class Redrive:
     """Answers the request that one run carries."""
 
@@ -83,19 +95,26 @@ class Redrive:
         self._bell = bell
 
     async def answer(self, run: Object, request: RedriveRequest) -> None:
-        """Return once the request is recorded as answered; the run then stands as a run that goes on, or as before."""
+        """Return once the request is recorded as answered; the run then stands as a run that goes on, or as before.
+
+        Return early when the run carries another request by then, or none: whoever calls looks again.
+        """
         rerun = await self._meant(run, request)
         try:
             if isinstance(rerun, str):
-                await self._refuse(run, rerun)
+                await self._refuse(run, request, rerun)
             else:
-                await self._clear(run, rerun)
+                await self._clear(run, request, rerun)
                 self._release_slots(run, rerun)
-                await self._write(run, self._engine.runs.patch_run_status, lambda now: reset_patch(now, rerun))
-                await self._write(run, self._engine.runs.patch_run_metadata, lambda now: answered_patch(now, rerun))
+                runs = self._engine.runs
+                await self._write(run, request, runs.patch_run_status, lambda now: reset_patch(now, rerun))
+                await self._write(run, request, runs.patch_run_metadata, lambda now: answered_patch(now, rerun))
                 self._engine.events.emit(run, EventType.NORMAL, rerun.event, rerun.message)
-        except GoneError:
+        except _OvertakenError:
             pass
+        except GoneError:
+            with trio.move_on_after(_GOING_CHECK_SECONDS):  # until it is known, which may take the watch a while
+                await self._bell.wait()
 
     async def _meant(self, run: Object, request: RedriveRequest) -> Rerun | str:
         """What runs again; or why nothing does."""
@@ -133,7 +152,7 @@ class Redrive:
                     found.add(name)
         return frozenset(found)
 
-    async def _clear(self, run: Object, rerun: Rerun) -> None:
+    async def _clear(self, run: Object, request: RedriveRequest, rerun: Rerun) -> None:
         """Delete the StepRuns and StoryRuns of what runs again, and wait until they are gone."""
         asked: set[str] = set()
         pace = self._pace()
@@ -143,6 +162,7 @@ class Redrive:
             left = [child for child in (*step_runs, *child_runs) if rerun.includes(step_name_of(child))]
             if not left:
                 return
+            before = len(asked)
             for child in left:
                 uid = child["metadata"]["uid"]
                 if uid in asked or child["metadata"].get("deletionTimestamp"):
@@ -155,11 +175,11 @@ class Redrive:
                     await trio.sleep(pace.next_seconds(error))
                 else:
                     asked.add(uid)
+            if 0 < before < len(asked):  # somebody makes them anew: another leader that has answered already
+                await trio.sleep(pace.next_seconds())
             with trio.move_on_after(_GOING_CHECK_SECONDS):
                 await self._bell.wait()
-            current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
-            if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
-                raise GoneError(f"StoryRun {self._key} is gone")
+            current = await self._current(run, request)
             if current["metadata"].get("deletionTimestamp"):
                 raise GoneError(f"StoryRun {self._key} is being deleted")
 
@@ -182,27 +202,43 @@ class Redrive:
         child_runs = await patiently(self._engine.runs.child_runs, run, pace=self._pace())
         return step_runs, child_runs
 
-    async def _refuse(self, run: Object, why: str) -> None:
+    async def _refuse(self, run: Object, request: RedriveRequest, why: str) -> None:
         self._engine.events.emit(run, EventType.WARNING, Reason.REDRIVE_INVALID, why)
         clock = self._engine.clock
 
         def told(current: Object) -> Object:
             return {"conditions": _with_refusal(current, why, clock.now())}
 
-        await self._write(run, self._engine.runs.patch_run_status, told)
-        await self._write(run, self._engine.runs.patch_run_metadata, lambda now: {"annotations": answered(now)})
+        runs = self._engine.runs
+        await self._write(run, request, runs.patch_run_status, told)
+        await self._write(run, request, runs.patch_run_metadata, lambda now: {"annotations": answered(now)})
 
-    async def _write(self, run: Object, write: Any, compute: Callable[[Object], Object]) -> None:
+    async def _current(self, run: Object, request: RedriveRequest) -> Object:
+        """The newest version of the run.
+
+        Raises:
+            GoneError: there is none.
+            _OvertakenError: it does not carry this request any more.
+        """
+        current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+        if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
+            raise GoneError(f"StoryRun {self._key} is gone")
+        if pending_redrive(current) != request:
+            raise _OvertakenError
+        return current
+
+    async def _write(
+        self, run: Object, request: RedriveRequest, write: Any, compute: Callable[[Object], Object]
+    ) -> None:
         """``compute`` over the newest version, until it is stored.
 
         Raises:
             GoneError: the run is gone or being deleted.
+            _OvertakenError: it does not carry this request any more.
         """
         pace = self._pace()
         while True:
-            current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
-            if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
-                raise GoneError(f"StoryRun {self._key} is gone")
+            current = await self._current(run, request)
             patch = compute(current)
             if not patch:
                 return

@@ -71,6 +71,8 @@ class Process:
     latency_seconds: float = 0.0
     on_the_wire: list[Callable[[], object]] = field(default_factory=list)
     """Requests whose caller was cancelled before they reached the server: they reach it all the same."""
+    abandoned: trio.Event = field(default_factory=trio.Event)
+    """Set when there is one."""
     known: Known = field(default_factory=lambda: Known(lambda kind, change: None))
     faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
     healed: bool = False
@@ -92,6 +94,7 @@ class Process:
         except trio.Cancelled:
             if not self.dead:
                 self.on_the_wire.append(apply)
+                self.abandoned.set()
             raise
         self.check()
         if cluster.down:
@@ -248,6 +251,8 @@ class ModelStepExecutor:
     worker: Worker
     engrams: Mapping[str, Engram]
     """By name; a missing one is a missing reference."""
+    begun: set[str] = field(default_factory=set)
+    """UIDs of StepRuns that this process has made a Job for."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._call(lambda: None)
@@ -268,7 +273,8 @@ class ModelStepExecutor:
         return stored
 
     async def start_attempt(self, order: AttemptOrder) -> None:
-        if (order.step_run.get("status") or {}).get("phase"):
+        uid = order.step_run["metadata"]["uid"]
+        if (order.step_run.get("status") or {}).get("phase") or uid in self.begun:
             await self._confirm(order.step_run)
         if order.attempt > 0:  # the watch of Pods may be behind
             named = order.step_run["metadata"]["namespace"], order.step_run["metadata"]["name"]
@@ -279,6 +285,7 @@ class ModelStepExecutor:
         self.process.known.remember(job)
         if job["spec"]["attempt"] != order.attempt or job["metadata"].get("deletionTimestamp"):
             raise StaleError("a Job of another attempt is still there")
+        self.begun.add(uid)
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
         self.process.check()

@@ -93,7 +93,7 @@ class Played:
     step_runs: Mapping[str, Object]
     history: Sequence[Write]
     ran: Sequence[tuple[str, int, str]]
-    overlaps: Sequence[str]
+    overlaps: Sequence[tuple[str, int]]
     refused: Sequence[str]
     still_ending: Sequence[str]
     """StepRuns whose Job was deleted and whose Pod was alive at the moment the run ended."""
@@ -144,8 +144,11 @@ class Played:
 
         A failure (fail-fast) or a ``stop`` ends other steps at the instant it happens; which of these had already
         started is then a matter of chance, and a crash or a delay may decide it otherwise. So it is with a cancel at
-        the very start: a process that is born after it finds nothing begun.
+        the very start: a process that is born after it finds nothing begun; and with what people do to an engine that
+        hears of it later.
         """
+        if self.case.actions and (self.trouble.delays or other.trouble.delays):
+            return False
         return not (self._ends_others or other._ends_others or self.case.cancel_after_seconds == 0.0)
 
     @property

@@ -53,6 +53,24 @@ class History:
         slow = {"request slow", "request timeout"} & self.played.seen.keys()
         return bool(slow) or self.played.trouble.latency_seconds > 0
 
+    @property
+    def pods_are_told_late(self) -> bool:
+        """Whether a Pod may be there of which the process has not heard."""
+        return self._is_told_late("Pod")
+
+    @property
+    def step_runs_are_told_late_to_two(self) -> bool:
+        """Whether a process may not have heard of the end of a StepRun that another has recorded."""
+        return self.overlapping and self._is_told_late("StepRun")
+
+    def runs_again_unheard(self, write: Write) -> bool:
+        """Whether an SDK reports to a StepRun that one process has ended while another started its Job once more."""
+        return write.actor == "sdk" and self.step_runs_are_told_late_to_two
+
+    def _is_told_late(self, kind: str) -> bool:
+        late = {"event late", "event lost"} & self.played.seen.keys()
+        return bool(late) or kind in self.played.trouble.lags or self.did(Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
+
     def did(self, *verbs: Verb) -> bool:
         """Whether somebody did one of these things."""
         return any(action.verb in verbs for action in self.played.case.actions)

@@ -32,9 +32,11 @@ ENDS = {
 }
 """Phase of the run and of its steps."""
 
-SCHEDULES = (0, 1, 2, 3, 4) if DEEP else (0,)
-RECOVERY_STRIDE = 1 if DEEP else 17
-"""Every how many task steps of the recovery the second kill falls."""
+SCHEDULES = range(20 if DEEP else 5)
+"""Seeds of the order in which tasks run that are ready together."""
+FIRST_STRIDE = 1 if DEEP else 3
+RECOVERY_STRIDE = 1 if DEEP else 5
+"""Every how many task steps, of the run and of the recovery, a kill falls."""
 
 
 def check(calm: Played, kills: tuple[int, ...], seed: int) -> None:
@@ -65,6 +67,6 @@ def test_dying_at_any_await_changes_nothing(case: Case) -> None:
 @pytest.mark.parametrize("case", CANONICAL.values(), ids=CANONICAL.keys())
 def test_dying_again_while_recovering_changes_nothing(case: Case) -> None:
     calm = play(case)
-    for first in range(1, calm.task_steps + 1, 1 if DEEP else 7):
+    for first in range(1, calm.task_steps + 1, FIRST_STRIDE):
         for second in range(1 + first % RECOVERY_STRIDE, 60, RECOVERY_STRIDE):
             check(calm, (first, second), 0)

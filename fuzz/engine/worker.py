@@ -101,8 +101,8 @@ class Worker:
     """The same with the UID of the StepRun in front."""
     refused: list[str] = field(default_factory=list)
     """Steps whose SDK was not allowed to report success because of the phase it found: there must be none."""
-    overlaps: list[str] = field(default_factory=list)
-    """Jobs that were created while a Pod of the same step was still alive: there must be none."""
+    overlaps: list[tuple[str, int]] = field(default_factory=list)
+    """Jobs, with their attempt, that were created while a Pod of the same step was still alive."""
 
     def script(self, step: str, attempt: int) -> Script:
         return script_of(self.scripts, step, attempt)
@@ -113,7 +113,7 @@ class Worker:
             case "Job", "create":
                 assert write.new is not None
                 if any(pod.alive for pod in self.pods.get(write.place, ())):
-                    self.overlaps.append(write.place[2])
+                    self.overlaps.append((write.place[2], write.new["spec"]["attempt"]))
                 self._orders[0].send_nowait((write.place, write.new))
             case "Pod", "mark" if write.place in self._running:
                 self._running[write.place].marked.set()

@@ -47,6 +47,8 @@ NAMESPACE = "default"
 LONGEST_SECONDS = 4 * 3600.0
 """A run that has not ended after this virtual time never will."""
 RELIST_SECONDS = 300.0
+ABANDONED_SECONDS = 1.9
+"""How long a request without a sender is on its way."""
 MOST_TASK_STEPS = 100_000
 """Of one execution; the longest ones take a tenth of it."""
 
@@ -294,9 +296,11 @@ class World:
 
     async def _deliver_abandoned_requests(self, process: Process) -> None:
         """A request does not vanish because its sender lost interest; it comes through when least expected."""
-        while not process.dead:
-            await trio.sleep(1.9)
-            while process.on_the_wire:
+        while True:
+            await process.abandoned.wait()
+            process.abandoned = trio.Event()
+            await trio.sleep(ABANDONED_SECONDS)
+            while process.on_the_wire and not process.dead:
                 with suppress(PortError, RefusedError):
                     process.on_the_wire.pop(0)()
 

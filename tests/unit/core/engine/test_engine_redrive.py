@@ -211,6 +211,42 @@ async def test_a_canceled_run_does_not_run_again(autojump_clock: MockClock, scen
         assert one.status["phase"] == "Finished"
 
 
+async def test_a_full_redrive_overtakes_one_from_a_step_that_is_not_done_yet(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        await one.to_the_end()
+        world.worker.ran.clear()
+        held = ("StepRun", "default", "run-b")
+        world.cluster.force_patch("user", held, "metadata", {"finalizers": ["example.com/keep"]})
+        world.redrive_from(one.key, "b", "1")
+        await trio.sleep(3)
+        world.redrive(one.key, "2")
+        await trio.sleep(3)
+        world.cluster.force_patch("user", held, "metadata", {"finalizers": None})
+        assert await world.until(lambda: one.status.get("attempts") == 2)
+        assert await world.until_ended(one.key)
+
+    assert sorted(ran(world)) == ["a", "b"]
+    assert one.status["attempts"] == 2
+
+
+async def test_a_deleted_run_is_let_go_although_its_deletion_is_not_known_yet(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world(lags={"StoryRun": 5.0}) as world:
+        one = scenario(world, [engram("a")])
+        await one.to_the_end()
+        await trio.sleep(10)
+        world.redrive_from(one.key, "nowhere", "1")
+        world.delete_run(one.key)
+        calls = world.processes[-1].calls
+        await trio.sleep(20)
+
+    assert world.processes[-1].calls - calls < 10
+
+
 async def test_a_step_at_work_gives_its_slot_back_when_the_run_starts_again(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
