@@ -16,7 +16,12 @@ Object = dict[str, Any]
 
 _KEPT_METADATA: Final = ("name", "labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp")
 _KEPT: Final = ("spec", "status", "rules", "subjects", "roleRef", "type")
-_VARYING: Final = ("uid", "duration", "resourceVersion", "podName", "podIP", "hostIP", "podIPs", "containerID")
+_VARYING: Final = (
+    *("uid", "duration", "resourceVersion", "storyRevision"),
+    *("podName", "podIP", "hostIP", "podIPs", "containerID"),
+)
+_UNCOMPARED: Final = ("runs.bubustack.io/story-revision", "runs.bubustack.io/parent-story-revision")
+"""Names that follow from a Story's UID; beside a run's timers only if these were stored before its start was."""
 _RANDOM: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<instant>"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<uid>"),
@@ -72,7 +77,8 @@ def _masked(value: Any) -> Any:
             by_type = {condition["type"]: _masked(condition) for condition in conditions}
             return {"conditions": by_type, **_masked(rest)}
         case dict():
-            return {key: "<varies>" if key in _VARYING else _masked(item) for key, item in value.items()}
+            compared = {key: item for key, item in value.items() if key not in _UNCOMPARED}
+            return {key: "<varies>" if key in _VARYING else _masked(item) for key, item in compared.items()}
         case list():
             return [_masked(item) for item in value]
         case str():
