@@ -244,12 +244,27 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
     )
 
 
-def bare_plan(names: Iterable[str], engram_steps: Set[str]) -> StoryPlan:
-    """What is known of a run whose Story is gone: names only, enough to bring its steps to an end."""
-    steps = {
-        name: StepPlan(name, StepKind.ENGRAM if name in engram_steps else StepKind.UNKNOWN, {"name": name})
-        for name in names
-    }
+def bare_plan(names: Iterable[str], engram_steps: Set[str], calling_steps: Set[str] = frozenset()) -> StoryPlan:
+    """What is known of a run whose Story is gone: full names, enough to bring its steps to an end.
+
+    ``engram_steps`` have StepRuns, ``calling_steps`` StoryRuns; what is around others is ``parallel``.
+    """
+    inside: dict[str, dict[str, None]] = {"": {}}
+    for name in names:
+        parts = name.split("/")
+        for length in range(1, len(parts) + 1):
+            each, around = "/".join(parts[:length]), "/".join(parts[: length - 1])
+            inside[around][each] = None
+            inside.setdefault(each, {})
+
+    def step_of(name: str) -> StepPlan:
+        kind = StepKind.PARALLEL if inside[name] else StepKind.UNKNOWN
+        kind = StepKind.EXECUTE_STORY if name in calling_steps else kind
+        kind = StepKind.ENGRAM if name in engram_steps else kind
+        branches = tuple(step_of(branch) for branch in inside[name])
+        return StepPlan(name, kind, {"name": name.rpartition("/")[2]}, branches=branches)
+
+    steps = {name: step_of(name) for name in inside[""]}
     empty = GroupPlan(build_graph(()), Rules(any_end_suffices=True))
     main = GroupPlan(build_graph(Declared(name) for name in steps), Rules())
     groups = {GroupName.MAIN: main, GroupName.COMPENSATIONS: empty, GroupName.FINALLY: empty}

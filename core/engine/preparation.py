@@ -66,7 +66,8 @@ class Preparation:
             story = await self._story()
             if story is None:
                 return None
-            under_way = self._status.state.started or bool(step_runs or child_runs)
+            state = self._status.state  # a revision is recorded with the first timer, which may come before "Running"
+            under_way = state.started or bool(state.revision or step_runs or child_runs)
             work = await self._work_of(story, step_runs, child_runs, end_run, live, under_way=under_way)
         if isinstance(work, RunWork):
             return work
@@ -84,9 +85,8 @@ class Preparation:
         story = await self._stored_story()
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator) if story is not None else None
         if not isinstance(plan, StoryPlan):
-            engrams = {(step_name_of(step_run) or "").partition("/")[0] for step_run in step_runs}
-            known = (name.partition("/")[0] for name in self._status.state.steps or ())
-            plan = bare_plan(dict.fromkeys([*known, *sorted(engrams)]), engrams)
+            engrams, calls = ({*filter(None, map(step_name_of, made))} for made in (step_runs, child_runs))
+            plan = bare_plan([*(self._status.state.steps or ()), *sorted(engrams | calls)], engrams, calls)
         access = RunAccess(self._engine, self._run, story or {}, self._pace)
         work = RunWork(self._engine, self._status, self._bells, story or {}, plan, Variables({}), access, end_run, live)
         self._begin(work, step_runs, child_runs)

@@ -138,17 +138,18 @@ class Redrive:
         if plan.find(request.step) is None:
             return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"
         states = steps_from((run.get("status") or {}).get("stepStates"))
-        steps = steps_to_run_again(plan, states, request.step) | await self._of_another_kind(run, plan)
+        steps = steps_to_run_again(plan, states, request.step) | await self._made_in_vain(run, plan)
         return Rerun(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}")
 
-    async def _of_another_kind(self, run: Object, plan: StoryPlan) -> frozenset[str]:
-        """Steps with a StepRun or StoryRun that the Story, as it is now, would not give them."""
+    async def _made_in_vain(self, run: Object, plan: StoryPlan) -> frozenset[str]:
+        """Steps whose StepRun or StoryRun was told to end, or that the Story, as it is now, would not give them."""
         step_runs, child_runs = await self._children(run)
         found = set()
         for kind, children in ((StepKind.ENGRAM, step_runs), (StepKind.EXECUTE_STORY, child_runs)):
-            for name in map(step_name_of, children):
+            for child in children:
+                name = step_name_of(child)
                 step = plan.find(name) if name is not None else None
-                if name is not None and (step is None or step.kind is not kind):
+                if name is not None and (step is None or step.kind is not kind or _was_told_to_end(child)):
                     found.add(name)
         return frozenset(found)
 
@@ -328,6 +329,12 @@ def _steps_left(status: Mapping[str, Any], rerun: Rerun) -> dict[str, StepState]
     states = steps_from(status.get("stepStates"))
     around = _to_open_again(status, rerun)
     return {name: state for name, state in states.items() if not rerun.includes(name) and name not in around}
+
+
+def _was_told_to_end(child: Object) -> bool:
+    annotations = child["metadata"].get("annotations") or {}
+    told = keys.ANNOTATION_CANCEL_REQUESTED in annotations or child["spec"].get("cancelRequested") is True
+    return told and (child.get("status") or {}).get("phase") != Phase.SUCCEEDED
 
 
 def _to_open_again(status: Mapping[str, Any], rerun: Rerun) -> list[str]:

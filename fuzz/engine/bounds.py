@@ -61,7 +61,7 @@ def _step_seconds(case: Case, step: Mapping[str, Any], path: str, depth: int) ->
             each = sum(_step_seconds(case, one, f"{path}/0", depth) for one in branches)
             return STEP_SECONDS + count * each
         case "executeStory":
-            name = (settings.get("storyRef") or {}).get("name")
+            name = str((settings.get("storyRef") or {}).get("name"))
             if depth > 3 or name not in case.stories:
                 return STEP_SECONDS
             once = _story_seconds(case, case.stories[name], depth + 1) + STEP_SECONDS

@@ -37,7 +37,7 @@ def work(seed: int, until: float, reports: Queue[Report]) -> None:
     while time.time() < until and not failure:  # noqa: TID251 - how long a person waits
         machine = machines[number % len(machines)]
         number += 1
-        machine._hypothesis_internal_use_seed = chance.getrandbits(64)  # type: ignore[attr-defined]
+        machine._hypothesis_internal_use_seed = chance.getrandbits(64)
         chosen = settings(budget(ROUND, ROUND), derandomize=False, stateful_step_count=12)
         try:
             run_state_machine_as_test(machine, settings=chosen)

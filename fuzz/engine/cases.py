@@ -192,6 +192,7 @@ def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
 
 
 async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
+    """None when the world had to be given up."""
     async with open_world(
         case.scripts, engrams=case.engrams, deliveries=trouble.deliveries, lags=trouble.lags
     ) as world:
@@ -241,7 +242,6 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             writes_while_waiting=waited,
             seen=_seen(world),
         )
-    return None
 
 
 @dataclass

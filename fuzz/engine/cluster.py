@@ -145,7 +145,7 @@ class Cluster:
         if place in self.objects:
             return None
         number = next(self._numbers)
-        new = copy_value(manifest)
+        new: Object = copy_value(manifest)
         if place[0] not in WITHOUT_STATUS:
             new.pop("status", None)
         metadata = new["metadata"]

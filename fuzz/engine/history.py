@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from core.api import keys
 from core.api.phases import Phase
+from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
 from core.engine.timers import Timer, timers_from
 from fuzz.engine.actions import Verb
@@ -15,6 +17,7 @@ from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controller_owner
+from fuzz.engine.world import EPOCH
 
 TIMERS = "runs.bubustack.io/step-timers"
 
@@ -46,6 +49,18 @@ class History:
         """Whether two processes believed to be the only one."""
         verbs = {action.verb for action in self.played.case.actions}
         return self.played.trouble.twins or Verb.SECOND_LEADER in verbs
+
+    def two_leaders(self, write: Write, *, ever: bool = False) -> bool:
+        """Whether two were at work at the moment of a write, or a request of one was still on its way; or had been."""
+        second = [action for action in self.played.case.actions if action.verb is Verb.SECOND_LEADER]
+        since = (write.at - EPOCH).total_seconds()
+        open_ended = inf if ever else WRITE_DEADLINE_SECONDS
+        windows = [(action.at, action.at + float(action.value) + open_ended) for action in second]
+        return self.played.trouble.twins or any(start <= since <= end for start, end in windows)
+
+    def two_incarnations(self, write: Write) -> bool:
+        """Whether one of two leaders may carry on what the other has begun anew for a redrive."""
+        return self.did(Verb.REDRIVE, Verb.REDRIVE_FROM) and self.two_leaders(write)
 
     @property
     def requests_take_time(self) -> bool:

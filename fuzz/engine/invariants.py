@@ -124,7 +124,7 @@ def retries_rise_by_one(history: History) -> Iterator[str]:
 
 def nothing_is_early(history: History) -> Iterator[str]:
     """I08: no retry, no end of a sleep, no timeout before its stored instant, by the clock of the time."""
-    if history.overlapping or history.did(Verb.STEP_CLOCK):
+    if history.did(Verb.STEP_CLOCK):
         return  # the clock of the engine is then another one than that of the history
     retry_at: dict[str, datetime] = {}
     for write in history.writes():
@@ -201,8 +201,6 @@ def only_ours_is_touched(history: History) -> Iterator[str]:
 
 def no_resurrection(history: History) -> Iterator[str]:
     """I14: for a run that has ended nothing is created, and nothing of it changes, until it is asked to run again."""
-    if history.overlapping:
-        return
     over: set[str] = set()
     for write in history.writes():
         uid = write.object["metadata"]["uid"]
@@ -211,7 +209,7 @@ def no_resurrection(history: History) -> Iterator[str]:
                 over.discard(uid)
             elif status_of(write.new).get("finishedAt"):
                 over.add(uid)
-        elif by_operator(write) and write.place[0] in ("StepRun", "Job"):
+        elif by_operator(write) and write.place[0] in ("StepRun", "Job") and not history.two_leaders(write):
             run = history.run_of(write.object)
             if run is not None and run["metadata"]["uid"] in over and not _awaits_redrive(run):
                 yield f"{write.verb} {write.place} after the run had ended"
@@ -251,10 +249,8 @@ def no_lost_update(history: History) -> Iterator[str]:
 
 def limits_hold(history: History) -> Iterator[str]:
     """I24: at no instant more StepRuns at work than ``policy.concurrency`` allows."""
-    if history.overlapping:
-        return
     for write in history.writes():
-        if write.verb != "create" or write.place[0] != "StepRun":
+        if write.verb != "create" or write.place[0] != "StepRun" or history.two_leaders(write, ever=True):
             continue
         run = history.run_of(write.object)
         plan = history.plan(run, write.object) if run is not None else None
@@ -274,7 +270,7 @@ def limits_hold(history: History) -> Iterator[str]:
 def branches_are_bounded(history: History) -> Iterator[str]:
     """I24: nor more branches of a ``parallel`` step than ``maxConcurrency`` allows."""
     for write in history.writes():
-        if write.verb != "create" or write.place[0] != "StepRun" or history.overlapping:
+        if write.verb != "create" or write.place[0] != "StepRun" or history.two_leaders(write, ever=True):
             continue
         run = history.run_of(write.object)
         plan = history.plan(run, write.object) if run is not None else None
@@ -293,10 +289,12 @@ def branches_are_bounded(history: History) -> Iterator[str]:
 
 def cancel_stops_work(history: History) -> Iterator[str]:
     """I27: once the cancel is recorded nothing is created but for ``finally``; what is on its way may still come."""
-    if history.overlapping or history.requests_take_time:
+    if history.requests_take_time:
         return
     for write in history.writes():
         if write.verb != "create" or write.place[0] not in ("StepRun", "StoryRun") or not by_operator(write):
+            continue
+        if history.two_leaders(write):
             continue
         run = history.run_of(write.object)
         annotations = (run or {}).get("metadata", {}).get("annotations") or {}
@@ -311,15 +309,17 @@ def plan_is_stable(history: History) -> Iterator[str]:
     """I32."""
     for write in run_writes(history):
         before, after = (status_of(obj).get("storyRevision") for obj in (write.old, write.new))
-        if before and after != before and not is_reset(write):
+        if before and after != before and not is_reset(write) and not history.two_incarnations(write):
             yield f"{write.place[2]} went from {before} to {after}"
 
 
 def times_are_in_order(history: History) -> Iterator[str]:
     """I34."""
-    stepped = history.overlapping or history.did(Verb.STEP_CLOCK)
+    stepped = history.did(Verb.STEP_CLOCK)
     for write in history.writes():
         if write.new is None or write.place[0] not in ("StoryRun", "StepRun") or is_reset(write):
+            continue
+        if history.two_incarnations(write):
             continue
         old, new = status_of(write.old), status_of(write.new)
         yield from _ordered(write.place[2], new)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 
+from core.api.instant import parse_instant_or_none
 from core.engine.plan import StepKind
 from core.engine.record import is_final
+from core.engine.state import has_ended
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Object
 from fuzz.engine.history import History, is_reset, is_terminal, run_writes, states_of, status_of
+from fuzz.engine.routing import step_path
 from fuzz.engine.watches import controller_owner
+from fuzz.engine.world import EPOCH, NAMESPACE
 
 OWNED: Final = ("StepRun", "Job", "Pod", "StoryRun")
 
@@ -41,8 +46,34 @@ def no_orphans(history: History) -> Iterator[str]:
         owner = controller_owner(obj) if place[0] in OWNED else None
         if owner is not None and owner["uid"] not in uids:
             yield f"{place} has outlived its owner {owner['name']}"
-    for name in played.still_alive if played.ended and not played.case.stories else ():
-        yield f"a Pod of {name} outlived the run"
+    _replay(history)
+    for name in played.still_alive if played.ended else ():
+        if _had_ended(history, name):
+            yield f"a Pod of {name} outlived the run"
+    for place, obj in played.objects.items():
+        parent = history.owner(obj) if place[0] == "StoryRun" else None
+        if parent is not None and _is_left_behind(history, obj, parent):
+            yield f"{place[2]} goes on, which {parent['metadata']['name']} called and waited for; that has ended"
+
+
+def _had_ended(history: History, step_run: str) -> bool:
+    """Whether the run of a StepRun was over when the run of the case was: its Pods have had the time to end since."""
+    obj = history.objects.get(("StepRun", NAMESPACE, step_run))
+    run = history.run_of(obj) if obj is not None else None
+    if run is None:
+        return True
+    finished = parse_instant_or_none(status_of(run).get("finishedAt"))
+    by_then = EPOCH + timedelta(seconds=history.played.ended_at_seconds)
+    return finished is not None and (finished <= by_then or history.did(Verb.STEP_CLOCK))
+
+
+def _is_left_behind(history: History, child: Object, parent: Object) -> bool:
+    """A child run that nobody has asked to end, although the step that waits for it is over."""
+    if not has_ended(parent) or has_ended(child) or child["spec"].get("cancelRequested"):
+        return False
+    plan = history.plan(parent)
+    step = plan.find(step_path(child)) if plan is not None else None
+    return step is not None and step.parameters.get("waitForCompletion") is not False
 
 
 def nothing_is_left_open(history: History) -> Iterator[str]:
@@ -109,6 +140,8 @@ def _why_waiting(history: History, run: Object) -> str | None:
         if found is None:
             continue
         waits = found.kind in (StepKind.GATE, StepKind.WAIT) and not found.parameters.get("timeout")
+        if step in (status_of(run).get("gates") or {}):
+            continue  # somebody has decided
         if waits and str(state["message"]).startswith("Waiting for"):
             return str(state["message"])
         if found.kind is StepKind.EXECUTE_STORY:

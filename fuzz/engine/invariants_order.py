@@ -43,7 +43,7 @@ def cleanup_comes_last(history: History) -> Iterator[str]:
             continue
         run = history.run_of(write.object)
         plan = history.plan(run, write.object) if run is not None else None
-        if run is None or plan is None or history.overlapping:
+        if run is None or plan is None or history.two_leaders(write):
             continue
         group = group_of(plan, step_of(write.object))
         if group not in (GroupName.COMPENSATIONS, GroupName.FINALLY):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+import trio
+
 from core.api.phases import Phase
 from core.engine import (
     cancel,
@@ -27,13 +29,16 @@ from core.engine import (
     state,
     step,
     variables,
+    wind_down,
 )
+from core.engine.clock import WallClock
 from core.engine.plan import StepKind
 from core.engine.ports import AttemptState
 from core.engine.primitives import engram as engram_steps
-from core.engine.primitives import gate, parallel, stop, story, wait
+from core.engine.primitives import gate, parallel, stop, story
 from core.engine.settle import Settled
 from core.engine.state import RunState
+from core.engine.waiting import Waiting
 from core.graph import readiness
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Fault
@@ -98,6 +103,10 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | {
     ),
     "fast retry": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.EXIT, 0.4, exit_code=137), Script(after_seconds=0.01))}, RETRYING
+    ),
+    "Job deleted by hand": Case(
+        {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())},
+        actions=(Action(1.0, Verb.DELETE_JOB, "a"), Action(9.0, Verb.CANCEL)),
     ),
     "slow to go": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())}, {"work": dataclasses.replace(
@@ -177,6 +186,14 @@ def _never_async(sound: Any) -> Any:
     return nothing
 
 
+def _at_once(sound: Any) -> Any:
+    async def too_early(*args: Any, **more: Any) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    return too_early
+
+
 def _with(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The sound answer, changed."""
     return lambda sound: lambda *args, **more: change(sound(*args, **more))
@@ -247,7 +264,8 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("allowFailure is ignored", ("allowed failure",), readiness, "has_failed",
      lambda sound: lambda name, phases, rules: name in phases and phases[name].failing),
     ("if is not asked", ("skipped by if",), step, "settle_condition", _with_async(lambda _: Settled(True))),
-    ("a Pod that is still ending is overlooked", ("slow to go",), outcome, "decide", _seen_as(_gone_is_absent)),
+    ("a Pod that is still ending is overlooked", ("Job deleted by hand",), outcome, "decide",
+     _seen_as(_gone_is_absent)),
     ("retries do not wait", ("retries until success",), outcome, "_start",
      lambda sound: lambda status, phase, now: sound({**status, "nextRetryAt": None}, phase, now)),
     ("retries are counted twice", ("retries until success",), record, "retry_patch", _with(_counted_twice)),
@@ -268,8 +286,8 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("finally runs before compensations", ("clean-up",), cleanup.Cleanup, "compensate", _finally_first),
     ("compensations always run", ("clean-up after success",), cleanup, "failed_steps", _always(("a",))),
     ("a rejected gate opens", ("gate",), gate, "_decision", _with_async(_approved)),
-    ("gates and waits have no end", ("gate in time", "wait"), wait.Waiting, "of",
-     lambda sound: lambda context: dataclasses.replace(sound(context), timeout=None)),
+    ("gates and waits have no end", ("gate in time", "wait"), Waiting, "of",
+     _with(lambda found: dataclasses.replace(found, timeout=None))),
     ("branches are not bounded", ("branches",), parallel._Branches, "__init__", _unbound),
     ("a failed branch does not count", ("branches",), parallel, "_verdict",
      _with(lambda verdict: dataclasses.replace(verdict, phase=Phase.SUCCEEDED))),
@@ -290,6 +308,10 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("outputs are seen while they are written", ("diamond with data",), variables, "_outputs", _always({})),
     ("stop is only a word", ("stop ends the run",), step, "_PRIMITIVES",
      lambda sound: {**sound, StepKind.STOP: _with_async(_unstopped)(stop.run)}),
+    ("called runs are not canceled", ("canceled child",), wind_down, "cancel_child", _never_async),
+    ("bells do not ring", ("gate",), scope.StoryRunScope, "wake", _always(None)),
+    ("sleepers wake at once", ("sleep between steps", "gate in time"), WallClock, "sleep_until", _at_once),
+    ("waiters wake at once", ("gate in time", "retries until success"), WallClock, "wait_until", _at_once),
     ("timers are forgotten by a restart", ("sleep between steps",), RunState, "from_stored",
      _with(lambda found: dataclasses.replace(found, timers=None))),
 )  # fmt: skip

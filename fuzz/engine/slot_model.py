@@ -94,7 +94,8 @@ def plainly_granted(
     occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: Limits, now: datetime
 ) -> list[Demand]:
     """One after the other, each time the first in order that fits."""
-    occupants, left, granted = list(occupants), list(waiting), []
+    occupants, left = list(occupants), list(waiting)
+    granted: list[Demand] = []
     while True:
         fitting = [one for one in left if fits(occupants, one, limits)]
         if not fitting:

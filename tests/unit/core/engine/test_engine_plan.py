@@ -174,6 +174,22 @@ def test_an_item_is_found_by_its_number_with_everything_inside_it() -> None:
     assert plan.find("nobody") is None
 
 
+def test_a_bare_plan_tells_by_what_was_made_what_a_step_is() -> None:
+    plan = bare_plan(["ask", "fan", "fan/inner/0", "fan/call"], {"fan/inner/0"}, {"fan/call"})
+    kinds = {
+        name: step.kind for name in ("ask", "fan", "fan/inner", "fan/inner/0", "fan/call") if (step := plan.find(name))
+    }
+
+    assert kinds == {
+        "ask": StepKind.UNKNOWN,
+        "fan": StepKind.PARALLEL,
+        "fan/inner": StepKind.PARALLEL,
+        "fan/inner/0": StepKind.ENGRAM,
+        "fan/call": StepKind.EXECUTE_STORY,
+    }
+    assert plan.order == ("ask", "fan")
+
+
 def test_a_bare_plan_knows_names_only() -> None:
     plan = bare_plan(["a", "b"], {"a"})
 

@@ -247,6 +247,24 @@ async def test_a_deleted_run_is_let_go_although_its_deletion_is_not_known_yet(
     assert world.processes[-1].calls - calls < 10
 
 
+async def test_a_step_that_was_being_ended_runs_again_too(autojump_clock: MockClock, scenario: Any) -> None:
+    """Its process died before it could record how the step ended; its container has been told to go."""
+    async with open_world({"a": (Script(Act.HANG, grace_seconds=3.0),)}) as world:
+        one = scenario(world, [engram("a"), engram("b")], policy={"timeouts": {"story": "2s"}})
+        world.start(one.key)
+        await trio.sleep(2.5)
+        await world.kill()
+        await trio.sleep(5)
+        world.worker.scripts = {}
+        world.redrive_from(one.key, "b", "t")
+        world.start(one.key)
+        assert await world.until(lambda: one.status.get("attempts") == 2)
+        assert await world.until_ended(one.key, seconds=60)
+
+    assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
+    assert "bubustack.io/cancel-requested" not in (world.step_run(one.key, "a")["metadata"].get("annotations") or {})
+
+
 async def test_a_step_at_work_gives_its_slot_back_when_the_run_starts_again(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
@@ -303,6 +321,22 @@ def test_steps_are_chosen_from_the_graph_and_from_what_is_recorded() -> None:
         }
     )
     assert steps_to_run_again(plan, states, "c") == {"c", "b", "halt", "clean"}
+
+
+async def test_a_run_of_which_only_its_first_timer_is_stored_goes_on_although_its_story_was_edited(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [primitive("nap", "sleep", with_={"duration": "3s"})])
+        world.start(one.key)
+        assert await world.until(lambda: bool(world.run(one.key)["metadata"].get("annotations")))
+        await world.kill()
+        assert "phase" not in one.status
+        world.edit_story("story", {"steps": [engram("x")]})
+        world.start(one.key)
+        assert await world.until_ended(one.key, seconds=60)
+
+    assert one.phases == {"nap": "Succeeded"}
 
 
 @pytest.mark.parametrize("first", [engram("a"), primitive("nap", "sleep", with_={"duration": "3s"})], ids=["a", "nap"])
