@@ -184,7 +184,10 @@ class Engram:
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
         if step.looks_anywhere:  # what it waits for may need the slot that it would hold meanwhile
             await settle_value(context, input_ or {}, "with")
+            context.news.rests(step.name)  # whoever has the slot, and reads what it likes, too, must not wait for it
         await context.work.slot_for(step)
+        if step.looks_anywhere:
+            context.news.started(step.name)
         manifest = step_run_manifest(
             context.run, context.story, step, binding, input_, key, context.work.scheduling, context.state.revision
         )

@@ -647,3 +647,16 @@ async def test_a_step_that_reads_whatever_step_there_is_waits_for_the_others(
 
     assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
     assert trio.current_time() == 2.0
+
+
+async def test_two_steps_that_read_what_they_like_share_one_slot(autojump_clock: MockClock, scenario: Any) -> None:
+    """The first finds nothing and fails; the second, which was in the queue meanwhile, then has its turn."""
+    anywhere = {"n": "{{ (index .steps inputs.which).output.n }}"}
+    async with open_world() as world:
+        steps = [engram("a", with_=anywhere), engram("c", with_=anywhere)]
+        policy = {"concurrency": 1, "retries": {"continueOnStepFailure": True}}
+        one = scenario(world, steps, {"inputs": {"which": "a"}}, policy=policy)
+        world.start(one.key)
+        assert await world.until_ended(one.key, seconds=60)
+
+    assert one.phases == {"a": "Failed", "c": "Failed"}
