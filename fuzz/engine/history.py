@@ -74,9 +74,13 @@ class History:
         return self._is_told_late("Pod")
 
     @property
+    def step_runs_are_told_late(self) -> bool:
+        return self._is_told_late("StepRun")
+
+    @property
     def step_runs_are_told_late_to_two(self) -> bool:
         """Whether a process may not have heard of the end of a StepRun that another has recorded."""
-        return self.overlapping and self._is_told_late("StepRun")
+        return self.overlapping and self.step_runs_are_told_late
 
     def runs_again_unheard(self, write: Write) -> bool:
         """Whether an SDK reports to a StepRun that one process has ended while another started its Job once more."""
