@@ -247,7 +247,7 @@ class RunState:
         theirs = RunState.from_stored(run)
         recorded = theirs.steps or {}
         steps = {
-            name: replace(state, started_at=recorded[name].started_at or state.started_at)
+            name: state.as_started(recorded[name].started_at)
             if name in recorded and recorded[name].phase is not Phase.PENDING  # queued: not started yet
             else state
             for name, state in (self.steps or {}).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -29,6 +29,13 @@ class StepState:
     """``subStoryRunName``: the StoryRun that an ``executeStory`` step has started last."""
 
     _wire: Object | None = field(default=None, init=False, repr=False, compare=False)
+
+    def as_started(self, at: datetime | None) -> StepState:
+        """The same, with the start that is stored; another process may have had another clock."""
+        if at is None or at == self.started_at:
+            return self
+        finished_at = max(self.finished_at, at) if self.finished_at is not None else None
+        return replace(self, started_at=at, finished_at=finished_at)
 
     def to_wire(self) -> Object:
         """Made once, and shared: not to be changed."""
