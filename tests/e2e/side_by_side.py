@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-WAITING: Final = ("tests/acceptance", "tests/integration", "tests/conformance", "tests/unit/core")
-COMPUTING: Final = ("fuzz", "tests/unit", "--ignore=tests/unit/core")
+WAITING: Final = ("tests/acceptance", "tests/integration", "tests/conformance")
+COMPUTING: Final = ("tests/unit", "fuzz")
 NOTHING_FOUND: Final = 5
 """pytest's exit code when no test was chosen."""
 
