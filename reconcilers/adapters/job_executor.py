@@ -84,6 +84,7 @@ class JobExecutor:
         uid = order.step_run["metadata"]["uid"]
         if (order.step_run.get("status") or {}).get("phase") or uid in self._begun:
             await confirm(self._client, STEP_RUN, order.step_run)
+            await confirm(self._client, STORY_RUN, order.run)  # its Job may be gone because it is on its way out
         if order.attempt > 0 and any_alive(await self._pods_named(order.step_run)):
             raise StaleError(f"a Pod of an earlier attempt of {uid} is still alive")
         resolved: ResolvedStep = order.binding.policy
