@@ -98,6 +98,9 @@ class JobExecutor:
         name, namespace = workload.step_run_name, workload.namespace
         job = await create_or_read(self._client, JOB, manifest)
         if not controlled_by(job, workload.step_run_uid):
+            if _is_of_a_predecessor(job, name):
+                await delete(self._client, self._world.jobs, JOB, job)
+                raise StaleError(f"Job {namespace}/{name} of a StepRun that is gone is still there")
             raise NameConflictError(f"Job {namespace}/{name} exists and does not belong to this step")
         self._world.jobs.remember(job)
         attempt = (job["metadata"].get("annotations") or {}).get(keys.ANNOTATION_ATTEMPT)

@@ -177,6 +177,26 @@ async def test_a_job_of_another_attempt_must_be_ended_first(there: AdapterWorld)
     assert (await there.executor.observe(run, "one-fetch")).attempt == 1
 
 
+async def test_a_job_whose_step_run_is_gone_is_collected_before_ours_takes_its_name(there: AdapterWorld) -> None:
+    """The garbage collector may come by much later."""
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
+    gone = {"apiVersion": step_run["apiVersion"], "kind": "StepRun", "name": "one-fetch", "uid": "of-one-that-is-gone"}
+    left = await there.create(JOB, "one-fetch", {"template": pod}, ownerReferences=[{**gone, "controller": True}])
+    order = await there.order(run, story, step_run)
+    with trio.fail_after(60):
+        while True:
+            try:
+                await there.executor.start_attempt(order)
+                break
+            except StaleError:  # it is on its way out
+                await trio.sleep(0.05)
+    job = await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
+    assert job["metadata"]["uid"] != left["metadata"]["uid"]
+    assert job["metadata"]["ownerReferences"][0]["uid"] == step_run["metadata"]["uid"]
+
+
 async def test_a_job_of_somebody_else_is_neither_adopted_nor_ended(there: AdapterWorld) -> None:
     run, story = await there.definitions()
     step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
