@@ -44,9 +44,12 @@ def _need_what_runs_later(chance: Chance, draft: Draft) -> str:
 def _with_a_later_one(chance: Chance, draft: Draft) -> tuple[Found, str]:
     """A step, and the name of a new one in a later list."""
     found = a_step(chance, draft, lambda _f: True, {"type": "stop"}, lists=STEP_LISTS[:-1], top=True)
+    return found, _later_than(chance, draft, found)
+
+
+def _later_than(chance: Chance, draft: Draft, found: Found) -> str:
     lists = STEP_LISTS[STEP_LISTS.index(found.list_name) + 1 :]
-    later = plant(chance, draft, {"type": "stop"}, lists=lists, top=True)
-    return found, later.step["name"]
+    return str(plant(chance, draft, {"type": "stop"}, lists=lists, top=True).step["name"])
 
 
 @breaks("story/cycle", "Story")
@@ -177,6 +180,15 @@ def _use_a_ghost(chance: Chance, draft: Draft) -> str:
 def _use_what_runs_later(chance: Chance, draft: Draft) -> str:
     found, later = _with_a_later_one(chance, draft)
     return _use(chance, found, later)
+
+
+@breaks("story/expression-waits-for-later", "Story", realtime=False)
+def _wait_for_what_runs_later(chance: Chance, draft: Draft) -> str:
+    found = a_step(
+        chance, draft, lambda f: "steps" not in str(f.step.get("if")), {"type": "stop"}, lists=STEP_LISTS[:-1]
+    )
+    found.step["if"] = f"{values.of_step(_later_than(chance, draft, found))}.output.ok == true"
+    return f"{found.path}.if"
 
 
 @breaks("story/expression-step-unreached", "Story")

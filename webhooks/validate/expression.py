@@ -26,6 +26,7 @@ from webhooks.world import Object
 UNUSABLE: Final = Rule("story/expression", "3.6")
 STEP_UNKNOWN: Final = Rule("story/expression-step-unknown", "4.6", Cause.NOT_FOUND)
 STEP_LATER: Final = Rule("story/expression-step-later", "4.6", severity=Severity.WARNING)
+WAITS_FOR_LATER: Final = Rule("story/expression-waits-for-later", "4.6", Cause.FORBIDDEN)
 STEP_UNREACHED: Final = Rule("story/expression-step-unreached", "4.6", severity=Severity.WARNING)
 
 MAX_ERRORS: Final = 200
@@ -87,8 +88,7 @@ class Reader:
                     yield STEP_UNREACHED.at(place.path, message, "make steps of both of them", place.excerpt)
                 continue
             if target not in known:
-                message = f"step {target!r} runs after this one{_where(place.position)}"
-                yield STEP_LATER.at(place.path, message, "its output is not there yet", place.excerpt)
+                yield self._later(place, target, waits=target in graph.needs[name] and not placed.realtime)
             elif target not in before and not placed.realtime:
                 message = f"step {target!r} need not be done when this one starts{_where(place.position)}"
                 yield STEP_UNREACHED.at(place.path, message, f"add {target!r} to needs", place.excerpt)
@@ -122,6 +122,16 @@ class Reader:
                     else:
                         places.append((place, target))
         return _Reading(tuple(errors), tuple(places))
+
+    def _later(self, place: StepPlace, target: str, *, waits: bool) -> Finding:
+        """No run starts whose steps wait for what comes after them; what is read without waiting is just not there."""
+        message = f"step {target!r} runs after this one{_where(place.position)}"
+        if not waits:
+            return STEP_LATER.at(place.path, message, "its output is not there yet", place.excerpt)
+        remedy = (
+            f"move one of the two, or use nothing of {target!r}, which is a step of {self._steps[target].list_name}"
+        )
+        return WAITS_FOR_LATER.at(place.path, message, remedy, place.excerpt)
 
     def _unknown(self, place: StepPlace, suggested: Collection[str]) -> Finding:
         self._suggestions += 1
