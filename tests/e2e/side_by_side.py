@@ -1,53 +1,119 @@
-"""Two halves of the tests in two processes: on two cores that takes little more than the longer half.
+"""Suites of tests in processes of their own, two at a time: on two cores that takes little more than half as long.
 
-``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. One half mostly waits, for servers, processes
-and watches; the other computes. What the second says is printed when both have ended: the first can be followed.
+``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. The longest suite begins; a lane that is free
+takes the next. Each suite's output is printed whole when it has ended, so that none is torn apart by another. What one
+suite draws at random does not depend on what another has imported.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from subprocess import STDOUT
+from typing import IO, Final, TypeAlias
 
-WAITING: Final = ("tests/acceptance", "tests/integration", "tests/conformance")
-COMPUTING: Final = ("tests/unit", "fuzz")
+import trio
+
+Suite: TypeAlias = tuple[str, ...]
+
+SUITES: Final[Sequence[Suite]] = (
+    ("tests/integration", "tests/acceptance"),
+    ("fuzz",),
+    ("tests/unit/manager", "tests/unit/localcluster"),
+    ("tests/unit",),
+    ("tests/conformance",),
+)
+"""Folders named by an earlier suite are left out of a later one."""
+LANES: Final = 2
 NOTHING_FOUND: Final = 5
 """pytest's exit code when no test was chosen."""
+INTERRUPTED: Final = 130
 
 
-def run_side_by_side(followed: Sequence[str], beside: Sequence[str], options: Sequence[str]) -> int:
-    """The worse of the two exit codes; ``options`` go to pytest, and may choose tests of one half only."""
-    command = [sys.executable, "-m", "pytest"]
-    with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "beside"
-        with told.open("w") as output:
-            first = subprocess.Popen([*command, *followed, *options])
-            second = subprocess.Popen([*command, "-p", "no:cacheprovider", *beside, *options], stdout=output)
-        _hand_on_signals(first, second)
-        codes = [first.wait(), second.wait()]
-        sys.stdout.write(f"\nBeside them: {' '.join(beside)}\n{told.read_text()}")
-        sys.stdout.flush()
-    found = [code for code in codes if code != NOTHING_FOUND]
+@dataclass
+class _Progress:
+    options: Sequence[str]
+    waiting: list[tuple[Suite, Sequence[str]]]
+    """Suites, and what each leaves to others."""
+    codes: list[int] = field(default_factory=list)
+    running: set[trio.Process] = field(default_factory=set)
+    interrupted: bool = False
+
+
+def run_side_by_side(suites: Sequence[Suite], options: Sequence[str], lanes: int = LANES) -> int:
+    """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some suites only."""
+    return trio.run(partial(_run, _Progress(options, _without_each_other(suites)), lanes))
+
+
+def _without_each_other(suites: Sequence[Suite]) -> list[tuple[Suite, Sequence[str]]]:
+    named = [folder for suite in suites for folder in suite]
+    return [
+        (suite, [other for other in named if any(other.startswith(f"{folder}/") for folder in suite)])
+        for suite in suites
+    ]
+
+
+async def _run(progress: _Progress, lanes: int) -> int:
+    started = time.monotonic()
+    async with trio.open_nursery() as outer:
+        await outer.start(_hand_on_signals, progress)
+        async with trio.open_nursery() as nursery:
+            for _ in range(lanes):
+                nursery.start_soon(_lane, progress)
+        outer.cancel_scope.cancel()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _say(f"All suites: {time.monotonic() - started:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of CPU")
+    if progress.interrupted:
+        return INTERRUPTED
+    found = [code for code in progress.codes if code != NOTHING_FOUND]
     return max((abs(code) for code in found), default=NOTHING_FOUND)
 
 
-def _hand_on_signals(*tests: subprocess.Popen[bytes]) -> None:
+async def _lane(progress: _Progress) -> None:
+    while progress.waiting and not progress.interrupted:
+        suite, others = progress.waiting.pop(0)
+        with tempfile.TemporaryFile() as output:
+            await _play(progress, suite, others, output)
+
+
+async def _play(progress: _Progress, suite: Suite, others: Sequence[str], output: IO[bytes]) -> None:
+    name, started = " ".join(suite), time.monotonic()
+    _say(f"{name}: begins")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite]
+    left_out = [f"--ignore={folder}" for folder in others]
+    process = await trio.lowlevel.open_process([*command, *left_out, *progress.options], stdout=output, stderr=STDOUT)
+    progress.running.add(process)
+    code = await process.wait()
+    progress.running.discard(process)
+    progress.codes.append(code)
+    output.seek(0)
+    sys.stdout.write(output.read().decode(errors="replace"))
+    _say(f"{name}: exit code {code} after {time.monotonic() - started:.0f} s")
+
+
+async def _hand_on_signals(progress: _Progress, task_status: trio.TaskStatus[None]) -> None:
     """Ctrl-C reaches the tests by itself, as they are in the foreground too; we wait until they have cleaned up."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            progress.interrupted = True
+            if number == signal.SIGTERM:
+                for process in progress.running:
+                    process.send_signal(number)
 
-    def hand_on(number: int, _: object) -> None:
-        for process in tests:
-            if process.poll() is None:
-                os.kill(process.pid, number)
 
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    signal.signal(signal.SIGTERM, hand_on)
+def _say(text: str) -> None:
+    print(f"### {text}", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(run_side_by_side(WAITING, COMPUTING, sys.argv[1:]))
+    os.chdir(Path(__file__).parents[2])
+    sys.exit(run_side_by_side(SUITES, sys.argv[1:]))

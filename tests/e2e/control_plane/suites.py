@@ -1,19 +1,27 @@
-"""All tests on a real control plane: those of the API server beside the others, each on a control plane of its own.
+"""All tests on a real control plane, each suite on one of its own.
 
 They mostly wait: for controllers, for tokens to expire, for watches to be given up.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Final
 
-from side_by_side import run_side_by_side
+from side_by_side import LANES, Suite, run_side_by_side
 
-FOLLOWED: Final = ("tests/e2e", "tests/acceptance", "tests/integration")
-BESIDE: Final = ("tests/conformance",)
+from control_plane.session import KUBECONFIG_VARIABLE
+
+SUITES: Final[Sequence[Suite]] = (
+    ("tests/e2e",),
+    ("tests/integration",),
+    ("tests/acceptance",),
+    ("tests/conformance",),
+)
 
 
 def run_suites(options: Sequence[str]) -> int:
-    """The worse of the two exit codes; ``options`` go to pytest, and may choose tests of one of them only."""
-    return run_side_by_side(FOLLOWED, BESIDE, ["--control-plane=real", *options])
+    """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some of them only."""
+    of_somebody_else = bool(os.environ.get(KUBECONFIG_VARIABLE))  # one cluster for all: one suite after the other
+    return run_side_by_side(SUITES, ["--control-plane=real", *options], lanes=1 if of_somebody_else else LANES)

@@ -1,0 +1,80 @@
+"""Suites in processes of their own: each test once, the worst exit code, and nothing left after a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from side_by_side import INTERRUPTED, NOTHING_FOUND, run_side_by_side
+
+PASSES = "def test_passes(): pass\n"
+FAILS = "def test_fails(): assert False\n"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which would take most of the time
+    for name in ("outer/inner", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "outer/test_outer.py").write_text(PASSES)
+    (tmp_path / "outer/inner/test_inner.py").write_text(PASSES)
+    (tmp_path / "other/test_other.py").write_text(PASSES)
+    return tmp_path
+
+
+def test_a_folder_that_has_a_suite_of_its_own_is_left_out_of_the_one_around_it(
+    folders: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_side_by_side([("outer/inner",), ("outer", "other")], ["-q"]) == 0
+
+    told = capfd.readouterr().out
+    assert "1 passed" in told
+    assert "2 passed" in told
+    assert "### outer other: exit code 0" in told
+
+
+def test_the_worst_exit_code_counts_and_all_suites_are_run(folders: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folders / "outer/test_outer.py").write_text(FAILS)
+
+    assert run_side_by_side([("outer",), ("other",)], ["-q"], lanes=1) == 1
+    assert "### other: exit code 0" in capfd.readouterr().out
+
+
+def test_options_may_choose_tests_of_one_suite_only(folders: Path) -> None:
+    assert run_side_by_side([("outer",), ("other",)], ["-q", "-k", "inner"]) == 0
+    assert run_side_by_side([("outer",), ("other",)], ["-q", "-k", "nowhere"]) == NOTHING_FOUND
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_what_runs_is_ended_and_nothing_more_begun(folders: Path, number: signal.Signals) -> None:
+    begun = folders / "begun"
+    (folders / "outer/test_outer.py").write_text(
+        f"import pathlib, time\ndef test_long():\n    pathlib.Path({str(begun)!r}).touch()\n    time.sleep(600)\n"
+    )
+    program = "import side_by_side, sys; sys.exit(side_by_side.run_side_by_side([('outer',), ('other',)], [], lanes=1))"
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as tests:
+        deadline = time.monotonic() + 30
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if number == signal.SIGINT:
+            os.killpg(tests.pid, number)  # as a terminal does
+        else:
+            tests.send_signal(number)
+        told, _ = tests.communicate(timeout=30)
+
+    assert tests.returncode == INTERRUPTED
+    assert "### other: begins" not in told
