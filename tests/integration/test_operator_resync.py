@@ -6,18 +6,19 @@ from datetime import timedelta
 
 import pytest
 import trio
-from operator_cluster import OperatorCluster, eventually, status_of
+from operator_cluster import OperatorCluster, Traffic, eventually, status_of
 
 from core.api.resource import STORY_RUN
 from core.engine.ports import RunKey
 from core.kube.informer import Informer
-from core.kube.watch import WatchEvent
+from core.kube.watch import WatchEvent, WatchTiming
 from core.kube.wire import WatchEventType
 from localcluster.server import watch
 from reconcilers.resync import Found, Resync
 
 PATIENCE_SECONDS = 30.0
-"""On a real API server, whose bookmarks come once a minute, several times as long."""
+SILENCE_SECONDS = 2.0
+"""A look waits for at most twice this, not for the bookmarks of a real API server, which come once a minute."""
 
 
 @pytest.fixture
@@ -34,14 +35,13 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[dict[RunKey, Found]]:
     monkeypatch.setattr(Resync, "look_again", look_again)
     monkeypatch.setitem(Resync.__init__.__kwdefaults__, "interval", timedelta(seconds=0.3))
     monkeypatch.setattr(watch, "BOOKMARK_INTERVAL_SECONDS", 0.2)
+    monkeypatch.setitem(Informer.__init__.__kwdefaults__, "timing", WatchTiming(silence_seconds=SILENCE_SECONDS))
     return seen
 
 
 async def test_a_cancel_whose_event_was_lost_is_found_and_heeded(
     world: OperatorCluster, rounds: list[dict[RunKey, Found]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if world.access.shared:
-        pytest.skip("a real API server says only once a minute where its watches are")
     whole = Informer._take
     lost: list[str] = []
 
@@ -52,15 +52,21 @@ async def test_a_cancel_whose_event_was_lost_is_found_and_heeded(
         whole(self, event)
 
     await world.story("nap", {"name": "only", "type": "sleep", "with": {"duration": "1h"}})
-    async with world.operator():
+    async with world.operator() as traffic:
         await world.run("one", "nap")
         await world.run("two", "nap")
         for name in ("one", "two"):
             await world.until(STORY_RUN, name, lambda run: "stepStates" in status_of(run))
+        await _silence(traffic)  # the answer to a write would tell what the watch has not
         monkeypatch.setattr(Informer, "_take", take)
         await world.client.patch(STORY_RUN, "one", {"spec": {"cancelRequested": True}}, namespace="team")
 
         run = await world.finished("one", seconds=PATIENCE_SECONDS)
+
+        async def told() -> bool:  # the round goes on for the other kinds
+            return any(Found.LOST_EVENT in found.values() for found in rounds)
+
+        await eventually(told, seconds=PATIENCE_SECONDS * world.access.patience)
 
     assert lost == ["one"]
     assert status_of(run)["conditions"][0]["reason"] == "Canceled"
@@ -80,7 +86,7 @@ async def test_a_second_look_at_runs_that_wait_finds_and_writes_nothing(
     async with world.operator() as traffic:
         await world.run("one", "waiting")
         await world.until(STORY_RUN, "one", lambda run: len(status_of(run).get("stepStates", ())) == 2)
-        await trio.sleep(3)  # counters of the Story and Events are written by then
+        await _silence(traffic)
         before, seen = traffic.writes, len(rounds)
 
         async def twice() -> bool:
@@ -89,3 +95,11 @@ async def test_a_second_look_at_runs_that_wait_finds_and_writes_nothing(
         await eventually(twice, seconds=PATIENCE_SECONDS * world.access.patience)
         assert traffic.writes == before
     assert {what for found in rounds for what in found.values()} == {Found.NOTHING}
+
+
+async def _silence(traffic: Traffic) -> None:
+    """Until three seconds pass without a write: counters of the Story and Events come after the run's own."""
+    before = -1
+    while traffic.writes != before:
+        before = traffic.writes
+        await trio.sleep(3)
