@@ -7,7 +7,6 @@ contract 9.2.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -87,7 +86,7 @@ def apply_schema_defaults(schema: Mapping[str, Json] | None, inputs: Json) -> Js
 
     ``allOf`` first, then ``properties``; objects are created when something below them has a default. Depth limit 32.
     """
-    result = copy.deepcopy(inputs)
+    result = _copied(inputs)
     if isinstance(schema, Mapping) and isinstance(result, dict):
         _fill(schema, result, 0)
     return result
@@ -102,17 +101,37 @@ def normalise(schema: Mapping[str, Json]) -> dict[str, Json]:
     return _Normaliser(schema).run()
 
 
-def cost_bound(normal: Mapping[str, Json], document: Json, *, give_up_at: int) -> int:
-    """An upper bound of the schema nodes visited while validating ``document``; ``give_up_at`` when it is that or more.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it may cost to validate a document, as far as the schema alone decides.
 
-    Every schema node, references expanded, may meet every value of the document once. A schema that refers to itself
-    has no bound: it gives ``give_up_at``.
+    Attributes:
+        nodes: of the schema, references expanded, each of which may meet every value of the document once.
+        nodes_per_value: what is added to ``nodes`` for each value of the document, as ``uniqueItems`` compares them.
+        give_up_at: the most that is ever told.
     """
-    count = _count_values(document, give_up_at)
+
+    nodes: int
+    nodes_per_value: int
+    give_up_at: int
+
+    def bound(self, document: Json) -> int:
+        """An upper bound of the schema nodes visited for ``document``; ``give_up_at`` when it is that or more."""
+        values = _count_values(document, self.give_up_at)
+        return min((self.nodes + self.nodes_per_value * values) * values, self.give_up_at)
+
+
+def cost_of(normal: Mapping[str, Json], *, give_up_at: int) -> Cost:
+    """Of a schema in normal form. One that refers to itself has no bound: its own is always ``give_up_at``."""
     definitions = normal.get(_DEFINITIONS, {})
     root = {key: item for key, item in normal.items() if key != _DEFINITIONS}
-    weight = _Weight(definitions, count, give_up_at).of(root)
-    return min(weight * count, give_up_at)
+    without, with_one = (_Weight(definitions, values, give_up_at).of(root) for values in (0, 1))
+    return Cost(without, with_one - without, give_up_at) if with_one < give_up_at else Cost(give_up_at, 0, give_up_at)
+
+
+def cost_bound(normal: Mapping[str, Json], document: Json, *, give_up_at: int) -> int:
+    """``Cost.bound`` of a schema that is used once."""
+    return cost_of(normal, give_up_at=give_up_at).bound(document)
 
 
 def path_of(segments: list[str | int]) -> str:
@@ -124,6 +143,12 @@ def path_of(segments: list[str | int]) -> str:
 
 
 # Defaults
+
+
+def _copied(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _fill(schema: Mapping[str, Json], target: dict[str, Json], depth: int) -> None:
@@ -141,7 +166,7 @@ def _fill(schema: Mapping[str, Json], target: dict[str, Json], depth: int) -> No
             if isinstance(target[name], dict):
                 _fill(child, target[name], depth + 1)
         elif "default" in child:
-            target[name] = copy.deepcopy(child["default"])
+            target[name] = _copied(child["default"])
         elif child.get("type", "object") == "object" and _has_defaults(child, depth + 1):
             created: dict[str, Json] = {}
             _fill(child, created, depth + 1)

@@ -70,7 +70,7 @@ class FieldProblem:
 
 def references_of(value: Json) -> References:
     """Everything the templates in ``value`` refer to; a text that does not parse refers to nothing."""
-    return references.union(_references_of_text(text) for _path, text in _strings(value, "", 0))
+    return references.union(_references_of_text(text) for text in _templates(value, []))
 
 
 def condition_references(text: str) -> References:
@@ -95,15 +95,14 @@ class StepPlace:
 
 def step_places(value: Json, path: str) -> Iterator[StepPlace]:
     """Every step that the templates in ``value``, whose field is called ``path``, refer to by name."""
-    for where, text in _strings(value, path, 0):
-        if "{{" in text:
-            yield from _step_places(text, where)
+    if isinstance(value, str):  # which it mostly is
+        return _step_places(value, path) if "{{" in value else iter(())
+    return (place for where, text in _strings(value, path, 0) if "{{" in text for place in _step_places(text, where))
 
 
 def condition_step_places(text: str, path: str) -> Iterator[StepPlace]:
     """``step_places`` of a condition, in either dialect."""
-    if is_cel(text) or "{{" in text:
-        yield from _step_places(text, path)
+    return _step_places(text, path) if "{{" in text or is_cel(text) else iter(())
 
 
 def is_constant(value: Json) -> bool:
@@ -146,6 +145,8 @@ def check_value(value: Json, path: str, scope: ExpressionScope | None = None) ->
 
     With a ``scope`` also those of what they may refer to there.
     """
+    if isinstance(value, str):  # which it mostly is
+        return check_text(value, path, scope)
     problems: list[FieldProblem] = []
     for where, text in _strings(value, path, 0):
         problems.extend(check_text(text, where, scope))
@@ -201,8 +202,7 @@ def _located(path: str, text: str, problem: scopes.ScopeProblem) -> FieldProblem
 
 
 def _step_places(text: str, path: str) -> Iterator[StepPlace]:
-    for name, position, shown in _places_in(text):
-        yield StepPlace(name, path, position, shown)
+    return (StepPlace(name, path, position, shown) for name, position, shown in _places_in(text))
 
 
 @lru_cache(maxsize=CACHED_TEMPLATES)
@@ -239,6 +239,17 @@ def _most_template_steps(tree: nodes.Tree) -> int | None:
             case _:
                 pass
     return total
+
+
+def _templates(value: Json, found: list[str], depth: int = 0) -> list[str]:
+    """``found`` and every text of ``value`` that ``_strings`` gives and that holds an expression."""
+    if isinstance(value, str):
+        if "{{" in value:
+            found.append(value)
+    elif depth < MAX_DEPTH and isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _templates(item, found, depth + 1)
+    return found
 
 
 def _references_of_text(text: str) -> References:

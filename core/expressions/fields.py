@@ -31,12 +31,20 @@ STEP_LISTS: Final = ("steps", "compensations", "finally")
 MAX_BRANCHES: Final = 16
 """Of ``parallel`` steps inside each other that are looked at; admission allows far fewer."""
 
+Leaf = tuple[str, Json]
+"""Path and value of a part of a field that has no parts itself."""
+
 
 class Kind(StrEnum):
     """How a field is read: a condition without ``{{`` is CEL, a value without it is itself."""
 
     VALUE = "value"
     CONDITION = "condition"
+
+
+_VALUE: Final = Kind.VALUE
+_CONDITION: Final = Kind.CONDITION
+"""By a name of ours, because looking up a member takes long, and is done for every text of a Story."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +69,44 @@ class ExpressionField:
     @property
     def references(self) -> References:
         """What it refers to."""
-        if self.kind is Kind.CONDITION:
+        if self.kind is _CONDITION:
             return analysis.condition_references(self.value)
         return analysis.references_of(self.value)
 
     @property
     def is_constant(self) -> bool:
         """Whether its value is the same whatever the data."""
-        if self.kind is Kind.CONDITION:
+        if self.kind is _CONDITION:
             return analysis.is_constant_condition(self.value)
         return analysis.is_constant(self.value)
 
     @property
     def step_places(self) -> Iterator[analysis.StepPlace]:
         """Where it refers to steps."""
-        if self.kind is Kind.CONDITION:
+        if self.kind is _CONDITION:
             return analysis.condition_step_places(self.value, self.path)
         return analysis.step_places(self.value, self.path)
 
     def leaves(self) -> Iterator[ExpressionField]:
         """The texts in it, each as a field of its own; a ``$bubuTemplate`` wrapper is one."""
-        for path, value in _leaves(self.value, self.path, 0):
-            yield ExpressionField(path, self.step, self.kind, value, self.scope, self.own_output_only, self.items)
+        return map(self.part, self.leaf_values())
+
+    def leaf_values(self) -> list[Leaf]:
+        """The same as ``leaves``, each of which ``part`` makes a field of."""
+        found: list[Leaf] = []
+        _add_leaves(found, self.value, self.path, 0)
+        return found
+
+    def part(self, leaf: Leaf) -> ExpressionField:
+        """A leaf as a field of its own."""
+        path, value = leaf
+        return ExpressionField(path, self.step, self.kind, value, self.scope, self.own_output_only, self.items)
+
+    def is_plain(self, value: Json) -> bool:
+        """Whether a leaf that holds ``value`` is itself, whatever it is: nothing can be wrong with it."""
+        if self.kind is _CONDITION:
+            return False
+        return "{{" not in value if isinstance(value, str) else not isinstance(value, (Mapping, list))
 
 
 def of_story(spec: Object) -> Iterator[ExpressionField]:
@@ -180,25 +204,26 @@ def _of_primitive(step: Object, path: str, name: str, scopes: _Scopes, depth: in
 
 def _value(parent: Object, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
     if parent.get(key) not in (None, ""):
-        yield ExpressionField(f"{path}.{key}", step, Kind.VALUE, parent[key], scope)
+        yield ExpressionField(f"{path}.{key}", step, _VALUE, parent[key], scope)
 
 
 def _condition(parent: Object, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
     text = parent.get(key)
     if isinstance(text, str) and text.strip():
-        yield ExpressionField(f"{path}.{key}", step, Kind.CONDITION, text, scope)
+        yield ExpressionField(f"{path}.{key}", step, _CONDITION, text, scope)
 
 
-def _leaves(value: Json, path: str, depth: int) -> Iterator[tuple[str, Json]]:
-    is_wrapper = isinstance(value, Mapping) and TEMPLATE_KEY in value
-    if is_wrapper or depth >= analysis.MAX_DEPTH or not isinstance(value, (Mapping, list)):
-        yield path, value
+def _add_leaves(found: list[Leaf], value: Json, path: str, depth: int) -> None:
+    if isinstance(value, str) or depth >= analysis.MAX_DEPTH or not isinstance(value, (dict, list, Mapping)):
+        found.append((path, value))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]", depth + 1)
+            _add_leaves(found, item, f"{path}[{index}]", depth + 1)
+    elif TEMPLATE_KEY in value:
+        found.append((path, value))
     else:
         for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}", depth + 1)
+            _add_leaves(found, item, f"{path}.{key}", depth + 1)
 
 
 def _list(parent: Object, key: str) -> list[Any]:

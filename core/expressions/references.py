@@ -126,7 +126,8 @@ class _Collector:
     def body(self, name: str, block: nodes.Block, argument: _Places, *, counts_as_static: bool) -> None:
         """Walk the template itself (``name`` is empty) or one of its definitions; ``argument`` is its first dot."""
         self._body, self._counts_as_static = name, counts_as_static
-        self._hold("$", argument)
+        self._variables[name, "$"] = self._variables.get((name, "$"), _NOWHERE) | argument
+        # That is no news, for which all would have to be walked again: whatever reads it is walked after this.
         self._block(block, argument)
 
     def _block(self, block: nodes.Block, dot: _Places) -> None:

@@ -66,11 +66,11 @@ def _in_text(template: str) -> Iterator[str]:
     if "/*" in template:
         yield "comment"
     for lexeme in lexer.tokenize(template):
-        if lexeme.kind is lexer.Token.LEFT and lexeme.text != lexer.LEFT:
+        if lexeme.kind == lexer.Token.LEFT and lexeme.text != lexer.LEFT:
             yield "trim marker left"
-        elif lexeme.kind is lexer.Token.RIGHT and lexeme.text != lexer.RIGHT:
+        elif lexeme.kind == lexer.Token.RIGHT and lexeme.text != lexer.RIGHT:
             yield "trim marker right"
-        elif lexeme.kind is lexer.Token.CHARACTER:
+        elif lexeme.kind == lexer.Token.CHARACTER:
             yield "character"
 
 

@@ -5,7 +5,7 @@ Source: admission contract 4.5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -32,6 +32,8 @@ _REQUIRE_SEGMENTS: Final = 3
 
 Steps = Mapping[str, Placed]
 """Steps of the three lists by name; of two with one name, the first."""
+Visible = Mapping[str, Mapping[str, None]]
+"""Names of steps, in spec order, by the list from which they can be seen."""
 
 
 def declared(name: str, placed: Placed, owners: Mapping[str, str]) -> Declared:
@@ -45,23 +47,44 @@ def check(steps: Steps, said: Iterable[Declared], graph: Graph, owners: Mapping[
     """Everything wrong with how ``steps`` depend on each other, step by step, then circles; ``graph`` is of ``said``,
     and has the edges that a run follows.
     """
+    visible = visible_from(steps)
     for name, placed in steps.items():
-        yield from _needs(name, placed, steps)
-        yield from _requires(name, placed, steps, graph, owners)
-    yield from _cycles(steps, said)
+        known = visible[placed.list_name]
+        yield from _needs(name, placed, steps, known)
+        yield from _requires(placed, known, Reached(name, placed, steps, graph), owners)
+    yield from _cycles(steps, said, graph)
 
 
-def visible(placed: Placed, steps: Steps) -> list[str]:
-    """Names of the steps that may have ended before ``placed`` starts: those of its own list and of earlier ones."""
-    last = STEP_LISTS.index(placed.list_name)
-    return [name for name, other in steps.items() if STEP_LISTS.index(other.list_name) <= last]
+def visible_from(steps: Steps) -> Visible:
+    """For each list the names of the steps that may have ended before one of its own starts: these and earlier ones."""
+    found: dict[str, dict[str, None]] = {}
+    for last, list_name in enumerate(STEP_LISTS):
+        lists = STEP_LISTS[: last + 1]
+        found[list_name] = dict.fromkeys(name for name, other in steps.items() if other.list_name in lists)
+    return found
 
 
-def reached(name: str, placed: Placed, steps: Steps, graph: Graph) -> frozenset[str]:
-    """Steps that have ended when step ``name`` starts; what stands in an earlier list always has."""
-    earlier = STEP_LISTS.index(placed.list_name)
-    over = {other for other, each in steps.items() if STEP_LISTS.index(each.list_name) < earlier}
-    return (upstream(graph, [name]) - {name}) | over
+class Reached:
+    """Which steps have ended when the step ``name``, ``placed``, starts; what stands in an earlier list always has.
+
+    What it needs itself is found at once; what that needs is looked for only if somebody asks for more.
+    """
+
+    def __init__(self, name: str, placed: Placed, steps: Steps, graph: Graph) -> None:
+        self._name = name
+        self._earlier = STEP_LISTS[: STEP_LISTS.index(placed.list_name)]
+        self._steps = steps
+        self._graph = graph
+        self._upstream: frozenset[str] | None = None
+
+    def __contains__(self, other: str) -> bool:
+        if other != self._name and other in self._graph.needs[self._name]:
+            return True
+        if other in self._steps and self._steps[other].list_name in self._earlier:
+            return True
+        if self._upstream is None:
+            self._upstream = upstream(self._graph, [self._name]) - {self._name}
+        return other in self._upstream
 
 
 def remedy_for(unknown: str, known: Iterable[str]) -> str:
@@ -71,8 +94,8 @@ def remedy_for(unknown: str, known: Iterable[str]) -> str:
     return f"did you mean {guess}?" if guess else f"steps are: {', '.join(names) or 'none'}"
 
 
-def _needs(name: str, placed: Placed, steps: Steps) -> Iterator[Finding]:
-    known, suggestions = visible(placed, steps), 0
+def _needs(name: str, placed: Placed, steps: Steps, known: Collection[str]) -> Iterator[Finding]:
+    suggestions = 0
     for index, need in enumerate(placed.step.get("needs") or ()):
         path = f"{placed.path}.needs[{index}]"
         if need == name:
@@ -88,7 +111,7 @@ def _needs(name: str, placed: Placed, steps: Steps) -> Iterator[Finding]:
             yield NEED_LATER.at(path, message, f"move one of the two, or remove {need!r}")
 
 
-def _requires(name: str, placed: Placed, steps: Steps, graph: Graph, owners: Mapping[str, str]) -> Iterator[Finding]:
+def _requires(placed: Placed, known: Collection[str], reached: Reached, owners: Mapping[str, str]) -> Iterator[Finding]:
     for index, required in enumerate(placed.step.get("requires") or ()):
         path = f"{placed.path}.requires[{index}]"
         segments = required.split(".")
@@ -96,16 +119,18 @@ def _requires(name: str, placed: Placed, steps: Steps, graph: Graph, owners: Map
             yield REQUIRE_FORM.at(path, f"{required!r} leads to no output", "write for example steps.fetch.output.url")
             continue
         meant = owners.get(segments[1], segments[1])
-        if meant not in visible(placed, steps):
-            remedy = remedy_for(segments[1], visible(placed, steps))
+        if meant not in known:
+            remedy = remedy_for(segments[1], known)
             yield REQUIRE_UNKNOWN.at(path, f"there is no step {segments[1]!r} before this one", remedy)
-        elif meant not in reached(name, placed, steps, graph):
+        elif meant not in reached:
             message = f"step {segments[1]!r} need not be done when this one starts"
             yield REQUIRE_UNREACHED.at(path, message, f"add {meant!r} to needs")
 
 
-def _cycles(steps: Steps, said: Iterable[Declared]) -> Iterator[Finding]:
+def _cycles(steps: Steps, said: Iterable[Declared], graph: Graph) -> Iterator[Finding]:
     """Circles, each in full; one is cut open before the next is looked for."""
+    if find_cycle(graph) is None:  # as almost always
+        return
     open_ = {step.name: step for step in said}
     for name, step in open_.items():
         if name in step.needs:

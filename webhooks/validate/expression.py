@@ -19,7 +19,7 @@ from core.expressions.fields import ExpressionField, Kind
 from core.graph.needs import Graph
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import dependency
-from webhooks.validate.dependency import Steps
+from webhooks.validate.dependency import Reached, Steps
 from webhooks.validate.steps import Placed
 from webhooks.world import Object
 
@@ -32,6 +32,7 @@ STEP_UNREACHED: Final = Rule("story/expression-step-unreached", "4.6", severity=
 MAX_ERRORS: Final = 200
 """In expressions of steps; nobody reads further."""
 
+_CONDITION: Final = Kind.CONDITION
 _MAX_SUGGESTIONS: Final = 20  # for a Story; each takes a comparison with all names
 
 
@@ -61,6 +62,7 @@ class Reader:
         self._steps = steps
         self._targets = _targets_of(steps, owners)
         self._of_items = of_items
+        self._visible = dependency.visible_from(steps)
         self._readings: dict[str, _Reading] = {}
         self._suggestions = 0
 
@@ -79,8 +81,8 @@ class Reader:
             return
         yield from reading.errors
         name = str(placed.step.get("name"))
-        known = frozenset(dependency.visible(placed, self._steps)) if reading.places else frozenset()
-        before = dependency.reached(name, placed, self._steps, graph) if reading.places else frozenset()
+        known = self._visible[placed.list_name]
+        before = Reached(name, placed, self._steps, graph)
         for place, target in reading.places:
             if target == name:  # a circle is found elsewhere
                 if place.step not in (name, step_alias(name)) and not place.path.endswith(".until"):
@@ -102,23 +104,25 @@ class Reader:
                     yield self._unknown(place, list(self._steps))
 
     def _read(self, placed: Placed) -> _Reading:
-        own, known = str(placed.step.get("name")), dependency.visible(placed, self._steps)
-        others = [name for name in known if name != own]
+        own, known = str(placed.step.get("name")), self._visible[placed.list_name]
         errors: list[Finding] = []
         places: list[tuple[StepPlace, str]] = []
         for field in fields.of_step(placed.step, placed.path, realtime=placed.realtime):
-            for leaf in field.leaves():
+            for path, value in field.leaf_values():
                 if len(self.errors) + len(errors) >= MAX_ERRORS:
                     self.has_given_up = True
                     message = f"this and what follows is not read: there are {MAX_ERRORS} errors already"
-                    return _Reading((*errors, UNUSABLE.at(leaf.path, message, "correct those first")), ())
+                    return _Reading((*errors, UNUSABLE.at(path, message, "correct those first")), ())
+                if field.is_plain(value):
+                    continue
+                leaf = field.part((path, value))
                 errors += _problems(leaf, known)
                 for place in leaf.step_places:
                     if leaf.own_output_only and place.step in (leaf.step, step_alias(leaf.step)):
                         continue
                     target = self._targets.get(place.step)
                     if target is None:
-                        errors.append(self._unknown(place, others))
+                        errors.append(self._unknown(place, [name for name in known if name != own]))
                     else:
                         places.append((place, target))
         return _Reading(tuple(errors), tuple(places))
@@ -153,13 +157,15 @@ def _targets_of(steps: Steps, owners: Mapping[str, str]) -> Mapping[str, str]:
     return {**owners, **targets}
 
 
-def _problems(field: ExpressionField, names: list[str]) -> Iterator[Finding]:
-    if field.kind is Kind.CONDITION:
+def _problems(field: ExpressionField, names: Collection[str]) -> Iterator[Finding]:
+    if field.kind is _CONDITION:
         found = analysis.check_condition(field.value, field.path, field.scope, names)
     else:
         found = analysis.check_value(field.value, field.path, field.scope)
-    for problem in found:
-        yield UNUSABLE.at(problem.path, problem.message + _where(problem.position), problem.remedy, problem.excerpt)
+    return (
+        UNUSABLE.at(problem.path, problem.message + _where(problem.position), problem.remedy, problem.excerpt)
+        for problem in found
+    )
 
 
 def _where(place: Position | None) -> str:

@@ -5,8 +5,10 @@ Source: admission contract 2 and 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+import orjson
 
 from core.api import fieldpath
 from core.api.resource import CONFIG_MAP, SECRET, Resource
@@ -24,9 +26,12 @@ _STORAGE_KEYS: Final = (
     "$bubuStorageSchema",
     "$bubuStorageSchemaVersion",
 )
+_MOST_GROWTH: Final = 6
+"""Bytes of one byte in the form that counts: ``<`` becomes ``\\u003c``, ``1e20`` is written out."""
 _OBJECT_KEYS: Final = ("name", "key", "namespace", "format")
 _FORMATS: Final = ("auto", "json", "raw")
 _TARGETS: Final[Mapping[str, Resource]] = {"$bubuConfigMapRef": CONFIG_MAP, "$bubuSecretRef": SECRET}
+_REFERENCE_KEYS: Final = (STORAGE_REF, *_TARGETS)
 
 _Part = tuple[tuple[int | str, ...], Any]
 
@@ -39,9 +44,20 @@ def size_bytes(value: Any) -> int | None:
         return None
 
 
+def is_surely_within(value: Any, limit_bytes: int) -> bool:
+    """Whether ``size_bytes(value)`` is so far below the limit that it need not be known; most payloads are small."""
+    try:
+        text = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return len(text) * _MOST_GROWTH <= limit_bytes and b"null" not in text  # that may be a number that JSON lacks
+
+
 def check_size(rule: Rule, value: Any, path: str, limit_bytes: int) -> Iterator[Finding]:
     """That ``value`` is larger than ``limit_bytes``, or no JSON; absent is neither."""
     if value is None:
+        return
+    if is_surely_within(value, limit_bytes):
         return
     size = size_bytes(value)
     if size is None:
@@ -53,7 +69,9 @@ def check_size(rule: Rule, value: Any, path: str, limit_bytes: int) -> Iterator[
 
 def holds_storage_reference(value: Any) -> bool:
     """Whether some part of ``value`` lies in storage."""
-    return any(isinstance(part, Mapping) and STORAGE_REF in part for _, part in _parts(value))
+    return _may_hold(value, (STORAGE_REF,)) and any(
+        isinstance(part, Mapping) and STORAGE_REF in part for _, part in _parts(value)
+    )
 
 
 def check_references(
@@ -66,7 +84,7 @@ def check_references(
         denied: broken by a namespace that is out of reach.
         source: kind of the object, which is in ``namespace``.
     """
-    for where, part in _parts(value):
+    for where, part in _parts(value) if _may_hold(value, _REFERENCE_KEYS) else ():
         if not isinstance(part, Mapping):
             continue
         field = _join(path, where)
@@ -132,6 +150,21 @@ def _name_in(target: Any) -> str:
     if isinstance(target, str):
         return target.rpartition("/")[2].partition(":")[0].strip()
     return str(target.get("name") or "")
+
+
+def _may_hold(value: Any, keys: Sequence[str]) -> bool:
+    """Whether there is an object with one of ``keys`` somewhere in ``value``; finds out without a path to each part."""
+    pending = [value]
+    for part in pending:
+        if isinstance(part, str):
+            continue
+        if isinstance(part, (dict, Mapping)):
+            if any(key in part for key in keys):
+                return True
+            pending.extend(part.values())
+        elif isinstance(part, list):
+            pending.extend(part)
+    return False
 
 
 def _parts(value: Any) -> Iterator[_Part]:

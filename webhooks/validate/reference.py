@@ -38,7 +38,7 @@ def link(source: Resource, namespace: str, target: Resource, reference: Object) 
 
 def denial(rule: Rule, wanted: Link, world: World, path: str) -> Iterator[Finding]:
     """The policy's refusal, if it refuses."""
-    if isinstance(world.policy, Unseen):
+    if wanted.namespace == wanted.source_namespace or isinstance(world.policy, Unseen):
         return
     reference = Reference(
         from_group=wanted.source.group,

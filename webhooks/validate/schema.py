@@ -15,7 +15,7 @@ import orjson
 
 from core.evaluation import schema as schemas
 from core.evaluation import worker
-from core.evaluation.schema import SchemaError
+from core.evaluation.schema import Cost, SchemaError
 from webhooks.finding import Finding, Rule, Severity
 
 TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNING)
@@ -51,9 +51,9 @@ def check_document(rule: Rule, schema: Any, document: Any, path: str) -> Iterato
         return
     filled = schemas.apply_schema_defaults(schema, {} if document is None else document)
     try:
-        prepared = _prepared(orjson.dumps(schema))
-        cost = schemas.cost_bound(prepared.normal, filled, give_up_at=_MAX_COST)
-        if prepared.validate is None or cost >= _MAX_COST:
+        text = orjson.dumps(schema)
+        prepared = _prepared(text)
+        if prepared.validate is None or _cost_of(text).bound(filled) >= _MAX_COST:
             yield TOO_COSTLY.at(path, _NOT_CHECKED, "simplify the schema it is checked against")
             return
         found = prepared.validate(filled, _MAX_PROBLEMS)
@@ -78,6 +78,12 @@ def _prepared(text: bytes) -> _Prepared:
     """Of the schema in JSON; many steps share one."""
     normal = schemas.normalise(orjson.loads(text))
     return _Prepared(normal, worker.build_validator(normal) if _building_cost(normal) < _MAX_COST else None)
+
+
+@lru_cache(maxsize=256)
+def _cost_of(text: bytes) -> Cost:
+    """Of holding documents against the schema in JSON; not needed where there is none."""
+    return schemas.cost_of(_prepared(text).normal, give_up_at=_MAX_COST)
 
 
 def _building_cost(normal: Mapping[str, Any]) -> int:

@@ -68,8 +68,9 @@ def top_level(spec: Object) -> Iterator[Placed]:
 def with_branches(placed: Placed) -> Iterator[Placed]:
     """The step and the branches below it that fit their schema, in spec order."""
     yield placed
-    for branch in sound_branches(placed):
-        yield from with_branches(branch)
+    if placed.step.get("type") == "parallel":
+        for branch in sound_branches(placed):
+            yield from with_branches(branch)
 
 
 def sound_branches(placed: Placed) -> Iterator[Placed]:
@@ -98,9 +99,10 @@ def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
         yield from payload.check_size(
             WITH_SIZE, step.get("with"), f"{path}.with", world.settings.max_story_with_block_size_bytes
         )
-    execution = step.get("execution") or {}
-    yield from duration.check(STEP_DURATION, execution, "timeout", f"{path}.execution")
-    yield from retry_findings(STEP_DURATION, execution.get("retry") or {}, f"{path}.execution.retry")
+    execution = step.get("execution")
+    if execution:
+        yield from duration.check(STEP_DURATION, execution, "timeout", f"{path}.execution")
+        yield from retry_findings(STEP_DURATION, execution.get("retry") or {}, f"{path}.execution.retry")
     for key, name in (step.get("secrets") or {}).items():
         if not name.strip():
             yield SECRET_NAME.at(f"{path}.secrets.{key}", "names no Secret", "give the name of a Secret")

@@ -49,7 +49,7 @@ def _fit(placed: Placed, engram: Object, world: World) -> Iterator[Finding]:
         yield NOT_STREAMING.at(f"{placed.path}.ref", message, "use another Engram, or set its spec.mode")
     limit = (step.get("execution") or {}).get("maxInlineSize") or world.settings.engram.max_inline_size_bytes
     merged = _deep_merge(spec.get("with") or {}, step.get("with") or {})
-    size = payload.size_bytes(merged)
+    size = None if payload.is_surely_within(merged, limit) else payload.size_bytes(merged)
     if size is not None and size > limit:
         message = f"has {size} bytes with what the Engram adds; a step takes {limit}"
         yield INLINE.at(f"{placed.path}.with", message, "keep large data in storage and give a reference to it")

@@ -28,14 +28,13 @@ _Run = Callable[[Frame], "_Leave | None"]
 
 
 class Program:
-    """A compiled template."""
+    """A template that can be rendered. It is compiled when it first is: who only reads templates never renders them."""
 
     def __init__(self, tree: nodes.Tree, functions: Mapping[str, Function]) -> None:
         self._functions = functions
+        self._tree = tree
         self._bodies: dict[str, _Body] = {}
-        for name, block in tree.definitions:
-            self._bodies[name] = _Body(block, self)
-        self._root = _Body(tree.root, self)
+        self._root: _Body | None = None
 
     def render(self, variables: Value, context: Context) -> str:
         """The text of the template over ``variables``.
@@ -45,11 +44,18 @@ class Program:
         """
         output = Output(context.meter.limits.output_bytes)
         try:
-            self._root.run(Frame(context, output, variables, self._root.slots))
+            root = self._root or self._compiled()
+            root.run(Frame(context, output, variables, root.slots))
         except RecursionError as error:
             allowed = context.meter.limits.include_depth
             raise LimitExceededError("include_depth", allowed, "the template is nested too deeply") from error
         return values.clean_text("".join(output.parts))
+
+    def _compiled(self) -> _Body:
+        """The template itself; its definitions are at hand from now on, too."""
+        self._bodies = {name: _Body(block, self) for name, block in self._tree.definitions}
+        self._root = _Body(self._tree.root, self)
+        return self._root
 
     @property
     def functions(self) -> Mapping[str, Function]:

@@ -8,10 +8,7 @@ keys. Source: templating contract 3.1 and 7.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from core.expressions.errors import TemplateSyntaxError
 
@@ -35,40 +32,47 @@ _OPERATOR_REMEDY: Final = {
 }
 
 
-class Token(Enum):
-    """What a token is."""
+class Token:
+    """What a token is: a word, and no member of an enumeration, whose look-up takes longer than all the rest."""
 
-    TEXT = auto()
-    LEFT = auto()
-    RIGHT = auto()
-    SPACE = auto()
-    IDENTIFIER = auto()
-    KEYWORD = auto()
-    BOOL = auto()
-    NIL = auto()
-    FIELD = auto()
-    VARIABLE = auto()
-    DOT = auto()
-    NUMBER = auto()
-    CHARACTER = auto()
-    STRING = auto()
-    KEY = auto()
-    PIPE = auto()
-    ASSIGN = auto()
-    DECLARE = auto()
-    COMMA = auto()
-    OPEN = auto()
-    CLOSE = auto()
-    OPEN_SUBSCRIPT = auto()
-    CLOSE_SUBSCRIPT = auto()
-    END = auto()
+    TEXT: Final = "TEXT"
+    LEFT: Final = "LEFT"
+    RIGHT: Final = "RIGHT"
+    SPACE: Final = "SPACE"
+    IDENTIFIER: Final = "IDENTIFIER"
+    KEYWORD: Final = "KEYWORD"
+    BOOL: Final = "BOOL"
+    NIL: Final = "NIL"
+    FIELD: Final = "FIELD"
+    VARIABLE: Final = "VARIABLE"
+    DOT: Final = "DOT"
+    NUMBER: Final = "NUMBER"
+    CHARACTER: Final = "CHARACTER"
+    STRING: Final = "STRING"
+    KEY: Final = "KEY"
+    PIPE: Final = "PIPE"
+    ASSIGN: Final = "ASSIGN"
+    DECLARE: Final = "DECLARE"
+    COMMA: Final = "COMMA"
+    OPEN: Final = "OPEN"
+    CLOSE: Final = "CLOSE"
+    OPEN_SUBSCRIPT: Final = "OPEN_SUBSCRIPT"
+    CLOSE_SUBSCRIPT: Final = "CLOSE_SUBSCRIPT"
+    END: Final = "END"
 
 
-@dataclass(frozen=True, slots=True)
-class Lexeme:
-    """One token: its kind, its source text, and where that begins in the template."""
+_WORDS: Final = {
+    **dict.fromkeys(_KEYWORDS, Token.KEYWORD),
+    "true": Token.BOOL,
+    "false": Token.BOOL,
+    "nil": Token.NIL,
+}
 
-    kind: Token
+
+class Lexeme(NamedTuple):
+    """One token: its kind, one of ``Token``, its source text, and where that begins in the template."""
+
+    kind: str
     text: str
     offset: int
 
@@ -102,16 +106,18 @@ _INSIDE: Final = re.compile(
     """,
     re.VERBOSE,
 )
+"""Groups have the names of the tokens that they are, but for words and single-quoted texts, which may be several."""
 _MUST_BE_TERMINATED: Final = frozenset({"VARIABLE", "FIELD", "WORD"})
 _TERMINATORS: Final = frozenset(" \t\r\n.,|:()[]")
 
 
-def tokenize(text: str) -> Iterator[Lexeme]:
+def tokenize(text: str) -> list[Lexeme]:
     """The tokens of ``text``, ``END`` last.
 
     Raises:
         TemplateSyntaxError: with the offset of the offending character.
     """
+    lexemes: list[Lexeme] = []
     position, trim_next = 0, False
     while True:
         opening = text.find(LEFT, position)
@@ -127,16 +133,17 @@ def tokenize(text: str) -> Iterator[Lexeme]:
         if trims:
             body = body.rstrip(_SPACES)
         if body:
-            yield Lexeme(Token.TEXT, body, start)
+            lexemes.append(Lexeme(Token.TEXT, body, start))
         if opening < 0:
-            yield Lexeme(Token.END, "", len(text))
-            return
+            lexemes.append(Lexeme(Token.END, "", len(text)))
+            return lexemes
         inside = opening + (4 if trims else 2)
         if text.startswith("/*", inside):
             position, trim_next = _skip_comment(text, opening, inside)
             continue
-        yield Lexeme(Token.LEFT, text[opening:inside], opening)
-        right = yield from _tokenize_action(text, opening, inside)
+        lexemes.append(Lexeme(Token.LEFT, text[opening:inside], opening))
+        _tokenize_action(text, opening, inside, lexemes)
+        right = lexemes[-1]
         position, trim_next = right.end, right.text != RIGHT
 
 
@@ -152,49 +159,43 @@ def _skip_comment(text: str, opening: int, inside: int) -> tuple[int, bool]:
     raise TemplateSyntaxError("the comment does not end its action", offset=close, remedy="write {{/* text */}}")
 
 
-def _tokenize_action(text: str, opening: int, position: int) -> Generator[Lexeme, None, Lexeme]:
+def _tokenize_action(text: str, opening: int, position: int, lexemes: list[Lexeme]) -> None:
+    """Add the tokens of an action, its ``RIGHT`` last."""
     parentheses = subscripts = 0
     while True:
         match = _INSIDE.match(text, position)
         if match is None:
             raise _why_not_a_token(text, opening, position)
-        name = match.lastgroup or ""
-        lexeme = _lexeme(name, match, in_subscript=subscripts > 0)
-        if name == "RIGHT":
+        group, word = match.lastgroup or "", match[0]
+        lexemes.append(Lexeme(_kind_of(group, word, in_subscript=subscripts > 0), word, position))
+        if group == "RIGHT":
             if parentheses or subscripts:
                 mark = "parenthesis" if parentheses else "bracket"
                 raise TemplateSyntaxError(f"a {mark} is not closed", offset=position)
-            yield lexeme
-            return lexeme
-        if name == "OPEN":
+            return
+        if group == "OPEN":
             parentheses += 1
-        elif name == "CLOSE":
+        elif group == "CLOSE":
             parentheses -= 1
             if parentheses < 0:
                 raise TemplateSyntaxError("unexpected right parenthesis", offset=position)
-        elif name == "OPEN_SUBSCRIPT":
+        elif group == "OPEN_SUBSCRIPT":
             subscripts += 1
-        elif name == "CLOSE_SUBSCRIPT":
+        elif group == "CLOSE_SUBSCRIPT":
             subscripts -= 1
             if subscripts < 0:
                 raise TemplateSyntaxError("unexpected right bracket", offset=position)
-        yield lexeme
-        position = match.end()
-        if name in _MUST_BE_TERMINATED and not _is_terminated(text, position):
+        position += len(word)
+        if group in _MUST_BE_TERMINATED and not _is_terminated(text, position):
             raise _bad_character(text, position)
 
 
-def _lexeme(name: str, match: re.Match[str], *, in_subscript: bool) -> Lexeme:
-    text, offset = match[0], match.start()
-    if name == "WORD":
-        if text in _KEYWORDS:
-            return Lexeme(Token.KEYWORD, text, offset)
-        if text in ("true", "false"):
-            return Lexeme(Token.BOOL, text, offset)
-        return Lexeme(Token.NIL if text == "nil" else Token.IDENTIFIER, text, offset)
-    if name == "QUOTED":
-        return Lexeme(Token.KEY if in_subscript else Token.CHARACTER, text, offset)
-    return Lexeme(Token[name], text, offset)
+def _kind_of(group: str, word: str, *, in_subscript: bool) -> str:
+    if group == "WORD":
+        return _WORDS.get(word, Token.IDENTIFIER)
+    if group == "QUOTED":
+        return Token.KEY if in_subscript else Token.CHARACTER
+    return group
 
 
 def _is_terminated(text: str, position: int) -> bool:

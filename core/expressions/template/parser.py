@@ -39,7 +39,7 @@ class _Parser:
     def __init__(self, text: str, functions: Collection[str], refused: Mapping[str, str]) -> None:
         self._functions = functions
         self._refused = refused
-        self._lexemes = list(lexer.tokenize(text))
+        self._lexemes = lexer.tokenize(text)
         self._index = 0
         self._depth = 0
         self._range_depth = 0
@@ -48,7 +48,7 @@ class _Parser:
 
     def parse(self) -> nodes.Tree:
         root: list[nodes.Statement] = []
-        while self._peek().kind is not Token.END:
+        while self._peek().kind != Token.END:
             if self._at_keyword("define"):
                 self._definition()
                 continue
@@ -87,11 +87,11 @@ class _Parser:
     def _statement(self) -> nodes.Statement | Lexeme:
         """One statement, or the ``end`` or ``else`` keyword that closes the surrounding block."""
         lexeme = self._next()
-        if lexeme.kind is Token.TEXT:
+        if lexeme.kind == Token.TEXT:
             return nodes.Text(lexeme.text, lexeme.offset)
         self._take_space()
         keyword = self._peek()
-        if keyword.kind is not Token.KEYWORD:
+        if keyword.kind != Token.KEYWORD:
             pipe = self._pipeline("action", Token.RIGHT)
             right = self._next()
             trimmed = lexeme.text != lexer.LEFT or right.text != lexer.RIGHT
@@ -113,7 +113,7 @@ class _Parser:
 
     def _block(self, start: int) -> tuple[nodes.Block, Lexeme]:
         statements: list[nodes.Statement] = []
-        while self._peek().kind is not Token.END:
+        while self._peek().kind != Token.END:
             statement = self._statement()
             if isinstance(statement, Lexeme):
                 return tuple(statements), statement
@@ -144,7 +144,7 @@ class _Parser:
     def _otherwise(self, keyword: str, start: int) -> nodes.Block:
         self._take_space()
         following = self._peek()
-        if following.kind is Token.KEYWORD and following.text == keyword and keyword != "range":
+        if following.kind == Token.KEYWORD and following.text == keyword and keyword != "range":
             self._next()
             return (self._control(keyword, following.offset),)
         self._expect(Token.RIGHT, "else")
@@ -164,7 +164,7 @@ class _Parser:
         name = self._template_name()
         self._take_space()
         pipe = None
-        if self._peek().kind is not Token.RIGHT:
+        if self._peek().kind != Token.RIGHT:
             pipe = self._pipeline("template", Token.RIGHT)
         self._next()
         return nodes.Include(name, pipe, start)
@@ -181,20 +181,20 @@ class _Parser:
     def _template_name(self) -> str:
         self._take_space()
         lexeme = self._next()
-        if lexeme.kind is not Token.STRING:
+        if lexeme.kind != Token.STRING:
             self._fail("the name of a template is a quoted text", lexeme.offset)
         return self._literal(literals.unquote, lexeme)
 
     # Pipelines
 
-    def _pipeline(self, context: str, end: Token) -> nodes.Pipe:
+    def _pipeline(self, context: str, end: str) -> nodes.Pipe:
         start = self._take_space().offset
         declared, assigns = self._declaration(context)
         commands: list[nodes.Command] = []
         while True:
             self._take_space()
             lexeme = self._peek()
-            if lexeme.kind is end:
+            if lexeme.kind == end:
                 break
             if lexeme.kind not in _OPERAND_STARTS:
                 self._unexpected(lexeme, context)
@@ -208,7 +208,7 @@ class _Parser:
 
     def _declaration(self, context: str) -> tuple[tuple[str, ...], bool]:
         names: list[str] = []
-        while self._peek().kind is Token.VARIABLE:
+        while self._peek().kind == Token.VARIABLE:
             mark = self._index
             variable = self._next()
             operator = self._take_space()
@@ -216,8 +216,8 @@ class _Parser:
                 self._next()
                 names.append(variable.text)
                 self._variables.append(variable.text)
-                return tuple(names), operator.kind is Token.ASSIGN
-            if operator.kind is not Token.COMMA:
+                return tuple(names), operator.kind == Token.ASSIGN
+            if operator.kind != Token.COMMA:
                 if names:
                     self._fail(f"{', '.join(names)} declared without a value", variable.offset, "write :=")
                 self._index = mark
@@ -227,7 +227,7 @@ class _Parser:
             self._next()
             names.append(variable.text)
             self._variables.append(variable.text)
-            if self._take_space().kind is not Token.VARIABLE:
+            if self._take_space().kind != Token.VARIABLE:
                 self._fail("range can only declare variables", self._peek().offset)
         return tuple(names), False
 
@@ -240,10 +240,10 @@ class _Parser:
             if operand is not None:
                 operands.append(operand)
             lexeme = self._peek()
-            if lexeme.kind is Token.SPACE:
+            if lexeme.kind == Token.SPACE:
                 self._next()
                 continue
-            if lexeme.kind is Token.PIPE:
+            if lexeme.kind == Token.PIPE:
                 self._next()
             elif lexeme.kind not in (Token.RIGHT, Token.CLOSE):
                 self._unexpected(lexeme, context)
@@ -260,16 +260,16 @@ class _Parser:
             return None
         while True:
             following = self._peek()
-            if following.kind is Token.FIELD:
+            if following.kind == Token.FIELD:
                 operand = self._with_fields(operand)
-            elif following.kind is Token.OPEN_SUBSCRIPT:
+            elif following.kind == Token.OPEN_SUBSCRIPT:
                 operand = self._with_subscript(operand)
             else:
                 return operand
 
     def _with_fields(self, operand: nodes.Operand) -> nodes.Operand:
         names: list[str] = []
-        while self._peek().kind is Token.FIELD:
+        while self._peek().kind == Token.FIELD:
             names.append(self._next().text[1:])
         match operand:
             case nodes.Field():
@@ -288,14 +288,14 @@ class _Parser:
         lexeme = self._next()
         extended = isinstance(operand, nodes.Variable)
         key: nodes.Operand
-        if lexeme.kind is Token.STRING:
+        if lexeme.kind == Token.STRING:
             key = nodes.String(self._literal(literals.unquote, lexeme), lexeme.text, lexeme.offset)
             extended |= lexeme.text.startswith("`")
-        elif lexeme.kind is Token.KEY:
+        elif lexeme.kind == Token.KEY:
             value = self._literal(literals.unquote_key, lexeme)
             key = nodes.String(value, lexeme.text, lexeme.offset)
             extended |= len(value) != 1
-        elif lexeme.kind is Token.NUMBER:
+        elif lexeme.kind == Token.NUMBER:
             number = self._literal(literals.parse_number, lexeme)
             if number.whole is None or number.is_float:
                 self._fail("a list index is a whole number", lexeme.offset)
@@ -305,7 +305,7 @@ class _Parser:
                 "a subscript is a quoted key or a number", lexeme.offset, "for anything else write (index value key)"
             )
         self._take_space()
-        if self._next().kind is not Token.CLOSE_SUBSCRIPT:
+        if self._next().kind != Token.CLOSE_SUBSCRIPT:
             self._fail("a subscript holds one key", bracket.offset, 'write value["a"]["b"]')
         command = nodes.Command((nodes.Name("index", operand.offset), operand, key), operand.offset)
         form = nodes.Subscript.EXTENDED if extended else nodes.Subscript.REFERENCE
@@ -355,7 +355,7 @@ class _Parser:
         if lexeme.text in self._refused:
             self._fail(f"the function {lexeme.text} is not offered: {self._refused[lexeme.text]}", lexeme.offset)
         if lexeme.text not in self._functions:
-            remedy = f"write .{lexeme.text} for a variable" if self._peek().kind is Token.FIELD else ""
+            remedy = f"write .{lexeme.text} for a variable" if self._peek().kind == Token.FIELD else ""
             self._fail(f"there is no function {lexeme.text}", lexeme.offset, remedy)
         return nodes.Name(lexeme.text, lexeme.offset)
 
@@ -379,27 +379,27 @@ class _Parser:
 
     def _next(self) -> Lexeme:
         lexeme = self._lexemes[self._index]
-        if lexeme.kind is not Token.END:
+        if lexeme.kind != Token.END:
             self._index += 1
         return lexeme
 
     def _take_space(self) -> Lexeme:
         """Skip spaces; the token that follows, not taken."""
-        while self._lexemes[self._index].kind is Token.SPACE:
+        while self._lexemes[self._index].kind == Token.SPACE:
             self._index += 1
         return self._lexemes[self._index]
 
     def _at_keyword(self, keyword: str) -> bool:
-        if self._peek().kind is not Token.LEFT:
+        if self._peek().kind != Token.LEFT:
             return False
         index = self._index + 1
-        while self._lexemes[index].kind is Token.SPACE:
+        while self._lexemes[index].kind == Token.SPACE:
             index += 1
-        return self._lexemes[index].kind is Token.KEYWORD and self._lexemes[index].text == keyword
+        return self._lexemes[index].kind == Token.KEYWORD and self._lexemes[index].text == keyword
 
-    def _expect(self, kind: Token, context: str) -> Lexeme:
+    def _expect(self, kind: str, context: str) -> Lexeme:
         lexeme = self._take_space()
-        if lexeme.kind is not kind:
+        if lexeme.kind != kind:
             self._unexpected(lexeme, context)
         return self._next()
 
