@@ -104,5 +104,5 @@ def _writer() -> YAML:
     yaml.default_flow_style = False
     yaml.width = 4096
     yaml.representer.ignore_aliases = lambda _data: True
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the library declares its default only
     return yaml

@@ -115,6 +115,10 @@ def _inputs_that_it_does_not_take(chance: Chance, draft: Draft) -> str:
 
 @breaks("submission/name", "StoryTrigger", "EffectClaim", update=False)
 def _another_name(chance: Chance, draft: Draft) -> str:
+    return _renamed(chance, draft)
+
+
+def _renamed(chance: Chance, draft: Draft) -> str:
     if chance.yes():
         draft.new["metadata"]["name"] = chance.pick((draft.new["metadata"]["name"][:-1], "mine", ""))
         return "metadata.name"
@@ -125,7 +129,7 @@ def _another_name(chance: Chance, draft: Draft) -> str:
 @breaks("submission/name", "StoryRun", update=False)
 def _another_name_of_a_run(chance: Chance, draft: Draft) -> str:
     identify_run(draft.new, "Daily Digest", draft.namespace)
-    return _another_name(chance, draft)
+    return _renamed(chance, draft)
 
 
 # --- StoryRuns -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -251,6 +251,7 @@ def _reference_out_of_reach(chance: Chance, draft: Draft) -> str:
 @breaks("story/branch-shape", "Story")
 def _misshapen_branch(chance: Chance, draft: Draft) -> str:
     found = _branch(chance, draft)
+    wrong: str | int | Sequence[str] | None
     key, wrong = chance.pick((("allowFailure", "yes"), ("needs", "a"), ("id", "Ä"), ("secrets", []), ("zz", None)))
     if key == "zz":
         found.step.pop("postExecution", None)  # it may refer to the step by that name

@@ -24,7 +24,7 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-@budget(bounded=400, deep=50_000)
+@budget(bounded=400, deep=4_000)
 @given(stories(ALPHA))
 def test_v1alpha1_comes_back_as_it_went(document: Object) -> None:
     before = copy.deepcopy(document)
@@ -34,7 +34,7 @@ def test_v1alpha1_comes_back_as_it_went(document: Object) -> None:
     assert canonical(document) == canonical(before), "the object that was given is nobody's to change"
 
 
-@budget(bounded=400, deep=50_000)
+@budget(bounded=400, deep=4_000)
 @given(stories(BETA))
 def test_v1beta1_comes_back_as_it_went(document: Object) -> None:
     before = copy.deepcopy(document)
@@ -44,7 +44,7 @@ def test_v1beta1_comes_back_as_it_went(document: Object) -> None:
     assert canonical(document) == canonical(before)
 
 
-@budget(bounded=250, deep=20_000)
+@budget(bounded=250, deep=2_000)
 @given(stories(ALPHA), stories(BETA), stories(ALPHA), stories(BETA))
 def test_a_note_about_another_object_changes_no_word_of_this_one(
     alpha: Object, beta: Object, other_alpha: Object, other_beta: Object
@@ -59,7 +59,7 @@ def test_a_note_about_another_object_changes_no_word_of_this_one(
         assert canonical({**back, "metadata": None}) == canonical({**annotated, "metadata": None})
 
 
-@budget(bounded=300, deep=20_000)
+@budget(bounded=300, deep=2_000)
 @given(json_values)
 def test_whatever_is_sent_is_answered_or_refused_in_words(value: Any) -> None:
     reviews = [value, {"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "request": value}]
@@ -68,7 +68,7 @@ def test_whatever_is_sent_is_answered_or_refused_in_words(value: Any) -> None:
             assert answer(review)["response"]["result"]["status"] in ("Success", "Failure")
 
 
-@budget(bounded=200, deep=10_000)
+@budget(bounded=200, deep=2_000)
 @given(st.lists(stories(ALPHA) | stories(BETA) | json_values, max_size=4), st.sampled_from([ALPHA, BETA]))
 def test_a_batch_is_converted_as_a_whole_or_not_at_all(objects: list[Any], wanted: str) -> None:
     review = {

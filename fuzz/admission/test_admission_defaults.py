@@ -40,7 +40,7 @@ def _retry_policies(spec: Object) -> Iterator[tuple[str, Object, str]]:
 @pytest.mark.parametrize("kind", strategies.KINDS)
 def test_filling_in_again_changes_nothing_and_makes_nothing_wrong(kind: str) -> None:
     @given(case=strategies.cases(kind), settings=SETTINGS)
-    @budget(bounded=150 if kind == "Story" else 15, deep=20_000)
+    @budget(bounded=150 if kind == "Story" else 15, deep=2_000)
     def check(case: Case, settings: OperatorSettings) -> None:
         before = copy.deepcopy(case.new)
         filled = with_defaults(case.new, settings)
@@ -55,7 +55,7 @@ def test_filling_in_again_changes_nothing_and_makes_nothing_wrong(kind: str) -> 
 
 
 @given(case=strategies.cases("Story"), settings=SETTINGS)
-@budget(bounded=200, deep=20_000)
+@budget(bounded=200, deep=2_000)
 def test_retry_policies_are_completed_and_nothing_else_is_touched(case: Case, settings: OperatorSettings) -> None:
     filled = with_defaults(case.new, settings)
     given_ = {path: parent.get(key) for path, parent, key in _retry_policies(case.new["spec"])}
@@ -85,7 +85,7 @@ def _without_retries(story: Object) -> str:
 
 
 @given(case=strategies.cases("Story", update=False), settings=SETTINGS, data=st.data())
-@budget(bounded=100, deep=20_000)
+@budget(bounded=100, deep=2_000)
 def test_what_a_retry_policy_says_stays(case: Case, settings: OperatorSettings, data: st.DataObject) -> None:
     new = copy.deepcopy(case.new)
     said = data.draw(

@@ -21,7 +21,7 @@ OF_THE_GRAPH: Final = [mutation for mutation in MUTATIONS if mutation.rule in _R
 
 
 @given(case=strategies.cases("Story", update=False))
-@budget(bounded=300, deep=20_000)
+@budget(bounded=300, deep=2_000)
 def test_a_story_that_is_right_can_be_run_and_waits_for_the_same_steps(case: Case) -> None:
     spec = case.new["spec"]
     if spec.get("pattern") == "realtime":
@@ -40,7 +40,7 @@ def test_a_story_that_is_right_can_be_run_and_waits_for_the_same_steps(case: Cas
 @pytest.mark.parametrize("mutation", OF_THE_GRAPH, ids=str)
 def test_a_story_whose_steps_cannot_be_put_into_an_order_cannot_be_run(mutation: Mutation) -> None:
     @given(wrong=broken(mutation))
-    @budget(bounded=16, deep=1_000)
+    @budget(bounded=16, deep=120)
     def check(wrong: Broken) -> None:
         if wrong.case.new["spec"].get("pattern") != "realtime":
             assert isinstance(parse_story(wrong.case.new), Refusal)
@@ -49,7 +49,7 @@ def test_a_story_whose_steps_cannot_be_put_into_an_order_cannot_be_run(mutation:
 
 
 @given(case=strategies.cases("Story", update=False))
-@budget(bounded=300, deep=20_000)
+@budget(bounded=300, deep=2_000)
 def test_the_gates_that_may_be_decided_on_are_those_a_run_asks_for(case: Case) -> None:
     spec = case.new["spec"]
     if spec.get("pattern") == "realtime":
