@@ -23,6 +23,8 @@ from core.evaluation.schema import apply_schema_defaults
 class Attempt:
     context: StepContext
     binding: Binding
+    waits: bool = True
+    """Whether a value that a template chooses at run time may still come; else it has been waited for already."""
 
     async def order(self, step_run: Object) -> AttemptOrder | StepError:
         """The order for the StepRun's next attempt; a ``StepError`` when its input cannot be made or is not allowed."""
@@ -35,7 +37,7 @@ class Attempt:
         if context.step.is_branch:  # resolved when its StepRun was made: data is not evaluated again
             inputs = declared or {}
         elif declared:
-            answer = await settle_value(context, declared, "with")
+            answer = await settle_value(context, declared, "with", waits=self.waits)
             if isinstance(answer, StepError):
                 return answer
             inputs = answer.value

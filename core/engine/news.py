@@ -3,9 +3,15 @@
 A template may choose at run time which step it reads, so the graph cannot say what to wait for. Such a step waits for
 news: any step that ends. When everybody at work waits, nothing can come any more, and all of them are told so; hence no
 two steps wait for each other for ever.
+
+It waits before it asks for its slot. One that has a slot, because it is taken up by another process or tries again, has
+seen before what could come, and waits only for what needs no slot: that slot may be the one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -19,12 +25,14 @@ class _Round:
 
 
 class News:
-    """Which steps of a run are at work, and which of these wait for news."""
+    """Which steps of a run are at work, which of these wait for news, and which need a slot to go on."""
 
     def __init__(self) -> None:
         self._working: set[str] = set()
         self._waiting: set[str] = set()
-        self._round = _Round()
+        self._held_up: set[str] = set()
+        self._rounds = {False: _Round(), True: _Round()}
+        """By whether those who wait have a slot."""
 
     def started(self, step: str) -> None:
         self._working.add(step)
@@ -41,24 +49,40 @@ class News:
     def ended(self, step: str) -> None:
         """``step`` is over; whatever starts because of it has been reported as started before."""
         self._working.discard(step)
-        self._tell()
+        self._tell(False)
+        self._tell(True)
 
-    async def wait(self, step: str) -> bool:
-        """Return when another step has ended; True when no other can, so that what is missing now stays missing."""
-        self._waiting.add(step)
-        current = self._round
+    @contextmanager
+    def held_up(self, step: str) -> Iterator[None]:
+        """Meanwhile ``step`` waits for a slot, or for another run, which may."""
+        self._held_up.add(step)
+        if not self._somebody_works(True):
+            self._tell(True)
         try:
-            if not self._somebody_works():
-                self._tell()
+            yield
+        finally:
+            self._held_up.discard(step)
+
+    async def wait(self, step: str, *, has_slot: bool = False) -> bool:
+        """Return when another step has ended; True when no other can, so that what is missing now stays missing.
+
+        ``has_slot``: what can end only once it has a slot does not count.
+        """
+        self._waiting.add(step)
+        current = self._rounds[has_slot]
+        try:
+            for either in self._rounds:
+                if not self._somebody_works(either):
+                    self._tell(either)
             await current.told.wait()
         finally:
             self._waiting.discard(step)
         return current.final
 
-    def _somebody_works(self) -> bool:
-        return bool(self._working - self._waiting)
+    def _somebody_works(self, has_slot: bool) -> bool:
+        return bool(self._working - self._waiting - (self._held_up if has_slot else set()))
 
-    def _tell(self) -> None:
-        self._round.final = not self._somebody_works()
-        self._round.told.set()
-        self._round = _Round()
+    def _tell(self, has_slot: bool) -> None:
+        current, self._rounds[has_slot] = self._rounds[has_slot], _Round()
+        current.final = not self._somebody_works(has_slot)
+        current.told.set()

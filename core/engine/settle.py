@@ -25,14 +25,22 @@ Answer: TypeAlias = Value | NotYet | Failure
 
 
 async def settle_value(
-    context: StepContext, value: Any, field: str, extra: Mapping[str, Any] | None = None
+    context: StepContext,
+    value: Any,
+    field: str,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    waits: bool = True,
 ) -> Settled | StepError:
-    """``value`` with every template in it resolved; ``extra`` are roots beside those every expression sees."""
+    """``value`` with every template in it resolved; ``extra`` are roots beside those every expression sees.
+
+    ``waits``: for news, where a template may choose at run time what it reads.
+    """
 
     async def resolve(variables: Mapping[str, Any], finished: bool) -> Answer:
         return await context.engine.evaluator.resolve(value, variables, field=field, finished=finished)
 
-    return await _settle(context, resolve, field, extra)
+    return await _settle(context, resolve, field, extra, waits=waits)
 
 
 async def settle_condition(
@@ -53,8 +61,10 @@ async def _settle(
     evaluate: Callable[[Mapping[str, Any], bool], Awaitable[Answer]],
     field: str,
     extra: Mapping[str, Any] | None,
+    *,
+    waits: bool = True,
 ) -> Settled | StepError:
-    finished = not context.step.looks_anywhere
+    finished = not (waits and context.step.looks_anywhere)
     while True:
         answer = await evaluate({**context.seen(), **(extra or {})}, finished)
         match answer:
@@ -65,4 +75,4 @@ async def _settle(
             case NotYet() if finished:
                 return StepError(Reason.EXPRESSION_FAILED, f"{field} reads data that no step has produced")
             case NotYet():
-                finished = await context.news.wait(context.step.name)
+                finished = await context.news.wait(context.step.name, has_slot=context.work.has_slot(context.step))

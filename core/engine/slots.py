@@ -101,6 +101,10 @@ class Slots:
         if self._ledger.release(owner):
             self._hand_on()
 
+    def holds(self, run_uid: str, step: str) -> bool:
+        """Whether a step, by its full name, has a slot."""
+        return self._ledger.has_slot(Owner(run_uid, step))
+
     def steps_holding(self, run_uid: str) -> frozenset[str]:
         """Full names of the steps of a run that have slots."""
         return frozenset(owner.step for owner in self._ledger.occupied_by(run_uid))

@@ -100,8 +100,12 @@ class RunWork:
         def tell(message: str) -> None:
             self.status.apply(self.status.state.step_queued(step.name, self.engine.clock.now(), message))
 
-        await self.engine.slots.acquire(demand, tell)
+        with self.news.held_up(step.name):
+            await self.engine.slots.acquire(demand, tell)
         self.status.apply(self.status.state.step_launched(step.name, self.engine.clock.now()))
+
+    def has_slot(self, step: StepPlan) -> bool:
+        return self.engine.slots.holds(self.run_uid, step.name)
 
     def _hold_slots(self, step_runs: list[Object]) -> None:
         for step_run in step_runs:

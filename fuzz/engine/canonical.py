@@ -104,6 +104,17 @@ CANONICAL: dict[str, Case] = {
         },
         {"c": (Script(Act.HANG, grace_seconds=0.9),)},
     ),
+    "slot of a step that reads at run time": Case(
+        {
+            "steps": [
+                engram("b", with_={"n": "{{ (index .steps inputs.which).output.n }}"}),
+                primitive("c", "condition", if_="{{ (index .steps inputs.which).output.flag }}", allowFailure=True),
+                engram("d", "c"),
+            ],
+            "policy": {"concurrency": 1} | CONTINUE,
+        },
+        inputs={"which": "a"},
+    ),
     "Story comes later": Case({"steps": [engram("a")]}, story_after_seconds=2.2),
     "refused at the start": Case({"steps": [engram("a", "ghost")]}),
 }

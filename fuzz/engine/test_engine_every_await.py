@@ -27,6 +27,10 @@ ENDS = {
     "cancel while running": ("Finished", {"a": "Canceled", "b": "Skipped", "nap": "Canceled"}),
     "story timeout": ("Timeout", {"a": "Succeeded", "b": "Timeout"}),
     "stop ends the run": ("Failed", {"a": "Succeeded", "halt": "Failed", "b": "Skipped", "c": "Canceled"}),
+    "slot of a step that reads at run time": (
+        "Failed",
+        {"b": "Failed", "c": "Failed", "d": "Succeeded"},
+    ),
     "Story comes later": ("Succeeded", {"a": "Succeeded"}),
     "refused at the start": ("Failed", {}),
 }

@@ -184,10 +184,7 @@ class Engram:
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
         if step.looks_anywhere:  # what it waits for may need the slot that it would hold meanwhile
             await settle_value(context, input_ or {}, "with")
-            context.news.rests(step.name)  # whoever has the slot, and reads what it likes, too, must not wait for it
         await context.work.slot_for(step)
-        if step.looks_anywhere:
-            context.news.started(step.name)
         manifest = step_run_manifest(
             context.run, context.story, step, binding, input_, key, context.work.scheduling, context.state.revision
         )
@@ -196,7 +193,8 @@ class Engram:
         context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
         if observation.state is not AttemptState.ABSENT or step_run.get("status"):
             return None  # it existed already, or Pods of an earlier namesake may still run: look again
-        return await self._start(outcome.Start(announce_first=False, announced=False), step_run, binding)
+        start = outcome.Start(announce_first=False, announced=False)
+        return await self._start(start, step_run, binding, waits=False)
 
     async def _rendered_key(self) -> object:
         template = self._context.step.declared.get("idempotencyKeyTemplate")
@@ -205,9 +203,11 @@ class Engram:
         answer = await settle_value(self._context, template, "idempotencyKeyTemplate")
         return answer.value if isinstance(answer, Settled) else None
 
-    async def _start(self, start: outcome.Start, step_run: Object, binding: Binding) -> Verdict | None:
+    async def _start(
+        self, start: outcome.Start, step_run: Object, binding: Binding, *, waits: bool = True
+    ) -> Verdict | None:
         context = self._context
-        order = await Attempt(context, binding).order(step_run)
+        order = await Attempt(context, binding, waits).order(step_run)
         if isinstance(order, StepError):
             return await self._fail_for_good(step_run, order)
         if start.announced:

@@ -7,6 +7,7 @@ Its output is ``{branch: output}``, or ``{"items": [output, …]}`` in the order
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -94,29 +95,35 @@ class _Branches:
 
     def __init__(self, context: StepContext, branches: Sequence[StepPlan], bound: int) -> None:
         self._context = context
-        self._branches = branches
-        self._slots = trio.Semaphore(bound)
+        self._left = deque(branch for branch in branches if not _has_ended(context, branch))
+        self._bound = bound
 
     async def run(self) -> None:
-        work = self._context.work
         async with trio.open_nursery() as nursery:
-            for branch in self._branches:
-                state = self._context.state.step(branch.name)
-                if state is not None and state.phase.terminal:
-                    continue
-                await self._slots.acquire()
-                nursery.start_soon(self._live, branch, name=f"branch {branch.name}")
-                work.news.started(branch.name)
-                work.news.rests(self._context.step.name)
+            for _ in range(min(self._bound, len(self._left))):
+                self._start_next(nursery)
+            if nursery.child_tasks:
+                self._context.news.rests(self._context.step.name)
 
-    async def _live(self, branch: StepPlan) -> None:
+    def _start_next(self, nursery: trio.Nursery) -> None:
+        if self._left:
+            branch = self._left.popleft()
+            self._context.news.started(branch.name)
+            nursery.start_soon(self._live, branch, nursery, name=f"branch {branch.name}")
+
+    async def _live(self, branch: StepPlan, nursery: trio.Nursery) -> None:
         work = self._context.work
         context = work.begin(branch)
         verdict = await work.live(context)
         work.record(branch, verdict)
         work.ends_run(verdict)
+        self._start_next(nursery)  # before anybody is told that nothing is at work
         work.finish(branch)
-        self._slots.release()
+
+
+def _has_ended(context: StepContext, branch: StepPlan) -> bool:
+    state = context.state.step(branch.name)
+    return state is not None and state.phase.terminal
 
 
 def _verdict(context: StepContext, branches: Sequence[StepPlan]) -> Verdict:

@@ -252,7 +252,8 @@ class _Children:
                     told = True
                 text = f"StoryRun {key.name} did not end within the step's timeout and was canceled"
                 return Verdict(Phase.TIMEOUT, text, Reason.TIMED_OUT, child_run=key.name)
-            await wait_for_bell(context.bell, context.engine.clock, deadline_at)
+            with context.news.held_up(context.step.name):
+                await wait_for_bell(context.bell, context.engine.clock, deadline_at)
 
     def _roots(self, number: int, previous: Mapping[str, Any]) -> dict[str, Any]:
         return {roots.ITERATION: number, roots.PREVIOUS: dict(previous)} if self._call.until else {}

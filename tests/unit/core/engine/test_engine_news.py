@@ -69,3 +69,27 @@ async def test_a_step_that_started_because_of_an_end_keeps_hope_alive(
     await wait_all_tasks_blocked()
 
     assert heard == [False]
+
+
+async def test_who_has_a_slot_does_not_wait_for_what_needs_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    news = News()
+    heard: dict[str, bool] = {}
+
+    async def wait(step: str, has_slot: bool) -> None:
+        heard[step] = await news.wait(step, has_slot=has_slot)
+
+    for step in ("has a slot", "has none", "queued"):
+        news.started(step)
+    nursery.start_soon(wait, "has a slot", True)
+    nursery.start_soon(wait, "has none", False)
+    await wait_all_tasks_blocked()
+    assert heard == {}
+    with news.held_up("queued"):
+        await wait_all_tasks_blocked()
+        assert heard == {"has a slot": True}
+    news.ended("queued")
+    await wait_all_tasks_blocked()
+
+    assert heard == {"has a slot": True, "has none": False}

@@ -220,3 +220,18 @@ async def test_cancel_ends_branches_and_everything_inside_them(autojump_clock: M
         **dict.fromkeys(("fan", "fan/a", "fan/inner", "fan/inner/b", "fan/inner/g"), "Canceled"),
         "later": "Skipped",
     }
+
+
+async def test_a_branch_that_follows_another_counts_as_at_work_at_once(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    steps = [
+        engram("reader", with_={"n": "{{ (index .steps inputs.which).output.n }}"}),
+        fan(engram("x"), engram("y"), maxConcurrency=1),
+    ]
+    async with open_world({"y": (Script(output={"n": 5}),)}) as world:
+        one = scenario(world, steps, run={"inputs": {"which": "y"}})
+        status = await one.to_the_end()
+
+    assert status["phase"] == "Succeeded"
+    assert inputs_of(world)["run-reader"] == {"n": 5}
