@@ -178,7 +178,8 @@ class Worker:
                 patch: Object = {"phase": "Succeeded", "exitClass": "success", "output": dict(output)}
                 self._sdk_writes(step_run, stored, patch)
             else:
-                if ((stored.get("status") or {}).get("retries") or 0) <= attempt:  # else its time was over already
+                retried = ((stored.get("status") or {}).get("retries") or 0) > attempt
+                if not retried and phase != "Timeout":  # else its time was over: I08 says whether that was so
                     self.refused.append(f"{step} out of {phase}")
                 code = 1
         elif script.act is Act.FAIL and phase in SDK_MAY_FAIL_FROM:
