@@ -7,7 +7,7 @@ look at an engram step means), ``state`` and ``status`` (what is true and how it
 ``cancel`` (ending early), ``cleanup`` (compensations and finally), ``redrive`` (running again).
 
 They share what decides, pure: ``plan`` and ``plans``, ``inputs``, ``output``, ``manifest``, ``record``, ``attempt``,
-``holdups``, ``step_state``, ``timers``, ``recall``, ``redrive_request``, ``scheduling``, ``turns`` and ``queueing``
-with ``candidates`` and ``places``; and what is shared at work: ``work``, ``context``, ``variables``, ``access``,
+``holdups``, ``step_state``, ``timers``, ``recall``, ``redrive_request``, ``scheduling``, ``turns`` with ``line``, and
+``queueing`` with ``candidates`` and ``places``; and what is shared at work: ``work``, ``context``, ``variables``, ``access``,
 ``slots``, ``turn_taking``, ``waiting``, ``clock``, ``bell``, ``news`` and ``calls``.
 """

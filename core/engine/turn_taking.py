@@ -1,7 +1,9 @@
 """Waiting for one's turn among the runs of a Story (core.engine.turns decides).
 
 A waiting run looks again when the one before it has ended, so that an end wakes one run, however many wait; and now and
-then to tell its place. One ``Turns`` serves all runs of a process.
+then to tell its place. Who begins has looked at all runs of the Story at that moment; who is told to wait may have been
+told so from the line that another's look left behind (core.engine.line), so that looks do not multiply with the runs.
+One ``Turns`` serves all runs of a process.
 """
 
 from __future__ import annotations
@@ -15,12 +17,17 @@ import trio
 
 from core.engine.calls import Pace, committed, patiently
 from core.engine.errors import GoneError, StaleError
+from core.engine.line import Line
 from core.engine.ports import Object, RunKey, RunStore
-from core.engine.turns import Begin, CancelFirst, parent_of, takes_turns, turn_of
+from core.engine.turns import Begin, CancelFirst, Turn, WaitFor, parent_of, takes_turns, turn_of
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """Shortest time between two looks of a run that waits; further back it is a second for each place."""
 LONGEST_PAUSE_SECONDS: Final = 600.0
+KEPT_SECONDS: Final = 1.0
+"""How long a line is kept at least: what was missed shows after that. A long one is kept longer, up to
+``LOOK_AGAIN_SECONDS``, so that however many wait, making lines takes the same small share of the time."""
+_KEPT_SECONDS_FOR_EACH: Final = 0.001
 _LONGEST_CHAIN: Final = 64
 
 
@@ -33,6 +40,9 @@ class Turns:
         """Told to begin, whether or not it is stored yet: two looks within that time must not let two begin."""
         self._waiting: defaultdict[str, list[trio.Event]] = defaultdict(list)
         self._ends = 0
+        self._lines: dict[tuple[object, ...], tuple[float, Line]] = {}
+        """For each Story and scope: until when it may be asked, and the line."""
+        self._looks: dict[tuple[object, ...], trio.Lock] = {}
 
     async def wait(self, run: Object, story: Object, tell: Callable[[str], None], pace: Pace) -> None:
         """Return when ``run`` may begin. ``tell`` hears what it waits for, and again when that has changed.
@@ -45,15 +55,12 @@ class Turns:
         if not takes_turns(story):
             await trio.lowlevel.checkpoint()
             return
-        namespace, name = story["metadata"]["namespace"], story["metadata"]["name"]
         above = await self._ancestors(run, pace)
         told = ""
         while True:
             ends = self._ends
-            live = await patiently(self._runs.live_runs_of_story, namespace, name, pace=pace)
-            turn = turn_of(run, live, story, begun=self._begun, ancestors=above)
+            turn = self._place_in_line(run, story, above) or await self._look(run, story, above, pace)
             if isinstance(turn, Begin):
-                self._begun.add(str(run["metadata"]["uid"]))
                 return
             if turn.message != told:
                 told = turn.message
@@ -70,8 +77,55 @@ class Turns:
         """The run has ended or is gone: whoever is next looks. Again and again is fine."""
         self._ends += 1
         self._begun.discard(run_uid)
+        for _, line in self._lines.values():
+            line.ended(run_uid)
         for event in self._waiting.pop(run_uid, ()):
             event.set()
+
+    async def _look(self, run: Object, story: Object, above: list[str], pace: Pace) -> Turn:
+        """At all runs of the Story, at this moment; of many who want to at once, one does, and the others ask its line.
+
+        Who may begin is noted before this returns.
+        """
+        async with self._look_of(_line_key(story)):
+            known = self._place_in_line(run, story, above)
+            if known is not None:
+                return known
+            ends = self._ends
+            live = await patiently(self._runs.live_runs_of_story, *_place_of(story), pace=pace)
+            turn = turn_of(run, live, story, begun=self._begun, ancestors=above)
+            if isinstance(turn, Begin):
+                self._begin(run, story)
+            elif ends == self._ends:
+                self._keep_line(live, story)
+            return turn
+
+    def _look_of(self, line_key: tuple[object, ...]) -> trio.Lock:
+        look = self._looks.get(line_key)
+        if look is None:
+            self._looks = {key: other for key, other in self._looks.items() if other.locked()}
+            look = self._looks[line_key] = trio.Lock()
+        return look
+
+    def _begin(self, run: Object, story: Object) -> None:
+        self._begun.add(str(run["metadata"]["uid"]))
+        for story_key, (_, line) in self._lines.items():
+            if story_key[:2] == _place_of(story):
+                line.began(run)
+
+    def _place_in_line(self, run: Object, story: Object, above: list[str]) -> WaitFor | None:
+        kept_until, line = self._lines.get(_line_key(story), (0.0, None))
+        return line.place_of(run, above) if line is not None and trio.current_time() < kept_until else None
+
+    def _keep_line(self, live: Iterable[Object], story: Object) -> None:
+        """Until it would be too old to be believed; then only a new look makes a new one."""
+        if story["spec"]["concurrency"]["mode"] != "serial":
+            return
+        now = trio.current_time()
+        self._lines = {key: kept for key, kept in self._lines.items() if now < kept[0]}
+        line = Line(live, story, self._begun)
+        seconds = min(max(KEPT_SECONDS, len(line) * _KEPT_SECONDS_FOR_EACH), LOOK_AGAIN_SECONDS)
+        self._lines[_line_key(story)] = (now + seconds, line)
 
     async def _cancel(self, rivals: Iterable[Object], pace: Pace) -> None:
         for rival in rivals:
@@ -107,3 +161,13 @@ class Turns:
             if one is not None and one["metadata"]["uid"] != found[-1]:
                 break
         return found
+
+
+def _place_of(story: Object) -> tuple[str, str]:
+    return str(story["metadata"]["namespace"]), str(story["metadata"]["name"])
+
+
+def _line_key(story: Object) -> tuple[object, ...]:
+    """Runs wait for the Story as it was when they came, and whoever reads it alike is in one line."""
+    concurrency = story["spec"]["concurrency"]
+    return *_place_of(story), concurrency["mode"], concurrency.get("scope")

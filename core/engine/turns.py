@@ -22,7 +22,7 @@ from core.api.resource import STORY_RUN
 from core.engine.ports import Object
 from core.engine.queueing import ordinal
 
-_LONGEST_CHAIN: Final = 64
+LONGEST_CHAIN: Final = 64
 """More ancestors than any chain of Stories may have; a forged circle of owners ends here."""
 
 
@@ -33,9 +33,10 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class WaitFor:
-    """These runs come first, in this order."""
+    """Other runs come first."""
 
     runs: tuple[str, ...]
+    """Their names, in the order in which they go; none when the place was told from a line that was kept."""
     place: int
     """1 for who begins next."""
     message: str
@@ -67,14 +68,14 @@ def turn_of(
     ``begun``: UIDs of runs that were told to begin and whose status may not say so yet; without them, two runs that
     are created within a second could both begin. ``ancestors``: UIDs of the runs above ``run``, nearest first.
     """
-    if _has_begun(run, begun):
+    if has_begun(run, begun):
         return Begin()
-    key = _key(run, story)
+    key = shared_by(run, story)
     if not takes_turns(story) or key is None:
         return Begin()
-    by_uid = {_uid(other): other for other in live if _uid(other) != _uid(run)}
-    sharing = {uid: other for uid, other in by_uid.items() if _key(other, story) == key}
-    at_work = {uid for uid, other in sharing.items() if _has_begun(other, begun)}
+    by_uid = {uid_of(other): other for other in live if uid_of(other) != uid_of(run)}
+    sharing = {uid: other for uid, other in by_uid.items() if shared_by(other, story) == key}
+    at_work = {uid for uid, other in sharing.items() if has_begun(other, begun)}
     above = [uid for uid in dict.fromkeys((*_chain(run, by_uid), *ancestors)) if uid in at_work]
     rivals = {uid: other for uid, other in sharing.items() if uid not in above}
     if story["spec"]["concurrency"]["mode"] == "cancelPrevious":
@@ -85,11 +86,11 @@ def turn_of(
         alone = set()
     else:
         below = set(rivals)
-        alone = {uid for uid, chain in chains.items() if at_work.isdisjoint(chain)} | {_uid(run)}
+        alone = {uid for uid, chain in chains.items() if at_work.isdisjoint(chain)} | {uid_of(run)}
 
     def rank(one: Object) -> tuple[bool, bool, str, str]:
         """Who has begun, then who is below one that has, then the older."""
-        return (not _has_begun(one, begun), _uid(one) in alone, *_age(one))
+        return (not has_begun(one, begun), uid_of(one) in alone, *age_of(one))
 
     return _one_after_the_other(run, [rivals[uid] for uid in below], rank, begun)
 
@@ -102,23 +103,26 @@ def _one_after_the_other(
     if not first:
         return Begin()
     names = tuple(_name(other) for other in first)
-    place = 1 + sum(not _has_begun(other, begun) for other in first)
-    message = f"Waiting for StoryRun {names[0]} to end; {ordinal(place)} in line"
-    return WaitFor(names, place, message, _uid(first[-1]))
+    return in_line(names, names[0], 1 + sum(not has_begun(other, begun) for other in first), uid_of(first[-1]))
+
+
+def in_line(runs: tuple[str, ...], first: str, place: int, until: str) -> WaitFor:
+    """The run is to wait in the line at the head of which is ``first``; else as ``WaitFor``."""
+    return WaitFor(runs, place, f"Waiting for StoryRun {first} to end; {ordinal(place)} in line", until)
 
 
 def _newest_alone(run: Object, rivals: list[Object], begun: Collection[str]) -> Turn:
     """Of the same second, one that has begun is older than one that has not."""
 
     def age(one: Object) -> tuple[str, bool, str]:
-        created, name = _age(one)
-        return created, not _has_begun(one, begun), name
+        created, name = age_of(one)
+        return created, not has_begun(one, begun), name
 
     newer = sorted((other for other in rivals if age(other) > age(run)), key=age)
     if newer:
         name = _name(newer[-1])
         message = f"Superseded by StoryRun {name}, which is newer"
-        return WaitFor((name,), 1 + len(newer), message, _uid(newer[-1]))
+        return WaitFor((name,), 1 + len(newer), message, uid_of(newer[-1]))
     if not rivals:
         return Begin()
     rivals.sort(key=age)
@@ -127,7 +131,7 @@ def _newest_alone(run: Object, rivals: list[Object], begun: Collection[str]) -> 
     message = f"Waiting for StoryRun {names[0]}{more} to end, canceled for this newer one"
     asked = [other["spec"].get("cancelRequested") is True for other in rivals]
     if all(asked):
-        return WaitFor(names, 1, message, _uid(rivals[-1]))
+        return WaitFor(names, 1, message, uid_of(rivals[-1]))
     return CancelFirst(tuple(other for other, done in zip(rivals, asked, strict=True) if not done), message)
 
 
@@ -150,7 +154,7 @@ def _chain(run: Object, by_uid: Mapping[str, Object]) -> list[str]:
     """UIDs of the ancestors, nearest first, as far as the given runs lead."""
     found: list[str] = []
     one: Object | None = run
-    while one is not None and len(found) < _LONGEST_CHAIN:
+    while one is not None and len(found) < LONGEST_CHAIN:
         parent = parent_of(one)
         if parent is None:
             break
@@ -159,7 +163,7 @@ def _chain(run: Object, by_uid: Mapping[str, Object]) -> list[str]:
     return found
 
 
-def _key(run: Object, story: Object) -> str | None:
+def shared_by(run: Object, story: Object) -> str | None:
     """What runs that take turns share; None when this run shares it with nobody."""
     concurrency = (story.get("spec") or {}).get("concurrency") or {}
     return _participant(run) if concurrency.get("scope") == "participant" else "story"
@@ -178,15 +182,17 @@ def _participant(run: Object) -> str | None:
     return f"correlation {correlation.strip()}" if isinstance(correlation, str) and correlation.strip() else None
 
 
-def _has_begun(run: Object, begun: Collection[str]) -> bool:
-    return bool((run.get("status") or {}).get("startedAt")) or _uid(run) in begun
+def has_begun(run: Object, begun: Collection[str]) -> bool:
+    """Whether ``run`` is at work, or its UID is among those that were told to begin."""
+    return bool((run.get("status") or {}).get("startedAt")) or uid_of(run) in begun
 
 
-def _age(run: Object) -> tuple[str, str]:
+def age_of(run: Object) -> tuple[str, str]:
+    """Creation (RFC 3339) and name: the smaller, the older."""
     return str(run["metadata"].get("creationTimestamp") or ""), _name(run)
 
 
-def _uid(run: Object) -> str:
+def uid_of(run: Object) -> str:
     return str(run["metadata"]["uid"])
 
 

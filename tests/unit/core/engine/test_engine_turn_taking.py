@@ -23,6 +23,7 @@ class Runs:
 
     live: dict[str, Object] = field(default_factory=dict)
     looks: int = 0
+    runs_seen: int = 0
     canceled: list[str] = field(default_factory=list)
     troubles: list[Exception] = field(default_factory=list)
 
@@ -48,7 +49,9 @@ class Runs:
         assert namespace == "team"
         self.looks += 1
         await trio.lowlevel.checkpoint()
-        return [run for run in self.live.values() if run["spec"]["storyRef"]["name"] == name]
+        seen = [run for run in self.live.values() if run["spec"]["storyRef"]["name"] == name]
+        self.runs_seen += len(seen)
+        return seen
 
     async def request_cancel(self, run: Object) -> None:
         await trio.lowlevel.checkpoint()
@@ -224,3 +227,72 @@ async def test_stories_without_turns_are_not_looked_at(autojump_clock: MockClock
     await stage.enter(stage.runs.add("a", 1))
     await stage.enter(stage.runs.add("b", 1))
     assert (stage.begun, stage.runs.looks) == (["a", "b"], 0)
+
+
+@pytest.mark.parametrize("count", [100, 1_000])
+async def test_after_a_restart_one_look_places_all_who_wait(
+    autojump_clock: MockClock, nursery: trio.Nursery, count: int
+) -> None:
+    """However many there are: what is looked at grows with their number, not with its square."""
+    stage = Stage()
+    stage.runs.add("at-work", 0)["status"] = {"startedAt": "2026-01-02T03:04:00Z"}
+    waiting = [stage.runs.add(f"r{number:04}", 1) for number in range(count)]
+    for run in reversed(waiting):
+        nursery.start_soon(stage.enter, run)
+    await wait_all_tasks_blocked()
+    assert stage.runs.runs_seen == count + 1
+    assert stage.told["r0000"] == ["Waiting for StoryRun at-work to end; 1st in line"]
+    assert stage.told["r0041"] == ["Waiting for StoryRun at-work to end; 42nd in line"]
+    assert stage.begun == []
+
+
+async def test_places_are_told_anew_without_a_look_for_each(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = Stage()
+    stage.runs.add("at-work", 0)["status"] = {"startedAt": "2026-01-02T03:04:00Z"}
+    for number in range(300):
+        nursery.start_soon(stage.enter, stage.runs.add(f"r{number:04}", 1))
+    await wait_all_tasks_blocked()
+    await trio.sleep(60)
+    assert stage.runs.looks <= 1 + 60
+
+
+async def test_an_older_run_that_comes_late_goes_first(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The line that is kept does not have it."""
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 0))
+    for name, created in (("c", 3), ("d", 4)):
+        nursery.start_soon(stage.enter, stage.runs.add(name, created))
+    await wait_all_tasks_blocked()
+    nursery.start_soon(stage.enter, stage.runs.add("b", 2))
+    for following in ("b", "c", "d"):
+        stage.end(stage.begun[-1])
+        await wait_all_tasks_blocked()
+        assert stage.begun[-1] == following
+    assert stage.begun == ["a", "b", "c", "d"]
+
+
+async def test_a_run_that_has_not_asked_yet_keeps_its_place(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """As after a restart: ``b`` is there, and asks last."""
+    stage = Stage()
+    await stage.enter(stage.runs.add("a", 0))
+    nursery.start_soon(stage.enter, stage.runs.add("c", 3))
+    await wait_all_tasks_blocked()
+    late = stage.runs.add("b", 2)
+    stage.end("a")
+    await wait_all_tasks_blocked()
+    assert stage.begun == ["a"]
+    nursery.start_soon(stage.enter, late)
+    await wait_all_tasks_blocked()
+    assert stage.begun == ["a", "b"]
+
+
+async def test_many_who_begin_at_once_begin_one_at_a_time(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """All ask at the same moment, none is at work."""
+    stage = Stage()
+    for number in range(40):
+        nursery.start_soon(stage.enter, stage.runs.add(f"r{number:02}", number))
+    for number in range(40):
+        await wait_all_tasks_blocked()
+        assert stage.begun == [f"r{before:02}" for before in range(number + 1)]
+        stage.end(stage.begun[-1])
+    assert stage.turns._lines == {} or all(len(line) == 0 for _, line in stage.turns._lines.values())

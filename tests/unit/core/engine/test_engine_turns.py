@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.engine.line import Line
 from core.engine.turns import Begin, CancelFirst, WaitFor, turn_of
 
 Object = dict[str, Any]
@@ -269,3 +270,95 @@ def test_runs_that_wait_in_turn_never_wait_in_a_circle(case: tuple[list[Object],
     while free := {name for name, others in waits.items() if not others}:
         waits = {name: others - free for name, others in waits.items() if name not in free}
     assert not waits
+
+
+# A line that is kept tells the same places as a look at all runs, and never that somebody may begin.
+
+
+def compare(line: Line, crowd: list[Object], like: Object, begun: set[str]) -> set[str]:
+    """Names of those the line places, each where a look would; it has nothing to say of others."""
+    placed = set()
+    for one in crowd:
+        known = line.place_of(one, ())
+        seen = turn_of(one, crowd, like, begun=begun)
+        if known is not None and one["metadata"]["uid"] not in begun:
+            assert isinstance(seen, WaitFor)
+            assert (known.place, known.message, known.until) == (seen.place, seen.message, seen.until)
+            placed.add(one["metadata"]["name"])
+    return placed
+
+
+@given(crowds(nested=False), st.sampled_from(("storyrun", "participant")), st.data())
+@settings(max_examples=400)
+def test_a_kept_line_tells_what_a_look_at_all_runs_tells(
+    case: tuple[list[Object], str], scope: str, data: st.DataObject
+) -> None:
+    crowd, like = case[0], story("serial", scope)
+    for one in crowd:
+        one["spec"]["inputs"] = {"participant": data.draw(st.sampled_from("xy"))}
+    begun = {one["metadata"]["uid"] for one in crowd if one["status"] and data.draw(st.booleans())}
+    came_since = data.draw(st.sampled_from(crowd)) if data.draw(st.booleans()) else None
+    line = Line([one for one in crowd if one is not came_since], like, begun)
+    if came_since is not None:
+        line.place_of(came_since, ())
+        if came_since["metadata"]["uid"] not in {spot[-1] for spot in line._spots.values()}:
+            return  # it was not let in: it has begun, is below one that has, or is first
+    compare(line, crowd, like, begun)
+
+
+def test_everybody_but_the_first_in_line_is_placed() -> None:
+    crowd = [run("a", 1, begun=True), *(run(f"r{number}", number) for number in range(2, 9))]
+    line = Line(crowd, story(), ())
+
+    assert compare(line, crowd, story(), {"uid-a"}) == {f"r{number}" for number in range(2, 9)}
+    assert line.place_of(crowd[3], ()) == WaitFor((), 3, "Waiting for StoryRun a to end; 3rd in line", "uid-r3")
+    assert len(line) == 8
+
+
+@given(st.lists(st.tuples(st.sampled_from(("end", "begin", "come")), st.integers(0, 99)), max_size=30))
+@settings(max_examples=300)
+def test_a_line_follows_who_comes_begins_and_ends(steps: list[tuple[str, int]]) -> None:
+    like, begun, count = story(), {"uid-r0"}, 5
+    crowd = [run(f"r{number}", number) for number in range(count)]
+    line = Line(crowd, like, begun)
+    for what, which in steps:
+        if what == "come":
+            crowd.append(run(f"r{count}", which % 60))
+            count += 1
+            if line.place_of(crowd[-1], ()) is None:
+                crowd.pop()
+        elif crowd and what == "end":
+            uid = crowd.pop(which % len(crowd))["metadata"]["uid"]
+            begun.discard(uid)
+            line.ended(uid)
+            line.ended(uid)
+        elif crowd:
+            one = crowd[which % len(crowd)]
+            if isinstance(turn_of(one, crowd, like, begun=begun), Begin):
+                begun.add(one["metadata"]["uid"])
+                line.began(one)
+        compare(line, crowd, like, begun)
+        assert len(line) == len(crowd)
+
+
+@pytest.mark.parametrize("ancestors", [("uid-a",), ("uid-elsewhere", "uid-a")])
+def test_what_is_below_a_run_at_work_has_to_look(ancestors: tuple[str, ...]) -> None:
+    crowd = [run("a", 1, begun=True), run("b", 2), run("c", 3)]
+    line = Line(crowd, story(), ())
+
+    assert line.place_of(crowd[2], ancestors) is None
+    assert line.place_of(run("d", 4, parent="a"), ()) is None
+    assert line.place_of(crowd[2], ("uid-elsewhere",)) is not None
+
+
+def test_who_has_begun_or_shares_with_nobody_has_to_look() -> None:
+    shared = story("serial", "participant")
+    line = Line([run("a", 1, begun=True, inputs={"participant": "x"})], shared, ())
+
+    assert line.place_of(run("b", 2, begun=True, inputs={"participant": "x"}), ()) is None
+    assert line.place_of(run("b", 2), ()) is None
+    assert line.place_of(run("b", 2, inputs={"participant": "y"}), ()) is None
+    assert line.place_of(run("b", 2, inputs={"participant": "x"}), ()) is not None
+    line.began(run("nobody", 3))
+    line.ended("uid-nobody")
+    assert len(line) == 2
