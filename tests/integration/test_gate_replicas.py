@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 import trio
 from balancer import Balancer, open_balancer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from gate_stand import GateStand, is_asked, open_cluster_with_gates, open_replica, registered
 from kubectl_binary import KUBECTL, needs_kubectl
 from operator_cluster import OPERATOR, eventually
@@ -29,6 +33,7 @@ pytestmark = [pytest.mark.kubectl, needs_kubectl]
 
 Object = dict[str, Any]
 
+ROTATIONS = ("leaf", "leaf", "authority", "leaf")
 LIFETIMES = Lifetimes(hurry=timedelta(seconds=2))
 DRAIN_SECONDS = 2.0
 NOTICED_SECONDS = 1.0
@@ -55,24 +60,32 @@ class Applying:
 
     def __init__(self, stand: GateStand) -> None:
         self._stand = stand
-        self.applied = 0
+        self.requests = 0
+        self.kubectl_calls = 0
         self.refusals: list[str] = []
+
+    async def go_on(self) -> None:
+        """Until ``kubectl apply`` was called, and answered, once more."""
+        until = self.kubectl_calls + 2  # one of them begins after this
+        with trio.fail_after(60):
+            while self.kubectl_calls < until:  # noqa: ASYNC110 - a call takes much longer than this
+                await trio.sleep(0.02)
 
     async def by_requests(self) -> None:
         while True:
             try:
-                await self._stand.client.apply(STORY, story(self.applied), field_manager="tests", force=True)
+                await self._stand.client.apply(STORY, story(self.requests), field_manager="tests", force=True)
             except KubeError as error:
                 self.refusals.append(str(error))
-            self.applied += 1
+            self.requests += 1
             await trio.sleep(0.02)
 
     async def by_kubectl(self) -> None:
         while True:
-            said = await self._stand.kubectl("apply", "-f", "-", stdin=story(10_000 + self.applied), check=False)
+            said = await self._stand.kubectl("apply", "-f", "-", stdin=story(10_000 + self.kubectl_calls), check=False)
             if "story.bubustack.io/applied" not in said:
                 self.refusals.append(said)
-            self.applied += 1
+            self.kubectl_calls += 1
 
 
 @asynccontextmanager
@@ -137,33 +150,73 @@ async def replicas(stand: GateStand) -> AsyncIterator[Replicas]:
         nursery.cancel_scope.cancel()
 
 
-async def test_certificates_and_authorities_that_change_refuse_nobody(stand: GateStand, replicas: Replicas) -> None:
+async def test_certificates_authorities_and_processes_that_change_refuse_nobody(
+    stand: GateStand, replicas: Replicas
+) -> None:
+    """Six certificates and two authorities of the same two processes, and in the midst of it two others."""
+    leaves, authorities = set[int](), set[bytes]()
     async with applying(stand) as people:
-        for wanted in ("leaf", "authority", "leaf", "authority"):
-            before = await _served(stand)
-            patch = {"metadata": {"annotations": {ROTATE: wanted}}}
-            await stand.client.patch(SECRET, DEFAULT_SECRET, patch, namespace=OPERATOR.namespace)
-            with trio.fail_after(60):
-                while await _served(stand) in ("", before):  # noqa: ASYNC110 - what the operator does tells nobody here
-                    await trio.sleep(0.2)
-            await trio.sleep(1)
+        for wanted in (*ROTATIONS, None, *ROTATIONS):
+            if wanted is None:
+                await restart(replicas)
+            else:
+                made = await rotate(stand, wanted)
+                await until_shown(replicas, made)
+                leaves.add(made.serial_number)
+                authorities.add(made.issuer.public_bytes())
+            await people.go_on()
     assert people.refusals == []
-    assert people.applied > 50
+    assert len(leaves) == 2 * len(ROTATIONS)
+    assert len(authorities) == 1 + 2
+    assert people.kubectl_calls > 2 * len(ROTATIONS)
+    assert people.requests > 50
+    print(
+        f"{people.kubectl_calls} calls of kubectl apply and {people.requests} requests through 6 rotations of "
+        "certificates, 2 of authorities and a rolling restart of 2 replicas: 0 refused"
+    )
 
 
-async def _served(stand: GateStand) -> str:
-    """The certificate; empty while a wish for another is open."""
+async def rotate(stand: GateStand, wanted: str) -> x509.Certificate:
+    """Ask for another certificate, of another authority or not; gives it once it is stored."""
+    before = await _stored(stand)
+    patch = {"metadata": {"annotations": {ROTATE: wanted}}}
+    await stand.client.patch(SECRET, DEFAULT_SECRET, patch, namespace=OPERATOR.namespace)
+    with trio.fail_after(60):
+        while (stored := await _stored(stand)) in (b"", before):  # noqa: ASYNC110 - nor does the operator tell anybody
+            await trio.sleep(0.05)
+    return x509.load_pem_x509_certificate(stored)
+
+
+async def restart(replicas: Replicas) -> None:
+    for old in list(replicas.ports):
+        await replicas.start()
+        await trio.sleep(0.5)
+        await replicas.stop(old)
+
+
+async def until_shown(replicas: Replicas, certificate: x509.Certificate) -> None:
+    """Returns when every replica shows the certificate."""
+    wanted = certificate.public_bytes(Encoding.DER)
+    with trio.fail_after(60):
+        for port in replicas.ports:
+            while await shown_on(port) != wanted:  # noqa: ASYNC110 - what a replica does tells nobody here
+                await trio.sleep(0.05)
+
+
+async def shown_on(port: int) -> bytes:
+    """The certificate shown by a replica, as DER."""
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=anybody)
+    await stream.do_handshake()
+    shown = stream.getpeercert(binary_form=True)
+    await trio.aclose_forcefully(stream)
+    assert isinstance(shown, bytes)
+    return shown
+
+
+async def _stored(stand: GateStand) -> bytes:
+    """The certificate, as PEM; empty while a wish for another is open."""
     secret = await stand.client.get(SECRET, DEFAULT_SECRET, OPERATOR.namespace)
     asked = ROTATE in (secret["metadata"].get("annotations") or {})
-    return "" if asked else str(secret["data"]["tls.crt"])
-
-
-async def test_a_rolling_restart_refuses_nobody(stand: GateStand, replicas: Replicas) -> None:
-    async with applying(stand) as people:
-        for old in list(replicas.ports):
-            await replicas.start()
-            await trio.sleep(0.5)
-            await replicas.stop(old)
-        await trio.sleep(1)
-    assert people.refusals == []
-    assert people.applied > 50
+    return b"" if asked else base64.b64decode(secret["data"]["tls.crt"])
