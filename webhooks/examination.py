@@ -7,6 +7,7 @@ process knows no other objects: it asks for each with ``["find", kind, namespace
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 NICENESS: Final = 3
 """Small reviews go first, but somebody waits for this one, too."""
+_ALLOCATIONS: Final = 50_000
+"""Between two searches for garbage; templates make little of it, and each search walks through what is remembered."""
 
 
 def prepare(ask: Ask) -> Answer:
@@ -24,6 +27,8 @@ def prepare(ask: Ask) -> Answer:
     from webhooks.remote import RemoteWorld
 
     hooks = {hook.path: hook for hook in HOOKS}
+    gc.freeze()  # a review has nothing to do with the garbage of imports, nor much of its own
+    gc.set_threshold(_ALLOCATIONS)
 
     def answer(question: dict[str, Any]) -> dict[str, Any]:
         if "hook" not in question:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.expressions import references_of, resolve_value
 from core.expressions.expression import FUNCTIONS
+from core.expressions.roots import ROOTS
 from core.expressions.template import nodes, parser
 
 
@@ -56,3 +59,33 @@ def test_the_arguments_of_a_method_are_looked_at() -> None:
 
     assert found.steps == {"a", "b", "c"}
     assert found.functions == {"toDate", "now"}
+
+
+@given(
+    st.sampled_from(ROOTS),
+    st.lists(st.sampled_from(["a", "_b", "end", "true", "nil", "x1", "steps"]), max_size=3),
+    st.integers(0, 2),
+    st.integers(0, 2),
+)
+def test_a_plain_path_has_the_tree_that_the_parser_makes_of_it(
+    root: str, names: list[str], before: int, after: int
+) -> None:
+    text = f"{{{{{' ' * before}{'.'.join([root, *names])}{' ' * after}}}}}"
+    assert parser._PLAIN_PATH.fullmatch(text)
+
+    assert repr(parser.parse(text, FUNCTIONS)) == repr(parser._Parser(text, FUNCTIONS, {}).parse())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{- inputs.a }}",
+        "{{ inputs.a }}\n",
+        "{{ inputs.1 }}",
+        "{{ inputs.a.b-c }}",
+        "{{ .inputs.a }}",
+        "{{ inputs. a }}",
+    ],
+)
+def test_what_is_more_than_a_plain_path_is_parsed(text: str) -> None:
+    assert not parser._PLAIN_PATH.fullmatch(text)
