@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
+from core.engine.clock import system_now
 from webhooks.caller import Caller
 from webhooks.defaults.admission import with_defaults
+from webhooks.defaults.decided import with_authors
 from webhooks.finding import Cause, Finding, Rule, Severity, errors_among
 from webhooks.patch import Operation, difference
 from webhooks.registration import Hook
@@ -47,12 +50,14 @@ class Decision:
         )
 
 
-def decide(hook: Hook, review: Review, world: World, operator: str) -> Decision:
+def decide(
+    hook: Hook, review: Review, world: World, operator: str, now: Callable[[], datetime] = system_now
+) -> Decision:
     """What the hook says to the review; ``operator`` is the user name of the operator's account."""
     if not review.is_looked_at:
         return Decision()
     try:
-        return _decide(hook, review, world, operator)
+        return _decide(hook, review, world, operator, now)
     except RecursionError:
         return Decision((admission.TOO_DEEP.at("", "is nested too deep to be looked at", "flatten it"),))
 
@@ -74,13 +79,18 @@ def from_json(value: dict[str, Any]) -> Decision:
     return Decision(tuple(_RULES[rule].at(*told) for rule, *told in findings), tuple(value["patch"]))
 
 
-def _decide(hook: Hook, review: Review, world: World, operator: str) -> Decision:
+def _decide(hook: Hook, review: Review, world: World, operator: str, now: Callable[[], datetime]) -> Decision:
+    caller = Caller(review.username, review.groups, review.username == operator)
     if hook.mutating:
         if change.is_deleted(review.new):
             return Decision()
-        return Decision(patch=tuple(difference(review.new, with_defaults(review.new, world.settings))))
+        if hook.subresource:
+            assert review.old is not None  # a write to a subresource has one
+            whole = with_authors(review.new, review.old, caller, now())
+        else:
+            whole = with_defaults(review.new, world.settings)
+        return Decision(patch=tuple(difference(review.new, whole)))
     if hook.subresource:
-        caller = Caller(review.username, review.groups, review.username == operator)
-        assert review.old is not None  # a write to a subresource has one
+        assert review.old is not None
         return Decision(tuple(status.validate(review.new, review.old, caller, world)))
     return Decision(tuple(admission.validate(review.new, review.old, world)))

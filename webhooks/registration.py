@@ -62,8 +62,17 @@ def _status(resource: Resource) -> Hook:
     )
 
 
-MUTATING: Final[tuple[Hook, ...]] = (Hook("mstory-v1alpha1.kb.io", _path("mutate", STORY), STORY, mutating=True),)
-"""Only Stories have defaults that the schema cannot give."""
+MUTATING: Final[tuple[Hook, ...]] = (
+    Hook("mstory-v1alpha1.kb.io", _path("mutate", STORY), STORY, mutating=True),
+    Hook(
+        "mstoryrunstatus-v1alpha1.kb.io",
+        f"{_path('mutate', STORY_RUN)}-status",
+        STORY_RUN,
+        mutating=True,
+        subresource="status",
+    ),
+)
+"""Only Stories have defaults that the schema cannot give, and only decisions on gates an author."""
 
 VALIDATING: Final[tuple[Hook, ...]] = (
     *(_validating(resource) for resource in (STORY, ENGRAM, IMPULSE, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE)),

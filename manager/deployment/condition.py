@@ -73,6 +73,13 @@ def conditions_of_status(installation: Installation) -> tuple[Condition, ...]:
     return (NOT_DELETED, not_by_operator(installation))
 
 
+def conditions_of_decisions(installation: Installation) -> tuple[Condition, ...]:
+    """For writes of a run's status in which somebody decides on a gate."""
+    changed = "!has(oldObject.status) || !has(oldObject.status.gates) || object.status.gates != oldObject.status.gates"
+    gates = Condition("gates-are-new", f"has(object.status) && has(object.status.gates) && ({changed})")
+    return (*conditions_of_status(installation), gates)
+
+
 def is_created_by_operator(resource: Resource) -> bool:
     """As far as its rights go."""
     return any(

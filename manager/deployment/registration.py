@@ -5,7 +5,8 @@ What differs from the contract keeps a gate that is down from stopping more than
 * conditions let pass what the validators have nothing to say about (``condition``);
 * writes of a status pass when nobody answers, since a result that cannot be stored is lost, and who may write one is
   held by a policy as well (``statuswriter``);
-* so do Stories without their defaults, which are resolved again when a run needs them; what is validated is final;
+* so do Stories without their defaults, which are resolved again when a run needs them, and decisions on gates that do
+  not say who made them; what is validated is final;
 * the operator's own namespace is exempt, so that it cannot lock itself out. Kinds without a namespace know no such
   exemption: the operator creates none of them, and writes only their status, which is not asked about.
 
@@ -18,7 +19,12 @@ from typing import Final
 
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from manager.deployment import metadata
-from manager.deployment.condition import Condition, conditions_of, conditions_of_status
+from manager.deployment.condition import (
+    Condition,
+    conditions_of,
+    conditions_of_decisions,
+    conditions_of_status,
+)
 from manager.deployment.metadata import WEBHOOK_SERVICE, Object
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 from webhooks import registration
@@ -36,7 +42,7 @@ NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 
 def mutating_configuration(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """Fills in defaults."""
+    """Fills in defaults, and who decided."""
     name = next(target.name for target in DEFAULT_TARGETS if target.resource == MUTATING)
     hooks = [
         {**_webhook(hook, installation), "reinvocationPolicy": "IfNeeded"}  # filling in twice is filling in once
@@ -79,7 +85,9 @@ def _webhook(hook: Hook, installation: Installation) -> Object:
 
 
 def _conditions(hook: Hook, installation: Installation) -> tuple[Condition, ...]:
-    return conditions_of_status(installation) if hook.subresource else conditions_of(hook.resource, installation)
+    if hook.subresource:
+        return conditions_of_decisions(installation) if hook.mutating else conditions_of_status(installation)
+    return conditions_of(hook.resource, installation)
 
 
 def _seconds(hook: Hook) -> int:

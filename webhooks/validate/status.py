@@ -28,6 +28,8 @@ OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", Cause.FORBIDDEN,
 
 _GUARDED: Final = ("StoryRun", "StepRun", "StoryTrigger", "EffectClaim")
 _DECISIONS: Final = ("Approved", "Rejected")
+_MADE: Final = ("state", "updatedBy", "updatedAt")
+"""Of a decision, what nobody changes once it was made."""
 
 
 def validate(new: Object, old: Object, caller: Caller, world: World) -> list[Finding]:
@@ -80,7 +82,8 @@ def _gates(run: Object, before: Object, after: Object, caller: Caller, world: Wo
         if not change.differs(was, is_):
             continue
         path = f"status.gates.{name}"
-        if was.get("state") in _DECISIONS and was.get("state") != is_.get("state") and not caller.is_trusted:
+        made = change.changed_fields(is_, was, _MADE) if was.get("state") in _DECISIONS else ()
+        if list(made) and not caller.is_trusted:
             yield GATE_DECIDED.at(path, f"is {was['state']} already, and a decision stays", "start another run")
         elif known is not None and not any(gate.has(name) for gate in known):
             there_are = f"gates are: {', '.join(map(str, known))}" if known else "the Story has no gates"

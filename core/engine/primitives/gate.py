@@ -1,13 +1,14 @@
 """``gate``: waits until a person approves or rejects, in the run's ``status.gates``. Source: StoryRun contract 11.6.
 
 The decision may come before the gate is reached, and counts before its timeout does. Who decided, and when, stays in
-``status.gates``.
+``status.gates``, which admission sees to and the engine never changes; when it was taken is the end of the step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import Phase
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_bell
@@ -49,11 +50,13 @@ async def _decision(context: StepContext) -> Verdict | None:
     if not isinstance(decision, Mapping):
         return None
     by = f" by {decision['updatedBy']}" if decision.get("updatedBy") else ""
+    at = parse_instant_or_none(decision.get("updatedAt"))
+    made = by + (f" at {format_instant(at)}" if at else "")
     now = context.now()
     match decision.get("state"):
         case "Approved":
-            text = str(decision.get("message") or f"Approved{by}")
+            text = str(decision.get("message") or f"Approved{made}")
             return Verdict(Phase.SUCCEEDED, text, started_at=now)
         case "Rejected":
-            return Verdict(Phase.FAILED, str(decision.get("message") or f"Rejected{by}"), started_at=now)
+            return Verdict(Phase.FAILED, str(decision.get("message") or f"Rejected{made}"), started_at=now)
     return None

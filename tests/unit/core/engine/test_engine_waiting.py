@@ -41,6 +41,29 @@ async def test_26_2_14_a_gate_ends_as_it_is_decided_with_the_words_of_whoever_de
     assert one.status["gates"]["approve"]["state"] == state
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"updatedBy": "ann", "updatedAt": "2026-01-02T03:04:05Z"}, "Approved by ann at 2026-01-02T03:04:05Z"),
+        ({"updatedBy": "ann"}, "Approved by ann"),
+        ({"updatedAt": "yesterday"}, "Approved"),
+        ({"updatedBy": "ann", "message": "fine"}, "fine"),
+    ],
+)
+async def test_a_step_says_who_approved_and_when_as_far_as_it_is_known(
+    autojump_clock: MockClock, scenario: Any, said: dict[str, str], message: str
+) -> None:
+    decision = {"state": "Approved", **said}
+    async with open_world() as world:
+        one = scenario(world, [primitive("approve", "gate")])
+        world.cluster.force_patch("user", ("StoryRun", *one.key), "status", {"gates": {"approve": decision}})
+        status = await one.to_the_end()
+
+    assert status["stepStates"]["approve"]["message"] == message
+    assert status["stepStates"]["approve"]["finishedAt"]
+    assert status["gates"] == {"approve": decision}
+
+
 async def test_a_gate_may_be_decided_before_it_is_reached(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world() as world:
         one = scenario(world, [engram("a"), primitive("approve", "gate", "a")])

@@ -1,0 +1,79 @@
+"""Who decided on a gate of a run, and when: kept for those who use kubectl, and in nobody's way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gate_stand import GateStand, open_cluster_with_gates, open_gate, registered
+from kubectl_binary import KUBECTL, needs_kubectl
+
+from control_plane.session import SessionCluster
+from core.api.instant import parse_instant
+from core.engine.clock import system_now
+
+pytestmark = [pytest.mark.kubectl, needs_kubectl]
+
+OBJECTS: list[dict[str, Any]] = [
+    {
+        "apiVersion": "bubustack.io/v1alpha1",
+        "kind": "Story",
+        "metadata": {"name": "release"},
+        "spec": {"steps": [{"name": name, "type": "gate"} for name in ("ask", "again")]},
+    },
+    {
+        "apiVersion": "runs.bubustack.io/v1alpha1",
+        "kind": "StoryRun",
+        "metadata": {"name": "release-1"},
+        "spec": {"storyRef": {"name": "release"}},
+    },
+]
+
+
+async def decide(stand: GateStand, user: str, gate: str, decision: dict[str, str], *flags: str) -> str:
+    patch = json.dumps({"status": {"gates": {gate: decision}}})
+    arguments = ("patch", "storyrun", "release-1", "--subresource=status", "--type=merge", "-p", patch, "-o=json")
+    return await stand.kubectl(*arguments, f"--as={user}", "--as-group=system:authenticated", *flags, check=False)
+
+
+async def stored(stand: GateStand) -> Any:
+    run = json.loads(await stand.kubectl("get", "storyrun", "release-1", "-o=json"))
+    return run.get("status", {}).get("gates", {})
+
+
+async def test_a_decision_by_kubectl_is_signed_and_stays_signed(tmp_path: Path, real: SessionCluster | None) -> None:
+    began = system_now().replace(microsecond=0)
+    async with open_gate(tmp_path, real, str(KUBECTL)) as stand:
+        await stand.build(OBJECTS)
+        tried = json.loads(await decide(stand, "ann", "ask", {"state": "Approved"}, "--dry-run=server"))
+        assert tried["status"]["gates"]["ask"]["updatedBy"] == "ann"
+        assert await stored(stand) == {}
+
+        await decide(stand, "ann", "ask", {"state": "Approved"})
+        made = (await stored(stand))["ask"]
+        assert (made["state"], made["updatedBy"]) == ("Approved", "ann")
+        assert began <= parse_instant(made["updatedAt"]) <= system_now()
+
+        refused = await decide(stand, "bob", "ask", {"updatedBy": "bob"})
+        assert "status.gates.ask: is Approved already, and a decision stays" in refused
+        await decide(stand, "bob", "ask", {"state": "Approved", "message": "fine"})
+        assert (await stored(stand))["ask"] == {**made, "message": "fine"}
+
+        await decide(stand, "robot", "again", {"state": "Rejected", "updatedBy": "jane"})
+        again = (await stored(stand))["again"]
+        assert (again["updatedBy"], again["message"]) == ("robot", "Rejected on behalf of jane")
+        await stand.remove(OBJECTS)
+
+
+async def test_a_decision_is_kept_as_it_is_while_nobody_answers(tmp_path: Path, real: SessionCluster | None) -> None:
+    async with (
+        open_cluster_with_gates(tmp_path, real, str(KUBECTL)) as stand,
+        registered(stand.client, "https://127.0.0.1:9"),
+    ):
+        await stand.build(OBJECTS)
+        await decide(stand, "ann", "ask", {"state": "Approved"})
+
+        assert await stored(stand) == {"ask": {"state": "Approved"}}
+        await stand.remove(OBJECTS)

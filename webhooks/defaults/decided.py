@@ -1,0 +1,48 @@
+"""Who decided on a gate, and when: written into the decision as the API server knows it.
+
+Whoever approves with kubectl writes ``state`` alone, and what a client writes of its user is a claim. Source: admission
+contract 15, which leaves it to whoever writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from core.api.instant import format_instant
+from webhooks.caller import Caller
+from webhooks.validate.change import fields_of
+from webhooks.world import Object
+
+DECISIONS: Final = ("Approved", "Rejected")
+
+
+def with_authors(run: Object, old: Object, caller: Caller, now: datetime) -> dict[str, Any]:
+    """A copy of a StoryRun whose new decisions say who made them; doing so twice changes nothing more.
+
+    A name other than that of the caller goes into ``message``: a robot says there for whom it decides. What
+    administrators write stays, as they restore runs with old decisions; so do instants, and decisions made before.
+    """
+    status = fields_of(run.get("status"))
+    before, after = fields_of(fields_of(old.get("status")).get("gates")), fields_of(status.get("gates"))
+    signed = dict(_signed(before, after, caller, now))
+    return {**run, "status": {**status, "gates": {**after, **signed}}} if signed else dict(run)
+
+
+def _signed(before: Object, after: Object, caller: Caller, now: datetime) -> Iterator[tuple[str, Object]]:
+    if caller.is_operator or not caller.username:
+        return
+    for name, value in after.items():
+        decision = fields_of(value)
+        if decision.get("state") in DECISIONS and fields_of(before.get(name)).get("state") not in DECISIONS:
+            yield name, {**_by(decision, caller), "updatedAt": decision.get("updatedAt") or format_instant(now)}
+
+
+def _by(decision: Object, caller: Caller) -> Object:
+    said = decision.get("updatedBy") or caller.username
+    if said == caller.username or caller.is_trusted:
+        return {**decision, "updatedBy": said}
+    why = str(decision.get("message") or "")
+    message = f"{why} (on behalf of {said})" if why else f"{decision['state']} on behalf of {said}"
+    return {**decision, "updatedBy": caller.username, "message": message}
