@@ -132,7 +132,10 @@ class EventRecorder:
         self._note(CORE_EVENT.group, regarding, type_, reason, message, "", component, labels)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write what is recorded until cancelled; then what still waits, for ``DRAIN_DEADLINE_SECONDS`` at most."""
+        """Write what is recorded until cancelled; then what still waits, for ``DRAIN_DEADLINE_SECONDS`` at most.
+
+        A server that does not take one of the last is asked to take no more: whoever stops may not be late for that.
+        """
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
@@ -198,33 +201,35 @@ class EventRecorder:
                     del self._series[series.alike]
 
     async def _drain(self) -> None:
-        for series in [*self._series.values()]:
-            if series.count > series.written_count and not series.waiting:
-                await self._write(series)
-        while True:
-            try:
-                series = self._receive.receive_nowait()
-            except trio.WouldBlock:
+        left = [one for one in self._series.values() if one.count > one.written_count and not one.waiting]
+        with suppress(trio.WouldBlock):
+            while True:
+                left.append(self._receive.receive_nowait())
+        for number, series in enumerate(left, start=1):
+            if not await self._write(series, attempts=2):
+                metrics.count(catalogue.EVENTS_WRITTEN, len(left) - number, outcome=Fate.DROPPED)
+                _LOG.info("the last events are not written", count=len(left) - number)
                 return
-            await self._write(series)
 
-    async def _write(self, series: _Series) -> None:
+    async def _write(self, series: _Series, attempts: int = _ATTEMPTS) -> bool:
+        """Whether the server could be asked, though it may have refused."""
         series.waiting = False
         count = series.count
         if count == series.written_count:
-            return  # it fell due while its last write was under way
-        for attempt in range(1, _ATTEMPTS + 1):
+            return True  # it fell due while its last write was under way
+        for attempt in range(1, attempts + 1):
             try:
                 await self._write_once(series, count)
             except KubeError as error:
-                if not is_retryable(error) or attempt == _ATTEMPTS:
+                if not is_retryable(error) or attempt == attempts:
                     self._give_up(series, error)
-                    return
+                    return not is_retryable(error)
                 await trio.sleep(wait_seconds(attempt, 0.2, 5.0, error))
             else:
                 series.written_count, series.written_at = count, trio.current_time()
                 metrics.count(catalogue.EVENTS_WRITTEN, outcome=Fate.WRITTEN)
-                return
+                return True
+        raise AssertionError("there is an attempt")
 
     async def _write_once(self, series: _Series, count: int) -> None:
         resource, namespace = _resource_of(series), _namespace_of(series)

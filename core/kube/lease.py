@@ -25,6 +25,8 @@ from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 
 RELEASE_DEADLINE_SECONDS: Final = 5.0
+LAST_TRY_SECONDS: Final = 1.0
+"""To release a lease that could not be renewed: the holder shall be gone before others may take it."""
 
 _LOG: Final = get_logger("leader-election")
 
@@ -92,11 +94,15 @@ class LeaderLease:
         """
         await self._acquire()
         self._set_leading(True)
+        patience = RELEASE_DEADLINE_SECONDS
         try:
             await self._lead(body)
+        except LeaseLostError:
+            patience = LAST_TRY_SECONDS
+            raise
         finally:
             self._set_leading(False)
-            await self._release()
+            await self._release(patience)
 
     async def _acquire(self) -> None:
         backoff = Backoff(self._timing.retry_seconds, self._timing.retry_seconds * 4)
@@ -196,9 +202,9 @@ class LeaderLease:
         spec["renewTime"] = now
         return lease
 
-    async def _release(self) -> None:
+    async def _release(self, seconds: float) -> None:
         """Give the lease back, so that the next process need not wait; silently if it is not ours any more."""
-        with trio.move_on_after(RELEASE_DEADLINE_SECONDS, shield=True):
+        with trio.move_on_after(seconds, shield=True):
             try:
                 found = await self._client.get(LEASE, self.name, self.namespace)
                 if _holder_of(found) != self.identity:

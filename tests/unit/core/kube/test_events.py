@@ -211,6 +211,22 @@ async def test_what_still_waits_is_written_on_the_way_out(
     assert {event["regarding"]["name"] for _, _, event in writes(server)} == {"a", "b", "c"}
 
 
+async def test_a_server_that_is_gone_holds_nobody_up_on_the_way_out(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    server = ScriptedServer(answer=lambda request: refusal("ServiceUnavailable"))
+    async with server.client() as client, trio.open_nursery() as inner:
+        recorder = EventRecorder(client, now=now)
+        await inner.start(recorder.run)
+        for number in range(500):
+            recorder.record(widget(f"w-{number}", 5), "Normal", "R", "m")
+        await trio.sleep(0.1)
+        inner.cancel_scope.cancel()
+
+    assert trio.current_time() <= 1
+    assert len(server.requests) <= 4
+
+
 @pytest.mark.parametrize("message", ["x" * 5000, "ü" * 5000])
 async def test_a_long_message_is_cut_to_what_the_server_takes(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, message: str

@@ -133,6 +133,31 @@ async def test_a_holder_that_cannot_renew_stops_before_anyone_else_may_start(
     assert 28 <= trio.current_time() <= 30.5
 
 
+async def test_a_holder_that_hears_nothing_is_gone_before_anyone_else_may_start(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = LeaseServer()
+    silent = False
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        if silent:
+            await trio.sleep_forever()
+        return await LeaseServer.serve(server, request)
+
+    server.answer = serve
+    async with server.client() as client:
+
+        async def body() -> None:
+            nonlocal silent
+            await trio.sleep(20)
+            silent = True
+            await trio.sleep_forever()
+
+        with pytest.raises(LeaseLostError, match="was lost"):
+            await candidate(client, "one").run(body)
+    assert 29 <= trio.current_time() <= 31.5  # 10 s after it was last renewed, and one more
+
+
 async def test_a_passing_outage_costs_nothing(autojump_clock: trio.testing.MockClock) -> None:
     server = LeaseServer()
     async with server.client() as client:
