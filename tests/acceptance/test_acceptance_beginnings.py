@@ -63,7 +63,7 @@ async def test_26_1_children_go_after_an_hour_and_the_run_after_a_day(stand: Sta
     await stand.create(STORY, "story", CHAIN)
     await stand.create(STORY_RUN, "run", RUN)
     await ended(stand)
-    for seconds_ago, is_cleaned in ((3_590, False), (3_601, True)):
+    for seconds_ago, is_cleaned in ((3_500, False), (3_601, True)):
         async with stand.away():
             await _move_back(stand, seconds_ago)
         if is_cleaned:
