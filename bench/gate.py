@@ -6,6 +6,7 @@ and the server's processes for large reviews share the machine.
 
 from __future__ import annotations
 
+import gc
 import os
 import ssl
 import subprocess
@@ -398,4 +399,5 @@ async def _serve(pem: str) -> None:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as the operator does
     trio.run(_serve, sys.argv[1])

@@ -12,6 +12,7 @@ signals
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -61,6 +62,7 @@ class StartError(Exception):
 
 def run_forever(options: ManagerOptions) -> int:
     """Run until SIGTERM or SIGINT; the exit code: 0 for a clean stop, 1 for a failure, which has been logged."""
+    gc.freeze()  # what is loaded is no garbage, and need not be walked through to see that
     try:
         trio.run(_until_signal, options, strict_exception_groups=True)
     except Exception as broken:  # noqa: BLE001 - the process edge: whatever ended the manager is told in its log

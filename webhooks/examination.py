@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 NICENESS: Final = 3
 """Small reviews go first, but somebody waits for this one, too."""
-_ALLOCATIONS: Final = 50_000
-"""Between two searches for garbage; templates make little of it, and each search walks through what is remembered."""
 
 
 def prepare(ask: Ask) -> Answer:
@@ -27,8 +25,7 @@ def prepare(ask: Ask) -> Answer:
     from webhooks.remote import RemoteWorld
 
     hooks = {hook.path: hook for hook in HOOKS}
-    gc.freeze()  # a review has nothing to do with the garbage of imports, nor much of its own
-    gc.set_threshold(_ALLOCATIONS)
+    gc.freeze()  # what is loaded is no garbage, and need not be walked through to see that
 
     def answer(question: dict[str, Any]) -> dict[str, Any]:
         if "hook" not in question:

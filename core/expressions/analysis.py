@@ -7,7 +7,7 @@ Source: templating contract 3.5, 6.4 and 6.5.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -89,8 +89,16 @@ class StepPlace:
 
     step: str
     path: str
-    position: Position
-    excerpt: str
+    text: str
+    offset: int
+
+    @property
+    def position(self) -> Position:
+        return Position.of(self.text, self.offset)
+
+    @property
+    def excerpt(self) -> str:
+        return excerpt(self.text, self.position)
 
 
 def step_places(value: Json, path: str) -> Iterator[StepPlace]:
@@ -202,24 +210,18 @@ def _located(path: str, text: str, problem: scopes.ScopeProblem) -> FieldProblem
 
 
 def _step_places(text: str, path: str) -> Iterator[StepPlace]:
-    return (StepPlace(name, path, position, shown) for name, position, shown in _places_in(text))
+    return (StepPlace(name, path, text, offset) for name, offset in _places_in(text))
 
 
-@lru_cache(maxsize=CACHED_TEMPLATES)
-def _places_in(text: str) -> tuple[tuple[str, Position, str], ...]:
-    """Name, place and excerpt of every step that ``text`` refers to; none when it does not compile."""
+def _places_in(text: str) -> Sequence[tuple[str, int]]:
+    """Every step that ``text`` refers to, and where first, in the order of the text; none when it does not compile."""
+    if "{{" in text:
+        template = _compiled(text)
+        return template.step_offsets if isinstance(template, Template) else ()
     try:
-        if "{{" not in text:
-            offsets = compile_condition(text).reading.step_offsets
-        elif isinstance(template := _compiled(text), TemplateSyntaxError) or not template.references.steps:
-            return ()
-        else:
-            offsets = references.step_offsets(template.tree)
+        return references.in_order(compile_condition(text).reading.step_offsets)
     except ExpressionError:
         return ()
-    places = sorted(offsets.items(), key=lambda item: item[1])
-    positions = [(name, Position.of(text, offset)) for name, offset in places]
-    return tuple((name, position, excerpt(text, position)) for name, position in positions)
 
 
 def _most_template_steps(tree: nodes.Tree) -> int | None:

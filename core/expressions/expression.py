@@ -50,13 +50,15 @@ FUNCTIONS: Final[Mapping[str, Function]] = _all_functions()
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled string. ``path`` is set when it is one path whose value keeps its type; ``is_single`` when it is one
-    action of the language's own functions, whose text is read as JSON where it is JSON. ``checked_steps`` and
-    ``checked_roots`` are those in which a storage reference would be looked at."""
+    """A compiled string. ``step_offsets`` are its steps, and where it first refers to each. ``path`` is set when it is
+    one path whose value keeps its type; ``is_single`` when it is one action of the functions of the language itself,
+    whose text is read as JSON where it is JSON. ``checked_steps`` and ``checked_roots`` are those in which a storage
+    reference would be looked at."""
 
     text: str
     tree: nodes.Tree
     references: References
+    step_offsets: tuple[tuple[str, int], ...]
     path: Path | None
     is_single: bool
     checked_steps: tuple[str, ...]
@@ -132,12 +134,13 @@ def compile_template(text: str) -> Template:
         error.remedy = _suggestion(text, error) or error.remedy
         error.locate(text)
         raise
-    used = references.of_tree(tree)
+    used, step_offsets = references.of_tree(tree)
     action = _single_action(text, tree)
     path = _path_of(text, action) if action and used.functions <= _BUILT_IN_NAMES else None
     is_single = action is not None and used.functions <= _BUILT_IN_NAMES
     checked = tuple(root for root in _MAY_HOLD_REFERENCES if root in used.roots)
-    return Template(text, tree, used, path, is_single, tuple(sorted(used.static_steps)), checked, program)
+    static = tuple(sorted(used.static_steps))
+    return Template(text, tree, used, step_offsets, path, is_single, static, checked, program)
 
 
 def _is_offloaded(value: Json, context: Context) -> bool:

@@ -7,7 +7,7 @@ and what a ``define`` is given. Errs on the side of more: a step that the evalua
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -59,14 +59,17 @@ class References:
 NO_REFERENCES: Final = References()
 
 
-def of_tree(tree: nodes.Tree) -> References:
-    """The references of a template, its definitions included."""
-    return _collected(tree).result()
+def of_tree(tree: nodes.Tree) -> tuple[References, tuple[tuple[str, int], ...]]:
+    """The references of a template, its definitions included, and where in its text it first refers to each step, in
+    the order of the text.
+    """
+    collector = _collected(tree)
+    return collector.result(), in_order(collector.offsets)
 
 
-def step_offsets(tree: nodes.Tree) -> dict[str, int]:
-    """Where in its text the template first refers to each of its steps."""
-    return _collected(tree).offsets
+def in_order(offsets: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Names with their places, by place."""
+    return tuple(sorted(offsets.items(), key=lambda item: item[1])) if len(offsets) > 1 else tuple(offsets.items())
 
 
 def _collected(tree: nodes.Tree) -> _Collector:
