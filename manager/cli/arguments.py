@@ -86,6 +86,10 @@ InputsFile = Annotated[str | None, typer.Option("--inputs", help="JSON file with
 TimeoutOption = Annotated[
     str, typer.Option("--timeout", help="Stop waiting after this long, e.g. 5m (exit code 124); the run goes on.")
 ]
+ExitOnGate = Annotated[
+    bool,
+    typer.Option("--exit-on-gate", help="Wait no longer than until it waits at a gate (exit code 6); the run goes on."),
+]
 CancelOnInterrupt = Annotated[
     bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
 ]

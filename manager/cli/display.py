@@ -10,6 +10,7 @@ import trio
 from core.api.phases import Phase
 from core.engine.clock import system_now
 from manager.cli.exit_code import ExitCode, of_phase
+from manager.cli.gates import open_gates_of
 from manager.cli.problem import CommandError
 from manager.cli.render.progress import Styled, transitions, tree
 from manager.cli.runs import Following
@@ -21,8 +22,10 @@ LINES_SECONDS: Final = 0.02
 TICK_SECONDS: Final = 1.0
 
 
-async def show_until_done(session: Session, following: Following, *, timeout: float | None = None) -> RunView:
-    """Draw every change until the run is terminal; returns its last view.
+async def show_until_done(
+    session: Session, following: Following, *, timeout: float | None = None, exit_on_gate: bool = False
+) -> RunView:
+    """Draw every change until the run is terminal, or waits at a gate where that is enough; returns its last view.
 
     Raises:
         CommandError: ``timeout`` seconds passed (code 124), or the run was deleted.
@@ -33,7 +36,7 @@ async def show_until_done(session: Session, following: Following, *, timeout: fl
         while True:
             view = following.view()
             show.draw(view, following.problem)
-            if view.terminal:
+            if view.terminal or (exit_on_gate and open_gates_of(following.run, following.story)):
                 return view
             if following.deleted:
                 raise CommandError(f"StoryRun {view.name!r} was deleted while it was watched")
@@ -51,7 +54,10 @@ async def show_until_done(session: Session, following: Following, *, timeout: fl
 
 
 def exit_code_of(view: RunView) -> ExitCode:
-    assert view.phase is not None, "asked only of terminal runs"
+    """Of a run that was shown until it ended, or until it waited at a gate."""
+    if not view.terminal:
+        return ExitCode.WAITS_AT_GATE
+    assert view.phase is not None, "terminal runs have a phase"
     return of_phase(view.phase)
 
 

@@ -74,6 +74,13 @@ def gates_of(run: Object, story: Object | None) -> list[Gate]:
     return [_gate(each, run, deadlines.get(each.name)) for each in [*placed.values(), *recorded] if _is_gate(each, run)]
 
 
+def open_gates_of(run: Object, story: Object | None) -> list[Gate]:
+    """Those at which the run waits for a decision that nobody has made; a run that was canceled waits for none."""
+    if run["spec"].get("cancelRequested"):
+        return []
+    return [gate for gate in gates_of(run, story) if gate.is_open]
+
+
 def is_open_gate(placed: Placed, run: Object) -> bool:
     """Whether the run waits at this step for a decision that nobody has made."""
     return _is_gate(placed, run) and _gate(placed, run, None).is_open

@@ -19,6 +19,7 @@ _EXIT_MEANINGS: Final = {
     ExitCode.RUN_FAILED: "the run ended Failed or Compensated",
     ExitCode.RUN_TIMED_OUT: "the run ended Timeout",
     ExitCode.RUN_CANCELED: "the run ended Canceled or Aborted, or Finished by cancel",
+    ExitCode.WAITS_AT_GATE: "the run waits at a gate, with `--exit-on-gate`",
     ExitCode.REJECTED: "refused by validation or admission; nothing was changed",
     ExitCode.WAIT_TIMED_OUT: "the `--timeout` of the wait passed; the run is still alive",
     ExitCode.INTERRUPTED: "Ctrl-C: detached, the run goes on",
@@ -102,7 +103,7 @@ def _exit_codes() -> str:
     lines = [
         "## Exit codes",
         "",
-        "With several runs the worst code counts: 3 before 4 before 5.",
+        "With several runs the worst code counts: 3 before 4 before 5 before 6.",
         "",
         "| code | meaning |",
     ]

@@ -15,10 +15,11 @@ from core.api.resource import STORY_RUN
 from manager.cli.console import Console
 from manager.cli.display import exit_code_of, show_until_done
 from manager.cli.exit_code import ExitCode, worst
+from manager.cli.gates import open_gates_of
 from manager.cli.interruption import InterruptedBySignalError
 from manager.cli.options import CommonOptions
 from manager.cli.render.output import yaml_text
-from manager.cli.runs import find_run, open_following
+from manager.cli.runs import find_run, open_following, visible_story_of
 from manager.cli.session import Session
 from manager.cli.steplogs import LogWish, failure_report, print_logs
 from manager.cli.view import RunView
@@ -68,12 +69,15 @@ async def stay(
     logs: bool = False,
     timeout: float | None = None,
     cancel_on_interrupt: bool = False,
+    exit_on_gate: bool = False,
 ) -> ExitCode:
-    """Until ``run`` has ended; then its output, or what a person needs to go on, and the code of its phase."""
+    """Until ``run`` has ended, or with ``exit_on_gate`` until it waits at a gate; then its output, or what a person
+    needs to go on, and the code for that.
+    """
     session = watched.session
     assert session is not None, "begun with a session"
     try:
-        view = await _follow(session, run, show=show, logs=logs, timeout=timeout)
+        view = await _follow(session, run, show=show, logs=logs, timeout=timeout, exit_on_gate=exit_on_gate)
     finally:
         interrupted = trio.current_effective_deadline() == float("-inf")
         if cancel_on_interrupt and interrupted:
@@ -82,14 +86,18 @@ async def stay(
     return exit_code_of(view)
 
 
-async def wait_for(session: Session, runs: Sequence[Object], *, timeout: float | None) -> ExitCode:
-    """Until all of ``runs`` have ended, each told as it ends; the code of the worst."""
+async def wait_for(
+    session: Session, runs: Sequence[Object], *, timeout: float | None, exit_on_gate: bool = False
+) -> ExitCode:
+    """Until all of ``runs`` have ended, or wait at a gate with ``exit_on_gate``, each told then; the worst code."""
     codes: list[ExitCode] = []
 
     async def follow(run: Object) -> None:
-        view = await _follow(session, run, show=False, logs=False, timeout=timeout)
+        view = await _follow(session, run, show=False, logs=False, timeout=timeout, exit_on_gate=exit_on_gate)
         codes.append(exit_code_of(view))
         session.console.result(f"{view.name} {view.phase}")
+        if not view.terminal:
+            await report(session, view)
 
     async with trio.open_nursery() as nursery:
         for run in runs:
@@ -100,7 +108,9 @@ async def wait_for(session: Session, runs: Sequence[Object], *, timeout: float |
 async def report(session: Session, view: RunView) -> None:
     """The output of a run that succeeded; of one that did not, step, error, last log lines and the next command."""
     console = session.console
-    if exit_code_of(view) is not ExitCode.DONE:
+    if not view.terminal:
+        console.note(await _gates_told(session, view))
+    elif exit_code_of(view) is not ExitCode.DONE:
         console.note(await failure_report(session, await find_run(session, view.name), view))
     elif view.output is not None:
         console.note(f"{view.name} {view.phase}; its output, again with: {session.command('outputs', view.name)}")
@@ -137,12 +147,33 @@ def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Wa
     raise typer.Exit(int(code))
 
 
-async def _follow(session: Session, run: Object, *, show: bool, logs: bool, timeout: float | None) -> RunView:
+async def _gates_told(session: Session, view: RunView) -> str:
+    """At which gates the run waits, and what to type."""
+    run = await find_run(session, view.name)
+    names = [gate.name for gate in open_gates_of(run, await visible_story_of(session, run))]
+    if not names:
+        return f"{view.name} waited at a gate on which somebody has decided meanwhile"
+    lines = [f"{view.name} waits at {'gate' if len(names) == 1 else 'gates'} {', '.join(names)}; decide with:"]
+    return "\n".join([*lines, *(f"  {session.command('approve', view.name, name)}" for name in names)])
+
+
+async def _follow(
+    session: Session,
+    run: Object,
+    *,
+    show: bool,
+    logs: bool,
+    timeout: float | None,
+    exit_on_gate: bool = False,
+) -> RunView:
     quiet = session if show else replace(session, options=replace(session.options, quiet=True))
     async with open_following(session, run) as following, trio.open_nursery() as nursery:
         if logs:
             nursery.start_soon(print_logs, session, run, LogWish(follow=True))
-        return await show_until_done(quiet, following, timeout=timeout)
+        view = await show_until_done(quiet, following, timeout=timeout, exit_on_gate=exit_on_gate)
+        if not view.terminal:
+            nursery.cancel_scope.cancel()  # its logs go on
+        return view
 
 
 async def _cancel_and_wait(session: Session, run: Object) -> bool:

@@ -40,6 +40,7 @@ def run_files(
     timeout: float | None,
     image_map: Path | None,
     cancel_on_interrupt: bool,
+    exit_on_gate: bool,
 ) -> None:
     """Apply ``manifests``, run ``story`` to its end and exit with the code of its phase."""
     watched = Watched()
@@ -56,7 +57,14 @@ def run_files(
                 return ExitCode.DONE
             run = await start_run(session, run_manifest(story, namespace, fitting))
             watched.begin(session, run)
-            return await stay(watched, run, show=True, timeout=timeout, cancel_on_interrupt=cancel_on_interrupt)
+            return await stay(
+                watched,
+                run,
+                show=True,
+                timeout=timeout,
+                cancel_on_interrupt=cancel_on_interrupt,
+                exit_on_gate=exit_on_gate,
+            )
 
     exit_after(options, lambda: run_async(options, work), watched)
 
@@ -71,6 +79,7 @@ def submit(
     logs: bool,
     timeout: float | None,
     cancel_on_interrupt: bool,
+    exit_on_gate: bool,
 ) -> None:
     """Create a run, or with ``key`` find the one that has it; stay with it when asked to.
 
@@ -95,7 +104,13 @@ def submit(
                 return ExitCode.DONE
             watched.begin(session, run)
             return await stay(
-                watched, run, show=show, logs=logs, timeout=timeout, cancel_on_interrupt=cancel_on_interrupt
+                watched,
+                run,
+                show=show,
+                logs=logs,
+                timeout=timeout,
+                cancel_on_interrupt=cancel_on_interrupt,
+                exit_on_gate=exit_on_gate,
             )
 
     exit_after(options, lambda: run_async(options, work), watched)

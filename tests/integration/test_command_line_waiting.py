@@ -127,6 +127,27 @@ def test_a_gate_that_is_rejected_early_fails_the_run(stand: Stand) -> None:
     assert f"bobrapet retry {run} --from go" in why.out
 
 
+def test_a_pipeline_can_leave_when_a_person_is_asked(stand: Stand) -> None:
+    submitted = stand.bobrapet("submit", "deploy", "--exit-on-gate", "--timeout=20s")
+    run = submitted.out.splitlines()[0]
+    followed = stand.bobrapet("submit", "release", "--logs", "--exit-on-gate", "--timeout=20s")
+    other = followed.out.splitlines()[0]
+    watched = stand.bobrapet("watch", run, "--exit-on-gate", "--timeout=20s")
+    stand.bobrapet("approve", run, "go")
+    both = stand.bobrapet("wait", run, other, "--exit-on-gate", "--timeout=20s")
+    alone = stand.bobrapet("wait", run, "--exit-on-gate", "--timeout=20s")
+    stand.bobrapet("cancel", other, "--yes")
+
+    assert submitted.code == 6, submitted.err
+    assert submitted.err.splitlines() == [f"{run} waits at gate go; decide with:", f"  bobrapet approve {run} go"]
+    assert followed.code == 6, followed.err
+    assert (watched.code, watched.out) == (6, "")
+    assert both.code == 6
+    assert sorted(both.out.splitlines()) == sorted([f"{run} Succeeded", f"{other} Running"])
+    assert f"bobrapet approve {other} fan/legal" in both.err
+    assert (alone.code, alone.out) == (0, f"{run} Succeeded\n")
+
+
 def test_gates_that_nobody_knows_are_named(stand: Stand) -> None:
     run = stand.start("release")
     stand.waiting(f"{run}/approve")

@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from manager.cli.arguments import CancelOnInterrupt, FromOption, InputPairs, InputsFile, RunArgument, TimeoutOption
+from manager.cli.arguments import (
+    CancelOnInterrupt,
+    ExitOnGate,
+    FromOption,
+    InputPairs,
+    InputsFile,
+    RunArgument,
+    TimeoutOption,
+)
 from manager.cli.options import CommonOptions, DryRun, with_common_options
 from manager.cli.problem import UsageError
 
@@ -29,6 +37,7 @@ def retry(
     watch: WatchOption = False,
     logs: LogsOption = False,
     timeout: TimeoutOption = "",
+    exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
     """Run a run again with the same inputs: all of it, or from a step on.
@@ -59,12 +68,18 @@ def retry(
             session.console.note(told(rerun))
             request = await ask_for(session, found, step, dry_run=options.dry_run)
             session.console.result(found["metadata"]["name"])
-            if options.dry_run is DryRun.SERVER or not (wait or watch or logs):
+            if options.dry_run is DryRun.SERVER or not (wait or watch or logs or exit_on_gate):
                 return ExitCode.DONE
             watched.begin(session, found)
             await until_begun(session, found, request, seconds)
             return await stay(
-                watched, found, show=watch, logs=logs, timeout=seconds, cancel_on_interrupt=cancel_on_interrupt
+                watched,
+                found,
+                show=watch,
+                logs=logs,
+                timeout=seconds,
+                cancel_on_interrupt=cancel_on_interrupt,
+                exit_on_gate=exit_on_gate,
             )
 
     exit_after(options, lambda: run_async(options, work), watched)
@@ -80,6 +95,7 @@ def resubmit(
     watch: WatchOption = False,
     logs: LogsOption = False,
     timeout: TimeoutOption = "",
+    exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
     """Start another run like an earlier one, with its inputs and what -i and --inputs change; print its name."""
@@ -99,9 +115,10 @@ def resubmit(
         options,
         manifest,
         key=None,
-        wait=wait or watch or logs,
+        wait=wait or watch or logs or exit_on_gate,
         show=watch,
         logs=logs,
         timeout=seconds_of("--timeout", timeout),
         cancel_on_interrupt=cancel_on_interrupt,
+        exit_on_gate=exit_on_gate,
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from manager.cli.arguments import CancelOnInterrupt, InputPairs, InputsFile, StoryArgument, TimeoutOption
+from manager.cli.arguments import CancelOnInterrupt, ExitOnGate, InputPairs, InputsFile, StoryArgument, TimeoutOption
 from manager.cli.durations import seconds_of
 from manager.cli.images import ImageMapOption, checked_image_map
 from manager.cli.options import CommonOptions, DryRun, with_common_options
@@ -27,6 +27,7 @@ def run(
     story: Annotated[str, typer.Option("--story", help="Which Story to run, when the files hold several.")] = "",
     timeout: TimeoutOption = "",
     image_map: ImageMapOption = None,
+    exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
     """Run a Story from files and show its progress and output.
@@ -49,6 +50,7 @@ def run(
         timeout=seconds_of("--timeout", timeout),
         image_map=checked_image_map(image_map),
         cancel_on_interrupt=cancel_on_interrupt,
+        exit_on_gate=exit_on_gate,
     )
 
 
@@ -67,6 +69,7 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")] = False,
     logs: Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")] = False,
     timeout: TimeoutOption = "",
+    exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
     """Start a run of a Story and print its name; with --key also whether it was Created or Reused.
@@ -102,11 +105,12 @@ def submit(
         options,
         manifest,
         key=key,
-        wait=wait or watch or logs,
+        wait=wait or watch or logs or exit_on_gate,
         show=watch,
         logs=logs,
         timeout=seconds_of("--timeout", timeout),
         cancel_on_interrupt=cancel_on_interrupt,
+        exit_on_gate=exit_on_gate,
     )
 
 

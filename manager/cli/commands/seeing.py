@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manager.cli.arguments import (
+    ExitOnGate,
     OlderOption,
     PhaseOption,
     RunArgument,
@@ -144,7 +145,9 @@ def get(options: CommonOptions, run: RunArgument) -> None:
     run_async(options, work)
 
 
-def watch(options: CommonOptions, run: RunArgument, timeout: TimeoutOption = "") -> None:
+def watch(
+    options: CommonOptions, run: RunArgument, timeout: TimeoutOption = "", exit_on_gate: ExitOnGate = False
+) -> None:
     """Show a run until it ends, then its output; exit with the code of its phase."""
     from manager.cli.durations import seconds_of
     from manager.cli.exit_code import ExitCode
@@ -159,12 +162,14 @@ def watch(options: CommonOptions, run: RunArgument, timeout: TimeoutOption = "")
         async with open_session(options) as session:
             found = await find_run(session, run)
             watched.begin(session, found)
-            return await stay(watched, found, show=True, timeout=seconds)
+            return await stay(watched, found, show=True, timeout=seconds, exit_on_gate=exit_on_gate)
 
     exit_after(options, lambda: run_async(options, work), watched)
 
 
-def wait(options: CommonOptions, runs: RunsArgument, timeout: TimeoutOption = "") -> None:
+def wait(
+    options: CommonOptions, runs: RunsArgument, timeout: TimeoutOption = "", exit_on_gate: ExitOnGate = False
+) -> None:
     """Wait until runs have ended; exit with the code of the worst."""
     from manager.cli.durations import seconds_of
     from manager.cli.exit_code import ExitCode
@@ -179,7 +184,7 @@ def wait(options: CommonOptions, runs: RunsArgument, timeout: TimeoutOption = ""
         async with open_session(options) as session:
             found = [await find_run(session, name) for name in dict.fromkeys(runs)]
             watched.begin(session, *found)
-            return await wait_for(session, found, timeout=seconds)
+            return await wait_for(session, found, timeout=seconds, exit_on_gate=exit_on_gate)
 
     exit_after(options, lambda: run_async(options, work), watched)
 

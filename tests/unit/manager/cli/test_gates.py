@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from manager.cli.gates import find_gate, gate_called, gates_of
+from manager.cli.gates import find_gate, gate_called, gates_of, open_gates_of
 from manager.cli.problem import CommandError
 
 Object = dict[str, Any]
@@ -69,6 +69,14 @@ def test_a_gate_is_open_while_the_run_waits_there_undecided(status: Object, is_o
     (gate,) = gates_of(a_run(**status), story(APPROVE))
 
     assert gate.is_open is is_open
+
+
+def test_a_canceled_run_waits_for_nobody() -> None:
+    run = a_run(stepStates={"approve": {"phase": "Paused"}})
+    assert [gate.name for gate in open_gates_of(run, story(APPROVE, {"name": "x", "type": "gate"}))] == ["approve"]
+
+    run["spec"]["cancelRequested"] = True
+    assert open_gates_of(run, story(APPROVE)) == []
 
 
 def test_without_its_story_a_run_tells_its_gates_by_what_it_waits_for() -> None:
