@@ -31,7 +31,7 @@ SUITES: Final[Sequence[Suite]] = (
     ("tests/unit",),
     ("tests/conformance",),
 )
-"""Folders named by an earlier suite are left out of a later one."""
+"""What is inside a folder and is a suite of its own is left out of that folder's."""
 LANES: Final = 2
 NOTHING_FOUND: Final = 5
 """pytest's exit code when no test was chosen."""

@@ -14,8 +14,9 @@ from side_by_side import LANES, Suite, run_side_by_side
 from control_plane.session import KUBECONFIG_VARIABLE
 
 SUITES: Final[Sequence[Suite]] = (
-    ("tests/e2e",),
+    tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers")),
     ("tests/integration",),
+    ("tests/e2e",),
     ("tests/acceptance",),
     ("tests/conformance",),
 )
