@@ -1,4 +1,4 @@
-"""Why a Pod does not run yet, as the platform tells it. Pure."""
+"""How far a Pod has come, and why it does not run yet, as the platform tells it. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
+from core.workloads.step_workload import ENGRAM_CONTAINER
 from manager.cli.words import one_line
 
 Object = dict[str, Any]
@@ -55,9 +56,25 @@ def pod_wait(pod: Object) -> PodWait | None:
     return None
 
 
-def scheduled_at(pod: Object) -> datetime | None:
-    """When a node took it; without that word, when it was made."""
+def taken_at(pod: Object) -> datetime | None:
+    """When a node took it; None while none has."""
     condition = find_condition((pod.get("status") or {}).get("conditions") or (), "PodScheduled") or {}
     taken = condition.get("lastTransitionTime") if condition.get("status") == "True" else None
-    started = (pod.get("status") or {}).get("startTime")
-    return parse_instant_or_none(taken or started or pod["metadata"].get("creationTimestamp"))
+    return parse_instant_or_none(taken or (pod.get("status") or {}).get("startTime"))
+
+
+def scheduled_at(pod: Object) -> datetime | None:
+    """When a node took it; without that word, when it was made."""
+    return taken_at(pod) or parse_instant_or_none(pod["metadata"].get("creationTimestamp"))
+
+
+def container_state(pod: Object) -> Object:
+    """``running``, ``terminated`` or ``waiting`` of the container that does the step's work; empty before it is told.
+
+    Where none is called like ours, that is the first.
+    """
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    first = statuses[0] if statuses else {}
+    own: Object = next((each for each in statuses if each.get("name") == ENGRAM_CONTAINER), first)
+    state: Object = own.get("state") or {}
+    return state

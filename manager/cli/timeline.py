@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
-from core.workloads.step_workload import ENGRAM_CONTAINER
+from manager.cli.podwait import container_state, taken_at
 from manager.cli.view import RunView, StepView, view_run
 from manager.cli.why.cause import Facts
 
@@ -152,21 +151,12 @@ def _parts(facts: Facts, step: StepView) -> Iterator[tuple[Activity, datetime | 
         return
     if step.retries:
         yield Activity.RETRIES, parse_instant_or_none(pod["metadata"].get("creationTimestamp"))
-    taken = find_condition((pod.get("status") or {}).get("conditions") or (), "PodScheduled") or {}
-    scheduled_at = taken.get("lastTransitionTime") if taken.get("status") == "True" else None
-    scheduled_at = scheduled_at or (pod.get("status") or {}).get("startTime")
-    yield Activity.QUEUED, parse_instant_or_none(scheduled_at)
+    scheduled_at = taken_at(pod)
+    yield Activity.QUEUED, scheduled_at
     if scheduled_at is None:
         return
-    state = _container_state(pod)
+    state = container_state(pod)
     ran = state.get("running") or state.get("terminated")
     yield Activity.STARTING, parse_instant_or_none((ran or {}).get("startedAt"))
     if ran:
         yield Activity.RUNNING, None
-
-
-def _container_state(pod: Object) -> Object:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    own: Object = next((each for each in statuses if each.get("name") == ENGRAM_CONTAINER), {})
-    state: Object = own.get("state") or {}
-    return state

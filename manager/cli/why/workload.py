@@ -10,8 +10,7 @@ from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
 from core.engine.holdups import is_holdup
-from core.workloads.step_workload import ENGRAM_CONTAINER
-from manager.cli.podwait import PodObstacle, PodWait, pod_wait, scheduled_at
+from manager.cli.podwait import PodObstacle, PodWait, container_state, pod_wait, scheduled_at
 from manager.cli.why.cause import Cause, CommandIn, Facts, Kind
 from manager.cli.words import one_line
 
@@ -100,7 +99,7 @@ def _of_pod(
     name = str(pod["metadata"]["name"])
     if wait := pod_wait(pod):
         return _obstacle(wait, place, name, deadline)
-    state = _container(pod).get("state") or {}
+    state = container_state(pod)
     if running := state.get("running"):
         began_at = parse_instant_or_none(running.get("startedAt"))
         text = f"runs{_which_attempt(step_run)} in Pod {name}"
@@ -127,11 +126,6 @@ def _obstacle(wait: PodWait, place: tuple[str, str, str], pod: str, deadline: tu
         who,
         (_kubectl("describe", "pod", pod, place[0]),),
     )
-
-
-def _container(pod: Object) -> Object:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return next((each for each in statuses if each.get("name") == ENGRAM_CONTAINER), statuses[0] if statuses else {})
 
 
 def _deadline(job: Object | None) -> datetime | None:
