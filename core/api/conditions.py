@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from core.api.instant import format_instant
+from core.api.phases import ConditionType
 
 MAX_REASON_LENGTH: Final = 64
 MAX_MESSAGE_LENGTH: Final = 2048
@@ -57,6 +58,17 @@ def with_condition(
             kept[index] = condition
             return kept
     return [*kept, condition]
+
+
+def with_ready(
+    conditions: Sequence[Mapping[str, Any]], *, reason: str, message: str, generation: int, now: datetime
+) -> list[Condition]:
+    """A new list in which ``Ready`` is: ``False`` unless it was there. The CRDs demand it beside any other."""
+    if find_condition(conditions, ConditionType.READY) is not None:
+        return [dict(condition) for condition in conditions]
+    return with_condition(
+        conditions, ConditionType.READY, False, reason=reason, message=message, generation=generation, now=now
+    )
 
 
 def truncated(text: str, limit: int) -> str:

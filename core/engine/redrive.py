@@ -15,7 +15,7 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
-from core.api.conditions import find_condition, with_condition
+from core.api.conditions import with_condition, with_ready
 from core.api.phases import ConditionType, Phase, Reason
 from core.api.resource import STORY_RUN
 from core.engine.bell import Bell
@@ -355,18 +355,9 @@ def _around(names: Iterable[str]) -> list[str]:
 def _with_refusal(run: Object, why: str, now: Any) -> list[Object]:
     conditions = list((run.get("status") or {}).get("conditions") or ())
     generation = run["metadata"].get("generation", 0)
-    if find_condition(conditions, ConditionType.READY) is None:  # the CRD demands it beside any other
-        conditions = with_condition(
-            conditions,
-            ConditionType.READY,
-            False,
-            reason=Reason.PENDING,
-            message="The run has not started",
-            generation=generation,
-            now=now,
-        )
+    not_started = "The run has not started"
     return with_condition(
-        conditions,
+        with_ready(conditions, reason=Reason.PENDING, message=not_started, generation=generation, now=now),
         ConditionType.REDRIVE,
         False,
         reason=Reason.REDRIVE_INVALID,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
-from core.api.conditions import find_condition, with_condition
+from core.api.conditions import with_condition, with_ready
 from core.api.phases import ConditionType, Reason
 from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
@@ -182,19 +182,8 @@ class Supervisor:
         self._engine.events.emit(run, EventType.WARNING, Reason.ENGINE_ERROR, text)
         stored = list((run.get("status") or {}).get("conditions") or ())
         now, generation = self._engine.clock.now(), run["metadata"].get("generation", 0)
-        conditions = stored
-        if find_condition(stored, ConditionType.READY) is None:  # the CRD demands it beside any other
-            conditions = with_condition(
-                conditions,
-                ConditionType.READY,
-                False,
-                reason=Reason.ENGINE_ERROR,
-                message=text,
-                generation=generation,
-                now=now,
-            )
         conditions = with_condition(
-            conditions,
+            with_ready(stored, reason=Reason.ENGINE_ERROR, message=text, generation=generation, now=now),
             ConditionType.DEGRADED,
             True,
             reason=Reason.ENGINE_ERROR,

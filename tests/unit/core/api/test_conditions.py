@@ -102,3 +102,13 @@ def test_truncated_text_fits_and_short_text_is_left_alone(text: str, limit: int)
     cut = conditions.truncated(text, limit)
     assert len(cut) <= limit
     assert (cut == text) == (len(text) <= limit) or text.endswith("…")
+
+
+def test_ready_is_added_where_it_is_missing_and_left_alone_where_it_is() -> None:
+    added = conditions.with_ready([], reason="Pending", message="m", generation=2, now=NOW)
+    again = conditions.with_ready(added, reason="Other", message="n", generation=3, now=LATER)
+
+    assert [(each["type"], each["status"], each["reason"], each["observedGeneration"]) for each in added] == [
+        ("Ready", "False", "Pending", 2)
+    ]
+    assert again == added
