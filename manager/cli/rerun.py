@@ -5,17 +5,19 @@ Source: StoryRun contract 18.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.api.phases import Phase
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, StoryPlan, parse_story
+from core.engine.recall import step_name_of
 from core.engine.redrive import steps_to_run_again
 from core.engine.step_state import steps_from
 from core.graph.reach import downstream
 from manager.cli.problem import CommandError, UsageError
+from manager.cli.words import one_line
 
 Object = dict[str, Any]
 
@@ -30,6 +32,8 @@ class Rerun:
     """Those whose result stays."""
     fresh: tuple[str, ...]
     """Those that have not run yet."""
+    effects: tuple[tuple[str, str], ...] = ()
+    """Step, branches included, and key of what has been done already in the world by those that run again."""
 
 
 def plan_of(story: Object) -> StoryPlan:
@@ -64,6 +68,19 @@ def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
         ),
         fresh=tuple(name for name in plan.order if name not in phases and name not in again),
     )
+
+
+def effects_done(again: Sequence[str], step_runs: Iterable[Object], claims: Iterable[Object]) -> list[tuple[str, str]]:
+    """Step and key of each completed EffectClaim whose StepRun is of a step in ``again``, or of a branch of one."""
+    steps = {step_run["metadata"]["name"]: step_name_of(step_run) or "" for step_run in step_runs}
+    done: list[tuple[str, str]] = []
+    for claim in claims:
+        spec = claim.get("spec") or {}
+        step = steps.get((spec.get("stepRunRef") or {}).get("name"), "")
+        runs_again = any(step == name or step.startswith(f"{name}/") for name in again)
+        if runs_again and spec.get("completionStatus") == "completed":
+            done.append((step, one_line(spec.get("effectKey") or "")))
+    return sorted(done)
 
 
 def _why(plan: StoryPlan, name: str, from_step: str) -> str:

@@ -6,7 +6,7 @@ Source: StoryRun contract 18.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import trio
@@ -14,14 +14,15 @@ import trio
 from core.api import keys
 from core.api.conditions import find_condition
 from core.api.phases import ConditionType
-from core.api.resource import STORY_RUN
+from core.api.resource import EFFECT_CLAIM, STORY_RUN
 from core.engine.redrive_request import pending_redrive
 from core.engine.state import has_ended
+from core.kube.errors import ForbiddenError
 from manager.cli.exit_code import ExitCode
 from manager.cli.options import DryRun
 from manager.cli.problem import CommandError
-from manager.cli.rerun import Rerun, check_step, failed_step, plan_of, rerun_of
-from manager.cli.runs import Following, live_story_of, open_following
+from manager.cli.rerun import Rerun, check_step, effects_done, failed_step, plan_of, rerun_of
+from manager.cli.runs import Following, live_story_of, open_following, step_runs_of
 from manager.cli.session import Session
 from manager.cli.words import one_line
 
@@ -65,7 +66,18 @@ async def prepare(session: Session, run: Object, from_step: str, only_failed: bo
         from_step = failed_step(plan, run)
     elif from_step:
         check_step(plan, from_step)
-    return from_step, rerun_of(plan, run, from_step)
+    rerun = rerun_of(plan, run, from_step)
+    return from_step, replace(rerun, effects=tuple(await _effects(session, run, rerun)))
+
+
+async def _effects(session: Session, run: Object, rerun: Rerun) -> list[tuple[str, str]]:
+    """What was done already; none to one who may not see it: the retry itself needs no such right."""
+    try:
+        claims = (await session.client.list(EFFECT_CLAIM, run["metadata"]["namespace"])).items
+        step_runs = await step_runs_of(session, run) if claims else []
+    except ForbiddenError:
+        return []
+    return effects_done([name for name, _ in rerun.again], step_runs, claims)
 
 
 async def confirm(session: Session, run: Object) -> None:
@@ -153,6 +165,9 @@ def told(rerun: Rerun) -> str:
     lines = ["runs again:", *(f"  {name:<{width}}  {why}".rstrip() for name, why in rerun.again)]
     if not rerun.again:
         lines = ["runs again: nothing has run yet"]
+    if rerun.effects:
+        lines.append("has been done already, which a retry does not undo:")
+        lines += [f"  {step}: {key}" for step, key in rerun.effects]
     if rerun.kept:
         lines.append(f"is kept: {', '.join(rerun.kept)}")
     if rerun.fresh:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from core.api import keys
-from core.api.resource import STORY, STORY_RUN
+from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY, STORY_RUN, Resource
 from core.engine.redrive_request import FullRedrive, RedriveFrom, pending_redrive
 from manager.cli.exit_code import ExitCode
 from manager.cli.options import CommonOptions, DryRun
@@ -36,6 +36,10 @@ async def a_run(session: Session, **status: Any) -> Object:
 
 async def stored(session: Session) -> Object:
     return await session.client.get(STORY_RUN, "report-1", "default")
+
+
+def document(kind: Resource, metadata: Object, spec: Object) -> Object:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
 
 
 FAILED = {
@@ -78,6 +82,32 @@ async def test_the_failed_step_is_looked_up_and_what_follows_is_told(session: Se
 
     assert step == "send"
     assert told(rerun) == "runs again:\n  send  asked for\nis kept: fetch"
+
+
+async def test_what_was_done_in_the_world_already_is_told(session: Session) -> None:
+    """Of the step that runs again; that of a step that is kept, and what was never completed, is not."""
+    await a_story(session)
+    run = await a_run(session, **FAILED)
+    owner = {"apiVersion": STORY_RUN.api_version, "kind": "StoryRun", "name": "report-1", "uid": run["metadata"]["uid"]}
+    for step in ("fetch", "send"):
+        metadata = {
+            "name": f"report-1-{step}",
+            "labels": {keys.LABEL_STORY_RUN: "report-1"},
+            "ownerReferences": [{**owner, "controller": True}],
+        }
+        spec: Object = {"storyRunRef": {"name": "report-1"}, "stepId": step, "engramRef": {"name": "w"}}
+        await session.client.create(STEP_RUN, document(STEP_RUN, metadata, spec), namespace="default")
+        for key, status in (("mail-1", "completed"), ("mail-2", "released")):
+            spec = {"stepRunRef": {"name": f"report-1-{step}"}, "effectKey": key, "completionStatus": status}
+            claim = document(EFFECT_CLAIM, {"name": f"{step}-{key}"}, spec)
+            await session.client.create(EFFECT_CLAIM, claim, namespace="default")
+
+    _, of_a_step = await prepare(session, run, "send", False)
+    _, of_all = await prepare(session, run, "", False)
+
+    assert of_a_step.effects == (("send", "mail-1"),)
+    assert of_all.effects == (("fetch", "mail-1"), ("send", "mail-1"))
+    assert "has been done already, which a retry does not undo:\n  send: mail-1\nis kept: fetch" in told(of_a_step)
 
 
 async def test_a_canceled_run_is_not_run_again(session: Session) -> None:
