@@ -200,7 +200,9 @@ class StepExecutor(Protocol):
         Raises:
             MissingReferenceError: a Secret it needs is missing.
             RejectedError: the API server refuses the Job; ``InputTooLarge`` when it is too big.
-            StaleError: a Job of another attempt is still there; ``end_attempt`` first.
+            StaleError: a Job of another attempt is still there, ``end_attempt`` first; or another leader has ended the
+                StepRun, or its run, or brought it to another attempt, which this one knows from now on.
+            GoneError: the StepRun, or its run, is gone or on its way out.
         """
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
@@ -213,7 +215,11 @@ class StepExecutor(Protocol):
         """Merge ``patch`` into the StepRun's ``metadata``; errors as ``RunStore.patch_run_status``."""
 
     async def end_attempt(self, step_run: Object) -> None:
-        """Delete the Job of this StepRun (UID precondition, Background, pods get their grace). Absent is success."""
+        """Delete the Job of this StepRun (UID precondition, Background, pods get their grace). Absent is success.
+
+        Raises:
+            StaleError: the Job is of a later attempt than ``step_run`` knows of.
+        """
 
     async def delete_step_run(self, step_run: Object) -> None:
         """Delete with a UID precondition, Background. Absent is success."""

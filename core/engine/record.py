@@ -58,6 +58,17 @@ def is_final(status: Mapping[str, Any]) -> bool:
     )
 
 
+def is_overtaken(seen: Object, stored: Object) -> bool:
+    """Whether what was decided on ``seen``, a StepRun or StoryRun to be worked for, is over in ``stored``.
+
+    It has ended since, or is on another attempt.
+    """
+    old, new = seen.get("status") or {}, stored.get("status") or {}
+    phase = phase_of(new)
+    ended = phase is not None and phase.terminal and phase is not phase_of(old)
+    return ended or is_final(new) or retries_of(new) != retries_of(old)
+
+
 def was_started(status: Mapping[str, Any]) -> bool:
     """Whether the operator has recorded the start of the current attempt."""
     progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING)

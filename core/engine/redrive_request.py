@@ -66,6 +66,14 @@ def answered(run: Object) -> dict[str, str]:
     return {observed: value for asked, observed in pairs if (value := _unanswered(run, asked, observed))}
 
 
+def has_run_again(run: Object) -> bool:
+    """Whether a request of a person has been answered."""
+    annotations = (run.get("metadata") or {}).get("annotations") or {}
+    return not annotations.keys().isdisjoint(
+        {keys.ANNOTATION_REDRIVE_OBSERVED, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED}
+    )
+
+
 def _unanswered(run: Object, asked: str, observed: str) -> str:
     """The value of the annotation ``asked``, trimmed; empty when it is blank or was answered."""
     annotations = (run.get("metadata") or {}).get("annotations")

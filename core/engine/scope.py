@@ -19,7 +19,7 @@ from core.engine.pursuit import Pursuit
 from core.engine.redrive import Redrive
 from core.engine.redrive_request import pending_redrive
 from core.engine.state import RunState, has_ended
-from core.engine.status import StatusWriter
+from core.engine.status import OvertakenError, StatusWriter
 
 
 class StoryRunScope:
@@ -97,6 +97,8 @@ class StoryRunScope:
                     status.close()
         except* GoneError:
             pass  # deleted under our hands; its children go with it
+        except* OvertakenError:
+            self._runs_again = True
         return self._runs_again
 
     async def _write_status(self, status: StatusWriter) -> None:
@@ -111,7 +113,7 @@ class StoryRunScope:
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if run is None or run["metadata"]["uid"] != status.state.stored["metadata"]["uid"]:
                 self._services.cancel()
-            elif pending_redrive(run) is not None:
+            elif pending_redrive(run) is not None or status.state.is_overtaken_by(run):
                 self._runs_again = True
                 self._services.cancel()
             elif _is_over(run):

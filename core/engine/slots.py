@@ -65,6 +65,8 @@ class Slots:
             RuntimeError: this step waits already.
         """
         owner = demand.owner
+        if not self._loaded.is_set():
+            tell("Queued while the steps already at work are counted")
         await self._loaded.wait()
         if self._ledger.has_slot(owner):
             self._unclaimed.discard(owner)

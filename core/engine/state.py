@@ -84,7 +84,7 @@ class RunState:
             ),
             tokens=tuple(status.get("triggerTokens") or ()),
             children=_children_from(status.get("primitiveChildren")),
-            revision=str(status.get("storyRevision") or _annotations(run).get(keys.ANNOTATION_STORY_REVISION) or ""),
+            revision=_revision_of(run),
             output=status.get("output"),
             error=status.get("error"),
         )
@@ -150,7 +150,7 @@ class RunState:
             reason=Reason.STARTING_EXECUTION,
             message="Executing the steps of the Story",
             attempts=max(self.attempts, 1) if again else self.attempts + 1,
-            started_at=self.started_at or now,
+            started_at=self.started_at or RunState.from_stored(self.stored).started_at or now,
             tokens=_with_tokens(self.tokens, "story", "impulse"),
             schema_refs=schema_refs,
         )
@@ -162,10 +162,19 @@ class RunState:
         old = self.step(name)
         if old is not None and old.phase.terminal:
             return self
-        started_at = old.started_at if old is not None and old.started_at else now
+        started_at = self._start_of(name) or now
         child_run = child_run or (old.child_run if old is not None else "")
         new = StepState(phase, message, started_at, child_run=child_run)
         return self if new == old else self._with_step(name, new)
+
+    def _start_of(self, name: str) -> datetime | None:
+        """When the step started: as we know it, else as another process has recorded it meanwhile."""
+        old = self.step(name)
+        if old is None:
+            entry = ((self.stored.get("status") or {}).get("stepStates") or {}).get(name)
+            old = steps_from({name: entry}).get(name) if entry else None
+            old = old if old is not None and old.phase is not Phase.PENDING else None  # queued: not started yet
+        return old.started_at if old is not None else None
 
     def step_queued(self, name: str, now: datetime, message: str) -> RunState:
         """Records that a step waits for a free slot."""
@@ -184,7 +193,7 @@ class RunState:
         if old is not None and old.phase.terminal:
             return self
         finished_at = verdict.finished_at or now
-        started_at = old.started_at if old is not None and old.started_at else verdict.started_at
+        started_at = self._start_of(name) or verdict.started_at
         if started_at is not None:  # a container's clock may be ahead of ours or behind it
             finished_at = max(finished_at, started_at)
         child_run = verdict.child_run or (old.child_run if old is not None else "")
@@ -263,6 +272,21 @@ class RunState:
             tokens=_with_tokens(theirs.tokens, *self.tokens),
             revision=self.revision or theirs.revision,
         )
+
+    def is_overtaken_by(self, run: Object) -> bool:
+        """Whether another process has brought the run where we have not: what we know of it does not hold any more.
+
+        It has begun it anew, or under another revision of its Story, or has recorded steps of which we know nothing.
+        """
+        before, now = (obj.get("status") or {} for obj in (self.stored, run))
+        if before.get("startedAt") and now.get("startedAt") != before["startedAt"]:
+            return True
+        theirs = _revision_of(run)
+        if self.revision and theirs and theirs != self.revision:
+            return True
+        states, ours = now.get("stepStates"), self.steps or {}
+        unknown = {name: states[name] for name in states if name not in ours} if isinstance(states, Mapping) else {}
+        return bool(steps_from(unknown))
 
     def with_stored(self, run: Object) -> RunState:
         return replace(self, stored=run)
@@ -418,6 +442,12 @@ def has_ended(run: Object) -> bool:
     """Whether a StoryRun, as stored, is terminal."""
     phase = member_or_none(Phase, (run.get("status") or {}).get("phase"))
     return phase is not None and phase.terminal
+
+
+def _revision_of(run: Object) -> str:
+    """What keeps the Story as the run executes it; empty when that is not recorded."""
+    recorded = (run.get("status") or {}).get("storyRevision") or _annotations(run).get(keys.ANNOTATION_STORY_REVISION)
+    return str(recorded or "")
 
 
 def _annotations(run: Object) -> Mapping[str, Any]:

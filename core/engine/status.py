@@ -26,6 +26,10 @@ _LONGEST_LINGER_FACTOR: Final = 5.0
 that: what must be stored is asked for."""
 
 
+class OvertakenError(Exception):
+    """Another process has brought the run where we have not: whoever goes on with it must look at it anew."""
+
+
 class StatusWriter:
     """Holds the state of one run and stores it.
 
@@ -93,6 +97,7 @@ class StatusWriter:
 
         Raises:
             GoneError: the run does not exist any more.
+            OvertakenError: another process has brought the run where we have not.
             RejectedError: the API server refuses what we write.
         """
         pace = Pace(self._engine.settings.jitter, self._warn_denied)
@@ -159,6 +164,8 @@ class StatusWriter:
         run = await patiently(self._engine.runs.read_run, self._key, pace=pace)
         if run is None or run["metadata"]["uid"] != self._state.stored["metadata"]["uid"]:
             raise GoneError(f"StoryRun {self._key} is gone")
+        if self._state.is_overtaken_by(run):
+            raise OvertakenError(f"StoryRun {self._key} is not where we have brought it")
         self._state = self._state.rebased(run)
 
     def _note_stored(self, version: int) -> None:

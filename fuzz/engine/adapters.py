@@ -20,6 +20,8 @@ import trio
 from core.engine.clock import WallClock
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError, UnavailableError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventType, Observation, RunKey
+from core.engine.record import is_overtaken, retries_of
+from core.engine.redrive_request import has_run_again
 from core.engine.state import has_ended
 from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
@@ -57,7 +59,9 @@ class Fault(StrEnum):
 
 
 RETRY_AFTER_SECONDS = 2.0
+SLOW_SECONDS = 0.5
 TIMEOUT_SECONDS = 29.0
+"""What a way to the server and back takes then."""
 
 
 @dataclass
@@ -88,7 +92,7 @@ class Process:
         self.calls += 1
         if fault is not None:
             self.faulted[fault] += 1
-        latency = {Fault.SLOW: 0.5, Fault.TIMEOUT: TIMEOUT_SECONDS}.get(fault, self.latency_seconds)  # type: ignore[arg-type]
+        latency = {Fault.SLOW: SLOW_SECONDS, Fault.TIMEOUT: TIMEOUT_SECONDS}.get(fault, self.latency_seconds)  # type: ignore[arg-type]
         try:
             await trio.sleep(latency)
         except trio.Cancelled:
@@ -161,6 +165,8 @@ class ModelRunStore:
         return await self._patch(run, "metadata", patch)
 
     async def create_child_run(self, run: Object, manifest: Object) -> Object:
+        if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
+            await confirm(self.cluster, self.process, run)
         stored = await self.process.call(self.cluster, lambda: self._create_child(run, manifest))
         self.process.known.remember(stored)
         return stored
@@ -251,8 +257,8 @@ class ModelStepExecutor:
     worker: Worker
     engrams: Mapping[str, Engram]
     """By name; a missing one is a missing reference."""
-    begun: set[str] = field(default_factory=set)
-    """UIDs of StepRuns that this process has made a Job for."""
+    new: set[str] = field(default_factory=set)
+    """UIDs of StepRuns that this process has made, for the first time, and not yet made a Job for."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._call(lambda: None)
@@ -266,26 +272,31 @@ class ModelStepExecutor:
         return self.process.known.by_owner("StepRun", run["metadata"]["uid"])
 
     async def create_step_run(self, run: Object, manifest: Object) -> Object:
-        if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
-            await self._confirm(run)
-        stored = await self._call(lambda: self._create_step_run(run, manifest))
+        anew = step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {})
+        if anew:
+            await confirm(self.cluster, self.process, run)
+        stored, made = await self._call(lambda: self._create_step_run(run, manifest))
+        if made and not anew and not has_run_again(run):
+            self.new.add(stored["metadata"]["uid"])
         self.process.known.remember(stored)
         return stored
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         uid = order.step_run["metadata"]["uid"]
-        if (order.step_run.get("status") or {}).get("phase") or uid in self.begun:
-            await self._confirm(order.step_run)
-        if order.attempt > 0:  # the watch of Pods may be behind
+        if uid in self.new:
+            self.new.remove(uid)
+        else:
+            await confirm(self.cluster, self.process, order.step_run)
+            await confirm(self.cluster, self.process, order.run)
             named = order.step_run["metadata"]["namespace"], order.step_run["metadata"]["name"]
             pods = await self._call(lambda: self.cluster.list_all("Pod"))
-            if _any_alive([pod for pod in pods if (pod["metadata"]["namespace"], pod["spec"]["stepRun"]) == named]):
+            alive = [pod for pod in pods if (pod["metadata"]["namespace"], pod["spec"]["stepRun"]) == named]
+            if _any_alive(alive) and not await self._is_started(order):
                 raise StaleError("a Pod of an earlier attempt is still alive")
         job = await self._call(lambda: self._start(order))
         self.process.known.remember(job)
         if job["spec"]["attempt"] != order.attempt or job["metadata"].get("deletionTimestamp"):
             raise StaleError("a Job of another attempt is still there")
-        self.begun.add(uid)
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
         self.process.check()
@@ -315,8 +326,11 @@ class ModelStepExecutor:
         job = self.process.known.get("Job", namespace, name)
         if job is None:
             job = await self._call(lambda: self.cluster.get("Job", namespace, name))
-        if job is not None and controlled_by(job, step_run["metadata"]["uid"]):
-            await _delete(self.cluster, self.process, job)
+        if job is None or not controlled_by(job, step_run["metadata"]["uid"]):
+            return
+        if job["spec"]["attempt"] > retries_of(step_run.get("status") or {}):
+            await confirm(self.cluster, self.process, step_run)
+        await _delete(self.cluster, self.process, job)
 
     async def delete_step_run(self, step_run: Object) -> None:
         await _delete(self.cluster, self.process, step_run)
@@ -327,13 +341,12 @@ class ModelStepExecutor:
     async def _call(self, apply: Callable[[], T]) -> T:
         return await self.process.call(self.cluster, apply)
 
-    async def _confirm(self, owner: Object) -> None:
-        """That the owner of what is made anew is still there."""
-        stored = await self._call(lambda: self.cluster.get(*place_of(owner)))
-        if stored is None or stored["metadata"]["uid"] != owner["metadata"]["uid"]:
-            raise GoneError(f"{place_of(owner)} has been deleted")
-        if stored["metadata"].get("deletionTimestamp"):
-            raise GoneError(f"{place_of(owner)} is being deleted")
+    async def _is_started(self, order: AttemptOrder) -> bool:
+        metadata = order.step_run["metadata"]
+        job = await self._call(lambda: self.cluster.get("Job", metadata["namespace"], metadata["name"]))
+        if job is None or job["metadata"].get("deletionTimestamp"):
+            return False
+        return controlled_by(job, metadata["uid"]) and bool(job["spec"]["attempt"] == order.attempt)
 
     def _binding(self, step: Mapping[str, Any]) -> Binding:
         name = step["ref"]["name"]
@@ -357,15 +370,15 @@ class ModelStepExecutor:
             policy=None,
         )
 
-    def _create_step_run(self, run: Object, manifest: Object) -> Object:
+    def _create_step_run(self, run: Object, manifest: Object) -> tuple[Object, bool]:
         created = self.cluster.create(self.process.actor, manifest)
         if created is not None:
-            return created
+            return created, True
         existing = self.cluster.get(*place_of(manifest))
         assert existing is not None
         same = existing["spec"].get("stepId") == manifest["spec"]["stepId"]
         if same and controlled_by(existing, run["metadata"]["uid"]):
-            return existing
+            return existing, False
         raise NameConflictError("the StepRun belongs to somebody else")
 
     def _start(self, order: AttemptOrder) -> Object:
@@ -395,6 +408,18 @@ class ModelStepExecutor:
         if not controlled_by(job, metadata["uid"]):
             raise NameConflictError("the Job belongs to somebody else")
         return job
+
+
+async def confirm(cluster: Cluster, process: Process, owner: Object) -> None:
+    """That the owner of what is made anew still wants it."""
+    stored = await process.call(cluster, lambda: cluster.get(*place_of(owner)))
+    if stored is None or stored["metadata"]["uid"] != owner["metadata"]["uid"]:
+        raise GoneError(f"{place_of(owner)} has been deleted")
+    if stored["metadata"].get("deletionTimestamp"):
+        raise GoneError(f"{place_of(owner)} is being deleted")
+    process.known.remember(stored)
+    if is_overtaken(owner, stored):
+        raise StaleError(f"{place_of(owner)} is not at the same attempt any more")
 
 
 async def _patch(cluster: Cluster, process: Process, seen: Object, part: str, patch: Mapping[str, Any]) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from core.api import keys
 from core.api.phases import Phase
@@ -13,6 +13,7 @@ from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
 from core.engine.timers import Timer, timers_from
 from fuzz.engine.actions import Verb
+from fuzz.engine.adapters import SLOW_SECONDS, TIMEOUT_SECONDS
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.routing import story_of
@@ -20,6 +21,10 @@ from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH
 
 TIMERS = "runs.bubustack.io/step-timers"
+
+
+MOST_LEGS: Final = 8
+"""Ways to the server and back between the question whether an attempt is wanted and the Job that follows from it."""
 
 
 @dataclass
@@ -58,37 +63,33 @@ class History:
         windows = [(action.at, action.at + float(action.value) + open_ended) for action in second]
         return self.played.trouble.twins or any(start <= since <= end for start, end in windows)
 
-    def two_incarnations(self, write: Write) -> bool:
-        """Whether one of two leaders may carry on what the other has begun anew for a redrive."""
-        return self.did(Verb.REDRIVE, Verb.REDRIVE_FROM) and self.two_leaders(write)
+    def crosses(self, earlier: Write, later: Write) -> bool:
+        """Whether ``later``, of one of two leaders, may be on its way since before ``earlier``, of the other."""
+        legs = {"request slow": SLOW_SECONDS, "request timeout": TIMEOUT_SECONDS}
+        leg = max(
+            self.played.trouble.latency_seconds, *(legs[word] if word in self.played.seen else 0.0 for word in legs)
+        )
+        close = (later.at - earlier.at).total_seconds() <= MOST_LEGS * leg
+        return close and earlier.actor != later.actor and self.two_leaders(later)
+
+    def is_of_another_story(self, obj: Object, run: Object) -> bool:
+        """Whether a leader made this under a revision of the Story that is not the one the run went on with."""
+        made = (obj["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STORY_REVISION)
+        kept = status_of(run).get("storyRevision")
+        return self.overlapping and bool(made and kept) and made != kept
+
+    def end_of(self, run: Object) -> int:
+        """The number of the write that ended a run; 0 when none has."""
+        uid = run["metadata"]["uid"]
+        ends = (write for write in self.played.history if write.object["metadata"]["uid"] == uid)
+        ends = (write for write in ends if _has_finished(write.new) and not _has_finished(write.old))
+        return max((write.number for write in ends), default=0)
 
     @property
     def requests_take_time(self) -> bool:
         """Whether something may happen between the decision for a write and the write."""
         slow = {"request slow", "request timeout"} & self.played.seen.keys()
         return bool(slow) or self.played.trouble.latency_seconds > 0
-
-    @property
-    def pods_are_told_late(self) -> bool:
-        """Whether a Pod may be there of which the process has not heard."""
-        return self._is_told_late("Pod")
-
-    @property
-    def step_runs_are_told_late(self) -> bool:
-        return self._is_told_late("StepRun")
-
-    @property
-    def step_runs_are_told_late_to_two(self) -> bool:
-        """Whether a process may not have heard of the end of a StepRun that another has recorded."""
-        return self.overlapping and self.step_runs_are_told_late
-
-    def runs_again_unheard(self, write: Write) -> bool:
-        """Whether an SDK reports to a StepRun that one process has ended while another started its Job once more."""
-        return write.actor == "sdk" and self.step_runs_are_told_late_to_two
-
-    def _is_told_late(self, kind: str) -> bool:
-        late = {"event late", "event lost"} & self.played.seen.keys()
-        return bool(late) or kind in self.played.trouble.lags or self.did(Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
 
     def did(self, *verbs: Verb) -> bool:
         """Whether somebody did one of these things."""
@@ -145,6 +146,10 @@ def is_reset(write: Write) -> bool:
     old, new = status_of(write.old), status_of(write.new)
     lost = ((old.get(field) or {}).keys() - (new.get(field) or {}).keys() for field in ("stepStates", "gates"))
     return bool(old.get("phase")) or any(lost)
+
+
+def _has_finished(run: Object | None) -> bool:
+    return bool(status_of(run).get("finishedAt"))
 
 
 def by_operator(write: Write) -> bool:

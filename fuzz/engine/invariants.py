@@ -64,8 +64,6 @@ def terminal_is_absorbing(history: History) -> Iterator[str]:
                 now = states_of(write.new).get(step, {}).get("phase")
                 if Phase(state["phase"]).terminal and now != state["phase"]:
                     yield f"step {step} went from {state['phase']} to {now}"
-        elif write.place[0] == "StepRun" and history.runs_again_unheard(write):
-            continue
         elif write.place[0] == "StepRun" and is_final(old) and (after is not before or not is_final(new)):
             yield f"final StepRun {write.place[2]} went from {before} to {after} by {write.actor}"
         elif write.place[0] == "StepRun" and before is Phase.SUCCEEDED and after is not before and not _refused(new):
@@ -74,19 +72,23 @@ def terminal_is_absorbing(history: History) -> Iterator[str]:
 
 def sdk_may_report(history: History) -> Iterator[str]:
     """I04: no SDK finds its StepRun in a phase out of which it may not report its success."""
-    restarted = history.did(Verb.DELETE_JOB, Verb.DELETE_POD) and history.step_runs_are_told_late
-    for text in history.played.refused:
-        if not (
-            restarted and text.endswith("out of Succeeded")
-        ):  # its Job was deleted before anybody knew of its success
-            yield text
+    final: dict[str, Write] = {}
+    crossed: set[str] = set()
+    """Steps that one of two leaders started while the other ended them."""
+    for write in history.writes():
+        if write.place[0] == "StepRun" and is_final(status_of(write.new)):
+            final.setdefault(write.object["metadata"]["uid"], write)
+        elif write.place[0] == "Job" and write.verb == "create":
+            end = final.get(write.object["metadata"]["ownerReferences"][0]["uid"])
+            if end is not None and history.crosses(end, write):
+                crossed.add(write.object["spec"]["step"])
+    yield from (text for text in history.played.refused if text.partition(" out of ")[0] not in crossed)
 
 
 def one_job_at_a_time(history: History) -> Iterator[str]:
-    """I05: but the first attempt of a StepRun made anew may meet a Pod that no watch has told of yet."""
+    """I05."""
     for name, attempt in history.played.overlaps:
-        if attempt > 0 or not history.pods_are_told_late:
-            yield f"a Job of {name}, attempt {attempt}, was created while a Pod of it was alive"
+        yield f"a Job of {name}, attempt {attempt}, was created while a Pod of it was alive"
 
 
 def jobs_are_counted(history: History) -> Iterator[str]:
@@ -94,23 +96,30 @@ def jobs_are_counted(history: History) -> Iterator[str]:
     created: Counter[tuple[str, int]] = Counter()
     destroyed: Counter[str] = Counter()
     retries: dict[str, int] = {}
+    over: dict[str, Write] = {}
+    """What ended the last attempt that is over."""
     for write in history.writes():
         if write.place[0] == "StepRun" and write.new is not None:
-            retries[write.new["metadata"]["uid"]] = retries_of(status_of(write.new))
+            uid, status = write.new["metadata"]["uid"], status_of(write.new)
+            if retries_of(status) > retries.get(uid, 0) or is_final(status):
+                over.setdefault(f"{uid}/{retries.get(uid, 0)}", write)
+            retries[uid] = retries_of(status)
         owner = controller_owner(write.object) if write.place[0] == "Job" else None
         if owner is None:
             continue
-        if write.verb == "create":
-            created[owner["uid"], write.object["spec"]["attempt"]] += 1
+        attempt = write.object["spec"]["attempt"]
+        end = over.get(f"{owner['uid']}/{attempt}")
+        if write.verb == "create" and not (end is not None and history.crosses(end, write)):
+            created[owner["uid"], attempt] += 1
         elif write.verb == "delete" and not by_operator(write):
             destroyed[owner["uid"]] += 1
     for (uid, attempt), times in created.items():
-        if times > 1 + destroyed[uid] and not history.overlapping:
+        if times > 1 + destroyed[uid]:
             yield f"attempt {attempt} of StepRun {uid} was started {times} times"
         if attempt > retries.get(uid, 0):
             yield f"attempt {attempt} of StepRun {uid} was started, which had {retries.get(uid)} retries"
     for (uid, step), times in Counter((uid, step) for uid, step, end in history.played.effects if end == "ok").items():
-        if times > 1 + destroyed[uid] and not history.step_runs_are_told_late_to_two:
+        if times > 1 + destroyed[uid]:
             yield f"{step} succeeded {times} times"
 
 
@@ -131,16 +140,16 @@ def nothing_is_early(history: History) -> Iterator[str]:
     """I08: no retry, no end of a sleep, no timeout before its stored instant, by the clock of the time."""
     if history.did(Verb.STEP_CLOCK):
         return  # the clock of the engine is then another one than that of the history
-    retry_at: dict[str, datetime] = {}
+    retry_at: dict[tuple[str, int], datetime] = {}
     for write in history.writes():
         if write.place[0] == "StepRun" and (wanted := status_of(write.new).get("nextRetryAt")):
             instant = parse_instant_or_none(wanted)
             assert instant is not None
-            retry_at[write.object["metadata"]["uid"]] = instant
+            retry_at[write.object["metadata"]["uid"], retries_of(status_of(write.new))] = instant
         elif write.place[0] == "Job" and write.verb == "create":
             owner = write.object["metadata"]["ownerReferences"][0]["uid"]
-            due = retry_at.get(owner)
-            if due is not None and write.at < due and write.object["spec"]["attempt"] > 0:
+            due = retry_at.get((owner, write.object["spec"]["attempt"]))
+            if due is not None and write.at < due:
                 yield f"retry of {write.place[2]} started at {write.at}, before {due}"
         elif write.place[0] == "StoryRun" and write.new is not None and by_operator(write):
             yield from _early_ends(write)
@@ -206,17 +215,21 @@ def only_ours_is_touched(history: History) -> Iterator[str]:
 
 def no_resurrection(history: History) -> Iterator[str]:
     """I14: for a run that has ended nothing is created, and nothing of it changes, until it is asked to run again."""
-    over: set[str] = set()
+    over: dict[str, Write] = {}
     for write in history.writes():
         uid = write.object["metadata"]["uid"]
         if write.place[0] == "StoryRun":
             if write.new is not None and is_reset(write):
-                over.discard(uid)
+                over.pop(uid, None)
             elif status_of(write.new).get("finishedAt"):
-                over.add(uid)
-        elif by_operator(write) and write.place[0] in ("StepRun", "Job") and not history.two_leaders(write):
+                over.setdefault(uid, write)
+        elif by_operator(write) and write.place[0] in ("StepRun", "Job"):
             run = history.run_of(write.object)
-            if run is not None and run["metadata"]["uid"] in over and not _awaits_redrive(run):
+            end = over.get(run["metadata"]["uid"]) if run is not None else None
+            if run is None or end is None or _awaits_redrive(run):
+                continue
+            other = end.actor != write.actor or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)  # whose request it refused
+            if not (other and history.two_leaders(write)):
                 yield f"{write.verb} {write.place} after the run had ended"
 
 
@@ -314,7 +327,7 @@ def plan_is_stable(history: History) -> Iterator[str]:
     """I32."""
     for write in run_writes(history):
         before, after = (status_of(obj).get("storyRevision") for obj in (write.old, write.new))
-        if before and after != before and not is_reset(write) and not history.two_incarnations(write):
+        if before and after != before and not is_reset(write):
             yield f"{write.place[2]} went from {before} to {after}"
 
 
@@ -323,8 +336,6 @@ def times_are_in_order(history: History) -> Iterator[str]:
     stepped = history.did(Verb.STEP_CLOCK)
     for write in history.writes():
         if write.new is None or write.place[0] not in ("StoryRun", "StepRun") or is_reset(write):
-            continue
-        if history.two_incarnations(write):
             continue
         old, new = status_of(write.old), status_of(write.new)
         yield from _ordered(write.place[2], new)

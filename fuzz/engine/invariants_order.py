@@ -97,7 +97,8 @@ def _why_open(history: History, run: Object, plan: StoryPlan, step: str, now: da
             return "it never had a StepRun"
         case StepKind.PARALLEL if unconditional:
             for found in history.step_runs(run):
-                if step_of(found).startswith(f"{step}/") and not is_final(status_of(found)):
+                ours = step_of(found).startswith(f"{step}/") and plan.find(step_of(found)) is not None
+                if ours and not is_final(status_of(found)):
                     return f"its branch {step_of(found)} is not final"
     for need in plan.main.graph.needs[step]:
         why = _why_incomplete(history, run, plan, need, now)

@@ -30,9 +30,6 @@ from fuzz.engine.strategies_story import large_cases, stories
 from fuzz.engine.watches import KINDS, Delivery
 
 PAUSES = st.sampled_from((0.0, 0.05, 0.3, 0.9, 1.7, 4.1, 37.0))
-LATENCY_OF_TWO_SECONDS = 0.003
-LAG_OF_TWO_SECONDS = 0.6
-"""Two leaders that know different things undo each other's work until both know the same: see docs/proof.md."""
 DOWNTIMES = st.sampled_from((0.0, 0.4, 3.1, 61.0))
 
 
@@ -160,13 +157,12 @@ class EngineMachine(RuleBasedStateMachine):
             stories=self.case.stories,
             actions=tuple(self.actions),
         )
-        two = any(action.verb is Verb.SECOND_LEADER for action in self.actions)
         trouble = Trouble(
             kills=tuple(self.kills),
             faults=tuple(self.faults),
             deliveries=self.deliveries,
-            lags={kind: min(lag, LAG_OF_TWO_SECONDS) for kind, lag in self.lags.items()} if two else self.lags,
-            latency_seconds=max(self.latency, LATENCY_OF_TWO_SECONDS) if two else self.latency,
+            lags=self.lags,
+            latency_seconds=self.latency,
             heals=True,
         )
         judge(case, trouble, self.seed, self.covered)

@@ -33,13 +33,13 @@ from core.engine import (
 )
 from core.engine.clock import WallClock
 from core.engine.plan import StepKind
-from core.engine.ports import AttemptState
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
 from core.engine.settle import Settled
 from core.engine.state import RunState
 from core.engine.waiting import Waiting
 from core.graph import readiness
+from fuzz.engine import adapters
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Fault
 from fuzz.engine.canonical import CANONICAL, RETRYING, engram, primitive
@@ -214,11 +214,6 @@ def _seen_as(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda sound: lambda first, *args, **more: sound(change(first), *args, **more)
 
 
-def _gone_is_absent(observation: Any) -> Any:
-    lingers = observation.state is AttemptState.LINGERING
-    return dataclasses.replace(observation, state=AttemptState.ABSENT) if lingers else observation
-
-
 def _counted_twice(patch: Any) -> Any:
     return patch | ({"retries": patch["retries"] + 1} if patch.get("phase") == "Pending" else {})
 
@@ -264,8 +259,8 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("allowFailure is ignored", ("allowed failure",), readiness, "has_failed",
      lambda sound: lambda name, phases, rules: name in phases and phases[name].failing),
     ("if is not asked", ("skipped by if",), step, "settle_condition", _with_async(lambda _: Settled(True))),
-    ("a Pod that is still ending is overlooked", ("Job deleted by hand",), outcome, "decide",
-     _seen_as(_gone_is_absent)),
+    ("a Pod that is still ending is overlooked", ("Job deleted by hand",), adapters, "_any_alive",
+     _always(False)),
     ("retries do not wait", ("retries until success",), outcome, "_start",
      lambda sound: lambda status, phase, now: sound({**status, "nextRetryAt": None}, phase, now)),
     ("retries are counted twice", ("retries until success",), record, "retry_patch", _with(_counted_twice)),

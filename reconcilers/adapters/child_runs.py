@@ -35,8 +35,8 @@ class ChildRuns:
             UnavailableError: also while one of that name is being removed.
         """
         if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
-            await confirm(self._client, STORY_RUN, run)
-        stored = await create_or_read(self._client, STORY_RUN, manifest)
+            await confirm(self._client, self._world.story_runs, STORY_RUN, run)
+        stored, _ = await create_or_read(self._client, STORY_RUN, manifest)
         if stored["metadata"].get("deletionTimestamp"):
             raise UnavailableError(f"StoryRun {_place(stored)} of an earlier attempt is still being removed")
         why = why_not_the_child(run, manifest, stored)

@@ -15,6 +15,8 @@ from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, Object, Observation
+from core.engine.record import retries_of
+from core.engine.redrive_request import has_run_again
 from core.engine.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
@@ -32,7 +34,7 @@ from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controll
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
 _REMEMBERED: Final = 8192
-"""StepRuns; of one that is forgotten, a Job may be made once more than needed while a watch is behind."""
+"""StepRuns; one that is forgotten costs two more questions."""
 
 
 class JobExecutor:
@@ -46,8 +48,8 @@ class JobExecutor:
         self._binder = binder
         self._secrets = secrets
         self._runner = RunnerAccess(client, binder, events)
-        self._begun: dict[str, None] = {}
-        """UIDs of StepRuns for which a Job was made here, the oldest first."""
+        self._new: dict[str, None] = {}
+        """UIDs of StepRuns that were made here, for the first time, and have no Job yet, the oldest first."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
@@ -61,9 +63,10 @@ class JobExecutor:
 
     async def create_step_run(self, run: Object, manifest: Object) -> Object:
         namespace, name, step = manifest["metadata"]["namespace"], manifest["metadata"]["name"], step_path(manifest)
-        if step in ((run.get("status") or {}).get("stepStates") or {}):
-            await confirm(self._client, STORY_RUN, run)
-        stored = await create_or_read(self._client, STEP_RUN, manifest)
+        anew = step in ((run.get("status") or {}).get("stepStates") or {})
+        if anew:
+            await confirm(self._client, self._world.story_runs, STORY_RUN, run)
+        stored, made = await create_or_read(self._client, STEP_RUN, manifest)
         if not controlled_by(stored, run["metadata"]["uid"]):
             raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
         if step_path(stored) != step:
@@ -71,6 +74,10 @@ class JobExecutor:
                 f"StepRun {namespace}/{name} belongs to step {step_path(stored)!r}; "
                 f"rename step {step!r} so that their names differ"
             )
+        if made and not anew and not has_run_again(run):
+            self._new[stored["metadata"]["uid"]] = None
+            if len(self._new) > _REMEMBERED:
+                del self._new[next(iter(self._new))]
         return self._world.step_runs.remember(stored)
 
     async def start_attempt(self, order: AttemptOrder) -> None:
@@ -82,29 +89,35 @@ class JobExecutor:
         except PayloadError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         uid = order.step_run["metadata"]["uid"]
-        if (order.step_run.get("status") or {}).get("phase") or uid in self._begun:
-            await confirm(self._client, STEP_RUN, order.step_run)
-            await confirm(self._client, STORY_RUN, order.run)  # its Job may be gone because it is on its way out
-        if order.attempt > 0 and any_alive(await self._pods_named(order.step_run)):
-            raise StaleError(f"a Pod of an earlier attempt of {uid} is still alive")
+        if uid in self._new:
+            del self._new[uid]  # whatever comes of this: the next time is not the first
+        else:
+            await confirm(self._client, self._world.step_runs, STEP_RUN, order.step_run)
+            await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be on its way out
+            if any_alive(await self._pods_named(order.step_run)) and not await self._is_started(workload):
+                raise StaleError(f"a Pod of an earlier attempt of {uid} is still alive")
         resolved: ResolvedStep = order.binding.policy
         await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
         await self._ensure_job(workload, manifest)
-        self._begun[uid] = None
-        if len(self._begun) > _REMEMBERED:
-            del self._begun[next(iter(self._begun))]
+
+    async def _is_started(self, workload: StepWorkload) -> bool:
+        """Whether the Job of this very attempt exists, as the API server has it."""
+        job = await self._unseen_job(workload.namespace, workload.step_run_name)
+        if job is None or job["metadata"].get("deletionTimestamp"):
+            return False
+        return controlled_by(job, workload.step_run_uid) and _attempt_of(job) == workload.attempt
 
     async def _ensure_job(self, workload: StepWorkload, manifest: Object) -> None:
         name, namespace = workload.step_run_name, workload.namespace
-        job = await create_or_read(self._client, JOB, manifest)
+        job, _ = await create_or_read(self._client, JOB, manifest)
         if not controlled_by(job, workload.step_run_uid):
             if _is_of_a_predecessor(job, name):
                 await delete(self._client, self._world.jobs, JOB, job)
                 raise StaleError(f"Job {namespace}/{name} of a StepRun that is gone is still there")
             raise NameConflictError(f"Job {namespace}/{name} exists and does not belong to this step")
         self._world.jobs.remember(job)
-        attempt = (job["metadata"].get("annotations") or {}).get(keys.ANNOTATION_ATTEMPT)
-        if attempt != str(workload.attempt) or job["metadata"].get("deletionTimestamp"):
+        attempt = _attempt_of(job)
+        if attempt != workload.attempt or job["metadata"].get("deletionTimestamp"):
             raise StaleError(f"Job {namespace}/{name} of attempt {attempt} is still there")
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
@@ -132,8 +145,11 @@ class JobExecutor:
         job = self._world.jobs.get(namespace, name)
         if job is None:
             job = await self._unseen_job(namespace, name)
-        if job is not None and controlled_by(job, step_run["metadata"]["uid"]):
-            await delete(self._client, self._world.jobs, JOB, job)
+        if job is None or not controlled_by(job, step_run["metadata"]["uid"]):
+            return
+        if _attempt_of(job) > retries_of(step_run.get("status") or {}):  # another leader's, unless we are wrong
+            await confirm(self._client, self._world.step_runs, STEP_RUN, step_run)
+        await delete(self._client, self._world.jobs, JOB, job)
 
     async def delete_step_run(self, step_run: Object) -> None:
         await delete(self._client, self._world.step_runs, STEP_RUN, step_run)
@@ -166,6 +182,12 @@ class JobExecutor:
                 return await self._client.get(JOB, name, namespace)
             except NotFoundError:
                 return None
+
+
+def _attempt_of(job: Object) -> int:
+    """Which attempt a Job of ours is; -1 when it does not say."""
+    text = str((job["metadata"].get("annotations") or {}).get(keys.ANNOTATION_ATTEMPT) or "")
+    return int(text) if text.isdecimal() else -1
 
 
 def _is_of_a_predecessor(job: Object, step_run_name: str) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.api.resource import Resource
-from core.engine.errors import GoneError, UnavailableError
+from core.engine.errors import GoneError, StaleError, UnavailableError
 from core.engine.ports import Object
+from core.engine.record import is_overtaken
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from core.kube.informer import Informer
@@ -16,8 +17,8 @@ from core.kube.patch import bound_to
 from reconcilers.adapters.translation import port_errors
 
 
-async def create_or_read(client: KubeClient, resource: Resource, manifest: Object) -> Object:
-    """What has the name of ``manifest`` now: made here, or whatever stands there already, whosesoever it is.
+async def create_or_read(client: KubeClient, resource: Resource, manifest: Object) -> tuple[Object, bool]:
+    """What has the name of ``manifest`` now: made here (True), or whatever stands there already, whosesoever it is.
 
     Raises:
         UnavailableError: also when what stood there went while it was looked at.
@@ -26,28 +27,34 @@ async def create_or_read(client: KubeClient, resource: Resource, manifest: Objec
     metadata = manifest["metadata"]
     with port_errors():
         try:
-            return await client.create(resource, manifest)
+            return await client.create(resource, manifest), True
         except AlreadyExistsError:
             with contextlib.suppress(NotFoundError):
-                return await client.get(resource, metadata["name"], metadata["namespace"])
+                return await client.get(resource, metadata["name"], metadata["namespace"]), False
     raise UnavailableError(f"{resource.kind} {metadata['namespace']}/{metadata['name']} is being replaced")
 
 
-async def confirm(client: KubeClient, resource: Resource, owner: Object) -> None:
-    """That the owner of what is made anew is still there; what it gets for the first time needs no question.
+async def confirm(client: KubeClient, informer: Informer, resource: Resource, owner: Object) -> None:
+    """That the owner of what is made anew still wants it; what it gets for the first time needs no question.
 
     When a run was deleted, the watch may tell of the end of what it owned long before its own. One made in between is
-    removed at once, because its owner is gone, and would be made again and again.
+    removed at once, because its owner is gone, and would be made again and again. And another leader, which this one
+    has not heard of yet, may have brought the owner to its end, or to another attempt.
 
     Raises:
-        GoneError: it is not, or is another, or on its way out.
+        GoneError: it is not there, or is another, or on its way out.
+        StaleError: it has ended, or is on another attempt; this process knows it now.
         UnavailableError.
     """
     metadata = owner["metadata"]
+    place = f"{resource.kind} {metadata['namespace']}/{metadata['name']}"
     with port_errors():
         stored = await client.get(resource, metadata["name"], metadata["namespace"])
     if stored["metadata"]["uid"] != metadata["uid"] or stored["metadata"].get("deletionTimestamp"):
-        raise GoneError(f"{resource.kind} {metadata['namespace']}/{metadata['name']} has been deleted")
+        raise GoneError(f"{place} has been deleted")
+    informer.remember(stored)
+    if is_overtaken(owner, stored):
+        raise StaleError(f"{place} has ended, or is at another attempt")
 
 
 async def patch_status(

@@ -284,6 +284,52 @@ async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
     assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []
 
 
+@pytest.mark.parametrize(
+    "overtaken", [{"phase": "Succeeded", "retries": 0}, {"phase": "Pending", "retries": 1}], ids=["ended", "retried"]
+)
+async def test_no_job_is_started_for_what_another_leader_has_brought_further(
+    there: AdapterWorld, overtaken: dict[str, Any]
+) -> None:
+    """Its watch has not told this one: the question does."""
+    run, story, step_run = await started(there)
+    await there.executor.end_attempt(step_run)
+    await there.client.patch(
+        STEP_RUN, "one-fetch", {"status": overtaken}, namespace=NAMESPACE_NAME, subresource="status"
+    )
+
+    with pytest.raises(StaleError, match="has ended, or is at another attempt"):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+
+    known = there.world.step_runs.get(NAMESPACE_NAME, "one-fetch")
+    assert known is not None
+    assert known["status"]["phase"] == overtaken["phase"]
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+
+async def test_no_job_is_started_for_a_run_that_another_leader_has_ended(there: AdapterWorld) -> None:
+    run, story, step_run = await started(there)
+    await there.executor.end_attempt(step_run)
+    name = run["metadata"]["name"]
+    ended = {"status": {"phase": "Failed"}}
+    await there.client.patch(STORY_RUN, name, ended, namespace=NAMESPACE_NAME, subresource="status")
+
+    with pytest.raises(StaleError, match=f"StoryRun {NAMESPACE_NAME}/{name} has ended"):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+
+
+async def test_the_job_of_a_later_attempt_is_not_ended_by_who_has_not_heard_of_it(there: AdapterWorld) -> None:
+    run, story, step_run = await started(there)
+    await there.executor.end_attempt(step_run)
+    retried = await there.executor.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
+    await there.executor.start_attempt(await there.order(run, story, retried, attempt=1))
+
+    with pytest.raises(StaleError):
+        await there.executor.end_attempt(step_run)
+
+    assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "1"
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "replaced by a namesake"])
 async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
     """Its end has not been heard of, only that of its Job."""

@@ -124,3 +124,32 @@ def test_a_message_beyond_what_the_crd_accepts_is_cut_in_conditions_only() -> No
 
     assert {len(condition["message"]) for condition in status["conditions"]} == {2048}
     assert status["lastFailureMsg"] == text
+
+
+RUNNING = {"phase": "Running", "retries": 1}
+
+
+@pytest.mark.parametrize(
+    ("seen", "stored", "overtaken"),
+    [
+        (None, None, False),
+        (None, {"phase": "Running", "retries": 0}, False),
+        (RUNNING, RUNNING, False),
+        (RUNNING, {"phase": "Pending", "retries": 2}, True),
+        (RUNNING, {"phase": "Pending", "retries": 0}, True),
+        (RUNNING, {"phase": "Succeeded", "retries": 1}, True),
+        ({"phase": "Failed"}, {"phase": "Failed"}, False),  # its SDK reported before its start was recorded
+        ({"phase": "Running"}, {"phase": "Finished"}, True),
+    ],
+)
+def test_what_has_ended_or_is_at_another_attempt_has_overtaken_a_decision(
+    seen: dict[str, Any] | None, stored: dict[str, Any] | None, overtaken: bool
+) -> None:
+    assert record.is_overtaken(step_run(seen), step_run(stored)) is overtaken
+
+
+def test_a_recorded_end_has_overtaken_the_same_phase_reported() -> None:
+    reported = step_run({"phase": "Failed"})
+    patch = record.failure_patch(reported, Phase.FAILED, Reason.EXECUTION_FAILED, "exit code 1", NOW)
+
+    assert record.is_overtaken(reported, step_run(patched({"phase": "Failed"}, patch)))

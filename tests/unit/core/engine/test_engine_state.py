@@ -197,6 +197,42 @@ def test_a_newer_stored_object_keeps_its_terminal_steps_and_instants() -> None:
     assert state.phases == {"a": Phase.RUNNING, "b": Phase.RUNNING}  # their own tasks find their ends
 
 
+def test_what_another_process_has_started_before_us_keeps_its_start() -> None:
+    """Its record came after we had read the run, and before we had anything of our own to record."""
+    started = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z"}
+    queued = started | {"phase": "Pending"}
+    states = {"a": started, "b": started, "c": queued}
+    theirs = run(started | {"attempts": 1, "stepStates": states}, resourceVersion="9")
+
+    state = fresh("a", "b", "c").rebased(theirs).began(LATER, {}).step_started("a", LATER).step_started("c", LATER)
+    state = state.step_ended("b", Verdict(Phase.SUCCEEDED, started_at=LATER), LATER)
+
+    assert (state.started_at, state.steps["a"].started_at, state.steps["b"].started_at) == (NOW, NOW, NOW)
+    assert state.steps["c"].started_at == LATER
+
+
+BEGUN = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z", "storyRevision": "s-1"}
+
+
+@pytest.mark.parametrize(
+    ("now", "overtaken"),
+    [
+        ({}, False),
+        ({"stepStates": {"a": {"phase": "Succeeded"}, "odd": 7}}, False),
+        ({"stepStates": {"a": {"phase": "Running"}, "b": {"phase": "Running"}}}, True),
+        ({"storyRevision": "s-2"}, True),
+        ({"startedAt": "2026-01-02T03:09:05Z"}, True),
+        ({"startedAt": None}, True),  # asked to run again
+    ],
+)
+def test_a_run_that_another_process_has_brought_elsewhere_has_overtaken_us(
+    now: dict[str, Any], overtaken: bool
+) -> None:
+    state = RunState.from_stored(run(BEGUN)).step_started("a", NOW)
+
+    assert state.is_overtaken_by(run(BEGUN | now, resourceVersion="9")) is overtaken
+
+
 def test_a_container_clock_ahead_of_ours_does_not_end_a_step_before_it_starts() -> None:
     state = fresh("a").step_started("a", LATER).step_ended("a", Verdict(Phase.SUCCEEDED, finished_at=NOW), NOW)
 

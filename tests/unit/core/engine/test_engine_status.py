@@ -54,3 +54,24 @@ async def test_a_write_that_fails_again_and_again_is_tried_less_and_less(
 
     assert 5 < store.refusals < most
     assert store.able_at <= ended_at < store.able_at + late_seconds
+
+
+async def test_a_leader_that_comes_late_goes_on_under_the_revision_that_another_has_begun_with(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key, latency=0.4)  # by then it has kept the Story, and not yet recorded that
+        await trio.sleep(1.7)
+        world.edit_story("story", {"steps": [engram("b")]})
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+        status = world.status(one.key)
+        revisions = {
+            (write.new.get("status") or {}).get("storyRevision")
+            for write in world.cluster.history
+            if write.place[0] == "StoryRun" and write.new is not None
+        }
+
+    assert one.phases == {"b": "Succeeded"}
+    assert revisions == {None, status["storyRevision"]}
