@@ -23,7 +23,11 @@ from core.api.schema import Keywords, ListedAsRequired, Rendered, WireModel, pee
 Schema = dict[str, Any]
 
 _SCALARS: Final[Mapping[Any, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
-_LENGTHS: Final = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItems")}
+_LENGTHS: Final = {
+    "string": ("minLength", "maxLength"),
+    "array": ("minItems", "maxItems"),
+    "object": ("minProperties", "maxProperties"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from core.api.gatedata import MAX_CHARACTERS, MAX_KEYS
 from core.api.kind import AGE, Column, Kind, KindModel, Version
 from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, SchemaReference, TraceContext
 from core.api.resource import STORY_RUN
@@ -29,6 +30,9 @@ class StoryRunSpec(WireModel):
 class GateDecision(WireModel):
     """A person's decision on a gate step."""
 
+    data: dict[str, Annotated[str, Field(max_length=MAX_CHARACTERS)]] | None = Field(
+        None, max_length=MAX_KEYS, description="Texts given with `Approved`; the output of the step."
+    )
     message: str | None = Field(None, description="Reason given; becomes the step's message.")
     state: Literal["Pending", "Approved", "Rejected"] | None = Field(
         None, description="`Approved` lets the step succeed, `Rejected` fails it, `Pending` keeps waiting."

@@ -1,6 +1,6 @@
-"""What a restarted engine finds again outside the run's status: which steps have begun, and what steps have put out.
+"""What a restarted engine finds again beside the states of steps: which have begun, and what they have put out.
 
-Pure over what was read: StepRuns and child StoryRuns in, a state and variables out.
+Pure over what was read: StepRuns, child StoryRuns and decisions on gates in, a state and variables out.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from core.api import keys
+from core.api.gatedata import given_data
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import Object
 from core.engine.state import RunState
 from core.engine.variables import Variables
+from core.engine.words import SKIPPED_UNDECIDED
 
 
 def step_name_of(child: Object) -> str | None:
@@ -76,12 +78,23 @@ def recall_outputs(
             variables.give(step.name, output if isinstance(output, Mapping) else {})
         elif step.kind is StepKind.PARALLEL and recorded.phase in (Phase.SUCCEEDED, Phase.FAILED):
             variables.give(step.name, parallel_output(step, _branches_begun(step, state), variables))
+        elif step.kind is StepKind.GATE and recorded.phase is Phase.SUCCEEDED:
+            variables.give(step.name, gate_output(state.stored, step.name))
+        elif step.kind is StepKind.GATE and recorded.message == SKIPPED_UNDECIDED:
+            variables.give(step.name, {})
 
 
 def parallel_output(step: StepPlan, branches: Iterable[StepPlan], variables: Variables) -> dict[str, Any]:
     """``{branch: output}``; of a ``forEach`` ``{"items": [output, …]}`` in the order of the list."""
     outputs = {branch.parts[-1]: dict(variables.output_of(branch.name)) for branch in branches}
     return {"items": list(outputs.values())} if "forEach" in step.parameters else dict(outputs)
+
+
+def gate_output(run: Object, name: str) -> dict[str, str]:
+    """What was given with the approval of a gate."""
+    gates = (run.get("status") or {}).get("gates")
+    decision = gates.get(name) if isinstance(gates, Mapping) else None
+    return given_data(decision) if isinstance(decision, Mapping) else {}
 
 
 def _declared_and_begun(plan: StoryPlan, state: RunState) -> Iterator[StepPlan]:

@@ -77,6 +77,19 @@ def _decided_again(chance: Chance, draft: Draft) -> str:
     return f"status.gates.{name}"
 
 
+@breaks("status/gate-data", "StoryRun", update=False)
+def _data_nobody_reads(chance: Chance, draft: Draft) -> str:
+    name = _gate(chance, draft)
+    wrong: Object = {
+        "state": "Approved",
+        "data": {chance.pick(("$bubuSecretRef", "a.b", "1st", "", "a-b", "k" * 64, "ä", "k\n")): "v"},
+    }
+    early: Object = {"state": chance.pick(("Rejected", "Pending")), "data": {"k": "v"}}
+    _write(draft, {"gates": {name: chance.pick((wrong, early))}})
+    draft.caller = chance.pick((_PERSON, _trusted(chance)))
+    return f"status.gates.{name}.data"
+
+
 @breaks("status/gate-unknown", "StoryRun", update=False)
 def _decided_for_nothing(chance: Chance, draft: Draft) -> str:
     name = _gate(chance, draft)

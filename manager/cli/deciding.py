@@ -5,6 +5,8 @@ Source: StoryRun contract 11.6, admission contract 15.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import trio
@@ -28,10 +30,19 @@ _PAUSE_SECONDS: Final = 0.1
 _APPROVER_ROLE: Final = "bobrapet-gate-approver-role"
 
 
-async def decide(session: Session, reference: str, wanted: str, state: str, *, reason: str, dry_run: DryRun) -> None:
+async def decide(
+    session: Session,
+    reference: str,
+    wanted: str,
+    state: str,
+    *,
+    reason: str,
+    dry_run: DryRun,
+    data: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Record ``state`` (``Approved``, ``Rejected``) for the gate ``wanted`` of a run, and tell.
 
-    The same decision again is success.
+    ``data`` goes with an approval and becomes the output of the step. The same decision again is success.
 
     Raises:
         CommandError: no such gate, somebody decided otherwise, or the run is past it.
@@ -45,19 +56,22 @@ async def decide(session: Session, reference: str, wanted: str, state: str, *, r
     author = await _who_we_are(session) if dry_run is not DryRun.CLIENT else ""
     for _ in range(_ATTEMPTS):
         gate = gate_called(gates_of(run, story), name)
-        if _is_decided_so(session, run, gate, name, state):
+        if _is_decided_so(session, run, gate, name, state, data):
             return
+        given = f" with {', '.join(data)}" if data else ""
         if dry_run is DryRun.CLIENT:
-            session.console.note(f"would set gate {name} of {run['metadata']['name']} to {state}{_when(gate, state)}")
+            told = f"{state}{given}{_when(gate, state)}"
+            session.console.note(f"would set gate {name} of {run['metadata']['name']} to {told}")
             return
+        decision = _decision(run, name, state, author, reason, data)
         try:
-            await _record(session, run, name, state, author, reason, dry_run=dry_run is DryRun.SERVER)
+            await _record(session, run, name, decision, dry_run=dry_run is DryRun.SERVER)
         except ConflictError:  # the operator writes the same object
             await trio.sleep(_PAUSE_SECONDS)
             run = await session.client.get(STORY_RUN, run["metadata"]["name"], run["metadata"]["namespace"])
             continue
         tried = " (dry run)" if dry_run is DryRun.SERVER else ""
-        session.console.result(f"gate {name} of {run['metadata']['name']} {state}{tried}{_when(gate, state)}")
+        session.console.result(f"gate {name} of {run['metadata']['name']} {state}{given}{tried}{_when(gate, state)}")
         return
     raise CommandError(
         f"StoryRun {run['metadata']['name']!r} changes too fast to be decided on", remedy="try again in a moment"
@@ -83,7 +97,7 @@ async def _story(session: Session, run: Object, wanted: str) -> Object | None:
         return None
 
 
-def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: str) -> bool:
+def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: str, data: Mapping[str, str]) -> bool:
     """Whether it is decided already, and alike.
 
     Raises:
@@ -94,6 +108,11 @@ def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: 
     if decision is not None and decision.state != state:
         raise CommandError(
             f"gate {name} of {run_name} was {_told(decision)}",
+            remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
+        )
+    if decision is not None and data and data != _stored(run, name).get("data"):
+        raise CommandError(
+            f"gate {name} of {run_name} was {_told(decision)} already, and not with this --data",
             remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
         )
     if decision is not None:
@@ -129,12 +148,25 @@ def _when(gate: Gate, state: str) -> str:
     return "; the run has not come to it yet, and will " + ("pass it" if state == APPROVED else "fail there")
 
 
-async def _record(
-    session: Session, run: Object, name: str, state: str, author: str, reason: str, *, dry_run: bool
-) -> None:
-    metadata = run["metadata"]
-    decision = {"state": state, "updatedAt": format_instant(system_now())}
+def _stored(run: Object, name: str) -> Object:
+    entry = ((run.get("status") or {}).get("gates") or {}).get(name)
+    return entry if isinstance(entry, dict) else {}
+
+
+def _decision(run: Object, name: str, state: str, author: str, reason: str, data: Mapping[str, str]) -> Object:
+    """The merge patch of the gate's entry. Data that somebody left there without deciding are not approved unseen."""
+    decision: Object = {"state": state, "updatedAt": format_instant(system_now())}
     decision |= {key: text for key, text in (("updatedBy", author), ("message", reason)) if text}
+    left = _stored(run, name).get("data") or {}
+    if data:
+        decision["data"] = {**dict.fromkeys(left), **data}
+    elif left:
+        decision["data"] = None
+    return decision
+
+
+async def _record(session: Session, run: Object, name: str, decision: Object, *, dry_run: bool) -> None:
+    metadata = run["metadata"]
     patch = {
         "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
         "status": {"gates": {name: decision}},

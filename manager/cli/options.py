@@ -126,20 +126,25 @@ class CommonOptions:
 
 
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
-    """``command(options, …)`` as a typer command that takes the common flags after its own."""
+    """``command(options, …)`` as a typer command that takes the common flags after its own.
+
+    A flag of its own takes the place of the common one of that name.
+    """
     hints = get_type_hints(CommonOptions, include_extras=True)
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    taken = {parameter.name for parameter in own}
+    common = [field for field in fields(CommonOptions) if field.name not in taken]
     shared = [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
-        for field in fields(CommonOptions)
+        for field in common
     ]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
 
     @functools.wraps(command)
     def entry(**values: Any) -> None:
-        given = {field.name: values.pop(field.name) for field in fields(CommonOptions)}
+        given = {field.name: values.pop(field.name) for field in common}
         given["ascii_only"] = given["ascii_only"] or not _knows_signs(sys.stdout, sys.stderr)
         options = CommonOptions(**given)
         command(options, **values)

@@ -58,7 +58,7 @@ def _anchor(name: str) -> str:
 
 
 def _section(name: str, command: Any) -> str:
-    own = [parameter for parameter in command.params if not _is_common(parameter)]
+    own = [parameter for parameter in command.params if not (_is_common(parameter) or _is_hidden(parameter))]
     arguments = [parameter for parameter in own if parameter.param_type_name == "argument"]
     options = [parameter for parameter in own if parameter.param_type_name == "option"]
     usage = " ".join(["bobrapet", name, *(_placeholder(argument) for argument in arguments), "[OPTIONS]"])
@@ -96,6 +96,10 @@ def _summary(command: Any) -> str:
 
 def _is_common(parameter: Any) -> bool:
     return getattr(parameter, "rich_help_panel", None) == PANEL
+
+
+def _is_hidden(parameter: Any) -> bool:
+    return bool(getattr(parameter, "hidden", False))
 
 
 def _exit_codes() -> str:

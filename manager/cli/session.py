@@ -6,7 +6,8 @@ import os
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation, load_config
@@ -15,6 +16,9 @@ from manager.cli.console import Console
 from manager.cli.options import CommonOptions
 from manager.cli.target import embedded_cluster, is_configured
 from manager.embedded.folder import EmbeddedCluster
+
+_DATA_IS_ANOTHER_FLAG: Final = frozenset({"approve", "reject"})
+"""Verbs whose ``--data`` is not the folder of the embedded cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ class Session:
         return self._line(self.options.namespace if namespace == self.namespace else namespace, verb, arguments)
 
     def _line(self, namespace: str, verb: str, arguments: Sequence[str]) -> str:
-        options = self.options
+        options, place = self.options, ""
+        if options.data and verb in _DATA_IS_ANOTHER_FLAG:
+            place, options = f"BOBRAPET_DATA={shlex.quote(str(options.data))} ", replace(options, data=None)
         flags = [
             *(("--namespace", namespace) if namespace else ()),
             *(("--context", options.context) if options.context else ()),
@@ -56,11 +62,11 @@ class Session:
         ]
         if self.embedded is None and options.kubeconfig:
             flags += ["--kubeconfig", str(options.kubeconfig)]
-        if self.embedded is not None and (is_configured(os.environ) or options.data):
+        if self.embedded is not None and (is_configured(os.environ) or self.options.data):
             flags.append("--local")
-        line = shlex.join(["bobrapet", verb, *arguments, *flags])
+        line = place + shlex.join(["bobrapet", verb, *arguments, *flags])
         if self.embedded is not None and self.embedded.on_demand:
-            up = ["bobrapet", "up", *(("--data", str(options.data)) if options.data else ())]
+            up = ["bobrapet", "up", *(("--data", str(self.options.data)) if self.options.data else ())]
             return f"{shlex.join(up)} && {line}"
         return line
 

@@ -29,7 +29,9 @@ _DECISIONS_STAY: Final = (
     "!has(variables.before.gates) || variables.before.gates.all(g,"
     " !has(variables.before.gates[g].state) || !(variables.before.gates[g].state in ['Approved', 'Rejected'])"
     " || (has(variables.after.gates) && g in variables.after.gates && has(variables.after.gates[g].state)"
-    " && variables.after.gates[g].state == variables.before.gates[g].state))"
+    " && variables.after.gates[g].state == variables.before.gates[g].state"
+    " && (has(variables.after.gates[g].data) ? variables.after.gates[g].data : dyn({}))"
+    " == (has(variables.before.gates[g].data) ? variables.before.gates[g].data : dyn({}))))"
 )
 
 

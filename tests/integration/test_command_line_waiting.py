@@ -37,6 +37,12 @@ STORIES: dict[str, list[Object]] = {
         engram("publish", "approve", "fan", "build"),
     ],
     "deploy": [gate("go")],
+    "ticketed": [
+        gate("approve"),
+        engram("work", "approve"),
+        {"name": "only-if", "type": "condition", "needs": ["work"], "if": "steps.approve.output.ticket == 'OPS-17'"},
+        {**engram("echo", "only-if"), "with": {"said": "{{ steps.approve.output.ticket }}"}},
+    ],
     "calls": [{"name": "sub", "type": "executeStory", "with": {"storyRef": {"name": "deploy"}}}],
     "breaks": [engram("one"), engram("fail-here", "one"), engram("after", "fail-here")],
 }
@@ -110,6 +116,28 @@ def test_a_run_goes_on_once_its_gates_are_approved(stand: Stand) -> None:
     assert stand.read(run, ".status.stepStates.approve.message") == "looks good"
     assert late.code == 1
     assert f"error: gate approve of {run} was Approved by" in late.err
+
+
+def test_later_steps_read_what_is_given_with_an_approval(stand: Stand) -> None:
+    run = stand.start("ticketed")
+    stand.waiting(f"{run}/approve")
+
+    wrong = stand.bobrapet("approve", run, "approve", "--data=ticket", "--data=a.b=1")
+    nothing = stand.bobrapet("reject", run, "approve", "--data=ticket=OPS-17")
+    approved = stand.bobrapet("approve", run, "approve", "--data=ticket=OPS-17", "--data=note={{ inputs }}")
+    other = stand.bobrapet("approve", run, "approve", "--data=ticket=OPS-18")
+    ended = stand.bobrapet("wait", run, "--timeout=30s")
+
+    assert (wrong.code, nothing.code) == (2, 2)
+    assert "error: --data 'ticket' is not key=text\n--data 'a.b': is no key that templates can read\n" in wrong.err
+    assert "error: --data goes with approve alone\n" in nothing.err
+    told = f"gate approve of {run} Approved with ticket, note\n"
+    assert (approved.code, approved.out) == (0, told), approved.err
+    assert other.code == 1
+    assert "already, and not with this --data" in other.err
+    assert (ended.code, ended.out) == (0, f"{run} Succeeded\n"), ended.err
+    assert stand.read(run, ".status.gates.approve.data.note") == "{{ inputs }}"
+    assert stand.read(run, ".status.stepStates.only-if.phase") == "Succeeded"
 
 
 def test_a_gate_that_is_rejected_early_fails_the_run(stand: Stand) -> None:

@@ -32,7 +32,7 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 
 
-async def decide(stand: GateStand, user: str, gate: str, decision: dict[str, str], *flags: str) -> str:
+async def decide(stand: GateStand, user: str, gate: str, decision: dict[str, Any], *flags: str) -> str:
     patch = json.dumps({"status": {"gates": {gate: decision}}})
     arguments = ("patch", "storyrun", "release-1", "--subresource=status", "--type=merge", "-p", patch, "-o=json")
     return await stand.kubectl(*arguments, f"--as={user}", "--as-group=system:authenticated", *flags, check=False)
@@ -51,12 +51,18 @@ async def test_a_decision_by_kubectl_is_signed_and_stays_signed(tmp_path: Path, 
         assert tried["status"]["gates"]["ask"]["updatedBy"] == "ann"
         assert await stored(stand) == {}
 
-        await decide(stand, "ann", "ask", {"state": "Approved"})
+        unread = await decide(stand, "ann", "ask", {"state": "Approved", "data": {"a.b": "c"}})
+        assert "status.gates.ask.data: 'a.b' is no key that templates can read" in unread
+        assert await stored(stand) == {}
+
+        await decide(stand, "ann", "ask", {"state": "Approved", "data": {"ticket": "OPS-17"}})
         made = (await stored(stand))["ask"]
-        assert (made["state"], made["updatedBy"]) == ("Approved", "ann")
+        assert (made["state"], made["updatedBy"], made["data"]) == ("Approved", "ann", {"ticket": "OPS-17"})
         assert began <= parse_instant(made["updatedAt"]) <= system_now()
 
         refused = await decide(stand, "bob", "ask", {"updatedBy": "bob"})
+        assert "status.gates.ask: is Approved already, and a decision stays" in refused
+        refused = await decide(stand, "bob", "ask", {"data": {"ticket": "OPS-18"}})
         assert "status.gates.ask: is Approved already, and a decision stays" in refused
         await decide(stand, "bob", "ask", {"state": "Approved", "message": "fine"})
         assert (await stored(stand))["ask"] == {**made, "message": "fine"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from core.api.gatedata import KEY_RULE, is_key
 from core.api.identity import runner_name
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from webhooks.caller import Caller, service_account
@@ -20,6 +21,7 @@ from webhooks.world import Object, Unseen, World
 
 WRITER: Final = Rule("status/writer", "15", Cause.FORBIDDEN)
 GATE_DECIDED: Final = Rule("status/gate-decided", "15", Cause.FORBIDDEN)
+GATE_DATA: Final = Rule("status/gate-data", "15")
 GATE_UNKNOWN: Final = Rule("status/gate-unknown", "15", Cause.NOT_FOUND, Severity.WARNING)
 GENERATION: Final = Rule("status/generation", "8.2", severity=Severity.WARNING)
 OUTPUT_SIZE: Final = Rule("status/output-size", "15", severity=Severity.WARNING)
@@ -28,7 +30,7 @@ OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", Cause.FORBIDDEN,
 
 _GUARDED: Final = ("StoryRun", "StepRun", "StoryTrigger", "EffectClaim")
 _DECISIONS: Final = ("Approved", "Rejected")
-_MADE: Final = ("state", "updatedBy", "updatedAt")
+_MADE: Final = ("state", "updatedBy", "updatedAt", "data")
 """Of a decision, what nobody changes once it was made."""
 
 
@@ -85,9 +87,21 @@ def _gates(run: Object, before: Object, after: Object, caller: Caller, world: Wo
         made = change.changed_fields(is_, was, _MADE) if was.get("state") in _DECISIONS else ()
         if list(made) and not caller.is_trusted:
             yield GATE_DECIDED.at(path, f"is {was['state']} already, and a decision stays", "start another run")
-        elif known is not None and not any(gate.has(name) for gate in known):
+            continue
+        if list(change.changed_fields(is_, was, ("state", "data"))):
+            yield from _data(is_, path)
+        if known is not None and not any(gate.has(name) for gate in known):
             there_are = f"gates are: {', '.join(map(str, known))}" if known else "the Story has no gates"
             yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", there_are)
+
+
+def _data(decision: Object, path: str) -> Iterator[Finding]:
+    """What is given with a decision; its size is a matter of the schema."""
+    data = fields_of(decision.get("data"))
+    if data and decision.get("state") != "Approved":
+        yield GATE_DATA.at(f"{path}.data", "goes with state Approved alone", "leave it out, or approve")
+    for key in sorted(key for key in data if not is_key(key)):
+        yield GATE_DATA.at(f"{path}.data", f"{key!r} is no key that templates can read", f"use {KEY_RULE}")
 
 
 def _gates_of(run: Object, world: World) -> list[gates.Gate] | None:

@@ -1,7 +1,8 @@
 """``gate``: waits until a person approves or rejects, in the run's ``status.gates``. Source: StoryRun contract 11.6.
 
 The decision may come before the gate is reached, and counts before its timeout does. Who decided, and when, stays in
-``status.gates``, which admission sees to and the engine never changes; when it was taken is the end of the step.
+``status.gates``, which admission sees to and the engine never changes; when it was taken is the end of the step. Its
+output is what was given with the approval, ``{}`` when that is nothing or nobody decided; this is ours.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from core.engine.calls import patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.ports import EventType, StepError
+from core.engine.recall import gate_output
 from core.engine.timers import TimerKind
 from core.engine.verdict import Verdict, failed
 from core.engine.waiting import Waiting, keep_deadline, until_words
+from core.engine.words import UNDECIDED
 
 
 async def run(context: StepContext) -> Verdict:
@@ -38,12 +41,15 @@ async def run(context: StepContext) -> Verdict:
         if verdict is not None:
             return verdict
         if deadline_at is not None and context.now() >= deadline_at:
-            return settings.over("nobody decided in time")
+            verdict = settings.over(UNDECIDED)
+            if verdict.phase is Phase.SKIPPED:
+                context.variables.give(context.step.name, {})
+            return verdict
         await wait_for_bell(context.bell, context.engine.clock, deadline_at)
 
 
 async def _decision(context: StepContext) -> Verdict | None:
-    """What was decided, if anything was."""
+    """What was decided, if anything was; an approval gives the step its output."""
     run = await patiently(context.engine.runs.read_run, context.key, pace=context.pace())
     gates = ((run or {}).get("status") or {}).get("gates")
     decision = gates.get(context.step.name) if isinstance(gates, Mapping) else None
@@ -56,6 +62,7 @@ async def _decision(context: StepContext) -> Verdict | None:
     match decision.get("state"):
         case "Approved":
             text = str(decision.get("message") or f"Approved{made}")
+            context.variables.give(context.step.name, gate_output(run or {}, context.step.name))
             return Verdict(Phase.SUCCEEDED, text, started_at=now)
         case "Rejected":
             return Verdict(Phase.FAILED, str(decision.get("message") or f"Rejected{made}"), started_at=now)

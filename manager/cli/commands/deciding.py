@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,6 +10,11 @@ import typer
 from manager.cli.arguments import GateArgument, RunAndGateArgument
 from manager.cli.options import CommonOptions, with_common_options
 
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="KEY=TEXT", help="For later steps, as {{ steps.GATE.output.KEY }}. Repeat."),
+]
+NoDataOption = Annotated[list[str] | None, typer.Option("--data", hidden=True)]
 ReasonOption = Annotated[str, typer.Option("--message", "-m", help="Why; becomes the message of the step.")]
 
 
@@ -40,33 +46,49 @@ def gates(options: CommonOptions) -> None:
 
 
 def approve(
-    options: CommonOptions, run: RunAndGateArgument, gate: GateArgument = "", reason: ReasonOption = ""
+    options: CommonOptions,
+    run: RunAndGateArgument,
+    gate: GateArgument = "",
+    reason: ReasonOption = "",
+    data: DataOption = None,
 ) -> None:
     """Let a run go on past a gate. A decision stays; it may be made before the run comes to the gate.
 
     GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
+
+    The data folder of an embedded cluster is that of $BOBRAPET_DATA here.
     """
-    _decide(options, run, gate, reason, "Approved")
+    _decide(options, run, gate, reason, "Approved", data or ())
 
 
-def reject(options: CommonOptions, run: RunAndGateArgument, gate: GateArgument = "", reason: ReasonOption = "") -> None:
+def reject(
+    options: CommonOptions,
+    run: RunAndGateArgument,
+    gate: GateArgument = "",
+    reason: ReasonOption = "",
+    data: NoDataOption = None,
+) -> None:
     """Fail a gate of a run. A decision stays; it may be made before the run comes to the gate.
 
     GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
+
+    The data folder of an embedded cluster is that of $BOBRAPET_DATA here.
     """
-    _decide(options, run, gate, reason, "Rejected")
+    _decide(options, run, gate, reason, "Rejected", data or ())
 
 
-def _decide(options: CommonOptions, run: str, gate: str, reason: str, state: str) -> None:
+def _decide(options: CommonOptions, run: str, gate: str, reason: str, state: str, pairs: Sequence[str]) -> None:
+    from manager.cli.approvaldata import no_data, parse_data
     from manager.cli.deciding import decide
     from manager.cli.interruption import run_async
     from manager.cli.session import open_session
 
+    data = parse_data(pairs) if state == "Approved" else no_data(pairs)
     if not gate:
         run, _, gate = run.partition("/")
 
     async def work() -> None:
         async with open_session(options) as session:
-            await decide(session, run, gate, state, reason=reason, dry_run=options.dry_run)
+            await decide(session, run, gate, state, reason=reason, data=data, dry_run=options.dry_run)
 
     run_async(options, work)

@@ -293,6 +293,19 @@ def test_the_operator_and_administrators_write_any_status() -> None:
     assert not refused(ANN, "system:masters")
 
 
+def test_what_was_given_with_an_approval_stays() -> None:
+    def refused(was: Object, is_: Object) -> bool:
+        old, new = (run() | {"status": {"gates": {"g": decision}}} for decision in (was, is_))
+        return "status" in refusals(Request(new, old, ANN, (), "status"), {})
+
+    approved, given = {"state": "Approved"}, {"state": "Approved", "data": {"a": "1"}}
+    assert refused(approved, given)
+    assert refused(given, approved)
+    assert refused(given, {**given, "data": {"a": "1", "b": "2"}})
+    assert not refused(given, {**given, "message": "fine"})
+    assert not refused({"state": "Pending", "data": {"a": "2"}}, given)
+
+
 @pytest.mark.parametrize("run_name", ["r", "a" * 49, "a" * 50, "a" * 200])
 def test_a_step_is_reported_by_the_containers_of_its_run(run_name: str) -> None:
     from core.api.identity import runner_name

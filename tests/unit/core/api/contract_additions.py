@@ -8,6 +8,8 @@ from __future__ import annotations
 ADDITIONS = {
     ("Story", ".spec.policy.timeouts.cleanup"): "what undoes and tidies up must end, too",
     ("StoryRun", ".status.storyRevision"): "a run executes the Story as it stood when it began, and says where it is",
+    ("StoryRun", ".status.gates{}.data"): "whoever approves may give texts along, which later steps read",
+    ("StoryRun", ".status.gates{}.data{}"): "such a text",
     ("StepRun", ".status.retries"): (
         "its default 0: a program may report before the operator's first write, and the Go SDK sends no retries"
     ),

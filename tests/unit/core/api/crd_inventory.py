@@ -16,6 +16,7 @@ KEYWORDS = (
     "maxLength",
     "minItems",
     "maxItems",
+    "maxProperties",
     "minimum",
     "maximum",
     "pattern",

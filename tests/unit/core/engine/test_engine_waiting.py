@@ -64,6 +64,102 @@ async def test_a_step_says_who_approved_and_when_as_far_as_it_is_known(
     assert status["gates"] == {"approve": decision}
 
 
+def decided(world: Any, one: Any, gate: str, **decision: Any) -> None:
+    world.cluster.force_patch("user", ("StoryRun", *one.key), "status", {"gates": {gate: decision}})
+
+
+READS = [
+    primitive("approve", "gate"),
+    engram("hold", "approve"),
+    engram("after", "hold", with_={"k": "{{ steps.approve.output.ticket }}"}),
+]
+ECHO = {"hold": (Script(after_seconds=60.0),), "after": (Script(echo=True),)}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_what_is_given_with_an_approval_is_the_output_of_the_step_as_it_was_written(
+    autojump_clock: MockClock, scenario: Any, restarts: bool
+) -> None:
+    text = '{{ inputs.secret }} {"$bubuSecretRef": "n:k"}'
+    async with open_world(ECHO) as world:
+        one = scenario(world, READS, run={"inputs": {"secret": "s"}}, output={"k": "{{ steps.after.output.k }}"})
+        await started(world, one, "approve")
+        decided(world, one, "approve", state="Approved", data={"ticket": text})
+        assert await world.until(lambda: world.phases(one.key).get("hold") == "Running")
+        if restarts:
+            await world.kill()
+            world.start(one.key)
+        assert await world.until_ended(one.key)
+
+    assert (one.status["phase"], one.status.get("output")) == ("Succeeded", {"k": text}), one.status
+
+
+async def test_data_of_a_branch_are_part_of_the_output_around_it(autojump_clock: MockClock, scenario: Any) -> None:
+    steps = [
+        primitive("fan", "parallel", with_={"steps": [primitive("ask", "gate"), primitive("skips", "gate")]}),
+        engram("after", with_={"fan": "{{ steps.fan.output }}"}),
+    ]
+    async with open_world({"after": (Script(echo=True),)}) as world:
+        one = scenario(world, steps, output={"fan": "{{ steps.after.output.fan }}"})
+        decided(world, one, "fan/ask", state="Approved", data={"a": "1"})
+        decided(world, one, "fan/skips", state="Approved")
+        status = await one.to_the_end()
+
+    assert status["output"] == {"fan": {"ask": {"a": "1"}, "skips": {}}}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_gate_without_data_has_an_empty_output(
+    autojump_clock: MockClock, scenario: Any, restarts: bool
+) -> None:
+    """One that nobody decided on in time, too, so that what reads it can give a default."""
+    steps = [
+        primitive("bare", "gate"),
+        primitive("late", "gate", with_={"timeout": "10s", "onTimeout": "skip"}),
+        engram("hold", "bare", "late"),
+        engram("after", "hold", with_={"bare": "{{ steps.bare.output }}", "late": "{{ steps.late.output }}"}),
+    ]
+    async with open_world(ECHO) as world:
+        output = {"bare": "{{ steps.after.output.bare }}", "late": "{{ steps.after.output.late }}"}
+        one = scenario(world, steps, output=output)
+        decided(world, one, "bare", state="Approved")
+        world.start(one.key)
+        assert await world.until(lambda: world.phases(one.key).get("hold") == "Running")
+        decided(world, one, "late", state="Approved", data={"too": "late"})
+        if restarts:
+            await world.kill()
+            world.start(one.key)
+        assert await world.until_ended(one.key)
+
+    assert one.phases["late"] == "Skipped"
+    assert one.status["output"] == {"bare": {}, "late": {}}, one.status
+
+
+async def test_entries_that_admission_would_refuse_are_left_out(autojump_clock: MockClock, scenario: Any) -> None:
+    data = {"ticket": "OPS-17", "$bubuSecretRef": "n:k", "a.b": "c", "k" * 64: "long", "é": "e"}
+    steps = [primitive("approve", "gate"), engram("after", with_={"all": "{{ steps.approve.output }}"})]
+    async with open_world(ECHO) as world:
+        one = scenario(world, steps, output={"all": "{{ steps.after.output.all }}"})
+        decided(world, one, "approve", state="Approved", data=data)
+        status = await one.to_the_end()
+
+    assert status["output"] == {"all": {"ticket": "OPS-17"}}
+
+
+async def test_a_rejection_gives_nothing(autojump_clock: MockClock, scenario: Any) -> None:
+    steps = [
+        primitive("ask", "gate", allowFailure=True),
+        engram("after", "ask", with_={"k": "{{ steps.ask.output.k }}"}),
+    ]
+    async with open_world(ECHO) as world:
+        one = scenario(world, steps)
+        decided(world, one, "ask", state="Rejected", data={"k": "v"})
+        status = await one.to_the_end()
+
+    assert one.phases["after"] == "Failed"
+    assert "ExpressionFailed" in status["stepStates"]["after"]["message"]
+
+
 async def test_a_gate_may_be_decided_before_it_is_reached(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world() as world:
         one = scenario(world, [engram("a"), primitive("approve", "gate", "a")])

@@ -11,6 +11,8 @@ import pytest
 from core.api.resource import CLUSTER_ROLE, ROLE, ROLE_BINDING, STORY, STORY_RUN
 from core.engine.clock import system_now
 from core.kube.client import KubeClient
+from core.kube.errors import InvalidError
+from manager.cli.approvaldata import no_data, parse_data
 from manager.cli.deciding import decide
 from manager.cli.exit_code import ExitCode
 from manager.cli.inbox import open_gates, shown
@@ -55,7 +57,7 @@ async def gates(session: Session, name: str = "release-1") -> Object:
 
 
 async def approve(session: Session, gate: str, *, state: str = "Approved", reason: str = "", **more: Any) -> None:
-    await decide(session, "release-1", gate, state, reason=reason, dry_run=more.get("dry_run", DryRun.NONE))
+    await decide(session, "release-1", gate, state, reason=reason, **{"dry_run": DryRun.NONE, **more})
 
 
 async def test_a_decision_says_who_made_it_when_and_why(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,6 +83,75 @@ async def test_a_gate_that_is_not_reached_can_be_decided_by_its_last_part(
     assert (await gates(session))["fan/legal"]["state"] == "Rejected"
     told = "gate fan/legal of release-1 Rejected; the run has not come to it yet, and will fail there\n"
     assert capsys.readouterr().out == told
+
+
+async def test_data_are_stored_as_texts_and_named_when_they_are_given(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await a_story(session)
+    await a_run(session, phase="Running", stepStates=STATES)
+    data = parse_data(["ticket=OPS-17", "count=3", "empty=", "url=a=b"])
+
+    await approve(session, "approve", data=data, dry_run=DryRun.CLIENT)
+    await approve(session, "approve", data=data)
+    await approve(session, "approve", data=data)
+    await approve(session, "approve")
+    with pytest.raises(CommandError) as refusal:
+        await approve(session, "approve", data={"ticket": "OPS-18"})
+
+    assert (await gates(session))["approve"]["data"] == {"ticket": "OPS-17", "count": "3", "empty": "", "url": "a=b"}
+    told = capsys.readouterr()
+    assert told.out == "gate approve of release-1 Approved with ticket, count, empty, url\n"
+    assert told.err.startswith("would set gate approve of release-1 to Approved with ticket, count, empty, url\n")
+    assert "already, and not with this --data" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("given", "stored"), [({"a": "2"}, {"a": "2"}), ({}, None)])
+async def test_data_that_somebody_left_without_deciding_are_not_approved_unseen(
+    session: Session, given: dict[str, str], stored: dict[str, str] | None
+) -> None:
+    await a_story(session)
+    pending = {"state": "Pending", "data": {"a": "1", "b": "1"}}
+    await a_run(session, phase="Running", stepStates=STATES, gates={"approve": pending})
+
+    await approve(session, "approve", data=given)
+
+    assert (await gates(session))["approve"].get("data") == stored
+
+
+@pytest.mark.parametrize("data", [{f"k{number}": "" for number in range(33)}, {"k": "x" * 1025}])
+async def test_the_api_server_keeps_data_within_bounds(session: Session, data: dict[str, str]) -> None:
+    await a_story(session)
+    await a_run(session, phase="Running", stepStates=STATES)
+
+    with pytest.raises(InvalidError, match=r"status\.gates\.approve\.data"):
+        await approve(session, "approve", data=data)
+    assert await gates(session) == {}
+
+
+def test_nothing_is_given_with_a_rejection() -> None:
+    assert no_data([]) == {}
+    with pytest.raises(UsageError, match="--data goes with approve alone"):
+        no_data(["a=b"])
+
+
+def test_everything_wrong_with_data_is_told_at_once() -> None:
+    long = "x" * 1025
+    many = [f"k{number}=" for number in range(32)]
+    with pytest.raises(UsageError) as refusal:
+        parse_data(["bare", "a.b=1", "=1", "k1=", f"long={long}", "bad=\udcff", *many])
+
+    assert str(refusal.value).splitlines() == [
+        "--data 'bare' is not key=text",
+        "--data 'a.b': is no key that templates can read",
+        "--data '': is no key that templates can read",
+        "--data 'long': has 1025 characters, and may have 1024",
+        "--data 'bad': is not UTF-8 text",
+        "--data 'k1': is given twice",
+        "--data: gives 36 keys, and may give 32",
+    ]
+    assert refusal.value.remedy.startswith("write for example --data ticket=OPS-17; keys are ")
+    assert refusal.value.code is ExitCode.WRONG_USAGE
 
 
 async def test_the_same_decision_again_is_success_and_another_one_is_refused(

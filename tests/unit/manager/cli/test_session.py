@@ -55,6 +55,14 @@ def test_a_hint_starts_a_cluster_that_ends_with_the_command(tmp_path: Path, monk
     assert session(CommonOptions(), cluster(tmp_path)).command("get", "r") == "bobrapet get r --local"
 
 
+def test_a_hint_names_the_folder_by_its_variable_where_the_flag_means_something_else(tmp_path: Path) -> None:
+    here = session(CommonOptions(data=tmp_path / "a b"), cluster(tmp_path / "a b"))
+
+    assert here.command("get", "r") == f"bobrapet get r --data '{tmp_path}/a b' --local"
+    for verb in ("approve", "reject"):
+        assert here.command(verb, "r", "g") == f"BOBRAPET_DATA='{tmp_path}/a b' bobrapet {verb} r g --local"
+
+
 def test_without_configuration_the_embedded_cluster_is_meant(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no kubeconfig is configured, and no embedded cluster serves"):
         embedded_cluster(CommonOptions())
