@@ -26,7 +26,7 @@ def check_crash(case: Case, kills: tuple[int, ...], seed: int) -> None:
 
 
 @given(case=cases(), kills=st.lists(st.integers(1, 250), min_size=1, max_size=3).map(tuple), seed=st.integers(0, 3))
-@budget(bounded=800, deep=50_000)
+@budget(bounded=600, deep=50_000)
 def test_a_killed_process_changes_nothing_about_the_end(case: Case, kills: tuple[int, ...], seed: int) -> None:
     event(f"{len(kills)} kills")
     check_crash(case, kills, seed)

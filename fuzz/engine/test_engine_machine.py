@@ -16,8 +16,8 @@ class SmallStories(EngineMachine):
 
 
 def test_small_stories_under_any_schedule() -> None:
-    run_state_machine_as_test(SmallStories, settings=settings(budget(2200, 100_000), stateful_step_count=10))
+    run_state_machine_as_test(SmallStories, settings=settings(budget(1000, 100_000), stateful_step_count=10))
 
 
 def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:
-    run_state_machine_as_test(EngineMachine, settings=settings(budget(450, 50_000), stateful_step_count=25))
+    run_state_machine_as_test(EngineMachine, settings=settings(budget(300, 50_000), stateful_step_count=25))
