@@ -183,9 +183,7 @@ def is_left_to_the_job_controller(obj: Object) -> bool:
     One that lost its API server between a Pod and its Job's deletion takes minutes to take the finalizer off.
     """
     metadata = obj["metadata"]
-    return bool(metadata.get("deletionTimestamp")) and metadata.get("finalizers") == [
-        "batch.kubernetes.io/job-tracking"
-    ]
+    return bool(metadata.get("deletionTimestamp")) and metadata.get("finalizers") == [_JOB_TRACKING]
 
 
 def assert_ends_were_final(history: History) -> None:

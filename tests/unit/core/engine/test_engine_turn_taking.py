@@ -130,9 +130,12 @@ async def test_a_place_is_told_again_when_somebody_before_has_gone(
 ) -> None:
     stage = Stage()
     await stage.enter(stage.runs.add("a", 0))
-    for number, name in enumerate("bcd", 1):
-        nursery.start_soon(stage.enter, stage.runs.add(name, number))
-    await wait_all_tasks_blocked()
+    async with trio.open_nursery() as canceled:
+        canceled.start_soon(stage.enter, stage.runs.add("b", 1))
+        for number, name in enumerate("cd", 2):
+            nursery.start_soon(stage.enter, stage.runs.add(name, number))
+        await wait_all_tasks_blocked()
+        canceled.cancel_scope.cancel()
     stage.end("b")
     await trio.sleep(30)
     assert stage.begun == ["a"]
