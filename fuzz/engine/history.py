@@ -72,6 +72,11 @@ class History:
         close = (later.at - earlier.at).total_seconds() <= MOST_LEGS * leg
         return close and earlier.actor != later.actor and self.two_leaders(later)
 
+    def was_given_up(self, earlier: Write, later: Write) -> bool:
+        """Whether ``later`` creates by a request that the engine may have stopped waiting for before ``earlier``."""
+        close = (later.at - earlier.at).total_seconds() <= TIMEOUT_SECONDS
+        return close and later.verb == "create" and "request timeout" in self.played.seen
+
     def is_of_another_story(self, obj: Object, run: Object) -> bool:
         """Whether a leader made this under a revision of the Story that is not the one the run went on with."""
         made = (obj["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STORY_REVISION)

@@ -75,13 +75,12 @@ def sdk_may_report(history: History) -> Iterator[str]:
     final: dict[str, Write] = {}
     crossed: set[str] = set()
     """Steps that were ended while the request that starts them was on its way: by the other leader, or after 30 s."""
-    late = "request timeout" in history.played.seen
     for write in history.writes():
         if write.place[0] == "StepRun" and is_final(status_of(write.new)):
             final.setdefault(write.object["metadata"]["uid"], write)
         elif write.place[0] == "Job" and write.verb == "create":
             end = final.get(write.object["metadata"]["ownerReferences"][0]["uid"])
-            if end is not None and (late or history.crosses(end, write)):
+            if end is not None and (history.was_given_up(end, write) or history.crosses(end, write)):
                 crossed.add(write.object["spec"]["step"])
     yield from (text for text in history.played.refused if text.partition(" out of ")[0] not in crossed)
 
@@ -230,7 +229,7 @@ def no_resurrection(history: History) -> Iterator[str]:
             if run is None or end is None or _awaits_redrive(run):
                 continue
             other = end.actor != write.actor or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)  # whose request it refused
-            if not (other and history.two_leaders(write)):
+            if not (other and history.two_leaders(write)) and not history.was_given_up(end, write):
                 yield f"{write.verb} {write.place} after the run had ended"
 
 

@@ -240,6 +240,8 @@ def _server(params: Mapping[str, Any]) -> Server:
     from manager.cli.target import embedded_cluster
 
     given = {name: params.get(name) for name in ("kubeconfig", "context", "local", "data")}
+    if isinstance(given["data"], list | tuple):  # of `approve` these are texts for later steps
+        given["data"] = None
     cluster = embedded_cluster(SimpleNamespace(**given))
     chosen = cluster.kubeconfig if cluster else given["kubeconfig"]
     paths = [Path(chosen).expanduser()] if chosen else files.default_paths(os.environ)

@@ -26,9 +26,10 @@ Suite: TypeAlias = tuple[str, ...]
 
 SUITES: Final[Sequence[Suite]] = (
     ("tests/integration", "tests/acceptance"),
-    ("fuzz",),
-    ("tests/unit/manager", "tests/unit/localcluster"),
+    ("fuzz/engine",),
+    ("tests/unit/core",),
     ("tests/unit",),
+    ("fuzz",),
     ("tests/conformance",),
 )
 """What is inside a folder and is a suite of its own is left out of that folder's."""
