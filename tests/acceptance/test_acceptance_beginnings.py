@@ -22,6 +22,12 @@ CHAIN = {"steps": [engram("a"), engram("b", "a")]}
 RUN = {"storyRef": {"name": "story"}}
 
 
+def labels(stand: Stand) -> dict[str, str]:
+    """Of the run."""
+    run = stand.find(STORY_RUN, "run")
+    return dict(run["metadata"].get("labels") or {}) if run is not None else {}
+
+
 @scenario()
 async def test_26_1_two_steps_in_a_row(stand: Stand) -> None:
     stand.hold("a")
@@ -40,7 +46,7 @@ async def test_26_1_two_steps_in_a_row(stand: Stand) -> None:
     assert "b" not in phases(running)
     if stand.rig is not Rig.MODEL:  # what controllers do beside the engine
         assert running["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
-        assert running["metadata"]["labels"]["bubustack.io/queue"] == "default"
+        await stand.until(lambda: labels(stand).get("bubustack.io/queue") == "default", "the run says its queue")
         await stand.until(lambda: ("Normal", "ChildStepRunCreated") in stand.told(), "the StepRun is told of")
         access = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
         await stand.until(
