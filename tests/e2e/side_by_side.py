@@ -1,8 +1,8 @@
 """Suites of tests in processes of their own, two at a time: on two cores that takes little more than half as long.
 
-``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. The longest suite begins; a lane that is free
-takes the next. Each suite's output is printed whole when it has ended, so that none is torn apart by another. What a
-suite draws at random does not depend on what another has imported, nor on the order of a set, which is fixed.
+``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. A lane that is free takes the next suite.
+Each suite's output is printed whole when it has ended, so that none is torn apart by another. What a suite draws at
+random does not depend on what another has imported, nor on the order of a set, which is fixed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,24 @@ import trio
 
 Suite: TypeAlias = tuple[str, ...]
 
-SUITES: Final[Sequence[Suite]] = (
-    ("tests/integration", "tests/acceptance"),
-    ("fuzz/engine",),
-    ("tests/unit/core",),
-    ("tests/unit",),
-    ("fuzz",),
-    ("tests/conformance",),
-)
-"""What is inside a folder and is a suite of its own is left out of that folder's."""
+ROOT: Final = Path(__file__).parents[2]
+
+
+def suites() -> Sequence[Suite]:
+    """What computes comes first, a lane for a core; then what mostly waits."""
+    command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
+    return (
+        ("fuzz/engine",),
+        ("tests/unit/core",),
+        ("tests/unit",),
+        ("fuzz",),
+        tuple(str(path.relative_to(ROOT)) for path in command_line),
+        ("tests/integration",),
+        ("tests/acceptance",),
+        ("tests/conformance",),
+    )
+
+
 LANES: Final = 2
 HASH_SEED: Final = "0"
 """Of all processes: what failed once fails again."""
@@ -52,7 +61,10 @@ class _Progress:
 
 
 def run_side_by_side(suites: Sequence[Suite], options: Sequence[str], lanes: int = LANES) -> int:
-    """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some suites only."""
+    """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some suites only.
+
+    What is inside a folder and is a suite of its own is left out of that folder's.
+    """
     return trio.run(partial(_run, _Progress(options, _without_each_other(suites)), lanes))
 
 
@@ -88,7 +100,7 @@ async def _lane(progress: _Progress) -> None:
 
 
 async def _play(progress: _Progress, suite: Suite, others: Sequence[str], output: IO[bytes]) -> None:
-    name, started = " ".join(suite), time.monotonic()
+    name, started = suite[0] if len(suite) == 1 else f"{suite[0]} … {suite[-1]}", time.monotonic()
     _say(f"{name}: begins")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite]
     left_out = [f"--ignore={folder}" for folder in others]
@@ -123,5 +135,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).parents[2])
-    sys.exit(run_side_by_side(SUITES, sys.argv[1:]))
+    os.chdir(ROOT)
+    sys.exit(run_side_by_side(suites(), sys.argv[1:]))

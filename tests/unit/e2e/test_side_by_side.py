@@ -37,7 +37,7 @@ def test_a_folder_that_has_a_suite_of_its_own_is_left_out_of_the_one_around_it(
     told = capfd.readouterr().out
     assert "1 passed" in told
     assert "2 passed" in told
-    assert "### outer other: exit code 0" in told
+    assert "### outer … other: exit code 0" in told
 
 
 def test_the_worst_exit_code_counts_and_all_suites_are_run(folders: Path, capfd: pytest.CaptureFixture[str]) -> None:
