@@ -94,18 +94,28 @@ class JobExecutor:
         else:
             await confirm(self._client, self._world.step_runs, STEP_RUN, order.step_run)
             await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be on its way out
-            if any_alive(await self._pods_named(order.step_run)) and not await self._is_started(workload):
-                raise StaleError(f"a Pod of an earlier attempt of {uid} is still alive")
+            if any_alive(await self._pods_named(order.step_run)):
+                await self._see_whose_they_are(workload)
         resolved: ResolvedStep = order.binding.policy
         await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
         await self._ensure_job(workload, manifest)
 
-    async def _is_started(self, workload: StepWorkload) -> bool:
-        """Whether the Job of this very attempt exists, as the API server has it."""
+    async def _see_whose_they_are(self, workload: StepWorkload) -> None:
+        """Living Pods do not matter where the Job of this very attempt exists, or one of somebody else, whose they are.
+
+        Raises:
+            StaleError: they are of an earlier attempt, or of a StepRun that is gone, whose Job is deleted.
+        """
         job = await self._unseen_job(workload.namespace, workload.step_run_name)
-        if job is None or job["metadata"].get("deletionTimestamp"):
-            return False
-        return controlled_by(job, workload.step_run_uid) and _attempt_of(job) == workload.attempt
+        if job is not None and not job["metadata"].get("deletionTimestamp"):
+            ours = controlled_by(job, workload.step_run_uid)
+            if ours and _attempt_of(job) == workload.attempt:
+                return
+            if not ours and not _is_of_a_predecessor(job, workload.step_run_name):
+                return
+            if not ours:
+                await delete(self._client, self._world.jobs, JOB, job)
+        raise StaleError(f"a Pod of an earlier attempt of {workload.step_run_name} is still alive")
 
     async def _ensure_job(self, workload: StepWorkload, manifest: Object) -> None:
         name, namespace = workload.step_run_name, workload.namespace
