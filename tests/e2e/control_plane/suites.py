@@ -17,8 +17,8 @@ SUITES: Final[Sequence[Suite]] = (
     tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers")),
     ("tests/integration",),
     ("tests/e2e",),
-    ("tests/acceptance",),
     ("tests/conformance",),
+    ("tests/acceptance",),
 )
 
 
