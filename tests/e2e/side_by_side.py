@@ -35,8 +35,8 @@ def suites() -> Sequence[Suite]:
         ("tests/unit/core",),
         ("tests/unit",),
         ("fuzz",),
-        tuple(str(path.relative_to(ROOT)) for path in command_line),
         ("tests/integration",),
+        tuple(str(path.relative_to(ROOT)) for path in command_line),
         ("tests/acceptance",),
         ("tests/conformance",),
     )
