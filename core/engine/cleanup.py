@@ -86,12 +86,15 @@ class Cleanup:
         await end_group(self._work, group, cancel.out_of_time(str(name), conclusion, deadline_at), drain_at)
 
     async def _deadline_at(self, name: GroupName) -> datetime:
-        """When the time of the list is over: recorded before its first step starts, and never moved."""
+        """When the time of the list is over: recorded, with all ends before it, before its first step starts.
+
+        It is never moved.
+        """
         key, status = f"{GROUP_MARK}{name}", self._work.status
         timer = (status.state.timers or {}).get(key)
         if timer is None:
             budget = self.plan.cleanup_timeout or self._work.engine.settings.cleanup_timeout
             timer = Timer(TimerKind.DEADLINE, self._work.engine.clock.now() + budget)
             status.apply(status.state.timer_set(key, timer))
-            await status.wait_until_stored()
+        await status.wait_until_stored()
         return timer.at

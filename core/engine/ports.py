@@ -200,8 +200,8 @@ class StepExecutor(Protocol):
         Raises:
             MissingReferenceError: a Secret it needs is missing.
             RejectedError: the API server refuses the Job; ``InputTooLarge`` when it is too big.
-            StaleError: a Job of another attempt is still there, ``end_attempt`` first; or another leader has ended the
-                StepRun, or its run, or brought it to another attempt, which this one knows from now on.
+            StaleError: a Job of another attempt is still there, ``end_earlier_attempt`` first; or another leader has
+                ended the StepRun, or its run, or brought it to another attempt, which this one knows from now on.
             GoneError: the StepRun, or its run, is gone or on its way out.
         """
 
@@ -220,6 +220,9 @@ class StepExecutor(Protocol):
         Raises:
             StaleError: the Job is of a later attempt than ``step_run`` knows of.
         """
+
+    async def end_earlier_attempt(self, step_run: Object) -> None:
+        """Like ``end_attempt``, but a Job of the attempt that ``step_run`` is at stays: another leader's, already."""
 
     async def delete_step_run(self, step_run: Object) -> None:
         """Delete with a UID precondition, Background. Absent is success."""

@@ -6,7 +6,8 @@ under ``status.storyRevision``; the live Story is read only for runs that have n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import trio
 
@@ -84,11 +85,15 @@ class Preparation:
             return None
         story = await self._stored_story()
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator) if story is not None else None
-        if not isinstance(plan, StoryPlan):
+        values: Mapping[str, Any] | Refusal = {}
+        if isinstance(plan, StoryPlan):
+            values = inputs.run_inputs(self._run, plan)
+        else:
             engrams, calls = ({*filter(None, map(step_name_of, made))} for made in (step_runs, child_runs))
             plan = bare_plan([*(self._status.state.steps or ()), *sorted(engrams | calls)], engrams, calls)
         access = RunAccess(self._engine, self._run, story or {}, self._pace)
-        work = RunWork(self._engine, self._status, self._bells, story or {}, plan, Variables({}), access, end_run, live)
+        variables = Variables({} if isinstance(values, Refusal) else values)
+        work = RunWork(self._engine, self._status, self._bells, story or {}, plan, variables, access, end_run, live)
         self._begin(work, step_runs, child_runs)
         return work
 

@@ -21,6 +21,8 @@ from core.engine.ports import Object
 from core.engine.verdict import Verdict
 from core.engine.words import member_or_none
 
+ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
+"""Of a run that is ended before its time."""
 _DEGRADED = (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
 _ERROR_TYPES = {
     Reason.TIMED_OUT: "timeout",
@@ -61,12 +63,25 @@ def is_final(status: Mapping[str, Any]) -> bool:
 def is_overtaken(seen: Object, stored: Object) -> bool:
     """Whether what was decided on ``seen``, a StepRun or StoryRun to be worked for, is over in ``stored``.
 
-    It has ended since, or is on another attempt.
+    It has ended since, or is being ended, or is on another attempt.
     """
     old, new = seen.get("status") or {}, stored.get("status") or {}
     phase = phase_of(new)
     ended = phase is not None and phase.terminal and phase is not phase_of(old)
-    return ended or is_final(new) or retries_of(new) != retries_of(old)
+    ending = announced_end(new) is not None and announced_end(old) is None
+    return ended or ending or is_final(new) or retries_of(new) != retries_of(old)
+
+
+def announced_end(status: Mapping[str, Any]) -> Reason | None:
+    """Why a StoryRun that is still running is being ended, once that is stored."""
+    if phase_of(status) is not Phase.RUNNING:
+        return None
+    for type_ in (ConditionType.READY, ConditionType.PROGRESSING):  # the first may tell of a right that is lacking
+        condition = find_condition(status.get("conditions") or (), type_) or {}
+        reason = member_or_none(Reason, condition.get("reason"))
+        if reason in ENDINGS:
+            return reason
+    return None
 
 
 def was_started(status: Mapping[str, Any]) -> bool:

@@ -19,13 +19,13 @@ from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason
 from core.engine.clock import format_deadline
 from core.engine.ports import Object
+from core.engine.record import ENDINGS, announced_end
 from core.engine.step_state import MAX_STEP_MESSAGE_LENGTH, StepState, steps_from
 from core.engine.timers import Timer, timers_from, timers_to_wire
 from core.engine.verdict import Conclusion, Degradation, Verdict
 from core.engine.words import member_or_none
 from core.kube.wire import merge_patch_between, values_equal
 
-_ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
 """Follow from the others: never a reason for a write of their own."""
 
@@ -109,7 +109,7 @@ class RunState:
     def announced(self) -> Reason | None:
         """Why a run that is still running is being ended, once that is decided."""
         reason = member_or_none(Reason, self.reason)
-        return reason if self.phase is Phase.RUNNING and reason in _ENDINGS else None
+        return reason if self.phase is Phase.RUNNING and reason in ENDINGS else None
 
     def step(self, name: str) -> StepState | None:
         return (self.steps or {}).get(name)
@@ -276,9 +276,12 @@ class RunState:
     def is_overtaken_by(self, run: Object) -> bool:
         """Whether another process has brought the run where we have not: what we know of it does not hold any more.
 
-        It has begun it anew, or under another revision of its Story, or has recorded steps of which we know nothing.
+        It has begun it anew, or under another revision of its Story, or is ending it, or has recorded steps of which we
+        know nothing.
         """
         before, now = (obj.get("status") or {} for obj in (self.stored, run))
+        if self.phase is Phase.RUNNING and self.announced is None and announced_end(now) is not None:
+            return True
         if before.get("startedAt") and now.get("startedAt") != before["startedAt"]:
             return True
         theirs = _revision_of(run)

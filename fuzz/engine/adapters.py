@@ -48,6 +48,8 @@ class Fault(StrEnum):
     """409 for a write with preconditions; else as UNAVAILABLE."""
     SLOW = "slow"
     """Half a virtual second there, half a second back."""
+    LATE_ANSWER = "late answer"
+    """Applied at once; the caller hears of it a virtual second later, after everybody else."""
     ERROR = "error"
     """500; whether it was applied nobody knows: it was not."""
     ERROR_APPLIED = "error, applied"
@@ -60,6 +62,7 @@ class Fault(StrEnum):
 
 RETRY_AFTER_SECONDS = 2.0
 SLOW_SECONDS = 0.5
+LATE_SECONDS = 1.0
 TIMEOUT_SECONDS = 29.0
 """What a way to the server and back takes then."""
 
@@ -111,7 +114,7 @@ class Process:
             case Fault.BUSY:
                 raise UnavailableError("injected: too many requests", retry_after_seconds=RETRY_AFTER_SECONDS)
         answer = _translated(apply)
-        await trio.sleep(latency if fault is not Fault.TIMEOUT else 0.0)
+        await trio.sleep({Fault.TIMEOUT: 0.0, Fault.LATE_ANSWER: LATE_SECONDS}.get(fault, latency))  # type: ignore[arg-type]
         self.check()
         if fault in (Fault.LOST_ANSWER, Fault.ERROR_APPLIED):
             raise UnavailableError("injected: the answer was lost")
@@ -321,16 +324,27 @@ class ModelStepExecutor:
         return await _patch(self.cluster, self.process, step_run, "metadata", patch)
 
     async def end_attempt(self, step_run: Object) -> None:
+        job = await self._job_of(step_run)
+        if job is not None:
+            await self._end(step_run, job)
+
+    async def end_earlier_attempt(self, step_run: Object) -> None:
+        job = await self._job_of(step_run)
+        if job is not None and job["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
+            await self._end(step_run, job)
+
+    async def _end(self, step_run: Object, job: Object) -> None:
+        if job["spec"]["attempt"] > retries_of(step_run.get("status") or {}):
+            await confirm(self.cluster, self.process, step_run)
+        await _delete(self.cluster, self.process, job)
+
+    async def _job_of(self, step_run: Object) -> Object | None:
         namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
         self.process.check()
         job = self.process.known.get("Job", namespace, name)
         if job is None:
             job = await self._call(lambda: self.cluster.get("Job", namespace, name))
-        if job is None or not controlled_by(job, step_run["metadata"]["uid"]):
-            return
-        if job["spec"]["attempt"] > retries_of(step_run.get("status") or {}):
-            await confirm(self.cluster, self.process, step_run)
-        await _delete(self.cluster, self.process, job)
+        return job if job is not None and controlled_by(job, step_run["metadata"]["uid"]) else None
 
     async def delete_step_run(self, step_run: Object) -> None:
         await _delete(self.cluster, self.process, step_run)

@@ -28,6 +28,11 @@ def primitive(name: str, type_: str, *needs: str, **more: Any) -> dict[str, Any]
 
 RETRYING = {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1.5)))}
 HASTY = {"work": Engram(timeout_seconds=2.0, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.5)))}
+RETRIED_AT_ONCE = Case(
+    {"steps": [engram("a")]},
+    {"a": (Script(Act.EXIT, 0.4, exit_code=137), Script(after_seconds=1.0))},
+    {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=0.1)))},
+)
 CONTINUE = {"retries": {"continueOnStepFailure": True}}
 OUTPUT = {"n": 3, "flag": True}
 
@@ -88,6 +93,18 @@ CANONICAL: dict[str, Case] = {
         {"steps": [engram("a"), engram("b", "a"), primitive("nap", "sleep", with_={"duration": "1h"})]},
         {"a": (Script(Act.HANG, grace_seconds=1.7),)},
         cancel_after_seconds=3.1,
+    ),
+    "canceled and cleaned up with inputs": Case(
+        {
+            "steps": [engram("a")],
+            "finally": [
+                primitive("nap", "sleep", with_={"duration": "1.1s"}),
+                engram("sweep", "nap", with_={"n": "{{ inputs.n }}"}),
+            ],
+        },
+        {"a": (Script(Act.HANG, grace_seconds=0.4),)},
+        inputs={"n": 7},
+        cancel_after_seconds=2.1,
     ),
     "story timeout": Case(
         {"steps": [engram("a"), engram("b", "a")], "policy": {"timeouts": {"story": "4s"}}},

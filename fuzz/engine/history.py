@@ -13,7 +13,7 @@ from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
 from core.engine.timers import Timer, timers_from
 from fuzz.engine.actions import Verb
-from fuzz.engine.adapters import SLOW_SECONDS, TIMEOUT_SECONDS
+from fuzz.engine.adapters import LATE_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.routing import story_of
@@ -65,7 +65,11 @@ class History:
 
     def crosses(self, earlier: Write, later: Write) -> bool:
         """Whether ``later``, of one of two leaders, may be on its way since before ``earlier``, of the other."""
-        legs = {"request slow": SLOW_SECONDS, "request timeout": TIMEOUT_SECONDS}
+        legs = {
+            "request slow": SLOW_SECONDS,
+            "request late answer": LATE_SECONDS,
+            "request timeout": TIMEOUT_SECONDS,
+        }
         leg = max(
             self.played.trouble.latency_seconds, *(legs[word] if word in self.played.seen else 0.0 for word in legs)
         )
@@ -93,7 +97,7 @@ class History:
     @property
     def requests_take_time(self) -> bool:
         """Whether something may happen between the decision for a write and the write."""
-        slow = {"request slow", "request timeout"} & self.played.seen.keys()
+        slow = {"request slow", "request late answer", "request timeout"} & self.played.seen.keys()
         return bool(slow) or self.played.trouble.latency_seconds > 0
 
     def did(self, *verbs: Verb) -> bool:
@@ -123,8 +127,18 @@ class History:
         revision = annotations.get(keys.ANNOTATION_STORY_REVISION) or status_of(run).get("storyRevision")
         kept = self.objects.get(("ControllerRevision", namespace, revision)) if revision else None
         story = kept["data"] if kept is not None else self.objects.get(("Story", namespace, name))
-        if story is None:
-            return None
+        return self._parsed(story) if story is not None else None
+
+    def plans(self, run: Object) -> Iterator[StoryPlan]:
+        """What the run may have been going to execute: one that has not begun has chosen no revision of its Story."""
+        found = [self.plan(run)]
+        if not status_of(run).get("storyRevision"):
+            place = ("Story", *story_of(run))
+            writes = (write for write in self.played.history if write.place == place)
+            found += [self._parsed(write.new) for write in writes if write.new is not None]
+        return filter(None, found)
+
+    def _parsed(self, story: Object) -> StoryPlan | None:
         key = f"{story['metadata']['uid']}/{story['metadata']['resourceVersion']}"
         if key not in self._plans:
             parsed = parse_story(story)

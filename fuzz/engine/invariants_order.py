@@ -48,8 +48,6 @@ def cleanup_comes_last(history: History) -> Iterator[str]:
         group = group_of(plan, step_of(write.object))
         if group not in (GroupName.COMPENSATIONS, GroupName.FINALLY):
             continue
-        if f"@{group}" in timers_of(run) and (history.played.trouble.kills or history.did(Verb.KILL)):
-            continue  # died between the deadline of the group and the states; StepRuns tell these to the next process
         states = states_of(run)
         before = [*plan.main.order, *(plan.compensations.order if group is GroupName.FINALLY else ())]
         left = [name for name in before if not is_terminal(states.get(name))]

@@ -42,7 +42,7 @@ from core.graph import readiness
 from fuzz.engine import adapters
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Fault
-from fuzz.engine.canonical import CANONICAL, RETRYING, engram, primitive
+from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
 from fuzz.engine.cases import Case, Played, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.strategies import ENGRAMS
@@ -104,6 +104,7 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | {
     "fast retry": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.EXIT, 0.4, exit_code=137), Script(after_seconds=0.01))}, RETRYING
     ),
+    "retry of two leaders": RETRIED_AT_ONCE,
     "Job deleted by hand": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())},
         actions=(Action(1.0, Verb.DELETE_JOB, "a"), Action(9.0, Verb.CANCEL)),
@@ -120,6 +121,10 @@ FAULTS: Final = (
     Trouble(latency_seconds=0.03, heals=True),
 )
 STRIDE: Final = 5
+LATE_ANSWERS: Final = tuple(
+    (Trouble(faults=({call: Fault.LATE_ANSWER},), twins=True), seed) for call in range(26) for seed in range(6)
+)
+"""One of two leaders hears late of something that it has done; the other goes on with it."""
 
 
 @dataclass(frozen=True)
@@ -138,17 +143,15 @@ def hunt(mutant: Mutant) -> str | None:
         for name in mutant.hunted:
             case = HUNTED[name]
             steps = sound[name].task_steps
-            for trouble in (
-                Trouble(heals=True),
-                *FAULTS,
-                *(Trouble((k,), heals=True) for k in range(1, steps, STRIDE)),
-            ):
+            alone = [(Trouble((k,), heals=True), 0) for k in range(1, steps, STRIDE)]
+            faulty = LATE_ANSWERS if case is RETRIED_AT_ONCE else [(trouble, 0) for trouble in FAULTS]
+            for trouble, seed in ((Trouble(heals=True), 0), *faulty, *alone):
                 try:
-                    played = play(case, trouble)
+                    played = play(case, trouble, seed)
                 except Exception as error:
                     return f"{name}: {error!r}"
                 broken = violations(played)
-                if not broken and trouble not in FAULTS:
+                if not broken and (trouble, seed) not in faulty:
                     broken = differences(played, sound[name])
                 if broken:
                     return f"{name}: {broken[0]}"
@@ -263,6 +266,8 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
      _always(False)),
     ("retries do not wait", ("retries until success",), outcome, "_start",
      lambda sound: lambda status, phase, now: sound({**status, "nextRetryAt": None}, phase, now)),
+    ("a retry ends the Job that another leader has made for it", ("retry of two leaders",),
+     adapters.ModelStepExecutor, "end_earlier_attempt", lambda sound: adapters.ModelStepExecutor.end_attempt),
     ("retries are counted twice", ("retries until success",), record, "retry_patch", _with(_counted_twice)),
     ("the instant of a retry is not stored", ("retries until success",), record, "retry_patch",
      _with(lambda patch: patch | {"nextRetryAt": None})),

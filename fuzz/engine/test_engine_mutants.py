@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from fuzz.engine.canonical import RETRIED_AT_ONCE
 from fuzz.engine.cases import Case, Trouble, play
 from fuzz.engine.invariants import violations
-from fuzz.engine.mutants import HUNTED, MUTANTS, Mutant, hunt
+from fuzz.engine.mutants import HUNTED, LATE_ANSWERS, MUTANTS, Mutant, hunt
 
 
 def test_there_are_enough() -> None:
@@ -22,3 +23,8 @@ def test_a_bug_is_caught(mutant: Mutant) -> None:
 @pytest.mark.parametrize("case", HUNTED.values(), ids=HUNTED.keys())
 def test_the_sound_engine_breaks_no_promise(case: Case) -> None:
     assert violations(play(case, Trouble(heals=True))) == []
+
+
+def test_no_leader_undoes_what_another_has_done_while_it_waited_for_an_answer() -> None:
+    for trouble, seed in LATE_ANSWERS:
+        assert violations(play(RETRIED_AT_ONCE, trouble, seed)) == [], (trouble, seed)

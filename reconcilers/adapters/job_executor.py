@@ -151,15 +151,26 @@ class JobExecutor:
         return await patch_metadata(self._client, self._world.step_runs, STEP_RUN, step_run, patch)
 
     async def end_attempt(self, step_run: Object) -> None:
-        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
-        job = self._world.jobs.get(namespace, name)
-        if job is None:
-            job = await self._unseen_job(namespace, name)
-        if job is None or not controlled_by(job, step_run["metadata"]["uid"]):
-            return
+        job = await self._job_of(step_run)
+        if job is not None:
+            await self._end(step_run, job)
+
+    async def end_earlier_attempt(self, step_run: Object) -> None:
+        job = await self._job_of(step_run)
+        if job is not None and _attempt_of(job) != retries_of(step_run.get("status") or {}):
+            await self._end(step_run, job)
+
+    async def _end(self, step_run: Object, job: Object) -> None:
         if _attempt_of(job) > retries_of(step_run.get("status") or {}):  # another leader's, unless we are wrong
             await confirm(self._client, self._world.step_runs, STEP_RUN, step_run)
         await delete(self._client, self._world.jobs, JOB, job)
+
+    async def _job_of(self, step_run: Object) -> Object | None:
+        metadata = step_run["metadata"]
+        job = self._world.jobs.get(metadata["namespace"], metadata["name"])
+        if job is None:
+            job = await self._unseen_job(metadata["namespace"], metadata["name"])
+        return job if job is not None and controlled_by(job, metadata["uid"]) else None
 
     async def delete_step_run(self, step_run: Object) -> None:
         await delete(self._client, self._world.step_runs, STEP_RUN, step_run)

@@ -43,7 +43,7 @@ async def confirm(client: KubeClient, informer: Informer, resource: Resource, ow
 
     Raises:
         GoneError: it is not there, or is another, or on its way out.
-        StaleError: it has ended, or is on another attempt; this process knows it now.
+        StaleError: it has ended or is being ended, or is on another attempt; this process knows it now.
         UnavailableError.
     """
     metadata = owner["metadata"]

@@ -330,6 +330,26 @@ async def test_the_job_of_a_later_attempt_is_not_ended_by_who_has_not_heard_of_i
     assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "1"
 
 
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "not seen yet"])
+async def test_whoever_ends_the_attempt_before_spares_the_one_that_another_leader_has_started(
+    there: AdapterWorld, seen: bool
+) -> None:
+    run, story, step_run = await started(there)
+    await there.executor.end_earlier_attempt(step_run)
+    assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "0"
+    retried = await there.executor.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
+    await there.executor.end_earlier_attempt(retried)
+    await there.executor.start_attempt(await there.order(run, story, retried, attempt=1))
+    job = await stored_job(there)
+    if not seen:
+        there.world.jobs.forget(NAMESPACE_NAME, "one-fetch", job["metadata"]["uid"])
+
+    await there.executor.end_earlier_attempt(retried)
+
+    assert (await stored_job(there))["metadata"]["uid"] == job["metadata"]["uid"]
+    assert job["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "1"
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "replaced by a namesake"])
 async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
     """Its end has not been heard of, only that of its Job."""

@@ -149,7 +149,7 @@ class Engram:
             case outcome.Announce():
                 await self._announce_when_due(step_run)
             case outcome.EndAttempt():
-                await committed(self._executor.end_attempt, step_run)
+                await committed(self._executor.end_earlier_attempt, step_run)
                 await trio.lowlevel.checkpoint()
             case outcome.Succeed():
                 return await self._succeed(step_run, binding)
@@ -254,7 +254,7 @@ class Engram:
         context.say(f"Retry {number} of {policy.max_retries} at {at}: {retry.message}")
         text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
         context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
-        await committed(self._executor.end_attempt, stored)
+        await committed(self._executor.end_earlier_attempt, stored)
 
     async def _fail(self, fail: outcome.Fail, step_run: Object) -> Verdict:
         patch = record.failure_patch(

@@ -200,6 +200,25 @@ async def test_a_cancel_during_compensations_ends_them_and_finally_still_runs(
     assert (status["phase"], reason(status)) == ("Finished", "Canceled")
 
 
+async def test_what_is_cleaned_up_after_a_cancel_and_a_crash_still_sees_the_inputs_of_its_run(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    last = {"compensations": [], "finally": [engram("clean", with_={"where": "{{ inputs.where }}"})]}
+    async with open_world({"a": SLOW, "clean": (Script(after_seconds=50.0),)}) as world:
+        one = scenario(world, [engram("a")], {"inputs": {"where": "here"}}, **last)
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("a") == "Running")
+        world.cancel_run(one.key)
+        assert await world.until(lambda: one.phases.get("a") == "Canceled")
+        await world.kill()
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+        inputs = [job["spec"]["inputs"] for job in world.cluster.list_all("Job")]
+
+    assert one.phases["clean"] == "Succeeded"
+    assert inputs == [{"where": "here"}]
+
+
 @pytest.mark.parametrize("restart", [False, True])
 async def test_a_cancel_once_only_finally_is_left_changes_nothing(
     autojump_clock: MockClock, scenario: Any, restart: bool

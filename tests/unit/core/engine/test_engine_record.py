@@ -127,6 +127,8 @@ def test_a_message_beyond_what_the_crd_accepts_is_cut_in_conditions_only() -> No
 
 
 RUNNING = {"phase": "Running", "retries": 1}
+ENDING = RUNNING | {"conditions": [{"type": "Ready", "status": "False", "reason": "TimedOut"}]}
+DENIED = {"type": "Ready", "status": "False", "reason": "PermissionDenied"}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,10 @@ RUNNING = {"phase": "Running", "retries": 1}
         (RUNNING, {"phase": "Succeeded", "retries": 1}, True),
         ({"phase": "Failed"}, {"phase": "Failed"}, False),  # its SDK reported before its start was recorded
         ({"phase": "Running"}, {"phase": "Finished"}, True),
+        (RUNNING, ENDING, True),
+        (ENDING, ENDING, False),
+        (RUNNING, RUNNING | {"conditions": [DENIED, ENDING["conditions"][0] | {"type": "Progressing"}]}, True),
+        (RUNNING, RUNNING | {"conditions": [DENIED]}, False),
     ],
 )
 def test_what_has_ended_or_is_at_another_attempt_has_overtaken_a_decision(

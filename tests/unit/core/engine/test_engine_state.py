@@ -223,6 +223,7 @@ BEGUN = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z", "storyRevision
         ({"storyRevision": "s-2"}, True),
         ({"startedAt": "2026-01-02T03:09:05Z"}, True),
         ({"startedAt": None}, True),  # asked to run again
+        ({"conditions": [{"type": "Ready", "status": "False", "reason": "TimedOut"}]}, True),
     ],
 )
 def test_a_run_that_another_process_has_brought_elsewhere_has_overtaken_us(
@@ -231,6 +232,14 @@ def test_a_run_that_another_process_has_brought_elsewhere_has_overtaken_us(
     state = RunState.from_stored(run(BEGUN)).step_started("a", NOW)
 
     assert state.is_overtaken_by(run(BEGUN | now, resourceVersion="9")) is overtaken
+
+
+def test_an_end_that_we_have_announced_ourselves_overtakes_nothing() -> None:
+    state = RunState.from_stored(run(BEGUN)).ending(Reason.CANCELED, "Ending")
+    theirs = run(BEGUN | {"conditions": [{"type": "Ready", "status": "False", "reason": "Canceled"}]})
+
+    assert not state.is_overtaken_by(theirs)
+    assert not state.concluded(Conclusion(Phase.FINISHED, Reason.CANCELED, "It was"), LATER).is_overtaken_by(theirs)
 
 
 def test_a_container_clock_ahead_of_ours_does_not_end_a_step_before_it_starts() -> None:
