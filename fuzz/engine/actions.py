@@ -18,6 +18,7 @@ from fuzz.engine.world import NAMESPACE, Incarnation, World, of_step
 class Verb(StrEnum):
     # A person.
     APPROVE = "approve"
+    """``value`` is what is given along, texts by key."""
     REJECT = "reject"
     CANCEL = "cancel"
     REDRIVE = "redrive"
@@ -100,7 +101,7 @@ _OF_RUN = frozenset(
 def _of_run(world: World, key: RunKey, action: Action) -> None:
     match action.verb:
         case Verb.APPROVE:
-            world.approve(key, action.step)
+            world.approve(key, action.step, data=action.value)
         case Verb.REJECT:
             world.approve(key, action.step, "Rejected", "no")
         case Verb.CANCEL:

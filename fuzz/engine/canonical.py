@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from core.policy.retry import RetryPolicy
+from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram
 from fuzz.engine.cases import Case
 from fuzz.engine.worker import Act, Script
@@ -105,6 +106,13 @@ CANONICAL: dict[str, Case] = {
         {"a": (Script(Act.HANG, grace_seconds=0.4),)},
         inputs={"n": 7},
         cancel_after_seconds=2.1,
+    ),
+    "approved with data": Case(
+        {
+            "steps": [engram("a"), primitive("ask", "gate", "a"), engram("b", with_={"n": "{{ steps.ask.output.n }}"})],
+            "output": {"n": "{{ steps.ask.output.n }}"},
+        },
+        actions=(Action(2.0, Verb.APPROVE, "ask", {"n": "5"}),),
     ),
     "story timeout": Case(
         {"steps": [engram("a"), engram("b", "a")], "policy": {"timeouts": {"story": "4s"}}},

@@ -56,9 +56,14 @@ class EngineMachine(RuleBasedStateMachine):
     # A person.
 
     @precondition(lambda self: self.gates)
-    @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from((Verb.APPROVE, Verb.APPROVE, Verb.REJECT)))
-    def decide(self, data: st.DataObject, pause: float, verb: Verb) -> None:
-        self._do(pause, verb, data.draw(st.sampled_from(self.gates)))
+    @rule(data=st.data(), pause=PAUSES, given=st.sampled_from((None, {"n": "5", "flag": "yes"})))
+    def approve(self, data: st.DataObject, pause: float, given: dict[str, str] | None) -> None:
+        self._do(pause, Verb.APPROVE, data.draw(st.sampled_from(self.gates)), given)
+
+    @precondition(lambda self: self.gates)
+    @rule(data=st.data(), pause=PAUSES)
+    def reject(self, data: st.DataObject, pause: float) -> None:
+        self._do(pause, Verb.REJECT, data.draw(st.sampled_from(self.gates)))
 
     @rule(pause=PAUSES)
     def cancel(self, pause: float) -> None:

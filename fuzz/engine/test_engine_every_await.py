@@ -10,6 +10,7 @@ import pytest
 from fuzz.engine.canonical import CANONICAL
 from fuzz.engine.cases import Case, Played, Trouble, differences, play
 from fuzz.engine.invariants import violations
+from fuzz.engine.mutants import HUNTED
 from fuzz.engine.profile import DEEP
 
 ENDS = {
@@ -25,6 +26,8 @@ ENDS = {
     "allowed failure": ("Succeeded", {"a": "Failed", "b": "Succeeded"}),
     "missing Engram": ("Failed", {"a": "Failed", "b": "Succeeded"}),
     "cancel while running": ("Finished", {"a": "Canceled", "b": "Skipped", "nap": "Canceled"}),
+    "canceled and cleaned up with inputs": ("Finished", {"a": "Canceled", "nap": "Succeeded", "sweep": "Succeeded"}),
+    "approved with data": ("Succeeded", dict.fromkeys(("a", "ask", "b"), "Succeeded")),
     "story timeout": ("Timeout", {"a": "Succeeded", "b": "Timeout"}),
     "stop ends the run": ("Failed", {"a": "Succeeded", "halt": "Failed", "b": "Skipped", "c": "Canceled"}),
     "slot of a step that reads at run time": (
@@ -35,6 +38,9 @@ ENDS = {
     "refused at the start": ("Failed", {}),
 }
 """Phase of the run and of its steps."""
+
+FURTHER = {name: case for name, case in HUNTED.items() if name not in CANONICAL}
+"""Clean-up, branches, loops, called Stories, requests to run again: too long for every order of tasks."""
 
 SCHEDULES = range(20 if DEEP else 5)
 """Seeds of the order in which tasks run that are ready together."""
@@ -66,6 +72,15 @@ def test_dying_at_any_await_changes_nothing(case: Case) -> None:
         assert violations(calm) == []
         for number in range(1, calm.task_steps + 1):
             check(calm, (number,), seed)
+
+
+@pytest.mark.parametrize("case", FURTHER.values(), ids=FURTHER.keys())
+def test_dying_at_any_await_of_what_is_longer_breaks_no_promise(case: Case) -> None:
+    calm = play(case)
+    for number in range(1, calm.task_steps + 1):
+        crashed = play(case, Trouble(kills=(number,)))
+        assert violations(crashed) == [], f"killed at {number}"
+        assert not crashed.comparable_with(calm) or differences(crashed, calm) == [], f"killed at {number}"
 
 
 @pytest.mark.parametrize("case", CANONICAL.values(), ids=CANONICAL.keys())

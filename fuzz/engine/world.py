@@ -116,9 +116,12 @@ class World:
     def cancel_run(self, key: RunKey) -> None:
         self.cluster.force_patch("user", ("StoryRun", *key), "spec", {"cancelRequested": True})
 
-    def approve(self, key: RunKey, gate: str, state: str = "Approved", message: str = "") -> None:
+    def approve(
+        self, key: RunKey, gate: str, state: str = "Approved", message: str = "", data: Mapping[str, str] | None = None
+    ) -> None:
         """Decide a gate, as ``kubectl patch --subresource status`` does; ``gate`` is its full name."""
-        decision = {"state": state} | ({"message": message} if message else {})
+        decision: Object = {"state": state} | ({"message": message} if message else {})
+        decision |= {"data": dict(data)} if data else {}
         self.cluster.force_patch("user", ("StoryRun", *key), "status", {"gates": {gate: decision}})
 
     def redrive(self, key: RunKey, token: str) -> None:

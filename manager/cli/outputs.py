@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from core.api.gatedata import given_data
 from manager.cli.layout import path_of
 from manager.cli.problem import CommandError
 from manager.cli.render.output import part_of, yaml_text
@@ -26,10 +27,10 @@ async def output_of(session: Session, run: Object, step: str) -> Any:
     """
     output = (run.get("status") or {}).get("output")
     if step:
-        step_runs = await _step_runs(session, run)
-        if step not in step_runs:
-            raise CommandError(f"step {step!r} has not run", remedy=f"steps that have: {_listed(step_runs)}")
-        output = (step_runs[step].get("status") or {}).get("output")
+        outputs = await _of_steps(session, run)
+        if step not in outputs:
+            raise CommandError(f"step {step!r} has not run", remedy=f"steps that have: {_listed(outputs)}")
+        output = outputs[step]
     if output is None:
         what = f"step {step!r}" if step else "the run"
         raise CommandError(f"{what} of {run['metadata']['name']} has no output; the run is {_phase(run)}")
@@ -45,8 +46,7 @@ async def outputs_of(session: Session, run: Object, step: str) -> dict[str, Any]
     if step:
         return {f"{step}.json": await output_of(session, run, step)}
     found = {RUN_FILE: (run.get("status") or {}).get("output")}
-    for name, step_run in (await _step_runs(session, run)).items():
-        found[f"{name}.json"] = (step_run.get("status") or {}).get("output")
+    found |= {f"{name}.json": output for name, output in (await _of_steps(session, run)).items()}
     present = {name: output for name, output in found.items() if output is not None}
     if not present:
         raise CommandError(f"no step of {run['metadata']['name']} has an output; the run is {_phase(run)}")
@@ -82,12 +82,16 @@ def printed(output: Any, path: str, form: str) -> str:
     return yaml_text(output) if form == "yaml" else json.dumps(output, indent=2, ensure_ascii=False)
 
 
-async def _step_runs(session: Session, run: Object) -> dict[str, Object]:
-    return {path_of(step_run): step_run for step_run in await step_runs_of(session, run)}
+async def _of_steps(session: Session, run: Object) -> dict[str, Any]:
+    """By step: what its StepRun says, None if nothing yet; of an approved gate, what was given with the approval."""
+    found = {path_of(made): (made.get("status") or {}).get("output") for made in await step_runs_of(session, run)}
+    gates = (run.get("status") or {}).get("gates") or {}
+    approved = {name: decision for name, decision in gates.items() if decision.get("state") == "Approved"}
+    return found | {name: given_data(decision) for name, decision in approved.items()}
 
 
-def _listed(step_runs: Mapping[str, Object]) -> str:
-    return ", ".join(sorted(step_runs)) or "none yet"
+def _listed(outputs: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(outputs)) or "none yet"
 
 
 def _phase(run: Object) -> str:

@@ -127,6 +127,7 @@ def test_later_steps_read_what_is_given_with_an_approval(stand: Stand) -> None:
     approved = stand.bobrapet("approve", run, "approve", "--data=ticket=OPS-17", "--data=note={{ inputs }}")
     other = stand.bobrapet("approve", run, "approve", "--data=ticket=OPS-18")
     ended = stand.bobrapet("wait", run, "--timeout=30s")
+    given = stand.bobrapet("outputs", run, "approve", "--path=ticket")
 
     assert (wrong.code, nothing.code) == (2, 2)
     assert "error: --data 'ticket' is not key=text\n--data 'a.b': is no key that templates can read\n" in wrong.err
@@ -138,6 +139,7 @@ def test_later_steps_read_what_is_given_with_an_approval(stand: Stand) -> None:
     assert (ended.code, ended.out) == (0, f"{run} Succeeded\n"), ended.err
     assert stand.read(run, ".status.gates.approve.data.note") == "{{ inputs }}"
     assert stand.read(run, ".status.stepStates.only-if.phase") == "Succeeded"
+    assert (given.code, given.out) == (0, "OPS-17\n"), given.err
 
 
 def test_a_gate_that_is_rejected_early_fails_the_run(stand: Stand) -> None:

@@ -198,7 +198,7 @@ def outputs(
         Path | None, typer.Option("--save", help="Write output.json, and STEP.json for each step, to this folder.")
     ] = None,
 ) -> None:
-    """Print the output of a run or of one of its steps as JSON."""
+    """Print the output of a run or of one of its steps as JSON; that of a gate is what was given with its approval."""
     from manager.cli.interruption import run_async
     from manager.cli.outputs import output_of, outputs_of, printed, save_outputs
     from manager.cli.runs import find_run
