@@ -27,8 +27,10 @@ async def run(context: StepContext) -> Verdict:
         except ValueError as error:
             return failed(Reason.INVALID_CONFIGURATION, f"with.duration: {error}")
         timer = Timer(TimerKind.SLEEP, now + duration)
-        message = f"Sleeping{until_words(timer.at)}"
-        context.status.apply(context.state.timer_set(name, timer).step_started(name, now, Phase.PAUSED, message))
+        context.status.apply(context.state.timer_set(name, timer))
+    is_new = name not in (state.timers or {})
+    context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED)  # whoever recorded the instant may have died before
+    if is_new:
         await context.status.wait_until_stored()
     await context.engine.clock.sleep_until(timer.at)
     return Verdict(Phase.SUCCEEDED)

@@ -210,6 +210,22 @@ async def test_26_2_16_a_sleep_keeps_its_instant_over_a_restart(autojump_clock: 
     assert one.phases == {"nap": "Succeeded"}
 
 
+async def test_a_sleep_whose_process_died_before_it_said_so_says_how_long_it_sleeps(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [primitive("nap", "sleep", with_={"duration": "1h"})])
+        timers = '{"nap":{"sleepUntil":"2026-01-02T04:04:05Z"}}'
+        world.cluster.force_patch(
+            "operator", ("StoryRun", *one.key), "metadata", {"annotations": {"runs.bubustack.io/step-timers": timers}}
+        )
+        world.start(one.key)
+        await trio.sleep(5)
+        state = one.status["stepStates"]["nap"]
+
+    assert (state["phase"], state["message"]) == ("Paused", "Sleeping until 2026-01-02T04:04:05Z")
+
+
 async def test_26_2_16_a_sleep_that_was_over_while_no_engine_ran_ends_at_once(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
