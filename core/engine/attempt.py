@@ -56,6 +56,7 @@ class Attempt:
             inputs=inputs,
             template_context=context.variables.snapshot(),
             deadline_at=context.now() + binding.timeout,
+            outlives_cancel=context.step.parts[0] in context.work.plan.finally_.graph.position,
         )
 
 

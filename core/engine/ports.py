@@ -126,6 +126,8 @@ class AttemptOrder:
     """``BUBU_TEMPLATE_CONTEXT``: ``{"inputs": …, "steps": …}``."""
     deadline_at: datetime
     """Aware UTC; stored on the Job, so that a restart awaits the same instant."""
+    outlives_cancel: bool = False
+    """Whether it is to run although its run has been asked to end: it cleans up."""
 
 
 class AttemptState(StrEnum):
@@ -201,7 +203,8 @@ class StepExecutor(Protocol):
             MissingReferenceError: a Secret it needs is missing.
             RejectedError: the API server refuses the Job; ``InputTooLarge`` when it is too big.
             StaleError: a Job of another attempt is still there, ``end_earlier_attempt`` first; or another leader has
-                ended the StepRun, or its run, or brought it to another attempt, which this one knows from now on.
+                ended the StepRun, or its run, or brought it to another attempt, or the run was asked to end, which
+                this one knows from now on.
             GoneError: the StepRun, or its run, is gone or on its way out.
         """
 

@@ -72,6 +72,15 @@ def is_overtaken(seen: Object, stored: Object) -> bool:
     return ended or ending or is_final(new) or retries_of(new) != retries_of(old)
 
 
+def is_asked_to_end(seen: Object, stored: Object) -> bool:
+    """Whether a StoryRun has been canceled since it was ``seen`` in the midst of its steps, still at work.
+
+    Another leader may have heard of it first, and be about to end what this one finds without a Job.
+    """
+    asked, knew = (run["spec"].get("cancelRequested") is True for run in (stored, seen))
+    return asked and not knew and announced_end(seen.get("status") or {}) is None
+
+
 def announced_end(status: Mapping[str, Any]) -> Reason | None:
     """Why a StoryRun that is still running is being ended, once that is stored."""
     if phase_of(status) is not Phase.RUNNING:

@@ -20,7 +20,7 @@ import trio
 from core.engine.clock import WallClock
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError, UnavailableError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventType, Observation, RunKey
-from core.engine.record import is_overtaken, retries_of
+from core.engine.record import is_asked_to_end, is_overtaken, retries_of
 from core.engine.redrive_request import has_run_again
 from core.engine.state import has_ended
 from core.kube.wire import copy_value, values_equal
@@ -290,7 +290,9 @@ class ModelStepExecutor:
             self.new.remove(uid)
         else:
             await confirm(self.cluster, self.process, order.step_run)
-            await confirm(self.cluster, self.process, order.run)
+            run = await confirm(self.cluster, self.process, order.run)
+            if is_asked_to_end(order.run, run) and not order.outlives_cancel:
+                raise StaleError("the run has been canceled")
             named = order.step_run["metadata"]["namespace"], order.step_run["metadata"]["name"]
             pods = await self._call(lambda: self.cluster.list_all("Pod"))
             alive = [pod for pod in pods if (pod["metadata"]["namespace"], pod["spec"]["stepRun"]) == named]
@@ -424,7 +426,7 @@ class ModelStepExecutor:
         return job
 
 
-async def confirm(cluster: Cluster, process: Process, owner: Object) -> None:
+async def confirm(cluster: Cluster, process: Process, owner: Object) -> Object:
     """That the owner of what is made anew still wants it."""
     stored = await process.call(cluster, lambda: cluster.get(*place_of(owner)))
     if stored is None or stored["metadata"]["uid"] != owner["metadata"]["uid"]:
@@ -434,6 +436,7 @@ async def confirm(cluster: Cluster, process: Process, owner: Object) -> None:
     process.known.remember(stored)
     if is_overtaken(owner, stored):
         raise StaleError(f"{place_of(owner)} is not at the same attempt any more")
+    return stored
 
 
 async def _patch(cluster: Cluster, process: Process, seen: Object, part: str, patch: Mapping[str, Any]) -> Object:
@@ -462,6 +465,8 @@ def _observation(step_run: Object, job: Object | None, pods: list[Object]) -> Ob
     state = _ATTEMPT_STATES[str(status.get("phase") or "Pending")]
     if state is AttemptState.STARTING and (job.get("status") or {}).get("failed"):
         state = AttemptState.FAILED
+    if state is AttemptState.STARTING and (job.get("status") or {}).get("succeeded"):
+        state = AttemptState.SUCCEEDED
     return Observation(
         step_run,
         state,

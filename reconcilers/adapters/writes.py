@@ -34,12 +34,15 @@ async def create_or_read(client: KubeClient, resource: Resource, manifest: Objec
     raise UnavailableError(f"{resource.kind} {metadata['namespace']}/{metadata['name']} is being replaced")
 
 
-async def confirm(client: KubeClient, informer: Informer, resource: Resource, owner: Object) -> None:
+async def confirm(client: KubeClient, informer: Informer, resource: Resource, owner: Object) -> Object:
     """That the owner of what is made anew still wants it; what it gets for the first time needs no question.
 
     When a run was deleted, the watch may tell of the end of what it owned long before its own. One made in between is
     removed at once, because its owner is gone, and would be made again and again. And another leader, which this one
     has not heard of yet, may have brought the owner to its end, or to another attempt.
+
+    Returns:
+        It, as it is stored.
 
     Raises:
         GoneError: it is not there, or is another, or on its way out.
@@ -55,6 +58,7 @@ async def confirm(client: KubeClient, informer: Informer, resource: Resource, ow
     informer.remember(stored)
     if is_overtaken(owner, stored):
         raise StaleError(f"{place} has ended, or is at another attempt")
+    return stored
 
 
 async def patch_status(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -316,6 +317,30 @@ async def test_no_job_is_started_for_a_run_that_another_leader_has_ended(there: 
 
     with pytest.raises(StaleError, match=f"StoryRun {NAMESPACE_NAME}/{name} has ended"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
+
+
+@pytest.mark.parametrize("cleans_up", [False, True])
+async def test_for_a_run_that_has_been_canceled_only_what_cleans_up_is_started_anew(
+    there: AdapterWorld, cleans_up: bool
+) -> None:
+    """Another leader may have ended the Job for that, and this one has not heard of the cancel."""
+    run, story, step_run = await started(there)
+    await there.executor.end_attempt(step_run)
+    name = run["metadata"]["name"]
+    await there.client.patch(STORY_RUN, name, {"spec": {"cancelRequested": True}}, namespace=NAMESPACE_NAME)
+    order = replace(await there.order(run, story, step_run), outlives_cancel=cleans_up)
+
+    if cleans_up:
+        await there.executor.start_attempt(order)
+        assert (await stored_job(there))["metadata"]["name"] == "one-fetch"
+        return
+    with pytest.raises(StaleError, match="the run of one-fetch has been canceled"):
+        await there.executor.start_attempt(order)
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+    known = there.world.story_runs.get(NAMESPACE_NAME, name)
+    assert known is not None
+    assert known["spec"]["cancelRequested"] is True
 
 
 async def test_the_job_of_a_later_attempt_is_not_ended_by_who_has_not_heard_of_it(there: AdapterWorld) -> None:

@@ -159,3 +159,26 @@ def test_a_recorded_end_has_overtaken_the_same_phase_reported() -> None:
     patch = record.failure_patch(reported, Phase.FAILED, Reason.EXECUTION_FAILED, "exit code 1", NOW)
 
     assert record.is_overtaken(reported, step_run(patched({"phase": "Failed"}, patch)))
+
+
+@pytest.mark.parametrize(
+    ("seen", "stored", "asked"),
+    [
+        ({}, {}, False),
+        ({}, {"cancelRequested": False}, False),
+        ({}, {"cancelRequested": True}, True),
+        ({"cancelRequested": True}, {"cancelRequested": True}, False),  # what runs now, runs in spite of it
+    ],
+)
+def test_a_cancel_that_was_not_known_asks_a_run_to_end(
+    seen: dict[str, Any], stored: dict[str, Any], asked: bool
+) -> None:
+    running: dict[str, Any] = {"status": RUNNING}
+
+    assert record.is_asked_to_end(running | {"spec": seen}, running | {"spec": stored}) is asked
+
+
+def test_a_cancel_is_of_no_account_to_a_run_that_is_being_ended_for_another_reason() -> None:
+    assert not record.is_asked_to_end(
+        {"spec": {}, "status": ENDING}, {"spec": {"cancelRequested": True}, "status": ENDING}
+    )

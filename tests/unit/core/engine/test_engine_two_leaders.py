@@ -1,0 +1,61 @@
+"""Two processes that both believe to lead, one of which hears late: neither undoes what the other does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fuzz.engine import adapters
+from fuzz.engine.canonical import engram
+from fuzz.engine.worker import Act, Script
+from fuzz.engine.world import World, open_world
+
+SLOW_TO_GO = (Script(Act.HANG, grace_seconds=0.1),)
+
+
+def jobs_of(world: World, step: str) -> int:
+    """How many there have been."""
+    return sum(
+        write.verb == "create" and write.place[0] == "Job" and write.object["spec"]["step"] == step
+        for write in world.cluster.history
+    )
+
+
+def start_both(world: World, one: Any, **lags: float) -> None:
+    """The first hears everything at once and is slow to act; the second hears as late as ``lags`` says, by kind."""
+    world.start_twin(one.key)
+    world.twins[0].watches.lags = lags
+    world.start(one.key, latency=0.2)
+
+
+async def test_what_one_ends_for_a_cancel_the_other_does_not_start_again(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"a": SLOW_TO_GO}) as world:
+        one = scenario(world, [engram("a")], **{"finally": [engram("sweep")]})
+        start_both(world, one, StoryRun=5.0, StepRun=5.0)
+        await trio.sleep(20)
+        world.cancel_run(one.key)
+        assert await world.until_ended(one.key)
+        await world.quiet()
+
+    assert (jobs_of(world, "a"), jobs_of(world, "sweep")) == (1, 1)
+    assert one.phases == {"a": "Canceled", "sweep": "Succeeded"}
+
+
+async def test_without_the_question_whether_its_run_was_canceled_it_would_be(
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "is_asked_to_end", lambda seen, stored: False)
+    async with open_world({"a": SLOW_TO_GO}) as world:
+        one = scenario(world, [engram("a")])
+        start_both(world, one, StoryRun=5.0, StepRun=5.0)
+        await trio.sleep(20)
+        world.cancel_run(one.key)
+        assert await world.until_ended(one.key)
+        await world.quiet()
+
+    assert jobs_of(world, "a") > 1
