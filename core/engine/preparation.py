@@ -159,9 +159,11 @@ class Preparation:
             refusal = await inputs.why_inputs_invalid(resolved, plan, self._engine.evaluator)
             if refusal is not None:
                 return refusal
-        if not self._status.state.started and not under_way:
-            await self._engine.turns.wait(self._run, story, self._tell_turn, self._pace())
-            if await self._has_changed(story):
+        state = self._status.state
+        runs_again = state.attempts > 0 and not state.revision  # perhaps with steps that it keeps
+        if not state.started and (not under_way or runs_again):
+            is_its_turn = await self._engine.turns.wait(self._run, story, self._tell_turn, self._pace())
+            if not is_its_turn:
                 return None
         access = RunAccess(self._engine, self._run, story, self._pace)
         if has_step_at_work(step_runs) or (plan.has_engrams and not self._status.state.started):
@@ -179,14 +181,6 @@ class Preparation:
 
     def _tell_turn(self, message: str) -> None:
         self._status.apply(self._status.state.waiting_for_turn(message))
-
-    async def _has_changed(self, story: Object) -> bool:
-        """Whether the Story is another one than it was when the run began to wait for its turn."""
-        namespace, name = self._story_key()
-        current = await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
-        if current is None:
-            return True
-        return bool(current["metadata"].get("generation") != story["metadata"].get("generation"))
 
     async def _pin(self, story: Object) -> Refusal | None:
         """Keep the Story as it stands now; the run records it in the write that says that it runs."""

@@ -44,8 +44,11 @@ class Turns:
         """For each Story and scope: until when it may be asked, and the line."""
         self._looks: dict[tuple[object, ...], trio.Lock] = {}
 
-    async def wait(self, run: Object, story: Object, tell: Callable[[str], None], pace: Pace) -> None:
-        """Return when ``run`` may begin. ``tell`` hears what it waits for, and again when that has changed.
+    async def wait(self, run: Object, story: Object, tell: Callable[[str], None], pace: Pace) -> bool:
+        """True when ``run`` may begin; False when its Story is not the one given any more: it then waits as that says.
+
+        Two runs that wait by different rules could wait for each other. ``tell`` hears what the run waits for, and
+        again when that has changed.
 
         Older runs are asked to end where the Story says so. Cancellation leaves no trace.
 
@@ -53,15 +56,17 @@ class Turns:
             RejectedError: admission forbids to ask an older run to end.
         """
         if not takes_turns(story):
-            await trio.lowlevel.checkpoint()
-            return
+            return await self._is_current(story, pace)
         above = await self._ancestors(run, pace)
         told = ""
         while True:
             ends = self._ends
             turn = self._place_in_line(run, story, above) or await self._look(run, story, above, pace)
             if isinstance(turn, Begin):
-                return
+                if await self._is_current(story, pace):
+                    return True
+                self.ended(str(run["metadata"]["uid"]))
+                return False
             if turn.message != told:
                 told = turn.message
                 tell(told)
@@ -72,6 +77,8 @@ class Turns:
                 until, place = turn.until, turn.place
             if ends == self._ends:  # else somebody ended while we looked
                 await self._until_ended(until, min(max(LOOK_AGAIN_SECONDS, place), LONGEST_PAUSE_SECONDS))
+            if not await self._is_current(story, pace):
+                return False
 
     def ended(self, run_uid: str) -> None:
         """The run has ended or is gone: whoever is next looks. Again and again is fine."""
@@ -147,6 +154,10 @@ class Turns:
                 if not self._waiting[run_uid]:
                     del self._waiting[run_uid]
 
+    async def _is_current(self, story: Object, pace: Pace) -> bool:
+        current = await patiently(self._runs.read_story, *_place_of(story), pace=pace)
+        return current is not None and _version_of(current) == _version_of(story)
+
     async def _ancestors(self, run: Object, pace: Pace) -> list[str]:
         """UIDs of all runs above ``run``, of whatever Story, nearest first."""
         found: list[str] = []
@@ -167,7 +178,12 @@ def _place_of(story: Object) -> tuple[str, str]:
     return str(story["metadata"]["namespace"]), str(story["metadata"]["name"])
 
 
+def _version_of(story: Object) -> tuple[object, object]:
+    metadata = story["metadata"]
+    return metadata.get("uid"), metadata.get("generation")
+
+
 def _line_key(story: Object) -> tuple[object, ...]:
-    """Runs wait for the Story as it was when they came, and whoever reads it alike is in one line."""
+    """Runs wait for the Story as they have read it, and whoever reads it alike is in one line."""
     concurrency = story["spec"]["concurrency"]
     return *_place_of(story), concurrency["mode"], concurrency.get("scope")

@@ -110,8 +110,7 @@ class RunWork:
     def _hold_slots(self, step_runs: list[Object]) -> None:
         for step_run in step_runs:
             name = step_name_of(step_run)
-            phase = record.phase_of(step_run.get("status") or {})
-            if name is not None and (phase is None or not phase.terminal):
+            if name is not None and not record.is_final(step_run.get("status") or {}):  # it may be tried again
                 self.engine.slots.hold(self.run_uid, name, self.story_key, self.scheduling.queue)
 
     def context(self, step: StepPlan) -> StepContext:

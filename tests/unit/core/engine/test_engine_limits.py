@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from trio.testing import MockClock
 
 from core.engine.ports import RunKey
 from core.engine.queueing import Limits
+from core.policy.retry import RetryPolicy
 from core.policy.settings import QueueSettings
+from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
-from fuzz.engine.worker import Script
+from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
 
@@ -151,3 +154,41 @@ async def test_the_newest_run_alone_goes_on(autojump_clock: MockClock, scenario:
         assert await world.until_ended(one.key, newer)
 
     assert (one.status["phase"], world.status(newer)["phase"]) == ("Finished", "Succeeded")
+
+
+async def test_a_run_that_runs_again_from_a_step_waits_for_its_turn(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"b": (Script(after_seconds=10.0),)}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")], concurrency={"mode": "serial"})
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+        newer = world.add_run("newer", "story")
+        world.supervisor.adopt(newer)  # type: ignore[union-attr]
+        await trio.sleep(5)
+        world.redrive_from(one.key, "b", "again")
+        world.supervisor.adopt(one.key)  # type: ignore[union-attr]
+        await trio.sleep(2)
+        assert one.status["message"] == "Waiting for StoryRun newer to end; 1st in line"
+        assert await world.until_ended(one.key, newer)
+
+    assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
+    assert trio.current_time() == pytest.approx(32.0, abs=1.5)
+
+
+async def test_a_step_that_is_to_be_tried_again_keeps_its_slot_through_a_crash(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    failing = Script(Act.FAIL, exit_code=1, exit_class="retry")
+    retrying = {"work": Engram(retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=4)))}
+    async with open_world({"a": (failing, Script())}, engrams=retrying) as world:
+        one = scenario(world, [engram("a"), engram("b")], policy={"concurrency": 1})
+        world.start(one.key)
+        await trio.sleep(0.5)
+        await world.kill()
+        await trio.sleep(2)
+        assert world.step_run(one.key, "a")["status"]["phase"] == "Failed"  # type: ignore[index]
+        world.start(one.key)
+        await trio.sleep(3)
+        assert world.step_run(one.key, "b") is None
+        assert await world.until_ended(one.key)
+
+    assert one.phases == {"a": "Succeeded", "b": "Succeeded"}

@@ -26,6 +26,7 @@ class Runs:
     runs_seen: int = 0
     canceled: list[str] = field(default_factory=list)
     troubles: list[Exception] = field(default_factory=list)
+    stories: dict[str, Object] = field(default_factory=dict)
 
     def add(self, name: str, created: int, parent: str = "", story: str = "report") -> Object:
         owners = [{"kind": "StoryRun", "name": parent, "uid": f"uid-{parent}", "controller": True}] if parent else []
@@ -44,6 +45,11 @@ class Runs:
     async def read_run(self, key: RunKey) -> Object | None:
         await trio.lowlevel.checkpoint()
         return self.live.get(key.name)
+
+    async def read_story(self, namespace: str, name: str) -> Object | None:
+        assert namespace == "team"
+        await trio.lowlevel.checkpoint()
+        return self.stories.get(name)
 
     async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]:
         assert namespace == "team"
@@ -65,19 +71,25 @@ class Runs:
 class Stage:
     mode: str = "serial"
     runs: Runs = field(default_factory=Runs)
+    story: Object = field(init=False)
     begun: list[str] = field(default_factory=list)
     told: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.turns = Turns(self.runs)
-        self.story = {
-            "metadata": {"namespace": "team", "name": "report"},
-            "spec": {"concurrency": {"mode": self.mode}},
+        self.edit(self.mode)
+
+    def edit(self, mode: str) -> None:
+        generation = self.story["metadata"]["generation"] + 1 if self.runs.stories else 1
+        self.story = self.runs.stories["report"] = {
+            "metadata": {"namespace": "team", "name": "report", "uid": "uid-report", "generation": generation},
+            "spec": {"concurrency": {"mode": mode}},
         }
 
     async def enter(self, run: Object) -> None:
         name = run["metadata"]["name"]
-        await self.turns.wait(run, self.story, self.told.setdefault(name, []).append, Pace(lambda: 0.0))
+        while not await self.turns.wait(run, self.story, self.told.setdefault(name, []).append, Pace(lambda: 0.0)):
+            pass
         self.begun.append(name)
 
     def end(self, name: str) -> None:
@@ -299,3 +311,32 @@ async def test_many_who_begin_at_once_begin_one_at_a_time(autojump_clock: MockCl
         assert stage.begun == [f"r{before:02}" for before in range(number + 1)]
         stage.end(stage.begun[-1])
     assert stage.turns._lines == {} or all(len(line) == 0 for _, line in stage.turns._lines.values())
+
+
+async def test_runs_that_wait_go_by_what_the_story_says_now(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Else the older one waited for the newest, and the newer one for the oldest, for ever."""
+    stage = Stage("cancelPrevious")
+    old, new = stage.runs.add("old", 0), stage.runs.add("new", 1)
+    nursery.start_soon(stage.enter, old)
+    await wait_all_tasks_blocked()
+    assert stage.told["old"] == ["Superseded by StoryRun new, which is newer"]
+    stage.edit("serial")
+    nursery.start_soon(stage.enter, new)
+    await trio.sleep(11)
+    assert stage.begun == ["old"]
+    stage.end("old")
+    await wait_all_tasks_blocked()
+
+    assert stage.begun == ["old", "new"]
+
+
+async def test_a_turn_by_a_rule_of_the_past_is_given_back(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    before = stage.story
+    stage.edit("serial")
+    late = stage.runs.add("late", 1)
+
+    assert not await stage.turns.wait(late, before, lambda message: None, Pace(lambda: 0.0))
+
+    with trio.fail_after(1):
+        await stage.enter(stage.runs.add("early", 0))
