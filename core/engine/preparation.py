@@ -64,7 +64,7 @@ class Preparation:
         under_way = False
         while work is None:
             step_runs, child_runs = await self._children()
-            story = await self._story()
+            story = await self._story(step_runs)
             if story is None:
                 return None
             state = self._status.state  # a revision is recorded with the first timer, which may come before "Running"
@@ -109,7 +109,7 @@ class Preparation:
             return Refusal(Reason.STORY_REFERENCE_INVALID, refused)
         return inputs.why_inputs_too_large(self._run, self._engine.settings)
 
-    async def _story(self) -> Object | None:
+    async def _story(self, step_runs: list[Object]) -> Object | None:
         """The Story; waits, visibly, as long as there is none. None: it was told not to wait."""
         bell = self._bells[_RUN] = Bell()
         try:
@@ -119,6 +119,7 @@ class Preparation:
                     return story
                 if self._hurried:
                     return None
+                self._give_back_slots(step_runs)
                 if self._status.state.reason != Reason.STORY_NOT_FOUND:
                     namespace, name = self._story_key()
                     message = f"Story {namespace}/{name} does not exist (yet)"
@@ -127,6 +128,12 @@ class Preparation:
                 await bell.wait()
         finally:
             self._bells.pop(_RUN, None)
+
+    def _give_back_slots(self, step_runs: list[Object]) -> None:
+        """Of steps that were about to begin when the run was left to answer a request: others can use them."""
+        slots, uid = self._engine.slots, str(self._run["metadata"]["uid"])
+        for name in slots.steps_holding(uid).difference(map(step_name_of, step_runs)):
+            slots.release(uid, name)
 
     async def _stored_story(self) -> Object | None:
         """The Story as the run began with it; the live one before that, or when nothing of it is kept."""

@@ -15,6 +15,7 @@ from core.policy.retry import RetryPolicy
 from core.policy.settings import QueueSettings
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.cluster import Write
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
@@ -192,3 +193,29 @@ async def test_a_step_that_is_to_be_tried_again_keeps_its_slot_through_a_crash(
         assert await world.until_ended(one.key)
 
     assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
+
+
+async def test_a_run_that_waits_for_its_story_gives_back_the_slot_of_a_step_that_had_not_begun(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        world.limits = Limits(everywhere=1)
+        one = scenario(world, [engram("a")])
+        world.add_story("quick", {"steps": [engram("q")]})
+
+        def go_down_before_the_step_begins(write: Write) -> None:
+            if write.place[0] == "ControllerRevision" and write.place[2].startswith("story-"):
+                world.take_server_down()
+
+        world.cluster.listeners.append(go_down_before_the_step_begins)
+        world.start(one.key)
+        await trio.sleep(5)
+        world.delete_story("story")
+        world.redrive_from(one.key, "a", "again")
+        world.bring_server_up()
+        await trio.sleep(5)
+        assert one.status["message"] == "Story default/story does not exist (yet)"
+        assert world.step_run(one.key, "a") is None
+        other = world.add_run("other", "quick")
+        world.supervisor.adopt(other)  # type: ignore[union-attr]
+        assert await world.until_ended(other, seconds=10)
