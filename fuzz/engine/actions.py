@@ -53,6 +53,8 @@ class Action:
     step: str = ""
     """Full name."""
     value: Any = None
+    run: str = ""
+    """Name of the run, where it is not the first."""
 
 
 async def act(world: World, key: RunKey, action: Action) -> None:
@@ -144,8 +146,10 @@ async def _second_leader(world: World, seconds: float) -> None:
 def action_to_wire(action: Action) -> Object:
     wire: Object = {"at": action.at, "do": str(action.verb)}
     wire |= {"step": action.step} if action.step else {}
+    wire |= {"run": action.run} if action.run else {}
     return wire | ({"value": action.value} if action.value is not None else {})
 
 
 def action_from_wire(wire: Mapping[str, Any]) -> Action:
-    return Action(float(wire["at"]), Verb(wire["do"]), str(wire.get("step", "")), wire.get("value"))
+    step, run = (str(wire.get(field, "")) for field in ("step", "run"))
+    return Action(float(wire["at"]), Verb(wire["do"]), step, wire.get("value"), run)

@@ -22,12 +22,12 @@ REPEATING: Final = frozenset({Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, 
 
 
 def bound_seconds(case: Case) -> float:
-    """Seconds from the last fault or action; every step after the other, though many run together."""
+    """Seconds from the last fault or action; every step after the other, though many run together, and every run."""
     specs = [case.spec, *(action.value for action in case.actions if action.verb is Verb.EDIT_STORY)]
     once = sum(_story_seconds(case, spec, 0) for spec in specs)
     times = 1 + sum(action.verb in REPEATING for action in case.actions)
     clock = sum(abs(float(action.value)) for action in case.actions if action.verb is Verb.STEP_CLOCK)
-    return once * times + clock + SLACK_SECONDS
+    return once * times * len(case.names) + clock + SLACK_SECONDS
 
 
 def _story_seconds(case: Case, spec: Mapping[str, Any], depth: int) -> float:

@@ -25,14 +25,26 @@ from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.routing import step_path
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Script
-from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, Incarnation, KillAt, World, open_world
+from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, Incarnation, KillAt, World, open_world
 
+FIRST = "run"
+"""The run that every case has."""
 SETTLE_SECONDS = 3.0
 """After the end of a run: longer than any Pod's grace and lag."""
 executions = 0
 """How many there were in this process."""
 _A_MOMENT = 0.001
 """After which whatever happens at one instant has happened."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another run of the Story: ``run-2``, ``run-3``, in the order of the case."""
+
+    at: float
+    """Seconds after the first run was created."""
+    participant: str | None = None
+    """Its ``inputs.participant``; None: that of the first."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,25 @@ class Case:
     stories: Mapping[str, Object] = field(default_factory=dict)
     """Specs of the Stories that this one calls, by name."""
     actions: Sequence[Action] = ()
+    rivals: Sequence[Rival] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its runs, the first one first."""
+        return (FIRST, *(f"{FIRST}-{number}" for number, _ in enumerate(self.rivals, 2)))
+
+    @property
+    def has_company(self) -> bool:
+        """Whether a process has to look after more than the first run."""
+        return bool(self.stories or self.actions or self.rivals)
 
     @property
     def last_action_at(self) -> float:
         longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL)
         ends = [action.at + (float(action.value) if action.verb in longest else 0.0) for action in self.actions]
-        last = max([*ends, self.cancel_after_seconds or 0.0, self.story_after_seconds])
+        last = max(
+            [*ends, *(rival.at for rival in self.rivals), self.cancel_after_seconds or 0.0, self.story_after_seconds]
+        )
         return last + _A_MOMENT if last else 0.0
 
 
@@ -90,13 +115,15 @@ class Played:
     trouble: Trouble
     ended: bool
     run: Object
-    step_runs: Mapping[str, Object]
+    """The first one."""
+    open: Sequence[str]
+    """Names of the runs of the case that were not over when their time was."""
     history: Sequence[Write]
     ran: Sequence[tuple[str, int, str]]
     overlaps: Sequence[tuple[str, int]]
     refused: Sequence[str]
     still_ending: Sequence[str]
-    """StepRuns whose Job was deleted and whose Pod was alive at the moment the run ended."""
+    """StepRuns whose Job was deleted and whose Pod was alive at the moment the last run ended."""
     still_alive: Sequence[str]
     crashes: Sequence[BaseException]
     events: Sequence[tuple[str, str, str]]
@@ -117,6 +144,22 @@ class Played:
         return str((self.run.get("status") or {}).get("phase"))
 
     @property
+    def runs(self) -> dict[str, Object]:
+        """The runs of the case that are there at the end, by name."""
+        places = {name: ("StoryRun", NAMESPACE, name) for name in self.case.names}
+        return {name: self.objects[place] for name, place in places.items() if place in self.objects}
+
+    @property
+    def step_runs(self) -> dict[str, Object]:
+        """Of the first run, by step."""
+        return self.step_runs_of(FIRST)
+
+    def step_runs_of(self, run: str) -> dict[str, Object]:
+        """Those that are there at the end, by step."""
+        found = (self.objects[place] for place in sorted(self.objects) if place[0] == "StepRun")
+        return {step_path(one): one for one in found if one["spec"]["storyRunRef"]["name"] == run}
+
+    @property
     def operator_writes(self) -> list[Write]:
         return [write for write in self.history if write.actor.startswith("operator")]
 
@@ -128,6 +171,9 @@ class Played:
             "steps": {name: _masked(step_run.get("status") or {}) for name, step_run in self.step_runs.items()},
             "creates": Counter(_logical(write) for write in self.history if _counts(write)),
             "ran": Counter(self.ran),
+            "further runs": {
+                name: _masked(run.get("status") or {}) for name, run in self.runs.items() if name != FIRST
+            },
         }
 
     def _kept_story(self, status: Object) -> Any:
@@ -144,21 +190,23 @@ class Played:
 
         A failure (fail-fast) or a ``stop`` ends other steps at the instant it happens; which of these had already
         started is then a matter of chance, and a crash or a delay may decide it otherwise. So it is with a cancel at
-        the very start: a process that is born after it finds nothing begun; and with what people do to an engine that
-        hears of it later.
+        the very start: a process that is born after it finds nothing begun; and with what people do, or start, beside
+        an engine that hears of it later.
         """
-        if self.case.actions and (self.trouble.delays or other.trouble.delays):
+        if (self.case.actions or self.case.rivals) and (self.trouble.delays or other.trouble.delays):
             return False
-        return not (self._ends_others or other._ends_others or self.case.cancel_after_seconds == 0.0)
+        ended_at_once = self.case.cancel_after_seconds == 0.0 or any(rival.at == 0.0 for rival in self.case.rivals)
+        return not (self._ends_others or other._ends_others or ended_at_once)
 
     @property
     def _ends_others(self) -> bool:
-        plan, status = plan_of(self.case), self.run.get("status") or {}
+        plan = plan_of(self.case)
         if isinstance(plan, Refusal):
             return False
         failing = any(
             Phase(state["phase"]).failing and step not in plan.rules.allowed
-            for step, state in (status.get("stepStates") or {}).items()
+            for run in (self.run, *self.runs.values())
+            for step, state in ((run.get("status") or {}).get("stepStates") or {}).items()
         )
         return (failing and not plan.rules.continue_on_failure) or self._stops > 0
 
@@ -203,15 +251,18 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             world.add_story("story", case.spec)
         else:
             world.nursery.start_soon(_add_story_later, world, case)
-        key = world.add_run("run", "story", inputs=dict(case.inputs))
+        key = world.add_run(FIRST, "story", inputs=dict(case.inputs))
+        for name, rival in zip(case.names[1:], case.rivals, strict=True):
+            world.nursery.start_soon(_add_rival_later, world, case, name, rival)
         if case.cancel_after_seconds is not None:
             world.nursery.start_soon(_cancel_later, world, case, key)
         for action in case.actions:
-            world.nursery.start_soon(_act_later, world, key, action)
+            world.nursery.start_soon(_act_later, world, action)
         if trouble.twins:
             world.start_twin(key)
         life = await _lives(world, key, killer, case, trouble)
         ended_at = trio.current_time()
+        left = tuple(name for name in case.names if not _is_over(world, RunKey(NAMESPACE, name)))
         ending = tuple(name for name in _alive(world) if ("Job", "default", name) not in world.cluster.objects)
         await trio.sleep(SETTLE_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
@@ -221,11 +272,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             trouble=trouble,
             ended=life.ended,
             run=world.cluster.get("StoryRun", *key) or {"metadata": {}},
-            step_runs={
-                step_path(found): found
-                for found in world.cluster.list("StepRun", "default")
-                if found["spec"]["storyRunRef"]["name"] == key.name
-            },
+            open=left,
             history=tuple(world.cluster.history),
             ran=tuple(world.worker.ran),
             overlaps=tuple(world.worker.overlaps),
@@ -252,7 +299,7 @@ class _Life:
 
 
 async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble: Trouble) -> _Life:
-    """One process after the other, until the run has ended or its time is over."""
+    """One process after the other, until all runs have ended or their time is over."""
     life = _Life()
     number = 0
     healing = trouble.heals
@@ -262,7 +309,7 @@ async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble:
         killer.steps = 0
         number += 1
         process = killer.process = world.start(
-            key, faults=faults, latency=trouble.latency_seconds, everything=bool(case.stories or case.actions)
+            key, faults=faults, latency=trouble.latency_seconds, everything=case.has_company
         )
         incarnation = world.incarnations[-1]
         while healing and not incarnation.process.dead and trio.current_time() < case.last_action_at:
@@ -270,7 +317,7 @@ async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble:
                 await incarnation.gone.wait()
         if healing and not incarnation.process.dead:
             world.heal()
-        life.ended = await _until_ended_or_dead(world, key, incarnation, case, trouble)
+        life.ended = await _until_ended_or_dead(world, incarnation, case, trouble)
         life.task_steps += killer.steps
         life.calls += process.calls
         if not process.dead:
@@ -297,10 +344,9 @@ def _alive(world: World) -> tuple[str, ...]:
     return tuple(place[2] for place, pods in world.worker.pods.items() if any(pod.alive for pod in pods))
 
 
-async def _until_ended_or_dead(
-    world: World, key: RunKey, incarnation: Incarnation, case: Case, trouble: Trouble
-) -> bool:
-    """Whether the run has ended, or is gone, for good; False when the process died, or the time is over."""
+async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Case, trouble: Trouble) -> bool:
+    """Whether the runs have ended, or are gone, for good; False when the process died, or the time is over."""
+    keys = [RunKey(NAMESPACE, name) for name in case.names]
     ended = False
     async with trio.open_nursery() as nursery:
 
@@ -312,7 +358,7 @@ async def _until_ended_or_dead(
         if trio.current_time() < case.last_action_at:
             await trio.sleep(case.last_action_at - trio.current_time())
         limit = bound_seconds(case) if trouble.heals else LONGEST_SECONDS
-        ended = await world.until(lambda: _is_over(world, key), limit)
+        ended = await world.until(lambda: all(_is_over(world, key) for key in keys), limit)
         nursery.cancel_scope.cancel()
     return ended and not incarnation.process.dead
 
@@ -325,9 +371,15 @@ def _is_over(world: World, key: RunKey) -> bool:
     return finished or bool(run["metadata"].get("deletionTimestamp"))
 
 
-async def _act_later(world: World, key: RunKey, action: Action) -> None:
+async def _act_later(world: World, action: Action) -> None:
     await trio.sleep(action.at)
-    await act(world, key, action)
+    await act(world, RunKey(NAMESPACE, action.run or FIRST), action)
+
+
+async def _add_rival_later(world: World, case: Case, name: str, rival: Rival) -> None:
+    await trio.sleep(rival.at)
+    own = {} if rival.participant is None else {"participant": rival.participant}
+    world.add_run(name, "story", inputs={**case.inputs, **own})
 
 
 async def _add_story_later(world: World, case: Case) -> None:

@@ -1,8 +1,8 @@
 """Cases that once failed, kept for ever: a file each under ``fuzz/corpus/engine``, with the reason in words.
 
 A file, JSON or YAML, has ``why``, ``spec`` and, where they matter, ``stories``, ``scripts``, ``cancelAfterSeconds``,
-``storyAfterSeconds``, ``schedule`` (what happens when), ``kills``, ``faults``, ``deliveries``, ``lags``,
-``latencySeconds``, ``heals`` and ``seed``. Engrams and inputs are those of the strategies.
+``storyAfterSeconds``, ``rivals`` (further runs), ``schedule`` (what happens when), ``kills``, ``faults``,
+``deliveries``, ``lags``, ``latencySeconds``, ``heals`` and ``seed``. Engrams and inputs are those of the strategies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from fuzz.engine.actions import action_from_wire, action_to_wire
 from fuzz.engine.adapters import Fault
-from fuzz.engine.cases import Case, Trouble
+from fuzz.engine.cases import Case, Rival, Trouble
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.strategies_story import INPUTS
 from fuzz.engine.watches import Delivery
@@ -61,6 +61,7 @@ def read_case(path: Path) -> Pinned:
         story_after_seconds=entry.get("storyAfterSeconds", 0.0),
         stories=entry.get("stories", {}),
         actions=tuple(action_from_wire(action) for action in entry.get("schedule", ())),
+        rivals=tuple(Rival(float(one["at"]), one.get("participant")) for one in entry.get("rivals", ())),
     )
     trouble = Trouble(
         kills=tuple(entry.get("kills", ())),
@@ -82,6 +83,7 @@ def case_to_wire(case: Case, trouble: Trouble, seed: int, why: str) -> dict[str,
         "scripts": {step: [_script(one) for one in attempts] for step, attempts in case.scripts.items()},
         "cancelAfterSeconds": case.cancel_after_seconds,
         "storyAfterSeconds": case.story_after_seconds,
+        "rivals": [_rival(one) for one in case.rivals],
         "schedule": [_plain(action_to_wire(action)) for action in sorted(case.actions, key=lambda one: one.at)],
         "kills": list(trouble.kills),
         "faults": [{number: str(fault) for number, fault in calls.items()} for calls in trouble.faults],
@@ -106,6 +108,10 @@ def keep_failure(case: Case, trouble: Trouble, seed: int, broken: list[str]) -> 
     if os.environ.get("BOBRAPET_FUZZ_KEEP", "yes") == "yes":
         (FOLDER / FOUND).write_text(stream.getvalue())
     return stream.getvalue()
+
+
+def _rival(rival: Rival) -> dict[str, Any]:
+    return {"at": rival.at} | ({} if rival.participant is None else {"participant": rival.participant})
 
 
 def _script(script: Script) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,17 +19,21 @@ from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH, NAMESPACE
 
 OWNED: Final = ("StepRun", "Job", "Pod", "StoryRun")
+WAITS_FOR_RUN: Final = re.compile(r"Waiting for StoryRun (\S+) to end; |Superseded by StoryRun (\S+), ")
+"""What a run says that waits for its turn, but for one that has canceled those before it: these end."""
 
 
 def the_run_ends(history: History) -> Iterator[str]:
-    """I15: within the bound computed from its steps, unless a gate or a wait without timeout is open, and says so."""
-    played = history.played
-    if played.ended or not played.run.get("kind"):
+    """I15: within the bound computed from its steps, unless a gate or a wait without timeout is open, and says so.
+
+    So may one that waits for its turn, and says so, if that holds of the run for which it waits.
+    """
+    if history.played.ended:
         return
     _replay(history)
-    why = _why_waiting(history, played.run)
-    if why is None:
-        yield f"the run never ended: {_brief(played.run)}"
+    for name, run in history.played.runs.items():
+        if name in history.played.open and _why_waiting(history, run) is None:
+            yield f"the run {name} never ended: {_brief(run)}"
 
 
 def silence(history: History) -> Iterator[str]:
@@ -44,16 +49,22 @@ def no_orphans(history: History) -> Iterator[str]:
     uids = {obj["metadata"]["uid"] for obj in played.objects.values()}
     for place, obj in played.objects.items():
         owner = controller_owner(obj) if place[0] in OWNED else None
-        if owner is not None and owner["uid"] not in uids:
+        if owner is not None and owner["uid"] not in uids and not _is_just_ending(history, obj):
             yield f"{place} has outlived its owner {owner['name']}"
     _replay(history)
     for name in played.still_alive if played.ended else ():
-        if _had_ended(history, name):
+        if _had_ended(history, name) and not _crossed_its_end(history, name):
             yield f"a Pod of {name} outlived the run"
     for place, obj in played.objects.items():
         parent = history.owner(obj) if place[0] == "StoryRun" else None
         if parent is not None and _is_left_behind(history, obj, parent):
             yield f"{place[2]} goes on, which {parent['metadata']['name']} called and waited for; that has ended"
+
+
+def _is_just_ending(history: History, obj: Object) -> bool:
+    """Whether it was told to end after the runs of the case had ended: of a run that one of them did not wait for."""
+    told_at = parse_instant_or_none(obj["metadata"].get("deletionTimestamp"))
+    return told_at is not None and told_at > EPOCH + timedelta(seconds=history.played.ended_at_seconds)
 
 
 def _had_ended(history: History, step_run: str) -> bool:
@@ -69,6 +80,14 @@ def _had_ended(history: History, step_run: str) -> bool:
     return finished is not None and (finished <= by_then or history.did(Verb.STEP_CLOCK))
 
 
+def _crossed_its_end(history: History, step_run: str) -> bool:
+    """Whether one of two leaders was on its way to start the last attempt when the other ended the step."""
+    ours = [write for write in history.played.history if write.place[1:] == (NAMESPACE, step_run)]
+    starts = [write for write in ours if write.place[0] == "Job" and write.verb == "create"]
+    ends = [write for write in ours if write.place[0] == "StepRun" and is_final(status_of(write.new))]
+    return bool(starts and ends) and ends[0].number < starts[-1].number and history.crosses(ends[0], starts[-1])
+
+
 def _is_left_behind(history: History, child: Object, parent: Object) -> bool:
     """A child run that nobody has asked to end, although the step that waits for it is over."""
     if not has_ended(parent) or has_ended(child) or child["spec"].get("cancelRequested"):
@@ -81,28 +100,32 @@ def _is_left_behind(history: History, child: Object, parent: Object) -> bool:
 def nothing_is_left_open(history: History) -> Iterator[str]:
     """I28: a run that has ended has only steps that have ended, which say what their StepRuns say."""
     played = history.played
-    if played.phase == "Finished" and not played.case.actions and not played.case.stories:
+    if played.phase == "Finished" and not played.case.has_company:
         for name in played.still_ending:
             yield f"the run was called canceled while a Pod of {name} was still ending"
-    if not played.ended or not played.run.get("kind"):
+    if not played.ended:
         return
-    states = states_of(played.run)
     _replay(history)
-    plan = history.plan(played.run)
+    for name, run in played.runs.items():
+        yield from _left_open(history, run, played.step_runs_of(name))
+
+
+def _left_open(history: History, run: Object, step_runs: Mapping[str, Object]) -> Iterator[str]:
+    states, plan = states_of(run), history.plan(run)
     for step, state in states.items():
         if not is_terminal(state) and plan is not None and plan.find(step) is not None:
             yield f"the run ended, but step {step} is {state['phase']}"
     if plan is not None and states and not history.did(Verb.DELETE_STORY):
         for step in plan.order:
-            if step not in states and not (played.phase == "Finished" and _runs_again(history)):
+            if step not in states and not (status_of(run).get("phase") == "Finished" and _runs_again(history)):
                 yield f"the run ended, but step {step} has no end"
     if history.did(Verb.DELETE_RUN):
         return
-    end = history.end_of(played.run)
-    for step, step_run in played.step_runs.items():
+    end = history.end_of(run)
+    for step, step_run in step_runs.items():
         if plan is None or plan.find(step) is None:
             continue  # of a Story that has been edited since
-        if history.is_of_another_story(step_run, played.run):
+        if history.is_of_another_story(step_run, run):
             continue
         if history.overlapping and int(step_run["metadata"]["uid"].rpartition("-")[2]) > end:
             continue  # by a leader that had not heard of the end: I14
@@ -134,12 +157,23 @@ def _runs_again(history: History) -> bool:
     return history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)
 
 
-def _why_waiting(history: History, run: Object) -> str | None:
-    """What a person or a value that never comes is waited for; None when nothing is."""
+def _why_waiting(history: History, run: Object, behind: tuple[str, ...] = ()) -> str | None:
+    """What a person or a value that never comes is waited for; None when nothing is.
+
+    ``behind``: the runs that wait for this one; one that waits for any of them never ends.
+    """
+    behind = (*behind, run["metadata"]["name"])
+    turn = WAITS_FOR_RUN.match(str(status_of(run).get("message")))
+    if turn is not None and status_of(run).get("phase") == "Pending":
+        name = turn.group(1) or turn.group(2)
+        first = history.objects.get(("StoryRun", NAMESPACE, name))
+        return _why_waiting(history, first, behind) if first is not None and name not in behind else None
     plan = history.plan(run)
     if plan is None:
         texts = [str(status_of(run).get("message")), *(str(one.get("message")) for one in states_of(run).values())]
-        return next((text for text in texts if "does not exist" in text or text.startswith("Waiting for")), None)
+        texts = [text for text in texts if not text.startswith("Waiting for StoryRun")]
+        said = (text for text in texts if "does not exist" in text or text.startswith("Waiting for"))
+        return next(said, None) or _why_called_wait(history, run, behind)
     for step, state in states_of(run).items():
         if is_terminal(state) or not state.get("message"):
             continue
@@ -151,10 +185,15 @@ def _why_waiting(history: History, run: Object) -> str | None:
             continue  # somebody has decided
         if waits and str(state["message"]).startswith("Waiting for"):
             return str(state["message"])
-        if found.kind is StepKind.EXECUTE_STORY:
-            child: Any = history.played.objects.get(("StoryRun", "default", state.get("subStoryRunName") or ""))
-            if child is not None and (why := _why_waiting(history, child)):
-                return why
+    return _why_called_wait(history, run, behind)
+
+
+def _why_called_wait(history: History, run: Object, behind: tuple[str, ...]) -> str | None:
+    """The same of the runs that its steps wait for."""
+    for state in states_of(run).values():
+        child = history.objects.get(("StoryRun", NAMESPACE, state.get("subStoryRunName") or ""))
+        if child is not None and not is_terminal(state) and (why := _why_waiting(history, child, behind)):
+            return why
     return None
 
 

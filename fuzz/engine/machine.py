@@ -22,11 +22,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from core.api.phases import Phase
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Fault
-from fuzz.engine.cases import Case, Played, Trouble, play
+from fuzz.engine.cases import Case, Played, Rival, Trouble, play
 from fuzz.engine.corpus import keep_failure
 from fuzz.engine.history import History, is_terminal, states_of
 from fuzz.engine.invariants import violations
-from fuzz.engine.strategies_story import large_cases, stories
+from fuzz.engine.strategies_story import PARTICIPANTS, large_cases, stories
 from fuzz.engine.watches import KINDS, Delivery
 
 PAUSES = st.sampled_from((0.0, 0.05, 0.3, 0.9, 1.7, 4.1, 37.0))
@@ -34,7 +34,7 @@ DOWNTIMES = st.sampled_from((0.0, 0.4, 3.1, 61.0))
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """One run of a random Story, and everything that happens to it. ``largest`` bounds the Story."""
+    """One run of a random Story, or a few, and everything that happens to it. ``largest`` bounds the Story."""
 
     largest: ClassVar[int] = 30
     covered: ClassVar[Counter[str]] = Counter()
@@ -52,8 +52,22 @@ class EngineMachine(RuleBasedStateMachine):
         self.lags: dict[str, float] = {}
         self.latency = 0.0
         self.tokens = 0
+        self.rivals: list[Rival] = []
 
     # A person.
+
+    @precondition(lambda self: self.case.spec.get("concurrency") and len(self.rivals) < 2)
+    @rule(pause=PAUSES, participant=st.sampled_from(PARTICIPANTS))
+    def another_run(self, pause: float, participant: str | None) -> None:
+        self.now += pause
+        self.rivals.append(Rival(round(self.now, 3), participant))
+
+    @precondition(lambda self: self.rivals)
+    @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from((Verb.CANCEL, Verb.REDRIVE, Verb.DELETE_RUN)))
+    def act_on_another_run(self, data: st.DataObject, pause: float, verb: Verb) -> None:
+        run = data.draw(st.sampled_from(Case(self.case.spec, rivals=self.rivals).names[1:]))
+        self.tokens += 1
+        self._do(pause, verb, value=f"t{self.tokens}" if verb is Verb.REDRIVE else None, run=run)
 
     @precondition(lambda self: self.gates)
     @rule(data=st.data(), pause=PAUSES, given=st.sampled_from((None, {"n": "5", "flag": "yes"})))
@@ -147,9 +161,9 @@ class EngineMachine(RuleBasedStateMachine):
     def gates(self) -> list[str]:
         return [name for name, step in _names(self.case.spec).items() if step.get("type") == "gate"]
 
-    def _do(self, pause: float, verb: Verb, step: str = "", value: Any = None) -> None:
+    def _do(self, pause: float, verb: Verb, step: str = "", value: Any = None, run: str = "") -> None:
         self.now += pause
-        self.actions.append(Action(round(self.now, 3), verb, step, value))
+        self.actions.append(Action(round(self.now, 3), verb, step, value, run))
 
     def teardown(self) -> None:
         if not hasattr(self, "case"):
@@ -161,6 +175,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.case.inputs,
             stories=self.case.stories,
             actions=tuple(self.actions),
+            rivals=tuple(self.rivals),
         )
         trouble = Trouble(
             kills=tuple(self.kills),
@@ -202,6 +217,9 @@ def features(played: Played) -> list[str]:
         found |= {f"primitive {step.get('type', 'engram')}" for step in _names(spec).values()}
         found |= {f"group {group}" for group in ("compensations", "finally") if spec.get(group)}
     found |= {f"action {action.verb}" for action in played.case.actions}
+    if played.case.rivals:
+        turns = played.case.spec.get("concurrency") or {}
+        found.add(f"{len(played.case.names)} runs, {turns.get('mode')}, by {turns.get('scope', 'story')}")
     found |= {f"fault {word}" for word in played.seen if not word.endswith("now")}
     found |= {"fault killed at an await"} if played.trouble.kills else set()
     found |= {f"run {played.phase}" if played.ended else "run waits for a person"}

@@ -28,6 +28,7 @@ from core.engine import (
     slots,
     state,
     step,
+    turns,
     variables,
     wind_down,
 )
@@ -37,19 +38,21 @@ from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
 from core.engine.settle import Settled
 from core.engine.state import RunState
+from core.engine.turn_taking import Turns
 from core.engine.waiting import Waiting
 from core.graph import readiness
 from fuzz.engine import adapters
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Fault
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
-from fuzz.engine.cases import Case, Played, Trouble, differences, play
+from fuzz.engine.cases import Case, Played, Rival, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.worker import Act, Script
 
 FAILS: Final = (Script(Act.FAIL, 0.7, exit_code=1, exit_class="terminal"),)
 CHILD: Final = {"child": {"steps": [engram("k")], "output": {"n": "{{ inputs.n }}"}}}
+SERIAL: Final = {"mode": "serial"}
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
 HUNTED: Final[dict[str, Case]] = CANONICAL | {
@@ -108,6 +111,22 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | {
     "Job deleted by hand": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())},
         actions=(Action(1.0, Verb.DELETE_JOB, "a"), Action(9.0, Verb.CANCEL)),
+    ),
+    "one run after the other": Case(
+        {"steps": [engram("a")], "concurrency": SERIAL}, {"a": (Script(after_seconds=7.0),)},
+        rivals=(Rival(0.3), Rival(0.4)),
+    ),
+    "one run of each participant": Case(
+        {"steps": [engram("a")], "concurrency": SERIAL | {"scope": "participant"}}, inputs={"participant": "ann"},
+        rivals=(Rival(0.3, "bob"), Rival(0.4)),
+    ),
+    "the newest run": Case(
+        {"steps": [engram("a"), engram("b", "a")], "concurrency": {"mode": "cancelPrevious"}},
+        {"b": (Script(after_seconds=9.0),)}, rivals=(Rival(0.3), Rival(1.7)),
+    ),
+    "run again from b in turn": Case(
+        {"steps": [engram("a"), engram("b", "a")], "concurrency": SERIAL}, rivals=(Rival(0.3),),
+        actions=(Action(2.5, Verb.REDRIVE_FROM, "b", "t"),),
     ),
     "slow to go": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())}, {"work": dataclasses.replace(
@@ -189,6 +208,13 @@ def _never_async(sound: Any) -> Any:
     return nothing
 
 
+def _true_async(sound: Any) -> Any:
+    async def yes(*args: Any, **more: Any) -> bool:
+        return True
+
+    return yes
+
+
 def _at_once(sound: Any) -> Any:
     async def too_early(*args: Any, **more: Any) -> bool:
         await trio.lowlevel.checkpoint()
@@ -250,6 +276,11 @@ def _unannounced(found: Any) -> Any:
     return dataclasses.replace(found, announce_first=False) if isinstance(found, outcome.Start) else found
 
 
+def _turned_round(age: tuple[str, str]) -> tuple[str, str]:
+    created, name = age
+    return created, "".join(chr(0x10FFFF - ord(letter)) for letter in (name + "~"))
+
+
 def _unstopped(verdict: Any) -> Any:
     return dataclasses.replace(verdict, stops_run=None)
 
@@ -292,6 +323,12 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("a failed branch does not count", ("branches",), parallel, "_verdict",
      _with(lambda verdict: dataclasses.replace(verdict, phase=Phase.SUCCEEDED))),
     ("slots are not waited for", ("one at a time",), slots.Slots, "acquire", _never_async),
+    ("turns are not waited for", ("one run after the other",), Turns, "wait", _true_async),
+    ("the youngest goes first", ("one run after the other",), turns, "age_of", _with(_turned_round)),
+    ("participants share their turns", ("one run of each participant",), turns, "shared_by", _always("story")),
+    ("the newest does not cancel the one before", ("the newest run",), Turns, "_cancel", _never_async),
+    ("who runs again takes no turn", ("run again from b in turn",), RunState, "from_stored",
+     _with(lambda found: dataclasses.replace(found, attempts=0))),
     ("a loop ends after its first turn", ("loop",), story._Children, "_after", _once),
     ("a redrive keeps what was done", ("run again",), redrive.Redrive, "_clear", _never_async),
     ("a redrive from a step runs everything", ("run again from b",), redrive, "steps_to_run_again",

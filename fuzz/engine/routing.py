@@ -6,6 +6,7 @@ into its status wakes nobody, so a step that relies on such a wake-up hangs here
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from core.api.phases import Phase
@@ -22,11 +23,15 @@ STEP_PATH = "runs.bubustack.io/step-path"
 
 
 class Router:
-    """``only``: the runs taken up beside child runs; None takes up every run there is."""
+    """``only``: the runs taken up beside child runs; None takes up every run there is.
 
-    def __init__(self, supervisor: Supervisor, only: set[RunKey] | None) -> None:
+    ``run_ended`` hears the UID of each run that has ended, is being deleted or is gone.
+    """
+
+    def __init__(self, supervisor: Supervisor, only: set[RunKey] | None, run_ended: Callable[[str], None]) -> None:
         self._supervisor = supervisor
         self._only = only
+        self._run_ended = run_ended
         self.known: Known | None = None
 
     def tell(self, kind: str, change: Change) -> None:
@@ -46,6 +51,8 @@ class Router:
             return
         run = change.object
         key, owner = key_of_run(run), controller_owner(run)
+        if _is_under_way(change.old) and not _is_under_way(change.new):
+            self._run_ended(run["metadata"]["uid"])
         if change.new is not None and is_live(run) and self._is_ours(key, owner, run):
             self._supervisor.adopt(key)
         self._supervisor.wake(key)
@@ -87,6 +94,10 @@ def is_live(run: Object) -> bool:
     if run["metadata"].get("deletionTimestamp"):
         return False
     return not has_ended(run) or pending_redrive(run) is not None
+
+
+def _is_under_way(run: Object | None) -> bool:
+    return run is not None and not has_ended(run) and not run["metadata"].get("deletionTimestamp")
 
 
 def story_of(run: Object) -> tuple[str, str]:

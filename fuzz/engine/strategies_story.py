@@ -21,8 +21,11 @@ from fuzz.engine.worker import Script
 SUPPORTED: Final = frozenset(_PRIMITIVES)
 
 NAMES: Final = ("a", "b", "c-c", "d", "e_e", "f", *(f"g{number}" for number in range(24)))
-INPUTS: Final = {"yes": True, "no": False, "which": "a", "n": 7, "list": [1, 2, 3], "none": []}
+INPUTS: Final = {"yes": True, "no": False, "which": "a", "n": 7, "list": [1, 2, 3], "none": [], "participant": "ann"}
+PARTICIPANTS: Final = (None, None, "bob", "")
+"""Of further runs; None: as the first."""
 SHORT: Final = ("10ms", "800ms", "3s", "1m0.5s", "")
+MODES: Final = ("serial", "serial", "cancelPrevious", "cancelPrevious", "parallel")
 MAX_DEPTH: Final = 2
 
 _WEIGHTS: Final = {
@@ -70,6 +73,8 @@ def stories(draw: st.DrawFn, *, max_steps: int = 30, calls: tuple[str, ...] = ()
     policy = _policy(draft)
     if policy:
         spec["policy"] = policy
+    if draft.one_in(6):
+        spec["concurrency"] = {"mode": draft.pick(*MODES)} | draft.pick({}, {"scope": "participant"})
     engrams = [step["name"] for step in spec["steps"] if "ref" in step]
     if engrams and draft.one_in(3):
         source = draft.pick(*engrams)

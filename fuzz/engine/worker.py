@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -19,6 +19,8 @@ from fuzz.engine.cluster import Cluster, Object, Place, Write
 
 KUBELET = "model.example.com/kubelet"
 """Finalizer that stands for the grace a living Pod is given."""
+UNSAID: Final = "ok, unsaid"
+"""How a container ended that did well, without a word of it in its StepRun."""
 Order = tuple[Place, Object]
 
 SDK_MAY_SUCCEED_FROM = (None, "Running", "Failed")
@@ -189,7 +191,8 @@ class Worker:
             self._sdk_writes(step_run, stored, patch)
         end = "ok" if code == 0 and script.act is not Act.FAIL else "failed"
         self.ran.append((step, attempt, end))
-        self.effects.append((str(pod.job["metadata"]["ownerReferences"][0]["uid"]), step, end))
+        unsaid = end == "ok" and script.act is Act.EXIT
+        self.effects.append((owner, step, UNSAID if unsaid else end))
         await trio.sleep(script.exit_lag_seconds)
         self._end(place, pod, code)
 

@@ -186,6 +186,7 @@ class World:
         clock = virtual_clock(EPOCH, self._clock_step)
         runs = ModelRunStore(self.cluster, process)
         slots = self.slots = Slots(lambda: self.limits, clock)
+        turns = Turns(runs)
         engine = EngineContext(
             runs=runs,
             executor=ModelStepExecutor(self.cluster, process, self.worker, self.engrams),
@@ -194,10 +195,10 @@ class World:
             clock=clock,
             settings=self.settings,
             slots=slots,
-            turns=Turns(runs),
+            turns=turns,
         )
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
-        router = Router(supervisor, None if everything else set(keys))
+        router = Router(supervisor, None if everything else set(keys), turns.ended)
         process.known = router.known = Known(router.tell)
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, self.lags)
         incarnation = Incarnation(process, supervisor, watches)

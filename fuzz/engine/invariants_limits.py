@@ -1,0 +1,268 @@
+"""I24: how much is at work at once. Steps, branches, and runs that take turns: who begins when, and who is told to end.
+
+The rule in force is that of the Story a run begins with. A Story that calls itself is refused, so no run here is below
+another run of its Story.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from core.api.instant import parse_instant_or_none
+from core.engine.state import has_ended
+from fuzz.engine.actions import Verb
+from fuzz.engine.bounds import SLACK_SECONDS
+from fuzz.engine.cluster import Object, Write
+from fuzz.engine.history import History, by_operator, is_reset, is_terminal, run_writes, status_of
+from fuzz.engine.invariants_order import step_of
+from fuzz.engine.routing import story_of
+from fuzz.engine.watches import controller_owner
+from fuzz.engine.world import EPOCH
+
+A_WHILE: Final = timedelta(seconds=5)
+"""After which a run has been heard of, and a beginning has been stored, where nothing is in the way."""
+
+TAKING_TURNS: Final = ("serial", "cancelPrevious")
+WAITS_FOR_RUN: Final = re.compile(r"(?:Waiting for|Superseded by) StoryRun ([^\s,]+)")
+Rule = Mapping[str, Any]
+"""``spec.concurrency`` of a Story."""
+
+
+def limits_hold(history: History) -> Iterator[str]:
+    """I24: at no instant more StepRuns at work than ``policy.concurrency`` allows."""
+    for write in history.writes():
+        if write.verb != "create" or write.place[0] != "StepRun" or history.two_leaders(write, ever=True):
+            continue
+        run = history.run_of(write.object)
+        plan = history.plan(run, write.object) if run is not None else None
+        if run is None or plan is None or not plan.concurrency:
+            continue
+        story = run["spec"]["storyRef"]["name"]
+        working = 1 + sum(
+            not is_terminal(status_of(other)) and not _came_unasked(history, other, one, write.at, plan.concurrency)
+            for place, one in history.objects.items()
+            if place[0] == "StoryRun" and one["spec"]["storyRef"]["name"] == story
+            for other in history.step_runs(one)
+        )
+        if working > plan.concurrency:
+            yield f"{working} StepRuns of {story} at work, where {plan.concurrency} may be"
+
+
+def branches_are_bounded(history: History) -> Iterator[str]:
+    """I24: nor more branches of a ``parallel`` step than ``maxConcurrency`` allows."""
+    for write in history.writes():
+        if write.verb != "create" or write.place[0] != "StepRun" or history.two_leaders(write, ever=True):
+            continue
+        run = history.run_of(write.object)
+        plan = history.plan(run, write.object) if run is not None else None
+        parent = step_of(write.object).rpartition("/")[0]
+        around = plan.find(parent) if plan is not None and parent else None
+        bound = around.parameters.get("maxConcurrency") if around is not None else None
+        if run is None or bound is None:
+            continue
+        working = 1 + sum(
+            not is_terminal(status_of(one)) and step_of(one).rpartition("/")[0] == parent
+            for one in history.step_runs(run)
+        )
+        if working > bound:
+            yield f"{working} branches of {parent} at work, where {bound} may be"
+
+
+def _came_unasked(history: History, step_run: Object, run: Object, now: datetime, limit: int) -> bool:
+    """Whether it has just come under a revision of the Story with another limit, which may be higher.
+
+    Whoever is bound by the lower one may have had its slot already.
+    """
+    plan = history.plan(run, step_run)
+    came_at = parse_instant_or_none(step_run["metadata"]["creationTimestamp"])
+    return plan is not None and plan.concurrency != limit and came_at is not None and now - came_at < A_WHILE
+
+
+def turns_are_taken(history: History) -> Iterator[str]:
+    """I24: a run begins only when no other run that shares its turn has begun and not ended in what is stored."""
+    for one in _beginnings(history):
+        for other in _sharing(history, one):
+            if status_of(other).get("startedAt") and not history.two_leaders(one.write, ever=True):
+                yield f"{one.write.place[2]} began beside {_name(other)}"
+
+
+def turns_go_by_age(history: History) -> Iterator[str]:
+    """I24: of those that have waited for a while the oldest begins."""
+    if not _is_prompt(history):
+        return
+    for one in _beginnings(history):
+        for other in _sharing(history, one):
+            waits = not status_of(other).get("startedAt") and _age(other) < _age(one.write.object)
+            if waits and one.write.at - one.lives[_uid(other)].waits_since > A_WHILE:
+                yield f"{one.write.place[2]} began before {_name(other)}, which is older"
+
+
+def nobody_waits_for_a_stranger(history: History) -> Iterator[str]:
+    """I24: whoever says that it waits for another run shares its turn."""
+    for write in run_writes(history) if _any_turns(history) else ():
+        found = WAITS_FOR_RUN.match(str(status_of(write.new).get("message")))
+        other = history.objects.get(("StoryRun", write.place[1], found[1])) if found is not None else None
+        rules = _rules_so_far(history, write)
+        if other is not None and not any(_share(other, write.object, rule) for rule in rules):
+            yield f"{write.place[2]} waits for {_name(other)}, whose turn is another"
+
+
+def the_newest_ends_the_older(history: History) -> Iterator[str]:
+    """I24: under ``cancelPrevious`` what is older than another is asked to end, and nothing else is."""
+    yield from _asked_in_vain(history)
+    yield from _never_asked(history)
+
+
+def _asked_in_vain(history: History) -> Iterator[str]:
+    """Runs that the engine has asked to end, though none is newer; what is called ends with whoever called it."""
+    seen: dict[str, Object] = {}
+    for write in run_writes(history) if _any_turns(history) else ():
+        seen[_uid(write.object)] = write.object
+        if not (_asks_to_end(write) and by_operator(write)) or controller_owner(write.object) is not None:
+            continue
+        newer = [one for one in seen.values() if _is_as_new(one, write.object)]
+        told = [rule for rule in _rules_so_far(history, write) if rule["mode"] == "cancelPrevious"]
+        if not any(_share(one, write.object, rule) for one in newer for rule in told):
+            yield f"{write.place[2]} was asked to end, though none is newer"
+
+
+def _never_asked(history: History) -> Iterator[str]:
+    """Older runs that ended by themselves long after a newer one had come that was to begin."""
+    calm_at = _calm_at(history)
+    if calm_at is None or history.overlapping or history.did(Verb.EDIT_STORY, Verb.DELETE_STORY):
+        return
+    for one in _beginnings(history):
+        mine = one.lives[_uid(one.write.object)]
+        if one.rule["mode"] != "cancelPrevious" or mine.waits_since != mine.created_at:
+            continue
+        for uid, theirs in one.lives.items():
+            older = theirs.created_at < mine.created_at and _share(theirs.run, one.write.object, one.rule)
+            ended_at = theirs.ended_unasked_at
+            late = ended_at is not None and ended_at > max(mine.created_at, calm_at) + A_WHILE
+            if uid != _uid(one.write.object) and older and late:
+                yield f"{_name(theirs.run)} was never asked to end for {one.write.place[2]}, which is newer"
+
+
+@dataclass
+class _Life:
+    """Of one run until now."""
+
+    run: Object
+    created_at: datetime
+    waits_since: datetime
+    """Since when it could begin: its creation, or that of its last redrive."""
+    ended_unasked_at: datetime | None = None
+    """When it ended that had begun, and that nobody had asked to."""
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    write: Write
+    rule: Rule
+    lives: Mapping[str, _Life]
+    """By UID, those that are gone, too."""
+
+
+def _beginnings(history: History) -> Iterator[_Beginning]:
+    """Every write that says for the first time that a run has begun which takes turns."""
+    if not _any_turns(history):
+        return
+    stories = {write.place[2]: write.object["data"] for write in history.played.history if _keeps_story(write)}
+    lives: dict[str, _Life] = {}
+    for write in run_writes(history):
+        run, uid = write.object, _uid(write.object)
+        life = lives.setdefault(uid, _Life(run, write.at, write.at))
+        life.run = run
+        if is_reset(write):
+            life.waits_since, life.ended_unasked_at = write.at, None
+        elif has_ended(run) and not has_ended(write.old or {}):
+            asked = run["spec"].get("cancelRequested") or not status_of(run).get("startedAt")
+            life.ended_unasked_at = None if asked else write.at
+        if status_of(run).get("startedAt") and not status_of(write.old).get("startedAt"):
+            story = stories.get(str(status_of(run).get("storyRevision")), {"spec": {}})
+            rule = story["spec"].get("concurrency") or {}
+            if rule.get("mode") in TAKING_TURNS:
+                yield _Beginning(write, rule, lives)
+
+
+def _sharing(history: History, one: _Beginning) -> Iterator[Object]:
+    """The other runs that are there, have not ended, and share the turn of the one that begins."""
+    run = one.write.object
+    for place, other in history.objects.items():
+        ours = place[0] == "StoryRun" and _uid(other) != _uid(run) and _share(other, run, one.rule)
+        if ours and not has_ended(other) and not other["metadata"].get("deletionTimestamp"):
+            yield other
+
+
+def _rules_so_far(history: History, write: Write) -> list[Rule]:
+    """By which runs of the Story take turns, or have, at the time of a write of one of them."""
+    place = ("Story", *story_of(write.object))
+    found: list[Rule] = []
+    for one in history.played.history:
+        if one.number > write.number:
+            break
+        rule = one.new["spec"].get("concurrency") if one.place == place and one.new is not None else None
+        if rule and rule["mode"] in TAKING_TURNS:
+            found.append(rule)
+    return found
+
+
+def _share(one: Object, other: Object, rule: Rule) -> bool:
+    if story_of(one) != story_of(other):
+        return False
+    if rule.get("scope") != "participant":
+        return True
+    own, theirs = (str((run["spec"].get("inputs") or {}).get("participant") or "").strip() for run in (one, other))
+    return own == theirs != ""
+
+
+def _is_prompt(history: History) -> bool:
+    """Whether what is stored is heard of at once, and what is decided is stored at once."""
+    played = history.played
+    away = history.did(Verb.SECOND_LEADER, Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
+    behind = played.trouble.deliveries or played.trouble.lags or any(played.trouble.faults)
+    return not (away or behind or history.requests_take_time or history.overlapping)
+
+
+def _calm_at(history: History) -> datetime | None:
+    """From when on nothing disturbs the runs; None when that is not known."""
+    case, trouble = history.played.case, history.played.trouble
+    if not (case.actions or trouble.kills or trouble.delays):
+        return EPOCH
+    return EPOCH + timedelta(seconds=case.last_action_at + SLACK_SECONDS) if trouble.heals else None
+
+
+def _any_turns(history: History) -> bool:
+    case = history.played.case
+    edited = (action.value for action in case.actions if action.verb is Verb.EDIT_STORY)
+    return any(spec.get("concurrency") for spec in (case.spec, *case.stories.values(), *edited))
+
+
+def _keeps_story(write: Write) -> bool:
+    return write.place[0] == "ControllerRevision" and write.verb == "create"
+
+
+def _asks_to_end(write: Write) -> bool:
+    before = write.old["spec"] if write.old is not None else {}
+    return bool(write.object["spec"].get("cancelRequested")) and not before.get("cancelRequested")
+
+
+def _is_as_new(one: Object, other: Object) -> bool:
+    """Whether ``one`` is another run, not of an earlier second."""
+    return _uid(one) != _uid(other) and _age(one)[0] >= _age(other)[0]
+
+
+def _age(run: Object) -> tuple[str, str]:
+    return run["metadata"]["creationTimestamp"], _name(run)
+
+
+def _name(run: Object) -> str:
+    return str(run["metadata"]["name"])
+
+
+def _uid(run: Object) -> str:
+    return str(run["metadata"]["uid"])
