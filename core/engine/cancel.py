@@ -81,7 +81,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime) -
         try:
             if reported is not None and reported.terminal:
                 if alive and reported is not Phase.SUCCEEDED:
-                    await committed(context.engine.executor.end_attempt, step_run)
+                    await committed(context.engine.executor.end_leftover, step_run)
                 return await _record(context, step_run, observation, ending)
             if alive and not signalled:  # however late it is: a Job that nobody has ended would outlive its run
                 await _signal(context, step_run)

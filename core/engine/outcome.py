@@ -30,7 +30,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The result is recorded. ``still_alive``: its Job must be ended first (after a crash between the two)."""
+    """The result is recorded. ``still_alive``: as far as is known its container runs, and has not been told to end."""
 
     still_alive: bool
 
@@ -108,7 +108,7 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Deci
     if phase is Phase.SUCCEEDED:
         return Succeed()
     if phase is not None and phase.terminal and (current or record.was_started(status)):
-        return _reported_failure(status, phase, policy, alive)
+        return _reported_failure(status, phase, policy)
     if observation.attempt is not None and not current:
         return EndAttempt()
     match observation.state:
@@ -160,8 +160,11 @@ def _under_way(
     return Wait(deadline_at)
 
 
-def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy, alive: bool) -> Decision:
-    """The SDK wrote a terminal phase that is not success; its words are kept."""
+def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy) -> Decision:
+    """The SDK wrote a terminal phase that is not success; its words are kept.
+
+    Its container is about to end by itself, as after a success: its Job stays, and with it what the container has told.
+    """
     code = status.get("exitCode")
     code = code if isinstance(code, int) else None
     class_ = member_or_none(ExitClass, status.get("exitClass"))
@@ -172,8 +175,8 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
     message = str(status.get("lastFailureMsg") or _error_message(status) or "the step reported a failure")
     if phase in (Phase.FAILED, Phase.TIMEOUT):
         reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.EXECUTION_FAILED
-        return _failure(phase, reason, message, code, class_, status, policy, alive=alive)
-    return Fail(phase, Reason.CANCELED, message, code, class_, still_alive=alive)
+        return _failure(phase, reason, message, code, class_, status, policy, alive=False)
+    return Fail(phase, Reason.CANCELED, message, code, class_, still_alive=False)
 
 
 def _container_failure(observation: Observation, status: Mapping[str, Any], policy: RetryPolicy) -> Decision:

@@ -227,6 +227,12 @@ class StepExecutor(Protocol):
     async def end_earlier_attempt(self, step_run: Object) -> None:
         """Like ``end_attempt``, but a Job of the attempt that ``step_run`` is at stays: another leader's, already."""
 
+    async def end_leftover(self, step_run: Object) -> None:
+        """Like ``end_attempt``, for a step whose end is recorded: a Job that has ended stays, with its Pods and logs.
+
+        Asks the API server, as what is known of Jobs and Pods may be older than the record of the end.
+        """
+
     async def delete_step_run(self, step_run: Object) -> None:
         """Delete with a UID precondition, Background. Absent is success."""
 

@@ -1,5 +1,8 @@
 """Running a run again: all of it, or from one step on. Source: StoryRun contract 18, in the improved form.
 
+What goes on from a step goes on under the Story as it stands when that is asked for; all of it, under the one that it
+finds when it begins.
+
 In this order, so that a crash anywhere repeats it harmlessly: what is to run again is deleted, then the status forgets
 it, then the request is recorded as answered. A request that cannot be met is told (condition, Event), recorded as
 answered, and changes nothing else. A request that another one has overtaken, or that another process has answered, is
@@ -73,6 +76,8 @@ class Rerun:
     steps: frozenset[str] | None
     event: str
     message: str
+    revision: str = ""
+    """What keeps the Story by which ``steps`` were found, and by which they run again; empty: the live one, then."""
 
     def includes(self, name: str | None) -> bool:
         """Whether the step of that full name runs again."""
@@ -139,7 +144,26 @@ class Redrive:
             return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"
         states = steps_from((run.get("status") or {}).get("stepStates"))
         steps = steps_to_run_again(plan, states, request.step) | await self._made_in_vain(run, plan)
-        return Rerun(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}")
+        try:
+            revision = await self._pinned(story)
+        except RejectedError as error:
+            return str(error)
+        return Rerun(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}", revision)
+
+    async def _pinned(self, story: Object) -> str:
+        """Keep the Story as it stands now: edited once more, it may not fit what stays of the run.
+
+        Raises:
+            RejectedError.
+        """
+        pace = self._pace()
+        while True:
+            try:
+                return await committed(self._engine.runs.pin_story, story)
+            except RejectedError:
+                raise
+            except PortError as error:
+                await trio.sleep(pace.next_seconds(error))
 
     async def _made_in_vain(self, run: Object, plan: StoryPlan) -> frozenset[str]:
         """Steps whose StepRun or StoryRun was told to end, or that the Story, as it is now, would not give them."""
@@ -287,6 +311,8 @@ def reset_patch(run: Object, rerun: Rerun) -> Object:
     patch: Object = {field: None for field in _RESET_BY_BOTH if field in status}
     if rerun.steps is None:
         return patch | {field: None for field in _RESET_BY_FULL if field in status}
+    if rerun.revision:
+        patch["storyRevision"] = rerun.revision
     around = _to_open_again(status, rerun)
     for field in ("stepStates", "gates", "primitiveChildren"):
         gone = [name for name in status.get(field) or {} if rerun.includes(name)]

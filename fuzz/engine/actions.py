@@ -127,6 +127,7 @@ def _delete_pods(world: World, key: RunKey, step: str) -> None:
     for place, pod in list(world.cluster.objects.items()):
         if place[:2] == ("Pod", namespace) and pod["spec"].get("stepRun") == name:
             world.cluster.delete("user", place)
+            world.worker.count(place)
 
 
 async def _second_leader(world: World, seconds: float) -> None:

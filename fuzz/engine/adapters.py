@@ -335,6 +335,16 @@ class ModelStepExecutor:
         if job is not None and job["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
             await self._end(step_run, job)
 
+    async def end_leftover(self, step_run: Object) -> None:
+        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
+        job = await self._call(lambda: self.cluster.get("Job", namespace, name))
+        if job is None or not controlled_by(job, step_run["metadata"]["uid"]):
+            return
+        uid = job["metadata"]["uid"]
+        pods = await self._call(lambda: [pod for pod in self.cluster.list_all("Pod") if controlled_by(pod, uid)])
+        if _observation(step_run, job, pods).state in (AttemptState.STARTING, AttemptState.RUNNING):
+            await self._end(step_run, job)
+
     async def _end(self, step_run: Object, job: Object) -> None:
         if job["spec"]["attempt"] > retries_of(step_run.get("status") or {}):
             await confirm(self.cluster, self.process, step_run)

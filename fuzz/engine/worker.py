@@ -120,6 +120,14 @@ class Worker:
             case "Pod", "mark" if write.place in self._running:
                 self._running[write.place].marked.set()
 
+    def count(self, place: Place) -> None:
+        """A Pod was deleted by hand: one that had ended is not lost to its Job, whose finalizer it had."""
+        for of_job, pods in self.pods.items():
+            job = self.cluster.objects.get(of_job)
+            for pod in pods:
+                if pod.place == place and not pod.alive and job is not None and job["metadata"]["uid"] == pod.job_uid:
+                    self.cluster.force_patch("job-controller", of_job, "status", {pod.state: True})
+
     async def run(self) -> None:
         """Start a Pod for every Job; in tasks of its own, not of whoever created the Job."""
         async with trio.open_nursery() as nursery:

@@ -25,7 +25,7 @@ from core.workloads.job import step_job
 from core.workloads.payload import PayloadError
 from core.workloads.step_workload import StepWorkload
 from reconcilers.adapters.binding import Binder, ResolvedStep
-from reconcilers.adapters.observation import any_alive, is_unexplained, observe
+from reconcilers.adapters.observation import any_alive, is_under_way, is_unexplained, observe
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
@@ -160,6 +160,13 @@ class JobExecutor:
     async def end_earlier_attempt(self, step_run: Object) -> None:
         job = await self._job_of(step_run)
         if job is not None and _attempt_of(job) != retries_of(step_run.get("status") or {}):
+            await self._end(step_run, job)
+
+    async def end_leftover(self, step_run: Object) -> None:
+        job = await self._unseen_job(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
+        if job is None or not controlled_by(job, step_run["metadata"]["uid"]):
+            return
+        if is_under_way(observe(step_run, job, await self._pods_of(job))):
             await self._end(step_run, job)
 
     async def _end(self, step_run: Object, job: Object) -> None:

@@ -43,6 +43,11 @@ def any_alive(pods: Sequence[Object]) -> bool:
     return any(_phase(pod) not in _ENDED_PHASES for pod in pods)
 
 
+def is_under_way(seen: Observation) -> bool:
+    """Whether the attempt has not ended."""
+    return seen.state in (AttemptState.STARTING, AttemptState.RUNNING)
+
+
 def is_unexplained(seen: Observation) -> bool:
     """Whether the attempt is said to have failed, and no container says how.
 

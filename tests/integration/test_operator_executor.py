@@ -29,6 +29,16 @@ Object = dict[str, Any]
 HOLD = "tests.example/hold"
 
 
+FAILED_CONTAINER: Object = {
+    "name": "engram",
+    "image": "x",
+    "imageID": "",
+    "restartCount": 0,
+    "ready": False,
+    "state": {"terminated": {"exitCode": 3, "reason": "Error"}},
+}
+
+
 async def started(there: AdapterWorld) -> tuple[Object, Object, Object]:
     """Run, Story and StepRun whose first attempt is started."""
     run, story = await there.definitions()
@@ -431,9 +441,7 @@ async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(ther
     run, _, _ = await started(there)
     job = await stored_job(there)
     pod = await pod_of(there, job)
-    state = {"terminated": {"exitCode": 3, "reason": "Error"}}
-    container = {"name": "engram", "image": "x", "imageID": "", "restartCount": 0, "ready": False, "state": state}
-    ended = {"status": {"phase": "Failed", "containerStatuses": [container]}}
+    ended = {"status": {"phase": "Failed", "containerStatuses": [FAILED_CONTAINER]}}
     await there.client.patch(POD, pod["metadata"]["name"], ended, namespace=NAMESPACE_NAME, subresource="status")
     if not there.access.shared:
         failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
@@ -444,6 +452,27 @@ async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(ther
     seen = await there.blind_to_pods.observe(run, "one-fetch")
 
     assert (seen.state, seen.exit_code) == (AttemptState.FAILED, 3)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_of_a_step_whose_end_is_recorded_only_a_container_that_still_runs_is_ended(
+    there: AdapterWorld, ended: bool
+) -> None:
+    """However far behind the watch of Pods is: the Job of one that has ended keeps its logs."""
+    await there.account("one-engram-runner")
+    _, _, step_run = await started(there)
+    job = await stored_job(there)
+    pod = await pod_of(there, job)
+    if ended:
+        status = {"status": {"phase": "Failed", "containerStatuses": [FAILED_CONTAINER]}}
+        await there.client.patch(POD, pod["metadata"]["name"], status, namespace=NAMESPACE_NAME, subresource="status")
+
+    await there.blind_to_pods.end_leftover(step_run)
+
+    left = (await there.client.list(JOB, NAMESPACE_NAME)).items
+    assert [found["metadata"]["uid"] for found in left if not found["metadata"].get("deletionTimestamp")] == (
+        [job["metadata"]["uid"]] if ended else []
+    )
 
 
 async def pod_of(there: AdapterWorld, job: Object) -> Object:

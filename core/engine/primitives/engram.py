@@ -6,6 +6,7 @@ that a restart would miss. Source: StoryRun contract 11.2; StepRun contract 7, 1
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from math import inf
 from typing import Final
 
@@ -31,6 +32,8 @@ from core.policy.retry import retry_delay
 
 NEAR_LIMIT: Final = 0.8
 """Share of the input limit from which an Event warns."""
+TIME_TO_LEAVE: Final = timedelta(seconds=5)
+"""For a container that has reported its failure to an operator that died over it."""
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted namesake vanishes within it; what is still there then belongs to somebody else."""
 
@@ -47,6 +50,7 @@ class Engram:
         self._executor = context.engine.executor
         self.name = step_run_name(context.run_name, context.step.name)
         self._announce_at = -inf
+        self._leaves_by: datetime | None = None
 
     async def run(self) -> Verdict:
         context = self._context
@@ -141,8 +145,8 @@ class Engram:
         assert step_run is not None
         match decision:
             case outcome.Settled(still_alive):
-                if still_alive:
-                    await committed(self._executor.end_attempt, step_run)
+                if still_alive and not await self._has_left(step_run):
+                    return None
                 return record.verdict_of(step_run)
             case outcome.Start():
                 return await self._start(decision, step_run, binding)
@@ -196,6 +200,20 @@ class Engram:
         start = outcome.Start(announce_first=False, announced=False)
         return await self._start(start, step_run, binding, waits=False)
 
+    async def _has_left(self, step_run: Object) -> bool:
+        """Whether the container of a step whose result is recorded is gone, or was told to end; else look again.
+
+        One that has reported its failure ends by itself, and its Job stays. One that was out of time has not been told,
+        if the process died before it could.
+        """
+        now = self._context.now()
+        self._leaves_by = self._leaves_by or now + TIME_TO_LEAVE
+        if now < self._leaves_by:
+            await wait_for_bell(self._context.bell, self._context.engine.clock, self._leaves_by)
+            return False
+        await committed(self._executor.end_leftover, step_run)
+        return True
+
     async def _rendered_key(self) -> object:
         template = self._context.step.declared.get("idempotencyKeyTemplate")
         if not isinstance(template, str) or not template.strip():
@@ -236,8 +254,8 @@ class Engram:
     async def _succeed(self, step_run: Object, binding: Binding) -> Verdict | None:
         context = self._context
         problem = await why_not_successful(context, binding, step_run)
-        if problem is not None:
-            return await self._fail_for_good(step_run, problem)
+        if problem is not None:  # its container ends by itself
+            return await self._fail_for_good(step_run, problem, still_alive=False)
         patch = record.success_patch(step_run, context.now())
         stored = await committed(self._executor.patch_step_run_status, step_run, patch)
         context.variables.remember(stored)
@@ -272,7 +290,9 @@ class Engram:
             await committed(self._executor.end_attempt, stored)
         return record.verdict_of(stored)
 
-    async def _fail_for_good(self, step_run: Object | None, problem: StepError) -> Verdict | None:
+    async def _fail_for_good(
+        self, step_run: Object | None, problem: StepError, *, still_alive: bool = True
+    ) -> Verdict | None:
         """Record a failure that no retry can mend; without a StepRun only the step's state records it."""
         if step_run is None:
             return failed(problem.reason, problem.message)
@@ -281,7 +301,7 @@ class Engram:
         if record.is_final(step_run.get("status") or {}):
             return record.verdict_of(step_run)
         message = f"{problem.reason}: {problem.message}"
-        return await self._fail(outcome.Fail(Phase.FAILED, problem.reason, message, None, None, True), step_run)
+        return await self._fail(outcome.Fail(Phase.FAILED, problem.reason, message, None, None, still_alive), step_run)
 
     async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
         """Before another look after a write that did not count; news shortens it, but not to nothing."""

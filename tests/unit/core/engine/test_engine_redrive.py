@@ -364,3 +364,20 @@ def test_a_story_edited_while_nobody_runs_changes_no_run_that_has_begun(first: d
         killer = KillAt(number)
         carried_out = trio.run(play, killer, clock=MockClock(autojump_threshold=0), instruments=[killer])
         assert carried_out in ({first["name"], "b"}, {"x", "y"}), f"killed at {number}"
+
+
+async def test_what_runs_again_from_a_step_does_so_under_the_story_by_which_that_was_decided(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    """Edited once more before it begins, the Story might not fit what is kept."""
+    async with open_world({"b": BROKEN_ONCE}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        await one.to_the_end()
+        world.worker.scripts = {}
+        world.edit_story("story", {"steps": [engram("a"), engram("b", "a"), engram("c", "b")]})
+        world.redrive_from(one.key, "b", "1")
+        assert await world.until(lambda: not one.status.get("phase"))
+        world.edit_story("story", {"steps": [primitive("a", "sleep", with_={"duration": "1h"})]})
+        assert await world.until_ended(one.key)
+
+    assert one.phases == dict.fromkeys("abc", "Succeeded")
