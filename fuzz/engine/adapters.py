@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import inf
 from typing import Any, TypeVar
 
 import trio
@@ -60,6 +61,8 @@ class Fault(StrEnum):
     """Nothing for almost as long as the engine waits for a write; applied at the end."""
 
 
+NEW_SECONDS = 1.0
+"""After which another leader may have started, and ended, the first attempt of what a process has made."""
 RETRY_AFTER_SECONDS = 2.0
 SLOW_SECONDS = 0.5
 LATE_SECONDS = 1.0
@@ -260,8 +263,8 @@ class ModelStepExecutor:
     worker: Worker
     engrams: Mapping[str, Engram]
     """By name; a missing one is a missing reference."""
-    new: set[str] = field(default_factory=set)
-    """UIDs of StepRuns that this process has made, for the first time, and not yet made a Job for."""
+    new: dict[str, float] = field(default_factory=dict)
+    """When this process has made StepRuns, for the first time, that it has not yet made a Job for, by UID."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._call(lambda: None)
@@ -280,15 +283,13 @@ class ModelStepExecutor:
             await confirm(self.cluster, self.process, run)
         stored, made = await self._call(lambda: self._create_step_run(run, manifest))
         if made and not anew and not has_run_again(run):
-            self.new.add(stored["metadata"]["uid"])
+            self.new[stored["metadata"]["uid"]] = trio.current_time()
         self.process.known.remember(stored)
         return stored
 
     async def start_attempt(self, order: AttemptOrder) -> None:
-        uid = order.step_run["metadata"]["uid"]
-        if uid in self.new:
-            self.new.remove(uid)
-        else:
+        made_at = self.new.pop(order.step_run["metadata"]["uid"], -inf)
+        if trio.current_time() - made_at > NEW_SECONDS:
             await confirm(self.cluster, self.process, order.step_run)
             run = await confirm(self.cluster, self.process, order.run)
             if is_asked_to_end(order.run, run) and not order.outlives_cancel:

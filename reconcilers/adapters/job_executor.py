@@ -8,7 +8,10 @@ alone. Source: StepRun contract 7 and 12, reliability of writes as in ``core.eng
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final
+
+import trio
 
 from core.api import keys
 from core.api.phases import Reason
@@ -33,6 +36,8 @@ from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controlled_by, controller_owner, slim, step_path
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
+NEW_SECONDS: Final = 1.0
+"""After which another leader may have started, and ended, the first attempt of what was made here."""
 _REMEMBERED: Final = 8192
 """StepRuns; one that is forgotten costs two more questions."""
 
@@ -48,8 +53,8 @@ class JobExecutor:
         self._binder = binder
         self._secrets = secrets
         self._runner = RunnerAccess(client, binder, events)
-        self._new: dict[str, None] = {}
-        """UIDs of StepRuns that were made here, for the first time, and have no Job yet, the oldest first."""
+        self._new: dict[str, float] = {}
+        """When StepRuns were made here, for the first time, that have no Job yet: by UID, the oldest first."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
@@ -75,7 +80,7 @@ class JobExecutor:
                 f"rename step {step!r} so that their names differ"
             )
         if made and not anew and not has_run_again(run):
-            self._new[stored["metadata"]["uid"]] = None
+            self._new[stored["metadata"]["uid"]] = trio.current_time()
             if len(self._new) > _REMEMBERED:
                 del self._new[next(iter(self._new))]
         return self._world.step_runs.remember(stored)
@@ -89,9 +94,8 @@ class JobExecutor:
         except PayloadError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         uid = order.step_run["metadata"]["uid"]
-        if uid in self._new:
-            del self._new[uid]  # whatever comes of this: the next time is not the first
-        else:
+        made_at = self._new.pop(uid, -inf)  # whatever comes of this: the next time is not the first
+        if trio.current_time() - made_at > NEW_SECONDS:
             await confirm(self._client, self._world.step_runs, STEP_RUN, order.step_run)
             run = await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be on its way out
             if is_asked_to_end(order.run, run) and not order.outlives_cancel:

@@ -23,6 +23,7 @@ from core.engine.errors import (
 )
 from core.engine.ports import AttemptState, Observation
 from core.kube.errors import NotFoundError
+from reconcilers.adapters import job_executor
 
 Object = dict[str, Any]
 
@@ -327,6 +328,23 @@ async def test_no_job_is_started_for_a_run_that_another_leader_has_ended(there: 
 
     with pytest.raises(StaleError, match=f"StoryRun {NAMESPACE_NAME}/{name} has ended"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
+
+
+async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
+    there: AdapterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another leader may have started and ended it meanwhile: this one was busy with what comes before a Job."""
+    monkeypatch.setattr(job_executor, "NEW_SECONDS", 0.05)
+    run, story = await there.definitions()
+    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    ended = {"status": {"phase": "Timeout", "retries": 0}}
+    await there.client.patch(STEP_RUN, "one-fetch", ended, namespace=NAMESPACE_NAME, subresource="status")
+    await trio.sleep(0.1)
+
+    with pytest.raises(StaleError):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
 
 
 @pytest.mark.parametrize("cleans_up", [False, True])
