@@ -18,9 +18,8 @@ from typing import Any, TypeVar
 
 import trio
 
-from core.engine.clock import WallClock
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError, UnavailableError
-from core.engine.ports import AttemptOrder, AttemptState, Binding, EventType, Observation, RunKey
+from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.record import is_asked_to_end, is_overtaken, retries_of
 from core.engine.redrive_request import has_run_again
 from core.engine.state import has_ended
@@ -498,17 +497,3 @@ _ATTEMPT_STATES = {
     "Succeeded": AttemptState.SUCCEEDED,
     "Failed": AttemptState.FAILED,
 }
-
-
-@dataclass
-class RecordedEvents:
-    told: list[tuple[str, str, str]] = field(default_factory=list)
-    """Type, reason, message."""
-
-    def emit(self, regarding: Object, type_: EventType, reason: str, message: str) -> None:
-        self.told.append((str(type_), str(reason), message))
-
-
-def virtual_clock(epoch: datetime, stepped: Callable[[], timedelta] = timedelta) -> WallClock:
-    """The wall clock of a world that starts at ``epoch`` with Trio's mock clock at zero; ``stepped`` moves it apart."""
-    return WallClock(lambda: epoch + timedelta(seconds=trio.current_time()) + stepped())

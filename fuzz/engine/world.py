@@ -33,12 +33,11 @@ from fuzz.engine.adapters import (
     ModelRunStore,
     ModelStepExecutor,
     Process,
-    RecordedEvents,
-    virtual_clock,
 )
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.routing import Router
+from fuzz.engine.surroundings import RecordedEvents, virtual_clock
 from fuzz.engine.watches import Delivery, Known, Watches
 from fuzz.engine.worker import Script, Worker
 
