@@ -167,11 +167,9 @@ class Preparation:
             if refusal is not None:
                 return refusal
         state = self._status.state
-        runs_again = state.attempts > 0 and not state.revision  # perhaps with steps that it keeps
-        if not state.started and (not under_way or runs_again):
-            is_its_turn = await self._engine.turns.wait(self._run, story, self._tell_turn, self._pace())
-            if not is_its_turn:
-                return None
+        runs_again = state.attempts > 0 and not state.is_timed  # perhaps with steps that it keeps
+        if not state.started and (not under_way or runs_again) and not await self._is_its_turn(story):
+            return None
         access = RunAccess(self._engine, self._run, story, self._pace)
         if has_step_at_work(step_runs) or (plan.has_engrams and not self._status.state.started):
             try:
@@ -185,6 +183,21 @@ class Preparation:
         work = RunWork(self._engine, self._status, self._bells, story, plan, Variables(resolved), access, end_run, live)
         self._begin(work, step_runs, child_runs)
         return work
+
+    async def _is_its_turn(self, story: Object) -> bool:
+        """Wait for the run's turn; False: the Story is not ``story`` any more, and the run has chosen none yet.
+
+        One that runs again from a step has chosen its Story when it was asked to, but waits as the live one says.
+        """
+        turns, chosen = self._engine.turns, bool(self._status.state.revision)
+        live: Object | None = story
+        while True:
+            if chosen:
+                live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._pace())
+            if live is None or await turns.wait(self._run, live, self._tell_turn, self._pace()):
+                return True
+            if not chosen:
+                return False
 
     def _tell_turn(self, message: str) -> None:
         self._status.apply(self._status.state.waiting_for_turn(message))

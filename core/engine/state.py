@@ -97,6 +97,11 @@ class RunState:
         return self.started_at is not None
 
     @property
+    def is_timed(self) -> bool:
+        """Whether a timer was recorded before anything else of the run was: it had begun."""
+        return keys.ANNOTATION_STORY_REVISION in _annotations(self.stored)
+
+    @property
     def ended(self) -> bool:
         return self.phase is not None and self.phase.terminal
 

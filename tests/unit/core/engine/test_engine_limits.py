@@ -157,7 +157,11 @@ async def test_the_newest_run_alone_goes_on(autojump_clock: MockClock, scenario:
     assert (one.status["phase"], world.status(newer)["phase"]) == ("Finished", "Succeeded")
 
 
-async def test_a_run_that_runs_again_from_a_step_waits_for_its_turn(autojump_clock: MockClock, scenario: Any) -> None:
+@pytest.mark.parametrize("edited", [False, True])
+async def test_a_run_that_runs_again_from_a_step_waits_for_its_turn(
+    autojump_clock: MockClock, scenario: Any, edited: bool
+) -> None:
+    """Under the Story as it was when that was asked for, however often it is edited meanwhile."""
     async with open_world({"b": (Script(after_seconds=10.0),)}) as world:
         one = scenario(world, [engram("a"), engram("b", "a")], concurrency={"mode": "serial"})
         world.start(one.key)
@@ -169,6 +173,8 @@ async def test_a_run_that_runs_again_from_a_step_waits_for_its_turn(autojump_clo
         world.supervisor.adopt(one.key)  # type: ignore[union-attr]
         await trio.sleep(2)
         assert one.status["message"] == "Waiting for StoryRun newer to end; 1st in line"
+        if edited:
+            world.edit_story("story", {"steps": [engram("a"), engram("c", "a")], "concurrency": {"mode": "serial"}})
         assert await world.until_ended(one.key, newer)
 
     assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
