@@ -75,9 +75,9 @@ def _had_ended(history: History, step_run: str) -> bool:
         return True
     if history.is_of_another_story(obj, run):
         return False
-    finished = parse_instant_or_none(status_of(run).get("finishedAt"))
-    by_then = EPOCH + timedelta(seconds=history.played.ended_at_seconds)
-    return finished is not None and (finished <= by_then or history.did(Verb.STEP_CLOCK))
+    end = history.end_of(run)
+    ended_at = next((write.at for write in history.played.history if write.number == end), None)
+    return ended_at is not None and ended_at <= EPOCH + timedelta(seconds=history.played.ended_at_seconds)
 
 
 def _crossed_its_end(history: History, step_run: str) -> bool:

@@ -26,7 +26,7 @@ def check_crash(case: Case, kills: tuple[int, ...], seed: int) -> None:
 
 
 @given(case=cases(), kills=st.lists(st.integers(1, 250), min_size=1, max_size=3).map(tuple), seed=st.integers(0, 3))
-@budget(bounded=600, deep=50_000)
+@budget(bounded=450, deep=50_000)
 def test_a_killed_process_changes_nothing_about_the_end(case: Case, kills: tuple[int, ...], seed: int) -> None:
     event(f"{len(kills)} kills")
     check_crash(case, kills, seed)
@@ -38,7 +38,7 @@ def test_a_killed_process_changes_nothing_about_the_end(case: Case, kills: tuple
     downtime=st.sampled_from((0.9, 2.9, 61.0)),
     seed=st.integers(0, 3),
 )
-@budget(bounded=500, deep=50_000)
+@budget(bounded=350, deep=50_000)
 def test_what_happens_while_no_process_runs_is_taken_up(
     case: Case, kills: tuple[int, ...], downtime: float, seed: int
 ) -> None:
@@ -46,7 +46,7 @@ def test_what_happens_while_no_process_runs_is_taken_up(
 
 
 @given(case=cases(), trouble=troubles(), seed=st.integers(0, 3))
-@budget(bounded=500, deep=50_000)
+@budget(bounded=350, deep=50_000)
 def test_two_processes_at_once_do_nothing_twice(case: Case, trouble: Trouble, seed: int) -> None:
     """F06: the lease is only an optimisation; preconditions keep two engines from harming each other."""
     assert violations(play(case, replace(trouble, twins=True), seed=seed)) == []

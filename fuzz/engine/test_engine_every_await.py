@@ -44,7 +44,7 @@ FURTHER = {name: case for name, case in HUNTED.items() if name not in CANONICAL}
 
 SCHEDULES = range(20 if DEEP else 5)
 """Seeds of the order in which tasks run that are ready together."""
-FIRST_STRIDE = 1 if DEEP else 3
+FIRST_STRIDE = 1 if DEEP else 4
 RECOVERY_STRIDE = 1 if DEEP else 5
 """Every how many task steps, of the run and of the recovery, a kill falls."""
 
