@@ -151,7 +151,9 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 metrics.start_recording()
                 urls: list[str] = await serving.start(_serve_metrics, client, options, options.metrics.address)
                 metrics_url = f"{urls[0]}/metrics"
-            operator = Operator(client, world, source.current, events, WallClock(), options.config_namespace)
+            lease = _lease(client, options) if options.leader.enabled else None
+            writer = client if lease is None else client.fenced(lease.check)
+            operator = Operator(writer, world, source.current, events, WallClock(), options.config_namespace)
             source.listeners.append(operator.settings_changed)
 
             async def work() -> None:
@@ -159,18 +161,21 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 task_status.started(metrics_url)
                 await operator.run()
 
-            if not options.leader.enabled:
+            if lease is None:
                 await work()
             else:
-                lease = LeaderLease(
-                    client,
-                    name=options.leader.name,
-                    namespace=options.leader.namespace or _pod_namespace() or options.config_namespace,
-                    identity=f"{socket.gethostname()}_{os.getpid()}",
-                    now=system_now,
-                )
                 await lease.run(work)
         serving.cancel_scope.cancel()
+
+
+def _lease(client: KubeClient, options: ManagerOptions) -> LeaderLease:
+    return LeaderLease(
+        client,
+        name=options.leader.name,
+        namespace=options.leader.namespace or _pod_namespace() or options.config_namespace,
+        identity=f"{socket.gethostname()}_{os.getpid()}",
+        now=system_now,
+    )
 
 
 class _Readiness:

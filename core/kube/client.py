@@ -46,11 +46,13 @@ class KubeClient:
         retry: RetryPolicy = DEFAULT_POLICY,
         timeout_seconds: float | None = None,
         background: bool = False,
+        fence: Callable[[], None] | None = None,
     ) -> None:
         self._transport = transport
         self._retry = retry
         self._timeout_seconds = timeout_seconds
         self._background = background
+        self._fence = fence
 
     @property
     def config(self) -> ClusterConfig:
@@ -58,7 +60,23 @@ class KubeClient:
 
     def in_background(self) -> KubeClient:
         """The same client for work nobody waits for: its calls leave most of the server to those of others."""
-        return KubeClient(self._transport, retry=self._retry, timeout_seconds=self._timeout_seconds, background=True)
+        return self._like_this(background=True)
+
+    def fenced(self, fence: Callable[[], None]) -> KubeClient:
+        """The same client whose writes ask ``fence`` at the last moment before they are sent; what it raises ends them.
+
+        For work under a lease: a process that was suspended does not know that others have taken over.
+        """
+        return self._like_this(fence=fence)
+
+    def _like_this(self, *, background: bool = False, fence: Callable[[], None] | None = None) -> KubeClient:
+        return KubeClient(
+            self._transport,
+            retry=self._retry,
+            timeout_seconds=self._timeout_seconds,
+            background=background or self._background,
+            fence=fence or self._fence,
+        )
 
     # Reading.
 
@@ -348,6 +366,8 @@ class KubeClient:
     def _prepared(self, call: Call) -> Call:
         if self._timeout_seconds is not None:
             call = replace(call, deadline_seconds=self._timeout_seconds)
+        if self._fence is not None and not call.reads:
+            call = replace(call, fence=self._fence)
         return replace(call, background=True) if self._background else call
 
     async def _list_pages(

@@ -1,8 +1,9 @@
 """Who leads: one holder of a Lease at a time, judged by each process's own clock.
 
-A lease does not fence: a process that was suspended may act for a moment after it lost the lease, so every write must
-carry its own precondition. What is promised: the body runs only between acquiring and losing the lease, loss cancels
-it, and a clean end gives the lease back at once.
+What is promised: the body runs only between acquiring and losing the lease, loss cancels it, and a clean end gives the
+lease back at once. A process that was suspended finds that out only a moment after it goes on: ``check`` is for the
+writes of the body to ask, at the last moment before they are sent. What had been sent before is not fenced: every write
+must carry its own precondition, or be harmless.
 Source: operator contract 5; the rules of client-go's leader election.
 """
 
@@ -83,6 +84,15 @@ class LeaderLease:
     def holder(self) -> str:
         """Who held the lease when it was last looked at; empty when nobody did."""
         return _holder_of(self._observed)
+
+    def check(self) -> None:
+        """Whether this process may still act as the holder.
+
+        Raises:
+            LeaseLostError: it was not renewed in time, or never held; others may have taken it.
+        """
+        if not self.is_leader or trio.current_time() >= self._renewed_at + self._timing.renew_deadline_seconds:
+            raise LeaseLostError(f"lease {self.namespace}/{self.name} was not renewed in time; nothing is written")
 
     async def run(self, body: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, run ``body`` under it, give it back.

@@ -14,7 +14,7 @@ import ssl
 import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,6 +73,8 @@ class Call:
     deadline_seconds: float = CALL_DEADLINE_SECONDS
     background: bool = False
     """Waits for a turn among its like, as long as it takes; its deadline begins with it."""
+    fence: Callable[[], None] | None = None
+    """Asked at the last moment before it is sent; what it raises is raised instead."""
 
     @property
     def reads(self) -> bool:
@@ -118,6 +120,8 @@ class Transport:
             with trio.move_on_after(call.deadline_seconds) as scope:
                 await self._take_turn()
                 try:
+                    if call.fence is not None:
+                        call.fence()
                     sent = True
                     response = await self._send_with_credentials(call, stream=False)
                     span.fields["code"] = response.status_code

@@ -233,8 +233,8 @@ async def test_F04_a_manager_frozen_past_its_lease_changes_nothing_when_it_wakes
         await first.wait_ended()
     demoted_after = trio.current_time() - woken_at
     effective = [seen for seen in rig.proxy.seen if is_decision(seen.request) and (seen.code or 500) < 300]
-    await rig.ends_like(faultless)
     assert effective == []
+    await rig.ends_like(faultless)
     assert demoted_after <= 3
     assert second.running
     print(f"demoted {demoted_after:.1f} s after it woke")

@@ -11,7 +11,9 @@ import trio
 import trio.testing
 from scripted_server import ScriptedServer, ok, refusal
 
+from core.api.resource import LEASE
 from core.kube.client import KubeClient
+from core.kube.errors import AlreadyExistsError
 from core.kube.lease import LeaderLease, LeaseLostError, LeaseTiming
 from core.kube.wire import Object
 
@@ -250,3 +252,30 @@ async def test_waiting_for_the_lease_can_be_cancelled(autojump_clock: trio.testi
 def test_timings_that_leave_no_room_are_refused() -> None:
     with pytest.raises(ValueError, match="in this order"):
         LeaseTiming(lease_seconds=10, renew_deadline_seconds=10)
+
+
+async def test_who_was_suspended_past_its_lease_writes_nothing_even_before_it_knows(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = LeaseServer()
+    another = {"kind": "Lease", "metadata": {"name": "bobrapet", "namespace": "system"}}
+    async with server.client() as client:
+        lease = candidate(client, "one")
+        writer = client.fenced(lease.check)
+
+        async def body() -> None:
+            with pytest.raises(AlreadyExistsError):
+                await writer.create(LEASE, another)
+            autojump_clock.jump(30)
+            asked = len(server.requests)
+            for work in (writer, writer.in_background()):
+                with pytest.raises(LeaseLostError, match="not renewed in time"):
+                    await work.create(LEASE, another)
+            assert len(server.requests) == asked
+            assert (await writer.get(LEASE, "bobrapet", "system"))["spec"]["holderIdentity"] == "one"
+            await trio.sleep_forever()
+
+        with pytest.raises(LeaseLostError):
+            await lease.run(body)
+        with pytest.raises(LeaseLostError):
+            await writer.create(LEASE, another)
