@@ -19,7 +19,7 @@ from control_plane.running import ControlPlane, open_control_plane
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from core.kube.errors import NotFoundError
+from core.kube.errors import InternalServerError, NotFoundError
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from manager.permissions.roles import DEFAULT_INSTALLATION
 
@@ -29,6 +29,8 @@ ROOT: Final = Path(__file__).parents[2]
 FLOWS: Final = "flows"
 """The namespace of the Stories."""
 DEADLINE_SECONDS: Final = 60.0
+LATE_GATE: Final = "failed to call webhook: the server was unable to return a response in the time allotted"
+"""On two processors with a dozen processes that all begin, five seconds may not be enough: people try again."""
 _STRICT: Final = ("--enable-admission-plugins=OwnerReferencesPermissionEnforcement",)
 """As on OpenShift: who makes an object hold its owner needs the right to set the owner's finalizers."""
 
@@ -88,7 +90,14 @@ class OperatorRig:
     ) -> Object:
         metadata = {"name": name, **({"namespace": namespace} if resource.namespaced else {}), **meta}
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
-        return await self.client.create(resource, {**kind, "metadata": metadata, **content})
+        manifest = {**kind, "metadata": metadata, **content}
+        for _ in range(3):
+            try:
+                return await self.client.create(resource, manifest)
+            except InternalServerError as error:  # then nothing was created
+                if LATE_GATE not in str(error):
+                    raise
+        return await self.client.create(resource, manifest)
 
     async def engram(self, name: str, script: str = "exit 0", *, engram: Object | None = None, **template: Any) -> None:
         """An Engram and its template, whose image is ``script``."""
