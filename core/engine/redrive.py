@@ -37,7 +37,7 @@ from core.engine.redrive_request import (
     pending_redrive,
 )
 from core.engine.step_state import StepState, steps_from
-from core.engine.timers import GROUP_MARK, timers_from, timers_to_wire
+from core.engine.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
 from core.engine.words import ENDED, SKIPPED_BY_IF
 from core.graph.reach import downstream
 
@@ -65,6 +65,7 @@ _RESET_BY_FULL: Final = (
     "stepsSkipped",
     "allowedFailures",
 )
+_KEPT_BY: Final = {TimerKind.SLEEP: StepKind.SLEEP, TimerKind.GATE: StepKind.GATE, TimerKind.WAIT: StepKind.WAIT}
 _GOING_CHECK_SECONDS: Final = 1.0
 """A safety net: the end of each child rings."""
 
@@ -144,6 +145,7 @@ class Redrive:
             return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"
         states = steps_from((run.get("status") or {}).get("stepStates"))
         steps = steps_to_run_again(plan, states, request.step) | await self._made_in_vain(run, plan)
+        steps |= steps_that_waited_for_something_else(plan, run)
         try:
             revision = await self._pinned(story)
         except RejectedError as error:
@@ -303,6 +305,22 @@ def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: 
     names.update(plan.compensations.order)
     names.update(plan.finally_.order)
     return frozenset(names)
+
+
+def steps_that_waited_for_something_else(plan: StoryPlan, run: Object) -> frozenset[str]:
+    """Steps at work whose instant is of a kind that the Story, as it is now, does not give them. Pure.
+
+    The instant at which a ``sleep`` was to end is no timeout of the ``wait`` that the step has become.
+    """
+    states = steps_from((run.get("status") or {}).get("stepStates"))
+    timers = timers_from((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STEP_TIMERS))
+    found = set()
+    for name, timer in timers.items():
+        step, state = plan.find(name), states.get(name)
+        at_work = state is None or not state.phase.terminal
+        if step is not None and at_work and step.kind is not _KEPT_BY.get(timer.kind):
+            found.add(name)
+    return frozenset(found)
 
 
 def reset_patch(run: Object, rerun: Rerun) -> Object:

@@ -135,7 +135,7 @@ async def _second_leader(world: World, seconds: float) -> None:
     first: Incarnation | None = next(iter(world.alive), None)
     if first is None:
         return
-    world.start(everything=True)
+    world.start(everything=True, second=True)
     second = world.incarnations.pop()
     world.incarnations.insert(max(len(world.incarnations) - 1, 0), second)
     world.processes.remove(second.process)

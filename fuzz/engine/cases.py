@@ -95,16 +95,22 @@ class Trouble:
     """Of every call, each way."""
     lags: Mapping[str, float] = field(default_factory=dict)
     """By kind: how far its watch is behind."""
+    second_lags: Mapping[str, float] = field(default_factory=dict)
+    """The same, of a process that works beside another: of two leaders, one often knows less."""
     heals: bool = False
     """All faults end with the last action of the case, or when the last death is over, and what was lost is told."""
     twins: bool = False
     """Two processes at once, each believing to be alone; only the first is killed or meets faults."""
 
     @property
+    def hears_late(self) -> bool:
+        """Whether what is stored is not known everywhere at once."""
+        return bool(self.deliveries or self.lags or self.second_lags)
+
+    @property
     def delays(self) -> bool:
         """Whether anything happens later than it would otherwise."""
-        odd = self.deliveries or self.lags or self.downtime_seconds or self.latency_seconds
-        return bool(any(self.faults) or odd)
+        return bool(any(self.faults) or self.hears_late or self.downtime_seconds or self.latency_seconds)
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
     async with open_world(
         case.scripts, engrams=case.engrams, deliveries=trouble.deliveries, lags=trouble.lags
     ) as world:
+        world.second_lags = trouble.second_lags
         killer.world = world
         for name, spec in case.stories.items():
             world.add_story(name, spec)

@@ -2,7 +2,8 @@
 
 A file, JSON or YAML, has ``why``, ``spec`` and, where they matter, ``stories``, ``scripts``, ``cancelAfterSeconds``,
 ``storyAfterSeconds``, ``rivals`` (further runs), ``schedule`` (what happens when), ``kills``, ``faults``,
-``deliveries``, ``lags``, ``latencySeconds``, ``heals`` and ``seed``. Engrams and inputs are those of the strategies.
+``deliveries``, ``lags``, ``secondLags``, ``latencySeconds``, ``heals`` and ``seed``. Engrams and inputs are those of
+the strategies.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def read_case(path: Path) -> Pinned:
         faults=tuple({int(k): Fault(v) for k, v in calls.items()} for calls in entry.get("faults", ())),
         deliveries={int(k): Delivery(v) for k, v in entry.get("deliveries", {}).items()},
         lags=entry.get("lags", {}),
+        second_lags=entry.get("secondLags", {}),
         latency_seconds=entry.get("latencySeconds", 0.0),
         heals=entry.get("heals", False),
     )
@@ -89,6 +91,7 @@ def case_to_wire(case: Case, trouble: Trouble, seed: int, why: str) -> dict[str,
         "faults": [{number: str(fault) for number, fault in calls.items()} for calls in trouble.faults],
         "deliveries": {number: str(delivery) for number, delivery in trouble.deliveries.items()},
         "lags": dict(trouble.lags),
+        "secondLags": dict(trouble.second_lags),
         "latencySeconds": trouble.latency_seconds,
         "heals": trouble.heals,
         "seed": seed,

@@ -224,7 +224,7 @@ def _is_prompt(history: History) -> bool:
     """Whether what is stored is heard of at once, and what is decided is stored at once."""
     played = history.played
     away = history.did(Verb.SECOND_LEADER, Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
-    behind = played.trouble.deliveries or played.trouble.lags or any(played.trouble.faults)
+    behind = played.trouble.hears_late or any(played.trouble.faults)
     return not (away or behind or history.requests_take_time or history.overlapping)
 
 

@@ -50,6 +50,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.faults: list[dict[int, Fault]] = [{}, {}]
         self.deliveries: dict[int, Delivery] = {}
         self.lags: dict[str, float] = {}
+        self.second_lags: dict[str, float] = {}
         self.latency = 0.0
         self.tokens = 0
         self.rivals: list[Rival] = []
@@ -123,6 +124,11 @@ class EngineMachine(RuleBasedStateMachine):
     def second_leader(self, pause: float, seconds: float) -> None:
         self._do(pause, Verb.SECOND_LEADER, value=seconds)
 
+    @precondition(lambda self: any(action.verb is Verb.SECOND_LEADER for action in self.actions))
+    @rule(kind=st.sampled_from(KINDS), seconds=st.sampled_from((0.6, 5.0)))
+    def second_leader_lags(self, kind: str, seconds: float) -> None:
+        self.second_lags[kind] = seconds
+
     @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 3.3, 40.0)), forgets=st.booleans())
     def restart_server(self, pause: float, seconds: float, forgets: bool) -> None:
         if not any(action.verb in (Verb.SERVER_DOWN, Verb.SERVER_FORGETS) for action in self.actions):
@@ -182,6 +188,7 @@ class EngineMachine(RuleBasedStateMachine):
             faults=tuple(self.faults),
             deliveries=self.deliveries,
             lags=self.lags,
+            second_lags=self.second_lags,
             latency_seconds=self.latency,
             heals=True,
         )

@@ -11,6 +11,7 @@ from fuzz.engine.cases import Case, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import budget
 from fuzz.engine.strategies import cases, troubles
+from fuzz.engine.watches import KINDS
 
 
 def check_crash(case: Case, kills: tuple[int, ...], seed: int) -> None:
@@ -45,8 +46,15 @@ def test_what_happens_while_no_process_runs_is_taken_up(
     assert violations(play(case, Trouble(kills=kills, downtime_seconds=downtime), seed=seed)) == []
 
 
-@given(case=cases(), trouble=troubles(), seed=st.integers(0, 3))
+@given(
+    case=cases(),
+    trouble=troubles(),
+    lags=st.dictionaries(st.sampled_from(KINDS), st.sampled_from((0.6, 5.0)), max_size=2),
+    seed=st.integers(0, 3),
+)
 @budget(bounded=350, deep=50_000)
-def test_two_processes_at_once_do_nothing_twice(case: Case, trouble: Trouble, seed: int) -> None:
+def test_two_processes_at_once_do_nothing_twice(
+    case: Case, trouble: Trouble, lags: dict[str, float], seed: int
+) -> None:
     """F06: the lease is only an optimisation; preconditions keep two engines from harming each other."""
-    assert violations(play(case, replace(trouble, twins=True), seed=seed)) == []
+    assert violations(play(case, replace(trouble, twins=True, second_lags=lags), seed=seed)) == []

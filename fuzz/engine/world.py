@@ -89,6 +89,8 @@ class World:
     downtime: float = 0.0
     """Seconds between the death of a process by an action and the start of the next."""
     lags: Mapping[str, float] = field(default_factory=dict)
+    second_lags: Mapping[str, float] = field(default_factory=dict)
+    """Of a process that works beside another."""
     processes: list[Process] = field(default_factory=list)
     incarnations: list[Incarnation] = field(default_factory=list)
     """All that ever were; the last one is the one that ``start`` has started last."""
@@ -177,8 +179,12 @@ class World:
         faults: Mapping[int, Fault] | None = None,
         latency: float = 0.0,
         everything: bool = False,
+        second: bool = False,
     ) -> Process:
-        """A new process that takes up these runs, or every run there is, and all runs that these have started."""
+        """A new process that takes up these runs, or every run there is, and all runs that these have started.
+
+        ``second``: it works beside another.
+        """
         process = Process(self._epochs, faults or {}, latency_seconds=latency)
         self._epochs += 1
         self.processes.append(process)
@@ -199,7 +205,8 @@ class World:
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
         router = Router(supervisor, None if everything else set(keys), turns.ended)
         process.known = router.known = Known(router.tell)
-        watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, self.lags)
+        lags = self.second_lags if second else self.lags
+        watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
         incarnation = Incarnation(process, supervisor, watches)
         self.incarnations.append(incarnation)
         token = _process.set(process)
@@ -216,7 +223,7 @@ class World:
 
     def start_twin(self, key: RunKey) -> None:
         """A second process beside the one that ``start`` will start: what a broken leader election leads to."""
-        self.start(key)
+        self.start(key, second=True)
         self.twins.append(self.incarnations[-1])
         self.processes.clear()
 
@@ -291,7 +298,7 @@ class World:
         """No fault happens any more, and what was lost is made good."""
         if self.cluster.down:
             self.bring_server_up()
-        self.deliveries, self.lags = {}, {}
+        self.deliveries, self.lags, self.second_lags = {}, {}, {}
         for one in self.alive:
             one.process.healed = True
             one.watches.deliveries, one.watches.lags = {}, {}

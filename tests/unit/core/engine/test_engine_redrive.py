@@ -381,3 +381,29 @@ async def test_what_runs_again_from_a_step_does_so_under_the_story_by_which_that
         assert await world.until_ended(one.key)
 
     assert one.phases == dict.fromkeys("abc", "Succeeded")
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [
+        (primitive("nap", "sleep", with_={"duration": "1h"}), 10),  # its instant is stored, and wins over the Story
+        (primitive("nap", "wait", with_={"until": "{{ inputs.go }}", "timeout": "20s"}), 24),
+        (primitive("nap", "gate", with_={"timeout": "20s"}), 24),
+    ],
+    ids=["sleep", "wait", "gate"],
+)
+async def test_the_instant_of_a_sleep_is_no_timeout_of_what_the_step_has_become(
+    autojump_clock: MockClock, scenario: Any, now: dict[str, Any], seconds: int
+) -> None:
+    async with open_world() as world:
+        one = scenario(
+            world, [engram("a"), primitive("nap", "sleep", with_={"duration": "10s"})], {"inputs": {"go": "no"}}
+        )
+        world.start(one.key)
+        await trio.sleep(4)
+        world.edit_story("story", {"steps": [engram("a"), now]})
+        world.redrive_from(one.key, "a", "1")
+        assert await world.until_ended(one.key, seconds=60)
+
+    assert one.phases["nap"] == ("Succeeded" if seconds == 10 else "Timeout")
+    assert seconds <= trio.current_time() < seconds + 1

@@ -26,8 +26,8 @@ def jobs_of(world: World, step: str) -> int:
 
 def start_both(world: World, one: Any, **lags: float) -> None:
     """The first hears everything at once and is slow to act; the second hears as late as ``lags`` says, by kind."""
+    world.second_lags = lags
     world.start_twin(one.key)
-    world.twins[0].watches.lags = lags
     world.start(one.key, latency=0.2)
 
 
