@@ -53,7 +53,7 @@ def no_orphans(history: History) -> Iterator[str]:
             yield f"{place} has outlived its owner {owner['name']}"
     _replay(history)
     for name in played.still_alive if played.ended else ():
-        if _had_ended(history, name) and not _crossed_its_end(history, name):
+        if _had_ended(history, name) and not (_crossed_its_end(history, name) or _came_too_late(history, name)):
             yield f"a Pod of {name} outlived the run"
     for place, obj in played.objects.items():
         parent = history.owner(obj) if place[0] == "StoryRun" else None
@@ -86,6 +86,12 @@ def _crossed_its_end(history: History, step_run: str) -> bool:
     starts = [write for write in ours if write.place[0] == "Job" and write.verb == "create"]
     ends = [write for write in ours if write.place[0] == "StepRun" and is_final(status_of(write.new))]
     return bool(starts and ends) and ends[0].number < starts[-1].number and history.crosses(ends[0], starts[-1])
+
+
+def _came_too_late(history: History, step_run: str) -> bool:
+    """Whether its last Job was on its way when a person deleted the run: the garbage collector has found it by now."""
+    pods = [each for each in history.objects.values() if each["kind"] == "Pod" and each["spec"]["stepRun"] == step_run]
+    return history.did(Verb.DELETE_RUN) and all(_is_just_ending(history, pod) for pod in pods)
 
 
 def _is_left_behind(history: History, child: Object, parent: Object) -> bool:
@@ -129,10 +135,23 @@ def _left_open(history: History, run: Object, step_runs: Mapping[str, Object]) -
             continue
         if history.overlapping and int(step_run["metadata"]["uid"].rpartition("-")[2]) > end:
             continue  # by a leader that had not heard of the end: I14
+        if _is_left_out_by_another(history, run, step, step_run):
+            continue
         if not is_final(status_of(step_run)):
             yield f"the run ended, but StepRun {step} is {status_of(step_run).get('phase')}"
         elif states.get(step, {}).get("phase") != status_of(step_run)["phase"]:
             yield f"step {step} is {states.get(step)}, but its StepRun is {status_of(step_run)['phase']}"
+
+
+def _is_left_out_by_another(history: History, run: Object, step: str, step_run: Object) -> bool:
+    """Whether one of two leaders has recorded that a step is not to run, for which the other made a StepRun."""
+    state, uid = states_of(run).get(step, {}), step_run["metadata"]["uid"]
+    if state.get("phase") != "Skipped" or "startedAt" in state:
+        return False
+    ours = [write for write in history.played.history if write.object["metadata"]["uid"] == run["metadata"]["uid"]]
+    told = next(write for write in reversed(ours) if states_of(write.new).get(step) != states_of(write.old).get(step))
+    made = next(write for write in history.played.history if write.object["metadata"]["uid"] == uid)
+    return made.actor != told.actor and history.two_leaders(made)
 
 
 def finally_runs_once(history: History) -> Iterator[str]:

@@ -91,25 +91,31 @@ def _started(context: StepContext, branches: Sequence[StepPlan]) -> Any:
 
 
 class _Branches:
-    """The branches at work, at most ``bound`` at a time."""
+    """The branches at work, at most ``bound`` at a time. Those that had begun before go on, however many."""
 
     def __init__(self, context: StepContext, branches: Sequence[StepPlan], bound: int) -> None:
         self._context = context
-        self._left = deque(branch for branch in branches if not _has_ended(context, branch))
+        self._begun = [branch for branch in branches if _is_at_work(context, branch)]
+        self._left = deque(branch for branch in branches if context.state.step(branch.name) is None)
         self._bound = bound
+        self._at_work = 0
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for _ in range(min(self._bound, len(self._left))):
-                self._start_next(nursery)
+            for branch in self._begun:
+                self._start(branch, nursery)
+            self._fill(nursery)
             if nursery.child_tasks:
                 self._context.news.rests(self._context.step.name)
 
-    def _start_next(self, nursery: trio.Nursery) -> None:
-        if self._left:
-            branch = self._left.popleft()
-            self._context.news.started(branch.name)
-            nursery.start_soon(self._live, branch, nursery, name=f"branch {branch.name}")
+    def _fill(self, nursery: trio.Nursery) -> None:
+        while self._left and self._at_work < self._bound:
+            self._start(self._left.popleft(), nursery)
+
+    def _start(self, branch: StepPlan, nursery: trio.Nursery) -> None:
+        self._at_work += 1
+        self._context.news.started(branch.name)
+        nursery.start_soon(self._live, branch, nursery, name=f"branch {branch.name}")
 
     async def _live(self, branch: StepPlan, nursery: trio.Nursery) -> None:
         work = self._context.work
@@ -117,13 +123,14 @@ class _Branches:
         verdict = await work.live(context)
         work.record(branch, verdict)
         work.ends_run(verdict)
-        self._start_next(nursery)  # before anybody is told that nothing is at work
+        self._at_work -= 1
+        self._fill(nursery)  # before anybody is told that nothing is at work
         work.finish(branch)
 
 
-def _has_ended(context: StepContext, branch: StepPlan) -> bool:
+def _is_at_work(context: StepContext, branch: StepPlan) -> bool:
     state = context.state.step(branch.name)
-    return state is not None and state.phase.terminal
+    return state is not None and not state.phase.terminal
 
 
 def _verdict(context: StepContext, branches: Sequence[StepPlan]) -> Verdict:

@@ -297,6 +297,30 @@ async def test_a_branch_at_work_goes_on_when_its_sibling_runs_again(autojump_clo
     assert one.phases == dict.fromkeys(("fan", "fan/x", "fan/y"), "Succeeded") | {"a": "Failed"}
 
 
+@pytest.mark.parametrize("bound", [1, 2])
+async def test_a_branch_that_runs_again_waits_for_room_beside_those_at_work(
+    autojump_clock: MockClock, scenario: Any, bound: int
+) -> None:
+    branches = [engram("x"), engram("y"), engram("z")]
+    scripts = {f"fan/{name}": (Script(after_seconds=9.0),) for name in "yz"}
+    async with open_world(scripts) as world:
+        one = scenario(world, [primitive("fan", "parallel", with_={"steps": branches, "maxConcurrency": 2})])
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("fan/z") == "Running")  # x is done
+        fan = primitive("fan", "parallel", with_={"steps": branches, "maxConcurrency": bound})
+        world.edit_story("story", {"steps": [fan]})
+        world.redrive_from(one.key, "fan/x", "t")
+        assert await world.until(lambda: not one.status.get("phase"))
+        assert await world.until(lambda: one.phases.get("fan/x") == "Running")
+        phases = one.phases
+        assert await world.until_ended(one.key, seconds=60)
+
+    at_work = [name for name in ("fan/y", "fan/z") if phases[name] == "Running"]
+    assert len(at_work) == bound - 1
+    assert sorted(ran(world)) == ["fan/x", "fan/x", "fan/y", "fan/z"]
+    assert one.status["phase"] == "Succeeded"
+
+
 async def test_the_time_of_a_story_starts_anew(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
         one = scenario(world, [engram("z"), engram("a", "z")], policy={"timeouts": {"story": "60s"}})
