@@ -13,7 +13,7 @@ from core.api.phases import Phase
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, StoryPlan, parse_story
 from core.engine.recall import step_name_of
-from core.engine.redrive import steps_to_run_again
+from core.engine.redrive import steps_that_waited_for_something_else, steps_to_run_again
 from core.engine.step_state import steps_from
 from core.graph.reach import downstream
 from manager.cli.problem import CommandError, UsageError
@@ -54,6 +54,8 @@ def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
     if from_step:
         found = steps_to_run_again(plan, steps_from((run.get("status") or {}).get("stepStates")), from_step)
         again = {name: _why(plan, name, from_step) for name in found if name == from_step or name in phases}
+        others = steps_that_waited_for_something_else(plan, run) & phases.keys() - again.keys()
+        again |= dict.fromkeys(sorted(others), "is of another type now")
     else:
         again = {name: "" for name in plan.order if name in phases}
     whole = [name for name in plan.order if name in again]

@@ -76,6 +76,18 @@ def test_what_a_failure_had_skipped_runs_again_and_what_a_condition_had_does_not
     assert rerun.kept == ("other",)
 
 
+def test_what_waits_and_is_of_another_type_by_now_runs_again() -> None:
+    timers = '{"nap": {"sleepUntil": "2026-01-02T03:04:05Z"}, "hold": {"gateTimeoutAt": "2026-01-02T03:04:05Z"}}'
+    run = a_run(fetch="Failed", nap="Paused", hold="Paused")
+    run["metadata"]["annotations"] = {"runs.bubustack.io/step-timers": timers}
+    nap = {"name": "nap", "type": "wait", "with": {"until": "{{ inputs.go }}"}}
+
+    rerun = rerun_of(plan_of(a_story(step("fetch"), nap, {"name": "hold", "type": "gate"})), run, "fetch")
+
+    assert rerun.again == (("fetch", "asked for"), ("nap", "is of another type now"))
+    assert rerun.kept == ("hold",)
+
+
 def test_the_clean_up_runs_again() -> None:
     story = a_story(step("a"), compensations=[step("undo")], **{"finally": [step("tidy"), step("report")]})
     run = a_run(a="Failed", undo="Succeeded", tidy="Succeeded")
