@@ -11,7 +11,7 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
-from core.engine.errors import DeniedError, UnavailableError
+from core.engine.errors import DeniedError, PortError, RejectedError, UnavailableError
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -66,6 +66,21 @@ async def committed(write: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
     with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITE_DEADLINE_SECONDS):
         return await write(*args)
     raise UnavailableError(f"no answer to a write within {WRITE_DEADLINE_SECONDS:.0f} s")
+
+
+async def persistently(write: Callable[[*Ts], Awaitable[T]], *args: *Ts, pace: Pace) -> T:
+    """The answer of a write that may be repeated as it is, once it has been accepted.
+
+    Raises:
+        RejectedError: it never will be.
+    """
+    while True:
+        try:
+            return await committed(write, *args)
+        except RejectedError:
+            raise
+        except PortError as error:
+            await trio.sleep(pace.next_seconds(error))
 
 
 async def patiently(read: Callable[[*Ts], Awaitable[T]], *args: *Ts, pace: Pace) -> T:

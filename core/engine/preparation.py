@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import trio
-
 from core.api import keys
 from core.api.phases import Phase, Reason
 from core.engine import cancel, inputs
 from core.engine.access import RunAccess, has_step_at_work
 from core.engine.bell import Bell
-from core.engine.calls import Pace, committed, patiently
+from core.engine.calls import Pace, patiently, persistently
 from core.engine.cancel import Ending
 from core.engine.context import EngineContext, StepContext
-from core.engine.errors import PortError, RejectedError
+from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan, bare_plan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
@@ -204,17 +202,12 @@ class Preparation:
 
     async def _pin(self, story: Object) -> Refusal | None:
         """Keep the Story as it stands now; the run records it in the write that says that it runs."""
-        pace = self._pace()
-        while True:
-            try:
-                revision = await committed(self._engine.runs.pin_story, story)
-            except RejectedError as error:
-                return Refusal(error.reason, str(error))
-            except PortError as error:
-                await trio.sleep(pace.next_seconds(error))
-            else:
-                self._status.apply(self._status.state.pinned(revision))
-                return None
+        try:
+            revision = await persistently(self._engine.runs.pin_story, story, pace=self._pace())
+        except RejectedError as error:
+            return Refusal(error.reason, str(error))
+        self._status.apply(self._status.state.pinned(revision))
+        return None
 
     def _begin(self, work: RunWork, step_runs: list[Object], child_runs: list[Object]) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""

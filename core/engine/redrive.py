@@ -22,7 +22,7 @@ from core.api.conditions import with_condition, with_ready
 from core.api.phases import ConditionType, Phase, Reason
 from core.api.resource import STORY_RUN
 from core.engine.bell import Bell
-from core.engine.calls import Pace, committed, patiently
+from core.engine.calls import Pace, committed, patiently, persistently
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
@@ -158,14 +158,7 @@ class Redrive:
         Raises:
             RejectedError.
         """
-        pace = self._pace()
-        while True:
-            try:
-                return await committed(self._engine.runs.pin_story, story)
-            except RejectedError:
-                raise
-            except PortError as error:
-                await trio.sleep(pace.next_seconds(error))
+        return await persistently(self._engine.runs.pin_story, story, pace=self._pace())
 
     async def _made_in_vain(self, run: Object, plan: StoryPlan) -> frozenset[str]:
         """Steps whose StepRun or StoryRun was told to end, or that the Story, as it is now, would not give them."""

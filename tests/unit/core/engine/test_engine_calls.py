@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from core.engine.calls import WRITE_DEADLINE_SECONDS, Pace, committed, patiently
-from core.engine.errors import DeniedError, StaleError, UnavailableError
+from core.engine.calls import WRITE_DEADLINE_SECONDS, Pace, committed, patiently, persistently
+from core.engine.errors import DeniedError, RejectedError, StaleError, UnavailableError
 
 
 def no_jitter() -> float:
@@ -104,3 +106,20 @@ async def test_a_write_without_an_answer_is_given_up_as_unknown(autojump_clock: 
         await committed(trio.sleep_forever)
 
     assert trio.current_time() == WRITE_DEADLINE_SECONDS
+
+
+async def test_a_write_is_repeated_until_it_is_accepted_or_never_will_be(autojump_clock: MockClock) -> None:
+    answers: Iterator[int | Exception] = iter(
+        [UnavailableError("no"), StaleError("no"), 42, UnavailableError("no"), RejectedError("never")]
+    )
+
+    async def write(name: str) -> int:
+        await trio.lowlevel.checkpoint()
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await persistently(write, "x", pace=Pace(no_jitter)) == 42
+    with pytest.raises(RejectedError, match="never"):
+        await persistently(write, "x", pace=Pace(no_jitter))
