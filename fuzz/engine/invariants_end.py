@@ -53,7 +53,7 @@ def no_orphans(history: History) -> Iterator[str]:
             yield f"{place} has outlived its owner {owner['name']}"
     _replay(history)
     for name in played.still_alive if played.ended else ():
-        if _had_ended(history, name) and not (_crossed_its_end(history, name) or _came_too_late(history, name)):
+        if _had_ended(history, name) and not any(why(history, name) for why in _MAY_OUTLIVE):
             yield f"a Pod of {name} outlived the run"
     for place, obj in played.objects.items():
         parent = history.owner(obj) if place[0] == "StoryRun" else None
@@ -88,10 +88,22 @@ def _crossed_its_end(history: History, step_run: str) -> bool:
     return bool(starts and ends) and ends[0].number < starts[-1].number and history.crosses(ends[0], starts[-1])
 
 
+def _begun_after_its_end(history: History, step_run: str) -> bool:
+    """Whether one of two leaders has made the StepRun for a run that the other had ended: I14 says when that may be."""
+    obj = history.objects.get(("StepRun", NAMESPACE, step_run))
+    run = history.run_of(obj) if obj is not None else None
+    if obj is None or run is None or not history.overlapping:
+        return False
+    return int(obj["metadata"]["uid"].rpartition("-")[2]) > history.end_of(run) > 0
+
+
 def _came_too_late(history: History, step_run: str) -> bool:
     """Whether its last Job was on its way when a person deleted the run: the garbage collector has found it by now."""
     pods = [each for each in history.objects.values() if each["kind"] == "Pod" and each["spec"]["stepRun"] == step_run]
     return history.did(Verb.DELETE_RUN) and all(_is_just_ending(history, pod) for pod in pods)
+
+
+_MAY_OUTLIVE: Final = (_crossed_its_end, _begun_after_its_end, _came_too_late)
 
 
 def _is_left_behind(history: History, child: Object, parent: Object) -> bool:
