@@ -91,10 +91,8 @@ class Cleanup:
         It is never moved.
         """
         key, status = f"{GROUP_MARK}{name}", self._work.status
-        timer = (status.state.timers or {}).get(key)
-        if timer is None:
+        if key not in (status.state.timers or {}):
             budget = self.plan.cleanup_timeout or self._work.engine.settings.cleanup_timeout
             timer = Timer(TimerKind.DEADLINE, self._work.engine.clock.now() + budget)
             status.apply(status.state.timer_set(key, timer))
-        await status.wait_until_stored()
-        return timer.at
+        return (await status.stored_timer(key)).at

@@ -18,6 +18,7 @@ from core.engine.context import EngineContext
 from core.engine.errors import DeniedError, GoneError, StaleError, UnavailableError
 from core.engine.ports import EventType, RunKey
 from core.engine.state import RunState
+from core.engine.timers import Timer
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
 _STEPS_PER_LINGER: Final = 200
@@ -87,6 +88,11 @@ class StatusWriter:
             self._dirty.ring()
         while self._stored < target:
             await self._progress.wait()
+
+    async def stored_timer(self, name: str) -> Timer:
+        """The instant that a step waits for, once it is stored: another process may have stored one first."""
+        await self.wait_until_stored()
+        return (self.state.timers or {})[name]
 
     def close(self) -> None:
         self._closing = True

@@ -55,9 +55,8 @@ async def keep_deadline(context: StepContext, kind: TimerKind, timeout: timedelt
     name = context.step.name
     timer = (context.state.timers or {}).get(name)
     if timer is None and timeout is not None:
-        timer = Timer(kind, context.now() + timeout)
-        context.status.apply(context.state.timer_set(name, timer))
-        await context.status.wait_until_stored()
+        context.status.apply(context.state.timer_set(name, Timer(kind, context.now() + timeout)))
+        timer = await context.status.stored_timer(name)
     return timer.at if timer is not None else None
 
 

@@ -182,7 +182,8 @@ def _beginnings(history: History) -> Iterator[_Beginning]:
         elif has_ended(run) and not has_ended(write.old or {}):
             asked = run["spec"].get("cancelRequested") or not status_of(run).get("startedAt")
             life.ended_unasked_at = None if asked else write.at
-        if status_of(run).get("startedAt") and not status_of(write.old).get("startedAt"):
+        canceled = status_of(run).get("phase") == "Finished"  # in the same write: it waited, and was told not to begin
+        if status_of(run).get("startedAt") and not status_of(write.old).get("startedAt") and not canceled:
             story = stories.get(str(status_of(run).get("storyRevision")), {"spec": {}})
             rule = story["spec"].get("concurrency") or {}
             if rule.get("mode") in TAKING_TURNS:

@@ -28,9 +28,8 @@ async def run(context: StepContext) -> Verdict:
             return failed(Reason.INVALID_CONFIGURATION, f"with.duration: {error}")
         timer = Timer(TimerKind.SLEEP, now + duration)
         context.status.apply(context.state.timer_set(name, timer))
-    is_new = name not in (state.timers or {})
+        context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED)
+        timer = await context.status.stored_timer(name)
     context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED)  # whoever recorded the instant may have died before
-    if is_new:
-        await context.status.wait_until_stored()
     await context.engine.clock.sleep_until(timer.at)
     return Verdict(Phase.SUCCEEDED)

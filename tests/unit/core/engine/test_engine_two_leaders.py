@@ -8,10 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from core.api.keys import ANNOTATION_STEP_TIMERS
+from core.engine.timers import timers_from
 from fuzz.engine import adapters
-from fuzz.engine.canonical import engram
+from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
-from fuzz.engine.world import World, open_world
+from fuzz.engine.world import EPOCH, World, open_world
 
 SLOW_TO_GO = (Script(Act.HANG, grace_seconds=0.1),)
 
@@ -59,3 +62,24 @@ async def test_without_the_question_whether_its_run_was_canceled_it_would_be(
         await world.quiet()
 
     assert jobs_of(world, "a") > 1
+
+
+async def test_both_sleep_until_the_instant_that_was_stored_first(autojump_clock: MockClock, scenario: Any) -> None:
+    """The first begins at 1.5 s, but cannot store what it waits for: it has not heard of a write of the second."""
+    async with open_world(deliveries={0: Delivery.LOST}) as world:
+        one = scenario(world, [primitive("nap", "sleep", with_={"duration": "800ms"})])
+        spec = world.cluster.objects["Story", "default", "story"]["spec"]
+        world.delete_story("story")
+        world.second_lags = {"Story": 0.6}
+        world.start_twin(one.key)
+        world.start(one.key)
+        await trio.sleep(1.5)
+        world.add_story("story", spec)
+        assert await world.until_ended(one.key, seconds=60)
+        ended_at = trio.current_time()
+        await world.quiet()
+
+    runs = [write.new for write in world.cluster.history if write.place[0] == "StoryRun" and write.new is not None]
+    kept = [timers_from((run["metadata"].get("annotations") or {}).get(ANNOTATION_STEP_TIMERS)) for run in runs]
+    [timer] = {timers["nap"] for timers in kept if timers}
+    assert ended_at >= (timer.at - EPOCH).total_seconds() > 2.6
