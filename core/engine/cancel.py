@@ -61,6 +61,12 @@ def out_of_time(group: str, conclusion: Conclusion, deadline_at: datetime) -> En
     return Ending(conclusion, Phase.TIMEOUT, f"the time for {group} is over", deadline_at)
 
 
+def outlived(now: datetime) -> Ending:
+    """Another process has ended the run, and may not have known of what this one had begun."""
+    conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "The run has ended")
+    return Ending(conclusion, Phase.CANCELED, "the run has ended", now)
+
+
 def refused(conclusion: Conclusion, now: datetime) -> Ending:
     """The Story of a run under way, which nothing keeps as it was, was edited into one that cannot be run."""
     return Ending(conclusion, Phase.CANCELED, "its Story cannot be run any more", now)

@@ -8,7 +8,7 @@ checks), 14, 15 and 17.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 import trio
@@ -28,7 +28,7 @@ from core.engine.preparation import Preparation
 from core.engine.primitives.stop import stop_in_effect
 from core.engine.status import StatusWriter
 from core.engine.verdict import Conclusion
-from core.engine.wind_down import cancel_children, end_group
+from core.engine.wind_down import cancel_children, end_group, end_leftovers
 from core.engine.work import RunWork
 
 
@@ -100,6 +100,11 @@ class Pursuit:
         self._stage = Stage.FINALLY
         await cleanup.finish()
         return await conclude(self._engine, work.plan, self._status.state, work.variables.snapshot(), self._ending)
+
+    async def end_leftovers(self) -> None:
+        """End what has begun here of a run that another process has ended."""
+        if self._work is not None:
+            await end_leftovers(self._work, self._drain(self._work.plan))
 
     async def _main(self) -> Conclusion | None:
         """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""
@@ -185,7 +190,10 @@ class Pursuit:
         return self._work
 
     def _drain_at(self, plan: StoryPlan, ending: Ending) -> datetime:
-        return ending.decided_at + (plan.graceful_shutdown or self._engine.settings.graceful_shutdown)
+        return ending.decided_at + self._drain(plan)
+
+    def _drain(self, plan: StoryPlan) -> timedelta:
+        return plan.graceful_shutdown or self._engine.settings.graceful_shutdown
 
 
 def _all_ended(names: tuple[str, ...], phases: Mapping[str, Phase]) -> bool:

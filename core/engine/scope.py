@@ -72,6 +72,7 @@ class StoryRunScope:
             if request is not None:
                 await Redrive(self._engine, self._key, self._bell).answer(run, request)
             elif has_ended(run) or not await self._live(run):
+                await self._end_leftovers()
                 self._engine.slots.forget(str(run["metadata"]["uid"]))
                 self._engine.turns.ended(str(run["metadata"]["uid"]))
                 return
@@ -100,6 +101,13 @@ class StoryRunScope:
         except* OvertakenError:
             self._runs_again = True
         return self._runs_again
+
+    async def _end_leftovers(self) -> None:
+        """Another process may have ended the run while something began here."""
+        run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+        stays = run is not None and has_ended(run) and not run["metadata"].get("deletionTimestamp")
+        if stays and self._pursuit is not None:
+            await self._pursuit.end_leftovers()
 
     async def _write_status(self, status: StatusWriter) -> None:
         """The writer outlives every task it serves: only ``close`` ends it."""

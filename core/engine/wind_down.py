@@ -13,7 +13,7 @@ import trio
 
 from core.api.phases import Phase
 from core.engine.calls import Pace, patiently
-from core.engine.cancel import Ending, end_engram
+from core.engine.cancel import Ending, end_engram, outlived
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan
@@ -21,6 +21,7 @@ from core.engine.ports import Object, RunKey
 from core.engine.primitives.engram import Engram
 from core.engine.primitives.story import cancel_child
 from core.engine.recall import step_name_of
+from core.engine.record import is_final
 from core.engine.state import has_ended
 from core.engine.verdict import Verdict
 from core.engine.words import ENDED, member_or_none
@@ -54,6 +55,18 @@ async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: d
     for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before what is around them
         if step.kind not in (StepKind.ENGRAM, StepKind.EXECUTE_STORY):
             work.record(step, Verdict(ending.running_becomes, f"{ENDED}{ending.because}"))
+
+
+async def end_leftovers(work: RunWork, drain: timedelta) -> None:
+    """End the engram steps at work of a run that another process has ended: nobody else would."""
+    work.bells.clear()
+    step_runs = await patiently(work.engine.executor.step_runs, work.status.state.stored, pace=_pace(work))
+    ending = outlived(work.engine.clock.now())
+    async with trio.open_nursery() as nursery:
+        for step_run in step_runs:
+            step = work.plan.find(step_name_of(step_run) or "")
+            if step is not None and not is_final(step_run.get("status") or {}):
+                nursery.start_soon(end_engram, work.context(step), ending, ending.decided_at + drain)
 
 
 async def cancel_children(work: RunWork) -> None:

@@ -271,7 +271,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
         ended_at = trio.current_time()
         left = tuple(name for name in case.names if not _is_over(world, RunKey(NAMESPACE, name)))
         ending = tuple(name for name in _alive(world) if ("Job", "default", name) not in world.cluster.objects)
-        await trio.sleep(SETTLE_SECONDS)
+        await trio.sleep(SETTLE_SECONDS + max(trouble.second_lags.values(), default=0.0))
         await trio.testing.wait_all_tasks_blocked()
         waited = 0 if life.ended else await _writes_in_ten_minutes(world)
         return Played(

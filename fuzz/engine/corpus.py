@@ -41,6 +41,9 @@ class Pinned:
     seed: int
 
 
+_MAY_BE_ZERO: Final = ("cancelAfterSeconds", "seed")
+
+
 def pinned_cases() -> list[Pinned]:
     paths = sorted([*FOLDER.glob("*.json"), *FOLDER.glob("*.yaml")])
     return [read_case(path) for path in paths]
@@ -98,7 +101,7 @@ def case_to_wire(case: Case, trouble: Trouble, seed: int, why: str) -> dict[str,
     }
     if not any(entry["faults"]):
         del entry["faults"]
-    return {key: value for key, value in entry.items() if value or key in ("why", "seed")}
+    return {key: value for key, value in entry.items() if value or key == "why" or (key in _MAY_BE_ZERO and value == 0)}
 
 
 def keep_failure(case: Case, trouble: Trouble, seed: int, broken: list[str]) -> str:

@@ -34,6 +34,7 @@ from fuzz.engine.history import (
 )
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.worker import UNSAID
+from fuzz.engine.world import NAMESPACE
 
 Check = Callable[[History], Iterator[str]]
 
@@ -87,10 +88,23 @@ def sdk_may_report(history: History) -> Iterator[str]:
     yield from (text for text in history.played.refused if text.partition(" out of ")[0] not in crossed)
 
 
+def _crossed_its_count(history: History, name: str, attempt: int) -> bool:
+    """Whether one of two leaders was on its way to start an attempt when the other counted its failure."""
+    counted: Write | None = None
+    for write in history.played.history:
+        if write.place == ("StepRun", NAMESPACE, name) and retries_of(status_of(write.new)) > attempt:
+            counted = counted or write
+        starts = write.place == ("Job", NAMESPACE, name) and write.verb == "create"
+        if starts and write.object["spec"]["attempt"] == attempt and counted and history.crosses(counted, write):
+            return True
+    return False
+
+
 def one_job_at_a_time(history: History) -> Iterator[str]:
     """I05."""
     for name, attempt in history.played.overlaps:
-        yield f"a Job of {name}, attempt {attempt}, was created while a Pod of it was alive"
+        if not _crossed_its_count(history, name, attempt):
+            yield f"a Job of {name}, attempt {attempt}, was created while a Pod of it was alive"
 
 
 def jobs_are_counted(history: History) -> Iterator[str]:
@@ -239,7 +253,8 @@ def no_resurrection(history: History) -> Iterator[str]:
             if run is None or end is None or _awaits_redrive(run):
                 continue
             other = end.actor != write.actor or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)  # whose request it refused
-            if not (other and history.two_leaders(write)) and not history.was_given_up(end, write):
+            ends = write.verb != "create"  # what the other has begun
+            if not ((other or ends) and history.two_leaders(write)) and not history.was_given_up(end, write):
                 yield f"{write.verb} {write.place} after the run had ended"
 
 

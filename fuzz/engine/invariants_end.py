@@ -119,13 +119,23 @@ def nothing_is_left_open(history: History) -> Iterator[str]:
     """I28: a run that has ended has only steps that have ended, which say what their StepRuns say."""
     played = history.played
     if played.phase == "Finished" and not played.case.has_company:
+        _replay(history)
         for name in played.still_ending:
+            if _is_left_to_another(history, name):
+                continue
             yield f"the run was called canceled while a Pod of {name} was still ending"
     if not played.ended:
         return
     _replay(history)
     for name, run in played.runs.items():
         yield from _left_open(history, run, played.step_runs_of(name))
+
+
+def _is_left_to_another(history: History, step_run: str) -> bool:
+    """Whether one of two leaders ended a run while the other was ending what it alone had begun."""
+    ours = [write for write in history.played.history if write.place == ("StepRun", NAMESPACE, step_run)]
+    ends = [write for write in run_writes(history) if status_of(write.new).get("finishedAt")]
+    return bool(ours and ends) and ours[0].actor != ends[0].actor and history.two_leaders(ours[0])
 
 
 def _left_open(history: History, run: Object, step_runs: Mapping[str, Object]) -> Iterator[str]:
@@ -156,12 +166,14 @@ def _left_open(history: History, run: Object, step_runs: Mapping[str, Object]) -
 
 
 def _is_left_out_by_another(history: History, run: Object, step: str, step_run: Object) -> bool:
-    """Whether one of two leaders has recorded that a step is not to run, for which the other made a StepRun."""
-    state, uid = states_of(run).get(step, {}), step_run["metadata"]["uid"]
-    if state.get("phase") != "Skipped" or "startedAt" in state:
+    """Whether one of two leaders has recorded the end of a step without hearing that the other made a StepRun of it."""
+    state, uid = states_of(run).get(step, {"phase": "Skipped"}), step_run["metadata"]["uid"]
+    if state["phase"] != "Skipped" and not history.played.trouble.hears_late:
         return False
+    end = history.end_of(run)
     ours = [write for write in history.played.history if write.object["metadata"]["uid"] == run["metadata"]["uid"]]
-    told = next(write for write in reversed(ours) if states_of(write.new).get(step) != states_of(write.old).get(step))
+    marks = (each for each in reversed(ours) if states_of(each.new).get(step) != states_of(each.old).get(step))
+    told = next(marks, None) or next(each for each in ours if each.number == end)
     made = next(write for write in history.played.history if write.object["metadata"]["uid"] == uid)
     return made.actor != told.actor and history.two_leaders(made)
 

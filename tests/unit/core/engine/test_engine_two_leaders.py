@@ -86,3 +86,26 @@ async def test_both_sleep_until_the_instant_that_was_stored_first(autojump_clock
     kept = [timers_from((run["metadata"].get("annotations") or {}).get(ANNOTATION_STEP_TIMERS)) for run in runs]
     [timer] = {timers["nap"] for timers in kept if timers}
     assert ended_at >= (timer.at - EPOCH).total_seconds() > 2.6
+
+
+async def test_what_has_begun_here_is_ended_when_another_has_ended_the_run(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"a": SLOW_TO_GO}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("a") == "Running")
+        ended = {"phase": "Failed", "finishedAt": "2026-01-02T03:04:06Z"}
+        world.cluster.force_patch("another operator", ("StoryRun", *one.key), "status", ended)
+        assert await world.until(lambda: phase_of_step(world, one, "a") == "Canceled", seconds=10)
+        await world.quiet()
+
+    assert jobs_of(world, "a") == 1
+    assert ("Job", "default", "run-a") not in world.cluster.objects
+    assert world.step_run(one.key, "b") is None
+    assert one.status | ended == one.status
+    assert world.crashes == []
+
+
+def phase_of_step(world: World, one: Any, step: str) -> Any:
+    return ((world.step_run(one.key, step) or {}).get("status") or {}).get("phase")
