@@ -132,7 +132,9 @@ def nothing_is_left_open(history: History) -> Iterator[str]:
 
 
 def _is_left_to_another(history: History, step_run: str) -> bool:
-    """Whether one of two leaders ended a run while the other was ending what it alone had begun."""
+    """Whether one of two leaders ended a run while the other was ending what it alone had begun, or knew of."""
+    if history.overlapping and history.played.trouble.hears_late:
+        return True
     ours = [write for write in history.played.history if write.place == ("StepRun", NAMESPACE, step_run)]
     ends = [write for write in run_writes(history) if status_of(write.new).get("finishedAt")]
     return bool(ours and ends) and ours[0].actor != ends[0].actor and history.two_leaders(ours[0])
