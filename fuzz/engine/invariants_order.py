@@ -91,7 +91,9 @@ def _why_open(history: History, run: Object, plan: StoryPlan, step: str, now: da
         case StepKind.GATE if unconditional and "timeout" not in plan.steps[step].parameters:
             if (status_of(run).get("gates") or {}).get(step) is None:
                 return "nobody has decided"
-        case StepKind.ENGRAM if unconditional and step not in plan.rules.allowed:
+        case StepKind.ENGRAM if (
+            unconditional and step not in plan.rules.allowed and not _was_deleted(history, run, step)
+        ):
             return "it never had a StepRun"
         case StepKind.PARALLEL if unconditional:
             for found in history.step_runs(run):
@@ -103,6 +105,14 @@ def _why_open(history: History, run: Object, plan: StoryPlan, step: str, now: da
         if why:
             return f"{need}: {why}"
     return None
+
+
+def _was_deleted(history: History, run: Object, step: str) -> bool:
+    """Whether a person has deleted the StepRun after its end, before the run's status said so."""
+    ours = f"{run['metadata']['name']}-"
+    deletions = (each for each in history.played.history if each.verb == "delete" and not by_operator(each))
+    gone = (each.old for each in deletions if each.place[0] == "StepRun" and each.place[2].startswith(ours))
+    return any(old is not None and step_of(old) == step and is_final(status_of(old)) for old in gone)
 
 
 def _why_skip_spreads(run: Object, plan: StoryPlan, step: str) -> str | None:
