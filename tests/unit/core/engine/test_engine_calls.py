@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -12,6 +12,20 @@ from core.engine.errors import DeniedError, RejectedError, StaleError, Unavailab
 
 def no_jitter() -> float:
     return 0.0
+
+
+def port(*answers: int | Exception) -> Callable[[str], Awaitable[int]]:
+    """A call that answers like this, one after the other."""
+    left = iter(answers)
+
+    async def call(name: str) -> int:
+        await trio.lowlevel.checkpoint()
+        answer = next(left)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return call
 
 
 def test_pauses_double_up_to_a_limit_and_start_anew_after_success() -> None:
@@ -50,14 +64,7 @@ def test_jitter_only_lengthens() -> None:
 
 
 async def test_a_read_is_asked_again_until_there_is_an_answer(autojump_clock: MockClock) -> None:
-    answers = iter([UnavailableError("no"), UnavailableError("no"), 42])
-
-    async def read(name: str) -> int:
-        await trio.lowlevel.checkpoint()
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    read = port(UnavailableError("no"), UnavailableError("no"), 42)
 
     assert await patiently(read, "x", pace=Pace(no_jitter)) == 42
     assert trio.current_time() == pytest.approx(0.03)
@@ -109,16 +116,7 @@ async def test_a_write_without_an_answer_is_given_up_as_unknown(autojump_clock: 
 
 
 async def test_a_write_is_repeated_until_it_is_accepted_or_never_will_be(autojump_clock: MockClock) -> None:
-    answers: Iterator[int | Exception] = iter(
-        [UnavailableError("no"), StaleError("no"), 42, UnavailableError("no"), RejectedError("never")]
-    )
-
-    async def write(name: str) -> int:
-        await trio.lowlevel.checkpoint()
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    write = port(UnavailableError("no"), StaleError("no"), 42, UnavailableError("no"), RejectedError("never"))
 
     assert await persistently(write, "x", pace=Pace(no_jitter)) == 42
     with pytest.raises(RejectedError, match="never"):
