@@ -64,6 +64,7 @@ class StoryRunScope:
             Exception: a bug; the supervisor records it and starts a new scope.
         """
         while True:
+            self._bells.clear()  # no step is at work: what is told of one concerns the run
             self._bell.hush()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if run is None or run["metadata"].get("deletionTimestamp"):
@@ -81,7 +82,6 @@ class StoryRunScope:
         """The life of the run until its end, or until it is left; True when it is to be looked at again."""
         self._runs_again = False
         self._services = trio.CancelScope()
-        self._bells.clear()
         status = self._status = StatusWriter(self._engine, self._key, RunState.from_stored(run))
         pursuit = self._pursuit = Pursuit(self._engine, self._key, run, status, self._bells)
         try:

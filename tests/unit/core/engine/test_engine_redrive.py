@@ -145,6 +145,17 @@ async def test_a_redrive_of_a_live_run_ends_what_is_at_work_first(
     assert world.worker.overlaps == []
 
 
+async def test_a_live_run_starts_again_as_soon_as_what_is_at_work_is_gone(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"a": (Script(Act.HANG),)}) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        await trio.sleep(5)
+        world.redrive(one.key, "t")
+        assert await world.until(lambda: one.status.get("attempts") == 2, seconds=0.1)
+
+
 async def test_a_branch_runs_again_without_its_siblings(autojump_clock: MockClock, scenario: Any) -> None:
     fan = primitive("fan", "parallel", with_={"steps": [engram("a"), engram("b")]})
     async with open_world({"b": BROKEN_ONCE}) as world:
