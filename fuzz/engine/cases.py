@@ -142,6 +142,8 @@ class Played:
     """UID of the StepRun, step, and end of every container that came to its end by itself."""
     writes_while_waiting: int = 0
     """Writes in ten minutes in which nothing was due, for a run that waits for a person."""
+    starts: Sequence[float] = (0.0,)
+    """Seconds at which a process began to work."""
     seen: Mapping[str, int] = field(default_factory=dict)
     """How often each fault was met and each odd delivery made."""
 
@@ -294,6 +296,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             objects=dict(world.cluster.objects),
             effects=tuple(world.worker.effects),
             writes_while_waiting=waited,
+            starts=tuple(one.started_at for one in (*world.twins, *world.incarnations)),
             seen=_seen(world),
         )
 

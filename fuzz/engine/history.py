@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final
 
@@ -100,6 +101,13 @@ class History:
         slow = {"request slow", "request late answer", "request timeout"} & self.played.seen.keys()
         return bool(slow) or self.played.trouble.latency_seconds > 0
 
+    @property
+    def prompt(self) -> bool:
+        """Whether what is stored is heard of at once, and what is decided is stored at once; processes may die."""
+        away = self.did(Verb.SECOND_LEADER, Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
+        behind = self.played.trouble.hears_late or any(self.played.trouble.faults)
+        return not (away or behind or self.requests_take_time or self.overlapping)
+
     def did(self, *verbs: Verb) -> bool:
         """Whether somebody did one of these things."""
         return any(action.verb in verbs for action in self.played.case.actions)
@@ -151,6 +159,11 @@ class History:
             owner = controller_owner(obj) if place[0] == "StepRun" else None
             if owner is not None and owner["uid"] == uid:
                 yield obj
+
+
+def starts_of(history: History) -> list[datetime]:
+    """When processes of the operator began to work."""
+    return [EPOCH + timedelta(seconds=at) for at in history.played.starts]
 
 
 def run_writes(history: History) -> Iterator[Write]:

@@ -1,7 +1,8 @@
 """What must hold of every execution, read off its write history: one function for each engine invariant, by its number.
 
 ``violations`` applies them all. docs/proof.md says each in words. Order, I01, I02, I29 and I30, stands in
-``invariants_order``, I24 in ``invariants_limits``, what must hold at the end in ``invariants_end``.
+``invariants_order``, instants and causes, I08 to I10 and I16, in ``invariants_time``, I24 and I26 in
+``invariants_limits``, what must hold at the end in ``invariants_end``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
@@ -17,8 +18,7 @@ from core.api.phases import Phase
 from core.engine.plan import StoryPlan
 from core.engine.record import is_final, retries_of
 from core.engine.record import phase_of as recorded_phase
-from core.engine.words import ENDED
-from fuzz.engine import invariants_end, invariants_limits, invariants_order
+from fuzz.engine import invariants_end, invariants_limits, invariants_order, invariants_time
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Write
@@ -26,11 +26,9 @@ from fuzz.engine.history import (
     History,
     by_operator,
     is_reset,
-    is_terminal,
     run_writes,
     states_of,
     status_of,
-    timers_of,
 )
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.worker import UNSAID
@@ -153,50 +151,6 @@ def retries_rise_by_one(history: History) -> Iterator[str]:
             yield f"retries of {write.place[2]} moved by {step}"
         if new.get("phase") != "Pending" or not new.get("nextRetryAt"):
             yield f"a retry of {write.place[2]} was counted without phase and instant in the same write"
-
-
-def nothing_is_early(history: History) -> Iterator[str]:
-    """I08: no retry, no end of a sleep, no timeout before its stored instant, by the clock of the time."""
-    if history.did(Verb.STEP_CLOCK):
-        return  # the clock of the engine is then another one than that of the history
-    retry_at: dict[tuple[str, int], datetime] = {}
-    for write in history.writes():
-        if write.place[0] == "StepRun" and (wanted := status_of(write.new).get("nextRetryAt")):
-            instant = parse_instant_or_none(wanted)
-            assert instant is not None
-            retry_at[write.object["metadata"]["uid"], retries_of(status_of(write.new))] = instant
-        elif write.place[0] == "Job" and write.verb == "create":
-            owner = write.object["metadata"]["ownerReferences"][0]["uid"]
-            due = retry_at.get((owner, write.object["spec"]["attempt"]))
-            if due is not None and write.at < due:
-                yield f"retry of {write.place[2]} started at {write.at}, before {due}"
-        elif write.place[0] == "StoryRun" and write.new is not None and by_operator(write):
-            yield from _early_ends(write)
-
-
-def _early_ends(write: Write) -> Iterator[str]:
-    for step, timer in timers_of(write.new).items():
-        old, new = (states_of(run).get(step) for run in (write.old, write.new))
-        ends = new is not None and not is_terminal(old) and new["phase"] in ("Timeout", "Succeeded")
-        ends = ends and not str((new or {}).get("message")).startswith(ENDED)
-        decided = new is not None and str(timer.kind) != "sleepUntil" and new["phase"] == "Succeeded"
-        if ends and not decided and write.at < timer.at:
-            yield f"{step} was {new['phase'] if new else ''} at {write.at}, before {timer.at}"
-
-
-def instants_stay(history: History) -> Iterator[str]:
-    """I10: a deadline is stored before anybody says that it is waited for, and never moves."""
-    for write in run_writes(history):
-        if not is_reset(write) and not _answers(write):
-            before, after = timers_of(write.old), timers_of(write.new)
-            for step, timer in after.items():
-                if step in before and before[step] != timer:
-                    yield f"the timer of {step} moved from {before[step].at} to {timer.at}"
-        for step, state in states_of(write.new).items():
-            text = str(state.get("message") or "")
-            old = str(states_of(write.old).get(step, {}).get("message") or "")
-            if " until " in text and text != old and not is_terminal(state) and step not in timers_of(write.new):
-                yield f"{step} waits ({text}), but no instant is stored"
 
 
 def counters_equal_states(history: History) -> Iterator[str]:
@@ -391,13 +345,6 @@ def redrive_resets_exactly(history: History) -> Iterator[str]:
                     yield f"the reset changed the decision on gate {gate}"
 
 
-def _answers(write: Write) -> bool:
-    """Whether the write records a redrive as answered, which also drops the instants of what runs again."""
-    key = "storyrun.bubustack.io/redrive"
-    old, new = ((obj or {}).get("metadata", {}).get("annotations") or {} for obj in (write.old, write.new))
-    return any(name.startswith(key) and name.endswith("observed") and old.get(name) != new.get(name) for name in new)
-
-
 def _awaits_redrive(run: Object) -> bool:
     annotations = run["metadata"].get("annotations") or {}
     key = "storyrun.bubustack.io/redrive"
@@ -445,14 +392,16 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I05": one_job_at_a_time,
     "I06": jobs_are_counted,
     "I07": retries_rise_by_one,
-    "I08": nothing_is_early,
-    "I10": instants_stay,
+    "I08": invariants_time.nothing_is_early,
+    "I09": invariants_time.deadlines_are_met,
+    "I10": invariants_time.instants_stay,
     "I11": counters_equal_states,
     "I12": only_ours_is_touched,
     "I13": invariants_end.no_orphans,
     "I14": no_resurrection,
     "I15": invariants_end.the_run_ends,
     "I16": invariants_end.silence,
+    "I16, causes": invariants_time.writes_have_causes,
     "I20": writes_are_bound,
     "I22": no_lost_update,
     "I24": invariants_limits.limits_hold,
@@ -461,6 +410,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I24, order of turns": invariants_limits.turns_go_by_age,
     "I24, who is waited for": invariants_limits.nobody_waits_for_a_stranger,
     "I24, cancelPrevious": invariants_limits.the_newest_ends_the_older,
+    "I26": invariants_limits.free_slots_are_taken,
     "I27": cancel_stops_work,
     "I28": invariants_end.nothing_is_left_open,
     "I29": invariants_end.finally_runs_once,

@@ -1,4 +1,4 @@
-"""I24: how much is at work at once. Steps, branches, and runs that take turns: who begins when, and who is told to end.
+"""I24 and I26: how much is at work at once. Steps, branches, and runs that take turns: who begins, who is told to end.
 
 The rule in force is that of the Story a run begins with. A Story that calls itself is refused, so no run here is below
 another run of its Story.
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.engine.state import has_ended
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Object, Write
-from fuzz.engine.history import History, by_operator, is_reset, is_terminal, run_writes, status_of
+from fuzz.engine.history import History, by_operator, is_reset, is_terminal, run_writes, starts_of, states_of, status_of
 from fuzz.engine.invariants_order import step_of
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controller_owner
@@ -25,6 +26,10 @@ from fuzz.engine.world import EPOCH
 
 A_WHILE: Final = timedelta(seconds=5)
 """After which a run has been heard of, and a beginning has been stored, where nothing is in the way."""
+
+A_MOMENT: Final = timedelta(seconds=1)
+"""Within which a slot that is free is taken."""
+QUEUED: Final = "Queued due to story concurrency limit"
 
 TAKING_TURNS: Final = ("serial", "cancelPrevious")
 WAITS_FOR_RUN: Final = re.compile(r"(?:Waiting for|Superseded by) StoryRun ([^\s,]+)")
@@ -72,6 +77,44 @@ def branches_are_bounded(history: History) -> Iterator[str]:
             yield f"{working} branches of {parent} at work, where {bound} may be"
 
 
+def free_slots_are_taken(history: History) -> Iterator[str]:
+    """I26: no step waits for a slot of its Story for more than a second while one is free and a process is at work."""
+    if not (history.prompt and _any_limits(history)):
+        return
+    free_since: dict[tuple[str, str], datetime] = {}
+    """By run and step, since when both was so: it waits, and a slot is free."""
+    for write in history.writes():
+        born_at = max(at for at in starts_of(history) if at <= write.at)
+        for (name, step), since in free_since.items() if by_operator(write) else ():
+            if write.at - max(since, born_at) > A_MOMENT:
+                yield f"{step} of {name} has waited since {since} until {write.at}, though a slot was free"
+        free_since = {key: free_since.get(key, write.at) for key in _waiting_in_vain(history, write)}
+
+
+def _waiting_in_vain(history: History, write: Write) -> Iterator[tuple[str, str]]:
+    """Runs with steps that wait although their Story has a slot to give, after a write."""
+    after = {**history.objects, write.place: write.new}
+    step_runs = [one for place, one in after.items() if place[0] == "StepRun" and one is not None]
+    for run in [one for place, one in after.items() if place[0] == "StoryRun" and one is not None]:
+        plan = history.plan(run) if not has_ended(run) else None
+        waiting = [name for name, state in states_of(run).items() if str(state.get("message")).startswith(QUEUED)]
+        if not (waiting and plan is not None and plan.concurrency):
+            continue
+        story = run["spec"]["storyRef"]["name"]
+        working = [one for one in step_runs if not is_terminal(status_of(one)) and _story_of(one) == story]
+        if len(working) < plan.concurrency:
+            yield from ((_name(run), name) for name in waiting if not _has_step_run(step_runs, run, name))
+
+
+def _story_of(step_run: Object) -> str:
+    return str(step_run["metadata"]["labels"][keys.LABEL_STORY_NAME])
+
+
+def _has_step_run(step_runs: list[Object], run: Object, step: str) -> bool:
+    """Whether a step has begun, of which the run does not say so yet."""
+    return any(one["spec"]["storyRunRef"]["name"] == _name(run) and step_of(one) == step for one in step_runs)
+
+
 def _came_unasked(history: History, step_run: Object, run: Object, now: datetime, limit: int) -> bool:
     """Whether it has just come under a revision of the Story with another limit, which may be higher.
 
@@ -92,7 +135,7 @@ def turns_are_taken(history: History) -> Iterator[str]:
 
 def turns_go_by_age(history: History) -> Iterator[str]:
     """I24: of those that have waited for a while the oldest begins."""
-    if not _is_prompt(history):
+    if not history.prompt:
         return
     for one in _beginnings(history):
         for other in _sharing(history, one):
@@ -221,20 +264,18 @@ def _share(one: Object, other: Object, rule: Rule) -> bool:
     return own == theirs != ""
 
 
-def _is_prompt(history: History) -> bool:
-    """Whether what is stored is heard of at once, and what is decided is stored at once."""
-    played = history.played
-    away = history.did(Verb.SECOND_LEADER, Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
-    behind = played.trouble.hears_late or any(played.trouble.faults)
-    return not (away or behind or history.requests_take_time or history.overlapping)
-
-
 def _calm_at(history: History) -> datetime | None:
     """From when on nothing disturbs the runs; None when that is not known."""
     case, trouble = history.played.case, history.played.trouble
     if not (case.actions or trouble.kills or trouble.delays):
         return EPOCH
     return EPOCH + timedelta(seconds=case.last_action_at + SLACK_SECONDS) if trouble.heals else None
+
+
+def _any_limits(history: History) -> bool:
+    case = history.played.case
+    edited = (action.value for action in case.actions if action.verb is Verb.EDIT_STORY)
+    return any((spec.get("policy") or {}).get("concurrency") for spec in (case.spec, *case.stories.values(), *edited))
 
 
 def _any_turns(history: History) -> bool:

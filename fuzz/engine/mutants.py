@@ -11,7 +11,9 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
+from itertools import count
 from typing import Any, Final
 
 import trio
@@ -27,6 +29,7 @@ from core.engine import (
     scope,
     slots,
     state,
+    status,
     step,
     turns,
     variables,
@@ -53,6 +56,9 @@ from fuzz.engine.worker import Act, Script
 FAILS: Final = (Script(Act.FAIL, 0.7, exit_code=1, exit_class="terminal"),)
 CHILD: Final = {"child": {"steps": [engram("k")], "output": {"n": "{{ inputs.n }}"}}}
 SERIAL: Final = {"mode": "serial"}
+SLEPT_AT_ONCE: Final = Case(
+    {"steps": [engram("a"), primitive("nap", "sleep", "a", with_={"duration": "3s"}), engram("b", "nap")]}
+)
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
 HUNTED: Final[dict[str, Case]] = CANONICAL | {
@@ -108,6 +114,7 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | {
         {"steps": [engram("a")]}, {"a": (Script(Act.EXIT, 0.4, exit_code=137), Script(after_seconds=0.01))}, RETRYING
     ),
     "retry of two leaders": RETRIED_AT_ONCE,
+    "sleep of two leaders": SLEPT_AT_ONCE,
     "Job deleted by hand": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())},
         actions=(Action(1.0, Verb.DELETE_JOB, "a"), Action(9.0, Verb.CANCEL)),
@@ -145,6 +152,12 @@ LATE_ANSWERS: Final = tuple(
 )
 """One of two leaders hears late of something that it has done; the other goes on with it."""
 
+SLOW_WRITES: Final = tuple(
+    (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": 0.3}, twins=True), 0) for call in range(26)
+)
+"""One of two leaders is slow to store what the other, which decides later, then stores first."""
+TWO_LEADERS: Final = {"retry of two leaders": LATE_ANSWERS, "sleep of two leaders": SLOW_WRITES}
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -163,7 +176,7 @@ def hunt(mutant: Mutant) -> str | None:
             case = HUNTED[name]
             steps = sound[name].task_steps
             alone = [(Trouble((k,), heals=True), 0) for k in range(1, steps, STRIDE)]
-            faulty = LATE_ANSWERS if case is RETRIED_AT_ONCE else [(trouble, 0) for trouble in FAULTS]
+            faulty = TWO_LEADERS.get(name) or [(trouble, 0) for trouble in FAULTS]
             for trouble, seed in ((Trouble(heals=True), 0), *faulty, *alone):
                 try:
                     played = play(case, trouble, seed)
@@ -221,6 +234,57 @@ def _at_once(sound: Any) -> Any:
         return False
 
     return too_early
+
+
+def _late(sound: Any) -> Any:
+    async def too_late(self: Any, instant: Any, *args: Any) -> Any:
+        return await sound(self, instant + HALF_A_SECOND, *args)
+
+    return too_late
+
+
+def _stored_late(sound: Any) -> Any:
+    async def wrong(self: Any) -> None:
+        await trio.sleep(HALF_A_SECOND.total_seconds())
+        await sound(self)
+
+    return wrong
+
+
+def _given_back_late(sound: Any) -> Any:
+    def wrong(self: Any, run_uid: str, step: str) -> None:
+        async def later() -> None:
+            await trio.sleep(1.5)
+            sound(self, run_uid, step)
+
+        trio.lowlevel.spawn_system_task(later)
+
+    return wrong
+
+
+def _talkative(sound: Any) -> Any:
+    async def wrong(context: Any) -> Any:
+        async def talk() -> None:
+            for seconds in count():
+                await trio.sleep(1)
+                context.say(f"Waiting for {seconds} s", Phase.PAUSED)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            verdict = await sound(context)
+            nursery.cancel_scope.cancel()
+        return verdict
+
+    return wrong
+
+
+def _own_timer(sound: Any) -> Any:
+    async def wrong(self: Any, name: str) -> Any:
+        own = self.state.timers[name]
+        await sound(self, name)
+        return own
+
+    return wrong
 
 
 def _with(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -285,6 +349,7 @@ def _unstopped(verdict: Any) -> Any:
     return dataclasses.replace(verdict, stops_run=None)
 
 
+HALF_A_SECOND: Final = timedelta(seconds=0.5)
 PAST: Final = "2020-01-01T00:00:00Z"
 
 _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
@@ -349,6 +414,17 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("bells do not ring", ("gate",), scope.StoryRunScope, "wake", _always(None)),
     ("sleepers wake at once", ("sleep between steps", "gate in time"), WallClock, "sleep_until", _at_once),
     ("waiters wake at once", ("gate in time", "retries until success"), WallClock, "wait_until", _at_once),
+    ("sleepers wake late", ("sleep between steps",), WallClock, "sleep_until", _late),
+    ("gates close late", ("gate in time",), WallClock, "wait_until", _late),
+    ("retries come late", ("retries until success",), WallClock, "wait_until", _late),
+    ("a step's time ends late", ("step timeout with a slow Pod",), WallClock, "wait_until", _late),
+    ("a story's time ends late", ("story timeout",), WallClock, "sleep_until", _late),
+    ("what is decided is stored late", ("one step",), status.StatusWriter, "_linger", _stored_late),
+    ("slots are given back late", ("one at a time",), slots.Slots, "release", _given_back_late),
+    ("a gate says every second how long it waits", ("gate in time",), step, "_PRIMITIVES",
+     lambda sound: {**sound, StepKind.GATE: _talkative(gate.run)}),
+    ("of two leaders each sleeps until its own instant", ("sleep of two leaders",), status.StatusWriter, "stored_timer",
+     _own_timer),
     ("timers are forgotten by a restart", ("sleep between steps",), RunState, "from_stored",
      _with(lambda found: dataclasses.replace(found, timers=None))),
 )  # fmt: skip

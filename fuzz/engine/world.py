@@ -65,6 +65,8 @@ class Incarnation:
     process: Process
     supervisor: Supervisor
     watches: Watches
+    started_at: float
+    """Trio's time."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: trio.Event = field(default_factory=trio.Event)
 
@@ -207,7 +209,7 @@ class World:
         process.known = router.known = Known(router.tell)
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
-        incarnation = Incarnation(process, supervisor, watches)
+        incarnation = Incarnation(process, supervisor, watches, trio.current_time())
         self.incarnations.append(incarnation)
         token = _process.set(process)
         self.nursery.start_soon(self._process_body, incarnation)

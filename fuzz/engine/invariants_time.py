@@ -1,0 +1,215 @@
+"""When things happen: I08 and I10, nothing is early; I09, nothing is late; I16, nothing is written without a cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Final
+
+from core.api.instant import parse_instant_or_none
+from core.engine.plan import GroupName, StoryPlan
+from core.engine.primitives.engram import TIME_TO_LEAVE
+from core.engine.record import announced_end, is_final, retries_of
+from core.engine.settings import EngineSettings
+from core.engine.state import has_ended
+from core.engine.timers import GROUP_MARK
+from core.engine.words import ENDED, member_or_none
+from fuzz.engine.actions import Verb
+from fuzz.engine.bounds import SLACK_SECONDS
+from fuzz.engine.cluster import Object, Write
+from fuzz.engine.history import (
+    History,
+    by_operator,
+    is_reset,
+    is_terminal,
+    run_writes,
+    starts_of,
+    states_of,
+    status_of,
+    timers_of,
+)
+from fuzz.engine.world import EPOCH
+
+GATHERING: Final = timedelta(seconds=EngineSettings().status_linger_seconds + 0.01)
+"""How long the engine lets changes of a status gather."""
+CHILD_GRACE: Final = timedelta(seconds=2)
+"""How much longer a run that a step has called may take to end."""
+SLACK: Final = timedelta(seconds=SLACK_SECONDS)
+AFTERWARDS: Final = timedelta(seconds=EngineSettings().announce_after_seconds) + GATHERING
+"""How long after what caused it something may be written: ``Running`` comes after more urgent work."""
+
+
+def nothing_is_early(history: History) -> Iterator[str]:
+    """I08: no retry, no end of a sleep, no timeout before its stored instant, by the clock of the time."""
+    if history.did(Verb.STEP_CLOCK):
+        return  # the clock of the engine is then another one than that of the history
+    retry_at: dict[tuple[str, int], datetime] = {}
+    for write in history.writes():
+        if write.place[0] == "StepRun" and (wanted := status_of(write.new).get("nextRetryAt")):
+            instant = parse_instant_or_none(wanted)
+            assert instant is not None
+            retry_at[write.object["metadata"]["uid"], retries_of(status_of(write.new))] = instant
+        elif write.place[0] == "Job" and write.verb == "create":
+            owner = write.object["metadata"]["ownerReferences"][0]["uid"]
+            due = retry_at.get((owner, write.object["spec"]["attempt"]))
+            if due is not None and write.at < due:
+                yield f"retry of {write.place[2]} started at {write.at}, before {due}"
+        elif write.place[0] == "StoryRun" and write.new is not None and by_operator(write):
+            yield from _early_ends(write)
+
+
+def _early_ends(write: Write) -> Iterator[str]:
+    for step, timer in timers_of(write.new).items():
+        old, new = (states_of(run).get(step) for run in (write.old, write.new))
+        ends = new is not None and not is_terminal(old) and new["phase"] in ("Timeout", "Succeeded")
+        ends = ends and not str((new or {}).get("message")).startswith(ENDED)
+        decided = new is not None and str(timer.kind) != "sleepUntil" and new["phase"] == "Succeeded"
+        if ends and not decided and write.at < timer.at:
+            yield f"{step} was {new['phase'] if new else ''} at {write.at}, before {timer.at}"
+
+
+def instants_stay(history: History) -> Iterator[str]:
+    """I10: a deadline is stored before anybody says that it is waited for, and never moves."""
+    for write in run_writes(history):
+        if not is_reset(write) and not _answers(write):
+            before, after = timers_of(write.old), timers_of(write.new)
+            for step, timer in after.items():
+                if step in before and before[step] != timer:
+                    yield f"the timer of {step} moved from {before[step].at} to {timer.at}"
+        for step, state in states_of(write.new).items():
+            text = str(state.get("message") or "")
+            old = str(states_of(write.old).get(step, {}).get("message") or "")
+            if " until " in text and text != old and not is_terminal(state) and step not in timers_of(write.new):
+                yield f"{step} waits ({text}), but no instant is stored"
+
+
+def deadlines_are_met(history: History) -> Iterator[str]:
+    """I09: what falls due is decided as soon as changes may gather; after a death, that soon after the next start.
+
+    Where requests or watches are disturbed: that soon, and what the longest pause takes, after the last of it.
+    """
+    if history.did(Verb.STEP_CLOCK) or not (history.prompt or history.played.trouble.heals):
+        return
+    moved_at: dict[str, datetime] = {}
+    """When a Job or a Pod of a StepRun has changed last, by its name."""
+    for write in history.writes():
+        if write.place[0] in ("Job", "Pod"):
+            moved_at[write.object["spec"]["stepRun"]] = write.at
+        if not by_operator(write) or write.old is None:
+            continue
+        since, allowed = _allowed(history, write.at)
+        for what, due in _open(history, write.old, moved_at):
+            if write.at > max(due, since) + allowed:
+                yield f"{what} of {write.place[2]} was due at {due}, and open until {write.at}"
+
+
+def _allowed(history: History, now: datetime) -> tuple[datetime, timedelta]:
+    """From when on a process could see to what had fallen due before, and how long that may take."""
+    started_at = max(at for at in starts_of(history) if at <= now)
+    if history.prompt:
+        return started_at, GATHERING
+    calm_at = EPOCH + timedelta(seconds=history.played.case.last_action_at)
+    return max(started_at, calm_at), GATHERING + SLACK
+
+
+def _open(history: History, obj: Object, moved_at: Mapping[str, datetime]) -> Iterator[tuple[str, datetime]]:
+    """What of an object is decided at a given time, if nothing decides it before; with that time."""
+    run = obj if obj["kind"] == "StoryRun" else history.run_of(obj)
+    if run is None or has_ended(run) or run["spec"].get("cancelRequested") or announced_end(status_of(run)) is not None:
+        return  # it is being ended: that has a time of its own
+    if obj["kind"] == "StoryRun":
+        yield from _open_of_run(history, run)
+    elif obj["kind"] == "StepRun" and not is_final(status_of(obj)):
+        yield from _open_of_step_run(history, obj, moved_at)
+
+
+def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]]:
+    plan = history.plan(run)
+    if plan is None:
+        return
+    states = states_of(run)
+    for name, timer in timers_of(run).items():
+        if name in states and not is_terminal(states[name]):
+            yield f"{timer.kind} of step {name}", timer.at
+        group = plan.groups.get(member_or_none(GroupName, name.removeprefix(GROUP_MARK)) or GroupName.MAIN)
+        if name.startswith(GROUP_MARK) and group and not all(is_terminal(states.get(each)) for each in group.order):
+            yield f"{timer.kind} of {name}", timer.at + _drain_of(plan) + CHILD_GRACE
+    started_at = parse_instant_or_none(status_of(run).get("startedAt"))
+    at_work = any(not is_terminal(states.get(name)) for name in plan.main.order)
+    if plan.story_timeout is not None and started_at is not None and at_work:
+        yield "the Story's timeout", started_at + plan.story_timeout
+
+
+def _open_of_step_run(
+    history: History, step_run: Object, moved_at: Mapping[str, datetime]
+) -> Iterator[tuple[str, datetime]]:
+    """A retry does not begin before the Job and the Pods of the attempt before are gone."""
+    metadata, status = step_run["metadata"], status_of(step_run)
+    retry_at = parse_instant_or_none(status.get("nextRetryAt"))
+    if retry_at is not None:
+        yield "the retry", max(retry_at, moved_at.get(metadata["name"], retry_at))
+    job = history.objects.get(("Job", metadata["namespace"], metadata["name"]))
+    if job is not None and job["spec"]["attempt"] == retries_of(status):
+        yield "the timeout", datetime.fromisoformat(job["spec"]["deadlineAt"])
+
+
+def writes_have_causes(history: History) -> Iterator[str]:
+    """I16: whatever is written follows from what somebody else has written, a start, or an instant that has come."""
+    if history.did(Verb.STEP_CLOCK) or not history.prompt:
+        return
+    instants = {*starts_of(history)}
+    before: list[Write] = []
+    for write in history.writes():
+        since = write.at - AFTERWARDS
+        alone = by_operator(write) and not _follows(write, before, since) and not _tells_of_a_queue(write)
+        if alone and not any(since <= instant <= write.at for instant in instants):
+            yield f"{write.verb} {write.place} at {write.at}, when nothing had happened"
+        before.append(write)
+        instants |= _dues(history, write)
+
+
+def _follows(write: Write, before: list[Write], since: datetime) -> bool:
+    """Whether somebody else has written, or the operator has written something else, ``since`` then."""
+    uid = write.object["metadata"]["uid"]
+    recent = takewhile(lambda each: each.at >= since, reversed(before))
+    return any(each.object["metadata"]["uid"] != uid or not by_operator(each) for each in recent)
+
+
+def _dues(history: History, write: Write) -> set[datetime]:
+    """The instants at which something may follow from a write by itself."""
+    obj, status = write.object, status_of(write.object)
+    match write.place[0]:
+        case "Job":
+            return {datetime.fromisoformat(obj["spec"]["deadlineAt"])}
+        case "StepRun":
+            retry_at = parse_instant_or_none(status.get("nextRetryAt"))
+            return {write.at + TIME_TO_LEAVE, *([retry_at] if retry_at is not None else [])}
+        case "StoryRun":
+            plan = history.plan(obj)
+            drain = _drain_of(plan)
+            started_at = parse_instant_or_none(status.get("startedAt"))
+            dues = {timer.at for timer in timers_of(obj).values()} | {write.at}
+            if plan is not None and plan.story_timeout is not None and started_at is not None:
+                dues.add(started_at + plan.story_timeout)
+            return dues | {due + drain for due in dues} | {due + drain + CHILD_GRACE for due in dues}
+    return set()
+
+
+def _drain_of(plan: StoryPlan | None) -> timedelta:
+    """How long what is told to end may take."""
+    return (plan.graceful_shutdown if plan is not None else None) or EngineSettings().graceful_shutdown
+
+
+def _tells_of_a_queue(write: Write) -> bool:
+    """Whether only the words have changed of steps that wait for a slot, which are told at most every ten seconds."""
+    before, after = states_of(write.old), states_of(write.new)
+    changed = [after[name] for name in after if after[name] != before.get(name)]
+    return before.keys() == after.keys() and all(str(each.get("message")).startswith("Queued") for each in changed)
+
+
+def _answers(write: Write) -> bool:
+    """Whether the write records a redrive as answered, which also drops the instants of what runs again."""
+    key = "storyrun.bubustack.io/redrive"
+    old, new = ((obj or {}).get("metadata", {}).get("annotations") or {} for obj in (write.old, write.new))
+    return any(name.startswith(key) and name.endswith("observed") and old.get(name) != new.get(name) for name in new)
