@@ -71,7 +71,7 @@ class _Cost:
 async def sleepers(count: int = RUNS, minutes: int = NAP_MINUTES) -> list[Row]:
     """Runs of one Story, all of which wake in the end."""
     async with open_stand() as stand, open_progress(stand.client) as progress:
-        cost = await _cost(stand, progress, {"asleep": _sleep(f"{minutes}m")}, count)
+        cost = await _cost(stand, progress, {"asleep": sleep_step(f"{minutes}m")}, count)
         if len(progress.asleep) < count:
             raise RuntimeError(f"{count - len(progress.asleep)} runs have woken before everything was measured")
         with trio.fail_after(DEADLINE_SECONDS):
@@ -86,7 +86,7 @@ async def sleepers(count: int = RUNS, minutes: int = NAP_MINUTES) -> list[Row]:
         Row("… instant → end of the step seen by a watcher, p50", f"{percentile(late, 50) * 1000:.0f} ms"),
         Row("… p99", f"{percentile(late, 99) * 1000:.0f} ms"),
         Row("… latest; earliest", f"{max(late) * 1000:.0f} ms; {min(late) * 1000:.0f} ms"),
-        Row("… recorded end, whole seconds after the instant: p50; p99; latest", _seconds(recorded)),
+        Row("… recorded end, whole seconds after the instant: p50; p99; latest", whole_seconds(recorded)),
     ]
 
 
@@ -98,22 +98,22 @@ async def waiters(count: int = RUNS) -> list[Row]:
         "wait": {"name": "only", "type": "wait", "with": {"until": "{{ false }}", "timeout": "3h"}},
     }
     async with open_stand() as stand, open_progress(stand.client) as progress:
-        await _install(stand, "asleep", _sleep("3h"))
+        await install(stand, "asleep", sleep_step("3h"))
         cost = await _cost(stand, progress, steps, count)
     return cost.rows(f"{count:,} runs: executeStory parents, sleeping children, gates, waits, a quarter each")
 
 
 async def _cost(stand: Stand, progress: Progress, stories: dict[str, Object], count: int) -> _Cost:
     """``count`` runs are alive in the end: those of the Stories, equally many of each, and the children of callers."""
-    await _restart(stand, 0)
+    await restart(stand, 0)
     await trio.sleep(SETTLED_SECONDS)
     empty, bare = resident_bytes(stand.operator_pid()), await objects_held(stand.cluster.kubeconfig)
     each = count // (len(stories) + ("caller" in stories))
     started = trio.current_time()
     with trio.fail_after(DEADLINE_SECONDS):
         for name, step in stories.items():
-            await _install(stand, name, step)
-            await _start(stand, name, each)
+            await install(stand, name, step)
+            await start_runs(stand, name, each)
         await progress.wait_for_sleepers(3 * each if "caller" in stories else each)
     creating = trio.current_time() - started
     await trio.sleep(SETTLED_SECONDS)
@@ -122,7 +122,7 @@ async def _cost(stand: Stand, progress: Progress, stories: dict[str, Object], co
     await trio.sleep(WATCH_SECONDS)
     cpu, writes = cpu_seconds([pid]) - cpu, await stand.writes() - writes
     filled, load = await objects_held(stand.cluster.kubeconfig), os.getloadavg()[0]
-    restart = await _restart(stand, count)
+    restarting = await restart(stand, count)
     await trio.sleep(SETTLED_SECONDS)
     return _Cost(
         count=count,
@@ -132,19 +132,21 @@ async def _cost(stand: Stand, progress: Progress, stories: dict[str, Object], co
         objects=filled.more - bare.more,
         cpu_share=cpu / WATCH_SECONDS,
         writes=writes,
-        restart=restart,
+        restart=restarting,
         again=resident_bytes(stand.operator_pid()),
         load=load,
     )
 
 
-async def _install(stand: Stand, name: str, step: Object) -> None:
+async def install(stand: Stand, name: str, step: Object) -> None:
+    """A Story of one step."""
     metadata = {"name": name, "namespace": NAMESPACE}
     story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "metadata": metadata, "spec": {"steps": [step]}}
     await stand.client.create(STORY, story, namespace=NAMESPACE)
 
 
-async def _start(stand: Stand, story: str, count: int) -> None:
+async def start_runs(stand: Stand, story: str, count: int) -> None:
+    """Their names end in their numbers, from 0 on."""
     limiter = trio.CapacityLimiter(AT_A_TIME)
 
     async def one(number: int) -> None:
@@ -156,24 +158,30 @@ async def _start(stand: Stand, story: str, count: int) -> None:
             nursery.start_soon(one, number)
 
 
-async def _restart(stand: Stand, live: int) -> float:
+async def restart(stand: Stand, live: int) -> float:
     """Kill the operator; seconds until its successor supervises ``live`` runs."""
     pid = stand.operator_pid()
     os.kill(pid, signal.SIGKILL)
     started = trio.current_time()
+    await wait_for_successor(stand, pid, live)
+    return trio.current_time() - started
+
+
+async def wait_for_successor(stand: Stand, pid: int, live: int) -> None:
+    """Return when another operator than ``pid`` supervises ``live`` runs."""
     with trio.fail_after(DEADLINE_SECONDS):
         while True:
             try:
                 if stand.operator_pid() != pid and await stand.steps_at_work() >= live:
-                    return trio.current_time() - started
+                    return
             except (LookupError, httpx.TransportError):
                 pass  # the new one is not there yet
             await trio.sleep(0.1)
 
 
-def _seconds(late: list[float]) -> str:
+def whole_seconds(late: list[float]) -> str:
     return "; ".join(f"{value:.0f} s" for value in (percentile(late, 50), percentile(late, 99), max(late)))
 
 
-def _sleep(duration: str) -> Object:
+def sleep_step(duration: str) -> Object:
     return {"name": "only", "type": "sleep", "with": {"duration": duration}}

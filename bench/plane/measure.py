@@ -26,7 +26,7 @@ def measure() -> list[Row]:
 
 
 def measure_reactions() -> list[Row]:
-    """They alone: about three minutes."""
+    """They alone: about eight minutes."""
     return _told(trio.run(_reactions))
 
 

@@ -25,7 +25,7 @@ from core.kube.informer import Change, Informer
 
 Object = dict[str, Any]
 
-RUNS = 120
+RUNS = 400
 """Of each kind."""
 ALIVE = 10
 PAUSE_SECONDS = (1.0, 4.0)
