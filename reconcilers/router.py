@@ -87,6 +87,17 @@ class Router:
         self._tell_owner_of_the_end(change)
         if change.new is None or (has_ended(change.new) and not has_ended(change.old or {})):
             self._step_run_ended(change.object)
+        if change.old is None and change.new is not None:
+            self._tell_a_run_that_has_ended(change.new)
+
+    def _tell_a_run_that_has_ended(self, step_run: Object) -> None:
+        """Of what another operator has begun for it, which may not live to end that."""
+        owner = controller_owner(step_run)
+        run = (
+            self._world.story_runs.get(step_run["metadata"]["namespace"], owner["name"]) if owner is not None else None
+        )
+        if run is not None and has_ended(run) and not has_ended(step_run):
+            self._story_runs.enqueue(Key.of(run))
 
     def _job_changed(self, change: Change) -> None:
         job = change.object

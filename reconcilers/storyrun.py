@@ -21,6 +21,7 @@ from core.engine.ports import Clock, Object, RunKey
 from core.engine.redrive_request import Malformed, pending_redrive
 from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
+from core.engine.wind_down import leftovers
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import OperatorSettings
@@ -68,9 +69,13 @@ class StoryRunReconciler:
         return Done()
 
     async def _retire_or_hand_over(self, run: Object) -> Outcome:
-        """A request to run again is the engine's to answer; one that says nothing does not keep a run for longer."""
+        """A request to run again is the engine's to answer; one that says nothing does not keep a run for longer.
+
+        So is what is still at work of the run: another operator had begun it, and did not live to hear of the end.
+        """
         request = pending_redrive(run)
-        if request is not None:
+        step_runs = self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
+        if request is not None or leftovers(step_runs):
             self._supervisor.adopt(RunKey(run["metadata"]["namespace"], run["metadata"]["name"]))
         if request is None or isinstance(request, Malformed):
             return await self._retire(run)

@@ -67,6 +67,12 @@ def outlived(now: datetime) -> Ending:
     return Ending(conclusion, Phase.CANCELED, "the run has ended", now)
 
 
+def uncalled_for(now: datetime) -> Ending:
+    """Nothing has failed that compensations could undo, although another process may have begun one."""
+    conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "Nothing is to be undone")
+    return Ending(conclusion, Phase.CANCELED, "no main step failed", now)
+
+
 def refused(conclusion: Conclusion, now: datetime) -> Ending:
     """The Story of a run under way, which nothing keeps as it was, was edited into one that cannot be run."""
     return Ending(conclusion, Phase.CANCELED, "its Story cannot be run any more", now)

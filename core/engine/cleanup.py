@@ -5,7 +5,7 @@ Source: StoryRun contract 14. The deadline is ours: a run must end although its 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import trio
 
@@ -40,7 +40,8 @@ class Cleanup:
         elif ending is not None:
             await self.end_compensations(ending, ending.decided_at)
         else:
-            self._skip(group, "no main step failed")
+            now = self._work.engine.clock.now()
+            await self.end_compensations(cancel.uncalled_for(now), now + self._drain)
 
     async def end_compensations(self, ending: Ending, drain_at: datetime) -> None:
         await end_group(self._work, self.plan.compensations, ending, drain_at)
@@ -52,13 +53,10 @@ class Cleanup:
         if begun or any(name in phases for name in group.order):
             await self._run(GroupName.FINALLY, group)
         else:
-            self._skip(group, "no step of the run had begun")
-
-    def _skip(self, group: GroupPlan, why: str) -> None:
-        phases = self._work.status.state.phases
-        for name in group.order:
-            if name not in phases:
-                self._work.record(self.plan.steps[name], Verdict(Phase.SKIPPED, f"Skipped: {why}"))
+            for name in group.order:
+                self._work.record(
+                    self.plan.steps[name], Verdict(Phase.SKIPPED, "Skipped: no step of the run had begun")
+                )
 
     async def _run(self, name: GroupName, group: GroupPlan) -> None:
         phases = self._work.status.state.phases
@@ -81,9 +79,12 @@ class Cleanup:
             if not over:
                 return
         conclusion = Conclusion(Phase.FAILED, Reason.TIMED_OUT, f"the time for {name} is over")
-        settings = self._work.engine.settings
-        drain_at = deadline_at + (self.plan.graceful_shutdown or settings.graceful_shutdown)
-        await end_group(self._work, group, cancel.out_of_time(str(name), conclusion, deadline_at), drain_at)
+        ending = cancel.out_of_time(str(name), conclusion, deadline_at)
+        await end_group(self._work, group, ending, deadline_at + self._drain)
+
+    @property
+    def _drain(self) -> timedelta:
+        return self.plan.graceful_shutdown or self._work.engine.settings.graceful_shutdown
 
     async def _deadline_at(self, name: GroupName) -> datetime:
         """When the time of the list is over: recorded, with all ends before it, before its first step starts.

@@ -38,6 +38,13 @@ class RunStore(Protocol):
     async def read_run(self, key: RunKey) -> Object | None:
         """The StoryRun, or None when there is none."""
 
+    async def read_run_anew(self, key: RunKey) -> Object | None:
+        """As the API server has it at this moment, whatever this process has heard.
+
+        Raises:
+            UnavailableError.
+        """
+
     async def read_story(self, namespace: str, name: str) -> Object | None:
         """The Story, or None when there is none (yet)."""
 

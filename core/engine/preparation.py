@@ -212,7 +212,7 @@ class Preparation:
     def _begin(self, work: RunWork, step_runs: list[Object], child_runs: list[Object]) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""
         earliest = work.recall(step_runs, child_runs)
-        if not self._status.state.started:
+        if not self._status.state.started and not self._status.state.ended:
             now = self._engine.clock.now()
             schema_refs = _schema_refs(work.plan, self._run)
             begins_again = self._status.state.attempts > 0

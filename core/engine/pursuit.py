@@ -101,10 +101,11 @@ class Pursuit:
         await cleanup.finish()
         return await conclude(self._engine, work.plan, self._status.state, work.variables.snapshot(), self._ending)
 
-    async def end_leftovers(self) -> None:
-        """End what has begun here of a run that another process has ended."""
-        if self._work is not None:
-            await end_leftovers(self._work, self._drain(self._work.plan))
+    async def end_leftovers(self, left: list[Object]) -> None:
+        """End these StepRuns of the run, which has ended, whoever has begun them."""
+        work = await self._recalled()
+        if work is not None:
+            await end_leftovers(work, left, self._drain(work.plan))
 
     async def _main(self) -> Conclusion | None:
         """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""

@@ -20,6 +20,7 @@ from core.engine.redrive import Redrive
 from core.engine.redrive_request import pending_redrive
 from core.engine.state import RunState, has_ended
 from core.engine.status import OvertakenError, StatusWriter
+from core.engine.wind_down import leftovers
 
 
 class StoryRunScope:
@@ -103,11 +104,18 @@ class StoryRunScope:
         return self._runs_again
 
     async def _end_leftovers(self) -> None:
-        """Another process may have ended the run while something began here."""
+        """Another process may have ended the run while something began here, or in one that has died since."""
         run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
-        stays = run is not None and has_ended(run) and not run["metadata"].get("deletionTimestamp")
-        if stays and self._pursuit is not None:
-            await self._pursuit.end_leftovers()
+        if run is None or not has_ended(run):
+            return
+        step_runs = await patiently(self._engine.executor.step_runs, run, pace=self._pace())
+        left = leftovers(step_runs, begun_here=self._pursuit is not None)
+        stored = await patiently(self._engine.runs.read_run_anew, self._key, pace=self._pace()) if left else None
+        if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or not has_ended(stored):
+            return  # it may have begun to run again, and these may be of that
+        self._bells.clear()
+        status = StatusWriter(self._engine, self._key, RunState.from_stored(stored))
+        await Pursuit(self._engine, self._key, stored, status, self._bells).end_leftovers(left)
 
     async def _write_status(self, status: StatusWriter) -> None:
         """The writer outlives every task it serves: only ``close`` ends it."""

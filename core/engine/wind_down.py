@@ -6,6 +6,7 @@ StoryRuns canceled, everything else is over by itself. Source: StoryRun contract
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -57,15 +58,24 @@ async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: d
             work.record(step, Verdict(ending.running_becomes, f"{ENDED}{ending.because}"))
 
 
-async def end_leftovers(work: RunWork, drain: timedelta) -> None:
-    """End the engram steps at work of a run that another process has ended: nobody else would."""
-    work.bells.clear()
-    step_runs = await patiently(work.engine.executor.step_runs, work.status.state.stored, pace=_pace(work))
+def leftovers(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Object]:
+    """The StepRuns of a run that has ended which have not.
+
+    Of what has ``begun_here`` also those whose end is only reported; the operator of the reference records ends in
+    another way, and what it has left behind stays as it is.
+    """
+    left = [one for one in step_runs if not one["metadata"].get("deletionTimestamp")]
+    return [one for one in left if not (is_final(one.get("status") or {}) if begun_here else has_ended(one))]
+
+
+async def end_leftovers(work: RunWork, left: Iterable[Object], drain: timedelta) -> None:
+    """End what is at work of a run that another process has ended: nobody else would."""
     ending = outlived(work.engine.clock.now())
     async with trio.open_nursery() as nursery:
-        for step_run in step_runs:
-            step = work.plan.find(step_name_of(step_run) or "")
-            if step is not None and not is_final(step_run.get("status") or {}):
+        for step_run in left:
+            name = step_name_of(step_run)
+            if name is not None:
+                step = work.plan.find(name) or StepPlan(name, StepKind.ENGRAM, {"name": name})
                 nursery.start_soon(end_engram, work.context(step), ending, ending.decided_at + drain)
 
 

@@ -1,9 +1,4 @@
-"""The engine's ports on the model cluster, for one incarnation of the process: it can be faulty, and it can be dead.
-
-A kill is not a cancel: once ``Process.dead`` is set every call raises ``Killed``, which nothing in the engine catches,
-so that clean-up code has no effect on the world. A call has three moments: before the server has it, applied but not
-yet answered, answered.
-"""
+"""The engine's ports on the model cluster, for one process of the operator."""
 
 from __future__ import annotations
 
@@ -12,129 +7,29 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from math import inf
 from typing import Any, TypeVar
 
 import trio
 
-from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError, UnavailableError
+from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.record import is_asked_to_end, is_overtaken, retries_of
 from core.engine.redrive_request import has_run_again
 from core.engine.state import has_ended
 from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
-from fuzz.engine.cluster import Cluster, Object, RefusedError, place_of
+from fuzz.engine.cluster import Cluster, Object, place_of
+from fuzz.engine.process import Process
 from fuzz.engine.routing import step_path, story_of
-from fuzz.engine.watches import Known, controlled_by
+from fuzz.engine.watches import controlled_by
 from fuzz.engine.worker import Worker
 
 T = TypeVar("T")
 
 
-class Killed(BaseException):
-    """The process does not exist any more."""
-
-
-class Fault(StrEnum):
-    """What happens to one request of a process."""
-
-    UNAVAILABLE = "unavailable"
-    """Never reached the server."""
-    LOST_ANSWER = "lost answer"
-    """Applied, but the caller is told that the server is unavailable."""
-    STALE = "stale"
-    """409 for a write with preconditions; else as UNAVAILABLE."""
-    SLOW = "slow"
-    """Half a virtual second there, half a second back."""
-    LATE_ANSWER = "late answer"
-    """Applied at once; the caller hears of it a virtual second later, after everybody else."""
-    ERROR = "error"
-    """500; whether it was applied nobody knows: it was not."""
-    ERROR_APPLIED = "error, applied"
-    """500 although it was applied."""
-    BUSY = "busy"
-    """429 with ``Retry-After`` of two seconds."""
-    TIMEOUT = "timeout"
-    """Nothing for almost as long as the engine waits for a write; applied at the end."""
-
-
 NEW_SECONDS = 1.0
 """After which another leader may have started, and ended, the first attempt of what a process has made."""
-RETRY_AFTER_SECONDS = 2.0
-SLOW_SECONDS = 0.5
-LATE_SECONDS = 1.0
-TIMEOUT_SECONDS = 29.0
-"""What a way to the server and back takes then."""
-
-
-@dataclass
-class Process:
-    """One incarnation: its epoch, its faults by number of the request, whether it lives, what it knows."""
-
-    epoch: int = 0
-    faults: Mapping[int, Fault] = field(default_factory=dict)
-    dead: bool = False
-    calls: int = 0
-    latency_seconds: float = 0.0
-    on_the_wire: list[Callable[[], object]] = field(default_factory=list)
-    """Requests whose caller was cancelled before they reached the server: they reach it all the same."""
-    abandoned: trio.Event = field(default_factory=trio.Event)
-    """Set when there is one."""
-    known: Known = field(default_factory=lambda: Known(lambda kind, change: None))
-    faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
-    healed: bool = False
-    """Its requests meet no fault any more."""
-
-    @property
-    def actor(self) -> str:
-        return f"operator-{self.epoch}"
-
-    async def call(self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False) -> T:
-        """Take one request to the server and back."""
-        fault = None if self.healed else self.faults.get(self.calls)
-        self.calls += 1
-        if fault is not None:
-            self.faulted[fault] += 1
-        latency = {Fault.SLOW: SLOW_SECONDS, Fault.TIMEOUT: TIMEOUT_SECONDS}.get(fault, self.latency_seconds)  # type: ignore[arg-type]
-        try:
-            await trio.sleep(latency)
-        except trio.Cancelled:
-            if not self.dead:
-                self.on_the_wire.append(apply)
-                self.abandoned.set()
-            raise
-        self.check()
-        if cluster.down:
-            raise UnavailableError("the server is down")
-        match fault:
-            case Fault.STALE if versioned:
-                raise StaleError("injected: out of date")
-            case Fault.UNAVAILABLE | Fault.STALE | Fault.ERROR:
-                raise UnavailableError("injected: not done")
-            case Fault.BUSY:
-                raise UnavailableError("injected: too many requests", retry_after_seconds=RETRY_AFTER_SECONDS)
-        answer = _translated(apply)
-        await trio.sleep({Fault.TIMEOUT: 0.0, Fault.LATE_ANSWER: LATE_SECONDS}.get(fault, latency))  # type: ignore[arg-type]
-        self.check()
-        if fault in (Fault.LOST_ANSWER, Fault.ERROR_APPLIED):
-            raise UnavailableError("injected: the answer was lost")
-        return answer
-
-    def check(self) -> None:
-        """Nobody reads or writes for a dead process."""
-        if self.dead:
-            raise Killed
-
-
-def _translated(apply: Callable[[], T]) -> T:
-    try:
-        return apply()
-    except RefusedError as refused:
-        if refused.code in (404, 422):
-            raise GoneError(str(refused)) from refused
-        raise StaleError(str(refused)) from refused
 
 
 @dataclass(frozen=True)
@@ -159,6 +54,12 @@ class ModelRunStore:
 
     async def read_run(self, key: RunKey) -> Object | None:
         return await self._find("StoryRun", key.namespace, key.name)
+
+    async def read_run_anew(self, key: RunKey) -> Object | None:
+        stored = await self.process.call(self.cluster, lambda: self.cluster.get("StoryRun", *key))
+        if stored is not None:
+            self.process.known.remember(stored)
+        return stored
 
     async def read_story(self, namespace: str, name: str) -> Object | None:
         return await self._find("Story", namespace, name)

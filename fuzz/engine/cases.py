@@ -19,9 +19,10 @@ from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
 from core.engine.redrive_request import pending_redrive
 from fuzz.engine.actions import Action, Verb, act
-from fuzz.engine.adapters import Engram, Fault
+from fuzz.engine.adapters import Engram
 from fuzz.engine.bounds import bound_seconds
 from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.process import Fault
 from fuzz.engine.routing import step_path
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Script

@@ -14,9 +14,9 @@ from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
 from core.engine.timers import Timer, timers_from
 from fuzz.engine.actions import Verb
-from fuzz.engine.adapters import LATE_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.process import LATE_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH

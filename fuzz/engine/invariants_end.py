@@ -73,8 +73,6 @@ def _had_ended(history: History, step_run: str) -> bool:
     run = history.run_of(obj) if obj is not None else None
     if obj is None or run is None:
         return True
-    if history.is_of_another_story(obj, run):
-        return False
     end = history.end_of(run)
     ended_at = next((write.at for write in history.played.history if write.number == end), None)
     return ended_at is not None and ended_at <= EPOCH + timedelta(seconds=history.played.ended_at_seconds)
@@ -88,22 +86,13 @@ def _crossed_its_end(history: History, step_run: str) -> bool:
     return bool(starts and ends) and ends[0].number < starts[-1].number and history.crosses(ends[0], starts[-1])
 
 
-def _begun_after_its_end(history: History, step_run: str) -> bool:
-    """Whether one of two leaders has made the StepRun for a run that the other had ended: I14 says when that may be."""
-    obj = history.objects.get(("StepRun", NAMESPACE, step_run))
-    run = history.run_of(obj) if obj is not None else None
-    if obj is None or run is None or not history.overlapping:
-        return False
-    return int(obj["metadata"]["uid"].rpartition("-")[2]) > history.end_of(run) > 0
-
-
 def _came_too_late(history: History, step_run: str) -> bool:
     """Whether its last Job was on its way when a person deleted the run: the garbage collector has found it by now."""
     pods = [each for each in history.objects.values() if each["kind"] == "Pod" and each["spec"]["stepRun"] == step_run]
     return history.did(Verb.DELETE_RUN) and all(_is_just_ending(history, pod) for pod in pods)
 
 
-_MAY_OUTLIVE: Final = (_crossed_its_end, _begun_after_its_end, _came_too_late)
+_MAY_OUTLIVE: Final = (_crossed_its_end, _came_too_late)
 
 
 def _is_left_behind(history: History, child: Object, parent: Object) -> bool:

@@ -21,11 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from core.api.phases import Phase
 from fuzz.engine.actions import Action, Verb
-from fuzz.engine.adapters import Fault
 from fuzz.engine.cases import Case, Played, Rival, Trouble, play
 from fuzz.engine.corpus import keep_failure
 from fuzz.engine.history import History, is_terminal, states_of
 from fuzz.engine.invariants import violations
+from fuzz.engine.process import Fault
 from fuzz.engine.strategies_story import PARTICIPANTS, large_cases, stories
 from fuzz.engine.watches import KINDS, Delivery
 

@@ -46,10 +46,10 @@ from core.engine.waiting import Waiting
 from core.graph import readiness
 from fuzz.engine import adapters
 from fuzz.engine.actions import Action, Verb
-from fuzz.engine.adapters import Fault
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
 from fuzz.engine.cases import Case, Played, Rival, Trouble, differences, play
 from fuzz.engine.invariants import violations
+from fuzz.engine.process import Fault
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.worker import Act, Script
 

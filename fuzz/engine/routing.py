@@ -14,6 +14,7 @@ from core.engine.ports import RunKey
 from core.engine.redrive_request import pending_redrive
 from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
+from core.engine.wind_down import leftovers
 from core.kube.store import Change
 from fuzz.engine.cluster import Object
 from fuzz.engine.watches import Known, controller_owner
@@ -41,6 +42,7 @@ class Router:
                 self._story_run(change)
             case "StepRun":
                 self._wake_step(change.object)
+                self._hand_over(controller_owner(change.object), change.object["metadata"]["namespace"])
             case "Job" | "Pod":
                 self._wake_step_named(change.object)
             case "Story" if change.new is not None:
@@ -55,9 +57,25 @@ class Router:
             self._run_ended(run["metadata"]["uid"])
         if change.new is not None and is_live(run) and self._is_ours(key, owner, run):
             self._supervisor.adopt(key)
+        elif change.new is not None and has_ended(run):
+            self._hand_over(run["metadata"], key.namespace)
         self._supervisor.wake(key)
         if owner is not None and owner.get("kind") == "StoryRun":
             self._supervisor.wake(RunKey(key.namespace, owner["name"]), step_path(run) or None)
+
+    def _hand_over(self, owner: Object | None, namespace: str) -> None:
+        """A run that has ended, if anything of it is at work: another process had begun it."""
+        assert self.known is not None
+        run = self.known.get("StoryRun", namespace, owner["name"]) if owner is not None else None
+        if (
+            owner is None
+            or run is None
+            or run["metadata"]["uid"] != owner["uid"]
+            or run["metadata"].get("deletionTimestamp")
+        ):
+            return
+        if has_ended(run) and leftovers(self.known.by_owner("StepRun", owner["uid"])):
+            self._supervisor.adopt(key_of_run(run))
 
     def _is_ours(self, key: RunKey, owner: Object | None, run: Object) -> bool:
         child = owner is not None and owner.get("kind") == "StoryRun"

@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from core.policy.retry import Backoff, RetryPolicy
-from fuzz.engine.adapters import Engram, Fault
+from fuzz.engine.adapters import Engram
 from fuzz.engine.cases import Case, Trouble
+from fuzz.engine.process import Fault
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 

@@ -26,16 +26,10 @@ from core.engine.settings import EngineSettings
 from core.engine.slots import Slots
 from core.engine.supervisor import Supervisor
 from core.engine.turn_taking import Turns
-from fuzz.engine.adapters import (
-    Engram,
-    Fault,
-    Killed,
-    ModelRunStore,
-    ModelStepExecutor,
-    Process,
-)
+from fuzz.engine.adapters import Engram, ModelRunStore, ModelStepExecutor
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
+from fuzz.engine.process import Fault, Killed, Process
 from fuzz.engine.routing import Router
 from fuzz.engine.surroundings import RecordedEvents, virtual_clock
 from fuzz.engine.watches import Delivery, Known, Watches

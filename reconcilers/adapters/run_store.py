@@ -8,6 +8,7 @@ from typing import Any
 from core.api.resource import STORY, STORY_RUN
 from core.engine.ports import Object, RunKey
 from core.kube.client import KubeClient
+from core.kube.errors import NotFoundError
 from reconcilers.adapters.child_runs import ChildRuns
 from reconcilers.adapters.story_revisions import StoryRevisions
 from reconcilers.adapters.translation import port_errors
@@ -31,6 +32,15 @@ class KubeRunStore:
     async def read_run(self, key: RunKey) -> Object | None:
         with port_errors():
             return await find(self._client, self._world.story_runs, STORY_RUN, key.namespace, key.name)
+
+    async def read_run_anew(self, key: RunKey) -> Object | None:
+        with port_errors():
+            try:
+                stored = await self._background.get(STORY_RUN, key.name, key.namespace)
+            except NotFoundError:
+                return None
+        self._world.story_runs.remember(stored)
+        return stored
 
     async def read_story(self, namespace: str, name: str) -> Object | None:
         with port_errors():

@@ -12,6 +12,9 @@ from operator_cluster import NAMESPACE_NAME
 from core.api import keys
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import GoneError, NameConflictError, StaleError, UnavailableError
+from core.engine.ports import RunKey
+from reconcilers.adapters.run_store import KubeRunStore
+from reconcilers.adapters.world import World
 
 Object = dict[str, Any]
 
@@ -34,6 +37,23 @@ async def parent_of(there: AdapterWorld) -> tuple[Object, Object]:
     reference = {"name": own["name"], "namespace": own["namespace"], "uid": own["uid"]}
     spec = {"storyRef": reference, "inputs": {"n": 1}}
     return run, {**kind, "metadata": metadata, "spec": spec}
+
+
+async def test_a_run_can_be_read_as_it_is_stored_whatever_is_known_of_it(there: AdapterWorld) -> None:
+    """With another world, whose watches have brought nothing; its answer is known from then on."""
+    await there.definitions()
+    known = await there.known(there.world.story_runs, "one")
+    deaf = World.watching(there.wired)
+    deaf.story_runs.remember(known)
+    runs, key = KubeRunStore(there.wired, deaf), RunKey(NAMESPACE_NAME, "one")
+    asked = {"spec": {"cancelRequested": True}}
+    await there.client.patch(STORY_RUN, "one", asked, namespace=NAMESPACE_NAME)
+    assert await runs.read_run(key) == known
+    newest = await runs.read_run_anew(key)
+    assert newest is not None and newest["spec"]["cancelRequested"] is True
+    found = await runs.read_run(key)
+    assert found is not None and found["spec"] == newest["spec"]
+    assert await runs.read_run_anew(RunKey(NAMESPACE_NAME, "nobody")) is None
 
 
 async def test_a_child_run_is_created_once_and_seen_at_once(there: AdapterWorld) -> None:

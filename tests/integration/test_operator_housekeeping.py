@@ -40,9 +40,14 @@ class Controller:
 
 
 async def finished(
-    there: AdapterWorld, *, job: Object | None = None, cleaned: bool = False, phase: str = "Succeeded"
+    there: AdapterWorld,
+    *,
+    job: Object | None = None,
+    cleaned: bool = False,
+    phase: str = "Succeeded",
+    at_work: tuple[str, ...] = (),
 ) -> Object:
-    """A run that ended at ``NOW``, with two StepRuns; ``job`` is its Story's policy."""
+    """A run that ended at ``NOW``, with two StepRuns, of which some are ``at_work``; ``job`` is its Story's policy."""
     run, _ = await there.definitions()
     if job:
         policy = {"spec": {"policy": {"execution": {"job": job}}}}
@@ -50,6 +55,8 @@ async def finished(
         await there.known(there.world.stories, "report", _at(patched))
     for step in ("a", "b"):
         await child(there, run, f"one-{step}")
+        if step not in at_work:
+            await end(there, f"one-{step}")
     status: Object = {"phase": phase, "finishedAt": "2025-01-02T03:04:05Z"}
     if cleaned:
         status["childrenCleanedAt"] = "2025-01-02T04:04:05Z"
@@ -65,6 +72,13 @@ async def child(there: AdapterWorld, run: Object, name: str, **metadata: Any) ->
     stored = await there.create(STEP_RUN, name, {"storyRunRef": {"name": "one"}, "stepId": "x"}, **metadata)
     await there.known(there.world.step_runs, name, _at(stored))
     return stored
+
+
+async def end(there: AdapterWorld, step_run: str) -> None:
+    stored = await there.client.patch(
+        STEP_RUN, step_run, {"status": {"phase": "Succeeded"}}, namespace=NAMESPACE_NAME, subresource="status"
+    )
+    await there.known(there.world.step_runs, step_run, _at(stored))
 
 
 def _owner(run: Object) -> Object:
@@ -285,6 +299,16 @@ async def test_a_run_to_be_kept_for_ever_asks_for_nothing(there: AdapterWorld) -
     await finished(there, job={"storyRunRetentionSeconds": 0, "ttlSecondsAfterFinished": -1})
     assert await Controller(there).reconcile(now=NOW + timedelta(days=9999)) == Done()
     assert there.wire.writes == []
+
+
+async def test_what_is_at_work_of_a_finished_run_is_handed_over_with_it(there: AdapterWorld) -> None:
+    await finished(there, at_work=("b",))
+    controller = Controller(there)
+    assert isinstance(await controller.reconcile(), After)
+    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")]
+    await end(there, "one-b")
+    await controller.reconcile()
+    assert len(controller.supervisor.adopted) == 1
 
 
 async def test_a_finished_run_is_not_handed_over(there: AdapterWorld) -> None:

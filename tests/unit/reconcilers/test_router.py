@@ -214,6 +214,18 @@ async def test_a_step_run_wakes_its_step_only(woken: Woken) -> None:
     assert woken.look() == ([("team/one", "fetch")], [])
 
 
+@pytest.mark.parametrize("phase", ["Running", "Succeeded"])
+async def test_what_is_begun_for_a_run_that_has_ended_is_told_to_it(woken: Woken, phase: str) -> None:
+    ended = run(status={"phase": "Succeeded", "finishedAt": "2025-01-02T03:04:05Z"})
+    woken.world.story_runs.remember(ended)
+    woken.look()
+    first = step_run(ended, "fetch", status={"phase": phase})
+    woken.world.step_runs.remember(first)
+    assert woken.look()[1] == (["team/one"] if phase == "Running" else [])
+    woken.world.step_runs.remember(changed(first, meta={"labels": {"some": "label"}}))
+    assert woken.look()[1] == []
+
+
 async def test_a_step_run_of_a_branch_wakes_the_branch(woken: Woken) -> None:
     path = {"annotations": {"runs.bubustack.io/step-path": "fan/fetch"}}
     woken.world.step_runs.remember(step_run(run(), "fetch", meta=path))

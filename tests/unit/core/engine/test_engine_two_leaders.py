@@ -107,5 +107,52 @@ async def test_what_has_begun_here_is_ended_when_another_has_ended_the_run(
     assert world.crashes == []
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_a_leader_has_begun_that_did_not_live_to_hear_of_the_end_is_ended_by_the_next(
+    autojump_clock: MockClock, scenario: Any, known: bool
+) -> None:
+    """``known``: whether its StepRun is there when the next one starts, or comes later."""
+    async with open_world({"a": SLOW_TO_GO}) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key, everything=True)
+        assert await world.until(lambda: one.phases.get("a") == "Running")
+        await world.kill()
+        ended = {"phase": "Failed", "finishedAt": "2026-01-02T03:04:06Z"}
+        world.cluster.force_patch("another operator", ("StoryRun", *one.key), "status", ended)
+        place = ("StepRun", "default", "run-a")
+        stored = world.cluster.objects[place]
+        if not known:
+            del world.cluster.objects[place]
+        world.start(everything=True)
+        await world.quiet()
+        if not known:
+            world.cluster.objects[place] = stored
+            world.cluster.force_patch("another operator", place, "metadata", {"labels": {"late": "yes"}})
+        assert await world.until(lambda: phase_of_step(world, one, "a") == "Canceled", seconds=10)
+        await world.quiet()
+
+    assert ("Job", "default", "run-a") not in world.cluster.objects
+    assert one.status | ended == one.status
+    assert [told[1] for told in world.events.told].count("StartingExecution") == 1
+    assert world.crashes == []
+
+
+async def test_what_an_operator_of_the_reference_has_left_behind_stays_as_it_is(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a")])
+        await one.to_the_end()
+        await world.kill()
+        place = ("StepRun", "default", "run-a")
+        world.cluster.force_patch("bobrapet", place, "status", {"conditions": None})
+        before = world.cluster.objects[place]
+        world.start(everything=True)
+        await trio.sleep(60)
+
+    assert world.cluster.objects[place] is before
+    assert world.crashes == []
+
+
 def phase_of_step(world: World, one: Any, step: str) -> Any:
     return ((world.step_run(one.key, step) or {}).get("status") or {}).get("phase")
