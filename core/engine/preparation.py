@@ -22,6 +22,7 @@ from core.engine.plan import Refusal, StoryPlan, bare_plan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
 from core.engine.status import StatusWriter
+from core.engine.turns import takes_turns
 from core.engine.variables import Variables
 from core.engine.verdict import Conclusion, Verdict
 from core.engine.work import RunWork
@@ -45,6 +46,8 @@ class Preparation:
         self._status = status
         self._bells = bells
         self._hurried = False
+        self._turn_taken = False
+        """Whether others wait for the end of the run, or will."""
 
     def hurry(self) -> None:
         """Do not wait for a Story that is not there."""
@@ -179,7 +182,10 @@ class Preparation:
             if refusal is not None:
                 return refusal
         work = RunWork(self._engine, self._status, self._bells, story, plan, Variables(resolved), access, end_run, live)
+        starts = not self._status.state.started
         self._begin(work, step_runs, child_runs)
+        if starts and self._turn_taken:
+            await self._status.wait_until_stored()  # before anything is made: after a crash, others must know
         return work
 
     async def _is_its_turn(self, story: Object) -> bool:
@@ -193,6 +199,7 @@ class Preparation:
             if chosen:
                 live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._pace())
             if live is None or await turns.wait(self._run, live, self._tell_turn, self._pace()):
+                self._turn_taken = live is not None and takes_turns(live)
                 return True
             if not chosen:
                 return False

@@ -50,9 +50,11 @@ async def test_a_run_can_be_read_as_it_is_stored_whatever_is_known_of_it(there: 
     await there.client.patch(STORY_RUN, "one", asked, namespace=NAMESPACE_NAME)
     assert await runs.read_run(key) == known
     newest = await runs.read_run_anew(key)
-    assert newest is not None and newest["spec"]["cancelRequested"] is True
+    assert newest is not None
+    assert newest["spec"]["cancelRequested"] is True
     found = await runs.read_run(key)
-    assert found is not None and found["spec"] == newest["spec"]
+    assert found is not None
+    assert found["spec"] == newest["spec"]
     assert await runs.read_run_anew(RunKey(NAMESPACE_NAME, "nobody")) is None
 
 

@@ -145,6 +145,32 @@ async def test_serial_runs_take_turns_and_say_for_whom_they_wait(autojump_clock:
     assert trio.current_time() == pytest.approx(30.0, abs=1.0)
 
 
+@pytest.mark.parametrize(
+    "step", [engram("a"), primitive("a", "sleep", with_={"duration": "1s"})], ids=["engram", "sleep"]
+)
+async def test_a_run_that_has_its_turn_says_so_before_it_makes_anything(
+    autojump_clock: MockClock, scenario: Any, step: dict[str, Any]
+) -> None:
+    """Else a crash in between would let another run have it, too."""
+    async with open_world() as world:
+        one = scenario(world, [step], concurrency={"mode": "serial"})
+        await one.to_the_end()
+        writes = [write for write in world.cluster.history if write.actor == "operator-0"]
+
+    [began] = [write for write in writes if _has_begun(write.new) and not _has_begun(write.old)]
+    made = [write for write in writes if write.place[0] in ("StepRun", "Job") or "annotations" in _metadata(write)]
+    assert made
+    assert all(began.number < write.number for write in made)
+
+
+def _has_begun(obj: dict[str, Any] | None) -> bool:
+    return bool(((obj or {}).get("status") or {}).get("startedAt")) and (obj or {})["kind"] == "StoryRun"
+
+
+def _metadata(write: Write) -> dict[str, Any]:
+    return dict((write.new or {}).get("metadata") or {}) if write.place[0] == "StoryRun" else {}
+
+
 async def test_the_newest_run_alone_goes_on(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=100.0),)}) as world:
         one = scenario(world, [engram("a")], concurrency={"mode": "cancelPrevious"})
