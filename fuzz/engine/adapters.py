@@ -15,7 +15,7 @@ import trio
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.record import is_asked_to_end, is_overtaken, retries_of
-from core.engine.redrive_request import has_run_again
+from core.engine.redrive_request import has_run_again, pending_redrive
 from core.engine.state import has_ended
 from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
@@ -194,6 +194,8 @@ class ModelStepExecutor:
             run = await confirm(self.cluster, self.process, order.run)
             if is_asked_to_end(order.run, run) and not order.outlives_cancel:
                 raise StaleError("the run has been canceled")
+            if pending_redrive(run) is not None:
+                raise StaleError("the run is to run again")
             named = order.step_run["metadata"]["namespace"], order.step_run["metadata"]["name"]
             pods = await self._call(lambda: self.cluster.list_all("Pod"))
             alive = [pod for pod in pods if (pod["metadata"]["namespace"], pod["spec"]["stepRun"]) == named]

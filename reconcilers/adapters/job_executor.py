@@ -19,7 +19,7 @@ from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, Object, Observation
 from core.engine.record import is_asked_to_end, retries_of
-from core.engine.redrive_request import has_run_again
+from core.engine.redrive_request import has_run_again, pending_redrive
 from core.engine.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
@@ -100,6 +100,8 @@ class JobExecutor:
             run = await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be on its way out
             if is_asked_to_end(order.run, run) and not order.outlives_cancel:
                 raise StaleError(f"the run of {order.step_run['metadata']['name']} has been canceled")
+            if pending_redrive(run) is not None:  # another leader may have ended the Job to answer that
+                raise StaleError(f"the run of {order.step_run['metadata']['name']} is to run again")
             if any_alive(await self._pods_named(order.step_run)):
                 await self._see_whose_they_are(workload)
         resolved: ResolvedStep = order.binding.policy

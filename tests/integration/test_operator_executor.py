@@ -10,6 +10,7 @@ import trio
 from adapter_world import AdapterWorld
 from operator_cluster import NAMESPACE_NAME
 
+from core.api import keys
 from core.api.conditions import is_true
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
@@ -342,6 +343,19 @@ async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
     await trio.sleep(0.1)
 
     with pytest.raises(StaleError):
+        await there.executor.start_attempt(await there.order(run, story, step_run))
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+
+async def test_for_a_run_that_is_to_run_again_nothing_is_started_anew(there: AdapterWorld) -> None:
+    """Another leader may have ended the Job to answer the request, of which this one has not heard."""
+    run, story, step_run = await started(there)
+    await there.executor.end_attempt(step_run)
+    asked = {"metadata": {"annotations": {keys.ANNOTATION_REDRIVE_TOKEN: "t"}}}
+    await there.client.patch(STORY_RUN, run["metadata"]["name"], asked, namespace=NAMESPACE_NAME)
+
+    with pytest.raises(StaleError, match="the run of one-fetch is to run again"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
     with pytest.raises(NotFoundError):
         await stored_job(there)
