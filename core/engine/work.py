@@ -62,7 +62,7 @@ class RunWork:
         state = self.status.state.planned(self.plan.order, self.plan.allowed)
         state, earliest = steps_begun(state, self.plan, step_runs, child_runs, self.engine.clock.now())
         self.status.apply(state)
-        self._hold_slots(step_runs)
+        self._claim_slots(step_runs)
         recall_outputs(self.variables, state, self.plan, step_runs, child_runs)
         return earliest
 
@@ -107,11 +107,19 @@ class RunWork:
     def has_slot(self, step: StepPlan) -> bool:
         return self.engine.slots.holds(self.run_uid, step.name)
 
-    def _hold_slots(self, step_runs: list[Object]) -> None:
+    def _claim_slots(self, step_runs: list[Object]) -> None:
+        """For the steps at work, and for no others: another process may have ended what had a slot here."""
+        slots, at_work = self.engine.slots, set()
         for step_run in step_runs:
             name = step_name_of(step_run)
             if name is not None and not record.is_final(step_run.get("status") or {}):  # it may be tried again
-                self.engine.slots.hold(self.run_uid, name, self.story_key, self.scheduling.queue)
+                at_work.add(name)
+        for name in sorted(at_work | slots.steps_holding(self.run_uid)):
+            state = self.status.state.step(name)
+            if state is not None and state.phase.terminal:
+                slots.release(self.run_uid, name)
+            elif name in at_work:
+                slots.hold(self.run_uid, name, self.story_key, self.scheduling.queue)
 
     def context(self, step: StepPlan) -> StepContext:
         """A place for ``step`` to work at; it is woken by its name from now on."""

@@ -9,7 +9,7 @@ from fuzz.engine.corpus import Pinned, pinned_cases
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import DEEP
 
-MOST_KILLS = 60
+MOST_KILLS = 50
 """Of one case in the bounded profile, about, evenly spread."""
 
 

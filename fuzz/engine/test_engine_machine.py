@@ -20,4 +20,4 @@ def test_small_stories_under_any_schedule() -> None:
 
 
 def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:
-    run_state_machine_as_test(EngineMachine, settings=settings(budget(300, 50_000), stateful_step_count=25))
+    run_state_machine_as_test(EngineMachine, settings=settings(budget(260, 50_000), stateful_step_count=25))
