@@ -1,4 +1,4 @@
-"""Thousands of sleeping runs whose instants all lie within one second: how late the last of them wakes.
+"""Thousands of sleeping runs whose instants lie close together, all within one second even: how late they wake.
 
 Runs cannot be started so fast that they fall due together. So their recorded instants are moved while no operator
 looks; the one that comes next takes them as they stand.
@@ -54,6 +54,8 @@ class _Run:
 class _Wakes:
     """Seconds, one for each run where there are several."""
 
+    spread: float
+    """Between the first instant and the last."""
     late: list[float]
     """From the instant until the end of the step was seen by a watcher."""
     recorded: list[float]
@@ -70,10 +72,10 @@ class _Wakes:
     def rows(self) -> list[Row]:
         count = len(self.late)
         return [
-            Row(f"{count:,} deadlines within one second: succeeded", f"{self.succeeded:,}", f"{count:,}"),
+            Row(f"{count:,} deadlines within {self.spread:g} s: succeeded", f"{self.succeeded:,}", f"{count:,}"),
             Row("… woke before their instant", str(sum(value < 0 for value in self.late)), "0"),
-            Row("… instant → end of the step seen by a watcher, p50", f"{percentile(self.late, 50):.2f} s"),
-            Row("… p99; latest", f"{percentile(self.late, 99):.2f} s; {max(self.late):.2f} s"),
+            Row("… instant → end of the step seen by a watcher, p50", f"{percentile(self.late, 50):.3f} s"),
+            Row("… p99; latest", f"{percentile(self.late, 99):.3f} s; {max(self.late):.2f} s"),
             Row("… earliest", f"{min(self.late) * 1000:.0f} ms"),
             Row("… recorded end, whole seconds after the instant: p50; p99; latest", whole_seconds(self.recorded)),
             Row("… the last instant → the last run ended", f"{self.from_last:.2f} s"),
@@ -87,21 +89,21 @@ class _Wakes:
         ]
 
 
-async def wakes_in_one_second(count: int = RUNS) -> list[Row]:
-    """Runs of one Story, as many as fall due in one second.
+async def wakes_within(seconds: float, count: int = RUNS) -> list[Row]:
+    """Runs of one Story that fall due evenly spread over so many seconds.
 
     Raises:
         RuntimeError: a run woke early, or the operator was not up in time, so that nothing was measured.
     """
     async with open_stand() as stand, open_progress(stand.client) as progress:
         lead = await _fall_asleep(stand, progress, count)
-        first = await _move_instants(stand, count, lead)
+        first = await _move_instants(stand, count, lead, seconds)
         await _wait_until_settled(stand)
         if _seconds_since(first) > -QUIET_SECONDS:
             raise RuntimeError("the operator had not settled before the first instant: the machine is too slow today")
         if len(progress.asleep) < count:
             raise RuntimeError(f"{count - len(progress.asleep)} runs have woken before the first instant")
-        return (await _wakes(stand, progress, first, count)).rows()
+        return (await _wakes(stand, progress, first, count, seconds)).rows()
 
 
 async def _fall_asleep(stand: Stand, progress: Progress, count: int) -> timedelta:
@@ -119,14 +121,14 @@ async def _fall_asleep(stand: Stand, progress: Progress, count: int) -> timedelt
     return timedelta(seconds=creating + PAUSE_LIMIT_SECONDS + 2 * starting + 2 * SETTLED_SECONDS)
 
 
-async def _move_instants(stand: Stand, count: int, lead: timedelta) -> datetime:
-    """Spread them evenly over the second that begins after ``lead``; when that is. An operator has all runs in hand."""
+async def _move_instants(stand: Stand, count: int, lead: timedelta, seconds: float) -> datetime:
+    """Spread them evenly over the time that begins after ``lead``; when that is. An operator has all runs in hand."""
     async with _without_operator(stand) as killed:
         runs = await _stored_runs(stand)
         if len(runs) != count or not all(run.timers for run in runs):
             raise RuntimeError(f"not all of {count} runs have recorded an instant")
         first = datetime.now(UTC) + lead
-        await _record(stand, runs, [first + timedelta(seconds=number / count) for number in range(count)])
+        await _record(stand, runs, [first + timedelta(seconds=seconds * number / count) for number in range(count)])
     await wait_for_successor(stand, killed[-1], count)
     return first
 
@@ -191,7 +193,7 @@ async def _record(stand: Stand, runs: Sequence[_Run], instants: Sequence[datetim
             nursery.start_soon(one, run, instant)
 
 
-async def _wakes(stand: Stand, progress: Progress, first: datetime, count: int) -> _Wakes:
+async def _wakes(stand: Stand, progress: Progress, first: datetime, count: int, seconds: float) -> _Wakes:
     await trio.sleep(-_seconds_since(first) - 2)  # what they cost while they sleep is not that of a wake
     writes, load = await stand.writes(), os.getloadavg()[0]
     cpu, cluster_cpu = stand.cpu_seconds()
@@ -205,10 +207,11 @@ async def _wakes(stand: Stand, progress: Progress, first: datetime, count: int) 
     await _wait_until_settled(stand)  # Events come last
     cpu, cluster_cpu = stand.cpu_seconds()[0] - cpu, stand.cpu_seconds()[1] - cluster_cpu
     return _Wakes(
+        spread=seconds,
         late=late,
         recorded=list(progress.recorded_late.values()),
         from_first=from_first,
-        from_last=from_first - (count - 1) / count,
+        from_last=from_first - seconds * (count - 1) / count,
         succeeded=list(progress.phase.values()).count("Succeeded"),
         writes=await stand.writes() - writes,
         cpu=cpu,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Final
+
 import trio
 
 from bench.asleep import sleepers, waiters
-from bench.due_at_once import wakes_in_one_second
+from bench.due_at_once import wakes_within
 from bench.report import Row
 from bench.wide import large_stories
 
+SPREAD_SECONDS: Final = 200.0
+"""In which an operator has time for what 10,000 runs do that fall due."""
+
 
 def measure() -> list[Row]:
-    measured = (large_stories, sleepers, wakes_in_one_second, waiters)
+    due = (partial(wakes_within, 1.0, 200), partial(wakes_within, 1.0), partial(wakes_within, SPREAD_SECONDS))
+    measured = (large_stories, sleepers, *due, waiters)
     return [row for measurement in measured for row in trio.run(measurement)]
