@@ -287,8 +287,8 @@ class RunState:
         before, now = (obj.get("status") or {} for obj in (self.stored, run))
         if self.phase is Phase.RUNNING and self.announced is None and announced_end(now) is not None:
             return True
-        if before.get("startedAt") and now.get("startedAt") != before["startedAt"]:
-            return True
+        if before.get("startedAt") and any(now.get(key) != before.get(key) for key in ("startedAt", "attempts")):
+            return True  # both: it may be begun anew within the second
         theirs = _revision_of(run)
         if self.revision and theirs and theirs != self.revision:
             return True

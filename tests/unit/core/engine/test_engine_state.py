@@ -211,7 +211,7 @@ def test_what_another_process_has_started_before_us_keeps_its_start() -> None:
     assert state.steps["c"].started_at == LATER
 
 
-BEGUN = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z", "storyRevision": "s-1"}
+BEGUN = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z", "attempts": 1, "storyRevision": "s-1"}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,7 @@ BEGUN = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z", "storyRevision
         ({"storyRevision": "s-2"}, True),
         ({"startedAt": "2026-01-02T03:09:05Z"}, True),
         ({"startedAt": None}, True),  # asked to run again
+        ({"attempts": 2}, True),  # and begun within the same second
         ({"conditions": [{"type": "Ready", "status": "False", "reason": "TimedOut"}]}, True),
     ],
 )
