@@ -6,12 +6,13 @@ A request is an annotation whose value differs from the one recorded as answered
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from core.api import keys
 from core.engine.ports import Object
+from core.engine.turns import LONGEST_CHAIN, parent_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,22 @@ def has_run_again(run: Object) -> bool:
     return not annotations.keys().isdisjoint(
         {keys.ANNOTATION_REDRIVE_OBSERVED, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED}
     )
+
+
+def may_have_a_past(run: Object, find: Callable[[str, str], Object | None]) -> bool:
+    """Whether Pods may be about under the names that those of ``run`` will have: it, or a run above it, has run again.
+
+    ``find`` gives the StoryRun of a namespace and name, as far as it is known.
+    """
+    above: Object | None = run
+    for _ in range(LONGEST_CHAIN):
+        if above is None or has_run_again(above):
+            return True
+        parent = parent_of(above)
+        if parent is None:
+            return False
+        above = find(str(above["metadata"]["namespace"]), str(parent.get("name")))
+    return True
 
 
 def _unanswered(run: Object, asked: str, observed: str) -> str:

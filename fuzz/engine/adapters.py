@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import trio
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.record import is_asked_to_end, is_overtaken, retries_of
-from core.engine.redrive_request import has_run_again, pending_redrive
+from core.engine.redrive_request import may_have_a_past, pending_redrive
 from core.engine.state import has_ended
 from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
@@ -182,7 +183,8 @@ class ModelStepExecutor:
         if anew:
             await confirm(self.cluster, self.process, run)
         stored, made = await self._call(lambda: self._create_step_run(run, manifest))
-        if made and not anew and not has_run_again(run):
+        known = partial(self.process.known.get, "StoryRun")
+        if made and not anew and not may_have_a_past(run, known):
             self.new[stored["metadata"]["uid"]] = trio.current_time()
         self.process.known.remember(stored)
         return stored

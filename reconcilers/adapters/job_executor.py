@@ -19,7 +19,7 @@ from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, Object, Observation
 from core.engine.record import is_asked_to_end, retries_of
-from core.engine.redrive_request import has_run_again, pending_redrive
+from core.engine.redrive_request import may_have_a_past, pending_redrive
 from core.engine.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
@@ -79,7 +79,7 @@ class JobExecutor:
                 f"StepRun {namespace}/{name} belongs to step {step_path(stored)!r}; "
                 f"rename step {step!r} so that their names differ"
             )
-        if made and not anew and not has_run_again(run):
+        if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
             self._new[stored["metadata"]["uid"]] = trio.current_time()
             if len(self._new) > _REMEMBERED:
                 del self._new[next(iter(self._new))]
