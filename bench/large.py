@@ -12,7 +12,7 @@ from bench.due_at_once import wakes_within
 from bench.report import Row
 from bench.wide import large_stories
 
-SPREAD_SECONDS: Final = 200.0
+SPREAD_SECONDS: Final = 150.0
 """In which an operator has time for what 10,000 runs do that fall due."""
 
 
