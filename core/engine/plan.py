@@ -244,33 +244,6 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
     )
 
 
-def bare_plan(names: Iterable[str], engram_steps: Set[str], calling_steps: Set[str] = frozenset()) -> StoryPlan:
-    """What is known of a run whose Story is gone: full names, enough to bring its steps to an end.
-
-    ``engram_steps`` have StepRuns, ``calling_steps`` StoryRuns; what is around others is ``parallel``.
-    """
-    inside: dict[str, dict[str, None]] = {"": {}}
-    for name in names:
-        parts = name.split("/")
-        for length in range(1, len(parts) + 1):
-            each, around = "/".join(parts[:length]), "/".join(parts[: length - 1])
-            inside[around][each] = None
-            inside.setdefault(each, {})
-
-    def step_of(name: str) -> StepPlan:
-        kind = StepKind.PARALLEL if inside[name] else StepKind.UNKNOWN
-        kind = StepKind.EXECUTE_STORY if name in calling_steps else kind
-        kind = StepKind.ENGRAM if name in engram_steps else kind
-        branches = tuple(step_of(branch) for branch in inside[name])
-        return StepPlan(name, kind, {"name": name.rpartition("/")[2]}, branches=branches)
-
-    steps = {name: step_of(name) for name in inside[""]}
-    empty = GroupPlan(build_graph(()), Rules(any_end_suffices=True))
-    main = GroupPlan(build_graph(Declared(name) for name in steps), Rules())
-    groups = {GroupName.MAIN: main, GroupName.COMPENSATIONS: empty, GroupName.FINALLY: empty}
-    return StoryPlan(name="", namespace="", version="", steps=steps, groups=groups)
-
-
 def positive_duration(text: object) -> timedelta | None:
     """Blank and invalid durations count as absent (StoryRun contract 15.1); admission refuses them."""
     try:

@@ -13,12 +13,13 @@ from core.api import keys
 from core.api.phases import Phase, Reason
 from core.engine import cancel, inputs
 from core.engine.access import RunAccess, has_step_at_work
+from core.engine.begun import Begun, bare_plan, plan_to_end
 from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently, persistently
 from core.engine.cancel import Ending
 from core.engine.context import EngineContext, StepContext
 from core.engine.errors import RejectedError
-from core.engine.plan import Refusal, StoryPlan, bare_plan
+from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
 from core.engine.status import StatusWriter
@@ -48,6 +49,8 @@ class Preparation:
         self._hurried = False
         self._turn_taken = False
         """Whether others wait for the end of the run, or will."""
+        self._stands_in = False
+        """Whether the Story last read is the live one, although the run has begun with one that is not kept any more."""
 
     def hurry(self) -> None:
         """Do not wait for a Story that is not there."""
@@ -75,7 +78,8 @@ class Preparation:
             return work
         if not under_way:
             return _failure(work)
-        end_run(cancel.refused(_failure(work), self._engine.clock.now()))
+        if not self._hurried:  # else it was canceled before, and ends as that
+            end_run(cancel.refused(_failure(work), self._engine.clock.now()))
         return None
 
     async def recalled(self, end_run: EndRun, live: Live) -> RunWork | None:
@@ -87,11 +91,12 @@ class Preparation:
         story = await self._stored_story()
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator) if story is not None else None
         values: Mapping[str, Any] | Refusal = {}
+        begun = Begun.of(self._status.state.steps or (), step_runs, child_runs)
         if isinstance(plan, StoryPlan):
             values = inputs.run_inputs(self._run, plan)
+            plan = plan_to_end(plan, begun)
         else:
-            engrams, calls = ({*filter(None, map(step_name_of, made))} for made in (step_runs, child_runs))
-            plan = bare_plan([*(self._status.state.steps or ()), *sorted(engrams | calls)], engrams, calls)
+            plan = bare_plan(begun)
         access = RunAccess(self._engine, self._run, story or {}, self._pace)
         variables = Variables({} if isinstance(values, Refusal) else values)
         work = RunWork(self._engine, self._status, self._bells, story or {}, plan, variables, access, end_run, live)
@@ -143,7 +148,9 @@ class Preparation:
         if revision:
             kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._pace())
             if kept is not None:
+                self._stands_in = False
                 return kept
+        self._stands_in = bool(revision)
         return await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
 
     async def _work_of(
@@ -163,6 +170,10 @@ class Preparation:
         resolved = inputs.run_inputs(self._run, plan)
         if isinstance(resolved, Refusal):
             return resolved
+        if self._stands_in:
+            astray = Begun.of(self._status.state.steps or (), step_runs, child_runs).astray(plan)
+            if astray:
+                return _contradiction(plan, astray)
         if not under_way:
             refusal = await inputs.why_inputs_invalid(resolved, plan, self._engine.evaluator)
             if refusal is not None:
@@ -257,6 +268,14 @@ class Preparation:
 
 def _failure(refusal: Refusal) -> Conclusion:
     return Conclusion(Phase.FAILED, refusal.reason, refusal.message, has_error=True)
+
+
+def _contradiction(plan: StoryPlan, astray: tuple[str, ...]) -> Refusal:
+    text = (
+        f"Story {plan.namespace}/{plan.name} is not the one that the run began with, and that one is not kept any more; "
+        f"what has begun is not in this one, or is something else there: {', '.join(astray)}; start a new run"
+    )
+    return Refusal(Reason.INVALID_CONFIGURATION, text)
 
 
 def _schema_refs(plan: StoryPlan, run: Object) -> dict[str, Object]:

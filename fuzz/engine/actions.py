@@ -27,6 +27,8 @@ class Verb(StrEnum):
     EDIT_STORY = "edit Story"
     """``value`` is the new spec."""
     DELETE_STORY = "delete Story"
+    DELETE_REVISIONS = "delete ControllerRevisions"
+    """What is kept of Stories for their runs; nothing but a person does that while there are such runs."""
     DELETE_STEP_RUN = "delete StepRun"
     DELETE_JOB = "delete Job"
     DELETE_POD = "delete Pod"
@@ -69,6 +71,8 @@ async def act(world: World, key: RunKey, action: Action) -> None:
             world.edit_story("story", action.value)
         case Verb.DELETE_STORY:
             world.delete_story("story")
+        case Verb.DELETE_REVISIONS:
+            world.delete_revisions()
         case Verb.KILL:
             world.downtime = float(action.value or 0.0)
             if world.incarnations:

@@ -146,11 +146,7 @@ class ModelRunStore:
         name = f"{metadata['name']}-{digest}"
         manifest: Object = {
             "kind": "ControllerRevision",
-            "metadata": {
-                "name": name,
-                "namespace": metadata["namespace"],
-                "ownerReferences": [{"kind": "Story", "name": metadata["name"], "uid": metadata["uid"]}],
-            },
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
             "data": copy_value(story),
         }
         self.cluster.create(self.process.actor, manifest)

@@ -134,7 +134,7 @@ def _left_open(history: History, run: Object, step_runs: Mapping[str, Object]) -
     for step, state in states.items():
         if not is_terminal(state) and plan is not None and plan.find(step) is not None:
             yield f"the run ended, but step {step} is {state['phase']}"
-    if plan is not None and states and not history.did(Verb.DELETE_STORY):
+    if plan is not None and states and not history.did(Verb.DELETE_STORY, Verb.DELETE_REVISIONS):
         for step in plan.order:
             if step not in states and not (status_of(run).get("phase") == "Finished" and _runs_again(history)):
                 yield f"the run ended, but step {step} has no end"

@@ -71,7 +71,8 @@ def _why_incomplete(history: History, run: Object, plan: StoryPlan, step: str, n
             return _why_skip_spreads(run, plan, step)
         bad = Phase(state["phase"]).failing and step not in plan.rules.allowed
         return f"failed as {state['phase']}" if bad else None
-    step_run = next((found for found in history.step_runs(run) if step_of(found) == step), None)
+    made = (found for found in history.step_runs(run) if step_of(found) == step)
+    step_run = next((found for found in made if _is_of_this_plan(history, run, plan, found)), None)
     if step_run is not None:
         status = status_of(step_run)
         if not is_final(status):
@@ -79,6 +80,11 @@ def _why_incomplete(history: History, run: Object, plan: StoryPlan, step: str, n
         bad = status["phase"] != "Succeeded" and step not in plan.rules.allowed
         return f"its StepRun is {status['phase']}" if bad else None
     return _why_open(history, run, plan, step, now)
+
+
+def _is_of_this_plan(history: History, run: Object, plan: StoryPlan, step_run: Object) -> bool:
+    """False: another leader has made it under another revision of the Story."""
+    return not history.overlapping or history.plan(run, step_run) is plan
 
 
 def _why_open(history: History, run: Object, plan: StoryPlan, step: str, now: datetime) -> str | None:

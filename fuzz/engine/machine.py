@@ -95,6 +95,7 @@ class EngineMachine(RuleBasedStateMachine):
         step = data.draw(st.sampled_from((*self.steps, "nowhere")))
         self._do(pause, Verb.REDRIVE_FROM, step, f"t{self.tokens}")
 
+    @precondition(lambda self: not self._did(Verb.DELETE_REVISIONS))  # by which Story would the run go on?
     @rule(data=st.data(), pause=PAUSES)
     def edit_story(self, data: st.DataObject, pause: float) -> None:
         spec, _ = data.draw(stories(max_steps=3))
@@ -108,6 +109,11 @@ class EngineMachine(RuleBasedStateMachine):
     def delete(self, pause: float, verb: Verb) -> None:
         self._do(pause, verb)
 
+    @precondition(lambda self: not self._did(Verb.EDIT_STORY))
+    @rule(pause=PAUSES)
+    def delete_revisions(self, pause: float) -> None:
+        self._do(pause, Verb.DELETE_REVISIONS)
+
     # The machine room.
 
     @rule(pause=PAUSES, downtime=DOWNTIMES)
@@ -119,19 +125,19 @@ class EngineMachine(RuleBasedStateMachine):
     def kill_at_await(self, step: int) -> None:
         self.kills.append(step)
 
-    @precondition(lambda self: not any(action.verb is Verb.SECOND_LEADER for action in self.actions))
+    @precondition(lambda self: not self._did(Verb.SECOND_LEADER))
     @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 2.3, 8.9)))
     def second_leader(self, pause: float, seconds: float) -> None:
         self._do(pause, Verb.SECOND_LEADER, value=seconds)
 
-    @precondition(lambda self: any(action.verb is Verb.SECOND_LEADER for action in self.actions))
+    @precondition(lambda self: self._did(Verb.SECOND_LEADER))
     @rule(kind=st.sampled_from(KINDS), seconds=st.sampled_from((0.6, 5.0)))
     def second_leader_lags(self, kind: str, seconds: float) -> None:
         self.second_lags[kind] = seconds
 
     @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 3.3, 40.0)), forgets=st.booleans())
     def restart_server(self, pause: float, seconds: float, forgets: bool) -> None:
-        if not any(action.verb in (Verb.SERVER_DOWN, Verb.SERVER_FORGETS) for action in self.actions):
+        if not self._did(Verb.SERVER_DOWN, Verb.SERVER_FORGETS):
             self._do(pause, Verb.SERVER_FORGETS if forgets else Verb.SERVER_DOWN, value=seconds)
 
     @rule(pause=PAUSES)
@@ -166,6 +172,9 @@ class EngineMachine(RuleBasedStateMachine):
     @property
     def gates(self) -> list[str]:
         return [name for name, step in _names(self.case.spec).items() if step.get("type") == "gate"]
+
+    def _did(self, *verbs: Verb) -> bool:
+        return any(action.verb in verbs for action in self.actions)
 
     def _do(self, pause: float, verb: Verb, step: str = "", value: Any = None, run: str = "") -> None:
         self.now += pause

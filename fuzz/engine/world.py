@@ -139,6 +139,10 @@ class World:
     def delete_story(self, name: str) -> None:
         self.cluster.delete("user", ("Story", NAMESPACE, name))
 
+    def delete_revisions(self) -> None:
+        for place in [place for place in self.cluster.objects if place[0] == "ControllerRevision"]:
+            self.cluster.delete("user", place)
+
     def delete_run(self, key: RunKey) -> None:
         self.cluster.delete("user", ("StoryRun", *key))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.api.phases import Reason
-from core.engine.plan import Refusal, StepKind, StoryPlan, bare_plan, parse_story
+from core.engine.plan import Refusal, StepKind, StoryPlan, parse_story
 
 
 def story(*steps: Any, **spec: Any) -> dict[str, Any]:
@@ -172,28 +172,3 @@ def test_an_item_is_found_by_its_number_with_everything_inside_it() -> None:
     assert item.step_id == "inner-3"
     assert plan.find("each/x") is None
     assert plan.find("nobody") is None
-
-
-def test_a_bare_plan_tells_by_what_was_made_what_a_step_is() -> None:
-    plan = bare_plan(["ask", "fan", "fan/inner/0", "fan/call"], {"fan/inner/0"}, {"fan/call"})
-    kinds = {
-        name: step.kind for name in ("ask", "fan", "fan/inner", "fan/inner/0", "fan/call") if (step := plan.find(name))
-    }
-
-    assert kinds == {
-        "ask": StepKind.UNKNOWN,
-        "fan": StepKind.PARALLEL,
-        "fan/inner": StepKind.PARALLEL,
-        "fan/inner/0": StepKind.ENGRAM,
-        "fan/call": StepKind.EXECUTE_STORY,
-    }
-    assert plan.order == ("ask", "fan")
-
-
-def test_a_bare_plan_knows_names_only() -> None:
-    plan = bare_plan(["a", "b"], {"a"})
-
-    assert [(name, found.kind) for name, found in plan.steps.items()] == [
-        ("a", StepKind.ENGRAM),
-        ("b", StepKind.UNKNOWN),
-    ]

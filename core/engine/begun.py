@@ -1,0 +1,82 @@
+"""What has begun of a run, where its Story does not say it: the Story is gone, or is not the one the run began with.
+
+A run executes its Story as it stood when it began, and that is kept for it. Whoever deletes what is kept leaves only the
+live Story, if there is one. By that the run may go on as long as nothing that has begun contradicts it; and whatever
+has begun must be brought to an end, whether a Story speaks of it or not. Pure. Source: StoryRun contract 6.1, 15.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from core.engine.plan import GroupName, GroupPlan, StepKind, StepPlan, StoryPlan
+from core.engine.ports import Object
+from core.engine.recall import step_name_of
+from core.graph.needs import Declared, build_graph
+from core.graph.readiness import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Full names, as the status of a run and the objects made for it give them."""
+
+    names: tuple[str, ...]
+    """All of them, in the order in which they were recorded."""
+    engrams: frozenset[str] = frozenset()
+    """They have StepRuns."""
+    calls: frozenset[str] = frozenset()
+    """They have StoryRuns."""
+
+    @classmethod
+    def of(cls, recorded: Iterable[str], step_runs: Iterable[Object], child_runs: Iterable[Object]) -> Begun:
+        engrams, calls = (frozenset(filter(None, map(step_name_of, made))) for made in (step_runs, child_runs))
+        return cls(tuple(dict.fromkeys((*recorded, *sorted(engrams | calls)))), engrams, calls)
+
+    def astray(self, plan: StoryPlan) -> tuple[str, ...]:
+        """What the plan does not have, or not as what it has begun as."""
+        return tuple(name for name in self.names if self._contradicts(name, plan.find(name)))
+
+    def _contradicts(self, name: str, step: StepPlan | None) -> bool:
+        if step is None:
+            return True
+        is_engram, calls = step.kind is StepKind.ENGRAM, step.kind is StepKind.EXECUTE_STORY
+        return (name in self.engrams and not is_engram) or (name in self.calls and not calls)
+
+
+def bare_plan(begun: Begun) -> StoryPlan:
+    """Enough to bring the steps of a run without Story to an end; what is around others is ``parallel``."""
+    inside: dict[str, dict[str, None]] = {"": {}}
+    for name in begun.names:
+        parts = name.split("/")
+        for length in range(1, len(parts) + 1):
+            each, around = "/".join(parts[:length]), "/".join(parts[: length - 1])
+            inside[around][each] = None
+            inside.setdefault(each, {})
+
+    def step_of(name: str) -> StepPlan:
+        kind = StepKind.PARALLEL if inside[name] else StepKind.UNKNOWN
+        kind = StepKind.EXECUTE_STORY if name in begun.calls else kind
+        kind = StepKind.ENGRAM if name in begun.engrams else kind
+        branches = tuple(step_of(branch) for branch in inside[name])
+        return StepPlan(name, kind, {"name": name.rpartition("/")[2]}, branches=branches)
+
+    steps = {name: step_of(name) for name in inside[""]}
+    empty = GroupPlan(build_graph(()), Rules(any_end_suffices=True))
+    main = GroupPlan(build_graph(Declared(name) for name in steps), Rules())
+    groups = {GroupName.MAIN: main, GroupName.COMPENSATIONS: empty, GroupName.FINALLY: empty}
+    return StoryPlan(name="", namespace="", version="", steps=steps, groups=groups)
+
+
+def plan_to_end(plan: StoryPlan, begun: Begun) -> StoryPlan:
+    """The plan, with what has begun and is not in it; a step of another kind is what it has begun as."""
+    tops = {name.partition("/")[0] for name in begun.astray(plan)}
+    if not tops:
+        return plan
+    named = tuple(name for name in begun.names if name.partition("/")[0] in tops)
+    bare = bare_plan(replace(begun, names=named))
+    graph = plan.main.graph
+    strangers = [Declared(name) for name in bare.steps if name not in plan.steps]
+    declared = [Declared(name, graph.needs[name]) for name in graph.order]
+    main = replace(plan.main, graph=replace(build_graph([*declared, *strangers]), unknown=graph.unknown))
+    return replace(plan, steps={**plan.steps, **bare.steps}, groups={**plan.groups, GroupName.MAIN: main})
