@@ -1,8 +1,8 @@
 """What has begun of a run, where its Story does not say it: the Story is gone, or is not the one the run began with.
 
-A run executes its Story as it stood when it began, and that is kept for it. Whoever deletes what is kept leaves only the
-live Story, if there is one. By that the run may go on as long as nothing that has begun contradicts it; and whatever
-has begun must be brought to an end, whether a Story speaks of it or not. Pure. Source: StoryRun contract 6.1, 15.1.
+A run executes its Story as it stood when it began, and that is kept for it. Whoever deletes what is kept leaves only
+the live Story, if there is one. By that the run goes on as long as nothing that has begun contradicts it. Whatever has
+begun is brought to an end, whether a Story speaks of it or not. Pure. Source: StoryRun contract 6.1, 15.1.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ A step is known by its name; one inside a ``parallel`` step by the names on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum

@@ -50,7 +50,7 @@ class Preparation:
         self._turn_taken = False
         """Whether others wait for the end of the run, or will."""
         self._stands_in = False
-        """Whether the Story last read is the live one, although the run has begun with one that is not kept any more."""
+        """Whether the Story last read is the live one, as the one that the run began with is not kept any more."""
 
     def hurry(self) -> None:
         """Do not wait for a Story that is not there."""
@@ -272,7 +272,7 @@ def _failure(refusal: Refusal) -> Conclusion:
 
 def _contradiction(plan: StoryPlan, astray: tuple[str, ...]) -> Refusal:
     text = (
-        f"Story {plan.namespace}/{plan.name} is not the one that the run began with, and that one is not kept any more; "
+        f"Story {plan.namespace}/{plan.name} is not the one that the run began with, which is not kept any more; "
         f"what has begun is not in this one, or is something else there: {', '.join(astray)}; start a new run"
     )
     return Refusal(Reason.INVALID_CONFIGURATION, text)

@@ -25,7 +25,7 @@ from core.engine.output import conclude
 from core.engine.plan import StoryPlan
 from core.engine.ports import Object, RunKey
 from core.engine.preparation import Preparation
-from core.engine.primitives.stop import stop_in_effect
+from core.engine.primitives.stop import recorded_stop, stop_in_effect
 from core.engine.status import StatusWriter
 from core.engine.verdict import Conclusion
 from core.engine.wind_down import cancel_children, end_group, end_leftovers
@@ -77,10 +77,13 @@ class Pursuit:
         if self._stage is Stage.FINALLY:
             return False
         if self._ending is None:
-            self._ending = ending
-            self._status.apply(self._status.state.ending(ending.conclusion.reason, f"Ending: {ending.because}"))
-            self._current.cancel()
+            self._announce(ending)
+        self._current.cancel()
         return True
+
+    def _announce(self, ending: Ending) -> None:
+        self._ending = ending
+        self._status.apply(self._status.state.ending(ending.conclusion.reason, f"Ending: {ending.because}"))
 
     async def run(self) -> Conclusion:
         """The run's end, once nothing is left to be done for it but to record that."""
@@ -137,6 +140,9 @@ class Pursuit:
             self._heed_cancel()
         self._current = trio.CancelScope()
         with self._current:
+            if recorded_stop(cleanup.plan, cleanup.plan.compensations, self._status.state) is not None:
+                self._current.cancel()
+                await trio.lowlevel.checkpoint()
             await cleanup.compensate(self._ending)
         if self._current.cancelled_caught and self._ending is not None:
             await self._status.wait_until_stored()
@@ -144,14 +150,17 @@ class Pursuit:
 
     def _heed_cancel(self) -> None:
         """Accept the cancel unless the run is too far, and record that, so that a restart accepts it, too."""
-        state = self._status.state
-        if self._ending is not None or state.ended or self._stage is Stage.FINALLY:
+        state, ending = self._status.state, self._ending
+        undoes = ending is not None and ending.compensates and self._stage is Stage.COMPENSATIONS
+        if (ending is not None and not undoes) or state.ended or self._stage is Stage.FINALLY:
             return
         if state.cancel_observed_at is None and self._work is not None and self._only_finally_is_left(self._work.plan):
             return
         self._status.apply(state.cancel_observed(self._engine.clock.now()))
         observed_at = self._status.state.cancel_observed_at
         assert observed_at is not None
+        if undoes:  # a person who ends what is undone after a ``stop`` ends it as after any failure
+            self._announce(cancel.canceled(observed_at))
         self.end(cancel.canceled(observed_at))
 
     def _only_finally_is_left(self, plan: StoryPlan) -> bool:

@@ -137,15 +137,6 @@ class History:
         story = kept["data"] if kept is not None else self.objects.get(("Story", namespace, name))
         return self._parsed(story) if story is not None else None
 
-    def plans(self, run: Object) -> Iterator[StoryPlan]:
-        """What the run may have been going to execute: one that has not begun has chosen no revision of its Story."""
-        found = [self.plan(run)]
-        if not status_of(run).get("storyRevision"):
-            place = ("Story", *story_of(run))
-            writes = (write for write in self.played.history if write.place == place)
-            found += [self._parsed(write.new) for write in writes if write.new is not None]
-        return filter(None, found)
-
     def _parsed(self, story: Object) -> StoryPlan | None:
         key = f"{story['metadata']['uid']}/{story['metadata']['resourceVersion']}"
         if key not in self._plans:

@@ -35,6 +35,7 @@ from core.engine import (
     variables,
     wind_down,
 )
+from core.engine.begun import Begun
 from core.engine.clock import WallClock
 from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
@@ -135,6 +136,21 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | {
         {"steps": [engram("a"), engram("b", "a")], "concurrency": SERIAL}, rivals=(Rival(0.3),),
         actions=(Action(2.5, Verb.REDRIVE_FROM, "b", "t"),),
     ),
+    "another Story": Case(
+        {"steps": [engram("a"), primitive("nap", "sleep", with_={"duration": "300s"})]}, {"a": (Script(Act.HANG),)},
+        actions=(
+            Action(0.5, Verb.EDIT_STORY, value={"steps": [engram("b")]}), Action(0.5, Verb.DELETE_REVISIONS),
+            Action(0.6, Verb.KILL, value=0.0),
+        ),
+    ),
+    "stop among the compensations": Case({
+        "steps": [primitive("halt", "stop", with_={"phase": "Failed"})],
+        "compensations": [primitive("enough", "stop"), engram("undo", "enough")],
+    }),
+    "cancel that one of two leaders hears late": Case(
+        {"steps": [engram("a"), engram("b", "a")]}, {"a": (Script(after_seconds=0.3),), "b": (Script(Act.HANG),)},
+        actions=(Action(0.0, Verb.CANCEL),),
+    ),
     "slow to go": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())}, {"work": dataclasses.replace(
             RETRYING["work"], timeout_seconds=2.0)},
@@ -156,7 +172,15 @@ SLOW_WRITES: Final = tuple(
     (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": 0.3}, twins=True), 0) for call in range(26)
 )
 """One of two leaders is slow to store what the other, which decides later, then stores first."""
-TWO_LEADERS: Final = {"retry of two leaders": LATE_ANSWERS, "sleep of two leaders": SLOW_WRITES}
+LATE_CANCELS: Final = tuple(
+    (Trouble(faults=({call: Fault.SLOW},), second_lags={"StoryRun": 5.0}, twins=True), 0) for call in range(12)
+)
+"""One of two leaders goes on with what the other has ended."""
+TWO_LEADERS: Final = {
+    "retry of two leaders": LATE_ANSWERS,
+    "sleep of two leaders": SLOW_WRITES,
+    "cancel that one of two leaders hears late": LATE_CANCELS,
+}
 
 
 @dataclass(frozen=True)
@@ -410,6 +434,11 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("outputs are seen while they are written", ("diamond with data",), variables, "_outputs", _always({})),
     ("stop is only a word", ("stop ends the run",), step, "_PRIMITIVES",
      lambda sound: {**sound, StepKind.STOP: _with_async(_unstopped)(stop.run)}),
+    ("a restart forgets that the compensations were stopped", ("stop among the compensations",), pursuit,
+     "recorded_stop", _always(None)),
+    ("what the Story does not speak of goes on", ("another Story",), Begun, "astray", _always(())),
+    ("what another leader has ended goes on", ("cancel that one of two leaders hears late",), pursuit, "end_leftovers",
+     _never_async),
     ("called runs are not canceled", ("canceled child",), wind_down, "cancel_child", _never_async),
     ("bells do not ring", ("gate",), scope.StoryRunScope, "wake", _always(None)),
     ("sleepers wake at once", ("sleep between steps", "gate in time"), WallClock, "sleep_until", _at_once),

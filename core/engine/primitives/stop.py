@@ -8,7 +8,7 @@ import trio
 
 from core.api.phases import TERMINAL_PHASES, Phase, Reason
 from core.engine.context import StepContext
-from core.engine.plan import StepKind, StepPlan, StoryPlan
+from core.engine.plan import GroupPlan, StepKind, StepPlan, StoryPlan
 from core.engine.state import RunState
 from core.engine.verdict import Conclusion, Verdict, failed
 from core.engine.words import member_or_none
@@ -49,16 +49,26 @@ def message_of(step: StepPlan, phase: Phase) -> str:
 def stop_in_effect(plan: StoryPlan, state: RunState) -> tuple[Conclusion | None, datetime | None]:
     """How, and since when, a ``stop`` that has been recorded ends the run: what a restart goes on with.
 
-    One among the ``finally`` steps ends nothing.
+    One among the main steps came before any among the compensations. One among the ``finally`` steps ends nothing.
     """
-    for name, recorded in (state.steps or {}).items():
-        step = plan.find(name)
-        if step is None or step.kind is not StepKind.STOP or step.parts[0] in plan.finally_.graph.position:
-            continue
-        phase = requested_phase(step)
-        if phase is not None and recorded.phase is phase:
+    for group in (plan.main, plan.compensations):
+        step = recorded_stop(plan, group, state)
+        phase = requested_phase(step) if step is not None else None
+        recorded = state.step(step.name) if step is not None else None
+        if step is not None and phase is not None and recorded is not None:
             return _conclusion(step, phase), recorded.finished_at
     return None, None
+
+
+def recorded_stop(plan: StoryPlan, group: GroupPlan, state: RunState) -> StepPlan | None:
+    """The ``stop`` that has ended the steps of the group."""
+    for name, recorded in (state.steps or {}).items():
+        step = plan.find(name)
+        if step is None or step.kind is not StepKind.STOP or step.parts[0] not in group.graph.position:
+            continue
+        if recorded.phase is requested_phase(step):
+            return step
+    return None
 
 
 def _conclusion(step: StepPlan, phase: Phase) -> Conclusion:

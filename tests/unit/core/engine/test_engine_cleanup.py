@@ -273,3 +273,47 @@ async def test_a_stop_in_a_branch_ends_the_run(autojump_clock: MockClock, scenar
 
     assert (one.status["phase"], one.status["message"]) == ("Finished", "enough")
     assert one.phases["inner/b"] == "Canceled"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("stopped_before", [False, True])
+async def test_a_stop_among_the_compensations_ends_them(
+    autojump_clock: MockClock, scenario: Any, stopped_before: bool, restart: bool
+) -> None:
+    """Which phase the run has says the first ``stop``."""
+    first = primitive("b", "stop", "a", with_={"phase": "Failed"}) if stopped_before else engram("b", "a")
+    undo = [primitive("enough", "stop", with_={"phase": "Compensated"}), engram("undo", "enough")]
+    async with open_world({"b": FAILS}) as world:
+        one = scenario(world, [engram("a"), first], compensations=undo, **{"finally": [engram("clean")]})
+        world.start(one.key)
+        if restart:
+            assert await world.until(lambda: "enough" in one.phases)
+            await world.kill()
+            world.start(one.key)
+        assert await world.until_ended(one.key)
+        status = one.status
+
+    assert status["phase"] == ("Failed" if stopped_before else "Compensated")
+    assert (one.phases["undo"], one.phases["clean"]) == ("Skipped", "Succeeded")
+    assert world.crashes == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_cancel_while_is_undone_what_a_stop_has_ended_ends_that(
+    autojump_clock: MockClock, scenario: Any, restart: bool
+) -> None:
+    async with open_world({"undo": SLOW}) as world:
+        one = scenario(world, [engram("a"), primitive("b", "stop", "a", with_={"phase": "Failed"})], **UNDO)
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("undo") == "Running")
+        if restart:
+            await world.kill()
+        world.cancel_run(one.key)
+        if restart:
+            world.start(one.key)
+        assert await world.until_ended(one.key)
+        status = one.status
+
+    assert (one.phases["undo"], one.phases["clean"]) == ("Canceled", "Succeeded")
+    assert (status["phase"], reason(status)) == ("Finished", "Canceled")
+    assert trio.current_time() < 100.0

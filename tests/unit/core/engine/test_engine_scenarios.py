@@ -352,7 +352,8 @@ async def test_a_cancel_that_came_while_no_engine_ran_ends_the_steps_that_run(
         await trio.sleep(1)
         await world.kill()
         world.cancel_run(one.key)
-        world.cluster.delete("user", ("Story", "default", "story"))
+        world.delete_story("story")
+        world.delete_revisions()
         await one.to_the_end()
 
     assert one.status["phase"] == "Finished"
