@@ -175,21 +175,23 @@ class RunState:
     def _start_of(self, name: str) -> datetime | None:
         """When the step started: as we know it, else as another process has recorded it meanwhile."""
         old = self.step(name)
-        if old is None:
-            entry = ((self.stored.get("status") or {}).get("stepStates") or {}).get(name)
-            old = steps_from({name: entry}).get(name) if entry else None
-            old = old if old is not None and old.phase is not Phase.PENDING else None  # queued: not started yet
-        return old.started_at if old is not None else None
+        return old.started_at if old is not None else self._stored_start_of(name)
+
+    def _stored_start_of(self, name: str) -> datetime | None:
+        entry = ((self.stored.get("status") or {}).get("stepStates") or {}).get(name)
+        stored = steps_from({name: entry}).get(name) if entry else None
+        return stored.started_at if stored is not None and stored.phase is not Phase.PENDING else None
 
     def step_queued(self, name: str, now: datetime, message: str) -> RunState:
         """Records that a step waits for a free slot."""
         return self.step_started(name, now, Phase.PENDING, message)
 
     def step_launched(self, name: str, now: datetime) -> RunState:
-        """Records that a step is at work; the time it was queued does not count."""
+        """Records that a step is at work; the time it was queued does not count, unless it is said to run already."""
         old = self.step(name)
         if old is not None and old.phase is Phase.PENDING:
-            return self._with_step(name, StepState(Phase.RUNNING, "", now, child_run=old.child_run))
+            started_at = self._stored_start_of(name) or now
+            return self._with_step(name, StepState(Phase.RUNNING, "", started_at, child_run=old.child_run))
         return self.step_started(name, now)
 
     def step_ended(self, name: str, verdict: Verdict, now: datetime) -> RunState:
