@@ -178,6 +178,9 @@ class Redrive:
         pace = self._pace()
         while True:
             self._bell.hush()
+            current = await self._current(run, request)  # once another leader has answered it, nothing is to go
+            if current["metadata"].get("deletionTimestamp"):
+                raise GoneError(f"StoryRun {self._key} is being deleted")
             step_runs, child_runs = await self._children(run)
             left = [child for child in (*step_runs, *child_runs) if rerun.includes(step_name_of(child))]
             if not left:
@@ -199,9 +202,6 @@ class Redrive:
                 await trio.sleep(pace.next_seconds())
             with trio.move_on_after(_GOING_CHECK_SECONDS):
                 await self._bell.wait()
-            current = await self._current(run, request)
-            if current["metadata"].get("deletionTimestamp"):
-                raise GoneError(f"StoryRun {self._key} is being deleted")
 
     def _release_slots(self, run: Object, rerun: Rerun) -> None:
         """Whatever runs again asks anew; what stands before it may need the slot that it had."""
