@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -35,6 +36,7 @@ from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.pinned_story import story_of
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
+from reconcilers.adapters.stored_payloads import StoredPayloads
 from reconcilers.adapters.world import World, engram_key, step_references
 from reconcilers.definition import COUNT_DELAY
 from reconcilers.engram import EngramReconciler
@@ -60,6 +62,8 @@ class Operator:
         recorder: EventRecorder,
         clock: Clock,
         operator_namespace: str,
+        *,
+        volume_claims: Path | None = None,
     ) -> None:
         self._world = world
         self._settings = settings
@@ -76,6 +80,7 @@ class Operator:
                 runs=store,
                 executor=executor,
                 evaluator=self._evaluator,
+                payloads=StoredPayloads(client, settings, operator_namespace, volume_claims),
                 events=events,
                 clock=clock,
                 settings=self._engine_settings(),
@@ -212,6 +217,8 @@ class Operator:
             wait_timeout=settings.timeouts.external_data_default,
             max_story_depth=settings.runs.max_story_depth,
             queues=lambda: self._settings().runs.queues,
+            offloaded_data=lambda: self._settings().templating.offloaded_data_policy,
+            max_recursion_depth=lambda: self._settings().engram.max_recursion_depth,
             why_story_refused=partial(self._why_refused, STORY_RUN),
             why_call_refused=partial(self._why_refused, STORY),
         )

@@ -105,7 +105,7 @@ async def _operate(
 
     ready = trio.Event()
     async with trio.open_nursery() as nursery:
-        operator = operator_process(operator_is_ready)
+        operator = operator_process(operator_is_ready, data / "node" / "claims")
         # First of all: while this process loads its modules, the operator loads its own on the other core.
         await nursery.start(operator.run)
         nursery.start_soon(_keep_images, data, image_map)

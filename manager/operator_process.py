@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from localcluster.keptprocess import KeptProcess
@@ -26,6 +27,9 @@ _COMMAND: Final = (
 )
 
 
-def operator_process(on_ready: Callable[[str], None]) -> KeptProcess:
-    """Begins with the path of its kubeconfig; tells ``on_ready`` the URL of its metrics, each time it is started."""
-    return KeptProcess("operator", _COMMAND, on_ready)
+def operator_process(on_ready: Callable[[str], None], volume_claims: Path) -> KeptProcess:
+    """Begins with the path of its kubeconfig; tells ``on_ready`` the URL of its metrics, each time it is started.
+
+    ``volume_claims``: where the node beside it keeps what is on the volumes of claims.
+    """
+    return KeptProcess("operator", (*_COMMAND, f"--volume-claims={volume_claims}"), on_ready)

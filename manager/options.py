@@ -70,3 +70,5 @@ class ManagerOptions:
     leader: LeaderOptions = LeaderOptions()
     config_namespace: str = "bobrapet-system"
     config_name: str = "bobrapet-operator-config"
+    volume_claims: Path | None = None
+    """Where this machine keeps what is on the volumes of claims, as NAMESPACE/CLAIM; None: this is no such machine."""

@@ -153,7 +153,15 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 metrics_url = f"{urls[0]}/metrics"
             lease = _lease(client, options) if options.leader.enabled else None
             writer = client if lease is None else client.fenced(lease.check)
-            operator = Operator(writer, world, source.current, events, WallClock(), options.config_namespace)
+            operator = Operator(
+                writer,
+                world,
+                source.current,
+                events,
+                WallClock(),
+                options.config_namespace,
+                volume_claims=options.volume_claims,
+            )
             source.listeners.append(operator.settings_changed)
 
             async def work() -> None:

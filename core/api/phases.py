@@ -90,6 +90,7 @@ class Reason(StrEnum):
     ENGINE_ERROR = "EngineError"
     STOPPED = "Stopped"
     PERMISSION_DENIED = "PermissionDenied"
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
     QUEUED = "Queued"
     REDRIVE_INVALID = "RedriveInvalid"
     SUB_STORY_RUN_SPOOFED = "SubStoryRunSpoofed"

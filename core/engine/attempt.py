@@ -15,8 +15,9 @@ from core.engine import record
 from core.engine.context import StepContext
 from core.engine.ports import AttemptOrder, Binding, Object, StepError
 from core.engine.schema import why_invalid
-from core.engine.settle import settle_value
+from core.engine.settle import Settled, settle_value
 from core.evaluation.schema import apply_schema_defaults
+from core.expressions.paths import is_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,17 @@ class Attempt:
         if absent is not None:
             return StepError(Reason.DEPENDENCY_FAILED, f"requires: {absent} has no value")
         inputs: Any = {}
+        left_to_container = False
         declared = step_run["spec"].get("input")
         if context.step.is_branch:  # resolved when its StepRun was made: data is not evaluated again
             inputs = declared or {}
         elif declared:
             answer = await settle_value(context, declared, "with", waits=self.waits)
-            if isinstance(answer, StepError):
+            left_to_container = isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
+            if isinstance(answer, StepError) and not left_to_container:
                 return answer
-            inputs = answer.value
-        if binding.input_schema is not None:
+            inputs = answer.value if isinstance(answer, Settled) else declared
+        if binding.input_schema is not None and not left_to_container:
             inputs = apply_schema_defaults(binding.input_schema, inputs)
             problem = await why_invalid(context.engine.evaluator, binding.input_schema, inputs)
             if problem is not None:
@@ -61,10 +64,12 @@ class Attempt:
 
 
 def _first_absent(paths: tuple[str, ...], variables: Mapping[str, Any]) -> str | None:
-    """The first dot path that leads to nothing, or through something that is no object."""
+    """The first dot path to nothing, or through something that is no object; what lies in object storage is there."""
     for path in paths:
         value: Any = variables
         for part in path.split("."):
+            if is_reference(value):
+                break
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is None:
             return path

@@ -11,7 +11,7 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
-from core.engine.errors import DeniedError, PortError, RejectedError, UnavailableError
+from core.engine.errors import ObstacleError, PortError, RejectedError, UnavailableError
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -24,11 +24,11 @@ LONGEST_PAUSE_SECONDS: Final = 15.0
 class Pace:
     """Growing pauses between repetitions of one thing; ``reset`` once it went well.
 
-    ``tell`` hears of what only a person can mend, a right that is lacking, and of None once it is mended.
+    ``tell`` hears of what somebody must mend, e.g. a right that is lacking, and of None once it is mended.
     """
 
     def __init__(
-        self, jitter: Callable[[], float], tell: Callable[[DeniedError | None], None] = lambda denied: None
+        self, jitter: Callable[[], float], tell: Callable[[ObstacleError | None], None] = lambda obstacle: None
     ) -> None:
         self._jitter = jitter
         self._tell = tell
@@ -46,7 +46,7 @@ class Pace:
 
         The server's ``Retry-After`` is honoured when it is longer.
         """
-        if isinstance(error, DeniedError):
+        if isinstance(error, ObstacleError):
             self._told = True
             self._tell(error)
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._repetitions, 20), LONGEST_PAUSE_SECONDS)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from core.api.phases import Phase
 from core.engine.bell import Bell
 from core.engine.calls import Pace
-from core.engine.errors import DeniedError
+from core.engine.errors import ObstacleError
 from core.engine.plan import StepPlan, StoryPlan
 from core.engine.plans import PlanShelf
-from core.engine.ports import Clock, EventSink, EventType, Object, RunKey, RunStore, StepExecutor
+from core.engine.ports import Clock, EventSink, EventType, Object, Payloads, RunKey, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
 from core.engine.slots import Slots
 from core.engine.turn_taking import Turns
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.engine.news import News
     from core.engine.state import RunState
     from core.engine.status import StatusWriter
+    from core.engine.stored_data import StoredData
     from core.engine.variables import Variables
     from core.engine.work import RunWork
 
@@ -34,6 +35,7 @@ class EngineContext:
     runs: RunStore
     executor: StepExecutor
     evaluator: Evaluator
+    payloads: Payloads
     events: EventSink
     clock: Clock
     settings: EngineSettings
@@ -73,6 +75,10 @@ class StepContext:
         return self.work.variables
 
     @property
+    def stored(self) -> StoredData:
+        return self.work.stored
+
+    @property
     def news(self) -> News:
         return self.work.news
 
@@ -109,11 +115,11 @@ class StepContext:
         self.status.apply(self.state.step_started(self.step.name, self.now(), phase, message, child_run))
 
     def pace(self) -> Pace:
-        """Pauses for what this step repeats; that a right is lacking is told on the run."""
-        return Pace(self.engine.settings.jitter, self._tell_denied)
+        """Pauses for what this step repeats; what somebody must mend is told on the run."""
+        return Pace(self.engine.settings.jitter, self._tell_obstacle)
 
-    def _tell_denied(self, denied: DeniedError | None) -> None:
-        self.status.tell_denied(self.step.name, denied)
+    def _tell_obstacle(self, obstacle: ObstacleError | None) -> None:
+        self.status.tell_obstacle(self.step.name, obstacle)
 
     def emit(self, type_: EventType, reason: str, message: str, regarding: Object | None = None) -> None:
         self.engine.events.emit(regarding if regarding is not None else self.run, type_, reason, message)

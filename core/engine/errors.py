@@ -3,17 +3,22 @@
     PortError
     ├── StaleError         retry   the object moved on since it was read: read again, decide again
     ├── UnavailableError   retry   no answer, or "not now"; the write may or may not have happened
-    │   └── DeniedError            a right is lacking: somebody must grant it, then the same call succeeds
+    │   └── ObstacleError          somebody must mend something, then the same call succeeds; carries reason
+    │       ├── DeniedError        a right is lacking
+    │       └── StorageUnavailableError  the object store does not answer, or not to us
     ├── GoneError          -       the object no longer exists, or a namesake with another UID took its place
     └── RejectedError      user    the API server refused it and will refuse it again; carries reason and message
         ├── NameConflictError      an object of that name exists and belongs to somebody else
-        └── MissingReferenceError  what the step refers to is missing or may not be used from here
+        ├── MissingReferenceError  what the step refers to is missing or may not be used from here
+        └── NoStoreError           the operator has no object store to read from
 
 Adapters translate every error of their client into the most exact of these; nothing else may cross a port except
 ``trio.Cancelled`` and bugs.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from core.api.phases import Reason
 
@@ -34,8 +39,22 @@ class UnavailableError(PortError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class DeniedError(UnavailableError):
+class ObstacleError(UnavailableError):
+    """What the engine waits for somebody to mend, and therefore tells. ``reason`` is that of the run's conditions."""
+
+    reason: ClassVar[Reason]
+
+
+class DeniedError(ObstacleError):
     """The operator lacks a right; the message names it. Nothing was done, and nothing about the object is wrong."""
+
+    reason = Reason.PERMISSION_DENIED
+
+
+class StorageUnavailableError(ObstacleError):
+    """Data of a step cannot be fetched now; the message names the store and what it answered."""
+
+    reason = Reason.STORAGE_UNAVAILABLE
 
 
 class GoneError(PortError):
@@ -62,3 +81,7 @@ class MissingReferenceError(RejectedError):
 
     def __init__(self, message: str, *, reason: Reason = Reason.REFERENCE_NOT_FOUND) -> None:
         super().__init__(message, reason=reason)
+
+
+class NoStoreError(RejectedError):
+    """Data of a step is in object storage, of which the operator has none."""

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from core.api.phases import Phase, Reason
 from core.engine.cancel import Ending
-from core.engine.context import EngineContext
 from core.engine.manifest import size_bytes
 from core.engine.plan import GroupPlan, StoryPlan
 from core.engine.schema import why_invalid
 from core.engine.state import RunState
 from core.engine.verdict import Conclusion, Degradation
+from core.engine.work import RunWork
 from core.evaluation.evaluator import Value
 from core.graph.readiness import failed_steps
 
 MAX_OUTPUT_BYTES: Final = 1_048_576
 
 
-async def conclude(
-    engine: EngineContext, plan: StoryPlan, state: RunState, variables: Mapping[str, Any], ending: Ending | None
-) -> Conclusion:
+async def conclude(work: RunWork, ending: Ending | None) -> Conclusion:
     """The end of a run whose steps are all terminal; ``ending`` is why it was ended early, if it was."""
+    plan, state = work.plan, work.status.state
     unclean = _failed(plan.compensations, state) + _failed(plan.finally_, state)
     if ending is not None:
         return _ended_early(ending.conclusion, unclean)
@@ -41,7 +40,7 @@ async def conclude(
         return Conclusion(Phase.COMPENSATED, Reason.COMPENSATED, text, has_error=True)
     if failed:
         return _steps_failed(Reason.DEPENDENCY_FAILED, "", failed)
-    return await _succeeded(engine, plan, state, variables)
+    return await _succeeded(work)
 
 
 def _ended_early(conclusion: Conclusion, unclean: tuple[str, ...]) -> Conclusion:
@@ -65,13 +64,13 @@ def _failed(group: GroupPlan, state: RunState) -> tuple[str, ...]:
     return failed_steps(group.graph, state.phases, group.rules)
 
 
-async def _succeeded(
-    engine: EngineContext, plan: StoryPlan, state: RunState, variables: Mapping[str, Any]
-) -> Conclusion:
-    message = _success_message(plan, state)
+async def _succeeded(work: RunWork) -> Conclusion:
+    plan, evaluator = work.plan, work.engine.evaluator
+    message = _success_message(plan, work.status.state)
     if plan.output is None:
         return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, message)
-    answer = await engine.evaluator.resolve(plan.output, variables, field="output", finished=True)
+    variables = work.variables.snapshot()
+    answer = await work.stored.value(plan.output, variables, work.pace(), field="output", finished=True)
     if not isinstance(answer, Value):
         text = getattr(answer, "message", "output reads data that no step has produced")
         return _failure(Reason.OUTPUT_RESOLUTION_FAILED, text)
@@ -79,7 +78,7 @@ async def _succeeded(
     if not isinstance(output, Mapping):
         return _failure(Reason.OUTPUT_RESOLUTION_FAILED, "output must resolve to an object")
     if plan.outputs_schema is not None:
-        problem = await why_invalid(engine.evaluator, plan.outputs_schema, output)
+        problem = await why_invalid(evaluator, plan.outputs_schema, output)
         if problem is not None:
             return _failure(Reason.OUTPUT_SCHEMA_FAILED, f"output breaks the Story's outputsSchema: {problem}")
     size = size_bytes(output)

@@ -117,7 +117,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class AttemptOrder:
-    """Everything one attempt of a step is started with. ``inputs`` and ``config`` are resolved; no template is left."""
+    """Everything one attempt of a step is started with."""
 
     run: Object
     story: Object
@@ -128,7 +128,8 @@ class AttemptOrder:
     attempt: int
     """0 for the first attempt, then ``status.retries``."""
     inputs: Mapping[str, Any]
-    """``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG``."""
+    """``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG``. Resolved, unless they look into data in object storage, of which
+    the operator has none: then the container does that."""
     template_context: Mapping[str, Any]
     """``BUBU_TEMPLATE_CONTEXT``: ``{"inputs": …, "steps": …}``."""
     deadline_at: datetime
@@ -247,6 +248,23 @@ class StepExecutor(Protocol):
         """Every StepRun of the cluster that has not ended, by a consistent read: what the limits already count."""
 
 
+class Payloads(Protocol):
+    """What steps have put into object storage."""
+
+    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+        """``value`` with every storage reference in it replaced by what it names, references in that, too.
+
+        Args:
+            namespace: the run's; nothing of others is read.
+            field: JSON path of ``value``, for messages.
+            depth: how deep values may be nested, references followed.
+        Raises:
+            NoStoreError: the operator has none.
+            RejectedError: a reference is malformed, names what may not be read or is not there, or is too large.
+            StorageUnavailableError: the store does not answer, or not to us.
+        """
+
+
 class EventType(StrEnum):
     NORMAL = "Normal"
     WARNING = "Warning"
@@ -280,3 +298,5 @@ class StepError:
 
     reason: Reason
     message: str
+    offloaded: bool = False
+    """Its cause is data in object storage, which the operator cannot read; a container may be able to."""

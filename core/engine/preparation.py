@@ -23,10 +23,12 @@ from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
 from core.engine.status import StatusWriter
+from core.engine.stored_data import StoredData
 from core.engine.turns import takes_turns
 from core.engine.variables import Variables
 from core.engine.verdict import Conclusion, Verdict
 from core.engine.work import RunWork
+from core.evaluation.evaluator import Failure
 
 EndRun = Callable[[Ending], bool]
 Live = Callable[[StepContext], Awaitable[Verdict]]
@@ -175,7 +177,7 @@ class Preparation:
             if astray:
                 return _contradiction(plan, astray)
         if not under_way:
-            refusal = await inputs.why_inputs_invalid(resolved, plan, self._engine.evaluator)
+            refusal = await self._why_inputs_invalid(resolved, plan, story)
             if refusal is not None:
                 return refusal
         state = self._status.state
@@ -199,18 +201,28 @@ class Preparation:
             await self._status.wait_until_stored()  # before anything is made: after a crash, others must know
         return work
 
+    async def _why_inputs_invalid(self, resolved: Mapping[str, Any], plan: StoryPlan, story: Object) -> Refusal | None:
+        if plan.inputs_schema is None:
+            return None
+        whole = await StoredData(self._engine, story, self._run).inputs(resolved, self._pace())
+        if isinstance(whole, Failure):
+            return Refusal(Reason.VALIDATION_FAILED, whole.message)
+        return await inputs.why_inputs_invalid(whole, plan, self._engine.evaluator)
+
     async def _is_its_turn(self, story: Object) -> bool:
         """Wait for the run's turn; False: the Story is not ``story`` any more, and the run has chosen none yet.
 
-        One that runs again from a step has chosen its Story when it was asked to, but waits as the live one says.
+        One that runs again from a step has chosen its Story when it was asked to, but waits as the live one says, if
+        there is one.
         """
         turns, chosen = self._engine.turns, bool(self._status.state.revision)
-        live: Object | None = story
+        told = story
         while True:
             if chosen:
                 live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._pace())
-            if live is None or await turns.wait(self._run, live, self._tell_turn, self._pace()):
-                self._turn_taken = live is not None and takes_turns(live)
+                told = live or story
+            if await turns.wait(self._run, told, self._tell_turn, self._pace(), outlives=chosen):
+                self._turn_taken = takes_turns(told)
                 return True
             if not chosen:
                 return False
@@ -263,7 +275,7 @@ class Preparation:
         return str(ref.get("namespace") or self._key.namespace), str(ref.get("name") or "")
 
     def _pace(self) -> Pace:
-        return Pace(self._engine.settings.jitter, lambda denied: self._status.tell_denied("", denied))
+        return Pace(self._engine.settings.jitter, lambda obstacle: self._status.tell_obstacle("", obstacle))
 
 
 def _failure(refusal: Refusal) -> Conclusion:

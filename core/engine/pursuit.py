@@ -102,7 +102,7 @@ class Pursuit:
         await self._compensate(cleanup)
         self._stage = Stage.FINALLY
         await cleanup.finish()
-        return await conclude(self._engine, work.plan, self._status.state, work.variables.snapshot(), self._ending)
+        return await conclude(work, self._ending)
 
     async def end_leftovers(self, left: list[Object]) -> None:
         """End these StepRuns of the run, which has ended, whoever has begun them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from core.policy.settings import QueueSettings
+from core.policy.settings import OffloadedDataPolicy, QueueSettings
 
 
 def refuse_foreign_namespace(run_namespace: str, story_namespace: str, story_name: str) -> str | None:
@@ -46,6 +46,10 @@ class EngineSettings:
     """How many ``executeStory`` steps may be above a run."""
     queues: Callable[[], Mapping[str, QueueSettings]] = dict
     """What the operator's configuration says of scheduling queues at the moment."""
+    offloaded_data: Callable[[], OffloadedDataPolicy] = lambda: OffloadedDataPolicy.INJECT
+    """Whether expressions may look into what steps have put into object storage."""
+    max_recursion_depth: Callable[[], int] = lambda: 32
+    """How deep data may be nested, references followed, unless the Story says otherwise."""
     status_linger_seconds: float = 0.1
     """How long a status change waits for company, so that steps which move together share one write."""
     phase_linger_seconds: float = 0.02

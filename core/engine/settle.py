@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from core.api.phases import Reason
 from core.engine.context import StepContext
 from core.engine.ports import StepError
+from core.engine.stored_data import Answer
 from core.evaluation.evaluator import Failure, NotYet, Value
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     value: Any
-
-
-Answer: TypeAlias = Value | NotYet | Failure
 
 
 async def settle_value(
@@ -38,9 +36,18 @@ async def settle_value(
     """
 
     async def resolve(variables: Mapping[str, Any], finished: bool) -> Answer:
-        return await context.engine.evaluator.resolve(value, variables, field=field, finished=finished)
+        return await context.stored.value(value, variables, context.pace(), field=field, finished=finished)
 
     return await _settle(context, resolve, field, extra, waits=waits)
+
+
+async def settle_whole(context: StepContext, value: Any, field: str) -> Settled | StepError:
+    """``settle_value`` of what is looked into here: what it names, when it is in object storage."""
+    answer = await settle_value(context, value, field)
+    if isinstance(answer, StepError):
+        return answer
+    whole = await context.stored.whole(answer.value, field, context.pace())
+    return StepError(Reason.EXPRESSION_FAILED, whole.message) if isinstance(whole, Failure) else Settled(whole)
 
 
 async def settle_condition(
@@ -51,7 +58,7 @@ async def settle_condition(
         return Settled(True)
 
     async def decide(variables: Mapping[str, Any], finished: bool) -> Answer:
-        return await context.engine.evaluator.condition(text, variables, field=field, finished=finished)
+        return await context.stored.condition(text, variables, context.pace(), field=field, finished=finished)
 
     return await _settle(context, decide, field, extra)
 
@@ -71,7 +78,7 @@ async def _settle(
             case Value():
                 return Settled(answer.value)
             case Failure():
-                return StepError(Reason.EXPRESSION_FAILED, answer.message)
+                return StepError(Reason.EXPRESSION_FAILED, answer.message, answer.offloaded)
             case NotYet() if finished:
                 return StepError(Reason.EXPRESSION_FAILED, f"{field} reads data that no step has produced")
             case NotYet():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.api import keys
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated, with_condition
@@ -28,6 +28,13 @@ from core.kube.wire import merge_patch_between, values_equal
 
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
 """Follow from the others: never a reason for a write of their own."""
+
+
+class Obstacle(NamedTuple):
+    """What somebody must mend before something can go on."""
+
+    reason: Reason
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class RunState:
     output: Mapping[str, Any] | None = None
     error: Object | None = None
     degraded: Degradation | None = None
-    obstacles: Mapping[str, str] | None = None
+    obstacles: Mapping[str, Obstacle] | None = None
     """What somebody must mend before a step, or with an empty name the run, can go on."""
 
     @classmethod
@@ -136,16 +143,17 @@ class RunState:
         """``Pending`` unless it has run already; the phase of a running run stays."""
         return replace(self, phase=self.phase or Phase.PENDING, reason=Reason.STORY_NOT_FOUND, message=message)
 
-    def obstructed(self, name: str, message: str) -> RunState:
-        """A right is lacking for the step ``name`` (empty: for the run): it waits, and says for what."""
-        if self.ended or (self.obstacles or {}).get(name) == message:
+    def obstructed(self, name: str, reason: Reason, message: str) -> RunState:
+        """Somebody must mend something for the step ``name`` (empty: for the run): it waits, and says for what."""
+        obstacle = Obstacle(reason, message)
+        if self.ended or (self.obstacles or {}).get(name) == obstacle:
             return self
-        return replace(self, phase=self.phase or Phase.PENDING, obstacles={**(self.obstacles or {}), name: message})
+        return replace(self, phase=self.phase or Phase.PENDING, obstacles={**(self.obstacles or {}), name: obstacle})
 
     def unobstructed(self, name: str) -> RunState:
         if name not in (self.obstacles or {}):
             return self
-        return replace(self, obstacles={key: text for key, text in (self.obstacles or {}).items() if key != name})
+        return replace(self, obstacles={key: each for key, each in (self.obstacles or {}).items() if key != name})
 
     def began(self, now: datetime, schema_refs: Mapping[str, Object]) -> RunState:
         again = self.phase is Phase.RUNNING
@@ -405,9 +413,10 @@ class RunState:
             (ConditionType.PROGRESSING, not self.phase.terminal, reason, self.message),
             (ConditionType.DEGRADED, degraded, reason, self.message),
         ]
-        if self._obstruction:
-            words[0] = (ConditionType.READY, False, Reason.PERMISSION_DENIED, self._obstruction)
-            words[-1] = (ConditionType.DEGRADED, True, Reason.PERMISSION_DENIED, self._obstruction)
+        if self.obstacles:
+            first = str(min(self.obstacles.values()).reason)  # of the same obstacles always the same
+            words[0] = (ConditionType.READY, False, first, self._obstruction)
+            words[-1] = (ConditionType.DEGRADED, True, first, self._obstruction)
         if self.degraded is not None:
             words[-1] = (ConditionType.DEGRADED, True, self.degraded.reason, self.degraded.message)
         conditions = list((self.stored.get("status") or {}).get("conditions") or ())
@@ -421,7 +430,7 @@ class RunState:
     def _obstruction(self) -> str:
         """What keeps the run or some of its steps, in words; empty when nothing does."""
         obstacles = sorted((self.obstacles or {}).items())
-        return "; ".join(f"step {name}: {text}" if name else text for name, text in obstacles)
+        return "; ".join(f"step {name}: {each.message}" if name else each.message for name, each in obstacles)
 
     def _error(self, conclusion: Conclusion) -> Object:
         error: Object = {"type": str(conclusion.reason), "message": conclusion.message}

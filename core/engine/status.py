@@ -11,11 +11,10 @@ from typing import Final
 
 import trio
 
-from core.api.phases import Reason
 from core.engine.bell import Bell
 from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
-from core.engine.errors import DeniedError, GoneError, StaleError, UnavailableError
+from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
 from core.engine.ports import EventType, RunKey
 from core.engine.state import RunState
 from core.engine.timers import Timer
@@ -66,19 +65,19 @@ class StatusWriter:
         self._changed += 1
         self._dirty.ring()
 
-    def tell_denied(self, step: str, denied: DeniedError | None) -> None:
-        """A right is lacking for ``step`` (empty: for the run), or, with None, is not lacking any more."""
-        if denied is None:
+    def tell_obstacle(self, step: str, obstacle: ObstacleError | None) -> None:
+        """Somebody must mend something for ``step`` (empty: for the run); None: that is mended."""
+        if obstacle is None:
             self.apply(self._state.unobstructed(step))
             return
         before = self._state
-        self.apply(before.obstructed(step, str(denied)))
+        self.apply(before.obstructed(step, obstacle.reason, str(obstacle)))
         if self._state is not before:
-            self._warn_denied(denied)
+            self._warn(obstacle)
 
-    def _warn_denied(self, denied: DeniedError | None) -> None:
-        if denied is not None:
-            self._engine.events.emit(self._state.stored, EventType.WARNING, Reason.PERMISSION_DENIED, str(denied))
+    def _warn(self, obstacle: ObstacleError | None) -> None:
+        if obstacle is not None:
+            self._engine.events.emit(self._state.stored, EventType.WARNING, obstacle.reason, str(obstacle))
 
     async def wait_until_stored(self) -> None:
         """Return once everything applied so far is stored."""
@@ -106,7 +105,7 @@ class StatusWriter:
             OvertakenError: another process has brought the run where we have not.
             RejectedError: the API server refuses what we write.
         """
-        pace = Pace(self._engine.settings.jitter, self._warn_denied)
+        pace = Pace(self._engine.settings.jitter, self._warn)
         self._dirty.ring()
         while not self._closing:
             await self._dirty.wait()
@@ -166,7 +165,7 @@ class StatusWriter:
 
     async def _rebase(self) -> None:
         """Onto the newest version known. A pace of its own: what is known is there while no write gets through."""
-        pace = Pace(self._engine.settings.jitter, self._warn_denied)
+        pace = Pace(self._engine.settings.jitter, self._warn)
         run = await patiently(self._engine.runs.read_run, self._key, pace=pace)
         if run is None or run["metadata"]["uid"] != self._state.stored["metadata"]["uid"]:
             raise GoneError(f"StoryRun {self._key} is gone")

@@ -41,8 +41,8 @@ async def _why_post_execution_fails(context: StepContext, output: Any) -> StepEr
     name = str(context.step.declared.get("name") or context.step.name)
     entry = {} if output is None else {"output": output}
     variables = {"steps": {name: entry, identity.step_alias(name): entry} if entry else {}}
-    answer = await context.engine.evaluator.condition(
-        condition, variables, field="postExecution.condition", finished=True
+    answer = await context.stored.condition(
+        condition, variables, context.pace(), field="postExecution.condition", finished=True
     )
     if isinstance(answer, Value):
         if answer.value is True:

@@ -44,11 +44,13 @@ class Turns:
         """For each Story and scope: until when it may be asked, and the line."""
         self._looks: dict[tuple[object, ...], trio.Lock] = {}
 
-    async def wait(self, run: Object, story: Object, tell: Callable[[str], None], pace: Pace) -> bool:
+    async def wait(
+        self, run: Object, story: Object, tell: Callable[[str], None], pace: Pace, *, outlives: bool = False
+    ) -> bool:
         """True when ``run`` may begin; False when its Story is not the one given any more: it then waits as that says.
 
         Two runs that wait by different rules could wait for each other. ``tell`` hears what the run waits for, and
-        again when that has changed.
+        again when that has changed. ``outlives``: whether the run goes on, and waits as it did, without a Story.
 
         Older runs are asked to end where the Story says so. Cancellation leaves no trace.
 
@@ -56,14 +58,14 @@ class Turns:
             RejectedError: admission forbids to ask an older run to end.
         """
         if not takes_turns(story):
-            return await self._is_current(story, pace)
+            return await self._is_current(story, pace, outlives)
         above = await self._ancestors(run, pace)
         told = ""
         while True:
             ends = self._ends
             turn = self._place_in_line(run, story, above) or await self._look(run, story, above, pace)
             if isinstance(turn, Begin):
-                if await self._is_current(story, pace):
+                if await self._is_current(story, pace, outlives):
                     return True
                 self.ended(str(run["metadata"]["uid"]))
                 return False
@@ -77,7 +79,7 @@ class Turns:
                 until, place = turn.until, turn.place
             if ends == self._ends:  # else somebody ended while we looked
                 await self._until_ended(until, min(max(LOOK_AGAIN_SECONDS, place), LONGEST_PAUSE_SECONDS))
-            if not await self._is_current(story, pace):
+            if not await self._is_current(story, pace, outlives):
                 return False
 
     def ended(self, run_uid: str) -> None:
@@ -154,9 +156,9 @@ class Turns:
                 if not self._waiting[run_uid]:
                     del self._waiting[run_uid]
 
-    async def _is_current(self, story: Object, pace: Pace) -> bool:
+    async def _is_current(self, story: Object, pace: Pace, outlives: bool) -> bool:
         current = await patiently(self._runs.read_story, *_place_of(story), pace=pace)
-        return current is not None and _version_of(current) == _version_of(story)
+        return outlives if current is None else _version_of(current) == _version_of(story)
 
     async def _ancestors(self, run: Object, pace: Pace) -> list[str]:
         """UIDs of all runs above ``run``, of whatever Story, nearest first."""

@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from core.api.phases import Phase
-from core.engine.calls import Pace, patiently
+from core.engine.calls import patiently
 from core.engine.cancel import Ending, end_engram, outlived
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
@@ -81,7 +81,7 @@ async def end_leftovers(work: RunWork, left: Iterable[Object], drain: timedelta)
 
 async def cancel_children(work: RunWork) -> None:
     """Ask every child run that is still alive to end, also those that no step waits for."""
-    children = await patiently(work.engine.runs.child_runs, work.status.state.stored, pace=_pace(work))
+    children = await patiently(work.engine.runs.child_runs, work.status.state.stored, pace=work.pace())
     async with trio.open_nursery() as nursery:
         for child in children:
             step = work.plan.find(step_name_of(child) or "")
@@ -144,7 +144,3 @@ async def _phase_at_end(context: StepContext, child: Object, until: datetime) ->
         if context.now() >= until:
             return None
         await wait_for_bell(context.bell, context.engine.clock, until)
-
-
-def _pace(work: RunWork) -> Pace:
-    return Pace(work.engine.settings.jitter, lambda denied: work.status.tell_denied("", denied))

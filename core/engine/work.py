@@ -13,6 +13,7 @@ from core.api.phases import Phase
 from core.engine import record
 from core.engine.access import RunAccess
 from core.engine.bell import Bell
+from core.engine.calls import Pace
 from core.engine.cancel import Ending, stopped
 from core.engine.context import EngineContext, StepContext
 from core.engine.news import News
@@ -22,6 +23,7 @@ from core.engine.queueing import Demand
 from core.engine.recall import recall_outputs, step_name_of, steps_begun
 from core.engine.scheduling import Scheduling, scheduling_of, story_key
 from core.engine.status import StatusWriter
+from core.engine.stored_data import StoredData
 from core.engine.variables import Variables
 from core.engine.verdict import Verdict
 
@@ -53,6 +55,7 @@ class RunWork:
         self.end_run = end_run
         self.live = live
         self.news = News()
+        self.stored = StoredData(engine, story, status.state.stored)
         self._watching: dict[str, Bell] = {}
         self._places = {name: place for place, name in enumerate(plan.order)}
         variables.changed = self.ring_watchers
@@ -120,6 +123,10 @@ class RunWork:
                 slots.release(self.run_uid, name)
             elif name in at_work:
                 slots.hold(self.run_uid, name, self.story_key, self.scheduling.queue)
+
+    def pace(self) -> Pace:
+        """Pauses for what is repeated for the run as a whole; what somebody must mend is told on it."""
+        return Pace(self.engine.settings.jitter, lambda obstacle: self.status.tell_obstacle("", obstacle))
 
     def context(self, step: StepPlan) -> StepContext:
         """A place for ``step`` to work at; it is woken by its name from now on."""

@@ -146,24 +146,39 @@ class Evaluator:
         await self._pool.keep_warm()
 
     async def resolve(
-        self, value: Json, variables: Mapping[str, Json], *, field: str, finished: bool = False
+        self,
+        value: Json,
+        variables: Mapping[str, Json],
+        *,
+        field: str,
+        finished: bool = False,
+        whole: Mapping[str, Json] | None = None,
+        stored: frozenset[str] = frozenset(),
     ) -> Answer:
         """``value`` with every template in it evaluated.
 
         Args:
             field: JSON path of the value, for messages.
             finished: every step is terminal, so what is missing now stays missing: a failure instead of ``NotYet``.
+            whole: the variables with what lies in object storage, for all templates but plain paths.
+            stored: roots of which a part lies there; without ``whole`` only plain paths may read them.
         """
-        work = lambda context: Resolver(context).value(value, variables)  # noqa: E731 - one expression, used once
+        work = lambda context: Resolver(context, whole, stored).value(value, variables)  # noqa: E731 - used once
         return await self._answer(work, _template_characters(value), field, finished=finished)
 
     async def condition(
-        self, text: str, variables: Mapping[str, Json], *, field: str, finished: bool = False
+        self,
+        text: str,
+        variables: Mapping[str, Json],
+        *,
+        field: str,
+        finished: bool = False,
+        stored: frozenset[str] = frozenset(),
     ) -> Answer:
         """Whether the condition holds, in either dialect: a ``Value`` of a bool; arguments as for ``resolve``."""
         if is_cel(text):
             return await self._concluded(lambda: self._cel(text, variables, finished), field, "cel", finished=finished)
-        work = lambda context: Resolver(context).condition(text, variables)  # noqa: E731 - as above
+        work = lambda context: Resolver(context, None, stored).condition(text, variables)  # noqa: E731 - as above
         return await self._answer(work, len(text), field, finished=finished)
 
     async def validate_schema(self, schema: Mapping[str, Json], document: Json) -> list[SchemaProblem]:

@@ -13,10 +13,17 @@ from typing import Final
 
 from core.api.identity import step_alias
 from core.expressions.cel.condition import compile_condition
-from core.expressions.errors import EvaluationError, ExpressionError, Fault, ForbiddenFunctionError, LimitExceededError
+from core.expressions.errors import (
+    EvaluationError,
+    ExpressionError,
+    Fault,
+    ForbiddenFunctionError,
+    LimitExceededError,
+    OffloadedDataError,
+)
 from core.expressions.expression import FUNCTIONS, compile_template
 from core.expressions.limits import Limits, Meter
-from core.expressions.paths import Json
+from core.expressions.paths import Json, is_reference
 from core.expressions.template.functions import Context
 
 TEMPLATE_KEY: Final = "$bubuTemplate"
@@ -130,20 +137,32 @@ def truth(condition: str, result: Json) -> bool:
     """What the result of a condition means: a bool itself, a text if it is one of the eight words.
 
     Raises:
+        OffloadedDataError: it lies in object storage.
         EvaluationError: it is something else.
     """
     if isinstance(result, bool):
         return result
     if isinstance(result, str) and (word := as_word(result)) is not None:
         return word
+    if is_reference(result):
+        raise _in_storage(condition)
     raise _not_a_boolean(condition, result)
 
 
 class Resolver:
-    """One evaluation: everything it resolves is counted on one meter."""
+    """One evaluation: everything it resolves is counted on one meter. A plain path passes references on.
 
-    def __init__(self, context: Context) -> None:
+    Args:
+        whole: the variables with what lies in object storage, for every other template.
+        stored: roots of which a part lies there; without ``whole`` only plain paths may read them.
+    """
+
+    def __init__(
+        self, context: Context, whole: Mapping[str, Json] | None = None, stored: frozenset[str] = frozenset()
+    ) -> None:
         self._context = context
+        self._whole = whole
+        self._stored = stored
 
     def value(self, value: Json, variables: Mapping[str, Json]) -> Json:
         """See ``resolve_value``."""
@@ -165,7 +184,18 @@ class Resolver:
         template = compile_template(text)
         if self._context.deterministic:
             _refuse_chance(template.references.functions, text)
-        return template.evaluate(variables, self._context)
+        if template.path is None:
+            if self._whole is None and not self._stored.isdisjoint(template.references.roots):
+                raise _in_storage(text)
+            return template.evaluate(variables if self._whole is None else self._whole, self._context)
+        try:
+            return template.evaluate(variables, self._context)
+        except EvaluationError:
+            if self._stored.isdisjoint(template.references.roots):
+                raise  # it leads to nothing, not into something that is stored
+        if self._whole is None:
+            raise _in_storage(text)
+        return template.evaluate(self._whole, self._context)
 
     def _walk(self, value: Json, variables: Mapping[str, Json], depth: int) -> Json:
         if isinstance(value, str):
@@ -199,6 +229,11 @@ class Resolver:
             if not isinstance(resolved, dict):
                 raise EvaluationError("must be an object", fault=Fault.WRAPPER_SHAPE, field=VARIABLES_KEY)
             variables = {**variables, **resolved}
+            whole = {**self._whole, **resolved} if self._whole is not None else None
+            return Resolver(self._context, whole, self._stored)._template(text, variables)
+        return self._template(text, variables)
+
+    def _template(self, text: str, variables: Mapping[str, Json]) -> Json:
         try:
             return self.string(text, variables)
         except ExpressionError as error:
@@ -225,6 +260,12 @@ def _not_a_boolean(text: str, result: Json) -> EvaluationError:
         fault=Fault.NOT_BOOLEAN,
         remedy=f'{words}compare it, as in inputs.mode == "fast"',
     )
+    error.locate(text)
+    return error
+
+
+def _in_storage(text: str) -> OffloadedDataError:
+    error = OffloadedDataError("it looks into data in object storage", remedy="let a step put out a small value for it")
     error.locate(text)
     return error
 

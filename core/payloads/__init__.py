@@ -1,1 +1,5 @@
-"""Storage references of large payloads: hydrate, dehydrate, cache. The SDK has its own; the operator passes them on."""
+"""What steps have put into object storage, as the operator reads it. Writing is the SDK's.
+
+``hydrate`` replaces references by what they name. Its vocabulary: ``reference``, ``subpath``, ``key``, and ``wrapper``,
+the form of a stored object. ``store`` opens a store: ``file_store`` or ``s3_store``, which work in ``threads``.
+"""

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from core.evaluation.evaluator import Failure, NotYet, Value
+from core.expressions.paths import STORAGE_PATH, STORAGE_REFERENCE, is_reference
 
 _PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps|item|itemIndex|previous|iteration)((?:\.[A-Za-z0-9_-]+)*)\s*\}\}$")
 _AT_LEAST = re.compile(r"^\{\{\s*ge (iteration|itemIndex) (\d+)\s*\}\}$")
@@ -24,11 +25,21 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 class PathEvaluator:
     async def resolve(
-        self, value: Any, variables: Mapping[str, Any], *, field: str, finished: bool = False
+        self,
+        value: Any,
+        variables: Mapping[str, Any],
+        *,
+        field: str,
+        finished: bool = False,
+        whole: Mapping[str, Any] | None = None,
+        stored: frozenset[str] = frozenset(),
     ) -> Value | NotYet | Failure:
         await trio.lowlevel.checkpoint()
         missing: list[str] = []
-        resolved = _resolve(value, variables, missing)
+        try:
+            resolved = _resolve(value, variables, missing, whole)
+        except _OffloadedError as offloaded:
+            return Failure("ExpressionFailed", f"{field}: {offloaded} is in object storage", offloaded=True)
         if not missing:
             return Value(resolved)
         if finished or missing[0].startswith("inputs"):
@@ -36,11 +47,19 @@ class PathEvaluator:
         return NotYet(frozenset(), missing[0])
 
     async def condition(
-        self, text: str, variables: Mapping[str, Any], *, field: str, finished: bool = False
+        self,
+        text: str,
+        variables: Mapping[str, Any],
+        *,
+        field: str,
+        finished: bool = False,
+        stored: frozenset[str] = frozenset(),
     ) -> Value | NotYet | Failure:
         answer = await self.resolve(text, variables, field=field, finished=finished)
         if not isinstance(answer, Value) or isinstance(answer.value, bool):
             return answer
+        if is_reference(answer.value):
+            return Failure("ExpressionFailed", f"{field} is in object storage", offloaded=True)
         word = _WORDS.get(answer.value) if isinstance(answer.value, str) else None
         if word is None:
             return Failure("ExpressionFailed", f"{field}: {answer.value!r} is not a boolean")
@@ -61,13 +80,24 @@ class PathEvaluator:
         return problems
 
 
-def _resolve(value: Any, variables: Mapping[str, Any], missing: list[str]) -> Any:
+def _resolve(
+    value: Any, variables: Mapping[str, Any], missing: list[str], whole: Mapping[str, Any] | None = None
+) -> Any:
     if isinstance(value, Mapping):
-        return {key: _resolve(item, variables, missing) for key, item in value.items()}
+        return {key: _resolve(item, variables, missing, whole) for key, item in value.items()}
     if isinstance(value, list):
-        return [_resolve(item, variables, missing) for item in value]
+        return [_resolve(item, variables, missing, whole) for item in value]
     if not isinstance(value, str):
         return value
+    try:
+        return _text(value, variables, missing)
+    except _OffloadedError:
+        if whole is None:
+            raise
+    return _text(value, whole, missing)
+
+
+def _text(value: str, variables: Mapping[str, Any], missing: list[str]) -> Any:
     dynamic = _DYNAMIC.match(value)
     if dynamic:
         step = variables["inputs"].get(dynamic[1])
@@ -75,17 +105,30 @@ def _resolve(value: Any, variables: Mapping[str, Any], missing: list[str]) -> An
     compared = _AT_LEAST.match(value)
     if compared:
         number = _walk(variables, [compared[1]], missing)
-        return number is not None and number >= int(compared[2])
+        return number is not None and _looked_into(number, value) >= int(compared[2])
     path = _PATH.match(value)
     if path is None:
         return value
     found = _walk(variables, [path[2], *path[3].split(".")[1:]], missing)
-    return not found if path[1] else found
+    return not _looked_into(found, value) if path[1] else found
+
+
+class _OffloadedError(Exception):
+    """The text needs the content of what is in object storage."""
+
+
+def _looked_into(value: Any, text: str) -> Any:
+    if is_reference(value):
+        raise _OffloadedError(text)
+    return value
 
 
 def _walk(variables: Mapping[str, Any], parts: list[str], missing: list[str]) -> Any:
     place: Any = variables
-    for part in parts:
+    for number, part in enumerate(parts):
+        if is_reference(place):
+            deeper = ".".join(filter(None, [place.get(STORAGE_PATH, ""), *parts[number:]]))
+            return {STORAGE_REFERENCE: place[STORAGE_REFERENCE], STORAGE_PATH: deeper}
         if not isinstance(place, Mapping) or part not in place:
             missing.append(".".join(parts))
             return None

@@ -31,6 +31,7 @@ from core.engine import (
     state,
     status,
     step,
+    stored_data,
     turns,
     variables,
     wind_down,
@@ -51,6 +52,7 @@ from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, 
 from fuzz.engine.cases import Case, Played, Rival, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.process import Fault
+from fuzz.engine.stored import stored
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.worker import Act, Script
 
@@ -150,6 +152,15 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | {
     "cancel that one of two leaders hears late": Case(
         {"steps": [engram("a"), engram("b", "a")]}, {"a": (Script(after_seconds=0.3),), "b": (Script(Act.HANG),)},
         actions=(Action(0.0, Verb.CANCEL),),
+    ),
+    "data in storage": Case(
+        {
+            "steps": [
+                engram("a"), engram("b", if_="{{ steps.a.output.flag }}"),
+                primitive("w", "wait", "a", with_={"until": "{{ steps.a.output.flag }}", "timeout": "9s"}),
+            ]
+        },
+        {"a": (Script(output={"flag": stored("yes")}),)},
     ),
     "slow to go": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.HANG, grace_seconds=4.0), Script())}, {"work": dataclasses.replace(
@@ -439,6 +450,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("what the Story does not speak of goes on", ("another Story",), Begun, "astray", _always(())),
     ("what another leader has ended goes on", ("cancel that one of two leaders hears late",), pursuit, "end_leftovers",
      _never_async),
+    ("what lies in storage is not looked into", ("data in storage",), stored_data, "holds_reference", _always(False)),
     ("called runs are not canceled", ("canceled child",), wind_down, "cancel_child", _never_async),
     ("bells do not ring", ("gate",), scope.StoryRunScope, "wake", _always(None)),
     ("sleepers wake at once", ("sleep between steps", "gate in time"), WallClock, "sleep_until", _at_once),

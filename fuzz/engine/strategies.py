@@ -11,6 +11,7 @@ from core.policy.retry import Backoff, RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.cases import Case, Trouble
 from fuzz.engine.process import Fault
+from fuzz.engine.stored import stored
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 
@@ -27,6 +28,17 @@ ENGRAMS = {
 NAMES = ("a", "b", "c-c", "d", "e_e", "f")
 INPUTS = {"yes": True, "no": False, "which": "a", "n": 7}
 
+OUTPUTS = (
+    None,
+    {"n": 1},
+    {"n": 2, "flag": True},
+    {"flag": False},
+    {"n": "x"},
+    {"n": stored("two"), "flag": stored("yes")},
+    {"n": 3, "flag": stored("record", "flag")},
+    {"flag": stored("gone")},
+)
+
 
 @st.composite
 def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
@@ -38,7 +50,7 @@ def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
         lag = draw(st.sampled_from((0.0, 0.011)))
         match act:
             case Act.SUCCEED:
-                output = draw(st.sampled_from((None, {"n": 1}, {"n": 2, "flag": True}, {"flag": False}, {"n": "x"})))
+                output = draw(st.sampled_from(OUTPUTS))
                 found.append(Script(act, after, output, exit_lag_seconds=lag))
             case Act.FAIL:
                 class_ = draw(st.sampled_from((None, "retry", "terminal", "rateLimited", "unknown")))

@@ -31,6 +31,7 @@ from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.process import Fault, Killed, Process
 from fuzz.engine.routing import Router
+from fuzz.engine.stored import ModelPayloads
 from fuzz.engine.surroundings import RecordedEvents, virtual_clock
 from fuzz.engine.watches import Delivery, Known, Watches
 from fuzz.engine.worker import Script, Worker
@@ -196,6 +197,7 @@ class World:
             runs=runs,
             executor=ModelStepExecutor(self.cluster, process, self.worker, self.engrams),
             evaluator=self.evaluator,
+            payloads=ModelPayloads(self.cluster, process),
             events=self.events,
             clock=clock,
             settings=self.settings,

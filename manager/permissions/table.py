@@ -162,7 +162,11 @@ _WORKLOADS: Final = (
     Permission(JOB, ("create",), "Every attempt of a step is one."),
     Permission(JOB, ("delete",), "Ends attempts that are canceled, timed out or to be repeated."),
     Permission(POD, ("list", "watch"), "The end of a container is a step's result; only Pods of steps are listed."),
-    Permission(SECRET, ("get",), "Whether the Secrets that a step needs exist, by name; none is cached or listed."),
+    Permission(
+        SECRET,
+        ("get",),
+        "Whether the Secrets that a step needs exist, and what that of the store holds; by name, none is cached.",
+    ),
     Permission(SECRET, ("create",), "Copies the default storage Secret, and no other, to where steps run."),
     Permission(SECRET, ("patch",), "Keeps those copies in step with their source."),
     Permission(CORE_EVENT, ("create",), "What happens to Jobs is told in labelled Events."),

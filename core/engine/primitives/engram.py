@@ -182,9 +182,9 @@ class Engram:
             context.emit(EventType.WARNING, "StepInputNearLimit", text)
         if step.is_branch and input_:
             answer = await settle_value(context, input_, "with")
-            if isinstance(answer, StepError):
+            if isinstance(answer, StepError) and not context.stored.leaves_to_container(answer):
                 return failed(answer.reason, answer.message)
-            input_ = answer.value
+            input_ = answer.value if isinstance(answer, Settled) else input_
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
         if step.looks_anywhere:  # what it waits for may need the slot that it would hold meanwhile
             await settle_value(context, input_ or {}, "with")

@@ -20,7 +20,7 @@ from core.engine.manifest import step_run_name
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
 from core.engine.recall import parallel_output
-from core.engine.settle import settle_value
+from core.engine.settle import settle_whole
 from core.engine.verdict import Verdict, failed
 
 MAX_STEPS_OF_RUN: Final = 5000
@@ -69,7 +69,7 @@ async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
         return step.branches
     if len(step.branches) != 1:
         return StepError(Reason.INVALID_CONFIGURATION, "with.steps must have exactly one step when forEach is given")
-    answer = await settle_value(context, step.parameters["forEach"], "with.forEach")
+    answer = await settle_whole(context, step.parameters["forEach"], "with.forEach")
     if isinstance(answer, StepError):
         return answer
     items = answer.value

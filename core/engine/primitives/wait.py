@@ -13,6 +13,7 @@ from typing import Final
 from core.api.phases import Phase, Reason
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
+from core.engine.errors import StorageUnavailableError
 from core.engine.ports import StepError
 from core.engine.timers import TimerKind
 from core.engine.verdict import Verdict, failed
@@ -39,7 +40,11 @@ async def run(context: StepContext) -> Verdict:
         announced = False
         while True:
             context.bell.hush()
-            verdict = await _look(context, until, settings)
+            unread = False
+            try:  # no longer than the step may wait; of which nothing is recorded before the first look
+                verdict = await _look(context, until, settings, deadline_at if announced else context.now())
+            except StorageUnavailableError:
+                verdict, unread = None, not announced
             if verdict is not None:
                 return verdict if announced else _from(verdict, started_at)
             if not announced:
@@ -48,15 +53,22 @@ async def run(context: StepContext) -> Verdict:
                 announced = True
             if deadline_at is not None and context.now() >= deadline_at:
                 return settings.over("its condition did not hold in time")
-            await wait_for_bell(context.bell, context.engine.clock, _next_look(context.now(), deadline_at, poll))
+            if not unread:
+                await wait_for_bell(context.bell, context.engine.clock, _next_look(context.now(), deadline_at, poll))
     finally:
         context.work.unwatch(context.step.name)
 
 
-async def _look(context: StepContext, until: str, settings: Waiting) -> Verdict | None:
-    """The end of the step, or None while the condition may still come to hold."""
+async def _look(context: StepContext, until: str, settings: Waiting, look_until: datetime | None) -> Verdict | None:
+    """The end of the step, or None while the condition may still come to hold.
+
+    Raises:
+        StorageUnavailableError: what it reads could not be fetched by ``look_until``.
+    """
     open_ = _can_change(context, until)
-    answer = await context.engine.evaluator.condition(until, context.seen(), field="with.until", finished=not open_)
+    answer = await context.stored.condition(
+        until, context.seen(), context.pace(), field="with.until", finished=not open_, until=look_until
+    )
     match answer:
         case Value(value=True):
             return Verdict(Phase.SUCCEEDED)

@@ -89,13 +89,13 @@ def run_operator(
     log_format: Annotated[str, typer.Option(help="json or text; wins over --zap-encoder.")] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error; wins over --zap-log-level.")] = "",
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
+    volume_claims: Annotated[Path | None, typer.Option("--volume-claims", hidden=True)] = None,
 ) -> None:
     """Run the operator until SIGTERM.
 
     Takes the flags of the reference's manager, with one dash or two; booleans need no value.
     """
     from core.api.duration import parse_duration
-    from core.telemetry.logs import LogFormat, configure_logging
     from manager.bind import parse_address
     from manager.cli.goflags import boolean
     from manager.cli.zap import ZapFlags
@@ -105,8 +105,7 @@ def run_operator(
     in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and kubeconfig is None
     zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
-        text = (log_format or zap.log_format) in ("console", "text")
-        configure_logging(LogFormat.CONSOLE if text else LogFormat.JSON, level=log_level or zap.log_level)
+        _configure_logging(log_format or zap.log_format, log_level or zap.log_level)
         for flag, value in (("init", tracing_init_timeout), ("shutdown", tracing_shutdown_timeout)):
             _checked(f"--tracing-{flag}-timeout", parse_duration, value)
         http2 = boolean("enable-http2", enable_http2)
@@ -129,6 +128,7 @@ def run_operator(
             leader=LeaderOptions(boolean("leader-elect", leader_elect), leader_election_id, leader_election_namespace),
             config_namespace=config_namespace,
             config_name=config_name,
+            volume_claims=volume_claims,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -179,6 +179,12 @@ def _tell_without_effect(zap: ZapFlags) -> None:
 
     for reason in zap.without_effect():
         get_logger("setup").warning("a flag has no effect", cause=reason)
+
+
+def _configure_logging(log_format: str, level: str) -> None:
+    from core.telemetry.logs import LogFormat, configure_logging
+
+    configure_logging(LogFormat.CONSOLE if log_format in ("console", "text") else LogFormat.JSON, level=level)
 
 
 def _checked(flag: str, parse: Callable[[str], Parsed], text: str) -> Parsed:

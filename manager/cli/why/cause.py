@@ -17,6 +17,7 @@ class Kind(StrEnum):
     OPERATOR = "operator"
     STORY = "story"
     PERMISSION = "permission"
+    STORAGE = "storage"
     CANCEL = "cancel"
     NEEDS = "needs"
     QUEUE = "queue"

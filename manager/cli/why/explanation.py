@@ -128,6 +128,10 @@ def _of_the_run_itself(search: Search) -> list[Cause]:
         text = f"waits for a right that the operator lacks: {message}"
         who = "whoever runs the cluster: the operator goes on by itself once it has the right"
         found.append(_of_run(facts, Kind.PERMISSION, text, since=since, who=who))
+    elif ready.get("reason") == Reason.STORAGE_UNAVAILABLE:
+        text = f"waits for data of a step that is in object storage: {message}"
+        who = "whoever runs the object store: the operator goes on by itself once it can read there"
+        found.append(_of_run(facts, Kind.STORAGE, text, since=since, who=who))
     return found
 
 

@@ -12,6 +12,7 @@ from core.expressions import (
     EvaluationError,
     ExpressionError,
     ForbiddenFunctionError,
+    OffloadedDataError,
     Position,
     Scope,
     TemplateSyntaxError,
@@ -19,6 +20,9 @@ from core.expressions import (
     resolve_object,
     resolve_value,
 )
+from core.expressions.limits import Limits, Meter
+from core.expressions.resolve import Resolver
+from core.expressions.template.functions import Context
 
 _SCOPE = Scope(
     {"n": 12345678901234567, "l": [{"a": 1}], "m": {"x y": {"z": [10, 20]}}},
@@ -175,6 +179,32 @@ def test_what_is_no_boolean_is_told_by_its_type_and_never_shown() -> None:
     with pytest.raises(EvaluationError, match="gave a text, which is not a boolean") as caught:
         evaluate_condition("{{ inputs.token }}", {"inputs": {"token": "hunter2"}})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{{ inputs.big }}", "inputs.big.flag"])
+def test_a_condition_in_object_storage_has_to_be_fetched(text: str) -> None:
+    with pytest.raises(OffloadedDataError):
+        evaluate_condition(text, {"inputs": {"big": {"$bubuStorageRef": "outputs/n/s"}}}, finished=True)
+
+
+@pytest.mark.parametrize("text", ["{{ inputs.big.flag }}", '{{ default "x" inputs.big.flag }}', "{{ len inputs.l }}"])
+def test_of_a_root_that_is_stored_in_part_only_plain_paths_are_read(text: str) -> None:
+    variables = {"inputs": {"big": {"$bubuStorageRef": "outputs/n/s"}, "l": [1]}}
+    resolver = Resolver(Context(Meter(Limits())), stored=frozenset({"inputs"}))
+
+    assert resolver.value("{{ inputs.l }}", variables) == [1]
+    with pytest.raises(OffloadedDataError):
+        resolver.value(text, variables)
+
+
+def test_only_templates_that_look_into_what_is_stored_see_it() -> None:
+    plain = {"inputs": {"big": {"$bubuStorageRef": "outputs/n/s"}}}
+    own = {"$bubuTemplate": "{{ add inputs.big .mine }}", "$bubuTemplateVars": {"mine": 5}}
+    value = {"path": "{{ inputs.big }}", "sum": "{{ add inputs.big 1 }}", "own": own}
+
+    resolved = Resolver(Context(Meter(Limits())), {"inputs": {"big": 2}}).value(value, plain)
+
+    assert resolved == {"path": plain["inputs"]["big"], "sum": "3", "own": "7"}
 
 
 def test_now_is_the_time_of_the_given_clock() -> None:

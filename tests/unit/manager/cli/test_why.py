@@ -346,6 +346,14 @@ def test_a_step_that_is_unknown_is_no_step() -> None:
             id="no right",
         ),
         pytest.param(
+            a_run(
+                conditions=[{"type": "Ready", "reason": "StorageUnavailable", "message": "step b: bucket x: no answer"}]
+            ),
+            Kind.STORAGE,
+            "waits for data of a step that is in object storage: step b: bucket x: no answer",
+            id="no storage",
+        ),
+        pytest.param(
             a_run(spec={"cancelRequested": True}),
             Kind.CANCEL,
             "is being canceled: its steps are told to end, then ended",

@@ -1,0 +1,233 @@
+"""Expressions over what steps have put into object storage.
+
+A plain path passes a reference on, and whoever gets it reads the data. What has to be looked into here, by a condition
+or a larger template, is fetched first: by the operator itself, where the reference starts a StepRun for it.
+Source: StoryRun contract 12, in the improved form; templating contract 6.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import trio
+
+from core.api import keys
+from core.api.phases import Reason
+from core.engine.calls import Pace
+from core.engine.context import EngineContext
+from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
+from core.engine.ports import Object, StepError
+from core.evaluation.evaluator import Failure, NotYet, Value
+from core.expressions import analysis
+from core.expressions.paths import is_reference
+from core.expressions.references import References
+from core.policy.settings import OffloadedDataPolicy
+
+Answer: TypeAlias = Value | NotYet | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an expression is evaluated over."""
+
+    variables: Mapping[str, Any]
+    whole: Mapping[str, Any] | None = None
+    """The same with what lies in object storage, for whatever is no plain path; None: nothing has been fetched."""
+    stored: frozenset[str] = frozenset()
+    """Roots beside ``steps`` of which a part lies there."""
+
+
+TOLD_AFTER_SECONDS: Final = 5.0
+"""An outage that is over by then is nobody's business."""
+MAX_DEPTH: Final = 128
+_FORBIDDEN: Final = "the operator may not look at it (templating.offloaded-data-policy: error); let a step do that"
+
+
+class StoredData:
+    """What the expressions of one run may look into."""
+
+    def __init__(self, engine: EngineContext, story: Object, run: Object) -> None:
+        self._evaluator = engine.evaluator
+        self._payloads = engine.payloads
+        self._settings = engine.settings
+        self._clock = engine.clock
+        self._namespace = str(run["metadata"]["namespace"])
+        annotations = (story.get("metadata") or {}).get("annotations") or {}
+        self._looks_always = str(annotations.get(keys.ANNOTATION_CONTROLLER_RESOLVE) or "").strip().lower() == "true"
+        execution = ((story.get("spec") or {}).get("policy") or {}).get("execution")
+        depth = execution.get("maxRecursionDepth") if isinstance(execution, Mapping) else None
+        self._depth = depth if isinstance(depth, int) and depth > 0 else 0
+        self._looked_at: Any = None
+        self._stores_inputs = False
+
+    @property
+    def policy(self) -> OffloadedDataPolicy:
+        return OffloadedDataPolicy.CONTROLLER if self._looks_always else self._settings.offloaded_data()
+
+    def leaves_to_container(self, error: StepError) -> bool:
+        """Whether the inputs of a step, which could not be resolved for that, are left to its SDK to resolve."""
+        return error.offloaded and self.policy is OffloadedDataPolicy.INJECT
+
+    async def value(
+        self, value: Any, variables: Mapping[str, Any], pace: Pace, *, field: str, finished: bool
+    ) -> Answer:
+        """See ``Evaluator.resolve``. Plain paths pass references on, unless the operator is to look into everything."""
+
+        async def resolve(seen: _Seen) -> Answer:
+            return await self._evaluator.resolve(
+                value, seen.variables, field=field, finished=finished, whole=seen.whole, stored=seen.stored
+            )
+
+        async def reads() -> References:
+            return await self._evaluator.analyse(analysis.references_of, value)
+
+        return await self._answer(resolve, variables, reads, pace, None)
+
+    async def condition(
+        self,
+        text: str,
+        variables: Mapping[str, Any],
+        pace: Pace,
+        *,
+        field: str,
+        finished: bool,
+        until: datetime | None = None,
+    ) -> Answer:
+        """See ``Evaluator.condition``.
+
+        Raises:
+            StorageUnavailableError: the store did not answer before ``until``; without it this asks again for ever.
+        """
+
+        async def decide(seen: _Seen) -> Answer:
+            known, stored = (seen.variables, seen.stored) if seen.whole is None else (seen.whole, frozenset[str]())
+            return await self._evaluator.condition(text, known, field=field, finished=finished, stored=stored)
+
+        async def reads() -> References:
+            return await self._evaluator.analyse(analysis.condition_references, text)
+
+        return await self._answer(decide, variables, reads, pace, until)
+
+    async def _answer(
+        self,
+        evaluate: Callable[[_Seen], Awaitable[Answer]],
+        variables: Mapping[str, Any],
+        reads: Callable[[], Awaitable[References]],
+        pace: Pace,
+        until: datetime | None,
+    ) -> Answer:
+        """What ``evaluate`` says over ``variables``, with what it ``reads`` fetched if it has to be."""
+        policy = self.policy
+        stored = frozenset({"inputs"}) if self._is_stored(variables.get("inputs")) else frozenset[str]()
+        if policy is OffloadedDataPolicy.INJECT:
+            answer = await evaluate(_Seen(variables, stored=stored))
+            if not (isinstance(answer, Failure) and answer.offloaded):
+                return answer
+        elif not holds_reference(variables):
+            return await evaluate(_Seen(variables))
+        else:
+            answer = Failure(Reason.EXPRESSION_FAILED, "it reads data in object storage", offloaded=True)
+        read = _read(variables, await reads())
+        if policy is OffloadedDataPolicy.ERROR and holds_reference(read.get("steps")):
+            return replace(answer, offloaded=False, message=f"{answer.message}; {_FORBIDDEN}")
+        if not holds_reference(read):
+            return await evaluate(_Seen(variables))
+        try:
+            fetched = {root: await self._fetched(root, value, pace, until) for root, value in read.items()}
+        except RejectedError as error:
+            nowhere = isinstance(error, NoStoreError)
+            return replace(answer, offloaded=nowhere, message=f"{answer.message}; it cannot be fetched here: {error}")
+        if "steps" in fetched:
+            fetched["steps"] = {**variables["steps"], **fetched["steps"]}
+        whole = {**variables, **fetched}
+        passes_on = policy is not OffloadedDataPolicy.CONTROLLER
+        return await evaluate(_Seen(variables, whole, stored) if passes_on else _Seen(whole))
+
+    async def whole(self, value: Any, field: str, pace: Pace) -> Any | Failure:
+        """``value``, which is looked into here: what it names when it is a reference."""
+        if not is_reference(value):
+            return value
+        if self.policy is OffloadedDataPolicy.ERROR:
+            return Failure(Reason.EXPRESSION_FAILED, f"{field} is in object storage; {_FORBIDDEN}")
+        try:
+            return await self._fetch(value, field, pace, None)
+        except RejectedError as error:
+            return Failure(Reason.EXPRESSION_FAILED, f"{field} is in object storage: {error}")
+
+    async def inputs(self, value: Any, pace: Pace) -> Any | Failure:
+        """The inputs of the run, to be checked: with all that they refer to, if the operator has a store."""
+        if not holds_reference(value):
+            return value
+        try:
+            return await self._fetch(value, "spec.inputs", pace, None)
+        except NoStoreError:
+            return value
+        except RejectedError as error:
+            return Failure(Reason.VALIDATION_FAILED, str(error))
+
+    def _is_stored(self, inputs: Any) -> bool:
+        """Whether the inputs of the run, which never change, hold a reference."""
+        if self._looked_at is not inputs:
+            self._looked_at, self._stores_inputs = inputs, holds_reference(inputs)
+        return self._stores_inputs
+
+    async def _fetched(self, root: str, value: Any, pace: Pace, until: datetime | None) -> Any:
+        if root != "steps":
+            return await self._fetch(value, root, pace, until)
+        found: dict[int, Any] = {}
+        for name, entry in value.items():
+            if id(entry) not in found:  # a step stands under its aliases, too
+                found[id(entry)] = await self._entry(name, entry, pace, until)
+        return {name: found[id(entry)] for name, entry in value.items()}
+
+    async def _entry(self, name: str, entry: Mapping[str, Any], pace: Pace, until: datetime | None) -> Object:
+        fetched: Object = {}
+        for key, value in entry.items():
+            known = key == "outputs" and value is entry.get("output")
+            fetched[key] = fetched["output"] if known else await self._fetch(value, f"steps.{name}.{key}", pace, until)
+        return fetched
+
+    async def _fetch(self, value: Any, field: str, pace: Pace, until: datetime | None) -> Any:
+        depth = min(self._depth or self._settings.max_recursion_depth(), MAX_DEPTH)
+        began = trio.current_time()
+        while True:
+            try:
+                fetched = await self._payloads.fetch(value, namespace=self._namespace, field=field, depth=depth)
+            except StorageUnavailableError as error:
+                if until is not None and self._clock.now() >= until:
+                    raise
+                told = trio.current_time() - began >= TOLD_AFTER_SECONDS
+                seconds = pace.next_seconds(error if told else None)
+                left = (until - self._clock.now()).total_seconds() if until is not None else seconds
+                await trio.sleep(max(min(seconds, left), 0.0))
+            else:
+                pace.reset()
+                return fetched
+
+
+def holds_reference(value: Any) -> bool:
+    """Whether a storage reference lies anywhere in ``value``."""
+    pending, seen = [value], set[int]()
+    while pending:
+        each = pending.pop()
+        if id(each) in seen:  # output and outputs are the same, and so is a step under its alias
+            continue
+        seen.add(id(each))
+        if is_reference(each):
+            return True
+        children = each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ()
+        pending += [child for child in children if isinstance(child, Mapping | list)]
+    return False
+
+
+def _read(variables: Mapping[str, Any], references: References) -> dict[str, Any]:
+    """The part of the variables that an expression may look into, as far as it can be told."""
+    steps = variables.get("steps")
+    found = {root: value for root, value in variables.items() if root in references.roots and root != "steps"}
+    if isinstance(steps, Mapping):
+        whole = references.unknown_steps
+        found["steps"] = {name: entry for name, entry in steps.items() if whole or name in references.steps}
+    return found

@@ -1,0 +1,100 @@
+"""Objects as files below a mounted folder.
+
+Whoever mounts the volume can put anything there. So no symbolic link below the root is followed: each folder is opened
+inside the one before it. And nothing but a regular file is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Final
+
+from core.payloads import key as keys
+from core.payloads import threads
+from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
+
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+"""O_NONBLOCK: opening a named pipe waits for its writer otherwise."""
+_NO_FILE: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL})
+
+
+class FileStore:
+    """The files below one folder."""
+
+    def __init__(self, root: str, timeout_seconds: float) -> None:
+        self._root = root
+        self._timeout_seconds = timeout_seconds
+        self._name = f"the payload folder {root!r}"
+
+    async def read(self, key: str, limit_bytes: int) -> bytes:
+        """As ``Store.read``."""
+        keys.segments(key)
+        return await threads.answer_in_time(self._name, self._timeout_seconds, self._read, key, limit_bytes)
+
+    def _read(self, key: str, limit_bytes: int) -> bytes:
+        try:
+            descriptor = self._opened(key)
+            try:
+                return _content(descriptor, key, limit_bytes)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StoreUnavailableError(f"{self._name} cannot be read: {error.strerror}") from error
+
+    def _opened(self, key: str) -> int:
+        """The descriptor of whatever ``key`` names.
+
+        Raises:
+            PayloadError: nothing, or it lies behind something that is no folder.
+            OSError: the file system or its permissions prevent it.
+        """
+        *folders, name = keys.segments(key)
+        descriptor = self._opened_root()
+        try:
+            for folder in folders:
+                descriptor = _opened_inside(descriptor, folder, _FLAGS | os.O_DIRECTORY)
+            return _opened_inside(descriptor, name, _FLAGS)
+        except FileNotFoundError as error:
+            raise object_missing(key) from error
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise _no_regular_file(key) from error
+            raise
+
+    def _opened_root(self) -> int:
+        try:
+            return os.open(self._root, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"{self._name} cannot be opened: {error.strerror}; mount the volume of the payloads there"
+            ) from error
+
+
+def _opened_inside(folder: int, name: str, flags: int) -> int:
+    """The descriptor of ``name``; that of ``folder`` is closed."""
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _content(descriptor: int, key: str, limit_bytes: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise _no_regular_file(key)
+    if status.st_size > limit_bytes:
+        raise object_too_large(key, limit_bytes)
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        content = file.read(limit_bytes + 1)  # it may grow meanwhile
+    if len(content) > limit_bytes:
+        raise object_too_large(key, limit_bytes)
+    return content
+
+
+def _no_regular_file(key: str) -> PayloadError:
+    return PayloadError(
+        f"the stored object {shown(key)} is no regular file, or lies behind something that is no folder; "
+        "symbolic links are not followed"
+    )

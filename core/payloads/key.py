@@ -1,0 +1,64 @@
+"""Keys of stored objects: which are safe to open, and which belong to a namespace. Pure.
+
+Nothing is cleaned here: what would need cleaning is refused. Source: SDK contract 3.1, 3.2, 5.1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from core.payloads.errors import PayloadError, shown
+
+MAX_KEY_BYTES: Final = 1024
+"""The longest key of S3."""
+_MAX_SEGMENT_BYTES: Final = 255
+"""The longest name of a file."""
+
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line separators, and halves of surrogate pairs, which are no text."""
+
+
+def segments(key: str) -> tuple[str, ...]:
+    """The parts of ``key`` between its slashes: at least one, none of which leads up or aside.
+
+    Raises:
+        PayloadError: ``key`` is empty, absolute or too long, or has a segment that is no plain name.
+    """
+    problem = _problem(key)
+    if problem:
+        raise PayloadError(f"invalid storage reference {shown(key)}: it {problem}")
+    return tuple(key.split("/"))
+
+
+def check_namespace(key: str, namespace: str) -> None:
+    """Refuse a key that belongs to another namespace.
+
+    References come from data of users, and one bucket may serve many namespaces.
+
+    Raises:
+        PayloadError: ``key`` is unsafe, or not ``<one segment>/<namespace>/…``.
+    """
+    parts = segments(key)
+    if len(parts) < 3 or parts[1] != namespace:
+        raise PayloadError(
+            f"the stored object {shown(key)} does not belong to namespace {namespace!r}, and only objects of the run's "
+            f"own namespace are read: their keys begin with 'outputs/{namespace}/' or 'inputs/{namespace}/'"
+        )
+
+
+def _problem(key: str) -> str:
+    if not key:
+        return "is empty"
+    if _UNSAFE.search(key):
+        return "has a control character"
+    if len(key.encode()) > MAX_KEY_BYTES:
+        return f"is longer than {MAX_KEY_BYTES} bytes"
+    if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/"):
+        return "must be relative, without '..'"
+    parts = key.split("/")
+    if "" in parts or "." in parts:
+        return "has an empty segment or '.'"
+    if max(len(part.encode()) for part in parts) > _MAX_SEGMENT_BYTES:
+        return f"has a segment of more than {_MAX_SEGMENT_BYTES} bytes"
+    return ""

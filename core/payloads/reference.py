@@ -1,0 +1,66 @@
+"""References in a value: to stored objects, which are followed, and to ConfigMaps and Secrets, which are not. Pure.
+
+Source: SDK contract 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from core.expressions.paths import STORAGE_PATH, STORAGE_REFERENCE, Json
+from core.payloads import subpath
+from core.payloads.errors import PayloadError
+
+_KNOWN: Final = frozenset(
+    {
+        STORAGE_REFERENCE,
+        STORAGE_PATH,
+        "$bubuStorageContentType",
+        "$bubuStorageSchema",
+        "$bubuStorageSchemaVersion",
+    }
+)
+_OPAQUE: Final = frozenset({"$bubuConfigMapRef", "$bubuSecretRef"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A stored object, and the part of it that is meant.
+
+    Attributes:
+        key: below the root of the store; not checked.
+        sub_path: as it was written, for complaints.
+        tokens: what ``sub_path`` says; none means the whole object.
+    """
+
+    key: str
+    sub_path: str = ""
+    tokens: tuple[subpath.Token, ...] = ()
+
+
+def read(node: Json) -> Reference | None:
+    """The storage reference that ``node`` spells; ``None`` if it is an ordinary value.
+
+    An object with a key of ours beside others is refused. The SDK takes it for data, but whoever evaluates a template
+    takes it for a reference (``core.expressions.paths``), and would wait for its value in vain.
+
+    Raises:
+        PayloadError: it is meant to be one, and malformed.
+    """
+    if not isinstance(node, dict) or not isinstance(key := node.get(STORAGE_REFERENCE), str):
+        return None
+    if unknown := node.keys() - _KNOWN:
+        raise PayloadError(
+            f"a storage reference has {len(unknown)} keys that it cannot have: "
+            f"leave only {', '.join(sorted(_KNOWN))}, or rename {STORAGE_REFERENCE} if it is data"
+        )
+    sub_path = node.get(STORAGE_PATH, "")
+    if not isinstance(sub_path, str):
+        raise PayloadError(f"{STORAGE_PATH} of a storage reference must be a text such as 'items[0].name'")
+    return Reference(key, sub_path, subpath.parsed(sub_path))
+
+
+def is_opaque(node: dict[str, Json]) -> bool:
+    """Whether ``node`` refers to a ConfigMap or a Secret; only the container may read those."""
+    return len(node) == 1 and not _OPAQUE.isdisjoint(node)

@@ -1,0 +1,194 @@
+"""Objects in a bucket, through ``obstore``, which is imported with the first read.
+
+What obstore says about a failure quotes the answer of the server, which may be anything: only the status and the S3
+error code are taken from it. Source: SDK contract 6.2, 7.1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from core.payloads import key as keys
+from core.payloads import threads
+from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config, S3Credential
+    from obstore.store import S3Store as Bucket
+
+_RETRIES: Final = 2
+"""Of one read; whoever waits for the payload asks again anyway."""
+_PART_BYTES: Final = 1024 * 1024
+
+_STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
+_S3_CODE: Final = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>", re.ASCII)
+_NO_CREDENTIALS: Final = "Generic S3 error: Error performing PUT"
+"""How a failure begins when it was the instance metadata that was asked, the end of the AWS chain."""
+_CAUSES: Final = (
+    ("kind: Timeout", "no answer in time"),
+    ("ConnectionRefused", "the connection is refused"),
+    ("dns error", "the name of the host is not known"),
+    ("InvalidCertificate", "the certificate of the server is not trusted"),
+    ("kind: Connect", "no connection can be made"),
+)
+"""What obstore's text has in it, and what it comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """A bucket and how to get there.
+
+    Attributes:
+        region: empty: that of the process's environment, else ``us-east-1``.
+        endpoint: URL of the service; ``https`` where it names no scheme. Empty: AWS.
+        path_style: the bucket in the path, not in the host name; with an endpoint it always is, as in the SDK.
+        credentials: by the keys of the Secret: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, perhaps AWS_SESSION_TOKEN.
+            Empty: what the AWS chain of the process gives. Those are the operator's own rights, so never leave it empty
+            for a bucket that a user has named.
+    """
+
+    bucket: str
+    region: str = ""
+    endpoint: str = ""
+    path_style: bool = False
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+
+class S3Store:
+    """The objects of one bucket."""
+
+    def __init__(self, location: S3Location, timeout_seconds: float) -> None:
+        """
+        Raises:
+            StoreUnavailableError: the location cannot be used.
+        """
+        self._location = location
+        self._timeout_seconds = timeout_seconds
+        self._endpoint = _url(location.endpoint)
+        self._name = _name(location.bucket, self._endpoint)
+        self._credential = _credential(self._name, location.credentials)
+
+    async def read(self, key: str, limit_bytes: int) -> bytes:
+        """As ``Store.read``."""
+        keys.segments(key)
+        return await threads.answer_in_time(self._name, self._timeout_seconds, self._read, key, limit_bytes)
+
+    def _read(self, key: str, limit_bytes: int) -> bytes:
+        import obstore
+        from obstore.exceptions import BaseError
+
+        try:
+            answer = obstore.get(self._bucket, key)
+            if answer.meta["size"] > limit_bytes:
+                raise object_too_large(key, limit_bytes)
+            content = bytearray()
+            for part in answer.stream(min_chunk_size=_PART_BYTES):
+                content += part
+                if len(content) > limit_bytes:
+                    raise object_too_large(key, limit_bytes)
+            return bytes(content)
+        # None is chained: their texts quote the server.
+        except FileNotFoundError as error:
+            if _s3_code(error) == "NoSuchBucket":
+                raise self._unavailable("there is no such bucket") from None
+            raise object_missing(key) from None
+        except ValueError:
+            raise PayloadError(f"invalid storage reference {shown(key)}: S3 has no such keys") from None
+        except (BaseError, OSError) as error:
+            raise self._unavailable(_cause(error)) from None
+
+    @cached_property
+    def _bucket(self) -> Bucket:
+        from obstore.store import S3Store as Bucket
+
+        location, credential = self._location, self._credential
+        timeout = timedelta(seconds=self._timeout_seconds)
+        config: S3Config = {
+            "region": location.region or _region(),
+            "virtual_hosted_style_request": not (location.path_style or self._endpoint),
+        }
+        if self._endpoint:
+            config["endpoint"] = self._endpoint
+        return Bucket(
+            location.bucket,
+            config=config,
+            client_options={"timeout": timeout, "allow_http": self._endpoint.startswith("http://")},
+            retry_config={"max_retries": _RETRIES, "retry_timeout": timeout},
+            # A provider, because a plain key would be joined by the process's own AWS_SESSION_TOKEN.
+            credential_provider=None if credential is None else lambda: credential,
+        )
+
+    def _unavailable(self, cause: str) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._name} cannot be read: {cause}")
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def _url(endpoint: str) -> str:
+    endpoint = endpoint.strip()
+    return f"https://{endpoint}" if endpoint and "://" not in endpoint else endpoint
+
+
+def _name(bucket: str, endpoint: str) -> str:
+    """
+    Raises:
+        StoreUnavailableError: no bucket, or an endpoint that is no URL.
+    """
+    if not bucket:
+        raise StoreUnavailableError("the object store cannot be read: it has no bucket; name one")
+    if not endpoint:
+        return f"bucket {bucket!r}"
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https") or parts.username is not None:
+        raise StoreUnavailableError(
+            f"bucket {bucket!r} cannot be read: its endpoint must be a URL such as 'https://minio.example:9000', "
+            "without a user name"
+        )
+    return f"bucket {bucket!r} at {parts.scheme}://{host}{f':{port}' if port else ''}"
+
+
+def _credential(store: str, given: Mapping[str, str]) -> S3Credential | None:
+    """
+    Raises:
+        StoreUnavailableError: one half is missing.
+    """
+    identity, secret = given.get("AWS_ACCESS_KEY_ID", ""), given.get("AWS_SECRET_ACCESS_KEY", "")
+    token = given.get("AWS_SESSION_TOKEN", "")
+    if not given:
+        return None
+    if not (identity and secret):
+        raise StoreUnavailableError(
+            f"{store} cannot be read: its Secret needs both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return {"access_key_id": identity, "secret_access_key": secret, "token": token or None, "expires_at": None}
+
+
+def _cause(error: Exception) -> str:
+    text = str(error)
+    if text.startswith(_NO_CREDENTIALS):
+        return "the operator has no AWS credentials; name a Secret that holds some"
+    if status := _STATUS.search(text):
+        code = _s3_code(error)
+        answered = f"it answered {status[1]}{f' {code}' if code else ''}"
+        if status[1] in ("401", "403"):
+            return f"{answered}; check the credentials, and that they may get objects and list the bucket"
+        return answered
+    return next((cause for sign, cause in _CAUSES if sign in text), "its answer cannot be understood")
+
+
+def _s3_code(error: Exception) -> str:
+    code = _S3_CODE.search(str(error))
+    return code[1] if code else ""

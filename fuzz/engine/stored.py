@@ -1,0 +1,55 @@
+"""What steps have put into object storage, in the model: a few values that never change, and requests for them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from core.engine.errors import RejectedError, StorageUnavailableError, UnavailableError
+from core.expressions.paths import STORAGE_PATH, STORAGE_REFERENCE, is_reference
+from fuzz.engine.cluster import Cluster
+from fuzz.engine.process import Process
+
+STORED: Final[dict[str, Any]] = {
+    "outputs/default/yes": True,
+    "outputs/default/no": False,
+    "outputs/default/two": 2,
+    "outputs/default/record": {"n": 2, "flag": True, "deep": {STORAGE_REFERENCE: "outputs/default/list"}},
+    "outputs/default/list": [1, {STORAGE_REFERENCE: "outputs/default/two"}],
+}
+
+
+def stored(name: str, path: str = "") -> dict[str, str]:
+    """A reference to one of them."""
+    return {STORAGE_REFERENCE: f"outputs/default/{name}"} | ({STORAGE_PATH: path} if path else {})
+
+
+class ModelPayloads:
+    """One process's view of the store; its requests fail as those to the API server do."""
+
+    def __init__(self, cluster: Cluster, process: Process) -> None:
+        self._cluster = cluster
+        self._process = process
+
+    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+        try:
+            return await self._process.call(self._cluster, lambda: value_of(value, namespace, field))
+        except UnavailableError as error:
+            raise StorageUnavailableError(f"the store does not answer: {error}") from error
+
+
+def value_of(value: Any, namespace: str, field: str) -> Any:
+    if isinstance(value, list):
+        return [value_of(item, namespace, field) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if not is_reference(value):
+        return {key: value_of(item, namespace, field) for key, item in value.items()}
+    key = value[STORAGE_REFERENCE]
+    if key not in STORED or key.split("/")[1] != namespace:
+        raise RejectedError(f"{field}: the store has no object {key!r}")
+    found = value_of(STORED[key], namespace, field)
+    for part in filter(None, value.get(STORAGE_PATH, "").split(".")):
+        if not isinstance(found, dict) or part not in found:
+            raise RejectedError(f"{field}: {key!r} has no {part!r}")
+        found = found[part]
+    return found

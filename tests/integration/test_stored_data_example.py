@@ -1,0 +1,128 @@
+"""Data that steps put into object storage, on the embedded cluster: a claim keeps it, the operator looks into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commandline import CommandLine
+
+CONFIGURATION = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: bobrapet-operator-config, namespace: bobrapet-system}
+data:
+  controller.storage.provider: file
+  controller.storage.file.path: /var/run/bubu/storage
+  controller.storage.file.volume-claim-name: payloads
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: payloads}
+spec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Story
+metadata: {name: nothing}
+spec: {steps: [{name: done, type: condition}]}
+"""
+
+DEFINITIONS = """\
+apiVersion: catalog.bubustack.io/v1alpha1
+kind: EngramTemplate
+metadata: {name: %(name)s}
+spec: {version: 1.0.0, supportedModes: [job], image: %(name)s}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Engram
+metadata: {name: %(name)s}
+spec: {templateRef: {name: %(name)s}}
+---
+"""
+
+STORY = """\
+apiVersion: bubustack.io/v1alpha1
+kind: Story
+metadata: {name: big}
+spec:
+  steps:
+    - {name: make, ref: {name: make}}
+    - name: pass
+      ref: {name: measure}
+      with: {value: "{{ steps.make.output.note }}"}
+    - name: many
+      ref: {name: measure}
+      if: "{{ gt (len steps.make.output.rows) 900 }}"
+      with: {value: '{{ join "," steps.make.output.words }}'}
+    - name: few
+      ref: {name: measure}
+      if: size(steps.make.output.rows) < 900
+      with: {value: x}
+    - name: each
+      type: parallel
+      with:
+        forEach: "{{ steps.make.output.words }}"
+        steps: [{name: word, ref: {name: measure}, with: {value: "{{ item }}"}}]
+  output:
+    pass: "{{ steps.pass.output.length }}"
+    many: "{{ steps.many.output.length }}"
+    rows: "{{ steps.make.output.rows }}"
+    each: "{{ steps.each.output.items }}"
+"""
+
+ENGRAM = """\
+from bubu_sdk import Context, engram
+
+@engram
+def main(ctx: Context, inputs: dict) -> dict:
+    return %s
+
+if __name__ == "__main__":
+    main.run()
+"""
+
+MAKES = '{"rows": list(range(1000)), "words": [f"{n}-" + "x" * 400 for n in range(3)], "note": "y" * 3000}'
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[CommandLine]:
+    line = CommandLine(tmp_path)
+    line.file("make.py", ENGRAM % MAKES)
+    line.file("measure.py", ENGRAM % '{"length": len(inputs["value"])}')
+    images = {name: {"command": ["$(PYTHON)", f"{name}.py"]} for name in ("make", "measure")}
+    images_file = line.file("programs.yaml", json.dumps({"images": images}))
+    line.file("story.yaml", "".join(DEFINITIONS % {"name": name} for name in images) + STORY)
+    assert line.bobrapet("up", f"--image-map={images_file}").code == 0
+    yield line
+    line.bobrapet("down")
+    line.wait_until_nothing_runs()
+
+
+def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(line: CommandLine) -> None:
+    configured = line.bobrapet("run", line.file("store.yaml", CONFIGURATION), "--local", "--story=nothing")
+    assert configured.code == 0, configured.err
+    done = line.bobrapet("run", "story.yaml", "--local", "--story=big", "-ojson")
+    assert done.code == 0, done.err
+    output = json.loads(done.out)
+
+    assert output["pass"] == 3000
+    assert output["many"] == 3 * 402 + 2
+    assert output["each"] == [{"length": 402}] * 3
+    assert output["rows"]["$bubuStorageRef"].startswith("outputs/default/")
+    assert "few Pending→Skipped" in done.err
+
+
+def test_without_a_store_of_the_operator_a_condition_on_such_data_says_what_to_do(line: CommandLine) -> None:
+    """The steps have one, which their Story names: what they are given, they look up themselves."""
+    claim = CONFIGURATION.partition("---\n")[2]
+    configured = line.bobrapet("run", line.file("claim.yaml", claim), "--local", "--story=nothing")
+    assert configured.code == 0, configured.err
+    store = "  policy: {storage: {file: {volumeClaimName: payloads}}}\n"
+    named = Path(line.folder / "story.yaml").read_text().replace("spec:\n  steps:\n", f"spec:\n{store}  steps:\n")
+    done = line.bobrapet("run", line.file("named.yaml", named), "--local", "--story=big", "-ojson")
+
+    assert done.code != 0
+    assert "controller.storage.provider" in done.err
+    assert "pass Running→Succeeded" in done.err

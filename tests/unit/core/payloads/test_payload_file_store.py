@@ -1,0 +1,131 @@
+"""Files below a folder that others can write to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from core.payloads.errors import PayloadError, StoreUnavailableError
+from core.payloads.store import open_file_store
+
+KEY = "outputs/ns/sr/output.json"
+LIMIT = 1000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A store with one object; beside and in it, what must never be read."""
+    root = tmp_path / "root"
+    (root / "outputs/ns/sr").mkdir(parents=True)
+    (root / KEY).write_bytes(b"{}")
+    (tmp_path / "canary").write_bytes(b"canary")
+    (root / "link").symlink_to(tmp_path)
+    (root / "outputs/ns/sr/link").symlink_to(tmp_path / "canary")
+    (root / "outputs/ns/sr/inner").symlink_to(root / KEY)
+    (root / "outputs/ns/up").symlink_to("../../..")
+    (root / "outputs/ns/%2e%2e").symlink_to("..")
+    return root
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """All descriptors that a test opens are closed at its end."""
+    before = set(Path("/proc/self/fd").iterdir())
+    yield
+    assert len(set(Path("/proc/self/fd").iterdir()) - before) == 0
+
+
+async def refusal(root: Path, key: str, limit_bytes: int = LIMIT) -> str:
+    with pytest.raises(PayloadError) as caught:
+        await open_file_store(str(root)).read(key, limit_bytes)
+    return str(caught.value)
+
+
+async def test_a_file_below_the_root_is_read(root: Path) -> None:
+    assert await open_file_store(str(root)).read(KEY, LIMIT) == b"{}"
+
+
+async def test_the_root_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mounted").symlink_to(root)
+
+    assert await open_file_store(str(tmp_path / "mounted")).read(KEY, LIMIT) == b"{}"
+
+
+async def test_a_missing_object_is_named_with_the_remedy(root: Path) -> None:
+    assert "'outputs/ns/sr/none' does not exist; run the step again" in await refusal(root, "outputs/ns/sr/none")
+    assert "does not exist" in await refusal(root, "outputs/other/sr/output.json")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "link/canary",
+        "outputs/ns/sr/link",
+        "outputs/ns/sr/inner",
+        "outputs/ns/up/canary",
+        "outputs/ns/%2e%2e/ns/sr/output.json",
+        f"{KEY}/x",
+        "outputs/ns/sr",
+    ],
+)
+@pytest.mark.usefixtures("descriptors")
+async def test_links_are_not_followed_and_folders_are_not_read(root: Path, key: str) -> None:
+    assert "is no regular file" in await refusal(root, key)
+
+
+@pytest.mark.usefixtures("descriptors")
+async def test_a_pipe_or_a_socket_holds_nobody_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(root / "outputs/pipe")
+    monkeypatch.chdir(root)
+    with socket.socket(socket.AF_UNIX) as listener, trio.fail_after(5):
+        listener.bind("outputs/socket")
+        assert "is no regular file" in await refusal(root, "outputs/pipe")
+        assert "is no regular file" in await refusal(root, "outputs/socket")
+
+
+async def test_a_file_is_refused_by_its_size_before_it_is_read(root: Path) -> None:
+    with (root / KEY).open("wb") as file:
+        file.truncate(10 * 1024**3)
+
+    assert "larger than 1,000 bytes; let a step work on it" in await refusal(root, KEY)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])
+async def test_the_limit_is_the_largest_size(root: Path, size: int, fits: bool) -> None:
+    (root / KEY).write_bytes(b"x" * size)
+
+    if fits:
+        assert len(await open_file_store(str(root)).read(KEY, LIMIT)) == size
+    else:
+        await refusal(root, KEY)
+
+
+async def test_a_file_whose_size_is_not_known_is_read_up_to_the_limit() -> None:
+    assert "larger than 100 bytes" in await refusal(Path("/proc"), "meminfo", 100)
+
+
+async def test_a_root_that_is_not_mounted_is_worth_another_try(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"payload folder '.*/none' cannot be opened: No such file"):
+        await open_file_store(str(tmp_path / "none")).read(KEY, LIMIT)
+
+
+@pytest.mark.usefixtures("descriptors")
+async def test_a_volume_that_fails_is_worth_another_try(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = os.open
+
+    def failing(path: str, *arguments: Any, **options: Any) -> int:
+        if path == "sr":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return really(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+
+    with pytest.raises(StoreUnavailableError, match=r"payload folder '.*/root' cannot be read: Stale file handle"):
+        await open_file_store(str(root)).read(KEY, LIMIT)

@@ -1,0 +1,222 @@
+"""A bucket behind a server that answers as it likes."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import obstore
+import obstore.store
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.payloads import key as keys
+from core.payloads.errors import PayloadError, StoreUnavailableError
+from core.payloads.store import S3Location, open_s3_store
+
+SECRETS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_SESSION_TOKEN": "token"}
+ERROR = b"<Error><Code>%s</Code><Message>hunter2</Message></Error>"
+LIMIT = 1000
+ROOT = Path(__file__).parents[4]
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """Answers by the key: a number is the status."""
+
+    protocol_version = "HTTP/1.1"
+    objects: ClassVar[dict[str, bytes]] = {
+        "/bucket/outputs/ns/sr/a%252Eb%20%C3%A9.json": b"{}",
+        "/bucket/fits": b"x" * 1000,
+        "/bucket/large": b"x" * 1001,
+    }
+    requests: ClassVar[list[tuple[str, Mapping[str, str]]]] = []
+
+    def do_GET(self) -> None:
+        self.requests.append((self.path, dict(self.headers)))
+        name = self.path.rsplit("/", 1)[1]
+        if name == "endless":
+            self._answer(200, b"", length=10 * 1024**3)
+        elif name == "slow":
+            time.sleep(0.6)
+            self._answer(200, b"{}")
+        elif name == "no-bucket":
+            self._answer(404, ERROR % b"NoSuchBucket")
+        elif name.isdigit():
+            self._answer(int(name), ERROR % b"SomeCode")
+        elif self.path in self.objects:
+            self._answer(200, self.objects[self.path])
+        else:
+            self._answer(404, ERROR % b"NoSuchKey")
+
+    def _answer(self, code: int, content: bytes, length: int | None = None) -> None:
+        self.send_response(code)
+        self.send_header("ETag", '"tag"')
+        self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = length is not None
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """The client may go before it has its answer."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    server = Server(("127.0.0.1", 0), Bucket)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def location(address: str) -> S3Location:
+    return S3Location("bucket", endpoint=address, credentials=SECRETS)
+
+
+async def unavailable(location: S3Location, key: str, timeout_seconds: float = 10) -> str:
+    with pytest.raises(StoreUnavailableError) as caught:
+        await open_s3_store(location, timeout_seconds=timeout_seconds).read(key, LIMIT)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+async def refused(location: S3Location, key: str) -> str:
+    with pytest.raises(PayloadError) as caught:
+        await open_s3_store(location, timeout_seconds=10).read(key, LIMIT)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+async def test_an_object_is_read_under_the_very_key_that_the_sdk_wrote(location: S3Location) -> None:
+    assert await open_s3_store(location).read("outputs/ns/sr/a%2Eb é.json", LIMIT) == b"{}"
+
+
+async def test_the_credentials_of_the_secret_sign_the_request_and_no_others(
+    location: S3Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of the process")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-process")
+
+    await open_s3_store(location).read("fits", LIMIT)
+    await open_s3_store(replace(location, credentials={**SECRETS, "AWS_SESSION_TOKEN": ""})).read("fits", LIMIT)
+
+    (_, with_token), (_, without) = Bucket.requests[-2:]
+    assert with_token["authorization"].startswith("AWS4-HMAC-SHA256 Credential=id/")
+    assert "/us-east-1/s3/" in with_token["authorization"]
+    assert with_token["x-amz-security-token"] == "token"
+    assert without["authorization"].startswith("AWS4-HMAC-SHA256 Credential=id/")
+    assert "x-amz-security-token" not in without
+
+
+async def test_without_a_secret_the_credentials_are_those_of_the_process(
+    location: S3Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-process")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+
+    await open_s3_store(replace(location, credentials={}, region="eu-west-3")).read("fits", LIMIT)
+
+    assert "Credential=of-the-process/" in Bucket.requests[-1][1]["authorization"]
+    assert "/eu-west-3/s3/" in Bucket.requests[-1][1]["authorization"]
+
+
+async def test_a_missing_object_is_no_failure_of_the_store(location: S3Location) -> None:
+    assert "'none' does not exist" in await refused(location, "none")
+
+
+@pytest.mark.parametrize("key", ["large", "endless"])
+async def test_an_object_is_refused_by_its_size_before_it_is_read(location: S3Location, key: str) -> None:
+    assert "larger than 1,000 bytes" in await refused(location, key)
+    assert len(await open_s3_store(location).read("fits", LIMIT)) == LIMIT
+
+
+@pytest.mark.parametrize(
+    ("key", "cause"),
+    [
+        ("401", "it answered 401 SomeCode; check the credentials"),
+        ("403", "it answered 403 SomeCode; check the credentials"),
+        ("400", "it answered 400 SomeCode"),
+        ("429", "it answered 429 SomeCode"),
+        ("500", "it answered 500 SomeCode"),
+        ("503", "it answered 503 SomeCode"),
+        ("no-bucket", "there is no such bucket"),
+    ],
+)
+async def test_a_store_that_does_not_serve_is_worth_another_try(location: S3Location, key: str, cause: str) -> None:
+    assert f"bucket 'bucket' at {location.endpoint} cannot be read: {cause}" in await unavailable(location, key)
+
+
+async def test_a_slow_store_is_unavailable_in_time(location: S3Location) -> None:
+    assert "gave no answer within 0.2 s" in await unavailable(location, "slow", timeout_seconds=0.2)
+
+
+async def test_nobody_at_the_address_is_worth_another_try(location: S3Location) -> None:
+    with socket.socket() as taken:  # bound, but it does not listen
+        taken.bind(("127.0.0.1", 0))
+        nobody = replace(location, endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        assert "the connection is refused" in await unavailable(nobody, "fits")
+
+
+@pytest.mark.parametrize(
+    ("location", "problem"),
+    [
+        (S3Location(""), "has no bucket"),
+        (S3Location("b", credentials={"AWS_ACCESS_KEY_ID": "hunter2"}), "needs both AWS_ACCESS_KEY_ID and"),
+        (S3Location("b", credentials={"AWS_SESSION_TOKEN": "hunter2"}), "needs both AWS_ACCESS_KEY_ID and"),
+        (S3Location("b", endpoint="ftp://host"), "its endpoint must be a URL"),
+        (S3Location("b", endpoint="http://id:hunter2@host"), "without a user name"),
+        (S3Location("b", endpoint="https://host:x"), "its endpoint must be a URL"),
+    ],
+)
+def test_a_location_that_cannot_be_used_says_why(location: S3Location, problem: str) -> None:
+    with pytest.raises(StoreUnavailableError, match=problem) as caught:
+        open_s3_store(location)
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_location_shows_no_credentials() -> None:
+    assert "hunter2" not in repr(S3Location("b", credentials=SECRETS))
+
+
+def test_nothing_of_obstore_is_loaded_until_something_is_read() -> None:
+    program = (
+        "import sys; from core.payloads.store import S3Location, open_s3_store; open_s3_store(S3Location('b'));"
+        "assert 'obstore' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+@given(st.text(max_size=20) | st.text(st.sampled_from('a/.\\%~*?#[]{}^`|"<> \n\0é'), max_size=10))
+def test_every_key_that_is_let_through_is_one_of_s3_too(key: str) -> None:
+    try:
+        keys.segments(key)
+    except PayloadError:
+        return
+    bucket = obstore.store.MemoryStore()
+    obstore.put(bucket, key, b"{}")
+    assert obstore.head(bucket, key)["path"] == key

@@ -1,0 +1,37 @@
+"""The grammar of sub-paths; what they select is tested with hydration."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.payloads import subpath
+from core.payloads.errors import PayloadError
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", ()),
+        ("  ", ()),
+        ("items[0].n", ("items", 0, "n")),
+        ("items[*].tags[2][*]", ("items", None, "tags", 2, None)),
+        ("..deep . x", ("deep", "x")),
+        ("[0]", (0,)),
+        ("$x-y.*", ("$x-y", "*")),
+    ],
+)
+def test_fields_indexes_and_wildcards_are_told_apart(text: str, tokens: tuple[subpath.Token, ...]) -> None:
+    assert subpath.parsed(text) == tokens
+
+
+@pytest.mark.parametrize(
+    "text", ["items[", "items[]", "items[x]", "a[-1]", "a[0]b", "a[" + "9" * 5000 + "]", "a[0", "a]b[", "a[٣]"]
+)
+def test_a_malformed_subscript_is_refused(text: str) -> None:
+    with pytest.raises(PayloadError, match=r"neither \[n\] nor \[\*\]"):
+        subpath.parsed(text)
+
+
+def test_more_parts_than_a_value_has_levels_are_refused() -> None:
+    with pytest.raises(PayloadError, match="more than 128 parts"):
+        subpath.parsed("[*]" * 129)
