@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 NOT_HERE = {
     "F07": "a bug must be put into the process: tests/unit/core/engine/test_engine_supervisor.py",
     "F08": "runs on both control planes: tests/integration/test_operator_poison.py",
-    "F10": "the manager itself speaks to no storage yet",
+    "F10": "runs on both control planes: tests/integration/test_operator_storage_outage.py",
     "F12": "there is no earlier release",
     "F22": "servers lose no events of a watch; with a model that does: fuzz/engine/test_engine_faults.py",
 }
