@@ -139,6 +139,10 @@ class StoredData:
             fetched = {root: await self._fetched(root, value, pace, until) for root, value in read.items()}
         except RejectedError as error:
             nowhere = isinstance(error, NoStoreError)
+            if nowhere and stored:  # it may read other inputs than those that are stored
+                plain = await evaluate(_Seen(variables))
+                if not isinstance(plain, Failure):
+                    return plain
             return replace(answer, offloaded=nowhere, message=f"{answer.message}; it cannot be fetched here: {error}")
         if "steps" in fetched:
             fetched["steps"] = {**variables["steps"], **fetched["steps"]}

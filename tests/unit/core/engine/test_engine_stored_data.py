@@ -327,3 +327,19 @@ async def test_inputs_in_storage_are_looked_into(autojump_clock: MockClock, scen
 
     assert output_of(world, one.key, "b") == {"plain": stored("record"), "inside": 2, "mode": "none", "sum": "3"}
     assert one.phases == {"b": "Succeeded", "c": "Succeeded", "d": "Skipped"}
+
+
+async def test_without_a_store_inputs_beside_the_stored_ones_are_read(
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_with(monkeypatch, no_store)
+    async with open_world({"b": (Script(echo=True),)}, evaluator=Evaluator()) as world:
+        steps = [
+            engram("b", with_={"sum": "{{ add inputs.n 1 }}"}, if_="{{ gt inputs.n 0.5 }}"),
+            engram("c", if_="{{ gt (len inputs.x) 3 }}", allowFailure=True),
+        ]
+        one = scenario(world, steps, {"inputs": {"x": stored("record"), "n": 1}})
+        status = await one.to_the_end()
+
+    assert output_of(world, one.key, "b") == {"sum": "2"}
+    assert "the operator has no object store" in status["stepStates"]["c"]["message"]
