@@ -191,9 +191,13 @@ class Preparation:
             except RejectedError as error:
                 return Refusal(error.reason, str(error))
         if not self._status.state.started and not self._status.state.revision:
-            refusal = await self._pin(story)
-            if refusal is not None:
-                return refusal
+            revision = await self._kept(story)
+            if isinstance(revision, Refusal):
+                return revision
+            if self._turn_taken and not await self._engine.turns.is_current(story, self._pace()):
+                self._engine.turns.ended(str(self._run["metadata"]["uid"]))  # others may have begun as the new one says
+                return None
+            self._status.apply(self._status.state.pinned(revision))
         work = RunWork(self._engine, self._status, self._bells, story, plan, Variables(resolved), access, end_run, live)
         starts = not self._status.state.started
         self._begin(work, step_runs, child_runs)
@@ -230,14 +234,12 @@ class Preparation:
     def _tell_turn(self, message: str) -> None:
         self._status.apply(self._status.state.waiting_for_turn(message))
 
-    async def _pin(self, story: Object) -> Refusal | None:
-        """Keep the Story as it stands now; the run records it in the write that says that it runs."""
+    async def _kept(self, story: Object) -> str | Refusal:
+        """What keeps the Story as it stands; the run records it in the write that says that it runs."""
         try:
-            revision = await persistently(self._engine.runs.pin_story, story, pace=self._pace())
+            return await persistently(self._engine.runs.pin_story, story, pace=self._pace())
         except RejectedError as error:
             return Refusal(error.reason, str(error))
-        self._status.apply(self._status.state.pinned(revision))
-        return None
 
     def _begin(self, work: RunWork, step_runs: list[Object], child_runs: list[Object]) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""

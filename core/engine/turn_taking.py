@@ -58,14 +58,14 @@ class Turns:
             RejectedError: admission forbids to ask an older run to end.
         """
         if not takes_turns(story):
-            return await self._is_current(story, pace, outlives)
+            return await self.is_current(story, pace, outlives)
         above = await self._ancestors(run, pace)
         told = ""
         while True:
             ends = self._ends
             turn = self._place_in_line(run, story, above) or await self._look(run, story, above, pace)
             if isinstance(turn, Begin):
-                if await self._is_current(story, pace, outlives):
+                if await self.is_current(story, pace, outlives):
                     return True
                 self.ended(str(run["metadata"]["uid"]))
                 return False
@@ -79,8 +79,13 @@ class Turns:
                 until, place = turn.until, turn.place
             if ends == self._ends:  # else somebody ended while we looked
                 await self._until_ended(until, min(max(LOOK_AGAIN_SECONDS, place), LONGEST_PAUSE_SECONDS))
-            if not await self._is_current(story, pace, outlives):
+            if not await self.is_current(story, pace, outlives):
                 return False
+
+    async def is_current(self, story: Object, pace: Pace, outlives: bool = False) -> bool:
+        """Whether ``story`` is what is there; ``outlives``: the answer when there is none."""
+        current = await patiently(self._runs.read_story, *_place_of(story), pace=pace)
+        return outlives if current is None else _version_of(current) == _version_of(story)
 
     def ended(self, run_uid: str) -> None:
         """The run has ended or is gone: whoever is next looks. Again and again is fine."""
@@ -155,10 +160,6 @@ class Turns:
                 self._waiting[run_uid].remove(event)
                 if not self._waiting[run_uid]:
                     del self._waiting[run_uid]
-
-    async def _is_current(self, story: Object, pace: Pace, outlives: bool) -> bool:
-        current = await patiently(self._runs.read_story, *_place_of(story), pace=pace)
-        return outlives if current is None else _version_of(current) == _version_of(story)
 
     async def _ancestors(self, run: Object, pace: Pace) -> list[str]:
         """UIDs of all runs above ``run``, of whatever Story, nearest first."""
