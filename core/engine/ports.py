@@ -196,10 +196,13 @@ class StepExecutor(Protocol):
     async def step_runs(self, run: Object) -> list[Object]:
         """Every StepRun controlled by this run's UID, newest knowledge."""
 
-    async def create_step_run(self, run: Object, manifest: Object) -> Object:
+    async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         """Create the StepRun, or return the existing one that this run controls with the same ``spec.stepId``.
 
+        ``again``: there has been one, which may have gone for a reason that this process has not heard of.
+
         Raises:
+            StaleError: the run is not any more what ``run`` says; which is asked when there has been one.
             NameConflictError: somebody else's StepRun has the name.
             RejectedError: admission refused it.
         """

@@ -63,13 +63,14 @@ def is_final(status: Mapping[str, Any]) -> bool:
 def is_overtaken(seen: Object, stored: Object) -> bool:
     """Whether what was decided on ``seen``, a StepRun or StoryRun to be worked for, is over in ``stored``.
 
-    It has ended since, or is being ended, or is on another attempt.
+    It has ended since, or is being ended, or is on another attempt, or is to begin anew.
     """
     old, new = seen.get("status") or {}, stored.get("status") or {}
     phase = phase_of(new)
     ended = phase is not None and phase.terminal and phase is not phase_of(old)
     ending = announced_end(new) is not None and announced_end(old) is None
-    return ended or ending or is_final(new) or retries_of(new) != retries_of(old)
+    anew = "attempts" in old and any(new.get(key) != old.get(key) for key in ("startedAt", "attempts"))
+    return ended or ending or anew or is_final(new) or retries_of(new) != retries_of(old)
 
 
 def is_asked_to_end(seen: Object, stored: Object) -> bool:

@@ -11,7 +11,7 @@ left as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,6 +40,7 @@ from core.engine.step_state import StepState, steps_from
 from core.engine.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
 from core.engine.words import ENDED, SKIPPED_BY_IF
 from core.graph.reach import downstream
+from core.graph.readiness import failed_steps, failure_skips
 
 _RESET_BY_BOTH: Final = (
     "phase",
@@ -99,6 +100,8 @@ class Redrive:
         self._engine = engine
         self._key = key
         self._bell = bell
+        self._deleted: set[str] = set()
+        """Steps whose StepRun or StoryRun was deleted for the request."""
 
     async def answer(self, run: Object, request: RedriveRequest) -> None:
         """Return once the request is recorded as answered; the run then stands as a run that goes on, or as before.
@@ -106,6 +109,7 @@ class Redrive:
         Return early when the run carries another request by then, or none: whoever calls looks again.
         """
         rerun = await self._meant(run, request)
+        self._deleted.clear()
         try:
             if isinstance(rerun, str):
                 await self._refuse(run, request, rerun)
@@ -117,10 +121,30 @@ class Redrive:
                 await self._write(run, request, runs.patch_run_metadata, lambda now: answered_patch(now, rerun))
                 self._engine.events.emit(run, EventType.NORMAL, rerun.event, rerun.message)
         except _OvertakenError:
-            pass
+            await self._forget_deleted(run)
         except GoneError:
             with trio.move_on_after(_GOING_CHECK_SECONDS):  # until it is known, which may take the watch a while
                 await self._bell.wait()
+
+    async def _forget_deleted(self, run: Object) -> None:
+        """What was deleted for a request that another one has overtaken runs again, whatever that one asks for."""
+        pace = self._pace()
+        while self._deleted:
+            current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
+            if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
+                return
+            patch = reset_patch(current, Rerun(frozenset(self._deleted), "", ""))
+            if pending_redrive(current) is None or not patch:  # answered, by another leader
+                return
+            try:
+                await committed(self._engine.runs.patch_run_status, current, patch)
+                return
+            except GoneError:
+                return
+            except RejectedError:
+                raise
+            except PortError as error:
+                await trio.sleep(pace.next_seconds(error))
 
     async def _meant(self, run: Object, request: RedriveRequest) -> Rerun | str:
         """What runs again; or why nothing does."""
@@ -146,6 +170,7 @@ class Redrive:
         states = steps_from((run.get("status") or {}).get("stepStates"))
         steps = steps_to_run_again(plan, states, request.step) | await self._made_in_vain(run, plan)
         steps |= steps_that_waited_for_something_else(plan, run)
+        steps |= steps_begun_too_early(plan, states, steps)
         try:
             revision = await self._pinned(story)
         except RejectedError as error:
@@ -198,6 +223,7 @@ class Redrive:
                     await trio.sleep(pace.next_seconds(error))
                 else:
                     asked.add(uid)
+                    self._deleted.add(step_name_of(child) or "")
             if 0 < before < len(asked):  # somebody makes them anew: another leader that has answered already
                 await trio.sleep(pace.next_seconds())
             with trio.move_on_after(_GOING_CHECK_SECONDS):
@@ -298,6 +324,19 @@ def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: 
     names.update(plan.compensations.order)
     names.update(plan.finally_.order)
     return frozenset(names)
+
+
+def steps_begun_too_early(plan: StoryPlan, states: Mapping[str, StepState], again: Set[str]) -> frozenset[str]:
+    """Main steps at work that need something else in the Story as it is now, which is not there. Pure.
+
+    ``again``: what runs again besides.
+    """
+    graph, rules = plan.graph, plan.rules
+    phases = {name: state.phase for name, state in states.items() if name not in again}
+    missing = {name for name in graph.order if name not in phases or not phases[name].terminal}
+    missing |= {*failed_steps(graph, phases, rules), *failure_skips(graph, phases, rules)}
+    at_work = [name for name in graph.order if name in phases and not phases[name].terminal]
+    return frozenset(name for name in at_work if not missing.isdisjoint(graph.needs[name]))
 
 
 def steps_that_waited_for_something_else(plan: StoryPlan, run: Object) -> frozenset[str]:

@@ -174,8 +174,8 @@ class ModelStepExecutor:
         self.process.check()
         return self.process.known.by_owner("StepRun", run["metadata"]["uid"])
 
-    async def create_step_run(self, run: Object, manifest: Object) -> Object:
-        anew = step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {})
+    async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
+        anew = again or step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {})
         if anew:
             await confirm(self.cluster, self.process, run)
         stored, made = await self._call(lambda: self._create_step_run(run, manifest))

@@ -126,6 +126,8 @@ def jobs_are_counted(history: History) -> Iterator[str]:
             created[owner["uid"], attempt] += 1
         elif write.verb == "delete" and not by_operator(write):
             destroyed[owner["uid"]] += 1
+        elif write.verb == "delete":
+            over.setdefault(f"{owner['uid']}/{attempt}", write)
     for (uid, attempt), times in created.items():
         if times > 1 + destroyed[uid]:
             yield f"attempt {attempt} of StepRun {uid} was started {times} times"

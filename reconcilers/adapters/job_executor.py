@@ -66,9 +66,9 @@ class JobExecutor:
     async def step_runs(self, run: Object) -> list[Object]:
         return self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
 
-    async def create_step_run(self, run: Object, manifest: Object) -> Object:
+    async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         namespace, name, step = manifest["metadata"]["namespace"], manifest["metadata"]["name"], step_path(manifest)
-        anew = step in ((run.get("status") or {}).get("stepStates") or {})
+        anew = again or step in ((run.get("status") or {}).get("stepStates") or {})
         if anew:
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
         stored, made = await create_or_read(self._client, STEP_RUN, manifest)

@@ -467,6 +467,20 @@ async def test_no_step_run_is_made_again_for_a_run_that_is_gone(there: AdapterWo
     assert (await there.client.list(STEP_RUN, NAMESPACE_NAME)).items == []
 
 
+async def test_no_step_run_is_made_again_for_a_run_that_another_leader_has_begun_anew(there: AdapterWorld) -> None:
+    """Nothing says that there has been one but that this process has seen it."""
+    run, story = await there.definitions()
+    begun = {"phase": "Running", "attempts": 1, "startedAt": "2026-01-02T03:04:05Z"}
+    ours = await there.client.patch(STORY_RUN, "one", {"status": begun}, namespace=NAMESPACE_NAME, subresource="status")
+    again = {"status": {"attempts": 2}}
+    await there.client.patch(STORY_RUN, "one", again, namespace=NAMESPACE_NAME, subresource="status")
+
+    with pytest.raises(StaleError):
+        await there.executor.create_step_run(ours, await there.manifest(run, story), True)
+
+    assert (await there.client.list(STEP_RUN, NAMESPACE_NAME)).items == []
+
+
 async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
     """Kinds are watched apart: here the watch of Pods lags behind that of Jobs."""
     await there.account("one-engram-runner")

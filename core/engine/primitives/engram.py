@@ -51,6 +51,7 @@ class Engram:
         self.name = step_run_name(context.run_name, context.step.name)
         self._announce_at = -inf
         self._leaves_by: datetime | None = None
+        self._had_step_run = False
 
     async def run(self) -> Verdict:
         context = self._context
@@ -106,6 +107,7 @@ class Engram:
         observation = await self._executor.observe(self._context.run, self.name)
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
+            self._had_step_run = True
             self._context.variables.remember(step_run)
         return observation
 
@@ -192,7 +194,8 @@ class Engram:
         manifest = step_run_manifest(
             context.run, context.story, step, binding, input_, key, context.work.scheduling, context.state.revision
         )
-        step_run = await committed(self._executor.create_step_run, context.run, manifest)
+        step_run = await committed(self._executor.create_step_run, context.run, manifest, self._had_step_run)
+        self._had_step_run = True
         # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
         context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
         if observation.state is not AttemptState.ABSENT or step_run.get("status"):

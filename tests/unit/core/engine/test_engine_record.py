@@ -128,6 +128,7 @@ def test_a_message_beyond_what_the_crd_accepts_is_cut_in_conditions_only() -> No
 
 RUNNING = {"phase": "Running", "retries": 1}
 ENDING = RUNNING | {"conditions": [{"type": "Ready", "status": "False", "reason": "TimedOut"}]}
+BEGUN = {"phase": "Running", "attempts": 1, "startedAt": "2026-01-02T03:04:05Z"}
 DENIED = {"type": "Ready", "status": "False", "reason": "PermissionDenied"}
 
 
@@ -146,6 +147,10 @@ DENIED = {"type": "Ready", "status": "False", "reason": "PermissionDenied"}
         (ENDING, ENDING, False),
         (RUNNING, RUNNING | {"conditions": [DENIED, ENDING["conditions"][0] | {"type": "Progressing"}]}, True),
         (RUNNING, RUNNING | {"conditions": [DENIED]}, False),
+        (BEGUN, BEGUN, False),
+        (BEGUN, BEGUN | {"attempts": 2}, True),
+        (BEGUN, {"attempts": 1}, True),  # it is to run again
+        ({"phase": "Running"}, BEGUN, False),
     ],
 )
 def test_what_has_ended_or_is_at_another_attempt_has_overtaken_a_decision(

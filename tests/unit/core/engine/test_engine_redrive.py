@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from core.api.conditions import find_condition
 from core.engine.plan import StoryPlan, parse_story
-from core.engine.redrive import steps_to_run_again
+from core.engine.redrive import steps_begun_too_early, steps_to_run_again
 from core.engine.step_state import steps_from
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Act, Script
@@ -442,3 +442,15 @@ async def test_the_instant_of_a_sleep_is_no_timeout_of_what_the_step_has_become(
 
     assert one.phases["nap"] == ("Succeeded" if seconds == 10 else "Timeout")
     assert seconds <= trio.current_time() < seconds + 1
+
+
+def test_a_step_at_work_that_now_needs_what_is_not_there_runs_again() -> None:
+    """It began under a Story that did not say so."""
+    steps = [engram("a"), engram("b", "a"), engram("c"), engram("d", "c"), engram("e", "late"), engram("late")]
+    plan = parse_story({"metadata": {"name": "s", "namespace": "n"}, "spec": {"steps": steps}})
+    assert isinstance(plan, StoryPlan)
+    phases = {"a": "Failed", "b": "Running", "c": "Succeeded", "d": "Running", "e": "Running"}
+    states = steps_from({name: {"phase": phase} for name, phase in phases.items()})
+
+    assert steps_begun_too_early(plan, states, frozenset()) == {"b", "e"}
+    assert steps_begun_too_early(plan, states, frozenset({"b", "c"})) == {"d", "e"}
