@@ -258,7 +258,7 @@ class Preparation:
         step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())
         child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._pace())
         state = self._status.state
-        if not state.started and not state.attempts and not state.revision:
+        if not state.started and not state.revision:
             known = [
                 annotations.get(key)
                 for key, children in (
