@@ -122,7 +122,8 @@ def jobs_are_counted(history: History) -> Iterator[str]:
             continue
         attempt = write.object["spec"]["attempt"]
         end = over.get(f"{owner['uid']}/{attempt}")
-        if write.verb == "create" and not (end is not None and history.crosses(end, write)):
+        belated = end is not None and (history.crosses(end, write) or history.was_given_up(end, write))
+        if write.verb == "create" and not belated:
             created[owner["uid"], attempt] += 1
         elif write.verb == "delete" and not by_operator(write):
             destroyed[owner["uid"]] += 1
