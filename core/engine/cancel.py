@@ -78,8 +78,11 @@ def refused(conclusion: Conclusion, now: datetime) -> Ending:
     return Ending(conclusion, Phase.CANCELED, "its Story cannot be run any more", now)
 
 
-async def end_engram(context: StepContext, ending: Ending, drain_at: datetime) -> Verdict:
-    """Bring an engram step to its end: signal, wait for its Pods until ``drain_at``, record."""
+async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *, unheard: bool = False) -> Verdict:
+    """Bring an engram step to its end: signal, wait for its Pods until ``drain_at``, record.
+
+    ``unheard``: another process has begun it, and may have started a Job of which this one has not heard.
+    """
     engram = Engram(context)
     pace = context.pace()
     signalled = False
@@ -95,7 +98,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime) -
                 if alive and reported is not Phase.SUCCEEDED:
                     await committed(context.engine.executor.end_leftover, step_run)
                 return await _record(context, step_run, observation, ending)
-            if alive and not signalled:  # however late it is: a Job that nobody has ended would outlive its run
+            if (alive or unheard) and not signalled:  # however late: a Job that nobody has ended would outlive its run
                 await _signal(context, step_run)
                 signalled = True
             elif not alive or context.now() >= drain_at:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import trio
@@ -76,7 +77,8 @@ async def end_leftovers(work: RunWork, left: Iterable[Object], drain: timedelta)
             name = step_name_of(step_run)
             if name is not None:
                 step = work.plan.find(name) or StepPlan(name, StepKind.ENGRAM, {"name": name})
-                nursery.start_soon(end_engram, work.context(step), ending, ending.decided_at + drain)
+                end = partial(end_engram, work.context(step), ending, ending.decided_at + drain, unheard=True)
+                nursery.start_soon(end)
 
 
 async def cancel_children(work: RunWork) -> None:
