@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -195,21 +196,28 @@ class StoredData:
         return fetched
 
     async def _fetch(self, value: Any, field: str, pace: Pace, until: datetime | None) -> Any:
-        depth = min(self._depth or self._settings.max_recursion_depth(), MAX_DEPTH)
         began = trio.current_time()
         while True:
             try:
-                fetched = await self._payloads.fetch(value, namespace=self._namespace, field=field, depth=depth)
+                fetched = await self._fetched_once(value, field, until)
             except StorageUnavailableError as error:
                 if until is not None and self._clock.now() >= until:
                     raise
                 told = trio.current_time() - began >= TOLD_AFTER_SECONDS
                 seconds = pace.next_seconds(error if told else None)
-                left = (until - self._clock.now()).total_seconds() if until is not None else seconds
-                await trio.sleep(max(min(seconds, left), 0.0))
+                await trio.sleep(min(seconds, self._seconds_to(until)))
             else:
                 pace.reset()
                 return fetched
+
+    async def _fetched_once(self, value: Any, field: str, until: datetime | None) -> Any:
+        depth = min(self._depth or self._settings.max_recursion_depth(), MAX_DEPTH)
+        with trio.move_on_after(self._seconds_to(until)):
+            return await self._payloads.fetch(value, namespace=self._namespace, field=field, depth=depth)
+        raise StorageUnavailableError(f"what {field} refers to could not be read in time")
+
+    def _seconds_to(self, instant: datetime | None) -> float:
+        return inf if instant is None else max((instant - self._clock.now()).total_seconds(), 0.0)
 
 
 def holds_reference(value: Any) -> bool:

@@ -25,6 +25,10 @@ CLOCK_POLL: Final = timedelta(seconds=5)
 """Of a condition whose result depends on the time or on chance."""
 
 
+FIRST_LOOK: Final = timedelta(seconds=1)
+"""What fetching data from storage may take before it is recorded until when the step waits."""
+
+
 async def run(context: StepContext) -> Verdict:
     settings = Waiting.of(context, context.engine.settings.wait_timeout)
     if isinstance(settings, StepError):
@@ -42,7 +46,7 @@ async def run(context: StepContext) -> Verdict:
             context.bell.hush()
             unread = False
             try:  # no longer than the step may wait; of which nothing is recorded before the first look
-                verdict = await _look(context, until, settings, deadline_at if announced else context.now())
+                verdict = await _look(context, until, settings, deadline_at if announced else started_at + FIRST_LOOK)
             except StorageUnavailableError:
                 verdict, unread = None, not announced
             if verdict is not None:

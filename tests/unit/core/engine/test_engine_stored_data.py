@@ -343,3 +343,19 @@ async def test_without_a_store_inputs_beside_the_stored_ones_are_read(
 
     assert output_of(world, one.key, "b") == {"sum": "2"}
     assert "the operator has no object store" in status["stepStates"]["c"]["message"]
+
+
+async def test_a_store_that_hangs_makes_no_wait_longer_than_it_may_be(
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(self: ModelPayloads, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+        await trio.sleep(1000)
+
+    monkeypatch.setattr(ModelPayloads, "fetch", hang)
+    async with open_world(SCRIPTS) as world:
+        until = {"until": READS_FLAG, "timeout": "20s"}
+        one = scenario(world, [engram("a"), primitive("w", "wait", "a", with_=until)])
+        await one.to_the_end()
+
+    assert one.phases["w"] == "Timeout"
+    assert 20.0 <= trio.current_time() < 23.5
