@@ -40,11 +40,12 @@ NOTICED_SECONDS = 1.0
 """How long a balancer goes on to send connections to a replica that stops."""
 
 
-def story(number: int) -> Object:
+def story(name: str, number: int) -> Object:
+    """One of five of the name, which has one writer: kubectl looks and then creates, and of two who do one fails."""
     return {
         "apiVersion": "bubustack.io/v1alpha1",
         "kind": "Story",
-        "metadata": {"name": f"applied-{number % 5}", "namespace": "team"},
+        "metadata": {"name": f"{name}-{number % 5}", "namespace": "team"},
         "spec": {"version": str(number), "steps": [{"name": "a", "type": "sleep", "with": {"duration": "1s"}}]},
     }
 
@@ -74,7 +75,9 @@ class Applying:
     async def by_requests(self) -> None:
         while True:
             try:
-                await self._stand.client.apply(STORY, story(self.requests), field_manager="tests", force=True)
+                await self._stand.client.apply(
+                    STORY, story("requested", self.requests), field_manager="tests", force=True
+                )
             except KubeError as error:
                 self.refusals.append(str(error))
             self.requests += 1
@@ -82,7 +85,8 @@ class Applying:
 
     async def by_kubectl(self) -> None:
         while True:
-            said = await self._stand.kubectl("apply", "-f", "-", stdin=story(10_000 + self.kubectl_calls), check=False)
+            wanted = story("applied", self.kubectl_calls)
+            said = await self._stand.kubectl("apply", "-f", "-", stdin=wanted, check=False)
             if "story.bubustack.io/applied" not in said:
                 self.refusals.append(said)
             self.kubectl_calls += 1
