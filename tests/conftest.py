@@ -6,6 +6,7 @@ that do not take it are left out. One real control plane serves the whole sessio
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +59,14 @@ def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionCl
     """A real control plane for all tests of the session, or the cluster of ``BOBRAPET_E2E_KUBECONFIG``."""
     with running_cluster(tmp_path_factory.mktemp("control-plane")) as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that runs in this process sets where logs go, and from which level; the next test has its own."""
+    loggers = [logging.getLogger(name) for name in ("", "bobrapet")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
