@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
-from manager.embedded.folder import EmbeddedCluster, EmbeddedError, publish
+from manager.embedded.folder import EmbeddedCluster, EmbeddedError, claims_folder, publish
 from manager.embedded.process import serving
 from manager.embedded.usage import wait_until_unused
 from manager.operator_process import operator_process
@@ -105,7 +105,7 @@ async def _operate(
 
     ready = trio.Event()
     async with trio.open_nursery() as nursery:
-        operator = operator_process(operator_is_ready, data / "node" / "claims")
+        operator = operator_process(operator_is_ready, claims_folder(data))
         # First of all: while this process loads its modules, the operator loads its own on the other core.
         await nursery.start(operator.run)
         nursery.start_soon(_keep_images, data, image_map)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from core.api.reference_keys import CONFIG_MAP_REFERENCE, SECRET_REFERENCE, STORAGE_REFERENCE
+
 Json: TypeAlias = Any
 
 MAX_DEFAULTS_DEPTH: Final = 32
@@ -53,7 +55,7 @@ _PLAIN_KEYWORDS: Final = frozenset(
         "format",
     ]
 )
-_REFERENCE_KEYS: Final = ("$bubuStorageRef", "$bubuSecretRef", "$bubuConfigMapRef")
+_REFERENCE_KEYS: Final = (STORAGE_REFERENCE, SECRET_REFERENCE, CONFIG_MAP_REFERENCE)
 _FILLED_IN_LATER: Final[dict[str, Json]] = {
     "anyOf": [
         *({"type": "object", "required": [key]} for key in _REFERENCE_KEYS),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.api.suggestion import closest
 from core.expressions.errors import BlockedError, EvaluationError, Fault
 from core.expressions.limits import Meter
@@ -18,9 +19,6 @@ from core.expressions.template import nodes
 from core.expressions.template.nodes import Subscript
 
 Json: TypeAlias = Any  # what orjson gives: None, bool, int, float, str, list, dict
-
-STORAGE_REFERENCE: Final = "$bubuStorageRef"
-STORAGE_PATH: Final = "$bubuStoragePath"
 
 _INDEXED_ROOTS: Final = frozenset(ROOTS)
 _OUTPUT_KEYS: Final = ("output", "outputs")

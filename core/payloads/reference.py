@@ -8,20 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from core.expressions.paths import STORAGE_PATH, STORAGE_REFERENCE, Json
+from core.api.reference_keys import (
+    CONFIG_MAP_REFERENCE,
+    SECRET_REFERENCE,
+    STORAGE_KEYS,
+    STORAGE_PATH,
+    STORAGE_REFERENCE,
+)
+from core.expressions.paths import Json
 from core.payloads import subpath
 from core.payloads.errors import PayloadError
 
-_KNOWN: Final = frozenset(
-    {
-        STORAGE_REFERENCE,
-        STORAGE_PATH,
-        "$bubuStorageContentType",
-        "$bubuStorageSchema",
-        "$bubuStorageSchemaVersion",
-    }
-)
-_OPAQUE: Final = frozenset({"$bubuConfigMapRef", "$bubuSecretRef"})
+_OPAQUE: Final = frozenset({CONFIG_MAP_REFERENCE, SECRET_REFERENCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +48,10 @@ def read(node: Json) -> Reference | None:
     """
     if not isinstance(node, dict) or not isinstance(key := node.get(STORAGE_REFERENCE), str):
         return None
-    if unknown := node.keys() - _KNOWN:
+    if unknown := node.keys() - set(STORAGE_KEYS):
         raise PayloadError(
             f"a storage reference has {len(unknown)} keys that it cannot have: "
-            f"leave only {', '.join(sorted(_KNOWN))}, or rename {STORAGE_REFERENCE} if it is data"
+            f"leave only {', '.join(sorted(STORAGE_KEYS))}, or rename {STORAGE_REFERENCE} if it is data"
         )
     sub_path = node.get(STORAGE_PATH, "")
     if not isinstance(sub_path, str):

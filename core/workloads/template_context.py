@@ -11,19 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.api.reference_keys import STORAGE_KEYS, STORAGE_REFERENCE
 from core.workloads.environment import MAX_VARIABLE_BYTES, TEMPLATE_CONTEXT
 from core.workloads.payload import encode
 
 MAX_VALUE_BYTES: Final = 64 * 1024
 _ROOM_BYTES: Final = MAX_VARIABLE_BYTES - len(f"{TEMPLATE_CONTEXT}=")
-_REFERENCE: Final = "$bubuStorageRef"
-_REFERENCE_KEYS: Final = (
-    "$bubuStorageRef",
-    "$bubuStoragePath",
-    "$bubuStorageContentType",
-    "$bubuStorageSchema",
-    "$bubuStorageSchemaVersion",
-)
 
 
 def encode_template_context(context: Mapping[str, Any]) -> str:
@@ -33,7 +26,7 @@ def encode_template_context(context: Mapping[str, Any]) -> str:
         PayloadError: it holds something that JSON cannot say.
     """
     bare, text = context, encode(context)
-    if _REFERENCE in text:
+    if STORAGE_REFERENCE in text:
         bare = _without_stored_data(context)
         text = encode(bare)
     size = _bytes_of(text)
@@ -89,8 +82,8 @@ def _note(value: Any, size_bytes: int) -> dict[str, Any]:
 def _without_stored_data(value: Any) -> Any:
     """A copy in which objects that refer to storage keep only the reference."""
     match value:
-        case Mapping() if _REFERENCE in value:
-            return {key: value[key] for key in _REFERENCE_KEYS if key in value}
+        case Mapping() if STORAGE_REFERENCE in value:
+            return {key: value[key] for key in STORAGE_KEYS if key in value}
         case Mapping():
             return {key: _without_stored_data(child) for key, child in value.items()}
         case list() | tuple():
@@ -102,7 +95,7 @@ def _without_stored_data(value: Any) -> Any:
 def _has_reference(value: Any) -> bool:
     match value:
         case Mapping():
-            return _REFERENCE in value or any(_has_reference(child) for child in value.values())
+            return STORAGE_REFERENCE in value or any(_has_reference(child) for child in value.values())
         case list() | tuple():
             return any(_has_reference(child) for child in value)
         case _:

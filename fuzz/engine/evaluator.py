@@ -14,8 +14,9 @@ from typing import Any
 
 import trio
 
+from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.evaluation.evaluator import Failure, NotYet, Value
-from core.expressions.paths import STORAGE_PATH, STORAGE_REFERENCE, is_reference
+from core.expressions.paths import is_reference
 
 _PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps|item|itemIndex|previous|iteration)((?:\.[A-Za-z0-9_-]+)*)\s*\}\}$")
 _AT_LEAST = re.compile(r"^\{\{\s*ge (iteration|itemIndex) (\d+)\s*\}\}$")

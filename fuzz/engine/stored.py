@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.engine.errors import RejectedError, StorageUnavailableError, UnavailableError
-from core.expressions.paths import STORAGE_PATH, STORAGE_REFERENCE, is_reference
+from core.expressions.paths import is_reference
 from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.api.gatedata import given_data
+from core.api.reference_keys import STORAGE_REFERENCE
 from manager.cli.layout import path_of
 from manager.cli.problem import CommandError
 from manager.cli.render.output import part_of, yaml_text
@@ -16,7 +17,8 @@ from manager.cli.session import Session
 
 Object = dict[str, Any]
 
-RUN_FILE: Final = "output.json"
+RUN: Final = "output"
+"""What the output of the run itself is called beside those of its steps."""
 
 
 async def output_of(session: Session, run: Object, step: str) -> Any:
@@ -38,30 +40,34 @@ async def output_of(session: Session, run: Object, step: str) -> Any:
 
 
 async def outputs_of(session: Session, run: Object, step: str) -> dict[str, Any]:
-    """By name of the file: that of ``step``, or those of the run and of all steps that have one.
+    """By step: that of ``step``, or those of all steps that have one, and of the run as ``RUN``.
 
     Raises:
         CommandError: there is none.
     """
     if step:
-        return {f"{step}.json": await output_of(session, run, step)}
-    found = {RUN_FILE: (run.get("status") or {}).get("output")}
-    found |= {f"{name}.json": output for name, output in (await _of_steps(session, run)).items()}
+        return {step: await output_of(session, run, step)}
+    found = {RUN: (run.get("status") or {}).get("output")} | await _of_steps(session, run)
     present = {name: output for name, output in found.items() if output is not None}
     if not present:
         raise CommandError(f"no step of {run['metadata']['name']} has an output; the run is {_phase(run)}")
     return present
 
 
+def may_refer(outputs: Mapping[str, Any]) -> bool:
+    """Whether something in them may lie in object storage: what reads it is loaded for that alone."""
+    return STORAGE_REFERENCE in json.dumps(outputs)
+
+
 def save_outputs(outputs: Mapping[str, Any], folder: Path) -> Iterator[Path]:
-    """Each file as it has been written.
+    """Each into the file of its name; each file as it has been written.
 
     Raises:
         OSError: the folder cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, output in outputs.items():
-        file = folder / name
+        file = folder / f"{name}.json"
         file.parent.mkdir(parents=True, exist_ok=True)  # a branch is kept below its step
         file.write_text(json.dumps(output, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         yield file

@@ -51,6 +51,11 @@ def data_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) ->
     return Path(base).expanduser().resolve() / "bobrapet"
 
 
+def claims_folder(data: Path) -> Path:
+    """Where the node keeps what is on the volumes of claims, as NAMESPACE/CLAIM."""
+    return data / "node" / "claims"
+
+
 def make_folder(data: Path) -> None:
     """Raises:
     EmbeddedError: it cannot be made or written.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +9,14 @@ from typing import Any, Final
 import trio
 
 from core.api.resource import SECRET
-from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
+from core.engine.errors import RejectedError, StorageUnavailableError
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.hydrate import Bounds, hydrate
-from core.payloads.store import S3Location, Store, open_file_store, open_s3_store
-from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
+from core.payloads.store import Store
+from core.policy.settings import OperatorSettings, StorageSettings
+from reconcilers.adapters import payload_store
 
 MOST_AT_ONCE: Final = 2
 """Values that are being fetched: each takes up to 16 MiB as text, and several times that as data."""
@@ -25,7 +24,6 @@ OBJECT_BYTES: Final = 4 * 1024 * 1024
 """Of one stored object: decoding more would hold up everybody else."""
 PATIENCE_SECONDS: Final = 25.0
 """For all that one value refers to, its turn included: whoever waits for it says why soon after."""
-_CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 class StoredPayloads:
@@ -68,30 +66,16 @@ class StoredPayloads:
 
     async def _store(self, namespace: str) -> Store:
         wanted = self._settings().storage
-        if wanted.provider is StorageProvider.FILE and self._volume_claims is not None:
-            return open_file_store(str(self._volume_claims / namespace / wanted.file_volume_claim_name))
+        if payload_store.is_volume(wanted) and self._volume_claims is not None:
+            return payload_store.open_volume(wanted, self._volume_claims, namespace)
         if self._opened is None or self._opened[0] != wanted:
-            self._opened = (wanted, await self._open(wanted))
+            name = payload_store.secret_of(wanted)
+            credentials = await self._credentials(name) if name else {}
+            self._opened = (wanted, payload_store.open_store(wanted, credentials))
         return self._opened[1]
 
-    async def _open(self, wanted: StorageSettings) -> Store:
-        if wanted.provider is StorageProvider.NONE:
-            raise NoStoreError("the operator has no object store; name one with controller.storage.provider")
-        if wanted.provider is StorageProvider.FILE:
-            return open_file_store(wanted.file_path)
-        location = S3Location(
-            bucket=wanted.s3_bucket,
-            region=wanted.s3_region,
-            endpoint=wanted.s3_endpoint,
-            path_style=wanted.s3_use_path_style,
-            credentials=await self._credentials(wanted.s3_auth_secret_name),
-        )
-        return open_s3_store(location)
-
     async def _credentials(self, name: str) -> dict[str, str]:
-        """Of the Secret ``name`` beside the operator; none without a name: those of the operator's own environment."""
-        if not name:
-            return {}
+        """Of the Secret ``name`` beside the operator."""
         place = f"{self._operator_namespace}/{name}"
         try:
             secret = await self._client.get(SECRET, name, self._operator_namespace)
@@ -99,8 +83,4 @@ class StoredPayloads:
             raise StorageUnavailableError(f"storage Secret {place} does not exist; create it") from error
         except KubeError as error:
             raise StorageUnavailableError(f"storage Secret {place} cannot be read: {error}") from error
-        data = secret.get("data") or {}
-        try:
-            return {key: base64.b64decode(data[key], validate=True).decode() for key in _CREDENTIALS if key in data}
-        except (binascii.Error, UnicodeDecodeError, TypeError):
-            raise StorageUnavailableError(f"storage Secret {place} holds something that is no text") from None
+        return payload_store.credentials_in(secret, place)

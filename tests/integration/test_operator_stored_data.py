@@ -17,7 +17,7 @@ from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableEr
 from core.payloads.errors import StoreUnavailableError
 from core.payloads.store import S3Location
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
-from reconcilers.adapters import stored_payloads
+from reconcilers.adapters import payload_store
 from reconcilers.adapters.stored_payloads import StoredPayloads
 
 REFERENCE = {"$bubuStorageRef": "outputs/team/one/output.json"}
@@ -56,7 +56,7 @@ class Bucket:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
     bucket = Bucket()
-    monkeypatch.setattr(stored_payloads, "open_s3_store", bucket.open)
+    monkeypatch.setattr(payload_store, "open_s3_store", bucket.open)
     return bucket
 
 

@@ -113,6 +113,12 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
     assert output["each"] == [{"length": 402}] * 3
     assert output["rows"]["$bubuStorageRef"].startswith("outputs/default/")
     assert "few Pending→Skipped" in done.err
+    look = ("outputs", "@latest:big", "--local")
+    assert json.loads(line.bobrapet(*look).out)["rows"] == list(range(1000))
+    assert line.bobrapet(*look, "make", "--path=rows[999]").out == "999\n"
+    assert json.loads(line.bobrapet(*look, "--references").out) == output
+    assert line.bobrapet(*look, "--save=kept").code == 0
+    assert json.loads((line.folder / "kept" / "make.json").read_text())["note"] == "y" * 3000
 
 
 def test_without_a_store_of_the_operator_a_condition_on_such_data_says_what_to_do(line: CommandLine) -> None:

@@ -11,27 +11,24 @@ from typing import Any, Final
 import orjson
 
 from core.api import fieldpath
+from core.api.reference_keys import (
+    CONFIG_MAP_REFERENCE,
+    SECRET_REFERENCE,
+    STORAGE_KEYS,
+    STORAGE_REFERENCE,
+)
 from core.api.resource import CONFIG_MAP, SECRET, Resource
 from core.workloads import payload
 from webhooks.finding import Finding, Rule
 from webhooks.validate import reference
 from webhooks.world import World
 
-STORAGE_REF: Final = "$bubuStorageRef"
-
-_STORAGE_KEYS: Final = (
-    STORAGE_REF,
-    "$bubuStoragePath",
-    "$bubuStorageContentType",
-    "$bubuStorageSchema",
-    "$bubuStorageSchemaVersion",
-)
 _MOST_GROWTH: Final = 6
 """Bytes of one byte in the form that counts: ``<`` becomes ``\\u003c``, ``1e20`` is written out."""
 _OBJECT_KEYS: Final = ("name", "key", "namespace", "format")
 _FORMATS: Final = ("auto", "json", "raw")
-_TARGETS: Final[Mapping[str, Resource]] = {"$bubuConfigMapRef": CONFIG_MAP, "$bubuSecretRef": SECRET}
-_REFERENCE_KEYS: Final = (STORAGE_REF, *_TARGETS)
+_TARGETS: Final[Mapping[str, Resource]] = {CONFIG_MAP_REFERENCE: CONFIG_MAP, SECRET_REFERENCE: SECRET}
+_REFERENCE_KEYS: Final = (STORAGE_REFERENCE, *_TARGETS)
 
 _Part = tuple[tuple[int | str, ...], Any]
 
@@ -69,8 +66,8 @@ def check_size(rule: Rule, value: Any, path: str, limit_bytes: int) -> Iterator[
 
 def holds_storage_reference(value: Any) -> bool:
     """Whether some part of ``value`` lies in storage."""
-    return _may_hold(value, (STORAGE_REF,)) and any(
-        isinstance(part, Mapping) and STORAGE_REF in part for _, part in _parts(value)
+    return _may_hold(value, (STORAGE_REFERENCE,)) and any(
+        isinstance(part, Mapping) and STORAGE_REFERENCE in part for _, part in _parts(value)
     )
 
 
@@ -88,7 +85,7 @@ def check_references(
         if not isinstance(part, Mapping):
             continue
         field = _join(path, where)
-        if STORAGE_REF in part:
+        if STORAGE_REFERENCE in part:
             yield from _storage(malformed, part, field)
             continue
         key = next((key for key in _TARGETS if key in part), None)
@@ -105,9 +102,11 @@ def check_references(
 
 def _storage(rule: Rule, part: Mapping[str, Any], path: str) -> Iterator[Finding]:
     for key, value in part.items():
-        if key not in _STORAGE_KEYS:
-            yield rule.at(f"{path}.{key}", f"may not stand beside {STORAGE_REF}", f"use {', '.join(_STORAGE_KEYS)}")
-        elif not isinstance(value, str) or (key == STORAGE_REF and not value.strip()):
+        if key not in STORAGE_KEYS:
+            yield rule.at(
+                f"{path}.{key}", f"may not stand beside {STORAGE_REFERENCE}", f"use {', '.join(STORAGE_KEYS)}"
+            )
+        elif not isinstance(value, str) or (key == STORAGE_REFERENCE and not value.strip()):
             yield rule.at(f"{path}.{key}", "must be a text, and not blank", "give the key of the stored object")
 
 
@@ -173,7 +172,7 @@ def _parts(value: Any) -> Iterator[_Part]:
     while pending:
         where, part = pending.pop()
         yield where, part
-        if isinstance(part, Mapping) and STORAGE_REF not in part and not any(key in part for key in _TARGETS):
+        if isinstance(part, Mapping) and STORAGE_REFERENCE not in part and not any(key in part for key in _TARGETS):
             pending += [((*where, key), child) for key, child in reversed(list(part.items()))]
         elif isinstance(part, list):
             pending += reversed([((*where, index), child) for index, child in enumerate(part)])

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from core.api.reference_keys import STORAGE_REFERENCE
 from core.expressions.cel.reading import ANY, OUTPUT_KEYS, Purpose, Reading, Segment
 from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
 from core.expressions.limits import Meter
-from core.expressions.paths import STORAGE_REFERENCE, Json, is_reference
+from core.expressions.paths import Json, is_reference
 
 Path: TypeAlias = tuple[Segment, ...]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
+from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.expressions.errors import Fault, OffloadedDataError
 from core.expressions.template import values
 from core.expressions.template.functions import ANY, FunctionTable
@@ -15,8 +16,6 @@ from core.expressions.template.values import Int, Kind, Value
 
 FUNCTIONS: Final = FunctionTable()
 
-_REFERENCE: Final = "$bubuStorageRef"
-_PATH: Final = "$bubuStoragePath"
 _KINDS: Final = {
     Kind.NIL: "null",
     Kind.BOOL: "bool",
@@ -57,7 +56,7 @@ def type_of(value: Value) -> str:
     target = _reference(value)
     if target is None:
         return _KINDS[values.kind_of(value)]
-    path = value.get(_PATH)
+    path = value.get(STORAGE_PATH)
     if not isinstance(path, str) or not path:
         return f"offloaded({target})"
     return f"offloaded({target}{path if path[0] in '.[' else '.' + path})"
@@ -77,7 +76,7 @@ def sample(value: Value) -> Value:
 
 
 def _reference(value: Any) -> str | None:
-    target = value.get(_REFERENCE) if isinstance(value, dict) else None
+    target = value.get(STORAGE_REFERENCE) if isinstance(value, dict) else None
     return target if isinstance(target, str) and target.strip() else None
 
 

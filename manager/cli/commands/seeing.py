@@ -197,10 +197,16 @@ def outputs(
     save: Annotated[
         Path | None, typer.Option("--save", help="Write output.json, and STEP.json for each step, to this folder.")
     ] = None,
+    references: Annotated[
+        bool, typer.Option("--references", help="Leave references to object storage as they are.")
+    ] = False,
 ) -> None:
-    """Print the output of a run or of one of its steps as JSON; that of a gate is what was given with its approval."""
+    """Print the output of a run or of one of its steps as JSON; that of a gate is what was given with its approval.
+
+    What lies in object storage is read there.
+    """
     from manager.cli.interruption import run_async
-    from manager.cli.outputs import output_of, outputs_of, printed, save_outputs
+    from manager.cli.outputs import RUN, may_refer, output_of, outputs_of, printed, save_outputs
     from manager.cli.runs import find_run
     from manager.cli.session import open_session
 
@@ -211,9 +217,17 @@ def outputs(
         async with open_session(options) as session:
             found = await find_run(session, run)
             if save is None:
-                session.console.result(printed(await output_of(session, found, step), path, options.output))
+                wanted = {step or RUN: await output_of(session, found, step)}
+            else:
+                wanted = await outputs_of(session, found, step)
+            if not references and may_refer(wanted):
+                from manager.cli.stored import read_stored
+
+                wanted = await read_stored(session, wanted, found["metadata"]["namespace"])
+            if save is None:
+                session.console.result(printed(wanted[step or RUN], path, options.output))
                 return
-            for file in save_outputs(await outputs_of(session, found, step), save):
+            for file in save_outputs(wanted, save):
                 session.console.result(str(file))
 
     run_async(options, work)

@@ -17,7 +17,7 @@ def test_an_output_is_printed_whole_or_in_part_as_json_or_yaml() -> None:
 
 
 def test_every_output_becomes_a_file_of_its_own(tmp_path: Path) -> None:
-    outputs = {"output.json": {"city": "Zürich"}, "fetch.json": [1]}
+    outputs = {"output": {"city": "Zürich"}, "fetch": [1]}
 
     files = list(save_outputs(outputs, tmp_path / "new" / "folder"))
 

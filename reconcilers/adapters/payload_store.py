@@ -1,0 +1,65 @@
+"""The object store that the operator's configuration names: how it is opened, and with what."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from core.engine.errors import NoStoreError, StorageUnavailableError
+from core.payloads.store import S3Location, Store, open_file_store, open_s3_store
+from core.policy.settings import StorageProvider, StorageSettings
+
+_CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def secret_of(wanted: StorageSettings) -> str:
+    """Name of the Secret with its credentials, which lies beside the operator; empty: those of the environment."""
+    return wanted.s3_auth_secret_name if wanted.provider is StorageProvider.S3 else ""
+
+
+def credentials_in(secret: Mapping[str, Any], place: str) -> dict[str, str]:
+    """Those that the Secret has; ``place`` is what it is called in a complaint.
+
+    Raises:
+        StorageUnavailableError: it holds something else.
+    """
+    data = secret.get("data") or {}
+    try:
+        return {key: base64.b64decode(data[key], validate=True).decode() for key in _CREDENTIALS if key in data}
+    except (binascii.Error, UnicodeDecodeError, TypeError):
+        raise StorageUnavailableError(f"storage Secret {place} holds something that is no text") from None
+
+
+def open_store(wanted: StorageSettings, credentials: Mapping[str, str]) -> Store:
+    """
+    Args:
+        credentials: empty for those of the process's environment.
+    Raises:
+        NoStoreError: the configuration names none.
+        StoreUnavailableError: what it says of it cannot be used.
+    """
+    if wanted.provider is StorageProvider.NONE:
+        raise NoStoreError("the operator has no object store; name one with controller.storage.provider")
+    if wanted.provider is StorageProvider.FILE:
+        return open_file_store(wanted.file_path)
+    location = S3Location(
+        bucket=wanted.s3_bucket,
+        region=wanted.s3_region,
+        endpoint=wanted.s3_endpoint,
+        path_style=wanted.s3_use_path_style,
+        credentials=credentials,
+    )
+    return open_s3_store(location)
+
+
+def is_volume(wanted: StorageSettings) -> bool:
+    """Whether it is a folder on the volume of a claim."""
+    return wanted.provider is StorageProvider.FILE
+
+
+def open_volume(wanted: StorageSettings, claims: Path, namespace: str) -> Store:
+    """The volume of ``namespace``, on the machine that keeps each of them as ``claims``/NAMESPACE/CLAIM."""
+    return open_file_store(str(claims / namespace / wanted.file_volume_claim_name))
