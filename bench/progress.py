@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -87,7 +88,11 @@ async def open_progress(client: KubeClient) -> AsyncIterator[Progress]:
     progress = Progress()
     informer = Informer(client, STORY_RUN, namespace=NAMESPACE)
     informer.add_handler(progress.note)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(informer.run)
-        yield progress
-        nursery.cancel_scope.cancel()
+    gc.disable()  # while the watcher pauses, what it would have seen is not late
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(informer.run)
+            yield progress
+            nursery.cancel_scope.cancel()
+    finally:
+        gc.enable()

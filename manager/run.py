@@ -134,7 +134,7 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
     """
     state = _Readiness()
     async with trio.open_nursery() as serving:
-        await serving.start(partial(reclaim_when_quiet, state.changes))
+        await serving.start(partial(reclaim_when_quiet, state.changes, heeds_timers=True))
         if options.health is not None:
             checks = {"informers": state.informers, "configuration": state.configuration}
             if options.gate.address is not None:

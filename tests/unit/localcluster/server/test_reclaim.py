@@ -6,6 +6,7 @@ import gc
 import weakref
 from typing import Any
 
+import pytest
 import trio
 
 from localcluster.server import reclaim
@@ -18,6 +19,7 @@ class Server:
         self.revision = 0
         self.collected_at: list[float] = []
         self.is_busy = False
+        self.heeds_timers = False
 
     def collect(self) -> None:
         self.collected_at.append(trio.current_time() - self.started_at)
@@ -35,7 +37,9 @@ class Server:
 
 
 async def _reclaiming(server: Server, *, task_status: trio.TaskStatus[None]) -> None:
-    await reclaim.reclaim_when_quiet(lambda: server.revision, collect=server.collect, task_status=task_status)
+    await reclaim.reclaim_when_quiet(
+        lambda: server.revision, heeds_timers=server.heeds_timers, collect=server.collect, task_status=task_status
+    )
 
 
 def many_objects() -> list[object]:
@@ -63,6 +67,29 @@ async def test_a_server_that_is_never_quiet_is_not_spared_for_ever(nursery: trio
     kept = many_objects()
     await trio.sleep(2 * reclaim.LONGEST_SECONDS)
     assert [instant >= reclaim.LONGEST_SECONDS for instant in server.collected_at] == [True]
+    assert len(kept) > 0
+
+
+@pytest.mark.parametrize(("every", "walks"), [(0.05, 0), (2.0, 1)])
+async def test_no_timer_is_due_while_everything_is_walked(
+    every: float, walks: int, nursery: trio.Nursery, autojump_clock: Any
+) -> None:
+    async def timers() -> None:
+        while True:
+            await trio.sleep(every)
+            ticked.append(trio.current_time())
+
+    ticked: list[float] = []
+    server = Server()
+    server.heeds_timers = True
+    await server.run(nursery)
+    nursery.start_soon(timers)
+    kept = many_objects()
+    await trio.sleep(60)
+    assert len(server.collected_at) == walks
+    takes = reclaim.SECONDS_OF_A_ROUND * reclaim.WORTHWHILE_ROUNDS
+    for instant in (server.started_at + after for after in server.collected_at):
+        assert not [tick for tick in ticked if instant < tick < instant + takes]
     assert len(kept) > 0
 
 
