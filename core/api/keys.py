@@ -40,6 +40,8 @@ ANNOTATION_CANCEL_REASON: Final = "storyrun.bubustack.io/cancel-reason"
 ANNOTATION_STEP_TIMERS: Final = "runs.bubustack.io/step-timers"
 ANNOTATION_STEP_PATH: Final = "runs.bubustack.io/step-path"
 """Ours, on StepRuns of branches and on child StoryRuns: the full name of the step they stand for, ``fan/a``."""
+ANNOTATION_INPUT_LEFT: Final = "runs.bubustack.io/input-left-to-container"
+"""Ours: ``true`` on the StepRun of a branch whose ``spec.input`` has templates that its container has to resolve."""
 ANNOTATION_STORY_REVISION: Final = "runs.bubustack.io/story-revision"
 """Ours: what keeps the Story as a run executes it. On its StepRuns, and on itself beside timers that were stored before
 ``status.storyRevision`` was."""

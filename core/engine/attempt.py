@@ -13,6 +13,7 @@ from typing import Any
 from core.api.phases import Reason
 from core.engine import record
 from core.engine.context import StepContext
+from core.engine.manifest import is_left_to_container
 from core.engine.ports import AttemptOrder, Binding, Object, StepError
 from core.engine.schema import why_invalid
 from core.engine.settle import Settled, settle_value
@@ -38,6 +39,7 @@ class Attempt:
         declared = step_run["spec"].get("input")
         if context.step.is_branch:  # resolved when its StepRun was made: data is not evaluated again
             inputs = declared or {}
+            left_to_container = is_left_to_container(step_run)
         elif declared:
             answer = await settle_value(context, declared, "with", waits=self.waits)
             left_to_container = isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
@@ -59,6 +61,7 @@ class Attempt:
             inputs=inputs,
             template_context=context.variables.snapshot(),
             deadline_at=context.now() + binding.timeout,
+            is_resolved=not left_to_container,
             outlives_cancel=context.step.parts[0] in context.work.plan.finally_.graph.position,
         )
 

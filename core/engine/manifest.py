@@ -29,8 +29,13 @@ def step_run_manifest(
     idempotency_key: str,
     scheduling: Scheduling,
     revision: str,
+    *,
+    left_to_container: bool = False,
 ) -> Object:
-    """The manifest; ``input_`` is ``merged_input``, its templates unresolved, but for branches, which see more."""
+    """The manifest; ``input_`` is ``merged_input``, its templates unresolved, but for branches, which see more.
+
+    ``left_to_container``: those of a branch are not resolved either, because only its container can do that.
+    """
     metadata = run["metadata"]
     run_name = str(metadata["name"])
     labels = {
@@ -65,6 +70,8 @@ def step_run_manifest(
     if step.is_branch:
         labels[keys.LABEL_PARENT_STEP] = identity.label_value(step.parts[-2])
         annotations[keys.ANNOTATION_STEP_PATH] = step.name
+        if left_to_container:
+            annotations[keys.ANNOTATION_INPUT_LEFT] = "true"
     if annotations:
         manifest["metadata"]["annotations"] = annotations
     if input_ is not None:
@@ -75,6 +82,11 @@ def step_run_manifest(
     if binding.retry_spec:
         manifest["spec"]["retry"] = copy_value(dict(binding.retry_spec))
     return manifest
+
+
+def is_left_to_container(step_run: Object) -> bool:
+    """Whether the templates in the input of a branch's StepRun are for its container to resolve."""
+    return (step_run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_INPUT_LEFT) == "true"
 
 
 def child_run_name(run_name: str, step: str, iteration: int | None = None) -> str:

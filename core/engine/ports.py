@@ -134,6 +134,8 @@ class AttemptOrder:
     """``BUBU_TEMPLATE_CONTEXT``: ``{"inputs": …, "steps": …}``."""
     deadline_at: datetime
     """Aware UTC; stored on the Job, so that a restart awaits the same instant."""
+    is_resolved: bool = True
+    """Whether ``inputs`` are data: nobody may evaluate them again."""
     outlives_cancel: bool = False
     """Whether it is to run although its run has been asked to end: it cleans up."""
 

@@ -325,6 +325,7 @@ class ModelStepExecutor:
                 "attempt": order.attempt,
                 "deadlineAt": order.deadline_at.isoformat(),
                 "inputs": dict(order.inputs),
+                "resolved": order.is_resolved,
             },
         }
         created = self.cluster.create(self.process.actor, manifest)

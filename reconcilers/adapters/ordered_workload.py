@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.engine.ports import AttemptOrder, Object
+from core.workloads.literals import as_literals
 from core.workloads.payload import encode
 from core.workloads.step_workload import StepWorkload
 from core.workloads.template_context import encode_template_context
@@ -14,6 +15,8 @@ from reconcilers.adapters.binding import ResolvedStep
 
 def ordered_workload(order: AttemptOrder) -> StepWorkload:
     """The workload of one attempt; trigger data and step config are one value, so they cannot differ.
+
+    Of resolved inputs SDKs are told not to evaluate them again. The config they do evaluate: it is spelled for that.
 
     Raises:
         PayloadError: the inputs have no JSON form.
@@ -44,10 +47,11 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         started_at=started,
         max_recursion_depth=execution.get("maxRecursionDepth") or resolved.settings.engram.max_recursion_depth,
         trigger_data=inputs,
-        step_config=inputs,
+        step_config=encode(as_literals(order.inputs)) if order.is_resolved and "{{" in inputs else inputs,
         template_context=encode_template_context(order.template_context),
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
         tls_secret=tls_secret_name(resolved.engram),
+        skip_input_templating=order.is_resolved,
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
     )
 

@@ -21,6 +21,10 @@ _INDEX = re.compile(
 _PATH = re.compile(r"(?:\$?\.)?(?P<root>[A-Za-z_]\w*)(?P<rest>(?:\.\w+|\[\d+\]|\[\"[^\"\\]*\"\]|\['[^'\\]*'\])*)")
 _SEGMENT = re.compile(r"\.([\w-]+)|\[(\d+)\]|\[[\"']([^\"']*)[\"']\]")
 
+_OPENING = "{{"
+_SPELLED_OPENING = '{{ "{{" }}'
+"""How the operator spells braces of data, which are no template."""
+
 _Segments = list[str | int]
 
 
@@ -46,8 +50,9 @@ def resolve(value: Any, variables: Mapping[str, Any], name: str) -> Any:
 
 def _walk(value: Any, variables: Mapping[str, Any], path: str, problems: list[str]) -> Any:
     if isinstance(value, str):
-        if "{{" not in value:
-            return value
+        texts = value.split(_SPELLED_OPENING)
+        if not any(_OPENING in text for text in texts):
+            return _OPENING.join(texts)
         try:
             return _evaluate(value, variables)
         except _Problem as problem:

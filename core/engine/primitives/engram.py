@@ -182,17 +182,28 @@ class Engram:
         if limit > 0 and size >= NEAR_LIMIT * limit:
             text = f"the input of step {step.name!r} uses {size} of {limit} bytes"
             context.emit(EventType.WARNING, "StepInputNearLimit", text)
+        left_to_container = False
         if step.is_branch and input_:
             answer = await settle_value(context, input_, "with")
-            if isinstance(answer, StepError) and not context.stored.leaves_to_container(answer):
+            left_to_container = isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
+            if isinstance(answer, StepError) and not left_to_container:
                 return failed(answer.reason, answer.message)
             input_ = answer.value if isinstance(answer, Settled) else input_
         key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
-        if step.looks_anywhere:  # what it waits for may need the slot that it would hold meanwhile
+        # What it waits for may need the slot that it would hold meanwhile. The input of a branch is data by now.
+        if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
         await context.work.slot_for(step)
         manifest = step_run_manifest(
-            context.run, context.story, step, binding, input_, key, context.work.scheduling, context.state.revision
+            context.run,
+            context.story,
+            step,
+            binding,
+            input_,
+            key,
+            context.work.scheduling,
+            context.state.revision,
+            left_to_container=left_to_container,
         )
         step_run = await committed(self._executor.create_step_run, context.run, manifest, self._had_step_run)
         self._had_step_run = True

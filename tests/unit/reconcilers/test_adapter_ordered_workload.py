@@ -68,6 +68,17 @@ def test_everything_the_builder_needs_is_told() -> None:
     assert (workload.tls_secret, workload.secret_schema, workload.correlation_id) == ("tls", {"api": {}}, "Order 42")
 
 
+def test_resolved_inputs_are_not_evaluated_again() -> None:
+    """SDKs heed that for the inputs; the config they evaluate all the same."""
+    data = {"text": "Hello {{name}}"}
+    resolved = ordered_workload(order(inputs=data))
+    left = ordered_workload(replace(order(inputs=data), is_resolved=False))
+
+    assert (resolved.skip_input_templating, left.skip_input_templating) == (True, False)
+    assert resolved.trigger_data == left.trigger_data == left.step_config == '{"text":"Hello {{name}}"}'
+    assert resolved.step_config == r'{"text":"Hello {{ \"{{\" }}name}}"}'
+
+
 @pytest.mark.parametrize(
     ("status", "started"),
     [

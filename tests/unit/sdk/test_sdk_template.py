@@ -56,6 +56,13 @@ def test_a_value_that_was_pruned_from_the_context_is_explained() -> None:
         template.resolve("{{ steps.s.output }}", pruned, "config")
 
 
+@pytest.mark.parametrize("text", ["Hello {{name}}", "{{ steps.my-step.output.id }}", "{{", "{{{{ 1 }}"])
+def test_braces_of_data_as_the_operator_spells_them_are_data_again(text: str) -> None:
+    spelled = text.replace("{{", '{{ "{{" }}')
+
+    assert template.resolve({"v": [spelled]}, VARIABLES, "config") == {"v": [text]}
+
+
 def test_texts_inside_a_reference_are_not_templates() -> None:
     node = {"$bubuStorageRef": "outputs/{{x}}"}
 

@@ -38,6 +38,12 @@ def output_of(world: Any, key: Any, step: str) -> Any:
     return world.step_run(key, step)["status"]["output"]
 
 
+def inputs_are_data(world: Any) -> dict[str, bool]:
+    """By step: whether its container was told so."""
+    jobs = [write.new for write in world.cluster.history if write.new is not None and write.new["kind"] == "Job"]
+    return {job["spec"]["step"]: job["spec"]["resolved"] for job in jobs}
+
+
 def count_fetches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The fields that are fetched from now on."""
     fields: list[str] = []
@@ -229,8 +235,28 @@ async def test_without_a_store_inputs_are_left_to_the_container_and_conditions_f
 
     assert output_of(world, one.key, "b") == {"x": template}
     assert output_of(world, one.key, "fan/b") == {"x": template}
+    assert inputs_are_data(world) == {"a": True, "b": False, "fan/b": False}
     assert one.phases["c"] == "Failed"
     assert "the operator has no object store" in status["stepStates"]["c"]["message"]
+
+
+async def test_braces_in_data_are_no_templates(autojump_clock: MockClock, scenario: Any) -> None:
+    """Nor does a branch that reads whatever step it likes, and so settles its input early, evaluate it twice."""
+    data = "{{ steps.never.output.token }}"
+    some = "{{ (index steps inputs.n).output.n }}"
+    fan = {"steps": [engram("b", with_={"x": "{{ inputs.x }}", "some": some})]}
+    scripts = {"a": (Script(output={"n": 1}),), "b": SCRIPTS["b"], "fan/b": SCRIPTS["b"]}
+    async with open_world(scripts, evaluator=Evaluator()) as world:
+        steps = [engram("a"), engram("b", with_={"x": "{{ inputs.x }}"}), primitive("fan", "parallel", with_=fan)]
+        nap = primitive("never", "sleep", with_={"duration": "1h"})
+        one = scenario(world, [*steps, nap], {"inputs": {"x": data, "n": "a"}})
+        world.start(one.key)
+        await trio.sleep(60)
+        done = dict.fromkeys(("a", "b", "fan", "fan/b"), "Succeeded")
+        assert one.phases == {**done, "never": "Paused"}
+
+    assert output_of(world, one.key, "b")["x"] == output_of(world, one.key, "fan/b")["x"] == data
+    assert inputs_are_data(world) == {"a": True, "b": True, "fan/b": True}
 
 
 async def test_a_short_outage_is_waited_out_in_silence(
