@@ -17,7 +17,7 @@ from core.engine.timers import GROUP_MARK
 from core.engine.words import ENDED, member_or_none
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
-from fuzz.engine.cluster import Object, Write
+from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.history import (
     History,
     by_operator,
@@ -93,13 +93,20 @@ def deadlines_are_met(history: History) -> Iterator[str]:
         return
     moved_at: dict[str, datetime] = {}
     """When a Job or a Pod of a StepRun has changed last, by its name."""
+    alive: dict[str, set[Place]] = {}
+    """Its Pods that have not ended."""
     for write in history.writes():
         if write.place[0] in ("Job", "Pod"):
             moved_at[write.object["spec"]["stepRun"]] = write.at
+        if write.place[0] == "Pod":
+            pods = alive.setdefault(write.object["spec"]["stepRun"], set())
+            has_left = write.new is None or status_of(write.new).get("phase") in ("Succeeded", "Failed")
+            (pods.discard if has_left else pods.add)(write.place)
         if not by_operator(write) or write.old is None:
             continue
         since, allowed = _allowed(history, write.at)
-        for what, due in _open(history, write.old, moved_at):
+        lingering = bool(alive.get(write.place[2]))
+        for what, due in _open(history, write.old, moved_at, lingering):
             if write.at > max(due, since) + allowed:
                 yield f"{what} of {write.place[2]} was due at {due}, and open until {write.at}"
 
@@ -113,7 +120,9 @@ def _allowed(history: History, now: datetime) -> tuple[datetime, timedelta]:
     return max(started_at, calm_at), GATHERING + SLACK
 
 
-def _open(history: History, obj: Object, moved_at: Mapping[str, datetime]) -> Iterator[tuple[str, datetime]]:
+def _open(
+    history: History, obj: Object, moved_at: Mapping[str, datetime], lingering: bool
+) -> Iterator[tuple[str, datetime]]:
     """What of an object is decided at a given time, if nothing decides it before; with that time."""
     run = obj if obj["kind"] == "StoryRun" else history.run_of(obj)
     if run is None or has_ended(run) or run["spec"].get("cancelRequested") or announced_end(status_of(run)) is not None:
@@ -121,7 +130,7 @@ def _open(history: History, obj: Object, moved_at: Mapping[str, datetime]) -> It
     if obj["kind"] == "StoryRun":
         yield from _open_of_run(history, run)
     elif obj["kind"] == "StepRun" and not is_final(status_of(obj)):
-        yield from _open_of_step_run(history, obj, moved_at)
+        yield from _open_of_step_run(history, obj, moved_at, lingering)
 
 
 def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]]:
@@ -142,12 +151,12 @@ def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]
 
 
 def _open_of_step_run(
-    history: History, step_run: Object, moved_at: Mapping[str, datetime]
+    history: History, step_run: Object, moved_at: Mapping[str, datetime], lingering: bool
 ) -> Iterator[tuple[str, datetime]]:
-    """A retry does not begin before the Job and the Pods of the attempt before are gone."""
+    """A retry does not begin before the Job and the Pods of the attempt before are gone; ``lingering``: not yet."""
     metadata, status = step_run["metadata"], status_of(step_run)
     retry_at = parse_instant_or_none(status.get("nextRetryAt"))
-    if retry_at is not None:
+    if retry_at is not None and not lingering:
         yield "the retry", max(retry_at, moved_at.get(metadata["name"], retry_at))
     job = history.objects.get(("Job", metadata["namespace"], metadata["name"]))
     if job is not None and job["spec"]["attempt"] == retries_of(status):
