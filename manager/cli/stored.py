@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from core.api.resource import CONFIG_MAP, SECRET
@@ -17,6 +18,7 @@ from core.policy.settings import StorageSettings
 from manager.cli.outputs import RUN
 from manager.cli.problem import CommandError
 from manager.cli.session import Session
+from manager.cli.target import embedded_at
 from manager.embedded.folder import claims_folder
 from manager.operator_process import OPERATOR_NAMESPACE
 from manager.permissions.table import CONFIG_NAME
@@ -56,12 +58,13 @@ async def read_stored(session: Session, outputs: Mapping[str, Any], namespace: s
 async def _open(session: Session, namespace: str) -> Store:
     wanted = await _settings(session)
     if payload_store.is_volume(wanted):
-        if session.embedded is None:
+        cluster = session.embedded or embedded_at(session.config.server, Path(session.config.source))
+        if cluster is None:
             raise CommandError(
                 f"outputs are on the volume of claim {wanted.file_volume_claim_name!r}, which only Pods can read",
                 remedy=_REMEDY,
             )
-        return payload_store.open_volume(wanted, claims_folder(session.embedded.data), namespace)
+        return payload_store.open_volume(wanted, claims_folder(cluster.data), namespace)
     try:
         return payload_store.open_store(wanted, await _credentials(session, payload_store.secret_of(wanted)))
     except (PortError, StoreUnavailableError) as error:

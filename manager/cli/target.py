@@ -51,6 +51,15 @@ def embedded_cluster(flags: Flags) -> EmbeddedCluster | None:
     )
 
 
+def embedded_at(server: str, kubeconfig: Path) -> EmbeddedCluster | None:
+    """The embedded cluster that serves this URL, if one does: what kubectl uses may be one, too.
+
+    ``kubeconfig``: what names the URL; that of an embedded cluster lies in its folder.
+    """
+    clusters = (running(folder) for folder in (kubeconfig.parent, data_folder(None)))
+    return next((cluster for cluster in clusters if cluster is not None and cluster.url == server), None)
+
+
 def is_configured(environ: Mapping[str, str]) -> bool:
     """Whether kubectl would find a cluster without being told."""
     return bool(

@@ -117,6 +117,8 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
     assert json.loads(line.bobrapet(*look).out)["rows"] == list(range(1000))
     assert line.bobrapet(*look, "make", "--path=rows[999]").out == "999\n"
     assert json.loads(line.bobrapet(*look, "--references").out) == output
+    by_kubeconfig = f"--kubeconfig={line.data / 'kubeconfig'}"
+    assert line.bobrapet("outputs", "@latest:big", "make", "--path=rows[1]", by_kubeconfig).out == "1\n"
     assert line.bobrapet(*look, "--save=kept").code == 0
     assert json.loads((line.folder / "kept" / "make.json").read_text())["note"] == "y" * 3000
 

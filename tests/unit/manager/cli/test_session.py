@@ -10,7 +10,7 @@ from manager.cli.console import Console
 from manager.cli.options import CommonOptions
 from manager.cli.problem import CommandError, UsageError
 from manager.cli.session import Session
-from manager.cli.target import embedded_cluster, is_configured
+from manager.cli.target import embedded_at, embedded_cluster, is_configured
 from manager.embedded import folder
 from manager.embedded.folder import EmbeddedCluster
 from manager.embedded.process import serving
@@ -71,6 +71,17 @@ def test_without_configuration_the_embedded_cluster_is_meant(tmp_path: Path) -> 
         folder.publish(cluster(tmp_path / "data"))
 
         assert embedded_cluster(CommonOptions()) == cluster(tmp_path / "data")
+
+
+def test_a_kubeconfig_may_be_that_of_an_embedded_cluster(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for data in (tmp_path / "data", elsewhere):
+        with serving(data):
+            folder.publish(cluster(data))
+
+            assert embedded_at("https://x", data / "kubeconfig") == cluster(data)
+            assert embedded_at("https://y", data / "kubeconfig") is None
+    assert embedded_at("https://x", elsewhere / "kubeconfig") is None
 
 
 def test_with_configuration_it_is_meant_only_when_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
