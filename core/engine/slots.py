@@ -7,13 +7,14 @@ breath. What is known at start counts before anything is given. Source: StoryRun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Final
 
 import trio
 
 from core.api import keys
+from core.engine.bell import Bell
 from core.engine.ports import Clock, Object, RunKey
 from core.engine.queueing import Demand, Ledger, Limits, Occupant, Owner
 from core.engine.scheduling import story_key
@@ -38,7 +39,8 @@ class Slots:
         self._limits = limits
         self._clock = clock
         self._ledger = Ledger()
-        self._granted: dict[Owner, trio.Event] = {}
+        self._waiting: dict[Owner, Bell] = {}
+        """Who has to be told when a slot is theirs; until then."""
         self._loaded = trio.Event()
         self._unclaimed: set[Owner] = set()
         self._ended_early: set[Owner] = set()
@@ -55,10 +57,16 @@ class Slots:
         self._loaded.set()
         self._hand_on()
 
-    async def acquire(self, demand: Demand, tell: Callable[[str], None]) -> None:
+    async def acquire(
+        self, demand: Demand, tell: Callable[[str], None], bell: Bell, gives_up: Callable[[], Awaitable[bool]]
+    ) -> bool:
         """Return when the step has its slot; at once, after a checkpoint, when it has it already or one is free.
 
-        ``tell`` hears why the step waits when it has to, and again when that has changed, at most every ten seconds.
+        Args:
+            tell: hears why the step waits when it has to, and again when that has changed, at most every ten seconds.
+            bell: what the step waits at; others may ring it, too.
+            gives_up: asked after others have rung: whether the step needs no slot from here any more. Then this
+                returns False, and nothing has been given.
         Cancellation leaves no trace: neither a place in the queue nor a slot.
 
         Raises:
@@ -70,24 +78,25 @@ class Slots:
         await self._loaded.wait()
         if self._ledger.has_slot(owner):
             self._unclaimed.discard(owner)
-            return
+            return True
         if self._is_unlimited(demand):
             self._ledger.occupy(Occupant(owner, demand.story, demand.queue))
-            return
+            return True
         self._ledger.add(demand)
-        granted = self._granted[owner] = trio.Event()
+        self._waiting[owner] = bell
+        given = False
         try:
             # Steps that become ready together arrive in any order: decide when all of them are there.
             await trio.lowlevel.checkpoint()
             self._hand_on()
-            if not granted.is_set():
-                await self._wait(demand, granted, tell)
-        except BaseException:
-            self._granted.pop(owner, None)
-            if not self._ledger.withdraw(owner):
-                self._ledger.release(owner)  # given while we were being cancelled
-            self._hand_on()
-            raise
+            given = owner not in self._waiting or await self._wait(demand, tell, bell, gives_up)
+        finally:
+            if not given:
+                self._waiting.pop(owner, None)
+                if not self._ledger.withdraw(owner):
+                    self._ledger.release(owner)  # given while it was not wanted any more
+                self._hand_on()
+        return given
 
     def hold(self, run_uid: str, step: str, story: str, queue: str) -> None:
         """A StepRun of the run exists and has not ended: it has a slot, whatever the limits. Idempotent."""
@@ -146,9 +155,11 @@ class Slots:
         """Steps that wait, by run and queue."""
         return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
 
-    async def _wait(self, demand: Demand, granted: trio.Event, tell: Callable[[str], None]) -> None:
+    async def _wait(
+        self, demand: Demand, tell: Callable[[str], None], bell: Bell, gives_up: Callable[[], Awaitable[bool]]
+    ) -> bool:
         told, told_at = "", -inf
-        while not granted.is_set():
+        while demand.owner in self._waiting:
             pause = TELL_AGAIN_SECONDS
             held = self._ledger.why(demand.owner, self._limits(), self._clock.now())
             if held is None:
@@ -159,10 +170,13 @@ class Slots:
                 if held.message != told and trio.current_time() >= told_at + silence:
                     told, told_at = held.message, trio.current_time()
                     tell(told)
-            with trio.move_on_after(pause):
-                await granted.wait()
+            with trio.move_on_after(pause) as silence_over:
+                await bell.wait()
+            if demand.owner in self._waiting and not silence_over.cancelled_caught and await gives_up():
+                return False
         waited = max((self._clock.now() - demand.queued_at).total_seconds(), 0.0)
         metrics.observe(catalogue.STORY_RUN_QUEUE_AGE, waited, namespace=demand.run.namespace, queue=demand.queue)
+        return True
 
     def _is_unlimited(self, demand: Demand) -> bool:
         limits = self._limits()
@@ -173,7 +187,7 @@ class Slots:
         if not self._loaded.is_set():
             return
         for demand in self._ledger.grant(self._limits(), self._clock.now()):
-            self._granted.pop(demand.owner).set()
+            self._waiting.pop(demand.owner).ring()
 
 
 def occupant_of(step_run: Object) -> Occupant | None:

@@ -82,8 +82,12 @@ class RunWork:
     def story_key(self) -> str:
         return story_key(self.plan.namespace, self.plan.name)
 
-    async def slot_for(self, step: StepPlan) -> None:
-        """Return once the engram step may have a StepRun; it has its slot until its end is recorded."""
+    async def slot_for(self, step: StepPlan, bell: Bell, is_begun: Callable[[], Awaitable[bool]]) -> bool:
+        """Return once the engram step may have a StepRun; it has its slot until its end is recorded.
+
+        False when it has one, which another leader has made while it waited here: its slot is then in use, whatever
+        the limits. ``is_begun`` is asked whenever ``bell`` rings.
+        """
         state, now, scheduling = self.status.state, self.engine.clock.now(), self.scheduling
         recorded = state.step(step.name)
         was_queued = recorded is not None and recorded.phase is Phase.PENDING
@@ -104,8 +108,11 @@ class RunWork:
             self.status.apply(self.status.state.step_queued(step.name, self.engine.clock.now(), message))
 
         with self.news.held_up(step.name):
-            await self.engine.slots.acquire(demand, tell)
+            acquired = await self.engine.slots.acquire(demand, tell, bell, is_begun)
+        if not acquired:
+            self.engine.slots.hold(self.run_uid, step.name, self.story_key, scheduling.queue)
         self.status.apply(self.status.state.step_launched(step.name, self.engine.clock.now()))
+        return acquired
 
     def has_slot(self, step: StepPlan) -> bool:
         return self.engine.slots.holds(self.run_uid, step.name)

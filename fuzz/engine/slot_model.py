@@ -25,6 +25,12 @@ def clock() -> WallClock:
     return WallClock(lambda: at(trio.current_time()))
 
 
+async def never() -> bool:
+    """Nobody else begins what waits for a slot."""
+    await trio.lowlevel.checkpoint()
+    return False
+
+
 def demand(
     name: str = "one/a",
     *,

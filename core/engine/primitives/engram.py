@@ -193,7 +193,8 @@ class Engram:
         # What it waits for may need the slot that it would hold meanwhile. The input of a branch is data by now.
         if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
-        await context.work.slot_for(step)
+        if not await context.work.slot_for(step, context.bell, self._is_begun):
+            return None
         manifest = step_run_manifest(
             context.run,
             context.story,
@@ -213,6 +214,11 @@ class Engram:
             return None  # it existed already, or Pods of an earlier namesake may still run: look again
         start = outcome.Start(announce_first=False, announced=False)
         return await self._start(start, step_run, binding, waits=False)
+
+    async def _is_begun(self) -> bool:
+        """Whether another leader has made the StepRun."""
+        step_run = (await patiently(self.observe, pace=self._context.pace())).step_run
+        return step_run is not None and not self.is_foreign(step_run)
 
     async def _has_left(self, step_run: Object) -> bool:
         """Whether the container of a step whose result is recorded is gone, or was told to end; else look again.

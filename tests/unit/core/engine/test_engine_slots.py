@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from core.engine.bell import Bell
 from core.engine.queueing import Demand, Limits, Occupant, Owner
 from core.engine.slots import Slots, occupant_of
 from core.policy.settings import QueueSettings
 from core.telemetry import metrics
-from fuzz.engine.slot_model import clock, demand, fits, limits
+from fuzz.engine.slot_model import clock, demand, fits, limits, never
 
 
 def silent(message: str) -> None:
@@ -30,14 +31,25 @@ class Office:
     bounds: Limits
     started: list[str] = field(default_factory=list)
     told: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    bells: dict[str, Bell] = field(default_factory=dict)
+    begun_elsewhere: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.slots = Slots(lambda: self.bounds, clock())
 
     async def ask(self, one: Demand) -> None:
         name = f"{one.run.name}/{one.step}"
-        await self.slots.acquire(one, lambda text: self.told.setdefault(name, []).append((trio.current_time(), text)))
-        self.started.append(name)
+        bell = self.bells[name] = Bell()
+
+        def tell(text: str) -> None:
+            self.told.setdefault(name, []).append((trio.current_time(), text))
+
+        async def gives_up() -> bool:
+            await trio.lowlevel.checkpoint()
+            return name in self.begun_elsewhere
+
+        if await self.slots.acquire(one, tell, bell, gives_up):
+            self.started.append(name)
 
 
 def loaded(bounds: Limits) -> Office:
@@ -276,6 +288,50 @@ async def test_who_is_far_back_tells_less_often_and_who_has_come_near_soon(
     assert "; 1st in queue" in text
 
 
+async def test_who_gives_up_gets_no_slot_and_others_do(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    office = loaded(limits(1))
+    await office.ask(demand("one/a"))
+    for name in ("two/a", "three/a"):
+        nursery.start_soon(office.ask, demand(name))
+        await wait_all_tasks_blocked()
+    office.bells["two/a"].ring()
+    await wait_all_tasks_blocked()
+    assert sum(office.slots.waiting().values()) == 2
+
+    office.begun_elsewhere.add("two/a")
+    office.bells["two/a"].ring()
+    await wait_all_tasks_blocked()
+    assert sum(office.slots.waiting().values()) == 1
+    office.slots.release("uid-one", "a")
+    await wait_all_tasks_blocked()
+    assert office.started == ["one/a", "three/a"]
+
+
+async def test_who_gives_up_hands_on_what_was_given_meanwhile(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    async def gives_up() -> bool:
+        asked.set()
+        await go.wait()
+        return True
+
+    async def ask() -> None:
+        assert not await office.slots.acquire(demand("two/a"), silent, bell, gives_up)
+
+    asked, go, bell = trio.Event(), trio.Event(), Bell()
+    office = loaded(limits(1))
+    await office.ask(demand("one/a"))
+    nursery.start_soon(ask)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(office.ask, demand("three/a"))
+    bell.ring()
+    await asked.wait()
+    office.slots.release("uid-one", "a")
+    assert office.slots.holds("uid-two", "a")
+    go.set()
+    await wait_all_tasks_blocked()
+    assert office.started == ["one/a", "three/a"]
+    assert not office.slots.holds("uid-two", "a")
+
+
 async def test_the_same_step_cannot_wait_twice(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     office = loaded(limits(1))
     await office.ask(demand("one/a"))
@@ -307,7 +363,7 @@ async def test_a_failing_tell_leaves_nothing_behind(autojump_clock: MockClock) -
         raise LookupError(message)
 
     with pytest.raises(LookupError):
-        await office.slots.acquire(demand("two/a"), fail)
+        await office.slots.acquire(demand("two/a"), fail, Bell(), never)
     assert office.slots.waiting() == {}
 
 
@@ -492,7 +548,7 @@ class Watch:
     async def _step(self, name: str, one: Demand, scope: trio.CancelScope) -> None:
         try:
             with scope:
-                await self.office.slots.acquire(one, silent)
+                await self.office.slots.acquire(one, silent, Bell(), never)
                 if name not in self.slots:
                     self._got(name, one)
         finally:

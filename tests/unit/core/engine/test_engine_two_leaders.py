@@ -9,7 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from core.api.keys import ANNOTATION_STEP_TIMERS
+from core.engine.queueing import Limits
 from core.engine.timers import timers_from
+from core.kube.wire import copy_value
 from fuzz.engine import adapters
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.watches import Delivery
@@ -105,6 +107,26 @@ async def test_what_has_begun_here_is_ended_when_another_has_ended_the_run(
     assert world.step_run(one.key, "b") is None
     assert one.status | ended == one.status
     assert world.crashes == []
+
+
+async def test_a_step_that_waits_for_a_slot_goes_on_when_another_has_begun_it(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    """What the other has begun is at work whatever the limits, and its end is not looked at late."""
+    async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
+        world.limits = Limits(everywhere=1)
+        one = scenario(world, [engram("a"), engram("b"), engram("c", "b")])
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("b") == "Pending", seconds=20)
+        begun = copy_value(world.step_run(one.key, "a"))
+        begun["metadata"]["name"], begun["spec"]["stepId"] = "run-b", "b"
+        world.cluster.create("another operator", begun)
+        reported = {"phase": "Succeeded", "output": {"n": 1}}
+        world.cluster.force_patch("sdk", ("StepRun", "default", "run-b"), "status", reported)
+        assert await world.until(lambda: one.phases.get("b") == "Succeeded", seconds=2)
+        assert one.phases == {"a": "Running", "b": "Succeeded", "c": "Pending"}
+
+    assert (jobs_of(world, "b"), jobs_of(world, "c")) == (0, 0)
 
 
 @pytest.mark.parametrize("known", [True, False])
