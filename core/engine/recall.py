@@ -28,6 +28,12 @@ def step_name_of(child: Object) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
+def has_step(plan: StoryPlan, name: str, kind: StepKind) -> bool:
+    """Whether the step of that full name is one of that kind: else its object was made by another Story's edition."""
+    step = plan.find(name)
+    return step is not None and step.kind is kind
+
+
 def steps_begun(
     state: RunState, plan: StoryPlan, step_runs: Iterable[Object], child_runs: Iterable[Object], now: datetime
 ) -> tuple[RunState, datetime | None]:
@@ -36,11 +42,11 @@ def steps_begun(
     A step with a StepRun, a StoryRun or a timer has begun, even when the process died before the status said so.
     """
     earliest: datetime | None = None
-    begun = [(child, "") for child in step_runs]
-    begun += [(child, str(child["metadata"]["name"])) for child in child_runs]
-    for child, child_run in begun:
+    begun = [(child, "", StepKind.ENGRAM) for child in step_runs]
+    begun += [(child, str(child["metadata"]["name"]), StepKind.EXECUTE_STORY) for child in child_runs]
+    for child, child_run, kind in begun:
         name = step_name_of(child)
-        if name is None or plan.find(name) is None:
+        if name is None or not has_step(plan, name, kind):
             continue
         recorded = (child.get("status") or {}).get("startedAt")
         started_at = parse_instant_or_none(recorded or child["metadata"].get("creationTimestamp")) or now
@@ -66,7 +72,7 @@ def recall_outputs(
     """Give ``variables`` what steps have put out before this process had the run in hand."""
     for step_run in step_runs:
         name = step_name_of(step_run)
-        if name is not None and plan.find(name) is not None:
+        if name is not None and has_step(plan, name, StepKind.ENGRAM):
             variables.remember(step_run)
     by_name = {str(child["metadata"]["name"]): child for child in child_runs}
     for step in reversed(list(_declared_and_begun(plan, state))):  # what is inside comes before what is around it

@@ -20,7 +20,7 @@ from core.engine.news import News
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.queueing import Demand
-from core.engine.recall import recall_outputs, step_name_of, steps_begun
+from core.engine.recall import has_step, recall_outputs, step_name_of, steps_begun
 from core.engine.scheduling import Scheduling, scheduling_of, story_key
 from core.engine.status import StatusWriter
 from core.engine.stored_data import StoredData
@@ -118,7 +118,10 @@ class RunWork:
         return self.engine.slots.holds(self.run_uid, step.name)
 
     def _claim_slots(self, step_runs: list[Object]) -> None:
-        """For the steps at work, and for no others: another process may have ended what had a slot here."""
+        """For the steps at work, and for no others: another process may have ended what had a slot here.
+
+        Nor for what has begun by another edition of the Story: nobody would give its slot back before the run's end.
+        """
         slots, at_work = self.engine.slots, set()
         for step_run in step_runs:
             name = step_name_of(step_run)
@@ -126,7 +129,7 @@ class RunWork:
                 at_work.add(name)
         for name in sorted(at_work | slots.steps_holding(self.run_uid)):
             state = self.status.state.step(name)
-            if state is not None and state.phase.terminal:
+            if (state is not None and state.phase.terminal) or not has_step(self.plan, name, StepKind.ENGRAM):
                 slots.release(self.run_uid, name)
             elif name in at_work:
                 slots.hold(self.run_uid, name, self.story_key, self.scheduling.queue)

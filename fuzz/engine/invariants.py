@@ -196,8 +196,11 @@ def only_ours_is_touched(history: History) -> Iterator[str]:
 def no_resurrection(history: History) -> Iterator[str]:
     """I14: for a run that has ended nothing is created, and nothing of it changes, until it is asked to run again."""
     over: dict[str, Write] = {}
+    made_by: dict[str, str] = {}
     for write in history.writes():
         uid = write.object["metadata"]["uid"]
+        if write.verb == "create":
+            made_by[uid] = write.actor
         if write.place[0] == "StoryRun":
             if write.new is not None and is_reset(write):
                 over.pop(uid, None)
@@ -209,8 +212,12 @@ def no_resurrection(history: History) -> Iterator[str]:
             if run is None or end is None or _awaits_redrive(run):
                 continue
             other = end.actor != write.actor or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)  # whose request it refused
-            ends = write.verb != "create"  # what the other has begun
-            if not ((other or ends) and history.two_leaders(write)) and not history.was_given_up(end, write):
+            ends = write.verb != "create"
+            begun = write.object if write.place[0] == "StepRun" else history.owner(write.object) or write.object
+            # Who has begun it may not have lived to end it, or it went on with the run by the Story of the other.
+            left = made_by.get(uid) != end.actor or history.is_of_another_story(begun, run)
+            allowed = (other or ends) and history.two_leaders(write, ever=ends and left)
+            if not allowed and not history.was_given_up(end, write):
                 yield f"{write.verb} {write.place} after the run had ended"
 
 
