@@ -81,6 +81,8 @@ class Router:
             if (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
                 self._story_runs.enqueue(Key.of(run))
                 self._supervisor.wake(_run_key(run))
+            else:  # one under way may have lost its Story
+                self._supervisor.wake(_run_key(run), "")
 
     def _step_run_changed(self, change: Change) -> None:
         self._wake_step(change.object)
@@ -135,13 +137,14 @@ def _concerns_the_run(change: Change) -> bool:
 
 
 def _face(run: Object) -> tuple[Any, ...]:
-    """What others may change of a run, and how it ends."""
+    """What others may change of a run, what it says of itself, which another leader may write over, and how it ends."""
     metadata, status = run["metadata"], run.get("status") or {}
     own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
     own["annotations"] = {
         key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _RECORDED
     }
-    return own, run.get("spec"), status.get("phase"), status.get("gates"), status.get("childrenCleanedAt")
+    told = (status.get(field) for field in ("phase", "message", "gates", "childrenCleanedAt"))
+    return own, run.get("spec"), *told
 
 
 def _concerns_the_parent(change: Change) -> bool:

@@ -133,6 +133,8 @@ class Preparation:
                     message = f"Story {namespace}/{name} does not exist (yet)"
                     self._engine.events.emit(self._run, EventType.WARNING, Reason.STORY_NOT_FOUND, message)
                     self._status.apply(self._status.state.story_missing(message))
+                else:
+                    await self._status.tell_again()
                 await bell.wait()
         finally:
             self._bells.pop(_RUN, None)

@@ -47,14 +47,17 @@ class StoryRunScope:
         return len(self._bells)
 
     def wake(self, step: str | None = None) -> None:
-        """Something about one of the steps changed; without ``step``: look at everything again."""
+        """Something about one of the steps changed; without ``step``: look at everything again.
+
+        With an empty one: only what the run itself waits for before it has steps.
+        """
         if step is None:
             self._bell.ring()
             for bell in self._bells.values():
                 bell.ring()
         elif step in self._bells:
             self._bells[step].ring()
-        else:  # of a step that is not at work: somebody may wait for its end
+        elif step:  # of a step that is not at work: somebody may wait for its end
             self._bell.ring()
 
     async def run(self) -> None:

@@ -65,6 +65,14 @@ class StatusWriter:
         self._changed += 1
         self._dirty.ring()
 
+    async def tell_again(self) -> None:
+        """Store what is known once more if another leader has written something else over it."""
+        run = await patiently(self._engine.runs.read_run, self._key, pace=Pace(self._engine.settings.jitter))
+        if run is not None and run["metadata"]["uid"] == self._state.stored["metadata"]["uid"]:
+            state = self._state.rebased(run)
+            if state.status_patch(self._engine.clock.now()):
+                self.apply(state)
+
     def tell_obstacle(self, step: str, obstacle: ObstacleError | None) -> None:
         """Somebody must mend something for ``step`` (empty: for the run); None: that is mended."""
         if obstacle is None:

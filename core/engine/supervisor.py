@@ -93,6 +93,8 @@ class Supervisor:
     def wake(self, key: RunKey, step: str | None = None) -> None:
         """Something changed: about ``step`` (its StepRun, Job, Pods), or else about the run, its Story or all of it.
 
+        ``step`` may be empty: then only a run that waits for its Story looks again.
+
         Never blocks, never fails; a run nobody adopted is ignored. After a relist, wake every run without a step.
         """
         charge = self._charges.get(key)

@@ -86,8 +86,9 @@ class Router:
         assert self.known is not None
         place = story["metadata"]["namespace"], story["metadata"]["name"]
         for run in self.known.all("StoryRun"):
-            if story_of(run) == place and (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
-                self._supervisor.wake(key_of_run(run))
+            if story_of(run) == place:
+                waits = (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING)
+                self._supervisor.wake(key_of_run(run), None if waits else "")
 
     def _wake_step_named(self, obj: Object) -> None:
         """Of a Job or a Pod: the step whose StepRun is known by the name it carries."""
@@ -141,4 +142,5 @@ def _face(run: Object) -> tuple[Any, ...]:
     """What others may change of a run, and how it ends."""
     metadata, status = run["metadata"], run.get("status") or {}
     own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
-    return own, run.get("spec"), status.get("phase"), status.get("gates"), status.get("childrenCleanedAt")
+    told = (status.get(field) for field in ("phase", "message", "gates", "childrenCleanedAt"))
+    return own, run.get("spec"), *told

@@ -84,6 +84,7 @@ async def test_a_new_run_is_reconciled(woken: Woken) -> None:
         ),
         pytest.param({"meta": {"labels": {}}}, id="labels"),
         pytest.param({"status": {"phase": "Succeeded"}}, id="end"),
+        pytest.param({"status": {"message": "what another leader says"}}, id="message"),
         pytest.param({"status": {"gates": {"a": {"state": "Approved"}}}}, id="gate"),
     ],
 )
@@ -272,15 +273,20 @@ async def test_objects_of_strangers_wake_nobody(woken: Woken) -> None:
     assert woken.look() == ([], [])
 
 
+WAITS = ([("team/one", None)], ["team/one"])
+MAY_WAIT_FOR_ITS_STORY = ([("team/one", "")], [])
+
+
 @pytest.mark.parametrize(
-    ("phase", "waits"), [(None, True), ("", True), ("Pending", True), ("Running", False), ("Succeeded", False)]
+    ("phase", "looks"),
+    [(None, WAITS), ("", WAITS), ("Pending", WAITS), ("Running", MAY_WAIT_FOR_ITS_STORY), ("Succeeded", ([], []))],
 )
-async def test_a_story_that_appears_wakes_the_runs_that_wait_for_it(woken: Woken, phase: str, waits: bool) -> None:
+async def test_a_story_that_appears_wakes_the_runs_that_wait_for_it(woken: Woken, phase: str, looks: Any) -> None:
     woken.world.story_runs.remember(run(status={} if phase is None else {"phase": phase}))
     woken.world.story_runs.remember(run("other", "another"))
     woken.look()
     woken.world.stories.remember(story())
-    assert woken.look() == (([("team/one", None)], ["team/one"]) if waits else ([], []))
+    assert woken.look() == looks
 
 
 async def test_an_edited_story_wakes_the_runs_that_wait_and_its_counts_do_not(woken: Woken) -> None:

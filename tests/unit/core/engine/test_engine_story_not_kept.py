@@ -36,6 +36,27 @@ async def test_it_goes_on_by_the_story_as_it_is_while_that_fits(autojump_clock: 
     assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
 
 
+async def test_it_waits_for_its_story_and_goes_on_as_soon_as_that_is_there(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world(SLOW) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        spec = world.cluster.objects["Story", "default", "story"]["spec"]
+        world.start(one.key)
+        assert await world.until(lambda: one.phases == {"a": "Running"})
+        await world.kill()
+        world.delete_story("story")
+        world.delete_revisions()
+        world.start(one.key)
+        await trio.sleep(100)
+        assert (one.status["phase"], ready(one.status)[0]) == ("Running", "StoryNotFound")
+        written_over = {"message": "Executing the steps of the Story"}
+        world.cluster.force_patch("another operator", ("StoryRun", *one.key), "status", written_over)
+        assert await world.until(lambda: one.status["message"] == "Story default/story does not exist (yet)", seconds=1)
+        world.add_story("story", spec)
+        assert await world.until(lambda: one.phases == {"a": "Succeeded", "b": "Running"}, seconds=1)
+
+
 @pytest.mark.parametrize(
     ("steps", "astray"),
     [
