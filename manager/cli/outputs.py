@@ -19,6 +19,8 @@ Object = dict[str, Any]
 
 RUN: Final = "output"
 """What the output of the run itself is called beside those of its steps."""
+RUN_BESIDE_NAMESAKE: Final = "run.output"
+"""… where a step has that name; no step can have this one."""
 
 
 async def output_of(session: Session, run: Object, step: str) -> Any:
@@ -40,14 +42,16 @@ async def output_of(session: Session, run: Object, step: str) -> Any:
 
 
 async def outputs_of(session: Session, run: Object, step: str) -> dict[str, Any]:
-    """By step: that of ``step``, or those of all steps that have one, and of the run as ``RUN``.
+    """By step: that of ``step``, or those of all steps that have one, and of the run under a name of its own.
 
     Raises:
         CommandError: there is none.
     """
     if step:
         return {step: await output_of(session, run, step)}
-    found = {RUN: (run.get("status") or {}).get("output")} | await _of_steps(session, run)
+    of_steps = await _of_steps(session, run)
+    name = RUN if RUN not in of_steps else RUN_BESIDE_NAMESAKE
+    found = {name: (run.get("status") or {}).get("output")} | of_steps
     present = {name: output for name, output in found.items() if output is not None}
     if not present:
         raise CommandError(f"no step of {run['metadata']['name']} has an output; the run is {_phase(run)}")

@@ -195,7 +195,12 @@ def outputs(
     step: StepArgument = "",
     path: Annotated[str, typer.Option("--path", help="Only this part, e.g. report.rows[0].")] = "",
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write output.json, and STEP.json for each step, to this folder.")
+        Path | None,
+        typer.Option(
+            "--save",
+            help="Write output.json, and STEP.json for each step, to this folder; "
+            "run.output.json where a step is called output.",
+        ),
     ] = None,
     references: Annotated[
         bool, typer.Option("--references", help="Leave references to object storage as they are.")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
-from manager.cli.outputs import printed, save_outputs
+import pytest
+
+from manager.cli import outputs as module
+from manager.cli.outputs import outputs_of, printed, save_outputs
+from manager.cli.session import Session
 
 
 def test_an_output_is_printed_whole_or_in_part_as_json_or_yaml() -> None:
@@ -23,3 +28,23 @@ def test_every_output_becomes_a_file_of_its_own(tmp_path: Path) -> None:
 
     assert [file.name for file in files] == ["output.json", "fetch.json"]
     assert json.loads(files[0].read_text(encoding="utf-8")) == {"city": "Zürich"}
+
+
+@pytest.mark.parametrize(
+    ("step", "names"),
+    [
+        ("fetch", {"output": "of the run", "fetch": "of the step"}),
+        ("output", {"run.output": "of the run", "output": "of the step"}),
+    ],
+)
+async def test_the_output_of_the_run_is_kept_beside_that_of_a_step_called_output(
+    step: str, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = {"metadata": {"name": "one"}, "status": {"output": "of the run"}}
+
+    async def made(session: Session, run: object) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": f"one-{step}"}, "spec": {"stepId": step}, "status": {"output": "of the step"}}]
+
+    monkeypatch.setattr(module, "step_runs_of", made)
+
+    assert await outputs_of(cast(Session, None), run, "") == names
