@@ -17,7 +17,8 @@ from localcluster.server.registry import Registry
 from localcluster.server.request import Request, Send
 from localcluster.server.types import Object, ResourceType
 
-CONNECT_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 30.0
+"""As long as kube-apiserver tries: the node gives way to everybody else on a machine that is busy."""
 _FORWARDED: Final = (
     "follow",
     "previous",
@@ -63,10 +64,16 @@ class PodLogs:
             if name in query and not query[name].isdigit():
                 raise errors.bad_request(f"{name}: Invalid value: {query[name]!r}: must be greater than or equal to 0")
         target = f"{url}/containerLogs/{route.namespace}/{route.name}/{container}"
+        refusal: errors.StatusError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
-            await self._relay(request, target, query, send)
+            try:
+                await self._relay(request, target, query, send)
+            except errors.StatusError as error:  # a nursery would wrap it
+                refusal = error
             nursery.cancel_scope.cancel()
+        if refusal is not None:
+            raise refusal
 
     async def _relay(self, request: Request, url: str, query: dict[str, str], send: Send) -> None:
         timeout = httpx.Timeout(CONNECT_SECONDS, read=None)
@@ -80,7 +87,8 @@ class PodLogs:
                 async for chunk in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except httpx.TransportError as error:
-            raise errors.internal_error(f"Get {url!r}: the node cannot be reached: {error}") from error
+            why = str(error) or type(error).__name__  # a time-out has no words of its own
+            raise errors.internal_error(f"Get {url!r}: the node cannot be reached: {why}") from error
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _node_url(self, pod: Object) -> str:

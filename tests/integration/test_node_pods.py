@@ -24,6 +24,7 @@ from nodecluster import (
 )
 
 from control_plane.session import SessionCluster
+from localcluster.node.client import ApiError
 
 TOKEN_PROGRAM = """
 import json, os, ssl, urllib.request
@@ -191,6 +192,15 @@ async def test_a_failing_container_is_restarted_and_the_run_before_can_be_read(i
     assert (status["restartCount"], status["lastState"]["terminated"]["exitCode"]) == (1, 1)
     assert await isolated.log("p") == "second\n"
     assert await isolated.log("p", previous="true") == "first\n"
+
+
+async def test_a_run_before_the_first_is_refused_in_words(isolated: LocalCluster) -> None:
+    await isolated.run_pod(pod("p", "echo only"))
+
+    with pytest.raises(ApiError, match='previous terminated container "main" in pod "p" not found') as caught:
+        await isolated.log("p", previous="true")
+
+    assert caught.value.code == 400
 
 
 async def test_a_container_that_keeps_crashing_is_held_back(isolated: LocalCluster) -> None:
