@@ -62,7 +62,8 @@ class Examiner:
         self._large = Turns(
             limits.workers, max(1, limits.workers - 1), limits.waiting_large, limits.waiting_large_of_one
         )
-        worker_limits = WorkerLimits(limits.worker_seconds, limits.worker_bytes, limits.workers)
+        # Who waits is the API server, and by the clock.
+        worker_limits = WorkerLimits(limits.worker_seconds, limits.worker_bytes, limits.workers, patience=1.0)
         self._pool = WorkerPool(lambda: worker_limits, _PROGRAM)
         self._patient = 0
 

@@ -25,6 +25,7 @@ from core.telemetry import catalogue, metrics
 MEMORY_BYTES: Final = 1 << 30
 WORKER_SECONDS: Final = 10.0
 MAX_PROCESSES: Final = 2
+PATIENCE: Final = 3.0
 EXPRESSIONS: Final = str(Path(worker.__file__).resolve())
 """The program that answers about expressions and schemas."""
 
@@ -52,7 +53,8 @@ class WorkerLimits:
     """What the processes may take.
 
     Attributes:
-        seconds: how long one question may take, both on the clock and of processor time.
+        seconds: of processor time that one question may take.
+        patience: how many times as long it may take on the clock: on a busy machine it gives way to others.
         memory_bytes: how much address space a process may use.
         processes: how many may work at the same time; further questions wait.
     """
@@ -60,6 +62,7 @@ class WorkerLimits:
     seconds: float = WORKER_SECONDS
     memory_bytes: int = MEMORY_BYTES
     processes: int = MAX_PROCESSES
+    patience: float = PATIENCE
 
 
 def _nothing(_: Any) -> None:
@@ -107,7 +110,9 @@ class WorkerPool:
                 try:
                     return await self._ask(kept, request, limits, look_up)
                 except _EndedError:
-                    pass  # perhaps it had ended before, e.g. for want of memory in the system: a fresh one can tell
+                    if (code := await kept.end()) == -signal.SIGXCPU:
+                        raise _why_ended(limits, code) from None
+                    # Else perhaps it had ended before, e.g. for want of memory in the system: a fresh one can tell.
             try:
                 process = await _Worker.start(self._program, limits.memory_bytes)
             except (_EndedError, trio.TooSlowError):
@@ -129,7 +134,7 @@ class WorkerPool:
     async def _ask(self, process: _Worker, request: bytes, limits: WorkerLimits, look_up: Callable[[Any], Any]) -> Any:
         reusable = False
         try:
-            with trio.fail_after(limits.seconds):
+            with trio.fail_after(limits.seconds * limits.patience):
                 answer = await process.ask(request, look_up)
             reusable = not (isinstance(answer, dict) and "limit" in answer)
         except trio.TooSlowError:

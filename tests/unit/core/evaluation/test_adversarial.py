@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 @pytest.fixture
 async def evaluator(nursery: trio.Nursery) -> AsyncIterator[Evaluator]:
-    warm = Evaluator(pool=WorkerPool(lambda: WorkerLimits(seconds=2, memory_bytes=512 << 20)))
+    warm = Evaluator(pool=WorkerPool(lambda: WorkerLimits(seconds=2, memory_bytes=512 << 20, patience=30)))
     nursery.start_soon(warm.keep_warm)
     await trio.lowlevel.checkpoint()
     yield warm

@@ -58,6 +58,17 @@ async def test_a_process_is_kept_for_the_next_question(nursery: trio.Nursery) ->
     assert len(first) == 1
 
 
+def _program(folder: Path, prepare: str) -> str:
+    program = folder / "program.py"
+    program.write_text(
+        "import sys, time\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from core.evaluation import worker\n"
+        f"sys.exit(worker.serve({prepare}, 1))\n"
+    )
+    return str(program)
+
+
 async def test_nothing_outlives_the_keeper() -> None:
     async with trio.open_nursery() as nursery:
         pool = await _warm(nursery)
@@ -82,6 +93,27 @@ async def test_a_question_over_its_time_is_ended_counted_and_the_next_one_answer
         sample = recorder.registry.get_sample_value
         assert sample("bobrapet_evaluation_workers_ended_total", {"limit": "time"}) == 1
         assert sample("bobrapet_evaluation_workers_started_total") == 2
+
+
+async def test_what_a_kept_process_took_too_long_for_is_not_asked_again(nursery: trio.Nursery) -> None:
+    with metrics.recording() as recorder:
+        pool = await _warm(nursery, seconds=1)
+        await pool.ask(_SOUND)
+        with pytest.raises(OverLimitError, match="longer than 1 s"):
+            await pool.ask(_ENDLESS)
+        assert recorder.registry.get_sample_value("bobrapet_evaluation_workers_started_total") == 1
+
+
+async def test_who_has_to_wait_for_a_processor_has_more_time_on_the_clock(tmp_path: Path) -> None:
+    program = _program(tmp_path, "lambda ask: lambda question: time.sleep(0.5)")
+    patient = WorkerPool(lambda: WorkerLimits(seconds=0.2, patience=100.0), program)
+    hasty = WorkerPool(lambda: WorkerLimits(seconds=0.2, patience=1.0), program)
+
+    assert await patient.ask({}) is None
+    with pytest.raises(OverLimitError, match=r"longer than 0\.2 s") as caught:
+        await hasty.ask({})
+    assert caught.value.limit == "time"
+    assert not _children()
 
 
 async def test_a_question_over_its_memory_is_ended_and_the_next_one_answered(nursery: trio.Nursery) -> None:
@@ -171,19 +203,12 @@ def test_the_series_are_in_the_catalogue() -> None:
 
 
 async def test_another_program_may_ask_back_while_it_works(tmp_path: Path) -> None:
-    program = tmp_path / "sums.py"
-    program.write_text(
-        "import sys\n"
-        "sys.path.insert(0, sys.argv[2])\n"
-        "from core.evaluation import worker\n"
-        "prepare = lambda ask: lambda question: sum(ask(name) for name in question['names'])\n"
-        "sys.exit(worker.serve(prepare, 1))\n"
-    )
+    program = _program(tmp_path, "lambda ask: lambda question: sum(ask(name) for name in question['names'])")
     asked: list[str] = []
 
     def look_up(name: str) -> int:
         asked.append(name)
         return len(name)
 
-    assert await WorkerPool(program=str(program)).ask({"names": ["a", "bcd"]}, look_up) == 4
+    assert await WorkerPool(program=program).ask({"names": ["a", "bcd"]}, look_up) == 4
     assert asked == ["a", "bcd"]
