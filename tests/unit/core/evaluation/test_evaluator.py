@@ -90,17 +90,17 @@ async def test_the_loop_is_not_held_by_a_long_evaluation(nursery: trio.Nursery) 
 
     async def watch() -> None:
         nonlocal longest
-        before = time.monotonic()
+        before = time.thread_time()  # so that a busy machine does not count
         while not done:
             await trio.lowlevel.checkpoint()
-            now = time.monotonic()
+            now = time.thread_time()
             longest, before = max(longest, now - before), now
 
     nursery.start_soon(watch)
     answer = await _with(Limits(steps=400_000)).resolve([_BUSY] * 4, _VARIABLES, field="with")
     done = True
     assert isinstance(answer, Value)
-    assert longest < 0.2  # the grant is 5 ms; the rest is a busy machine's
+    assert longest < 0.1  # the grant is 5 ms
 
 
 async def test_a_limit_is_a_failure() -> None:

@@ -28,7 +28,7 @@ async def test_what_does_not_answer_is_unavailable_in_time(answered: threading.E
     with pytest.raises(StoreUnavailableError, match=r"^the store gave no answer within 0\.05 s$"):
         await threads.answer_in_time("the store", 0.05, answered.wait)
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 async def test_many_that_hang_take_few_threads_and_none_of_another_store(answered: threading.Event) -> None:
@@ -63,4 +63,4 @@ async def test_a_cancelled_read_ends_at_once(answered: threading.Event) -> None:
         await threads.answer_in_time("one", 30, answered.wait)
 
     assert scope.cancelled_caught
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10

@@ -99,10 +99,10 @@ def test_a_conjunction_is_not_mistaken_for_one_question() -> None:
 
 def test_a_nested_bomb_is_stopped_within_its_budget() -> None:
     bomb = "self.i.all(a, self.i.all(b, self.i.all(c, self.i.all(d, a + b + c + d >= 0))))"
-    started_at = time.perf_counter()
+    started_at = time.thread_time()
     with pytest.raises(CelEvaluationError, match="cost"):
         answer(bomb, {"i": list(range(200))})
-    assert time.perf_counter() - started_at < 2.0
+    assert time.thread_time() - started_at < 2.0
 
 
 def test_remembered_answers_tell_apart_what_json_tells_apart() -> None:
