@@ -192,9 +192,11 @@ async def test_a_silent_kind_is_probed_and_not_listed_again(client: KubeClient, 
     await client.create(CONFIG_MAP, config_map("b"))
     await trio.sleep(0.4)
 
-    with trio.fail_after(20):
-        while informer.seconds_since_contact > 0.2:  # it would only grow
-            await trio.sleep(0.01)
+    for _ in range(100):  # that it is asked seldom on a busy machine says nothing; never would
+        if informer.seconds_since_contact < 0.2:
+            break
+        await trio.sleep(0.05)
+    assert informer.seconds_since_contact < 0.4
     assert informer.last_error is None
     nursery.cancel_scope.cancel()
 
