@@ -57,6 +57,7 @@ async def test_26_2_22_cancel_with_a_step_at_work(stand: Stand) -> None:
         await stand.create(STORY, step, {"steps": [engram(step), engram("b", step), nap], "policy": policy})
         await stand.create(STORY_RUN, step, {"storyRef": {"name": step}})
         await reached(stand, step, "Running", step)
+        await stand.until(lambda step=step: _is_at_work(stand, f"{step}-{step}-"), f"the container of {step} runs")
         await stand.patch(STORY_RUN, step, CANCEL)
         run = await ended(stand, step)
         assert (status_of(run)["phase"], condition(run, "Ready")) == ("Finished", ("False", "Canceled"))
@@ -64,6 +65,12 @@ async def test_26_2_22_cancel_with_a_step_at_work(stand: Stand) -> None:
         await _was_told_to_end(stand, f"{step}-{step}")
     assert stand.all(POD), "the run did not wait longer than its drain timeout for a container that does not let go"
     assert "b" not in stand.ran
+
+
+def _is_at_work(stand: Stand, prefix: str) -> bool:
+    """Whether a Pod whose name begins so is running: the step says so as soon as there is a Job."""
+    pods = [pod for pod in stand.all(POD) if pod["metadata"]["name"].startswith(prefix)]
+    return any(status_of(pod).get("phase") == "Running" for pod in pods)
 
 
 async def _was_told_to_end(stand: Stand, name: str) -> None:
