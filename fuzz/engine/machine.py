@@ -126,7 +126,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.kills.append(step)
 
     @precondition(lambda self: not self._did(Verb.SECOND_LEADER))
-    @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 2.3, 8.9)))
+    @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 2.3, 8.9, 120.0)))
     def second_leader(self, pause: float, seconds: float) -> None:
         self._do(pause, Verb.SECOND_LEADER, value=seconds)
 

@@ -32,7 +32,7 @@ def suites() -> Sequence[Suite]:
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
         ("fuzz/engine",),
-        ("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_corpus.py"),
+        ("fuzz/engine/test_engine_every_await.py",),
         ("tests/unit/core",),
         ("tests/unit",),
         ("fuzz",),
