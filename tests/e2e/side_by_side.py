@@ -1,6 +1,6 @@
-"""Suites of tests in processes of their own, two at a time: on two cores that takes little more than half as long.
+"""Suites of tests in processes of their own, side by side: on two cores that takes little more than half as long.
 
-``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. A lane that is free takes the next suite.
+``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. A suite begins once there is room for it.
 Each suite's output is printed whole when it has ended, so that none is torn apart by another. What a suite draws at
 random does not depend on what another has imported, nor on the order of a set, which is fixed.
 """
@@ -13,37 +13,52 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from subprocess import STDOUT
-from typing import IO, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
-Suite: TypeAlias = tuple[str, ...]
+Paths: TypeAlias = tuple[str, ...]
+"""Folders and files of a suite."""
 
 ROOT: Final = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True)
+class Suite:
+    """What one process runs, and how much of a core that takes."""
+
+    paths: Paths
+    cores: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.paths[0] if len(self.paths) == 1 else f"{self.paths[0]} … {self.paths[-1]}"
+
+    def fits(self, running: Iterable[Suite], cores: float) -> bool:
+        return self.cores + sum(suite.cores for suite in running) <= cores
+
+
 def suites() -> Sequence[Suite]:
-    """What computes comes first, a lane for a core; then what mostly waits."""
+    """What takes longest comes first; what mostly waits, for processes and clusters, leaves room for another."""
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
-        ("fuzz/engine",),
-        ("fuzz/engine/test_engine_every_await.py",),
-        ("tests/unit/core",),
-        ("tests/unit",),
-        ("fuzz",),
-        ("tests/integration",),
-        tuple(str(path.relative_to(ROOT)) for path in command_line),
-        ("tests/acceptance",),
-        ("tests/conformance",),
+        Suite(("fuzz/engine",)),
+        Suite(("fuzz/engine/test_engine_every_await.py",)),
+        Suite(("tests/integration",), 0.5),
+        Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.5),
+        Suite(("tests/unit",)),
+        Suite(("tests/unit/core",)),
+        Suite(("fuzz",)),
+        Suite(("tests/acceptance",), 0.5),
+        Suite(("tests/conformance",), 0.5),
     )
 
 
-LANES: Final = 2
+CORES: Final = 2.0
 HASH_SEED: Final = "0"
 """Of all processes: what failed once fails again."""
 NOTHING_FOUND: Final = 5
@@ -54,36 +69,50 @@ INTERRUPTED: Final = 130
 @dataclass
 class _Progress:
     options: Sequence[str]
-    waiting: list[tuple[Suite, Sequence[str]]]
-    """Suites, and what each leaves to others."""
+    cores: float
+    waiting: list[Suite]
+    left_out: Mapping[Suite, Sequence[str]]
+    """What each suite leaves to others."""
     codes: list[int] = field(default_factory=list)
-    running: set[trio.Process] = field(default_factory=set)
+    running: dict[Suite, trio.Process | None] = field(default_factory=dict)
+    ended: trio.Event = field(default_factory=trio.Event)
     interrupted: bool = False
 
+    def next(self) -> Suite | None:
+        """The first one that there is room for; None: some suite has to end first."""
+        found = next((suite for suite in self.waiting if suite.fits(self.running, self.cores)), None)
+        if found is not None:
+            self.waiting.remove(found)
+        return found
 
-def run_side_by_side(suites: Sequence[Suite], options: Sequence[str], lanes: int = LANES) -> int:
+
+def run_side_by_side(suites: Sequence[Suite], options: Sequence[str], cores: float = CORES) -> int:
     """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some suites only.
 
     What is inside a folder and is a suite of its own is left out of that folder's.
     """
-    return trio.run(partial(_run, _Progress(options, _without_each_other(suites)), lanes))
+    return trio.run(_run, _Progress(options, cores, [*suites], _without_each_other(suites)))
 
 
-def _without_each_other(suites: Sequence[Suite]) -> list[tuple[Suite, Sequence[str]]]:
-    named = [folder for suite in suites for folder in suite]
-    return [
-        (suite, [other for other in named if any(other.startswith(f"{folder}/") for folder in suite)])
+def _without_each_other(suites: Sequence[Suite]) -> dict[Suite, Sequence[str]]:
+    named = [path for suite in suites for path in suite.paths]
+    return {
+        suite: [other for other in named if any(other.startswith(f"{path}/") for path in suite.paths)]
         for suite in suites
-    ]
+    }
 
 
-async def _run(progress: _Progress, lanes: int) -> int:
+async def _run(progress: _Progress) -> int:
     started = time.monotonic()
     async with trio.open_nursery() as outer:
         await outer.start(_hand_on_signals, progress)
         async with trio.open_nursery() as nursery:
-            for _ in range(lanes):
-                nursery.start_soon(_lane, progress)
+            while progress.waiting and not progress.interrupted:
+                if (suite := progress.next()) is None:
+                    await progress.ended.wait()
+                else:
+                    progress.running[suite] = None
+                    nursery.start_soon(_play, progress, suite)
         outer.cancel_scope.cancel()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     _say(f"All suites: {time.monotonic() - started:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of CPU")
@@ -93,31 +122,27 @@ async def _run(progress: _Progress, lanes: int) -> int:
     return max((abs(code) for code in found), default=NOTHING_FOUND)
 
 
-async def _lane(progress: _Progress) -> None:
-    while progress.waiting and not progress.interrupted:
-        suite, others = progress.waiting.pop(0)
-        with tempfile.TemporaryFile() as output:
-            await _play(progress, suite, others, output)
-
-
-async def _play(progress: _Progress, suite: Suite, others: Sequence[str], output: IO[bytes]) -> None:
-    name, started = suite[0] if len(suite) == 1 else f"{suite[0]} … {suite[-1]}", time.monotonic()
-    _say(f"{name}: begins")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite]
-    left_out = [f"--ignore={folder}" for folder in others]
-    process = await trio.lowlevel.open_process(
-        [*command, *left_out, *progress.options],
-        stdout=output,
-        stderr=STDOUT,
-        env=os.environ | {"PYTHONHASHSEED": HASH_SEED},
-    )
-    progress.running.add(process)
-    code = await process.wait()
-    progress.running.discard(process)
+async def _play(progress: _Progress, suite: Suite) -> None:
+    started = time.monotonic()
+    _say(f"{suite.name}: begins")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite.paths]
+    left_out = [f"--ignore={path}" for path in progress.left_out[suite]]
+    with tempfile.TemporaryFile() as output:
+        process = await trio.lowlevel.open_process(
+            [*command, *left_out, *progress.options],
+            stdout=output,
+            stderr=STDOUT,
+            env=os.environ | {"PYTHONHASHSEED": HASH_SEED},
+        )
+        progress.running[suite] = process
+        code = await process.wait()
+        output.seek(0)
+        sys.stdout.write(output.read().decode(errors="replace"))
     progress.codes.append(code)
-    output.seek(0)
-    sys.stdout.write(output.read().decode(errors="replace"))
-    _say(f"{name}: exit code {code} after {time.monotonic() - started:.0f} s")
+    _say(f"{suite.name}: exit code {code} after {time.monotonic() - started:.0f} s")
+    del progress.running[suite]
+    progress.ended.set()
+    progress.ended = trio.Event()
 
 
 async def _hand_on_signals(progress: _Progress, task_status: trio.TaskStatus[None]) -> None:
@@ -127,8 +152,9 @@ async def _hand_on_signals(progress: _Progress, task_status: trio.TaskStatus[Non
         async for number in signals:
             progress.interrupted = True
             if number == signal.SIGTERM:
-                for process in progress.running:
-                    process.send_signal(number)
+                for process in progress.running.values():
+                    if process is not None:
+                        process.send_signal(number)
 
 
 def _say(text: str) -> None:

@@ -9,20 +9,21 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from side_by_side import LANES, Suite, run_side_by_side
+from side_by_side import CORES, Suite, run_side_by_side
 
 from control_plane.session import KUBECONFIG_VARIABLE
 
 SUITES: Final[Sequence[Suite]] = (
-    tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers")),
-    ("tests/integration",),
-    ("tests/e2e",),
-    ("tests/conformance",),
-    ("tests/acceptance",),
+    Suite(tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers"))),
+    Suite(("tests/integration",)),
+    Suite(("tests/e2e",)),
+    Suite(("tests/conformance",)),
+    Suite(("tests/acceptance",)),
 )
+"""A control plane of its own takes what waiting leaves of a core."""
 
 
 def run_suites(options: Sequence[str]) -> int:
     """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some of them only."""
     of_somebody_else = bool(os.environ.get(KUBECONFIG_VARIABLE))  # one cluster for all: one suite after the other
-    return run_side_by_side(SUITES, ["--control-plane=real", *options], lanes=1 if of_somebody_else else LANES)
+    return run_side_by_side(SUITES, ["--control-plane=real", *options], cores=1.0 if of_somebody_else else CORES)

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from side_by_side import INTERRUPTED, NOTHING_FOUND, run_side_by_side
+from side_by_side import INTERRUPTED, NOTHING_FOUND, Suite, run_side_by_side
 
 PASSES = "def test_passes(): pass\n"
 FAILS = "def test_fails(): assert False\n"
+BOTH = (Suite(("outer",)), Suite(("other",)))
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_that_has_a_suite_of_its_own_is_left_out_of_the_one_around_it(
     folders: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_side_by_side([("outer/inner",), ("outer", "other")], ["-q"]) == 0
+    assert run_side_by_side([Suite(("outer/inner",)), Suite(("outer", "other"))], ["-q"]) == 0
 
     told = capfd.readouterr().out
     assert "1 passed" in told
@@ -43,13 +44,25 @@ def test_a_folder_that_has_a_suite_of_its_own_is_left_out_of_the_one_around_it(
 def test_the_worst_exit_code_counts_and_all_suites_are_run(folders: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folders / "outer/test_outer.py").write_text(FAILS)
 
-    assert run_side_by_side([("outer",), ("other",)], ["-q"], lanes=1) == 1
+    assert run_side_by_side(BOTH, ["-q"], cores=1.0) == 1
     assert "### other: exit code 0" in capfd.readouterr().out
 
 
 def test_options_may_choose_tests_of_one_suite_only(folders: Path) -> None:
-    assert run_side_by_side([("outer",), ("other",)], ["-q", "-k", "inner"]) == 0
-    assert run_side_by_side([("outer",), ("other",)], ["-q", "-k", "nowhere"]) == NOTHING_FOUND
+    assert run_side_by_side(BOTH, ["-q", "-k", "inner"]) == 0
+    assert run_side_by_side(BOTH, ["-q", "-k", "nowhere"]) == NOTHING_FOUND
+
+
+def test_what_there_is_room_for_runs_beside_others_and_the_rest_when_they_have_ended(
+    folders: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    suites = [Suite(("outer/inner",)), Suite(("outer",)), Suite(("other",), 0.5)]
+
+    assert run_side_by_side(suites, ["-q"], cores=1.5) == 0
+
+    told = [line for line in capfd.readouterr().out.splitlines() if line.endswith(": begins") or "exit code" in line]
+    assert sorted(told[:2]) == ["### other: begins", "### outer/inner: begins"]
+    assert told.index("### outer: begins") > next(n for n, line in enumerate(told) if "outer/inner: exit code" in line)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -58,7 +71,10 @@ def test_what_runs_is_ended_and_nothing_more_begun(folders: Path, number: signal
     (folders / "outer/test_outer.py").write_text(
         f"import pathlib, time\ndef test_long():\n    pathlib.Path({str(begun)!r}).touch()\n    time.sleep(600)\n"
     )
-    program = "import side_by_side, sys; sys.exit(side_by_side.run_side_by_side([('outer',), ('other',)], [], lanes=1))"
+    program = (
+        "import sys; from side_by_side import Suite, run_side_by_side; "
+        "sys.exit(run_side_by_side([Suite(('outer',)), Suite(('other',))], [], cores=1.0))"
+    )
     path = os.pathsep.join(entry for entry in sys.path if entry)
     with subprocess.Popen(
         [sys.executable, "-c", program],
