@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -191,4 +193,12 @@ def test_ten_megabytes(path: str, unit: bytes) -> None:
 @budget(bounded=12, deep=300)
 def test_a_process_of_its_own_decides_the_same(review: tuple[str, bytes]) -> None:
     asked = Asked(review[0], [review[1]])
-    assert told(asked, IN_A_PROCESS) == told(asked)
+    assert _at_any_time(told(asked, IN_A_PROCESS)) == _at_any_time(told(asked))
+
+
+def _at_any_time(answer: Answer) -> Any:
+    """An answer whose patch stamps no instant: between two of them the clock goes on."""
+    body = orjson.loads(answer.body) if answer.status == 200 else answer.body
+    if isinstance(body, dict) and (patch := (body.get("response") or {}).get("patch")):
+        body["response"]["patch"] = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"now", base64.b64decode(patch))
+    return answer.status, body

@@ -217,6 +217,15 @@ def parent_of(pid: int) -> int:
     return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
 
 
+async def until_no_process_with(marker: str) -> None:
+    """Return once none is left: one that was killed is there until it has had its turn, even if all is told before."""
+
+    async def none_is_left() -> bool:
+        return not processes_with(marker)
+
+    await until(none_is_left, seconds=5)
+
+
 def processes_with(marker: str) -> list[int]:
     """Ids of the processes on this machine whose command line contains ``marker``, zombies aside."""
     if sys.platform != "linux":

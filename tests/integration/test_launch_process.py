@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from nodecluster import PODS, in_phase, node_of, pod, processes_with, until
+from nodecluster import PODS, in_phase, node_of, pod, processes_with, until, until_no_process_with
 
 from localcluster.kubeconfig import read_kubeconfig
 from localcluster.lock import owner_of
@@ -80,8 +80,8 @@ async def test_it_stops_cleanly_and_quickly_on_sigterm(tmp_path: Path) -> None:
         with trio.fail_after(4):
             assert await process.wait() == 0
 
-    assert processes_with("sleep 86399.61") == []
-    assert processes_with(str(tmp_path)) == []
+    await until_no_process_with("sleep 86399.61")
+    await until_no_process_with(str(tmp_path))
     assert owner_of(tmp_path / "data") is None
 
 

@@ -19,7 +19,7 @@ from nodecluster import (
     open_either,
     open_local_cluster,
     pod,
-    processes_with,
+    until_no_process_with,
     waits_because,
 )
 
@@ -114,7 +114,7 @@ async def test_no_process_outlives_its_container(local: LocalCluster) -> None:
 
     await local.run_pod(pod("p", f"(setsid sleep {marker} >/dev/null 2>&1 &); sleep {marker} & echo started"))
 
-    assert processes_with(f"sleep {marker}") == []
+    await until_no_process_with(f"sleep {marker}")
 
 
 async def test_a_deleted_pod_gets_its_grace_and_is_then_gone(local: LocalCluster) -> None:
@@ -293,7 +293,7 @@ async def test_what_ran_when_the_node_went_down_is_reported_when_it_is_back(tmp_
         await first.run_pod(pod("once", "sleep 86399.5"), until="Running")
         await first.run_pod(pod("always", "sleep 86399.5", restartPolicy="Always"), until="Running")
         await first.run_pod(pod("done", "echo kept"))
-    assert processes_with("sleep 86399.5") == []
+    await until_no_process_with("sleep 86399.5")
 
     async with open_local_cluster(tmp_path, keep=True) as second:
         once = await second.wait_for(PODS, "once", in_phase("Failed"))

@@ -21,6 +21,7 @@ from nodecluster import (
     pod,
     processes_with,
     until,
+    until_no_process_with,
 )
 
 Object = dict[str, Any]
@@ -49,7 +50,7 @@ async def test_a_killed_node_is_started_again_and_its_pods_end_as_lost(tmp_path:
 
         once = await cluster.wait_for(PODS, "once", in_phase("Failed"))
         assert (container_state(once)["exitCode"], container_state(once)["reason"]) == (137, "ContainerStatusUnknown")
-        assert processes_with("sleep 86399.81") == []
+        await until_no_process_with("sleep 86399.81")
         assert await cluster.log("done") == "kept\n"
         await cluster.run_pod(pod("next", "echo next"))
         assert await cluster.log("next") == "next\n"
@@ -69,7 +70,7 @@ async def test_a_job_runs_again_what_died_with_its_node(tmp_path: Path) -> None:
         ended = await cluster.wait_for(JOBS, "j", has_condition("Complete"))
 
     assert (ended["status"]["failed"], ended["status"]["succeeded"]) == (1, 1)
-    assert processes_with("sleep 86399.82") == []
+    await until_no_process_with("sleep 86399.82")
 
 
 async def test_no_credential_of_the_node_is_on_a_command_line_or_in_an_environment(tmp_path: Path) -> None:

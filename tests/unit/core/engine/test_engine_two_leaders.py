@@ -124,7 +124,10 @@ async def test_a_step_that_waits_for_a_slot_goes_on_when_another_has_begun_it(
         reported = {"phase": "Succeeded", "output": {"n": 1}}
         world.cluster.force_patch("sdk", ("StepRun", "default", "run-b"), "status", reported)
         assert await world.until(lambda: one.phases.get("b") == "Succeeded", seconds=2)
-        assert one.phases == {"a": "Running", "b": "Succeeded", "c": "Pending"}
+        waits = {"a": "Running", "b": "Succeeded", "c": "Pending"}
+        assert await world.until(lambda: one.phases == waits, seconds=2)
+        await trio.sleep(30)
+        assert one.phases == waits
 
     assert (jobs_of(world, "b"), jobs_of(world, "c")) == (0, 0)
 
