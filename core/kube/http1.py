@@ -18,6 +18,8 @@ import trio
 
 WHOLE: Final = "bobrapet.whole"
 """Request extension: the caller wants the body at once, so that the answer comes with it and needs no closing."""
+FENCE: Final = "bobrapet.fence"
+"""Request extension: called once there is a connection, just before anything is sent; may raise."""
 READ_BYTES: Final = 64 * 1024
 MAX_HEAD_BYTES: Final = 100 * 1024
 """Of an answer; a server that sends more is damaged."""
@@ -60,6 +62,8 @@ class Http1Lane(httpx.AsyncBaseTransport):
         """
         connection = await self._connected()
         try:
+            if (fence := request.extensions.get(FENCE)) is not None:
+                fence()
             await connection.send(request)
             head = await connection.receive_head()
             headers = list(head.headers)

@@ -36,7 +36,7 @@ from core.kube.errors import (
     TransportError,
     UnreachableError,
 )
-from core.kube.http1 import WHOLE, Http1Lane, Peer
+from core.kube.http1 import FENCE, WHOLE, Http1Lane, Peer
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from core.telemetry.span import Outcome, Span, open_span
@@ -74,7 +74,8 @@ class Call:
     background: bool = False
     """Waits for a turn among its like, as long as it takes; its deadline begins with it."""
     fence: Callable[[], None] | None = None
-    """Asked at the last moment before it is sent; what it raises is raised instead."""
+    """Asked before its turn is used, and at the last moment before it is sent, when there is a connection; what it
+    raises is raised instead."""
 
     @property
     def reads(self) -> bool:
@@ -193,6 +194,8 @@ class Transport:
             target += "?" + urllib.parse.urlencode(call.params)
         if self.config.tls_server_name:
             extensions = {**extensions, "sni_hostname": self.config.tls_server_name}
+        if call.fence is not None:
+            extensions = {**extensions, FENCE: call.fence}
         url = httpx.URL(self._origin + target)
         return httpx.Request(call.method, url, headers=headers, content=call.body, extensions=dict(extensions))
 

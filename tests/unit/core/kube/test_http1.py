@@ -13,10 +13,12 @@ import pytest
 import trio
 import trustme
 
+from core.api.resource import LEASE
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.errors import TLSError, UnreachableError
 from core.kube.http1 import WHOLE, Http1Lane, Peer
+from core.kube.lease import LeaseLostError
 from core.kube.retry import ONCE
 
 Stream = trio.abc.Stream
@@ -33,6 +35,7 @@ class Server:
         self.reply = reply
         self.connections = 0
         self.requests: list[bytes] = []
+        self.url = ""
 
     async def serve(self, stream: Stream) -> None:
         self.connections += 1
@@ -71,6 +74,7 @@ async def serving(reply: Reply) -> AsyncIterator[tuple[Server, Http1Lane]]:
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
+        server.url = f"http://127.0.0.1:{port}"
         async with Http1Lane(Peer("127.0.0.1", port, None, "127.0.0.1", 5.0, 60.0)) as lane:
             yield server, lane
         nursery.cancel_scope.cancel()
@@ -218,3 +222,22 @@ async def test_nobody_listening_is_an_error_that_says_so() -> None:
     async with open_client(ClusterConfig(f"http://127.0.0.1:{port}"), retry=ONCE) as client:
         with pytest.raises(UnreachableError, match="is the API server running"):
             await client.request("GET", "/x")
+
+
+async def test_a_write_is_fenced_once_more_when_there_is_a_connection() -> None:
+    """Connecting takes a while, and a process may be suspended meanwhile."""
+    asked = 0
+
+    def fence() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise LeaseLostError("lost while it connected")
+
+    async with serving(saying(EMPTY)) as (server, _), open_client(ClusterConfig(server.url), retry=ONCE) as client:
+        with pytest.raises(LeaseLostError, match="lost while it connected"):
+            await client.fenced(fence).create(LEASE, {"metadata": {"name": "a", "namespace": "b"}})
+        assert (asked, server.requests) == (2, [])
+        await client.fenced(fence).get(LEASE, "a", "b")  # what reads is not fenced
+        await client.fenced(fence).create(LEASE, {"metadata": {"name": "a", "namespace": "b"}})
+        assert (asked, [head.split()[0] for head in server.requests]) == (4, [b"GET", b"POST"])
