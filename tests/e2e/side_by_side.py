@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import STDOUT
@@ -38,8 +38,9 @@ class Suite:
     def name(self) -> str:
         return self.paths[0] if len(self.paths) == 1 else f"{self.paths[0]} … {self.paths[-1]}"
 
-    def fits(self, running: Iterable[Suite], cores: float) -> bool:
-        return self.cores + sum(suite.cores for suite in running) <= cores
+    def fits(self, running: Collection[Suite], cores: float) -> bool:
+        """Alone it always does: nobody waits for room that there will never be."""
+        return not running or self.cores + sum(suite.cores for suite in running) <= cores
 
 
 def suites() -> Sequence[Suite]:

@@ -48,6 +48,10 @@ def test_the_worst_exit_code_counts_and_all_suites_are_run(folders: Path, capfd:
     assert "### other: exit code 0" in capfd.readouterr().out
 
 
+def test_what_takes_more_cores_than_there_are_runs_alone(folders: Path) -> None:
+    assert run_side_by_side([Suite(("outer",), 3.0), Suite(("other",), 3.0)], ["-q"], cores=2.0) == 0
+
+
 def test_options_may_choose_tests_of_one_suite_only(folders: Path) -> None:
     assert run_side_by_side(BOTH, ["-q", "-k", "inner"]) == 0
     assert run_side_by_side(BOTH, ["-q", "-k", "nowhere"]) == NOTHING_FOUND
