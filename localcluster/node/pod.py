@@ -52,6 +52,7 @@ class PodWorker:
         self._stop = Stop()
         self._scope = trio.CancelScope()
         self._verdict: Verdict | None = None
+        self._at_work = False
         metadata, spec, status = pod["metadata"], self._pod["spec"], pod.get("status") or {}
         self._directory_name = pod_directory(metadata["namespace"], metadata["name"], self.uid)
         self._policy = RestartPolicy(spec.get("restartPolicy") or RestartPolicy.ALWAYS)
@@ -92,7 +93,11 @@ class PodWorker:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._enforce_deadline)
-            await self._run_containers()
+            self._at_work = True
+            try:
+                await self._run_containers()
+            finally:
+                self._at_work = False
             nursery.cancel_scope.cancel()
 
     async def _run_containers(self) -> None:
@@ -173,7 +178,7 @@ class PodWorker:
         ends_at = self._started_at + timedelta(seconds=seconds)
         while (left := (ends_at - self._services.now()).total_seconds()) > 0:  # noqa: ASYNC110 - awaits the wall clock
             await trio.sleep(min(left, _CLOCK_CHECK_SECONDS))
-        if not self._stop.is_requested:
+        if not self._stop.is_requested and pod_phase(self._view()) not in FINISHED:
             self._verdict = Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
             grace = self._pod["spec"].get("terminationGracePeriodSeconds")
             self._stop.request(DEFAULT_GRACE_SECONDS if grace is None else grace)
@@ -193,6 +198,7 @@ class PodWorker:
             host_ip=HOST_IP,
             verdict=self._verdict,
             stopped=self._stop.is_requested,
+            at_work=self._at_work,
         )
 
     def _containers(self, specs: list[Object] | None, statuses: list[Object] | None, waiting: str) -> list[Container]:

@@ -60,12 +60,14 @@ class PodView:
     verdict: Verdict | None = None
     stopped: bool = False
     """The Pod was told to end: nothing is restarted any more."""
+    at_work: bool = False
+    """A container may still be running: a verdict waits for its end, as everybody takes Failed for "nothing runs"."""
 
 
 def pod_phase(view: PodView) -> PodPhase:
     """Which phase the records amount to."""
     if view.verdict is not None:
-        return PodPhase.FAILED
+        return _phase_at_work(view) if view.at_work else PodPhase.FAILED
     policy = view.restart_policy
     for record in view.init:
         if not isinstance(record.state, Terminated):
@@ -79,6 +81,12 @@ def pod_phase(view: PodView) -> PodPhase:
         return PodPhase.SUCCEEDED if all(state.succeeded for state in final) else PodPhase.FAILED
     fresh = [record for record in view.main if isinstance(record.state, Waiting) and record.last is None]
     return PodPhase.PENDING if fresh else PodPhase.RUNNING
+
+
+def _phase_at_work(view: PodView) -> PodPhase:
+    """Of a Pod that is being ended: whether any of it has begun."""
+    has_begun = any(not isinstance(record.state, Waiting) or record.last is not None for record in view.main)
+    return PodPhase.RUNNING if has_begun else PodPhase.PENDING
 
 
 def pod_status(view: PodView, previous: Object, now: datetime) -> Object:
@@ -97,7 +105,7 @@ def pod_status(view: PodView, previous: Object, now: datetime) -> Object:
     }
     if view.init:
         status["initContainerStatuses"] = [record.to_status(init=True) for record in view.init]
-    if view.verdict is not None:
+    if view.verdict is not None and not view.at_work:
         status |= {"reason": view.verdict.reason, "message": view.verdict.message}
     return status
 

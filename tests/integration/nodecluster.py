@@ -199,6 +199,11 @@ def container_state(obj: Object, kind: str = "terminated") -> Object:
     return found
 
 
+def has_started(pod: Object) -> bool:
+    """Whether its one container was ever begun."""
+    return "waiting" not in pod["status"]["containerStatuses"][0]["state"]
+
+
 async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
     """Return once ``holds`` is true of something that cannot be watched: processes, absence."""
     with trio.fail_after(seconds):

@@ -59,6 +59,18 @@ def test_a_verdict_fails_the_pod_and_says_why() -> None:
     assert (status["phase"], status["reason"], status["message"]) == ("Failed", "DeadlineExceeded", "too long")
 
 
+@pytest.mark.parametrize(
+    ("main", "phase"), [([FRESH], "Pending"), ([FRESH, RUNS], "Running"), ([CRASHED], "Running"), ([DONE], "Running")]
+)
+def test_a_verdict_is_not_told_while_containers_may_be_running(main: list[ContainerRecord], phase: str) -> None:
+    ending = replace(view(RestartPolicy.NEVER, main, stopped=True), verdict=Verdict("DeadlineExceeded", "too long"))
+
+    status = pod_status(replace(ending, at_work=True), {}, NOW)
+
+    assert (status["phase"], status.get("reason")) == (phase, None)
+    assert pod_status(ending, {}, NOW)["phase"] == "Failed"
+
+
 def conditions(status: dict[str, object]) -> dict[str, tuple[str, str]]:
     return {entry["type"]: (entry["status"], entry.get("reason", "")) for entry in status["conditions"]}  # type: ignore[attr-defined]  # wire JSON
 
