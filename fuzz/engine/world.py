@@ -26,9 +26,11 @@ from core.engine.settings import EngineSettings
 from core.engine.slots import Slots
 from core.engine.supervisor import Supervisor
 from core.engine.turn_taking import Turns
+from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelRunStore, ModelStepExecutor
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
+from fuzz.engine.housekeeping import Housekeeping
 from fuzz.engine.process import Fault, Killed, Process
 from fuzz.engine.routing import Router
 from fuzz.engine.stored import ModelPayloads
@@ -60,6 +62,7 @@ class Incarnation:
     process: Process
     supervisor: Supervisor
     watches: Watches
+    house: Housekeeping | None
     started_at: float
     """Trio's time."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -79,6 +82,9 @@ class World:
     """Of the newest process."""
     limits: Limits = field(default_factory=Limits)
     """How many engram steps may be at work; assign another to change them."""
+    house: OperatorSettings | None = None
+    """By these settings the controllers of production keep house around the engine; without them, only the model's
+    own routing does: runs are handed over and woken, but neither marked nor removed."""
     clock_steps: list[tuple[float, timedelta]] = field(default_factory=list)
     """From when (Trio time) the wall clock is how far from where it would be."""
     events: RecordedEvents = field(default_factory=RecordedEvents)
@@ -205,11 +211,15 @@ class World:
             turns=turns,
         )
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
-        router = Router(supervisor, None if everything else set(keys), turns.ended)
-        process.known = router.known = Known(router.tell)
+        house: Housekeeping | None = None
+        if self.house is None:
+            router = Router(supervisor, None if everything else set(keys), turns.ended)
+            process.known = router.known = Known(router.tell)
+        else:
+            house = Housekeeping(self.cluster, process, supervisor, clock, self._house_settings, turns, slots)
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
-        incarnation = Incarnation(process, supervisor, watches, trio.current_time())
+        incarnation = Incarnation(process, supervisor, watches, house, trio.current_time())
         self.incarnations.append(incarnation)
         token = _process.set(process)
         self.nursery.start_soon(self._process_body, incarnation)
@@ -217,7 +227,7 @@ class World:
         watches.open()
         if self.cluster.down:
             watches.cut()
-        for key in keys:
+        for key in keys if house is None else ():
             supervisor.adopt(key)
         if faults or latency:
             self.nursery.start_soon(self._deliver_abandoned_requests, process)
@@ -232,7 +242,10 @@ class World:
     async def _process_body(self, incarnation: Incarnation) -> None:
         try:
             with incarnation.scope:
-                await incarnation.supervisor.run()
+                if incarnation.house is None:
+                    await incarnation.supervisor.run()
+                else:
+                    await _keep_house(incarnation.supervisor, incarnation.house)
         except* Killed:
             pass
         finally:
@@ -333,6 +346,10 @@ class World:
                 await trio.sleep(GARBAGE_SECONDS)
                 self.cluster.collect_garbage()
 
+    def _house_settings(self) -> OperatorSettings:
+        assert self.house is not None
+        return self.house
+
     def _clock_step(self) -> timedelta:
         now = trio.current_time()
         return next((step for since, step in reversed(self.clock_steps) if now >= since), timedelta())
@@ -362,6 +379,13 @@ class World:
 
     async def quiet(self) -> None:
         await trio.testing.wait_all_tasks_blocked()
+
+
+async def _keep_house(supervisor: Supervisor, house: Housekeeping) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.run)
+        await supervisor.run()
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ class World:
             story_runs=Informer(
                 client,
                 STORY_RUN,
-                indexers={STORY_KEY: _story_key, LIVE_RUNS: _live_story_key, OWNER_UID: _owner_uid},
+                indexers={STORY_KEY: _story_key, LIVE_RUNS: live_story_key, OWNER_UID: _owner_uid},
                 trim=slim,
             ),
             step_runs=Informer(
@@ -207,7 +207,8 @@ def _story_key(run: Object) -> list[str]:
     return [engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])]
 
 
-def _live_story_key(run: Object) -> list[str]:
+def live_story_key(run: Object) -> list[str]:
+    """Of the index ``LIVE_RUNS``."""
     return [] if has_ended(run) or run["metadata"].get("deletionTimestamp") else _story_key(run)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol, TypeVar
 
@@ -123,16 +123,14 @@ class Scenario:
     play: Play
     disturbs: bool
     """It stops the operator or changes its settings: played after those that need it to stay."""
-    without: Mapping[Rig, str] = field(default_factory=dict)
-    """Rigs on which it cannot be played, and why."""
 
 
-def scenario(*, disturbs: bool = False, without: Mapping[Rig, str] | None = None) -> Callable[[Play], Any]:
+def scenario(*, disturbs: bool = False) -> Callable[[Play], Any]:
     """Make a test of a scenario for each rig."""
 
     def decorate(play: Play) -> Any:
         name = getattr(play, "__name__", "")
-        what = Scenario(name, play, disturbs, without or {})
+        what = Scenario(name, play, disturbs)
 
         def test(outcomes: Outcomes) -> None:
             outcomes.of(what)

@@ -16,14 +16,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     scenario: Scenario | None = getattr(metafunc.function, "scenario", None)
     if scenario is None:
         return
-    rigs = _RIGS[metafunc.config.getoption("control_plane")]
-    params = [
-        pytest.param(
-            rig, id=rig, marks=[pytest.mark.skip(reason=scenario.without[rig])] if rig in scenario.without else []
-        )
-        for rig in rigs
-    ]
-    metafunc.parametrize("outcomes", params, indirect=True, scope="session")
+    rigs = [pytest.param(rig, id=rig) for rig in _RIGS[metafunc.config.getoption("control_plane")]]
+    metafunc.parametrize("outcomes", rigs, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +40,6 @@ def _chosen(session: pytest.Session, rig: Rig) -> list[Scenario]:
     chosen: list[Scenario] = []
     for item in session.items:
         scenario: Scenario | None = getattr(getattr(item, "function", None), "scenario", None)
-        if scenario is not None and rig not in scenario.without and item.callspec.params["outcomes"] is rig:  # type: ignore[attr-defined]
+        if scenario is not None and item.callspec.params["outcomes"] is rig:  # type: ignore[attr-defined]
             chosen.append(scenario)
     return chosen

@@ -1,4 +1,4 @@
-"""The engine on the model cluster: no API server, no controllers beside it, and time that passes by itself."""
+"""The engine on the model cluster, with the controllers that keep house around it, and time that passes by itself."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from core.api.resource import Resource
 from core.engine.queueing import Limits
 from core.evaluation.evaluator import Evaluator
+from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram
 from fuzz.engine.cluster import Write
 from fuzz.engine.routing import step_path
@@ -139,6 +140,11 @@ class ModelStand:
         self.at_once = max(self.at_once, len(alive))
 
 
+def _settings() -> OperatorSettings:
+    settings = OperatorSettings()
+    return replace(settings, runs=replace(settings.runs, queues=QUEUES))
+
+
 @asynccontextmanager
 async def open_model() -> AsyncIterator[ModelStand]:
     scripts = _AtOnce()
@@ -146,6 +152,7 @@ async def open_model() -> AsyncIterator[ModelStand]:
         world.worker.scripts = scripts
         world.settings = replace(world.settings, queues=lambda: QUEUES)
         world.limits = Limits(0, QUEUES)
+        world.house = _settings()
         stand = ModelStand(world, scripts)
         world.cluster.listeners.append(stand.see)
         world.start(everything=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from acceptance_stand import (
     DONE,
     HANGS,
-    Rig,
     Stand,
     annotation,
     condition,
@@ -26,7 +25,6 @@ from fuzz.engine.worker import Act, Script
 RUN = {"storyRef": {"name": "story"}}
 HOLD = "tests.bubustack.io/hold"
 CANCEL = {"spec": {"cancelRequested": True}}
-CONTROLLER_ONLY = {Rig.MODEL: "retention is a controller's, beside the engine"}
 
 
 @scenario(disturbs=True)
@@ -118,18 +116,17 @@ async def test_26_2_31_a_run_deleted_with_steps_at_work(stand: Stand) -> None:
         lambda: ((look(STEP_RUN, "run-a") or {}).get("metadata") or {}).get("deletionTimestamp"),
         "its StepRun is deleted",
     )
-    if stand.rig is not Rig.MODEL:  # the finalizer of runs is a controller's, beside the engine
-        await stand.pause(0.5)
-        run = stand.find(STORY_RUN, "run")
-        assert run is not None
-        assert run["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
+    await stand.pause(0.5)
+    run = stand.find(STORY_RUN, "run")
+    assert run is not None
+    assert run["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
     await stand.patch(STEP_RUN, "run-a", {"metadata": {"finalizers": None}})
     await stand.until(lambda: stand.find(STORY_RUN, "run") is None, "the run is gone")
     await stand.until(lambda: not stand.all(STEP_RUN) and not stand.all(JOB) and not stand.all(POD), "all is gone")
     assert stand.ran == ["a"]
 
 
-@scenario(without=CONTROLLER_ONLY)
+@scenario()
 async def test_26_3_08_canceled_and_timed_out_runs_are_cleaned_up(stand: Stand) -> None:
     stand.scripts["a"] = HANGS
     kept = {"execution": {"job": {"ttlSecondsAfterFinished": 1, "storyRunRetentionSeconds": 3}}}
@@ -155,7 +152,7 @@ async def test_26_3_08_canceled_and_timed_out_runs_are_cleaned_up(stand: Stand) 
     await stand.until(lambda: not stand.all(STEP_RUN), "StepRuns are gone")
 
 
-@scenario(without=CONTROLLER_ONLY)
+@scenario()
 async def test_26_3_09_retention_zero_keeps_the_run(stand: Stand) -> None:
     policy = {"execution": {"job": {"ttlSecondsAfterFinished": 0, "storyRunRetentionSeconds": 0}}}
     await stand.create(STORY, "story", {"steps": [engram("a")], "policy": policy})

@@ -1,0 +1,182 @@
+"""The StoryRun controller and the router of production on the model cluster: what keeps house around the engine.
+
+``reconcilers.storyrun`` and ``reconcilers.router`` themselves, with a client and informers that are the model's: marks,
+hand-over, retention, and how deleted runs are let go. ``routing`` stands for both where only the engine is of interest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import trio
+
+from core.api.resource import Resource
+from core.engine.ports import Clock
+from core.engine.slots import Slots
+from core.engine.supervisor import Supervisor
+from core.engine.turn_taking import Turns
+from core.kube.client import KubeClient
+from core.kube.errors import error_from_status
+from core.kube.informer import Handler
+from core.kube.store import Change
+from core.kube.wire import StatusReason, status_failure
+from core.policy.settings import OperatorSettings
+from fuzz.engine.cluster import Cluster, Object, RefusedError
+from fuzz.engine.process import Process
+from fuzz.engine.watches import KINDS, Known
+from reconcilers.adapters import world as production
+from reconcilers.router import Router
+from reconcilers.runtime.controller import Controller, ControllerOptions, Key
+from reconcilers.storyrun import StoryRunReconciler
+
+_OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds=200), max_delay=timedelta(seconds=30))
+
+
+class Housekeeping:
+    """Of one process; ``tell`` is a handler of all its caches."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        process: Process,
+        supervisor: Supervisor,
+        clock: Clock,
+        settings: Callable[[], OperatorSettings],
+        turns: Turns,
+        slots: Slots,
+    ) -> None:
+        self.known = process.known = Known(self.tell)
+        self._informers = {kind: ModelInformer(self.known, kind) for kind in KINDS}
+        client = cast(KubeClient, ModelClient(cluster, process))
+        world = cast(production.World, self)
+        reconciler = StoryRunReconciler(client, world, supervisor, clock, settings)
+        self._controller = Controller("storyrun", reconciler.reconcile, _OPTIONS)
+        Router(
+            world, supervisor, self._controller, run_ended=turns.ended, step_run_ended=slots.step_run_ended
+        ).connect()
+
+    def tell(self, kind: str, change: Change) -> None:
+        for handler in self._informers[kind].handlers:
+            handler(change)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._controller.run)
+            for run in self.known.all("StoryRun"):  # the initial lists came before
+                self._controller.enqueue(Key.of(run))
+
+    # As ``reconcilers.adapters.world.World``, as far as they look.
+
+    @property
+    def stories(self) -> ModelInformer:
+        return self._informers["Story"]
+
+    @property
+    def story_runs(self) -> ModelInformer:
+        return self._informers["StoryRun"]
+
+    @property
+    def step_runs(self) -> ModelInformer:
+        return self._informers["StepRun"]
+
+    @property
+    def jobs(self) -> ModelInformer:
+        return self._informers["Job"]
+
+    @property
+    def pods(self) -> ModelInformer:
+        return self._informers["Pod"]
+
+
+@dataclass
+class ModelInformer:
+    """One kind of what a process knows, as ``core.kube.informer.Informer`` gives it."""
+
+    known: Known
+    kind: str
+    handlers: list[Handler] = field(default_factory=list)
+
+    def add_handler(self, handler: Handler) -> None:
+        self.handlers.append(handler)
+
+    def get(self, namespace: str, name: str) -> Object | None:
+        return self.known.get(self.kind, namespace, name)
+
+    def by_index(self, index: str, value: str) -> list[Object]:
+        if index == production.OWNER_UID:
+            return self.known.by_owner(self.kind, value)
+        assert index == production.LIVE_RUNS, index
+        return [run for run in self.known.all(self.kind) if value in production.live_story_key(run)]
+
+    def remember(self, obj: Object) -> Object:
+        self.known.remember(obj)
+        return obj
+
+    def forget(self, namespace: str, name: str, uid: str) -> None:
+        obj = self.get(namespace, name)
+        if obj is not None and obj["metadata"]["uid"] == uid:
+            self.known.forget(obj)
+
+
+@dataclass
+class ModelClient:
+    """The writes that controllers make, as ``core.kube.client.KubeClient`` makes them."""
+
+    cluster: Cluster
+    process: Process
+
+    def in_background(self) -> ModelClient:
+        return self
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        namespace: str,
+        subresource: str | None = None,
+    ) -> Object:
+        """Of an object as it was seen: ``body`` carries its UID and version."""
+        part = subresource or "metadata"
+        seen = {"kind": resource.kind, "metadata": {"name": name, "namespace": namespace, **body["metadata"]}}
+        patch = {key: value for key, value in body[part].items() if key not in ("uid", "resourceVersion")}
+        actor = self.process.actor
+        return await self.process.call(
+            self.cluster, lambda: _answered(lambda: self.cluster.patch(actor, seen, part, patch)), versioned=True
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        *,
+        uid: str,
+        resource_version: str | None = None,
+        propagation: str,
+    ) -> None:
+        assert propagation == "Background"
+        await self.process.call(
+            self.cluster,
+            lambda: _answered(lambda: self._delete((resource.kind, namespace, name), uid, resource_version)),
+            versioned=resource_version is not None,
+        )
+
+    def _delete(self, place: tuple[str, str, str], uid: str, version: str | None) -> None:
+        stored = self.cluster.objects.get(place)
+        if stored is None:
+            raise RefusedError(404, StatusReason.NOT_FOUND, f"{place} not found")
+        if stored["metadata"]["uid"] != uid or version not in (None, stored["metadata"]["resourceVersion"]):
+            raise RefusedError(409, StatusReason.CONFLICT, f"{place} is another, or has moved on")
+        self.cluster.delete(self.process.actor, place, uid=uid)
+
+
+def _answered(apply: Callable[[], Any]) -> Any:
+    try:
+        return apply()
+    except RefusedError as refused:
+        raise error_from_status(status_failure(refused.reason, str(refused), code=refused.code)) from refused
