@@ -53,6 +53,12 @@ def next_act(run: Object, story: Object | None, settings: OperatorSettings, now:
     return Wait(min((instant for instant in (cleaning, removal) if instant is not None), default=None))
 
 
+def said_of(story: Object | None) -> tuple[Any, Any]:
+    """What a Story says itself of its runs and their children: when that changes, its finished runs look again."""
+    policy = _job_policy(story)
+    return policy.get("ttlSecondsAfterFinished"), policy.get("storyRunRetentionSeconds")
+
+
 def child_ttl(story: Object | None, settings: OperatorSettings) -> timedelta | None:
     """How long children outlive their run; None: as long as the run itself is kept."""
     seconds = _job_policy(story).get("ttlSecondsAfterFinished")

@@ -18,7 +18,16 @@ from core.engine.ports import Object, RunKey
 from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.kube.informer import Change
-from reconcilers.adapters.world import LIVE_RUNS, OWNER_UID, World, controller_owner, step_path, step_run_of_pod
+from reconcilers.adapters.world import (
+    LIVE_RUNS,
+    OWNER_UID,
+    STORY_KEY,
+    World,
+    controller_owner,
+    step_path,
+    step_run_of_pod,
+)
+from reconcilers.retention import said_of
 from reconcilers.runtime.controller import Controller, Key
 
 _RECORDED: Final = frozenset({keys.ANNOTATION_STEP_TIMERS, keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT})
@@ -73,10 +82,13 @@ class Router:
         self._tell_owner_of_the_end(change)
 
     def _story_changed(self, change: Change) -> None:
-        """Runs that wait for their Story to appear, or for what it says of their order."""
+        """Runs that wait for their Story to appear, or for what it says of their order; and those that it keeps."""
+        key = f"{change.object['metadata']['namespace']}/{change.object['metadata']['name']}"
+        if said_of(change.old) != said_of(change.new):
+            for run in self._world.story_runs.by_index(STORY_KEY, key):
+                self._story_runs.enqueue(Key.of(run))
         if change.new is None or not _says_something_new(change):
             return
-        key = f"{change.new['metadata']['namespace']}/{change.new['metadata']['name']}"
         for run in self._world.story_runs.by_index(LIVE_RUNS, key):
             if (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
                 self._story_runs.enqueue(Key.of(run))

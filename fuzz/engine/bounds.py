@@ -1,14 +1,19 @@
-"""By when a run must have ended once nothing disturbs it any more (I15), computed from what its steps will do."""
+"""By when a run must have ended, and gone if its Story says so, once nothing disturbs it any more (I15).
+
+Computed from what its steps will do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from core.api.duration import parse_positive_duration
 from core.engine.settings import EngineSettings
 from core.policy.retry import retry_delay
 from fuzz.engine.actions import Verb
+from fuzz.engine.kept import due_by
 from fuzz.engine.worker import Act, Script, script_of
 
 if TYPE_CHECKING:
@@ -27,7 +32,8 @@ def bound_seconds(case: Case) -> float:
     once = sum(_story_seconds(case, spec, 0) for spec in specs)
     times = 1 + sum(action.verb in REPEATING for action in case.actions)
     clock = sum(abs(float(action.value)) for action in case.actions if action.verb is Verb.STEP_CLOCK)
-    return once * times * len(case.names) + clock + SLACK_SECONDS
+    kept = max((seconds for spec in specs for seconds in due_by(spec) if seconds < inf), default=0.0)
+    return once * times * len(case.names) + kept + clock + SLACK_SECONDS
 
 
 def _story_seconds(case: Case, spec: Mapping[str, Any], depth: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import trio
@@ -18,12 +19,14 @@ from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
 from core.engine.redrive_request import pending_redrive
+from core.policy.settings import OperatorSettings
 from fuzz.engine.actions import Action, Verb, act
 from fuzz.engine.adapters import Engram
 from fuzz.engine.bounds import bound_seconds
 from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.kept import due_by
 from fuzz.engine.process import Fault
-from fuzz.engine.routing import step_path
+from fuzz.engine.routing import step_path, story_of
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Script
 from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, Incarnation, KillAt, World, open_world
@@ -137,6 +140,8 @@ class Played:
     task_steps: int
     calls: int
     ended_at_seconds: float
+    seen_until_seconds: float
+    """When ``objects`` were looked at."""
     objects: Mapping[Place, Object] = field(default_factory=dict)
     """All that is there at the end."""
     effects: Sequence[tuple[str, str, str]] = ()
@@ -254,6 +259,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
         case.scripts, engrams=case.engrams, deliveries=trouble.deliveries, lags=trouble.lags
     ) as world:
         world.second_lags = trouble.second_lags
+        world.house = OperatorSettings()
         killer.world = world
         for name, spec in case.stories.items():
             world.add_story(name, spec)
@@ -294,6 +300,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             task_steps=life.task_steps,
             calls=life.calls,
             ended_at_seconds=ended_at,
+            seen_until_seconds=trio.current_time(),
             objects=dict(world.cluster.objects),
             effects=tuple(world.worker.effects),
             writes_while_waiting=waited,
@@ -375,11 +382,15 @@ async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Cas
 
 
 def _is_over(world: World, key: RunKey) -> bool:
+    """Whether it is gone, or has ended and is kept for longer than anybody looks."""
     run = world.cluster.objects.get(("StoryRun", *key))
     if run is None:
         return True
-    finished = bool((run.get("status") or {}).get("finishedAt")) and pending_redrive(run) is None
-    return finished or bool(run["metadata"].get("deletionTimestamp"))
+    status = run.get("status") or {}
+    if run["metadata"].get("deletionTimestamp") or not status.get("finishedAt") or pending_redrive(run) is not None:
+        return False
+    kept = due_by((world.cluster.objects.get(("Story", *story_of(run))) or {}).get("spec"))
+    return kept.run == inf and (kept.children == inf or "childrenCleanedAt" in status)
 
 
 async def _act_later(world: World, action: Action) -> None:

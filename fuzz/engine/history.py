@@ -144,6 +144,14 @@ class History:
             self._plans[key] = parsed if isinstance(parsed, StoryPlan) else None
         return self._plans[key]
 
+    def children(self, run: Object) -> Iterator[Place]:
+        """The StepRuns and runs that a run owns."""
+        uid = run["metadata"]["uid"]
+        for place, obj in self.objects.items():
+            owner = controller_owner(obj) if place[0] in ("StepRun", "StoryRun") else None
+            if owner is not None and owner["uid"] == uid:
+                yield place
+
     def step_runs(self, run: Object) -> Iterator[Object]:
         uid = run["metadata"]["uid"]
         for place, obj in self.objects.items():

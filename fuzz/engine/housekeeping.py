@@ -35,6 +35,9 @@ from reconcilers.storyrun import StoryRunReconciler
 _OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds=200), max_delay=timedelta(seconds=30))
 
 
+_OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, production.STORY_KEY: production.story_key}
+
+
 class Housekeeping:
     """Of one process; ``tell`` is a handler of all its caches."""
 
@@ -108,8 +111,8 @@ class ModelInformer:
     def by_index(self, index: str, value: str) -> list[Object]:
         if index == production.OWNER_UID:
             return self.known.by_owner(self.kind, value)
-        assert index == production.LIVE_RUNS, index
-        return [run for run in self.known.all(self.kind) if value in production.live_story_key(run)]
+        keys_of = _OF_STORIES[index]
+        return [run for run in self.known.all(self.kind) if value in keys_of(run)]
 
     def remember(self, obj: Object) -> Object:
         self.known.remember(obj)

@@ -2,7 +2,8 @@
 
 ``violations`` applies them all. docs/proof.md says each in words. Order, I01, I02, I29 and I30, stands in
 ``invariants_order``, instants and causes, I08 to I10 and I16, in ``invariants_time``, I24 and I26 in
-``invariants_limits``, what must hold at the end in ``invariants_end``.
+``invariants_limits``, what must hold at the end in ``invariants_end``, and what is kept of it, I42, in
+``invariants_retention``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
 from core.engine.record import is_final, retries_of
 from core.engine.record import phase_of as recorded_phase
-from fuzz.engine import invariants_end, invariants_limits, invariants_order, invariants_time
+from fuzz.engine import invariants_end, invariants_limits, invariants_order, invariants_retention, invariants_time
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Write
@@ -36,7 +37,7 @@ from fuzz.engine.world import NAMESPACE
 Check = Callable[[History], Iterator[str]]
 
 SDK_FIELDS: Final = ("output", "signals", "effects", "logs", "signalEvents")
-BY_OTHERS: Final = ("gates", "conditions")
+BY_OTHERS: Final = ("gates", "conditions", "childrenCleanedAt")
 """Of a run's status: may change after its end."""
 MAX_MESSAGE: Final = 2048
 MAX_REASON: Final = 64
@@ -181,7 +182,7 @@ def _counters(states: Mapping[str, Object]) -> dict[str, int]:
 
 
 def only_ours_is_touched(history: History) -> Iterator[str]:
-    """I12: what the engine changes or deletes is what it has created, for that very owner; or a run."""
+    """I12: what the engine changes or deletes is what it has created, for that very owner; or a run, see I42."""
     ours: set[str] = set()
     for write in history.writes():
         uid = write.object["metadata"]["uid"]
@@ -189,8 +190,6 @@ def only_ours_is_touched(history: History) -> Iterator[str]:
             ours.add(uid)
         elif by_operator(write) and write.place[0] != "StoryRun" and uid not in ours:
             yield f"{write.actor} {write.verb} {write.place}, which is not ours"
-        elif by_operator(write) and write.place[0] == "StoryRun" and write.new is None and uid not in ours:
-            yield f"{write.actor} deleted {write.place}, which is not ours"
 
 
 def no_resurrection(history: History) -> Iterator[str]:
@@ -217,6 +216,7 @@ def no_resurrection(history: History) -> Iterator[str]:
             # Who has begun it may not have lived to end it, or it went on with the run by the Story of the other.
             left = made_by.get(uid) != end.actor or history.is_of_another_story(begun, run)
             allowed = (other or ends) and history.two_leaders(write, ever=ends and left)
+            allowed = allowed or (ends and invariants_retention.is_let_go(history, write))
             if not allowed and not history.was_given_up(end, write):
                 yield f"{write.verb} {write.place} after the run had ended"
 
@@ -430,4 +430,6 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I36": sizes_are_bounded,
     "I39": scopes_do_not_crash,
     "I40": redrive_resets_exactly,
+    "I42": invariants_retention.nothing_goes_early,
+    "I42, in time": invariants_retention.everything_goes_in_time,
 }

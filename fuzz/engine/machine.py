@@ -232,6 +232,7 @@ def features(played: Played) -> list[str]:
     for spec in (played.case.spec, *played.case.stories.values()):
         found |= {f"primitive {step.get('type', 'engram')}" for step in _names(spec).values()}
         found |= {f"group {group}" for group in ("compensations", "finally") if spec.get(group)}
+        found |= {"retention"} if (spec.get("policy") or {}).get("execution") else set()
     found |= {f"action {action.verb}" for action in played.case.actions}
     if played.case.rivals:
         turns = played.case.spec.get("concurrency") or {}

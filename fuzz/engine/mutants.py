@@ -46,7 +46,7 @@ from core.engine.state import RunState
 from core.engine.turn_taking import Turns
 from core.engine.waiting import Waiting
 from core.graph import readiness
-from fuzz.engine import adapters
+from fuzz.engine import adapters, retention_cases
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
 from fuzz.engine.cases import Case, Played, Rival, Trouble, differences, play
@@ -64,7 +64,7 @@ SLEPT_AT_ONCE: Final = Case(
 )
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
-HUNTED: Final[dict[str, Case]] = CANONICAL | {
+HUNTED: Final[dict[str, Case]] = CANONICAL | retention_cases.CASES | {
     "clean-up": Case(
         {
             "steps": [engram("a"), engram("b", "a")],
@@ -151,7 +151,7 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | {
     }),
     "cancel that one of two leaders hears late": Case(
         {"steps": [engram("a"), engram("b", "a")]}, {"a": (Script(after_seconds=0.3),), "b": (Script(Act.HANG),)},
-        actions=(Action(0.0, Verb.CANCEL),),
+        actions=(Action(0.4, Verb.CANCEL),),
     ),
     "data in storage": Case(
         {
@@ -175,12 +175,14 @@ FAULTS: Final = (
 )
 STRIDE: Final = 5
 LATE_ANSWERS: Final = tuple(
-    (Trouble(faults=({call: Fault.LATE_ANSWER},), twins=True), seed) for call in range(26) for seed in range(6)
+    (Trouble(faults=({call: Fault.LATE_ANSWER},), second_lags={"Job": 0.3}, twins=True), seed)
+    for call in range(6, 16)
+    for seed in range(6)
 )
 """One of two leaders hears late of something that it has done; the other goes on with it."""
 
 SLOW_WRITES: Final = tuple(
-    (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": 0.3}, twins=True), 0) for call in range(26)
+    (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": 0.3}, twins=True), 0) for call in range(34)
 )
 """One of two leaders is slow to store what the other, which decides later, then stores first."""
 LATE_CANCELS: Final = tuple(
@@ -471,5 +473,6 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
 )  # fmt: skip
 
 MUTANTS: Final = tuple(
-    Mutant(name, hunted, ((holder, attribute, mutate),)) for name, hunted, holder, attribute, mutate in _TABLE
+    Mutant(name, hunted, ((holder, attribute, mutate),))
+    for name, hunted, holder, attribute, mutate in (*_TABLE, *retention_cases.BUGS)
 )

@@ -1,7 +1,8 @@
-"""What the controllers of a process do beside the engine: hand runs over, wake who waits, let deleted runs go.
+"""What stands for the controllers where only the engine is of interest: hands runs over and wakes who waits.
 
-The counterpart of ``reconcilers.router`` and ``reconcilers.storyrun``, by the same rules: what a run's own scope writes
-into its status wakes nobody, so a step that relies on such a wake-up hangs here as it would there.
+By the rules of ``reconcilers.router`` and ``reconcilers.storyrun``, which ``housekeeping`` has as they are: what a
+run's own scope writes into its status wakes nobody, so a step that relies on such a wake-up hangs here as it would
+there.
 """
 
 from __future__ import annotations

@@ -26,6 +26,15 @@ PARTICIPANTS: Final = (None, None, "bob", "")
 """Of further runs; None: as the first."""
 SHORT: Final = ("10ms", "800ms", "3s", "1m0.5s", "")
 MODES: Final = ("serial", "serial", "cancelPrevious", "cancelPrevious", "parallel")
+KEPT: Final[tuple[Object, ...]] = (
+    {"ttlSecondsAfterFinished": 0},
+    {"ttlSecondsAfterFinished": 2, "storyRunRetentionSeconds": 30},
+    {"ttlSecondsAfterFinished": 20, "storyRunRetentionSeconds": 7},
+    {"ttlSecondsAfterFinished": -1, "storyRunRetentionSeconds": 3},
+    {"ttlSecondsAfterFinished": 1, "storyRunRetentionSeconds": 0},
+    {"storyRunRetentionSeconds": -1},
+)
+"""How long runs and their children are kept: every way to say it."""
 MAX_DEPTH: Final = 2
 
 _WEIGHTS: Final = {
@@ -115,6 +124,8 @@ def _policy(draft: _Draft) -> Object:
         policy["timeouts"] = {"story": draft.pick("2s", "5s", "1m")}
     if draft.one_in(6):
         policy["concurrency"] = draft.pick(1, 2)
+    if draft.one_in(6):
+        policy["execution"] = {"job": draft.pick(*KEPT)}
     return policy
 
 

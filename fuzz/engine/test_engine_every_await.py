@@ -40,11 +40,11 @@ ENDS = {
 """Phase of the run and of its steps."""
 
 FURTHER = {name: case for name, case in HUNTED.items() if name not in CANONICAL}
-"""Clean-up, branches, loops, called Stories, requests to run again: too long for every order of tasks."""
+"""Clean-up, branches, loops, called Stories, requests to run again, retention: too long for every order of tasks."""
 
-SCHEDULES = range(20 if DEEP else 5)
+SCHEDULES = range(20 if DEEP else 3)
 """Seeds of the order in which tasks run that are ready together."""
-FIRST_STRIDE = 1 if DEEP else 4
+FIRST_STRIDE = 1 if DEEP else 9
 RECOVERY_STRIDE = 1 if DEEP else 5
 """Every how many task steps, of the run and of the recovery, a kill falls."""
 

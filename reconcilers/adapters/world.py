@@ -75,7 +75,7 @@ class World:
             story_runs=Informer(
                 client,
                 STORY_RUN,
-                indexers={STORY_KEY: _story_key, LIVE_RUNS: live_story_key, OWNER_UID: _owner_uid},
+                indexers={STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: _owner_uid},
                 trim=slim,
             ),
             step_runs=Informer(
@@ -203,13 +203,14 @@ def _owner_uid(obj: Object) -> list[str]:
     return [owner["uid"]] if owner else []
 
 
-def _story_key(run: Object) -> list[str]:
+def story_key(run: Object) -> list[str]:
+    """Of the index ``STORY_KEY``."""
     return [engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])]
 
 
 def live_story_key(run: Object) -> list[str]:
     """Of the index ``LIVE_RUNS``."""
-    return [] if has_ended(run) or run["metadata"].get("deletionTimestamp") else _story_key(run)
+    return [] if has_ended(run) or run["metadata"].get("deletionTimestamp") else story_key(run)
 
 
 def _pinned_story_key(revision: Object) -> list[str]:

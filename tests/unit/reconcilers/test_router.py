@@ -298,3 +298,21 @@ async def test_an_edited_story_wakes_the_runs_that_wait_and_its_counts_do_not(wo
     assert woken.look() == ([], [])
     woken.world.stories.remember(changed(changed(first), meta={"generation": 2}))
     assert woken.look() == ([("team/one", None)], ["team/one"])
+
+
+async def test_what_a_story_says_of_how_long_runs_are_kept_counts_at_once_for_those_that_have_ended(
+    woken: Woken,
+) -> None:
+    woken.world.story_runs.remember(run(status={"phase": "Succeeded"}))
+    woken.world.story_runs.remember(run("other", "another", status={"phase": "Succeeded"}))
+    first = story()
+    woken.world.stories.remember(first)
+    woken.look()
+    kept = {"policy": {"execution": {"job": {"storyRunRetentionSeconds": 60}}}}
+    edited = changed(first, meta={"generation": 2}, spec=first["spec"] | kept)
+    woken.world.stories.remember(edited)
+    assert woken.look() == ([], ["team/one"])
+    woken.world.stories.remember(changed(edited, meta={"generation": 3}))
+    assert woken.look() == ([], [])
+    woken.world.stories.forget("team", "report", first["metadata"]["uid"])
+    assert woken.look() == ([], ["team/one"])

@@ -1,0 +1,106 @@
+"""Stories that say how long their runs are kept, and bugs about it: part of what ``mutants`` hunts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from core.kube.wire import Object
+from fuzz.engine.actions import Action, Verb
+from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.cases import Case
+from fuzz.engine.worker import Act, Script
+from reconcilers import retention, storyrun
+from reconcilers.retention import CleanUp, Remove, Wait
+from reconcilers.storyrun import StoryRunReconciler
+
+
+def kept(children: int, run: int) -> Mapping[str, Any]:
+    """A Story's policy: seconds."""
+    return {"execution": {"job": {"ttlSecondsAfterFinished": children, "storyRunRetentionSeconds": run}}}
+
+
+_CALL: Final = primitive("call", "executeStory", with_={"storyRef": {"name": "child"}})
+_CHILD: Final = {"child": {"steps": [engram("k")], "policy": kept(0, 1)}}
+
+CASES: Final[dict[str, Case]] = {
+    "kept for a while": Case(
+        {"steps": [_CALL, engram("a", "call")], "policy": kept(2, 30)},
+        {"a": (Script(Act.FAIL, 5.7, exit_code=1, exit_class="terminal"),)},
+        stories=_CHILD,
+    ),
+    "kept without its children": Case(
+        {"steps": [engram("a"), engram("b", "a")], "policy": kept(1, 0)},
+        {"b": (Script(Act.HANG, grace_seconds=0.3),)},
+        actions=(Action(3.0, Verb.CANCEL),),
+    ),
+    "run again while its children go": Case(
+        {"steps": [engram("a"), engram("b", "a")], "policy": kept(2, 9)},
+        actions=(Action(7.0, Verb.REDRIVE_FROM, "b", "t"),),
+    ),
+    "deleted at work": Case(
+        {"steps": [_CALL, engram("a")]},
+        {"a": (Script(Act.HANG, grace_seconds=2.0),), "k": (Script(Act.HANG),)},
+        stories=_CHILD,
+        actions=(Action(2.0, Verb.DELETE_RUN),),
+    ),
+}
+
+
+def _acts(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda sound: lambda *args: change(sound(*args))
+
+
+def _never_cleaned(act: Any) -> Any:
+    return Wait(None) if isinstance(act, CleanUp) else act
+
+
+def _never_removed(act: Any) -> Any:
+    return Wait(None) if isinstance(act, Remove) else act
+
+
+def _at_once(act: Any) -> Any:
+    return Remove() if isinstance(act, Wait) and act.until is not None else act
+
+
+def _late(act: Any) -> Any:
+    late = isinstance(act, Wait) and act.until is not None
+    return Wait(act.until + timedelta(seconds=9)) if late else act
+
+
+def _children_first(sound: Any) -> Any:
+    return lambda run, story, settings, now: (
+        CleanUp() if not run["status"].get("childrenCleanedAt") else sound(run, story, settings, now)
+    )
+
+
+def _children_forgotten(sound: Any) -> Any:
+    async def nothing_left(self: Any, run: Object) -> bool:
+        return False
+
+    return nothing_left
+
+
+def _never_async(sound: Any) -> Any:
+    async def nothing(*args: Any) -> None:
+        return None
+
+    return nothing
+
+
+BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
+    ("children outlive their time", ("kept without its children",), storyrun, "next_act", _acts(_never_cleaned)),
+    ("runs outlive their time", ("kept for a while",), storyrun, "next_act", _acts(_never_removed)),
+    ("runs go with their end", ("kept for a while",), storyrun, "next_act", _acts(_at_once)),
+    ("runs go late", ("kept for a while",), storyrun, "next_act", _acts(_late)),
+    ("children go with the end", ("kept for a while",), storyrun, "next_act", _children_first),
+    ("zero seconds are none", ("kept without its children",), retention, "retention",
+     lambda sound: lambda story, settings: sound(story, settings) or timedelta()),
+    ("children are said to be gone that are there", ("kept without its children",), StoryRunReconciler,
+     "_delete_children", _children_forgotten),
+    ("called runs go before who called them", ("kept for a while",), StoryRunReconciler, "_is_needed",
+     lambda sound: lambda self, run: False),
+    ("a deleted run is not let go", ("deleted at work",), StoryRunReconciler, "_drop_finalizer",
+     _never_async),
+)  # fmt: skip
