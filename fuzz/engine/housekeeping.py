@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import trio
 
 from core.api.resource import Resource
+from core.engine.errors import PortError
 from core.engine.ports import Clock
 from core.engine.slots import Slots
 from core.engine.supervisor import Supervisor
@@ -29,7 +30,8 @@ from fuzz.engine.process import Process
 from fuzz.engine.watches import KINDS, Known
 from reconcilers.adapters import world as production
 from reconcilers.router import Router
-from reconcilers.runtime.controller import Controller, ControllerOptions, Key
+from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
+from reconcilers.runtime.outcome import Outcome
 from reconcilers.storyrun import StoryRunReconciler
 
 _OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds=200), max_delay=timedelta(seconds=30))
@@ -39,7 +41,7 @@ _OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, productio
 
 
 class Housekeeping:
-    """Of one process; ``tell`` is a handler of all its caches."""
+    """Of one process; ``tell`` is a handler of all its caches. ``crashed`` hears of what a reconcile may not raise."""
 
     def __init__(
         self,
@@ -50,13 +52,14 @@ class Housekeeping:
         settings: Callable[[], OperatorSettings],
         turns: Turns,
         slots: Slots,
+        crashed: Callable[[Exception], None],
     ) -> None:
         self.known = process.known = Known(self.tell)
         self._informers = {kind: ModelInformer(self.known, kind) for kind in KINDS}
         client = cast(KubeClient, ModelClient(cluster, process))
         world = cast(production.World, self)
         reconciler = StoryRunReconciler(client, world, supervisor, clock, settings)
-        self._controller = Controller("storyrun", reconciler.reconcile, _OPTIONS)
+        self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS)
         Router(
             world, supervisor, self._controller, run_ended=turns.ended, step_run_ended=slots.step_run_ended
         ).connect()
@@ -176,6 +179,21 @@ class ModelClient:
         if stored["metadata"]["uid"] != uid or version not in (None, stored["metadata"]["resourceVersion"]):
             raise RefusedError(409, StatusReason.CONFLICT, f"{place} is another, or has moved on")
         self.cluster.delete(self.process.actor, place, uid=uid)
+
+
+def _telling(reconcile: Reconcile, crashed: Callable[[Exception], None]) -> Reconcile:
+    """A controller tries again whatever happens, so a bug of the reconciler would not be seen from outside."""
+
+    async def told(key: Key) -> Outcome:
+        try:
+            return await reconcile(key)
+        except PortError:
+            raise
+        except Exception as error:
+            crashed(error)
+            raise
+
+    return told
 
 
 def _answered(apply: Callable[[], Any]) -> Any:

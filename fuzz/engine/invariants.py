@@ -136,7 +136,7 @@ def jobs_are_counted(history: History) -> Iterator[str]:
         if attempt > retries.get(uid, 0):
             yield f"attempt {attempt} of StepRun {uid} was started, which had {retries.get(uid)} retries"
     played = history.played
-    late = played.trouble.hears_late  # then a step's time may be over before its end is known
+    late = played.trouble.hears_late or history.requests_take_time  # a step's time may be over before its end is known
     good = ("ok",) if late else ("ok", UNSAID)
     for (uid, step), times in Counter((uid, step) for uid, step, end in played.effects if end in good).items():
         if times > 1 + destroyed[uid]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any, Final, NamedTuple
 
+from fuzz.engine.cluster import Write
+
 DEFAULT_TTL_SECONDS: Final = 3600.0
 DEFAULT_RETENTION_SECONDS: Final = 86400.0
 
@@ -32,6 +34,14 @@ def due_by(spec: Mapping[str, Any] | None) -> Kept:
     """The same, of what the Story names itself: for everything else no execution lasts long enough."""
     children, run = kept_by(spec)
     return Kept(children if children < DEFAULT_TTL_SECONDS else inf, run if run < DEFAULT_TTL_SECONDS else inf)
+
+
+def is_removal(write: Write) -> bool:
+    """Whether something goes with this write, or a run records that its children are gone."""
+    if write.new is None or write.new["metadata"].get("deletionTimestamp"):
+        return True
+    old, new = ((obj or {}).get("status") or {} for obj in (write.old, write.new))
+    return bool(new.get("childrenCleanedAt") != old.get("childrenCleanedAt"))
 
 
 def _said(spec: Mapping[str, Any] | None) -> Mapping[str, Any]:

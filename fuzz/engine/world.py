@@ -216,7 +216,9 @@ class World:
             router = Router(supervisor, None if everything else set(keys), turns.ended)
             process.known = router.known = Known(router.tell)
         else:
-            house = Housekeeping(self.cluster, process, supervisor, clock, self._house_settings, turns, slots)
+            house = Housekeeping(
+                self.cluster, process, supervisor, clock, self._house_settings, turns, slots, self.crashes.append
+            )
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
         incarnation = Incarnation(process, supervisor, watches, house, trio.current_time())
