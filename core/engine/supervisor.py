@@ -72,7 +72,10 @@ class Supervisor:
                 task_status.started()
                 if self._draining:
                     nursery.cancel_scope.cancel()
-                await trio.sleep_forever()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._draining = True  # controllers, which may still hand runs over, end after this
         finally:
             self._over.set()
 

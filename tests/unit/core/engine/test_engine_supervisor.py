@@ -188,6 +188,23 @@ async def test_nothing_is_adopted_after_draining(autojump_clock: MockClock, scen
         assert world.supervisor.statistics().runs_alive == 0
 
 
+async def test_whoever_ends_later_than_the_supervisor_may_still_hand_runs_over(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a")])
+        world.start()
+        await world.quiet()
+        world.kill_nowait()
+        for _ in range(20):  # at every moment of its end
+            world.supervisor.adopt(one.key)
+            await trio.lowlevel.checkpoint()
+        await world.gone()
+
+        assert world.supervisor.statistics().runs_alive == 0
+        assert not world.supervisor.has_in_hand(one.key)
+
+
 async def test_a_deleted_run_is_let_go_without_a_write(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(Act.HANG),)}) as world:
         one = scenario(world, [engram("a")])
