@@ -86,14 +86,15 @@ def sdk_may_report(history: History) -> Iterator[str]:
     yield from (text for text in history.played.refused if text.partition(" out of ")[0] not in crossed)
 
 
-def _crossed_its_count(history: History, name: str, attempt: int) -> bool:
-    """Whether one of two leaders was on its way to start an attempt when the other counted its failure."""
-    counted: Write | None = None
+def _crossed_its_end(history: History, name: str, attempt: int) -> bool:
+    """Whether one of two leaders was on its way to start an attempt when the other counted its failure, or ended it."""
+    ends: list[Write] = []
     for write in history.played.history:
-        if write.place == ("StepRun", NAMESPACE, name) and retries_of(status_of(write.new)) > attempt:
-            counted = counted or write
-        starts = write.place == ("Job", NAMESPACE, name) and write.verb == "create"
-        if starts and write.object["spec"]["attempt"] == attempt and counted and history.crosses(counted, write):
+        counted = write.place == ("StepRun", NAMESPACE, name) and retries_of(status_of(write.new)) > attempt
+        of_job = write.place == ("Job", NAMESPACE, name) and write.object["spec"]["attempt"] == attempt
+        if counted or (of_job and write.verb != "create" and by_operator(write)):
+            ends.append(write)
+        if of_job and write.verb == "create" and any(history.crosses(end, write) for end in ends):
             return True
     return False
 
@@ -101,7 +102,7 @@ def _crossed_its_count(history: History, name: str, attempt: int) -> bool:
 def one_job_at_a_time(history: History) -> Iterator[str]:
     """I05."""
     for name, attempt in history.played.overlaps:
-        if not _crossed_its_count(history, name, attempt):
+        if not _crossed_its_end(history, name, attempt):
             yield f"a Job of {name}, attempt {attempt}, was created while a Pod of it was alive"
 
 
