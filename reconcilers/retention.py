@@ -38,12 +38,19 @@ class Wait:
 Act: TypeAlias = Remove | CleanUp | Wait
 
 
-def next_act(run: Object, story: Object | None, settings: OperatorSettings, now: datetime) -> Act:
-    """What a finished run needs now; ``story`` is None when it no longer exists, then the operator's values count."""
+def next_act(
+    run: Object, story: Object | None, settings: OperatorSettings, now: datetime, *, is_needed: bool = False
+) -> Act:
+    """What a finished run needs now; ``story`` is None when it no longer exists, then the operator's values count.
+
+    ``is_needed``: it may not be removed yet, however long ago it ended. Its children go all the same.
+    """
     finished_at = _finished_at(run)
     ttl, kept = child_ttl(story, settings), retention(story, settings)
     removal = None if kept is None else finished_at + kept
     cleaning = None if ttl is None or run["status"].get("childrenCleanedAt") else finished_at + ttl
+    if is_needed:
+        removal = None
     if removal is not None and kept and ttl is not None:
         removal = max(removal, finished_at + ttl)
     if removal is not None and now >= removal:

@@ -88,9 +88,8 @@ class StoryRunReconciler:
 
     async def _retire(self, run: Object) -> Outcome:
         now = self._clock.now()
-        match next_act(run, self._story_of(run), self._settings(), now):
-            case Remove() if self._is_needed(run):
-                return Done()  # the end of its parent brings the key back
+        is_needed = self._is_needed(run)  # the end of its parent brings the key back
+        match next_act(run, self._story_of(run), self._settings(), now, is_needed=is_needed):
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
                 return Done()

@@ -38,7 +38,9 @@ class Cleanup:
         if ending.compensates if ending is not None else bool(failed):
             await self._run(GroupName.COMPENSATIONS, group)
         elif ending is not None:
-            await self.end_compensations(ending, ending.decided_at)
+            await self.end_compensations(
+                ending, ending.decided_at + self._drain
+            )  # a process before may have begun some
         else:
             now = self._work.engine.clock.now()
             await self.end_compensations(cancel.uncalled_for(now), now + self._drain)

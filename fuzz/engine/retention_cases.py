@@ -49,7 +49,7 @@ CASES: Final[dict[str, Case]] = {
 
 
 def _acts(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda sound: lambda *args: change(sound(*args))
+    return lambda sound: lambda *args, **more: change(sound(*args, **more))
 
 
 def _never_cleaned(act: Any) -> Any:
@@ -70,8 +70,8 @@ def _late(act: Any) -> Any:
 
 
 def _children_first(sound: Any) -> Any:
-    return lambda run, story, settings, now: (
-        CleanUp() if not run["status"].get("childrenCleanedAt") else sound(run, story, settings, now)
+    return lambda run, *args, **more: (
+        CleanUp() if not run["status"].get("childrenCleanedAt") else sound(run, *args, **more)
     )
 
 

@@ -99,6 +99,14 @@ def test_a_finished_run_is_kept_as_documented(given: dict[str, Any], expected: A
     assert act(**given) == expected
 
 
+def test_of_a_run_that_is_needed_only_the_children_go() -> None:
+    ended = {"phase": "Succeeded", "finishedAt": "2025-01-02T03:00:00Z"}
+    long_after = FINISHED + 9 * DAY
+    assert next_act(run(status=ended), None, settings(), long_after, is_needed=True) == CleanUp()
+    cleaned = run(status=ended | {"childrenCleanedAt": "2025-01-02T04:00:00Z"})
+    assert next_act(cleaned, None, settings(), long_after, is_needed=True) == Wait(None)
+
+
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase.terminal])
 def test_however_a_run_ended_it_is_kept_as_long(phase: Phase) -> None:
     ended = run(status={"phase": str(phase), "finishedAt": "2025-01-02T03:00:00Z"})

@@ -200,6 +200,29 @@ async def test_a_cancel_during_compensations_ends_them_and_finally_still_runs(
     assert (status["phase"], reason(status)) == ("Finished", "Canceled")
 
 
+async def test_compensations_at_work_that_a_cancel_and_a_crash_end_have_time_to_drain(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"b": FAILS, "undo": (Script(Act.HANG, grace_seconds=7.0),)}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")], **UNDO)
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("undo") == "Running")
+        world.cancel_run(one.key)
+        await trio.sleep(0.5)
+        await world.kill()
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("undo") == "Canceled")
+        alive = [pod["metadata"]["name"] for pod in world.cluster.list_all("Pod") if not ended(pod)]
+        assert await world.until_ended(one.key)
+
+    assert alive == []
+    assert (one.phases["undo"], one.phases["clean"]) == ("Canceled", "Succeeded")
+
+
+def ended(pod: dict[str, Any]) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 async def test_what_is_cleaned_up_after_a_cancel_and_a_crash_still_sees_the_inputs_of_its_run(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
