@@ -12,9 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from bubu_sdk.hosting import Host, PlainHost
+
+_LOOK_SECONDS: Final = 0.5
+"""Python runs a signal's handler in the main thread, between two of its own steps. One that arrives just before that
+thread begins to wait, or in another thread, does not wake it."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,12 @@ class NewsDesk:
                 return True
             if heed_termination and self.terminated is not None:
                 return False
+            left = until - time.monotonic()
             try:
-                news = self._news.get(timeout=max(0.0, until - time.monotonic()))
+                news = self._news.get(timeout=max(0.0, min(left, _LOOK_SECONDS)))
             except Empty:
+                if left > _LOOK_SECONDS:
+                    continue
                 return stage.ended
             if isinstance(news, Terminated):
                 self.terminated = self.terminated or news
