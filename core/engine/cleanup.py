@@ -37,10 +37,8 @@ class Cleanup:
         failed = failed_steps(self.plan.graph, state.phases, self.plan.rules)
         if ending.compensates if ending is not None else bool(failed):
             await self._run(GroupName.COMPENSATIONS, group)
-        elif ending is not None:
-            await self.end_compensations(
-                ending, ending.decided_at + self._drain
-            )  # a process before may have begun some
+        elif ending is not None:  # a process before this one may have begun some
+            await self.end_compensations(ending, ending.decided_at + self._drain)
         else:
             now = self._work.engine.clock.now()
             await self.end_compensations(cancel.uncalled_for(now), now + self._drain)

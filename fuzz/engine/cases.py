@@ -24,7 +24,7 @@ from fuzz.engine.actions import Action, Verb, act
 from fuzz.engine.adapters import Engram
 from fuzz.engine.bounds import bound_seconds
 from fuzz.engine.cluster import Object, Place, Write
-from fuzz.engine.kept import due_by, is_removal
+from fuzz.engine.kept import due_by, is_cleaned, is_going
 from fuzz.engine.process import Fault
 from fuzz.engine.routing import step_path, story_of
 from fuzz.engine.watches import Delivery
@@ -348,7 +348,7 @@ async def _writes_in_ten_minutes(world: World) -> int:
     """Without what is removed after its time, which is for I42 to judge."""
     before = len(world.cluster.history)
     await trio.sleep(600.0)
-    return sum(not is_removal(write) for write in world.cluster.history[before:])
+    return sum(not (is_going(write) or is_cleaned(write)) for write in world.cluster.history[before:])
 
 
 def _seen(world: World) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import trio
@@ -37,6 +38,8 @@ from reconcilers.storyrun import StoryRunReconciler
 _OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds=200), max_delay=timedelta(seconds=30))
 
 
+_IN_WORLD: Final = {"Story": "stories", "StoryRun": "story_runs", "StepRun": "step_runs", "Job": "jobs", "Pod": "pods"}
+"""What ``reconcilers.adapters.world.World`` calls the informer of a kind; it has more, of which nobody here asks."""
 _OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, production.STORY_KEY: production.story_key}
 
 
@@ -57,7 +60,7 @@ class Housekeeping:
         self.known = process.known = Known(self.tell)
         self._informers = {kind: ModelInformer(self.known, kind) for kind in KINDS}
         client = cast(KubeClient, ModelClient(cluster, process))
-        world = cast(production.World, self)
+        world = cast(production.World, SimpleNamespace(**{_IN_WORLD[kind]: self._informers[kind] for kind in KINDS}))
         reconciler = StoryRunReconciler(client, world, supervisor, clock, settings)
         self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS)
         Router(
@@ -73,28 +76,6 @@ class Housekeeping:
             nursery.start_soon(self._controller.run)
             for run in self.known.all("StoryRun"):  # the initial lists came before
                 self._controller.enqueue(Key.of(run))
-
-    # As ``reconcilers.adapters.world.World``, as far as they look.
-
-    @property
-    def stories(self) -> ModelInformer:
-        return self._informers["Story"]
-
-    @property
-    def story_runs(self) -> ModelInformer:
-        return self._informers["StoryRun"]
-
-    @property
-    def step_runs(self) -> ModelInformer:
-        return self._informers["StepRun"]
-
-    @property
-    def jobs(self) -> ModelInformer:
-        return self._informers["Job"]
-
-    @property
-    def pods(self) -> ModelInformer:
-        return self._informers["Pod"]
 
 
 @dataclass

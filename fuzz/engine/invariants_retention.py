@@ -14,7 +14,7 @@ from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Object, Write
 from fuzz.engine.history import History, by_operator, starts_of, status_of
-from fuzz.engine.kept import Kept, kept_by
+from fuzz.engine.kept import Kept, is_cleaned, is_going, kept_by
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH
@@ -37,9 +37,9 @@ def nothing_goes_early(history: History) -> Iterator[str]:
     for write in history.writes():
         if not by_operator(write) or write.old is None or write.old["metadata"].get("deletionTimestamp"):
             continue
-        if _is_cleaned(write) and not history.overlapping and (left := [*history.children(write.object)]):
+        if is_cleaned(write) and not history.overlapping and (left := [*history.children(write.object)]):
             yield f"{write.place[2]} said that its children are gone: {left}"
-        if not _is_going(write):
+        if not is_going(write):
             continue
         if write.place[0] == "StoryRun" and controller_owner(write.object) is None:
             yield from _removed_early(history, write)
@@ -83,9 +83,9 @@ def everything_goes_in_time(history: History) -> Iterator[str]:
         run = write.object
         if write.place[0] == "StoryRun" and by_operator(write) and write.old is not None and has_ended(run):
             kept, name = _least(history, run, None), write.place[2]
-            if _is_cleaned(write) and write.at > _due(history, run, kept.children, write.at):
+            if is_cleaned(write) and write.at > _due(history, run, kept.children, write.at):
                 yield f"the children of {name} went {_age(run, write.at)} s after its end"
-            gone = _is_going(write) and not write.old["metadata"].get("deletionTimestamp")
+            gone = is_going(write) and not write.old["metadata"].get("deletionTimestamp")
             if gone and controller_owner(run) is None and write.at > _due(history, run, kept.run, write.at):
                 yield f"{name} went {_age(run, write.at)} s after its end"
     now = EPOCH + timedelta(seconds=history.played.seen_until_seconds)
@@ -109,15 +109,6 @@ def _due(history: History, run: Object, seconds: float, now: datetime) -> dateti
     calm_at = EPOCH + timedelta(seconds=history.played.case.last_action_at)
     due = max(_ended_at(run) + timedelta(seconds=seconds), since, calm_at)
     return due + PROMPTLY + timedelta(seconds=SLACK_SECONDS)
-
-
-def _is_going(write: Write) -> bool:
-    return write.new is None or bool(write.new["metadata"].get("deletionTimestamp"))
-
-
-def _is_cleaned(write: Write) -> bool:
-    old, new = status_of(write.old), status_of(write.new)
-    return bool(new.get("childrenCleanedAt")) and old.get("childrenCleanedAt") != new.get("childrenCleanedAt")
 
 
 def _least(history: History, run: Object, until: Write | None) -> Kept:

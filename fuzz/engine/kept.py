@@ -36,12 +36,15 @@ def due_by(spec: Mapping[str, Any] | None) -> Kept:
     return Kept(children if children < DEFAULT_TTL_SECONDS else inf, run if run < DEFAULT_TTL_SECONDS else inf)
 
 
-def is_removal(write: Write) -> bool:
-    """Whether something goes with this write, or a run records that its children are gone."""
-    if write.new is None or write.new["metadata"].get("deletionTimestamp"):
-        return True
+def is_going(write: Write) -> bool:
+    """Whether an object is removed with this write, or is on its way out."""
+    return write.new is None or bool(write.new["metadata"].get("deletionTimestamp"))
+
+
+def is_cleaned(write: Write) -> bool:
+    """Whether a run records with this write that its children are gone."""
     old, new = ((obj or {}).get("status") or {} for obj in (write.old, write.new))
-    return bool(new.get("childrenCleanedAt") != old.get("childrenCleanedAt"))
+    return bool(new.get("childrenCleanedAt")) and old.get("childrenCleanedAt") != new.get("childrenCleanedAt")
 
 
 def _said(spec: Mapping[str, Any] | None) -> Mapping[str, Any]:
