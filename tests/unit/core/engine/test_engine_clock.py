@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from trio.testing import MockClock
 
 from core.engine.bell import Bell
 from core.engine.clock import WallClock, format_deadline, system_now, wait_for_bell
+from core.engine.timers import Timer, TimerKind, timers_from, timers_to_wire
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -163,3 +166,38 @@ def test_deadlines_are_stored_exactly() -> None:
 
 def test_the_system_clock_is_aware() -> None:
     assert system_now().tzinfo is UTC
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process whose local clocks are put forward in March and back in October: as a rule, so that no zone files
+    are needed."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_clock_of_the_system_is_utc_wherever_the_process_runs(berlin: None) -> None:
+    assert time.localtime(1_780_000_000).tm_gmtoff == 7200, "the zone is in force"
+    assert system_now().utcoffset() == timedelta()
+    assert abs(system_now().timestamp() - time.time()) < 60  # noqa: TID251 - what it is held against
+
+
+@pytest.mark.parametrize("put_forward_or_back", ["2026-03-29T01:00:00+00:00", "2026-10-25T01:00:00+00:00"])
+async def test_a_timer_is_as_long_as_it_was_when_local_clocks_change_and_a_restart_reads_it_again(
+    autojump_clock: MockClock, berlin: None, put_forward_or_back: str
+) -> None:
+    begins = datetime.fromisoformat(put_forward_or_back) - timedelta(minutes=30)
+    ends = begins + timedelta(hours=1)
+    offsets = {time.localtime(at.timestamp()).tm_gmtoff for at in (begins, ends)}
+    assert offsets == {3600, 7200}, "local clocks change in between"
+    clock = WallClock(lambda: datetime.fromtimestamp(begins.timestamp() + trio.current_time(), UTC))
+    stored = timers_to_wire({"nap": Timer(TimerKind.SLEEP, clock.now() + timedelta(hours=1))})
+    with trio.move_on_after(2400):  # the process dies after the change
+        await clock.sleep_until(timers_from(stored)["nap"].at)
+
+    await clock.sleep_until(timers_from(stored)["nap"].at)
+
+    assert trio.current_time() == pytest.approx(3600)
