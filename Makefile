@@ -8,6 +8,7 @@ KUBECTL ?= kubectl
 BUILDER ?= $(firstword $(foreach name,docker podman,$(if $(shell command -v $(name) 2>/dev/null),$(name))))
 IMG     ?= bobrapet-py:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 DEPLOY  ?= manifests/default
+API_SERVERS ?=
 
 .PHONY: run test e2e check generate oracle fuzz bench clean lock format image deploy undeploy
 
@@ -46,10 +47,15 @@ image:  ## the operator's container image, IMG=registry/name:tag; with docker or
 	@test -n "$(BUILDER)" || { echo "make image needs docker or podman on PATH; or name one: make image BUILDER=/path/to/it" >&2; exit 1; }
 	$(BUILDER) build -t $(IMG) .
 
+# With API_SERVERS="10.0.0.5/32 10.0.0.6/32" the network policy lets these alone reach the admission port.
+comma := ,
+api_server_blocks = $(foreach cidr,$(API_SERVERS),{ipBlock: {cidr: "$(cidr)"}}$(comma))
+only_api_servers = $(if $(API_SERVERS),-e '/^  - ports:$$/{N;s|^  - ports:\(\n *- port: 9443\)$$|  - from: [$(api_server_blocks)]\n    ports:\1|;}')
+
 deploy:  ## install into the cluster that kubectl points to, with IMG, and wait; DEPLOY=manifests/cert-manager for the overlay
 	@command -v $(KUBECTL) >/dev/null || { echo "make deploy needs kubectl on PATH; or name it: make deploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
 	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) apply --server-side --force-conflicts -f manifests/conversion
-	$(KUBECTL) kustomize $(DEPLOY) | sed 's|image: bobrapet-py:[^ ]*$$|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
+	$(KUBECTL) kustomize $(DEPLOY) | sed -e 's|image: bobrapet-py:[^ ]*$$|image: $(IMG)|' $(only_api_servers) | $(KUBECTL) apply --server-side -f -
 	$(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-controller-manager --timeout=180s
 
 undeploy:  ## take the operator out; definitions and all objects of ours stay (docs/install.md says how they go)

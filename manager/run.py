@@ -149,8 +149,8 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
             metrics_url = ""
             if options.metrics.address is not None:
                 metrics.start_recording()
-                urls: list[str] = await serving.start(_serve_metrics, client, options, options.metrics.address)
-                metrics_url = f"{urls[0]}/metrics"
+                url: str = await serving.start(_serve_metrics, client, options, options.metrics.address)
+                metrics_url = f"{url}/metrics"
             lease = _lease(client, options) if options.leader.enabled else None
             writer = client if lease is None else client.fenced(lease.check)
             operator = Operator(
@@ -264,7 +264,7 @@ async def _serve_metrics(
     options: ManagerOptions,
     address: Address,
     *,
-    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     secure = options.metrics.secure
     page = MetricsPage(MetricsAccess(client) if secure else None)
@@ -275,7 +275,7 @@ async def _serve_metrics(
         raise StartError(
             f"the metrics certificate {where} cannot be used: {error}; check --metrics-cert-path"
         ) from None
-    await serve_on(page, address, context=context, task_status=task_status)
+    await serve_on(page, address, context=context, http2=options.metrics.http2, task_status=task_status)
 
 
 def _pod_namespace() -> str:

@@ -1,65 +1,59 @@
-"""Serve an ASGI application on an address with Hypercorn, for as long as the surrounding nursery lives."""
+"""The health and metrics ports, for as long as the surrounding nursery lives.
+
+Both are served as the admission port is: so many connections at once, none that is idle for long, HTTP/1.1 unless a
+client has agreed on HTTP/2 by ALPN.
+"""
 
 from __future__ import annotations
 
-import logging
-import socket
 import ssl
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from manager.bind import Address
+from webhooks.connection import Rules
+from webhooks.server import ListenError as ListenError
+from webhooks.server import serve_http
 
-SHUTDOWN_SECONDS = 2.0
-BACKLOG = 128
-
-
-class ListenError(Exception):
-    """The address cannot be listened on; the message names it, the reason and the remedy."""
-
-
-class _TLSConfig(Config):
-    """Serves with a context that was made elsewhere."""
-
-    context: ssl.SSLContext | None = None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self.context
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return self.context is not None
+SHUTDOWN_SECONDS: Final = 2.0
+MAX_CONNECTIONS: Final = 64
+"""On each port: kubelets and collectors of metrics are few."""
 
 
 async def serve_on(
-    application: Any,
+    application: Callable[[Any, Any, Any], Awaitable[None]],
     address: Address,
     *,
     context: ssl.SSLContext | None = None,
-    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    http2: bool = False,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Started with the URLs that are served.
+    """Started with the URL that is served; over TLS when there is a ``context``.
 
     Raises:
         ListenError: the address is taken or not ours.
     """
-    config = _TLSConfig()
-    config.context = context
-    config.bind = [f"fd://{_listen(address).detach()}"]
-    config.graceful_timeout = SHUTDOWN_SECONDS
-    config.keep_alive_timeout = 30
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    await serve(application, config, mode="asgi", shutdown_trigger=trio.sleep_forever, task_status=task_status)
+    rules = Rules(None if context is None else lambda: context, http2=http2, most=MAX_CONNECTIONS)
+    await serve_http(
+        _HttpOnly(application),
+        address.host,
+        address.port,
+        rules,
+        grace_seconds=SHUTDOWN_SECONDS,
+        task_status=task_status,
+    )
 
 
-def _listen(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise ListenError(f"cannot listen on {address}: {why}; free it or choose another address") from None
+class _HttpOnly:
+    """``application`` without WebSockets, of which it knows nothing."""
+
+    def __init__(self, application: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+        else:
+            await self._application(scope, receive, send)

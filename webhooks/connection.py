@@ -1,13 +1,16 @@
-"""One client's connection: TLS, then HTTP requests until either side is done.
+"""One client's connection: TLS where the server has it, then HTTP requests until either side is done.
 
 Hypercorn's protocols do the talking. Its own connection knows neither the client's certificate nor any limit on how
 long a head may take to come or an answer to leave, and takes up HTTP/2 from whoever begins to speak it; so the socket
-is looked after here. A connection that is idle may be closed for a newcomer's sake.
+is looked after here. Nothing is allocated for a client beyond its socket before its first byte has come, and an idle
+connection of the address that has the most is closed for a newcomer's sake.
 """
 
 from __future__ import annotations
 
 import math
+import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
@@ -28,9 +31,12 @@ from core.telemetry.logs import get_logger
 from webhooks.door import CERTIFIED
 
 TlsStream = trio.SSLStream[trio.SocketStream]
+TlsContext = Callable[[], ssl.SSLContext]
+"""The TLS context for the next connection, as it is at that moment."""
 
 MAX_CONNECTIONS: Final = 256
 HANDSHAKE_SECONDS: Final = 5.0
+"""From the connection to the end of the TLS handshake."""
 HEAD_SECONDS: Final = 5.0
 """From the first byte of a request to the end of its headers."""
 SEND_SECONDS: Final = 10.0
@@ -49,16 +55,20 @@ class Rules:
     """Of all connections of a server.
 
     Attributes:
+        tls: None where the server speaks plain HTTP.
         wants_certificate: whether a client must have shown one that its TLS context has verified.
-        http2: whether HTTP/2 is spoken with clients that ask for it.
+        http2: whether HTTP/2 is spoken with clients that ask for it by ALPN.
+        most: connections at once.
     """
 
-    wants_certificate: bool
-    http2: bool
+    tls: TlsContext | None
+    wants_certificate: bool = False
+    http2: bool = False
+    most: int = MAX_CONNECTIONS
 
 
 class Connections:
-    """Serves each connection it is given; holds so many at once, and closes the longest idle one for a new one."""
+    """Serves each connection it is given; holds so many at once, and closes an idle one for a new one."""
 
     def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, rules: Rules) -> None:
         self._app = app
@@ -67,7 +77,7 @@ class Connections:
         self._rules = rules
         self._open: dict[_Connection, None] = {}
 
-    async def serve(self, stream: TlsStream) -> None:
+    async def serve(self, stream: trio.SocketStream) -> None:
         """Shake hands, then answer requests; what goes wrong stays within the connection."""
         if not self._has_room():
             await trio.aclose_forcefully(stream)
@@ -85,23 +95,35 @@ class Connections:
             connection.close()
 
     def _has_room(self) -> bool:
-        if len(self._open) < MAX_CONNECTIONS:
+        """Whether one more may be held. Who holds the most gives way, so that a flood from one address ends itself."""
+        if len(self._open) < self._rules.most:
             return True
         idle = [connection for connection in self._open if connection.idle_since < math.inf]
         if idle:
-            min(idle, key=lambda connection: connection.idle_since).close()
+            of_address = Counter(connection.peer for connection in self._open)
+            min(idle, key=lambda connection: (-of_address[connection.peer], connection.idle_since)).close()
         return bool(idle)
+
+
+class _Http1(H11Protocol):
+    """HTTP/1.1, and nothing that a client would like to change to."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Hypercorn would agree to h2c here. HTTP/2 is spoken only once it was agreed upon by ALPN."""
+        if event.method == b"PRI":
+            raise H2ProtocolAssumedError(b"")
 
 
 class _Connection:
     def __init__(
-        self, app: AppWrapper, config: Config, context: WorkerContext, rules: Rules, stream: TlsStream
+        self, app: AppWrapper, config: Config, context: WorkerContext, rules: Rules, transport: trio.SocketStream
     ) -> None:
         self._app = app
         self._config = config
         self._context = context
         self._rules = rules
-        self._stream = stream
+        self._transport = transport
+        self._stream: TlsStream | trio.SocketStream = transport
         self._send_lock = trio.Lock()
         self._reading = trio.CancelScope()
         self._life = trio.CancelScope()
@@ -110,6 +132,7 @@ class _Connection:
         """When the first byte of a head came whose end has not."""
         self.idle_since = trio.current_time()
         """Infinite while a request is worked on."""
+        self.peer = _address_of(transport)
 
     def close(self) -> None:
         """At once, whatever is under way."""
@@ -120,20 +143,32 @@ class _Connection:
         try:
             with self._life:
                 with trio.fail_after(HANDSHAKE_SECONDS):
-                    await self._stream.do_handshake()
+                    await trio.lowlevel.wait_readable(self._transport.socket)
+                    await self._shake_hands()
                 await self._talk()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             return  # the client has gone, or never spoke TLS: nobody is left to tell
         except Exception as error:  # noqa: BLE001 - the edge of a connection: logged, the server goes on
             _log.error("a connection broke", error=error)
         finally:
-            await trio.aclose_forcefully(self._stream)
+            stream, self._stream = self._stream, self._transport
+            await trio.aclose_forcefully(stream)
+            if stream is not self._transport:
+                # Trio's TLS stream refers to itself, and its buffers would stay until the cyclic collector comes.
+                vars(stream).clear()
+
+    async def _shake_hands(self) -> None:
+        if self._rules.tls is None:
+            return
+        stream = trio.SSLStream(self._transport, self._rules.tls(), server_side=True, https_compatible=True)
+        self._stream = stream
+        await stream.do_handshake()
 
     async def _talk(self) -> None:
         async with TaskGroup() as tasks:
             protocol = self._protocol_of(tasks)
             await protocol.initiate()
-            with suppress(H2CProtocolRequiredError, H2ProtocolAssumedError):  # HTTP/2 is spoken once agreed upon
+            with suppress(H2ProtocolAssumedError):
                 await self._read_on(protocol.handle)
             is_cut_off = isinstance(protocol, H11Protocol) and protocol.connection.their_state is h11.SEND_BODY
             await protocol.handle(Closed())
@@ -144,16 +179,18 @@ class _Connection:
                 await self._stream.aclose()
 
     def _protocol_of(self, tasks: TaskGroup) -> H11Protocol | H2Protocol:
-        peer = self._stream.transport_stream.socket
-        is_certified = not self._rules.wants_certificate or bool(self._stream.getpeercert(binary_form=True))
-        speaks_http2 = self._rules.http2 and self._stream.selected_alpn_protocol() == "h2"
-        return (H2Protocol if speaks_http2 else H11Protocol)(
+        peer, tls = self._transport.socket, isinstance(self._stream, trio.SSLStream)
+        is_certified, speaks_http2 = not self._rules.wants_certificate, False
+        if isinstance(self._stream, trio.SSLStream):
+            is_certified = is_certified or bool(self._stream.getpeercert(binary_form=True))
+            speaks_http2 = self._rules.http2 and self._stream.selected_alpn_protocol() == "h2"
+        return (H2Protocol if speaks_http2 else _Http1)(
             self._app,
             self._config,
             self._context,
             tasks,
             ConnectionState({CERTIFIED: is_certified}),
-            True,
+            tls,
             parse_socket_addr(peer.family, peer.getpeername()),
             parse_socket_addr(peer.family, peer.getsockname()),
             self._put,
@@ -209,8 +246,15 @@ class _Connection:
 
     async def _linger(self) -> None:
         """A client that is still sending what nobody reads hears of it only if it is not cut off at once."""
-        transport, rest = self._stream.transport_stream, _LINGER_BYTES
+        transport, rest = self._transport, _LINGER_BYTES
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await transport.send_eof()
             while rest > 0 and (data := await transport.receive_some(_READ_BYTES)):
                 rest -= len(data)
+
+
+def _address_of(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:  # it has gone already
+        return ""

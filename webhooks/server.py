@@ -1,12 +1,10 @@
-"""The gate's HTTPS server, for as long as the surrounding nursery lives. Source: admission contract 1.2."""
+"""HTTP and HTTPS servers for as long as the surrounding nursery lives. Source: admission contract 1.2."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-import ssl
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,7 +16,7 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
-from webhooks.connection import Connections, Rules
+from webhooks.connection import MAX_CONNECTIONS, Connections, Rules, TlsContext
 
 BACKLOG: Final = 256
 GRACE_SECONDS: Final = 5.0
@@ -36,32 +34,51 @@ async def serve_gate(
     app: Any,
     host: str,
     port: int,
-    serving: Callable[[], ssl.SSLContext],
+    serving: TlsContext,
     *,
     client_ca: Path | None = None,
     http2: bool = False,
+    most: int = MAX_CONNECTIONS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve an ASGI application until cancelled, and what is under way then to its end; started with the URL.
+    """Serve the admission application until cancelled, and what is under way then to its end; started with the URL.
 
     Args:
         app: answers; that of ``webhooks.app``.
-        serving: the TLS context for the next connection, as it is at that moment: TLS 1.2 or newer, with the protocols
-            that it offers by ALPN and, for ``client_ca``, verifying the certificates that clients show.
+        serving: TLS 1.2 or newer, with the protocols that it offers by ALPN and, for ``client_ca``, verifying the
+            certificates that clients show.
         client_ca: when given, a request on a connection without a verified certificate is answered 401; health is not.
+        most: connections at once.
+
+    Raises:
+        ListenError: the address is taken or not ours.
+    """
+    await serve_http(app, host, port, Rules(serving, client_ca is not None, http2, most), task_status=task_status)
+
+
+async def serve_http(
+    app: Any,
+    host: str,
+    port: int,
+    rules: Rules,
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an ASGI application until cancelled, and what is under way then for a while; started with the URL.
 
     Raises:
         ListenError: the address is taken or not ours.
     """
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(_listen(host, port)))
-    server = _Server(app, Rules(client_ca is not None, http2))
+    server = _Server(app, rules)
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.run, trio.SSLListener(listener, _CurrentContext(serving), https_compatible=True))
-        task_status.started(_url(listener.socket.getsockname()))
+        await nursery.start(server.run, listener)
+        task_status.started(_url(listener.socket.getsockname(), "http" if rules.tls is None else "https"))
         try:
             await trio.sleep_forever()
         finally:
-            await server.stop()
+            await server.stop(grace_seconds)
 
 
 class _Server:
@@ -76,10 +93,7 @@ class _Server:
         self._life = trio.CancelScope(shield=True)
 
     async def run(
-        self,
-        listener: trio.SSLListener[trio.SocketStream],
-        *,
-        task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+        self, listener: trio.SocketListener, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED
     ) -> None:
         lifespan = Lifespan(self._app, self._config, {})
         with self._life:
@@ -92,26 +106,12 @@ class _Server:
                         await serve(handler_nursery=connections, task_status=task_status)
                 nursery.cancel_scope.cancel()
 
-    async def stop(self) -> None:
+    async def stop(self, grace_seconds: float) -> None:
         """Accept nothing more; the rest has a moment."""
-        self._life.deadline = trio.current_time() + GRACE_SECONDS
+        self._life.deadline = trio.current_time() + grace_seconds
         await self._context.terminated.set()
         self._accepting.cancel()
         self._connections.finish()
-
-
-class _CurrentContext(ssl.SSLContext):
-    """Stands for another context, which is asked for with each connection."""
-
-    _serving: Callable[[], ssl.SSLContext]
-
-    def __new__(cls, serving: Callable[[], ssl.SSLContext]) -> _CurrentContext:
-        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        made._serving = serving
-        return made
-
-    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
-        return self._serving().wrap_bio(*arguments, **options)
 
 
 def _config() -> Config:
@@ -135,6 +135,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ListenError(f"cannot listen on {host}:{port}: {why}; free it or choose another address") from None
 
 
-def _url(address: tuple[Any, ...]) -> str:
+def _url(address: tuple[Any, ...], scheme: str) -> str:
     host, port = address[0], address[1]
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -32,7 +32,8 @@ def metrics_service(installation: Installation = DEFAULT_INSTALLATION) -> Object
 
 
 def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """The gate answers everybody, as an API server is no Pod with labels; metrics answer Pods, which need a token.
+    """The admission port is open to every address, as an API server is no Pod with labels, unless ``make deploy`` is
+    given those of the API servers (docs/install.md); metrics answer Pods, which need a token.
 
     Nothing is said about what the managers connect to: where the API server is, differs from cluster to cluster.
     """

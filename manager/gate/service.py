@@ -26,9 +26,7 @@ from manager.bind import Address
 from manager.gate.draining import Application, LastAnswers
 from manager.gate.sight import Sight
 from manager.options import GateOptions
-from manager.serving import ListenError
 from reconcilers.adapters.world import World
-from webhooks import server
 from webhooks.app import gate_app
 from webhooks.conversion.review import answer
 from webhooks.gate import Gate
@@ -105,18 +103,15 @@ class GateService:
 
     async def _serve(self, shield: trio.CancelScope, *, task_status: trio.TaskStatus[str]) -> None:
         with shield:
-            try:
-                await serve_gate(
-                    self._app,
-                    self._address.host,
-                    self._address.port,
-                    lambda: self._serving.context,
-                    client_ca=self._options.client_ca,
-                    http2=self._options.http2,
-                    task_status=task_status,
-                )
-            except server.ListenError as error:
-                raise ListenError(str(error)) from None
+            await serve_gate(
+                self._app,
+                self._address.host,
+                self._address.port,
+                lambda: self._serving.context,
+                client_ca=self._options.client_ca,
+                http2=self._options.http2,
+                task_status=task_status,
+            )
 
 
 def _configure(options: GateOptions, context: ssl.SSLContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,38 @@ def installed(kubectl: Kubectl) -> Iterator[Kubectl]:
         kubectl("replace", f"--filename={STORY_DEFINITION}")
         kubectl("delete", "--ignore-not-found", "--namespace", OPERATOR_NAMESPACE, "deployment,pdb", "--all")
         kubectl("label", "namespace", OPERATOR_NAMESPACE, "--overwrite", "tests.bubustack.io/clean-slate=true")
+
+
+STAND_IN = """#!/bin/sh
+case "$1" in
+kustomize) exec {kubectl} "$@" ;;
+apply) cat > {applied} ;;
+get) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("servers", "sources"),
+    [
+        ("", None),
+        ("10.0.0.5/32 fd00::5/128", [{"ipBlock": {"cidr": "10.0.0.5/32"}}, {"ipBlock": {"cidr": "fd00::5/128"}}]),
+    ],
+)
+def test_make_deploy_closes_the_admission_port_to_all_but_the_api_servers(
+    kubectl: Kubectl, tmp_path: Path, servers: str, sources: list[Object] | None
+) -> None:
+    program, applied = tmp_path / "kubectl", tmp_path / "applied.yaml"
+    program.write_text(STAND_IN.format(kubectl=kubectl.cluster.kubectl, applied=applied))
+    program.chmod(0o755)
+
+    subprocess.run(["make", "--silent", "deploy", f"KUBECTL={program}", f"API_SERVERS={servers}"], cwd=ROOT, check=True)
+
+    documents = YAML(typ="safe", pure=True).load_all(applied.read_text())
+    (policy,) = [document for document in documents if document["kind"] == "NetworkPolicy"]
+    admission, metrics = policy["spec"]["ingress"]
+    assert admission.get("from") == sources
+    assert (admission["ports"][0]["port"], metrics["ports"][0]["port"]) == (9443, 8443)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +19,7 @@ import pytest
 import trio
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding
-from operator_cluster import NAMESPACE_NAME, OperatorCluster
+from operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually
 
 from certs.authority import Lifetimes, Pair, issue_authority, issue_leaf
 from certs.material import pem_of
@@ -94,6 +95,8 @@ class Served:
     serving: ServingContext
     authority: Pair
     leaves: list[Pair] = field(default_factory=list)
+    handshakes: int = 0
+    """Begun so far."""
 
     @property
     def ca_pem(self) -> bytes:
@@ -117,7 +120,12 @@ class Served:
 
 @asynccontextmanager
 async def serving_gate(
-    gate: Gate | None = None, *, client_ca: Path | None = None, http2: bool = False, **limits: Any
+    gate: Gate | None = None,
+    *,
+    client_ca: Path | None = None,
+    http2: bool = False,
+    most: int = connection.MAX_CONNECTIONS,
+    **limits: Any,
 ) -> AsyncIterator[Served]:
     def configure(context: ssl.SSLContext) -> None:
         context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
@@ -137,7 +145,12 @@ async def serving_gate(
     served.rotate()
     async with trio.open_nursery() as nursery:
         app = gate_app(given, Limits(**limits))
-        start = partial(serve_gate, app, HOST, 0, lambda: serving.context, client_ca=client_ca, http2=http2)
+
+        def current() -> ssl.SSLContext:
+            served.handshakes += 1
+            return serving.context
+
+        start = partial(serve_gate, app, HOST, 0, current, client_ca=client_ca, http2=http2, most=most)
         served.url = await nursery.start(start)
         yield served
         nursery.cancel_scope.cancel()
@@ -416,10 +429,15 @@ async def test_what_takes_too_long_is_refused_with_the_limit() -> None:
 # Clients that mean no good.
 
 
-async def talking(served: Served) -> trio.SSLStream[trio.SocketStream]:
-    stream = await trio.open_ssl_over_tcp_stream(HOST, served.port, ssl_context=served.trust(), https_compatible=True)
+async def talking(served: Served, source: str = HOST) -> trio.SSLStream[trio.SocketStream]:
+    tcp = await trio.open_tcp_stream(HOST, served.port, local_address=source)
+    stream = trio.SSLStream(tcp, served.trust(), server_hostname=HOST, https_compatible=True)
     await stream.do_handshake()
     return stream
+
+
+def streams_in_memory() -> int:
+    return sum(isinstance(each, trio.SSLStream) for each in gc.get_objects())
 
 
 async def rest_of(stream: trio.SSLStream[trio.SocketStream]) -> bytes:
@@ -474,9 +492,8 @@ async def test_what_is_no_http_ends_its_own_connection_only(bytes_: bytes) -> No
     assert received == b"" or received.startswith(b"HTTP/1.1 4")
 
 
-async def test_beyond_so_many_connections_the_longest_idle_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 2)
-    async with serving_gate() as served:
+async def test_beyond_so_many_connections_the_longest_idle_one_goes() -> None:
+    async with serving_gate(most=2) as served:
         first, second = await talking(served), await talking(served)
         async with served.client() as client:
             assert (await client.get("/healthz")).status_code == 200
@@ -485,6 +502,50 @@ async def test_beyond_so_many_connections_the_longest_idle_one_goes(monkeypatch:
         assert (await rest_of(second)).startswith(b"HTTP/1.1 200")
         for stream in (first, second):
             await trio.aclose_forcefully(stream)
+
+
+async def test_bare_connections_cost_no_tls_and_hold_nobody_up() -> None:
+    async with serving_gate(most=32) as served:
+        flood = [await trio.open_tcp_stream(HOST, served.port) for _ in range(300)]
+        async with served.client() as client:
+            assert (await client.get("/healthz")).status_code == 200
+        assert served.handshakes == 1
+        still_open = 0
+        for stream in flood:
+            with trio.move_on_after(0.001):
+                still_open += await stream.receive_some(1) != b""
+        assert still_open <= 32
+        for stream in flood:
+            await trio.aclose_forcefully(stream)
+
+
+async def test_a_flood_of_one_address_takes_no_connection_of_another() -> None:
+    async with serving_gate(most=8) as served:
+        other = await talking(served, source="127.0.0.2")
+        flood = [await talking(served) for _ in range(30)]
+        await other.send_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert (await rest_of(other)).startswith(b"HTTP/1.1 200")
+        for stream in (other, *flood):
+            await trio.aclose_forcefully(stream)
+
+
+async def test_of_a_closed_connection_nothing_is_left_that_only_a_collector_could_free() -> None:
+    async with serving_gate(most=8) as served:
+        gc.collect()
+        gc.disable()
+        try:
+            before = streams_in_memory()
+            for _ in range(30):
+                stream = await talking(served)
+                await trio.aclose_forcefully(stream)
+                vars(stream).clear()  # the client's own half
+
+            async def are_gone() -> bool:
+                return streams_in_memory() <= before + 8
+
+            await eventually(are_gone, seconds=10)
+        finally:
+            gc.enable()
 
 
 # Coming and going.

@@ -20,6 +20,7 @@ class Server:
         self.collected_at: list[float] = []
         self.is_busy = False
         self.heeds_timers = False
+        self.resident_bytes = 100 << 20
 
     def collect(self) -> None:
         self.collected_at.append(trio.current_time() - self.started_at)
@@ -38,7 +39,11 @@ class Server:
 
 async def _reclaiming(server: Server, *, task_status: trio.TaskStatus[None]) -> None:
     await reclaim.reclaim_when_quiet(
-        lambda: server.revision, heeds_timers=server.heeds_timers, collect=server.collect, task_status=task_status
+        lambda: server.revision,
+        heeds_timers=server.heeds_timers,
+        collect=server.collect,
+        resident=lambda: server.resident_bytes,
+        task_status=task_status,
     )
 
 
@@ -68,6 +73,21 @@ async def test_a_server_that_is_never_quiet_is_not_spared_for_ever(nursery: trio
     await trio.sleep(2 * reclaim.LONGEST_SECONDS)
     assert [instant >= reclaim.LONGEST_SECONDS for instant in server.collected_at] == [True]
     assert len(kept) > 0
+
+
+async def test_a_process_that_has_grown_by_half_waits_for_no_quiet_moment(
+    nursery: trio.Nursery, autojump_clock: Any
+) -> None:
+    server = Server()
+    server.is_busy = True
+    await server.run(nursery)
+    await trio.sleep(30)
+    server.resident_bytes = 160 << 20
+    await trio.sleep(30)
+    assert server.collected_at == []
+    server.resident_bytes = 170 << 20
+    await trio.sleep(30)
+    assert len(server.collected_at) == 1
 
 
 @pytest.mark.parametrize(("every", "walks"), [(0.05, 0), (2.0, 1)])
