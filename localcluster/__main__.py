@@ -14,6 +14,7 @@ from localcluster.keptprocess import ProcessNotReadyError
 from localcluster.launch import DEFAULT_PORT, ClusterInfo, serve
 from localcluster.lock import DataDirectoryInUseError
 from localcluster.log import LogForm, log_to_stderr
+from localcluster.privatefile import PRIVATE_UMASK, OpenFolderError
 from localcluster.server.storage import StorageError
 from localcluster.serving import PortTakenError
 
@@ -21,12 +22,20 @@ from localcluster.serving import PortTakenError
 def main() -> int:
     """0 after a clean stop, 1 when it could not start."""
     arguments = _parser().parse_args()
+    os.umask(PRIVATE_UMASK)
     log_to_stderr(LogForm.TEXT)
     data_dir = None if arguments.ephemeral else arguments.data_dir or _default_data_dir()
     failed = False
     try:
         trio.run(_run, data_dir, arguments.port, arguments.image_map)
-    except* (DataDirectoryInUseError, PortTakenError, ProcessNotReadyError, StorageError, OSError) as group:
+    except* (
+        DataDirectoryInUseError,
+        OpenFolderError,
+        PortTakenError,
+        ProcessNotReadyError,
+        StorageError,
+        OSError,
+    ) as group:
         for error in _leaves(group):
             print(f"error: {error}", file=sys.stderr)
         failed = True

@@ -32,7 +32,7 @@ from localcluster.log import LogForm
 from localcluster.node.assignment import Assignment
 from localcluster.node.images import default_path
 from localcluster.node.settings import NodeSettings
-from localcluster.privatefile import write_private
+from localcluster.privatefile import make_private_folder, write_private
 from localcluster.server.cluster import ApiServer, open_api_server
 
 NODE_NAME = "local"
@@ -75,8 +75,8 @@ async def serve(
         isolate: give containers namespaces where the system allows.
         log_form: of what the node process writes to standard error.
     Raises:
-        DataDirectoryInUseError, PortTakenError, ProcessNotReadyError, StorageError: it cannot start; the text gives
-            the remedy.
+        DataDirectoryInUseError, OpenFolderError, PortTakenError, ProcessNotReadyError, StorageError: it cannot start;
+            the text gives the remedy.
     """
     with _directory(data_dir) as directory, lock.holding(directory):
         _allow_many_files()
@@ -158,7 +158,7 @@ def _directory(data_dir: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="localcluster-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary).resolve()
     else:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(data_dir, (lock.LOCK_FILE,))
         yield data_dir.resolve()
 
 

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-_NAME = "lock"
+LOCK_FILE: Final = "lock"
 
 
 class DataDirectoryInUseError(Exception):
@@ -22,7 +23,7 @@ def holding(data_dir: Path) -> Iterator[None]:
     Raises:
         DataDirectoryInUseError: somebody else holds it.
     """
-    descriptor = os.open(data_dir / _NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,7 +42,7 @@ def holding(data_dir: Path) -> Iterator[None]:
 def owner_of(data_dir: Path) -> int | None:
     """The process that serves ``data_dir`` now; None when nobody does."""
     try:
-        descriptor = os.open(data_dir / _NAME, os.O_RDWR)
+        descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR)
     except FileNotFoundError:
         return None
     try:

@@ -1,9 +1,20 @@
-"""Files that only their owner can read: keys, tokens, kubeconfigs."""
+"""Files and folders that only their owner can enter: keys, tokens, kubeconfigs, everything of a cluster."""
 
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+PRIVATE_UMASK: Final = 0o077
+"""Of a process that keeps files nobody else may read."""
+_OF_OTHERS: Final = 0o077
+
+
+class OpenFolderError(Exception):
+    """Others can enter the folder, and it is not ours to close; the text names it and the remedy."""
 
 
 def write_private(path: Path, text: str) -> None:
@@ -13,3 +24,29 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     partial.replace(path)
+
+
+def make_private_folder(folder: Path, marks: Sequence[str]) -> None:
+    """Make ``folder``, which only its owner can enter then; one that is there already is closed to others.
+
+    Args:
+        marks: names of files by which a folder is known for one that we have made before.
+    Raises:
+        OpenFolderError: it is there, others can enter it, and it holds something else, or belongs to everybody.
+        OSError: it cannot be made, or belongs to somebody else.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mode = folder.stat().st_mode
+    if not mode & _OF_OTHERS:
+        return
+    entries = [*folder.iterdir()]
+    is_ours = not entries or any((folder / mark).exists() for mark in marks)
+    if mode & stat.S_ISVTX or not is_ours:
+        raise OpenFolderError(
+            f"other users can enter {folder} (mode {stat.S_IMODE(mode):04o}), and it holds more than a cluster; "
+            f"choose a folder of its own, or close it: chmod 700 {folder}"
+        )
+    folder.chmod(0o700)
+    for entry in entries:
+        if not entry.is_symlink():
+            entry.chmod(stat.S_IMODE(entry.stat().st_mode) & ~_OF_OTHERS)

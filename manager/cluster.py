@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
+from localcluster.privatefile import PRIVATE_UMASK
 from manager.embedded.folder import EmbeddedCluster, EmbeddedError, claims_folder, publish
 from manager.embedded.process import serving
 from manager.embedded.usage import wait_until_unused
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--image-map", type=Path)
     parser.add_argument("--on-demand", action="store_true")
     given = parser.parse_args()
+    os.umask(PRIVATE_UMASK)  # of the operator and the node, too; containers get the usual one back
     configure_logging(LogFormat.JSON)
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
@@ -186,11 +188,13 @@ def _launch_errors() -> tuple[type[BaseException], ...]:
     from localcluster.keptprocess import ProcessNotReadyError
     from localcluster.lock import DataDirectoryInUseError
     from localcluster.node.images import ImageMapError
+    from localcluster.privatefile import OpenFolderError
     from localcluster.server.storage import StorageError
     from localcluster.serving import PortTakenError
 
     return (
         DataDirectoryInUseError,
+        OpenFolderError,
         ImageMapError,
         PortTakenError,
         ProcessNotReadyError,

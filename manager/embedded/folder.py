@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from localcluster.privatefile import OpenFolderError, make_private_folder, write_private
 from manager.embedded.filelock import is_held
 
 STATE_FILE: Final = "cluster.json"
@@ -57,13 +58,17 @@ def claims_folder(data: Path) -> Path:
 
 
 def make_folder(data: Path) -> None:
-    """Raises:
-    EmbeddedError: it cannot be made or written.
+    """Only its owner can enter it then.
+
+    Raises:
+        EmbeddedError: it cannot be made or written, or others can enter it and it holds more than a cluster.
     """
     try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(data, (SERVING_LOCK,))
         # Asking whether it can be written is not enough: root may write where the file system does not let it.
-        (data / SERVING_LOCK).open("ab").close()
+        os.close(os.open(data / SERVING_LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OpenFolderError as error:
+        raise EmbeddedError(f"{error}, or name another with --data") from None
     except OSError as error:
         raise cannot_write(data, error) from None
 
@@ -115,9 +120,7 @@ def running(data: Path) -> EmbeddedCluster | None:
 def publish(cluster: EmbeddedCluster) -> None:
     """Tell others that the cluster is ready; whole or not at all."""
     state = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(cluster).items()}
-    temporary = cluster.data / f"{STATE_FILE}.new"
-    temporary.write_text(json.dumps(state), encoding="utf-8")
-    temporary.replace(cluster.data / STATE_FILE)
+    write_private(cluster.data / STATE_FILE, json.dumps(state))
 
 
 def withdraw(data: Path) -> None:

@@ -15,6 +15,7 @@ import trio
 
 from core.telemetry.logs import get_logger
 from localcluster.node.images import ImageMapError, Program, default_path, parse_image_map
+from localcluster.privatefile import write_private
 from manager.embedded.filelock import open_lock
 
 MAP_FILE: Final = "images.yaml"
@@ -97,6 +98,4 @@ def _literal(text: str) -> str:
 
 def _write(file: Path, content: object) -> None:
     """Whole or not at all; JSON is YAML, too."""
-    temporary = file.with_name(f"{file.name}.new")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(file)
+    write_private(file, json.dumps(content, indent=1))

@@ -66,7 +66,8 @@ async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_
     if on_demand:
         command.append("--on-demand")
     try:
-        with (data / folder.LOG_FILE).open("ab") as log:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        with os.fdopen(os.open(data / folder.LOG_FILE, flags, 0o600), "ab") as log:
             offset = log.tell()
             # Of its own session: Ctrl-C at the terminal is for the command, which then ends it in good order.
             process = await trio.lowlevel.open_process(

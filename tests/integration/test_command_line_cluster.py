@@ -34,7 +34,9 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def test_up_serves_until_down_and_its_data_stays(line: CommandLine) -> None:
+    line.data.mkdir(mode=0o755)
     up = line.bobrapet("up")
+    open_to_others = [path for path in (line.data, *line.data.rglob("*")) if path.lstat().st_mode & 0o077]
     assert (up.code, up.out) == (0, f"{line.data}/kubeconfig\n"), up.err
     assert f"export KUBECONFIG={line.data}/kubeconfig" in up.err
     again = line.bobrapet("up")
@@ -42,6 +44,7 @@ def test_up_serves_until_down_and_its_data_stays(line: CommandLine) -> None:
     line.wait_until_nothing_runs()
     nothing = line.bobrapet("down")
 
+    assert [path for path in open_to_others if not path.is_symlink()] == []
     assert again.code == 1
     assert again.err.startswith(f"error: an embedded cluster serves {line.data} already (process ")
     assert f"bobrapet down --data {line.data}" in again.err
@@ -72,6 +75,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         assert done.code == 1
         assert f"error: cannot write {line.data}: " in done.err
         assert "choose another folder with --data" in done.err
+
+
+def test_a_folder_that_others_can_enter_and_use_is_refused(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path)
+    line.data.mkdir(mode=0o755)
+    (line.data / "of-somebody").touch()
+
+    for verb in (("up",), ("run", line.story("one"))):
+        done = line.bobrapet(*verb)
+
+        assert done.code == 1
+        assert f"error: other users can enter {line.data} (mode 0755)" in done.err
+        assert f"chmod 700 {line.data}" in done.err
+    assert [path.name for path in line.data.iterdir()] == ["of-somebody"]
 
 
 def test_a_full_disk_is_said_in_one_line(line: CommandLine) -> None:

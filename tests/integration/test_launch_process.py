@@ -101,7 +101,7 @@ async def test_killed_it_leaves_no_process_behind(tmp_path: Path) -> None:
 
 
 async def test_a_node_that_cannot_start_ends_the_start_with_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "node").write_text("a file where the directory of the node should be")
     refused = await trio.run_process(
         command(tmp_path, "--data-dir", str(tmp_path / "data"), "--port", "0"),
