@@ -1,13 +1,12 @@
 # The operator: docker build -t bobrapet-py:dev .   (make image)
 # Everything it installs is in requirements.lock, by hash.
-ARG PYTHON=3.13.7-slim-bookworm
-
-FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
+ARG PYTHON=3.13.7-slim-bookworm@sha256:adafcc17694d715c905b4c7bebd96907a1fd5cf183395f0ebc4d3428bd22d92d
 
 FROM python:${PYTHON} AS build
-COPY --from=uv /uv /usr/local/bin/uv
-ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
+ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
+COPY requirements-build.lock requirements-sbom.lock ./
+RUN pip install --require-hashes -r requirements-build.lock
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY manifests/crds manifests/crds
 COPY core core
@@ -16,11 +15,14 @@ COPY reconcilers reconcilers
 COPY certs certs
 COPY localcluster localcluster
 COPY manager manager
-RUN uv build --wheel --out-dir /dist
+RUN uv build --wheel --require-hashes --build-constraints requirements-build.lock --out-dir /dist
 RUN uv venv /opt/bobrapet \
  && wheel="$(echo /dist/*.whl)" \
  && echo "bobrapet @ file://${wheel} --hash=sha256:$(sha256sum "${wheel}" | cut -d' ' -f1)" > /dist/bobrapet.txt \
  && uv pip install --python /opt/bobrapet --compile-bytecode --require-hashes --constraints requirements.lock -r /dist/bobrapet.txt
+RUN uv venv /opt/lister \
+ && uv pip install --python /opt/lister --require-hashes -r requirements-sbom.lock \
+ && /opt/lister/bin/cyclonedx-py environment --output-reproducible --output-file /opt/bobrapet/bobrapet.cdx.json /opt/bobrapet
 
 FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="bobrapet" \

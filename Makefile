@@ -10,7 +10,7 @@ IMG     ?= bobrapet-py:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.tom
 DEPLOY  ?= manifests/default
 API_SERVERS ?=
 
-.PHONY: run test e2e check generate oracle fuzz bench clean lock format image deploy undeploy
+.PHONY: run test e2e check generate oracle fuzz bench clean lock sbom format image deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
@@ -70,18 +70,35 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(STAMP)  ## renew requirements.lock within the bounds of pyproject.toml
-	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra examples --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
+LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-find-links \
+  --no-emit-index-url --custom-compile-command "make lock"
+lock: $(STAMP)  ## renew the locks within the bounds of pyproject.toml
+	$(LOCK) pyproject.toml --extra examples --group dev -o requirements.lock
+	$(LOCK) --group pyproject.toml:build -o requirements-build.lock
+	$(LOCK) --group pyproject.toml:sbom -o requirements-sbom.lock
+
+SBOM := build/sbom
+sbom:  ## build/bobrapet.cdx.json: the components of a plain installation of this checkout, as the image has them
+	rm -rf $(SBOM) && mkdir -p $(SBOM)
+	$(PYTHON) -m venv $(SBOM)/build
+	$(SBOM)/build/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	$(SBOM)/build/bin/uv build --quiet --wheel --require-hashes --build-constraints requirements-build.lock --out-dir $(SBOM)
+	$(SBOM)/build/bin/uv venv --quiet $(SBOM)/installed
+	wheel="$$(echo $(CURDIR)/$(SBOM)/*.whl)"; echo "bobrapet @ file://$$wheel --hash=sha256:$$(sha256sum "$$wheel" | cut -d' ' -f1)" > $(SBOM)/bobrapet.txt
+	$(SBOM)/build/bin/uv pip install --quiet --python $(SBOM)/installed --require-hashes --constraints requirements.lock -r $(SBOM)/bobrapet.txt
+	$(SBOM)/build/bin/uv venv --quiet $(SBOM)/lister
+	$(SBOM)/build/bin/uv pip install --quiet --python $(SBOM)/lister --require-hashes -r requirements-sbom.lock
+	$(SBOM)/lister/bin/cyclonedx-py environment --output-reproducible --output-file build/bobrapet.cdx.json $(SBOM)/installed
+	rm -rf $(SBOM)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist report
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.lock pyproject.toml sdk/pyproject.toml
+$(STAMP): requirements.lock requirements-build.lock pyproject.toml sdk/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bobrapet needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.7,<1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e . -e sdk
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e sdk
 	@touch $@

@@ -282,20 +282,31 @@ def test_the_last_stage_takes_the_installed_environment_and_runs_nothing() -> No
     ]
 
 
-def test_base_images_are_pinned_by_version() -> None:
+def test_base_images_are_pinned_by_version_and_digest() -> None:
     arguments = dict(each[1].split("=") for each in dockerfile() if each[0] == "ARG")
     for stage in stages():
         name, _, tag = stage[0][1].partition(":")
         tag = arguments.get(tag.strip("${}"), tag)
         assert name
-        assert re.match(r"\d+\.\d+\.\d+", tag), stage[0]
+        assert re.match(r"\d+\.\d+\.\d+[-a-z0-9]*@sha256:[0-9a-f]{64}$", tag), stage[0]
 
 
-def test_what_is_installed_is_held_to_the_hashes_of_the_lock() -> None:
-    installs = [" ".join(each) for each in dockerfile() if "install" in " ".join(each)]
+def test_what_is_installed_and_what_builds_it_is_held_to_hashes() -> None:
+    commands = [" ".join(each) for each in dockerfile() if each[0] == "RUN"]
+    installs = [part for command in commands for part in command.split("&&") if re.search(r" (install|build) ", part)]
 
-    assert len(installs) == 1
-    assert "--require-hashes --constraints requirements.lock" in installs[0]
+    assert len(installs) == 4
+    assert [each for each in installs if "--require-hashes" not in each] == []
+    assert "--constraints requirements.lock" in installs[2]
+
+
+def test_make_installs_nothing_without_a_hash() -> None:
+    installs = re.findall(r"pip install .*", (REPOSITORY / "Makefile").read_text())
+
+    assert len(installs) == 6
+    assert [
+        each for each in installs if not re.search(r"--require-hashes|--no-deps --no-build-isolation -e", each)
+    ] == []
 
 
 def test_what_the_image_is_built_from_exists_and_nothing_else_gets_in() -> None:
