@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from core.api.instant import parse_instant_or_none
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine import record
+from core.engine.holdups import PODLESS_PATIENCE
 from core.engine.ports import AttemptState, Observation
 from core.engine.words import member_or_none
 from core.policy.retry import RetryPolicy
@@ -157,7 +158,15 @@ def _under_way(
         )
     if phase in (None, Phase.PENDING, Phase.SCHEDULING):
         return Announce()
-    return Wait(deadline_at)
+    return Wait(min((instant for instant in (deadline_at, _podless_until(observation, now)) if instant), default=None))
+
+
+def _podless_until(observation: Observation, now: datetime) -> datetime | None:
+    """When to say that there is still no Pod."""
+    if observation.podless_since is None:
+        return None
+    until = observation.podless_since + PODLESS_PATIENCE
+    return until if now < until else None
 
 
 def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy) -> Decision:

@@ -175,6 +175,8 @@ class Observation:
     message: str = ""
     deadline_at: datetime | None = None
     """As stored on the Job by ``start_attempt``."""
+    podless_since: datetime | None = None
+    """When the Job was created, as long as it has no Pod at all."""
     job_uid: str | None = None
     pod_name: str | None = None
     started_at: datetime | None = None

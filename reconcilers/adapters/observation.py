@@ -161,7 +161,8 @@ def _unfinished(look: _Look) -> Observation:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             words = {key: condition.get(key, "") for key in ("reason", "message")}
             return look.observation(AttemptState.STARTING, **words)
-    return look.observation(AttemptState.STARTING)
+    made_at = parse_instant_or_none(look.job["metadata"].get("creationTimestamp"))
+    return look.observation(AttemptState.STARTING, podless_since=made_at if look.pod is None else None)
 
 
 def _phase(pod: Object) -> str:

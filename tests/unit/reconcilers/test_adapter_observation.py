@@ -290,3 +290,10 @@ def test_the_newest_pod_counts_whatever_the_order() -> None:
     new = pod(JOB, "a", status=pod_status("Succeeded", ended(0)), meta={"creationTimestamp": "2025-01-02T03:00:09Z"})
     assert observe(STEP, JOB, [new, old]).state is State.SUCCEEDED
     assert observe(STEP, JOB, [old, new]).state is State.SUCCEEDED
+
+
+def test_a_job_tells_since_when_it_has_had_no_pod() -> None:
+    attempt = {**JOB, "metadata": {**JOB["metadata"], "creationTimestamp": "2025-01-02T03:00:00Z"}}
+
+    assert observe(STEP, attempt, []).podless_since == datetime(2025, 1, 2, 3, tzinfo=UTC)
+    assert observe(STEP, attempt, [pod(attempt, "p", status={"phase": "Pending"})]).podless_since is None

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.engine.holdups import holdup, is_holdup
+from core.engine.holdups import PODLESS_PATIENCE, holdup, is_holdup
 from core.engine.ports import AttemptState, Observation
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -45,3 +45,17 @@ def test_a_pod_of_an_earlier_attempt_is_waited_for_visibly() -> None:
 
     assert "earlier attempt" in text
     assert is_holdup(text)
+
+
+def test_a_job_without_a_pod_is_a_holdup_once_that_is_no_longer_ordinary() -> None:
+    observation = Observation({}, AttemptState.STARTING, podless_since=NOW)
+    text = (
+        "Job has no Pod since 2026-01-02T03:04:05Z: "
+        "a quota or a policy may refuse it, or the Job controller does not run"
+    )
+
+    assert holdup(observation, "", NOW + PODLESS_PATIENCE - timedelta(seconds=1)) == ""
+    assert holdup(observation, "", NOW + PODLESS_PATIENCE) == text
+    assert holdup(observation, text, NOW + timedelta(hours=1)) == text
+    assert is_holdup(text), "so that it is taken back when there is a Pod"
+    assert holdup(seen(AttemptState.STARTING), text, NOW + timedelta(hours=1)) == ""

@@ -9,6 +9,7 @@ import pytest
 
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine import record
+from core.engine.holdups import PODLESS_PATIENCE
 from core.engine.outcome import (
     Announce,
     Create,
@@ -92,6 +93,16 @@ def test_pods_of_an_earlier_attempt_are_waited_for() -> None:
 def test_an_attempt_under_way_is_announced_once_and_then_waited_for(state: AttemptState) -> None:
     assert look(None, state, attempt=0) == Announce()
     assert look(RUNNING, state, attempt=0, deadline_at=LATER) == Wait(LATER)
+
+
+def test_a_job_without_a_pod_is_looked_at_again_when_that_is_no_longer_ordinary() -> None:
+    def waits(podless_since: datetime, deadline_at: datetime | None) -> Decision:
+        state = AttemptState.STARTING
+        return look(RUNNING, state, attempt=0, podless_since=podless_since, deadline_at=deadline_at)
+
+    assert waits(NOW, None) == Wait(NOW + PODLESS_PATIENCE)
+    assert waits(NOW, LATER) == Wait(NOW + PODLESS_PATIENCE)
+    assert waits(NOW - PODLESS_PATIENCE, LATER) == Wait(LATER)
 
 
 @pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.BLOCKED])
