@@ -71,7 +71,7 @@ class Operator:
         self._evaluator = evaluator_of(settings, clock.now)
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
-        executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace), events)
+        executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace, settings), events)
         store = KubeRunStore(client, world)
         self._slots = Slots(lambda: limits_of(settings()), clock)
         self._turns = Turns(store)

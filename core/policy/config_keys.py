@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from core.policy import config_values as read
-from core.policy.settings import PullPolicy, RestartPolicy, StorageProvider
+from core.policy.settings import LoweredBy, PullPolicy, RestartPolicy, StorageProvider
 
 MIN_DELAY: Final = timedelta(milliseconds=10)
 """The least delay between two tries of a work queue."""
@@ -74,6 +74,9 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("security.run-as-user", "security.run_as_user", read.integer(1, read.INT64_MAX)),
         ("security.automount-service-account-token", "security.automount_service_account_token", read.boolean),
         ("security.service-account-name", "security.service_account_name", read.text),
+        # Of security, and not in the reference.
+        ("security.lowered-by", "security.lowered_by", read.one_of(LoweredBy)),
+        ("security.tolerations", "security.tolerations", read.tolerations),
         # Jobs and retention.
         ("job.backoff-limit", "job.backoff_limit", read.integer(0)),
         ("job.ttl-seconds-after-finished", "job.ttl_seconds_after_finished", read.integer(0)),
@@ -136,6 +139,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("controller.storage.s3.endpoint", "storage.s3_endpoint", read.text),
         ("controller.storage.s3.use-path-style", "storage.s3_use_path_style", read.boolean),
         ("controller.storage.s3.auth-secret-name", "storage.s3_auth_secret_name", read.text),
+        ("controller.storage.s3.credential-namespaces", "storage.s3_credential_namespaces", read.namespaces),
         ("controller.storage.file.path", "storage.file_path", read.text),
         ("controller.storage.file.volume-claim-name", "storage.file_volume_claim_name", read.text),
         ("controller.transport.grpc.default-tls-secret", "default_tls_secret", read.text),

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from core.api.duration import format_duration, parse_duration
 from core.api.quantity import parse_quantity
 from core.policy.retry import MAX_RETRIES_LIMIT
-from core.policy.settings import CrossNamespacePolicy, OffloadedDataPolicy
+from core.policy.settings import ANY_TOLERATION, KEYED_TOLERATIONS, CrossNamespacePolicy, OffloadedDataPolicy
 
 Reader = Callable[[str], Any]
 """Called with text that has no blanks around it."""
@@ -25,6 +25,8 @@ INT64_MAX: Final = 2**63 - 1
 
 _TRUE: Final = frozenset({"true", "yes", "y", "on", "1", "t"})
 _FALSE: Final = frozenset({"false", "no", "n", "off", "0", "f"})
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_TAINT_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -110,3 +112,26 @@ def offloaded_data_policy(value: str) -> OffloadedDataPolicy:
 def capabilities(value: str) -> tuple[str, ...]:
     """A comma-separated list, upper-cased; an empty one means ``ALL``."""
     return tuple(name for item in value.split(",") if (name := item.strip().upper())) or ("ALL",)
+
+
+def namespaces(value: str) -> tuple[str, ...]:
+    """A comma-separated list of namespaces; ``*`` stands for all, by itself only."""
+    names = tuple(name for item in value.split(",") if (name := item.strip()))
+    if names == ("*",):
+        return names
+    for name in names:
+        if not _NAMESPACE.fullmatch(name):
+            raise ValueError(f"{name!r} is not a namespace; use names separated by commas, or * alone for all")
+    return names
+
+
+def tolerations(value: str) -> tuple[str, ...]:
+    """``keyed``, ``*``, or the keys of taints, separated by commas; nothing allows none."""
+    keys = tuple(name for item in value.split(",") if (name := item.strip()))
+    for key in keys:
+        if key in (KEYED_TOLERATIONS, ANY_TOLERATION):
+            if len(keys) > 1:
+                raise ValueError(f"{key!r} stands alone; remove it or the other {len(keys) - 1}")
+        elif not _TAINT_KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is not the key of a taint; use keys separated by commas, keyed, or *")
+    return keys

@@ -10,10 +10,11 @@ over the step's own).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from core.api.quantity import parse_quantity
+from core.policy.bounds import Bounds
 from core.policy.settings import PullPolicy, RestartPolicy
 from core.policy.sources import Object, Sources, layers_of
 
@@ -57,6 +58,8 @@ class ExecutionPolicy:
     service_account_name: str
     provenance: Mapping[str, str]
     """Setting → the layer its value came from; of merged settings each key: ``resources.cpuLimit``, ``secrets.api``."""
+    notes: tuple[str, ...] = ()
+    """What layers ask for and may not have: layer, field, what holds instead, remedy."""
 
 
 def resolve_policy(sources: Sources) -> ExecutionPolicy:
@@ -68,18 +71,21 @@ def resolve_policy(sources: Sources) -> ExecutionPolicy:
     folded: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     problems: list[str] = []
-    for label, values in layers_of(sources):
-        for key, value in values.items():
+    bounds = Bounds(sources)
+    for layer in layers_of(sources):
+        for key, asked in layer.values.items():
+            value = None if asked is None else bounds.allowed(layer, key, asked)
             if value is None:
                 continue
-            problems += [f"{label}: {problem}" for problem in _problems(key, value)]
+            problems += [f"{layer.label}: {problem}" for problem in _problems(key, value)]
             folded[key] = _folded(key, folded.get(key), value)
-            provenance |= dict.fromkeys(_settings_named(key, value), label)
+            provenance |= dict.fromkeys(_settings_named(key, value), layer.label)
     if not folded.get("image"):
         problems.append("EngramTemplate spec.image: is empty; name the image that runs the Engram")
+    problems += bounds.problems(folded.get("secrets") or {})
     if problems:
         raise PolicyError(problems)
-    return _policy(folded, provenance)
+    return replace(_policy(folded, provenance), notes=tuple(bounds.notes))
 
 
 _MERGED: Final = frozenset({"resources", "node_selector", "secrets", "probes"})

@@ -49,6 +49,20 @@ class RestartPolicy(StrEnum):
     ON_FAILURE = "OnFailure"
 
 
+class LoweredBy(StrEnum):
+    """Whose definitions may ask for less security than the layer below them."""
+
+    NOBODY = "nobody"
+    TEMPLATES = "templates"
+    EVERYBODY = "everybody"
+
+
+KEYED_TOLERATIONS: Final = "keyed"
+"""In ``SecuritySettings.tolerations``: every toleration that names the key of a taint."""
+ANY_TOLERATION: Final = "*"
+"""There: every toleration."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceSettings:
     """Kubernetes quantities; empty means "not set"."""
@@ -69,6 +83,9 @@ class SecuritySettings:
     automount_service_account_token: bool = False
     service_account_name: str = ""
     """Empty: the run's own runner account."""
+    lowered_by: LoweredBy = LoweredBy.TEMPLATES
+    tolerations: tuple[str, ...] = (KEYED_TOLERATIONS,)
+    """Keys of the taints that tenants' workloads may tolerate, or one of the words above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +161,8 @@ class StorageSettings:
     s3_endpoint: str = ""
     s3_use_path_style: bool = False
     s3_auth_secret_name: str = ""
+    s3_credential_namespaces: tuple[str, ...] = ()
+    """Namespaces whose steps get the credentials in that Secret; ``*`` is all of them. None but the operator's own."""
     file_path: str = ""
     file_volume_claim_name: str = ""
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from core.policy.settings import OperatorSettings, StorageProvider
 
 Object = Mapping[str, Any]
+
+OPERATOR: Final = "operator"
+TEMPLATE: Final = "EngramTemplate"
 
 _RESOURCE_KEYS: Final = ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")
 _PROBE_KEYS: Final = ("liveness", "readiness", "startup")
@@ -28,23 +31,34 @@ class Sources:
     story: Object
     step: Object
     step_run_overrides: Object | None = None
+    namespace: str = ""
+    """Where the containers run; empty: in that of Engram and Story."""
 
 
-def layers_of(sources: Sources) -> list[tuple[str, dict[str, Any]]]:
-    """Label and values of every layer, the widest first; None is a value that the layer does not set."""
+class Layer(NamedTuple):
+    """One layer; None is a value that it does not set."""
+
+    label: str
+    values: dict[str, Any]
+    definition: Object | None = None
+    """The namespaced object that it was read from."""
+
+
+def layers_of(sources: Sources) -> list[Layer]:
+    """Every layer, the widest first."""
     template, engram, story = (_spec(source) for source in (sources.template, sources.engram, sources.story))
     execution = _block(template, "execution")
     story_policy = _block(story, "policy")
     overrides = _block(engram, "overrides")
     step_execution = _block(sources.step, "execution")
     return [
-        ("operator", _operator(sources.settings)),
-        ("EngramTemplate", _template(template, execution)),
-        ("Engram executionPolicy", _engram_policy(_block(engram, "executionPolicy"))),
-        ("Engram overrides", {**_overrides(overrides), "secrets": engram.get("secrets")}),
-        ("Story policy", _story(story_policy)),
-        ("Story step", {**_overrides(step_execution), "secrets": sources.step.get("secrets")}),
-        ("StepRun", _step_run(sources.step_run_overrides or {})),
+        Layer(OPERATOR, _operator(sources.settings)),
+        Layer(TEMPLATE, _template(template, execution)),
+        Layer("Engram executionPolicy", _engram_policy(_block(engram, "executionPolicy")), sources.engram),
+        Layer("Engram overrides", {**_overrides(overrides), "secrets": engram.get("secrets")}, sources.engram),
+        Layer("Story policy", _story(story_policy), sources.story),
+        Layer("Story step", {**_overrides(step_execution), "secrets": sources.step.get("secrets")}, sources.story),
+        Layer("StepRun", _step_run(sources.step_run_overrides or {})),
     ]
 
 

@@ -21,6 +21,7 @@ from core.api.resource import (
     TRANSPORT_BINDING,
     Resource,
 )
+from core.policy import borrowed
 from core.workloads.runner_rules import Rule
 
 Object = dict[str, Any]
@@ -67,7 +68,12 @@ BASE_RULES: Final[tuple[Rule, ...]] = tuple(permission.rule() for permission in 
 
 
 def service_account(run: Object, story: Object) -> Object:
-    """With the annotations that the Story's S3 policy asks for; their keys are remembered so that stale ones can go."""
+    """With the annotations that the Story's S3 policy asks for; their keys are remembered so that stale ones can go.
+
+    They may name a role at a cloud provider that trusts this namespace, so a Story of another namespace names none.
+    """
+    if borrowed.is_foreign(story, run["metadata"]["namespace"]):
+        return _named(SERVICE_ACCOUNT, run)
     policy = ((story.get("spec") or {}).get("policy") or {}).get("storage") or {}
     wanted = ((policy.get("s3") or {}).get("authentication") or {}).get("serviceAccountAnnotations") or {}
     account = _named(SERVICE_ACCOUNT, run)

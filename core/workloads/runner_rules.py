@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from core.policy import borrowed
+
 Object = dict[str, Any]
 Rule = Mapping[str, Any]
 
@@ -19,14 +21,14 @@ _READ: Final = frozenset({"get", "list", "watch"})
 _NAMED_DATA: Final = frozenset({"configmaps", "secrets"})
 
 
-def extra_rules(template: Object, engram: Object) -> list[Rule]:
-    """What is handed on of ``spec.execution.rbac.rules`` and ``spec.overrides.rbac.rules``."""
-    return [rule for _, rule, refused in _asked_for(template, engram) if not refused]
+def extra_rules(template: Object, engram: Object, namespace: str = "") -> list[Rule]:
+    """Of ``spec.execution.rbac.rules`` and ``spec.overrides.rbac.rules`` what is handed on in ``namespace``."""
+    return [rule for _, rule, refused in _asked_for(template, engram, namespace) if not refused]
 
 
-def refusals(template: Object, engram: Object) -> list[str]:
+def refusals(template: Object, engram: Object, namespace: str = "") -> list[str]:
     """For each rule that is not handed on: where it stands, and why."""
-    return [f"{place}: {refused}" for place, _, refused in _asked_for(template, engram) if refused]
+    return [f"{place}: {refused}" for place, _, refused in _asked_for(template, engram, namespace) if refused]
 
 
 def why_not(rule: Rule, *, by_engram: bool = False) -> str:
@@ -34,14 +36,19 @@ def why_not(rule: Rule, *, by_engram: bool = False) -> str:
     return _why_not_of_engram(rule) if by_engram else _why_not_of_template(rule)
 
 
-def _asked_for(template: Object, engram: Object) -> Iterator[tuple[str, Rule, str]]:
-    """Place, rule, and why it is refused; empty when it is not."""
+def _asked_for(template: Object, engram: Object, namespace: str) -> Iterator[tuple[str, Rule, str]]:
+    """Place, rule, and why it is refused; empty when it is not.
+
+    What an Engram may ask for are ConfigMaps and Secrets by name: those of its own namespace.
+    """
+    elsewhere = borrowed.WHY if borrowed.is_foreign(engram, namespace) else ""
     for owner, part in ((template, "execution"), (engram, "overrides")):
         settings = (owner.get("spec") or {}).get(part) or {}
         name = (owner.get("metadata") or {}).get("name", "")
         for index, rule in enumerate((settings.get("rbac") or {}).get("rules") or ()):
             kind = "EngramTemplate" if part == "execution" else "Engram"
-            yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, why_not(rule, by_engram=part == "overrides")
+            refused = why_not(rule, by_engram=part == "overrides") or (elsewhere if part == "overrides" else "")
+            yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, refused
 
 
 def _why_not_of_template(rule: Rule) -> str:

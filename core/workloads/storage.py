@@ -44,6 +44,13 @@ def storage_secret(storage: Storage) -> str:
     return name
 
 
+def with_storage_secret(storage: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An S3 policy with the Secret ``name`` in place of the one that it names."""
+    s3 = storage["s3"]
+    authentication = {**(s3.get("authentication") or {}), "secretRef": {"name": name}}
+    return {**storage, "s3": {**s3, "authentication": authentication}}
+
+
 def _s3(s3: Mapping[str, Any]) -> list[dict[str, Any]]:
     env: list[dict[str, Any]] = [{"name": "BUBU_STORAGE_PROVIDER", "value": "s3"}]
     for name, key in (

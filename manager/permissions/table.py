@@ -167,8 +167,12 @@ _WORKLOADS: Final = (
         ("get",),
         "Whether the Secrets that a step needs exist, and what that of the store holds; by name, none is cached.",
     ),
-    Permission(SECRET, ("create",), "Copies the default storage Secret, and no other, to where steps run."),
-    Permission(SECRET, ("patch",), "Keeps those copies in step with their source."),
+    Permission(
+        SECRET,
+        ("create",),
+        "Gives a step a copy of the credentials of the operator's store, where controller.storage.s3."
+        "credential-namespaces lets it. Copies belong to their StepRun and go with it; none is changed or deleted.",
+    ),
     Permission(CORE_EVENT, ("create",), "What happens to Jobs is told in labelled Events."),
     Permission(
         CORE_EVENT,

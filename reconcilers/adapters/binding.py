@@ -64,11 +64,11 @@ class Binder:
         self._world = world
         self._settings = settings
 
-    async def bind(self, story: Object, step: Mapping[str, Any]) -> Binding:
-        """Resolve ``step`` of ``story``; errors as ``StepExecutor.bind``."""
+    async def bind(self, story: Object, step: Mapping[str, Any], namespace: str) -> Binding:
+        """Resolve ``step`` of ``story`` for a run in ``namespace``; errors as ``StepExecutor.bind``."""
         settings = self._settings()
         engram, template = await self.definitions(story, step)
-        sources = Sources(settings, template, engram, story, step)
+        sources = Sources(settings, template, engram, story, step, namespace=namespace)
         try:
             resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources)
             spec = retry_spec(sources)

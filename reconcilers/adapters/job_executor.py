@@ -17,7 +17,7 @@ from core.api import keys
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
-from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, Object, Observation
+from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, EventType, Object, Observation
 from core.engine.record import is_asked_to_end, retries_of
 from core.engine.redrive_request import may_have_a_past, pending_redrive
 from core.engine.state import has_ended
@@ -52,6 +52,7 @@ class JobExecutor:
         self._world = world
         self._binder = binder
         self._secrets = secrets
+        self._events = events
         self._runner = RunnerAccess(client, binder, events)
         self._new: dict[str, float] = {}
         """When StepRuns were made here, for the first time, that have no Job yet: by UID, the oldest first."""
@@ -60,8 +61,8 @@ class JobExecutor:
         await self._runner.ensure(run, story)
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
-        del run  # references are resolved from the Story's namespace
-        return await self._binder.bind(story, step)
+        # References are resolved from the Story's namespace; Secrets and volumes are those of the run's.
+        return await self._binder.bind(story, step, run["metadata"]["namespace"])
 
     async def step_runs(self, run: Object) -> list[Object]:
         return self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
@@ -105,8 +106,11 @@ class JobExecutor:
             if any_alive(await self._pods_named(order.step_run)):
                 await self._see_whose_they_are(workload)
         resolved: ResolvedStep = order.binding.policy
-        await self._secrets.check(workload, resolved.settings.storage.s3_auth_secret_name)
-        await self._ensure_job(workload, manifest)
+        checked = await self._secrets.check(workload, resolved.settings.storage)
+        for note in workload.policy.notes:
+            text = f"step {order.step_run['spec']['stepId']}: {note}"
+            self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
+        await self._ensure_job(workload, manifest if checked is workload else step_job(checked))
 
     async def _see_whose_they_are(self, workload: StepWorkload) -> None:
         """Living Pods do not matter where the Job of this very attempt exists, or one of somebody else, whose they are.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
+from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder, Object
+from core.policy.borrowed import WHY, is_foreign
 from core.workloads.literals import as_literals
 from core.workloads.payload import encode
 from core.workloads.step_workload import StepWorkload
@@ -20,7 +22,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
 
     Raises:
         PayloadError: the inputs have no JSON form.
-        RejectedError: the StepRun's ``executionOverrides`` are invalid.
+        RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram's TLS Secret is not its to name.
     """
     resolved: ResolvedStep = order.binding.policy
     story_spec, metadata = order.story["spec"], order.step_run["metadata"]
@@ -50,10 +52,20 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         step_config=encode(as_literals(order.inputs)) if order.is_resolved and "{{" in inputs else inputs,
         template_context=encode_template_context(order.template_context),
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
-        tls_secret=tls_secret_name(resolved.engram),
+        tls_secret=_tls_secret(resolved.engram, metadata["namespace"]),
         skip_input_templating=order.is_resolved,
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
     )
+
+
+def _tls_secret(engram: Object, namespace: str) -> str:
+    name = tls_secret_name(engram)
+    if name and is_foreign(engram, namespace):
+        raise RejectedError(
+            f"Engram {engram['metadata']['namespace']}/{engram['metadata']['name']} names TLS Secret {name!r} in an "
+            f"annotation, but {WHY}; remove the annotation, or use an Engram of namespace {namespace}"
+        )
+    return name
 
 
 def _annotation(obj: Object, name: str) -> str:

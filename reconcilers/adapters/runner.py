@@ -70,14 +70,15 @@ class RunnerAccess:
 
     async def _extra_rules(self, run: Object, story: Object) -> list[runner_rules.Rule]:
         """Of every Engram the Story refers to; a missing one contributes nothing and fails its own step later."""
+        namespace = run["metadata"]["namespace"]
         rules: list[runner_rules.Rule] = []
         for step in step_references(story):
             try:
                 engram, template = await self._binder.definitions(story, step)
             except MissingReferenceError:
                 continue
-            rules += runner_rules.extra_rules(template, engram)
-            for refusal in runner_rules.refusals(template, engram):
+            rules += runner_rules.extra_rules(template, engram, namespace)
+            for refusal in runner_rules.refusals(template, engram, namespace):
                 self._events.emit(run, EventType.WARNING, "RuleRefused", refusal)
         return rules
 

@@ -1,111 +1,133 @@
-"""Whether the Secrets that a container needs are there, before the Job is made.
+"""Whether the Secrets that a container needs are there, and its own to use, before the Job is made.
 
 A missing Secret or key would leave the Pod in a configuration error until its deadline; here it is a reason on the
-step. The operator's default storage Secret is copied next to the workload; only that one, and only onto a Secret that
-is marked as such a copy. Messages name Secrets and keys, never values. Source: StepRun contract 14, 15.1 and 15.3.
+step. Messages name Secrets and keys, never values. Source: StepRun contract 14, 15.1 and 15.3; unlike there, the copy
+of the operator's storage Secret belongs to one step, and only goes where the platform lets it
+(``core.policy.credentials``).
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from core.api.resource import SECRET
-from core.engine.errors import MissingReferenceError, RejectedError, UnavailableError
+from core.engine.errors import DeniedError, MissingReferenceError, RejectedError, UnavailableError
 from core.engine.ports import Object
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
-from core.kube.patch import bound_to
-from core.kube.wire import merge_patch_between
-from core.workloads.secrets import mounted_secrets
+from core.policy.credentials import NAMESPACES_KEY, foreign_fields, may_have_credentials, operators_secret
+from core.policy.settings import OperatorSettings, StorageSettings
+from core.workloads.secrets import MountedSecret, mounted_secrets
 from core.workloads.step_workload import StepWorkload
-from core.workloads.storage import storage_secret
+from core.workloads.storage import storage_secret, with_storage_secret
+from core.workloads.storage_copy import is_copy, is_same_copy, storage_copy
+from core.workloads.variables import reserved_among
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import is_object_name
 
-ANNOTATION_COPY: Final = "bubustack.io/managed-storage-secret"
-ANNOTATION_COPY_SOURCE: Final = "bubustack.io/managed-storage-secret-source"
+_WHY_RESERVED: Final = (
+    "which decide what a program runs or is told; rename the keys, or give the template another envPrefix"
+)
 
 
 class SecretCheck:
     """Reads Secrets uncached, so that none stays in the operator's memory."""
 
-    def __init__(self, client: KubeClient, operator_namespace: str) -> None:
+    def __init__(self, client: KubeClient, operator_namespace: str, settings: Callable[[], OperatorSettings]) -> None:
+        """``settings`` are those of the moment: who waits for a namespace to be let in must see it."""
         self._client = client
         self._operator_namespace = operator_namespace
+        self._settings = settings
 
-    async def check(self, workload: StepWorkload, default_storage_secret: str) -> None:
-        """Every Secret, and every key that becomes a variable, exists when this returns.
+    async def check(self, workload: StepWorkload, storage: StorageSettings) -> StepWorkload:
+        """The workload with the storage Secret that it may read.
+
+        ``storage`` is the operator's own store, as it was when the workload's policy was resolved. When this
+        returns, every Secret exists, and so does every key that becomes a variable.
 
         Raises:
             MissingReferenceError: naming Secrets and keys, all of them.
-            RejectedError: an unmanaged Secret stands where the storage Secret would be copied to.
+            RejectedError: a Secret would set reserved variables, or the operator's credentials would go to a store
+                that is not the operator's.
+            DeniedError: the platform does not let this namespace use the operator's credentials.
             UnavailableError, StaleError: try again.
         """
-        problems = await self._mapped_secret_problems(workload)
+        missing, reserved = await self._mapped_secret_problems(workload)
         if workload.tls_secret and await self._read(workload.namespace, workload.tls_secret) is None:
-            problems.append(f"TLS Secret {workload.tls_secret!r} does not exist")
-        if problems:
-            raise MissingReferenceError(f"in namespace {workload.namespace}: {'; '.join(problems)}")
-        await self._ensure_storage_secret(workload, default_storage_secret)
+            missing.append(f"TLS Secret {workload.tls_secret!r} does not exist")
+        if missing:
+            raise MissingReferenceError(f"in namespace {workload.namespace}: {'; '.join(missing + reserved)}")
+        if reserved:
+            raise RejectedError(f"in namespace {workload.namespace}: {'; '.join(reserved)}")
+        return await self._with_storage_secret(workload, storage)
 
-    async def _mapped_secret_problems(self, workload: StepWorkload) -> list[str]:
-        problems: list[str] = []
+    async def _mapped_secret_problems(self, workload: StepWorkload) -> tuple[list[str], list[str]]:
+        """What is not there, and which variables no Secret may set."""
+        missing: list[str] = []
+        reserved: list[str] = []
         for secret in mounted_secrets(workload):
             stored = await self._read(workload.namespace, secret.secret_name)
             if stored is None:
-                problems.append(f"Secret {secret.secret_name!r} (secrets.{secret.logical_name}) does not exist")
-            elif secret.as_env and (missing := sorted(set(secret.keys) - set(stored.get("data") or {}))):
-                problems.append(f"Secret {secret.secret_name!r} lacks {', '.join(missing)}")
-        return problems
+                missing.append(f"Secret {secret.secret_name!r} (secrets.{secret.logical_name}) does not exist")
+                continue
+            if is_copy(stored):
+                reserved.append(f"Secret {secret.secret_name!r} has the credentials of the operator's object store")
+            data = stored.get("data") or {}
+            if secret.as_env:
+                if lacking := sorted(set(secret.keys) - set(data)):
+                    missing.append(f"Secret {secret.secret_name!r} lacks {', '.join(lacking)}")
+                reserved += _reserved_by(secret, data)
+        return missing, reserved
 
-    async def _ensure_storage_secret(self, workload: StepWorkload, default: str) -> None:
-        name = storage_secret(workload.policy.storage)
-        if not name:
-            return
-        stored = await self._read(workload.namespace, name)
-        if name != default or workload.namespace == self._operator_namespace:
-            if stored is None:
-                raise MissingReferenceError(f"storage Secret {workload.namespace}/{name} does not exist; create it")
-            return
+    async def _with_storage_secret(self, workload: StepWorkload, operators: StorageSettings) -> StepWorkload:
+        storage = workload.policy.storage
+        name = storage_secret(storage)
+        if storage is None or not name:
+            return workload
+        is_default, is_beside = name == operators_secret(operators), workload.namespace == self._operator_namespace
+        own = await self._read(workload.namespace, name)
+        if own is not None and not is_copy(own) and not (is_default and is_beside):
+            return workload  # the namespace's own Secret goes with whichever store they like
+        foreign = foreign_fields(storage["s3"], operators)
+        if own is not None and (foreign or not is_default):
+            raise RejectedError(_goes_nowhere_else(workload, name, foreign))
+        if own is None and (foreign or not is_default or is_beside):
+            raise MissingReferenceError(f"storage Secret {workload.namespace}/{name} does not exist; create it")
+        if is_beside:
+            return workload
+        if not may_have_credentials(workload.namespace, self._settings().storage):
+            raise DeniedError(
+                f"namespace {workload.namespace} may not use the credentials of the operator's object store; add it "
+                f"to {NAMESPACES_KEY} in the operator's ConfigMap, or create Secret {workload.namespace}/{name} with "
+                "credentials of its own"
+            )
         source = await self._read(self._operator_namespace, name)
         if source is None:
             raise MissingReferenceError(f"storage Secret {self._operator_namespace}/{name} does not exist; create it")
-        await self._copy(source, stored, workload.namespace)
+        copy = await self._copied(storage_copy(workload, source))
+        return replace(workload, policy=replace(workload.policy, storage=with_storage_secret(storage, copy)))
 
-    async def _copy(self, source: Object, stored: Object | None, namespace: str) -> None:
-        name = source["metadata"]["name"]
-        marks = {ANNOTATION_COPY: "true", ANNOTATION_COPY_SOURCE: f"{self._operator_namespace}/{name}"}
-        if stored is None:
-            stored = await self._create_copy(source, namespace, marks)
-        have = stored["metadata"].get("annotations") or {}
-        if any(have.get(key) != value for key, value in marks.items()):
-            raise RejectedError(
-                f"Secret {namespace}/{name} is not a managed copy of {marks[ANNOTATION_COPY_SOURCE]}; "
-                "rename or remove it"
-            )
-        drift = merge_patch_between(_content(stored), _content(source))
-        if drift:
-            with port_errors():
-                await self._client.patch(SECRET, name, bound_to(stored, drift), namespace=namespace)
-
-    async def _create_copy(self, source: Object, namespace: str, marks: dict[str, str]) -> Object:
-        """The copy, or what somebody put there at the same moment."""
-        name = source["metadata"]["name"]
-        copy = {
-            "apiVersion": SECRET.api_version,
-            "kind": SECRET.kind,
-            "metadata": {"name": name, "namespace": namespace, "annotations": marks},
-            "type": source.get("type", "Opaque"),
-            "data": source.get("data") or {},
-        }
+    async def _copied(self, wanted: Object) -> str:
+        """Name of the copy, which exists when this returns."""
+        name: str = wanted["metadata"]["name"]
+        namespace = wanted["metadata"]["namespace"]
         with port_errors():
             try:
-                return await self._client.create(SECRET, copy, namespace=namespace)
+                await self._client.create(SECRET, wanted, namespace=namespace)
             except AlreadyExistsError:
                 stored = await self._read(namespace, name)
+            else:
+                return name
         if stored is None:
             raise UnavailableError(f"Secret {namespace}/{name} is being replaced")
-        return stored
+        if not is_same_copy(stored, wanted):
+            raise RejectedError(
+                f"Secret {namespace}/{name} is not the copy of "
+                f"{self._operator_namespace}'s storage Secret that it should be; delete it"
+            )
+        return name
 
     async def _read(self, namespace: str, name: str) -> Object | None:
         if not is_object_name(name):
@@ -117,5 +139,18 @@ class SecretCheck:
                 return None
 
 
-def _content(secret: Object) -> dict[str, Any]:
-    return {"data": secret.get("data") or {}}
+def _reserved_by(secret: MountedSecret, data: Object) -> list[str]:
+    names = reserved_among(secret.prefix, secret.keys or data)
+    if not names:
+        return []
+    return [
+        f"Secret {secret.secret_name!r} (secrets.{secret.logical_name}) would set {', '.join(names)}, {_WHY_RESERVED}"
+    ]
+
+
+def _goes_nowhere_else(workload: StepWorkload, name: str, foreign: list[str]) -> str:
+    where = f"; this one differs in storage.s3.{', storage.s3.'.join(foreign)}" if foreign else ""
+    return (
+        f"Secret {workload.namespace}/{name} has the credentials of the operator's object store, which only go to that "
+        f"store{where}. Name a Secret of this namespace with credentials of its own"
+    )

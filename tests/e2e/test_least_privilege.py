@@ -22,7 +22,7 @@ from operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig
 from permission_usage import Usage, report, usage
 
 from control_plane.processes import ServerProcess
-from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS
+from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS, LABEL_STORY_RUN
 from core.api.resource import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -105,7 +105,13 @@ def the_day_of(rig: OperatorRig) -> Usage:
 
 
 async def configure(rig: OperatorRig) -> None:
-    settings = {"controller.storage.s3.auth-secret-name": "store-keys"}
+    settings = {
+        "controller.storage.provider": "s3",
+        "controller.storage.s3.bucket": "data",
+        "controller.storage.s3.auth-secret-name": "store-keys",
+        "controller.storage.s3.credential-namespaces": FLOWS,
+        "engram.default-max-inline-size": "65536",  # there is no store behind this
+    }
     await rig.create(CONFIG_MAP, CONFIG_NAME, {"data": settings}, OPERATOR_NAMESPACE)
     await rig.create(SECRET, "store-keys", {"data": keys("one")}, OPERATOR_NAMESPACE)
 
@@ -173,16 +179,26 @@ async def retry_a_step(rig: OperatorRig) -> None:
 
 
 async def copy_the_storage_secret(rig: OperatorRig) -> None:
-    authentication = {"secretRef": {"name": "store-keys"}}
-    storage = {"s3": {"bucket": "data", "authentication": authentication}}
     await rig.engram("keeper")
-    await rig.story("keeper", step("keeper"), policy={"storage": storage})
+    await rig.story("keeper", step("keeper"))
     await rig.run("keeper", "keeper")
     await rig.ended("keeper", "Succeeded")
+    assert [copy["data"] for copy in await copies_of(rig, "keeper")] == [keys("one")]
     await rig.merge(SECRET, "store-keys", {"data": keys("two")}, OPERATOR_NAMESPACE)
     await rig.run("keeper-again", "keeper")
     await rig.ended("keeper-again", "Succeeded")
-    assert (await rig.client.get(SECRET, "store-keys", FLOWS))["data"] == keys("two")
+    assert [copy["data"] for copy in await copies_of(rig, "keeper-again")] == [keys("two")]
+    await rig.client.delete(STORY_RUN, "keeper", FLOWS)
+
+    async def collected() -> bool:
+        return not await copies_of(rig, "keeper")
+
+    await eventually(collected, lambda: "the copy of a run that is gone is still there")
+
+
+async def copies_of(rig: OperatorRig, run: str) -> list[Object]:
+    """What the steps of a run were given of the operator's credentials."""
+    return (await rig.client.list(SECRET, FLOWS, label_selector=f"{LABEL_STORY_RUN}={run}")).items
 
 
 async def hand_on_what_an_engram_asks_for(rig: OperatorRig) -> None:

@@ -100,7 +100,7 @@ class AdapterWorld:
         return self._executor(replace(self.world, pods=World.watching(self.wired).pods))
 
     def _executor(self, world: World) -> JobExecutor:
-        secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE)
+        secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)
         return JobExecutor(self.wired, world, self.binder, secrets, self.events)
 
     async def create(self, resource: Resource, name: str, spec: Object, **metadata: Any) -> Object:

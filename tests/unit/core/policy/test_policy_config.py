@@ -14,6 +14,7 @@ from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
 from core.policy.settings import (
     ControllerSettings,
     CrossNamespacePolicy,
+    LoweredBy,
     OffloadedDataPolicy,
     OperatorSettings,
     PullPolicy,
@@ -102,6 +103,9 @@ GOOD: dict[str, tuple[str, Any]] = {
     "controller.storage.s3.endpoint": ("http://s3:8333", "http://s3:8333"),
     "controller.storage.s3.use-path-style": ("true", True),
     "controller.storage.s3.auth-secret-name": ("s3", "s3"),
+    "security.lowered-by": ("nobody", LoweredBy.NOBODY),
+    "security.tolerations": ("gpu, example.com/team", ("gpu", "example.com/team")),
+    "controller.storage.s3.credential-namespaces": ("team-a, team-b", ("team-a", "team-b")),
     "controller.storage.file.path": ("/data", "/data"),
     "controller.storage.file.volume-claim-name": ("claim", "claim"),
     "controller.transport.grpc.default-tls-secret": ("tls", "tls"),
@@ -155,6 +159,9 @@ _INTEGERS = {
 _BAD_BOOLEANS = ["", "maybe", "tru", "2"]
 
 BAD: dict[str, list[str]] = {
+    "security.lowered-by": ["", "stories", "Nobody"],
+    "security.tolerations": ["keyed, gpu", "*,gpu", "a b", "-gpu"],
+    "controller.storage.s3.credential-namespaces": ["Team", "*, team", "a/b", "team-*"],
     **_INTEGERS,
     "controller.reconcile-timeout": ["4s", "31m", "-5s", "30", "1d", ""],
     "controller.max-story-with-block-size-bytes": ["1023", "1048577", "64Ki"],

@@ -1,0 +1,72 @@
+"""What a layer asks for → what it may have, by the rules of ``core.policy.floor`` and ``core.policy.borrowed``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.policy import borrowed, floor
+from core.policy.sources import OPERATOR, TEMPLATE, Layer, Sources
+
+
+class Bounds:
+    """One resolution; ``notes`` say what was asked for in vain."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._floor = floor.floor_of(sources.settings, sources.template)
+        self._ignored: dict[str, str] = {}
+        self._problems: list[str] = []
+        self.notes: list[str] = []
+
+    def allowed(self, layer: Layer, key: str, value: Any) -> Any:
+        """``value`` of the setting ``key``, or what the layer may have instead; None: nothing of it."""
+        if layer.label == OPERATOR:
+            return value
+        if key in floor.STRICT:
+            return self._at_least_the_floor(layer, key, value)
+        if key == "tolerations":
+            return self._tolerated(layer, value)
+        if layer.definition is not None and borrowed.is_foreign(layer.definition, self._sources.namespace):
+            return self._from_elsewhere(layer, key, value)
+        return value
+
+    def problems(self, secrets: Mapping[str, str]) -> list[str]:
+        """Of what was ignored, and cannot be done without; ``secrets`` are those that count."""
+        return [*self._problems, *borrowed.lacking(secrets, self._ignored, self._sources.template)]
+
+    def _at_least_the_floor(self, layer: Layer, key: str, value: Any) -> Any:
+        settings, strict = self._sources.settings, floor.STRICT[key]
+        is_template = layer.label == TEMPLATE
+        least = getattr(settings.security, key) if is_template else self._floor[key]
+        if value == strict or least != strict or floor.may_lower(settings, is_template=is_template):
+            return value
+        field = floor.REQUIREMENTS[key][0] if is_template else f"security.{floor.FIELDS[key]}"
+        self.notes.append(
+            f"{layer.label}: {field} asks for less than it may; {floor.FIELDS[key]} stays {str(strict).lower()} "
+            f"({floor.LOWERED_BY_KEY} in the operator's ConfigMap decides who may lower it)"
+        )
+        return None
+
+    def _tolerated(self, layer: Layer, value: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+        kept = []
+        for index, toleration in enumerate(value):
+            if refused := floor.why_not_tolerated(toleration, self._sources.settings):
+                place = f"{layer.label}: placement.tolerations[{index}]"
+                self.notes.append(f"{place}: is left out, it {refused} ({floor.toleration_remedy()})")
+            else:
+                kept.append(toleration)
+        return tuple(kept)
+
+    def _from_elsewhere(self, layer: Layer, key: str, value: Any) -> Any:
+        assert layer.definition is not None, "only what is read from an object is of another namespace"
+        where = f"{layer.label} of namespace {borrowed.namespace_of(layer.definition)}"
+        if key == "secrets":
+            for name in value:
+                self._ignored[name] = where
+                self.notes.append(f"{where}: secrets.{name} is ignored: {borrowed.WHY}")
+            return None
+        if key == "storage":
+            found = borrowed.storage_problems(value, self._sources.settings.storage)
+            self._problems += [f"{where}: {problem}" for problem in found]
+        return value

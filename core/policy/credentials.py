@@ -1,0 +1,59 @@
+"""Where the credentials of the operator's own object store may go. Pure.
+
+Any layer may describe a store, and may name any Secret. The operator's Secret goes with the operator's own store only:
+the same bucket, the same endpoint and no other region. With another endpoint, the credentials would be signed for, and
+with some protocols sent to, whoever answers there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from core.policy.settings import StorageProvider, StorageSettings
+
+NAMESPACES_KEY: Final = "controller.storage.s3.credential-namespaces"
+EVERY_NAMESPACE: Final = "*"
+
+
+def operators_secret(settings: StorageSettings) -> str:
+    """Name of the Secret of the operator's own S3 store; empty when there is none."""
+    return settings.s3_auth_secret_name if settings.provider is StorageProvider.S3 else ""
+
+
+def may_have_credentials(namespace: str, settings: StorageSettings) -> bool:
+    """Whether the platform lets the steps of a namespace use the credentials of the operator's store."""
+    allowed = settings.s3_credential_namespaces
+    return EVERY_NAMESPACE in allowed or namespace in allowed
+
+
+def foreign_fields(s3: Mapping[str, Any], settings: StorageSettings) -> list[str]:
+    """The fields in which a ``storage.s3`` block differs from the operator's own store; none means it is that store.
+
+    A block without a region is in the operator's. Another region is another host name, since SDKs build it from that.
+    """
+    found = []
+    if s3.get("bucket") != settings.s3_bucket:
+        found.append("bucket")
+    if _endpoint(s3.get("endpoint")) != _endpoint(settings.s3_endpoint):
+        found.append("endpoint")
+    if (s3.get("region") or settings.s3_region) != settings.s3_region:
+        found.append("region")
+    return found
+
+
+def _endpoint(text: Any) -> tuple[str, ...]:
+    """Equal for two spellings of one endpoint; one that cannot be read equals only itself, letter by letter."""
+    if not isinstance(text, str) or not text.strip():
+        return ()
+    url = text.strip()
+    url = url if "://" in url else f"https://{url}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return (url,)
+    standard = {"https": 443, "http": 80}.get(parts.scheme)
+    place = f"{parts.hostname or ''}:{port or standard or ''}"
+    return (parts.scheme, parts.username or "", place, parts.path.rstrip("/"), parts.query, parts.fragment)
