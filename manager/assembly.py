@@ -217,6 +217,7 @@ class Operator:
             wait_timeout=settings.timeouts.external_data_default,
             max_story_depth=settings.runs.max_story_depth,
             queues=lambda: self._settings().runs.queues,
+            max_priorities=lambda: self._settings().runs.max_priorities,
             offloaded_data=lambda: self._settings().templating.offloaded_data_policy,
             max_recursion_depth=lambda: self._settings().engram.max_recursion_depth,
             why_story_refused=partial(self._why_refused, STORY_RUN),

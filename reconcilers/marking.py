@@ -26,7 +26,8 @@ def marking_patch(run: Object, story: Object | None, settings: OperatorSettings)
     if keys.FINALIZER_STORY_RUN not in finalizers:
         patch["finalizers"] = [*finalizers, keys.FINALIZER_STORY_RUN]
     have = metadata.get("labels") or {}
-    wanted = scheduling_of(run, story, settings.runs.queues).labels if story is not None else {}
+    runs = settings.runs
+    wanted = scheduling_of(run, story, runs.queues, runs.max_priorities).labels if story is not None else {}
     if (run.get("status") or {}).get("startedAt"):
         wanted = {name: value for name, value in wanted.items() if name not in have}
     correlation = ((metadata.get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID) or "").strip()

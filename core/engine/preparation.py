@@ -22,6 +22,7 @@ from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
+from core.engine.scheduling import PRIORITY_BOUNDED
 from core.engine.status import StatusWriter
 from core.engine.stored_data import StoredData
 from core.engine.turns import takes_turns
@@ -254,6 +255,8 @@ class Preparation:
             self._status.apply(self._status.state.began(since, schema_refs))
             text = "The run starts again" if begins_again else "The run starts"
             self._engine.events.emit(self._run, EventType.NORMAL, Reason.STARTING_EXECUTION, text)
+            if note := work.scheduling.note:
+                self._engine.events.emit(self._run, EventType.WARNING, PRIORITY_BOUNDED, note)
 
     async def _children(self) -> tuple[list[Object], list[Object]]:
         """StepRuns and child runs; what they know of the run that its status does not say yet is taken over."""

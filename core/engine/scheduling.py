@@ -7,14 +7,20 @@ Source: StoryRun contract 13.1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
 
 from core.api import keys
 from core.api.identity import MAX_NAME_LENGTH, label_value
 from core.api.resource import STORY_RUN
 from core.engine.ports import Object
 from core.policy.settings import DEFAULT_QUEUE, QueueSettings
+
+NO_BOUNDS: Final[Mapping[str, int]] = MappingProxyType({})
+"""Of namespaces."""
+PRIORITY_BOUNDED: Final = "PriorityBounded"
+"""Reason of the Event of a run that has less than it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,15 @@ class Scheduling:
     queue: str
     """A label value."""
     priority: int
+    asked: int | None = field(default=None, compare=False)
+    """What the Story or parent asks for, where that is more than the bound."""
+
+    @property
+    def note(self) -> str:
+        """Why the priority is not what was asked for; empty when it is."""
+        if self.asked is None:
+            return ""
+        return f"priority {self.asked} counts as {self.priority}, the most in queue {self.queue} for this namespace"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -31,17 +46,27 @@ class Scheduling:
         return {keys.LABEL_QUEUE: self.queue, keys.LABEL_QUEUE_PRIORITY: str(self.priority)}
 
 
-def scheduling_of(run: Object, story: Object, queues: Mapping[str, QueueSettings]) -> Scheduling:
+def scheduling_of(
+    run: Object, story: Object, queues: Mapping[str, QueueSettings], namespaces: Mapping[str, int] = NO_BOUNDS
+) -> Scheduling:
     """What the Story says; then, of a child, what its parent had; then the queue's default.
 
-    A Story with a queue of its own and no priority has that queue's default. A child is never below its parent.
+    A Story with a queue of its own and no priority has that queue's default. A child is never below its parent, but
+    for the bound: nobody is above that of the queue and of the run's namespace, whatever a Story or an annotation says.
     """
-    return _scheduling(story, _inherited(run), queues)
+    most = bound_of(queue_of(story, _inherited(run)), run["metadata"].get("namespace", ""), queues, namespaces)
+    return _scheduling(story, _inherited(run), queues, most)
 
 
-def child_metadata(parent: Scheduling, story: Object, queues: Mapping[str, QueueSettings]) -> Object:
-    """Labels and annotations that a run gives a child of ``story`` when it creates it."""
-    child = _scheduling(story, parent, queues)
+def child_metadata(
+    parent: Scheduling,
+    story: Object,
+    queues: Mapping[str, QueueSettings],
+    namespaces: Mapping[str, int] = NO_BOUNDS,
+    namespace: str = "",
+) -> Object:
+    """Labels and annotations that a run gives a child of ``story`` in ``namespace`` when it creates it."""
+    child = _scheduling(story, parent, queues, bound_of(queue_of(story, parent), namespace, queues, namespaces))
     return {
         "labels": child.labels,
         "annotations": {keys.ANNOTATION_PARENT_SCHEDULING: f"{parent.queue}/{parent.priority}"},
@@ -53,16 +78,30 @@ def story_key(namespace: str, name: str) -> str:
     return f"{namespace}/{name if len(name) <= MAX_NAME_LENGTH else label_value(name)}"
 
 
-def _scheduling(story: Object, parent: Scheduling | None, queues: Mapping[str, QueueSettings]) -> Scheduling:
+def bound_of(queue: str, namespace: str, queues: Mapping[str, QueueSettings], namespaces: Mapping[str, int]) -> int:
+    """The highest priority that a run of ``namespace`` may have in ``queue``."""
+    settings = queues.get(queue, QueueSettings())
+    most = max(settings.max_priority, settings.default_priority)
+    return min(most, namespaces.get(namespace, most))
+
+
+def queue_of(story: Mapping[str, Any], parent: Scheduling | None = None) -> str:
+    policy: Mapping[str, Any] = (story.get("spec") or {}).get("policy") or {}
+    own = str(policy.get("queue") or "").strip().lower()
+    return own or (parent.queue if parent is not None else DEFAULT_QUEUE)
+
+
+def _scheduling(story: Object, parent: Scheduling | None, queues: Mapping[str, QueueSettings], most: int) -> Scheduling:
     policy: Mapping[str, Any] = (story.get("spec") or {}).get("policy") or {}
     own_queue = str(policy.get("queue") or "").strip().lower()
-    queue = own_queue or (parent.queue if parent is not None else DEFAULT_QUEUE)
+    queue = queue_of(story, parent)
     priority = policy.get("priority")
     if priority is None and parent is not None and not own_queue:
         priority = parent.priority
     if priority is None:
         priority = queues.get(queue, QueueSettings()).default_priority
-    return Scheduling(label_value(queue), int(priority) if parent is None else max(int(priority), parent.priority))
+    wanted = int(priority) if parent is None else max(int(priority), parent.priority)
+    return Scheduling(label_value(queue), min(wanted, most), wanted if wanted > most else None)
 
 
 def _inherited(run: Object) -> Scheduling | None:

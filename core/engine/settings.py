@@ -46,6 +46,8 @@ class EngineSettings:
     """How many ``executeStory`` steps may be above a run."""
     queues: Callable[[], Mapping[str, QueueSettings]] = dict
     """What the operator's configuration says of scheduling queues at the moment."""
+    max_priorities: Callable[[], Mapping[str, int]] = dict
+    """Namespace → the highest priority of its runs, at the moment."""
     offloaded_data: Callable[[], OffloadedDataPolicy] = lambda: OffloadedDataPolicy.INJECT
     """Whether expressions may look into what steps have put into object storage."""
     max_recursion_depth: Callable[[], int] = lambda: 32

@@ -76,7 +76,8 @@ class RunWork:
     @property
     def scheduling(self) -> Scheduling:
         """Queue and base priority of the run."""
-        return scheduling_of(self.status.state.stored, self.story, self.engine.settings.queues())
+        settings = self.engine.settings
+        return scheduling_of(self.status.state.stored, self.story, settings.queues(), settings.max_priorities())
 
     @property
     def story_key(self) -> str:

@@ -30,7 +30,10 @@ _QUEUE_FIELDS: Final = {
     "concurrency": "concurrency",
     "default-priority": "default_priority",
     "priority-aging-seconds": "priority_aging_seconds",
+    "max-priority": "max_priority",
 }
+_NAMESPACE_PREFIX: Final = "storyrun.namespace."
+_MAX_PRIORITY: Final = "max-priority"
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -66,6 +69,8 @@ def parse_config(data: Mapping[str, str]) -> ParsedConfig:
                 settings = _with_value(settings, known.path, known.read(text.strip()))
             elif key.startswith(_QUEUE_PREFIX):
                 settings = _with_queue(settings, key, text.strip())
+            elif key.startswith(_NAMESPACE_PREFIX):
+                settings = _with_namespace(settings, key, text.strip())
             elif key in ACCEPTED_WITHOUT_EFFECT:
                 warnings.append(ConfigProblem(key, "is accepted for compatibility and has no effect"))
             else:
@@ -96,6 +101,17 @@ def _with_queue(settings: OperatorSettings, key: str, text: str) -> OperatorSett
     queues = settings.runs.queues
     queue = replace(queues.get(name, QueueSettings()), **{_QUEUE_FIELDS[field_name]: integer(0)(text)})
     return replace(settings, runs=replace(settings.runs, queues={**queues, name: queue}))
+
+
+def _with_namespace(settings: OperatorSettings, key: str, text: str) -> OperatorSettings:
+    """``storyrun.namespace.<name>.max-priority``."""
+    name, _, field_name = key.removeprefix(_NAMESPACE_PREFIX).partition(".")
+    if not _DNS_LABEL.fullmatch(name):
+        raise ValueError(f"{name!r} is not a namespace; use a DNS-1123 label of at most 63 characters")
+    if field_name != _MAX_PRIORITY:
+        raise ValueError(f"unknown field {field_name!r} of a namespace; use {_MAX_PRIORITY}")
+    bounds = {**settings.runs.max_priorities, name: integer(0)(text)}
+    return replace(settings, runs=replace(settings.runs, max_priorities=bounds))
 
 
 def _unknown(key: str) -> str:

@@ -175,6 +175,9 @@ class QueueSettings:
     default_priority: int = 0
     priority_aging_seconds: int = 60
     """Waiting so long raises the priority by one. Zero: never, and important work can keep out the rest for ever."""
+    max_priority: int = 100
+    """The most that a Story may ask for; where ``default_priority`` is more, that. With aging, it says how long a step
+    can be kept waiting by work that came later: so many aging periods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,8 @@ class RunSettings:
     max_story_depth: int = 10
     """Runs that ``executeStory`` may start inside each other; the run that somebody started is at depth 0."""
     queues: Mapping[str, QueueSettings] = field(default_factory=lambda: {DEFAULT_QUEUE: QueueSettings()})
+    max_priorities: Mapping[str, int] = field(default_factory=dict)
+    """Namespace → the most that its runs may have in any queue."""
 
 
 @dataclass(frozen=True, slots=True)

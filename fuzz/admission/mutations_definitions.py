@@ -151,6 +151,52 @@ def _secret_gone(chance: Chance, draft: Draft) -> str:
     return f"spec.secrets.{key}"
 
 
+# --- security --------------------------------------------------------------------------------------------------------
+
+
+def _workload_block(chance: Chance, draft: Draft) -> tuple[Object, str]:
+    """A block of execution settings, and where it stands."""
+    places: dict[str, tuple[str, ...]] = {"Engram": ("overrides",), "Impulse": ("execution",)}
+    keys = places.get(draft.new["kind"], ("policy", "execution"))
+    return section(draft.spec, *keys), ".".join(("spec", *keys))
+
+
+@breaks("definition/security-lowered", "Engram", "Impulse", "Story")
+def _less_security(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    if draft.new["kind"] != "Story":  # what its template says is a floor, too
+        section(_template(draft), "spec", "execution")["security"] = {"requiresNonRoot": True}
+    key, weak = chance.pick(
+        (("runAsNonRoot", False), ("readOnlyRootFilesystem", False), ("allowPrivilegeEscalation", True))
+    )
+    section(block, "security")[key] = weak
+    return f"{path}.security.{key}"
+
+
+@breaks("definition/toleration", "Engram", "Impulse", "Story")
+def _every_taint(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    tolerations = section(block, "placement").setdefault("tolerations", [])
+    tolerations.append(
+        chance.pick(({"operator": "Exists"}, {"key": "", "operator": "Exists"}, {"effect": "NoExecute"}))
+    )
+    return f"{path}.placement.tolerations[{len(tolerations) - 1}]"
+
+
+@breaks("template/secret-variable", "EngramTemplate", "ImpulseTemplate")
+def _variable_that_runs_a_program(chance: Chance, draft: Draft) -> str:
+    prefix, key = chance.pick((("LD_", "PRELOAD"), ("PA", "TH"), ("PYTHON", "PATH"), ("BUBU_", "X"), ("BASH_", "ENV")))
+    found: Object = {"envPrefix": prefix, "expectedKeys": ["fine", key]} | chance.pick(({}, {"mountType": "both"}))
+    section(draft.spec, "secretSchema")["bad"] = found
+    return "spec.secretSchema.bad.expectedKeys"
+
+
+@breaks("template/secret-variable", "EngramTemplate", "ImpulseTemplate")
+def _prefix_that_runs_a_program(chance: Chance, draft: Draft) -> str:
+    section(draft.spec, "secretSchema")["bad"] = {"envPrefix": chance.pick(("LD_", "PYTHON", "BUBU_SECRET_", "DYLD_"))}
+    return "spec.secretSchema.bad.envPrefix"
+
+
 # --- Engrams ---------------------------------------------------------------------------------------------------------
 
 

@@ -296,6 +296,12 @@ def _policy_duration(chance: Chance, draft: Draft) -> str:
     return f"spec.policy.{'.'.join(keys)}"
 
 
+@breaks("story/priority-bounded", "Story")
+def _priority_beyond_the_bound(chance: Chance, draft: Draft) -> str:
+    section(draft.spec, "policy")["priority"] = chance.pick((101, 1000, 2**31 - 1))
+    return "spec.policy.priority"
+
+
 @breaks("story/schema", "Story")
 def _no_schema(chance: Chance, draft: Draft) -> str:
     key = chance.pick(("inputsSchema", "outputsSchema"))

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from core.api.execution import PolicyRule
+from core.api.scheduling import Toleration
 from core.api.schema import QUANTITY_PATTERN, Keywords, Rendered, WireModel, peeled
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
@@ -26,6 +27,9 @@ _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "story": values.duration,
     "samplePolicy": lambda chance: chance.pick(("", "rate", " Random ", "ALWAYS", "never")),
     "maxInlineSize": lambda chance: chance.pick((0, 4096, 9000)),
+    "runAsNonRoot": lambda _: True,
+    "readOnlyRootFilesystem": lambda _: True,
+    "allowPrivilegeEscalation": lambda _: False,
 }
 """Fields whose text is looked at by more than the schema."""
 _MOST: Final = 2
@@ -72,7 +76,7 @@ def _inner(annotation: Any) -> _Field:
 
 
 def _value(chance: Chance, alias: str, field: _Field) -> Any:
-    if alias in _BY_NAME and field.type in (str, int):
+    if alias in _BY_NAME and field.type in (str, int, bool):
         return _BY_NAME[alias](chance)
     if "x-kubernetes-int-or-string" in field.keywords:
         texts = ("1Gi", "500m", "1e3") if field.keywords.get("pattern") == QUANTITY_PATTERN else ("http", "80")
@@ -105,6 +109,8 @@ def _composed(chance: Chance, alias: str, field: _Field) -> Any:
     if origin is dict:
         keys = chance.some(("a", "app.kubernetes.io/name", "ünï"), 2)
         return {key: _value(chance, alias, _inner(arguments[1])) for key in keys}
+    if field.type is Toleration:
+        return fill(chance, Toleration, {"key": chance.pick(("gpu", "example.com/team"))})
     if field.type is PolicyRule:
         return values.handed_on(chance)
     if isinstance(field.type, type) and issubclass(field.type, WireModel):

@@ -15,6 +15,7 @@ from manager.deployment import (
     identity,
     kustomization,
     network,
+    reads,
     registration,
     rights,
     statuswriter,
@@ -44,7 +45,7 @@ _CERTIFICATES: Final = "certificates.yaml"
 
 def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
     """Every rule that holds without the gate."""
-    return [table.policy(installation) for table in (identity, rights, crossing, cap, statuswriter)]
+    return [table.policy(installation) for table in (identity, rights, reads, crossing, cap, statuswriter)]
 
 
 def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:

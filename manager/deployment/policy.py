@@ -48,14 +48,22 @@ class Check:
     message: str
     rules: tuple[str, ...]
     operations: tuple[str, ...] = (CREATE, UPDATE)
+    detail: str = ""
+    """CEL: a message that names the value; ``message`` is what is said when it cannot be made."""
+    others: tuple[Resource, ...] = ()
+    """Kinds of which the same holds."""
 
     def document(self, targets: Sequence[Resource], operations: Sequence[str]) -> Object:
         """As one of the checks of a policy that is about ``targets`` and ``operations``."""
-        guards = [f"request.resource.resource != '{self.target.plural}'"] if len(targets) > 1 else []
+        mine = [each.plural for each in (self.target, *self.others)]
+        guards = [f"!(request.resource.resource in {mine})"] if len(targets) > len(mine) > 1 else []
+        if len(targets) > len(mine) == 1:
+            guards = [f"request.resource.resource != '{self.target.plural}'"]
         if set(self.operations) != set(operations):
             guards.append(f"request.operation != '{self.operations[0]}'")
         expression = " || ".join([*guards, f"({self.expression})"]) if guards else self.expression
-        return {"expression": expression, "message": self.message, "reason": "Invalid"}
+        found: Object = {"expression": expression, "message": self.message, "reason": "Invalid"}
+        return found | ({"messageExpression": self.detail} if self.detail else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +78,12 @@ class Policy:
     subresource: str = ""
     reads_settings: bool = False
     """``params`` is the operator's ConfigMap; without one nothing is checked."""
+    asks_for_rights: bool = False
+    """Whether it asks the authorizer of the API server, so that only that can evaluate it."""
 
     @property
     def targets(self) -> list[Resource]:
-        return list(dict.fromkeys(check.target for check in self.checks))
+        return list(dict.fromkeys(each for check in self.checks for each in (check.target, *check.others)))
 
     @property
     def operations(self) -> list[str]:

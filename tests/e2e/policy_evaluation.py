@@ -40,8 +40,11 @@ class Request:
 
 
 def refusals(request: Request, settings: Mapping[str, str] | None) -> dict[str, list[str]]:
-    """Messages by name of the policy; ``settings`` is the operator's ConfigMap, None when there is none."""
-    found = {policy.name: list(_refusals(policy, request, settings)) for policy in policies()}
+    """Messages by name of the policy, but for those that ask about rights, which only a server knows.
+
+    ``settings`` is the operator's ConfigMap, None when there is none."""
+    evaluated = [policy for policy in policies() if not policy.asks_for_rights]
+    found = {policy.name: list(_refusals(policy, request, settings)) for policy in evaluated}
     return {name: messages for name, messages in found.items() if messages}
 
 

@@ -95,7 +95,13 @@ def _people() -> list[Object]:
     group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": EVERYTHING}}
     groups = sorted({resource.group for resource in OUR_RESOURCES})
-    rules = [{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]
+    rules = [
+        {"apiGroups": groups, "resources": ["*"], "verbs": ["*"]},
+        # What they name for containers; tests/e2e/test_admission_reads.py is about people without.
+        {"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["patch"]},
+    ]
     binding = {**role, "kind": "ClusterRoleBinding", "subjects": [group]}
     binding["roleRef"] = {"apiGroup": group["apiGroup"], "kind": "ClusterRole", "name": EVERYTHING}
     return [{**role, "rules": rules}, binding]

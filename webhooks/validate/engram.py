@@ -7,7 +7,7 @@ from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from webhooks.finding import Cause, Finding, Rule, Severity
-from webhooks.validate import change, duration, rights, template_use
+from webhooks.validate import change, duration, floor, rights, template_use
 from webhooks.world import Object, World
 
 DELETED: Final = Rule("engram/deleted", "1.5", Cause.FORBIDDEN)
@@ -31,5 +31,8 @@ def _findings(new: Object, world: World) -> Iterator[Finding]:
     yield from template_use.check(new, wanted, template, world)
     yield from template_use.check_mode(spec.get("mode"), _DEFAULT_MODE, template, "spec.mode")
     yield from rights.check(new, "overrides")
+    yield from floor.check(spec.get("overrides"), "spec.overrides", template, world)
+    placement = {"placement": (spec.get("executionPolicy") or {}).get("placement")}
+    yield from floor.check(placement, "spec.executionPolicy", template, world)
     for key in ("overrides", "executionPolicy"):
         yield from duration.check(DURATION, spec.get(key) or {}, "timeout", f"spec.{key}")

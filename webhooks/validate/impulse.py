@@ -9,7 +9,7 @@ from core.api.duration import parse_duration
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
 from core.expressions import analysis
 from webhooks.finding import Cause, Finding, Rule, Severity
-from webhooks.validate import change, duration, reference, rights, template_use
+from webhooks.validate import change, duration, floor, reference, rights, template_use
 from webhooks.validate.change import namespace_of, text
 from webhooks.world import Object, World
 
@@ -41,6 +41,7 @@ def _findings(new: Object, world: World) -> Iterator[Finding]:
     yield from template_use.check(new, wanted, template, world)
     yield from _story(new, world)
     yield from rights.check(new, "execution")
+    yield from floor.check(spec.get("execution"), "spec.execution", template, world)
     mode = (spec.get("workload") or {}).get("mode")
     if mode == "job":
         yield JOB.at("spec.workload.mode", "a listener does not end, so it cannot be a job", "use deployment")

@@ -20,13 +20,15 @@ from webhooks.validate import (
     dependency,
     duration,
     expression,
+    floor,
     payload,
     primitive,
+    scheduling,
     schema,
     worker,
 )
 from webhooks.validate import steps as stepping
-from webhooks.world import Object, World
+from webhooks.world import Object, Unseen, World
 
 TOTAL_SIZE: Final = Rule("story/total-size", "2")
 OUTPUT_SIZE: Final = Rule("story/output-size", "2")
@@ -87,7 +89,9 @@ def _spec_findings(story: Object, world: World) -> Iterator[Finding]:
         yield from payload.check_references(
             REFERENCE_FORM, REFERENCE_NAMESPACE, value, path, STORY, change.namespace_of(story), world
         )
+    yield from scheduling.check(story, world)
     timeouts, execution = policy.get("timeouts") or {}, policy.get("execution") or {}
+    yield from floor.check(execution, "spec.policy.execution", Unseen.UNKNOWN, world)
     for key in _DURATIONS:
         yield from duration.check(POLICY_DURATION, timeouts, key, "spec.policy.timeouts")
     grace = "gracefulShutdownTimeout"

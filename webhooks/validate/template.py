@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from webhooks.finding import Cause, Finding, Rule, Severity
-from webhooks.validate import change, rights, schema
+from webhooks.validate import change, rights, schema, variable
 from webhooks.validate.change import text
 from webhooks.world import Object, World
 
@@ -29,6 +29,7 @@ def _findings(new: Object) -> Iterator[Finding]:
     for key in _SCHEMAS:
         yield from schema.check_schema(SCHEMA, spec.get(key), f"spec.{key}")
     yield from rights.check(new, "execution")
+    yield from variable.check(spec)
     for key in ("image", "version"):
         if not text(spec.get(key)):
             yield BLANK.at(f"spec.{key}", "is needed before the template can be used", f"add {key}")

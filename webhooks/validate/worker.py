@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from webhooks.finding import Cause, Finding, Rule, Severity
-from webhooks.validate import payload, reference, schema
+from webhooks.validate import floor, payload, reference, schema
 from webhooks.validate.change import namespace_of, text
 from webhooks.validate.steps import Placed
 from webhooks.world import Object, Unseen, World
@@ -36,10 +36,20 @@ def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
         engram = Unseen.UNKNOWN if denied else reference.find(wanted, world)
         yield from reference.missing(MISSING, wanted, engram, f"{placed.path}.ref")
         yield from reference.version_mismatch(VERSION, placed.step["ref"], wanted, engram, f"{placed.path}.ref.version")
+        yield from floor.check(
+            placed.step.get("execution"), f"{placed.path}.execution", _template(engram, world), world
+        )
         if not isinstance(engram, Unseen):
             yield from _fit(placed, engram, world)
     if story["spec"].get("pattern") != "realtime":
         yield from _runtime(placed, engram)
+
+
+def _template(engram: Object | Unseen, world: World) -> Object | Unseen:
+    if isinstance(engram, Unseen):
+        return Unseen.UNKNOWN
+    spec = engram.get("spec") or {}
+    return reference.find(reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {}), world)
 
 
 def _fit(placed: Placed, engram: Object, world: World) -> Iterator[Finding]:

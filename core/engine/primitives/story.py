@@ -150,7 +150,10 @@ class _Children:
         inputs = await self._inputs(target, number, previous)
         if isinstance(inputs, StepError):
             return inputs
-        handed_down = child_metadata(context.work.scheduling, target, context.engine.settings.queues())
+        settings, scheduling = context.engine.settings, context.work.scheduling
+        handed_down = child_metadata(
+            scheduling, target, settings.queues(), settings.max_priorities(), context.namespace
+        )
         manifest = child_run_manifest(
             context.run, context.step, target, inputs, iteration, handed_down, context.state.revision
         )

@@ -112,3 +112,57 @@ def test_a_story_with_a_long_name_is_counted_by_the_label_its_step_runs_have() -
     name = "n" * 80
     assert len(story_key("team", name)) == len("team/") + 63
     assert story_key("team", name) != story_key("team", name + "n")
+
+
+BOUNDED = {"gpu": QueueSettings(max_priority=5), "vip": QueueSettings(default_priority=500, max_priority=100)}
+
+
+@pytest.mark.parametrize(
+    ("policy", "inherited", "priority"),
+    [
+        ({"priority": 2**31 - 1}, None, 100),
+        ({"priority": 2**31 - 1, "queue": "gpu"}, None, 5),
+        ({"priority": 2**31 - 1, "queue": "vip"}, None, 500),
+        ({"queue": "vip"}, None, 500),
+        ({"queue": "nobody-has-set-it-up", "priority": 101}, None, 100),
+        ({}, f"gpu/{2**31 - 1}", 5),
+        ({"queue": "gpu"}, f"default/{2**31 - 1}", 5),
+        ({"priority": -(2**31)}, None, -(2**31)),
+    ],
+    ids=[
+        "default",
+        "a queue's own bound",
+        "a queue whose default is more",
+        "that default",
+        "a queue of the Story's invention",
+        "an annotation that anybody may have written",
+        "of a parent in another queue",
+        "below is no matter",
+    ],
+)
+def test_nobody_is_above_the_bound_whatever_he_says(
+    policy: dict[str, Any], inherited: str | None, priority: int
+) -> None:
+    found = scheduling_of(run(inherited), story(**policy), BOUNDED)
+    assert found.priority == priority
+
+
+def test_a_namespace_has_a_bound_of_its_own_in_every_queue() -> None:
+    mine = {**run(), "metadata": {**run()["metadata"], "namespace": "team"}}
+    asked = story(priority=50)
+    assert scheduling_of(mine, asked, {}, {"team": 3, "others": 90}).priority == 3
+    assert scheduling_of(mine, asked, {}, {"others": 3}).priority == 50
+    assert scheduling_of(mine, story(priority=2**31 - 1, queue="gpu"), BOUNDED, {"team": 90}).priority == 5
+
+
+def test_a_child_is_created_within_the_bound_of_its_own_queue_and_namespace() -> None:
+    labels = child_metadata(Scheduling("vip", 500), story(queue="gpu"), BOUNDED)["labels"]
+    assert labels == {"bubustack.io/queue": "gpu", "bubustack.io/queue-priority": "5"}
+    labels = child_metadata(Scheduling("vip", 500), story(), BOUNDED, {"team": 3}, "team")["labels"]
+    assert labels["bubustack.io/queue-priority"] == "3"
+
+
+def test_less_than_what_was_asked_for_is_told() -> None:
+    assert scheduling_of(run(), story(priority=100), {}).note == ""
+    note = scheduling_of(run(), story(priority=101), {}).note
+    assert note == "priority 101 counts as 100, the most in queue default for this namespace"

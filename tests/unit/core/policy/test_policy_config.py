@@ -245,6 +245,20 @@ def test_an_empty_config_map_gives_the_built_in_values() -> None:
     assert result.settings == OperatorSettings()
 
 
+def test_bounds_of_priorities_are_of_queues_and_of_namespaces() -> None:
+    runs = parsed(
+        **{
+            "storyrun.queue.gpu.max-priority": "7",
+            "storyrun.namespace.team-a.max-priority": "3",
+            "storyrun.namespace.team-b.max-priority": "0",
+        }
+    ).runs
+    assert (runs.queues["gpu"].max_priority, runs.queues["default"].max_priority) == (7, 100)
+    assert runs.max_priorities == {"team-a": 3, "team-b": 0}
+    for key in ("storyrun.namespace.team.priority", "storyrun.namespace.Team.max-priority"):
+        assert [problem.key for problem in parse_config({key: "1"}).errors] == [key]
+
+
 def test_all_problems_are_reported_at_once() -> None:
     data = {"job.backoff-limit": "x", "timeout.default-step": "-1s", "storyrun.queue.a.b": "1", "colour": "blue"}
     result = parse_config({**data, "controller.storage.provider": "file"})

@@ -1,0 +1,32 @@
+"""Less security, or more tolerations, than tenants may have: it does not count, and whoever writes it is told.
+
+What holds when a step runs is ``core.policy.bounds``; here the same is said when it is written down. Without the
+template, or the operator's settings, the built-in ones are assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.policy import floor
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate.change import fields_of
+from webhooks.world import Object, Unseen, World
+
+LOWERED: Final = Rule("definition/security-lowered", "4.4", Cause.FORBIDDEN, Severity.WARNING)
+TOLERATED: Final = Rule("definition/toleration", "4.4", Cause.FORBIDDEN, Severity.WARNING)
+
+
+def check(block: object, path: str, template: Object | Unseen, world: World) -> Iterator[Finding]:
+    """The ``security`` and ``placement`` in ``block``, which stands at ``path``."""
+    fields = fields_of(block)
+    known = None if isinstance(template, Unseen) else template
+    least = floor.floor_of(world.settings, known)
+    for found in floor.lowered(fields_of(fields.get("security")), least, world.settings):
+        message = f"counts as {str(found.floor).lower()}"
+        yield LOWERED.at(f"{path}.security.{found.field}", message, found.remedy)
+    for index, toleration in enumerate(fields_of(fields.get("placement")).get("tolerations") or ()):
+        if refused := floor.why_not_tolerated(fields_of(toleration), world.settings):
+            place = f"{path}.placement.tolerations[{index}]"
+            yield TOLERATED.at(place, f"is left out, it {refused}", floor.toleration_remedy())

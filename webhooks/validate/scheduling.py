@@ -1,0 +1,29 @@
+"""What a Story asks of its scheduling, and will not get. Source: StoryRun contract 13.1; docs/scheduling.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.engine.scheduling import bound_of, queue_of
+from webhooks.finding import Finding, Rule, Severity
+from webhooks.validate.change import fields_of, namespace_of
+from webhooks.world import Object, World
+
+PRIORITY: Final = Rule("story/priority-bounded", "4.3", severity=Severity.WARNING)
+
+
+def check(story: Object, world: World) -> Iterator[Finding]:
+    """A priority above what its runs may have in the Story's own namespace."""
+    priority = fields_of(story["spec"].get("policy")).get("priority")
+    if not isinstance(priority, int):
+        return
+    runs, queue, namespace = world.settings.runs, queue_of(story), namespace_of(story)
+    most = bound_of(queue, namespace, runs.queues, runs.max_priorities)
+    if priority > most:
+        key = f"storyrun.queue.{queue}.max-priority"
+        if runs.max_priorities.get(namespace) == most:
+            key = f"storyrun.namespace.{namespace}.max-priority"
+        message = f"is {priority} and counts as {most}, the most in queue {queue}"
+        remedy = f"use {most} or less; {key} in the operator's ConfigMap decides"
+        yield PRIORITY.at("spec.policy.priority", message, remedy)

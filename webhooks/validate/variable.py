@@ -1,0 +1,30 @@
+"""Secrets of a template that would set variables which decide what a program runs. See ``core.workloads.variables``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.workloads.variables import can_only_be_reserved, reserved_among
+from webhooks.finding import Cause, Finding, Rule
+from webhooks.validate.change import fields_of
+from webhooks.world import Object
+
+RESERVED: Final = Rule("template/secret-variable", "7", Cause.FORBIDDEN)
+
+
+def check(spec: Object) -> Iterator[Finding]:
+    """Prefixes and listed keys in ``spec.secretSchema``; what a Secret has beyond that is seen when it is used."""
+    for name, definition in fields_of(spec.get("secretSchema")).items():
+        fields = fields_of(definition)
+        if (fields.get("mountType") or "env") == "file":
+            continue
+        prefix = fields.get("envPrefix") or f"{name}_"
+        path = f"spec.secretSchema.{name}"
+        keys = [key for key in fields.get("expectedKeys") or () if isinstance(key, str)]
+        if names := reserved_among(prefix, keys):
+            message = f"would set {', '.join(names)}, which decide what a program runs or is told"
+            yield RESERVED.at(f"{path}.expectedKeys", message, "choose another envPrefix, or mountType: file")
+        elif not keys and can_only_be_reserved(prefix):
+            message = f"variables that begin with {prefix} decide what a program runs or is told"
+            yield RESERVED.at(f"{path}.envPrefix", message, "choose another envPrefix, or mountType: file")
