@@ -30,7 +30,7 @@ def _policy(templating: TemplatingSettings) -> EvaluationPolicy:
         collection_items=templating.max_collection_items,
         range_items=templating.max_range_items,
     )
-    return EvaluationPolicy(limits, templating.deterministic)
+    return EvaluationPolicy(limits, templating.deterministic, templating.namespace_budget.total_seconds())
 
 
 def _worker_limits(templating: TemplatingSettings) -> WorkerLimits:

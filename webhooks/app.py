@@ -17,6 +17,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from core.fairness.turns import CrowdedError
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from webhooks import document, review
@@ -29,7 +30,6 @@ from webhooks.gate import Gate
 from webhooks.limits import DEFAULT_LIMITS, Limits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook
 from webhooks.review import MisfitError, NoReviewError, Review
-from webhooks.turns import CrowdedError
 from webhooks.validate.change import metadata_of
 
 _JSON: Final = "application/json"

@@ -19,6 +19,7 @@ import trio
 
 from core.api.resource import Resource
 from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
+from core.fairness.turns import CrowdedError, Turns
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks import decision, examination, remote
 from webhooks.decision import Decision
@@ -26,7 +27,6 @@ from webhooks.gate import Gate
 from webhooks.limits import Limits
 from webhooks.registration import Hook
 from webhooks.review import Review
-from webhooks.turns import CrowdedError, Turns
 from webhooks.world import Object, Unseen, World
 
 _PROGRAM: Final = str(Path(examination.__file__).resolve())

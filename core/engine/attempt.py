@@ -48,7 +48,7 @@ class Attempt:
             inputs = answer.value if isinstance(answer, Settled) else declared
         if binding.input_schema is not None and not left_to_container:
             inputs = apply_schema_defaults(binding.input_schema, inputs)
-            problem = await why_invalid(context.engine.evaluator, binding.input_schema, inputs)
+            problem = await why_invalid(context.engine.evaluator, binding.input_schema, inputs, context.asker())
             if problem is not None:
                 return StepError(Reason.INPUT_SCHEMA_FAILED, f"the resolved input breaks the schema: {problem}")
         return AttemptOrder(

@@ -16,6 +16,7 @@ from core.engine.ports import Clock, EventSink, EventType, Object, Payloads, Run
 from core.engine.settings import EngineSettings
 from core.engine.slots import Slots
 from core.engine.turn_taking import Turns
+from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ class StepContext:
     def pace(self) -> Pace:
         """Pauses for what this step repeats; what somebody must mend is told on the run."""
         return Pace(self.engine.settings.jitter, self._tell_obstacle)
+
+    def asker(self) -> Asker:
+        """For what is evaluated for this step; while it waits for its turn, the step says so."""
+        return Asker(self.namespace, lambda seconds: self.status.tell_waiting(self.step.name, seconds))
 
     def _tell_obstacle(self, obstacle: ObstacleError | None) -> None:
         self.status.tell_obstacle(self.step.name, obstacle)

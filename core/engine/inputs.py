@@ -11,6 +11,7 @@ from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import Object
 from core.engine.schema import why_invalid
 from core.engine.settings import EngineSettings
+from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 from core.evaluation.schema import apply_schema_defaults
 
@@ -45,10 +46,12 @@ def run_inputs(run: Object, plan: StoryPlan) -> Mapping[str, Any] | Refusal:
     return defaulted if isinstance(defaulted, Mapping) else inputs
 
 
-async def why_inputs_invalid(inputs: Mapping[str, Any], plan: StoryPlan, evaluator: Evaluator) -> Refusal | None:
+async def why_inputs_invalid(
+    inputs: Mapping[str, Any], plan: StoryPlan, evaluator: Evaluator, asker: Asker
+) -> Refusal | None:
     if plan.inputs_schema is None:
         return None
-    problem = await why_invalid(evaluator, plan.inputs_schema, inputs)
+    problem = await why_invalid(evaluator, plan.inputs_schema, inputs, asker)
     if problem is None:
         return None
     return Refusal(Reason.INPUT_SCHEMA_FAILED, f"spec.inputs breaks the Story's inputsSchema: {problem}")

@@ -70,7 +70,7 @@ async def _succeeded(work: RunWork) -> Conclusion:
     if plan.output is None:
         return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, message)
     variables = work.variables.snapshot()
-    answer = await work.stored.value(plan.output, variables, work.pace(), field="output", finished=True)
+    answer = await work.stored.value(plan.output, variables, work.pace(), work.asker(), field="output", finished=True)
     if not isinstance(answer, Value):
         text = getattr(answer, "message", "output reads data that no step has produced")
         return _failure(Reason.OUTPUT_RESOLUTION_FAILED, text)
@@ -78,7 +78,7 @@ async def _succeeded(work: RunWork) -> Conclusion:
     if not isinstance(output, Mapping):
         return _failure(Reason.OUTPUT_RESOLUTION_FAILED, "output must resolve to an object")
     if plan.outputs_schema is not None:
-        problem = await why_invalid(evaluator, plan.outputs_schema, output)
+        problem = await why_invalid(evaluator, plan.outputs_schema, output, work.asker())
         if problem is not None:
             return _failure(Reason.OUTPUT_SCHEMA_FAILED, f"output breaks the Story's outputsSchema: {problem}")
     size = size_bytes(output)

@@ -6,6 +6,7 @@ from typing import Final
 
 from core.engine.plan import Refusal, StoryPlan, parse_story
 from core.engine.ports import Object
+from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
 
 _KEPT: Final = 512
@@ -17,15 +18,15 @@ class PlanShelf:
     def __init__(self) -> None:
         self._plans: dict[tuple[str, int], StoryPlan | Refusal] = {}
 
-    async def plan_of(self, story: Object, evaluator: Evaluator) -> StoryPlan | Refusal:
+    async def plan_of(self, story: Object, evaluator: Evaluator, asker: Asker = NOBODY) -> StoryPlan | Refusal:
         """The plan of ``story``: read once for each generation of it."""
         metadata = story["metadata"]
         key = (str(metadata.get("uid") or ""), int(metadata.get("generation") or 0))
         if not all(key):
-            return await evaluator.analyse(parse_story, story)
+            return await evaluator.analyse(parse_story, story, asker=asker)
         plan = self._plans.pop(key, None)
         if plan is None:
-            plan = await evaluator.analyse(parse_story, story)
+            plan = await evaluator.analyse(parse_story, story, asker=asker)
         self._plans[key] = plan
         if len(self._plans) > _KEPT:
             del self._plans[next(iter(self._plans))]

@@ -29,6 +29,7 @@ from core.engine.turns import takes_turns
 from core.engine.variables import Variables
 from core.engine.verdict import Conclusion, Verdict
 from core.engine.work import RunWork
+from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure
 
 EndRun = Callable[[Ending], bool]
@@ -92,7 +93,8 @@ class Preparation:
         if not state.started and not state.steps and not step_runs and not child_runs:
             return None
         story = await self._stored_story()
-        plan = await self._engine.plans.plan_of(story, self._engine.evaluator) if story is not None else None
+        plans, evaluator = self._engine.plans, self._engine.evaluator
+        plan = await plans.plan_of(story, evaluator, self._asker) if story is not None else None
         values: Mapping[str, Any] | Refusal = {}
         begun = Begun.of(self._status.state.steps or (), step_runs, child_runs)
         if isinstance(plan, StoryPlan):
@@ -169,7 +171,7 @@ class Preparation:
         under_way: bool,
     ) -> RunWork | Refusal | None:
         """None: the Story has changed meanwhile, so that all of this is to be done again."""
-        plan = await self._engine.plans.plan_of(story, self._engine.evaluator)
+        plan = await self._engine.plans.plan_of(story, self._engine.evaluator, self._asker)
         if isinstance(plan, Refusal):
             return plan
         resolved = inputs.run_inputs(self._run, plan)
@@ -214,7 +216,7 @@ class Preparation:
         whole = await StoredData(self._engine, story, self._run).inputs(resolved, self._pace())
         if isinstance(whole, Failure):
             return Refusal(Reason.VALIDATION_FAILED, whole.message)
-        return await inputs.why_inputs_invalid(whole, plan, self._engine.evaluator)
+        return await inputs.why_inputs_invalid(whole, plan, self._engine.evaluator, self._asker)
 
     async def _is_its_turn(self, story: Object) -> bool:
         """Wait for the run's turn; False: the Story is not ``story`` any more, and the run has chosen none yet.
@@ -280,6 +282,11 @@ class Preparation:
     def _story_key(self) -> tuple[str, str]:
         ref = self._run["spec"].get("storyRef") or {}
         return str(ref.get("namespace") or self._key.namespace), str(ref.get("name") or "")
+
+    @property
+    def _asker(self) -> Asker:
+        """For what is evaluated for the run as a whole."""
+        return Asker(self._key.namespace, lambda seconds: self._status.tell_waiting("", seconds))
 
     def _pace(self) -> Pace:
         return Pace(self._engine.settings.jitter, lambda obstacle: self._status.tell_obstacle("", obstacle))

@@ -39,6 +39,7 @@ from core.engine.redrive_request import (
 from core.engine.step_state import StepState, steps_from
 from core.engine.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
 from core.engine.words import ENDED, SKIPPED_BY_IF
+from core.evaluation.asker import Asker
 from core.graph.reach import downstream
 from core.graph.readiness import failed_steps, failure_skips
 
@@ -162,7 +163,7 @@ class Redrive:
         story = await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
         if story is None:
             return f"Story {namespace}/{name} does not exist"
-        plan = await self._engine.plans.plan_of(story, self._engine.evaluator)
+        plan = await self._engine.plans.plan_of(story, self._engine.evaluator, Asker(self._key.namespace))
         if isinstance(plan, Refusal):
             return plan.message
         if plan.find(request.step) is None:

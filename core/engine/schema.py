@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 
 MAX_PROBLEMS_TOLD: Final = 5
 
 
-async def why_invalid(evaluator: Evaluator, schema: Mapping[str, Any], document: Any) -> str | None:
+async def why_invalid(evaluator: Evaluator, schema: Mapping[str, Any], document: Any, asker: Asker) -> str | None:
     """The first few problems, in the order of the document; None when it is valid."""
-    problems = await evaluator.validate_schema(schema, document)
+    problems = await evaluator.validate_schema(schema, document, asker=asker)
     if not problems:
         return None
     told = "; ".join(str(problem) for problem in problems[:MAX_PROBLEMS_TOLD])

@@ -36,7 +36,9 @@ async def settle_value(
     """
 
     async def resolve(variables: Mapping[str, Any], finished: bool) -> Answer:
-        return await context.stored.value(value, variables, context.pace(), field=field, finished=finished)
+        return await context.stored.value(
+            value, variables, context.pace(), context.asker(), field=field, finished=finished
+        )
 
     return await _settle(context, resolve, field, extra, waits=waits)
 
@@ -58,7 +60,9 @@ async def settle_condition(
         return Settled(True)
 
     async def decide(variables: Mapping[str, Any], finished: bool) -> Answer:
-        return await context.stored.condition(text, variables, context.pace(), field=field, finished=finished)
+        return await context.stored.condition(
+            text, variables, context.pace(), context.asker(), field=field, finished=finished
+        )
 
     return await _settle(context, decide, field, extra)
 

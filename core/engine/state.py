@@ -18,9 +18,10 @@ from core.api.duration import format_seconds
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason
 from core.engine.clock import format_deadline
+from core.engine.evaluation_turns import waiting_words, words_for_run
 from core.engine.ports import Object
 from core.engine.record import ENDINGS, announced_end
-from core.engine.step_state import MAX_STEP_MESSAGE_LENGTH, StepState, steps_from
+from core.engine.step_state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
 from core.engine.timers import Timer, timers_from, timers_to_wire
 from core.engine.verdict import Conclusion, Degradation, Verdict
 from core.engine.words import member_or_none
@@ -66,16 +67,19 @@ class RunState:
     degraded: Degradation | None = None
     obstacles: Mapping[str, Obstacle] | None = None
     """What somebody must mend before a step, or with an empty name the run, can go on."""
+    waiting_since: Mapping[str, datetime] | None = None
+    """Since when a step, or with an empty name the run, waits for its turn to be evaluated."""
 
     @classmethod
     def from_stored(cls, run: Object) -> RunState:
         """The state a stored StoryRun stands for; damaged entries count as absent."""
         status = run.get("status") or {}
         ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
-        reason, message = str(ready.get("reason", "")), str(status.get("message") or "")
-        if reason == Reason.PERMISSION_DENIED:  # of the moment: whoever goes on finds out whether it still holds
-            progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING) or {}
-            reason, message = str(progressing.get("reason", "")), str(progressing.get("message") or "")
+        progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING) or {}
+        # What it says of the moment, such as what it waits for, is said anew by whoever goes on, if it still holds.
+        reason, message = str(ready.get("reason", "")), str(progressing.get("message") or status.get("message") or "")
+        if reason == Reason.PERMISSION_DENIED:
+            reason = str(progressing.get("reason", ""))
         return cls(
             stored=run,
             phase=member_or_none(Phase, status.get("phase")),
@@ -90,7 +94,7 @@ class RunState:
                 _annotations(run).get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT)
             ),
             tokens=tuple(status.get("triggerTokens") or ()),
-            children=_children_from(status.get("primitiveChildren")),
+            children=children_from(status.get("primitiveChildren")),
             revision=_revision_of(run),
             output=status.get("output"),
             error=status.get("error"),
@@ -154,6 +158,18 @@ class RunState:
         if name not in (self.obstacles or {}):
             return self
         return replace(self, obstacles={key: each for key, each in (self.obstacles or {}).items() if key != name})
+
+    def waiting(self, name: str, since: datetime) -> RunState:
+        """What is evaluated for the step ``name`` (empty: for the run) waits for its turn among other namespaces."""
+        if self.ended or name in (self.waiting_since or {}):
+            return self
+        waiting_since = {**(self.waiting_since or {}), name: since}
+        return replace(self, phase=self.phase or Phase.PENDING, waiting_since=waiting_since)
+
+    def not_waiting(self, name: str) -> RunState:
+        if name not in (self.waiting_since or {}):
+            return self
+        return replace(self, waiting_since={key: at for key, at in (self.waiting_since or {}).items() if key != name})
 
     def began(self, now: datetime, schema_refs: Mapping[str, Object]) -> RunState:
         again = self.phase is Phase.RUNNING
@@ -358,6 +374,9 @@ class RunState:
     def _states_over(self, stored: Mapping[str, Object]) -> dict[str, Object]:
         """``stepStates`` as they are to be: ours, but what is stored as terminal stays as it is."""
         states = {name: state.to_wire() for name, state in (self.steps or {}).items() if self._is_ours(name)}
+        for name, since in (self.waiting_since or {}).items():
+            if name in states and not Phase(states[name]["phase"]).terminal:
+                states[name] = {**states[name], "message": waiting_words(since)}
         for name, old in stored.items():
             phase = member_or_none(Phase, old.get("phase"))
             if name not in states or (phase is not None and phase.terminal):
@@ -367,10 +386,11 @@ class RunState:
     def _fields(self, phases: Mapping[str, Phase], now: datetime) -> Object:
         """Every owned field but ``stepStates``; None removes."""
         done = [name for name, phase in phases.items() if phase.terminal and not self._counts_as_failed(name, phase)]
+        waiting = "" if self.ended else words_for_run(self.waiting_since or {}, self.steps or ())
         fields: Object = {
             "observedGeneration": self.stored["metadata"].get("generation", 0),
             "phase": str(self.phase),
-            "message": truncated(self._obstruction or self.message, MAX_MESSAGE_LENGTH),
+            "message": truncated(self._obstruction or waiting or self.message, MAX_MESSAGE_LENGTH),
             "conditions": self._conditions(now),
         }
         if self.order:
@@ -472,12 +492,6 @@ def _revision_of(run: Object) -> str:
 def _annotations(run: Object) -> Mapping[str, Any]:
     annotations = (run.get("metadata") or {}).get("annotations")
     return annotations if isinstance(annotations, Mapping) else {}
-
-
-def _children_from(children: object) -> dict[str, tuple[str, ...]]:
-    if not isinstance(children, Mapping):
-        return {}
-    return {name: tuple(map(str, names)) for name, names in children.items() if isinstance(names, list)}
 
 
 def _with_tokens(tokens: tuple[str, ...], *more: str) -> tuple[str, ...]:

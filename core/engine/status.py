@@ -7,6 +7,7 @@ read again and the *remaining* patch is computed anew.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 import trio
@@ -82,6 +83,13 @@ class StatusWriter:
         self.apply(before.obstructed(step, obstacle.reason, str(obstacle)))
         if self._state is not before:
             self._warn(obstacle)
+
+    def tell_waiting(self, step: str, seconds: float | None) -> None:
+        """What is evaluated for ``step`` (empty: for the run) has waited so long for its turn; None: it goes on."""
+        if seconds is None:
+            self.apply(self._state.not_waiting(step))
+        else:
+            self.apply(self._state.waiting(step, self._engine.clock.now() - timedelta(seconds=seconds)))
 
     def _warn(self, obstacle: ObstacleError | None) -> None:
         if obstacle is not None:

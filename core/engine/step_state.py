@@ -73,3 +73,10 @@ def steps_from(states: object) -> dict[str, StepState]:
                 str(entry.get("subStoryRunName") or ""),
             )
     return found
+
+
+def children_from(children: object) -> dict[str, tuple[str, ...]]:
+    """What a ``primitiveChildren`` object says; damaged entries count as absent."""
+    if not isinstance(children, Mapping):
+        return {}
+    return {name: tuple(map(str, names)) for name, names in children.items() if isinstance(names, list)}

@@ -21,6 +21,7 @@ from core.engine.calls import Pace
 from core.engine.context import EngineContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
 from core.engine.ports import Object, StepError
+from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure, NotYet, Value
 from core.expressions import analysis
 from core.expressions.paths import is_reference
@@ -73,17 +74,23 @@ class StoredData:
         return error.offloaded and self.policy is OffloadedDataPolicy.INJECT
 
     async def value(
-        self, value: Any, variables: Mapping[str, Any], pace: Pace, *, field: str, finished: bool
+        self, value: Any, variables: Mapping[str, Any], pace: Pace, asker: Asker, *, field: str, finished: bool
     ) -> Answer:
         """See ``Evaluator.resolve``. Plain paths pass references on, unless the operator is to look into everything."""
 
         async def resolve(seen: _Seen) -> Answer:
             return await self._evaluator.resolve(
-                value, seen.variables, field=field, finished=finished, whole=seen.whole, stored=seen.stored
+                value,
+                seen.variables,
+                field=field,
+                finished=finished,
+                whole=seen.whole,
+                stored=seen.stored,
+                asker=asker,
             )
 
         async def reads() -> References:
-            return await self._evaluator.analyse(analysis.references_of, value)
+            return await self._evaluator.analyse(analysis.references_of, value, asker=asker)
 
         return await self._answer(resolve, variables, reads, pace, None)
 
@@ -92,6 +99,7 @@ class StoredData:
         text: str,
         variables: Mapping[str, Any],
         pace: Pace,
+        asker: Asker,
         *,
         field: str,
         finished: bool,
@@ -105,10 +113,12 @@ class StoredData:
 
         async def decide(seen: _Seen) -> Answer:
             known, stored = (seen.variables, seen.stored) if seen.whole is None else (seen.whole, frozenset[str]())
-            return await self._evaluator.condition(text, known, field=field, finished=finished, stored=stored)
+            return await self._evaluator.condition(
+                text, known, field=field, finished=finished, stored=stored, asker=asker
+            )
 
         async def reads() -> References:
-            return await self._evaluator.analyse(analysis.condition_references, text)
+            return await self._evaluator.analyse(analysis.condition_references, text, asker=asker)
 
         return await self._answer(decide, variables, reads, pace, until)
 

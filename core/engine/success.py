@@ -24,7 +24,7 @@ async def why_not_successful(context: StepContext, binding: Binding, step_run: O
             return StepError(
                 Reason.OUTPUT_SCHEMA_FAILED, "the template declares an output schema, but there is no output"
             )
-        problem = await why_invalid(context.engine.evaluator, binding.output_schema, output)
+        problem = await why_invalid(context.engine.evaluator, binding.output_schema, output, context.asker())
         if problem is not None:
             return StepError(Reason.OUTPUT_SCHEMA_FAILED, f"the output breaks the schema: {problem}")
     refused = await _why_post_execution_fails(context, output)
@@ -42,7 +42,7 @@ async def _why_post_execution_fails(context: StepContext, output: Any) -> StepEr
     entry = {} if output is None else {"output": output}
     variables = {"steps": {name: entry, identity.step_alias(name): entry} if entry else {}}
     answer = await context.stored.condition(
-        condition, variables, context.pace(), field="postExecution.condition", finished=True
+        condition, variables, context.pace(), context.asker(), field="postExecution.condition", finished=True
     )
     if isinstance(answer, Value):
         if answer.value is True:

@@ -26,6 +26,7 @@ from core.engine.status import StatusWriter
 from core.engine.stored_data import StoredData
 from core.engine.variables import Variables
 from core.engine.verdict import Verdict
+from core.evaluation.asker import Asker
 
 
 class RunWork:
@@ -138,6 +139,11 @@ class RunWork:
     def pace(self) -> Pace:
         """Pauses for what is repeated for the run as a whole; what somebody must mend is told on it."""
         return Pace(self.engine.settings.jitter, lambda obstacle: self.status.tell_obstacle("", obstacle))
+
+    def asker(self) -> Asker:
+        """For what is evaluated for the run as a whole; while it waits for its turn, the run says so."""
+        namespace = str(self.status.state.stored["metadata"]["namespace"])
+        return Asker(namespace, lambda seconds: self.status.tell_waiting("", seconds))
 
     def context(self, step: StepPlan) -> StepContext:
         """A place for ``step`` to work at; it is woken by its name from now on."""

@@ -5,10 +5,15 @@ grant is used up, the same evaluation starts again in a thread with the full lim
 the interpreter is ours, counts its steps, hears about cancellation and lets the loop run in between. CEL and JSON
 Schemas run in native libraries that do none of this: on the loop only when a static bound says that it takes a few
 milliseconds at most, else in a process, see ``pool``.
+
+Threads and processes are shared by all tenants: what does not run on the loop takes turns by namespace, see ``lane``,
+and is charged to the namespace's budget. Looking at what a Story says has a lane of its own: it is bounded by the size
+of the Story, and runs that are to start must not wait for the expressions of others.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +22,9 @@ from typing import Final, TypeAlias, TypeVar
 
 import trio
 
+from core.evaluation.asker import NOBODY, Asker
+from core.evaluation.budget import Budget
+from core.evaluation.lane import Lane, Teller
 from core.evaluation.pool import OverLimitError, WorkerPool
 from core.evaluation.schema import Json, SchemaProblem
 from core.evaluation.validation import SchemaValidator
@@ -45,6 +53,7 @@ MAX_LOOP_CHARACTERS: Final = 2_048  # of template text: parsing is not sliced
 MAX_LOOP_TICKS: Final = 100_000  # of CEL, about 5 ms
 
 _MAX_THREADS: Final = 2
+_MAX_ANALYSES: Final = 2
 _CACHES: Final = {"template": compile_template.cache_info, "cel": condition_cache_info}
 """Of compiled expressions; they tell how often one was found there since the process began."""
 
@@ -116,6 +125,8 @@ class EvaluationPolicy:
 
     limits: Limits = DEFAULT_LIMITS
     deterministic: bool = False
+    budget_seconds: float = 0.0
+    """Of the time of threads and processes that one namespace may use in a minute; zero: as much as it wants."""
 
 
 class Evaluator:
@@ -137,8 +148,12 @@ class Evaluator:
         self._policy = policy
         self._now = now
         self._pool = pool or WorkerPool()
-        self._schemas = SchemaValidator(self._pool)
-        self._threads = trio.CapacityLimiter(_MAX_THREADS)
+        teller, budget = Teller(), Budget(lambda: policy().budget_seconds)
+        self._threads = Lane("thread", lambda: _MAX_THREADS, teller, budget)
+        self._processes = Lane("process", lambda: self._pool.processes, teller, budget)
+        self._analyses = Lane("analysis", lambda: _MAX_ANALYSES, teller)
+        self._schemas = SchemaValidator(self._pool, self._processes, self._analyses)
+        self._room = trio.CapacityLimiter(math.inf)  # the lanes bound how many there are
         self._hits = {kind: cache_info().hits for kind, cache_info in _CACHES.items()}
 
     async def keep_warm(self) -> None:
@@ -154,17 +169,19 @@ class Evaluator:
         finished: bool = False,
         whole: Mapping[str, Json] | None = None,
         stored: frozenset[str] = frozenset(),
+        asker: Asker = NOBODY,
     ) -> Answer:
         """``value`` with every template in it evaluated.
 
         Args:
             field: JSON path of the value, for messages.
+            asker: whose turn it takes when it is costly.
             finished: every step is terminal, so what is missing now stays missing: a failure instead of ``NotYet``.
             whole: the variables with what lies in object storage, for all templates but plain paths.
             stored: roots of which a part lies there; without ``whole`` only plain paths may read them.
         """
         work = lambda context: Resolver(context, whole, stored).value(value, variables)  # noqa: E731 - used once
-        return await self._answer(work, _template_characters(value), field, finished=finished)
+        return await self._answer(work, _template_characters(value), field, asker, finished=finished)
 
     async def condition(
         self,
@@ -174,31 +191,38 @@ class Evaluator:
         field: str,
         finished: bool = False,
         stored: frozenset[str] = frozenset(),
+        asker: Asker = NOBODY,
     ) -> Answer:
         """Whether the condition holds, in either dialect: a ``Value`` of a bool; arguments as for ``resolve``."""
         if is_cel(text):
-            return await self._concluded(lambda: self._cel(text, variables, finished), field, "cel", finished=finished)
+            evaluate = lambda: self._cel(text, variables, finished, asker)  # noqa: E731 - used once
+            return await self._concluded(evaluate, field, "cel", finished=finished)
         work = lambda context: Resolver(context, None, stored).condition(text, variables)  # noqa: E731 - as above
-        return await self._answer(work, len(text), field, finished=finished)
+        return await self._answer(work, len(text), field, asker, finished=finished)
 
-    async def validate_schema(self, schema: Mapping[str, Json], document: Json) -> list[SchemaProblem]:
+    async def validate_schema(
+        self, schema: Mapping[str, Json], document: Json, *, asker: Asker = NOBODY
+    ) -> list[SchemaProblem]:
         """What about ``document`` the schema does not allow, at most ``MAX_PROBLEMS``; empty when it is valid.
 
         An unusable schema, and one that takes too long, are problems of the whole document.
         """
-        return await self._schemas.problems(schema, document)
+        return await self._schemas.problems(schema, document, asker)
 
-    async def analyse(self, look: Callable[[Json], _T], manifest: Json) -> _T:
+    async def analyse(self, look: Callable[[Json], _T], manifest: Json, *, asker: Asker = NOBODY) -> _T:
         """``look(manifest)``, which compiles the expressions of ``manifest``, without holding the loop for long."""
         await trio.lowlevel.checkpoint()
         if _text_characters(manifest) <= MAX_LOOP_CHARACTERS:
             return look(manifest)
-        return await trio.to_thread.run_sync(look, manifest, limiter=self._threads)
+        async with self._analyses.turn(asker):
+            return await trio.to_thread.run_sync(look, manifest, limiter=self._room)
 
     # Expressions
 
-    async def _answer(self, work: Callable[[Context], _T], characters: int, field: str, *, finished: bool) -> Answer:
-        evaluate = lambda: self._evaluate(work, characters, finished)  # noqa: E731 - as above
+    async def _answer(
+        self, work: Callable[[Context], _T], characters: int, field: str, asker: Asker, *, finished: bool
+    ) -> Answer:
+        evaluate = lambda: self._evaluate(work, characters, finished, asker)  # noqa: E731 - as above
         return await self._concluded(evaluate, field, "template", finished=finished)
 
     async def _concluded(
@@ -231,7 +255,7 @@ class Evaluator:
                 metrics.count(catalogue.CEL_CACHE_HITS, hits - self._hits[kind], cache_type=kind)
             self._hits[kind] = hits
 
-    async def _evaluate(self, work: Callable[[Context], _T], characters: int, finished: bool) -> _T:
+    async def _evaluate(self, work: Callable[[Context], _T], characters: int, finished: bool, asker: Asker) -> _T:
         await trio.lowlevel.checkpoint()
         policy, clock = self._policy(), self._steady_clock()
 
@@ -243,32 +267,34 @@ class Evaluator:
                 return on(Meter(policy.limits, grant=LOOP_GRANT))
             except SliceSpentError:
                 pass  # too much for the loop; evaluation has no effects, so it simply starts again
-        return await self._in_thread(on, policy.limits)
+        return await self._in_thread(on, policy.limits, asker)
 
-    async def _cel(self, text: str, variables: Mapping[str, Json], finished: bool) -> bool:
+    async def _cel(self, text: str, variables: Mapping[str, Json], finished: bool, asker: Asker) -> bool:
         await trio.lowlevel.checkpoint()
         condition = compile_condition(text)
-        question = await self._ask(condition, variables, finished)
+        question = await self._ask(condition, variables, finished, asker)
         if question.ticks <= MAX_LOOP_TICKS:
             return truth(text, question.answer())
         try:
-            reply = await self._pool.ask({"kind": "cel", "text": text, "data": question.bindings.data})
+            async with self._processes.turn(asker):
+                reply = await self._pool.ask({"kind": "cel", "text": text, "data": question.bindings.data})
         except OverLimitError as error:
             raise _over(question, error) from None
         return truth(text, question.conclude(_outcome(reply)))
 
-    async def _ask(self, condition: Condition, variables: Mapping[str, Json], finished: bool) -> Question:
+    async def _ask(self, condition: Condition, variables: Mapping[str, Json], finished: bool, asker: Asker) -> Question:
         limits = self._policy().limits
         try:
             return condition.ask(variables, Meter(limits, grant=LOOP_GRANT), finished=finished)
         except SliceSpentError:
             pass  # much data; looking at it goes on elsewhere
-        return await self._in_thread(lambda meter: condition.ask(variables, meter, finished=finished), limits)
+        return await self._in_thread(lambda meter: condition.ask(variables, meter, finished=finished), limits, asker)
 
-    async def _in_thread(self, work: Callable[[Meter], _T], limits: Limits) -> _T:
-        return await trio.to_thread.run_sync(
-            lambda: work(Meter(limits, interrupt=trio.from_thread.check_cancelled)), limiter=self._threads
-        )
+    async def _in_thread(self, work: Callable[[Meter], _T], limits: Limits, asker: Asker) -> _T:
+        async with self._threads.turn(asker):
+            return await trio.to_thread.run_sync(
+                lambda: work(Meter(limits, interrupt=trio.from_thread.check_cancelled)), limiter=self._room
+            )
 
     def _steady_clock(self) -> Callable[[], datetime] | None:
         """One instant for the whole evaluation, so that starting again cannot change it."""

@@ -84,6 +84,11 @@ class WorkerPool:
         self._idle: list[_Worker] = []
         self._keepers = 0
 
+    @property
+    def processes(self) -> int:
+        """How many may work at the same time; further questions wait, first come, first served."""
+        return self._limits().processes
+
     async def keep_warm(self) -> None:
         """Keep processes for the next question, until cancelled; then end them all."""
         self._keepers += 1

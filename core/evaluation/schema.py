@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from core.api.reference_keys import CONFIG_MAP_REFERENCE, SECRET_REFERENCE, STORAGE_REFERENCE
+from core.expressions.patterns import states_of
 
 Json: TypeAlias = Any
 
@@ -62,9 +63,11 @@ _FILLED_IN_LATER: Final[dict[str, Json]] = {
         {"type": "string", "pattern": r"^\s*\$?\{\{[\s\S]+\}\}\s*$"},
     ]
 }
-_EXPENSIVE_PATTERN: Final = 20_000  # nodes; a counted repetition can compile to a megabyte
-_CHEAP_PATTERN_CHARACTERS: Final = 100
-_CHEAP_PATTERN: Final = 20
+_PATTERN: Final = 20  # nodes that applying the smallest regular expression takes
+_COMPILING: Final = 40  # nodes that compiling it takes, once
+_STATES_PER_NODE: Final = 0.4  # of its machine, when compiling
+_COSTLIEST_PATTERN: Final = 20_000  # a counted repetition can compile to a megabyte, and no further
+_STEPS_PER_NODE: Final = 15  # states times characters, of a search: the text may drive it through ever new states
 
 
 class SchemaError(ValueError):
@@ -111,24 +114,32 @@ class Cost:
         nodes: of the schema, references expanded, each of which may meet every value of the document once.
         nodes_per_value: what is added to ``nodes`` for each value of the document, as ``uniqueItems`` compares them.
         give_up_at: the most that is ever told.
+        once: nodes that it takes to compile its patterns.
+        states: of its patterns, each of which may have to search every text of the document.
     """
 
     nodes: int
     nodes_per_value: int
     give_up_at: int
+    once: int = 0
+    states: int = 0
 
     def bound(self, document: Json) -> int:
         """An upper bound of the schema nodes visited for ``document``; ``give_up_at`` when it is that or more."""
-        values = _count_values(document, self.give_up_at)
-        return min((self.nodes + self.nodes_per_value * values) * values, self.give_up_at)
+        values, characters = _count_values(document, self.give_up_at)
+        visited = (self.nodes + self.nodes_per_value * values) * values
+        searched = self.states * characters // _STEPS_PER_NODE
+        return min(visited + searched + self.once, self.give_up_at)
 
 
 def cost_of(normal: Mapping[str, Json], *, give_up_at: int) -> Cost:
     """Of a schema in normal form. One that refers to itself has no bound: its own is always ``give_up_at``."""
     definitions = normal.get(_DEFINITIONS, {})
     root = {key: item for key, item in normal.items() if key != _DEFINITIONS}
-    without, with_one = (_Weight(definitions, values, give_up_at).of(root) for values in (0, 1))
-    return Cost(without, with_one - without, give_up_at) if with_one < give_up_at else Cost(give_up_at, 0, give_up_at)
+    without, with_one = (_Weigher(definitions, values, give_up_at).of(root) for values in (0, 1))
+    if with_one.nodes + with_one.once >= give_up_at:
+        return Cost(give_up_at, 0, give_up_at)
+    return Cost(without.nodes, with_one.nodes - without.nodes, give_up_at, without.once, without.states)
 
 
 def cost_bound(normal: Mapping[str, Json], document: Json, *, give_up_at: int) -> int:
@@ -324,63 +335,87 @@ def _collect_named(schema: Json, found: dict[str, Json], depth: int) -> None:
 # Cost
 
 
-def _count_values(document: Json, give_up_at: int) -> int:
-    count, pending = 0, [document]
+def _count_values(document: Json, give_up_at: int) -> tuple[int, int]:
+    """Values, long texts counting as several; and characters of all texts and keys."""
+    count, characters, pending = 0, 0, [document]
     while pending and count < give_up_at:
         value = pending.pop()
         count += 1
         if isinstance(value, dict):
+            characters += sum(map(len, value))
             pending.extend(value.values())
         elif isinstance(value, list):
             pending.extend(value)
         elif isinstance(value, str):
+            characters += len(value)
             count += len(value) >> 10
-    return count
+    return count, characters
 
 
+@dataclass(slots=True)
 class _Weight:
-    """Nodes of a schema with its references expanded."""
+    """Of a schema: nodes with its references expanded, and likewise what its patterns take; see ``Cost``."""
 
+    nodes: int = 0
+    once: int = 0
+    states: int = 0
+
+    def add(self, other: _Weight) -> None:
+        self.nodes += other.nodes
+        self.once += other.once
+        self.states += other.states
+
+
+class _Weigher:
     def __init__(self, definitions: Mapping[str, Json], values: int, give_up_at: int) -> None:
         self._definitions = definitions
         self._values = values
         self._give_up_at = give_up_at
-        self._known: dict[str, int] = {}
+        self._known: dict[str, _Weight] = {}
 
-    def of(self, schema: Json) -> int:
-        total, pending = 0, [schema]
-        while pending and total < self._give_up_at:
+    def of(self, schema: Json) -> _Weight:
+        total, pending = _Weight(), [schema]
+        while pending and total.nodes + total.once < self._give_up_at:
             node = pending.pop()
             if isinstance(node, dict):
-                total += 1 + self._keywords(node)
+                total.nodes += 1
+                self._add_keywords(total, node)
                 pending.extend(node.values())
             elif isinstance(node, list):
-                total += len(node)
+                total.nodes += len(node)
                 pending.extend(item for item in node if isinstance(item, (dict, list)))
-        return min(total, self._give_up_at)
+        return _Weight(*(min(part, self._give_up_at) for part in (total.nodes, total.once, total.states)))
 
-    def _keywords(self, node: dict[str, Json]) -> int:
-        weight = 0
+    def _add_keywords(self, total: _Weight, node: dict[str, Json]) -> None:
         reference = node.get("$ref")
         if isinstance(reference, str):
-            weight += self._definition(reference.rpartition("/")[2])
+            total.add(self._definition(reference.rpartition("/")[2]))
         if node.get("uniqueItems") is True:
-            weight += self._values
+            total.nodes += self._values
         pattern = node.get("pattern")
         patterns = [pattern] if isinstance(pattern, str) else []
         if isinstance(node.get("patternProperties"), dict):
             patterns += node["patternProperties"]
-        return weight + sum(map(_pattern_weight, patterns))
+        for text in patterns:
+            total.add(self._pattern(text))
 
-    def _definition(self, name: str) -> int:
+    def _definition(self, name: str) -> _Weight:
         if name == _LATER:
-            return len(_REFERENCE_KEYS) + 2
+            return _Weight(len(_REFERENCE_KEYS) + 2)
         if name not in self._known:
-            self._known[name] = self._give_up_at  # what a reference back to it costs
+            self._known[name] = _Weight(self._give_up_at)  # what a reference back to it costs
             self._known[name] = self.of(self._definitions[name])
         return self._known[name]
 
+    def _pattern(self, text: str) -> _Weight:
+        states = states_of(text)
+        if states is None:
+            return _Weight(self._give_up_at)
+        return _Weight(_PATTERN, pattern_building_cost(states), states)
 
-def _pattern_weight(pattern: str) -> int:
-    cheap = len(pattern) <= _CHEAP_PATTERN_CHARACTERS and "{" not in pattern
-    return _CHEAP_PATTERN if cheap else _EXPENSIVE_PATTERN
+
+def pattern_building_cost(states: int | None) -> int:
+    """Nodes that compiling a pattern of so many states takes; None: it may be as large as any."""
+    return (
+        _COSTLIEST_PATTERN if states is None else min(_COMPILING + int(states / _STATES_PER_NODE), _COSTLIEST_PATTERN)
+    )

@@ -6,6 +6,7 @@ the cost is bounded statically first; beyond the bound the validation runs in a 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ import trio
 
 from core.evaluation import schema as schemas
 from core.evaluation import worker
+from core.evaluation.asker import NOBODY, Asker
+from core.evaluation.lane import Lane, Teller
 from core.evaluation.pool import OverLimitError, WorkerPool
-from core.evaluation.schema import Json, SchemaError, SchemaProblem
+from core.evaluation.schema import Cost, Json, SchemaError, SchemaProblem
 
 MAX_PROBLEMS: Final = 50
 MAX_LOOP_COST: Final = 20_000
@@ -34,41 +37,48 @@ class _Prepared:
     """A schema in normal form, and its validator once it has been worth building here."""
 
     normal: dict[str, Json]
+    cost: Cost
     validate: Callable[[Json, int], _Found] | None = None
 
 
 class SchemaValidator:
     """Validates documents; remembers the schemas it has prepared."""
 
-    def __init__(self, pool: WorkerPool | None = None) -> None:
+    def __init__(
+        self, pool: WorkerPool | None = None, processes: Lane | None = None, analyses: Lane | None = None
+    ) -> None:
         """
         Args:
             pool: where costly validations run; without one, in processes of their own.
+            processes: the turns of namespaces for that.
+            analyses: their turns for looking at large schemas.
         """
         self._pool = pool or WorkerPool()
+        self._processes = processes or Lane("process", lambda: self._pool.processes, Teller())
+        self._analyses = analyses or Lane("analysis", lambda: 1, Teller())
+        self._room = trio.CapacityLimiter(math.inf)  # the lane bounds how many there are
         self._prepared: OrderedDict[bytes, _Prepared] = OrderedDict()
 
-    async def problems(self, schema: Mapping[str, Json], document: Json) -> list[SchemaProblem]:
+    async def problems(self, schema: Mapping[str, Json], document: Json, asker: Asker = NOBODY) -> list[SchemaProblem]:
         """What about ``document`` the schema does not allow, at most ``MAX_PROBLEMS``; empty when it is valid.
 
         An unusable schema, and one that takes too long, are problems of the whole document.
         """
         try:
-            prepared = await self._prepare(schema)
-            cost = schemas.cost_bound(prepared.normal, document, give_up_at=MAX_LOOP_COST)
-            if cost < MAX_LOOP_COST:
+            prepared = await self._prepare(schema, asker)
+            if prepared.cost.bound(document) < MAX_LOOP_COST:
                 if prepared.validate is None:
                     prepared.validate = _validator(prepared.normal)
                 found = prepared.validate(document, MAX_PROBLEMS)
             else:
-                found = await self._in_process(prepared.normal, document)
+                found = await self._in_process(prepared.normal, document, asker)
         except SchemaError as error:
             return [SchemaProblem("", f"the schema cannot be used: {error}", "schema")]
         except (TypeError, ValueError, RecursionError):  # what neither library can take
             return [SchemaProblem("", f"the document cannot be validated: it {_UNFIT}", "limit")]
         return [SchemaProblem(schemas.path_of(path), message, keyword) for path, message, keyword in found]
 
-    async def _prepare(self, schema: Mapping[str, Json]) -> _Prepared:
+    async def _prepare(self, schema: Mapping[str, Json], asker: Asker) -> _Prepared:
         await trio.lowlevel.checkpoint()
         try:
             key = orjson.dumps(schema)
@@ -77,24 +87,31 @@ class SchemaValidator:
         prepared = self._prepared.get(key)
         if prepared is None:
             if len(key) <= _MAX_LOOP_BYTES:
-                prepared = _Prepared(schemas.normalise(schema))
+                prepared = _prepared(schema)
             else:
-                prepared = _Prepared(await trio.to_thread.run_sync(schemas.normalise, schema))
+                async with self._analyses.turn(asker):
+                    prepared = await trio.to_thread.run_sync(_prepared, schema, limiter=self._room)
             self._prepared[key] = prepared
             if len(self._prepared) > _CACHED_SCHEMAS:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         return prepared
 
-    async def _in_process(self, normal: dict[str, Json], document: Json) -> _Found:
+    async def _in_process(self, normal: dict[str, Json], document: Json, asker: Asker) -> _Found:
         question = {"kind": "schema", "schema": normal, "document": document, "max_problems": MAX_PROBLEMS}
         try:
-            answer = await self._pool.ask(question)
+            async with self._processes.turn(asker):
+                answer = await self._pool.ask(question)
         except OverLimitError as error:
             return [[[], f"validation {error}; simplify the schema", "limit"]]
         if isinstance(answer, dict):
             raise SchemaError(answer["error"])
         return list(answer)
+
+
+def _prepared(schema: Mapping[str, Json]) -> _Prepared:
+    normal = schemas.normalise(schema)
+    return _Prepared(normal, schemas.cost_of(normal, give_up_at=MAX_LOOP_COST))
 
 
 def _validator(normal: dict[str, Json]) -> Callable[[Json, int], _Found]:

@@ -109,6 +109,11 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ),
         ("templating.worker-memory-bytes", "templating.worker_memory_bytes", read.integer(256 << 20, read.INT64_MAX)),
         ("templating.workers", "templating.workers", read.integer(1, 64)),
+        (
+            "templating.namespace-budget",
+            "templating.namespace_budget",
+            read.duration(timedelta(seconds=1), timedelta(hours=1), zero=True),
+        ),
         ("references.cross-namespace-policy", "cross_namespace_policy", read.cross_namespace_policy),
         ("telemetry.enabled", "telemetry_enabled", read.boolean),
         ("telemetry.trace-propagation", "trace_propagation", read.boolean),

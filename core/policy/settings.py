@@ -127,6 +127,9 @@ class TemplatingSettings:
     """For one evaluation or schema validation in a process of its own."""
     worker_memory_bytes: int = 1 << 30
     workers: int = 2
+    namespace_budget: timedelta = timedelta(seconds=30)
+    """Of the time of threads and worker processes, for the expressions and schemas of one namespace in a minute. Zero:
+    as much as its turns give it."""
 
 
 @dataclass(frozen=True, slots=True)

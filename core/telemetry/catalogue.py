@@ -187,6 +187,13 @@ EVALUATION_WORKERS_STARTED = _counter(
 EVALUATION_WORKERS_ENDED = _counter(
     "bobrapet_evaluation_workers_ended_total", "Such processes that were over a limit: time, memory, crash.", "limit"
 )
+EVALUATION_WAIT = _histogram(
+    "bobrapet_evaluation_wait_seconds",
+    "Wait of what does not run on the event loop for its turn and its namespace's budget, by lane: thread, process, "
+    "analysis.",
+    (0.01, 0.1, 0.5, 1, 5, 15, 60, 300),
+    "lane",
+)
 WEBHOOK_SHED = _counter(
     "bobrapet_webhook_shed_total", "Reviews not decided for want of: requests, bytes, turns, time.", "reason"
 )

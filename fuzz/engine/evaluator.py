@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
+from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Failure, NotYet, Value
 from core.expressions.paths import is_reference
 
@@ -34,6 +35,7 @@ class PathEvaluator:
         finished: bool = False,
         whole: Mapping[str, Any] | None = None,
         stored: frozenset[str] = frozenset(),
+        asker: Asker = NOBODY,
     ) -> Value | NotYet | Failure:
         await trio.lowlevel.checkpoint()
         missing: list[str] = []
@@ -55,6 +57,7 @@ class PathEvaluator:
         field: str,
         finished: bool = False,
         stored: frozenset[str] = frozenset(),
+        asker: Asker = NOBODY,
     ) -> Value | NotYet | Failure:
         answer = await self.resolve(text, variables, field=field, finished=finished)
         if not isinstance(answer, Value) or isinstance(answer.value, bool):
@@ -66,11 +69,11 @@ class PathEvaluator:
             return Failure("ExpressionFailed", f"{field}: {answer.value!r} is not a boolean")
         return Value(word)
 
-    async def analyse(self, look: Callable[[Any], Any], manifest: Any) -> Any:
+    async def analyse(self, look: Callable[[Any], Any], manifest: Any, *, asker: Asker = NOBODY) -> Any:
         await trio.lowlevel.checkpoint()
         return look(manifest)
 
-    async def validate_schema(self, schema: Mapping[str, Any], document: Any) -> list[str]:
+    async def validate_schema(self, schema: Mapping[str, Any], document: Any, *, asker: Asker = NOBODY) -> list[str]:
         """Knows ``required`` and ``properties.*.type`` of strings and integers."""
         await trio.lowlevel.checkpoint()
         problems = [f"{key} is required" for key in schema.get("required", ()) if key not in document]

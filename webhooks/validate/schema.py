@@ -16,6 +16,7 @@ import orjson
 from core.evaluation import schema as schemas
 from core.evaluation import worker
 from core.evaluation.schema import Cost, SchemaError
+from core.expressions.patterns import states_of
 from webhooks.finding import Finding, Rule, Severity
 
 TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNING)
@@ -23,8 +24,6 @@ TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNI
 _MAX_COST: Final = 20_000
 """Schema nodes visited; about ten milliseconds."""
 _MAX_PROBLEMS: Final = 20
-_PATTERN_COST: Final = 1_000
-_SHORT_PATTERN: Final = 100
 _MASK: Final = "\ufdd0"  # what the library puts in the place of values
 _NOT_CHECKED: Final = "is too costly to check here; it is checked when it is used"
 
@@ -95,7 +94,7 @@ def _building_cost(normal: Mapping[str, Any]) -> int:
         if isinstance(node, Mapping):
             pattern, named = node.get("pattern"), node.get("patternProperties")
             patterns = [*([pattern] if isinstance(pattern, str) else ()), *(named if isinstance(named, dict) else ())]
-            total += sum(_PATTERN_COST if "{" in text or len(text) > _SHORT_PATTERN else 1 for text in patterns)
+            total += sum(schemas.pattern_building_cost(states_of(text)) for text in patterns)
             pending += node.values()
         elif isinstance(node, list):
             pending += node

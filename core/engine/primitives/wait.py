@@ -71,7 +71,13 @@ async def _look(context: StepContext, until: str, settings: Waiting, look_until:
     """
     open_ = _can_change(context, until)
     answer = await context.stored.condition(
-        until, context.seen(), context.pace(), field="with.until", finished=not open_, until=look_until
+        until,
+        context.seen(),
+        context.pace(),
+        context.asker(),
+        field="with.until",
+        finished=not open_,
+        until=look_until,
     )
     match answer:
         case Value(value=True):

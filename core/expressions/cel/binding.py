@@ -51,6 +51,13 @@ class Weight:
 
     items: int
     total: int
+    longest_text: int | None = None
+    """Characters of its longest text, on any level; None: not known."""
+
+    @property
+    def text(self) -> int:
+        """Characters that any text in it has at most."""
+        return self.total if self.longest_text is None else self.longest_text
 
 
 @dataclass(slots=True)
@@ -166,7 +173,7 @@ class _Binder:
             self._leave_out(need, path)
             return
         items = len(value) if isinstance(value, (str, list, dict)) else 1
-        self.bound.weights[path] = Weight(items, weighing.values + weighing.characters)
+        self.bound.weights[path] = Weight(items, weighing.values + weighing.characters, weighing.longest_text)
         self.bound.values += weighing.values
         self.bound.characters += weighing.characters
         kept[key] = _narrowed(value) if weighing.has_wide_numbers else value
@@ -212,6 +219,7 @@ class _Weighing:
         self._meter = meter
         self.values = 0
         self.characters = 0
+        self.longest_text = 0
         self.has_wide_numbers = False
         self.has_reference = False
 
@@ -246,6 +254,7 @@ class _Weighing:
 
     def _text(self, text: str) -> None:
         self.characters += len(text)
+        self.longest_text = max(self.longest_text, len(text))
         if text.isascii():
             return
         self._meter.spend_text(len(text))

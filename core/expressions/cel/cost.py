@@ -14,6 +14,7 @@ from typing import Final
 from core.expressions.cel.binding import Bindings, Path, Weight
 from core.expressions.cel.library import MAX_ITERATIONS
 from core.expressions.cel.tree import Call, Comprehension, ListOf, Literal, MapOf, Name, Node, Select
+from core.expressions.patterns import states_of
 from core.expressions.roots import ROOTS
 
 UNBOUNDED: Final = 1 << 50
@@ -22,10 +23,9 @@ _BIND_VALUE: Final = 10
 _TEXT_SHIFT: Final = 6  # characters per tick, when texts are copied or compared: 64
 _APPEND_ITEM: Final = 4  # a list is copied to append to it
 _CALL: Final = 4
-_PATTERN: Final = 2_000  # compiling a plain regular expression
-_COSTLY_PATTERN: Final = UNBOUNDED  # a counted repetition, or one from data, may compile to megabytes
-_MAX_PLAIN_PATTERN: Final = 100
-_MATCH_CHARACTERS_SHIFT: Final = 2
+_PATTERN: Final = 200  # compiling the smallest regular expression, which the library does for each call
+_STATE: Final = 12  # of its machine, when compiling
+_STATE_AND_CHARACTER_SHIFT: Final = 1  # of a search: the text may drive the machine through ever new sets of states
 _SCALAR_CHARACTERS: Final = 64  # of any number, time or truth value as text
 _QUOTED: Final = 10  # characters that one becomes at most when quoted
 _FORMATTED: Final = 512  # characters one verb of format may add to the texts it shows
@@ -118,7 +118,7 @@ class _Costs:
         for length in range(len(path), 0, -1):
             weight = self._weights.get(path[:length])
             if weight is not None:
-                return weight if length == len(path) else Weight(weight.total, weight.total)
+                return weight if length == len(path) else _part_of(weight)
         inside = [weight for known, weight in self._weights.items() if known[: len(path)] == path]
         return Weight(1 + len(inside), 1 + len(inside) + sum(weight.total for weight in inside))
 
@@ -192,7 +192,7 @@ def _appended(node: Comprehension) -> Node | None:
 
 
 def _part_of(weight: Weight) -> Weight:
-    return Weight(weight.total, weight.total)
+    return Weight(weight.total, weight.total, weight.longest_text)
 
 
 def _text(length: int) -> Weight:
@@ -264,16 +264,14 @@ def _formatting(node: Call, weights: list[Weight]) -> Bound:
 
 
 def _matching(node: Call, weights: list[Weight]) -> Bound:
+    """A pattern from data, and one of which the size is not known, may compile to megabytes."""
     pattern = node.arguments[-1]
-    plain = (
-        isinstance(pattern, Literal)
-        and isinstance(pattern.value, str)
-        and len(pattern.value) <= _MAX_PLAIN_PATTERN
-        and "{" not in pattern.value
-        and "\\p" not in pattern.value.lower()
-    )
-    compiling = _PATTERN if plain else _COSTLY_PATTERN
-    return Bound(_CALL + compiling + (weights[0].total >> _MATCH_CHARACTERS_SHIFT), SCALAR)
+    text = pattern.value if isinstance(pattern, Literal) else None
+    states = states_of(text) if isinstance(text, str) else None
+    if states is None:
+        return Bound(UNBOUNDED, SCALAR)
+    searching = states * weights[0].text >> _STATE_AND_CHARACTER_SHIFT
+    return Bound(_CALL + _PATTERN + _STATE * states + searching, SCALAR)
 
 
 _FUNCTIONS: Final[Mapping[str, Callable[[Call, list[Weight]], Bound]]] = {

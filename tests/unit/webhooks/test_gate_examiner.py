@@ -22,6 +22,7 @@ from gate_reviews import (
     template,
 )
 
+from core.fairness.turns import CrowdedError
 from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
 from core.telemetry import metrics
 from webhooks import decision, remote
@@ -31,7 +32,6 @@ from webhooks.finding import Cause
 from webhooks.limits import Limits
 from webhooks.registration import Hook
 from webhooks.review import review_of
-from webhooks.turns import CrowdedError
 from webhooks.validate.dependency import NEED_UNKNOWN
 from webhooks.validate.template_use import MISSING
 from webhooks.world import InMemoryWorld, Unseen

@@ -27,6 +27,9 @@ class PoisonSchema:
     keyword: str | None
 
 
+_AB = "".join("ab"[number * number % 7 % 2] if number % 3 else "ba"[number % 5 % 2] for number in range(10_000))
+
+
 def _nothing() -> dict[str, Any]:
     return {}
 
@@ -158,6 +161,13 @@ CONDITIONS = [
         "",
     ),
     Poison("unicode classes", "inputs.s.matches('(\\\\pL|\\\\PL|\\\\pN){50}')", lambda: {"s": "a" * 1_000}, "value"),
+    Poison(
+        "a search through ever new states",
+        f"inputs.l.all(x, !x.matches('[ab]*a{'.' * 94}z'))",
+        lambda: {"l": [_AB] * 20},
+        "value",
+    ),
+    Poison("a short count over much text", "!inputs.s.matches('[ab]*a[ab]{90}z')", lambda: {"s": _AB}, "value"),
     Poison("a broken pattern", "inputs.s.matches(inputs.s)", lambda: {"s": "("}, "not valid"),
     # Data.
     Poison("a deep list", "size(inputs.a) > 0", lambda: {"a": _nested_list(50_000)}, "nested deeper than 128"),
@@ -296,6 +306,12 @@ SCHEMAS = [
     PoisonSchema("a deep document", lambda: {"type": "object"}, lambda: _nested_map(50_000), "limit"),
     PoisonSchema("a counted pattern", lambda: {"pattern": "((a{100}){100}){100}"}, lambda: "a" * 100, "schema"),
     PoisonSchema("a backtracking pattern", lambda: {"pattern": "^(a+)+$"}, lambda: "a" * 100_000 + "b", "pattern"),
+    PoisonSchema(
+        "a search through ever new states",
+        lambda: {"type": "array", "items": {"not": {"pattern": f"[ab]*a{'.' * 94}z"}}},
+        lambda: [_AB] * 40,
+        None,
+    ),
     PoisonSchema("a look-around", lambda: {"pattern": "(?=a)"}, lambda: "a", "schema"),
     PoisonSchema("unique items", lambda: {"uniqueItems": True}, lambda: [{"a": n} for n in range(5_000)], None),
     PoisonSchema("very many nodes", lambda: {"properties": {f"p{n}": {} for n in range(20_000)}}, _nothing, "schema"),

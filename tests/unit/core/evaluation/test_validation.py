@@ -164,3 +164,15 @@ async def test_a_schema_too_large_is_refused() -> None:
     schema = {"properties": {f"p{index}": {"type": "string"} for index in range(20_000)}}
     found = await _problems(schema, {})
     assert "more than 10000 nodes" in found[0]
+
+
+def test_a_counted_pattern_costs_what_it_compiles_to() -> None:
+    uuid = {"pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"}
+    normal = schemas.normalise({"type": "array", "items": uuid})
+    ids = ["0" * 36] * 45
+
+    assert schemas.cost_bound(normal, ids, give_up_at=MAX_LOOP_COST) < MAX_LOOP_COST
+    costly = schemas.normalise({"items": {"pattern": "((a{100}){100})"}})
+    assert schemas.cost_bound(costly, ["a"], give_up_at=MAX_LOOP_COST) == MAX_LOOP_COST
+    searching = schemas.normalise({"items": {"pattern": f"[ab]*a{'.' * 90}"}})
+    assert schemas.cost_bound(searching, ["ab" * 5_000], give_up_at=MAX_LOOP_COST) == MAX_LOOP_COST

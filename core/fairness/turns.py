@@ -1,4 +1,4 @@
-"""Whose turn it is: a few at a time, callers one after the other, and a bounded number that waits.
+"""Whose turn it is: a few at a time, callers one after the other, and as many that wait as there is room for.
 
 A caller who asks a thousand times waits behind himself: turns go round the callers, each of whom has a queue of his
 own. When there is no more room, the newest of whoever waits most often is sent away, so that a flood drowns itself.
@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from enum import Enum, auto
+from math import inf
 
 import trio
 
@@ -38,39 +39,76 @@ class Turns:
     """
     Args:
         at_once: turns under way at the same time.
-        at_once_of_one: of them, those of one caller.
+        at_once_of_one: of them, those of one caller; None: all of them.
         waiting: of all callers together.
         waiting_of_one: of one.
     """
 
-    def __init__(self, at_once: int, at_once_of_one: int, waiting: int, waiting_of_one: int) -> None:
+    def __init__(
+        self,
+        at_once: float,
+        at_once_of_one: float | None = None,
+        waiting: float = inf,
+        waiting_of_one: float = inf,
+    ) -> None:
+        self._at_once = at_once
         self._free = at_once
-        self._of_one = at_once_of_one
+        self._of_one = at_once if at_once_of_one is None else at_once_of_one
         self._room = waiting
         self._room_of_one = waiting_of_one
         self._queues: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
         self._busy: dict[Hashable, int] = {}
         self.waiting = 0
 
+    def __repr__(self) -> str:
+        return f"<Turns: {self._at_once - self._free} of {self._at_once} under way, {self.waiting} wait>"
+
+    def resize(self, at_once: float, at_once_of_one: float) -> None:
+        """Allow so many from now on; those under way go on."""
+        if (at_once, at_once_of_one) != (self._at_once, self._of_one):
+            self._free += at_once - self._at_once
+            self._at_once, self._of_one = at_once, at_once_of_one
+            self._call_next()
+
     @asynccontextmanager
     async def turn(self, caller: Hashable) -> AsyncIterator[None]:
-        """The block is the turn; waits for it first.
-
-        Raises:
-            CrowdedError: there is no room to wait, or it was needed for somebody who waits less often.
-        """
-        if not self._is_next(caller):
-            await self._wait(caller)
-        else:
-            self._begin(caller)
+        """The block is the turn; waits for it first. Errors as for ``take``."""
+        await self.take(caller)
         try:
             yield
         finally:
-            self._end(caller)
+            self.give_back(caller)
+
+    async def take(self, caller: Hashable) -> None:
+        """Wait for a turn, which lasts until ``give_back``. No checkpoint when it may begin at once.
+
+        Raises:
+            CrowdedError: there is no room to wait, or it was needed for somebody who waits less often.
+        Cancellation: there is no turn to give back.
+        """
+        if not self.take_nowait(caller):
+            await self._wait(caller)
+
+    def take_nowait(self, caller: Hashable) -> bool:
+        """Begin a turn unless somebody is ahead or there is none free; whether it has begun."""
+        if not self._is_next(caller):
+            return False
+        self._begin(caller)
+        return True
+
+    def give_back(self, caller: Hashable) -> None:
+        """End a turn of ``caller``; whoever is next begins."""
+        self._free += 1
+        self._busy[caller] -= 1
+        if not self._busy[caller]:
+            del self._busy[caller]
+        self._call_next()
 
     def _is_next(self, caller: Hashable) -> bool:
         """Whoever waits is ahead, unless it is his own turns that he waits for."""
-        return self._free > 0 and self._may_begin(caller) and not any(map(self._may_begin, self._queues))
+        if self._free <= 0 or not self._may_begin(caller):
+            return False
+        return not self._queues or not any(map(self._may_begin, self._queues))
 
     def _may_begin(self, caller: Hashable) -> bool:
         return self._busy.get(caller, 0) < self._of_one
@@ -88,7 +126,7 @@ class Turns:
             await waiter.event.wait()
         except BaseException:
             if waiter.state is _State.CALLED:
-                self._end(caller)
+                self.give_back(caller)
             elif waiter.state is _State.WAITING:
                 self._remove(caller, waiter)
             raise
@@ -114,13 +152,6 @@ class Turns:
     def _begin(self, caller: Hashable) -> None:
         self._free -= 1
         self._busy[caller] = self._busy.get(caller, 0) + 1
-
-    def _end(self, caller: Hashable) -> None:
-        self._free += 1
-        self._busy[caller] -= 1
-        if not self._busy[caller]:
-            del self._busy[caller]
-        self._call_next()
 
     def _call_next(self) -> None:
         """The first caller whose turn it may be, who then goes to the end of the round."""

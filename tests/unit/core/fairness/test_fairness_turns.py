@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from webhooks.turns import CrowdedError, Turns
+from core.fairness.turns import CrowdedError, Turns
 
 
 class Scene:
@@ -115,4 +115,47 @@ async def test_a_turn_that_comes_while_its_caller_leaves_goes_on(nursery: trio.N
 
     assert scene.begun == ["anna1", "cleo1"]
     assert turns.waiting == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_nobody_overtakes_who_waits(nursery: trio.Nursery) -> None:
+    turns = Turns(2)
+    scene = Scene(turns, nursery)
+    await scene.comes("anna1", "anna2", "ben1")
+    scene._ends["anna1"].set()
+    assert not turns.take_nowait("cleo")
+    await wait_all_tasks_blocked()
+    assert not turns.take_nowait("cleo")
+
+    assert scene.begun == ["anna1", "anna2", "ben1"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_who_is_stopped_by_his_own_share_does_not_stop_others(nursery: trio.Nursery) -> None:
+    turns = Turns(3, 2)
+    scene = Scene(turns, nursery)
+    await scene.comes("anna1", "anna2", "anna3")
+
+    assert scene.begun == ["anna1", "anna2"]
+    assert turns.take_nowait("ben")
+    turns.give_back("ben")
+    assert scene.begun == ["anna1", "anna2"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_more_turns_begin_at_once_when_there_are_more(nursery: trio.Nursery) -> None:
+    turns = Turns(1)
+    scene = Scene(turns, nursery)
+    await scene.comes("anna1", "anna2", "ben1")
+    turns.resize(3, 2)
+    await wait_all_tasks_blocked()
+    assert sorted(scene.begun) == ["anna1", "anna2", "ben1"]
+
+    turns.resize(1, 1)
+    await scene.comes("cleo1")
+    for name in ("anna1", "anna2"):
+        await scene.ends(name)
+    assert "cleo1" not in scene.begun
+    await scene.ends("ben1")
+    assert "cleo1" in scene.begun
     nursery.cancel_scope.cancel()

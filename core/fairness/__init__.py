@@ -1,0 +1,1 @@
+"""What tenants share, shared fairly: turns that go round whoever waits."""
