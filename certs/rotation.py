@@ -82,7 +82,7 @@ class CertificateKeeper:
         targets: Sequence[Target] = DEFAULT_TARGETS,
         pace: Pace = Pace(),
     ) -> None:
-        self._client = client.in_background()
+        self._client = client.for_itself()
         self._serving = serving
         self._rules = rules
         self._clock = clock

@@ -25,7 +25,8 @@ class ConfigSource:
     """``current()`` is what counts now."""
 
     def __init__(self, client: KubeClient, namespace: str, name: str, events: EventRecorder) -> None:
-        self._informer = Informer(client, CONFIG_MAP, namespace=namespace, field_selector=f"metadata.name={name}")
+        this_one = f"metadata.name={name}"
+        self._informer = Informer(client.for_itself(), CONFIG_MAP, namespace=namespace, field_selector=this_one)
         self._informer.add_handler(self._changed)
         self._events = events
         self._log = logs.get_logger("setup")

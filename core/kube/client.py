@@ -46,12 +46,14 @@ class KubeClient:
         retry: RetryPolicy = DEFAULT_POLICY,
         timeout_seconds: float | None = None,
         background: bool = False,
+        vital: bool = False,
         fence: Callable[[], None] | None = None,
     ) -> None:
         self._transport = transport
         self._retry = retry
         self._timeout_seconds = timeout_seconds
         self._background = background
+        self._vital = vital
         self._fence = fence
 
     @property
@@ -69,12 +71,19 @@ class KubeClient:
         """
         return self._like_this(fence=fence)
 
-    def _like_this(self, *, background: bool = False, fence: Callable[[], None] | None = None) -> KubeClient:
+    def for_itself(self) -> KubeClient:
+        """The same client for what the program itself lives by: its calls wait for no others."""
+        return self._like_this(vital=True)
+
+    def _like_this(
+        self, *, background: bool = False, vital: bool = False, fence: Callable[[], None] | None = None
+    ) -> KubeClient:
         return KubeClient(
             self._transport,
             retry=self._retry,
             timeout_seconds=self._timeout_seconds,
             background=background or self._background,
+            vital=vital or self._vital,
             fence=fence or self._fence,
         )
 
@@ -368,7 +377,9 @@ class KubeClient:
             call = replace(call, deadline_seconds=self._timeout_seconds)
         if self._fence is not None and not call.reads:
             call = replace(call, fence=self._fence)
-        return replace(call, background=True) if self._background else call
+        if self._background or self._vital:
+            call = replace(call, background=self._background, vital=self._vital)
+        return call
 
     async def _list_pages(
         self,

@@ -72,7 +72,7 @@ class LeaderLease:
         self.name = name
         self.namespace = namespace
         self.identity = identity
-        self._client = client
+        self._client = client.for_itself()
         self._now = now
         self._timing = timing
         self._observed: Object | None = None

@@ -2,7 +2,8 @@
 
 A call is sent once, or a second time when its credentials were refused and could be renewed; nothing else is repeated
 here (core.kube.retry). HTTP/1.1 with connections kept alive; at most ``MAX_CALLS`` calls are under way at a time, at
-most ``MAX_BACKGROUND_CALLS`` of them in the background, streams (watches, logs) not counted.
+most ``MAX_BACKGROUND_CALLS`` of them in the background, streams (watches, logs) not counted. Calls take turns by the
+namespace that they concern, and those by which the program itself lives never wait for them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import httpx
 import orjson
 import trio
 
+from core.fairness.turns import Turns
 from core.kube.config import ClusterConfig
 from core.kube.connections import Lane, LaneTransport
 from core.kube.credentials import ClientCertificate, Credential
@@ -41,9 +43,12 @@ from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from core.telemetry.span import Outcome, Span, open_span
 
-MAX_CALLS: Final = 64
-MAX_BACKGROUND_CALLS: Final = 4
+MAX_CALLS: Final = 80
+MAX_CALLS_OF_ONE: Final = 64
+"""Of them, for one namespace: others find one free."""
+MAX_BACKGROUND_CALLS: Final = 5
 """Enough to keep up, too few to be felt by a call that somebody waits for."""
+MAX_BACKGROUND_CALLS_OF_ONE: Final = 4
 CALL_DEADLINE_SECONDS: Final = 30.0
 CONNECT_DEADLINE_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 60.0
@@ -73,6 +78,8 @@ class Call:
     deadline_seconds: float = CALL_DEADLINE_SECONDS
     background: bool = False
     """Waits for a turn among its like, as long as it takes; its deadline begins with it."""
+    vital: bool = False
+    """The program itself lives by it (a lease, its configuration, its certificates): it waits for no turn."""
     fence: Callable[[], None] | None = None
     """Asked before its turn is used, and at the last moment before it is sent, when there is a connection; what it
     raises is raised instead."""
@@ -80,6 +87,11 @@ class Call:
     @property
     def reads(self) -> bool:
         return self.method in ("GET", "HEAD")
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that it concerns; empty for all of the cluster."""
+        return self.path.partition("/namespaces/")[2].partition("/")[0]
 
 
 class Transport:
@@ -89,8 +101,8 @@ class Transport:
         self.config = config
         self._http = http
         self._ssl_context = context
-        self._limiter = trio.CapacityLimiter(MAX_CALLS)
-        self._background_limiter = trio.CapacityLimiter(MAX_BACKGROUND_CALLS)
+        self._turns = Turns(MAX_CALLS, MAX_CALLS_OF_ONE)
+        self._background_turns = Turns(MAX_BACKGROUND_CALLS, MAX_BACKGROUND_CALLS_OF_ONE)
         base = httpx.URL(config.server)
         self._host = base.netloc.decode()
         self._prefix = base.raw_path.decode().rstrip("/")
@@ -105,12 +117,15 @@ class Transport:
             TransportError: no answer; see its leaves.
             ConfigError: the credentials cannot be read.
         """
-        if not call.background:
+        if call.vital or not call.background:
             return await self._send_in_time(call)
-        async with self._background_limiter:
+        async with self._background_turns.turn(call.namespace):
             return await self._send_in_time(call)
 
     async def _send_in_time(self, call: Call) -> httpx.Response:
+        """Waits for its turn first: without giving others the processor when nobody is ahead, which in a busy process
+        costs more than the call.
+        """
         sent = False
         with (
             open_span(
@@ -119,7 +134,8 @@ class Transport:
         ):
             span.fields["method"] = call.method
             with trio.move_on_after(call.deadline_seconds) as scope:
-                await self._take_turn()
+                if not call.vital:
+                    await self._turns.take(call.namespace)
                 try:
                     if call.fence is not None:
                         call.fence()
@@ -128,18 +144,12 @@ class Transport:
                     span.fields["code"] = response.status_code
                     return response
                 finally:
-                    self._limiter.release()
+                    if not call.vital:
+                        self._turns.give_back(call.namespace)
             if scope.cancelled_caught:
                 what = f"{call.method} {call.path}: no answer within {call.deadline_seconds:g} s"
                 raise DeadlineError(what, outcome_unknown=sent and not call.reads)
             raise AssertionError("a call answers, raises or misses its deadline")
-
-    async def _take_turn(self) -> None:
-        """Without giving others the processor when nobody is ahead: in a busy process that costs more than the call."""
-        try:
-            self._limiter.acquire_nowait()
-        except trio.WouldBlock:
-            await self._limiter.acquire()
 
     @asynccontextmanager
     async def open_stream(self, call: Call) -> AsyncIterator[httpx.Response]:

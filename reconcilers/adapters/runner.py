@@ -23,6 +23,7 @@ from core.engine.errors import (
     UnavailableError,
 )
 from core.engine.ports import EventSink, EventType, Object
+from core.fairness.turns import Turns
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
 from core.kube.patch import bound_to
@@ -31,9 +32,11 @@ from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import step_references
 
-RUNS_AT_ONCE: Final = 16
-"""A real API server takes a tenth of a second for a Role and as long for its binding, nearly all of it waiting for its
-own cache before it judges who may grant what. So many runs at once hide that; more would only crowd out the others."""
+RUNS_OF_ONE: Final = 16
+"""Of one namespace. A real API server takes a tenth of a second for a Role and as long for its binding, nearly all of
+it waiting for its own cache before it judges who may grant what. So many hide that; more would crowd out others."""
+RUNS_AT_ONCE: Final = 20
+"""Of all: a flood in one namespace leaves room for others, which take turns."""
 
 
 class RunnerAccess:
@@ -41,7 +44,7 @@ class RunnerAccess:
 
     def __init__(self, client: KubeClient, binder: Binder, events: EventSink) -> None:
         self._client = client
-        self._turns = trio.CapacityLimiter(RUNS_AT_ONCE)
+        self._turns = Turns(RUNS_AT_ONCE, RUNS_OF_ONE)
         self._binder = binder
         self._events = events
 
@@ -55,7 +58,7 @@ class RunnerAccess:
             RejectedError.
         """
         rules = await self._extra_rules(run, story)
-        async with self._turns:
+        async with self._turns.turn(run["metadata"]["namespace"]):
             await self._ensure_all(run, story, rules)
 
     async def _ensure_all(self, run: Object, story: Object, rules: list[runner_rules.Rule]) -> None:

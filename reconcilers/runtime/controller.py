@@ -59,7 +59,12 @@ class Controller:
         self, name: str, reconcile: Reconcile, options: ControllerOptions, *, observe: Observer | None = None
     ) -> None:
         self.name = name
-        self.queue: WorkQueue[Key] = WorkQueue(base_delay=options.base_delay, max_delay=options.max_delay)
+        self.queue: WorkQueue[Key] = WorkQueue(
+            base_delay=options.base_delay,
+            max_delay=options.max_delay,
+            tenant_of=lambda key: key.namespace or key,
+            of_one_tenant=max(1, options.workers - max(1, options.workers // 4)),
+        )
         self._reconcile = reconcile
         self._options = options
         self._observe = observe

@@ -2,6 +2,8 @@
 
 The promise of the field's work queues: a key added while it is being worked on is worked on once more afterwards, so no
 event is ever lost between "read" and "done". Functions without ``await`` are atomic under Trio: there are no locks.
+Keys may belong to tenants, who then take turns: a tenant with a thousand keys delays another's by one, and never has
+all workers.
 Source: operator contract 11.3.
 """
 
@@ -9,10 +11,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from typing import Final, Generic, TypeVar
 
 import trio
@@ -33,13 +36,34 @@ class QueueStatistics:
     """Keys with at least one failure since their last success."""
 
 
+def _nobody(_: object) -> Hashable:
+    """All keys belong to one."""
+    return ""
+
+
 class WorkQueue(Generic[Key]):
     """First come, first served; ``base_delay`` doubles with every failure of a key up to ``max_delay``."""
 
-    def __init__(self, *, base_delay: timedelta, max_delay: timedelta) -> None:
+    def __init__(
+        self,
+        *,
+        base_delay: timedelta,
+        max_delay: timedelta,
+        tenant_of: Callable[[Key], Hashable] = _nobody,
+        of_one_tenant: float = inf,
+    ) -> None:
+        """
+        Args:
+            tenant_of: whose key it is.
+            of_one_tenant: so many keys of one are worked on at a time.
+        """
         self._base_seconds = base_delay.total_seconds()
         self._max_seconds = max_delay.total_seconds()
-        self._ready: deque[Key] = deque()
+        self._tenant_of = tenant_of
+        self._of_one_tenant = of_one_tenant
+        self._ready: OrderedDict[Hashable, deque[Key]] = OrderedDict()
+        """By tenant, whose turn it is first; none is empty."""
+        self._at_work: dict[Hashable, int] = {}
         self._dirty: set[Key] = set()
         self._working: set[Key] = set()
         self._due: dict[Key, float] = {}
@@ -59,8 +83,7 @@ class WorkQueue(Generic[Key]):
             return
         self._dirty.add(key)
         if key not in self._working:
-            self._ready.append(key)
-            self._wake()
+            self._make_ready(key)
 
     def add_after(self, key: Key, delay: timedelta) -> None:
         """Have ``key`` worked on after ``delay``; of several delays the earliest counts."""
@@ -90,23 +113,47 @@ class WorkQueue(Generic[Key]):
         await trio.lowlevel.checkpoint()
         while True:
             next_due = self._promote_due()
-            if self._ready:
-                key = self._ready.popleft()
-                self._dirty.discard(key)
-                self._working.add(key)
-                return key
+            tenant = next((each for each in self._ready if self._may_work(each)), None)
+            if tenant is not None:
+                return self._begin(tenant)
             with trio.move_on_at(next_due):
                 await self._changed.wait()
 
     def done(self, key: Key) -> None:
         """The caller has finished with ``key``; what came for it meanwhile is ready now."""
+        tenant = self._tenant_of(key)
         self._working.discard(key)
+        self._at_work[tenant] -= 1
+        was_full = self._at_work[tenant] + 1 >= self._of_one_tenant
+        if not self._at_work[tenant]:
+            del self._at_work[tenant]
         if key in self._dirty:
-            self._ready.append(key)
+            self._make_ready(key)
+        elif was_full and tenant in self._ready:
             self._wake()
 
+    def _make_ready(self, key: Key) -> None:
+        self._ready.setdefault(self._tenant_of(key), deque()).append(key)
+        self._wake()
+
+    def _may_work(self, tenant: Hashable) -> bool:
+        return self._at_work.get(tenant, 0) < self._of_one_tenant
+
+    def _begin(self, tenant: Hashable) -> Key:
+        """The first key of ``tenant``, who then goes to the end of the round."""
+        keys = self._ready[tenant]
+        key = keys.popleft()
+        self._ready.move_to_end(tenant)
+        if not keys:
+            del self._ready[tenant]
+        self._dirty.discard(key)
+        self._working.add(key)
+        self._at_work[tenant] = self._at_work.get(tenant, 0) + 1
+        return key
+
     def statistics(self) -> QueueStatistics:
-        return QueueStatistics(len(self._ready), len(self._due), len(self._working), len(self._failures))
+        ready = sum(map(len, self._ready.values()))
+        return QueueStatistics(ready, len(self._due), len(self._working), len(self._failures))
 
     def _promote_due(self) -> float:
         """Make ready whose time has come; when the next one's will."""

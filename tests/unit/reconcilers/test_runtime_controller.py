@@ -150,8 +150,22 @@ async def test_workers_work_side_by_side(autojump_clock: MockClock) -> None:
         return Done()
 
     controller = Controller("story", reconcile, ControllerOptions(3, SECOND, SECOND))
-    started = await lived(controller, *(Key("t", str(number)) for number in range(6)))
+    started = await lived(controller, *(Key(f"t{number}", "x") for number in range(6)))
     assert [at - started for at in ended] == [1, 1, 1, 2, 2, 2]
+
+
+async def test_one_namespace_never_has_all_workers(autojump_clock: MockClock) -> None:
+    ended: dict[str, float] = {}
+
+    async def reconcile(key: Key) -> Outcome:
+        await trio.sleep(1)
+        ended[str(key)] = trio.current_time()
+        return Done()
+
+    controller = Controller("story", reconcile, ControllerOptions(3, SECOND, SECOND))
+    started = await lived(controller, *(Key("noisy", str(number)) for number in range(40)), Key("quiet", "x"))
+    assert ended["quiet/x"] - started == 1
+    assert max(ended.values()) - started == 20
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,49 @@ def test_every_delayed_key_comes_once_and_at_its_earliest_time(delays: list[tupl
     assert dict(seen) == pytest.approx(earliest)
     assert len(seen) == len(earliest)
     assert [when for _, when in seen] == sorted(when for _, when in seen)
+
+
+def _by_letter(**limits: float) -> WorkQueue[str]:
+    return WorkQueue(
+        base_delay=timedelta(seconds=1), max_delay=timedelta(seconds=8), tenant_of=lambda key: key[0], **limits
+    )
+
+
+async def test_tenants_take_turns() -> None:
+    work = _by_letter()
+    for key in ("a1", "a2", "a3", "a4", "b1", "b2", "c1"):
+        work.add(key)
+
+    assert [await work.take() for _ in range(7)] == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+
+async def test_one_tenant_never_has_all_workers(autojump_clock: MockClock) -> None:
+    work = _by_letter(of_one_tenant=2)
+    for key in ("a1", "a2", "a3"):
+        work.add(key)
+    assert [await work.take() for _ in range(2)] == ["a1", "a2"]
+    with trio.move_on_after(1) as waiting:
+        await work.take()
+    assert waiting.cancelled_caught
+
+    work.add("b1")
+    assert await work.take() == "b1"
+    assert work.statistics().ready == 1
+
+
+async def test_a_worker_that_waits_takes_what_its_tenant_may_do_again(autojump_clock: MockClock) -> None:
+    work = _by_letter(of_one_tenant=1)
+    work.add("a1")
+    work.add("a2")
+    taken = [await work.take()]
+
+    async def take() -> None:
+        taken.append(await work.take())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await trio.sleep(1)
+        assert taken == ["a1"]
+        work.done("a1")
+
+    assert taken == ["a1", "a2"]

@@ -435,3 +435,50 @@ async def test_background_calls_leave_room_and_wait_for_their_turn_as_long_as_it
             nursery.start_soon(client.get, WIDGET, "now", "team")
     assert most == {"later": 4, "now": 30}
     assert trio.current_time() == 80
+
+
+async def test_a_flood_in_one_namespace_leaves_room_for_another_and_for_the_program_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = ScriptedServer(answer=never)
+
+    async def get(client: KubeClient, namespace: str) -> None:
+        with pytest.raises(DeadlineError):
+            await client.get(WIDGET, "a", namespace)
+
+    async with server.client() as client, trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(get, client, "noisy")
+        for namespace in ("loud", "noisy2"):  # they take what is left
+            for _ in range(20):
+                nursery.start_soon(get, client, namespace)
+        await trio.sleep(1)
+        before = len(server.requests)
+        nursery.start_soon(get, client.for_itself(), "operators")
+        nursery.start_soon(get, client.in_background().for_itself(), "operators")
+        await trio.sleep(1)
+        itself = [request.url.path.split("/")[5] for request in server.requests[before:]]
+        nursery.cancel_scope.cancel()
+
+    assert before == 80
+    assert itself == ["operators"] * 2
+
+
+async def test_calls_that_wait_take_turns_by_namespace(autojump_clock: trio.testing.MockClock) -> None:
+    slow = trio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await slow.wait()
+        return httpx.Response(200, json={"metadata": {"name": "a"}})
+
+    server = ScriptedServer(answer=answer)
+    async with server.client() as client, trio.open_nursery() as nursery:
+        for namespace, count in (("noisy", 300), ("loud", 100), ("quiet", 1)):
+            for _ in range(count):
+                nursery.start_soon(client.get, WIDGET, "a", namespace)
+            await trio.testing.wait_all_tasks_blocked()
+        slow.set()
+
+    order = [request.url.path.split("/")[5] for request in server.requests]
+    assert len(order) == 401
+    assert "quiet" in order[80:160]  # among the next who are served
