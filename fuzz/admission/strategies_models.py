@@ -27,9 +27,9 @@ _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "story": values.duration,
     "samplePolicy": lambda chance: chance.pick(("", "rate", " Random ", "ALWAYS", "never")),
     "maxInlineSize": lambda chance: chance.pick((0, 4096, 9000)),
-    "runAsNonRoot": lambda _: True,
-    "readOnlyRootFilesystem": lambda _: True,
-    "allowPrivilegeEscalation": lambda _: False,
+    "runAsNonRoot": lambda chance: chance.yes() or True,
+    "readOnlyRootFilesystem": lambda chance: chance.yes() or True,
+    "allowPrivilegeEscalation": lambda chance: chance.yes() and False,
 }
 """Fields whose text is looked at by more than the schema."""
 _MOST: Final = 2
@@ -110,7 +110,7 @@ def _composed(chance: Chance, alias: str, field: _Field) -> Any:
         keys = chance.some(("a", "app.kubernetes.io/name", "ünï"), 2)
         return {key: _value(chance, alias, _inner(arguments[1])) for key in keys}
     if field.type is Toleration:
-        return fill(chance, Toleration, {"key": chance.pick(("gpu", "example.com/team"))})
+        return {**fill(chance, Toleration), "key": "gpu"}
     if field.type is PolicyRule:
         return values.handed_on(chance)
     if isinstance(field.type, type) and issubclass(field.type, WireModel):

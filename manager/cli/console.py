@@ -77,6 +77,11 @@ class Console:
                 return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
     @property
+    def says_yes(self) -> bool:
+        """Whether questions were answered beforehand."""
+        return self._options.yes
+
+    @property
     def can_ask(self) -> bool:
         """Whether somebody is there to answer."""
         return not self._options.yes and sys.stdin.isatty() and sys.stderr.isatty()

@@ -14,6 +14,7 @@ from core.kube.errors import NotFoundError
 from manager.cli.applying import apply_manifests
 from manager.cli.console import Console
 from manager.cli.exit_code import ExitCode
+from manager.cli.foreign import confirm_foreign
 from manager.cli.interruption import run_async
 from manager.cli.keyed import start_once, with_key
 from manager.cli.manifests import Manifest
@@ -41,13 +42,17 @@ def run_files(
     image_map: Path | None,
     cancel_on_interrupt: bool,
     exit_on_gate: bool,
+    allow_workloads: bool,
 ) -> None:
     """Apply ``manifests``, run ``story`` to its end and exit with the code of its phase."""
     watched = Watched()
     document = next(m.document for m in manifests if m.kind == "Story" and m.name == story)
 
     async def work() -> ExitCode:
-        fitting = await fitting_inputs(Console(options), document, inputs)
+        console = Console(options)
+        if options.dry_run is DryRun.NONE:
+            await confirm_foreign(console, manifests, allowed=allow_workloads)
+        fitting = await fitting_inputs(console, document, inputs)
         async with _open_target(options, image_map) as session:
             await refuse_missing(session, manifests)
             await apply_manifests(session, manifests, dry_run=options.dry_run is not DryRun.NONE)

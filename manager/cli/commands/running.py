@@ -29,11 +29,21 @@ def run(
     image_map: ImageMapOption = None,
     exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
+    allow_workloads: Annotated[
+        bool,
+        typer.Option(
+            "--allow-workloads",
+            help="Apply Jobs, Pods and other kinds that are not ours, and commands in probes, without asking.",
+        ),
+    ] = False,
 ) -> None:
     """Run a Story from files and show its progress and output.
 
     On the embedded cluster, which is started when none is up, and stopped when no command uses it any more. With
     --kubeconfig or --context the files are applied to that cluster instead.
+
+    Files of others may hold Jobs, Pods and the like, which on the embedded cluster run commands as you. A terminal
+    asks before it applies them; elsewhere they are refused (code 7) without --allow-workloads or --yes.
     """
     from manager.cli import workflow
     from manager.cli.inputs import parse_inputs
@@ -51,6 +61,7 @@ def run(
         image_map=checked_image_map(image_map),
         cancel_on_interrupt=cancel_on_interrupt,
         exit_on_gate=exit_on_gate,
+        allow_workloads=allow_workloads,
     )
 
 

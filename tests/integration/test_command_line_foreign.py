@@ -1,0 +1,116 @@
+"""Somebody else's file: what runs commands of its author's choice is not applied unless the user wants that."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine
+
+JOB = """\
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: innocent}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: busybox, command: [sh, -c, "touch %s"]}]
+"""
+PROBE = """\
+---
+apiVersion: catalog.bubustack.io/v1alpha1
+kind: EngramTemplate
+metadata: {name: probed}
+spec:
+  version: 1.0.0
+  supportedModes: [job]
+  image: shell
+  execution: {probes: {startup: {exec: {command: [touch, %s]}}}}
+"""
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[CommandLine]:
+    """No cluster: whatever is refused starts none."""
+    line = CommandLine(tmp_path)
+    yield line
+    assert not line.processes()
+
+
+def theirs(line: CommandLine, *documents: str) -> tuple[str, Path]:
+    """A file of somebody else, and what would show that it has run a command."""
+    trace = line.folder / "was-here"
+    file = line.folder / line.story("one")
+    with file.open("a") as stream:
+        stream.write("".join(document % trace for document in documents))
+    return file.name, trace
+
+
+def test_a_job_in_the_file_is_refused_where_nobody_can_be_asked(line: CommandLine) -> None:
+    file, trace = theirs(line, JOB, PROBE)
+    done = line.quick("run", file, line.images)
+    assert done.code == 7, done.err
+    assert "the files hold what may run commands as you" in done.err
+    assert "Job 'innocent'" in done.err
+    assert "EngramTemplate 'probed' runs a command (spec.execution.probes.startup.exec)" in done.err
+    assert f"{file}:" in done.err
+    assert "--allow-workloads" in done.err
+    assert not trace.exists()
+
+
+def test_a_terminal_asks_and_no_means_no(line: CommandLine) -> None:
+    file, trace = theirs(line, JOB)
+    code, shown = on_a_terminal(line, "n\n", "run", file, line.images)
+    assert "Job 'innocent'" in shown
+    assert "apply them? [y/N]" in shown
+    assert "nothing was applied" in shown
+    assert code == 7
+    assert not trace.exists()
+
+
+def on_a_terminal(line: CommandLine, answer: str, *arguments: str) -> tuple[int, str]:
+    """What the command shows to a person who gives ``answer`` to its question, and its code."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [*BOBRAPET, *arguments],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env=line.env,
+        cwd=line.folder,
+        start_new_session=True,
+    ) as process:
+        os.close(its)
+        shown, asked, deadline = b"", False, time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.1)[0]:
+                try:
+                    part = os.read(ours, 4096)
+                except OSError:  # the other end is closed
+                    break
+                shown += part
+            if b"[y/N]" in shown and not asked:
+                asked = True
+                os.write(ours, answer.encode())
+        code = process.wait(DEADLINE_SECONDS)
+    os.close(ours)
+    return code, shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("flag", ["--allow-workloads", "--yes"])
+def test_whoever_wants_it_says_so_and_a_dry_run_needs_no_answer(line: CommandLine, flag: str) -> None:
+    """Beyond the question, the Story's inputs are asked for: which fails here, before a cluster is started."""
+    file, _ = theirs(line, JOB)
+    done = line.quick("run", file, line.images, flag, "--kubeconfig=/nowhere")
+    assert "may run commands" not in done.err
+    assert done.code != 7
+    done = line.quick("run", file, line.images, "--dry-run=server", "--kubeconfig=/nowhere")
+    assert "may run commands" not in done.err
