@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import command_line, expressions, gate, idle, kill, large, main_job, stall, throughput
+from bench import command_line, expressions, gate, idle, kill, large, main_job, neighbour, stall, throughput
 from bench.plane import measure as plane
 from bench.report import Row, print_table
 
@@ -19,6 +19,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "idle": idle.measure,
     "main-job": main_job.measure,
     "large": large.measure,
+    "neighbour": neighbour.measure,
     "control-plane": plane.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {"reactions": plane.measure_reactions}

@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from enum import Enum, auto
 from math import inf
+from typing import Final
 
 import trio
+
+ALONE_SECONDS: Final = 30.0
 
 
 class CrowdedError(Exception):
@@ -42,6 +45,7 @@ class Turns:
         at_once_of_one: of them, those of one caller; None: all of them.
         waiting: of all callers together.
         waiting_of_one: of one.
+        at_once_alone: those of a caller beside whom nobody has asked for ``ALONE_SECONDS``; None: no more than else.
     """
 
     def __init__(
@@ -50,10 +54,15 @@ class Turns:
         at_once_of_one: float | None = None,
         waiting: float = inf,
         waiting_of_one: float = inf,
+        *,
+        at_once_alone: float | None = None,
     ) -> None:
         self._at_once = at_once
         self._free = at_once
         self._of_one = at_once if at_once_of_one is None else at_once_of_one
+        self._alone = at_once_alone
+        self._latest: Hashable = None
+        self._shared_until = -inf
         self._room = waiting
         self._room_of_one = waiting_of_one
         self._queues: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
@@ -91,6 +100,8 @@ class Turns:
 
     def take_nowait(self, caller: Hashable) -> bool:
         """Begin a turn unless somebody is ahead or there is none free; whether it has begun."""
+        if self._alone is not None:
+            self._note(caller)
         if not self._is_next(caller):
             return False
         self._begin(caller)
@@ -110,8 +121,17 @@ class Turns:
             return False
         return not self._queues or not any(map(self._may_begin, self._queues))
 
+    def _note(self, caller: Hashable) -> None:
+        if caller != self._latest:
+            if self._latest is not None:
+                self._shared_until = trio.current_time() + ALONE_SECONDS
+            self._latest = caller
+
     def _may_begin(self, caller: Hashable) -> bool:
-        return self._busy.get(caller, 0) < self._of_one
+        busy = self._busy.get(caller, 0)
+        if busy < self._of_one:
+            return True
+        return self._alone is not None and busy < self._alone and trio.current_time() >= self._shared_until
 
     async def _wait(self, caller: Hashable) -> None:
         queue = self._queues.get(caller)

@@ -43,9 +43,12 @@ from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from core.telemetry.span import Outcome, Span, open_span
 
-MAX_CALLS: Final = 80
-MAX_CALLS_OF_ONE: Final = 64
-"""Of them, for one namespace: others find one free."""
+MAX_CALLS: Final = 64
+MAX_CALLS_ALONE: Final = 32
+"""Of them, for a namespace beside which nothing happens."""
+MAX_CALLS_OF_ONE: Final = 8
+"""Of them, for one among others: enough to keep this process busy, as a call takes it two milliseconds and an API
+server about ten, and too few to be felt there by the calls of others."""
 MAX_BACKGROUND_CALLS: Final = 5
 """Enough to keep up, too few to be felt by a call that somebody waits for."""
 MAX_BACKGROUND_CALLS_OF_ONE: Final = 4
@@ -101,7 +104,7 @@ class Transport:
         self.config = config
         self._http = http
         self._ssl_context = context
-        self._turns = Turns(MAX_CALLS, MAX_CALLS_OF_ONE)
+        self._turns = Turns(MAX_CALLS, MAX_CALLS_OF_ONE, at_once_alone=MAX_CALLS_ALONE)
         self._background_turns = Turns(MAX_BACKGROUND_CALLS, MAX_BACKGROUND_CALLS_OF_ONE)
         base = httpx.URL(config.server)
         self._host = base.netloc.decode()

@@ -32,11 +32,13 @@ from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import step_references
 
-RUNS_OF_ONE: Final = 16
-"""Of one namespace. A real API server takes a tenth of a second for a Role and as long for its binding, nearly all of
-it waiting for its own cache before it judges who may grant what. So many hide that; more would crowd out others."""
-RUNS_AT_ONCE: Final = 20
-"""Of all: a flood in one namespace leaves room for others, which take turns."""
+RUNS_ALONE: Final = 16
+"""Of a namespace beside which nothing happens. A real API server takes a tenth of a second for a Role and as long for
+its binding, nearly all of it waiting for its own cache before it judges who may grant what. So many runs hide that."""
+RUNS_OF_ONE: Final = 8
+"""Of one namespace among others."""
+RUNS_AT_ONCE: Final = 24
+"""Of all, which take turns."""
 
 
 class RunnerAccess:
@@ -44,7 +46,7 @@ class RunnerAccess:
 
     def __init__(self, client: KubeClient, binder: Binder, events: EventSink) -> None:
         self._client = client
-        self._turns = Turns(RUNS_AT_ONCE, RUNS_OF_ONE)
+        self._turns = Turns(RUNS_AT_ONCE, RUNS_OF_ONE, at_once_alone=RUNS_ALONE)
         self._binder = binder
         self._events = events
 

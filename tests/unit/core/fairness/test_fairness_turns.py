@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from core.fairness.turns import CrowdedError, Turns
+from core.fairness.turns import ALONE_SECONDS, CrowdedError, Turns
 
 
 class Scene:
@@ -159,3 +159,20 @@ async def test_more_turns_begin_at_once_when_there_are_more(nursery: trio.Nurser
     await scene.ends("ben1")
     assert "cleo1" in scene.begun
     nursery.cancel_scope.cancel()
+
+
+async def test_who_is_alone_may_have_more_at_once(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    turns = Turns(9, 2, at_once_alone=4)
+    assert [turns.take_nowait("anna") for _ in range(5)] == [True] * 4 + [False]
+    assert turns.take_nowait("ben")
+    turns.give_back("anna")
+    turns.give_back("anna")
+    assert not turns.take_nowait("anna")  # two are under way, and somebody else is there
+
+    turns.give_back("ben")
+    await trio.sleep(ALONE_SECONDS / 2)
+    assert not turns.take_nowait("anna")
+    await trio.sleep(ALONE_SECONDS)
+    assert turns.take_nowait("anna")

@@ -245,8 +245,8 @@ async def test_a_call_that_never_got_its_turn_was_certainly_not_done(autojump_cl
     async with server.client() as client, trio.open_nursery() as nursery:
         for _ in range(70):
             nursery.start_soon(write, client)
-    assert len(server.requests) == 64
-    assert sorted(outcomes) == [False] * 6 + [True] * 64
+    assert len(server.requests) == 32
+    assert sorted(outcomes) == [False] * 38 + [True] * 32
 
 
 @pytest.mark.parametrize(
@@ -432,8 +432,9 @@ async def test_background_calls_leave_room_and_wait_for_their_turn_as_long_as_it
     async with ScriptedServer(answer=slow).client() as client, trio.open_nursery() as nursery:
         for _ in range(30):
             nursery.start_soon(client.in_background().get, WIDGET, "later", "team")
+        for _ in range(20):
             nursery.start_soon(client.get, WIDGET, "now", "team")
-    assert most == {"later": 4, "now": 30}
+    assert most == {"later": 4, "now": 20}
     assert trio.current_time() == 80
 
 
@@ -449,7 +450,7 @@ async def test_a_flood_in_one_namespace_leaves_room_for_another_and_for_the_prog
     async with server.client() as client, trio.open_nursery() as nursery:
         for _ in range(200):
             nursery.start_soon(get, client, "noisy")
-        for namespace in ("loud", "noisy2"):  # they take what is left
+        for namespace in map(str, range(9)):  # they take what is left
             for _ in range(20):
                 nursery.start_soon(get, client, namespace)
         await trio.sleep(1)
@@ -460,7 +461,7 @@ async def test_a_flood_in_one_namespace_leaves_room_for_another_and_for_the_prog
         itself = [request.url.path.split("/")[5] for request in server.requests[before:]]
         nursery.cancel_scope.cancel()
 
-    assert before == 80
+    assert before == 64
     assert itself == ["operators"] * 2
 
 
@@ -481,4 +482,4 @@ async def test_calls_that_wait_take_turns_by_namespace(autojump_clock: trio.test
 
     order = [request.url.path.split("/")[5] for request in server.requests]
     assert len(order) == 401
-    assert "quiet" in order[80:160]  # among the next who are served
+    assert "quiet" in order[:60]

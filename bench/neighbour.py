@@ -1,0 +1,201 @@
+"""What a tenant feels of another who does everything that is known to hold others up, all of it at once.
+
+The one is measured alone and beside the other, on an embedded cluster: how long admission takes, from the creation of a
+run to the Job of its first step, and from a step's end to the Job of the next. API server, controllers, node, operator
+and both tenants share the machine, so the abuses also cost what no turn in the operator can give back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+from bench.observer import Observer, open_observer
+from bench.report import Row, milliseconds, percentile
+from bench.stand import NAMESPACE, Stand, install_chain, open_stand, start_run
+from core.api.resource import ENGRAM, STORY, STORY_RUN, Resource
+from core.api.resource import NAMESPACE as NAMESPACES
+from core.kube.client import KubeClient
+from core.kube.errors import KubeError
+
+Object = dict[str, Any]
+
+OTHER: Final = "mallory"
+RUNS: Final = 30
+"""Of the tenant that is measured, one after the other."""
+STEPS: Final = 2
+PAUSE_SECONDS: Final = 0.5
+WARM_UP_SECONDS: Final = 5.0
+"""From the start of the abuses to the measurement."""
+DEADLINE_SECONDS: Final = 900.0
+_DOUBLINGS: Final = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Abuse:
+    """Something that a tenant may do, and does until cancelled."""
+
+    what: str
+    run: Callable[[KubeClient], Awaitable[None]]
+
+
+def measure() -> list[Row]:
+    return trio.run(_measure)
+
+
+async def _measure() -> list[Row]:
+    alone = await _felt(())
+    rows = _rows("alone", alone, None)
+    for abuses in (*((abuse,) for abuse in ABUSES), ABUSES):
+        what = "all of it at once" if len(abuses) > 1 else abuses[0].what
+        rows += _rows(f"beside {what}", await _felt(abuses), alone)
+    return rows
+
+
+@dataclass
+class _Felt:
+    """Seconds."""
+
+    admission: list[float] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)
+    transition: list[float] = field(default_factory=list)
+
+
+_WORDS: Final = {
+    "admission": "a Story of 3 steps is admitted",
+    "start": "a run is created → its first step's Job",
+    "transition": "a step's terminal status → the next one's Job",
+}
+
+
+def _rows(when: str, felt: _Felt, alone: _Felt | None) -> list[Row]:
+    rows = []
+    for key, words in _WORDS.items():
+        seconds = getattr(felt, key)
+        target = "" if alone is None else f"{milliseconds(2 * percentile(getattr(alone, key), 99))} (p99)"
+        values = " / ".join(milliseconds(percentile(seconds, percent)) for percent in (50, 99))
+        rows.append(Row(f"{words}, {when}, p50 / p99", values, target))
+    return rows
+
+
+async def _felt(abuses: tuple[Abuse, ...]) -> _Felt:
+    """On a cluster of its own, so that nothing is left of what was measured before."""
+    async with open_stand() as stand, open_observer(stand.client) as observer:
+        story = await install_chain(stand.client, length=STEPS)
+        await _install(stand.client, story)
+        felt = _Felt()
+        async with trio.open_nursery() as nursery:
+            for abuse in abuses:
+                nursery.start_soon(abuse.run, stand.client)
+            await trio.sleep(WARM_UP_SECONDS if abuses else 1.0)
+            with trio.fail_after(DEADLINE_SECONDS):
+                for number in range(RUNS):
+                    await _one(stand, observer, story, number, felt)
+                    await trio.sleep(PAUSE_SECONDS)
+            nursery.cancel_scope.cancel()
+        return felt
+
+
+async def _one(stand: Stand, observer: Observer, story: str, number: int, felt: _Felt) -> None:
+    began = trio.current_time()
+    await stand.client.create(
+        STORY, _object(STORY, f"probe-{number}", {"steps": _probe_steps(story, number)}, NAMESPACE)
+    )
+    felt.admission.append(trio.current_time() - began)
+    name = f"quiet-{number}"
+    began = trio.current_time()
+    await start_run(stand.client, story, name)
+    while name not in observer.run_ended:
+        await observer.changed.wait()
+    jobs = [f"{name}-s{index}" for index in range(STEPS)]
+    felt.start.append(observer.job_created[jobs[0]][0] - began)
+    felt.transition.append(observer.job_created[jobs[1]][0] - observer.step_ended[jobs[0]][0])
+
+
+# What the other one does.
+
+
+async def _double_schemas(client: KubeClient) -> None:
+    """40 runs whose inputs are held against a schema that doubles 26 times."""
+    definitions = {
+        f"d{number}": {"allOf": [{"$ref": f"#/definitions/d{number + 1}"}] * 2} for number in range(_DOUBLINGS)
+    }
+    schema = {"$ref": "#/definitions/d0", "definitions": {**definitions, f"d{_DOUBLINGS}": {"type": "object"}}}
+    await _create(client, STORY, "doubling", {"steps": _noop(), "inputsSchema": schema})
+    await _start(client, "doubling", 40)
+
+
+async def _match_patterns(client: KubeClient) -> None:
+    """600 conditions that each look for 52 000 matches."""
+    condition = '{{ gt (len (regexFindAll "." (repeat 5200 "abcdefghij") -1)) 0 }}'
+    steps: list[Object] = [{"name": f"c{number}", "type": "condition", "if": condition} for number in range(20)]
+    await _create(client, STORY, "matching", {"steps": steps})
+    await _start(client, "matching", 30)
+
+
+async def _flood(client: KubeClient) -> None:
+    """300 runs at once."""
+    await _create(client, STORY, "flood", {"steps": _noop()})
+    await _start(client, "flood", 300)
+
+
+async def _send_hostile_stories(client: KubeClient) -> None:
+    """Stories that are hard to check, one after the other; admission refuses them or not."""
+    number = 0
+    while True:
+        steps = [
+            {
+                "name": f"step-{step}",
+                "ref": {"name": "noop"},
+                "with": {f"k{key}": f"{{{{ steps.u{step}x{key}.output }}}}" for key in range(300)},
+            }
+            for step in range(80)
+        ]
+        try:
+            await _create(client, STORY, f"hostile-{number}", {"steps": steps})
+        except KubeError:  # the answer is no matter
+            await trio.sleep(0.01)
+        number += 1
+
+
+ABUSES: Final = (
+    Abuse("40 runs with a schema that doubles 26 times", _double_schemas),
+    Abuse("600 conditions with 52 000 matches each", _match_patterns),
+    Abuse("300 runs at once", _flood),
+    Abuse("Stories of 80 steps with 300 unknown steps each", _send_hostile_stories),
+)
+
+
+async def _install(client: KubeClient, template: str) -> None:
+    await client.create(NAMESPACES, {"metadata": {"name": OTHER}})
+    await _create(client, ENGRAM, "noop", {"templateRef": {"name": template}})
+
+
+async def _start(client: KubeClient, story: str, count: int) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(_create, client, STORY_RUN, f"{story}-{number}", {"storyRef": {"name": story}})
+
+
+async def _create(client: KubeClient, kind: Resource, name: str, spec: Object) -> None:
+    await client.create(kind, _object(kind, name, spec, OTHER))
+
+
+def _object(kind: Resource, name: str, spec: Object, namespace: str) -> Object:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+
+
+def _noop() -> list[Object]:
+    return [{"name": "a", "ref": {"name": "noop"}}]
+
+
+def _probe_steps(engram: str, number: int) -> list[Object]:
+    """Three steps with texts that were never seen."""
+    return [
+        {"name": f"s{step}", "ref": {"name": engram}, "with": {"x": f"{{{{ inputs.a{number} | upper }}}} {step}"}}
+        for step in range(3)
+    ]
