@@ -21,6 +21,7 @@ import trio
 from core.api.instant import format_instant, format_precise_instant
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import CORE_EVENT, EVENT, Resource
+from core.fairness.queue import FairQueue
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError, is_retryable
 from core.kube.retry import wait_seconds
@@ -98,7 +99,7 @@ class EventRecorder:
         self._instance = instance[:128]
         self._series: OrderedDict[_Alike, _Series] = OrderedDict()
         self._waiting = 0
-        self._send, self._receive = trio.open_memory_channel[_Series](MAX_WAITING)
+        self._queue = FairQueue[_Series](MAX_WAITING)
 
     def record(
         self,
@@ -141,7 +142,7 @@ class EventRecorder:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write_series_when_due)
                 while True:
-                    await self._write(await self._receive.receive())
+                    await self._write(await self._queue.get())
         finally:
             with trio.move_on_after(DRAIN_DEADLINE_SECONDS, shield=True):
                 await self._drain()
@@ -180,11 +181,12 @@ class EventRecorder:
         self._enqueue(series)
 
     def _enqueue(self, series: _Series) -> None:
-        try:
-            self._send.send_nowait(series)
-            series.waiting = True
-        except trio.WouldBlock:
-            self._series.pop(series.alike, None)
+        """Namespaces take turns; when there are too many, those of who has most are dropped."""
+        series.waiting = True
+        dropped = self._queue.put(_namespace_of(series), series)
+        if dropped is not None:
+            dropped.waiting = False
+            self._series.pop(dropped.alike, None)
             metrics.count(catalogue.EVENTS_WRITTEN, outcome=Fate.DROPPED)
 
     # Writing.
@@ -202,9 +204,8 @@ class EventRecorder:
 
     async def _drain(self) -> None:
         left = [one for one in self._series.values() if one.count > one.written_count and not one.waiting]
-        with suppress(trio.WouldBlock):
-            while True:
-                left.append(self._receive.receive_nowait())
+        while (waiting := self._queue.get_nowait()) is not None:
+            left.append(waiting)
         for number, series in enumerate(left, start=1):
             if not await self._write(series, attempts=2):
                 metrics.count(catalogue.EVENTS_WRITTEN, len(left) - number, outcome=Fate.DROPPED)

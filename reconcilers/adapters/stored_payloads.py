@@ -10,6 +10,7 @@ import trio
 
 from core.api.resource import SECRET
 from core.engine.errors import RejectedError, StorageUnavailableError
+from core.fairness.turns import Turns
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
@@ -46,7 +47,7 @@ class StoredPayloads:
         self._client = client
         self._settings = settings
         self._operator_namespace = operator_namespace
-        self._turns = trio.CapacityLimiter(MOST_AT_ONCE)
+        self._turns = Turns(MOST_AT_ONCE, 1, at_once_alone=MOST_AT_ONCE)
         self._opened: tuple[StorageSettings, Store] | None = None
 
     async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
@@ -54,7 +55,7 @@ class StoredPayloads:
         bounds = Bounds(depth=depth, object_bytes=OBJECT_BYTES)
         try:
             with trio.move_on_after(PATIENCE_SECONDS):
-                async with self._turns:
+                async with self._turns.turn(namespace):
                     store = await self._store(namespace)
                     return await hydrate(value, store, namespace=namespace, field=field, bounds=bounds)
         except PayloadError as error:

@@ -258,3 +258,23 @@ async def test_an_event_that_falls_due_while_it_is_written_is_not_written_again(
         recorder.record(widget("a", 5), "Normal", "R", "m")
         await trio.sleep(120)
         assert [method for method, _, _ in writes(server)] == ["POST"]
+
+
+async def test_a_flood_of_one_namespace_drops_none_of_another(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    server = ScriptedServer(answer=echo)
+    async with server.client() as client:
+        recorder = EventRecorder(client, now=now)
+        for number in range(module.MAX_WAITING + 100):
+            recorder.record(widget(f"a{number}", 1), "Normal", "Started", "it began")
+        quiet = widget("quiet", 1)
+        quiet["metadata"]["namespace"] = "other"
+        recorder.record(quiet, "Normal", "Started", "it began")
+        await nursery.start(recorder.run)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+
+    paths = [path for _, path, _ in writes(server)]
+    assert len(paths) == module.MAX_WAITING
+    assert paths.index("/apis/events.k8s.io/v1/namespaces/other/events") == 1

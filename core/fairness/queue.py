@@ -1,0 +1,64 @@
+"""A queue whose owners take turns, and in which a flood drowns itself."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import trio
+
+Item = TypeVar("Item")
+
+
+class FairQueue(Generic[Item]):
+    """Holds ``room`` items; when there is one more, the newest of whoever has most in it is dropped."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._lines: OrderedDict[Hashable, deque[Item]] = OrderedDict()
+        """By owner, whose turn it is first; none is empty."""
+        self._count = 0
+        self._filled = trio.Event()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, owner: Hashable, item: Item) -> Item | None:
+        """Add an item; what was dropped for it, which may be itself, or None."""
+        self._lines.setdefault(owner, deque()).append(item)
+        self._count += 1
+        self._filled.set()
+        if self._count <= self._room:
+            return None
+        longest = max(self._lines, key=lambda each: len(self._lines[each]))
+        if len(self._lines[longest]) == len(self._lines[owner]):
+            longest = owner  # of equals, who came last
+        dropped = self._lines[longest].pop()
+        self._forget_one(longest)
+        return dropped
+
+    async def get(self) -> Item:
+        """The next item, whose owner then goes to the end of the round."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._count:
+                return self._next()
+            self._filled = trio.Event()
+            await self._filled.wait()
+
+    def get_nowait(self) -> Item | None:
+        """The next item; None when there is none."""
+        return self._next() if self._count else None
+
+    def _next(self) -> Item:
+        owner = next(iter(self._lines))
+        item = self._lines[owner].popleft()
+        self._lines.move_to_end(owner)
+        self._forget_one(owner)
+        return item
+
+    def _forget_one(self, owner: Hashable) -> None:
+        self._count -= 1
+        if not self._lines[owner]:
+            del self._lines[owner]
