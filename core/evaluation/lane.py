@@ -1,8 +1,8 @@
 """Turns by namespace in front of a few workers that all tenants share.
 
-Of several workers one namespace never has all, so that another one's question finds one free, and waits for one
-question of a third at most. Within a namespace it is first come, first served. Whoever waits noticeably long is told,
-at a pace that a flood of questions cannot raise.
+Of several workers one namespace never has all, so that another one's question finds one free; when others are ahead, it
+comes after one question of each. Within a namespace it is first come, first served. Whoever waits noticeably long is
+told, at a pace that a flood of questions cannot raise.
 """
 
 from __future__ import annotations
