@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ADMINISTRATORS = "system:masters"
+POD_NAME = "authentication.kubernetes.io/pod-name"
+POD_UID = "authentication.kubernetes.io/pod-uid"
+"""What the API server adds to a user whose token is bound to a Pod, as the tokens are that are mounted into Pods."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user as the API server has authenticated it; whether it is the operator, the server that asks knows."""
+    """A user as the API server has authenticated it; whether it is the operator, the server that asks knows.
+
+    ``pod`` and ``pod_uid`` name the Pod that the caller's token is bound to; both are empty for other tokens.
+    """
 
     username: str
     groups: frozenset[str] = frozenset()
     is_operator: bool = False
+    pod: str = ""
+    pod_uid: str = ""
 
     @property
     def is_trusted(self) -> bool:

@@ -15,7 +15,7 @@ from webhooks.finding import Cause, Finding, Rule, Severity, errors_among
 from webhooks.patch import Operation, difference
 from webhooks.registration import Hook
 from webhooks.review import Review
-from webhooks.validate import admission, change, dependency, expression, status
+from webhooks.validate import admission, author, change, dependency, expression, status
 from webhooks.validate.carrier import ROUTE_UNKNOWN, UNDECLARED
 from webhooks.validate.catalogue import RULES
 from webhooks.world import World
@@ -80,7 +80,7 @@ def from_json(value: dict[str, Any]) -> Decision:
 
 
 def _decide(hook: Hook, review: Review, world: World, operator: str, now: Callable[[], datetime]) -> Decision:
-    caller = Caller(review.username, review.groups, review.username == operator)
+    caller = Caller(review.username, review.groups, review.username == operator, review.pod, review.pod_uid)
     if hook.mutating:
         if change.is_deleted(review.new):
             return Decision()
@@ -93,4 +93,5 @@ def _decide(hook: Hook, review: Review, world: World, operator: str, now: Callab
     if hook.subresource:
         assert review.old is not None
         return Decision(tuple(status.validate(review.new, review.old, caller, world)))
-    return Decision(tuple(admission.validate(review.new, review.old, world)))
+    found = admission.validate(review.new, review.old, world)
+    return Decision((*found, *author.validate(review.new, review.old, caller, world)))

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from core.api.resource import OUR_RESOURCES, SECRET, Resource
+from core.api.resource import JOB, OUR_RESOURCES, POD, SECRET, Resource
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.world import Object, Unseen, World
 
 _SETTINGS: Final = TypeAdapter(OperatorSettings)
-_KINDS: Final = {resource.kind: resource for resource in (*OUR_RESOURCES, SECRET)}
+_KINDS: Final = {resource.kind: resource for resource in (*OUR_RESOURCES, SECRET, JOB, POD)}
 
 
 class RemoteWorld:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from webhooks import telling
+from webhooks.caller import POD_NAME, POD_UID
 from webhooks.finding import Finding, Severity
 from webhooks.patch import Operation
 from webhooks.registration import Hook
@@ -46,6 +47,7 @@ class Review:
         old: as it is stored; ``None`` when it is created.
         namespace: of the object; empty for those of the cluster.
         username, groups: who asks, as the API server has authenticated it.
+        pod, pod_uid: the Pod that the caller's token is bound to; empty when it is bound to none.
     """
 
     uid: str
@@ -55,6 +57,8 @@ class Review:
     namespace: str
     username: str
     groups: frozenset[str]
+    pod: str = ""
+    pod_uid: str = ""
 
     @property
     def is_looked_at(self) -> bool:
@@ -104,6 +108,8 @@ def review_of(body: Object, hook: Hook) -> Review:
         namespace=_text(request.get("namespace")),
         username=_text(user.get("username")),
         groups=frozenset(group for group in _list(user.get("groups")) if isinstance(group, str)),
+        pod=_extra(user, POD_NAME),
+        pod_uid=_extra(user, POD_UID),
     )
 
 
@@ -172,6 +178,12 @@ def _placed(new: Any, request: Object) -> Object:
     if not isinstance(metadata, Mapping) or metadata.get("namespace") or not isinstance(namespace, str):
         return new
     return {**new, "metadata": {**metadata, "namespace": namespace}} if namespace else new
+
+
+def _extra(user: Object, key: str) -> str:
+    """The value of ``userInfo.extra`` under ``key``; empty unless there is exactly one."""
+    values = _list(fields_of(user.get("extra")).get(key))
+    return _text(values[0]) if len(values) == 1 else ""
 
 
 def _text(value: Any) -> str:

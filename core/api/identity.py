@@ -13,6 +13,8 @@ from typing import Final
 MAX_NAME_LENGTH: Final = 63
 MAX_IDEMPOTENCY_KEY_BYTES: Final = 256
 RUNNER_SUFFIX: Final = "engram-runner"
+POD_SUFFIX_LENGTH: Final = 5
+"""Random characters at the end of the names of Pods of a Job."""
 
 _NAMELESS = "resource"
 _NAME_PREFIX_LENGTH = 50
@@ -59,6 +61,19 @@ def label_value(text: str) -> str:
 def runner_name(story_run: str) -> str:
     """Name of the ServiceAccount, Role and RoleBinding under which a run's containers work."""
     return compose_with_suffix(story_run, RUNNER_SUFFIX)
+
+
+def is_pod_name(pod: str, job: str) -> bool:
+    """Whether a Pod of that name can be one that the Job controller has made for the Job.
+
+    The API server cuts the prefix so that name and suffix fit into a DNS label; so of two Jobs whose first 58
+    characters are the same, either can have made the Pod.
+
+    >>> is_pod_name("demo-run-fetch-x7k2p", "demo-run-fetch")
+    True
+    """
+    prefix = f"{job}-"[: MAX_NAME_LENGTH - POD_SUFFIX_LENGTH]
+    return len(pod) == len(prefix) + POD_SUFFIX_LENGTH and pod.startswith(prefix)
 
 
 def idempotency_key(namespace: str, story_run: str, step: str) -> str:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+DOMAIN: Final = "bubustack.io/"
+"""In every label and annotation of ours. On StepRuns all of them are the operator's."""
+
 # Labels.
 LABEL_STORY_RUN: Final = "bubustack.io/storyrun"
 LABEL_STEP_RUN: Final = "bubustack.io/steprun"
@@ -52,6 +55,20 @@ ANNOTATION_STORY_DEPTH: Final = "runs.bubustack.io/story-depth"
 ANNOTATION_CORRELATION_ID: Final = "bubustack.io/correlation-id"
 ANNOTATION_PARENT_SCHEDULING: Final = "runs.bubustack.io/parent-scheduling"
 """Ours, on child StoryRuns: queue and priority of the parent, ``gpu/7``, which the child inherits."""
+
+RUN_ANNOTATIONS_OF_OPERATOR: Final = (
+    ANNOTATION_STEP_TIMERS,
+    ANNOTATION_STEP_PATH,
+    ANNOTATION_STORY_REVISION,
+    ANNOTATION_PARENT_STORY_REVISION,
+    ANNOTATION_STORY_DEPTH,
+    ANNOTATION_PARENT_SCHEDULING,
+    ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT,
+    ANNOTATION_REDRIVE_OBSERVED,
+    ANNOTATION_REDRIVE_FROM_STEP_OBSERVED,
+)
+"""Of StoryRuns: the engine goes by them, so nobody else may write them. The other annotations of runs are requests of
+people: redrive tokens, the reason of a cancel, the correlation id, and the trigger token with its hash, which stay."""
 
 # Annotations of StepRuns.
 ANNOTATION_STORY_NAMESPACE: Final = "runs.bubustack.io/story-namespace"

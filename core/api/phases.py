@@ -37,6 +37,18 @@ class Phase(StrEnum):
         return self.terminal and self not in (Phase.SUCCEEDED, Phase.SKIPPED)
 
 
+REPORTED_PHASES: Final = (
+    Phase.PENDING,
+    Phase.RUNNING,
+    Phase.PAUSED,
+    Phase.SUCCEEDED,
+    Phase.FAILED,
+    Phase.CANCELED,
+    Phase.TIMEOUT,
+    Phase.ABORTED,
+)
+"""What the SDK of a step's container writes (SDK contract 13.4); that a step is skipped, others decide."""
+
 TERMINAL_PHASES: Final = frozenset(
     {
         Phase.SUCCEEDED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -12,7 +12,10 @@ from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding, Object
 from core.engine.scheduling import Scheduling
-from core.kube.wire import copy_value
+from core.kube.wire import copy_value, values_equal
+
+_DECIDE_NOTHING: Final = frozenset({"templateGeneration", "retry"})
+"""Of the spec of a StepRun: nobody goes by it, and the API server fills in what ``retry`` lacks."""
 
 
 def step_run_name(run_name: str, step: str) -> str:
@@ -82,6 +85,36 @@ def step_run_manifest(
     if binding.retry_spec:
         manifest["spec"]["retry"] = copy_value(dict(binding.retry_spec))
     return manifest
+
+
+def is_touched(step_run: Object) -> bool:
+    """Whether something has been recorded of it: then it has been worked on, and is not made anew."""
+    return bool(step_run.get("status"))
+
+
+def is_edited(step_run: Object) -> bool:
+    """Whether its spec is not the one that it was created with. Nobody of ours changes the spec of a StepRun.
+
+    The API server counts changes of the spec in ``metadata.generation``; the begin of a deletion counts as well.
+    """
+    metadata = step_run["metadata"]
+    return int(metadata.get("generation") or 1) > 1 and not metadata.get("deletionTimestamp")
+
+
+def why_not_the_work(wanted: Object, stored: Object) -> str | None:
+    """What differs in the work that a StepRun stands for from what would be written now; None: nothing.
+
+    Of labels and annotations those count that tell which step it is, and who resolves its input.
+    """
+    want, have = wanted["spec"], stored["spec"]
+    for field in sorted({*want, *have} - _DECIDE_NOTHING):
+        if not values_equal(want.get(field), have.get(field)):
+            return f"spec.{field}"
+    for key in (keys.ANNOTATION_STEP_PATH, keys.ANNOTATION_INPUT_LEFT):
+        values = ((of["metadata"].get("annotations") or {}).get(key) for of in (wanted, stored))
+        if len(set(values)) > 1:
+            return f'metadata.annotations["{key}"]'
+    return None
 
 
 def is_left_to_container(step_run: Object) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from core.api.instant import parse_instant_or_none
-from core.api.phases import ExitClass, Phase, Reason
+from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason
 from core.engine import record
 from core.engine.holdups import PODLESS_PATIENCE
 from core.engine.ports import AttemptState, Observation
@@ -176,6 +176,9 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
     """
     code = status.get("exitCode")
     code = code if isinstance(code, int) else None
+    if phase not in REPORTED_PHASES:  # that a step is skipped, or compensated, is not for its container to say
+        text = f"the container reported {phase}, which is for the operator to decide"
+        return Fail(Phase.FAILED, Reason.EXECUTION_FAILED, text, code, ExitClass.TERMINAL, still_alive=False)
     class_ = member_or_none(ExitClass, status.get("exitClass"))
     if class_ is None and phase is Phase.TIMEOUT:
         class_ = ExitClass.RETRY

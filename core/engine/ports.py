@@ -206,7 +206,8 @@ class StepExecutor(Protocol):
         ``again``: there has been one, which may have gone for a reason that this process has not heard of.
 
         Raises:
-            StaleError: the run is not any more what ``run`` says; which is asked when there has been one.
+            StaleError: the run is not any more what ``run`` says; which is asked when there has been one. Or the
+                existing one stands for other work than ``manifest``: look at it.
             NameConflictError: somebody else's StepRun has the name.
             RejectedError: admission refused it.
         """

@@ -154,7 +154,7 @@ class Preparation:
         revision = self._status.state.revision
         if revision:
             kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._pace())
-            if kept is not None:
+            if kept is not None and kept["metadata"].get("name") == name:  # else somebody put another's name there
                 self._stands_in = False
                 return kept
         self._stands_in = bool(revision)

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.caller import Caller
 from webhooks.finding import Finding, errors_among
-from webhooks.validate import admission, status
+from webhooks.validate import admission, author, status
 from webhooks.world import InMemoryWorld
 
 Object = dict[str, Any]
@@ -32,6 +32,7 @@ class Case:
         old: as it is stored; ``None`` when it is created.
         objects: all others that exist.
         caller: who writes the status; ``None`` when the object itself is written.
+        author: who writes the object itself; ``None`` when nobody asks, as lint does not.
     """
 
     new: Object
@@ -39,6 +40,7 @@ class Case:
     objects: tuple[Object, ...] = ()
     policy: CrossNamespacePolicy = CrossNamespacePolicy.DENY
     caller: Caller | None = None
+    author: Caller | None = None
 
     @property
     def settings(self) -> OperatorSettings:
@@ -52,7 +54,9 @@ class Case:
         """What the gate says to it."""
         if self.caller is not None:
             return status.validate(self.new, self.old or {}, self.caller, self.world(complete=complete))
-        return admission.validate(self.new, self.old, self.world(complete=complete))
+        world = self.world(complete=complete)
+        found = admission.validate(self.new, self.old, world)
+        return found + (author.validate(self.new, self.old, self.author, world) if self.author is not None else [])
 
     def errors(self) -> list[str]:
         return [f"{finding.rule.id} {finding}" for finding in errors_among(self.findings())]
@@ -72,6 +76,8 @@ class Case:
         lines = [f"# references.cross-namespace-policy: {self.policy.value}"]
         if self.caller is not None:
             lines.append(f"# the status is written by: {self.caller}")
+        if self.author is not None:
+            lines.append(f"# it is written by: {self.author}")
         if self.old is not None:
             lines += ["# stored before:", *(f"#   {line}" for line in _yaml(self.old).splitlines())]
         documents = [_yaml(document) for document in (self.new, *self.objects)]

@@ -43,6 +43,7 @@ class Draft:
     objects: list[Object]
     policy: CrossNamespacePolicy
     caller: Caller | None = None
+    author: Caller | None = None
 
     @property
     def spec(self) -> Object:
@@ -147,7 +148,7 @@ def spoil(chance: Chance, mutation: Mutation) -> Broken:
         draft.old["spec"] = {"before": True}
     spoilt = replace(case, new=draft.new, old=draft.old, objects=tuple(draft.objects), policy=draft.policy)
     found = (paths,) if isinstance(paths, str) else tuple(paths)
-    return Broken(replace(spoilt, caller=draft.caller), mutation.rule, found)
+    return Broken(replace(spoilt, caller=draft.caller, author=draft.author), mutation.rule, found)
 
 
 @st.composite
@@ -166,7 +167,7 @@ def broken_often(draw: st.DrawFn) -> Case:
     return case
 
 
-_APART: Final = ("any/", "status/", "story/total-size", "step-run/total-size")
+_APART: Final = ("any/", "status/", "author/", "claim/author", "story/total-size", "step-run/total-size")
 """Mistakes beside which no others are told, and those of another writer."""
 
 

@@ -28,7 +28,9 @@ def _trusted(chance: Chance) -> Caller:
 def _runner(draft: Draft) -> Caller:
     """A container of the run that the StepRun belongs to."""
     run = draft.spec["storyRunRef"]
-    return Caller(service_account(run.get("namespace") or draft.namespace, runner_name(run["name"])))
+    run.pop("namespace", None)  # no container works for a run of another namespace
+    account = service_account(draft.namespace, runner_name(run["name"]))
+    return Caller(account, pod=f"{draft.new['metadata']['name']}-"[:58] + "x7k2p")
 
 
 def _write(draft: Draft, status: Object, before: Object | None = None) -> Object:
@@ -53,6 +55,28 @@ def _written_by_a_stranger(chance: Chance, draft: Draft) -> list[str]:
     return [f"status.{key}" for key in sorted(keys)]
 
 
+@breaks("status/operator-field", "StepRun", update=False)
+def _of_the_operator(chance: Chance, draft: Draft) -> list[str]:
+    values: Object = {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "retries": 2,
+        "nextRetryAt": "2026-01-01T00:00:00Z",
+        "lastOutputAt": "2026-01-01T00:00:00Z",
+        "handoff": {"phase": "ready"},
+    }
+    keys = chance.some(tuple(values), 3, 1)
+    _write(draft, {"phase": "Succeeded", **{key: values[key] for key in keys}}, {"phase": "Running", "retries": 0})
+    draft.caller = _runner(draft)
+    return [f"status.{key}" for key in keys]
+
+
+@breaks("status/phase", "StepRun", update=False)
+def _not_to_be_reported(chance: Chance, draft: Draft) -> str:
+    _write(draft, {"phase": chance.pick(("Skipped", "Finished", "Compensated", "Blocked"))}, {"phase": "Running"})
+    draft.caller = _runner(draft)
+    return "status.phase"
+
+
 def _gate(chance: Chance, draft: Draft) -> str:
     """The name of a gate of the run's Story, which is among the branches of a step perhaps, or done for each item."""
     gate: Object = {"name": "ask", "type": "gate"}
@@ -75,6 +99,16 @@ def _decided_again(chance: Chance, draft: Draft) -> str:
     _write(draft, {"gates": after}, {"gates": {name: {"state": states[0]}}})
     draft.caller = _PERSON
     return f"status.gates.{name}"
+
+
+@breaks("status/gate-time", "StoryRun", update=False)
+def _decided_before_the_run(chance: Chance, draft: Draft) -> str:
+    name = _gate(chance, draft)
+    draft.new["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    at = chance.pick(("2025-12-31T23:54:59Z", "2001-01-01T00:00:00Z"))
+    _write(draft, {"gates": {name: {"state": chance.pick(("Approved", "Rejected")), "updatedAt": at}}})
+    draft.caller = _PERSON
+    return f"status.gates.{name}.updatedAt"
 
 
 @breaks("status/gate-data", "StoryRun", update=False)

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from core.api import kinds, manifest
 from fuzz.admission import (  # noqa: F401 - mistakes are registered when they are imported
     cases,
+    mutations_authors,
     mutations_definitions,
     mutations_graph,
     mutations_loops,

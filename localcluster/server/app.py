@@ -117,6 +117,11 @@ class App:
         for group in wanted.groups:
             if not group.startswith(("system:serviceaccounts", "system:authenticated")):
                 self._authorizer.check(user, Attributes("impersonate", resource="groups", name=group))
+        for key, values in wanted.extra.items():
+            for value in values:
+                resource = f"userextras/{key}"
+                asked = Attributes("impersonate", group="authentication.k8s.io", resource=resource, name=value)
+                self._authorizer.check(user, asked)
         return wanted
 
     def _resource(self, request: Request) -> ResourceType:

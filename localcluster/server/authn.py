@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
+from urllib.parse import unquote
 
 from localcluster.clock import Now
 from localcluster.server import errors, tokens
@@ -17,6 +18,8 @@ from localcluster.server.request import Request
 from localcluster.server.store import Store, object_key
 from localcluster.server.tokens import Claims, InvalidTokenError, TokenIssuer
 
+_EXTRA_HEADER: Final = "impersonate-extra-"
+"""Before the key, which is URL-encoded, as it may hold a slash."""
 _REMEMBERED_TOKENS: Final = 1024
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
@@ -92,13 +95,18 @@ def wanted_identity(request: Request) -> Identity | None:
     """
     name = request.headers.get("impersonate-user", "")
     groups = tuple(group.strip() for group in request.headers.get("impersonate-group", "").split("\n") if group.strip())
+    extra = {
+        unquote(header.removeprefix(_EXTRA_HEADER)).lower(): tuple(text.strip() for text in values.split("\n"))
+        for header, values in request.headers.items()
+        if header.startswith(_EXTRA_HEADER)
+    }
     if not name:
-        if groups or "impersonate-uid" in request.headers:
-            raise errors.bad_request("requested impersonation of groups or a uid without impersonating a user")
+        if groups or extra or "impersonate-uid" in request.headers:
+            raise errors.bad_request("requested impersonation of groups, a uid or extras without impersonating a user")
         return None
     if name.startswith("system:serviceaccount:") and name.count(":") == 3:
         _, _, namespace, _ = name.split(":")
         groups = groups or (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}")
     if name != ANONYMOUS.name and AUTHENTICATED not in groups:
         groups = (*groups, AUTHENTICATED)
-    return Identity(name, groups, request.headers.get("impersonate-uid", ""))
+    return Identity(name, groups, request.headers.get("impersonate-uid", ""), extra)

@@ -9,15 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
-from core.api.resource import ENGRAM, STORY_RUN, Resource
+from core.api.identity import MAX_NAME_LENGTH, POD_SUFFIX_LENGTH
+from core.api.keys import (
+    ANNOTATION_TRIGGER_INPUT_HASH,
+    ANNOTATION_TRIGGER_TOKEN,
+    DOMAIN,
+    RUN_ANNOTATIONS_OF_OPERATOR,
+)
+from core.api.resource import ENGRAM, STEP_RUN, STORY_RUN, Resource
 from manager.deployment.metadata import Object
 from manager.permissions.roles import Installation
 from manager.permissions.table import MANAGER
-from webhooks.caller import ADMINISTRATORS
+from webhooks.caller import ADMINISTRATORS, POD_NAME
 
 IDENTITY_ANNOTATIONS: Final = (ANNOTATION_TRIGGER_TOKEN, ANNOTATION_TRIGGER_INPUT_HASH)
 """Of a StoryRun: they may not change, even where the spec does not."""
+_RUN_MARKS: Final = RUN_ANNOTATIONS_OF_OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,49 @@ def annotation(of: str, key: str) -> str:
     """Its value, empty when there is none; ``of`` is ``object`` or ``oldObject``."""
     there = f"has({of}.metadata.annotations) && '{key}' in {of}.metadata.annotations"
     return f"({there} ? {of}.metadata.annotations['{key}'] : '')"
+
+
+def run_marks_stay() -> str:
+    """Whether the annotations of a StoryRun that are the operator's are as they were; of a new one, not there."""
+    old = "(request.operation == 'UPDATE' ? {0} : '')"
+    same = (f"{annotation('object', key)} == {old.format(annotation('oldObject', key))}" for key in _RUN_MARKS)
+    return " && ".join(same)
+
+
+def step_marks_stay(part: str) -> str:
+    """Whether our labels or annotations of a StepRun are as they were."""
+    now, before = (f"(has({of}.metadata.{part}) ? {of}.metadata.{part} : {{}})" for of in ("object", "oldObject"))
+    return (
+        f"{now}.all(k, !k.contains('{DOMAIN}') || (k in {before} && {before}[k] == {now}[k]))"
+        f" && {before}.all(k, !k.contains('{DOMAIN}') || k in {now})"
+    )
+
+
+def no_new_controller(*kinds: str) -> str:
+    """Whether no controlling reference to an object of these kinds has been added; taking one away is no matter."""
+    controls = f"has(o.controller) && o.controller && o.kind in [{', '.join(map(repr, kinds))}]"
+    known = (
+        "request.operation == 'UPDATE' && has(oldObject.metadata.ownerReferences)"
+        " && oldObject.metadata.ownerReferences.exists(b,"
+        " has(b.controller) && b.controller && b.kind == o.kind && b.name == o.name && b.uid == o.uid)"
+    )
+    return (
+        f"!has(object.metadata.ownerReferences) || object.metadata.ownerReferences.all(o, !({controls}) || ({known}))"
+    )
+
+
+POD: Final = (
+    f"has(request.userInfo.extra) && '{POD_NAME}' in request.userInfo.extra"
+    f" && size(request.userInfo.extra['{POD_NAME}']) == 1 ? request.userInfo.extra['{POD_NAME}'][0] : ''"
+)
+"""Name of the Pod that the caller's token is bound to, empty for other tokens: variable ``pod`` of a policy."""
+
+
+def is_pod_of(job: str) -> str:
+    """Whether ``variables.pod`` can be a Pod of the Job with that name; as ``core.api.identity.is_pod_name``."""
+    room = MAX_NAME_LENGTH - POD_SUFFIX_LENGTH
+    prefix = f"(size({job}) >= {room} ? ({job} + '-').substring(0, {room}) : {job} + '-')"
+    return f"(size(variables.pod) == size({prefix}) + {POD_SUFFIX_LENGTH} && variables.pod.startsWith({prefix}))"
 
 
 def not_by_operator(installation: Installation) -> Condition:
@@ -65,7 +115,7 @@ def conditions_of(resource: Resource, installation: Installation) -> tuple[Condi
     if resource == ENGRAM:
         # Of one that is deleted the finalizers may change and nothing else, which the spec tells.
         return (SPEC_CHANGED, *exempt)
-    return (NOT_DELETED, _identity_or_spec_changed() if resource == STORY_RUN else SPEC_CHANGED, *exempt)
+    return (NOT_DELETED, _CHANGED.get(resource, SPEC_CHANGED), *exempt)
 
 
 def conditions_of_status(installation: Installation) -> tuple[Condition, ...]:
@@ -87,6 +137,22 @@ def is_created_by_operator(resource: Resource) -> bool:
     )
 
 
-def _identity_or_spec_changed() -> Condition:
-    changed = (f"{annotation('object', key)} != {annotation('oldObject', key)}" for key in IDENTITY_ANNOTATIONS)
-    return Condition("spec-or-identity-is-new", f"{SPEC_CHANGED.expression} || {' || '.join(changed)}")
+def _changed(*stays: str) -> Condition:
+    """A new spec, or something else that is looked at."""
+    others = " || ".join(f"!({text})" for text in stays)
+    return Condition("spec-or-identity-is-new", f"{SPEC_CHANGED.expression} || {others}")
+
+
+_CHANGED: Final = {
+    STORY_RUN: _changed(
+        *(f"{annotation('object', key)} == {annotation('oldObject', key)}" for key in IDENTITY_ANNOTATIONS),
+        run_marks_stay(),
+        no_new_controller(STORY_RUN.kind, STEP_RUN.kind),
+    ),
+    STEP_RUN: _changed(
+        step_marks_stay("labels"),
+        step_marks_stay("annotations"),
+        no_new_controller(STORY_RUN.kind, STEP_RUN.kind),
+    ),
+}
+"""Kinds of which more than the spec is looked at."""

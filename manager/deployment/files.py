@@ -8,6 +8,7 @@ from typing import Any, Final
 from core.api.kinds import KINDS
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY
 from manager.deployment import (
+    author,
     cap,
     certmanager,
     configuration,
@@ -45,7 +46,8 @@ _CERTIFICATES: Final = "certificates.yaml"
 
 def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
     """Every rule that holds without the gate."""
-    return [table.policy(installation) for table in (identity, rights, reads, crossing, cap, statuswriter)]
+    tables = (identity, rights, reads, crossing, cap, statuswriter)
+    return [*(table.policy(installation) for table in tables), *author.policies(installation)]
 
 
 def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.identity import MAX_NAME_LENGTH, RUNNER_SUFFIX
+from core.api.phases import REPORTED_PHASES
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
-from manager.deployment.condition import NOT_DELETED, not_by_trusted
+from manager.deployment.condition import NOT_DELETED, POD, is_pod_of, not_by_trusted
 from manager.deployment.policy import UPDATE, Check, Policy
 from manager.permissions.roles import Installation
 from webhooks.validate import status
@@ -19,20 +20,47 @@ _SUFFIX: Final = f"-{RUNNER_SUFFIX}"
 _RUN: Final = "object.spec.storyRunRef"
 _PLACE: Final = f"(has({_RUN}.namespace) && {_RUN}.namespace != '' ? {_RUN}.namespace : request.namespace)"
 _ACCOUNTS: Final = f"('system:serviceaccount:' + {_PLACE} + ':')"
+_NAME: Final = f"{_RUN}.name.replace('.', '-').split('-').filter(p, p != '').join('-')"
+"""As it stands in the names of what belongs to a run: ``core.api.identity`` keeps letters, digits and single dashes."""
 _IS_RUNNER: Final = (
-    f"(size({_RUN}.name) + {len(_SUFFIX)} <= {MAX_NAME_LENGTH}"
-    f" ? request.userInfo.username == {_ACCOUNTS} + {_RUN}.name + '{_SUFFIX}'"
+    f"(size({_NAME}) + {len(_SUFFIX)} <= {MAX_NAME_LENGTH}"
+    f" ? request.userInfo.username == {_ACCOUNTS} + {_NAME} + '{_SUFFIX}'"
     f" : request.userInfo.username.startsWith({_ACCOUNTS}) && request.userInfo.username.endsWith('{_SUFFIX}'))"
 )
 """Of a run whose name is too long, the account's name has a digest, which CEL cannot make."""
+_IS_CONTAINER: Final = f"({_IS_RUNNER} && {is_pod_of('object.metadata.name')})"
+_FIELDS_STAY: Final = (
+    f"[{', '.join(repr(field) for field in status.OPERATOR_FIELDS)}].all(f,"
+    " (f in variables.after ? variables.after[f] : null) == (f in variables.before ? variables.before[f] : null))"
+    " && ('retries' in variables.after ? variables.after.retries : 0)"
+    " == ('retries' in variables.before ? variables.before.retries : 0)"
+)
+_PHASE_IS_REPORTED: Final = (
+    f"('phase' in variables.after && variables.after.phase in [{', '.join(repr(str(p)) for p in REPORTED_PHASES)}])"
+    " || ('phase' in variables.after ? variables.after.phase : null)"
+    " == ('phase' in variables.before ? variables.before.phase : null)"
+)
+_WAS: Final = "variables.before.gates[g]"
+_IS: Final = "variables.after.gates[g]"
+_DECISIONS: Final = "['Approved', 'Rejected']"
 _DECISIONS_STAY: Final = (
     "!has(variables.before.gates) || variables.before.gates.all(g,"
-    " !has(variables.before.gates[g].state) || !(variables.before.gates[g].state in ['Approved', 'Rejected'])"
-    " || (has(variables.after.gates) && g in variables.after.gates && has(variables.after.gates[g].state)"
-    " && variables.after.gates[g].state == variables.before.gates[g].state"
-    " && (has(variables.after.gates[g].data) ? variables.after.gates[g].data : dyn({}))"
-    " == (has(variables.before.gates[g].data) ? variables.before.gates[g].data : dyn({}))))"
+    f" !has({_WAS}.state) || !({_WAS}.state in {_DECISIONS})"
+    f" || (has(variables.after.gates) && g in variables.after.gates && has({_IS}.state) && {_IS}.state == {_WAS}.state"
+    f" && (has({_IS}.data) ? {_IS}.data : dyn({{}})) == (has({_WAS}.data) ? {_WAS}.data : dyn({{}}))"
+    f" && (has({_IS}.updatedBy) ? {_IS}.updatedBy : '') == (has({_WAS}.updatedBy) ? {_WAS}.updatedBy : '')"
+    f" && (has({_IS}.updatedAt) ? {_IS}.updatedAt : '') == (has({_WAS}.updatedAt) ? {_WAS}.updatedAt : '')))"
 )
+_IS_DECIDED_BEFORE: Final = (
+    f"has(variables.before.gates) && g in variables.before.gates && has({_WAS}.state) && {_WAS}.state in {_DECISIONS}"
+)
+_DECISIONS_ARE_NOT_OLDER: Final = (
+    "!has(variables.after.gates) || !has(object.metadata.creationTimestamp) || variables.after.gates.all(g,"
+    f" !has({_IS}.state) || !({_IS}.state in {_DECISIONS}) || ({_IS_DECIDED_BEFORE}) || !has({_IS}.updatedAt)"
+    f" || timestamp({_IS}.updatedAt) + duration('{int(status.CLOCK_SKEW.total_seconds())}s')"
+    " >= timestamp(object.metadata.creationTimestamp))"
+)
+"""CEL has no clock, so a decision that lies in the future is not seen here."""
 
 
 def policy(installation: Installation) -> Policy:
@@ -45,6 +73,7 @@ def policy(installation: Installation) -> Policy:
         {
             "before": "has(oldObject.status) ? dyn(oldObject.status) : dyn({})",
             "after": "has(object.status) ? dyn(object.status) : dyn({})",
+            "pod": POD,
         },
         subresource="status",
     )
@@ -64,10 +93,28 @@ def _checks() -> Iterator[Check]:
         status.GATE_DECIDED.id,
     )
     yield _check(
+        STORY_RUN,
+        _DECISIONS_ARE_NOT_OLDER,
+        "status.gates: a decision lies before the run was created (leave out updatedAt)",
+        status.GATE_TIME.id,
+    )
+    yield _check(
         STEP_RUN,
-        f"{_IS_RUNNER} || ({_same_but('false')})",
-        "status: only the operator and the containers of the run may write this (leave it to the operator)",
+        f"{_IS_CONTAINER} || ({_same_but('false')})",
+        "status: only the operator and the containers of the step may write this (leave it to the operator)",
         status.WRITER.id,
+    )
+    yield _check(
+        STEP_RUN,
+        _FIELDS_STAY,
+        f"status: only the operator may write {', '.join((*status.OPERATOR_FIELDS, 'retries'))} (leave it as it was)",
+        status.OPERATOR_FIELD.id,
+    )
+    yield _check(
+        STEP_RUN,
+        _PHASE_IS_REPORTED,
+        f"status.phase: a container does not report this (use one of {', '.join(REPORTED_PHASES)})",
+        status.PHASE.id,
     )
     for target in (STORY_TRIGGER, EFFECT_CLAIM):
         message = "status: only the operator may write this (leave it to the operator)"

@@ -34,6 +34,8 @@ class Sight:
             world.engram_templates,
             world.story_runs,
             world.step_runs,
+            world.jobs,
+            world.pods,
             world.reference_grants,
         )
         self._informers = {informer.resource: informer for informer in (*shared, *self._own)}

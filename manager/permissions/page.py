@@ -64,6 +64,13 @@ _PEOPLE: Final = f"""\
 `manifests/rbac/people.yaml` has an admin, an editor and a viewer role for each of the twelve kinds. They are gathered
 by the cluster's own `admin`, `edit` and `view`, so nothing needs to be bound. Only `admin` may write a run's status,
 which is how gates are approved; to let others approve gates, bind `{_HERE.prefix}{GATE_APPROVER}` to them.
+
+Nobody gets the right to create StepRuns, which the operator makes, or EffectClaims, which containers make; people may
+label and delete them. Beyond rights, policies and the gate hold who writes what, [whatever the roles
+say](when-the-gate-is-down.md#what-nobody-writes-in-the-place-of-the-operator). What they cannot hold: `edit` of
+Kubernetes allows to create Pods, to run commands in them, to ask for tokens and to impersonate any ServiceAccount of
+the namespace. Whoever has it can speak as the containers of steps there. Keep people who may only start and approve
+runs to the roles of our kinds.
 """
 
 

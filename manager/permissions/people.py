@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from core.api.keys import LABEL_APP_NAME
-from core.api.resource import CLUSTER_ROLE, OUR_RESOURCES, STORY, STORY_RUN, Resource
+from core.api.resource import CLUSTER_ROLE, EFFECT_CLAIM, OUR_RESOURCES, STEP_RUN, STORY, STORY_RUN, Resource
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 Object = dict[str, Any]
@@ -21,14 +21,17 @@ _AGGREGATE: Final = "rbac.authorization.k8s.io/aggregate-to-"
 _READ: Final = ("get", "list", "watch")
 _WRITE: Final = ("create", "delete", "get", "list", "patch", "update", "watch")
 _ADMINISTER: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_MADE_FOR_PEOPLE: Final = (STEP_RUN, EFFECT_CLAIM)
+"""The operator makes the former, containers the latter; people label them, take finalizers off, delete them."""
 _LEVELS: Final = (("admin", "admin", _ADMINISTER), ("editor", "edit", _WRITE), ("viewer", "view", _READ))
 
 
 def people_roles(installation: Installation = DEFAULT_INSTALLATION) -> Iterator[Object]:
     """Three ClusterRoles a kind, then the one for gates. Only admins and gate approvers may write a run's status."""
     for resource in OUR_RESOURCES:
-        for level, cluster_role, verbs in _LEVELS:
+        for level, cluster_role, all_verbs in _LEVELS:
             name = f"{installation.prefix}{role_stem(resource)}-{level}-role"
+            verbs = tuple(verb for verb in all_verbs if verb != "create" or resource not in _MADE_FOR_PEOPLE)
             rules = [_rule(resource.plural, resource.group, verbs), _rule(*_status(resource), ("get",))]
             if resource is STORY_RUN and level == "admin":
                 rules[-1]["verbs"] = ["get", "patch"]

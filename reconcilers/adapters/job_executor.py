@@ -17,6 +17,7 @@ from core.api import keys
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
+from core.engine.manifest import is_edited, why_not_the_work
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, EventType, Object, Observation
 from core.engine.record import is_asked_to_end, retries_of
 from core.engine.redrive_request import may_have_a_past, pending_redrive
@@ -80,6 +81,9 @@ class JobExecutor:
                 f"StepRun {namespace}/{name} belongs to step {step_path(stored)!r}; "
                 f"rename step {step!r} so that their names differ"
             )
+        if not made and (why_not_the_work(manifest, stored) is not None or is_edited(stored)):
+            self._world.step_runs.remember(stored)
+            raise StaleError(f"StepRun {namespace}/{name} exists, and is not what was to be made")
         if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
             self._new[stored["metadata"]["uid"]] = trio.current_time()
             if len(self._new) > _REMEMBERED:

@@ -77,6 +77,17 @@ def claim_name(namespace: str, step_run: str, key: str) -> str:
     return f"{step_run}{suffix}"
 
 
+def holder_identity(namespace: str, step_run: str, key: str, nonce: str) -> str:
+    """Who holds a claim: what it is about, cut where it is long, and ``nonce``, which is never cut.
+
+    Two holders must not have the same identity: one would take the other's lease for its own.
+
+    >>> holder_identity("default", "sr-1-charge", "charge-card", "5f0c")
+    'default:sr-1-charge:charge-card:5f0c'
+    """
+    return f"{f'{namespace}:{step_run}:{key}'[: _MAX_NAME - len(nonce) - 1]}:{nonce}"
+
+
 def record(
     key: str, status: str, details: Any, *, now: datetime, max_details_bytes: int = DEFAULT_MAX_DETAILS_BYTES
 ) -> StatusUpdate:
@@ -170,7 +181,7 @@ class Effects:
         entry = self._recorded(step_run, key)
         if entry is not None:
             return EffectOutcome(False, dict(entry.get("details") or {}))
-        holder = f"{self._identity.namespace}:{self._identity.step_run}:{key}:{os.urandom(16).hex()}"[:_MAX_NAME]
+        holder = holder_identity(self._identity.namespace, self._identity.step_run, key, os.urandom(16).hex())
         wanted = self._claim(step_run, key, holder, lease_seconds)
         while True:
             try:

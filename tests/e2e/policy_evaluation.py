@@ -17,6 +17,7 @@ from cel_expr_python.ext import ext_strings
 from manager.deployment.files import policies
 from manager.deployment.policy import Policy, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
+from webhooks.caller import POD_NAME
 
 Object = dict[str, Any]
 
@@ -33,6 +34,8 @@ class Request:
     username: str = ANN
     groups: tuple[str, ...] = ()
     subresource: str = ""
+    pod: str = ""
+    """That the token is bound to."""
 
     @property
     def operation(self) -> str:
@@ -112,9 +115,13 @@ def _variables(request: Request) -> Object:
             "operation": request.operation,
             "namespace": metadata.get("namespace") or "",
             "resource": {"resource": target_of(request).partition("/")[0]},
-            "userInfo": {"username": request.username, "groups": list(request.groups)},
+            "userInfo": {"username": request.username, "groups": list(request.groups), **_extra(request)},
         },
     }
+
+
+def _extra(request: Request) -> Object:
+    return {"extra": {POD_NAME: [request.pod]}} if request.pod else {}
 
 
 @functools.cache

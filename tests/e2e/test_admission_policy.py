@@ -11,7 +11,9 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -24,18 +26,19 @@ from rule_table import cases
 from control_plane.access import load_access
 from control_plane.session import SessionCluster
 from core.api import manifest
-from core.api.resource import CONFIG_MAP, OUR_RESOURCES
+from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
 from manager.deployment import registration
 from manager.deployment.files import policies
 from manager.deployment.policy import POLICY, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
 from manager.permissions.table import CONFIG_NAME
+from webhooks.caller import ADMINISTRATORS, POD_NAME
 
 Object = dict[str, Any]
 
 PATIENCE_SECONDS = 30.0
 SEEN_SECONDS = 1.0
-KINDS = {resource.kind: resource for resource in OUR_RESOURCES}
+KINDS = {resource.kind: resource for resource in (*OUR_RESOURCES, JOB, POD, SERVICE_ACCOUNT)}
 EVERYTHING = "tests.bubustack.io:everything"
 """ClusterRole of the people in these tests: what refuses them is admission, and nothing else."""
 
@@ -96,7 +99,7 @@ def _people() -> list[Object]:
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": EVERYTHING}}
     groups = sorted({resource.group for resource in OUR_RESOURCES})
     rules = [
-        {"apiGroups": groups, "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [*groups, "batch"], "resources": ["*"], "verbs": ["*"]},
         # What they name for containers; tests/e2e/test_admission_reads.py is about people without.
         {"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
@@ -181,7 +184,8 @@ def _path(obj: Object, *, named: bool, subresource: str = "") -> str:
 async def _ask(client: httpx.AsyncClient, request: Request, *, dry: bool = True) -> httpx.Response:
     """As its user; a dry run, for which admission is asked like for any other."""
     groups = [("impersonate-group", group) for group in (*request.groups, "system:authenticated")]
-    headers = [("impersonate-user", request.username), *groups]
+    pod = [(f"impersonate-extra-{quote(POD_NAME, safe='')}", request.pod)] if request.pod else []
+    headers = [("impersonate-user", request.username), *groups, *pod]
     query = {"dryRun": "All"} if dry else {}
     verb, named = ("POST", False) if request.old is None else ("PUT", True)
     path = _path(request.new, named=named, subresource=request.subresource)
@@ -216,11 +220,13 @@ def _cases() -> list[tuple[str, Any, Request]]:
         for which in ("accepted", "refused"):
             new = copy.deepcopy(getattr(case, which))
             old = copy.deepcopy(case.old)
-            if case.caller is not None:
-                username = DEFAULT_INSTALLATION.user if case.caller.is_operator else case.caller.username
-                request = Request(new, old or {}, username, tuple(case.caller.groups), "status")
+            caller = case.caller or case.author
+            if caller is None:  # of an administrator nothing is asked but what is asked of all
+                request = Request(new, old, ANN, (ADMINISTRATORS,))
             else:
-                request = Request(new, old, ANN)
+                username = DEFAULT_INSTALLATION.user if caller.is_operator else caller.username
+                old, subresource = (old or {}, "status") if case.caller is not None else (old, "")
+                request = Request(new, old, username, tuple(caller.groups), subresource, caller.pod)
             if _is_askable(request):
                 found.append((f"{case.rule} {case.path} {which}", case, request))
     return found
@@ -272,7 +278,7 @@ async def _answer_to(client: httpx.AsyncClient, request: Request) -> httpx.Respo
         return None
     new = {**request.new, "metadata": {**request.new["metadata"]}}
     new["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
-    answer = await _ask(client, Request(new, stored, request.username, request.groups, request.subresource))
+    answer = await _ask(client, replace(request, new=new, old=stored))
     await client.delete(_path(request.old, named=True))
     return answer
 
@@ -311,6 +317,204 @@ def _is_checked(policy: Object) -> bool:
     return (
         policy["metadata"]["name"].startswith(DEFAULT_INSTALLATION.prefix) and seen == policy["metadata"]["generation"]
     )
+
+
+# What the role edit can reach: it may write our kinds and Jobs, but nothing in the place of the operator.
+
+
+RUNNER = "system:serviceaccount:team:forged-engram-runner"
+CONTROLS: Object = {"apiVersion": "runs.bubustack.io/v1alpha1", "controller": True}
+
+
+async def test_nobody_makes_marks_or_changes_what_the_operator_acts_on(server: httpx.AsyncClient) -> None:
+    run = await _fresh(server, _object("StoryRun", "forged", {"storyRef": {"name": "s"}}))
+    owner = {**CONTROLS, "kind": "StoryRun", "name": "forged", "uid": run["metadata"]["uid"]}
+    spec = {"storyRunRef": {"name": "forged"}, "stepId": "a", "input": {"amount": 1}}
+    step = _object("StepRun", "forged-a", spec, ownerReferences=[owner])
+    child = _object("StoryRun", "forged-child", {"storyRef": {"name": "s"}}, ownerReferences=[owner])
+    timers = {"runs.bubustack.io/step-timers": '{"ask":{"gateTimeoutAt":"2001-01-01T00:00:00Z"}}'}
+    marked = _changed(run, "metadata", annotations=timers)
+    asks = _changed(run, "metadata", annotations={"storyrun.bubustack.io/redrive-token": "again"}, labels={"a": "b"})
+
+    refused = [Request(step, None), Request(child, None), Request(marked, run)]
+    refused.append(Request(_object("StoryRun", "new", {"storyRef": {"name": "s"}}, annotations=timers), None))
+    passed = [Request(asks, run), Request(marked, run, DEFAULT_INSTALLATION.user), Request(step, None, ANN, (ADMINS,))]
+    await _expect(server, refused, passed)
+
+    step = await _made_by_operator(server, step)
+    maker = {**CONTROLS, "kind": "StepRun", "name": "forged-a", "uid": step["metadata"]["uid"]}
+    pod_spec = {"restartPolicy": "Never", "containers": [{"name": "engram", "image": "i"}]}
+    job = _object("Job", "forged-a", {"template": {"spec": pod_spec}}, ownerReferences=[maker])
+    refused = [
+        Request(_changed(step, "spec", input={"amount": 1_000_000}), step),
+        Request(_changed(step, "spec", executionOverrides={"debug": True}), step, RUNNER, (), "", "forged-a-x7k2p"),
+        Request(_changed(step, "metadata", annotations={"runs.bubustack.io/step-path": "b"}), step),
+        Request(_changed(step, "metadata", ownerReferences=[{**owner, "uid": "another"}]), step),
+        Request(job, None),
+    ]
+    passed = [
+        Request(_changed(step, "metadata", labels={"a": "b"}, finalizers=["a.b/c"]), step),
+        Request(_changed(step, "metadata", ownerReferences=[]), step),  # garbage collection with --cascade=orphan
+        Request(job, None, DEFAULT_INSTALLATION.user),
+        Request({**job, "metadata": {"name": "free", "namespace": "team"}}, None),
+    ]
+    await _expect(server, refused, passed)
+    for obj in (step, run):
+        await server.delete(_path(obj, named=True))
+
+
+async def test_effects_are_claimed_and_completed_by_the_containers_of_the_step_alone(
+    server: httpx.AsyncClient,
+) -> None:
+    spec = {"stepRunRef": {"name": "mine-charge"}, "effectKey": "deliver", "holderIdentity": "h1"}
+    claim = await _fresh(server, _object("EffectClaim", "mine-charge-effect-1", spec))
+    done = _changed(claim, "spec", completionStatus="completed", completedAt="2026-01-01T00:00:00Z")
+    taken = _changed(claim, "spec", holderIdentity="h2", leaseTransitions=1)
+    another = _object("EffectClaim", "mine-charge-effect-2", {**spec, "effectKey": "other"})
+    own, other = "system:serviceaccount:team:mine-engram-runner", "system:serviceaccount:team:yours-engram-runner"
+
+    def by(user: str, pod: str) -> list[Request]:
+        writes: list[tuple[Object, Object | None]] = [(done, claim), (taken, claim), (another, None)]
+        return [Request(new, old, user, (), "", pod) for new, old in writes]
+
+    strangers = [*by(other, "yours-charge-x7k2p"), *by(own, ""), *by(own, "mine-other-x7k2p"), *by(ANN, "")]
+    namesake = by("system:serviceaccount:other:mine-engram-runner", "mine-charge-x7k2p")
+    labelled = Request(_changed(claim, "metadata", labels={"a": "b"}), claim)
+    await _expect(
+        server, [*strangers, *namesake], [*by(own, "mine-charge-x7k2p"), *by(own, "mine-charge-later"), labelled]
+    )
+    await server.delete(_path(claim, named=True))
+
+
+async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speaks(server: httpx.AsyncClient) -> None:
+    """With tokens that the server has issued, as its own Pods have them."""
+    run = await _fresh(server, _object("StoryRun", "real", {"storyRef": {"name": "s"}}))
+    account = await _fresh(server, _without_spec("ServiceAccount", "real-engram-runner"))
+    steps, tokens = [], []
+    for name in ("real-a", "real-b"):
+        spec = {"storyRunRef": {"name": "real"}, "stepId": name[-1]}
+        steps.append(await _made_by_operator(server, _object("StepRun", name, spec)))
+        containers = [{"name": "engram", "image": "i"}]
+        pod_spec = {"serviceAccountName": "real-engram-runner", "containers": containers}
+        tokens.append(await _token_of(server, await _fresh(server, _object("Pod", f"{name}-x7k2p", pod_spec))))
+    tokens.append(await _token_of(server, None))
+    done = {"phase": "Succeeded", "exitCode": 0, "exitClass": "success", "output": {"a": 1}, "retries": 0}
+    conditions = [{"type": "Ready", "status": "True", "reason": "Completed", "message": "", "lastTransitionTime": AT}]
+
+    codes = {
+        (step["metadata"]["name"], number, word): await _report(server, step, token, status)
+        for step in steps
+        for number, token in enumerate(tokens)
+        for word, status in (("done", done), ("conditions", {**done, "conditions": conditions}))
+    }
+
+    assert {what for what, code in codes.items() if code == 200} == {("real-a", 0, "done"), ("real-b", 1, "done")}
+    assert set(codes.values()) == {200, 422}
+    for obj in (*steps, account, run):
+        await server.delete(_path(obj, named=True))
+
+
+async def test_of_a_status_containers_write_what_sdks_write(server: httpx.AsyncClient) -> None:
+    step = await _made_by_operator(
+        server, _object("StepRun", "said-a", {"storyRunRef": {"name": "said"}, "stepId": "a"})
+    )
+    runner = ("system:serviceaccount:team:said-engram-runner", (), "status", "said-a-x7k2p")
+    told = {
+        "podName": "said-a-x7k2p",
+        "startedAt": AT,
+        "finishedAt": AT,
+        "duration": "1s",
+        "retries": 0,
+        "error": {"version": "v1", "type": "execution_error", "message": "m"},
+        "signals": {"k": {"v": 1}},
+        "signalEvents": [{"seq": 1, "key": "k"}],
+        "effects": [{"seq": 1, "key": "k"}],
+        "logs": {"$bubuStorageRef": "k"},
+        "needs": ["b"],
+        "lastFailureMsg": "m",
+        "exitCode": 1,
+        "exitClass": "terminal",
+    }
+    phases = ("Pending", "Running", "Paused", "Succeeded", "Failed", "Canceled", "Timeout", "Aborted")
+    passed = [Request({**step, "status": {**told, "phase": phase}}, step, *runner) for phase in phases]
+    refused = [
+        Request({**step, "status": {"phase": "Failed", **wrong}}, step, *runner)
+        for wrong in (
+            {"retries": 1},
+            {"nextRetryAt": AT},
+            {"lastOutputAt": AT},
+            {"observedGeneration": 1},
+            {"trace": {"traceId": "t"}},
+            {"handoff": {"phase": "ready"}},
+            {"inputSchemaRef": {"ref": "x"}},
+            {"outputSchemaRef": {"ref": "x"}},
+            {"phase": "Skipped"},
+            {"phase": "Finished"},
+        )
+    ]
+    await _expect(server, refused, passed)
+    await server.delete(_path(step, named=True))
+
+
+async def test_a_decision_is_neither_older_than_its_run_nor_given_another_time(server: httpx.AsyncClient) -> None:
+    decided = {"gates": {"old": {"state": "Approved", "updatedBy": "bob", "updatedAt": AT}}}
+    run = await _fresh(server, {**_object("StoryRun", "timed", {"storyRef": {"name": "s"}}), "status": decided})
+
+    def says(**gates: Object) -> Request:
+        return Request({**run, "status": {"gates": {**decided["gates"], **gates}}}, run, ANN, (), "status")
+
+    refused = [
+        says(ask={"state": "Approved", "updatedAt": "2001-01-01T00:00:00Z"}),
+        says(old={"state": "Approved", "updatedBy": "ann", "updatedAt": AT}),
+        says(old={"state": "Approved", "updatedBy": "bob"}),
+    ]
+    now = run["metadata"]["creationTimestamp"]
+    passed = [says(ask={"state": "Approved"}), says(ask={"state": "Rejected", "updatedAt": now}), says()]
+    await _expect(server, refused, passed)
+    await server.delete(_path(run, named=True))
+
+
+AT = "2026-01-01T00:00:00Z"
+ADMINS = ADMINISTRATORS
+
+
+async def _expect(client: httpx.AsyncClient, refused: list[Request], passed: list[Request]) -> None:
+    for request in refused:
+        answer = await _ask(client, request)
+        assert _by_a_policy(answer), (request, answer.text)
+    for request in passed:
+        answer = await _ask(client, request)
+        assert answer.status_code in (200, 201), (request, answer.text)
+
+
+def _changed(obj: Object, part: str, **fields: Any) -> Object:
+    return {**obj, part: {**obj[part], **fields}}
+
+
+def _without_spec(kind: str, name: str) -> Object:
+    return {key: value for key, value in _object(kind, name, {}).items() if key != "spec"}
+
+
+async def _token_of(client: httpx.AsyncClient, pod: Object | None) -> str:
+    """Of the runner of run ``real``; bound to a Pod, or to none."""
+    spec: Object = {"expirationSeconds": 600}
+    if pod is not None:
+        metadata = pod["metadata"]
+        spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    path = SERVICE_ACCOUNT.path("team", "real-engram-runner", "token")
+    answer = await client.post(path, json=body)
+    assert answer.status_code == 201, answer.text
+    token: str = answer.json()["status"]["token"]
+    return token
+
+
+async def _report(client: httpx.AsyncClient, step: Object, token: str, status: Object) -> int:
+    """How the server answers a container that merges ``status`` into that of the step, as SDKs do."""
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/merge-patch+json"}
+    path = _path(step, named=True, subresource="status")
+    answer = await client.patch(path, json={"status": status}, headers=headers, params={"dryRun": "All"})
+    return answer.status_code
 
 
 # While nobody answers at the gate.
@@ -353,12 +557,13 @@ async def test_without_the_gate_everything_goes_on_that_is_there(
     # The operator creates steps and keeps the books; containers report.
     step = _object("StepRun", "going-a", {"storyRunRef": {"name": "going"}, "stepId": "a"})
     assert (await _ask(server, Request(step, None, DEFAULT_INSTALLATION.user))).status_code == 201
-    assert (await _ask(server, Request(step, None))).status_code == 500
+    assert _by_a_policy(await _ask(server, Request(step, None)))
     step = await _made_by_operator(server, step)
     running = {**run, "status": {"phase": "Running"}}
     assert (await _ask(server, Request(running, run, DEFAULT_INSTALLATION.user, (), "status"))).status_code == 200
     done, runner = {**step, "status": {"phase": "Succeeded"}}, "system:serviceaccount:team:going-engram-runner"
-    assert (await _ask(server, Request(done, step, runner, (), "status"))).status_code == 200
+    assert (await _ask(server, Request(done, step, runner, (), "status", "going-a-x7k2p"))).status_code == 200
+    assert _by_a_policy(await _ask(server, Request(done, step, runner, (), "status", "going-b-x7k2p")))
 
     # Others write no status, and no identity, even now.
     assert _by_a_policy(await _ask(server, Request(running, run, ANN, (), "status")))

@@ -214,7 +214,7 @@ async def _ensure(client: KubeClient, name: str, resource: Resource = NAMESPACE,
 def _anybody_may_write_statuses() -> list[tuple[Resource, Object]]:
     """Rights do not keep anybody from it, so that the gate has to."""
     name = "tests-write-statuses"
-    rule = {"apiGroups": ["runs.bubustack.io"], "resources": ["*"], "verbs": ["get", "update", "patch"]}
+    rule = {"apiGroups": ["runs.bubustack.io"], "resources": ["*"], "verbs": ["get", "create", "update", "patch"]}
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
     return [

@@ -120,6 +120,21 @@ async def test_impersonation_needs_its_own_right(cluster: Any) -> None:
         assert (await client.get(PODS, headers=group)).status_code == 403
 
 
+async def test_who_may_impersonate_an_account_may_not_say_in_which_pod_it_works(cluster: Any) -> None:
+    rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}
+    token = await account(cluster, "bob", rule, {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]})
+    as_bob = {"impersonate-user": "system:serviceaccount:default:bob"}
+    in_a_pod = {**as_bob, "impersonate-extra-authentication.kubernetes.io%2fpod-name": "run-step-x7k2p"}
+    assert (await cluster.client.get(PODS, headers=in_a_pod)).status_code == 200
+    async with cluster.client_as(token) as client:
+        assert (await client.get(PODS, headers=as_bob)).status_code == 200
+        answer = await client.get(PODS, headers=in_a_pod)
+        assert answer.status_code == 403
+        assert 'resource "userextras/authentication.kubernetes.io/pod-name"' in answer.json()["message"]
+    del in_a_pod["impersonate-user"]
+    assert (await cluster.client.get(PODS, headers=in_a_pod)).status_code == 400
+
+
 async def test_nobody_grants_more_than_they_have(cluster: Any) -> None:
     may_write_roles = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["create", "update"]}
     pods = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -24,6 +25,7 @@ from core.api import manifest
 from core.api.resource import ENGRAM, OUR_RESOURCES, SECRET, Resource
 from core.kube.errors import InvalidError
 from core.policy.settings import OperatorSettings
+from webhooks.caller import POD_NAME, POD_UID, Caller
 from webhooks.finding import Severity
 from webhooks.validate.catalogue import RULES
 
@@ -37,6 +39,7 @@ BY_SCHEMA: Final = {"story/ref-or-type": "spec: "}
 """Rules that the schema of the kind has too, and where it tells of them."""
 NOT_ASKED: Final = {
     "status/generation": "the operator's own writes of a status are not brought before the gate",
+    "status/gate-time": "the gate itself says when a decision was made",
     "any/too-many": "kubectl shows at most what fits into a header of warnings",
     "story/total-size": "API servers themselves refuse annotations of that size",
     "step-run/total-size": "API servers themselves refuse annotations of that size",
@@ -145,6 +148,8 @@ async def _mistakes(gate: GateStand, ask: Any, case: Case, uids: dict[str, str])
 
 
 async def ask_with_kubectl(gate: GateStand, new: Object, old: Object | None, case: Case) -> Answer:
+    if case.author is not None or (case.caller is not None and case.caller.pod):
+        return await ask_with_requests(gate, new, old, case)  # kubectl cannot say to which Pod a token is bound
     if case.caller is None:
         verb = "create" if new["metadata"].get("generateName") else "apply"
         arguments = [verb, "--dry-run=server", "-f", "-"]
@@ -166,11 +171,19 @@ async def ask_with_requests(gate: GateStand, new: Object, old: Object | None, ca
         stored = (await gate.client.request("GET", path)).json()
         body["metadata"] = {**body["metadata"], "resourceVersion": stored["metadata"]["resourceVersion"]}
         method, where = "PUT", f"{path}/status" if case.caller is not None else path
-    headers = {"Impersonate-User": case.caller.username} if case.caller is not None else {}
+    headers = _as(case.caller or case.author)
     params = {"dryRun": "All", "fieldValidation": "Strict"}
     answer = await gate.client.request(method, where, params=params, json=body, headers=headers)
     warnings = " ".join(answer.headers.get_list("warning"))
     return Answer(answer.is_success, f"{answer.text} {warnings}".replace(r"\"", '"'))
+
+
+def _as(caller: Caller | None) -> dict[str, str]:
+    if caller is None:
+        return {}
+    extras = {POD_NAME: caller.pod, POD_UID: caller.pod_uid}
+    told = {f"Impersonate-Extra-{quote(key, safe='')}": value for key, value in extras.items() if value}
+    return {"Impersonate-User": caller.username, **told}
 
 
 def resource_of(obj: Object) -> Resource:

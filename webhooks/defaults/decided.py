@@ -7,13 +7,16 @@ contract 15, which leaves it to whoever writes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from core.api.instant import format_instant
+from core.api.instant import format_instant, parse_instant_or_none
 from webhooks.caller import Caller
 from webhooks.validate.change import fields_of
 from webhooks.world import Object
+
+_NOW: Final = timedelta(seconds=10)
+"""How far the client's clock may be off, and how long the API server may take to ask again."""
 
 DECISIONS: Final = ("Approved", "Rejected")
 
@@ -21,8 +24,9 @@ DECISIONS: Final = ("Approved", "Rejected")
 def with_authors(run: Object, old: Object, caller: Caller, now: datetime) -> dict[str, Any]:
     """A copy of a StoryRun whose new decisions say who made them; doing so twice changes nothing more.
 
-    A name other than that of the caller goes into ``message``: a robot says there for whom it decides. What
-    administrators write stays, as they restore runs with old decisions; so do instants, and decisions made before.
+    A name other than that of the caller goes into ``message``: a robot says there for whom it decides; an instant other
+    than now is replaced. What administrators write stays, as they restore runs with old decisions; so do decisions that
+    were made before.
     """
     status = fields_of(run.get("status"))
     before, after = fields_of(fields_of(old.get("status")).get("gates")), fields_of(status.get("gates"))
@@ -36,7 +40,14 @@ def _signed(before: Object, after: Object, caller: Caller, now: datetime) -> Ite
     for name, value in after.items():
         decision = fields_of(value)
         if decision.get("state") in DECISIONS and fields_of(before.get(name)).get("state") not in DECISIONS:
-            yield name, {**_by(decision, caller), "updatedAt": decision.get("updatedAt") or format_instant(now)}
+            yield name, {**_by(decision, caller), "updatedAt": _at(decision, caller, now)}
+
+
+def _at(decision: Object, caller: Caller, now: datetime) -> str:
+    said = decision.get("updatedAt")
+    at = parse_instant_or_none(said)
+    is_now = at is not None and abs(at - now) <= _NOW
+    return said if isinstance(said, str) and at is not None and (caller.is_trusted or is_now) else format_instant(now)
 
 
 def _by(decision: Object, caller: Caller) -> Object:

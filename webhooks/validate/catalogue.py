@@ -8,6 +8,7 @@ from typing import Final
 from webhooks.finding import Rule
 from webhooks.validate import (
     admission,
+    author,
     call,
     carrier,
     dependency,
@@ -67,6 +68,7 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     transport,
     transportbinding,
     grant,
+    author,
     status,
 )
 

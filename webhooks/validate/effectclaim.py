@@ -12,9 +12,11 @@ from typing import Final
 
 from core.api.instant import parse_instant
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
+from webhooks.caller import Caller
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate import change, reference, submission
-from webhooks.validate.change import namespace_of, text
+from webhooks.validate.change import fields_of, namespace_of, text
+from webhooks.validate.container import works_for
 from webhooks.world import Object, Unseen, World
 
 BLANK: Final = Rule("claim/effect-key", "11", Cause.REQUIRED)
@@ -27,6 +29,7 @@ IDENTITY_FROZEN: Final = Rule("claim/identity-frozen", "11", Cause.FORBIDDEN)
 COMPLETED_FROZEN: Final = Rule("claim/completed-frozen", "11", Cause.FORBIDDEN)
 COMPLETED_BACK: Final = Rule("claim/completed-back", "11", Cause.FORBIDDEN)
 LEASE_HELD: Final = Rule("claim/lease-held", "11", Cause.FORBIDDEN)
+AUTHOR: Final = Rule("claim/author", "11", Cause.FORBIDDEN)
 
 _COMPLETED: Final = "completed"
 _FREE: Final = ("released", "abandoned")
@@ -44,6 +47,22 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     else:
         findings += _transition(new["spec"], old.get("spec") or {})
     return findings
+
+
+def check_author(new: Object, old: Object | None, caller: Caller, world: World) -> Iterator[Finding]:
+    """That the caller is no container of the StepRun that the claim is on: only those make, complete or release it.
+
+    A later attempt of the same step takes a claim over from a Pod of its own.
+    """
+    if old is not None and not change.is_spec_changed(new, old):
+        return
+    spec = fields_of((new if old is None else old).get("spec"))
+    wanted = reference.link(EFFECT_CLAIM, namespace_of(new), STEP_RUN, fields_of(spec.get("stepRunRef")))
+    found = reference.find(wanted, world)
+    uid = "" if isinstance(found, Unseen) else text(change.metadata_of(found).get("uid"))
+    if not works_for(caller, namespace_of(new), wanted.name, uid, world):
+        message = f"only containers of StepRun {wanted.name} may write its claims"
+        yield AUTHOR.at("spec.stepRunRef.name", message, "claim effects of the step that performs them")
 
 
 def _outcome(spec: Object) -> Iterator[Finding]:

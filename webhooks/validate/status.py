@@ -1,26 +1,33 @@
 """Who may write which part of a status, and what a written one should look like.
 
 The status decides what is executed, so that more than the right to patch is asked for: a run's status is the
-operator's, but for the decisions on its gates; that of a step is the operator's and that of the run's own containers.
-Source: admission contract 8.2, 9.3 and 15.
+operator's, but for the decisions on its gates; that of a step is the operator's and, as far as SDKs write it, that of
+the step's own containers. Source: admission contract 8.2, 9.3 and 15; StepRun contract 24.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from core.api.gatedata import KEY_RULE, is_key
 from core.api.identity import runner_name
+from core.api.instant import parse_instant_or_none
+from core.api.phases import REPORTED_PHASES
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from webhooks.caller import Caller, service_account
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, gates, payload, reference
-from webhooks.validate.change import fields_of, namespace_of
+from webhooks.validate.change import fields_of, metadata_of, namespace_of
+from webhooks.validate.container import works_for
 from webhooks.world import Object, Unseen, World
 
 WRITER: Final = Rule("status/writer", "15", Cause.FORBIDDEN)
+OPERATOR_FIELD: Final = Rule("status/operator-field", "15", Cause.FORBIDDEN)
+PHASE: Final = Rule("status/phase", "15", Cause.FORBIDDEN)
 GATE_DECIDED: Final = Rule("status/gate-decided", "15", Cause.FORBIDDEN)
+GATE_TIME: Final = Rule("status/gate-time", "15")
 GATE_DATA: Final = Rule("status/gate-data", "15")
 GATE_UNKNOWN: Final = Rule("status/gate-unknown", "15", Cause.NOT_FOUND, Severity.WARNING)
 GENERATION: Final = Rule("status/generation", "8.2", severity=Severity.WARNING)
@@ -28,8 +35,22 @@ OUTPUT_SIZE: Final = Rule("status/output-size", "15", severity=Severity.WARNING)
 OUTPUT_REFERENCE: Final = Rule("status/output-reference", "15", severity=Severity.WARNING)
 OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", Cause.FORBIDDEN, Severity.WARNING)
 
+OPERATOR_FIELDS: Final = (
+    "conditions",
+    "observedGeneration",
+    "trace",
+    "nextRetryAt",
+    "inputSchemaRef",
+    "outputSchemaRef",
+    "lastOutputAt",
+    "handoff",
+)
+"""Of the status of a StepRun; so is ``retries``, but 0 is as good as none. The rest is what SDKs write."""
+
 _GUARDED: Final = ("StoryRun", "StepRun", "StoryTrigger", "EffectClaim")
 _DECISIONS: Final = ("Approved", "Rejected")
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""By which a client's clock may be behind that of the API server."""
 _MADE: Final = ("state", "updatedBy", "updatedAt", "data")
 """Of a decision, what nobody changes once it was made."""
 
@@ -43,7 +64,7 @@ def validate(new: Object, old: Object, caller: Caller, world: World) -> list[Fin
     if new.get("kind") not in _GUARDED or change.is_deleted(new):
         return []
     before, after = fields_of(old.get("status")), fields_of(new.get("status"))
-    findings = [*_writer(new, before, after, caller), *_generation(before, after)]
+    findings = [*_writer(new, before, after, caller, world), *_generation(before, after)]
     if new.get("kind") == "StoryRun":
         findings += _gates(new, fields_of(before.get("gates")), fields_of(after.get("gates")), caller, world)
     elif new.get("kind") == "StepRun" and change.differs(after.get("output"), before.get("output")):
@@ -51,8 +72,11 @@ def validate(new: Object, old: Object, caller: Caller, world: World) -> list[Fin
     return findings
 
 
-def _writer(new: Object, before: Object, after: Object, caller: Caller) -> Iterator[Finding]:
-    if caller.is_trusted or _is_runner(new, caller):
+def _writer(new: Object, before: Object, after: Object, caller: Caller, world: World) -> Iterator[Finding]:
+    if caller.is_trusted:
+        return
+    if _is_container(new, caller, world):
+        yield from _reported(before, after)
         return
     allowed = ("gates",) if new["kind"] == "StoryRun" else ()
     for field in change.changed_fields(after, before, sorted({*before, *after} - {*allowed})):
@@ -60,14 +84,30 @@ def _writer(new: Object, before: Object, after: Object, caller: Caller) -> Itera
         yield WRITER.at(f"status.{field}", f"{caller.username} may not write this", remedy)
 
 
-def _is_runner(new: Object, caller: Caller) -> bool:
-    """Whether the caller is a container of the run that the step belongs to."""
+def _is_container(new: Object, caller: Caller, world: World) -> bool:
+    """Whether the caller is a container of the step: its account is that of the run, its Pod one of the step's."""
     if new["kind"] != "StepRun":
         return False
     run = reference.link(
         STEP_RUN, namespace_of(new), STORY_RUN, fields_of(fields_of(new.get("spec")).get("storyRunRef"))
     )
-    return bool(run.name) and caller.username == service_account(run.namespace, runner_name(run.name))
+    if not run.name or caller.username != service_account(run.namespace, runner_name(run.name)):
+        return False
+    uid = change.text(metadata_of(new).get("uid"))
+    return works_for(caller, namespace_of(new), change.name_of(new), uid, world)
+
+
+def _reported(before: Object, after: Object) -> Iterator[Finding]:
+    """What a container writes that is the operator's."""
+    fields = list(change.changed_fields(after, before, OPERATOR_FIELDS))
+    if change.differs(after.get("retries") or 0, before.get("retries") or 0):
+        fields.append("retries")
+    for field in fields:
+        yield OPERATOR_FIELD.at(f"status.{field}", "only the operator may write this", "leave it as it was")
+    phase = after.get("phase")
+    if change.differs(phase, before.get("phase")) and phase not in REPORTED_PHASES:
+        message = f"a container does not report {phase or 'no phase'}"
+        yield PHASE.at("status.phase", message, f"use one of {', '.join(REPORTED_PHASES)}")
 
 
 def _generation(before: Object, after: Object) -> Iterator[Finding]:
@@ -90,9 +130,19 @@ def _gates(run: Object, before: Object, after: Object, caller: Caller, world: Wo
             continue
         if list(change.changed_fields(is_, was, ("state", "data"))):
             yield from _data(is_, path)
+        if was.get("state") not in _DECISIONS and is_.get("state") in _DECISIONS and not caller.is_trusted:
+            yield from _time(run, is_, path)
         if known is not None and not any(gate.has(name) for gate in known):
             there_are = f"gates are: {', '.join(map(str, known))}" if known else "the Story has no gates"
             yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", there_are)
+
+
+def _time(run: Object, decision: Object, path: str) -> Iterator[Finding]:
+    """A decision from before the run. The gate replaces any instant but now before this is looked at."""
+    made = parse_instant_or_none(decision.get("updatedAt"))
+    created = parse_instant_or_none(metadata_of(run).get("creationTimestamp"))
+    if made is not None and created is not None and made + CLOCK_SKEW < created:
+        yield GATE_TIME.at(f"{path}.updatedAt", "lies before the run was created", "leave it out")
 
 
 def _data(decision: Object, path: str) -> Iterator[Finding]:

@@ -21,7 +21,16 @@ from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.holdups import holdup, is_holdup
-from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, step_run_name
+from core.engine.manifest import (
+    idempotency_key,
+    is_edited,
+    is_touched,
+    merged_input,
+    size_bytes,
+    step_run_manifest,
+    step_run_name,
+    why_not_the_work,
+)
 from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
 from core.engine.recall import step_name_of
 from core.engine.settle import Settled, settle_value
@@ -34,6 +43,10 @@ NEAR_LIMIT: Final = 0.8
 """Share of the input limit from which an Event warns."""
 TIME_TO_LEAVE: Final = timedelta(seconds=5)
 """For a container that has reported its failure to an operator that died over it."""
+STRANGE_GRACE_SECONDS: Final = 3.0
+"""After which a StepRun that is not what we would have made, and that nobody works on, is made anew.
+
+Another leader that has just made it asks again before it starts its Job, once this much time has passed."""
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted namesake vanishes within it; what is still there then belongs to somebody else."""
 
@@ -52,6 +65,9 @@ class Engram:
         self._announce_at = -inf
         self._leaves_by: datetime | None = None
         self._had_step_run = False
+        self._known = ""
+        """UID of the StepRun that this process has made, or has found to be what it would have made."""
+        self._strange_since: float | None = None
 
     async def run(self) -> Verdict:
         context = self._context
@@ -91,6 +107,9 @@ class Engram:
             raise NameConflictError(text)
         if problem is not None:
             return await self._fail_for_good(step_run, problem)
+        if step_run is not None and _is_edited_under_way(step_run):
+            text = f"the spec of StepRun {self.name} was changed after it had been created; start another run"
+            return await self._fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, text))
         assert binding is not None, "a step is either bound or has a problem"
         return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
 
@@ -108,7 +127,8 @@ class Engram:
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self._had_step_run = True
-            self._context.variables.remember(step_run)
+            if not _claims_success(step_run):  # else once it is checked
+                self._context.variables.remember(step_run)
         return observation
 
     async def _bind(self) -> tuple[Binding | None, StepError | None]:
@@ -149,8 +169,10 @@ class Engram:
             case outcome.Settled(still_alive):
                 if still_alive and not await self._has_left(step_run):
                     return None
-                return record.verdict_of(step_run)
+                return await self._settled(step_run, binding)
             case outcome.Start():
+                if not await self._is_ours(step_run, binding):
+                    return None
                 return await self._start(decision, step_run, binding)
             case outcome.Announce():
                 await self._announce_when_due(step_run)
@@ -170,32 +192,50 @@ class Engram:
         if await self._run_is_over():
             await context.bell.wait()
             return None
-        overlay = step.declared.get("with")
-        input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
+        manifest = await self._manifest(binding)
+        if isinstance(manifest, StepError):
+            return failed(manifest.reason, manifest.message)
+        input_ = manifest["spec"].get("input")
         size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
-        if 0 < limit < size:
-            return failed(
-                Reason.INPUT_TOO_LARGE,
-                f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
-                "execution.maxInlineSize allows; pass large data through storage",
-            )
         if limit > 0 and size >= NEAR_LIMIT * limit:
             text = f"the input of step {step.name!r} uses {size} of {limit} bytes"
             context.emit(EventType.WARNING, "StepInputNearLimit", text)
-        left_to_container = False
-        if step.is_branch and input_:
-            answer = await settle_value(context, input_, "with")
-            left_to_container = isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
-            if isinstance(answer, StepError) and not left_to_container:
-                return failed(answer.reason, answer.message)
-            input_ = answer.value if isinstance(answer, Settled) else input_
-        key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
         # What it waits for may need the slot that it would hold meanwhile. The input of a branch is data by now.
         if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
         if not await context.work.slot_for(step, context.bell, self._is_begun):
             return None
-        manifest = step_run_manifest(
+        step_run = await committed(self._executor.create_step_run, context.run, manifest, self._had_step_run)
+        self._had_step_run = True
+        # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
+        context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
+        self._known = step_run["metadata"]["uid"]
+        if observation.state is not AttemptState.ABSENT or step_run.get("status"):
+            return None  # it existed already, or Pods of an earlier namesake may still run: look again
+        start = outcome.Start(announce_first=False, announced=False)
+        return await self._start(start, step_run, binding, waits=False)
+
+    async def _manifest(self, binding: Binding) -> Object | StepError:
+        """The StepRun as it is to be made now."""
+        context, step = self._context, self._context.step
+        overlay = step.declared.get("with")
+        input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
+        size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
+        if 0 < limit < size:
+            return StepError(
+                Reason.INPUT_TOO_LARGE,
+                f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
+                "execution.maxInlineSize allows; pass large data through storage",
+            )
+        left_to_container = False
+        if step.is_branch and input_:
+            answer = await settle_value(context, input_, "with")
+            left_to_container = isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
+            if isinstance(answer, StepError) and not left_to_container:
+                return answer
+            input_ = answer.value if isinstance(answer, Settled) else input_
+        key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
+        return step_run_manifest(
             context.run,
             context.story,
             step,
@@ -206,14 +246,49 @@ class Engram:
             context.state.revision,
             left_to_container=left_to_container,
         )
-        step_run = await committed(self._executor.create_step_run, context.run, manifest, self._had_step_run)
-        self._had_step_run = True
-        # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
-        context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
-        if observation.state is not AttemptState.ABSENT or step_run.get("status"):
-            return None  # it existed already, or Pods of an earlier namesake may still run: look again
-        start = outcome.Start(announce_first=False, announced=False)
-        return await self._start(start, step_run, binding, waits=False)
+
+    async def _is_ours(self, step_run: Object, binding: Binding) -> bool:
+        """Whether the StepRun is one that we would have made; else look again.
+
+        Whoever may write StepRuns can make the one of a step before we do, or change it. One that nobody has worked on
+        yet costs nothing to make anew, whatever the reason why it differs. Of one that has been worked on, whose input
+        was made of what was true then, the spec must still be what it was created with, which has been seen to.
+        """
+        uid = step_run["metadata"]["uid"]
+        if is_touched(step_run) or (uid == self._known and not is_edited(step_run)):
+            return True
+        wanted = await self._manifest(binding)
+        if isinstance(wanted, StepError):
+            return True  # starting it fails for the same reason, which is then recorded
+        why = "spec" if is_edited(step_run) else why_not_the_work(wanted, step_run)
+        if why is None:
+            self._known = uid
+            return True
+        now = trio.current_time()
+        self._strange_since = self._strange_since or now
+        if now < self._strange_since + STRANGE_GRACE_SECONDS:
+            await trio.sleep(self._strange_since + STRANGE_GRACE_SECONDS - now)
+            return False
+        self._strange_since = None
+        text = f"StepRun {self.name} was not made by the operator, or changed since ({why}); it is made anew"
+        self._context.emit(EventType.WARNING, Reason.NAME_CONFLICT, text)
+        await committed(self._executor.delete_step_run, step_run)
+        return False
+
+    async def _settled(self, step_run: Object, binding: Binding) -> Verdict:
+        """What is recorded; a success only once it is checked here as well.
+
+        The conditions that mark a result as recorded lie in the status, where a container can write, and this process
+        has not written them.
+        """
+        if _claims_success(step_run):
+            problem = await why_not_successful(self._context, binding, step_run)
+            if problem is not None:
+                message = f"{problem.reason}: {problem.message}"
+                end = outcome.Fail(Phase.FAILED, problem.reason, message, None, None, still_alive=False)
+                return await self._fail(end, step_run)
+            self._context.variables.remember(step_run)
+        return record.verdict_of(step_run)
 
     async def _is_begun(self) -> bool:
         """Whether another leader has made the StepRun."""
@@ -329,3 +404,13 @@ class Engram:
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
         with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
             await self._context.bell.wait()
+
+
+def _is_edited_under_way(step_run: Object) -> bool:
+    status = step_run.get("status") or {}
+    return is_edited(step_run) and is_touched(step_run) and not record.is_final(status)
+
+
+def _claims_success(step_run: Object) -> bool:
+    status = step_run.get("status") or {}
+    return record.phase_of(status) is Phase.SUCCEEDED and record.is_final(status)

@@ -13,13 +13,17 @@ from policy_evaluation import ANN, Request, refusals
 from rule_table import cases
 
 from core.api import manifest
+from core.api.identity import is_pod_name, runner_name
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
+from core.engine.manifest import step_run_name
 from core.workloads import runner_rules
 from manager.deployment.files import policies
 from manager.deployment.policy import documents
 from manager.deployment.rights import NEVER_HANDED_ON
 from manager.permissions.roles import DEFAULT_INSTALLATION
-from webhooks.caller import Caller
+from webhooks.caller import ADMINISTRATORS, Caller
 from webhooks.finding import errors_among
+from webhooks.validate import status
 from webhooks.validate.catalogue import RULES
 
 Object = dict[str, Any]
@@ -34,10 +38,12 @@ def requests_of(case: Any) -> Iterator[Request]:
 
 
 def request_of(case: Any, new: Object) -> Request:
-    if case.caller is None:
-        return Request(new, case.old)
-    username = DEFAULT_INSTALLATION.user if case.caller.is_operator else case.caller.username
-    return Request(new, case.old or {}, username, tuple(case.caller.groups), "status")
+    caller = case.caller or case.author
+    if caller is None:
+        return Request(new, case.old, ANN, (ADMINISTRATORS,))  # of whom nothing is asked but what is asked of all
+    username = DEFAULT_INSTALLATION.user if caller.is_operator else caller.username
+    old, subresource = (case.old or {}, "status") if case.caller is not None else (case.old, "")
+    return Request(new, old, username, tuple(caller.groups), subresource, caller.pod)
 
 
 def settings_of(case: Any) -> dict[str, str]:
@@ -114,7 +120,7 @@ def rule_ids(name: str) -> set[str]:
     return {rule for policy in policies() if policy.name == name for check in policy.checks for rule in check.rules}
 
 
-@pytest.mark.parametrize("name", ["identity", "status", "references"])
+@pytest.mark.parametrize("name", ["identity", "status", "references", "authors"])
 def test_each_rule_of_a_policy_refuses_a_case_of_the_table(name: str) -> None:
     caught = {
         case.rule
@@ -306,21 +312,81 @@ def test_what_was_given_with_an_approval_stays() -> None:
     assert not refused({"state": "Pending", "data": {"a": "2"}}, given)
 
 
-@pytest.mark.parametrize("run_name", ["r", "a" * 49, "a" * 50, "a" * 200])
+@pytest.mark.parametrize("run_name", ["r", "a" * 49, "a" * 50, "a" * 200, "my.run", "my--run", "a.b-c--d", "m." * 30])
 def test_a_step_is_reported_by_the_containers_of_its_run(run_name: str) -> None:
-    from core.api.identity import runner_name
-    from webhooks.validate import status
+    step = step_of(run_name)
+    new = copy.deepcopy(step) | {"status": {"phase": "Succeeded"}}
+    own = pod_of(step)
 
-    spec = {"storyRunRef": {"name": run_name}, "stepId": "s"}
-    old = thing("runs.bubustack.io", "StepRun", spec) | {"status": {}}
-    new = copy.deepcopy(old) | {"status": {"phase": "Succeeded"}}
-    world = CASES[0].world
+    for account, pod, allowed in (
+        (runner_name(run_name), own, True),
+        (runner_name(run_name), "", False),
+        (runner_name(run_name), f"{own}-x7k2p", False),
+        (runner_name(run_name), pod_of(step_of(run_name, "t")), pod_of(step_of(run_name, "t")) == own),  # cut alike
+        ("default", own, False),
+        ("other-runner", own, False),
+    ):
+        caller = Caller(f"system:serviceaccount:team:{account}", pod=pod)
 
-    for account, allowed in ((runner_name(run_name), True), ("default", False), ("other-runner", False)):
-        username = f"system:serviceaccount:team:{account}"
+        assert bool(refusals(Request(new, step, caller.username, (), "status", pod), {})) != allowed
+        assert bool(errors_among(status.validate(new, step, caller, CASES[0].world))) != allowed
 
-        assert bool(refusals(Request(new, old, username, (), "status"), {})) != allowed
-        assert bool(errors_among(status.validate(new, old, Caller(username), world))) != allowed
+
+def step_of(run_name: str, step: str = "s") -> Object:
+    name = step_run_name(run_name, step)
+    spec = {"storyRunRef": {"name": run_name}, "stepId": step}
+    return thing("runs.bubustack.io", "StepRun", spec, name=name) | {"status": {}}
+
+
+def pod_of(step: Object) -> str:
+    """As the API server makes a name up from that of the Job."""
+    return f"{step['metadata']['name']}-"[:58] + "x7k2p"
+
+
+def test_which_pods_a_job_has_is_told_alike_by_policies_and_validators() -> None:
+    """Names with 56 to 63 characters are where the API server cuts."""
+    chance = random.Random(3)
+    seen = {True: 0, False: 0}
+    for _ in range(300):
+        job = "j" * chance.choice([1, 20, 56, 57, 58, 59, 63])
+        pod = f"{job}-"[: chance.choice([57, 58, 58, 58, 59])] + chance.choice(["x7k2p", "x7k2p", "abcd", "x7k2px"])
+        caller = Caller("system:serviceaccount:team:r-engram-runner", pod=pod)
+        step = thing("runs.bubustack.io", "StepRun", {"storyRunRef": {"name": "r"}, "stepId": "s"}, name=job)
+        new = copy.deepcopy(step) | {"status": {"phase": "Succeeded"}}
+        allowed = is_pod_name(pod, job)
+        seen[allowed] += 1
+
+        assert bool(refusals(Request(new, step, caller.username, (), "status", pod), {})) != allowed
+        assert bool(errors_among(status.validate(new, step, caller, CASES[0].world))) != allowed
+    assert min(seen.values()) > 50
+
+
+def job(owner: str = "StepRun", **more: Any) -> Object:
+    group = {"StepRun": "runs.bubustack.io/v1alpha1", "CronJob": "batch/v1"}[owner]
+    reference = {"apiVersion": group, "kind": owner, "name": "r-s", "uid": "u1", "controller": True}
+    metadata = {"name": "r-s", "namespace": "team", "ownerReferences": [reference], **more}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {}}
+
+
+def test_only_the_operator_makes_the_job_of_a_step() -> None:
+    plain = job() | {"metadata": {"name": "r-s", "namespace": "team"}}
+    marked = job(annotations={ANNOTATION_ATTEMPT: "0", ANNOTATION_DEADLINE_AT: "2026-01-01T00:00:00Z"})
+    later = job(annotations={ANNOTATION_ATTEMPT: "0", ANNOTATION_DEADLINE_AT: "2036-01-01T00:00:00Z"})
+    labelled = copy.deepcopy(marked)
+    labelled["metadata"]["labels"] = {"a": "b"}
+
+    def refused(new: Object, old: Object | None, *who: Any) -> bool:
+        return "jobs" in refusals(Request(new, old, *who), {})
+
+    assert refused(job(), None)
+    assert refused(job(), plain)
+    assert refused(later, marked)
+    assert refused(job(annotations={ANNOTATION_ATTEMPT: "0"}), marked)
+    assert not refused(job(), None, DEFAULT_INSTALLATION.user)
+    assert not refused(job(), None, ANN, (ADMINISTRATORS,))
+    for new, old in ((labelled, marked), (job("CronJob"), None), (plain, None), (plain, job())):
+        assert not refused(new, old)
+    assert not refused(labelled, marked, "system:serviceaccount:kube-system:job-controller")
 
 
 def test_deleted_objects_are_left_alone() -> None:

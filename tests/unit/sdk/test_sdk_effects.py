@@ -13,7 +13,7 @@ import pytest
 
 from bubu_sdk import effects
 from bubu_sdk.contract import Identity
-from bubu_sdk.effects import EffectLease, Effects
+from bubu_sdk.effects import EffectLease, Effects, holder_identity
 from bubu_sdk.errors import EffectInProgressError, EffectLostError, EngramError
 from bubu_sdk.kube import StatusError
 from bubu_sdk.steprun import StepRunClient
@@ -140,6 +140,26 @@ def test_a_second_attempt_gets_the_details_of_the_first(new_process: Callable[[]
 
     assert (outcome.executed, outcome.details) == (False, {"chargeId": "ch_1"})
     assert len(charge.leases) == 1
+
+
+@pytest.mark.parametrize("length", [1, 200, 219, 220, 240, 256])
+def test_two_processes_never_hold_a_claim_under_one_identity(new_process: Callable[[], Effects], length: int) -> None:
+    """However long the key is: else the second takes the claim of the first, which is at work, for its own."""
+    key = "k" * length
+
+    def meanwhile(_: Any) -> dict[str, Any]:
+        with pytest.raises(EffectInProgressError):
+            new_process().execute_once(key, Charge())
+        return {}
+
+    assert new_process().execute_once(key, meanwhile).executed
+
+
+def test_an_identity_fits_the_schema_and_ends_with_its_random_part() -> None:
+    for length in range(1, 400):
+        identity = holder_identity("default", "sr-1", "k" * length, "5f0c" * 8)
+        assert len(identity) <= 253
+        assert identity.endswith(":" + "5f0c" * 8)
 
 
 def test_a_failed_effect_releases_its_claim_so_that_a_retry_runs_it(

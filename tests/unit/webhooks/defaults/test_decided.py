@@ -48,9 +48,24 @@ def test_a_decision_gets_its_author_and_its_time(state: str) -> None:
 
 
 def test_what_is_said_already_stays() -> None:
-    said = {"state": "Approved", "updatedBy": "ann", "updatedAt": "2025-12-31T00:00:00Z", "message": "fine"}
+    said = {"state": "Approved", "updatedBy": "ann", "updatedAt": "2026-01-02T03:04:01Z", "message": "fine"}
 
     assert stored(run(ask=said)) == {"ask": said}
+
+
+@pytest.mark.parametrize(
+    "said", ["2001-01-01T00:00:00Z", "2026-01-02T03:03:50Z", "2026-01-02T03:04:20Z", "2036-01-01T00:00:00Z", "", "x", 7]
+)
+def test_a_decision_is_made_when_the_server_hears_of_it(said: Any) -> None:
+    (decision,) = stored(run(ask={"state": "Approved", "updatedAt": said})).values()
+
+    assert decision["updatedAt"] == AT
+
+
+def test_an_administrator_may_restore_an_old_instant() -> None:
+    admin, old = Caller("admin", frozenset({ADMINISTRATORS})), "2001-01-01T00:00:00Z"
+
+    assert stored(run(ask={"state": "Approved", "updatedAt": old}), caller=admin)["ask"]["updatedAt"] == old
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from core.kube.wire import apply_merge_patch
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.caller import Caller
 from webhooks.finding import Finding
-from webhooks.validate import admission, status
+from webhooks.validate import admission, author, status
 from webhooks.world import InMemoryWorld
 
 TABLES = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
@@ -35,6 +35,9 @@ class Case:
     """The world's."""
     policy: CrossNamespacePolicy
     caller: Caller | None
+    """Who writes the status; None: the object itself is written."""
+    author: Caller | None = None
+    """Who writes the object; None: nobody asks."""
 
     @property
     def world(self) -> InMemoryWorld:
@@ -44,7 +47,8 @@ class Case:
         """About the object, or about its status when somebody is said to write that."""
         if self.caller is not None:
             return status.validate(new, self.old or {}, self.caller, world or self.world)
-        return admission.validate(new, self.old, world or self.world)
+        found = admission.validate(new, self.old, world or self.world)
+        return found + (author.validate(new, self.old, self.author, world or self.world) if self.author else [])
 
 
 @cache
@@ -67,6 +71,7 @@ def _cases(table: dict[str, Any]) -> Iterator[Case]:
             tuple(table["worlds"][line.get("world", "plain")]),
             policy,
             Caller(**line["caller"]) if "caller" in line else None,
+            Caller(**line["author"]) if "author" in line else None,
         )
 
 

@@ -1,0 +1,88 @@
+"""Writes by whoever may not make, change or mark what the operator acts on."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+from core.api.keys import RUN_ANNOTATIONS_OF_OPERATOR
+from fuzz.admission.chance import Chance
+from fuzz.admission.mutations import Draft, breaks, section
+from webhooks.caller import Caller, service_account
+
+Object = dict[str, Any]
+
+_PERSON: Final = Caller("ann", frozenset({"people"}))
+_STEP_MARKS: Final = ("bubustack.io/queue", "bubustack.io/story-name", "runs.bubustack.io/step-path")
+
+
+def _stranger(chance: Chance, draft: Draft) -> Caller:
+    """A person, or the container of another run or step."""
+    account = service_account(draft.namespace, "another-engram-runner")
+    return chance.pick((_PERSON, Caller(account), Caller(account, pod="another-step-x7k2p")))
+
+
+def _stay_alike(draft: Draft) -> None:
+    """What is stored is what is written, until it is spoilt."""
+    assert draft.old is not None
+    draft.old |= {part: copy.deepcopy(draft.new[part]) for part in ("metadata", "spec")}
+
+
+@breaks("author/step-run-made", "StepRun", update=False)
+def _step_run_of_a_stranger(chance: Chance, draft: Draft) -> str:
+    draft.author = _stranger(chance, draft)
+    return "metadata.name"
+
+
+@breaks("author/step-run-spec", "StepRun", update=True)
+def _step_run_changed(chance: Chance, draft: Draft) -> list[str]:
+    _stay_alike(draft)
+    assert draft.old is not None
+    fields = chance.some(("timeout", "idempotencyKey", "executionOverrides"), 3, 1)
+    for field in fields:
+        draft.old["spec"][field] = {"debug": True} if field == "executionOverrides" else "before"
+    draft.author = _stranger(chance, draft)
+    return [f"spec.{field}" for field in fields]
+
+
+@breaks("author/mark", "StepRun", update=True)
+def _step_marked(chance: Chance, draft: Draft) -> list[str]:
+    _stay_alike(draft)
+    assert draft.old is not None
+    part, keys = chance.pick(("labels", "annotations")), chance.some(_STEP_MARKS, 3, 1)
+    where = section(chance.pick((draft.new, draft.old)), "metadata", part)
+    where.update(dict.fromkeys(keys, "other"))
+    draft.author = _stranger(chance, draft)
+    return [f'metadata.{part}["{key}"]' for key in keys]
+
+
+@breaks("author/mark", "StoryRun")
+def _run_marked(chance: Chance, draft: Draft) -> list[str]:
+    keys = chance.some(RUN_ANNOTATIONS_OF_OPERATOR, 3, 1)
+    section(draft.new, "metadata", "annotations").update(dict.fromkeys(keys, "other"))
+    draft.author = _stranger(chance, draft)
+    return [f'metadata.annotations["{key}"]' for key in keys]
+
+
+@breaks("author/controller", "StoryRun")
+def _controlled(chance: Chance, draft: Draft) -> str:
+    group = "runs.bubustack.io/v1alpha1"
+    kind = chance.pick(("StoryRun", "StepRun"))
+    owner = {"apiVersion": group, "kind": kind, "name": "p", "uid": "u1", "controller": True}
+    draft.new["metadata"]["ownerReferences"] = [owner]
+    draft.author = _stranger(chance, draft)
+    return "metadata.ownerReferences"
+
+
+@breaks("claim/author", "EffectClaim")
+def _claim_of_a_stranger(chance: Chance, draft: Draft) -> str:
+    if draft.old is not None:
+        draft.old["spec"] = {key: draft.spec[key] for key in draft.spec if key in _CLAIM_IDENTITY}
+        draft.spec.pop("completedAt", None)
+        draft.spec.pop("completionStatus", None)
+        draft.spec["details"] = {"changed": True}
+    draft.author = _stranger(chance, draft)
+    return "spec.stepRunRef.name"
+
+
+_CLAIM_IDENTITY: Final = ("stepRunRef", "effectKey", "idempotencyKey")

@@ -1,0 +1,72 @@
+"""Who may create or change what the operator acts on, and what marks it. Source: admission contract 8.2, 9.3 and 11.
+
+StepRuns are made by the operator alone, and so are StoryRuns that another run controls: otherwise whoever may write our
+kinds could hand a step other inputs, or a run another child. Unlike the other validators this one knows who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.keys import DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
+from core.api.resource import STEP_RUN, STORY_RUN
+from webhooks.caller import Caller
+from webhooks.finding import Cause, Finding, Rule
+from webhooks.validate import change, effectclaim
+from webhooks.validate.change import fields_of, metadata_of
+from webhooks.world import Object, World
+
+STEP_RUN_MADE: Final = Rule("author/step-run-made", "9.3", Cause.FORBIDDEN)
+STEP_RUN_SPEC: Final = Rule("author/step-run-spec", "9.3", Cause.FORBIDDEN)
+MARK: Final = Rule("author/mark", "8.2", Cause.FORBIDDEN)
+CONTROLLER: Final = Rule("author/controller", "8.2", Cause.FORBIDDEN)
+
+_CONTROLLERS: Final = (STORY_RUN.kind, STEP_RUN.kind)
+
+
+def validate(new: Object, old: Object | None, caller: Caller, world: World) -> list[Finding]:
+    """Everything that the caller may not write of the object, its status apart; nothing for those who are trusted."""
+    if caller.is_trusted or change.is_deleted(new):
+        return []
+    match new.get("kind"):
+        case "StepRun":
+            return [*_step_run(new, old), *_controllers(new, old)]
+        case "StoryRun":
+            return [*_marks(new, old, "annotations", RUN_ANNOTATIONS_OF_OPERATOR), *_controllers(new, old)]
+        case "EffectClaim":
+            return list(effectclaim.check_author(new, old, caller, world))
+    return []
+
+
+def _step_run(new: Object, old: Object | None) -> Iterator[Finding]:
+    if old is None:
+        yield STEP_RUN_MADE.at("metadata.name", "only the operator creates StepRuns", "start a StoryRun")
+        return
+    now, before = fields_of(new.get("spec")), fields_of(old.get("spec"))
+    for field in change.changed_fields(now, before, sorted({*now, *before})):
+        yield STEP_RUN_SPEC.at(f"spec.{field}", "only the operator may change this", "start another run")
+    for part in ("labels", "annotations"):
+        keys = {*fields_of(metadata_of(new).get(part)), *fields_of(metadata_of(old).get(part))}
+        yield from _marks(new, old, part, sorted(key for key in keys if DOMAIN in key))
+
+
+def _marks(new: Object, old: Object | None, part: str, keys: tuple[str, ...] | list[str]) -> Iterator[Finding]:
+    now, before = fields_of(metadata_of(new).get(part)), fields_of(metadata_of(old or {}).get(part))
+    for key in change.changed_fields(now, before, keys):
+        yield MARK.at(f'metadata.{part}["{key}"]', "only the operator may write this", "leave it as it was")
+
+
+def _controllers(new: Object, old: Object | None) -> Iterator[Finding]:
+    """A controlling reference to a run or a step that was not there before; to take one away is garbage collection."""
+    known = [(owner.get("uid"), owner.get("name")) for owner in _controlling(old or {})]
+    for owner in _controlling(new):
+        if (owner.get("uid"), owner.get("name")) not in known:
+            message = f"only the operator makes what a {owner['kind']} controls"
+            yield CONTROLLER.at("metadata.ownerReferences", message, "leave out controller: true")
+
+
+def _controlling(obj: Object) -> list[Object]:
+    owners = metadata_of(obj).get("ownerReferences")
+    found = map(fields_of, owners if isinstance(owners, list) else ())
+    return [owner for owner in found if owner.get("controller") is True and owner.get("kind") in _CONTROLLERS]

@@ -1,0 +1,39 @@
+"""Whether a caller is a container of a step: decided by the Pod that its token is bound to.
+
+All containers of a run share a ServiceAccount, so the user name tells the run and not the step. The token that is
+mounted into a Pod is bound to that Pod, and the API server says to which. Source: admission contract 11 and 15.
+"""
+
+from __future__ import annotations
+
+from core.api.identity import is_pod_name
+from core.api.resource import JOB, POD, STEP_RUN
+from webhooks.caller import Caller, service_account
+from webhooks.validate.change import fields_of, metadata_of
+from webhooks.world import Object, Unseen, World
+
+
+def works_for(caller: Caller, namespace: str, step_run: str, uid: str, world: World) -> bool:
+    """Whether the caller's Pod was made by the Job of the StepRun ``namespace/step_run``.
+
+    A Pod or a Job that is not known here, as they may be a moment after they were made, is taken at its name; the Job
+    has the name of the StepRun. ``uid`` is that of the StepRun, empty when it is not known.
+    """
+    if not caller.pod or not caller.username.startswith(service_account(namespace, "")):
+        return False
+    pod = world.find(POD, namespace, caller.pod)
+    if isinstance(pod, Unseen) or (caller.pod_uid and metadata_of(pod).get("uid") != caller.pod_uid):
+        return is_pod_name(caller.pod, step_run)
+    owner = _controller(pod)
+    if owner.get("kind") != JOB.kind or owner.get("name") != step_run:
+        return False
+    job = world.find(JOB, namespace, step_run)
+    if isinstance(job, Unseen) or metadata_of(job).get("uid") != owner.get("uid") or not uid:
+        return True
+    maker = _controller(job)
+    return maker.get("kind") == STEP_RUN.kind and maker.get("uid") == uid
+
+
+def _controller(obj: Object) -> Object:
+    owners = metadata_of(obj).get("ownerReferences") or ()
+    return next((owner for owner in map(fields_of, owners) if owner.get("controller") is True), {})
