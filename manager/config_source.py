@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from core.api.resource import CONFIG_MAP
+from core.api.unreadable import why_unreadable
 from core.engine.ports import EventType
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
@@ -54,14 +55,14 @@ class ConfigSource:
 
     def _changed(self, change: Change) -> None:
         config_map: dict[str, Any] = change.new or {}
+        if why := why_unreadable(config_map):
+            self._refuse(config_map, f"the ConfigMap cannot be read: {why}")
+            return
         parsed = parse_config(config_map.get("data") or {})
         for warning in parsed.warnings:
             self._log.warning("operator configuration", key=warning.key, warning=warning.message)
         if parsed.settings is None:
-            self.problem = "; ".join(str(error) for error in parsed.errors)
-            self._log.warning("operator configuration refused; the previous one stays in force", cause=self.problem)
-            if config_map:
-                self._events.record(config_map, EventType.WARNING.value, "ConfigurationRejected", self.problem)
+            self._refuse(config_map, "; ".join(str(error) for error in parsed.errors))
             return
         self.problem = ""
         if parsed.settings != self._settings:
@@ -70,3 +71,9 @@ class ConfigSource:
             self._log.info("operator configuration in force", keys=len(config_map.get("data") or {}))
             for listener in self.listeners:
                 listener()
+
+    def _refuse(self, config_map: dict[str, Any], problem: str) -> None:
+        self.problem = problem
+        self._log.warning("operator configuration refused; the previous one stays in force", cause=problem)
+        if config_map:
+            self._events.record(config_map, EventType.WARNING.value, "ConfigurationRejected", problem)

@@ -200,9 +200,10 @@ class _Readiness:
         return self.world.changes if self.world is not None else 0
 
     def informers(self) -> str:
-        """Once filled they serve for ever; what cannot be listed until then is named, without names of objects."""
-        if self.synced:
-            return ""
+        """What cannot be listed until all are filled, or followed any more after that; without names of objects."""
+        if self.synced and self.world is not None:
+            stuck = ", ".join(filter(None, (self.world.stuck, self.gate.stuck() if self.gate is not None else "")))
+            return f"cannot follow {stuck}" if stuck else ""
         trouble = self.world.trouble if self.world is not None else ""
         return f"cannot list {trouble}" if trouble else "waiting for the first lists of the API server"
 

@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from core.api.conditions import with_condition
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.phases import ConditionType, Phase
+from core.api.phases import ConditionType, Phase, Reason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
+from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
 from core.engine.record import is_final
 from core.kube.client import KubeClient
@@ -53,6 +54,8 @@ class EngramReconciler:
         return After(COUNT_DELAY) if count.more_to_come else Done()
 
     async def _template_finding(self, engram: Object) -> tuple[str, list[str]]:
+        if why := why_unreadable(engram):
+            return Reason.UNREADABLE, [f"the Engram cannot be read: {why}; make it smaller"]
         name = ((engram["spec"].get("templateRef") or {}).get("name") or "").strip()
         if not name:
             return "TemplateRefInvalid", ["spec.templateRef.name: is empty; name an EngramTemplate"]
@@ -91,7 +94,7 @@ def executions(stored: Object, step_runs: Sequence[Object], now: datetime) -> Ex
     since_text = format_instant(since) if since is not None else ""
     until = (now - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
     uncounted = [run for run in step_runs if since is None or not _surely_finished_by(run, since_text)]
-    finishes = [(finished, run["status"]["phase"]) for run in uncounted if (finished := _finished_at(run))]
+    finishes = [(finished, run["status"].get("phase")) for run in uncounted if (finished := _finished_at(run))]
     fresh = [(finished, phase) for finished, phase in finishes if since is None or finished > since]
     counted = [(finished, phase) for finished, phase in fresh if finished <= until]
     total = (stored.get("totalExecutions") or 0) + len(counted)

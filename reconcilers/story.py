@@ -13,6 +13,7 @@ from typing import Any, Final
 from core.api.keys import FINALIZER_STORY
 from core.api.phases import ConditionType, Reason
 from core.api.resource import ENGRAM, STORY
+from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
 from core.kube.client import KubeClient
 from core.policy.references import Reference, why_denied
@@ -99,6 +100,8 @@ class StoryReconciler:
 
 def story_findings(story: Object, world: World, settings: OperatorSettings) -> list[Finding]:
     """Everything wrong with the references of a Story, in spec order."""
+    if why := why_unreadable(story):
+        return [Finding(Reason.UNREADABLE, f"the Story cannot be read: {why}; make it smaller")]
     spec = story["spec"]
     findings = list(_transport_findings(spec))
     declared = {str(transport.get("name") or "").strip() for transport in spec.get("transports") or ()}

@@ -37,6 +37,8 @@ _SMALL_BYTES: Final = 64 << 10
 """Of a ConversionReview that is converted on the event loop."""
 _LOGGED_RULES: Final = 20
 
+_REVIEW_PATHS: Final = frozenset(hook.path for hook in HOOKS)
+
 _log = get_logger("webhook")
 
 
@@ -50,7 +52,7 @@ def gate_app(gate: Gate, limits: Limits = DEFAULT_LIMITS) -> QuartTrio:
     _route(app, CONVERT_PATH, partial(_answer_conversion, gate, limits, threads))
     _add_health(app, gate)
     app.register_error_handler(HTTPException, _answer_http_error)
-    door = Door(cast("Application", app.asgi_app), limits)
+    door = Door(cast("Application", app.asgi_app), limits, denials=(_REVIEW_PATHS, denial_of_unreadable))
     app.asgi_app = door  # type: ignore[method-assign, assignment]  # the way to wrap an application of this library
 
     @app.before_serving
@@ -92,7 +94,9 @@ async def _answer_review(hook: Hook, gate: Gate, limits: Limits, examiner: Exami
     try:
         body = document.read(raw, limits.values)
         uid = review.uid_of(body)
-    except (UnreadableError, NoReviewError) as error:
+    except UnreadableError as error:
+        return _json_text(denial) if (denial := denial_of_unreadable(raw, str(error))) else _text(400, str(error))
+    except NoReviewError as error:
         return _text(400, str(error))
     try:
         asked = review.review_of(body, hook)
@@ -107,6 +111,18 @@ async def _answer_review(hook: Hook, gate: Gate, limits: Limits, examiner: Exami
     except UnavailableError as error:
         return _unavailable(str(error))
     return _json(_answer_of(hook, asked, decision))
+
+
+def denial_of_unreadable(raw: bytes, sentence: str) -> bytes | None:
+    """The answer to a review that cannot be read, of which ``raw`` is the beginning; None when it is no review.
+
+    It is a decision, and not an error: API servers let pass what a webhook fails at, if its failure policy says so.
+    """
+    uid = review.uid_in(raw)
+    if uid is None:
+        return None
+    _log.info("a review cannot be read, and is answered with a denial", why=sentence)
+    return orjson.dumps(review.unreadable(uid, sentence))
 
 
 def _answer_of(hook: Hook, asked: Review, decision: Decision) -> dict[str, Any]:

@@ -7,7 +7,7 @@ application behind gets it in one piece. Answers are one sentence of plain text.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Container, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -22,6 +22,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Deny = Callable[[bytes, str], bytes | None]
 
 HEALTH_PATHS: Final = ("/healthz", "/readyz")
 """Asked by kubelets, who show no certificate and must be heard when nobody else is."""
@@ -29,6 +30,7 @@ CERTIFIED: Final = "certified"
 """In a connection's state: whether the client may ask for reviews; to conversion, API servers come without one."""
 
 _SHARE_OF_TIMEOUT: Final = 0.8  # of what the API server says it waits: the rest is for the way
+_HEAD_BYTES: Final = 4 << 10
 _MAX_BODY_OF_NONE: Final = 64 << 10  # on paths where none is expected
 
 
@@ -37,14 +39,23 @@ class _Refusal(Exception):  # noqa: N818 - an answer, raised to leave the readin
     status: int
     sentence: str
     reason: str = ""
+    head: bytes = b""
+    """Of a body that is too large: how it begins."""
 
 
 class Door:
-    """Lets requests through to ``application``, which is any ASGI application."""
+    """Lets requests through to ``application``, which is any ASGI application.
 
-    def __init__(self, application: Application, limits: Limits) -> None:
+    ``denials``: paths on which a body that is too large is answered with a decision, and what makes that of the
+    beginning of the body and the sentence; None where it is answered as an error.
+    """
+
+    def __init__(
+        self, application: Application, limits: Limits, denials: tuple[Container[str], Deny] = ((), lambda *_: None)
+    ) -> None:
         self._application = application
         self._limits = limits
+        self._denials = denials
         self._inside = 0
         self._held_bytes = 0
 
@@ -90,8 +101,12 @@ class Door:
             try:
                 await self._read(scope, receive, body)
             except _Refusal as refusal:
+                paths, deny = self._denials
+                denial = deny(refusal.head, refusal.sentence) if scope["path"] in paths and refusal.head else None
                 if refusal.reason:
                     await self._crowded(send, refusal.reason)
+                elif denial is not None:
+                    await _send(send, 200, denial, b"application/json")
                 else:
                     await _answer(send, refusal.status, refusal.sentence)
                 return
@@ -113,7 +128,7 @@ class Door:
         most = self._most_bytes(scope)
         announced = _content_length(scope["headers"])
         if announced > most:
-            raise _too_large(most)
+            raise _too_large(most, await self._drained(scope, receive, b""))
         if self._held_bytes + announced > self._limits.held_bytes:
             raise _Refusal(429, "", "bytes")
         more = True
@@ -123,12 +138,31 @@ class Door:
                 raise _Refusal(400, "the body ends too early; send it whole")
             part = message.get("body", b"")
             if len(body) + len(part) > most:
-                raise _too_large(most)
+                head = bytes(body[:_HEAD_BYTES]) or part[:_HEAD_BYTES]
+                raise _too_large(most, await self._drained(scope, receive, head) if message.get("more_body") else head)
             if self._held_bytes + len(part) > self._limits.held_bytes:
                 raise _Refusal(429, "", "bytes")
             body += part
             self._held_bytes += len(part)
             more = message.get("more_body", False)
+
+    async def _drained(self, scope: Message, receive: Receive, head: bytes) -> bytes:
+        """How the body begins, once the rest has been read and dropped: who is still sending may not hear an answer.
+
+        Only where the answer is a decision. What is larger than anything that an API server sends is cut off.
+        """
+        read = 0
+        while scope["path"] in self._denials[0] and read <= self._limits.drained_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                break
+            part = message.get("body", b"")
+            read += len(part)
+            if len(head) < _HEAD_BYTES:
+                head += part[: _HEAD_BYTES - len(head)]
+            if not message.get("more_body", False):
+                break
+        return head
 
     def _most_bytes(self, scope: Message) -> int:
         if scope["method"] != "POST":
@@ -143,14 +177,17 @@ class Door:
 CROWDED: Final = "too many reviews at once; try again in a second"
 
 
-def _too_large(most: int) -> _Refusal:
-    return _Refusal(413, f"the body is larger than {most} bytes; make the object smaller")
+def _too_large(most: int, head: bytes) -> _Refusal:
+    return _Refusal(413, f"the body is larger than {most} bytes; make the object smaller", head=head)
 
 
 async def _answer(send: Send, status: int, sentence: str, *headers: tuple[bytes, bytes]) -> None:
-    body = f"{sentence}\n".encode()
+    await _send(send, status, f"{sentence}\n".encode(), b"text/plain; charset=utf-8", *headers)
+
+
+async def _send(send: Send, status: int, body: bytes, content_type: bytes, *headers: tuple[bytes, bytes]) -> None:
     length = (b"content-length", str(len(body)).encode())
-    begin = [(b"content-type", b"text/plain; charset=utf-8"), length, *headers]
+    begin = [(b"content-type", content_type), length, *headers]
     await send({"type": "http.response.start", "status": status, "headers": begin})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -10,6 +10,7 @@ class Limits:
     """Attributes:
 
     review_bytes: of an AdmissionReview: two objects of the size that etcd stores, and what is said about them.
+    drained_bytes: of a body that is too large, which are read and dropped before it is denied.
     convert_bytes: of a ConversionReview, in which the API server sends a whole page of objects.
     values: numbers, texts, lists and objects in a body; each takes memory once it is read.
     held_bytes: of bodies in memory, over all requests.
@@ -26,6 +27,7 @@ class Limits:
     """
 
     review_bytes: int = (3 << 20) + (256 << 10)
+    drained_bytes: int = 32 << 20
     convert_bytes: int = 32 << 20
     values: int = 400_000
     held_bytes: int = 64 << 20

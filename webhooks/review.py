@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from core.kube import scan
 from webhooks import telling
 from webhooks.caller import POD_NAME, POD_UID
 from webhooks.finding import Finding, Severity
@@ -81,6 +82,19 @@ def uid_of(body: Object) -> str:
     return uid
 
 
+def uid_in(raw: bytes) -> str | None:
+    """Which answer a body asks for that cannot be read, or of which this is the beginning; None when it does not say.
+
+    API servers write it first.
+    """
+    span = scan.lookup(raw, b"request", b"uid")
+    try:
+        uid = orjson.loads(raw[span.start : span.end]) if span is not None else None
+    except orjson.JSONDecodeError:
+        return None
+    return uid if isinstance(uid, str) and 0 < len(uid) <= _MAX_UID_CHARACTERS else None
+
+
 def review_of(body: Object, hook: Hook) -> Review:
     """The question in ``body``, which has an uid.
 
@@ -144,6 +158,12 @@ def denied(uid: str, hook: Hook, new: Object, findings: Sequence[Finding]) -> di
 def misfit(uid: str, sentence: str) -> dict[str, Any]:
     """The question is none for us."""
     status = {"status": "Failure", "message": sentence, "reason": "BadRequest", "code": 400}
+    return _answer({"uid": uid, "allowed": False, "status": status}, ())
+
+
+def unreadable(uid: str, sentence: str) -> dict[str, Any]:
+    """Nobody can tell what the object says, so it may not be stored: no failure policy can let it pass."""
+    status = {"status": "Failure", "message": sentence, "reason": "Invalid", "code": 422}
     return _answer({"uid": uid, "allowed": False, "status": status}, ())
 
 

@@ -107,6 +107,8 @@ class Reason(StrEnum):
     REDRIVE_INVALID = "RedriveInvalid"
     SUB_STORY_RUN_SPOOFED = "SubStoryRunSpoofed"
     ITERATIONS_EXHAUSTED = "IterationsExhausted"
+    UNREADABLE = "Unreadable"
+    """A part of an object is too deep, too large or damaged, so that what it says is not known."""
 
 
 DEFAULT_REASONS: Final[dict[Phase, Reason]] = {

@@ -15,6 +15,7 @@ import trio
 from core.api import keys
 from core.api.duration import format_duration
 from core.api.phases import Phase, Reason
+from core.api.unreadable import why_unreadable
 from core.engine import record
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_bell
@@ -78,6 +79,13 @@ def refused(conclusion: Conclusion, now: datetime) -> Ending:
     return Ending(conclusion, Phase.CANCELED, "its Story cannot be run any more", now)
 
 
+def unreadable(why: str, now: datetime) -> Ending:
+    """A part of the StoryRun cannot be read: nobody knows what it is to do."""
+    text = f"The StoryRun cannot be read: {why}; start a new run with smaller or flatter data"
+    conclusion = Conclusion(Phase.FAILED, Reason.UNREADABLE, text, has_error=True)
+    return Ending(conclusion, Phase.CANCELED, "the run cannot be read", now)
+
+
 async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *, unheard: bool = False) -> Verdict:
     """Bring an engram step to its end: signal, wait for its Pods until ``drain_at``, record.
 
@@ -127,7 +135,10 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
     if not record.is_final(status):
         reported = record.phase_of(status)
         now = context.now()
-        if reported is Phase.SUCCEEDED or observation.state is AttemptState.SUCCEEDED:
+        if why := why_unreadable(step_run):
+            text = f"{record.UNREADABLE}: {why}"
+            patch = record.failure_patch(step_run, Phase.FAILED, Reason.UNREADABLE, text, now)
+        elif reported is Phase.SUCCEEDED or observation.state is AttemptState.SUCCEEDED:
             patch = record.success_patch(step_run, now)
         else:
             phase = reported if reported is not None and reported.terminal else ending.running_becomes
@@ -135,5 +146,7 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
             message = str(status.get("lastFailureMsg") or "") if phase is reported else ""
             patch = record.failure_patch(step_run, phase, reason, message or f"{ENDED}{ending.because}", now)
         step_run = await committed(context.engine.executor.patch_step_run_status, step_run, patch)
+        if not record.is_final(step_run.get("status") or {}):  # its container has made it unreadable once more
+            return record.verdict_of({"status": patch})
     context.variables.remember(step_run)
     return record.verdict_of(step_run)

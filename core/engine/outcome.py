@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason
+from core.api.unreadable import why_unreadable
 from core.engine import record
 from core.engine.holdups import PODLESS_PATIENCE
 from core.engine.ports import AttemptState, Observation
@@ -104,6 +105,9 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Deci
     alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)
     if record.is_final(status):
         return Settled(still_alive=alive and status.get("phase") != Phase.SUCCEEDED)
+    if why := why_unreadable(step_run):
+        message = f"{record.UNREADABLE}: {why}; let the step report less, less deep, or put its data into storage"
+        return Fail(Phase.FAILED, Reason.UNREADABLE, message, None, ExitClass.TERMINAL, still_alive=True)
     current = observation.attempt == record.retries_of(status)
     phase = record.phase_of(status)
     if phase is Phase.SUCCEEDED:

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.api import keys
 from core.api.phases import Phase, Reason
+from core.api.unreadable import why_unreadable
 from core.engine import cancel, inputs
 from core.engine.access import RunAccess, has_step_at_work
 from core.engine.begun import Begun, bare_plan, plan_to_end
@@ -94,7 +95,8 @@ class Preparation:
             return None
         story = await self._stored_story()
         plans, evaluator = self._engine.plans, self._engine.evaluator
-        plan = await plans.plan_of(story, evaluator, self._asker) if story is not None else None
+        known = story is not None and not why_unreadable(story)
+        plan = await plans.plan_of(story, evaluator, self._asker) if story and known else None
         values: Mapping[str, Any] | Refusal = {}
         begun = Begun.of(self._status.state.steps or (), step_runs, child_runs)
         if isinstance(plan, StoryPlan):
@@ -171,6 +173,9 @@ class Preparation:
         under_way: bool,
     ) -> RunWork | Refusal | None:
         """None: the Story has changed meanwhile, so that all of this is to be done again."""
+        if why := why_unreadable(story):
+            namespace, name = self._story_key()
+            return Refusal(Reason.UNREADABLE, f"Story {namespace}/{name} cannot be read: {why}; make it smaller")
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator, self._asker)
         if isinstance(plan, Refusal):
             return plan

@@ -16,6 +16,7 @@ from core.api.conditions import find_condition, is_true, with_condition
 from core.api.duration import format_seconds
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import ConditionType, ExitClass, Phase, Reason
+from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
 from core.engine.ports import Object
 from core.engine.verdict import Verdict
@@ -23,6 +24,7 @@ from core.engine.words import member_or_none
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
 """Of a run that is ended before its time."""
+UNREADABLE = "the result cannot be read"
 _DEGRADED = (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
 _ERROR_TYPES = {
     Reason.TIMED_OUT: "timeout",
@@ -33,6 +35,7 @@ _ERROR_TYPES = {
     Reason.INVALID_CONFIGURATION: "initialization_error",
     Reason.INPUT_TOO_LARGE: "initialization_error",
     Reason.REFERENCE_NOT_FOUND: "initialization_error",
+    Reason.UNREADABLE: "validation_error",
 }
 
 
@@ -162,9 +165,13 @@ def failure_patch(
     exit_code: int | None = None,
     exit_class: ExitClass | None = None,
 ) -> Object:
-    """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept."""
+    """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept.
+
+    What cannot be read of the status is deleted, so that it can be read from then on.
+    """
     status = step_run.get("status") or {}
-    patch = _common(step_run, phase, reason, message, now) | _finish(step_run, now) | {"phase": str(phase)}
+    patch: Object = dict.fromkeys(missing_in(step_run, "status"))
+    patch |= _common(step_run, phase, reason, message, now) | _finish(step_run, now) | {"phase": str(phase)}
     patch |= {"lastFailureMsg": message, "nextRetryAt": None}
     if exit_code is not None:
         patch["exitCode"] = exit_code

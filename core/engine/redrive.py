@@ -21,6 +21,7 @@ from core.api import keys
 from core.api.conditions import with_condition, with_ready
 from core.api.phases import ConditionType, Phase, Reason
 from core.api.resource import STORY_RUN
+from core.api.unreadable import why_unreadable
 from core.engine.bell import Bell
 from core.engine.calls import Pace, committed, patiently, persistently
 from core.engine.context import EngineContext
@@ -163,6 +164,8 @@ class Redrive:
         story = await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
         if story is None:
             return f"Story {namespace}/{name} does not exist"
+        if why := why_unreadable(story):
+            return f"Story {namespace}/{name} cannot be read: {why}"
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator, Asker(self._key.namespace))
         if isinstance(plan, Refusal):
             return plan.message

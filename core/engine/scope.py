@@ -10,8 +10,10 @@ from __future__ import annotations
 import trio
 
 from core.api.phases import Phase
+from core.api.unreadable import why_unreadable
 from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently
+from core.engine.cancel import unreadable
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError
 from core.engine.ports import EventType, Object, RunKey
@@ -95,7 +97,7 @@ class StoryRunScope:
                     with self._services:
                         async with trio.open_nursery() as services:
                             services.start_soon(self._listen, status, pursuit, name=f"listener of {self._key}")
-                            self._heed_cancel(run, pursuit)
+                            self._heed(run, pursuit)
                             await self._pursue(pursuit, status)
                             services.cancel_scope.cancel()
                 finally:
@@ -139,10 +141,13 @@ class StoryRunScope:
                 if run["metadata"].get("deletionTimestamp") or not status.state.ended:
                     self._services.cancel()
             else:
-                self._heed_cancel(run, pursuit)
+                self._heed(run, pursuit)
 
-    def _heed_cancel(self, run: Object, pursuit: Pursuit) -> None:
-        if run["spec"].get("cancelRequested") is True:
+    def _heed(self, run: Object, pursuit: Pursuit) -> None:
+        """What ends the run before its time, as the object says it."""
+        if why := why_unreadable(run):
+            pursuit.end(unreadable(why, self._engine.clock.now()))
+        elif run["spec"].get("cancelRequested") is True:
             pursuit.cancel()
 
     async def _pursue(self, pursuit: Pursuit, status: StatusWriter) -> None:

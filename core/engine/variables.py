@@ -11,6 +11,7 @@ from typing import Any
 
 from core.api import identity, keys
 from core.api.phases import Phase
+from core.api.unreadable import unreadable
 from core.engine.ports import Object
 from core.engine.record import is_final
 
@@ -34,7 +35,10 @@ class Variables:
         if isinstance(signals, Mapping) and signals:
             entry["signals"] = _nested(signals)
         annotations = step_run["metadata"].get("annotations") or {}
-        self._set(str(annotations.get(keys.ANNOTATION_STEP_PATH) or step_run["spec"]["stepId"]), entry)
+        name = str(annotations.get(keys.ANNOTATION_STEP_PATH) or step_run["spec"].get("stepId") or "")
+        if unreadable(step_run) is not None and (not name or name in self._steps):
+            return  # what was seen of it while it could be read
+        self._set(name, entry)
 
     def give(self, name: str, output: Mapping[str, Any]) -> None:
         """The output of a step that has no StepRun of its own."""

@@ -10,30 +10,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
 import orjson
+import trio
 
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import Resource
 from core.kube import request
 from core.kube.config import ClusterConfig
-from core.kube.errors import ConfigError, GoneError, InvalidError, UnauthorizedError, error_from_answer
+from core.kube.errors import ConfigError, DeadlineError, GoneError, InvalidError, UnauthorizedError, error_from_answer
+from core.kube.paging import PAGE_SIZE, Keep, ObjectList, Selection, list_pages
 from core.kube.request import ServedKind
 from core.kube.retry import DEFAULT_POLICY, RetryPolicy, with_retries
-from core.kube.transport import Call, Transport, explain_refusal, open_transport
+from core.kube.transport import Call, Transport, explain_refusal, open_body, open_transport
 from core.kube.wire import Object, PatchType
 
-PAGE_SIZE: Final = 500
 _LIST_RESTARTS: Final = 3
-
-
-class ObjectList(NamedTuple):
-    """All objects of a list, and the version of the cluster it shows."""
-
-    items: list[Object]
-    resource_version: str
 
 
 class KubeClient:
@@ -107,18 +101,21 @@ class KubeClient:
         label_selector: str | None = None,
         field_selector: str | None = None,
         limit: int = PAGE_SIZE,
-        keep: Callable[[Object], Object] = lambda obj: obj,
+        keep: Keep = lambda obj: obj,
     ) -> ObjectList:
         """All objects, over all namespaces unless one is named, as one consistent picture.
 
-        ``limit`` is the page size, not a bound on the result; 0 asks for everything at once. When the server forgets
+        ``limit`` is the largest page, not a bound on the result; 0 asks for everything at once. When the server forgets
         the picture between two pages, the list starts over, and at last asks for everything at once. ``keep`` makes of
-        each object what is wanted of it as soon as its page is there, so that no more than a page is held whole.
+        each object what is wanted of it as soon as it was read, so that no more than a page is held as bytes, and of
+        large objects no more than one is held whole. An object of which a part cannot be read is marked
+        (core.api.unreadable); one without a readable name is left out and counted.
         """
+        selection = Selection(resource, namespace, label_selector, field_selector)
         for restart in range(_LIST_RESTARTS + 1):
             size = limit if restart < _LIST_RESTARTS else 0
             try:
-                return await self._list_pages(resource, namespace, label_selector, field_selector, size, keep)
+                return await list_pages(self.body_of, selection, size, keep)
             except GoneError:
                 if restart == _LIST_RESTARTS:
                     raise
@@ -359,10 +356,40 @@ class KubeClient:
         return await with_retries(once, policy=self._retry, idempotent=call.reads)
 
     def _read(self, call: Call, response: httpx.Response) -> Object:
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if response.is_error:
             self._refuse(response)
-        retry_after = response.headers.get("retry-after") if response.is_error else None
-        return request.object_of(response.status_code, response.content, retry_after)
+        return request.object_of(response.status_code, response.content, call.resource.partition("/")[0])
+
+    async def body_of(self, call: Call, most_bytes: int) -> bytes | None:
+        """The body of an answer; None when it is larger than ``most_bytes``, which zero does not bound.
+
+        Raises:
+            KubeError: the server refused, or did not answer.
+        """
+        call = self._prepared(call)
+
+        async def once() -> bytes | None:
+            if most_bytes:
+                return await self._bounded_body(call, most_bytes)
+            response = await self._transport.send(call)
+            if response.is_error:
+                self._refuse(response)
+            return response.content
+
+        return await with_retries(once, policy=self._retry, idempotent=True)
+
+    async def _bounded_body(self, call: Call, most_bytes: int) -> bytes | None:
+        chunks: list[bytes] = []
+        size = 0
+        with trio.move_on_after(call.deadline_seconds):
+            async with self.open_call(call) as response, open_body(response) as body:
+                async for chunk in body:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > most_bytes:
+                        return None
+            return b"".join(chunks)
+        raise DeadlineError(f"{call.method} {call.path}: no whole answer within {call.deadline_seconds:g} s")
 
     def _refuse(self, response: httpx.Response) -> None:
         error = error_from_answer(response.status_code, response.content, response.headers.get("retry-after"))
@@ -380,27 +407,6 @@ class KubeClient:
         if self._background or self._vital:
             call = replace(call, background=self._background, vital=self._vital)
         return call
-
-    async def _list_pages(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        labels: str | None,
-        fields: str | None,
-        size: int,
-        keep: Callable[[Object], Object],
-    ) -> ObjectList:
-        items: list[Object] = []
-        next_page = ""
-        while True:
-            call = request.list_call(
-                resource, namespace, label_selector=labels, field_selector=fields, limit=size, next_page=next_page
-            )
-            page = request.page_of(resource, await self.answer(call))
-            items += map(keep, page.items)
-            if not page.next_page:
-                return ObjectList(items, page.resource_version)
-            next_page = page.next_page
 
 
 @asynccontextmanager

@@ -6,17 +6,20 @@ behind the server; how far is ``seconds_since_contact``. The first list is a con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 import trio
 
 from core.api.resource import Resource
+from core.api.unreadable import why_unreadable
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
+from core.kube.packed import Entry, identity, packed
 from core.kube.retry import Backoff
-from core.kube.store import Change, ChangeKind, Indexer, Key, Store, is_certainly_newer, key_of
-from core.kube.watch import DEFAULT_TIMING, WatchEvent, WatchTiming, open_watch
+from core.kube.store import Change, ChangeKind, Indexer, Key, Store, is_certainly_newer, is_number, key_of
+from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
+from core.kube.watch_line import WatchEvent
 from core.kube.wire import Object, WatchEventType
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
@@ -30,6 +33,8 @@ Changes: TypeAlias = list[Change]
 
 _RELIST_BACKOFF_SECONDS: Final = (0.5, 30.0)
 _YIELD_EVERY_CHANGES: Final = 200
+_SETTLED_SECONDS: Final = 60.0
+"""A watch that goes on for so long has got over what was wrong before."""
 
 _LOG: Final = get_logger("kube-informer")
 
@@ -38,7 +43,8 @@ class Informer:
     """One kind, in one namespace or all, narrowed by selectors.
 
     Handlers, indexers and ``trim`` are plain functions called while the store changes: they must not block. One that
-    raises is logged and passed over, because one damaged object must not blind the process to all others.
+    raises is logged and passed over, because one damaged object must not blind the process to all others. For the same
+    reason an object of which a part cannot be read is here all the same, marked (core.api.unreadable).
 
     Args:
         indexers: name → function from an object to the values it is found under.
@@ -74,6 +80,9 @@ class Informer:
         self._moved = trio.lowlevel.ParkingLot()
         """Who waits for the watch to get further."""
         self._backoff = Backoff(*_RELIST_BACKOFF_SECONDS)
+        self._failing_since: float | None = None
+        """Since when the kind can be neither listed nor watched for long."""
+        self._following_since: float | None = None
         self.changes = 0
         """How many the store has seen; while it stays the same, so does the picture."""
         self.last_error: KubeError | None = None
@@ -92,6 +101,10 @@ class Informer:
     def list(self, namespace: str | None = None) -> Objects:
         """All objects, or those of one namespace."""
         return [*self._store.list(namespace)]
+
+    def each(self, namespace: str | None = None) -> Iterator[Object]:
+        """Like ``list``, one at a time: of large objects no more than one is open. Do not wait in between."""
+        return self._store.list(namespace)
 
     def by_index(self, index: str, value: str) -> Objects:
         """The objects that the indexer ``index`` files under ``value``.
@@ -119,6 +132,18 @@ class Informer:
     def is_stale(self) -> bool:
         """Whether the picture may be older than a healthy watch allows."""
         return self.seconds_since_contact > 2 * self._timing.silence_seconds
+
+    @property
+    def stuck_seconds(self) -> float:
+        """For how long the kind has been impossible to follow: not to be listed or watched, or nothing is heard of it.
+
+        Zero while all is well, and before the first attempt.
+        """
+        now = trio.current_time()
+        silent = self.seconds_since_contact if self.is_stale and self._contact_at is not None else 0.0
+        following = self._following_since is not None and now - self._following_since >= _SETTLED_SECONDS
+        failing = now - self._failing_since if self._failing_since is not None and not following else 0.0
+        return max(silent, failing)
 
     # Telling.
 
@@ -164,9 +189,9 @@ class Informer:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
-            keep=_identity,
+            keep=identity,
         )
-        if not listed.resource_version.isdigit():
+        if not is_number(listed.resource_version):
             return []
         with trio.move_on_after(2 * self._timing.silence_seconds):
             while not self._is_past(listed.resource_version):
@@ -181,7 +206,7 @@ class Informer:
         return changes
 
     def _is_past(self, version: str) -> bool:
-        return self._version.isdigit() and int(self._version) >= int(version)
+        return is_number(self._version) and int(self._version) >= int(version)
 
     async def _by_name(self, obj: Object) -> Objects:
         """The object as it is now, if it is still within the selectors."""
@@ -213,7 +238,7 @@ class Informer:
                 started = True
                 self._synced.set()
                 task_status.started()
-            await self._follow()
+            await self._follow_for_a_while()
 
     async def _list(self) -> None:
         number = self._store.begin_list()
@@ -222,7 +247,7 @@ class Informer:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
-            keep=self._trimmed,
+            keep=self._kept,
         )
         went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
         if went_back:
@@ -234,6 +259,16 @@ class Informer:
         self._touch()
         metrics.count(catalogue.INFORMER_RELISTS, resource=self.resource.plural)
         self._count()
+
+    async def _follow_for_a_while(self) -> None:
+        self._following_since = began = trio.current_time()
+        changes = self.changes
+        try:
+            await self._follow()
+        finally:
+            self._following_since = None
+        if trio.current_time() - began >= _SETTLED_SECONDS or self.changes != changes:
+            self._failing_since = None
 
     async def _follow(self) -> None:
         """Take in what the watch brings, until it can only go on from a new list."""
@@ -278,6 +313,8 @@ class Informer:
     async def _wait_after(self, error: KubeError) -> None:
         if not (isinstance(error, ApiError) and error.code == 410):
             self.last_error = error
+        if self._failing_since is None:
+            self._failing_since = trio.current_time()
         wait = self._backoff.next_seconds(error)
         level = _LOG.warning if self._backoff.failures == 1 else _LOG.debug
         level("cannot follow", resource=self.resource.plural, error=str(error), retrySeconds=round(wait, 1))
@@ -290,6 +327,7 @@ class Informer:
             self.changes += 1
             for handler in self._handlers:
                 self._call(handler, change)
+            change.let_go()
 
     def _call(self, handler: Handler, change: Change) -> None:
         try:
@@ -307,7 +345,12 @@ class Informer:
 
         return values
 
+    def _kept(self, obj: Object) -> Entry:
+        return packed(self._trimmed(obj))
+
     def _trimmed(self, obj: Object) -> Object:
+        if why := why_unreadable(obj):
+            self._note_unreadable(obj, why)
         if self._trim is None:
             return obj
         try:
@@ -316,16 +359,15 @@ class Informer:
             self._complain("trim failed; the object is kept whole", obj, error)
             return obj
 
+    def _note_unreadable(self, obj: Object, why: str) -> None:
+        key = key_of(obj)
+        metrics.count(catalogue.OBJECTS_UNREADABLE, resource=self.resource.plural)
+        fields = {"resource": self.resource.plural, "namespace": key.namespace, "name": key.name}
+        _LOG.warning("a part of an object cannot be read", **fields, cause=why)
+
     def _complain(self, message: str, obj: Object, error: Exception) -> None:
         key = key_of(obj)
         _LOG.error(message, error=error, resource=self.resource.plural, namespace=key.namespace, name=key.name)
 
     def _touch(self) -> None:
         self._contact_at = trio.current_time()
-
-
-def _identity(obj: Object) -> Object:
-    """What tells one version of one object from others."""
-    metadata = obj["metadata"]
-    kept = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
-    return {"metadata": {name: metadata[name] for name in kept if name in metadata}}

@@ -5,37 +5,33 @@ Source: Kubernetes API concepts; paths are those of core.api.resource.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from core.api.resource import Resource
+from core.api.sizes import bounds_of
+from core.api.unreadable import why_unreadable
+from core.kube import remains
 from core.kube.errors import (
     ApiError,
     ConflictError,
     InternalServerError,
     InvalidError,
     RequestTooLargeError,
-    error_from_answer,
 )
+from core.kube.reading import Page, object_in, page_in, settled
+from core.kube.remains import NoObjectError
+from core.kube.scan import has_more_values
 from core.kube.transport import Call
 from core.kube.wire import Object, PatchType, StatusReason, status_failure
 
 LIST_DEADLINE_SECONDS: Final = 60.0
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
 """What a kube-apiserver reads of a request."""
-_ERRORS_BEGIN_AT: Final = 400
-
-
-@dataclass(frozen=True, slots=True)
-class ListPage:
-    """One page of a list: ``next_page`` is the token of the next, empty on the last."""
-
-    items: list[Object]
-    resource_version: str
-    next_page: str
+_OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,14 @@ def subresource_call(resource: Resource, name: str, subresource: str, body: Obje
 def replace_call(
     resource: Resource, body: Object, subresource: str | None, *, dry_run: bool, field_manager: str
 ) -> Call:
-    """The object's own ``resourceVersion``, if it carries one, makes the write conditional."""
+    """The object's own ``resourceVersion``, if it carries one, makes the write conditional.
+
+    Raises:
+        InvalidError: it is what is left of an object that cannot be read: writing it would lose the rest.
+    """
+    if why := why_unreadable(body):
+        text = f"{resource.kind} {_name_of(body)} is not written back: {why}; delete it"
+        raise InvalidError(status_failure(StatusReason.INVALID, text))
     name = _name_of(body)
     path = _object_path(resource, _namespace_of(resource, body), name, subresource)
     params = _write_params(dry_run, field_manager)
@@ -175,33 +178,49 @@ def delete_collection_call(
     )
 
 
-def object_of(code: int, body: bytes, retry_after: str | None = None) -> Object:
-    """The JSON object that an answer carries.
+def object_of(code: int, body: bytes, plural: str = "") -> Object:
+    """The JSON object that an answer carries; of an object of the kind ``plural`` what can be read of it, marked.
 
     Raises:
-        ApiError: the answer is a refusal, or no JSON object.
+        InternalServerError: the answer is no JSON object.
     """
-    if code >= _ERRORS_BEGIN_AT:
-        raise error_from_answer(code, body, retry_after)
     try:
-        value = orjson.loads(body)
+        value = None if has_more_values(body, bounds_of(plural).values) else orjson.loads(body)
     except orjson.JSONDecodeError:
         value = None
-    if not isinstance(value, dict):
-        # A proxy's login page, or an answer cut short: nothing a caller could act on.
-        text = f"the answer with HTTP {code} is not a JSON object: {body[:100].decode(errors='replace')}"
-        raise InternalServerError(status_failure(StatusReason.INTERNAL_ERROR, text))
-    return value
+    if isinstance(value, dict) and not remains.is_object(value):
+        return value  # discovery, a review, the status of a deletion
+    try:
+        return object_in(body, bounds_of(plural)) if value is None else settled(value, body, bounds_of(plural))
+    except NoObjectError:
+        raise _no_json(code, body) from None
 
 
-def page_of(resource: Resource, answer: Object) -> ListPage:
-    """The page in a list answer; items get the ``apiVersion`` and ``kind`` that lists leave out."""
-    metadata = answer.get("metadata") or {}
-    items: list[Object] = answer.get("items") or []
-    for item in items:
-        item.setdefault("apiVersion", resource.api_version)
-        item.setdefault("kind", resource.kind)
-    return ListPage(items, str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or ""))
+def _no_json(code: int, body: bytes) -> InternalServerError:
+    """A proxy's login page, or an answer cut short: nothing a caller could act on."""
+    text = f"the answer with HTTP {code} is not a JSON object: {body[:100].decode(errors='replace')}"
+    return InternalServerError(status_failure(StatusReason.INTERNAL_ERROR, text))
+
+
+def page_of(resource: Resource, body: bytes) -> Page:
+    """The page in a list answer; objects get the ``apiVersion`` and ``kind`` that lists leave out.
+
+    Raises:
+        InternalServerError: it is no list at all.
+        UnreadablePageError: here or when an object is asked for: one object cannot be told from the next.
+    """
+    if not body.lstrip().startswith(b"{"):
+        raise _no_json(_OK, body)
+    page = page_in(body, bounds_of(resource.plural))
+    page.objects = _named(page.objects, resource)
+    return page
+
+
+def _named(objects: Iterator[Object], resource: Resource) -> Iterator[Object]:
+    for obj in objects:
+        obj.setdefault("apiVersion", resource.api_version)
+        obj.setdefault("kind", resource.kind)
+        yield obj
 
 
 def preferred_versions(groups: Object) -> list[tuple[str, str]]:

@@ -2,19 +2,20 @@
 
 Versions are compared as numbers when both are numbers, else only for equality, in which case what comes later counts
 as newer. Objects that are gone are remembered for a while by UID, so that a late answer or event cannot raise them.
-Objects in here are shared with every reader: nobody may change them.
+Objects in here are shared with every reader: nobody may change them. Large ones are kept as text (core.kube.packed).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from core.kube.packed import Entry, Opener, Packed, head_of, opened, packed
 from core.kube.wire import Object
 
 REMEMBERED_DELETIONS: Final = 10_000
+_LONGEST_NUMBER: Final = 20
 
 Indexer = Callable[[Object], Iterable[str]]
 
@@ -25,13 +26,36 @@ class ChangeKind(StrEnum):
     DELETED = "DELETED"
 
 
-@dataclass(frozen=True, slots=True)
 class Change:
-    """``old`` is absent for ADDED, ``new`` for DELETED; the old of a DELETED is the last version known."""
+    """``old`` is absent for ADDED, ``new`` for DELETED; the old of a DELETED is the last version known.
 
-    kind: ChangeKind
-    old: Object | None
-    new: Object | None
+    Large objects are opened when they are asked for, and stay open until ``let_go``.
+    """
+
+    __slots__ = ("_entries", "_new", "_old", "kind")
+
+    def __init__(self, kind: ChangeKind, old: Entry | None, new: Entry | None) -> None:
+        self.kind = kind
+        self._entries = (old, new)
+        self._old = old
+        self._new = new
+
+    def __repr__(self) -> str:
+        entry = self._new if self._new is not None else self._old
+        assert entry is not None
+        return f"<Change {self.kind} of {key_of(head_of(entry))}>"
+
+    @property
+    def old(self) -> Object | None:
+        if isinstance(self._old, Packed):
+            self._old = opened(self._old)
+        return self._old
+
+    @property
+    def new(self) -> Object | None:
+        if isinstance(self._new, Packed):
+            self._new = opened(self._new)
+        return self._new
 
     @property
     def object(self) -> Object:
@@ -39,6 +63,10 @@ class Change:
         found = self.new if self.new is not None else self.old
         assert found is not None
         return found
+
+    def let_go(self) -> None:
+        """Everybody has been told: keep large objects as text again."""
+        self._old, self._new = self._entries
 
 
 _Changes: TypeAlias = list[Change]  # inside Store, ``list`` is a method
@@ -62,7 +90,8 @@ class Store:
 
     def __init__(self, indexers: Mapping[str, Indexer]) -> None:
         self._indexers = dict(indexers)
-        self._objects: dict[Key, Object] = {}
+        self._objects: dict[Key, Entry] = {}
+        self._opener = Opener()
         self._namespaces: dict[str, dict[Key, None]] = {}
         self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: {} for name in indexers}
         self._index_values: dict[Key, dict[str, tuple[str, ...]]] = {}
@@ -73,15 +102,17 @@ class Store:
         return len(self._objects)
 
     def get(self, key: Key) -> Object | None:
-        return self._objects.get(key)
+        entry = self._objects.get(key)
+        return entry if entry is None or type(entry) is dict else self._opener.whole(entry)
 
     def list(self, namespace: str | None) -> Iterator[Object]:
+        """Large objects are opened as they come, so that whoever lets go of each holds one at a time."""
         if namespace is None:
-            return iter(self._objects.values())
-        return (self._objects[key] for key in self._namespaces.get(namespace, ()))
+            return map(self._opener.whole, [*self._objects.values()])
+        return (self._opener.whole(self._objects[key]) for key in self._namespaces.get(namespace, ()))
 
     def by_index(self, index: str, value: str) -> Iterator[Object]:
-        return (self._objects[key] for key in self._indexes[index].get(value, ()))
+        return (self._opener.whole(self._objects[key]) for key in self._indexes[index].get(value, ()))
 
     def put(self, obj: Object, *, in_order: bool = True) -> Iterable[Change]:
         """Take in a version that somebody saw: nothing changes if a newer one, or the end, is known already.
@@ -93,36 +124,36 @@ class Store:
             return []
         old = self._objects.get(key)
         if old is None:
-            self._set(key, obj)
-            return [Change(ChangeKind.ADDED, None, obj)]
-        if _uid(old) != uid:
+            return [Change(ChangeKind.ADDED, None, self._set(key, obj))]
+        if _uid(head_of(old)) != uid:
             return self._replace_with_other(key, old, obj)
-        if not is_newer(version_of(obj), version_of(old)):
+        if not is_newer(version_of(obj), version_of(head_of(old))):
             return []
-        self._set(key, obj)
-        return [Change(ChangeKind.UPDATED, old, obj)]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, obj))]
 
     def lacks(self, obj: Object) -> bool:
         """Whether ``put`` would take this in as news; of ``obj`` only the metadata count."""
         uid = _uid(obj)
-        old = self._objects.get(key_of(obj))
+        entry = self._objects.get(key_of(obj))
         if self._is_of_the_dead(obj, uid, in_order=False):
             return False
-        if old is None:
+        if entry is None:
             return True
+        old = head_of(entry)
         version, known = version_of(obj), version_of(old)
         return is_newer(version, known) if _uid(old) == uid else not is_certainly_newer(known, version)
 
     def absent_from(self, listed: Iterable[Object], version: str) -> _Objects:
-        """Objects in here that a list as of ``version`` would have, and has not."""
+        """Objects in here that a list as of ``version`` would have, and has not; of large ones only their identity."""
         uids = {_uid(obj) for obj in listed}
-        known = self._objects.values()
+        known = map(head_of, self._objects.values())
         return [obj for obj in known if _uid(obj) not in uids and not is_certainly_newer(version_of(obj), version)]
 
     def remove(self, obj: Object) -> Iterable[Change]:
         """Take in the news that ``obj``, in its last version, is gone."""
         key, uid = key_of(obj), _uid(obj)
-        old = self._objects.get(key)
+        entry = self._objects.get(key)
+        old = head_of(entry) if entry is not None else None
         if old is not None and _uid(old) == uid and is_certainly_newer(version_of(old), version_of(obj)):
             return []  # it left the selection and came back; this is the older news
         self._note_deletion(uid, _Deletion(version_of(obj), True, self._list_number))
@@ -136,57 +167,53 @@ class Store:
 
         One that is marked as ending stays: the server has told that it waits, and will tell when it is gone.
         """
-        old = self._objects.get(key)
-        if old is None or _uid(old) != uid:
+        entry = self._objects.get(key)
+        if entry is None or _uid(head_of(entry)) != uid:
             self._note_deletion(uid, _Deletion("", False, self._list_number))
             return []
-        if old["metadata"].get("deletionTimestamp"):
+        if head_of(entry)["metadata"].get("deletionTimestamp"):
             return []
-        self._note_deletion(uid, _Deletion(version_of(old), False, self._list_number))
+        self._note_deletion(uid, _Deletion(version_of(head_of(entry)), False, self._list_number))
         self._unset(key)
-        return [Change(ChangeKind.DELETED, old, None)]
+        return [Change(ChangeKind.DELETED, entry, None)]
 
     def begin_list(self) -> int:
         """Call before asking for a list; give the number back with it."""
         self._list_number += 1
         return self._list_number
 
-    def replace_all(
-        self, objects: Iterable[Object], version: str, list_number: int, *, trust: bool
-    ) -> Iterable[Change]:
+    def replace_all(self, objects: Iterable[Entry], version: str, list_number: int, *, trust: bool) -> Iterable[Change]:
         """Take in a whole list as of ``version``; what was learned later than that is kept.
 
         ``trust``: believe the list even where what is known looks newer, because the server's history went back.
         """
-        found = {_uid(obj): obj for obj in objects}
+        found = {key_of(head_of(entry)): entry for entry in objects}
+        alive = {_uid(head_of(entry)) for entry in found.values()}
         self._deletions = {
             uid: deletion
             for uid, deletion in self._deletions.items()
-            if uid not in found or (deletion.list_number >= list_number and not trust)
+            if uid not in alive or (deletion.list_number >= list_number and not trust)
         }
         changes: _Changes = []
-        for obj in found.values():
-            changes += self._put_trusted(obj) if trust else self.put(obj)
-        listed = {key_of(obj) for obj in found.values()}
+        for entry in found.values():
+            changes += self._put_trusted(opened(entry)) if trust else self.put(opened(entry))
         for key, old in [*self._objects.items()]:
-            if key not in listed and (trust or not is_certainly_newer(version_of(old), version)):
+            if key not in found and (trust or not is_certainly_newer(version_of(head_of(old)), version)):
                 self._unset(key)
                 if not trust:
-                    self._note_deletion(_uid(old), _Deletion(version, True, list_number))
+                    self._note_deletion(_uid(head_of(old)), _Deletion(version, True, list_number))
                 changes.append(Change(ChangeKind.DELETED, old, None))
         return changes
 
     def _put_trusted(self, obj: Object) -> Iterable[Change]:
         key = key_of(obj)
         old = self._objects.get(key)
-        if old is None or _uid(old) != _uid(obj):
-            self._set(key, obj)
+        if old is None or _uid(head_of(old)) != _uid(obj):
             gone = [] if old is None else [Change(ChangeKind.DELETED, old, None)]
-            return [*gone, Change(ChangeKind.ADDED, None, obj)]
-        if version_of(old) == version_of(obj):
+            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, obj))]
+        if version_of(head_of(old)) == version_of(obj):
             return []
-        self._set(key, obj)
-        return [Change(ChangeKind.UPDATED, old, obj)]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, obj))]
 
     def _is_of_the_dead(self, obj: Object, uid: str, in_order: bool) -> bool:
         deletion = self._deletions.get(uid)
@@ -194,20 +221,19 @@ class Store:
             return False
         version = version_of(obj)
         later = is_certainly_newer(version, deletion.version)
-        if not later and not version.isdigit():
+        if not later and not is_number(version):
             later = in_order and version != deletion.version
         if deletion.observed:
             return not later  # later: it only left the selection, and is back
         # Only its deletion was asked for; while it waits for finalizers the server still shows it, marked as ending.
         return not (later and obj["metadata"].get("deletionTimestamp"))
 
-    def _replace_with_other(self, key: Key, old: Object, new: Object) -> Iterable[Change]:
+    def _replace_with_other(self, key: Key, old: Entry, new: Object) -> Iterable[Change]:
         """The name now means another object, whose predecessor is gone, unless this is an echo of that predecessor."""
-        if is_certainly_newer(version_of(old), version_of(new)):
+        if is_certainly_newer(version_of(head_of(old)), version_of(new)):
             return []
-        self._note_deletion(_uid(old), _Deletion(version_of(new), True, self._list_number))
-        self._set(key, new)
-        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, new)]
+        self._note_deletion(_uid(head_of(old)), _Deletion(version_of(new), True, self._list_number))
+        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new))]
 
     def _note_deletion(self, uid: str, deletion: _Deletion) -> None:
         self._deletions.pop(uid, None)
@@ -215,19 +241,23 @@ class Store:
         if len(self._deletions) > REMEMBERED_DELETIONS:
             del self._deletions[next(iter(self._deletions))]
 
-    def _set(self, key: Key, obj: Object) -> None:
+    def _set(self, key: Key, obj: Object) -> Entry:
+        """What is kept for ``obj``."""
         values = {name: tuple(dict.fromkeys(indexer(obj))) for name, indexer in self._indexers.items()}
         self._drop_from_indexes(key)
-        self._objects[key] = obj
+        if (before := self._objects.get(key)) is not None:
+            self._opener.close(before)
+        entry = self._objects[key] = packed(obj)
         self._namespaces.setdefault(key.namespace, {})[key] = None
         self._index_values[key] = values
         for name, found in values.items():
             for value in found:
                 self._indexes[name].setdefault(value, {})[key] = None
+        return entry
 
     def _unset(self, key: Key) -> None:
         self._drop_from_indexes(key)
-        del self._objects[key]
+        self._opener.close(self._objects.pop(key))
         members = self._namespaces[key.namespace]
         del members[key]
         if not members:
@@ -253,14 +283,19 @@ def version_of(obj: Object) -> str:
 
 def is_newer(version: str, than: str) -> bool:
     """Whether to take ``version`` where ``than`` is known; of two that cannot be compared the later news wins."""
-    if version.isdigit() and than.isdigit():
+    if is_number(version) and is_number(than):
         return int(version) > int(than)
     return version != than
 
 
 def is_certainly_newer(version: str, than: str) -> bool:
     """Whether both are numbers and ``version`` is the larger; an unknown (empty) one is older than any."""
-    return version.isdigit() and (not than or (than.isdigit() and int(version) > int(than)))
+    return is_number(version) and (not than or (is_number(than) and int(version) > int(than)))
+
+
+def is_number(version: str) -> bool:
+    """Whether versions of this server can be compared: decimal digits, no more than 64 bits need."""
+    return version.isdecimal() and len(version) <= _LONGEST_NUMBER
 
 
 def _uid(obj: Object) -> str:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import orjson
 import trio
 
 from core.api.resource import Resource
+from core.api.sizes import bounds_of
 from core.kube import request
 from core.kube.client import KubeClient
 from core.kube.errors import (
@@ -26,12 +26,13 @@ from core.kube.errors import (
     KubeError,
     ServerTimeoutError,
     TooManyRequestsError,
-    error_from_status,
     is_retryable,
 )
+from core.kube.paging import Selection, newest_version
 from core.kube.retry import Backoff
 from core.kube.transport import open_body
-from core.kube.wire import Object, StatusReason, WatchEventType, status_failure
+from core.kube.watch_line import DamagedLineError, LeftOut, WatchEvent, event_in
+from core.kube.wire import StatusReason, WatchEventType, status_failure
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 
@@ -60,14 +61,6 @@ class WatchTiming:
 
 
 DEFAULT_TIMING: Final = WatchTiming()
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One change; for ``BOOKMARK`` the object carries only its version, for ``ERROR`` it is a ``Status``."""
-
-    type: WatchEventType
-    object: Object
 
 
 class _Ending(StrEnum):
@@ -151,6 +144,7 @@ class _Watcher:
         self._backoff = Backoff(*timing.backoff_seconds)
         self._damaged = 0
         self._connected_at: float | None = None
+        self._bounds = bounds_of(target.resource.plural)
 
     async def run(self) -> None:
         async with self._send:
@@ -212,25 +206,33 @@ class _Watcher:
                     return _Ending.DAMAGED
 
     async def _deliver(self, line: bytes) -> bool:
-        """Pass one line on; False when it is not a watch event."""
+        """Pass one line on; False when it is not a watch event.
+
+        Raises:
+            ApiError: it is an ERROR event.
+        """
         try:
-            raw = orjson.loads(line)
-            event = WatchEvent(WatchEventType(raw["type"]), raw["object"])
-            if event.type is WatchEventType.ERROR:
-                raise error_from_status(event.object)
-            version = event.object["metadata"]["resourceVersion"]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            event = event_in(line, self._bounds)
+        except DamagedLineError:
             return False
-        if not isinstance(version, str) or not version:
-            return False
+        if isinstance(event, LeftOut):
+            self._count_left_out(event)
+            if not event.version:
+                return True
+            event = WatchEvent(WatchEventType.BOOKMARK, {"metadata": {"resourceVersion": event.version}})
         try:
             self._send.send_nowait(
                 event
             )  # spares a turn of the scheduler where there is room, as there nearly always is
         except trio.WouldBlock:
             await self._send.send(event)
-        self._position = version
+        self._position = event.object["metadata"]["resourceVersion"]
         return True
+
+    def _count_left_out(self, event: LeftOut) -> None:
+        plural = self._target.resource.plural
+        metrics.count(catalogue.OBJECTS_LEFT_OUT, resource=plural)
+        _LOG.error("a change of an unknown object cannot be read, and is left out", resource=plural, cause=event.why)
 
     def _was_healthy(self, ending: _Ending) -> bool:
         if ending is _Ending.DAMAGED or self._connected_at is None:
@@ -253,13 +255,12 @@ class _Watcher:
         A server restored from a backup accepts our version and stays silent until its own count has passed it.
         """
         target = self._target
-        call = request.list_call(target.resource, target.namespace, limit=1)
         try:
-            page = request.page_of(target.resource, await target.client.answer(call))
+            newest = await newest_version(target.client.body_of, Selection(target.resource, target.namespace))
         except KubeError:
             return False  # the next connection will say more
         self._on_contact()
-        newest, ours = page.resource_version, self._position
+        ours = self._position
         return newest.isdigit() and ours.isdigit() and int(newest) < int(ours)
 
     async def _tell_end(self, error: BaseException | None) -> None:

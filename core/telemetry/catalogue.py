@@ -174,6 +174,16 @@ WEBHOOK_IN_FLIGHT = _gauge("controller_runtime_webhook_requests_in_flight", "Rev
 QUEUE_STEPS_RUNNING = _gauge("bobrapet_queue_steps_running", "Engram steps that have a slot.", "queue")
 WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again.", "resource", "reason")
 INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
+OBJECTS_UNREADABLE = _counter(
+    "bobrapet_unreadable_objects_total",
+    "Versions of objects of which a part could not be read, and was left out.",
+    "resource",
+)
+OBJECTS_LEFT_OUT = _counter(
+    "bobrapet_objects_left_out_total",
+    "Versions of objects that were passed over because not even their names could be read.",
+    "resource",
+)
 INFORMER_OBJECTS = _gauge("bobrapet_informer_objects", "Objects held in memory.", "resource")
 RESYNC_RUNS = _counter(
     "bobrapet_resync_runs_total",

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from core.api.identity import runner_name
 from core.api.loops import MAX_ITEMS
+from core.api.sizes import MAX_STEP_STATUS_BYTES
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import NOT_ALLOWED, Draft, breaks, enlarge, malformed, out_of_reach, section, somewhere
 from webhooks.caller import ADMINISTRATORS, Caller, service_account
@@ -156,6 +157,14 @@ def _output(chance: Chance, draft: Draft) -> Object:
 def _large_output(chance: Chance, draft: Draft) -> str:
     enlarge(_output(chance, draft), 4096)
     return "status.output"
+
+
+@breaks("status/size", "StepRun", update=False)
+def _large_status(chance: Chance, draft: Draft) -> str:
+    written = _write(draft, {"phase": "Failed", "lastFailureMsg": "x"}, {})
+    draft.caller = chance.pick((_runner(draft), _trusted(chance)))
+    written["lastFailureMsg"] = "x" * (MAX_STEP_STATUS_BYTES + chance.number(0, 100))
+    return "status"
 
 
 @breaks("status/output-reference", "StepRun", update=False)

@@ -19,6 +19,7 @@ from manager.deployment import (
     reads,
     registration,
     rights,
+    statussize,
     statuswriter,
     workload,
 )
@@ -46,7 +47,7 @@ _CERTIFICATES: Final = "certificates.yaml"
 
 def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
     """Every rule that holds without the gate."""
-    tables = (identity, rights, reads, crossing, cap, statuswriter)
+    tables = (identity, rights, reads, crossing, cap, statuswriter, statussize)
     return [*(table.policy(installation) for table in tables), *author.policies(installation)]
 
 

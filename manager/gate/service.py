@@ -82,6 +82,10 @@ class GateService:
         readiness = self._certificate.readiness
         return self._sight.trouble if readiness.ready else readiness.word
 
+    def stuck(self) -> str:
+        """Which kinds that only the gate looks up cannot be followed any more; empty while all can be."""
+        return self._sight.stuck
+
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled, and ``options.drain_seconds`` longer; started with the URL once the port is open.
 

@@ -11,11 +11,12 @@ from typing import Final
 import trio
 
 from core.api.resource import IMPULSE_TEMPLATE, REFERENCE_GRANT, TRANSPORT, Resource
+from core.api.unreadable import unreadable
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.kube.wire import Object
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from reconcilers.adapters.world import World, slim
+from reconcilers.adapters.world import World, slim, stuck_kinds
 from webhooks.world import Unseen
 
 ONLY_LOOKED_UP: Final = (TRANSPORT, IMPULSE_TEMPLATE)
@@ -58,6 +59,11 @@ class Sight:
         missing = [informer.resource.plural for informer in self._informers.values() if not informer.has_synced]
         return f"waiting for the first list of {', '.join(missing)}" if missing else ""
 
+    @property
+    def stuck(self) -> str:
+        """Which of the kinds that only the gate looks up cannot be followed any more; empty while all can be."""
+        return stuck_kinds(self._own)
+
     async def changed(self) -> None:
         """Return when any cache has seen a change from now on."""
         await self._changed.wait()
@@ -77,7 +83,9 @@ class Sight:
         if informer is None:
             return Unseen.UNKNOWN
         found = informer.get(namespace or None, name)
-        return found if found is not None else Unseen.MISSING
+        if found is None:
+            return Unseen.MISSING
+        return Unseen.UNKNOWN if unreadable(found) is not None else found
 
     def grants(self, namespace: str) -> Sequence[Object]:
         return self._informers[REFERENCE_GRANT].list(namespace)

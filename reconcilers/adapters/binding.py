@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from core.api.phases import Reason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
+from core.api.unreadable import why_unreadable
 from core.engine.errors import MissingReferenceError, RejectedError
 from core.engine.ports import Binding, Object
 from core.kube.client import KubeClient
@@ -95,6 +96,7 @@ class Binder:
             raise MissingReferenceError(
                 f"Engram {namespace}/{name} of step {step['name']!r} does not exist; apply it or correct steps[].ref"
             )
+        _refuse_unreadable(engram)
         return Definitions(engram, await self._template(engram))
 
     def _why_denied(self, story: Object, namespace: str, name: str) -> str | None:
@@ -120,7 +122,14 @@ class Binder:
                 "does not exist; apply it or correct spec.templateRef",
                 reason=Reason.TEMPLATE_NOT_FOUND,
             )
+        _refuse_unreadable(template)
         return template
+
+
+def _refuse_unreadable(definition: Object) -> None:
+    if why := why_unreadable(definition):
+        text = f"{definition.get('kind')} {definition['metadata']['name']} cannot be read: {why}; make it smaller"
+        raise RejectedError(text, reason=Reason.UNREADABLE)
 
 
 def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, Any] | None, **timing: Any) -> Binding:

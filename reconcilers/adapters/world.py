@@ -46,6 +46,9 @@ TEMPLATE_NAME: Final = "template"
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 """Where a Story's spec has steps."""
 
+STUCK_SECONDS: Final = 300.0
+"""After which a kind that cannot be followed is told by readiness; an API server may take a while to be replaced."""
+
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
 
@@ -130,6 +133,11 @@ class World:
         failing = [(informer.resource.plural, informer.last_error) for informer in self]
         return ", ".join(f"{plural} ({type(error).__name__})" for plural, error in failing if error is not None)
 
+    @property
+    def stuck(self) -> str:
+        """Which kinds cannot be followed any more, for how long and why; empty while all can be."""
+        return stuck_kinds(self)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch every kind; started once all stores are filled."""
         async with trio.open_nursery() as nursery:
@@ -138,6 +146,16 @@ class World:
             for informer in self:
                 await informer.wait_until_synced()
             task_status.started()
+
+
+def stuck_kinds(informers: Iterable[Informer]) -> str:
+    """Those of which nothing has been taken in for longer than ``STUCK_SECONDS``, each with the sort of error."""
+    stuck = [informer for informer in informers if informer.stuck_seconds > STUCK_SECONDS]
+    return ", ".join(
+        f"{informer.resource.plural} for {informer.stuck_seconds:.0f} s"
+        + (f" ({type(informer.last_error).__name__})" if informer.last_error is not None else "")
+        for informer in stuck
+    )
 
 
 async def find(client: KubeClient, informer: Informer, resource: Resource, namespace: str, name: str) -> Object | None:

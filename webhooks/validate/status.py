@@ -11,11 +11,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
 
+import orjson
+
 from core.api.gatedata import KEY_RULE, is_key
 from core.api.identity import runner_name
 from core.api.instant import parse_instant_or_none
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
+from core.kube.reading import why_status_too_large
+from core.kube.scan import depth_of
 from webhooks.caller import Caller, service_account
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, gates, payload, reference
@@ -32,6 +37,7 @@ GATE_DATA: Final = Rule("status/gate-data", "15")
 GATE_UNKNOWN: Final = Rule("status/gate-unknown", "15", Cause.NOT_FOUND, Severity.WARNING)
 GENERATION: Final = Rule("status/generation", "8.2", severity=Severity.WARNING)
 OUTPUT_SIZE: Final = Rule("status/output-size", "15", severity=Severity.WARNING)
+SIZE: Final = Rule("status/size", "15")
 OUTPUT_REFERENCE: Final = Rule("status/output-reference", "15", severity=Severity.WARNING)
 OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", Cause.FORBIDDEN, Severity.WARNING)
 
@@ -67,9 +73,24 @@ def validate(new: Object, old: Object, caller: Caller, world: World) -> list[Fin
     findings = [*_writer(new, before, after, caller, world), *_generation(before, after)]
     if new.get("kind") == "StoryRun":
         findings += _gates(new, fields_of(before.get("gates")), fields_of(after.get("gates")), caller, world)
-    elif new.get("kind") == "StepRun" and change.differs(after.get("output"), before.get("output")):
-        findings += _output(new, after.get("output"), world)
+    elif new.get("kind") == "StepRun" and change.differs(after, before):
+        findings += _size(after)
+        if change.differs(after.get("output"), before.get("output")):
+            findings += _output(new, after.get("output"), world)
     return findings
+
+
+def _size(status: Object) -> Iterator[Finding]:
+    """That a status is larger or deeper than everybody who lists StepRuns can be expected to read."""
+    try:
+        text = orjson.dumps(status)
+    except TypeError:
+        return  # no review that was read holds such
+    why = why_status_too_large(text, bounds_of(STEP_RUN.plural))
+    if not why and (levels := depth_of(text)) > MAX_STEP_STATUS_DEPTH:
+        why = f"is nested {levels} levels deep, {MAX_STEP_STATUS_DEPTH} are allowed"
+    if why:
+        yield SIZE.at("status", why, "report less, or put large data into storage")
 
 
 def _writer(new: Object, before: Object, after: Object, caller: Caller, world: World) -> Iterator[Finding]:

@@ -383,7 +383,8 @@ class Engram:
         self._context.variables.remember(stored)
         if fail.still_alive:
             await committed(self._executor.end_attempt, stored)
-        return record.verdict_of(stored)
+        # Its container may have written something unreadable once more: what was recorded here is what counts.
+        return record.verdict_of(stored if record.is_final(stored.get("status") or {}) else {"status": patch})
 
     async def _fail_for_good(
         self, step_run: Object | None, problem: StepError, *, still_alive: bool = True

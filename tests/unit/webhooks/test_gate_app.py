@@ -32,7 +32,7 @@ from webhooks.app import gate_app
 from webhooks.door import Door
 from webhooks.gate import Gate
 from webhooks.limits import Limits
-from webhooks.registration import CONVERT_PATH, HOOKS
+from webhooks.registration import CONVERT_PATH, HOOKS, Hook
 
 JSON = {"content-type": "application/json"}
 Object = dict[str, Any]
@@ -216,6 +216,33 @@ async def test_a_review_that_does_not_fit_is_denied_under_its_uid() -> None:
     assert (response["allowed"], response["status"]["code"], response["status"]["reason"]) == (False, 400, "BadRequest")
 
 
+UNREADABLE = [
+    pytest.param(b'{"a":' * 1_500 + b"1" + b"}" * 1_500, "the body is no JSON", id="deeper than the parser reads"),
+    pytest.param(b'{"a":' * 400 + b"1" + b"}" * 400, "nested deeper than 254 levels", id="deeper than can be written"),
+    pytest.param(b"[" + b"{}," * 3_000 + b"{}]", "more than 5000 values", id="too many values"),
+    pytest.param(b'"\xff"', "the body is no JSON", id="no UTF-8"),
+    pytest.param(b'"\\ud800"', "the body is no JSON", id="half of a character"),
+    pytest.param(b"NaN", "the body is no JSON", id="NaN"),
+    pytest.param(b'{"a":1,"a":2}', "a key that stands twice", id="a key twice"),
+    pytest.param(b'"%s"' % (b"x" * 300_000), "larger than 200000 bytes", id="too large"),
+]
+
+
+@pytest.mark.parametrize(("value", "sentence"), UNREADABLE)
+@pytest.mark.parametrize("hook", [STEP_RUN_STATUS, VALIDATE_STORY, MUTATE_STORY], ids=lambda hook: hook.path)
+async def test_a_review_that_cannot_be_read_is_denied_so_that_no_failure_policy_lets_it_pass(
+    hook: Hook, value: bytes, sentence: str
+) -> None:
+    text = orjson.dumps(review(hook, {"spec": "VALUE"})).replace(b'"VALUE"', value)
+    async with asking(gate(), values=5_000, review_bytes=200_000) as client:
+        answer = await client.post(hook.path, content=text, headers=JSON)
+
+    assert answer.status_code == 200
+    response = answer.json()["response"]
+    assert (response["allowed"], response["uid"]) == (False, review(hook, {})["request"]["uid"])
+    assert sentence in response["status"]["message"]
+
+
 async def test_a_body_without_a_length_is_read_to_its_limit() -> None:
     received, sent = 0, []
 
@@ -230,9 +257,10 @@ async def test_a_body_without_a_length_is_read_to_its_limit() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": VALIDATE_STORY.path, "query_string": b"", "headers": []}
-    await gate_app(gate(), Limits(review_bytes=1_000))(cast("Any", scope), cast("Any", receive), cast("Any", send))
+    limits = Limits(review_bytes=1_000, drained_bytes=2_000)
+    await gate_app(gate(), limits)(cast("Any", scope), cast("Any", receive), cast("Any", send))
 
-    assert (sent[0]["status"], received) == (413, 11)
+    assert (sent[0]["status"], received) == (413, 11 + 21)
 
 
 # When not.

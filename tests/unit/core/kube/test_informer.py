@@ -245,7 +245,7 @@ async def test_an_idle_kind_without_bookmarks_is_never_stale(
     for _ in range(100):
         await trio.sleep(10)
         assert not informer.is_stale
-    full_lists = [request for request in server.requests if request.url.params.get("limit") == "500"]
+    full_lists = [request for request in server.requests if request.url.params.get("limit") == "16"]
     assert len(full_lists) == 1
 
 

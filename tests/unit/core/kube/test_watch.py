@@ -50,7 +50,8 @@ async def test_events_split_across_chunks_are_put_together(autojump_clock: trio.
         watch = await server.next_watch()
         watch.push_bytes(b'{"type":"ADDED","object":{"metadata":')
         watch.push_bytes(
-            b'{"resourceVersion":"2"}}}\n{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"3"}}}\n\n{"ty'
+            b'{"name":"a","resourceVersion":"2"}}}\n'
+            b'{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"3"}}}\n\n{"ty'
         )
         watch.push_bytes(b'pe":"BOOKMARK","object":{"metadata":{"resourceVersion":"4"}}}\n')
 

@@ -1,0 +1,143 @@
+"""Lists, page by page, in pages that are bounded by their bytes.
+
+A server bounds a page by the number of its objects, and one of these may have 1.5 MB or 500 bytes. So the first page is
+small, the next ones are as large as the objects so far suggest, and what turns out to be too large is asked for again
+in smaller pages. So is a page in which one object cannot be told from the next, until each comes in a page of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import trio
+
+from core.api.resource import Resource
+from core.kube import request
+from core.kube.errors import InternalServerError
+from core.kube.reading import PageHead, UnreadablePageError, head_of_broken_page
+from core.kube.transport import Call
+from core.kube.wire import Object, StatusReason, status_failure
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+
+PAGE_SIZE: Final = 500
+FIRST_PAGE_SIZE: Final = 16
+"""Objects that may come whatever their size: 24 MB of the largest that etcd stores."""
+PAGE_BYTES: Final = 1 << 20
+"""What a page is meant to have."""
+MOST_PAGE_BYTES: Final = 8 << 20
+"""Of a page with more objects than the first; one that has more is given up and asked for in smaller ones."""
+_YIELD_EVERY_BYTES: Final = 1 << 20
+
+Keep: TypeAlias = Callable[[Object], Any]
+GetBody: TypeAlias = Callable[[Call, int], Awaitable[bytes | None]]
+"""The body of the answer to a call; None when it has more bytes than that, of which zero are no bound."""
+
+_LOG: Final = get_logger("kube-client")
+
+
+class ObjectList(NamedTuple):
+    """All objects of a list, or what was kept of them, and the version of the cluster it shows."""
+
+    items: list[Object]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is listed: of all namespaces unless one is named."""
+
+    resource: Resource
+    namespace: str | None = None
+    labels: str | None = None
+    fields: str | None = None
+
+    def page(self, size: int, token: str) -> Call:
+        return request.list_call(
+            self.resource,
+            self.namespace,
+            label_selector=self.labels,
+            field_selector=self.fields,
+            limit=size,
+            next_page=token,
+        )
+
+
+async def list_pages(get: GetBody, selection: Selection, limit: int, keep: Keep) -> ObjectList:
+    """Every page until the last; ``limit`` is the largest, 0 stands for one page of everything.
+
+    Raises:
+        GoneError: the server has forgotten the picture between two pages.
+        KubeError
+    """
+    items: list[Any] = []
+    size = min(limit, FIRST_PAGE_SIZE)
+    token = ""
+    while True:
+        body = await get(selection.page(size, token), MOST_PAGE_BYTES if size > FIRST_PAGE_SIZE else 0)
+        if body is None:
+            size = FIRST_PAGE_SIZE
+            continue
+        found: list[Any] = []
+        head = await _taken(selection.resource, body, size, keep, found)
+        if head is None:
+            size = 1
+            continue
+        items += found
+        if not head.next_page:
+            return ObjectList(items, head.resource_version)
+        token = head.next_page
+        size = _next_size(size, limit, len(body))
+
+
+async def newest_version(get: GetBody, selection: Selection) -> str:
+    """The version of the cluster, as a list of one object says it.
+
+    Raises:
+        KubeError
+    """
+    body = await get(selection.page(1, ""), 0)
+    assert body is not None, "nothing bounds it"
+    head = await _taken(selection.resource, body, 1, lambda obj: obj, [])
+    return head.resource_version if head is not None else ""
+
+
+async def _taken(resource: Resource, body: bytes, size: int, keep: Keep, into: list[Any]) -> PageHead | None:
+    """What the page says of itself, its objects put ``into`` a list; None when they must be asked for one by one."""
+    read = 0
+    share = len(body) // max(size, 1)
+    try:
+        page = request.page_of(resource, body)
+        for obj in page.objects:
+            into.append(keep(obj))
+            read += share
+            if read >= _YIELD_EVERY_BYTES:
+                read = 0
+                await trio.lowlevel.checkpoint()
+    except UnreadablePageError as error:
+        if size != 1:
+            return None
+        head = head_of_broken_page(body)
+        if head is None:
+            text = f"the list of {resource.plural} cannot be read: {error}"
+            raise InternalServerError(status_failure(StatusReason.INTERNAL_ERROR, text)) from None
+        _count_left_out(resource, 1)
+        return head
+    _count_left_out(resource, page.left_out)
+    return page.head
+
+
+def _next_size(size: int, limit: int, body_bytes: int) -> int:
+    """As many objects as make a page, if they are like those of this one; one that was alone tells little."""
+    if not limit:
+        return 0
+    fitting = size * PAGE_BYTES // max(body_bytes, 1)
+    return max(1, min(limit, fitting, size * 32 if size > 1 else FIRST_PAGE_SIZE))
+
+
+def _count_left_out(resource: Resource, number: int) -> None:
+    if number:
+        metrics.count(catalogue.OBJECTS_LEFT_OUT, number, resource=resource.plural)
+        _LOG.error("objects without a readable name are left out", resource=resource.plural, number=number)

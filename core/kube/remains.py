@@ -1,0 +1,180 @@
+"""What is left of an object that cannot be read as a whole: as much of it as can, marked as unreadable.
+
+Its metadata, without which it is nothing, and of everything else what is small and sound: whole fields, else the fields
+directly in them. A status whose output is too deep keeps its phase and conditions. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import orjson
+
+from core.api.sizes import MAX_DEPTH
+from core.api.unreadable import Unreadable, marked
+from core.kube import scan
+from core.kube.wire import Object
+
+KEPT_BYTES: Final = 8 << 10
+"""Of one field that is kept."""
+KEPT_OF_MAP_BYTES: Final = 64 << 10
+"""Of all that is kept of the fields in one field."""
+_SKIPPED: Final = frozenset({"managedFields"})
+_MAPS: Final = frozenset({"labels", "annotations"})
+"""Fields of metadata of which the members that can be read are kept, too: they say what an object belongs to."""
+_LOST: Final = object()
+_MAX_NAMED: Final = 64
+"""Fields that a mark names."""
+
+
+class NoObjectError(ValueError):
+    """Not even the metadata can be read: nobody can tell which object it is."""
+
+
+class _Source(Protocol):
+    """A value that may or may not be read."""
+
+    def read(self) -> Any:
+        """The value, or ``_LOST``: too large, too deep, damaged."""
+
+    def parts(self) -> Iterator[tuple[str, _Source]]:
+        """The members of an object, until it does not go on as one; none of anything else."""
+
+
+def of_bytes(raw: bytes, why: str, start: int = 0) -> Object:
+    """What is left of the object that begins at ``start``; ``why`` it cannot be read: ``is nested too deeply``.
+
+    Raises:
+        NoObjectError
+    """
+    return _remains(_Raw(raw, scan.Span(start, len(raw))), why)
+
+
+def of_object(obj: Object, why: str, lost: str = "") -> Object:
+    """What is left of ``obj``, which was read, but is not to be kept as it is.
+
+    ``lost``: a field that is too much as a whole, so that of it the small fields are kept alone.
+
+    Raises:
+        NoObjectError
+    """
+    return _remains(_Read(obj, lost), why)
+
+
+def is_object(value: Any) -> bool:
+    """Whether ``value`` can be told from others: what every reader takes for granted."""
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    if not isinstance(metadata, dict):
+        return False
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+    return (
+        isinstance(name, str)
+        and name != ""
+        and (namespace is None or isinstance(namespace, str))
+        and (uid is None or isinstance(uid, str))
+        and (version is None or isinstance(version, str))
+    )
+
+
+def _remains(source: _Source, why: str) -> Object:
+    kept: Object = {}
+    missing: list[tuple[str, ...]] = []
+    for name, part in source.parts():
+        value = part.read() if name != "metadata" else _LOST
+        if value is _LOST:
+            value, lost = _members(part)
+            if lost is None:
+                missing.append((name,))
+                continue
+            missing += ((name, inner) for inner in lost)
+        kept[name] = value
+    if not is_object(kept):
+        raise NoObjectError(why)
+    kept.setdefault("spec", {})
+    return marked(kept, Unreadable(tuple(missing[:_MAX_NAMED]), why))
+
+
+def _members(source: _Source) -> tuple[Object, list[str] | None]:
+    """What can be kept of the members of an object, and the names of the others; None: it has none."""
+    kept: Object = {}
+    lost: list[str] = []
+    size, is_map = 0, False
+    for name, part in source.parts():
+        is_map = True
+        if name in _SKIPPED:
+            continue
+        value = part.read() if size < KEPT_OF_MAP_BYTES else _LOST
+        if value is _LOST:
+            lost.append(name)
+        if value is _LOST and name in _MAPS:
+            value = _members(part)[0] or _LOST
+        if value is not _LOST:
+            kept[name] = value
+            size += len(orjson.dumps(value)) + len(name)
+    return kept, lost if is_map else None
+
+
+class _Raw:
+    """Bytes of a text."""
+
+    def __init__(self, raw: bytes, span: scan.Span) -> None:
+        self._raw = raw
+        self._span = span
+
+    def read(self) -> Any:
+        if self._span.length > KEPT_BYTES:
+            return _LOST
+        try:
+            return _sound(orjson.loads(self._raw[self._span.start : self._span.end]))
+        except orjson.JSONDecodeError:
+            return _LOST
+
+    def parts(self) -> Iterator[tuple[str, _Source]]:
+        try:
+            for member in scan.members(self._raw, self._span.start):
+                try:
+                    name = orjson.loads(b'"%s"' % member.key)
+                except orjson.JSONDecodeError:
+                    continue
+                yield name, _Raw(self._raw, member.value)
+        except scan.ScanError:
+            return
+
+
+class _Read:
+    """A value in memory."""
+
+    def __init__(self, value: Any, lost: str = "") -> None:
+        self._value = value
+        self._lost = lost
+
+    def read(self) -> Any:
+        return _sound(self._value)
+
+    def parts(self) -> Iterator[tuple[str, _Source]]:
+        if not isinstance(self._value, Mapping):
+            return
+        for name, value in self._value.items():
+            if isinstance(name, str) and not name.startswith("\0"):
+                yield name, _Apart(value) if name == self._lost else _Read(value)
+
+
+class _Apart(_Read):
+    """One that is not read as a whole."""
+
+    def read(self) -> Any:
+        return _LOST
+
+
+def _sound(value: Any) -> Any:
+    """``value`` if it can be written again, two levels further down, and is small; else ``_LOST``."""
+    try:
+        text = orjson.dumps([[value]])
+    except TypeError:
+        return _LOST
+    return value if len(text) <= KEPT_BYTES + len("[[]]") else _LOST
+
+
+assert MAX_DEPTH == 254, "what orjson writes"

@@ -1,0 +1,181 @@
+"""Where the parts of a JSON text begin and end, without reading it: by its strings and brackets alone.
+
+For text that the parser refuses. Nothing here recurses and each byte is looked at once for each level that is asked
+about, so depth and size cost no more than time in proportion: about 0.2 s for 1.35 MB of nothing but brackets.
+What is found need not be JSON itself. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from core.api.sizes import values_in
+
+_BRACKET: Final = re.compile(
+    rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+([{}\[\]"]|\Z)',
+    re.DOTALL,
+)
+"""The next bracket outside of strings; a quote stands for a string that does not end. Always matches, so that a search
+never begins anew at the next byte."""
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STRING_OR_REST: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or what follows a quote when that does not end: so that nothing is searched twice."""
+_SCALAR: Final = re.compile(rb"[^\s,\]}]++")
+_BRACKETS: Final = re.compile(rb"[{}\[\]]")
+_OPENERS: Final = frozenset((b"{", b"["))
+_SPACE: Final = re.compile(rb"[ \t\r\n]*+")
+_OPENING: Final = frozenset(b"{[")
+
+
+class ScanError(ValueError):
+    """The text has no such structure; which says nothing about the rest of it."""
+
+
+class Span(NamedTuple):
+    """Bytes ``start`` to ``end`` of a text."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+class Member(NamedTuple):
+    """One member of an object; ``key`` is the text between its quotes, escapes and all."""
+
+    key: bytes
+    value: Span
+
+
+def members(raw: bytes, start: int = 0) -> Iterator[Member]:
+    """The members of the object that begins at ``start``, in order, each when it is asked for.
+
+    Raises:
+        ScanError: it is no object, or does not go on as one.
+    """
+    position = _past(raw, start, b"{")
+    if raw[position : position + 1] == b"}":
+        return
+    while True:
+        name = _STRING.match(raw, position)
+        if name is None:
+            raise ScanError(f"no key at byte {position}")
+        value = value_at(raw, _past(raw, name.end(), b":"))
+        yield Member(raw[name.start() + 1 : name.end() - 1], value)
+        position = _after_space(raw, value.end)
+        if raw[position : position + 1] == b"}":
+            return
+        position = _past(raw, position, b",")
+
+
+def lookup(raw: bytes, *path: bytes) -> Span | None:
+    """The value at ``path``, a key for each object on the way; None when there is none.
+
+    What comes behind it is not looked at, so that it costs little to find what stands at the beginning.
+    """
+    start = _after_space(raw, 0)
+    try:
+        for key in path:
+            start = _value_of(raw, start, key)
+        return value_at(raw, start)
+    except ScanError:
+        return None
+
+
+def _value_of(raw: bytes, start: int, key: bytes) -> int:
+    """Where the value of ``key`` begins, in the object that begins at ``start``."""
+    position = _past(raw, start, b"{")
+    while True:
+        name = _STRING.match(raw, position)
+        if name is None:
+            raise ScanError(f"no key at byte {position}")
+        value = _past(raw, name.end(), b":")
+        if raw[name.start() + 1 : name.end() - 1] == key:
+            return value
+        position = _past(raw, value_at(raw, value).end, b",")
+
+
+def elements(raw: bytes, start: int = 0) -> Iterator[Span]:
+    """The elements of the list that begins at ``start``, in order, each when it is asked for.
+
+    Raises:
+        ScanError: it is no list, or does not go on as one.
+    """
+    position = _past(raw, start, b"[")
+    if raw[position : position + 1] == b"]":
+        return
+    while True:
+        value = value_at(raw, position)
+        yield value
+        position = _after_space(raw, value.end)
+        if raw[position : position + 1] == b"]":
+            return
+        position = _past(raw, position, b",")
+
+
+def without_strings(raw: bytes) -> bytes:
+    """What is left of a text when its strings are taken out."""
+    return _STRING_OR_REST.sub(b"", raw)
+
+
+def has_more_values(raw: bytes, than: int) -> bool:
+    """Whether a text has more values, by its commas, lists and objects outside of strings."""
+    return values_in(raw) > than and values_in(without_strings(raw)) > than
+
+
+def depth_of(raw: bytes) -> int:
+    """How many lists and objects are in each other, of a text that is JSON."""
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(without_strings(raw)):
+        depth += 1 if bracket in _OPENERS else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def value_at(raw: bytes, start: int) -> Span:
+    """The value that begins at ``start``, whatever stands in it.
+
+    Raises:
+        ScanError: there is none, or it does not end.
+    """
+    first = raw[start : start + 1]
+    if first in (b"{", b"["):
+        return Span(start, _end_of_brackets(raw, start))
+    found = (_STRING if first == b'"' else _SCALAR).match(raw, start)
+    if found is None:
+        raise ScanError(f"no value at byte {start}")
+    return Span(start, found.end())
+
+
+def _end_of_brackets(raw: bytes, start: int) -> int:
+    depth = 0
+    for found in _BRACKET.finditer(raw, start):
+        end = found.end()
+        bracket = raw[end - 1] if found.group(1) else 0
+        if bracket in _OPENING:
+            depth += 1
+        elif bracket in b"}]":
+            depth -= 1
+            if depth == 0:
+                return end
+        else:
+            break
+    raise ScanError(f"what begins at byte {start} does not end")
+
+
+def _past(raw: bytes, start: int, sign: bytes) -> int:
+    """Where the next thing begins after ``sign``, which comes first from ``start`` on."""
+    position = _after_space(raw, start)
+    if raw[position : position + 1] != sign:
+        raise ScanError(f"no {sign.decode()!r} at byte {position}")
+    return _after_space(raw, position + 1)
+
+
+def _after_space(raw: bytes, start: int) -> int:
+    found = _SPACE.match(raw, start)
+    assert found is not None
+    return found.end()
