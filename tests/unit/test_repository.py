@@ -79,3 +79,21 @@ def test_every_runtime_dependency_is_bounded_and_locked() -> None:
 
     assert [text for text in project["dependencies"] if "<" not in text or ">=" not in text] == []
     assert [name for name in names if f"\n{name.lower().replace('.', '-')}==" not in lock] == []
+
+
+_SHOWN_BY = re.compile(r"`((?:tests|fuzz)/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def test_each_line_of_the_threat_model_names_tests_that_are_there() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(("|---", "| attempt"))]
+    named = [(path, name) for path, name in _SHOWN_BY.findall(text)]
+
+    assert [row for row in rows if not _SHOWN_BY.search(row)] == []
+    assert len(named) > 40
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not (ROOT / path).exists() or (name and f"def {name}(" not in (ROOT / path).read_text())
+    ]
+    assert missing == []
