@@ -1,9 +1,9 @@
 """The operator's ConfigMap as it is installed. Source: operator contract 3, *Shipped*.
 
-Values are those of the reference, so that a move changes nothing, but for three things: there is no storage, since the
-reference's leads to a demonstration server; Jobs do not retry by themselves, since steps do; what has no effect here is
-left out. Processes for costly evaluations get what the Pod's limit has room for: beyond it a kernel may end all that
-run in the container. Other keys can be set, too; the contract names them.
+Values are those of the reference, so that a move changes nothing, but for four things: there is no storage, since the
+reference's leads to a demonstration server; Jobs do not retry by themselves, since steps do; tenants have bounds; what
+has no effect here is left out. Processes for costly evaluations get what the Pod's limit has room for: beyond it a
+kernel may end all that run in the container. Other keys can be set, too; the contract names them.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ SHIPPED: Final = {
     "security.drop-capabilities": "ALL",
     "security.run-as-user": "1000",
     "security.automount-service-account-token": "false",
+    "security.lowered-by": "templates",
+    "security.tolerations": "keyed",
     "job.backoff-limit": "0",
     "job.ttl-seconds-after-finished": "3600",
     "job.restart-policy": "Never",
@@ -50,6 +52,7 @@ SHIPPED: Final = {
     "storyrun.global-concurrency": "0",
     "storyrun.queue.default.concurrency": "0",
     "storyrun.queue.default.default-priority": "0",
+    "storyrun.queue.default.max-priority": "100",
     "templating.evaluation-timeout": "30s",
     "templating.max-output-bytes": "65536",
     "templating.deterministic": "false",

@@ -2,6 +2,6 @@
 
 ``world`` (the informers), ``translation`` (client errors → port errors), ``writes`` (with preconditions, visible at
 once), ``run_store``, ``child_runs``, ``pinned_story`` and ``story_revisions`` (what a run executes), ``binding``
-(Engram, template, policy), ``ordered_workload``, ``secret_check``, ``observation`` (what Job and Pods say),
-``job_executor``, ``runner`` (run RBAC), ``event_sink``.
+(Engram, template, policy), ``ordered_workload``, ``lent_rights``, ``secret_check``, ``observation`` (what Job and Pods
+say), ``job_executor``, ``runner`` (run RBAC), ``event_sink``.
 """

@@ -29,6 +29,7 @@ from core.workloads.job import step_job
 from core.workloads.payload import PayloadError
 from core.workloads.step_workload import StepWorkload
 from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.lent_rights import refuse_lent_rights
 from reconcilers.adapters.observation import any_alive, is_under_way, is_unexplained, observe
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
@@ -110,6 +111,7 @@ class JobExecutor:
             if any_alive(await self._pods_named(order.step_run)):
                 await self._see_whose_they_are(workload)
         resolved: ResolvedStep = order.binding.policy
+        await refuse_lent_rights(order, self._binder)
         checked = await self._secrets.check(workload, resolved.settings.storage)
         for note in workload.policy.notes:
             text = f"step {order.step_run['spec']['stepId']}: {note}"

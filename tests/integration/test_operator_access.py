@@ -11,7 +11,7 @@ from adapter_world import AdapterWorld
 from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
 from workload_samples import workload
 
-from core.api.resource import ENGRAM, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
+from core.api.resource import ENGRAM, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT, STEP_RUN
 from core.engine.errors import MissingReferenceError, NameConflictError, PortError, UnavailableError
 from core.kube.errors import NotFoundError
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
@@ -189,7 +189,7 @@ async def test_files_may_lack_keys(there: AdapterWorld) -> None:
 
 
 async def test_a_changed_storage_secret_is_copied_anew_and_what_was_copied_stays(there: AdapterWorld) -> None:
-    wanted = needing(secret="", storage="s3-keys")
+    wanted = await of_a_step(there, needing(secret="", storage="s3-keys"))
     assert f"storage Secret {OPERATOR_NAMESPACE}/s3-keys does not exist" in await checked(there, wanted)
     await secret(there, "s3-keys", OPERATOR_NAMESPACE, AWS_ACCESS_KEY_ID="a", other="x")
     for _ in range(2):  # as after a crash
@@ -208,13 +208,20 @@ async def test_a_changed_storage_secret_is_copied_anew_and_what_was_copied_stays
 
 
 async def test_what_somebody_put_in_the_place_of_a_copy_is_not_used(there: AdapterWorld) -> None:
-    wanted = needing(secret="", storage="s3-keys")
+    wanted = await of_a_step(there, needing(secret="", storage="s3-keys"))
     await secret(there, "s3-keys", OPERATOR_NAMESPACE, AWS_ACCESS_KEY_ID="a")
     assert await checked(there, wanted) == ""
     [copy] = await copies(there)
     await there.client.delete(SECRET, copy["metadata"]["name"], NAMESPACE_NAME)
     await secret(there, copy["metadata"]["name"], AWS_ACCESS_KEY_ID="another")
     assert "is not the copy of bobrapet-system's storage Secret that it should be" in await checked(there, wanted)
+
+
+async def of_a_step(there: AdapterWorld, attempt: Any) -> Any:
+    """The workload of a StepRun that exists: what belongs to none is collected on a real cluster."""
+    spec = {"storyRunRef": {"name": "demo-run"}, "stepId": "fetch", "engramRef": {"name": "fetcher"}}
+    stored = await there.create(STEP_RUN, attempt.step_run_name, spec)
+    return replace(attempt, step_run_uid=stored["metadata"]["uid"])
 
 
 async def copies(there: AdapterWorld) -> list[Object]:

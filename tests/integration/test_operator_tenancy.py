@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from adapter_world import AdapterWorld
-from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
+from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, OperatorCluster, status_of, step
 
-from core.api.resource import ENGRAM, JOB, ROLE, SECRET, SERVICE_ACCOUNT, STEP_RUN
+from core.api.conditions import find_condition
+from core.api.resource import ENGRAM, EVENT, JOB, ROLE, SECRET, SERVICE_ACCOUNT, STEP_RUN, STORY_RUN
 from core.engine.errors import DeniedError, RejectedError
 from core.kube.errors import NotFoundError
-from core.policy.settings import CrossNamespacePolicy, StorageProvider, StorageSettings
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings, StorageProvider, StorageSettings
 
 Object = dict[str, Any]
 
@@ -111,14 +112,14 @@ async def test_the_operators_credentials_never_go_with_a_store_that_somebody_els
 async def test_whatever_layer_describes_the_store(there: AdapterWorld, layer: str) -> None:
     await operators_store(there)
     storage = {"storage": {"s3": {**OWN_BLOCK, **ELSEWHERE}}}
-    step = {"name": "fetch", "ref": {"name": "http"}}
-    spec: Object = {
+    of_story: dict[str, Object] = {
         "Story": {"policy": storage},
         "Story execution": {"policy": {"execution": storage}},
-        "step": {"steps": [{**step, "execution": storage}]},
-    }.get(layer, {})
-    template = {"execution": storage} if layer == "EngramTemplate" else {}
-    engram = {"overrides": storage} if layer == "Engram" else {}
+        "step": {"steps": [{"name": "fetch", "ref": {"name": "http"}, "execution": storage}]},
+    }
+    spec = of_story.get(layer, {})
+    template: Object = {"execution": storage} if layer == "EngramTemplate" else {}
+    engram: Object = {"overrides": storage} if layer == "Engram" else {}
     with pytest.raises(RejectedError, match="storage Secret team/store-keys does not exist; create it"):
         await started(there, template=template, engram=engram, **spec)
     assert await secrets_of_the_tenant(there) == []
@@ -223,6 +224,34 @@ async def test_a_story_of_another_namespace_gives_the_account_no_role_at_a_cloud
     assert "annotations" not in account["metadata"]
 
 
+@pytest.mark.parametrize("reference", ["database-admin:password", {"name": "database-admin", "key": "password"}])
+async def test_a_step_has_nothing_read_that_only_another_steps_engram_may_read(
+    there: AdapterWorld, reference: Any
+) -> None:
+    """The account of the run could: all steps share it."""
+    run, story = await there.definitions()
+    named = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["database-admin"]}
+    await there.create(ENGRAM, "trusted", {"templateRef": {"name": "http"}, "overrides": {"rbac": {"rules": [named]}}})
+    step_run = await step_run_of(there, run)
+    order = await there.order(run, story, step_run, deep=[{"a": {"$bubuSecretRef": reference}}])
+    story["spec"]["steps"].append({"name": "other", "ref": {"name": "trusted"}})
+    with pytest.raises(RejectedError, match="refers to Secret 'database-admin', which only the Engram of another step"):
+        await there.executor.start_attempt(order)
+    with pytest.raises(NotFoundError):
+        await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
+    story["spec"]["steps"].pop()
+    await there.executor.start_attempt(order)  # nobody of this run lends it: the API server decides, as ever
+
+
+async def test_a_step_has_read_what_its_own_engram_asks_for(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    named = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["mine"]}
+    await there.create(ENGRAM, "asking", {"templateRef": {"name": "http"}, "overrides": {"rbac": {"rules": [named]}}})
+    story["spec"]["steps"] = [{"name": "fetch", "ref": {"name": "asking"}}]
+    order = await there.order(run, story, await step_run_of(there, run), key={"$bubuSecretRef": "team/mine:key"})
+    await there.executor.start_attempt(order)
+
+
 # What a Secret may not set.
 
 
@@ -239,3 +268,59 @@ async def test_a_secret_sets_no_variable_that_decides_what_a_program_runs(
     step = {"name": "fetch", "ref": {"name": "http"}, "secrets": {"api": "theirs"}}
     with pytest.raises(RejectedError, match=f"Secret 'theirs' .* would set {prefix}{key}, which decide what a program"):
         await started(there, template={"secretSchema": schema}, steps=[step])
+
+
+# What a run shows.
+
+
+async def test_a_run_waits_until_its_namespace_is_let_in_says_so_and_leaves_no_copy_behind(
+    world: OperatorCluster,
+) -> None:
+    now = replace(OperatorSettings(), storage=replace(STORE, s3_credential_namespaces=()))
+    data = {"AWS_ACCESS_KEY_ID": "eA==", "AWS_SECRET_ACCESS_KEY": "eA=="}
+    await world.client.create(SECRET, {"metadata": {"name": "store-keys"}, "data": data}, namespace=OPERATOR_NAMESPACE)
+    await world.engram("greet")
+    await world.story("greet", step("greet"))
+    async with world.operator(settings=lambda: now):
+        await world.run("one", "greet")
+        run = await world.until(STORY_RUN, "one", lambda obj: reason_of(obj) == "PermissionDenied")
+        assert "add it to controller.storage.s3.credential-namespaces" in status_of(run)["message"]
+        assert [name for name in await world.names(SECRET) if "storage" in name] == []
+        now = replace(now, storage=STORE)
+        run = await world.finished("one", seconds=60)
+        assert status_of(run)["phase"] == "Succeeded"
+        assert len([name for name in await world.names(SECRET) if name.startswith("one-greet-storage-")]) == 1
+        await world.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+
+        async def collected() -> bool:
+            return not [name for name in await world.names(SECRET) if "storage" in name]
+
+        await world.eventually(collected)
+
+
+async def test_what_a_story_asks_for_in_vain_is_told_and_the_pod_has_what_is_stricter(world: OperatorCluster) -> None:
+    weak = {
+        "security": {"runAsNonRoot": False, "readOnlyRootFilesystem": False, "allowPrivilegeEscalation": True},
+        "placement": {"tolerations": [{"operator": "Exists"}]},
+    }
+    await world.engram("greet")
+    await world.story("greet", step("greet", execution=weak), policy={"priority": 2**31 - 1})
+    async with world.operator():
+        await world.run("one", "greet")
+        run = await world.finished("one")
+        events = (await world.client.list(EVENT, NAMESPACE_NAME)).items
+    assert run["metadata"]["labels"]["bubustack.io/queue-priority"] == "100"
+    told = {event["reason"] for event in events}
+    assert {"PolicyEnforced", "PriorityBounded"} <= told
+    [job] = (await world.client.list(JOB, NAMESPACE_NAME)).items
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert "tolerations" not in pod
+
+
+def reason_of(run: Object) -> str:
+    ready = find_condition(status_of(run).get("conditions") or (), "Ready")
+    return ready["reason"] if ready is not None else ""

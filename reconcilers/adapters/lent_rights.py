@@ -1,0 +1,42 @@
+"""A step's inputs may not have read what only another step of the run may read.
+
+All steps of a run share one account with the rights that all their Engrams ask for. A container of the SDK reads what
+references in its inputs name. So somebody who may write Stories, and not read Secrets, could hand a step a reference to
+a Secret that another step's Engram is allowed. Rights from elsewhere, such as a RoleBinding of the platform's, count.
+"""
+
+from __future__ import annotations
+
+from core.engine.errors import MissingReferenceError, RejectedError
+from core.engine.ports import AttemptOrder
+from core.workloads.named_data import Named, named_in, readable
+from core.workloads.runner_rules import extra_rules
+from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.world import step_references
+
+
+async def refuse_lent_rights(order: AttemptOrder, binder: Binder) -> None:
+    """
+    Raises:
+        RejectedError: the inputs refer to what only another step's Engram may read; the message names all of it.
+        UnavailableError: the Engrams could not be asked for.
+    """
+    wanted = named_in(order.inputs)
+    if not wanted:
+        return
+    namespace = order.step_run["metadata"]["namespace"]
+    resolved: ResolvedStep = order.binding.policy
+    wanted -= set(readable(extra_rules(resolved.template, resolved.engram, namespace), wanted))
+    lent: set[Named] = set()
+    for step in step_references(order.story) if wanted else ():
+        try:
+            engram, template = await binder.definitions(order.story, step)
+        except MissingReferenceError:
+            continue  # it contributes no rights either
+        lent |= set(readable(extra_rules(template, engram, namespace), wanted))
+    if lent:
+        names = ", ".join(str(each) for each in sorted(lent))
+        raise RejectedError(
+            f"with: refers to {names}, which only the Engram of another step may read; let Engram "
+            f"{resolved.engram['metadata']['name']} ask for it (spec.overrides.rbac.rules), or remove the reference"
+        )
