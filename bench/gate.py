@@ -38,7 +38,7 @@ _RATE: Final = 200
 _SECONDS: Final = 10.0
 _CONNECTIONS: Final = 190  # the server has room for more
 _HOOKS: Final = {hook.path: hook for hook in HOOKS}
-_STORY: Final = _HOOKS["/validate-bubustack-io-v1alpha1-story"]
+STORY_HOOK: Final = _HOOKS["/validate-bubustack-io-v1alpha1-story"]
 _STORY_DEFAULTS: Final = _HOOKS["/mutate-bubustack-io-v1alpha1-story"]
 _RUN: Final = _HOOKS["/validate-runs-bubustack-io-v1alpha1-storyrun"]
 _STEP_STATUS: Final = _HOOKS["/validate-runs-bubustack-io-v1alpha1-steprun-status"]
@@ -52,7 +52,7 @@ def measure() -> list[Row]:
 
 
 async def _measure() -> list[Row]:
-    async with _open_server() as server:
+    async with open_server() as server:
         return [
             *await _costs(server),
             *await _under_load(server),
@@ -62,7 +62,7 @@ async def _measure() -> list[Row]:
         ]
 
 
-class _Server:
+class GateServer:
     """A process, and connections to it: as many as there are requests under way, kept for the next ones.
 
     The client does as little as it can: what it computes, the server on the same machine cannot.
@@ -117,59 +117,59 @@ _Stream = trio.SSLStream[trio.SocketStream]
 _Ask = tuple[Hook, bytes]
 
 
-async def _costs(server: _Server) -> list[Row]:
+async def _costs(server: GateServer) -> list[Row]:
     """Processor time of the server, one review after the other."""
     rows = []
     for what, make, target in (
-        ("a Story of 30 steps", lambda number: _story(30), "5 ms"),
-        ("… whose texts were never seen", lambda number: _story(30, f" {number}"), "5 ms"),
-        ("a Story of 3 steps", lambda number: _story(3), ""),
+        ("a Story of 30 steps", lambda number: story_of(30), "5 ms"),
+        ("… whose texts were never seen", lambda number: story_of(30, f" {number}"), "5 ms"),
+        ("a Story of 3 steps", lambda number: story_of(3), ""),
     ):
-        bodies = [_review(_STORY, make(number)) for number in range(200)]
-        await server.ask(_STORY, _review(_STORY, make(-1)))
+        bodies = [review_of(STORY_HOOK, make(number)) for number in range(200)]
+        await server.ask(STORY_HOOK, review_of(STORY_HOOK, make(-1)))
         before = cpu_seconds(server.pids)
         for body in bodies:
-            await server.ask(_STORY, body)
+            await server.ask(STORY_HOOK, body)
         rows.append(
             Row(f"processor time for {what}", milliseconds((cpu_seconds(server.pids) - before) / len(bodies)), target)
         )
     return rows
 
 
-async def _under_load(server: _Server) -> list[Row]:
+async def _under_load(server: GateServer) -> list[Row]:
     everyday: list[_Ask] = [
-        (_STORY_DEFAULTS, _review(_STORY_DEFAULTS, _story(10))),
-        (_STORY, _review(_STORY, _story(10))),
-        *[(_RUN, _review(_RUN, _run(number))) for number in range(4)],
+        (_STORY_DEFAULTS, review_of(_STORY_DEFAULTS, story_of(10))),
+        (STORY_HOOK, review_of(STORY_HOOK, story_of(10))),
+        *[(_RUN, review_of(_RUN, _run(number))) for number in range(4)],
         *[(_STEP_STATUS, _status_review(number)) for number in range(4)],
     ]
     rows = []
     for what, asked, rate in (
         (f"{_RATE} reviews/s: runs, statuses, a fifth Stories of 10 steps", everyday, _RATE),
-        ("50 reviews/s of Stories of 30 steps", [(_STORY, _review(_STORY, _story(30)))], 50),
-        ("20 reviews/s of Stories of 64 KiB", [(_STORY, _review(_STORY, _story(100, "x" * 200)))], 20),
+        ("50 reviews/s of Stories of 30 steps", [(STORY_HOOK, review_of(STORY_HOOK, story_of(30)))], 50),
+        ("20 reviews/s of Stories of 64 KiB", [(STORY_HOOK, review_of(STORY_HOOK, story_of(100, "x" * 200)))], 20),
     ):
         latencies = await _at_rate(server, asked, rate, _SECONDS)
         rows.append(_latency_row(what, latencies, "25 ms"))
     return rows
 
 
-async def _large(server: _Server) -> list[Row]:
-    body = _review(_STORY, _branched(100))
-    latencies = [await _timed(lambda: server.ask(_STORY, body)) for _ in range(50)]
+async def _large(server: GateServer) -> list[Row]:
+    body = review_of(STORY_HOOK, _branched(100))
+    latencies = [await _timed(lambda: server.ask(STORY_HOOK, body)) for _ in range(50)]
     return [_latency_row("a Story of 100 steps and 100 branches, one at a time", latencies, "40 ms (p50)")]
 
 
-async def _beside_hostile(server: _Server) -> list[Row]:
+async def _beside_hostile(server: GateServer) -> list[Row]:
     """One user sends what is hard to check, again and again; another asks at a steady rate."""
-    small: list[_Ask] = [(_STORY, _review(_STORY, _story(3)))]
+    small: list[_Ask] = [(STORY_HOOK, review_of(STORY_HOOK, story_of(3)))]
     alone = await _at_rate(server, small, 50, _SECONDS / 2)
     rows = [_latency_row("50 reviews/s of Stories of 3 steps, alone", alone, "")]
     for what, text in (
         ("unknown steps", "{{{{ steps.u{0}x{1}.output }}}}"),
         ("sound templates", "{{{{ inputs.u{0}x{1} }}}}"),
     ):
-        body = _review(_STORY, _many(text), user="mallory")
+        body = review_of(STORY_HOOK, story_of_many(text), user="mallory")
         attack = _Attack(server, body)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(attack.run)
@@ -188,7 +188,7 @@ async def _beside_hostile(server: _Server) -> list[Row]:
 class _Attack:
     """One request after the other; how long they took, and by how much a process of the server grew."""
 
-    def __init__(self, server: _Server, body: bytes) -> None:
+    def __init__(self, server: GateServer, body: bytes) -> None:
         self._server = server
         self._body = body
         self._before = {pid: resident_bytes(pid) for pid in server.pids}
@@ -197,7 +197,7 @@ class _Attack:
 
     async def run(self) -> None:
         while True:
-            self.latencies.append(await _timed(lambda: self._server.ask(_STORY, self._body)))
+            self.latencies.append(await _timed(lambda: self._server.ask(STORY_HOOK, self._body)))
 
     async def watch(self) -> None:
         while True:
@@ -210,16 +210,16 @@ def _is_there(pid: int) -> bool:
     return bool(command_line(pid))
 
 
-async def _beside_flood(server: _Server) -> list[Row]:
+async def _beside_flood(server: GateServer) -> list[Row]:
     """One user keeps 150 requests under way; another asks at a steady rate."""
-    flood = _review(_STORY, _story(30), user="mallory")
-    small: list[_Ask] = [(_STORY, _review(_STORY, _story(3)))]
+    flood = review_of(STORY_HOOK, story_of(30), user="mallory")
+    small: list[_Ask] = [(STORY_HOOK, review_of(STORY_HOOK, story_of(3)))]
     statuses: list[int] = []
     async with trio.open_nursery() as nursery:
 
         async def insist() -> None:
             while True:
-                statuses.append(await server.ask(_STORY, flood))
+                statuses.append(await server.ask(STORY_HOOK, flood))
 
         for _ in range(150):
             nursery.start_soon(insist)
@@ -233,7 +233,7 @@ async def _beside_flood(server: _Server) -> list[Row]:
     ]
 
 
-async def _at_rate(server: _Server, asked: Sequence[_Ask], rate: int, seconds: float) -> list[float]:
+async def _at_rate(server: GateServer, asked: Sequence[_Ask], rate: int, seconds: float) -> list[float]:
     """Seconds from when each request was due to its answer, which must be one."""
     latencies: list[float] = []
     refused: list[int] = []
@@ -269,7 +269,7 @@ def _latency_row(what: str, latencies: Sequence[float], target: str) -> Row:
 # What is asked.
 
 
-def _review(hook: Hook, new: Object, old: Object | None = None, *, user: str = "alice") -> bytes:
+def review_of(hook: Hook, new: Object, old: Object | None = None, *, user: str = "alice") -> bytes:
     resource = hook.resource
     request = {
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
@@ -307,8 +307,8 @@ def _step(number: int, filler: str = "") -> Object:
     }
 
 
-def _story(steps: int, filler: str = "") -> Object:
-    return _object(_STORY, "story", {"steps": [_step(number, filler) for number in range(steps)]})
+def story_of(steps: int, filler: str = "") -> Object:
+    return _object(STORY_HOOK, "story", {"steps": [_step(number, filler) for number in range(steps)]})
 
 
 def _branched(steps: int) -> Object:
@@ -317,12 +317,12 @@ def _branched(steps: int) -> Object:
     for number in range(0, steps, 2):
         branches = [{**_step(0), "name": f"branch-{number}-{branch}"} for branch in range(2)]
         made[number] = {"name": f"step-{number}", "type": "parallel", "with": {"steps": branches}}
-    return _object(_STORY, "story", {"steps": made})
+    return _object(STORY_HOOK, "story", {"steps": made})
 
 
-def _many(text: str) -> Object:
+def story_of_many(text: str) -> Object:
     return _object(
-        _STORY,
+        STORY_HOOK,
         "story",
         {
             "steps": [
@@ -343,14 +343,14 @@ def _run(number: int) -> Object:
 
 def _status_review(number: int) -> bytes:
     old = _object(_STEP_STATUS, f"run-{number}-a", {"storyRunRef": {"name": f"run-{number}"}, "stepId": "a"})
-    return _review(_STEP_STATUS, {**old, "status": {"phase": "Running"}}, old, user=_OPERATOR)
+    return review_of(_STEP_STATUS, {**old, "status": {"phase": "Running"}}, old, user=_OPERATOR)
 
 
 # The server.
 
 
 @asynccontextmanager
-async def _open_server() -> AsyncIterator[_Server]:
+async def open_server() -> AsyncIterator[GateServer]:
     """In a process of its own, warm."""
     authority = trustme.CA()
     with tempfile.TemporaryDirectory() as folder:
@@ -363,8 +363,8 @@ async def _open_server() -> AsyncIterator[_Server]:
             url = (await process.stdout.receive_some()).decode().strip()
             trust = ssl.create_default_context()
             authority.configure_trust(trust)
-            server = _Server(process.pid, int(url.rpartition(":")[2]), trust)
-            await server.ask(_STORY, _review(_STORY, _branched(100)))
+            server = GateServer(process.pid, int(url.rpartition(":")[2]), trust)
+            await server.ask(STORY_HOOK, review_of(STORY_HOOK, _branched(100)))
             yield server
             await server.aclose()
         finally:
@@ -376,7 +376,7 @@ async def _serve(pem: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     context.set_alpn_protocols(["http/1.1"])
-    story = _story(1)
+    story = story_of(1)
     schema = {"type": "object", "properties": {"city": {"type": "string"}, "title": {"type": "string"}}}
     template = {"version": "1", "image": "worker:1", "supportedModes": ["job"], "inputSchema": schema}
     kinds = {"apiVersion": "bubustack.io/v1alpha1", "kind": "Engram"}

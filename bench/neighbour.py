@@ -1,25 +1,27 @@
 """What a tenant feels of another who does everything that is known to hold others up, all of it at once.
 
-The one is measured alone and beside the other, on an embedded cluster: how long admission takes, from the creation of a
-run to the Job of its first step, and from a step's end to the Job of the next. API server, controllers, node, operator
-and both tenants share the machine, so the abuses also cost what no turn in the operator can give back.
+The one is measured alone and beside the other: how long admission takes, from the creation of a run to the Job of its
+first step, and from a step's end to the Job of the next. Runs are on an embedded cluster, which has no gate; that is a
+process beside it. API server, controllers, node, operator, gate and both tenants share the machine, so the abuses
+also cost what no turn in the operator can give back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 import trio
 
+from bench.gate import STORY_HOOK, GateServer, open_server, review_of, story_of, story_of_many
 from bench.observer import Observer, open_observer
 from bench.report import Row, milliseconds, percentile
-from bench.stand import NAMESPACE, Stand, install_chain, open_stand, start_run
+from bench.stand import Stand, install_chain, open_stand, start_run
 from core.api.resource import ENGRAM, STORY, STORY_RUN, Resource
 from core.api.resource import NAMESPACE as NAMESPACES
 from core.kube.client import KubeClient
-from core.kube.errors import KubeError
 
 Object = dict[str, Any]
 
@@ -35,11 +37,21 @@ _DOUBLINGS: Final = 26
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    stand: Stand
+    gate: GateServer
+
+    @property
+    def client(self) -> KubeClient:
+        return self.stand.client
+
+
+@dataclass(frozen=True, slots=True)
 class Abuse:
     """Something that a tenant may do, and does until cancelled."""
 
     what: str
-    run: Callable[[KubeClient], Awaitable[None]]
+    run: Callable[[_Place], Awaitable[None]]
 
 
 def measure() -> list[Row]:
@@ -83,31 +95,31 @@ def _rows(when: str, felt: _Felt, alone: _Felt | None) -> list[Row]:
 
 async def _felt(abuses: tuple[Abuse, ...]) -> _Felt:
     """On a cluster of its own, so that nothing is left of what was measured before."""
-    async with open_stand() as stand, open_observer(stand.client) as observer:
+    async with open_server() as gate, open_stand() as stand, open_observer(stand.client) as observer:
+        place = _Place(stand, gate)
         story = await install_chain(stand.client, length=STEPS)
         await _install(stand.client, story)
         felt = _Felt()
         async with trio.open_nursery() as nursery:
             for abuse in abuses:
-                nursery.start_soon(abuse.run, stand.client)
+                nursery.start_soon(abuse.run, place)
             await trio.sleep(WARM_UP_SECONDS if abuses else 1.0)
             with trio.fail_after(DEADLINE_SECONDS):
                 for number in range(RUNS):
-                    await _one(stand, observer, story, number, felt)
+                    await _one(place, observer, story, number, felt)
                     await trio.sleep(PAUSE_SECONDS)
             nursery.cancel_scope.cancel()
         return felt
 
 
-async def _one(stand: Stand, observer: Observer, story: str, number: int, felt: _Felt) -> None:
+async def _one(place: _Place, observer: Observer, story: str, number: int, felt: _Felt) -> None:
     began = trio.current_time()
-    await stand.client.create(
-        STORY, _object(STORY, f"probe-{number}", {"steps": _probe_steps(story, number)}, NAMESPACE)
-    )
+    status = await place.gate.ask(STORY_HOOK, review_of(STORY_HOOK, story_of(3, f" {number}")))
+    assert status == HTTPStatus.OK
     felt.admission.append(trio.current_time() - began)
     name = f"quiet-{number}"
     began = trio.current_time()
-    await start_run(stand.client, story, name)
+    await start_run(place.client, story, name)
     while name not in observer.run_ended:
         await observer.changed.wait()
     jobs = [f"{name}-s{index}" for index in range(STEPS)]
@@ -118,47 +130,35 @@ async def _one(stand: Stand, observer: Observer, story: str, number: int, felt: 
 # What the other one does.
 
 
-async def _double_schemas(client: KubeClient) -> None:
+async def _double_schemas(place: _Place) -> None:
     """40 runs whose inputs are held against a schema that doubles 26 times."""
     definitions = {
         f"d{number}": {"allOf": [{"$ref": f"#/definitions/d{number + 1}"}] * 2} for number in range(_DOUBLINGS)
     }
     schema = {"$ref": "#/definitions/d0", "definitions": {**definitions, f"d{_DOUBLINGS}": {"type": "object"}}}
-    await _create(client, STORY, "doubling", {"steps": _noop(), "inputsSchema": schema})
-    await _start(client, "doubling", 40)
+    await _create(place.client, STORY, "doubling", {"steps": _noop(), "inputsSchema": schema})
+    await _start(place.client, "doubling", 40)
 
 
-async def _match_patterns(client: KubeClient) -> None:
+async def _match_patterns(place: _Place) -> None:
     """600 conditions that each look for 52 000 matches."""
     condition = '{{ gt (len (regexFindAll "." (repeat 5200 "abcdefghij") -1)) 0 }}'
     steps: list[Object] = [{"name": f"c{number}", "type": "condition", "if": condition} for number in range(20)]
-    await _create(client, STORY, "matching", {"steps": steps})
-    await _start(client, "matching", 30)
+    await _create(place.client, STORY, "matching", {"steps": steps})
+    await _start(place.client, "matching", 30)
 
 
-async def _flood(client: KubeClient) -> None:
+async def _flood(place: _Place) -> None:
     """300 runs at once."""
-    await _create(client, STORY, "flood", {"steps": _noop()})
-    await _start(client, "flood", 300)
+    await _create(place.client, STORY, "flood", {"steps": _noop()})
+    await _start(place.client, "flood", 300)
 
 
-async def _send_hostile_stories(client: KubeClient) -> None:
-    """Stories that are hard to check, one after the other; admission refuses them or not."""
-    number = 0
+async def _send_hostile_stories(place: _Place) -> None:
+    """Stories that are hard to check, one after the other; the gate refuses them."""
+    body = review_of(STORY_HOOK, story_of_many("{{{{ steps.u{0}x{1}.output }}}}"), user=OTHER)
     while True:
-        steps = [
-            {
-                "name": f"step-{step}",
-                "ref": {"name": "noop"},
-                "with": {f"k{key}": f"{{{{ steps.u{step}x{key}.output }}}}" for key in range(300)},
-            }
-            for step in range(80)
-        ]
-        try:
-            await _create(client, STORY, f"hostile-{number}", {"steps": steps})
-        except KubeError:  # the answer is no matter
-            await trio.sleep(0.01)
-        number += 1
+        await place.gate.ask(STORY_HOOK, body)
 
 
 ABUSES: Final = (
@@ -191,11 +191,3 @@ def _object(kind: Resource, name: str, spec: Object, namespace: str) -> Object:
 
 def _noop() -> list[Object]:
     return [{"name": "a", "ref": {"name": "noop"}}]
-
-
-def _probe_steps(engram: str, number: int) -> list[Object]:
-    """Three steps with texts that were never seen."""
-    return [
-        {"name": f"s{step}", "ref": {"name": engram}, "with": {"x": f"{{{{ inputs.a{number} | upper }}}} {step}"}}
-        for step in range(3)
-    ]
