@@ -5,7 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import command_line, expressions, gate, idle, kill, large, main_job, neighbour, stall, throughput
+from bench import (
+    command_line,
+    expressions,
+    gate,
+    idle,
+    kill,
+    large,
+    live_steps,
+    main_job,
+    neighbour,
+    stall,
+    throughput,
+)
 from bench.plane import measure as plane
 from bench.report import Row, print_table
 
@@ -19,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "idle": idle.measure,
     "main-job": main_job.measure,
     "large": large.measure,
+    "live-steps": live_steps.rows,
     "neighbour": neighbour.measure,
     "control-plane": plane.measure,
 }

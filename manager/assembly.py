@@ -251,7 +251,7 @@ def _observed(controller: str, outcome: str, seconds: float) -> None:
 
 
 def _enqueue_all(informer: Informer, controller: Controller) -> None:
-    for obj in informer.list():
+    for obj in informer.each():
         controller.enqueue(Key.of(obj))
 
 

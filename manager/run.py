@@ -39,6 +39,7 @@ from localcluster.server.reclaim import reclaim_when_quiet, spare_what_there_is
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
+from manager.memory import give_back_large_blocks
 from manager.metrics_access import MetricsAccess
 from manager.metrics_tls import metrics_context
 from manager.options import ManagerOptions
@@ -62,6 +63,7 @@ class StartError(Exception):
 
 def run_forever(options: ManagerOptions) -> int:
     """Run until SIGTERM or SIGINT; the exit code: 0 for a clean stop, 1 for a failure, which has been logged."""
+    give_back_large_blocks()
     gc.freeze()  # what is loaded is no garbage, and need not be walked through to see that
     try:
         trio.run(_until_signal, options, strict_exception_groups=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from core.api.phases import ConditionType
 from core.api.resource import ENGRAM_TEMPLATE
+from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock
 from core.evaluation.validation import SchemaValidator
 from core.kube.client import KubeClient
@@ -46,6 +47,8 @@ class EngramTemplateReconciler:
 
 async def template_errors(template: Object, schemas: SchemaValidator) -> list[str]:
     """Everything wrong, with its field."""
+    if why := why_unreadable(template):
+        return [f"the EngramTemplate cannot be read: {why}; make it smaller"]
     spec = template["spec"]
     errors = [f"spec.{field}: is required" for field in ("image", "version") if not (spec.get(field) or "").strip()]
     for field in ("inputSchema", "outputSchema", "configSchema"):

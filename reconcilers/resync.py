@@ -83,7 +83,7 @@ class Resync:
         return found
 
     def _live(self) -> Iterator[RunKey]:
-        for run in self._world.story_runs.list():
+        for run in self._world.story_runs.each():
             if not has_ended(run) and not run["metadata"].get("deletionTimestamp"):
                 yield RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
 

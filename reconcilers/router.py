@@ -85,11 +85,11 @@ class Router:
         """Runs that wait for their Story to appear, or for what it says of their order; and those that it keeps."""
         key = f"{change.object['metadata']['namespace']}/{change.object['metadata']['name']}"
         if said_of(change.old) != said_of(change.new):
-            for run in self._world.story_runs.by_index(STORY_KEY, key):
+            for run in self._world.story_runs.each_by_index(STORY_KEY, key):
                 self._story_runs.enqueue(Key.of(run))
         if change.new is None or not _says_something_new(change):
             return
-        for run in self._world.story_runs.by_index(LIVE_RUNS, key):
+        for run in self._world.story_runs.each_by_index(LIVE_RUNS, key):
             if (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
                 self._story_runs.enqueue(Key.of(run))
                 self._supervisor.wake(_run_key(run))

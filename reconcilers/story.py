@@ -93,7 +93,7 @@ class StoryReconciler:
         key = f"{story['metadata']['namespace']}/{story['metadata']['name']}"
         started = sum(
             "story" in ((run.get("status") or {}).get("triggerTokens") or ())
-            for run in self._world.story_runs.by_index(STORY_KEY, key)
+            for run in self._world.story_runs.each_by_index(STORY_KEY, key)
         )
         return max(started, (story.get("status") or {}).get("triggers") or 0)
 

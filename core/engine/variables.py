@@ -7,13 +7,19 @@ signals appear in any phase. Source: StoryRun contract 9.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
 
 from core.api import identity, keys
 from core.api.phases import Phase
 from core.api.unreadable import unreadable
 from core.engine.ports import Object
 from core.engine.record import is_final
+
+FOLDED_FROM_BYTES: Final = 8 << 10
+"""Of what one step shows; twice what a container reports inline unless it is told to report more."""
 
 
 class Variables:
@@ -22,7 +28,7 @@ class Variables:
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         self.inputs = inputs
         self.changed: Callable[[], None] = lambda: None
-        self._steps: dict[str, dict[str, Any]] = {}
+        self._steps: dict[str, dict[str, Any] | _Folded] = {}
         """By full name, in the order in which they were first seen."""
 
     def remember(self, step_run: Object) -> None:
@@ -46,7 +52,7 @@ class Variables:
 
     def output_of(self, name: str) -> Mapping[str, Any]:
         """The output of a step; empty when it has none."""
-        output = self._steps.get(name, {}).get("output")
+        output = _unfolded(self._steps.get(name, {})).get("output")
         return output if isinstance(output, Mapping) else {}
 
     def snapshot(self) -> dict[str, Any]:
@@ -54,21 +60,47 @@ class Variables:
 
         A step also stands under its free underscore alias, a branch under the last part of its name where that is free.
         """
-        steps: dict[str, Any] = {name: entry for name, entry in self._steps.items() if "/" not in name}
-        for name, entry in self._steps.items():
+        entries = {name: _unfolded(entry) for name, entry in self._steps.items()}
+        steps: dict[str, Any] = {name: entry for name, entry in entries.items() if "/" not in name}
+        for name, entry in entries.items():
             steps.setdefault(name.rpartition("/")[2], entry)
         for name, entry in list(steps.items()):
             steps.setdefault(identity.step_alias(name), entry)
         return {"inputs": self.inputs, "steps": steps}
 
     def _set(self, name: str, entry: dict[str, Any]) -> None:
-        if self._steps.get(name, {}) == entry:
+        folded = _folded(entry)
+        if self._steps.get(name, {}) == folded:
             return
         if entry:
-            self._steps[name] = entry
+            self._steps[name] = folded
         else:
             self._steps.pop(name, None)
         self.changed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """What a step shows, as text: large data may take thirty times as much once it is read."""
+
+    text: bytes
+    has_output: bool
+
+    def unfolded(self) -> dict[str, Any]:
+        entry: dict[str, Any] = orjson.loads(self.text)
+        return entry | {"outputs": entry["output"]} if self.has_output else entry
+
+
+def _folded(entry: dict[str, Any]) -> dict[str, Any] | _Folded:
+    try:
+        text = orjson.dumps({key: value for key, value in entry.items() if key != "outputs"})
+    except TypeError:
+        return entry  # a number that JSON cannot say, made by an expression
+    return entry if len(text) < FOLDED_FROM_BYTES else _Folded(text, "output" in entry)
+
+
+def _unfolded(entry: dict[str, Any] | _Folded) -> dict[str, Any]:
+    return entry.unfolded() if isinstance(entry, _Folded) else entry
 
 
 def _outputs(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import trio
 
 from core.api.resource import Resource
 from core.api.unreadable import why_unreadable
+from core.kube import reading, remains
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
 from core.kube.packed import Entry, identity, packed
@@ -114,6 +115,10 @@ class Informer:
         """
         return [*self._store.by_index(index, value)]
 
+    def each_by_index(self, index: str, value: str) -> Iterator[Object]:
+        """Like ``by_index``, one at a time, as ``each``."""
+        return self._store.by_index(index, value)
+
     @property
     def has_synced(self) -> bool:
         """Whether the first list has been taken in."""
@@ -161,8 +166,8 @@ class Informer:
         Returns:
             What is kept of it: whoever holds on to this holds nothing twice.
         """
-        kept = self._trimmed(obj)
-        self._publish(self._store.put(kept, in_order=False))
+        kept, entry = self._kept(obj)
+        self._publish(self._store.put(kept, in_order=False, entry=entry))
         return kept
 
     def forget(self, namespace: str | None, name: str, uid: str) -> None:
@@ -216,7 +221,7 @@ class Informer:
             obj["metadata"].get("namespace"),
             label_selector=self._label_selector,
             field_selector=f"{self._field_selector},{by_name}" if self._field_selector else by_name,
-            keep=self._trimmed,
+            keep=lambda found: self._kept(found)[0],
         )
         return [*found.items]
 
@@ -247,7 +252,7 @@ class Informer:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
-            keep=self._kept,
+            keep=self._entry,
         )
         went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
         if went_back:
@@ -298,7 +303,8 @@ class Informer:
         self._moved.unpark_all()
         match event.type:
             case WatchEventType.ADDED | WatchEventType.MODIFIED:
-                self._publish(self._store.put(self._trimmed(event.object)))
+                kept, entry = self._kept(event.object)
+                self._publish(self._store.put(kept, entry=entry))
             case WatchEventType.DELETED:
                 self._publish(self._store.remove(self._trimmed(event.object)))
             case _:  # a bookmark says only how far we are
@@ -345,8 +351,17 @@ class Informer:
 
         return values
 
-    def _kept(self, obj: Object) -> Entry:
-        return packed(self._trimmed(obj))
+    def _entry(self, obj: Object) -> Entry:
+        return self._kept(obj)[1]
+
+    def _kept(self, obj: Object) -> tuple[Object, Entry]:
+        """What is kept of an object, as everybody sees it and as it lies here."""
+        kept = self._trimmed(obj)
+        try:
+            return kept, packed(kept)
+        except TypeError:
+            left = self._trimmed(remains.of_object(obj, reading.TOO_DEEP))
+            return left, packed(left)
 
     def _trimmed(self, obj: Object) -> Object:
         if why := why_unreadable(obj):

@@ -41,11 +41,12 @@ Entry: TypeAlias = Object | Packed
 
 
 def packed(obj: Object) -> Entry:
-    """``obj``, or its text when that is large."""
-    try:
-        text = orjson.dumps(without_mark(obj))
-    except TypeError:
-        return obj  # nobody reads such from a server; what a program made itself is small
+    """``obj``, or its text when that is large.
+
+    Raises:
+        TypeError: it cannot be written as JSON, because it is nested too deeply.
+    """
+    text = orjson.dumps(without_mark(obj))
     return obj if len(text) < PACKED_FROM_BYTES else Packed(obj, text)
 
 

@@ -20,7 +20,7 @@ from core.kube.wire import Object
 
 WHOLE_PAGE_BYTES: Final = 2 << 20
 """Of a page that is parsed at once; of a larger one each object by itself, so that one is in memory twice, not all."""
-_NEVER_TOO_MANY_BYTES: Final = 8 << 10
+NEVER_TOO_MANY_BYTES: Final = 8 << 10
 """An object that small breaks no bound but that of depth."""
 
 TOO_DEEP: Final = f"is nested deeper than {MAX_DEPTH} levels"
@@ -54,7 +54,7 @@ def object_in(raw: bytes, bounds: Bounds = ANY) -> Object:
         NoObjectError: it is none, or one without a name.
     """
     why = ""
-    if len(raw) > _NEVER_TOO_MANY_BYTES and scan.has_more_values(raw, bounds.values):
+    if len(raw) > NEVER_TOO_MANY_BYTES and scan.has_more_values(raw, bounds.values):
         why = f"holds more than {bounds.values} values"
     else:
         try:
@@ -66,18 +66,23 @@ def object_in(raw: bytes, bounds: Bounds = ANY) -> Object:
     return remains.of_bytes(raw, why)
 
 
-def settled(value: Any, raw: bytes, bounds: Bounds) -> Object:
+def settled(value: Any, raw: bytes, bounds: Bounds, *, any_depth: bool = False) -> Object:
     """``value``, parsed from ``raw``, or what is left of it when it is not to be kept as it is.
+
+    ``any_depth``: whoever keeps it will write it, and finds out how deep it is.
 
     Raises:
         NoObjectError: it is none, or one without a name.
     """
     if not remains.is_object(value):
         raise NoObjectError("has no metadata with a name")
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and not is_writable(value):
+    if not any_depth and not is_writable(value):
         return remains.of_object(value, TOO_DEEP)
-    if bounds.status_bytes and len(raw) > _NEVER_TOO_MANY_BYTES:
-        status = orjson.dumps(value.get("status"))
+    if bounds.status_bytes and len(raw) > NEVER_TOO_MANY_BYTES:
+        try:
+            status = orjson.dumps(value.get("status"))
+        except TypeError:
+            return remains.of_object(value, TOO_DEEP)
         if why := why_status_too_large(status, bounds):
             return remains.of_object(value, f"has a status that {why}", lost="status")
     return value  # type: ignore[no-any-return]  # an object by what was checked
@@ -137,7 +142,7 @@ def _parsed_objects(items: list[Any], bounds: Bounds, page: Page) -> Iterator[Ob
         try:
             if not text:
                 yield _too_deep(item)
-            elif len(text) <= _NEVER_TOO_MANY_BYTES:
+            elif len(text) <= NEVER_TOO_MANY_BYTES:
                 yield _named(item)
             elif scan.has_more_values(text, bounds.values):
                 yield remains.of_bytes(text, f"holds more than {bounds.values} values")

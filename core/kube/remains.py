@@ -23,6 +23,7 @@ KEPT_OF_MAP_BYTES: Final = 64 << 10
 _SKIPPED: Final = frozenset({"managedFields"})
 _MAPS: Final = frozenset({"labels", "annotations"})
 """Fields of metadata of which the members that can be read are kept, too: they say what an object belongs to."""
+_IDENTITY: Final = frozenset({"name", "namespace", "uid", "resourceVersion"})
 _LOST: Final = object()
 _MAX_NAMED: Final = 64
 """Fields that a mark names."""
@@ -62,6 +63,10 @@ def of_object(obj: Object, why: str, lost: str = "") -> Object:
     return _remains(_Read(obj, lost), why)
 
 
+LONGEST_NAME: Final = 253
+"""Of an object, in characters; and of all else that tells it from others."""
+
+
 def is_object(value: Any) -> bool:
     """Whether ``value`` can be told from others: what every reader takes for granted."""
     metadata = value.get("metadata") if isinstance(value, dict) else None
@@ -71,7 +76,7 @@ def is_object(value: Any) -> bool:
     uid, version = metadata.get("uid"), metadata.get("resourceVersion")
     return (
         isinstance(name, str)
-        and name != ""
+        and 0 < len(name) <= LONGEST_NAME
         and (namespace is None or isinstance(namespace, str))
         and (uid is None or isinstance(uid, str))
         and (version is None or isinstance(version, str))
@@ -105,7 +110,7 @@ def _members(source: _Source) -> tuple[Object, list[str] | None]:
         is_map = True
         if name in _SKIPPED:
             continue
-        value = part.read() if size < KEPT_OF_MAP_BYTES else _LOST
+        value = part.read() if size < KEPT_OF_MAP_BYTES or name in _IDENTITY else _LOST
         if value is _LOST:
             lost.append(name)
         if value is _LOST and name in _MAPS:

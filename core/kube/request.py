@@ -22,7 +22,7 @@ from core.kube.errors import (
     InvalidError,
     RequestTooLargeError,
 )
-from core.kube.reading import Page, object_in, page_in, settled
+from core.kube.reading import NEVER_TOO_MANY_BYTES, Page, object_in, page_in, settled
 from core.kube.remains import NoObjectError
 from core.kube.scan import has_more_values
 from core.kube.transport import Call
@@ -185,7 +185,7 @@ def object_of(code: int, body: bytes, plural: str = "") -> Object:
         InternalServerError: the answer is no JSON object.
     """
     try:
-        value = None if has_more_values(body, bounds_of(plural).values) else orjson.loads(body)
+        value = None if _is_too_much(body, plural) else orjson.loads(body)
     except orjson.JSONDecodeError:
         value = None
     if isinstance(value, dict) and not remains.is_object(value):
@@ -194,6 +194,10 @@ def object_of(code: int, body: bytes, plural: str = "") -> Object:
         return object_in(body, bounds_of(plural)) if value is None else settled(value, body, bounds_of(plural))
     except NoObjectError:
         raise _no_json(code, body) from None
+
+
+def _is_too_much(body: bytes, plural: str) -> bool:
+    return len(body) > NEVER_TOO_MANY_BYTES and has_more_values(body, bounds_of(plural).values)
 
 
 def _no_json(code: int, body: bytes) -> InternalServerError:

@@ -109,27 +109,29 @@ class Store:
         """Large objects are opened as they come, so that whoever lets go of each holds one at a time."""
         if namespace is None:
             return map(self._opener.whole, [*self._objects.values()])
-        return (self._opener.whole(self._objects[key]) for key in self._namespaces.get(namespace, ()))
+        return (self._opener.whole(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
 
     def by_index(self, index: str, value: str) -> Iterator[Object]:
-        return (self._opener.whole(self._objects[key]) for key in self._indexes[index].get(value, ()))
+        return (self._opener.whole(self._objects[key]) for key in [*self._indexes[index].get(value, ())])
 
-    def put(self, obj: Object, *, in_order: bool = True) -> Iterable[Change]:
+    def put(self, obj: Object, *, in_order: bool = True, entry: Entry | None = None) -> Iterable[Change]:
         """Take in a version that somebody saw: nothing changes if a newer one, or the end, is known already.
 
         ``in_order``: it comes from the server's stream, not from an answer that may have been overtaken.
+        ``entry``: what is to be kept of it, where that was made already.
         """
+        entry = packed(obj) if entry is None else entry
         key, uid = key_of(obj), _uid(obj)
         if self._is_of_the_dead(obj, uid, in_order):
             return []
         old = self._objects.get(key)
         if old is None:
-            return [Change(ChangeKind.ADDED, None, self._set(key, obj))]
+            return [Change(ChangeKind.ADDED, None, self._set(key, obj, entry))]
         if _uid(head_of(old)) != uid:
-            return self._replace_with_other(key, old, obj)
+            return self._replace_with_other(key, old, obj, entry)
         if not is_newer(version_of(obj), version_of(head_of(old))):
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, obj))]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry))]
 
     def lacks(self, obj: Object) -> bool:
         """Whether ``put`` would take this in as news; of ``obj`` only the metadata count."""
@@ -196,7 +198,8 @@ class Store:
         }
         changes: _Changes = []
         for entry in found.values():
-            changes += self._put_trusted(opened(entry)) if trust else self.put(opened(entry))
+            obj = opened(entry)
+            changes += self._put_trusted(obj, entry) if trust else self.put(obj, entry=entry)
         for key, old in [*self._objects.items()]:
             if key not in found and (trust or not is_certainly_newer(version_of(head_of(old)), version)):
                 self._unset(key)
@@ -205,15 +208,15 @@ class Store:
                 changes.append(Change(ChangeKind.DELETED, old, None))
         return changes
 
-    def _put_trusted(self, obj: Object) -> Iterable[Change]:
+    def _put_trusted(self, obj: Object, entry: Entry) -> Iterable[Change]:
         key = key_of(obj)
         old = self._objects.get(key)
         if old is None or _uid(head_of(old)) != _uid(obj):
             gone = [] if old is None else [Change(ChangeKind.DELETED, old, None)]
-            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, obj))]
+            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, obj, entry))]
         if version_of(head_of(old)) == version_of(obj):
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, obj))]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry))]
 
     def _is_of_the_dead(self, obj: Object, uid: str, in_order: bool) -> bool:
         deletion = self._deletions.get(uid)
@@ -228,12 +231,12 @@ class Store:
         # Only its deletion was asked for; while it waits for finalizers the server still shows it, marked as ending.
         return not (later and obj["metadata"].get("deletionTimestamp"))
 
-    def _replace_with_other(self, key: Key, old: Entry, new: Object) -> Iterable[Change]:
+    def _replace_with_other(self, key: Key, old: Entry, new: Object, entry: Entry) -> Iterable[Change]:
         """The name now means another object, whose predecessor is gone, unless this is an echo of that predecessor."""
         if is_certainly_newer(version_of(head_of(old)), version_of(new)):
             return []
         self._note_deletion(_uid(head_of(old)), _Deletion(version_of(new), True, self._list_number))
-        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new))]
+        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new, entry))]
 
     def _note_deletion(self, uid: str, deletion: _Deletion) -> None:
         self._deletions.pop(uid, None)
@@ -241,13 +244,13 @@ class Store:
         if len(self._deletions) > REMEMBERED_DELETIONS:
             del self._deletions[next(iter(self._deletions))]
 
-    def _set(self, key: Key, obj: Object) -> Entry:
-        """What is kept for ``obj``."""
+    def _set(self, key: Key, obj: Object, entry: Entry) -> Entry:
+        """Keep ``entry`` for ``obj``, and say so."""
         values = {name: tuple(dict.fromkeys(indexer(obj))) for name, indexer in self._indexers.items()}
         self._drop_from_indexes(key)
         if (before := self._objects.get(key)) is not None:
             self._opener.close(before)
-        entry = self._objects[key] = packed(obj)
+        self._objects[key] = entry
         self._namespaces.setdefault(key.namespace, {})[key] = None
         self._index_values[key] = values
         for name, found in values.items():

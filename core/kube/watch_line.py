@@ -14,6 +14,7 @@ import orjson
 from core.api.sizes import Bounds
 from core.kube import reading, remains, scan
 from core.kube.errors import error_from_status
+from core.kube.reading import NEVER_TOO_MANY_BYTES
 from core.kube.remains import NoObjectError
 from core.kube.wire import Object, WatchEventType
 
@@ -44,11 +45,13 @@ class LeftOut:
 def event_in(line: bytes, bounds: Bounds) -> WatchEvent | LeftOut:
     """The event that ``line`` is, its object whole or what is left of it, marked (core.api.unreadable).
 
+    An object may be as deep as the parser reads; the informer, which keeps it, looks at that.
+
     Raises:
         DamagedLineError
         ApiError: it is an ERROR event.
     """
-    if scan.has_more_values(line, bounds.values):
+    if len(line) > NEVER_TOO_MANY_BYTES and scan.has_more_values(line, bounds.values):
         return _from_parts(line, f"holds more than {bounds.values} values")
     try:
         value = orjson.loads(line)
@@ -66,12 +69,10 @@ def event_in(line: bytes, bounds: Bounds) -> WatchEvent | LeftOut:
             raise DamagedLineError("a bookmark without version")
         return WatchEvent(type_, obj)
     try:
-        read = reading.settled(obj, line, bounds)
+        read = reading.settled(obj, line, bounds, any_depth=True)
     except NoObjectError as error:
         return LeftOut(version, str(error))
-    if not version:
-        raise DamagedLineError("an object without version")
-    return WatchEvent(type_, read)
+    return WatchEvent(type_, read) if version else LeftOut("", "has no version")
 
 
 def _from_parts(line: bytes, why: str) -> WatchEvent | LeftOut:

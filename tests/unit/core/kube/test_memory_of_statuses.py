@@ -1,0 +1,18 @@
+"""Steps that report as much as they may do not take an operator's memory; the whole figure is ``bench.live_steps``."""
+
+from __future__ import annotations
+
+from bench.live_steps import measure
+
+STEPS = 150
+MIB_OF_A_STEP = 0.45
+"""Two texts of 128 KiB, one for the informer and one for templates, and a little more. Parsed it would be 1.6."""
+MIB_ON_THE_WAY = 60
+"""A page of a list, parsed, and what a run's templates see."""
+
+
+def test_a_live_step_with_the_largest_status_takes_little_more_than_its_text() -> None:
+    cost = measure(STEPS)
+
+    assert cost.after - cost.before < STEPS * MIB_OF_A_STEP
+    assert cost.peak - cost.before < STEPS * MIB_OF_A_STEP + MIB_ON_THE_WAY
