@@ -18,7 +18,7 @@ from kubectl import Kubectl
 from control_plane.access import load_access
 from control_plane.session import SessionCluster
 from core.api.resource import OUR_RESOURCES
-from manager.deployment import reads
+from manager.deployment import reads, registration
 from manager.deployment.policy import documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
 
@@ -245,3 +245,20 @@ async def test_what_is_odd_is_no_way_around(server: httpx.AsyncClient) -> None:
     for each in odd:
         hidden = {"type": "parallel", "with": {"steps": [each, {"name": "b", **use("database-admin")}]}}
         assert (await created(server, "mallory", story(hidden))).status_code == 422, each
+
+
+async def test_it_holds_while_our_webhooks_are_registered_and_nobody_answers(
+    server: httpx.AsyncClient, guarded: Kubectl
+) -> None:
+    configurations = [registration.mutating_configuration(), registration.validating_configuration()]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": configurations})
+    guarded("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=text)
+    try:
+        with trio.fail_after(SEEN_SECONDS):
+            while (await created(server, "olga", engram(secrets={"api": "any"}))).status_code != 500:  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        refused = await created(server, "mallory", engram(secrets={"api": "any"}))
+        assert refused.status_code == 422, refused.text
+        assert "names Secret any, which you may not read" in refused.json()["message"]
+    finally:
+        guarded("delete", "--ignore-not-found", "--wait=false", "--filename=-", stdin=text)
