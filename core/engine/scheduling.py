@@ -79,8 +79,11 @@ def story_key(namespace: str, name: str) -> str:
 
 
 def bound_of(queue: str, namespace: str, queues: Mapping[str, QueueSettings], namespaces: Mapping[str, int]) -> int:
-    """The highest priority that a run of ``namespace`` may have in ``queue``."""
-    settings = queues.get(queue, QueueSettings())
+    """The highest priority that a run of ``namespace`` may have in ``queue``.
+
+    A queue that no key names has the bound of the default one: inventing a name must not lift it.
+    """
+    settings = queues.get(queue) or queues.get(DEFAULT_QUEUE) or QueueSettings()
     most = max(settings.max_priority, settings.default_priority)
     return min(most, namespaces.get(namespace, most))
 

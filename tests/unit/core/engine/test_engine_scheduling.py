@@ -147,6 +147,12 @@ def test_nobody_is_above_the_bound_whatever_he_says(
     assert found.priority == priority
 
 
+def test_a_queue_of_somebodys_invention_has_the_bound_of_the_default_one() -> None:
+    queues = {"default": QueueSettings(max_priority=10), "gpu": QueueSettings(max_priority=50)}
+    found = {name: scheduling_of(run(), story(queue=name, priority=99), queues).priority for name in ("mine", "gpu")}
+    assert found == {"mine": 10, "gpu": 50}
+
+
 def test_a_namespace_has_a_bound_of_its_own_in_every_queue() -> None:
     mine = {**run(), "metadata": {**run()["metadata"], "namespace": "team"}}
     asked = story(priority=50)
