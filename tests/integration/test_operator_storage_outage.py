@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
@@ -50,7 +50,7 @@ class Bucket:
     def settings(self) -> OperatorSettings:
         endpoint = f"http://127.0.0.1:{self.port}"
         storage = StorageSettings(StorageProvider.S3, "data", "eu-1", endpoint, s3_auth_secret_name="store-access")
-        return OperatorSettings(storage=storage)
+        return OperatorSettings(storage=replace(storage, s3_credential_namespaces=("team",)))
 
 
 @asynccontextmanager
