@@ -8,9 +8,11 @@ import pytest
 import trio
 
 from core.api.resource import CONFIG_MAP
+from core.api.unreadable import Unreadable, marked
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
+from core.kube.store import Change, ChangeKind
 from core.policy.settings import OperatorSettings
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
@@ -84,3 +86,14 @@ async def test_what_cannot_be_accepted_changes_nothing_and_is_told(stand: Stand)
     assert [reason for reason, _ in stand.events.recorded] == ["ConfigurationRejected"]
     await stand.write()
     await stand.until(lambda: not stand.source.problem)
+
+
+async def test_a_config_map_that_cannot_be_read_changes_nothing(stand: Stand) -> None:
+    before = stand.source.current()
+    left = {"metadata": {"name": NAME, "namespace": "default"}}
+    mark = Unreadable((("data",),), "is no JSON that can be read")
+    stand.source._changed(Change(ChangeKind.UPDATED, None, marked(left, mark)))
+
+    assert stand.source.current() is before
+    assert "cannot be read: data is left out" in stand.source.problem
+    assert stand.events.recorded[-1] == ("ConfigurationRejected", stand.source.problem)

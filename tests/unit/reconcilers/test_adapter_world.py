@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
+import trio
+import trio.testing
 from reconciler_samples import job, open_world, pod, run, step_run, stored, story
 
-from core.api.resource import ENGRAM
+from core.api.resource import ENGRAM, JOB
+from core.kube.client import open_client
+from core.kube.config import ClusterConfig
 from core.kube.errors import ForbiddenError, UnreachableError
+from manager.run import _Readiness
 from reconcilers.adapters.world import (
     ENGRAM_KEYS,
     OWNER_UID,
     STEP_RUN_NAME,
     STORY_KEY,
+    STUCK_SECONDS,
     TEMPLATE_NAME,
+    World,
     controlled_by,
     find,
     is_object_name,
@@ -127,3 +136,41 @@ def test_only_the_controller_owns() -> None:
     child["metadata"]["ownerReferences"][0]["controller"] = False
     assert not controlled_by(child, owner["metadata"]["uid"])
     assert not controlled_by(owner, "x")
+
+
+class _Forbidden(httpx.AsyncBaseTransport):
+    """Lists every kind, and lets one of them not be watched."""
+
+    def __init__(self, plural: str) -> None:
+        self._plural = plural
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await trio.lowlevel.checkpoint()
+        if "watch" not in request.url.params:
+            return httpx.Response(200, content=b'{"metadata":{"resourceVersion":"1"},"items":[]}')
+        if request.url.path.endswith(self._plural):
+            return httpx.Response(403, content=b'{"kind":"Status","reason":"Forbidden","code":403}')
+        return httpx.Response(200, stream=_Bookmarks())
+
+
+class _Bookmarks(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await trio.sleep(60)
+            yield b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"2"}}}\n'
+
+
+async def test_a_kind_that_cannot_be_followed_is_told_after_a_while_also_after_the_first_lists(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    config = ClusterConfig("https://api.test")
+    async with open_client(config, transport=_Forbidden(JOB.plural)) as client, trio.open_nursery() as nursery:
+        readiness = _Readiness()
+        readiness.world = World.watching(client)
+        await nursery.start(readiness.world.run)
+        readiness.synced = True
+        await trio.sleep(STUCK_SECONDS - 10)
+        assert readiness.informers() == ""
+        await trio.sleep(20)
+        assert readiness.informers() == f"cannot follow jobs for {STUCK_SECONDS + 10:.0f} s (ForbiddenError)"
+        nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.api.phases import ExitClass, Phase, Reason
+from core.api.unreadable import Unreadable, marked
 from core.engine import record
 from core.engine.holdups import PODLESS_PATIENCE
 from core.engine.outcome import (
@@ -232,3 +233,51 @@ def test_the_budget_of_retries_is_used_up_by_the_count_in_the_status() -> None:
 )
 def test_exit_codes_have_the_class_of_the_table(codes: tuple[int, ...], class_: ExitClass) -> None:
     assert {exit_class(code) for code in codes} == {class_}
+
+
+# What cannot be read.
+
+
+def left_of(status: dict[str, Any], *missing: str) -> dict[str, Any]:
+    mark = Unreadable(tuple(("status", name) for name in missing), "is nested deeper than 254 levels")
+    return marked(step_run(status), mark)
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({}, AttemptState.ABSENT),
+        (RUNNING, AttemptState.RUNNING),
+        (RUNNING | {"phase": "Succeeded"}, AttemptState.SUCCEEDED),
+        (RUNNING, AttemptState.FAILED),
+    ],
+)
+def test_a_step_whose_status_cannot_be_read_fails_for_good_with_what_is_wrong(
+    status: dict[str, Any], state: AttemptState
+) -> None:
+    decision = decide(Observation(left_of(status, "output"), state, attempt=0), TWICE, NOW)
+
+    assert isinstance(decision, Fail)
+    assert (decision.phase, decision.reason, decision.still_alive) == (Phase.FAILED, Reason.UNREADABLE, True)
+    assert "status.output is left out, because the object is nested deeper than 254 levels" in decision.message
+
+
+def test_the_record_of_such_a_failure_deletes_what_cannot_be_read() -> None:
+    found = left_of(RUNNING, "output", "signals")
+    patch = record.failure_patch(found, Phase.FAILED, Reason.UNREADABLE, "why", NOW)
+
+    assert (patch["output"], patch["signals"]) == (None, None)
+    assert record.is_final(after(patch, found | {"status": RUNNING | {"output": 1, "signals": {}}}))
+
+
+def test_what_cannot_be_read_of_a_field_that_the_record_writes_itself_is_written_anew() -> None:
+    patch = record.failure_patch(left_of({}, "conditions", "error"), Phase.FAILED, Reason.UNREADABLE, "why", NOW)
+
+    assert patch["error"]["message"] == "why"
+    assert len(patch["conditions"]) == 3
+
+
+def test_a_result_that_is_recorded_counts_although_a_part_cannot_be_read_any_more() -> None:
+    status = after(record.success_patch(step_run(RUNNING), NOW), step_run(RUNNING))
+
+    assert decide(Observation(left_of(status, "output")), NO_RETRY, NOW) == Settled(still_alive=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.api.unreadable import Unreadable, marked
 from core.engine import record
 from core.engine.variables import Variables
 from core.kube.wire import apply_merge_patch
@@ -70,3 +71,24 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
     variables.remember(final("a", {"x": 1}))
 
     assert before == {"inputs": {}, "steps": {}}
+
+
+def test_a_large_output_is_seen_as_it_is_and_changes_are_noticed() -> None:
+    large = {"x": [{"a": {}}] * 5_000}
+    variables, rung = Variables({}), []
+    variables.changed = lambda: rung.append(1)
+    for output in (large, large, {**large, "y": 1}):
+        variables.remember(final("a", output))
+
+    assert variables.snapshot()["steps"]["a"] == {"output": {**large, "y": 1}, "outputs": {**large, "y": 1}}
+    assert variables.output_of("a") == {**large, "y": 1}
+    assert len(rung) == 2
+
+
+def test_what_was_seen_of_a_step_stays_when_it_cannot_be_read_any_more() -> None:
+    variables = Variables({})
+    variables.remember(final("a", {"x": 1}))
+    spoilt = final("a", None)
+    variables.remember(marked(spoilt, Unreadable((("status", "output"),), "is nested too deeply")))
+
+    assert variables.output_of("a") == {"x": 1}

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from core.api.resource import ENGRAM, REFERENCE_GRANT, SECRET, STORY, TRANSPORT, Resource
+from core.api.unreadable import Unreadable, marked
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
@@ -72,3 +73,10 @@ async def test_whoever_waits_hears_of_the_next_change(sight: Sight, world: World
             nursery.start_soon(sight.changed)
         await trio.testing.wait_all_tasks_blocked()
         _informer(world, STORY).remember(_object(STORY, "one"))
+
+
+def test_what_cannot_be_read_is_unknown(sight: Sight, world: World) -> None:
+    left = marked(_object(STORY, "large"), Unreadable((("spec", "steps"),), "holds too many values"))
+    _informer(world, STORY).remember(left)
+
+    assert sight.find(STORY, "team", "large") is Unseen.UNKNOWN
