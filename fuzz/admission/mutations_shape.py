@@ -143,3 +143,11 @@ def _too_many(chance: Chance, draft: Draft) -> str:
     draft.spec["steps"].append({"name": "planted", "type": "stop"})
     section(draft.spec["steps"][-1], "secrets").update(many)
     return ""
+
+
+@breaks("any/name", "StoryRun", "Story", "Engram", "Impulse", update=False)
+def _named_as_nothing_refers(chance: Chance, draft: Draft) -> str:
+    draft.new["metadata"]["name"] = chance.pick(("my.run", "a.b", "a.b.c-d", f"{'n' * 100}.n"))
+    if "annotations" in draft.new["metadata"]:
+        draft.new["metadata"]["annotations"].pop("storyrun.bubustack.io/trigger-token", None)
+    return "metadata.name"

@@ -48,6 +48,29 @@ async def test_a_diamond_runs_to_its_end(world: OperatorCluster) -> None:
     assert (status_of(engram)["failedExecutions"], status_of(engram)["usageCount"]) == (0, 1)
 
 
+@pytest.mark.parametrize("name", ["n" * 253, "my--run", "r" * 57, "0"])
+async def test_every_name_that_admission_lets_in_carries_a_run_to_its_end(world: OperatorCluster, name: str) -> None:
+    await world.engram("noop")
+    await world.story("plain", step("s" * 63, "noop"))
+    async with world.operator():
+        await world.run(name, "plain")
+        run = await world.finished(name)
+    assert status_of(run)["phase"] == "Succeeded"
+    [job] = await world.names(JOB)
+    assert len(job) <= 63
+
+
+async def test_a_run_with_a_dot_in_its_name_which_admission_refuses_says_why_it_fails(world: OperatorCluster) -> None:
+    """Where there is no gate."""
+    await world.engram("noop")
+    await world.story("plain", step("a", "noop"))
+    async with world.operator():
+        await world.run("my.run", "plain")
+        run = await world.finished("my.run")
+    assert status_of(run)["phase"] == "Failed"
+    assert "spec.storyRunRef.name" in status_of(run)["stepStates"]["a"]["message"]
+
+
 async def test_every_write_of_a_run_has_its_reason_and_an_idle_operator_sends_nothing(world: OperatorCluster) -> None:
     await world.engram("noop")
     await world.story("chain", step("a", "noop"), step("b", "noop", needs=["a"]), step("c", "noop", needs=["b"]))

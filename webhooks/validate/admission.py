@@ -16,6 +16,7 @@ from webhooks.validate import (
     engram,
     grant,
     impulse,
+    naming,
     steprun,
     story,
     storyrun,
@@ -73,7 +74,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
             return _told(shape)
         new = {**new, "spec": _sorted(new["spec"])}
     assert validator is not None  # an object of no kind of ours has no shape either
-    return _told(list(dict.fromkeys(validator(new, old, world))))
+    return _told(list(dict.fromkeys((*naming.check(new, old), *validator(new, old, world)))))
 
 
 def _told(findings: list[Finding]) -> list[Finding]:

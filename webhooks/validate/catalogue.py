@@ -19,6 +19,7 @@ from webhooks.validate import (
     grant,
     impulse,
     loop,
+    naming,
     primitive,
     rights,
     scheduling,
@@ -41,6 +42,7 @@ from webhooks.validate import (
 
 _MODULES: Final[tuple[ModuleType, ...]] = (
     admission,
+    naming,
     schema,
     story,
     steps,

@@ -1,0 +1,34 @@
+"""Names under which other objects can refer to this one, which the API server does not ask for.
+
+It takes any DNS subdomain, ``my.run``; but references hold DNS labels. A run of such a name would be admitted and could
+have no StepRun; a Story of such a name could not be run. Source: StoryRun contract 1.1; admission contract 3.10.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.schema import DNS_LABEL
+from webhooks.finding import Finding, Rule
+from webhooks.validate.change import metadata_of, text
+from webhooks.world import Object
+
+NAME: Final = Rule("any/name", "3.10")
+
+_REFERRED_TO: Final = ("StoryRun", "Story", "Engram", "Impulse")
+_LABEL: Final = re.compile(DNS_LABEL)
+_REMEDY: Final = "use lower-case letters, digits and dashes, as in my-run"
+
+
+def check(new: Object, old: Object | None) -> Iterator[Finding]:
+    """That a new object has a name that no reference can hold; of what is stored already the name stays."""
+    if old is not None or new.get("kind") not in _REFERRED_TO:
+        return
+    metadata = metadata_of(new)
+    name, prefix = text(metadata.get("name")), text(metadata.get("generateName"))
+    if prefix and _LABEL.fullmatch(f"{prefix}x") is None:  # from which the API server has made the name already
+        yield NAME.at("metadata.generateName", f"{prefix!r} begins no name that can be referred to", _REMEDY)
+    elif name and _LABEL.fullmatch(name) is None:
+        yield NAME.at("metadata.name", f"{name!r} cannot be referred to: it is not a DNS label", _REMEDY)
