@@ -22,6 +22,7 @@ from core.engine.errors import (
     StaleError,
     UnavailableError,
 )
+from core.engine.manifest import is_edited, why_not_the_work
 from core.engine.ports import AttemptState, Observation
 from core.kube.errors import NotFoundError
 from reconcilers.adapters import job_executor
@@ -101,6 +102,30 @@ async def test_a_step_run_of_another_step_is_not_adopted(there: AdapterWorld) ->
     await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "stepId": "other"}})
     with pytest.raises(NameConflictError, match="belongs to step 'other'; rename step 'fetch'"):
         await there.executor.create_step_run(run, manifest)
+
+
+async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_again(there: AdapterWorld) -> None:
+    """Whoever may write StepRuns can make one that looks like ours but for its input, or change ours."""
+    run, story = await there.definitions()
+    manifest = await there.manifest(run, story)
+    await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "input": {"amount": 1_000_000}}})
+    with pytest.raises(StaleError, match="is not what was to be made"):
+        await there.executor.create_step_run(run, manifest)
+    found = (await there.executor.observe(run, "one-fetch")).step_run
+    assert found is not None
+    assert why_not_the_work(manifest, found) == "spec.input"
+    await there.executor.delete_step_run(found)
+
+    made = await there.executor.create_step_run(run, manifest)
+    assert not is_edited(made)
+    await there.client.patch(STEP_RUN, "one-fetch", {"spec": {"timeout": "9s"}}, namespace=NAMESPACE_NAME)
+    with pytest.raises(StaleError):
+        await there.executor.create_step_run(run, manifest)
+    await there.client.patch(
+        STEP_RUN, "one-fetch", {"spec": manifest["spec"] | {"timeout": None}}, namespace=NAMESPACE_NAME
+    )
+    stored = await there.client.get(STEP_RUN, "one-fetch", NAMESPACE_NAME)
+    assert is_edited(stored)  # although it reads as before
 
 
 async def test_what_a_run_of_the_same_name_left_is_not_seen(there: AdapterWorld) -> None:
