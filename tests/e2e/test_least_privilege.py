@@ -40,6 +40,8 @@ from core.api.resource import (
 )
 from core.kube.client import KubeClient
 from core.kube.errors import ForbiddenError
+from manager.deployment.files import policies
+from manager.deployment.policy import BINDING, POLICY, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
 
@@ -63,6 +65,7 @@ async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[Oper
 
 async def test_every_right_is_used_or_explained_and_none_is_missing(rig: OperatorRig, tmp_path: Path) -> None:
     await configure(rig)
+    await put_policies_in_force(rig)
     first = await rig.start_operator("first", METRICS, GATE, "--webhook-names=127.0.0.1")
     await leads(rig, first)
     await ask_gate(rig, first)
@@ -114,6 +117,14 @@ async def configure(rig: OperatorRig) -> None:
     }
     await rig.create(CONFIG_MAP, CONFIG_NAME, {"data": settings}, OPERATOR_NAMESPACE)
     await rig.create(SECRET, "store-keys", {"data": keys("one")}, OPERATOR_NAMESPACE)
+
+
+async def put_policies_in_force(rig: OperatorRig) -> None:
+    """So that the day also shows that they keep neither the operator nor containers from their work."""
+    for policy in policies():
+        for document in documents(policy, DEFAULT_INSTALLATION):
+            resource = POLICY if document["kind"] == POLICY.kind else BINDING
+            await rig.client.create(resource, document)
 
 
 def keys(value: str) -> Object:
