@@ -26,6 +26,7 @@ from rule_table import cases
 from control_plane.access import load_access
 from control_plane.session import SessionCluster
 from core.api import manifest
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
 from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
 from manager.deployment import registration
 from manager.deployment.files import policies
@@ -337,6 +338,7 @@ async def test_nobody_makes_marks_or_changes_what_the_operator_acts_on(server: h
     asks = _changed(run, "metadata", annotations={"storyrun.bubustack.io/redrive-token": "again"}, labels={"a": "b"})
 
     refused = [Request(step, None), Request(child, None), Request(marked, run)]
+    refused.append(Request(_changed(step, "metadata", deletionTimestamp=AT), None))  # which nobody can say
     refused.append(Request(_object("StoryRun", "new", {"storyRef": {"name": "s"}}, annotations=timers), None))
     passed = [Request(asks, run), Request(marked, run, DEFAULT_INSTALLATION.user), Request(step, None, ANN, (ADMINS,))]
     await _expect(server, refused, passed)
@@ -359,6 +361,13 @@ async def test_nobody_makes_marks_or_changes_what_the_operator_acts_on(server: h
         Request({**job, "metadata": {"name": "free", "namespace": "team"}}, None),
     ]
     await _expect(server, refused, passed)
+
+    job = await _made_by_operator(server, job)
+    job["metadata"]["resourceVersion"] = ""  # its controller writes to it, too
+    refused = [Request(_changed(job, "metadata", annotations={key: "7"}), job) for key in JOB_MARKS]
+    await _expect(
+        server, refused, [Request(_changed(job, "metadata", labels={**job["metadata"]["labels"], "a": "b"}), job)]
+    )
     for obj in (step, run):
         await server.delete(_path(obj, named=True))
 
@@ -475,6 +484,7 @@ async def test_a_decision_is_neither_older_than_its_run_nor_given_another_time(s
 
 
 AT = "2026-01-01T00:00:00Z"
+JOB_MARKS = (ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT)
 ADMINS = ADMINISTRATORS
 
 
