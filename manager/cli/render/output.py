@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from core.api.unreadable import without_mark
 from manager.cli.problem import UsageError
 
 FORMATS = ("table", "wide", "name", "json", "jsonl", "yaml", "jsonpath=…")
@@ -22,6 +23,7 @@ def render(objects: Sequence[Any], output: str, *, single: bool) -> str:
     Raises:
         UsageError: an unknown format or a JSONPath that cannot be read.
     """
+    objects = [without_mark(each) if isinstance(each, dict) else each for each in objects]
     if output == "json":
         return json.dumps(objects[0] if single else _list(objects), indent=2, ensure_ascii=False)
     if output == "jsonl":
