@@ -48,7 +48,7 @@ async def test_a_diamond_runs_to_its_end(world: OperatorCluster) -> None:
     assert (status_of(engram)["failedExecutions"], status_of(engram)["usageCount"]) == (0, 1)
 
 
-@pytest.mark.parametrize("name", ["n" * 253, "my--run", "r" * 57, "0"])
+@pytest.mark.parametrize("name", ["n" * 253, "my--run"])
 async def test_every_name_that_admission_lets_in_carries_a_run_to_its_end(world: OperatorCluster, name: str) -> None:
     await world.engram("noop")
     await world.story("plain", step("s" * 63, "noop"))
