@@ -6,7 +6,7 @@ hand-over, retention, and how deleted runs are let go. ``routing`` stands for bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
@@ -97,6 +97,9 @@ class ModelInformer:
             return self.known.by_owner(self.kind, value)
         keys_of = _OF_STORIES[index]
         return [run for run in self.known.all(self.kind) if value in keys_of(run)]
+
+    def each_by_index(self, index: str, value: str) -> Iterator[Object]:
+        return iter(self.by_index(index, value))
 
     def remember(self, obj: Object) -> Object:
         self.known.remember(obj)
