@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +20,7 @@ import httpx
 import orjson
 import trio
 
-from bench.process import resident_bytes
+from bench.process import peak_resident_bytes, resident_bytes
 from bench.report import Row
 from core.api.resource import STEP_RUN
 from core.api.sizes import MAX_STEP_STATUS_BYTES, MAX_STEP_STATUS_VALUES
@@ -154,7 +153,7 @@ async def _hold(steps: int) -> None:
             await trio.sleep(0.01)
         runs = [_variables_of(world, f"run-{number}") for number in range(steps // STEPS_OF_A_RUN)]
         assert all(len(run.snapshot()["steps"]) >= STEPS_OF_A_RUN for run in runs)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
+        peak = peak_resident_bytes(os.getpid()) / MIB
         print(before, _resident_mib(), peak)
         nursery.cancel_scope.cancel()
 

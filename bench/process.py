@@ -16,6 +16,12 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak_resident_bytes(pid: int) -> int:
+    """The most it had since it began its program; ``getrusage`` counts what its parent had before that, too."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+
 def command_line(pid: int) -> bytes:
     """Arguments, each ended by a zero byte; empty for a process that has ended."""
     try:

@@ -303,7 +303,7 @@ class Informer:
         self._moved.unpark_all()
         match event.type:
             case WatchEventType.ADDED | WatchEventType.MODIFIED:
-                kept, entry = self._kept(event.object)
+                kept, entry = self._small(event.object) if event.is_small else self._kept(event.object)
                 self._publish(self._store.put(kept, entry=entry))
             case WatchEventType.DELETED:
                 self._publish(self._store.remove(self._trimmed(event.object)))
@@ -353,6 +353,10 @@ class Informer:
 
     def _entry(self, obj: Object) -> Entry:
         return self._kept(obj)[1]
+
+    def _small(self, obj: Object) -> tuple[Object, Entry]:
+        kept = self._trimmed(obj)
+        return kept, kept
 
     def _kept(self, obj: Object) -> tuple[Object, Entry]:
         """What is kept of an object, as everybody sees it and as it lies here."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.api.sizes import Bounds
+from core.api.sizes import MAX_DEPTH, Bounds
 from core.kube import reading, remains, scan
 from core.kube.errors import error_from_status
 from core.kube.reading import NEVER_TOO_MANY_BYTES
@@ -32,6 +32,8 @@ class WatchEvent:
 
     type: WatchEventType
     object: Object
+    is_small: bool = False
+    """Whether the object is known to be neither large nor deep, so that nobody has to write it to find out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ def event_in(line: bytes, bounds: Bounds) -> WatchEvent | LeftOut:
         read = reading.settled(obj, line, bounds, any_depth=True)
     except NoObjectError as error:
         return LeftOut(version, str(error))
-    return WatchEvent(type_, read) if version else LeftOut("", "has no version")
+    if not version:
+        return LeftOut("", "has no version")
+    is_small = len(line) <= NEVER_TOO_MANY_BYTES and line.count(b"{") + line.count(b"[") <= MAX_DEPTH
+    return WatchEvent(type_, read, is_small)
 
 
 def _from_parts(line: bytes, why: str) -> WatchEvent | LeftOut:
