@@ -97,7 +97,7 @@ class StoryRunScope:
                     with self._services:
                         async with trio.open_nursery() as services:
                             services.start_soon(self._listen, status, pursuit, name=f"listener of {self._key}")
-                            self._heed(run, pursuit)
+                            self._end_early(run, pursuit)
                             await self._pursue(pursuit, status)
                             services.cancel_scope.cancel()
                 finally:
@@ -141,9 +141,9 @@ class StoryRunScope:
                 if run["metadata"].get("deletionTimestamp") or not status.state.ended:
                     self._services.cancel()
             else:
-                self._heed(run, pursuit)
+                self._end_early(run, pursuit)
 
-    def _heed(self, run: Object, pursuit: Pursuit) -> None:
+    def _end_early(self, run: Object, pursuit: Pursuit) -> None:
         """What ends the run before its time, as the object says it."""
         if why := why_unreadable(run):
             pursuit.end(unreadable(why, self._engine.clock.now()))
