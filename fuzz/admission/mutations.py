@@ -248,4 +248,4 @@ def bad_schema(chance: Chance) -> Object:
 
 def costly_schema() -> Object:
     """More than can be compiled while somebody waits."""
-    return {"properties": {f"p{index}": {"pattern": f"^[a-z]{{1,{index + 9}}}$"} for index in range(30)}}
+    return {"properties": {f"p{index}": {"pattern": f"^[a-z]{{1,{index + 9}}}$"} for index in range(90)}}

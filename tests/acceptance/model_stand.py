@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from core.api.resource import Resource
 from core.engine.queueing import Limits
+from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram
@@ -43,7 +44,7 @@ async def _play(scenario: Scenario) -> None:
 class _OnTheLoop(Evaluator):
     """No threads: virtual time would not wait for them."""
 
-    async def analyse(self, look: Callable[[Any], T], manifest: Any) -> T:
+    async def analyse(self, look: Callable[[Any], T], manifest: Any, *, asker: Asker = NOBODY) -> T:
         await trio.lowlevel.checkpoint()
         return look(manifest)
 

@@ -54,7 +54,7 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[SmallDisk | None]:
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
         yield None
         return
-    mount = f"mount -t tmpfs -o size={size_bytes} tmpfs '{folder}' && echo mounted && exec cat >/dev/null"
+    mount = f"mount -t tmpfs -o size={size_bytes},mode=700 tmpfs '{folder}' && echo mounted && exec cat >/dev/null"
     with subprocess.Popen(
         ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", mount],
         stdin=subprocess.PIPE,
