@@ -70,7 +70,7 @@ class GateServer:
 
     def __init__(self, pid: int, port: int, trust: ssl.SSLContext) -> None:
         self.pid = pid
-        self._port = port
+        self.port = port
         self._trust = trust
         self._idle: list[_Stream] = []
         self._room = trio.CapacityLimiter(_CONNECTIONS)
@@ -100,7 +100,7 @@ class GateServer:
         return part
 
     async def _connect(self) -> _Stream:
-        stream = await trio.open_ssl_over_tcp_stream(_HOST, self._port, ssl_context=self._trust)
+        stream = await trio.open_ssl_over_tcp_stream(_HOST, self.port, ssl_context=self._trust)
         await stream.do_handshake()
         return stream
 

@@ -8,18 +8,22 @@ also cost what no turn in the operator can give back.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+import orjson
 import trio
 
 from bench.gate import STORY_HOOK, GateServer, open_server, review_of, story_of, story_of_many
+from bench.live_steps import largest_status
 from bench.observer import Observer, open_observer
+from bench.process import peak_resident_bytes
 from bench.report import Row, milliseconds, percentile
 from bench.stand import Stand, install_chain, open_stand, start_run
-from core.api.resource import ENGRAM, STORY, STORY_RUN, Resource
+from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN, Resource
 from core.api.resource import NAMESPACE as NAMESPACES
 from core.kube.client import KubeClient
 
@@ -34,6 +38,8 @@ WARM_UP_SECONDS: Final = 5.0
 """From the start of the abuses to the measurement."""
 DEADLINE_SECONDS: Final = 900.0
 _DOUBLINGS: Final = 26
+_REPORTS: Final = 28
+_HELD_CONNECTIONS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +75,13 @@ async def _measure() -> list[Row]:
 
 @dataclass
 class _Felt:
-    """Seconds."""
+    """Seconds; and MiB at most, of the operator and of the gate."""
 
     admission: list[float] = field(default_factory=list)
     start: list[float] = field(default_factory=list)
     transition: list[float] = field(default_factory=list)
+    operator_mib: float = 0.0
+    gate_mib: float = 0.0
 
 
 _WORDS: Final = {
@@ -90,7 +98,8 @@ def _rows(when: str, felt: _Felt, alone: _Felt | None) -> list[Row]:
         target = "" if alone is None else f"{milliseconds(2 * percentile(getattr(alone, key), 99))} (p99)"
         values = " / ".join(milliseconds(percentile(seconds, percent)) for percent in (50, 99))
         rows.append(Row(f"{words}, {when}, p50 / p99", values, target))
-    return rows
+    memory = f"{felt.operator_mib:.0f} MiB; {felt.gate_mib:.0f} MiB"
+    return [*rows, Row(f"memory at most of the operator; of the gate, {when}", memory, "768 MiB")]
 
 
 async def _felt(abuses: tuple[Abuse, ...]) -> _Felt:
@@ -109,6 +118,9 @@ async def _felt(abuses: tuple[Abuse, ...]) -> _Felt:
                     await _one(place, observer, story, number, felt)
                     await trio.sleep(PAUSE_SECONDS)
             nursery.cancel_scope.cancel()
+        felt.operator_mib, felt.gate_mib = (
+            peak_resident_bytes(pid) / (1 << 20) for pid in (stand.operator_pid(), gate.pid)
+        )
         return felt
 
 
@@ -161,11 +173,47 @@ async def _send_hostile_stories(place: _Place) -> None:
         await place.gate.ask(STORY_HOOK, body)
 
 
+async def _report_much(place: _Place) -> None:
+    """28 steps whose status is far larger than a policy lets pass, and 28 that report all they may, every second."""
+    too_much = {"phase": "Running", "output": {"values": [{"a": {}}] * 149_000}}
+    allowed = orjson.loads(largest_status())
+    for number in range(_REPORTS):
+        for name, status in ((f"too-much-{number}", too_much), (f"much-{number}", allowed)):
+            spec = {"storyRunRef": {"name": "none"}, "stepId": name, "engramRef": {"name": "noop"}}
+            await _create(place.client, STEP_RUN, name, spec)
+            await _report(place.client, name, status)
+    count = 0
+    while True:
+        count += 1
+        for number in range(_REPORTS):
+            await _report(place.client, f"much-{number}", {"lastFailureMsg": f"{count}"})
+        await trio.sleep(1)
+
+
+async def _report(client: KubeClient, name: str, status: Object) -> None:
+    await client.patch(STEP_RUN, name, {"status": status}, namespace=OTHER, subresource="status")
+
+
+async def _hold_connections(place: _Place) -> None:
+    """Bare connections to the gate, one after the other, the last 400 of them held."""
+    held: deque[trio.SocketStream] = deque()
+    try:
+        while True:
+            held.append(await trio.open_tcp_stream("127.0.0.1", place.gate.port))
+            if len(held) > _HELD_CONNECTIONS:
+                await trio.aclose_forcefully(held.popleft())
+    finally:
+        for stream in held:
+            await trio.aclose_forcefully(stream)
+
+
 ABUSES: Final = (
     Abuse("40 runs with a schema that doubles 26 times", _double_schemas),
     Abuse("600 conditions with 52 000 matches each", _match_patterns),
     Abuse("300 runs at once", _flood),
     Abuse("Stories of 80 steps with 300 unknown steps each", _send_hostile_stories),
+    Abuse("28 statuses of 1.35 MB and 28 of 128 KiB", _report_much),
+    Abuse("bare connections to the gate", _hold_connections),
 )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from operator_cluster import OperatorCluster, eventually, status_of, step
+from operator_cluster import OperatorCluster, eventually, open_operator_cluster, status_of, step
 
 from core.api.resource import ENGRAM, NAMESPACE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.policy.settings import OperatorSettings, TemplatingSettings
@@ -60,6 +62,13 @@ class Tenant:
             states = (status_of(run).get("stepStates") or {}).values()
             words += [status_of(run).get("message", ""), *(state.get("message", "") for state in states)]
         return [text for text in words if "for its turn to be evaluated" in text]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[OperatorCluster]:
+    """An embedded cluster: what is shared out here is the operator's, whatever server it talks to."""
+    async with open_operator_cluster(tmp_path, None) as running:
+        yield running
 
 
 @pytest.fixture
