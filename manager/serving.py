@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from core.telemetry.logs import get_logger
 from manager.bind import Address
 from webhooks.connection import Rules
 from webhooks.server import ListenError as ListenError
@@ -20,6 +21,8 @@ from webhooks.server import serve_http
 SHUTDOWN_SECONDS: Final = 2.0
 MAX_CONNECTIONS: Final = 64
 """On each port: kubelets and collectors of metrics are few."""
+
+_log = get_logger("setup")
 
 
 async def serve_on(
@@ -30,7 +33,7 @@ async def serve_on(
     http2: bool = False,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Started with the URL that is served; over TLS when there is a ``context``.
+    """Started with the URL that is served, which the log has, too; over TLS when there is a ``context``.
 
     Raises:
         ListenError: the address is taken or not ours.
@@ -42,8 +45,20 @@ async def serve_on(
         address.port,
         rules,
         grace_seconds=SHUTDOWN_SECONDS,
-        task_status=task_status,
+        task_status=_Logged(task_status),
     )
+
+
+class _Logged(trio.TaskStatus[str]):
+    """Tells the log, and whoever waits for it, where is served."""
+
+    def __init__(self, waiting: trio.TaskStatus[str]) -> None:
+        self._waiting = waiting
+
+    def started(self, value: str | None = None) -> None:
+        assert value is not None, "a URL"
+        _log.info(f"Running on {value}")
+        self._waiting.started(value)
 
 
 class _HttpOnly:

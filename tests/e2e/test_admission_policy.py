@@ -20,7 +20,7 @@ import pytest
 import trio
 from kubectl import Kubectl
 from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
-from policy_evaluation import ANN, Request, refusals
+from policy_evaluation import ANN, TOO_DEEP, Request, refusals
 from rule_table import cases
 
 from control_plane.access import load_access
@@ -257,6 +257,9 @@ async def test_the_server_says_of_every_case_what_the_unit_tests_say(server: htt
         if answer is None:
             continue
         asked += 1
+        if any(f"'{DEFAULT_INSTALLATION.prefix}{policy}'" in answer.text for policy in TOO_DEEP):
+            assert name.startswith("status/size"), name
+            continue
         expected = refusals(request, {"references.cross-namespace-policy": settings})
         refused += bool(expected)
         if _by_a_policy(answer) != bool(expected):

@@ -19,8 +19,9 @@ from operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, stat
 
 from control_plane.ports import held_port
 from control_plane.processes import ServerProcess
+from core.api import keys
 from core.api.identity import runner_name
-from core.api.resource import STEP_RUN, STORY_RUN
+from core.api.resource import POD, STEP_RUN, STORY_RUN
 from manager.deployment.policy import BINDING
 from manager.deployment.policy import POLICY as POLICY_KIND
 
@@ -119,8 +120,9 @@ async def _until_at_work(rig: OperatorRig, run: str) -> None:
 
 @asynccontextmanager
 async def _container_of(rig: OperatorRig, run: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the rights of the containers of a run."""
-    token = await rig.plane.token_of(runner_name(run), FLOWS)
+    """A client with the token that is mounted into the Pod of the run's step."""
+    pods = (await rig.client.list(POD, FLOWS, label_selector=f"{keys.LABEL_JOB_NAME}={run}-a")).items
+    token = await rig.plane.token_of(runner_name(run), FLOWS, pod=pods[0]["metadata"]["name"])
     async with rig.plane.open_client() as client:
         client.headers["authorization"] = f"Bearer {token}"
         client.timeout = httpx.Timeout(60)

@@ -122,12 +122,16 @@ class ControlPlane:
         answer.raise_for_status()
         return revision
 
-    async def token_of(self, service_account: str, namespace: str, *, seconds: int = 3600) -> str:
-        """A token of the account, as TokenRequest gives it; not below 600 seconds, the server's own limit."""
+    async def token_of(self, service_account: str, namespace: str, *, seconds: int = 3600, pod: str = "") -> str:
+        """A token of the account, as TokenRequest gives it; not below 600 seconds, the server's own limit.
+
+        ``pod``: that it is bound to, as the one which is mounted there is.
+        """
+        bound = {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod}} if pod else {}
         request = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
+            "spec": {"expirationSeconds": seconds, **bound},
         }
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         async with self.open_client() as client:
