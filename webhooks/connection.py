@@ -2,8 +2,8 @@
 
 Hypercorn's protocols do the talking. Its own connection knows neither the client's certificate nor any limit on how
 long a head may take to come or an answer to leave, and takes up HTTP/2 from whoever begins to speak it; so the socket
-is looked after here. Nothing is allocated for a client beyond its socket before its first byte has come, and an idle
-connection of the address that has the most is closed for a newcomer's sake.
+is looked after here. Nothing is allocated for a client beyond its socket before its first byte has come. An idle
+connection is closed for a newcomer's sake: one that was never used, if there is any, of the address that has the most.
 """
 
 from __future__ import annotations
@@ -95,13 +95,16 @@ class Connections:
             connection.close()
 
     def _has_room(self) -> bool:
-        """Whether one more may be held. Who holds the most gives way, so that a flood from one address ends itself."""
+        """Whether one more may be held.
+
+        Who has never asked anything gives way first, then who holds the most, so that a flood ends itself.
+        """
         if len(self._open) < self._rules.most:
             return True
         idle = [connection for connection in self._open if connection.idle_since < math.inf]
         if idle:
             of_address = Counter(connection.peer for connection in self._open)
-            min(idle, key=lambda connection: (-of_address[connection.peer], connection.idle_since)).close()
+            min(idle, key=lambda each: (each.has_asked, -of_address[each.peer], each.idle_since)).close()
         return bool(idle)
 
 
@@ -132,6 +135,8 @@ class _Connection:
         """When the first byte of a head came whose end has not."""
         self.idle_since = trio.current_time()
         """Infinite while a request is worked on."""
+        self.has_asked = False
+        """Whether a request has been answered on it."""
         self.peer = _address_of(transport)
 
     def close(self) -> None:
@@ -225,6 +230,7 @@ class _Connection:
             await self._send(event.data)
         elif isinstance(event, Updated):
             self.idle_since = trio.current_time() if event.idle else math.inf
+            self.has_asked = self.has_asked or event.idle
             self._begun_at = math.inf
             self._reading.deadline = self._deadline()
         elif isinstance(event, Closed):

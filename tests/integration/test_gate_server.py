@@ -529,6 +529,18 @@ async def test_a_flood_of_one_address_takes_no_connection_of_another() -> None:
             await trio.aclose_forcefully(stream)
 
 
+async def test_a_connection_that_is_used_outlives_a_flood_of_the_same_address() -> None:
+    async with serving_gate(most=8) as served:
+        used = await talking(served)
+        await used.send_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await used.receive_some()).startswith(b"HTTP/1.1 200")
+        flood = [await trio.open_tcp_stream(HOST, served.port) for _ in range(100)]
+        await used.send_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert b"HTTP/1.1 200" in await rest_of(used)
+        for stream in (used, *flood):
+            await trio.aclose_forcefully(stream)
+
+
 async def test_of_a_closed_connection_nothing_is_left_that_only_a_collector_could_free() -> None:
     async with serving_gate(most=8) as served:
         gc.collect()
