@@ -60,6 +60,8 @@ class ServerUnderTest:
     forget: Callable[[], None] = field(repr=False)
     """Make it drop the history of writes."""
     tls: ssl.SSLContext = field(repr=False)
+    writes_from_cache: bool = False
+    """Whether it admits a write against a cached object first, and again when that was out of date."""
 
     def refuses(self, feature: str) -> bool:
         """Whether its documentation says that it does not do this; the test then asserts the refusal."""

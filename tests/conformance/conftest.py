@@ -81,7 +81,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerUnderTest]:
             assert line, f"the {kind} server did not start; its complaint is above"
             told: dict[str, Any] = json.loads(line)
             tls = ssl.create_default_context(cadata=told["ca_pem"])
-            running = ServerUnderTest(**told, gaps=_KNOWN_GAPS[kind], forget=forget, tls=tls)
+            real = kind == "real"
+            running = ServerUnderTest(**told, gaps=_KNOWN_GAPS[kind], forget=forget, tls=tls, writes_from_cache=real)
             trio.run(_define_widgets, running)
             yield running
         finally:
@@ -106,10 +107,10 @@ async def webhook(tmp_path: Path) -> AsyncIterator[WebhookServer]:
 
 
 @pytest.fixture
-async def hooks(api: Api, tmp_path: Path) -> AsyncIterator[Hooks]:
-    async with open_webhook_server(tmp_path) as server:
-        server.handlers |= {"/allow": allow, "/probe": allow}
-        found = Hooks(api, server)
+async def hooks(api: Api, server: ServerUnderTest, tmp_path: Path) -> AsyncIterator[Hooks]:
+    async with open_webhook_server(tmp_path) as webhooks:
+        webhooks.handlers |= {"/allow": allow, "/probe": allow}
+        found = Hooks(api, webhooks, writes_from_cache=server.writes_from_cache)
         yield found
         await found.remove()
 
