@@ -33,6 +33,7 @@ class Observer:
     run_ended: dict[str, float] = field(default_factory=dict)
     run_phase: dict[str, str] = field(default_factory=dict)
     changed: trio.Event = field(default_factory=trio.Event)
+    """Set when a run has ended or a Job was created, which are heard of in either order."""
 
     async def wait_for_runs(self, count: int) -> None:
         while len(self.run_ended) < count:
@@ -41,6 +42,7 @@ class Observer:
     def note_job(self, change: Change) -> None:
         if change.old is None and change.new is not None:
             self.job_created.setdefault(change.new["metadata"]["name"], []).append(trio.current_time())
+            self._tell()
 
     def note_pod(self, change: Change) -> None:
         phase, before = _phase(change.new), _phase(change.old)
@@ -63,8 +65,11 @@ class Observer:
         if (change.new.get("status") or {}).get("finishedAt") and name not in self.run_ended:
             self.run_ended[name] = trio.current_time()
             self.run_phase[name] = _phase(change.new)
-            self.changed.set()
-            self.changed = trio.Event()
+            self._tell()
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
 
 
 @asynccontextmanager
