@@ -6,7 +6,7 @@ ManifestError   user   one document, all its field errors at once
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,6 +21,8 @@ class FieldError:
     message: str
     remedy: str = ""
     excerpt: str = ""
+    is_unknown: bool = field(default=False, compare=False)
+    """Whether the kind has no such field."""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.message}" if self.path else self.message

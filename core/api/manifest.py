@@ -97,7 +97,8 @@ def _field_error(model: type[WireModel], details: ErrorDetails) -> FieldError:
     path = fieldpath.render(location)
     if details["type"] == "extra_forbidden":
         parent = _model_at(model, location[:-1])
-        return FieldError(path, "unknown field", _remedy_for_unknown(parent, str(location[-1])))
+        remedy = _remedy_for_unknown(parent, str(location[-1]))
+        return FieldError(path, "unknown field", remedy, is_unknown=True)
     message, remedy = _explained(details["type"], details.get("ctx", {}))
     if details["type"] == "missing":
         remedy = f"add {location[-1]}"

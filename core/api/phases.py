@@ -111,6 +111,34 @@ class Reason(StrEnum):
     """A part of an object is too deep, too large or damaged, so that what it says is not known."""
 
 
+class StepReason(StrEnum):
+    """Machine-readable reasons of ``stepStates`` entries beside those of ``Reason``; ours.
+
+    An entry whose step waits for something in the cluster that is not known here has the kubelet's own word.
+    """
+
+    # Of steps that have ended.
+    CONDITION_FALSE = "ConditionFalse"
+    """Skipped by its ``if``."""
+    NOT_DECIDED = "NotDecided"
+    """Skipped: a ``gate`` with ``onTimeout: skip`` that nobody approved or rejected in time."""
+    RUN_ENDED = "RunEnded"
+    """Ended or skipped because its run, or its list of steps, was ended."""
+    # Of steps at work.
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
+    WAITING_FOR_CONDITION = "WaitingForCondition"
+    SLEEPING = "Sleeping"
+    WAITING_FOR_EVALUATION = "WaitingForEvaluation"
+    # Of steps whose container cannot start; since when stands in ``reasonSince``.
+    IMAGE_NOT_PULLED = "ImageNotPulled"
+    CONTAINER_NOT_CREATED = "ContainerNotCreated"
+    CONTAINER_NOT_STARTED = "ContainerNotStarted"
+    CONTAINER_FAILS_AGAIN = "ContainerFailsAgain"
+    UNSCHEDULABLE = "Unschedulable"
+    NO_POD = "NoPod"
+    EARLIER_ATTEMPT_ENDS = "EarlierAttemptEnds"
+
+
 DEFAULT_REASONS: Final[dict[Phase, Reason]] = {
     Phase.PENDING: Reason.PENDING,
     Phase.RUNNING: Reason.RUNNING,

@@ -47,6 +47,10 @@ class StepState(WireModel):
     phase: PhaseWord = Field(description="Where the step stands.")
     finished_at: Instant | None = Field(None, description="When the step reached a terminal phase.")
     message: str | None = Field(None, description="What a person should know about the phase.")
+    reason: str | None = Field(None, description="Why the step is in its phase, as one word for programs.")
+    reason_since: Instant | None = Field(
+        None, description="Since when the reason holds; set while the container of the step cannot start."
+    )
     started_at: Instant | None = Field(None, description="When the step first got a phase.")
     sub_story_run_name: str | None = Field(None, description="StoryRun started by an `executeStory` step.")
 

@@ -14,7 +14,7 @@ import trio
 
 from core.api import keys
 from core.api.duration import format_duration
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, StepReason
 from core.api.unreadable import why_unreadable
 from core.engine import record
 from core.engine.calls import committed, patiently
@@ -24,7 +24,6 @@ from core.engine.errors import PortError, RejectedError
 from core.engine.ports import AttemptState, Object, Observation
 from core.engine.primitives.engram import Engram
 from core.engine.verdict import Conclusion, Verdict
-from core.engine.words import ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,21 @@ class Ending:
     """When it was decided: an instant that a restart finds again, so that the time to drain is not given twice."""
     compensates: bool = False
     """Whether the work done so far is to be undone, as after a failure."""
+
+    @property
+    def text(self) -> str:
+        """The message of a step that was at work."""
+        return f"Ended: {self.because}"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of a step that was at work."""
+        return Verdict(self.running_becomes, self.text, recorded_reason=StepReason.RUN_ENDED)
+
+    @property
+    def skipped(self) -> Verdict:
+        """Of a step that had not begun."""
+        return Verdict(Phase.SKIPPED, f"Skipped: {self.because}", recorded_reason=StepReason.RUN_ENDED)
 
 
 def canceled(observed_at: datetime) -> Ending:
@@ -98,7 +112,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
         observation = await patiently(engram.observe, pace=context.pace())
         step_run = observation.step_run
         if step_run is None or step_run["metadata"].get("deletionTimestamp") or engram.is_foreign(step_run):
-            return Verdict(ending.running_becomes, f"{ENDED}{ending.because}")
+            return ending.verdict
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
         try:
@@ -121,12 +135,16 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
 
 async def _signal(context: StepContext, step_run: Object) -> None:
     """Tell the step to end, once and idempotently."""
-    executor = context.engine.executor
-    annotations = step_run["metadata"].get("annotations") or {}
-    if keys.ANNOTATION_CANCEL_REQUESTED not in annotations:
-        patch = {"annotations": {keys.ANNOTATION_CANCEL_REQUESTED: "true"}}
-        step_run = await committed(executor.patch_step_run_metadata, step_run, patch)
-    await committed(executor.end_attempt, step_run)
+    step_run = await _marked(context, step_run)
+    await committed(context.engine.executor.end_attempt, step_run)
+
+
+async def _marked(context: StepContext, step_run: Object) -> Object:
+    """The StepRun with the mark that it was told to end: programs read that, never a message."""
+    if record.is_told_to_end(step_run):
+        return step_run
+    patch = {"annotations": {keys.ANNOTATION_CANCEL_REQUESTED: "true"}}
+    return await committed(context.engine.executor.patch_step_run_metadata, step_run, patch)
 
 
 async def _record(context: StepContext, step_run: Object, observation: Observation, ending: Ending) -> Verdict:
@@ -144,9 +162,10 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
             phase = reported if reported is not None and reported.terminal else ending.running_becomes
             reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.CANCELED
             message = str(status.get("lastFailureMsg") or "") if phase is reported else ""
-            patch = record.failure_patch(step_run, phase, reason, message or f"{ENDED}{ending.because}", now)
+            step_run = await _marked(context, step_run)
+            patch = record.failure_patch(step_run, phase, reason, message or ending.text, now)
         step_run = await committed(context.engine.executor.patch_step_run_status, step_run, patch)
         if not record.is_final(step_run.get("status") or {}):  # its container has made it unreadable once more
-            return record.verdict_of({"status": patch})
+            return record.verdict_of({"metadata": step_run["metadata"], "status": patch})
     context.variables.remember(step_run)
     return record.verdict_of(step_run)

@@ -111,9 +111,18 @@ class StepContext:
         """What this step's expressions can read now."""
         return {**self.variables.snapshot(), **(self.step.item or {})}
 
-    def say(self, message: str, phase: Phase = Phase.RUNNING, child_run: str = "") -> None:
-        """Tell people what the step is doing; written once for each text."""
-        self.status.apply(self.state.step_started(self.step.name, self.now(), phase, message, child_run))
+    def say(
+        self,
+        message: str,
+        phase: Phase = Phase.RUNNING,
+        child_run: str = "",
+        reason: str = "",
+        reason_since: datetime | None = None,
+    ) -> None:
+        """Record what the step is doing: ``message`` for people, ``reason`` for programs. Nothing new, no write."""
+        self.status.apply(
+            self.state.step_started(self.step.name, self.now(), phase, message, child_run, reason, reason_since)
+        )
 
     def pace(self) -> Pace:
         """Pauses for what this step repeats; what somebody must mend is told on the run."""

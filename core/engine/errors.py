@@ -18,9 +18,16 @@ Adapters translate every error of their client into the most exact of these; not
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from core.api.phases import Reason
+
+
+class Obstacle(NamedTuple):
+    """What somebody must mend before something can go on."""
+
+    reason: Reason
+    message: str
 
 
 class PortError(Exception):

@@ -1,56 +1,64 @@
-"""What keeps an engram step from going on, in words for its state. Pure; one text for one hold-up."""
+"""What keeps the container of an engram step from starting, for the state of the step. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from core.api.instant import format_instant
+from core.api.phases import StepReason
 from core.engine.ports import AttemptState, Observation
 
-_WORDS: Final = {
-    "ErrImagePull": "Image cannot be pulled",
-    "ImagePullBackOff": "Image cannot be pulled",
-    "ErrImageNeverPull": "Image cannot be pulled",
+_REASONS: Final = {
+    "ErrImagePull": StepReason.IMAGE_NOT_PULLED,
+    "ImagePullBackOff": StepReason.IMAGE_NOT_PULLED,
+    "ErrImageNeverPull": StepReason.IMAGE_NOT_PULLED,
+    "CreateContainerConfigError": StepReason.CONTAINER_NOT_CREATED,
+    "CreateContainerError": StepReason.CONTAINER_NOT_CREATED,
+    "RunContainerError": StepReason.CONTAINER_NOT_STARTED,
+    "CrashLoopBackOff": StepReason.CONTAINER_FAILS_AGAIN,
+}
+_WORDS: Final[dict[str, str]] = {
+    StepReason.IMAGE_NOT_PULLED: "Image cannot be pulled",
+    StepReason.CONTAINER_NOT_CREATED: "Container cannot be created",
+    StepReason.CONTAINER_NOT_STARTED: "Container cannot be started",
+    StepReason.CONTAINER_FAILS_AGAIN: "Container fails again and again",
     "InvalidImageName": "Image has no valid name",
-    "CreateContainerConfigError": "Container cannot be created",
-    "CreateContainerError": "Container cannot be created",
-    "RunContainerError": "Container cannot be started",
-    "CrashLoopBackOff": "Container fails again and again",
-    "Unschedulable": "No node fits",
+    StepReason.UNSCHEDULABLE: "No node fits",
     "SchedulingGated": "Pod is held back from being scheduled",
+    StepReason.NO_POD: "Job has no Pod",
 }
 PODLESS_PATIENCE: Final = timedelta(seconds=10)
 """How long a Job may be without a Pod before that is worth a word: its controller takes a fraction of a second."""
-_PODLESS: Final = "Job has no Pod"
 _WHY_PODLESS: Final = "a quota or a policy may refuse it, or the Job controller does not run"
-_SINCE: Final = " since "
 _ENDED_BEFORE: Final = "Waiting for the Pod of an earlier attempt to end"
 
 
-def holdup(observation: Observation, told: str, now: datetime) -> str:
-    """What to tell; ``told``, when it is about the same hold-up; empty when nothing holds the step up.
+@dataclass(frozen=True, slots=True)
+class Holdup:
+    """``reason`` and ``since`` go into the state of the step; the same reason is the same hold-up."""
 
-    ``told`` is what the step's state says now, also from before a restart: since when it has been so is in there.
-    """
+    reason: str
+    since: datetime
+    why: str = ""
+
+    @property
+    def message(self) -> str:
+        if self.reason == StepReason.EARLIER_ATTEMPT_ENDS:
+            return _ENDED_BEFORE
+        words = _WORDS.get(self.reason, f"Waiting: {self.reason}")
+        return f"{words} since {format_instant(self.since)}" + (f": {self.why}" if self.why else "")
+
+
+def holdup(observation: Observation, now: datetime) -> Holdup | None:
+    """What holds the step up, as far as it is known ``now``; None: nothing does."""
     if observation.state is AttemptState.LINGERING:
-        return _ENDED_BEFORE
+        return Holdup(StepReason.EARLIER_ATTEMPT_ENDS, now)
     if observation.state is not AttemptState.STARTING:
-        return ""
+        return None
     if (made_at := observation.podless_since) is not None:
-        is_late = now >= made_at + PODLESS_PATIENCE
-        return f"{_PODLESS}{_SINCE}{format_instant(made_at)}: {_WHY_PODLESS}" if is_late else ""
+        return Holdup(StepReason.NO_POD, made_at, _WHY_PODLESS) if now >= made_at + PODLESS_PATIENCE else None
     if not observation.reason:
-        return ""
-    words = _WORDS.get(observation.reason, f"Waiting: {observation.reason}")
-    if told.startswith(f"{words}{_SINCE}"):
-        return told
-    message = f": {observation.message}" if observation.message else ""
-    return f"{words}{_SINCE}{format_instant(now)}{message}"
-
-
-def is_holdup(told: str) -> bool:
-    """Whether a state says that something holds the step up, which is then to be taken back."""
-    if told == _ENDED_BEFORE or told.startswith(("Waiting: ", f"{_PODLESS}{_SINCE}")):
-        return True
-    return any(told.startswith(f"{words}{_SINCE}") for words in _WORDS.values())
+        return None
+    return Holdup(str(_REASONS.get(observation.reason, observation.reason)), now, observation.message)

@@ -12,12 +12,11 @@ from typing import Any
 from core.api import keys
 from core.api.gatedata import given_data
 from core.api.instant import parse_instant_or_none
-from core.api.phases import Phase
+from core.api.phases import Phase, StepReason
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import Object
 from core.engine.state import RunState
 from core.engine.variables import Variables
-from core.engine.words import SKIPPED_UNDECIDED
 
 
 def step_name_of(child: Object) -> str | None:
@@ -86,7 +85,7 @@ def recall_outputs(
             variables.give(step.name, parallel_output(step, _branches_begun(step, state), variables))
         elif step.kind is StepKind.GATE and recorded.phase is Phase.SUCCEEDED:
             variables.give(step.name, gate_output(state.stored, step.name))
-        elif step.kind is StepKind.GATE and recorded.message == SKIPPED_UNDECIDED:
+        elif step.kind is StepKind.GATE and recorded.reason == StepReason.NOT_DECIDED:
             variables.give(step.name, {})
 
 

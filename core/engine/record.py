@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from core.api import keys
 from core.api.conditions import find_condition, is_true, with_condition
 from core.api.duration import format_seconds
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.phases import ConditionType, ExitClass, Phase, Reason
+from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
 from core.engine.ports import Object
@@ -103,14 +104,21 @@ def was_started(status: Mapping[str, Any]) -> bool:
     return progressing is not None and progressing.get("reason") != Reason.RETRY_SCHEDULED
 
 
+def is_told_to_end(step_run: Object) -> bool:
+    """Whether the operator wanted the step to end, because its run or its list of steps did."""
+    return keys.ANNOTATION_CANCEL_REQUESTED in (step_run["metadata"].get("annotations") or {})
+
+
 def verdict_of(step_run: Object) -> Verdict:
     """What a final StepRun means for its step."""
     status = step_run["status"]
     phase = phase_of(status)
     assert phase is not None
+    was_ended = phase in (Phase.CANCELED, Phase.TIMEOUT) and is_told_to_end(step_run)
     return Verdict(
         phase,
         str(status.get("lastFailureMsg") or "") if phase is not Phase.SUCCEEDED else "",
+        recorded_reason=StepReason.RUN_ENDED if was_ended else None,
         started_at=parse_instant_or_none(status.get("startedAt")),
         finished_at=parse_instant_or_none(status.get("finishedAt")),
     )

@@ -19,7 +19,7 @@ import trio
 
 from core.api import keys
 from core.api.conditions import with_condition, with_ready
-from core.api.phases import ConditionType, Phase, Reason
+from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
 from core.engine.bell import Bell
@@ -29,6 +29,7 @@ from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
+from core.engine.record import is_told_to_end
 from core.engine.redrive_request import (
     FullRedrive,
     Malformed,
@@ -39,7 +40,6 @@ from core.engine.redrive_request import (
 )
 from core.engine.step_state import StepState, steps_from
 from core.engine.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
-from core.engine.words import ENDED, SKIPPED_BY_IF
 from core.evaluation.asker import Asker
 from core.graph.reach import downstream
 from core.graph.readiness import failed_steps, failure_skips
@@ -322,8 +322,10 @@ def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: 
             continue
         if name.partition("/")[0] not in plan.main.graph.position:
             continue
-        kept_from_running = state.phase is Phase.SKIPPED and state.started_at is None and state.message != SKIPPED_BY_IF
-        if kept_from_running or state.message.startswith(ENDED) or step.kind is StepKind.STOP:
+        not_begun = state.phase is Phase.SKIPPED and state.started_at is None
+        kept_from_running = not_begun and state.reason != StepReason.CONDITION_FALSE
+        was_ended = state.phase is not Phase.SKIPPED and state.reason == StepReason.RUN_ENDED
+        if kept_from_running or was_ended or step.kind is StepKind.STOP:
             names.add(name)
     names.update(plan.compensations.order)
     names.update(plan.finally_.order)
@@ -412,8 +414,7 @@ def _steps_left(status: Mapping[str, Any], rerun: Rerun) -> dict[str, StepState]
 
 
 def _was_told_to_end(child: Object) -> bool:
-    annotations = child["metadata"].get("annotations") or {}
-    told = keys.ANNOTATION_CANCEL_REQUESTED in annotations or child["spec"].get("cancelRequested") is True
+    told = is_told_to_end(child) or child["spec"].get("cancelRequested") is True
     return told and (child.get("status") or {}).get("phase") != Phase.SUCCEEDED
 
 

@@ -16,7 +16,7 @@ import trio
 from core.api import keys
 from core.engine.bell import Bell
 from core.engine.ports import Clock, Object, RunKey
-from core.engine.queueing import Demand, Ledger, Limits, Occupant, Owner
+from core.engine.queueing import Demand, Held, Ledger, Limits, Occupant, Owner
 from core.engine.scheduling import story_key
 from core.policy.settings import DEFAULT_QUEUE
 from core.telemetry import catalogue, metrics
@@ -158,7 +158,8 @@ class Slots:
     async def _wait(
         self, demand: Demand, tell: Callable[[str], None], bell: Bell, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:
-        told, told_at = "", -inf
+        told: Held | None = None
+        told_at = -inf
         while demand.owner in self._waiting:
             pause = TELL_AGAIN_SECONDS
             held = self._ledger.why(demand.owner, self._limits(), self._clock.now())
@@ -167,9 +168,9 @@ class Slots:
             else:
                 pause = min(max(pause, held.place / 10), LONGEST_LOOK_SECONDS)
                 silence = min(max(TELL_AGAIN_SECONDS, held.place), LONGEST_SILENCE_SECONDS)
-                if held.message != told and trio.current_time() >= told_at + silence:
-                    told, told_at = held.message, trio.current_time()
-                    tell(told)
+                if held != told and trio.current_time() >= told_at + silence:
+                    told, told_at = held, trio.current_time()
+                    tell(held.message)
             with trio.move_on_after(pause) as silence_over:
                 await bell.wait()
             if demand.owner in self._waiting and not silence_over.cancelled_caught and await gives_up():

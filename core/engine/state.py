@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from core.api import keys
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated, with_condition
 from core.api.duration import format_seconds
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason
+from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason, StepReason
 from core.engine.clock import format_deadline
+from core.engine.errors import Obstacle
 from core.engine.evaluation_turns import waiting_words, words_for_run
 from core.engine.ports import Object
 from core.engine.record import ENDINGS, announced_end
@@ -29,13 +30,6 @@ from core.kube.wire import merge_patch_between, values_equal
 
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
 """Follow from the others: never a reason for a write of their own."""
-
-
-class Obstacle(NamedTuple):
-    """What somebody must mend before something can go on."""
-
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +179,14 @@ class RunState:
         )
 
     def step_started(
-        self, name: str, now: datetime, phase: Phase = Phase.RUNNING, message: str = "", child_run: str = ""
+        self,
+        name: str,
+        now: datetime,
+        phase: Phase = Phase.RUNNING,
+        message: str = "",
+        child_run: str = "",
+        reason: str = "",
+        reason_since: datetime | None = None,
     ) -> RunState:
         """Records a non-terminal phase; a step that has one already keeps its start."""
         old = self.step(name)
@@ -193,7 +194,7 @@ class RunState:
             return self
         started_at = self._start_of(name) or now
         child_run = child_run or (old.child_run if old is not None else "")
-        new = StepState(phase, message, started_at, child_run=child_run)
+        new = StepState(phase, message, started_at, None, child_run, reason, reason_since)
         return self if new == old else self._with_step(name, new)
 
     def _start_of(self, name: str) -> datetime | None:
@@ -208,7 +209,7 @@ class RunState:
 
     def step_queued(self, name: str, now: datetime, message: str) -> RunState:
         """Records that a step waits for a free slot."""
-        return self.step_started(name, now, Phase.PENDING, message)
+        return self.step_started(name, now, Phase.PENDING, message, reason=Reason.QUEUED)
 
     def step_launched(self, name: str, now: datetime) -> RunState:
         """Records that a step is at work; the time it was queued does not count, unless it is said to run already."""
@@ -228,7 +229,7 @@ class RunState:
         if started_at is not None:  # a container's clock may be ahead of ours or behind it
             finished_at = max(finished_at, started_at)
         child_run = verdict.child_run or (old.child_run if old is not None else "")
-        new = StepState(verdict.phase, verdict.text, started_at, finished_at, child_run)
+        new = StepState(verdict.phase, verdict.text, started_at, finished_at, child_run, verdict.state_reason)
         return self.unobstructed(name)._with_step(name, new)
 
     def timer_set(self, name: str, timer: Timer) -> RunState:
@@ -376,7 +377,8 @@ class RunState:
         states = {name: state.to_wire() for name, state in (self.steps or {}).items() if self._is_ours(name)}
         for name, since in (self.waiting_since or {}).items():
             if name in states and not Phase(states[name]["phase"]).terminal:
-                states[name] = {**states[name], "message": waiting_words(since)}
+                words = {"message": waiting_words(since), "reason": str(StepReason.WAITING_FOR_EVALUATION)}
+                states[name] = {**states[name], **words}
         for name, old in stored.items():
             phase = member_or_none(Phase, old.get("phase"))
             if name not in states or (phase is not None and phase.terminal):

@@ -10,15 +10,15 @@ from typing import Final
 
 import trio
 
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, StepReason
 from core.engine.context import StepContext
 from core.engine.plan import StepKind
 from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
 from core.engine.settle import settle_condition
 from core.engine.verdict import Verdict, failed
-from core.engine.words import SKIPPED_BY_IF
 
+_SKIPPED: Final = "Skipped: its 'if' condition is false"
 _PRIMITIVES: Final[dict[StepKind, Callable[[StepContext], Awaitable[Verdict]]]] = {
     StepKind.ENGRAM: engram.run,
     StepKind.CONDITION: condition.run,
@@ -39,7 +39,7 @@ async def live(context: StepContext) -> Verdict:
         if isinstance(answer, StepError):
             return failed(answer.reason, answer.message)
         if answer.value is not True:
-            return Verdict(Phase.SKIPPED, SKIPPED_BY_IF)
+            return Verdict(Phase.SKIPPED, _SKIPPED, recorded_reason=StepReason.CONDITION_FALSE)
     primitive = _PRIMITIVES.get(step.kind)
     if primitive is None:
         await trio.lowlevel.checkpoint()

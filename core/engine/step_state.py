@@ -9,7 +9,8 @@ from typing import Final
 
 from core.api.conditions import truncated
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.phases import Phase
+from core.api.phases import DEFAULT_REASONS, Phase
+from core.engine.legacy_states import reason_of_message
 from core.engine.ports import Object
 from core.engine.words import member_or_none
 
@@ -23,12 +24,21 @@ class StepState:
 
     phase: Phase
     message: str = ""
+    """For people: it may be the text of a person or a container, and nothing is decided by it."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     child_run: str = ""
     """``subStoryRunName``: the StoryRun that an ``executeStory`` step has started last."""
+    reason: str = ""
+    """A ``StepReason``, a ``Reason`` or a kubelet's word; without one, the default of the phase."""
+    reason_since: datetime | None = None
+    """Set while something in the cluster keeps the container from starting."""
 
     _wire: Object | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.reason:
+            object.__setattr__(self, "reason", str(DEFAULT_REASONS[self.phase]))
 
     def as_started(self, at: datetime | None) -> StepState:
         """The same, with the start that is stored; another process may have had another clock."""
@@ -45,7 +55,9 @@ class StepState:
         return self._wire
 
     def _made(self) -> Object:
-        wire: Object = {"phase": str(self.phase)}
+        wire: Object = {"phase": str(self.phase), "reason": str(self.reason)}
+        if self.reason_since is not None:
+            wire["reasonSince"] = format_instant(self.reason_since)
         if self.message:
             wire["message"] = truncated(self.message, MAX_STEP_MESSAGE_LENGTH)
         if self.started_at is not None:
@@ -65,14 +77,31 @@ def steps_from(states: object) -> dict[str, StepState]:
     for name, entry in states.items():
         phase = member_or_none(Phase, entry.get("phase")) if isinstance(entry, Mapping) else None
         if phase is not None:
-            found[name] = StepState(
-                phase,
-                str(entry.get("message") or ""),
-                parse_instant_or_none(entry.get("startedAt")),
-                parse_instant_or_none(entry.get("finishedAt")),
-                str(entry.get("subStoryRunName") or ""),
-            )
+            found[name] = _state(phase, entry)
     return found
+
+
+def reason_of(entry: Mapping[str, object]) -> str:
+    """The reason of one entry of ``stepStates``; empty when it is damaged or says nothing."""
+    phase = member_or_none(Phase, entry.get("phase"))
+    return _state(phase, entry).reason if phase is not None else ""
+
+
+def _state(phase: Phase, entry: Mapping[str, object]) -> StepState:
+    message, started_at = str(entry.get("message") or ""), parse_instant_or_none(entry.get("startedAt"))
+    reason, reason_since = str(entry.get("reason") or ""), parse_instant_or_none(entry.get("reasonSince"))
+    if not reason:
+        reason, is_held_up = reason_of_message(phase, message)
+        reason_since = started_at if is_held_up else None
+    return StepState(
+        phase,
+        message,
+        started_at,
+        parse_instant_or_none(entry.get("finishedAt")),
+        str(entry.get("subStoryRunName") or ""),
+        reason,
+        reason_since,
+    )
 
 
 def children_from(children: object) -> dict[str, tuple[str, ...]]:

@@ -60,7 +60,7 @@ class Turns:
         if not takes_turns(story):
             return await self.is_current(story, pace, outlives)
         above = await self._ancestors(run, pace)
-        told = ""
+        told: tuple[object, ...] | None = None
         while True:
             ends = self._ends
             turn = self._place_in_line(run, story, above) or await self._look(run, story, above, pace)
@@ -69,9 +69,9 @@ class Turns:
                     return True
                 self.ended(str(run["metadata"]["uid"]))
                 return False
-            if turn.message != told:
-                told = turn.message
-                tell(told)
+            if turn.what != told:
+                told = turn.what
+                tell(turn.message)
             if isinstance(turn, CancelFirst):
                 await self._cancel(turn.runs, pace)
                 until, place = str(turn.runs[-1]["metadata"]["uid"]), 1

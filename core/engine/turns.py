@@ -43,6 +43,11 @@ class WaitFor:
     until: str
     """UID of the last of them: before it has ended, there is no need to look again."""
 
+    @property
+    def what(self) -> tuple[object, ...]:
+        """The same as long as there is nothing new to say."""
+        return self.until, self.place
+
 
 @dataclass(frozen=True, slots=True)
 class CancelFirst:
@@ -50,6 +55,11 @@ class CancelFirst:
 
     runs: tuple[Object, ...]
     message: str
+
+    @property
+    def what(self) -> tuple[object, ...]:
+        """The same as long as there is nothing new to say."""
+        return str(self.runs[-1]["metadata"]["uid"]), 1
 
 
 Turn = Begin | WaitFor | CancelFirst

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, StepReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Verdict:
     message: str = ""
     reason: Reason | None = None
     """Set for endings the engine decided itself; it then leads the message and an Event."""
+    recorded_reason: StepReason | None = None
+    """The reason of the step's state, where that is neither ``reason`` nor the default of its phase."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     """None: recorded as of now."""
@@ -46,6 +48,11 @@ class Verdict:
     """The StoryRun that an ``executeStory`` step has started."""
     stops_run: Conclusion | None = None
     """The run ends with this step (primitive ``stop``)."""
+
+    @property
+    def state_reason(self) -> str:
+        """The reason of the step's state; empty: the default of its phase."""
+        return str(self.recorded_reason or self.reason or "")
 
     @property
     def text(self) -> str:

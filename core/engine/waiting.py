@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from core.api.duration import parse_positive_duration
 from core.api.instant import format_instant
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, StepReason
 from core.engine.context import StepContext
 from core.engine.ports import StepError
 from core.engine.timers import Timer, TimerKind
@@ -40,10 +40,10 @@ class Waiting:
             return StepError(Reason.INVALID_CONFIGURATION, "with.onTimeout must be fail or skip")
         return cls(timeout or default, poll, becomes)
 
-    def over(self, what: str) -> Verdict:
-        """The end of a step whose time is over."""
+    def over(self, what: str, skipped: StepReason | None = None) -> Verdict:
+        """The end of a step whose time is over; ``skipped``: the reason of its state when it is skipped."""
         if self.becomes is Phase.SKIPPED:
-            return Verdict(Phase.SKIPPED, f"Skipped: {what}")
+            return Verdict(Phase.SKIPPED, f"Skipped: {what}", recorded_reason=skipped)
         return Verdict(self.becomes, what, Reason.TIMED_OUT)
 
 

@@ -26,7 +26,7 @@ from core.engine.recall import step_name_of
 from core.engine.record import is_final
 from core.engine.state import has_ended
 from core.engine.verdict import Verdict
-from core.engine.words import ENDED, member_or_none
+from core.engine.words import member_or_none
 from core.engine.work import RunWork
 
 _CHILD_GRACE: Final = timedelta(seconds=2)
@@ -47,7 +47,7 @@ async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: d
     phases = work.status.state.phases
     for name in group.order:
         if name not in phases:
-            work.record(work.plan.steps[name], Verdict(Phase.SKIPPED, f"Skipped: {ending.because}"))
+            work.record(work.plan.steps[name], ending.skipped)
     async with trio.open_nursery() as nursery:
         for step in unfinished:
             if step.kind is StepKind.ENGRAM:
@@ -56,7 +56,7 @@ async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: d
                 nursery.start_soon(_end_child, work, step, ending, drain_at)
     for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before what is around them
         if step.kind not in (StepKind.ENGRAM, StepKind.EXECUTE_STORY):
-            work.record(step, Verdict(ending.running_becomes, f"{ENDED}{ending.because}"))
+            work.record(step, ending.verdict)
 
 
 def leftovers(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Object]:
@@ -100,7 +100,7 @@ async def _end_engram(work: RunWork, step: StepPlan, ending: Ending, drain_at: d
     context = work.context(step)
     state = work.status.state.step(step.name)
     if state is not None and state.phase is Phase.PENDING and await _has_no_step_run(context):
-        verdict = Verdict(Phase.SKIPPED, f"Skipped: {ending.because}")  # it was queued
+        verdict = ending.skipped  # it was queued
     else:
         verdict = await end_engram(context, ending, drain_at)
     work.record(step, verdict)
@@ -114,7 +114,7 @@ async def _has_no_step_run(context: StepContext) -> bool:
 
 async def _end_child(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
     context = work.context(step)
-    ended = Verdict(ending.running_becomes, f"{ENDED}{ending.because}")
+    ended = ending.verdict
     child = await _child_of(context)
     if child is not None:
         if not has_ended(child):

@@ -1,16 +1,9 @@
-"""Stored words as members of the enums they should belong to, anything else counts as absent; and words we look for."""
+"""Stored words as members of the enums they should belong to; anything else counts as absent."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, TypeVar
-
-SKIPPED_BY_IF: Final = "Skipped: its 'if' condition is false"
-UNDECIDED: Final = "nobody decided in time"
-SKIPPED_UNDECIDED: Final = f"Skipped: {UNDECIDED}"
-"""The message of a ``gate`` with ``onTimeout: skip`` that nobody decided on."""
-ENDED: Final = "Ended: "
-"""Begins the message of a step that was ended because its run, or its list of steps, was."""
+from typing import TypeVar
 
 E = TypeVar("E", bound=StrEnum)
 

@@ -3,6 +3,7 @@
     ExpressionError                 user: everything below
       TemplateSyntaxError           user: the text is no template, or no CEL; found before evaluation
         ForbiddenFunctionError      user: a function that is never offered, or not offered here
+        UnknownFunctionError        user: there is no such function
       EvaluationError               user: the data does not fit the template
         BlockedError                retry: upstream data is not there yet; names the steps
         OffloadedDataError          retry: the value lives in object storage and must be fetched first
@@ -149,6 +150,10 @@ class ForbiddenFunctionError(TemplateSyntaxError):
     """A function that reads the operator's environment or the network, or that this place does not allow."""
 
     fault = Fault.DENIED_FUNCTION
+
+
+class UnknownFunctionError(TemplateSyntaxError):
+    """A word stands where a function is called, and there is no such function; ``subject`` is the word."""
 
 
 class EvaluationError(ExpressionError):

@@ -20,6 +20,7 @@ from core.expressions.errors import (
     ExpressionError,
     OffloadedDataError,
     TemplateSyntaxError,
+    UnknownFunctionError,
 )
 from core.expressions.paths import Json, Path
 from core.expressions.references import References
@@ -164,7 +165,7 @@ def _offloaded(what: str, subject: str, path: str) -> OffloadedDataError:
 def _suggestion(text: str, error: TemplateSyntaxError) -> str:
     """What a name that is no function may have meant: a function, or the root of a path."""
     word = _WORD.match(text, error.offset or 0)
-    if word is None or error.message != f"there is no function {word[0]}":
+    if word is None or not isinstance(error, UnknownFunctionError) or error.subject != word[0]:
         return ""
     is_path = text.startswith(".", word.end())
     guess = closest(word[0], _GUESSED_ROOTS if is_path else FUNCTIONS)

@@ -12,6 +12,7 @@ import trio
 
 from core.engine.ports import RunKey
 from fuzz.engine.cluster import Object
+from fuzz.engine.texts import text_of
 from fuzz.engine.world import NAMESPACE, Incarnation, World, of_step
 
 
@@ -107,9 +108,9 @@ _OF_RUN = frozenset(
 def _of_run(world: World, key: RunKey, action: Action) -> None:
     match action.verb:
         case Verb.APPROVE:
-            world.approve(key, action.step, data=action.value)
+            world.approve(key, action.step, message=text_of(action.step), data=action.value)
         case Verb.REJECT:
-            world.approve(key, action.step, "Rejected", "no")
+            world.approve(key, action.step, "Rejected", text_of(action.step, "no"))
         case Verb.CANCEL:
             world.cancel_run(key)
         case Verb.REDRIVE:

@@ -204,7 +204,10 @@ def _why_waiting(history: History, run: Object, behind: tuple[str, ...] = ()) ->
         return _why_waiting(history, first, behind) if first is not None and name not in behind else None
     plan = history.plan(run)
     if plan is None:
-        texts = [str(status_of(run).get("message")), *(str(one.get("message")) for one in states_of(run).values())]
+        texts = [
+            str(status_of(run).get("message")),
+            *(str(one.get("message")) for one in states_of(run).values() if not is_terminal(one)),
+        ]
         texts = [text for text in texts if not text.startswith("Waiting for StoryRun")]
         said = (text for text in texts if "does not exist" in text or text.startswith("Waiting for"))
         return next(said, None) or _why_called_wait(history, run, behind)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
+from core.api.phases import Reason
 from core.engine.state import has_ended
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
@@ -97,7 +98,8 @@ def _waiting_in_vain(history: History, write: Write) -> Iterator[tuple[str, str]
     step_runs = [one for place, one in after.items() if place[0] == "StepRun" and one is not None]
     for run in [one for place, one in after.items() if place[0] == "StoryRun" and one is not None]:
         plan = history.plan(run) if not has_ended(run) else None
-        waiting = [name for name, state in states_of(run).items() if str(state.get("message")).startswith(QUEUED)]
+        queued = {name: state for name, state in states_of(run).items() if state.get("reason") == Reason.QUEUED}
+        waiting = [name for name, state in queued.items() if state["message"].startswith(QUEUED)]
         if not (waiting and plan is not None and plan.concurrency):
             continue
         story = run["spec"]["storyRef"]["name"]

@@ -8,13 +8,14 @@ from itertools import takewhile
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
+from core.api.phases import Reason, StepReason
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.record import announced_end, is_final, retries_of
 from core.engine.settings import EngineSettings
 from core.engine.state import has_ended
 from core.engine.timers import GROUP_MARK
-from core.engine.words import ENDED, member_or_none
+from core.engine.words import member_or_none
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Object, Place, Write
@@ -63,7 +64,7 @@ def _early_ends(write: Write) -> Iterator[str]:
     for step, timer in timers_of(write.new).items():
         old, new = (states_of(run).get(step) for run in (write.old, write.new))
         ends = new is not None and not is_terminal(old) and new["phase"] in ("Timeout", "Succeeded")
-        ends = ends and not str((new or {}).get("message")).startswith(ENDED)
+        ends = ends and (new or {}).get("reason") != StepReason.RUN_ENDED
         decided = new is not None and str(timer.kind) != "sleepUntil" and new["phase"] == "Succeeded"
         if ends and not decided and write.at < timer.at:
             yield f"{step} was {new['phase'] if new else ''} at {write.at}, before {timer.at}"
@@ -80,7 +81,8 @@ def instants_stay(history: History) -> Iterator[str]:
         for step, state in states_of(write.new).items():
             text = str(state.get("message") or "")
             old = str(states_of(write.old).get(step, {}).get("message") or "")
-            if " until " in text and text != old and not is_terminal(state) and step not in timers_of(write.new):
+            waits = " until " in text and state.get("reason") != Reason.RETRY_SCHEDULED  # it quotes a container
+            if waits and text != old and not is_terminal(state) and step not in timers_of(write.new):
                 yield f"{step} waits ({text}), but no instant is stored"
 
 
@@ -214,7 +216,7 @@ def _tells_of_a_queue(write: Write) -> bool:
     """Whether only the words have changed of steps that wait for a slot, which are told at most every ten seconds."""
     before, after = states_of(write.old), states_of(write.new)
     changed = [after[name] for name in after if after[name] != before.get(name)]
-    return before.keys() == after.keys() and all(str(each.get("message")).startswith("Queued") for each in changed)
+    return before.keys() == after.keys() and all(each.get("reason") == Reason.QUEUED for each in changed)
 
 
 def _answers(write: Write) -> bool:

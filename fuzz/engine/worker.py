@@ -16,6 +16,7 @@ import trio
 
 from core.kube.wire import copy_value
 from fuzz.engine.cluster import Cluster, Object, Place, Write
+from fuzz.engine.texts import text_of
 
 KUBELET = "model.example.com/kubelet"
 """Finalizer that stands for the grace a living Pod is given."""
@@ -53,6 +54,8 @@ class Script:
     """Between the SDK's last write and the container's end."""
     grace_seconds: float = 0.0
     """How long the Pod goes on after its Job was deleted."""
+    text: str = ""
+    """What the SDK writes about a failure; empty: one of ``TEXTS``."""
 
 
 def script_of(scripts: Mapping[str, tuple[Script, ...]], step: str, attempt: int) -> Script:
@@ -193,7 +196,7 @@ class Worker:
                     self.refused.append(f"{step} out of {phase}")
                 code = 1
         elif script.act is Act.FAIL and phase in SDK_MAY_FAIL_FROM:
-            patch = {"phase": "Failed", "exitCode": code, "lastFailureMsg": f"attempt {attempt} of {step} failed"}
+            patch = {"phase": "Failed", "exitCode": code, "lastFailureMsg": script.text or text_of(step, attempt)}
             if script.exit_class:
                 patch["exitClass"] = script.exit_class
             self._sdk_writes(step_run, stored, patch)

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
-from core.api.phases import TERMINAL_PHASES
+from core.api.phases import TERMINAL_PHASES, StepReason
 from core.api.suggestion import closest
+from core.engine.step_state import reason_of
 from manager.cli.layout import ANY_ITEM, Placed, declared_steps, fits, recorded_steps
 from manager.cli.problem import CommandError
 from manager.cli.timers import deadlines_of, timed_gates_of
@@ -22,8 +23,6 @@ Object = dict[str, Any]
 
 APPROVED: Final = "Approved"
 REJECTED: Final = "Rejected"
-WAITING_WORDS: Final = "Waiting for approval"
-"""How the message of an open gate begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def _is_gate(placed: Placed, run: Object) -> bool:
     if placed.list_name:
         return placed.kind == "gate"
     state = ((run.get("status") or {}).get("stepStates") or {}).get(placed.name) or {}
-    return placed.name in timed_gates_of(run) or str(state.get("message") or "").startswith(WAITING_WORDS)
+    return placed.name in timed_gates_of(run) or reason_of(state) == StepReason.WAITING_FOR_APPROVAL
 
 
 def _gate(placed: Placed, run: Object, until: datetime | None) -> Gate:

@@ -14,6 +14,7 @@ from core.api.duration import parse_duration
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
+from core.engine.step_state import reason_of
 from manager.cli.gates import is_open_gate
 from manager.cli.layout import ANY_ITEM, Placed, declared_steps, parent_of, path_of, recorded_steps
 from manager.cli.podwait import pod_wait
@@ -65,6 +66,8 @@ class StepView:
     """What to type to let it go on, where somebody has to."""
     child_run: str = ""
     """The StoryRun it started."""
+    reason: str = ""
+    """Why it is in its phase, as a word for programs; empty when the run does not say."""
 
     @property
     def depth(self) -> int:
@@ -240,6 +243,7 @@ class _Look:
             until=self.deadlines.get(name) if waits else None,
             answer=self.command("approve", self.run["metadata"]["name"], name) if gate else "",
             child_run=str(state.get("subStoryRunName") or ""),
+            reason=reason_of(state),
         )
 
     def _waits(self, name: str, state: Object, step_run: Object) -> str:

@@ -160,7 +160,7 @@ def _branch_findings(placed: Placed) -> Iterator[Finding]:
             remedy = "remove it, or make the branch a step of its own"
             yield BRANCH_NEEDS.at(f"{branch.path}.needs", message, remedy)
         for error in _shape_errors(branch):
-            rule = BRANCH_FIELD if error.message == "unknown field" else BRANCH_SHAPE
+            rule = BRANCH_FIELD if error.is_unknown else BRANCH_SHAPE
             path = error.path.replace("spec.steps[0]", branch.path, 1)
             yield rule.at(path, error.message, error.remedy)
     yield from _twice(NAME_TAKEN, "name", branches)
@@ -185,7 +185,7 @@ def _branches(placed: Placed) -> Iterator[Placed]:
 
 
 def _shape_rules(branch: Placed) -> Iterator[Rule]:
-    return (BRANCH_FIELD if error.message == "unknown field" else BRANCH_SHAPE for error in _shape_errors(branch))
+    return (BRANCH_FIELD if error.is_unknown else BRANCH_SHAPE for error in _shape_errors(branch))
 
 
 def _shape_errors(branch: Placed) -> list[Any]:

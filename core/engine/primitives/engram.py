@@ -20,7 +20,7 @@ from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
-from core.engine.holdups import holdup, is_holdup
+from core.engine.holdups import holdup
 from core.engine.manifest import (
     idempotency_key,
     is_edited,
@@ -116,10 +116,13 @@ class Engram:
     def _tell_holdup(self, observation: Observation) -> None:
         """What keeps the step from going on stands in its state, for as long as it does."""
         state = self._context.state.step(self._context.step.name)
-        told = state.message if state is not None else ""
-        text = holdup(observation, told, self._context.now())
-        if text != told and (text or is_holdup(told)):
-            self._context.say(text)
+        was = state.reason if state is not None and state.reason_since is not None else ""
+        found = holdup(observation, self._context.now())
+        if found is None:
+            if was:
+                self._context.say("")
+        elif found.reason != was:
+            self._context.say(found.message, reason=found.reason, reason_since=found.since)
 
     async def observe(self) -> Observation:
         """One look, which also updates what templates can see."""
@@ -364,7 +367,8 @@ class Engram:
         patch = record.retry_patch(step_run, now, now + delay, policy.max_retries, retry.exit_code, retry.message)
         stored = await committed(self._executor.patch_step_run_status, step_run, patch)
         at = format_instant(now + delay)
-        context.say(f"Retry {number} of {policy.max_retries} at {at}: {retry.message}")
+        message = f"Retry {number} of {policy.max_retries} at {at}: {retry.message}"
+        context.say(message, reason=Reason.RETRY_SCHEDULED)
         text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
         context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
         await committed(self._executor.end_earlier_attempt, stored)

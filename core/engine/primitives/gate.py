@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.phases import Phase
+from core.api.phases import Phase, StepReason
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
@@ -19,7 +19,6 @@ from core.engine.recall import gate_output
 from core.engine.timers import TimerKind
 from core.engine.verdict import Verdict, failed
 from core.engine.waiting import Waiting, keep_deadline, until_words
-from core.engine.words import UNDECIDED
 
 
 async def run(context: StepContext) -> Verdict:
@@ -31,7 +30,8 @@ async def run(context: StepContext) -> Verdict:
         return verdict
     is_new = context.state.step(context.step.name) is None
     deadline_at = await keep_deadline(context, TimerKind.GATE, settings.timeout)
-    context.say(f"Waiting for approval{until_words(deadline_at)}", Phase.PAUSED)
+    waiting = f"Waiting for approval{until_words(deadline_at)}"
+    context.say(waiting, Phase.PAUSED, reason=StepReason.WAITING_FOR_APPROVAL)
     if is_new:
         text = f"gate {context.step.name!r} waits for approval{until_words(deadline_at)}"
         context.emit(EventType.NORMAL, "GateWaiting", text)
@@ -41,7 +41,7 @@ async def run(context: StepContext) -> Verdict:
         if verdict is not None:
             return verdict
         if deadline_at is not None and context.now() >= deadline_at:
-            verdict = settings.over(UNDECIDED)
+            verdict = settings.over("nobody decided in time", StepReason.NOT_DECIDED)
             if verdict.phase is Phase.SKIPPED:
                 context.variables.give(context.step.name, {})
             return verdict

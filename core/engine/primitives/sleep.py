@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from core.api.duration import parse_positive_duration
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, StepReason
 from core.engine.context import StepContext
 from core.engine.timers import Timer, TimerKind
 from core.engine.verdict import Verdict, failed
@@ -28,8 +28,9 @@ async def run(context: StepContext) -> Verdict:
             return failed(Reason.INVALID_CONFIGURATION, f"with.duration: {error}")
         timer = Timer(TimerKind.SLEEP, now + duration)
         context.status.apply(context.state.timer_set(name, timer))
-        context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED)
+        context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
         timer = await context.status.stored_timer(name)
-    context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED)  # whoever recorded the instant may have died before
+    # Said once more: the process that recorded the instant may have died before it said so.
+    context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
     await context.engine.clock.sleep_until(timer.at)
     return Verdict(Phase.SUCCEEDED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, StepReason
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import StorageUnavailableError
@@ -53,7 +53,11 @@ async def run(context: StepContext) -> Verdict:
                 return verdict if announced else _from(verdict, started_at)
             if not announced:
                 deadline_at = await keep_deadline(context, TimerKind.WAIT, settings.timeout)
-                context.say(f"Waiting for its condition{until_words(deadline_at)}", Phase.PAUSED)
+                context.say(
+                    f"Waiting for its condition{until_words(deadline_at)}",
+                    Phase.PAUSED,
+                    reason=StepReason.WAITING_FOR_CONDITION,
+                )
                 announced = True
             if deadline_at is not None and context.now() >= deadline_at:
                 return settings.over("its condition did not hold in time")

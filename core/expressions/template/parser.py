@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NoReturn, TypeVar
 
-from core.expressions.errors import ForbiddenFunctionError, TemplateSyntaxError
+from core.expressions.errors import ForbiddenFunctionError, TemplateSyntaxError, UnknownFunctionError
 from core.expressions.roots import ROOTS
 from core.expressions.template import lexer, literals, nodes
 from core.expressions.template.lexer import Lexeme, Token
@@ -368,7 +368,8 @@ class _Parser:
             self._fail(f"the function {lexeme.text} is not offered: {self._refused[lexeme.text]}", lexeme.offset)
         if lexeme.text not in self._functions:
             remedy = f"write .{lexeme.text} for a variable" if self._peek().kind == Token.FIELD else ""
-            self._fail(f"there is no function {lexeme.text}", lexeme.offset, remedy)
+            message = f"there is no function {lexeme.text}"
+            raise UnknownFunctionError(message, subject=lexeme.text, offset=lexeme.offset, remedy=remedy)
         return nodes.Name(lexeme.text, lexeme.offset)
 
     def _parenthesised(self, offset: int) -> nodes.Pipe:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from core.api.instant import parse_instant_or_none
-from core.api.phases import Phase
+from core.api.phases import Phase, Reason
 from manager.cli.gates import Gate, gates_of
 from manager.cli.layout import declared_steps, parent_of
 from manager.cli.view import RunView, StepView
@@ -18,7 +18,7 @@ from manager.cli.words import one_line
 
 Object = dict[str, Any]
 
-QUEUE_WORDS = "Queued due to"
+_QUEUED = "Queued due to"
 """How the message of a step begins that waits for a slot. Source: StoryRun contract 13.4."""
 
 
@@ -52,7 +52,7 @@ class Search:
         return self._at_work(step)
 
     def _at_work(self, step: StepView) -> list[Cause]:
-        if step.waits.startswith(QUEUE_WORDS):
+        if step.reason == Reason.QUEUED:
             return [self._queued(step)]
         match step.kind:
             case "gate":
@@ -74,7 +74,7 @@ class Search:
         return bool(step.answer)
 
     def _queued(self, step: StepView) -> Cause:
-        text = f"waits for its turn: {step.waits.removeprefix(QUEUE_WORDS).strip()}"
+        text = f"waits for its turn: {step.waits.removeprefix(_QUEUED).strip()}"
         who = "the steps that hold the slots, or whoever sets the limit"
         commands = (self.command(self.facts.namespace, "list", "--phase=Running"),)
         return self._cause(Kind.QUEUE, step, text, who=who, commands=commands)

@@ -9,7 +9,8 @@ from typing import Any, Final
 from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
-from core.engine.holdups import is_holdup
+from core.api.phases import StepReason
+from core.engine.step_state import steps_from
 from manager.cli.podwait import PodObstacle, PodWait, container_state, pod_wait, scheduled_at
 from manager.cli.why.cause import Cause, CommandIn, Facts, Kind
 from manager.cli.words import one_line
@@ -26,6 +27,14 @@ _OBSTACLES: Final = {
     PodObstacle.NODE: ("fits on no node", "whoever runs the cluster, or asks for less"),
     PodObstacle.CONTAINER: ("cannot make its container", "whoever owns the Engram and what it needs"),
 }
+_RECORDED: Final[dict[str, Kind]] = {
+    StepReason.IMAGE_NOT_PULLED: Kind.IMAGE,
+    "InvalidImageName": Kind.IMAGE,
+    StepReason.UNSCHEDULABLE: Kind.NODE,
+    "SchedulingGated": Kind.NODE,
+    StepReason.NO_POD: Kind.JOB,
+}
+"""What keeps the container from starting, by the reason that the run has recorded."""
 _OUT_OF_TIME: Final = "the attempt times out"
 
 
@@ -53,8 +62,9 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
         who = "whoever runs the cluster: a quota or a policy may be in the way" if name in facts.warnings else ""
         commands = (_kubectl("describe", "job", name, facts.namespace),)
         return Cause(Kind.JOB, facts.namespace, facts.name, step, text, made_at, until, then, who, commands)
-    if message and is_holdup(message):
-        kind = Kind.IMAGE if message.startswith("Image") else Kind.NODE if "node" in message else Kind.CONTAINER
+    recorded = steps_from({step: state}).get(step)
+    if recorded is not None and recorded.reason_since is not None:
+        kind = _RECORDED.get(recorded.reason, Kind.CONTAINER)
         return Cause(kind, facts.namespace, facts.name, step, message, since, until, then)
     told = find_condition((step_run.get("status") or {}).get("conditions") or (), "Progressing") or {}
     text = message or one_line(told.get("message") or "") or "is at work"

@@ -55,7 +55,7 @@ def test_it_is_said_once_and_taken_back() -> None:
     assert state.status_patch(NOW + timedelta(seconds=9)) == {}
 
     state = state.not_waiting("a")
-    assert state.status_patch(NOW)["stepStates"] == {"a": {"message": None}}
+    assert state.status_patch(NOW)["stepStates"] == {"a": {"message": None, "reason": "Running"}}
 
 
 def test_a_step_that_has_ended_keeps_its_last_words() -> None:

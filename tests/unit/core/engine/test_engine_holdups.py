@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.engine.holdups import PODLESS_PATIENCE, holdup, is_holdup
+from core.api.phases import StepReason
+from core.engine.holdups import PODLESS_PATIENCE, Holdup, holdup
 from core.engine.ports import AttemptState, Observation
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -15,36 +16,44 @@ def seen(state: AttemptState, reason: str = "", message: str = "") -> Observatio
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"),
+    ("reason", "recorded", "words"),
     [
-        ("ImagePullBackOff", "Image cannot be pulled since 2026-01-02T03:04:05Z: no such image"),
-        ("Unschedulable", "No node fits since 2026-01-02T03:04:05Z: no such image"),
-        ("Odd", "Waiting: Odd since 2026-01-02T03:04:05Z: no such image"),
+        (
+            "ImagePullBackOff",
+            StepReason.IMAGE_NOT_PULLED,
+            "Image cannot be pulled since 2026-01-02T03:04:05Z: no such image",
+        ),
+        ("Unschedulable", StepReason.UNSCHEDULABLE, "No node fits since 2026-01-02T03:04:05Z: no such image"),
+        ("InvalidImageName", "InvalidImageName", "Image has no valid name since 2026-01-02T03:04:05Z: no such image"),
+        ("Odd", "Odd", "Waiting: Odd since 2026-01-02T03:04:05Z: no such image"),
     ],
 )
-def test_a_holdup_is_told_with_its_beginning(reason: str, words: str) -> None:
-    assert holdup(seen(AttemptState.STARTING, reason, "no such image"), "", NOW) == words
-    assert is_holdup(words)
+def test_a_holdup_is_recorded_with_its_beginning(reason: str, recorded: str, words: str) -> None:
+    found = holdup(seen(AttemptState.STARTING, reason, "no such image"), NOW)
+
+    assert found == Holdup(recorded, NOW, "no such image")
+    assert found.message == words
 
 
-def test_the_same_holdup_is_told_once_whatever_the_platform_calls_it_meanwhile() -> None:
-    told = holdup(seen(AttemptState.STARTING, "ErrImagePull", "no such image"), "", NOW)
+def test_the_same_holdup_has_one_reason_whatever_the_platform_calls_it() -> None:
+    first = holdup(seen(AttemptState.STARTING, "ErrImagePull", "no such image"), NOW)
+    later = holdup(seen(AttemptState.STARTING, "ImagePullBackOff", "back-off"), NOW + timedelta(minutes=5))
 
-    again = holdup(seen(AttemptState.STARTING, "ImagePullBackOff", "back-off"), told, NOW + timedelta(minutes=5))
-    assert again == told
+    assert first is not None
+    assert later is not None
+    assert first.reason == later.reason
 
 
 @pytest.mark.parametrize("state", [AttemptState.RUNNING, AttemptState.STARTING, AttemptState.ABSENT])
-def test_without_a_holdup_there_is_nothing_to_tell(state: AttemptState) -> None:
-    assert holdup(seen(state), "No node fits since then", NOW) == ""
-    assert not is_holdup("Retry 1 of 2 at 2026-01-02T03:04:05Z: it failed")
+def test_what_goes_on_has_no_holdup(state: AttemptState) -> None:
+    assert holdup(seen(state), NOW) is None
 
 
 def test_a_pod_of_an_earlier_attempt_is_waited_for_visibly() -> None:
-    text = holdup(seen(AttemptState.LINGERING), "", NOW)
+    found = holdup(seen(AttemptState.LINGERING), NOW)
 
-    assert "earlier attempt" in text
-    assert is_holdup(text)
+    assert found is not None
+    assert found.message == "Waiting for the Pod of an earlier attempt to end"
 
 
 def test_a_job_without_a_pod_is_a_holdup_once_that_is_no_longer_ordinary() -> None:
@@ -54,8 +63,8 @@ def test_a_job_without_a_pod_is_a_holdup_once_that_is_no_longer_ordinary() -> No
         "a quota or a policy may refuse it, or the Job controller does not run"
     )
 
-    assert holdup(observation, "", NOW + PODLESS_PATIENCE - timedelta(seconds=1)) == ""
-    assert holdup(observation, "", NOW + PODLESS_PATIENCE) == text
-    assert holdup(observation, text, NOW + timedelta(hours=1)) == text
-    assert is_holdup(text), "so that it is taken back when there is a Pod"
-    assert holdup(seen(AttemptState.STARTING), text, NOW + timedelta(hours=1)) == ""
+    assert holdup(observation, NOW + PODLESS_PATIENCE - timedelta(seconds=1)) is None
+    found = holdup(observation, NOW + PODLESS_PATIENCE)
+    assert found == holdup(observation, NOW + timedelta(hours=1))
+    assert found is not None
+    assert (found.reason, found.since, found.message) == (StepReason.NO_POD, NOW, text)

@@ -13,6 +13,7 @@ from core.engine.plan import StoryPlan, parse_story
 from core.engine.redrive import steps_begun_too_early, steps_to_run_again
 from core.engine.step_state import steps_from
 from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.texts import TEXTS
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import KillAt, World, open_world
 
@@ -454,3 +455,27 @@ def test_a_step_at_work_that_now_needs_what_is_not_there_runs_again() -> None:
 
     assert steps_begun_too_early(plan, states, frozenset()) == {"b", "e"}
     assert steps_begun_too_early(plan, states, frozenset({"b", "c"})) == {"d", "e"}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+async def test_what_a_person_or_a_container_wrote_does_not_choose_what_runs_again(
+    autojump_clock: MockClock, scenario: Any, text: str
+) -> None:
+    """Neither an approval nor a failure that is allowed, on another path than the step that runs again."""
+    failing = (Script(Act.FAIL, 1.0, exit_code=1, exit_class="terminal", text=text),)
+    steps = [primitive("budget", "gate"), {**engram("x"), "allowFailure": True}, engram("a"), engram("b", "a")]
+    async with open_world({"x": failing, "b": BROKEN_ONCE}) as world:
+        one = scenario(world, steps)
+        world.start(one.key)
+        world.approve(one.key, "budget", message=text)
+        assert await world.until_ended(one.key)
+        assert one.status["stepStates"]["budget"]["message"] == text
+        world.worker.scripts = {}
+        world.worker.ran.clear()
+        world.redrive_from(one.key, "b", "1")
+        assert await world.until(lambda: one.status.get("phase") == "Succeeded")
+        await world.quiet()
+
+    assert ran(world) == ["b"]
+    assert one.status["gates"]["budget"]["state"] == "Approved"
+    assert one.phases["x"] == "Failed"

@@ -13,6 +13,7 @@ from core.api.conditions import find_condition
 from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.texts import text_of
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import open_world
 
@@ -168,7 +169,7 @@ async def test_26_2_8_the_first_failure_skips_what_has_not_started(autojump_cloc
     assert status["error"] == {
         "type": "DependencyFailed",
         "message": "step a failed",
-        "failedSteps": [{"name": "a", "phase": "Failed", "message": "attempt 0 of a failed"}],
+        "failedSteps": [{"name": "a", "phase": "Failed", "message": text_of("a", 0)}],
     }
     assert status["triggerTokens"][-1] == "impulse-failed"
 

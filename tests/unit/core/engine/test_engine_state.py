@@ -53,8 +53,8 @@ def test_one_patch_carries_the_end_of_a_step_and_the_start_of_the_next() -> None
     patch = state.status_patch(LATER)
 
     assert patch["stepStates"] == {
-        "a": {"phase": "Succeeded", "finishedAt": "2026-01-02T03:05:35Z"},
-        "b": {"phase": "Running", "startedAt": "2026-01-02T03:05:35Z"},
+        "a": {"phase": "Succeeded", "reason": "Completed", "finishedAt": "2026-01-02T03:05:35Z"},
+        "b": {"phase": "Running", "reason": "Running", "startedAt": "2026-01-02T03:05:35Z"},
     }
     assert patch.keys() == {"stepStates", "stepsComplete", "completed", "active"}
 
@@ -179,8 +179,8 @@ def test_a_newer_stored_object_keeps_its_terminal_steps_and_instants() -> None:
             "attempts": 1,
             "triggerTokens": ["other"],
             "stepStates": {
-                "a": {"phase": "Succeeded", "startedAt": "2026-01-02T03:04:05Z"},
-                "b": {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z"},
+                "a": {"phase": "Succeeded", "reason": "Completed", "startedAt": "2026-01-02T03:04:05Z"},
+                "b": {"phase": "Running", "reason": "Running", "startedAt": "2026-01-02T03:04:05Z"},
             },
         },
         resourceVersion="9",

@@ -1,0 +1,22 @@
+"""What people and containers of the model write where a text is theirs: anything, also what the operator writes."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+TEXTS: Final = (
+    "fine",
+    "Ended: budget signed off",
+    "Skipped: its 'if' condition is false",
+    "Skipped: nobody decided in time",
+    "Queued due to story concurrency limit (9 running, limit 9); 1st in queue default",
+    "Image cannot be pulled since 2026-01-02T03:04:05Z: no such image",
+    "Waiting for approval until 2026-01-02T03:04:05Z",
+    "DependencyFailed: a \u2028 {{ steps.a }} 'quoted' \U0001f600",
+)
+
+
+def text_of(*parts: object) -> str:
+    """The same of the same parts, in every execution."""
+    return TEXTS[zlib.crc32(repr(parts).encode()) % len(TEXTS)]
