@@ -27,7 +27,7 @@ def _median(arguments: list[str], environment: dict[str, str]) -> float:
     for _ in range(REPEATS):
         started = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "manager.cli", *arguments],
+            [sys.executable, "-m", "cli", *arguments],
             env={**os.environ, **environment},
             stdout=subprocess.DEVNULL,
             check=True,

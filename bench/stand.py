@@ -36,9 +36,9 @@ class Stand:
     client: KubeClient
 
     def operator_pid(self) -> int:
-        """The operator is the descendant of the serving process that runs ``manager.cli``."""
+        """The operator is the descendant of the serving process that runs ``cli manager``."""
         for pid in descendants(self.cluster.pid):
-            if b"manager.cli" in command_line(pid):
+            if b"-m\0cli\0manager\0" in command_line(pid):
                 return pid
         raise LookupError("the operator is not running")
 

@@ -36,7 +36,7 @@ from localcluster.privatefile import make_private_folder, write_private
 from localcluster.server.cluster import ApiServer, open_api_server
 
 NODE_NAME = "local"
-NODE_COMMAND = (sys.executable, "-m", "localcluster.node")
+NODE_COMMAND = (sys.executable, "-P", "-m", "localcluster.node")
 DEFAULT_PORT = 16443
 _HOSTS = ("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 

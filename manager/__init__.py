@@ -1,1 +1,1 @@
-"""The composition root: command line, start-up and shutdown, health, metrics endpoint, leader lease."""
+"""The composition root: start-up and shutdown, health, metrics endpoint, leader lease."""

@@ -14,8 +14,9 @@ OPERATOR_NAMESPACE: Final = "bobrapet-system"
 # It chooses the port of its metrics itself and says which: one chosen for it could be taken meanwhile.
 _COMMAND: Final = (
     sys.executable,
+    "-P",  # the folder in which somebody calls us holds programs of their own, perhaps by our names
     "-m",
-    "manager.cli",
+    "cli",
     "manager",
     "--attached",
     f"--config-namespace={OPERATOR_NAMESPACE}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from manager.cli.main import main
+from cli.main import main
 
 HERE = Path(__file__).parent
 REPORT = Path(os.environ.get("BOBRAPET_REPORT", HERE.parent.parent / "report"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from core.telemetry.logs import get_logger
-from manager.cli.goflags import boolean
+from manager.goflags import boolean
 
 VARIABLE: Final = "ENABLE_WEBHOOKS"
 

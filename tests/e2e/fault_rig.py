@@ -83,7 +83,7 @@ class FaultRig:
         if token_file is not None:
             write_private(kubeconfig, with_token_file(kubeconfig.read_text(), token_file))
         command = [
-            *(sys.executable, "-m", "manager.cli", "manager"),
+            *(sys.executable, "-m", "cli", "manager"),
             f"--kubeconfig={kubeconfig}",
             "--health-probe-bind-address=0",
             "--webhook-bind-address=0",

@@ -50,7 +50,7 @@ class OperatorRig:
     async def start_operator(self, name: str, *flags: str) -> ServerProcess:
         """A manager process under its own ServiceAccount; it ends with the rig."""
         command = [
-            *(sys.executable, "-m", "manager.cli", "manager"),
+            *(sys.executable, "-m", "cli", "manager"),
             f"--kubeconfig={self.kubeconfig}",
             "--health-probe-bind-address=0",
             "--webhook-bind-address=0",

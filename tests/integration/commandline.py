@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from manager.cli.main import main
+from cli.main import main
 
-BOBRAPET = (sys.executable, "-m", "manager.cli")
+BOBRAPET = (sys.executable, "-m", "cli")
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE_SECONDS = 40.0
 

@@ -62,7 +62,7 @@ async def _prepare(real: SessionCluster, kubeconfig: Path) -> None:
 
 async def _stand(access: Path, url: str, image_map: Path, directory: Path) -> None:
     operator = [
-        *(sys.executable, "-m", "manager.cli", "manager", f"--kubeconfig={directory}/operator.kubeconfig"),
+        *(sys.executable, "-m", "cli", "manager", f"--kubeconfig={directory}/operator.kubeconfig"),
         *("--health-probe-bind-address=0", "--webhook-bind-address=0", "--leader-elect=false"),
     ]
     async with trio.open_nursery() as nursery:

@@ -198,9 +198,9 @@ def test_a_killed_cluster_takes_everything_with_it_and_the_command_says_so(line:
 def test_a_killed_operator_is_started_again_and_the_run_goes_on(line: CommandLine) -> None:
     with line.started("run", line.story("slow-one", "two"), line.images) as run:
         wait_until((line.folder / "began").exists)
-        operator = line.process("manager.cli manager --attached")
+        operator = line.process("cli manager --attached")
         kill(operator)
-        wait_until(lambda: line.process("manager.cli manager --attached") != operator)
+        wait_until(lambda: line.process("cli manager --attached") != operator)
         (line.folder / "go").touch()
         _, err = run.communicate(timeout=DEADLINE_SECONDS)
 

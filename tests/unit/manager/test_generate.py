@@ -93,7 +93,7 @@ def test_text_stays_text_for_every_yaml_reader(word: str) -> None:
 
 def test_the_command_reference_is_rendered_exactly_when_the_command_line_can() -> None:
     files = [str(path) for path, _ in generate.command_reference()]
-    assert files == (["docs/commands.md"] if (REPOSITORY / "manager/cli/reference.py").exists() else [])
+    assert files == (["docs/commands.md"] if (REPOSITORY / "cli/reference.py").exists() else [])
 
 
 def test_a_kind_with_several_versions_has_a_second_file_that_serves_them_all() -> None:

@@ -1,0 +1,96 @@
+"""Apply manifests as kubectl does: all of them are tried without effect first, then applied in order.
+
+A file in which one document is refused changes nothing: every document is sent as a server-side dry run before the
+first one is stored. Refusals of all documents are reported together, with file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from cli.manifests import Manifest
+from cli.problem import RejectedManifestError
+from cli.session import Session
+from core.api.resource import OUR_RESOURCES, Resource, Scope
+from core.kube.errors import ApiError, InvalidError, NotFoundError
+
+FIELD_MANAGER: Final = "bobrapet-cli"
+
+Object = dict[str, Any]
+
+
+async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dry_run: bool = False) -> list[Object]:
+    """The stored objects, in order.
+
+    Raises:
+        RejectedManifestError: the API server refuses at least one; nothing was changed.
+    """
+    resources = {(each.api_version, each.kind): each for each in OUR_RESOURCES}
+    targets = [(manifest, await _resource(session, manifest, resources)) for manifest in manifests]
+    problems: list[str] = []
+    for manifest, resource in targets:
+        try:
+            await _apply(session, manifest, resource, dry_run=True)
+        except InvalidError as error:
+            problems += _refusals(manifest, error)
+        except NotFoundError:  # its namespace is in the same files
+            continue
+        except ApiError as error:
+            problems.append(f"{manifest.at('')}: {manifest.kind} {manifest.name!r}: {error.message}")
+    if problems:
+        raise RejectedManifestError(problems)
+    for manifest in manifests:
+        if manifest.written is not None:
+            version = manifest.document["apiVersion"]
+            session.console.note(f"{manifest.kind} {manifest.name!r} is sent as {version}, which every server serves")
+    if dry_run:
+        return [manifest.document for manifest, _ in targets]
+    return [await _apply(session, manifest, resource, dry_run=False) for manifest, resource in targets]
+
+
+async def _apply(session: Session, manifest: Manifest, resource: Resource, *, dry_run: bool) -> Object:
+    document = dict(manifest.document)
+    if resource.namespaced:
+        metadata = document["metadata"]
+        document["metadata"] = {**metadata, "namespace": metadata.get("namespace") or session.namespace}
+    if not document["metadata"].get("name"):
+        return await session.client.create(
+            resource, document, namespace=document["metadata"].get("namespace"), dry_run=dry_run
+        )
+    return await session.client.apply(resource, document, field_manager=FIELD_MANAGER, force=True, dry_run=dry_run)
+
+
+async def _resource(session: Session, manifest: Manifest, known: dict[tuple[str, str], Resource]) -> Resource:
+    """The resource of a document; kinds that are not ours are looked up once in the server's discovery."""
+    identity = (str(manifest.document.get("apiVersion")), manifest.kind)
+    if identity not in known:
+        known |= await _discovered(session, identity[0])
+    if identity not in known:
+        raise RejectedManifestError(
+            [f"{manifest.at('kind')}: the cluster does not serve kind {identity[1]!r} in {identity[0]!r}"]
+        )
+    return known[identity]
+
+
+async def _discovered(session: Session, api_version: str) -> dict[tuple[str, str], Resource]:
+    group, _, version = api_version.rpartition("/")
+    path = f"/apis/{api_version}" if group else f"/api/{version}"
+    try:
+        response = await session.client.request("GET", path)
+    except NotFoundError:
+        return {}
+    found = {}
+    for entry in response.json().get("resources", []):
+        if "/" not in entry["name"]:
+            scope = Scope.NAMESPACED if entry["namespaced"] else Scope.CLUSTER
+            found[(api_version, entry["kind"])] = Resource(group, version, entry["name"], entry["kind"], scope)
+    return found
+
+
+def _refusals(manifest: Manifest, error: InvalidError) -> list[str]:
+    if not error.causes:
+        return [f"{manifest.at('')}: {manifest.kind} {manifest.name!r}: {error.message}"]
+    return [
+        f"{manifest.at(cause.field)}: {manifest.in_its_words(cause.field)}: {cause.message}" for cause in error.causes
+    ]

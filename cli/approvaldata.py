@@ -1,0 +1,52 @@
+"""What whoever approves a gate gives along, ``--data key=text``. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cli.problem import UsageError
+from core.api.gatedata import KEY_RULE, MAX_CHARACTERS, MAX_KEYS, is_key
+
+
+def parse_data(pairs: Sequence[str]) -> dict[str, str]:
+    """By key; what follows the first ``=`` is text, whatever it looks like.
+
+    Raises:
+        UsageError: everything that is wrong with them.
+    """
+    problems = list(_problems(pairs))
+    if problems:
+        remedy = f"write for example --data ticket=OPS-17; keys are {KEY_RULE}"
+        raise UsageError("\n".join(problems), remedy=remedy)
+    return {key: text for key, _, text in (pair.partition("=") for pair in pairs)}
+
+
+def no_data(pairs: Sequence[str]) -> dict[str, str]:
+    """What goes with a rejection.
+
+    Raises:
+        UsageError: anything is given.
+    """
+    if pairs:
+        raise UsageError("--data goes with approve alone", remedy="a rejection says why: -m TEXT")
+    return {}
+
+
+def _problems(pairs: Sequence[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            yield f"--data {pair!r} is not key=text"
+            continue
+        if not is_key(key):
+            yield f"--data {key!r}: is no key that templates can read"
+        if key in seen:
+            yield f"--data {key!r}: is given twice"
+        seen.add(key)
+        if len(text) > MAX_CHARACTERS:
+            yield f"--data {key!r}: has {len(text)} characters, and may have {MAX_CHARACTERS}"
+        if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python reads bytes that are no text
+            yield f"--data {key!r}: is not UTF-8 text"
+    if len(seen) > MAX_KEYS:
+        yield f"--data: gives {len(seen)} keys, and may give {MAX_KEYS}"

@@ -1,0 +1,95 @@
+"""Arguments and options that several verbs take, with their completion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.complete import (
+    complete_gate,
+    complete_input,
+    complete_phase,
+    complete_run,
+    complete_run_and_gate,
+    complete_run_and_step,
+    complete_step,
+    complete_story,
+    complete_story_or_run,
+)
+
+_RUN_HELP = "name, unique prefix, @latest or @latest:STORY"
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN_HELP}.", autocompletion=complete_run)]
+RunAndStepArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN[/STEP]",
+        help=f"A run: {_RUN_HELP}; after a slash one of its steps.",
+        autocompletion=complete_run_and_step,
+    ),
+]
+RunAndGateArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help=f"A run: {_RUN_HELP}. RUN/GATE is one word for both.", autocompletion=complete_run_and_gate
+    ),
+]
+GateArgument = Annotated[str, typer.Argument(metavar="GATE", help="A gate of the run.", autocompletion=complete_gate)]
+RunsArgument = Annotated[
+    list[str], typer.Argument(metavar="RUN", help=f"Runs: {_RUN_HELP}.", autocompletion=complete_run)
+]
+StoryArgument = Annotated[str, typer.Argument(metavar="STORY", help="A Story.", autocompletion=complete_story)]
+StepArgument = Annotated[
+    str, typer.Argument(metavar="STEP", help="A step; default: the whole Story.", autocompletion=complete_step)
+]
+StepsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="STEP", help="Only these steps.", autocompletion=complete_step)
+]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORY|RUN", help="A Story, or a run to see its phases.", autocompletion=complete_story_or_run
+    ),
+]
+
+ManyRunsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="RUN", help=f"Runs: {_RUN_HELP}.", autocompletion=complete_run)
+]
+SelectorOption = Annotated[str, typer.Option("--selector", "-l", help="Only runs with these labels.")]
+PhaseOption = Annotated[
+    str, typer.Option("--phase", help="Only runs in this phase, e.g. Failed.", autocompletion=complete_phase)
+]
+StoryOption = Annotated[str, typer.Option("--story", help="Only runs of this Story.", autocompletion=complete_story)]
+SinceOption = Annotated[str, typer.Option("--since", help="Only runs created since then, e.g. 2h.")]
+OlderOption = Annotated[str, typer.Option("--older", help="Only runs created longer ago, e.g. 24h.")]
+
+FromOption = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="STEP",
+        help="Begin with this step: it and what follows from it run again.",
+        autocompletion=complete_step,
+    ),
+]
+InputPairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        help="An input, key=value; JSON values are taken as JSON, key:=value always as text. Repeat.",
+        autocompletion=complete_input,
+    ),
+]
+InputsFile = Annotated[str | None, typer.Option("--inputs", help="JSON file with the inputs object; - reads stdin.")]
+TimeoutOption = Annotated[
+    str, typer.Option("--timeout", help="Stop waiting after this long, e.g. 5m (exit code 124); the run goes on.")
+]
+ExitOnGate = Annotated[
+    bool,
+    typer.Option("--exit-on-gate", help="Wait no longer than until it waits at a gate (exit code 6); the run goes on."),
+]
+CancelOnInterrupt = Annotated[
+    bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
+]

@@ -1,0 +1,74 @@
+"""Errors → one clear message and the documented exit code. The only place that turns exceptions into output."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+from cli.exit_code import ExitCode
+from cli.problem import CommandError
+
+
+def report(error: BaseException, *, debug: bool) -> ExitCode:
+    """Print what a person needs and say with which code to exit."""
+    error = only(error)
+    if isinstance(error, CommandError):
+        _say(str(error), error.remedy)
+        return error.code
+    known = _known(error)
+    if known is not None:
+        message, remedy, code = known
+        _say(message, remedy)
+        return code
+    _say(
+        f"unexpected {type(error).__name__}: {error}",
+        "this is a bug in bobrapet; please report it with the output of the same command and --verbose",
+    )
+    if debug:
+        traceback.print_exception(error)
+    return ExitCode.COMMAND_FAILED
+
+
+def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
+    from cli.interruption import InterruptedBySignalError
+    from core.kube import errors as kube
+    from manager.embedded.folder import EmbeddedError
+
+    match error:
+        case EmbeddedError():
+            return str(error), "", ExitCode.COMMAND_FAILED
+        case InterruptedBySignalError():
+            return "interrupted; nothing is left of it", "", error.code
+        case kube.InvalidError() | kube.BadRequestError():
+            return error.message, "correct the fields it names", ExitCode.REJECTED
+        case kube.ForbiddenError():
+            return error.message, "ask for the RBAC rule it names", ExitCode.COMMAND_FAILED
+        case kube.UnauthorizedError():
+            remedy = "a token or certificate may have expired: renew the kubeconfig"
+            return error.message, remedy, ExitCode.COMMAND_FAILED
+        case kube.NotServedError():
+            remedy = "install the CustomResourceDefinitions, or use --local"
+            return f"the cluster does not serve this kind: {error.message}", remedy, ExitCode.COMMAND_FAILED
+        case kube.UnreachableError():
+            return str(error), "check that the cluster is up, or start one with: bobrapet up", ExitCode.COMMAND_FAILED
+        case kube.KubeError():
+            return str(error), "", ExitCode.COMMAND_FAILED
+        case OSError():
+            return f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), "", ExitCode.COMMAND_FAILED
+        case _:
+            return None
+
+
+def only(error: BaseException) -> BaseException:
+    """The one error inside nested groups; of several the first, the others are its consequences."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _say(message: str, remedy: str) -> None:
+    lines = message.splitlines() or [""]
+    sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:]]) + "\n")
+    if remedy:
+        sys.stderr.write(f"hint: {remedy}\n")
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""One module per verb group; each registers its verbs on the app in ``cli.app``."""

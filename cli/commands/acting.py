@@ -1,0 +1,122 @@
+"""``logs`` and ``cancel``: what you do about a run."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from cli.arguments import (
+    ManyRunsArgument,
+    OlderOption,
+    PhaseOption,
+    RunArgument,
+    SelectorOption,
+    SinceOption,
+    StepsArgument,
+    StoryOption,
+)
+from cli.options import CommonOptions, DryRun, with_common_options
+from cli.problem import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("logs")(with_common_options(logs))
+    app.command("cancel")(with_common_options(cancel))
+
+
+def logs(
+    options: CommonOptions,
+    run: RunArgument,
+    steps: StepsArgument = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only steps whose container failed.")] = False,
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Only the attempt before the last one of each step.")
+    ] = False,
+    attempt: Annotated[int | None, typer.Option("--attempt", help="Only this attempt, counted from 1.", min=1)] = None,
+    tail: Annotated[int | None, typer.Option("--tail", help="Only the last lines of each step.", min=0)] = None,
+    since: Annotated[str, typer.Option("--since", help="Only lines younger than this, e.g. 5m.")] = "",
+    grep: Annotated[str, typer.Option("--grep", help="Only lines that match this regular expression.")] = "",
+) -> None:
+    """Print logs of a run, each line with its step and attempt."""
+    from cli.durations import seconds_of
+    from cli.interruption import InterruptedBySignalError, run_async
+    from cli.runs import find_run
+    from cli.session import open_session
+    from cli.steplogs import LogWish, print_logs, refuse_unknown_steps
+
+    if previous and (follow or attempt is not None):
+        raise UsageError("--previous excludes --follow and --attempt", remedy="leave out one of them")
+    seconds = seconds_of("--since", since)
+    try:
+        pattern = re.compile(grep) if grep else None
+    except re.error as error:
+        raise UsageError(f"--grep: {error}", remedy="write a regular expression as Python knows them") from None
+    wish = LogWish(
+        steps=tuple(steps or ()),
+        follow=follow,
+        failed=failed,
+        previous=previous,
+        attempt=attempt,
+        tail=tail,
+        since_seconds=None if seconds is None else max(int(seconds), 1),
+        pattern=pattern,
+    )
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            found = await find_run(session, run)
+            await refuse_unknown_steps(session, found, wish.steps)
+            await print_logs(session, found, wish)
+
+    try:
+        run_async(options, work)
+    except InterruptedBySignalError as interruption:
+        raise typer.Exit(int(interruption.code)) from None
+
+
+def cancel(
+    options: CommonOptions,
+    runs: ManyRunsArgument = None,
+    reason: Annotated[str, typer.Option("--message", "-m", help="Why; stays on the run and in an Event.")] = "",
+    story: StoryOption = "",
+    selector: SelectorOption = "",
+    phase: PhaseOption = "",
+    since: SinceOption = "",
+    older: OlderOption = "",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the steps to end.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for them.")] = "2m",
+) -> None:
+    """Cancel runs: running steps are told to stop, then stopped.
+
+    Give the runs by name, or all that --story, --phase, --selector, --since and --older take.
+    """
+    from cli.canceling import cancel_runs
+    from cli.durations import seconds_of
+    from cli.interruption import InterruptedBySignalError, run_async
+    from cli.selection import Selection
+    from cli.session import open_session
+
+    selection = Selection.of_flags(story, phase, selector, since, older)
+    if bool(runs) is not selection.is_everything:
+        raise UsageError(
+            "give either RUN or flags that select runs", remedy="for example: bobrapet cancel --story nightly-report"
+        )
+    seconds = None if no_wait else seconds_of("--timeout", timeout)
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            await cancel_runs(
+                session,
+                runs or selection,
+                reason=reason,
+                dry_run=options.dry_run is not DryRun.NONE,
+                wait_seconds=seconds,
+            )
+
+    try:
+        run_async(options, work)
+    except InterruptedBySignalError as interruption:
+        raise typer.Exit(int(interruption.code)) from None

@@ -1,0 +1,117 @@
+"""``up`` and ``down``: the embedded cluster."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.images import ImageMapOption, checked_image_map
+from cli.options import CommonOptions, with_common_options
+
+if TYPE_CHECKING:
+    from manager.embedded.folder import EmbeddedCluster
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up")(with_common_options(up))
+    app.command("down")(with_common_options(down))
+
+
+def up(
+    options: CommonOptions,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", help="Loopback port; 0 takes the last one of the folder, else a free one.", min=0, max=65535
+        ),
+    ] = 0,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Keep nothing: a fresh folder, stay in the foreground.")
+    ] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
+    image_map: ImageMapOption = None,
+) -> None:
+    """Start the embedded cluster; print its kubeconfig."""
+    import trio
+
+    from cli.console import Console
+    from cli.interruption import run_async
+    from manager.embedded.folder import data_folder, refuse_if_served
+    from manager.embedded.process import start, wait_until_ready
+
+    console = Console(options)
+    images = checked_image_map(image_map)
+
+    def announce(cluster: EmbeddedCluster) -> None:
+        console.note(f"serving {cluster.url} from {cluster.data} (process {cluster.pid})")
+        console.note(f"use it with: export KUBECONFIG={cluster.kubeconfig}")
+        console.result(str(cluster.kubeconfig))
+
+    async def detached() -> None:
+        data = data_folder(options.data)
+        starting = await start(data, port=port, image_map=images)
+        ready = False
+        try:
+            announce(await wait_until_ready(starting))
+            ready = True
+        finally:
+            if not ready:  # nothing half-started is left, whatever went wrong, Ctrl-C included
+                with trio.CancelScope(shield=True):
+                    await starting.end()
+
+    if ephemeral:
+        with tempfile.TemporaryDirectory(prefix="bobrapet-") as folder:
+            _stay(options, Path(folder), port, images, announce, afterwards="stopped; nothing of it is left")
+    elif foreground:
+        data = data_folder(options.data)
+        refuse_if_served(data)
+        _stay(options, data, port, images, announce, afterwards=f"stopped; the data stays in {data}")
+    else:
+        run_async(options, detached)
+
+
+def down(options: CommonOptions) -> None:
+    """Stop the embedded cluster; its data stays for the next `up`."""
+    from cli.console import Console
+    from cli.interruption import run_async
+    from manager.embedded.folder import data_folder
+    from manager.embedded.process import stop
+
+    data = data_folder(options.data)
+    console = Console(options)
+    stopped = run_async(options, lambda: stop(data))
+    console.note(f"stopped; the data stays in {data}" if stopped else f"no embedded cluster serves {data}")
+
+
+def _stay(
+    options: CommonOptions,
+    data: Path,
+    port: int,
+    image_map: Path | None,
+    announce: Callable[[EmbeddedCluster], None],
+    *,
+    afterwards: str,
+) -> None:
+    """Serve ``data`` until Ctrl-C or SIGTERM, which is how it is meant to end."""
+    import trio
+
+    from cli.console import Console
+    from cli.interruption import InterruptedBySignalError, run_async
+    from manager.embedded.usage import open_cluster
+
+    async def serve() -> None:
+        async with open_cluster(data, port=port, image_map=image_map) as cluster:
+            announce(cluster)
+            await trio.sleep_forever()
+
+    try:
+        run_async(options, serve)
+    except InterruptedBySignalError as interruption:
+        console = Console(options)
+        console.wipe_echo()
+        console.note(afterwards)
+        raise typer.Exit(int(interruption.code)) from None

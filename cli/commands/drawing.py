@@ -1,0 +1,83 @@
+"""``graph``: the DAG of a Story, of a run, or of a file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.arguments import TargetArgument
+from cli.options import CommonOptions, with_common_options
+from cli.problem import CommandError, UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("graph")(with_common_options(graph))
+
+
+def graph(
+    options: CommonOptions,
+    target: TargetArgument = "",
+    file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story instead.")] = "",
+) -> None:
+    """Draw a Story or a run: -o ascii, mermaid, dot or svg."""
+    from cli.render.graph import FORMATS, draw
+
+    form = "ascii" if options.output == "table" else options.output
+    if form not in FORMATS:
+        raise UsageError(f"unknown graph format {form!r}", remedy=f"use one of {', '.join(FORMATS)}")
+    if bool(target) == bool(file):
+        raise UsageError("give either STORY or RUN, or -f FILE", remedy="for example: bobrapet graph @latest")
+    from cli.console import Console
+
+    drawing = _of_file(file) if file else _of_cluster(options, target)
+    Console(options).result(draw(drawing, form, ascii_only=options.ascii_only))
+
+
+def _of_file(file: str) -> Any:
+    from cli.manifests import load_manifests
+
+    stories = [manifest for manifest in load_manifests([file]) if manifest.kind == "Story"]
+    if len(stories) != 1:
+        raise CommandError(f"{file} holds {len(stories)} Stories; graph needs exactly one")
+    return _drawing(stories[0].document, None)
+
+
+def _of_cluster(options: CommonOptions, target: str) -> Any:
+    from cli.interruption import run_async
+    from cli.runs import find_run, is_name, look_at, story_of
+    from cli.session import open_session
+    from core.api.resource import STORY
+    from core.kube.errors import NotFoundError
+
+    async def work() -> Any:
+        async with open_session(options) as session:
+            if is_name(target):
+                try:
+                    return _drawing(await session.client.get(STORY, target, session.namespace), None)
+                except NotFoundError:
+                    pass
+            run = await find_run(session, target)
+            story = await story_of(session, run)
+            if story is None:
+                raise CommandError(f"the Story of run {run['metadata']['name']} does not exist any more")
+            view = await look_at(session, run)
+            return _drawing(story, {step.name: step.phase for step in view.steps if step.phase}, view.name)
+
+    return run_async(options, work)
+
+
+def _drawing(story: dict[str, Any], phases: Any, title: str = "") -> Any:
+    from cli.render.graph import Drawing
+    from core.expressions.analysis import condition_references, references_of
+    from core.expressions.fields import STEP_LISTS
+    from core.graph.needs import Declared, build_graph
+
+    declared, kinds = [], {}
+    for list_name in STEP_LISTS:
+        for step in story["spec"].get(list_name) or ():
+            references = references_of(step.get("with")).steps | condition_references(step.get("if") or "").steps
+            declared.append(Declared(step["name"], tuple(step.get("needs") or ()), references))
+            kind = "engram" if step.get("ref") else step.get("type", "engram")
+            kinds[step["name"]] = kind if list_name == "steps" else f"{list_name}: {kind}"
+    return Drawing(title or story["metadata"]["name"], build_graph(declared), kinds, phases)

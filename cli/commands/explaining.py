@@ -1,0 +1,95 @@
+"""``why`` and ``timeline``: what keeps a run, and where its time went."""
+
+from __future__ import annotations
+
+import shutil
+
+import typer
+
+from cli.arguments import RunAndStepArgument, RunArgument
+from cli.options import CommonOptions, with_common_options
+from cli.problem import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("why")(with_common_options(why))
+    app.command("timeline")(with_common_options(timeline))
+
+
+def why(options: CommonOptions, run: RunAndStepArgument) -> None:
+    """Tell what a run, or one of its steps, waits for: since when, until when, who can change it, what to type.
+
+    It follows child runs and needs to where things really stop. Of a run that failed it tells why. -o json gives the
+    same as data.
+    """
+    from cli.interruption import run_async
+    from cli.render.output import render
+    from cli.runs import find_run
+    from cli.session import open_session
+    from cli.why.document import document_of
+    from cli.why.explanation import explain
+    from cli.why.reading import read_facts
+    from cli.why.text import lines_of
+    from core.engine.clock import system_now
+
+    _check_format("why", options.output, ("table", "wide", "json", "jsonl", "yaml"))
+    name, _, step = run.partition("/")
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            facts = await read_facts(session, await find_run(session, name))
+            explanation = explain(facts, step, session.command_in)
+            if options.output not in ("table", "wide"):
+                session.console.result(render([document_of(explanation)], options.output, single=True))
+                return
+            width = shutil.get_terminal_size((100, 40)).columns
+            for line, colour in lines_of(explanation, system_now(), width=width, ascii_only=options.ascii_only):
+                session.console.line(line, colour)
+
+    run_async(options, work)
+
+
+def timeline(options: CommonOptions, run: RunArgument) -> None:
+    """Show where the time of a run went: queueing, start, work, retries and waits of each step as bars.
+
+    -o json gives the spans as data, -o perfetto as a trace for ui.perfetto.dev (Chrome's Trace Event Format).
+    """
+    import json
+
+    from cli.interruption import run_async
+    from cli.render.bars import bars
+    from cli.render.output import render
+    from cli.render.trace import document_of, trace_of
+    from cli.runs import find_run
+    from cli.session import open_session
+    from cli.timeline import timeline_of
+    from cli.why.reading import read_facts
+    from core.engine.clock import system_now
+
+    _check_format("timeline", options.output, ("table", "wide", "text", "json", "jsonl", "yaml", "perfetto"))
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            told = timeline_of(await read_facts(session, await find_run(session, run)), system_now())
+            if options.output == "perfetto":
+                session.console.result(json.dumps(trace_of(told)))
+                return
+            if options.output not in ("table", "wide", "text"):
+                session.console.result(render([document_of(told)], options.output, single=True))
+                return
+            width = shutil.get_terminal_size((100, 40)).columns
+            for line, colour in bars(told, width=width, ascii_only=options.ascii_only):
+                session.console.line(line, colour)
+            if told.unseen:
+                session.console.note(f"not to be seen with your rights: {', '.join(told.unseen)}")
+
+    run_async(options, work)
+
+
+def _check_format(verb: str, output: str, known: tuple[str, ...]) -> None:
+    """Raises:
+    UsageError: the verb has no such format.
+    """
+    if output not in known and not output.startswith("jsonpath="):
+        others = ", ".join(form for form in known if form not in ("table", "wide"))
+        raise UsageError(f"{verb} has no output format {output!r}", remedy=f"use {others}, jsonpath=… or none")

@@ -1,0 +1,104 @@
+"""``lint``: what admission would say about files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cli.exit_code import ExitCode
+from cli.options import CommonOptions, with_common_options
+from cli.problem import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from cli.linting import Document, Located
+
+_FORMATS: Final = ("text", "json", "sarif", "github")
+
+
+class FailOn(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("lint")(with_common_options(lint))
+
+
+def lint(
+    options: CommonOptions,
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Also look at what the cluster holds: references, settings.")
+    ] = False,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="The least that makes it exit with 7.")] = FailOn.ERROR,
+) -> None:
+    """Check manifests as admission would, all files together: every finding with its file, line and column.
+
+    -o text, json, sarif (for code scanning) or github (annotations in a workflow). Exits with 7 when there are errors;
+    warnings count with --fail-on warning. Without --cluster, references that lead out of the files are not followed.
+    """
+    from cli.linting import in_order, read_documents
+    from cli.manifests import STDIN_NAME, texts
+
+    form = "text" if options.output in ("table", "wide") else options.output
+    if form not in _FORMATS:
+        raise UsageError(f"lint has no output format {form!r}", remedy=f"use one of {', '.join(_FORMATS)}")
+    given = list(texts(files))
+    documents, found = read_documents(given, {file for file, _ in given if file not in (*files, STDIN_NAME)})
+    if not documents and not found:
+        raise CommandError(
+            f"no manifest in {', '.join(files)}", remedy="give a file with apiVersion, kind and metadata"
+        )
+    found += _of_cluster(options, documents) if cluster else _of_files(options, documents)
+    findings = in_order(found, [file for file, _ in given])
+    _report(options, form, findings, dict(given), len(documents))
+    if any(fail_on is FailOn.WARNING or found.finding.severity.value == FailOn.ERROR for found in findings):
+        raise typer.Exit(int(ExitCode.REJECTED))
+
+
+def _of_files(options: CommonOptions, documents: list[Document]) -> list[Located]:
+    from cli.linting import check, world_of_files
+
+    return list(check(documents, world_of_files(documents, options.namespace), options.namespace))
+
+
+def _of_cluster(options: CommonOptions, documents: list[Document]) -> list[Located]:
+    from cli.interruption import run_async
+    from cli.lintcluster import cluster_world
+    from cli.linting import check
+    from cli.session import open_session
+
+    async def work() -> tuple[Any, str]:
+        async with open_session(options) as session:
+            return await cluster_world(session, documents), session.namespace
+
+    world, namespace = run_async(options, work)
+    return list(check(documents, world, namespace))
+
+
+def _report(options: CommonOptions, form: str, findings: list[Located], texts: dict[str, str], documents: int) -> None:
+    import sys
+    from importlib.metadata import version
+
+    from cli import lintreport
+    from cli.console import Console
+
+    console = Console(options)
+    match form:
+        case "json":
+            console.result(lintreport.as_json(findings))
+        case "sarif":
+            console.result(lintreport.sarif(findings, version("bobrapet")))
+        case "github":
+            console.result(lintreport.github(findings))
+        case _:
+            lines = {file: text.split("\n") for file, text in texts.items()} if sys.stdout.isatty() else None
+            console.result(lintreport.text(findings, console.styled, lines))
+    told = ", ".join(_counted(number, what[:-1]) for what, number in lintreport.counts(findings).items())
+    console.note(f"{_counted(documents, 'document')} in {_counted(len(texts), 'file')}: {told}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,194 @@
+"""``manager``: the operator itself, against a kubeconfig or inside a cluster.
+
+Its flags are those of the reference's manager container, so that existing Deployments start it unchanged.
+Source: operator contract 1.1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import typer
+
+from cli.problem import UsageError
+
+if TYPE_CHECKING:
+    from cli.zap import ZapFlags
+    from manager.options import GateOptions, MetricsOptions
+
+Parsed = TypeVar("Parsed")
+
+PROGRAM_NAME: Final = "manager"
+BOOLEAN_FLAGS: Final = frozenset({"metrics-secure", "leader-elect", "enable-http2", "zap-devel"})
+
+
+_MetricsSecure = Annotated[str, typer.Option(help="true: HTTPS, and callers need get on /metrics; false: plain HTTP.")]
+_MetricsCertPath = Annotated[
+    Path | None, typer.Option(help="Folder of the metrics certificate; default: a self-signed one.")
+]
+_LeaderElect = Annotated[
+    str, typer.Option(help="true: only the holder of the Lease works; needed with more than one replica.")
+]
+_LeaderElectionNamespace = Annotated[
+    str, typer.Option(help="Namespace of the Lease; default: that of the Pod, else of --config-namespace.")
+]
+_WebhookBindAddress = Annotated[
+    str, typer.Option(help="Where admission reviews are answered, by HTTPS; 0 or ENABLE_WEBHOOKS=false: nowhere.")
+]
+_WebhookCertPath = Annotated[
+    Path | None, typer.Option(help="Folder of the webhook certificate; default: one of our own, in a Secret.")
+]
+_WebhookClientCa = Annotated[
+    Path | None, typer.Option(help="Answer only callers with a certificate of these authorities (PEM).")
+]
+_WebhookDrain = Annotated[
+    str, typer.Option(help="How long reviews are answered after SIGTERM; default: 3s in a Pod, else 0s.")
+]
+_WebhookNames = Annotated[
+    str, typer.Option(help="Further DNS names and IP addresses for our certificate, separated by commas.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(PROGRAM_NAME)(run_operator)
+
+
+def run_operator(
+    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig; default: $KUBECONFIG, in-cluster, home.")] = None,
+    context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
+    metrics_bind_address: Annotated[str, typer.Option(help="Where /metrics is served; 0 switches it off.")] = "0",
+    metrics_secure: _MetricsSecure = "true",
+    metrics_cert_path: _MetricsCertPath = None,
+    metrics_cert_name: Annotated[str, typer.Option(help="Certificate file in that folder.")] = "tls.crt",
+    metrics_cert_key: Annotated[str, typer.Option(help="Key file in that folder.")] = "tls.key",
+    enable_http2: Annotated[str, typer.Option(help="true: HTTP/2 on TLS ports, too.")] = "false",
+    health_probe_bind_address: Annotated[str, typer.Option(help="Where /healthz and /readyz are served.")] = ":8081",
+    leader_elect: _LeaderElect = "true",
+    leader_election_id: Annotated[str, typer.Option(help="Name of the Lease.")] = "d3a8b358.bubustack.io",
+    leader_election_namespace: _LeaderElectionNamespace = "",
+    config_namespace: Annotated[str, typer.Option(help="Namespace of the operator ConfigMap.")] = "bobrapet-system",
+    config_name: Annotated[str, typer.Option(help="Name of the operator ConfigMap.")] = "bobrapet-operator-config",
+    webhook_bind_address: _WebhookBindAddress = ":9443",
+    webhook_cert_path: _WebhookCertPath = None,
+    webhook_cert_name: Annotated[str, typer.Option(help="Certificate file in that folder.")] = "tls.crt",
+    webhook_cert_key: Annotated[str, typer.Option(help="Key file in that folder.")] = "tls.key",
+    webhook_client_ca: _WebhookClientCa = None,
+    webhook_drain: _WebhookDrain = "",
+    webhook_names: _WebhookNames = "",
+    tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
+    tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
+    zap_devel: Annotated[str, typer.Option(help="true: logs for people, and debug level.")] = "false",
+    zap_encoder: Annotated[str, typer.Option(help="json or console; default: json.")] = "",
+    zap_log_level: Annotated[str, typer.Option(help="debug, info, error, panic or a number; default: info.")] = "",
+    zap_stacktrace_level: Annotated[str, typer.Option(help="Accepted; no effect.")] = "",
+    zap_time_encoding: Annotated[str, typer.Option(help="Accepted; no effect: always RFC 3339.")] = "",
+    log_format: Annotated[str, typer.Option(help="json or text; wins over --zap-encoder.")] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error; wins over --zap-log-level.")] = "",
+    attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
+    volume_claims: Annotated[Path | None, typer.Option("--volume-claims", hidden=True)] = None,
+) -> None:
+    """Run the operator until SIGTERM.
+
+    Takes the flags of the reference's manager, with one dash or two; booleans need no value.
+    """
+    from cli.zap import ZapFlags
+    from core.api.duration import parse_duration
+    from manager.bind import parse_address
+    from manager.goflags import boolean
+    from manager.options import LeaderOptions, ManagerOptions
+    from manager.run import run_forever
+
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and kubeconfig is None
+    zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
+    try:
+        _configure_logging(log_format or zap.log_format, log_level or zap.log_level)
+        for flag, value in (("init", tracing_init_timeout), ("shutdown", tracing_shutdown_timeout)):
+            _checked(f"--tracing-{flag}-timeout", parse_duration, value)
+        http2 = boolean("enable-http2", enable_http2)
+        options = ManagerOptions(
+            attached=attached,
+            kubeconfig=kubeconfig,
+            context=context or None,
+            health=_checked("--health-probe-bind-address", parse_address, health_probe_bind_address),
+            metrics=_metrics_options(
+                metrics_bind_address, metrics_secure, (metrics_cert_path, metrics_cert_name, metrics_cert_key), http2
+            ),
+            gate=_gate_options(
+                address=webhook_bind_address,
+                files=(webhook_cert_path, webhook_cert_name, webhook_cert_key),
+                client_ca=webhook_client_ca,
+                names=webhook_names,
+                drain=webhook_drain or ("3s" if in_pod else "0s"),
+                http2=http2,
+            ),
+            leader=LeaderOptions(boolean("leader-elect", leader_elect), leader_election_id, leader_election_namespace),
+            config_namespace=config_namespace,
+            config_name=config_name,
+            volume_claims=volume_claims,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    _tell_without_effect(zap)
+    if sys.modules.get("click", ...) is None:  # commands do without it, to be quick; the gate's HTTP library does not
+        del sys.modules["click"]
+    raise typer.Exit(run_forever(options))
+
+
+def _metrics_options(address: str, secure: str, files: tuple[Path | None, str, str], http2: bool) -> MetricsOptions:
+    from manager.bind import parse_address
+    from manager.goflags import boolean
+    from manager.options import MetricsOptions
+
+    folder, certificate, key = files
+    return MetricsOptions(
+        address=_checked("--metrics-bind-address", parse_address, address),
+        secure=boolean("metrics-secure", secure),
+        certificate=folder / certificate if folder else None,
+        key=folder / key if folder else None,
+        http2=http2,
+    )
+
+
+def _gate_options(
+    *, address: str, files: tuple[Path | None, str, str], client_ca: Path | None, names: str, drain: str, http2: bool
+) -> GateOptions:
+    from core.api.duration import parse_duration
+    from manager.bind import parse_address
+    from manager.gate.enabled import webhooks_enabled
+    from manager.options import CertificateFiles, GateOptions
+
+    folder, certificate, key = files
+    listened_on = _checked("--webhook-bind-address", parse_address, address)
+    return GateOptions(
+        address=listened_on if webhooks_enabled(os.environ) else None,
+        names=tuple(name for name in names.replace(" ", "").split(",") if name),
+        files=CertificateFiles(folder, certificate, key) if folder else None,
+        client_ca=client_ca,
+        http2=http2,
+        drain_seconds=_checked("--webhook-drain", parse_duration, drain).total_seconds(),
+    )
+
+
+def _tell_without_effect(zap: ZapFlags) -> None:
+    """Flags of the reference that are accepted here and change nothing are named in the log."""
+    from core.telemetry.logs import get_logger
+
+    for reason in zap.without_effect():
+        get_logger("setup").warning("a flag has no effect", cause=reason)
+
+
+def _configure_logging(log_format: str, level: str) -> None:
+    from core.telemetry.logs import LogFormat, configure_logging
+
+    configure_logging(LogFormat.CONSOLE if log_format in ("console", "text") else LogFormat.JSON, level=level)
+
+
+def _checked(flag: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None

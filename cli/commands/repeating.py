@@ -1,0 +1,124 @@
+"""``retry`` and ``resubmit``: once more, the same run or another like it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.arguments import (
+    CancelOnInterrupt,
+    ExitOnGate,
+    FromOption,
+    InputPairs,
+    InputsFile,
+    RunArgument,
+    TimeoutOption,
+)
+from cli.options import CommonOptions, DryRun, with_common_options
+from cli.problem import UsageError
+
+WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the run has ended, with its exit code.")]
+WatchOption = Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")]
+LogsOption = Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("retry")(with_common_options(retry))
+    app.command("resubmit")(with_common_options(resubmit))
+
+
+def retry(
+    options: CommonOptions,
+    run: RunArgument,
+    from_step: FromOption = "",
+    failed: Annotated[bool, typer.Option("--failed", help="From the step that failed on.")] = False,
+    wait: WaitOption = False,
+    watch: WatchOption = False,
+    logs: LogsOption = False,
+    timeout: TimeoutOption = "",
+    exit_on_gate: ExitOnGate = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
+) -> None:
+    """Run a run again with the same inputs: all of it, or from a step on.
+
+    What runs again follows its Story as it is now. --dry-run=client tells what would run again and what is kept.
+    """
+    from cli.durations import seconds_of
+    from cli.exit_code import ExitCode
+    from cli.interruption import run_async
+    from cli.retrying import ask_for, confirm, prepare, told, until_begun
+    from cli.runs import find_run
+    from cli.session import open_session
+    from cli.watching import Watched, exit_after, stay
+
+    if failed and from_step:
+        raise UsageError("--failed and --from both say where to begin", remedy="leave out one of them")
+    seconds, watched = seconds_of("--timeout", timeout), Watched()
+
+    async def work() -> ExitCode:
+        async with open_session(options) as session:
+            found = await find_run(session, run)
+            step, rerun = await prepare(session, found, from_step, failed)
+            if options.dry_run is DryRun.CLIENT:
+                session.console.result(told(rerun))
+                return ExitCode.DONE
+            if options.dry_run is DryRun.NONE:
+                await confirm(session, found)
+            session.console.note(told(rerun))
+            request = await ask_for(session, found, step, dry_run=options.dry_run)
+            session.console.result(found["metadata"]["name"])
+            if options.dry_run is DryRun.SERVER or not (wait or watch or logs or exit_on_gate):
+                return ExitCode.DONE
+            watched.begin(session, found)
+            await until_begun(session, found, request, seconds)
+            return await stay(
+                watched,
+                found,
+                show=watch,
+                logs=logs,
+                timeout=seconds,
+                cancel_on_interrupt=cancel_on_interrupt,
+                exit_on_gate=exit_on_gate,
+            )
+
+    exit_after(options, lambda: run_async(options, work), watched)
+
+
+def resubmit(
+    options: CommonOptions,
+    run: RunArgument,
+    inputs: InputPairs = None,
+    inputs_file: InputsFile = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the run; default: STORY and a random ending.")] = "",
+    wait: WaitOption = False,
+    watch: WatchOption = False,
+    logs: LogsOption = False,
+    timeout: TimeoutOption = "",
+    exit_on_gate: ExitOnGate = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
+) -> None:
+    """Start another run like an earlier one, with its inputs and what -i and --inputs change; print its name."""
+    from cli import workflow
+    from cli.durations import seconds_of
+    from cli.inputs import parse_inputs
+    from cli.resubmitting import like
+    from cli.runs import find_run
+    from cli.session import Session
+
+    changes = parse_inputs(inputs or (), inputs_file)
+
+    async def manifest(session: Session) -> dict[str, Any]:
+        return like(await find_run(session, run), changes, name=name)
+
+    workflow.submit(
+        options,
+        manifest,
+        key=None,
+        wait=wait or watch or logs or exit_on_gate,
+        show=watch,
+        logs=logs,
+        timeout=seconds_of("--timeout", timeout),
+        cancel_on_interrupt=cancel_on_interrupt,
+        exit_on_gate=exit_on_gate,
+    )

@@ -1,0 +1,146 @@
+"""``run`` and ``submit``: start a run of a Story and, if asked, stay with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from cli.arguments import CancelOnInterrupt, ExitOnGate, InputPairs, InputsFile, StoryArgument, TimeoutOption
+from cli.durations import seconds_of
+from cli.images import ImageMapOption, checked_image_map
+from cli.options import CommonOptions, DryRun, with_common_options
+from cli.problem import CommandError, UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(with_common_options(run))
+    app.command("submit")(with_common_options(submit))
+
+
+def run(
+    options: CommonOptions,
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
+    inputs: InputPairs = None,
+    inputs_file: InputsFile = None,
+    story: Annotated[str, typer.Option("--story", help="Which Story to run, when the files hold several.")] = "",
+    timeout: TimeoutOption = "",
+    image_map: ImageMapOption = None,
+    exit_on_gate: ExitOnGate = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
+    allow_workloads: Annotated[
+        bool,
+        typer.Option(
+            "--allow-workloads",
+            help="Apply Jobs, Pods and other kinds that are not ours, and commands in probes, without asking.",
+        ),
+    ] = False,
+) -> None:
+    """Run a Story from files and show its progress and output.
+
+    On the embedded cluster, which is started when none is up, and stopped when no command uses it any more. With
+    --kubeconfig or --context the files are applied to that cluster instead.
+
+    Files of others may hold Jobs, Pods and the like, which on the embedded cluster run commands as you. A terminal
+    asks before it applies them; elsewhere they are refused (code 7) without --allow-workloads or --yes.
+    """
+    from cli import workflow
+    from cli.inputs import parse_inputs
+    from cli.manifests import load_manifests
+
+    given = parse_inputs(inputs or (), inputs_file)
+    manifests = load_manifests(files)
+    name = _story_to_run([m.name for m in manifests if m.kind == "Story"], story)
+    workflow.run_files(
+        options,
+        manifests,
+        name,
+        given,
+        timeout=seconds_of("--timeout", timeout),
+        image_map=checked_image_map(image_map),
+        cancel_on_interrupt=cancel_on_interrupt,
+        exit_on_gate=exit_on_gate,
+        allow_workloads=allow_workloads,
+    )
+
+
+def submit(
+    options: CommonOptions,
+    story: StoryArgument = "",
+    file: Annotated[str, typer.Option("--filename", "-f", help="A StoryRun manifest instead of STORY.")] = "",
+    inputs: InputPairs = None,
+    inputs_file: InputsFile = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the run; default: STORY and a random ending.")] = "",
+    key: Annotated[
+        str | None,
+        typer.Option("--key", help="Start at most one run for this key; the same inputs find the same run."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended, with its exit code.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")] = False,
+    timeout: TimeoutOption = "",
+    exit_on_gate: ExitOnGate = False,
+    cancel_on_interrupt: CancelOnInterrupt = False,
+) -> None:
+    """Start a run of a Story and print its name; with --key also whether it was Created or Reused.
+
+    On a terminal, inputs that the Story requires and that are missing are asked for.
+    """
+    from cli import workflow
+    from cli.inputs import parse_inputs
+    from cli.runs import run_manifest
+
+    if key is not None and name:
+        raise UsageError("--key names the run", remedy="leave out --name")
+    if bool(story) == bool(file):
+        raise UsageError("give either STORY or -f FILE", remedy="for example: bobrapet submit nightly-report")
+    if file:
+        manifest = _run_from_file(file)
+        if inputs or inputs_file:
+            given = parse_inputs(inputs or (), inputs_file)
+            manifest["spec"] = {**manifest["spec"], "inputs": {**manifest["spec"].get("inputs", {}), **given}}
+    else:
+        manifest = run_manifest(story, options.namespace, parse_inputs(inputs or (), inputs_file), name=name)
+    if options.dry_run is DryRun.CLIENT:
+        if key is not None:
+            from cli.keyed import with_key
+
+            namespace = manifest["metadata"].get("namespace") or options.namespace
+            if not namespace:
+                raise UsageError("the name that --key gives a run depends on its namespace", remedy="add --namespace")
+            manifest = with_key(manifest, key, namespace)
+        workflow.print_object(options, manifest)
+        return
+    workflow.submit(
+        options,
+        manifest,
+        key=key,
+        wait=wait or watch or logs or exit_on_gate,
+        show=watch,
+        logs=logs,
+        timeout=seconds_of("--timeout", timeout),
+        cancel_on_interrupt=cancel_on_interrupt,
+        exit_on_gate=exit_on_gate,
+    )
+
+
+def _story_to_run(stories: Sequence[str], chosen: str) -> str:
+    if chosen:
+        if chosen not in stories:
+            raise UsageError(f"no Story {chosen!r} in the files", remedy=f"they hold: {', '.join(stories) or 'none'}")
+        return chosen
+    if len(stories) != 1:
+        found = f"{len(stories)} Stories ({', '.join(stories)})" if stories else "no Story"
+        raise UsageError(f"the files hold {found}", remedy="say which one with --story NAME" if stories else "add one")
+    return stories[0]
+
+
+def _run_from_file(file: str) -> dict[str, Any]:
+    from cli.manifests import load_manifests
+
+    manifests = load_manifests([file])
+    if len(manifests) != 1 or manifests[0].kind != "StoryRun":
+        kinds = ", ".join(manifest.kind for manifest in manifests)
+        raise CommandError(f"{file} must hold one StoryRun, not {kinds}", remedy="apply the rest with kubectl")
+    return manifests[0].document

@@ -1,0 +1,238 @@
+"""``list``, ``get``, ``watch``, ``wait``, ``outputs``: look at runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.arguments import (
+    ExitOnGate,
+    OlderOption,
+    PhaseOption,
+    RunArgument,
+    RunsArgument,
+    SelectorOption,
+    SinceOption,
+    StepArgument,
+    StoryArgument,
+    StoryOption,
+    TimeoutOption,
+)
+from cli.options import CommonOptions, TimeStyle, with_common_options
+from cli.problem import UsageError
+
+if TYPE_CHECKING:
+    from cli.session import Session
+    from cli.view import RunView
+
+Object = dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    for name, command in (("list", list_runs), ("get", get), ("watch", watch), ("wait", wait), ("outputs", outputs)):
+        app.command(name)(with_common_options(command))
+
+
+def list_runs(
+    options: CommonOptions,
+    story: StoryArgument = "",
+    of_story: StoryOption = "",
+    selector: SelectorOption = "",
+    phase: PhaseOption = "",
+    since: SinceOption = "",
+    older: OlderOption = "",
+) -> None:
+    """List runs, newest first."""
+    from cli.interruption import run_async
+    from cli.render.output import render
+    from cli.selection import Selection, select_runs
+    from cli.session import open_session
+    from core.engine.clock import system_now
+
+    if story and of_story and story != of_story:
+        raise UsageError("STORY and --story name two Stories", remedy="leave out one of them")
+    selection = Selection.of_flags(story or of_story, phase, selector, since, older)
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            runs = await select_runs(session, selection, system_now())
+            if options.output not in ("table", "wide"):
+                session.console.result(render(runs, options.output, single=False))
+            elif runs:
+                session.console.result(await _table_of(session, runs))
+            else:
+                where = "any namespace" if options.all_namespaces else f"namespace {session.namespace}"
+                session.console.note(f"no runs in {where}" if selection.is_everything else f"no such runs in {where}")
+
+    run_async(options, work)
+
+
+async def _table_of(session: Session, runs: Sequence[Object]) -> str:
+    from cli.render.table import table
+    from cli.view import view_run
+    from core.api.resource import STEP_RUN, STORY
+    from core.engine.clock import system_now
+
+    options, namespace = session.options, session.list_namespace
+    stories = {
+        (story["metadata"]["namespace"], story["metadata"]["name"]): story
+        for story in (await session.client.list(STORY, namespace)).items
+    }
+    steps: dict[str, list[Object]] = {}
+    for step_run in (await session.client.list(STEP_RUN, namespace)).items:
+        for owner in step_run["metadata"].get("ownerReferences") or ():
+            steps.setdefault(owner["uid"], []).append(step_run)
+    now = system_now()
+    rows = []
+    for run in runs:
+        reference = run["spec"].get("storyRef") or {}
+        key = (reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", ""))
+        its_steps = steps.get(run["metadata"]["uid"], ())
+        rows.append(_row(options, view_run(run, stories.get(key), its_steps, command=session.command), now))
+    headers = ["NAME", "STORY", "PHASE", "STEPS", "WAITING-ON", "AGE", "DURATION"]
+    headers = (["NAMESPACE"] if options.all_namespaces else []) + headers
+    headers += ["MESSAGE"] if options.output == "wide" else []
+    return table(headers, rows, no_headers=options.no_headers)
+
+
+def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
+    from cli.render.sign import word_of
+    from cli.render.time import age, short_duration
+
+    row = [view.namespace] if options.all_namespaces else []
+    row += [
+        view.name,
+        view.story,
+        word_of(view.phase),
+        f"{view.done}/{view.total}",
+        view.waiting_on(),
+        age(view.created_at, now, iso=options.time_style is TimeStyle.ISO),
+        short_duration(view.duration(now)),
+    ]
+    return row + ([view.waits() or view.message] if options.output == "wide" else [])
+
+
+def get(options: CommonOptions, run: RunArgument) -> None:
+    """Show one run: its steps, what it waits for, its output."""
+    from cli.interruption import run_async
+    from cli.render.output import render, yaml_text
+    from cli.render.progress import tree
+    from cli.runs import find_run, look_at
+    from cli.session import open_session
+    from core.engine.clock import system_now
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            found = await find_run(session, run)
+            if options.output not in ("table", "wide"):
+                session.console.result(render([found], options.output, single=True))
+                return
+            view = await look_at(session, found)
+            console = session.console
+            for line, colour in tree(view, system_now(), width=500, ascii_only=options.ascii_only):
+                console.result(console.styled(line, colour))
+            if view.message:
+                console.result(f"\nmessage: {view.message}")
+            if view.error is not None:
+                console.result(f"\nerror:\n{yaml_text(view.error)}")
+            if view.output is not None:
+                console.result(f"\noutput:\n{yaml_text(view.output)}")
+
+    run_async(options, work)
+
+
+def watch(
+    options: CommonOptions, run: RunArgument, timeout: TimeoutOption = "", exit_on_gate: ExitOnGate = False
+) -> None:
+    """Show a run until it ends, then its output; exit with the code of its phase."""
+    from cli.durations import seconds_of
+    from cli.exit_code import ExitCode
+    from cli.interruption import run_async
+    from cli.runs import find_run
+    from cli.session import open_session
+    from cli.watching import Watched, exit_after, stay
+
+    seconds, watched = seconds_of("--timeout", timeout), Watched()
+
+    async def work() -> ExitCode:
+        async with open_session(options) as session:
+            found = await find_run(session, run)
+            watched.begin(session, found)
+            return await stay(watched, found, show=True, timeout=seconds, exit_on_gate=exit_on_gate)
+
+    exit_after(options, lambda: run_async(options, work), watched)
+
+
+def wait(
+    options: CommonOptions, runs: RunsArgument, timeout: TimeoutOption = "", exit_on_gate: ExitOnGate = False
+) -> None:
+    """Wait until runs have ended; exit with the code of the worst."""
+    from cli.durations import seconds_of
+    from cli.exit_code import ExitCode
+    from cli.interruption import run_async
+    from cli.runs import find_run
+    from cli.session import open_session
+    from cli.watching import Watched, exit_after, wait_for
+
+    seconds, watched = seconds_of("--timeout", timeout), Watched(verb="wait")
+
+    async def work() -> ExitCode:
+        async with open_session(options) as session:
+            found = [await find_run(session, name) for name in dict.fromkeys(runs)]
+            watched.begin(session, *found)
+            return await wait_for(session, found, timeout=seconds, exit_on_gate=exit_on_gate)
+
+    exit_after(options, lambda: run_async(options, work), watched)
+
+
+def outputs(
+    options: CommonOptions,
+    run: RunArgument,
+    step: StepArgument = "",
+    path: Annotated[str, typer.Option("--path", help="Only this part, e.g. report.rows[0].")] = "",
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            help="Write output.json, and STEP.json for each step, to this folder; "
+            "run.output.json where a step is called output.",
+        ),
+    ] = None,
+    references: Annotated[
+        bool, typer.Option("--references", help="Leave references to object storage as they are.")
+    ] = False,
+) -> None:
+    """Print the output of a run or of one of its steps as JSON; that of a gate is what was given with its approval.
+
+    What lies in object storage is read there.
+    """
+    from cli.interruption import run_async
+    from cli.outputs import RUN, may_refer, output_of, outputs_of, printed, save_outputs
+    from cli.runs import find_run
+    from cli.session import open_session
+
+    if save is not None and path:
+        raise UsageError("--save writes whole outputs", remedy="leave out --path")
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            found = await find_run(session, run)
+            if save is None:
+                wanted = {step or RUN: await output_of(session, found, step)}
+            else:
+                wanted = await outputs_of(session, found, step)
+            if not references and may_refer(wanted):
+                from cli.stored import read_stored
+
+                wanted = await read_stored(session, wanted, found["metadata"]["namespace"])
+            if save is None:
+                session.console.result(printed(wanted[step or RUN], path, options.output))
+                return
+            for file in save_outputs(wanted, save):
+                session.console.result(str(file))
+
+    run_async(options, work)

@@ -1,0 +1,208 @@
+"""Stories of a file in another version: the same conversion as the webhook's, comments kept where they still belong.
+
+What is no Story, or is in that version already, stays as it is written, to the letter.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from cli import yamlsource
+from cli.problem import RejectedManifestError
+from cli.yamlsource import Chunk, Source, SourceError
+from core.api.resource import STORY
+from core.expressions.fields import STEP_LISTS
+from webhooks.conversion.settings import SETTINGS
+from webhooks.conversion.story import V1ALPHA1, V1BETA1, ConversionError, converted
+
+VERSIONS: Final = {"v1alpha1": V1ALPHA1, "v1beta1": V1BETA1}
+
+_INDENTED_LIST: Final = re.compile(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*\1 +- ", re.M)
+_WIDE: Final = 4096
+
+
+def converted_text(file: str, text: str, api_version: str) -> str:
+    """The text with every Story of it in ``api_version``.
+
+    Raises:
+        RejectedManifestError: some documents do not parse, or are Stories of a version that is none of ours.
+    """
+    parts: list[str] = []
+    problems: list[str] = []
+    for chunk in yamlsource.chunks(text):
+        try:
+            parts.append(_converted_chunk(chunk, api_version))
+        except SourceError as error:
+            line, column = error.place
+            remedy = f" ({error.remedy})" if error.remedy else ""
+            problems.append(f"{file}:{line}:{column}: {error}{remedy}")
+        except _StoryError as error:
+            problems.append(f"{file}:{error.line}: apiVersion: {error}")
+    if problems:
+        raise RejectedManifestError(problems)
+    return "".join(parts)
+
+
+class _StoryError(Exception):
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def _converted_chunk(chunk: Chunk, api_version: str) -> str:
+    source = yamlsource.read(chunk)
+    if source is None or not isinstance(source.value, dict):
+        return chunk.text
+    members = yamlsource.members(source)
+    wanted = [_converted_member(member, api_version) for member in members]
+    if all(there is member.value for there, member in zip(wanted, members, strict=True)):
+        return chunk.text
+    is_list = yamlsource.is_list(source.value)
+    return _rewritten(chunk, {**source.value, "items": wanted} if is_list else wanted[0])
+
+
+def _converted_member(member: Source, api_version: str) -> Any:
+    if not is_story(member.value):
+        return member.value
+    try:
+        return converted(member.value, api_version)
+    except ConversionError as error:
+        raise _StoryError(str(error), member.at("apiVersion")[0]) from None
+
+
+def is_story(document: Any) -> bool:
+    """Whether it is a Story of our group, in whatever version."""
+    if not isinstance(document, dict) or document.get("kind") != STORY.kind:
+        return False
+    return str(document.get("apiVersion")).rpartition("/")[0] == STORY.group
+
+
+def _rewritten(chunk: Chunk, wanted: dict[str, Any]) -> str:
+    """The chunk with ``wanted`` in place of its document, and whatever comments find their place in it."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = _WIDE
+    yaml.explicit_start = chunk.text.startswith("---")
+    if _INDENTED_LIST.search(chunk.text):
+        yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.constructor.add_constructor("tag:yaml.org,2002:timestamp", type(yaml.constructor).construct_yaml_str)
+    document = yaml.load(chunk.text)
+    for each in document["items"] if yamlsource.is_list(document) else [document]:
+        if is_story(each):
+            _rename_in(each)
+    _become(document, wanted)
+    for form in (document, wanted):  # aliases or tags that cannot follow: the comments are given up
+        written = _dumped(yaml, form)
+        if _says(written, wanted):
+            return written
+    # JSON is YAML, too; the writer does not quote every key that needs it.
+    start = "---\n" if yaml.explicit_start else ""
+    return f"{start}{json.dumps(wanted, indent=2, ensure_ascii=False)}\n"
+
+
+def _says(written: str, wanted: dict[str, Any]) -> bool:
+    try:
+        source = yamlsource.read(Chunk(written, 1))
+    except SourceError:
+        return False
+    return source is not None and bool(source.value == wanted)
+
+
+def _dumped(yaml: Any, document: Any) -> str:
+    buffer = io.StringIO()
+    yaml.dump(document, buffer)
+    return buffer.getvalue()
+
+
+def _rename_in(document: Any) -> None:
+    """Bring the keys of all steps into the other version's words, in place, where that is a matter of names."""
+    spec = document.get("spec")
+    rename = _to_typed if document.get("apiVersion") == V1ALPHA1 else _to_untyped
+    for list_name in STEP_LISTS:
+        _rename_steps(spec.get(list_name) if isinstance(spec, dict) else None, rename)
+
+
+def _rename_steps(steps: Any, rename: Callable[[Any], Any]) -> None:
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, dict):
+            settings = rename(step)
+            if isinstance(settings, dict):
+                _rename_steps(settings.get("steps"), rename)
+
+
+def _to_typed(step: Any) -> Any:
+    """``type: sleep`` and its ``with`` become ``sleep``; gives the settings that may hold branches."""
+    primitive = step.get("type")
+    if not isinstance(primitive, str) or primitive not in SETTINGS or primitive in step:
+        return None
+    beside, below = _comments_taken(step, "type")[0], _comments_taken(step, "with")
+    settings = step.pop("with", None)
+    place = list(step).index("type")
+    del step["type"]
+    step.insert(place, str(primitive), settings if isinstance(settings, dict) else {})
+    inside = [*([below[0]] if beside and below[0] else []), *below[1]]
+    _put_comments(step, str(primitive), beside or below[0], inside)
+    return settings if primitive == "parallel" else None
+
+
+def _to_untyped(step: Any) -> Any:
+    """``sleep`` becomes ``type: sleep`` and a ``with``; gives the settings that may hold branches."""
+    primitive = next((key for key in SETTINGS if isinstance(step.get(key), dict)), None)
+    if primitive is None or "type" in step or "with" in step:
+        return None
+    beside, inside = _comments_taken(step, primitive)
+    settings = step[primitive]
+    place = list(step).index(primitive)
+    del step[primitive]
+    step.insert(place, "type", primitive)
+    _put_comments(step, "type", beside, [])
+    if settings:
+        step.insert(place + 1, "with", settings)
+        _put_comments(step, "with", None, inside)
+    return settings if primitive == "parallel" else None
+
+
+def _comments_taken(step: Any, key: str) -> tuple[Any, list[Any]]:
+    """The comment on the line of ``key``, and those between it and what is inside; the value has them no longer."""
+    slots = step.ca.items.pop(key, None) or []
+    if hasattr(step.get(key), "ca"):
+        step[key].ca.comment = None
+    beside, inside = ([*slots, None, None, None, None])[2:4]
+    return beside, list(inside or [])
+
+
+def _put_comments(step: Any, key: str, beside: Any, inside: list[Any]) -> None:
+    if beside or inside:
+        step.ca.items[key] = [None, None, beside, inside or None]
+
+
+def _become(node: Any, wanted: Any) -> None:
+    """Change ``node``, an object or list with comments, into ``wanted``; what is equal already stays itself."""
+    if isinstance(node, dict):
+        for key in [key for key in node if key not in wanted]:
+            del node[key]
+        for key, value in wanted.items():
+            if key not in node or not _becomes(node[key], value):
+                node[key] = value
+    else:
+        del node[len(wanted) :]
+        for index, value in enumerate(wanted):
+            if index == len(node):
+                node.append(value)
+            elif not _becomes(node[index], value):
+                node[index] = value
+
+
+def _becomes(node: Any, wanted: Any) -> bool:
+    """Whether ``node`` is ``wanted`` now; a scalar cannot change in its place."""
+    for kind in (dict, list):
+        if isinstance(node, kind) and isinstance(wanted, kind):
+            _become(node, wanted)
+            return True
+    return type(wanted) in (str, bool, type(None)) and isinstance(node, type(wanted)) and node == wanted

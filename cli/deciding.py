@@ -1,0 +1,225 @@
+"""Decide on a gate of a run: once, in one's own name, and never over somebody else's decision.
+
+Source: StoryRun contract 11.6, admission contract 15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import trio
+
+from cli.gates import APPROVED, Decision, Gate, find_gate, gate_called, gates_of
+from cli.options import DryRun
+from cli.problem import CommandError, UsageError
+from cli.runs import find_run, story_of
+from cli.session import Session
+from core.api.instant import format_instant
+from core.api.phases import Phase
+from core.api.resource import STORY_RUN, Resource, Scope
+from core.engine.clock import system_now
+from core.kube.errors import ApiError, ConflictError, ForbiddenError
+
+Object = dict[str, Any]
+
+_ACCESS_REVIEW: Final = Resource(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", Scope.CLUSTER
+)
+_SELF_REVIEW: Final = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", Scope.CLUSTER)
+_ATTEMPTS: Final = 20
+_PAUSE_SECONDS: Final = 0.1
+_APPROVER_ROLE: Final = "bobrapet-gate-approver-role"
+
+
+async def decide(
+    session: Session,
+    reference: str,
+    wanted: str,
+    state: str,
+    *,
+    reason: str,
+    dry_run: DryRun,
+    data: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Record ``state`` (``Approved``, ``Rejected``) for the gate ``wanted`` of a run, and tell.
+
+    ``data`` goes with an approval and becomes the output of the step. The same decision again is success.
+
+    Raises:
+        CommandError: no such gate, somebody decided otherwise, or the run is past it.
+        UsageError: no gate is named.
+    """
+    run = await find_run(session, reference)
+    story = await _story(session, run, wanted)
+    if not wanted:
+        raise _no_gate_named(session, run, gates_of(run, story), state)
+    name = find_gate(gates_of(run, story), wanted, run["metadata"]["name"])
+    author = await _who_we_are(session) if dry_run is not DryRun.CLIENT else ""
+    for _ in range(_ATTEMPTS):
+        gate = gate_called(gates_of(run, story), name)
+        if _is_decided_so(session, run, gate, name, state, data):
+            return
+        given = f" with {', '.join(data)}" if data else ""
+        if dry_run is DryRun.CLIENT:
+            told = f"{state}{given}{_when(gate, state)}"
+            session.console.note(f"would set gate {name} of {run['metadata']['name']} to {told}")
+            return
+        decision = _decision(run, name, state, author, reason, data)
+        try:
+            await _record(session, run, name, decision, dry_run=dry_run is DryRun.SERVER)
+        except ConflictError:  # the operator writes the same object
+            await trio.sleep(_PAUSE_SECONDS)
+            run = await session.client.get(STORY_RUN, run["metadata"]["name"], run["metadata"]["namespace"])
+            continue
+        tried = " (dry run)" if dry_run is DryRun.SERVER else ""
+        session.console.result(f"gate {name} of {run['metadata']['name']} {state}{given}{tried}{_when(gate, state)}")
+        return
+    raise CommandError(
+        f"StoryRun {run['metadata']['name']!r} changes too fast to be decided on", remedy="try again in a moment"
+    )
+
+
+async def _story(session: Session, run: Object, wanted: str) -> Object | None:
+    """The Story. Who may not see it can decide on the gates that the run waits at.
+
+    Raises:
+        CommandError: ``wanted`` is none of those.
+    """
+    try:
+        return await story_of(session, run)
+    except ForbiddenError as error:
+        waiting = [gate.name for gate in gates_of(run, None)]
+        if not waiting or (wanted and not any(wanted in (name, name.rpartition("/")[2]) for name in waiting)):
+            name = run["metadata"]["name"]
+            raise CommandError(
+                f"run {name} does not wait at a gate {wanted!r}, and you may not see whether its Story has one",
+                remedy="wait until the run comes to it, or ask for a right to get Stories",
+            ) from error
+        return None
+
+
+def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: str, data: Mapping[str, str]) -> bool:
+    """Whether it is decided already, and alike.
+
+    Raises:
+        CommandError: it cannot be decided like this any more.
+    """
+    run_name = run["metadata"]["name"]
+    decision = gate.decision if gate.name == name else None
+    if decision is not None and decision.state != state:
+        raise CommandError(
+            f"gate {name} of {run_name} was {_told(decision)}",
+            remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
+        )
+    if decision is not None and data and data != _stored(run, name).get("data"):
+        raise CommandError(
+            f"gate {name} of {run_name} was {_told(decision)} already, and not with this --data",
+            remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
+        )
+    if decision is not None:
+        session.console.note(f"gate {name} of {run_name} was {_told(decision)} already")
+        return True
+    status = run.get("status") or {}
+    if status.get("phase") in set(Phase) and Phase(status["phase"]).terminal:
+        ended = f"{status['phase']}: {status['message']}" if status.get("message") else status["phase"]
+        raise CommandError(
+            f"run {run_name} has ended, {ended}",
+            remedy=f"run it again with: {session.command('retry', run_name)}, "
+            f"or anew with: {session.command('resubmit', run_name)}",
+        )
+    if gate.is_over:
+        why = f": {gate.message}" if gate.message else ""
+        raise CommandError(
+            f"gate {name} of {run_name} waits no longer, it is {gate.phase}{why}",
+            remedy=f"look at the run with: {session.command('get', run_name)}",
+        )
+    return False
+
+
+def _told(decision: Decision) -> str:
+    by = f" by {decision.by}" if decision.by else ""
+    at = f" at {format_instant(decision.at)}" if decision.at else ""
+    return f"{decision.state}{by}{at}" + (f": {decision.message}" if decision.message else "")
+
+
+def _when(gate: Gate, state: str) -> str:
+    """What follows from a decision that comes early."""
+    if gate.phase:
+        return ""
+    return "; the run has not come to it yet, and will " + ("pass it" if state == APPROVED else "fail there")
+
+
+def _stored(run: Object, name: str) -> Object:
+    entry = ((run.get("status") or {}).get("gates") or {}).get(name)
+    return entry if isinstance(entry, dict) else {}
+
+
+def _decision(run: Object, name: str, state: str, author: str, reason: str, data: Mapping[str, str]) -> Object:
+    """The merge patch of the gate's entry. Data that somebody left there without deciding are not approved unseen."""
+    decision: Object = {"state": state, "updatedAt": format_instant(system_now())}
+    decision |= {key: text for key, text in (("updatedBy", author), ("message", reason)) if text}
+    left = _stored(run, name).get("data") or {}
+    if data:
+        decision["data"] = {**dict.fromkeys(left), **data}
+    elif left:
+        decision["data"] = None
+    return decision
+
+
+async def _record(session: Session, run: Object, name: str, decision: Object, *, dry_run: bool) -> None:
+    metadata = run["metadata"]
+    patch = {
+        "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+        "status": {"gates": {name: decision}},
+    }
+    try:
+        await session.client.patch(
+            STORY_RUN, metadata["name"], patch, namespace=metadata["namespace"], subresource="status", dry_run=dry_run
+        )
+    except ForbiddenError as error:
+        if await _may_decide(session, metadata["namespace"]):  # a webhook or a policy refuses
+            raise
+        raise CommandError(
+            error.message, remedy=f"ask for a binding of ClusterRole {_APPROVER_ROLE} in {metadata['namespace']}"
+        ) from error
+
+
+async def _may_decide(session: Session, namespace: str) -> bool:
+    """Whether this user has the right to write the status of runs; True when the API server does not say."""
+    attributes = {
+        "namespace": namespace,
+        "verb": "patch",
+        "group": STORY_RUN.group,
+        "resource": STORY_RUN.plural,
+        "subresource": "status",
+    }
+    review = {"apiVersion": _ACCESS_REVIEW.api_version, "kind": _ACCESS_REVIEW.kind}
+    try:
+        answer = await session.client.create(_ACCESS_REVIEW, {**review, "spec": {"resourceAttributes": attributes}})
+    except ApiError:
+        return True
+    return bool((answer.get("status") or {}).get("allowed", True))
+
+
+async def _who_we_are(session: Session) -> str:
+    """As the API server calls us; empty when it does not say."""
+    try:
+        answer = await session.client.create(
+            _SELF_REVIEW, {"apiVersion": _SELF_REVIEW.api_version, "kind": _SELF_REVIEW.kind}
+        )
+    except ApiError:
+        return ""
+    return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
+
+
+def _no_gate_named(session: Session, run: Object, gates: list[Gate], state: str) -> UsageError:
+    name, verb = run["metadata"]["name"], "approve" if state == APPROVED else "reject"
+    waiting = [gate.name for gate in gates if gate.is_open] or [gate.name for gate in gates]
+    if not waiting:
+        return UsageError(f"run {name} has no gates", remedy=f"look at it with: {session.command('get', name)}")
+    return UsageError(
+        f"name the gate of {name} to {verb}: {', '.join(waiting)}",
+        remedy=f"for example: {session.command(verb, name, waiting[0])}",
+    )

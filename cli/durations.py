@@ -1,0 +1,29 @@
+"""Durations on the command line: ``90s``, ``5m``, ``1h30m``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cli.problem import UsageError
+
+
+def duration_of(flag: str, text: str) -> timedelta | None:
+    """None where the flag was not given.
+
+    Raises:
+        UsageError: not a positive duration.
+    """
+    from core.api.duration import parse_positive_duration
+
+    if not text:
+        return None
+    try:
+        return parse_positive_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+
+
+def seconds_of(flag: str, text: str) -> float | None:
+    """As ``duration_of``, in seconds."""
+    duration = duration_of(flag, text)
+    return None if duration is None else duration.total_seconds()

@@ -1,0 +1,90 @@
+"""What files hold beside Stories, and may run commands of their author's choice: asked about before it is applied.
+
+On the embedded cluster a container is a process of the user who typed the command. Of our kinds only programs run that
+the user's image map names, with one exception: a command in a template's probes. Whatever else the files hold may run
+anything: Jobs, Pods, Deployments, and on other clusters whatever their controllers make of kinds we do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from cli.console import Console
+from cli.exit_code import ExitCode
+from cli.manifests import Manifest
+from cli.problem import CommandError
+from core.api.resource import OUR_RESOURCES
+
+FLAG: Final = "--allow-workloads"
+
+_OURS: Final = frozenset(resource.group for resource in OUR_RESOURCES)
+_PLAIN: Final = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "ConfigMap"),
+        ("", "Secret"),
+        ("", "ServiceAccount"),
+        ("", "PersistentVolumeClaim"),
+        ("", "LimitRange"),
+        ("", "ResourceQuota"),
+    }
+)
+"""Kinds that hold data or set limits, and run nothing."""
+_MOST_SHOWN: Final = 10
+
+
+async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, allowed: bool) -> None:
+    """Return when nothing in the files runs commands of theirs, or the user wants that.
+
+    Raises:
+        CommandError: not wanted, or nobody can be asked; code REJECTED. Nothing was applied.
+    """
+    found = list(foreign(manifests))
+    if not found or allowed:
+        return
+    shown = _listed(found)
+    if console.can_ask:
+        console.note(f"These may run commands as you, or change more than a run of a Story does:\n{shown}")
+        if await console.confirm("apply them?"):
+            return
+        raise CommandError("nothing was applied", code=ExitCode.REJECTED)
+    if console.says_yes:
+        return
+    raise CommandError(
+        f"the files hold what may run commands as you, or change more than a run of a Story does:\n{shown}",
+        code=ExitCode.REJECTED,
+        remedy=f"read them; if you want that, add {FLAG}",
+    )
+
+
+def foreign(manifests: Iterable[Manifest]) -> Iterator[str]:
+    """``file:line: what`` of each document that may run commands which its author chose."""
+    for manifest in manifests:
+        group, slash, _ = str(manifest.document.get("apiVersion") or "").rpartition("/")
+        identity = (group if slash else "", manifest.kind)
+        if identity[0] in _OURS:
+            for path in commands_in(manifest.document):
+                yield f"{manifest.at(path)}: {manifest.kind} {manifest.name!r} runs a command ({path})"
+        elif identity not in _PLAIN:
+            yield f"{manifest.at('kind')}: {manifest.kind} {manifest.name!r}"
+
+
+def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
+    """Where a template has a command of its own: in probes."""
+    probes = _block(_block(_block(document, "spec"), "execution"), "probes")
+    for name, probe in probes.items():
+        if _block(probe, "exec"):
+            yield f"spec.execution.probes.{name}.exec"
+
+
+def _block(value: Any, key: str) -> Mapping[str, Any]:
+    found = value.get(key) if isinstance(value, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _listed(found: Sequence[str]) -> str:
+    lines = [f"  {each}" for each in found[:_MOST_SHOWN]]
+    if len(found) > _MOST_SHOWN:
+        lines.append(f"  and {len(found) - _MOST_SHOWN} more")
+    return "\n".join(lines)

@@ -1,0 +1,35 @@
+"""The ``--image-map`` of ``run`` and ``up``: found and in order before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.problem import CommandError, UsageError
+
+ImageMapOption = Annotated[
+    Path | None, typer.Option("--image-map", help="Which program an image name stands for (YAML).")
+]
+
+
+def checked_image_map(given: Path | None) -> Path | None:
+    """The file by its full name, as other processes must know it.
+
+    Raises:
+        UsageError: it does not exist.
+        CommandError: it is damaged; names entry and field.
+    """
+    if given is None:
+        return None
+    from localcluster.node.images import ImageMapError, parse_image_map
+
+    path = given.expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"--image-map: {given} does not exist", remedy="check the path")
+    try:
+        parse_image_map(path.read_text(encoding="utf-8"), path)
+    except (ImageMapError, UnicodeDecodeError) as error:
+        raise CommandError(f"--image-map: {error}") from None
+    return path

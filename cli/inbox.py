@@ -1,0 +1,86 @@
+"""The gates at which runs wait for a decision, over a namespace or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from cli.gates import Gate, gates_of
+from cli.options import TimeStyle
+from cli.render.output import render
+from cli.render.table import table
+from cli.render.time import age, time_left
+from cli.session import Session
+from core.api.instant import format_instant
+from core.api.phases import TERMINAL_PHASES
+from core.api.resource import STORY, STORY_RUN
+from core.kube.errors import ForbiddenError
+
+Object = dict[str, Any]
+
+
+async def open_gates(session: Session) -> list[Gate]:
+    """The longest wait first. Without a right to see Stories, those that runs tell of by themselves."""
+    live = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
+    runs = (await session.client.list(STORY_RUN, session.list_namespace, field_selector=live)).items
+    stories = await _stories(session) if runs else {}
+    gates = [gate for run in runs for gate in gates_of(run, stories.get(_story_key(run))) if gate.is_open]
+    return sorted(gates, key=lambda gate: (gate.since is None, gate.since, gate.namespace, gate.run, gate.name))
+
+
+def shown(session: Session, gates: Sequence[Gate], now: datetime) -> str:
+    """In the format of the flags.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    options = session.options
+    if options.output == "name":
+        return "\n".join(f"{gate.run}/{gate.name}" for gate in gates)
+    if options.output not in ("table", "wide"):
+        return render([_document(session, gate) for gate in gates], options.output, single=False)
+    iso = options.time_style is TimeStyle.ISO
+    headers = ["NAMESPACE", "RUN", "GATE", "SINCE", "UNTIL", "STORY"]
+    headers += ["APPROVE"] if options.output == "wide" else []
+    rows = []
+    for gate in gates:
+        row = [gate.namespace, gate.run, gate.name, age(gate.since, now, iso=iso), time_left(gate.until, now, iso=iso)]
+        rows.append([*row, gate.story, *([_command(session, gate, "approve")] if options.output == "wide" else [])])
+    return table(headers, rows, no_headers=options.no_headers)
+
+
+async def _stories(session: Session) -> dict[tuple[str, str], Object]:
+    """By namespace and name; those of other namespaces only where all may be seen."""
+    for namespace in dict.fromkeys((None, session.list_namespace)):
+        try:
+            found = await session.client.list(STORY, namespace)
+        except ForbiddenError:
+            continue
+        return {(story["metadata"]["namespace"], story["metadata"]["name"]): story for story in found.items}
+    return {}
+
+
+def _story_key(run: Object) -> tuple[str, str]:
+    reference = run["spec"].get("storyRef") or {}
+    return reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", "")
+
+
+def _document(session: Session, gate: Gate) -> Object:
+    return {
+        "namespace": gate.namespace,
+        "run": gate.run,
+        "gate": gate.name,
+        "story": gate.story,
+        "since": format_instant(gate.since) if gate.since else None,
+        "until": format_instant(gate.until) if gate.until else None,
+        "onTimeout": gate.on_timeout,
+        "message": gate.message,
+        "approve": _command(session, gate, "approve"),
+        "reject": _command(session, gate, "reject"),
+    }
+
+
+def _command(session: Session, gate: Gate, verb: str) -> str:
+    """What to type; it names the namespace where the list may hold several."""
+    return session.command_in(gate.namespace, verb, gate.run, gate.name)

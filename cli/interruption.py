@@ -1,0 +1,67 @@
+"""A command's work on Trio, until it is done, Ctrl-C or SIGTERM. Loads nothing that talks to a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from cli.exit_code import ExitCode
+from cli.options import CommonOptions, LogStyle
+
+Result = TypeVar("Result")
+
+
+class InterruptedBySignalError(Exception):
+    """Ctrl-C or SIGTERM arrived while the command was working; ``code`` says which."""
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Run ``work`` on Trio until it is done, Ctrl-C or SIGTERM.
+
+    Raises:
+        InterruptedBySignalError: a signal ended it; everything it had open was closed.
+    """
+    _configure_logging(options)
+    interrupted: list[ExitCode] = []
+    results: list[Result] = []
+
+    async def supervised() -> None:
+        import signal
+
+        async with trio.open_nursery() as nursery:
+
+            async def watch_signals(*, task_status: trio.TaskStatus[None]) -> None:
+                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    task_status.started()
+                    async for number in signals:
+                        interrupted.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
+                        nursery.cancel_scope.cancel()
+                        return
+
+            await nursery.start(watch_signals)
+            results.append(await work())
+            nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(supervised, strict_exception_groups=True)
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        # In the instants before and after our own handler, Python's raises this.
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is None:
+            raise
+        interrupted.append(ExitCode.INTERRUPTED)
+    if interrupted and not results:
+        raise InterruptedBySignalError(interrupted[0])
+    return results[0]
+
+
+def _configure_logging(options: CommonOptions) -> None:
+    from core.telemetry.logs import LogFormat, configure_logging
+
+    level = "error" if options.quiet else ("warning", "info", "debug")[min(options.verbose, 2)]
+    configure_logging(LogFormat.JSON if options.log_style is LogStyle.JSON else LogFormat.CONSOLE, level=level)

@@ -1,0 +1,137 @@
+"""What the cluster holds of the kinds that the files refer to, as a world to check them in.
+
+Objects of the files stand in the place of those of the cluster. A kind that may not be listed stays unknown, and what
+refers to it unchecked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from cli.linting import Document, sound
+from cli.session import Session
+from core.api.resource import (
+    CONFIG_MAP,
+    EFFECT_CLAIM,
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    IMPULSE,
+    IMPULSE_TEMPLATE,
+    REFERENCE_GRANT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    STORY_TRIGGER,
+    TRANSPORT,
+    TRANSPORT_BINDING,
+    Resource,
+)
+from core.kube.errors import ForbiddenError, NotFoundError
+from core.policy.config import parse_config
+from core.policy.settings import OperatorSettings
+from webhooks.world import InMemoryWorld, Object, Unseen, World
+
+_CONFIG: Final = ("bobrapet-system", "bobrapet-operator-config")
+_NEEDED: Final[Mapping[str, tuple[Resource, ...]]] = {
+    STORY.kind: (STORY, ENGRAM, ENGRAM_TEMPLATE, TRANSPORT, REFERENCE_GRANT),
+    ENGRAM.kind: (ENGRAM_TEMPLATE,),
+    IMPULSE.kind: (IMPULSE_TEMPLATE, STORY, REFERENCE_GRANT),
+    STORY_RUN.kind: (STORY, IMPULSE, REFERENCE_GRANT),
+    STORY_TRIGGER.kind: (STORY, IMPULSE, REFERENCE_GRANT),
+    STEP_RUN.kind: (ENGRAM, STORY_RUN, REFERENCE_GRANT),
+    EFFECT_CLAIM.kind: (STEP_RUN,),
+    TRANSPORT_BINDING.kind: (TRANSPORT, STORY_RUN),
+}
+_MAX_DEPTH: Final = 12  # of a reference inside a spec
+
+
+class _ClusterWorld(InMemoryWorld):
+    """Everything of the places that were looked at; nothing is known of others."""
+
+    def __init__(
+        self,
+        objects: Iterable[Object],
+        settings: OperatorSettings | None,
+        namespace: str,
+        looked_at: frozenset[tuple[Resource, str]],
+    ) -> None:
+        super().__init__(objects, settings=settings, namespace=namespace)
+        self._looked_at = looked_at
+        self._own = namespace
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+        found = super().find(resource, namespace, name)
+        place = (namespace or self._own) if resource.namespaced else ""
+        if isinstance(found, Unseen) and (resource, place) not in self._looked_at:
+            return Unseen.UNKNOWN
+        return found
+
+
+async def cluster_world(session: Session, documents: Sequence[Document]) -> World:
+    """The world of the session's cluster, and the documents in it."""
+    objects: list[Object] = []
+    looked_at: set[tuple[Resource, str]] = set()
+    namespaces = {session.namespace, *_namespaces(documents)}
+    kinds = (resource for document in documents for resource in _NEEDED.get(document.kind, ()))
+    for resource in dict.fromkeys(kinds):
+        for namespace in sorted(namespaces) if resource.namespaced else [""]:
+            listed = await _listed(session, resource, namespace)
+            if listed is not None:
+                objects += listed
+                looked_at.add((resource, namespace))
+    objects += sound(documents, session.namespace)
+    return _ClusterWorld(objects, await _settings(session), session.namespace, frozenset(looked_at))
+
+
+async def _listed(session: Session, resource: Resource, namespace: str) -> list[Object] | None:
+    """None when they may not be listed, or are not served; the person is told."""
+    try:
+        items = (await session.client.list(resource, namespace or None)).items
+    except (ForbiddenError, NotFoundError) as error:
+        where = f" in namespace {namespace}" if namespace else ""
+        session.console.note(f"references to {resource.kind}{where} are not checked: {error}")
+        return None
+    # A list does not repeat in every item what it is a list of.
+    return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in items]
+
+
+async def _settings(session: Session) -> OperatorSettings | None:
+    """Those of the operator; built-in limits and no namespace policy when its configuration cannot be read."""
+    namespace, name = _CONFIG
+    try:
+        config = await session.client.get(CONFIG_MAP, name, namespace)
+    except NotFoundError:
+        return OperatorSettings()
+    except ForbiddenError as error:
+        session.console.note(f"the operator's settings are not known, limits are the built-in ones: {error}")
+        return None
+    return parse_config(config.get("data") or {}).settings
+
+
+def _namespaces(documents: Iterable[Document]) -> Iterator[str]:
+    """Of the documents, and of what they refer to."""
+    for document in documents:
+        if document.namespace:
+            yield document.namespace
+        if document.stored is not None and document.kind in _NEEDED:
+            yield from _referred_to(document.stored.get("spec"), 0)
+
+
+def _referred_to(value: Any, depth: int) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, Mapping):
+        namespace = value.get("namespace")
+        if isinstance(namespace, str) and isinstance(value.get("name"), str) and _could_be(namespace):
+            yield namespace
+        for child in value.values():
+            yield from _referred_to(child, depth + 1)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _referred_to(child, depth + 1)
+
+
+def _could_be(namespace: str) -> bool:
+    """Whether a namespace can be called that; templates cannot."""
+    return 0 < len(namespace) <= 63 and namespace.replace("-", "a").isalnum() and namespace.isascii()

@@ -1,0 +1,229 @@
+"""What is wrong with files: the validators of admission over all of them as one world, each finding with its place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cli import yamlsource
+from cli.yamlsource import Place, Source, SourceError
+from core.api import kinds
+from core.api import manifest as border
+from core.api.resource import OUR_RESOURCES
+from core.api.suggestion import closest
+from webhooks.conversion.place import choices, in_v1beta1_words
+from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
+from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.validate import admission
+from webhooks.validate.admission import SHAPE
+from webhooks.validate.catalogue import RULES
+from webhooks.validate.steps import REF_OR_TYPE
+from webhooks.world import InMemoryWorld, World
+
+Object = dict[str, Any]
+
+UNREADABLE: Final = Rule("file/unreadable", "")
+NO_OBJECT: Final = Rule("file/no-object", "")
+NO_MANIFEST: Final = Rule("file/no-manifest", "", Cause.REQUIRED)
+STRAY: Final = Rule("file/stray", "", severity=Severity.WARNING)
+NAMELESS: Final = Rule("file/nameless", "", Cause.REQUIRED)
+TWICE: Final = Rule("file/twice", "", Cause.DUPLICATE)
+FOREIGN: Final = Rule("file/foreign-kind", "", severity=Severity.WARNING)
+
+ALL_RULES: Final = (UNREADABLE, NO_OBJECT, NO_MANIFEST, STRAY, NAMELESS, TWICE, FOREIGN, *RULES)
+
+_OUR_GROUPS: Final = frozenset(resource.group for resource in OUR_RESOURCES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One document of a file.
+
+    Attributes:
+        stored: as an API server stores it: a v1beta1 Story in v1alpha1. ``None`` when it does not fit its kind.
+        misfits: why it does not.
+    """
+
+    file: str
+    source: Source
+    stored: Object | None
+    misfits: tuple[Finding, ...]
+
+    @property
+    def written(self) -> Object:
+        document: Object = self.source.value
+        return document
+
+    @property
+    def kind(self) -> str:
+        return str(self.written.get("kind") or "")
+
+    @property
+    def name(self) -> str:
+        return _text_in(self.written.get("metadata"), "name")
+
+    @property
+    def namespace(self) -> str:
+        return _text_in(self.written.get("metadata"), "namespace")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A finding with where it stands: ``place`` in ``file``, in ``document`` if that much could be read."""
+
+    file: str
+    place: Place
+    finding: Finding
+    document: Document | None = None
+
+
+def read_documents(
+    files: Iterable[tuple[str, str]], gathered: Collection[str] = ()
+) -> tuple[list[Document], list[Located]]:
+    """What can be read, and findings about the rest.
+
+    Args:
+        files: name and text of each.
+        gathered: those that nobody has named, found in folders: not all of them need be manifests.
+    """
+    documents: list[Document] = []
+    findings: list[Located] = []
+    for file, text in files:
+        for chunk in yamlsource.chunks(text):
+            try:
+                source = yamlsource.read(chunk)
+            except SourceError as error:
+                findings.append(Located(file, error.place, UNREADABLE.at("", str(error), error.remedy)))
+                continue
+            for each in yamlsource.members(source) if source is not None else ():
+                unusable = _unusable(each, is_gathered=file in gathered)
+                if unusable is None:
+                    documents.append(_document(file, each))
+                else:
+                    findings.append(Located(file, each.place, unusable))
+    return documents, findings
+
+
+def _unusable(source: Source, *, is_gathered: bool) -> Finding | None:
+    """Why it is no manifest, if it is none."""
+    if not isinstance(source.value, dict):
+        return NO_OBJECT.at("", "a manifest must be an object", "start with apiVersion, kind and metadata")
+    if "apiVersion" in source.value or "kind" in source.value:
+        return None
+    rule = STRAY if is_gathered else NO_MANIFEST
+    return rule.at("", "has neither apiVersion nor kind, so it is no manifest", "leave it out, or add them")
+
+
+def check(documents: Sequence[Document], world: World, namespace: str = "") -> Iterator[Located]:
+    """Findings about the documents, all of which are in ``world`` as far as they are sound.
+
+    Args:
+        namespace: of documents that name none; empty when nobody knows.
+    """
+    for document in documents:
+        for finding in (*document.misfits, *_validated(document, world, namespace), *_named(document)):
+            yield Located(document.file, document.source.at(finding.path), finding, document)
+    yield from _twice(documents)
+
+
+def sound(documents: Iterable[Document], namespace: str = "") -> list[Object]:
+    """Those that others may look at; without a namespace they are in ``namespace``."""
+    return [in_namespace(document.stored, namespace) for document in documents if document.stored is not None]
+
+
+def in_namespace(stored: Object, namespace: str) -> Object:
+    """The object in ``namespace`` if it names none and lives in one."""
+    kind = kinds.kind_named(str(stored.get("kind")))
+    metadata = stored.get("metadata")
+    if not namespace or not isinstance(metadata, Mapping) or metadata.get("namespace"):
+        return stored
+    if kind is not None and not kind.resource.namespaced:
+        return stored
+    return {**stored, "metadata": {**metadata, "namespace": namespace}}
+
+
+def world_of_files(documents: Sequence[Document], namespace: str = "") -> World:
+    """All documents as one world, beside which there may be more in the cluster."""
+    return InMemoryWorld(sound(documents, namespace), complete=False, namespace=namespace)
+
+
+def in_order(findings: Iterable[Located], files: Iterable[str]) -> list[Located]:
+    """Each once, by place, the files in the order in which they were given."""
+    order = {file: index for index, file in enumerate(files)}
+    return sorted(dict.fromkeys(findings), key=lambda found: (order[found.file], found.place))
+
+
+def _document(file: str, source: Source) -> Document:
+    written: Object = source.value
+    if not _is_ours(written):
+        misfits = tuple(_foreign(written))
+        has_metadata = isinstance(written.get("metadata"), dict)
+        return Document(file, source, written if has_metadata else None, misfits)
+    errors = [SHAPE.at(error.path, error.message, error.remedy) for error in border.errors_of(_without_status(written))]
+    if errors:
+        return Document(file, source, None, tuple(errors[: admission.MAX_FINDINGS]))
+    if written["apiVersion"] != V1BETA1:
+        return Document(file, source, written, ())
+    return Document(file, source, converted(written, V1ALPHA1), tuple(choices(written)))
+
+
+def _validated(document: Document, world: World, namespace: str) -> Iterator[Finding]:
+    """As admission would say it; of a v1beta1 Story in its own words."""
+    if document.stored is None or not _is_ours(document.stored):
+        return
+    typed = document.written.get("apiVersion") == V1BETA1
+    for finding in admission.validate(in_namespace(document.stored, namespace), None, world):
+        if not typed:
+            yield finding
+        elif finding.rule is not REF_OR_TYPE:  # that of v1beta1 has been told
+            path, message = (in_v1beta1_words(words, document.written) for words in (finding.path, finding.message))
+            yield dataclasses.replace(finding, path=path, message=message)
+
+
+def _foreign(written: Object) -> Iterator[Finding]:
+    """A kind of ours in a group that is none."""
+    group, _, version = str(written.get("apiVersion")).rpartition("/")
+    near = closest(group, _OUR_GROUPS)
+    if near is not None:
+        message = f"group {group!r} is none of ours, so that nothing else was checked"
+        yield FOREIGN.at("apiVersion", message, f"did you mean {near}/{version}?")
+
+
+def _named(document: Document) -> Iterator[Finding]:
+    metadata = document.written.get("metadata")
+    named = isinstance(metadata, dict) and (metadata.get("name") or metadata.get("generateName"))
+    if not named and not any(finding.path.startswith("metadata") for finding in document.misfits):
+        yield NAMELESS.at("metadata.name", "is required", "name the object")
+
+
+def _twice(documents: Iterable[Document]) -> Iterator[Located]:
+    seen: dict[tuple[str, str, str, str], Document] = {}
+    for document in documents:
+        if not document.name:
+            continue
+        group = str(document.written.get("apiVersion") or "").rpartition("/")[0]
+        first = seen.setdefault((group, document.kind, document.namespace, document.name), document)
+        if first is not document:
+            line, _ = first.source.at("metadata.name")
+            message = f"{document.kind} {document.name!r} stands already at {first.file}:{line}"
+            finding = TWICE.at("metadata.name", message, "keep one of them, or choose another name")
+            yield Located(document.file, document.source.at("metadata.name"), finding, document)
+
+
+def _is_ours(document: Mapping[str, Any]) -> bool:
+    """Of one of our groups; without group or kind nobody can tell, and that is told as if it were."""
+    api_version, kind = document.get("apiVersion"), document.get("kind")
+    if not isinstance(api_version, str) or not isinstance(kind, str) or not api_version or not kind:
+        return True
+    return api_version.rpartition("/")[0] in _OUR_GROUPS
+
+
+def _without_status(document: Object) -> Object:
+    return {key: value for key, value in document.items() if key != "status"}
+
+
+def _text_in(parent: Any, key: str) -> str:
+    value = parent.get(key) if isinstance(parent, Mapping) else None
+    return value if isinstance(value, str) else ""

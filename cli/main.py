@@ -1,0 +1,110 @@
+"""The ``bobrapet`` command, from its arguments to its exit code.
+
+It imports next to nothing before it can be interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from cli.exit_code import ExitCode
+
+COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
+"""Set by the completion scripts: the shell asks what could come next."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console scripts; always ends with ``SystemExit``."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with _silently_interruptible():
+        _do_without_extras()
+        if COMPLETE_VARIABLE in os.environ:
+            _speak_to_shells()
+        from cli.app import app
+    _write_whatever_the_terminal_knows()
+    sys.exit(int(_run(app, _as_our_parser_takes_them(given))))
+
+
+@contextmanager
+def _silently_interruptible() -> Iterator[None]:
+    """Ctrl-C while modules are loading ends the process without a word: nothing has begun."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler:  # somebody ignores it for us, as shells do in the background
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+def _as_our_parser_takes_them(arguments: list[str]) -> list[str]:
+    from cli.commands import operator
+    from manager.goflags import normalised
+
+    if arguments[:1] == [operator.PROGRAM_NAME]:
+        return [operator.PROGRAM_NAME, *normalised(arguments[1:], operator.BOOLEAN_FLAGS)]
+    return arguments
+
+
+def _write_whatever_the_terminal_knows() -> None:
+    """A sign that its encoding lacks is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _run(app: Callable[..., object], arguments: list[str]) -> ExitCode | int:
+    try:
+        result = app(args=arguments, prog_name="bobrapet", standalone_mode=False)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except Exception as error:  # noqa: BLE001 - the process edge: every error becomes a message and a code
+        return _report(error, arguments)
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _speak_to_shells() -> None:
+    """Typer knows the shells' protocols only where it also offers to edit the user's start-up files."""
+    from typer._completion_classes import completion_init
+
+    completion_init()
+
+
+def _do_without_extras() -> None:
+    """Libraries that make use of rich and click where they find them do not find them: loading both takes long.
+
+    None of them needs either for anything of ours: httpx has a command line of its own, typer renders markup in help
+    texts, structlog draws tracebacks.
+    """
+    for name in ("rich", "click"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # how Python is told that there is no such module
+
+
+def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
+    if hasattr(error, "format_message"):  # the parser's own errors; it keeps their types to itself
+        return _report_usage(error)
+    from cli.boundary import only, report
+
+    if isinstance(only(error), BrokenPipeError):
+        # The reader of our output has gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    return report(error, debug=any(argument in ("-v", "-vv", "--verbose") for argument in arguments))
+
+
+def _report_usage(error: Any) -> int:
+    """Worded as all other errors."""
+    message: str = error.format_message()
+    sys.stderr.write(f"error: {message[:1].lower()}{message[1:].removesuffix('.')}\n")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        sys.stderr.write(f"hint: see {context.command_path} --help\n")
+    return int(error.exit_code)

@@ -1,0 +1,80 @@
+"""How far a Pod has come, and why it does not run yet, as the platform tells it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from cli.words import one_line
+from core.api.conditions import find_condition
+from core.api.instant import parse_instant_or_none
+from core.workloads.step_workload import ENGRAM_CONTAINER
+
+Object = dict[str, Any]
+
+
+class PodObstacle(StrEnum):
+    IMAGE = "image"
+    """Its image cannot be had."""
+    NODE = "node"
+    """No node takes it."""
+    CONTAINER = "container"
+    """Its container cannot be made: a Secret or ConfigMap it needs is missing, for example."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodWait:
+    obstacle: PodObstacle
+    reason: str
+    """As the platform words it: ``ImagePullBackOff``, ``Unschedulable``."""
+    message: str
+    since: datetime | None
+
+    @property
+    def text(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+def pod_wait(pod: Object) -> PodWait | None:
+    """None when it is only on its way: a reason without a message passes by itself."""
+    status = pod.get("status") or {}
+    if status.get("phase") != "Pending":
+        return None
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("message"):
+            reason = str(waiting.get("reason") or "waiting")
+            obstacle = PodObstacle.IMAGE if "Image" in reason else PodObstacle.CONTAINER
+            return PodWait(obstacle, reason, one_line(waiting["message"]), scheduled_at(pod))
+    condition = find_condition(status.get("conditions") or (), "PodScheduled")
+    if condition is not None and condition.get("status") == "False":
+        since = parse_instant_or_none(condition.get("lastTransitionTime"))
+        reason = str(condition.get("reason") or "Unschedulable")
+        return PodWait(PodObstacle.NODE, reason, one_line(condition.get("message") or ""), since)
+    return None
+
+
+def taken_at(pod: Object) -> datetime | None:
+    """When a node took it; None while none has."""
+    condition = find_condition((pod.get("status") or {}).get("conditions") or (), "PodScheduled") or {}
+    taken = condition.get("lastTransitionTime") if condition.get("status") == "True" else None
+    return parse_instant_or_none(taken or (pod.get("status") or {}).get("startTime"))
+
+
+def scheduled_at(pod: Object) -> datetime | None:
+    """When a node took it; without that word, when it was made."""
+    return taken_at(pod) or parse_instant_or_none(pod["metadata"].get("creationTimestamp"))
+
+
+def container_state(pod: Object) -> Object:
+    """``running``, ``terminated`` or ``waiting`` of the container that does the step's work; empty before it is told.
+
+    Where none is called like ours, that is the first.
+    """
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    first = statuses[0] if statuses else {}
+    own: Object = next((each for each in statuses if each.get("name") == ENGRAM_CONTAINER), first)
+    state: Object = own.get("state") or {}
+    return state

@@ -1,0 +1,118 @@
+"""The command reference as Markdown, rendered from the commands themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, Final
+
+import typer
+
+from cli.app import app
+from cli.exit_code import ExitCode
+from cli.options import PANEL
+
+_EXIT_MEANINGS: Final = {
+    ExitCode.DONE: "done; the run Succeeded",
+    ExitCode.COMMAND_FAILED: "the command failed: API, I/O, permission",
+    ExitCode.WRONG_USAGE: "wrong usage",
+    ExitCode.RUN_FAILED: "the run ended Failed or Compensated",
+    ExitCode.RUN_TIMED_OUT: "the run ended Timeout",
+    ExitCode.RUN_CANCELED: "the run ended Canceled or Aborted, or Finished by cancel",
+    ExitCode.WAITS_AT_GATE: "the run waits at a gate, with `--exit-on-gate`",
+    ExitCode.REJECTED: "refused by validation or admission; nothing was changed",
+    ExitCode.WAIT_TIMED_OUT: "the `--timeout` of the wait passed; the run is still alive",
+    ExitCode.INTERRUPTED: "Ctrl-C: detached, the run goes on",
+    ExitCode.TERMINATED: "SIGTERM: detached, the run goes on",
+}
+
+
+def render() -> str:
+    """The text of ``docs/commands.md``."""
+    group: Any = typer.main.get_command(app)
+    commands = dict(_verbs(group))
+    sections = [
+        "# Commands",
+        "<!-- Generated from the commands; change them and run `make generate`. -->",
+        f"{group.help}\n\nAlso installed as `kubectl-bobrapet`, so that `kubectl bobrapet …` works.",
+        "\n".join(f"- [`{name}`](#{_anchor(name)}): {_summary(command)}" for name, command in commands.items()),
+        *(_section(name, command) for name, command in commands.items()),
+        "## Common options\n\nEvery verb but `manager` and `completion` takes these.\n\n"
+        + _table([parameter for parameter in commands["get"].params if _is_common(parameter)]),
+        _exit_codes(),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _verbs(group: Any) -> Iterator[tuple[str, Any]]:
+    """Every verb by its words; those of a group are called ``group verb``."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {verb}", found) for verb, found in _verbs(command))
+        else:
+            yield name, command
+
+
+def _anchor(name: str) -> str:
+    return f"bobrapet-{name.replace(' ', '-')}"
+
+
+def _section(name: str, command: Any) -> str:
+    own = [parameter for parameter in command.params if not (_is_common(parameter) or _is_hidden(parameter))]
+    arguments = [parameter for parameter in own if parameter.param_type_name == "argument"]
+    options = [parameter for parameter in own if parameter.param_type_name == "option"]
+    usage = " ".join(["bobrapet", name, *(_placeholder(argument) for argument in arguments), "[OPTIONS]"])
+    parts = [f"## bobrapet {name}", f"```text\n{usage}\n```", inspect.cleandoc(command.help or "")]
+    if arguments or options:
+        parts.append(_table([*arguments, *options]))
+    return "\n\n".join(parts)
+
+
+def _table(parameters: list[Any]) -> str:
+    rows = ["| option | meaning | default |", "|---|---|---|"]
+    for parameter in parameters:
+        names = ", ".join(f"`{name}`" for name in parameter.opts)
+        if parameter.param_type_name == "argument":
+            names = f"`{_placeholder(parameter)}`"
+        rows.append(f"| {names} | {_escaped(parameter.help or '')} | {_default(parameter)} |")
+    return "\n".join(rows)
+
+
+def _default(parameter: Any) -> str:
+    value = parameter.default
+    if value in (None, "", False, 0, ()) or parameter.required:
+        return ""
+    return f"`{getattr(value, 'value', value)}`"
+
+
+def _placeholder(argument: Any) -> str:
+    name = str(argument.metavar or argument.name.upper()) + ("…" if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _summary(command: Any) -> str:
+    return inspect.cleandoc(command.help or "").splitlines()[0]
+
+
+def _is_common(parameter: Any) -> bool:
+    return getattr(parameter, "rich_help_panel", None) == PANEL
+
+
+def _is_hidden(parameter: Any) -> bool:
+    return bool(getattr(parameter, "hidden", False))
+
+
+def _exit_codes() -> str:
+    rows = [f"| {int(code)} | {meaning} |" for code, meaning in _EXIT_MEANINGS.items()]
+    lines = [
+        "## Exit codes",
+        "",
+        "With several runs the worst code counts: 3 before 4 before 5 before 6.",
+        "",
+        "| code | meaning |",
+    ]
+    return "\n".join([*lines, "|---|---|", *rows])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,110 @@
+"""What the manifests refer to, and whether it exists: in the same files, or in the cluster they go to.
+
+Found before anything is applied, so that a run does not start only to wait for an Engram nobody has written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.manifests import Manifest
+from cli.problem import RejectedManifestError
+from cli.session import Session
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE, STORY, Resource
+from core.api.suggestion import closest
+from core.kube.errors import NotFoundError
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One place in a file that names another object."""
+
+    manifest: Manifest
+    path: str
+    resource: Resource
+    namespace: str
+    """Empty for kinds without one."""
+    name: str
+
+
+def references_of(manifest: Manifest, default_namespace: str) -> Iterator[Reference]:
+    """Every object that ``manifest`` needs; references that hold a template are known only at run time."""
+    own = (manifest.document.get("metadata") or {}).get("namespace") or default_namespace
+    for path, resource, reference in _named(manifest.kind, manifest.document.get("spec") or {}):
+        name = str(reference.get("name") or "")
+        namespace = str(reference.get("namespace") or own) if resource.namespaced else ""
+        if name and "{{" not in name + namespace:
+            yield Reference(manifest, f"{path}.name", resource, namespace, name)
+
+
+async def refuse_missing(session: Session, manifests: Sequence[Manifest]) -> None:
+    """Return when all references of the manifests lead somewhere.
+
+    Raises:
+        RejectedManifestError: some do not; all of them, each with file and line.
+    """
+    here = {_identity(manifest, session.namespace) for manifest in manifests}
+    problems = []
+    for manifest in manifests:
+        for reference in references_of(manifest, session.namespace):
+            identity = (reference.resource.kind, reference.namespace, reference.name)
+            if identity not in here and not await _exists(session, reference):
+                near = closest(reference.name, (name for kind, _, name in here if kind == reference.resource.kind))
+                problems.append(_missing(reference, near))
+    if problems:
+        raise RejectedManifestError(problems)
+
+
+def _named(kind: str, spec: Object) -> Iterator[tuple[str, Resource, Object]]:
+    match kind:
+        case "Story":
+            for list_name in ("steps", "compensations", "finally"):
+                yield from _named_by_steps(spec.get(list_name) or (), f"spec.{list_name}")
+        case "Engram":
+            yield "spec.templateRef", ENGRAM_TEMPLATE, spec.get("templateRef") or {}
+        case "Impulse":
+            yield "spec.templateRef", IMPULSE_TEMPLATE, spec.get("templateRef") or {}
+            yield "spec.storyRef", STORY, spec.get("storyRef") or {}
+        case "StoryRun":
+            yield "spec.storyRef", STORY, spec.get("storyRef") or {}
+
+
+def _named_by_steps(steps: Iterable[Any], path: str) -> Iterator[tuple[str, Resource, Object]]:
+    for index, step in enumerate(steps):
+        if not isinstance(step, Mapping):
+            continue
+        here, given = f"{path}[{index}]", step.get("with")
+        if step.get("ref"):
+            yield f"{here}.ref", ENGRAM, step["ref"]
+        elif isinstance(given, Mapping):
+            if step.get("type") == "executeStory" and isinstance(given.get("storyRef"), Mapping):
+                yield f"{here}.with.storyRef", STORY, given["storyRef"]
+            elif step.get("type") == "parallel" and isinstance(given.get("steps"), list):
+                yield from _named_by_steps(given["steps"], f"{here}.with.steps")
+
+
+def _identity(manifest: Manifest, default_namespace: str) -> tuple[str, str, str]:
+    cluster_wide = manifest.kind in (ENGRAM_TEMPLATE.kind, IMPULSE_TEMPLATE.kind)
+    namespace = (manifest.document.get("metadata") or {}).get("namespace") or default_namespace
+    return (manifest.kind, "" if cluster_wide else namespace, manifest.name)
+
+
+async def _exists(session: Session, reference: Reference) -> bool:
+    try:
+        await session.client.get(reference.resource, reference.name, reference.namespace or None)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _missing(reference: Reference, near: str | None) -> str:
+    where = f"in namespace {reference.namespace}" if reference.namespace else "in the cluster"
+    remedy = f"did you mean {near!r}?" if near else "add its manifest to the files, or create it first"
+    return (
+        f"{reference.manifest.at(reference.path)}: {reference.manifest.in_its_words(reference.path)}: "
+        f"{reference.resource.kind} {reference.name!r} is neither in the files nor {where} ({remedy})"
+    )

@@ -1,0 +1,106 @@
+"""A timeline as text: one bar for each step, over the time of the run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from cli.render.progress import Styled
+from cli.render.sign import colour_of
+from cli.render.time import short_duration
+from cli.timeline import Activity, Row, Span, Timeline
+from core.api.phases import Phase
+
+_SIGNS: Final = {
+    Activity.QUEUED: ("·", "."),
+    Activity.STARTING: ("░", ":"),
+    Activity.RUNNING: ("█", "#"),
+    Activity.RETRIES: ("▒", "%"),
+    Activity.GATE: ("═", "="),
+    Activity.WAIT: ("─", "-"),
+    Activity.SLEEP: ("~", "~"),
+    Activity.CHILD: ("▄", "_"),
+    Activity.BRANCHES: ("╌", "+"),
+}
+"""Of each activity, and the one that every terminal knows."""
+_DURATION_WIDTH: Final = 7
+_LEAST_BAR: Final = 10
+_MOST_LABEL: Final = 40
+
+
+def bars(timeline: Timeline, *, width: int, ascii_only: bool = False) -> list[Styled]:
+    """At most ``width`` columns wide, if that leaves room for a bar at all."""
+    if timeline.began_at is None:
+        return [(f"{timeline.run}  {timeline.phase or Phase.PENDING}  has not begun", "bold")]
+    total = timeline.ended_at - timeline.began_at
+    labels = [_label(row, ascii_only) for row in timeline.rows]
+    attempts = [f"{'x' if ascii_only else '×'}{row.attempts} " if row.attempts > 1 else "" for row in timeline.rows]
+    label_width, attempts_width = max(map(len, labels), default=0), max(map(len, attempts), default=0)
+    lead_width = label_width + 2 + _DURATION_WIDTH + 1 + attempts_width
+    bar_width = max(width - lead_width, _LEAST_BAR)
+    so_far = "" if timeline.is_over else " so far"
+    lines: list[Styled] = [(f"{timeline.run}  {timeline.phase}  {short_duration(total)}{so_far}", "bold")]
+    lines.append((f"{'':<{lead_width}}{_axis(total, bar_width)}", "bright_black"))
+    for row, label, tried in zip(timeline.rows, labels, attempts, strict=True):
+        taken = short_duration(_taken(row.spans)) if row.spans else ""
+        bar = _bar(row.spans, timeline.began_at, total, bar_width, ascii_only)
+        text = f"{label:<{label_width}}  {taken:>{_DURATION_WIDTH}} {tried:<{attempts_width}}{bar}".rstrip()
+        lines.append((text, colour_of(_phase(row.phase))))
+    lines.append(("", ""))
+    lines += [(line, "bright_black") for line in _legend(timeline, width, ascii_only)]
+    return lines
+
+
+def _label(row: Row, ascii_only: bool) -> str:
+    text = f"{'  ' * row.depth}{row.step.rpartition('/')[2]}"
+    if len(text) <= _MOST_LABEL:
+        return text
+    mark = "..." if ascii_only else "…"
+    return text[: _MOST_LABEL - len(mark)] + mark
+
+
+def _taken(spans: tuple[Span, ...]) -> timedelta:
+    return spans[-1].ended_at - spans[0].began_at
+
+
+def _axis(total: timedelta, width: int) -> str:
+    end = short_duration(total)
+    return f"0{end:>{width - 1}}"
+
+
+def _bar(spans: tuple[Span, ...], began_at: datetime, total: timedelta, width: int, ascii_only: bool) -> str:
+    """A column shows what most of its time went to; of a step that began, at least one is shown."""
+    if not spans:
+        return ""
+    column = total / width if total else timedelta(seconds=1)
+    cells = [" "] * width
+    for index in range(width):
+        start, end = began_at + column * index, began_at + column * (index + 1)
+        shares = [(min(span.ended_at, end) - max(span.began_at, start), span) for span in spans]
+        most, longest = max(shares, key=lambda share: share[0])
+        if most > column / 2:
+            cells[index] = _SIGNS[longest.activity][ascii_only]
+    for span in spans:  # what was too short for a column of its own
+        place = min(int((span.began_at - began_at) / column), width - 1) if span.began_at >= began_at else 0
+        if cells[place] == " ":
+            cells[place] = _SIGNS[span.activity][ascii_only]
+    return "".join(cells).rstrip()
+
+
+def _legend(timeline: Timeline, width: int, ascii_only: bool) -> Iterator[str]:
+    """Of what occurs."""
+    found = {span.activity for row in timeline.rows for span in row.spans}
+    words = [f"{_SIGNS[activity][ascii_only]} {activity}" for activity in Activity if activity in found]
+    line = ""
+    for word in words:
+        if line and len(line) + 3 + len(word) > width:
+            yield line
+            line = ""
+        line += f"{'   ' if line else ''}{word}"
+    if line:
+        yield line
+
+
+def _phase(word: str) -> Phase | None:
+    return Phase(word) if word in set(Phase) else None

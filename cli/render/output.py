@@ -1,0 +1,98 @@
+"""Structured output: ``-o json``, ``jsonl``, ``yaml``, ``name``, ``jsonpath=…`` of one object or a list of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cli.problem import UsageError
+from core.api.unreadable import without_mark
+
+FORMATS = ("table", "wide", "name", "json", "jsonl", "yaml", "jsonpath=…")
+
+_EXPRESSION = re.compile(r"\{([^{}]*)\}")
+_SEGMENT = re.compile(r"\.([A-Za-z0-9_$-]+)|\[(\d+|\*)\]|\['([^']+)'\]")
+
+
+def render(objects: Sequence[Any], output: str, *, single: bool) -> str:
+    """``objects`` in the format ``output``; a ``single`` one is not wrapped in a list.
+
+    Raises:
+        UsageError: an unknown format or a JSONPath that cannot be read.
+    """
+    objects = [without_mark(each) if isinstance(each, dict) else each for each in objects]
+    if output == "json":
+        return json.dumps(objects[0] if single else _list(objects), indent=2, ensure_ascii=False)
+    if output == "jsonl":
+        return "\n".join(json.dumps(each, ensure_ascii=False) for each in objects)
+    if output == "yaml":
+        return yaml_text(objects[0] if single else _list(objects))
+    if output == "name":
+        return "\n".join(f"{each['kind'].lower()}/{each['metadata']['name']}" for each in objects)
+    if output.startswith("jsonpath="):
+        return jsonpath(objects[0] if single else _list(objects), output.removeprefix("jsonpath="))
+    raise UsageError(f"unknown output format {output!r}", remedy=f"use one of {', '.join(FORMATS)}")
+
+
+def yaml_text(value: Any) -> str:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.representer.ignore_aliases = lambda _: True
+    buffer = io.StringIO()
+    yaml.dump(value, buffer)
+    return buffer.getvalue().removesuffix("...\n").rstrip("\n")
+
+
+def jsonpath(value: Any, template: str) -> str:
+    """kubectl's everyday subset: text with ``{.a.b[0].c}``, ``[*]`` and ``['odd key']``."""
+
+    def evaluate(match: re.Match[str]) -> str:
+        return " ".join(_text(found) for found in _walk([value], match[1].removeprefix("$")))
+
+    return _EXPRESSION.sub(evaluate, template if "{" in template else f"{{{template}}}")
+
+
+def part_of(value: Any, path: str) -> str | None:
+    """What stands at ``path``, such as ``report.rows[0]``; None when there is nothing.
+
+    Raises:
+        UsageError: the path cannot be read.
+    """
+    found = _walk([value], "." + path.lstrip("."))
+    return " ".join(map(_text, found)) if found else None
+
+
+def _walk(values: list[Any], path: str) -> list[Any]:
+    position = 0
+    while position < len(path):
+        segment = _SEGMENT.match(path, position)
+        if segment is None:
+            raise UsageError(f"cannot read JSONPath at {path[position:]!r}", remedy="write for example {.status.phase}")
+        key, index = segment[1] or segment[3], segment[2]
+        if index == "*":
+            values = [child for value in values for child in _children(value)]
+        elif index is not None:
+            values = [value[int(index)] for value in values if isinstance(value, list) and int(index) < len(value)]
+        else:
+            values = [value[key] for value in values if isinstance(value, dict) and key in value]
+        position = segment.end()
+    return values
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _list(objects: Sequence[Any]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}

@@ -1,0 +1,152 @@
+"""The live tree of a run on a terminal, and one line per transition in a pipe. Pure: views in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from unicodedata import combining, east_asian_width
+
+from cli.layout import parent_of
+from cli.render.sign import colour_of, sign_of, word_of
+from cli.render.time import short_duration
+from cli.view import RunView, StepView
+from core.api.instant import format_instant
+from core.api.phases import Phase
+
+MAX_ROWS: Final = 40
+"""Above it only what changes or fails keeps a row."""
+
+Styled = tuple[str, str]
+"""A line and its colour."""
+
+
+def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, ascii_only: bool = False) -> list[Styled]:
+    """Header and one row per step, branches indented, cut to ``width`` columns and about ``rows`` lines.
+
+    A step that waits for somebody has a second row with what to type, where the first has no room for it.
+    """
+    duration = short_duration(view.duration(now))
+    if duration and view.timeout and not view.terminal:
+        duration += f" of {short_duration(view.timeout)}"
+    parts = (view.name, word_of(view.phase), f"{view.done}/{view.total} steps", duration, view.queue)
+    header = "  ".join(part for part in parts if part)
+    lines: list[Styled] = [(_cut(header, width, ascii_only), "bold")]
+    steps, hidden = _shown(view, max(min(rows, MAX_ROWS), 1))
+    labels = _labels(steps)
+    name_width = max(map(len, labels), default=0)
+    for step, label in zip(steps, labels, strict=True):
+        row = _row(view, step, now, f"{label:<{name_width}}", ascii_only)
+        if columns(row) > width and step.until is not None:  # how much time is left says more than until when
+            row = row.replace(f" until {format_instant(step.until)}", "", 1)
+        answer = f"{row}: {step.answer}" if step.answer else row
+        if columns(answer) <= width:
+            lines.append((answer, colour_of(step.phase)))
+            continue
+        lines.append((_cut(row, width, ascii_only), colour_of(step.phase)))
+        if step.answer:
+            lines.append((_cut(f"    {step.answer}", width, ascii_only), colour_of(step.phase)))
+    if hidden:
+        more = "..." if ascii_only else "…"
+        lines.append((_cut(f"  {more} {hidden} more steps", width, ascii_only), "bright_black"))
+    return lines
+
+
+def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_only: bool = False) -> list[str]:
+    """What changed between two looks, greppable: ``2026-11-24T12:00:03Z run step Pending→Running``.
+
+    A run begins before its steps and ends after them. At the first look (``before`` is None) things may have changed
+    long ago: they carry the instants the cluster recorded, and come in that order.
+    """
+    arrow = "->" if ascii_only else "→"
+    old = {step.name: step for step in before.steps} if before else {}
+
+    def line(at: datetime | None, what: str, earlier: Phase | None, phase: Phase, detail: str) -> tuple[str, str]:
+        stamp = format_instant(now if before is not None or at is None else at)
+        change = f"{word_of(earlier)}{arrow}{phase}" if word_of(earlier) != phase else str(phase)
+        return stamp, f"{stamp} {what} {change}{detail}"
+
+    of_steps = []
+    for step in after.steps:
+        same = old.get(step.name)
+        earlier = same.phase if same else None
+        if step.phase is not None and step.phase is not earlier:
+            detail = f"  {_told(step)}" if step.detail and (step.phase.terminal or step.waits) else ""
+            of_steps.append(line(step.moved_at, f"{after.name} {step.name}", earlier, step.phase, detail))
+        elif step.waits and (same is None or step.waits != same.waits):
+            stamp = format_instant(now)
+            waits = f"{step.waits}: {step.answer}" if step.answer else step.waits
+            of_steps.append((stamp, f"{stamp} {after.name} {step.name} {word_of(step.phase)}  {waits}"))
+    of_steps.sort(key=lambda stamped: stamped[0])
+    lines = [text for _, text in of_steps]
+    earlier = before.phase if before else None
+    if after.phase is not None and after.phase is not earlier:
+        _, own = line(after.moved_at, after.name, earlier, after.phase, "")
+        lines.insert(len(lines) if after.terminal else 0, own)
+    return lines
+
+
+def _told(step: StepView) -> str:
+    return f"{step.detail}: {step.answer}" if step.answer else step.detail
+
+
+def _shown(view: RunView, rows: int) -> tuple[list[StepView], int]:
+    if len(view.steps) <= rows:
+        return list(view.steps), 0
+    interesting = [step for step in view.steps if step.phase not in (None, Phase.SUCCEEDED, Phase.SKIPPED)]
+    if len(interesting) > rows:
+        interesting = [step for step in interesting if not _is_one_of_many(step)]
+    shown = interesting[:rows]
+    return shown, len(view.steps) - len(shown)
+
+
+def _is_one_of_many(step: StepView) -> bool:
+    """An item of a ``forEach`` that is at work as it should be: the step around it counts those that are done."""
+    is_item = bool(step.depth) and step.name.rpartition("/")[2].isdecimal()
+    return is_item and step.at_work and not step.answer
+
+
+def _labels(steps: Sequence[StepView]) -> list[str]:
+    """Branches by their last part, indented below the step around them; in full where that is not shown."""
+    shown = {step.name for step in steps}
+    return [
+        f"{'  ' * step.depth}{step.name.rpartition('/')[2]}"
+        if not step.depth or parent_of(step.name) in shown
+        else f"{'  ' * step.depth}{step.name}"
+        for step in steps
+    ]
+
+
+def _cut(text: str, width: int, ascii_only: bool) -> str:
+    """At most ``width`` columns; what is cut off is marked."""
+    if columns(text) <= width:
+        return text
+    mark = "..." if ascii_only else "…"
+    while text and columns(text) > width - len(mark):
+        text = text[:-1]
+    return text + mark
+
+
+def columns(text: str) -> int:
+    """How many a terminal needs for ``text``: two for a letter of East Asia, none for an accent of its own."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _row(view: RunView, step: StepView, now: datetime, label: str, ascii_only: bool) -> str:
+    sign = "" if ascii_only else f"{sign_of(step.phase)} "
+    duration = short_duration(step.duration(now))
+    detail = ", ".join(part for part in (_tally(view, step), step.detail) if part)
+    if step.until is not None and step.until > now:
+        detail += f" ({short_duration(step.until - now)} left)"
+    return f"{sign}{label}  {word_of(step.phase):<9}  {duration:>7}  {detail}".rstrip()
+
+
+def _tally(view: RunView, step: StepView) -> str:
+    """How many branches of a step at work have ended."""
+    if step.kind != "parallel" or not step.at_work:
+        return ""
+    branches = [each for each in view.steps if parent_of(each.name) == step.name]
+    done = sum(each.phase is not None and each.phase.terminal for each in branches)
+    return f"{done}/{len(branches)} done" if branches else ""

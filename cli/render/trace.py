@@ -1,0 +1,80 @@
+"""A timeline for programs: as data, and in Chrome's Trace Event Format, which Perfetto (ui.perfetto.dev) opens. Pure.
+
+Source: "Trace Event Format" by the Chromium project: complete events (``ph: X``) with ``ts`` and ``dur`` in
+microseconds, and metadata events (``ph: M``) that name processes and threads.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cli.timeline import Row, Span, Timeline
+from core.api.instant import format_instant
+
+Object = dict[str, Any]
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def document_of(timeline: Timeline) -> Object:
+    """Instants are RFC 3339, durations seconds."""
+    return {
+        "namespace": timeline.namespace,
+        "run": timeline.run,
+        "story": timeline.story,
+        "phase": timeline.phase,
+        "startedAt": format_instant(timeline.began_at) if timeline.began_at else None,
+        "finishedAt": format_instant(timeline.ended_at) if timeline.is_over else None,
+        "steps": [_step(row) for row in timeline.rows],
+        "unseen": list(timeline.unseen),
+    }
+
+
+def trace_of(timeline: Timeline) -> Object:
+    """One process for each run, one thread for each step; a span is an event of the category of its activity."""
+    processes = {run: number for number, run in enumerate(dict.fromkeys(row.run for row in timeline.rows), start=1)}
+    events = [_named("process_name", number, 0, f"StoryRun {run}") for run, number in processes.items()]
+    for thread, row in enumerate(timeline.rows, start=1):
+        process = processes[row.run]
+        events.append(_named("thread_name", process, thread, row.step))
+        sort = _named("thread_sort_index", process, thread, "")
+        events.append({**sort, "args": {"sort_index": thread}})
+        events += [_event(row, span, process, thread) for span in row.spans]
+    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"run": timeline.run}}
+
+
+def _step(row: Row) -> Object:
+    return {
+        "run": row.run,
+        "step": row.step,
+        "phase": row.phase,
+        "attempts": row.attempts,
+        "spans": [
+            {
+                "activity": str(span.activity),
+                "startedAt": format_instant(span.began_at),
+                "finishedAt": format_instant(span.ended_at),
+                "seconds": span.duration.total_seconds(),
+            }
+            for span in row.spans
+        ],
+    }
+
+
+def _named(what: str, process: int, thread: int, name: str) -> Object:
+    return {"ph": "M", "name": what, "pid": process, "tid": thread, "args": {"name": name}}
+
+
+def _event(row: Row, span: Span, process: int, thread: int) -> Object:
+    return {
+        "ph": "X",
+        "name": f"{row.step}: {span.activity}",
+        "cat": str(span.activity),
+        "ts": (span.began_at - _EPOCH) // _MICROSECOND,
+        "dur": span.duration // _MICROSECOND,
+        "pid": process,
+        "tid": thread,
+        "args": {"step": row.step, "phase": row.phase, "attempts": row.attempts},
+    }

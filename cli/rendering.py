@@ -1,0 +1,252 @@
+"""Fields of a Story evaluated over given data: what each gives, of which type, and which steps it needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.answers import document_of, type_of
+from cli.problem import UsageError
+from core.api.suggestion import closest
+from core.engine.clock import system_now
+from core.evaluation.evaluator import (
+    EXPRESSION_FAILED,
+    Answer,
+    EvaluationPolicy,
+    Evaluator,
+    Failure,
+    NotYet,
+    Value,
+)
+from core.evaluation.schema import apply_schema_defaults
+from core.expressions import fields
+from core.expressions.analysis import most_steps
+from core.expressions.fields import ExpressionField, Kind
+from core.expressions.resolve import TEMPLATE_KEY, Scope
+from core.expressions.roots import ITEM, ITEM_INDEX, ITERATION, OF_ITEMS, PREVIOUS
+
+Object = dict[str, Any]
+
+_CUT_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to evaluate, over which data.
+
+    Attributes:
+        steps: only fields of these.
+        paths: only what is at or below these, written from the Story down, or from its spec or from the step; with
+            paths also plain texts are told, without them only expressions.
+        outputs: by step.
+        finished: no more outputs will come.
+        deterministic: functions of time and chance are refused.
+    """
+
+    steps: Sequence[str] = ()
+    paths: Sequence[str] = ()
+    inputs: Object = dataclasses.field(default_factory=dict)
+    outputs: Object = dataclasses.field(default_factory=dict)
+    finished: bool = False
+    deterministic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One field and what became of it."""
+
+    field: ExpressionField
+    answer: Answer
+
+    @property
+    def needs(self) -> list[str]:
+        """The steps it reads, as written."""
+        return sorted(self.field.references.steps)
+
+    @property
+    def document(self) -> Object:
+        """Everything known about it, for programs; exactly one of ``value``, ``blocked`` and ``error`` is there."""
+        field, references = self.field, self.field.references
+        value = self.answer.value if isinstance(self.answer, Value) else None
+        return {
+            "field": field.path,
+            "step": field.step,
+            "kind": field.kind.value,
+            "expression": field.value,
+            "needs": self.needs,
+            "needsAll": references.unknown_steps,
+            "functions": sorted(references.functions),
+            "constant": field.is_constant,
+            "mostSteps": _most_steps(field),
+            **({"type": type_of(value)} if isinstance(self.answer, Value) else {}),
+            **document_of(self.answer, field.path),
+        }
+
+    def cells(self, *, wide: bool) -> list[str]:
+        """Field, type, needs, value."""
+        needs = [*self.needs, *(["all steps"] if self.field.references.unknown_steps else [])]
+        match self.answer:
+            case Value(value=value):
+                kind, told = type_of(value), json.dumps(value, ensure_ascii=False)
+            case NotYet(steps=steps):
+                kind, told = "blocked", f"waits for {', '.join(sorted(steps)) or 'all steps'}"
+            case Failure():
+                kind, told = "error", document_of(self.answer, self.field.path)["error"]["message"]
+        if not wide and len(told) > _CUT_CHARACTERS:
+            told = told[: _CUT_CHARACTERS - 1] + "…"
+        return [self.field.path, kind, ", ".join(needs) or "-", told]
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it, with place and remedy."""
+        return self.answer.message if isinstance(self.answer, Failure) else None
+
+
+async def evaluate(story: Object, request: Request) -> list[Row]:
+    """The fields that are asked for, in the order of the Story.
+
+    Raises:
+        UsageError: there is no such step, or nothing at such a path; an output is no object.
+    """
+    found, data = _selected(story["spec"], request), _data(story["spec"], request)
+    evaluator = Evaluator(lambda: EvaluationPolicy(deterministic=request.deterministic), now=system_now)
+    rendering = _Rendering(evaluator, data, finished=request.finished)
+    return [Row(field, await rendering.answer(field)) for field in found]
+
+
+class _Rendering:
+    """Evaluates fields over given data: what is done for each item for the first one, and a loop's first iteration."""
+
+    def __init__(self, evaluator: Evaluator, data: Scope, *, finished: bool) -> None:
+        self._evaluator = evaluator
+        self._data = data
+        self._variables = data.variables
+        self._finished = finished
+        self._items: dict[str, Answer] = {}  # by the path of their forEach
+
+    async def answer(self, field: ExpressionField) -> Answer:
+        """What the field gives."""
+        variables, finished = self._variables, self._finished
+        if field.own_output_only:
+            own = {name: {"output": entry["output"]} for name, entry in self._data.steps.items() if name == field.step}
+            variables, finished = {"steps": Scope({}, own).variables["steps"]}, finished or bool(own)
+        for further in (await self._first_item(field), self._first_iteration(field)):
+            if not isinstance(further, Value):
+                return further
+            variables = {**variables, **further.value}
+        ask = self._evaluator.condition if field.kind is Kind.CONDITION else self._evaluator.resolve
+        return await ask(field.value, variables, field=field.path, finished=finished)
+
+    async def _first_item(self, field: ExpressionField) -> Answer:
+        """``item`` and ``itemIndex`` for the field, if it asks for them."""
+        if field.items is None or OF_ITEMS.isdisjoint(field.references.roots):
+            return Value({})
+        path = field.items.path
+        if path not in self._items:
+            self._items[path] = await self.answer(field.items)
+        answer = self._items[path]
+        if not isinstance(answer, Value):
+            steps = answer.steps if isinstance(answer, NotYet) else frozenset[str]()
+            return NotYet(steps, f"{path} has no items yet")
+        if not isinstance(answer.value, list):
+            return Failure(EXPRESSION_FAILED, f"{path}: gave {type_of(answer.value)}, not a list of items")
+        if not answer.value:
+            return NotYet(field.items.references.steps or frozenset({field.items.step}), f"{path} has no items")
+        return Value({ITEM: answer.value[0], ITEM_INDEX: 0})
+
+    def _first_iteration(self, field: ExpressionField) -> Answer:
+        """``previous`` and ``iteration``: before the first one, or when a condition looks at what that has given."""
+        if PREVIOUS not in field.scope.roots:
+            return Value({})
+        is_until, entry = field.kind is Kind.CONDITION, self._data.steps.get(field.step)
+        if is_until and entry is None and PREVIOUS in field.references.roots:
+            return NotYet(frozenset({field.step}), f"step {field.step} has no output yet")
+        return Value({PREVIOUS: entry["output"] if is_until and entry else {}, ITERATION: 1})
+
+
+def field_paths(story: Object) -> list[str]:
+    """The paths of all expressions of a Story."""
+    return [leaf.field.path for leaf in _all_leaves(story["spec"], with_literals=False)]
+
+
+def _selected(spec: Object, request: Request) -> list[ExpressionField]:
+    found = list(_all_leaves(spec, with_literals=bool(request.paths)))
+    _refuse_unknown("--step", request.steps, _step_names(spec))
+    if request.steps:
+        found = [leaf for leaf in found if leaf.field.step in request.steps]
+    for path in request.paths:
+        if not any(leaf.is_below(path) for leaf in found):
+            guess = closest(path, _paths(found))
+            remedy = f"did you mean {guess}?" if guess else "leave out --field to see all of them"
+            raise UsageError(f"--field {path}: nothing can be evaluated there", remedy=remedy)
+    return [leaf.field for leaf in found if not request.paths or any(map(leaf.is_below, request.paths))]
+
+
+def _data(spec: Object, request: Request) -> Scope:
+    """What the expressions see; absent inputs have the defaults of the Story's schema."""
+    _refuse_unknown("--outputs", request.outputs, _step_names(spec))
+    odd = [name for name, output in request.outputs.items() if not isinstance(output, dict)]
+    if odd:
+        remedy = 'write {"step": {"key": "value"}}'
+        raise UsageError(f"--outputs: the output of {', '.join(odd)} is not an object", remedy=remedy)
+    schema = spec.get("inputsSchema")
+    inputs = apply_schema_defaults(schema, request.inputs) if isinstance(schema, dict) else request.inputs
+    return Scope(inputs, {name: {"output": output, "outputs": output} for name, output in request.outputs.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    field: ExpressionField
+    step_path: str  # ``spec.steps[0]``; empty for fields of the Story itself
+
+    def is_below(self, path: str) -> bool:
+        at = {path, f"spec.{path}", f"{self.step_path}.{path}" if self.step_path else path}
+        return any(self.field.path == each or self.field.path.startswith((f"{each}.", f"{each}[")) for each in at)
+
+
+def _all_leaves(spec: Object, *, with_literals: bool) -> Iterator[_Leaf]:
+    for field in fields.of_story(spec):
+        step_path = field.path.split("].")[0] + "]" if field.step else ""
+        for leaf in field.leaves():
+            is_expression = leaf.kind is Kind.CONDITION or not leaf.is_constant
+            if is_expression or with_literals:
+                yield _Leaf(leaf, step_path)
+
+
+def _step_names(spec: Object) -> list[str]:
+    """Branches of parallel steps included."""
+    pending = [step for list_name in fields.STEP_LISTS for step in spec.get(list_name) or ()]
+    names = []
+    while pending:
+        step = pending.pop(0)
+        names.append(str(step.get("name", "")))
+        parameters = step.get("with")
+        if step.get("type") == "parallel" and isinstance(parameters, Mapping):
+            pending += [branch for branch in parameters.get("steps") or () if isinstance(branch, Mapping)]
+    return names
+
+
+def _refuse_unknown(option: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            guess = closest(name, known)
+            remedy = f"did you mean {guess}?" if guess else f"there are: {', '.join(known)}"
+            raise UsageError(f"{option}: the Story has no step {name!r}", remedy=remedy)
+
+
+def _paths(found: Iterable[_Leaf]) -> Iterator[str]:
+    for leaf in found:
+        yield leaf.field.path
+        yield leaf.field.path.removeprefix("spec.")
+        if leaf.step_path:
+            yield leaf.field.path.removeprefix(f"{leaf.step_path}.")
+
+
+def _most_steps(field: ExpressionField) -> int | None:
+    if field.kind is Kind.CONDITION:
+        return most_steps(field.value)
+    text = field.value.get(TEMPLATE_KEY) if isinstance(field.value, Mapping) else field.value
+    return most_steps(text) if isinstance(text, str) and "{{" in text else 0

@@ -1,0 +1,156 @@
+"""What a redrive runs again and what it keeps, in words: the engine's own answer, asked before the run is. Pure.
+
+Source: StoryRun contract 18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.problem import CommandError, UsageError
+from cli.words import one_line
+from core.api.phases import Phase
+from core.api.suggestion import closest
+from core.engine.plan import Refusal, StoryPlan, parse_story
+from core.engine.recall import step_name_of
+from core.engine.redrive import steps_that_waited_for_something_else, steps_to_run_again
+from core.engine.step_state import steps_from
+from core.graph.reach import downstream
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Steps of the Story in spec order; a branch is named only where its step does not run again as a whole."""
+
+    again: tuple[tuple[str, str], ...]
+    """Each that runs again, and why it is not kept; no reasons when everything runs again."""
+    kept: tuple[str, ...]
+    """Those whose result stays."""
+    fresh: tuple[str, ...]
+    """Those that have not run yet."""
+    effects: tuple[tuple[str, str], ...] = ()
+    """Step, branches included, and key of what has been done already in the world by those that run again."""
+
+
+def plan_of(story: Object) -> StoryPlan:
+    """Raises:
+    CommandError: no run of the Story could start.
+    """
+    plan = parse_story(story)
+    if isinstance(plan, Refusal):
+        raise CommandError(
+            f"Story {story['metadata']['name']!r} cannot run: {plan.message}", remedy="mend the Story first"
+        )
+    return plan
+
+
+def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
+    """What a redrive from a step of ``plan``, or without one a redrive of everything, does."""
+    phases = _phases(run)
+    if from_step:
+        found = steps_to_run_again(plan, steps_from((run.get("status") or {}).get("stepStates")), from_step)
+        again = {name: _why(plan, name, from_step) for name in found if name == from_step or name in phases}
+        others = steps_that_waited_for_something_else(plan, run) & phases.keys() - again.keys()
+        again |= dict.fromkeys(sorted(others), "is of another type now")
+    else:
+        again = {name: "" for name in plan.order if name in phases}
+    whole = [name for name in plan.order if name in again]
+    branches = sorted(name for name in again if "/" in name and name.partition("/")[0] not in again)
+    in_part = {name.partition("/")[0] for name in branches}
+    siblings = [name for name in phases if "/" in name and name.partition("/")[0] in in_part and name not in again]
+    return Rerun(
+        again=tuple((name, again[name]) for name in [*branches, *whole]),
+        kept=(
+            *(name for name in plan.order if name in phases and name not in again and name not in in_part),
+            *sorted(siblings),
+        ),
+        fresh=tuple(name for name in plan.order if name not in phases and name not in again),
+    )
+
+
+def effects_done(again: Sequence[str], step_runs: Iterable[Object], claims: Iterable[Object]) -> list[tuple[str, str]]:
+    """Step and key of each completed EffectClaim whose StepRun is of a step in ``again``, or of a branch of one."""
+    steps = {step_run["metadata"]["name"]: step_name_of(step_run) or "" for step_run in step_runs}
+    done: list[tuple[str, str]] = []
+    for claim in claims:
+        spec = claim.get("spec") or {}
+        step = steps.get((spec.get("stepRunRef") or {}).get("name"), "")
+        runs_again = any(step == name or step.startswith(f"{name}/") for name in again)
+        if runs_again and spec.get("completionStatus") == "completed":
+            done.append((step, one_line(spec.get("effectKey") or "")))
+    return sorted(done)
+
+
+def _why(plan: StoryPlan, name: str, from_step: str) -> str:
+    if name == from_step:
+        return "asked for"
+    if name in plan.compensations.order or name in plan.finally_.order:
+        return "cleans up again"
+    return f"follows from {from_step}" if name in _behind(plan, from_step) else "was kept from running"
+
+
+def check_step(plan: StoryPlan, step: str) -> None:
+    """Raises:
+    CommandError: the Story has no such step, and no such branch.
+    """
+    if plan.find(step) is None:
+        near = closest(step, plan.order)
+        remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(plan.order)}"
+        raise CommandError(f"Story {plan.name!r} has no step {step!r}", remedy=remedy)
+
+
+def failed_step(plan: StoryPlan, run: Object) -> str:
+    """The one failed step to redrive from; of a ``parallel`` step the branch, if only one of them failed.
+
+    Raises:
+        CommandError: none has failed.
+        UsageError: several, none of which runs again with another.
+    """
+    phases = _phases(run)
+    failed = [
+        name for name in plan.order if name in phases and phases[name].failing and not plan.steps[name].allow_failure
+    ]
+    failed = _first_group(plan, failed)
+    roots = [name for name in failed if not any(name in _behind(plan, other) for other in failed if other != name)]
+    if not roots:
+        name = run["metadata"]["name"]
+        raise CommandError(f"no step of {name} has failed", remedy=f"leave out --failed to run all of {name} again")
+    if len(roots) > 1:
+        raise UsageError(
+            f"{len(roots)} steps have failed, none of which runs again with another: {', '.join(roots)}",
+            remedy=f"choose one with --from {roots[0]}, or leave out --failed to run everything again",
+        )
+    return _only_branch(plan, phases, roots[0])
+
+
+def _only_branch(plan: StoryPlan, phases: Mapping[str, Phase], step: str) -> str:
+    """The branch of ``step`` that failed, so that the others are kept; ``step`` itself when several did."""
+    below = [name for name, phase in phases.items() if name.startswith(f"{step}/") and phase.failing]
+    around = {name.rpartition("/")[0] for name in below}
+    leaves = [name for name in below if name not in around and plan.find(name) is not None]
+    return leaves[0] if len(leaves) == 1 else step
+
+
+def _first_group(plan: StoryPlan, names: Sequence[str]) -> list[str]:
+    """Those of the earliest list: what came after it runs again anyway."""
+    for group in plan.groups.values():
+        if found := [name for name in names if name in group.graph.position]:
+            return found
+    return []
+
+
+def _behind(plan: StoryPlan, step: str) -> frozenset[str]:
+    """The step and what depends on it."""
+    top = step.partition("/")[0]
+    group = next(group for group in plan.groups.values() if top in group.graph.position)
+    return downstream(group.graph, [top])
+
+
+def _phases(run: Object) -> dict[str, Phase]:
+    """Of the steps that have one."""
+    states = steps_from((run.get("status") or {}).get("stepStates"))
+    return {name: state.phase for name, state in states.items()}

@@ -1,0 +1,29 @@
+"""A run like an earlier one: the same Story, its inputs with changes. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cli.runs import run_manifest
+
+Object = dict[str, Any]
+
+_KEPT_OF_REFERENCE: Final = ("name", "namespace", "version")
+"""Not the UID: a Story that was deleted and made again is meant, too."""
+
+
+def like(run: Object, changes: Object, *, name: str = "") -> Object:
+    """The manifest; objects among the inputs are merged, everything else is replaced by ``changes``."""
+    reference = run["spec"].get("storyRef") or {}
+    inputs = _merged(run["spec"].get("inputs") or {}, changes)
+    manifest = run_manifest(reference.get("name", ""), run["metadata"]["namespace"], inputs, name=name)
+    manifest["spec"]["storyRef"] = {key: reference[key] for key in _KEPT_OF_REFERENCE if reference.get(key)}
+    return manifest
+
+
+def _merged(base: Object, changes: Object) -> Object:
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result

@@ -1,0 +1,175 @@
+"""Run a run again, all of it or from a step on: ask the operator for a redrive, and follow it.
+
+Source: StoryRun contract 18.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import trio
+
+from cli.exit_code import ExitCode
+from cli.options import DryRun
+from cli.problem import CommandError
+from cli.rerun import Rerun, check_step, effects_done, failed_step, plan_of, rerun_of
+from cli.runs import Following, live_story_of, open_following, step_runs_of
+from cli.session import Session
+from cli.words import one_line
+from core.api import keys
+from core.api.conditions import find_condition
+from core.api.phases import ConditionType
+from core.api.resource import EFFECT_CLAIM, STORY_RUN
+from core.engine.redrive_request import pending_redrive
+from core.engine.state import has_ended
+from core.kube.errors import ForbiddenError
+
+Object = dict[str, Any]
+
+PATIENCE_SECONDS: Final = 5.0
+"""After it a person is told that the operator has not answered yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A redrive as it is written to the run."""
+
+    annotation: str
+    observed: str
+    """The annotation with which the operator answers."""
+    value: str
+
+
+async def prepare(session: Session, run: Object, from_step: str, only_failed: bool) -> tuple[str, Rerun]:
+    """The step to begin with, empty for everything, and what runs again.
+
+    Raises:
+        CommandError: the run cannot be redriven, or not so.
+        UsageError: ``only_failed`` is not enough to know from where.
+    """
+    name = run["metadata"]["name"]
+    if run["spec"].get("cancelRequested"):
+        raise CommandError(
+            f"run {name} was canceled, which cannot be undone",
+            remedy=f"start another one like it with: {session.command('resubmit', name)}",
+        )
+    story = await live_story_of(session, run)
+    if story is None:
+        reference = run["spec"].get("storyRef") or {}
+        raise CommandError(
+            f"Story {reference.get('name', '')!r} of run {name} does not exist", remedy="create it again"
+        )
+    plan = plan_of(story)
+    if only_failed:
+        from_step = failed_step(plan, run)
+    elif from_step:
+        check_step(plan, from_step)
+    rerun = rerun_of(plan, run, from_step)
+    return from_step, replace(rerun, effects=tuple(await _effects(session, run, rerun)))
+
+
+async def _effects(session: Session, run: Object, rerun: Rerun) -> list[tuple[str, str]]:
+    """What was done already; none to one who may not see it: the retry itself needs no such right."""
+    try:
+        claims = (await session.client.list(EFFECT_CLAIM, run["metadata"]["namespace"])).items
+        step_runs = await step_runs_of(session, run) if claims else []
+    except ForbiddenError:
+        return []
+    return effects_done([name for name, _ in rerun.again], step_runs, claims)
+
+
+async def confirm(session: Session, run: Object) -> None:
+    """Ask before work that goes on is thrown away.
+
+    Raises:
+        CommandError: nobody said yes.
+    """
+    name = run["metadata"]["name"]
+    if has_ended(run) or not (run.get("status") or {}).get("phase"):
+        return
+    if not await session.console.confirm(f"{name} goes on, and what it has at work is thrown away; run it again?"):
+        raise CommandError(f"run {name} goes on; nothing was done", remedy="confirm with --yes, or cancel it first")
+
+
+async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: DryRun = DryRun.NONE) -> Request:
+    """Write the request.
+
+    Raises:
+        ConflictError: the run is another one by now.
+    """
+    metadata, token = run["metadata"], secrets.token_hex(8)
+    request = (
+        Request(keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED, f"{from_step}:{token}")
+        if from_step
+        else Request(keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED, token)
+    )
+    if pending_redrive(run) is not None:
+        session.console.note(f"another retry of {metadata['name']} has been asked for and was not begun yet")
+    await session.client.patch(
+        STORY_RUN,
+        metadata["name"],
+        {"metadata": {"uid": metadata["uid"], "annotations": {request.annotation: request.value}}},
+        namespace=metadata["namespace"],
+        dry_run=dry_run is DryRun.SERVER,
+    )
+    return request
+
+
+async def until_begun(session: Session, run: Object, request: Request, timeout: float | None) -> None:
+    """Return once the operator has begun what was asked for: until then the run looks as it did.
+
+    Raises:
+        CommandError: the operator refused, ``timeout`` seconds passed (code 124), or the run was deleted.
+    """
+    name = run["metadata"]["name"]
+    async with open_following(session, run) as following:
+        with trio.move_on_after(timeout if timeout is not None else float("inf")):
+            with trio.move_on_after(PATIENCE_SECONDS) as patience:
+                await _answered(following, request)
+            if patience.cancelled_caught:
+                session.console.note(f"the operator has not begun yet to run {name} again; does it run?")
+                await _answered(following, request)
+            if refusal := refusal_of(following.run):
+                raise CommandError(f"{name} is not run again: {refusal}", code=ExitCode.REJECTED)
+            return
+    raise CommandError(
+        f"the operator has not begun to run {name} again after {timeout:g} s",
+        code=ExitCode.WAIT_TIMED_OUT,
+        remedy=f"it will once it is there; look again with: {session.command('watch', name)}",
+    )
+
+
+def refusal_of(run: Object) -> str:
+    """Why the last request was refused; empty when it was not."""
+    told = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
+    return one_line(told.get("message") or "it does not say why") if told.get("status") == "False" else ""
+
+
+async def _answered(following: Following, request: Request) -> None:
+    while True:
+        changed = following.changed
+        following.view()
+        annotations = following.run["metadata"].get("annotations") or {}
+        if annotations.get(request.observed) == request.value:
+            return
+        if following.deleted:
+            raise CommandError(f"StoryRun {following.run['metadata']['name']!r} was deleted")
+        await changed.wait()
+
+
+def told(rerun: Rerun) -> str:
+    """For a person who wants to know before it happens."""
+    width = max((len(name) for name, _ in rerun.again), default=0)
+    lines = ["runs again:", *(f"  {name:<{width}}  {why}".rstrip() for name, why in rerun.again)]
+    if not rerun.again:
+        lines = ["runs again: nothing has run yet"]
+    if rerun.effects:
+        lines.append("has been done already, which a retry does not undo:")
+        lines += [f"  {step}: {key}" for step, key in rerun.effects]
+    if rerun.kept:
+        lines.append(f"is kept: {', '.join(rerun.kept)}")
+    if rerun.fresh:
+        lines.append(f"has not run yet: {', '.join(rerun.fresh)}")
+    return "\n".join(lines)

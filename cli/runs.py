@@ -1,0 +1,243 @@
+"""Runs by name, prefix or ``@latest``; starting one; following one as it changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+from cli.exit_code import ExitCode
+from cli.problem import CommandError, UsageError
+from cli.session import Session
+from cli.view import Command, RunView, plain_command, view_run
+from core.api import keys
+from core.api.identity import label_value
+from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
+from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
+from core.kube.informer import Informer
+
+Object = dict[str, Any]
+
+LATEST: Final = "@latest"
+_MAX_NAME: Final = 253
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+async def find_run(session: Session, reference: str) -> Object:
+    """The run that ``reference`` names: a name, ``@latest``, ``@latest:STORY`` or a prefix that only one run has.
+
+    Raises:
+        CommandError: none, or more than one.
+    """
+    if is_name(reference):
+        try:
+            return await session.client.get(STORY_RUN, reference, session.namespace)
+        except NotFoundError:
+            pass
+    runs = (await session.client.list(STORY_RUN, session.namespace)).items
+    if reference.startswith("@"):
+        return _latest(runs, reference, session.namespace)
+    matching = [run for run in runs if reference and run["metadata"]["name"].startswith(reference)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        names = ", ".join(sorted(run["metadata"]["name"] for run in matching)[:5])
+        raise CommandError(
+            f"{reference!r} is the beginning of {len(matching)} runs: {names}", remedy="write more of it"
+        )
+    raise CommandError(
+        f"no StoryRun {reference!r} in namespace {session.namespace}", remedy="see them with: bobrapet list"
+    )
+
+
+def is_name(text: str) -> bool:
+    """Whether an object can be called that; it is not worth a request otherwise."""
+    return len(text) <= _MAX_NAME and _NAME.fullmatch(text) is not None
+
+
+async def story_of(session: Session, run: Object) -> Object | None:
+    """The Story as the run executes it, else as it is now; None when it has been deleted."""
+    return await _pinned_story(session, run) or await live_story_of(session, run)
+
+
+async def visible_story_of(session: Session, run: Object) -> Object | None:
+    """As ``story_of``; None, too, to one who may not see it: a run tells much by itself."""
+    try:
+        return await story_of(session, run)
+    except ForbiddenError:
+        return None
+
+
+async def live_story_of(session: Session, run: Object) -> Object | None:
+    """The Story of a run as it is now; None when it has been deleted."""
+    namespace, name = _story_place(run)
+    try:
+        return await session.client.get(STORY, name, namespace)
+    except NotFoundError:
+        return None
+
+
+async def _pinned_story(session: Session, run: Object) -> Object | None:
+    """As it was when the run began; None to one who may not see it."""
+    revision = (run.get("status") or {}).get("storyRevision")
+    if not isinstance(revision, str) or not is_name(revision):
+        return None
+    try:
+        kept = await session.client.get(CONTROLLER_REVISION, revision, _story_place(run)[0])
+    except (ForbiddenError, NotFoundError):
+        return None
+    data = kept.get("data")
+    return data if isinstance(data, dict) and isinstance(data.get("spec"), dict) else None
+
+
+def _story_place(run: Object) -> tuple[str, str]:
+    reference = run["spec"].get("storyRef") or {}
+    return reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", "")
+
+
+async def step_runs_of(session: Session, run: Object) -> list[Object]:
+    """The StepRuns that the run controls."""
+    selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
+    found = await session.client.list(STEP_RUN, run["metadata"]["namespace"], label_selector=selector)
+    uid = run["metadata"]["uid"]
+    return [step for step in found.items if any(o["uid"] == uid for o in step["metadata"].get("ownerReferences") or ())]
+
+
+async def look_at(session: Session, run: Object) -> RunView:
+    return view_run(
+        run,
+        await visible_story_of(session, run),
+        await step_runs_of(session, run),
+        await pods_of(session, run),
+        command=session.command,
+    )
+
+
+async def pods_of(session: Session, run: Object, *, tolerant: bool = True) -> list[Object]:
+    """Those of its steps, oldest first; if ``tolerant``, none to one who may not see them."""
+    selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
+    try:
+        found = await session.client.list(POD, run["metadata"]["namespace"], label_selector=selector)
+    except ForbiddenError:
+        if not tolerant:
+            raise
+        return []
+    return _by_age(found.items)
+
+
+def run_manifest(story: str, namespace: str, inputs: dict[str, Any], *, name: str = "") -> Object:
+    """A StoryRun of ``story``; without ``name`` the API server makes one."""
+    metadata: Object = {"namespace": namespace}
+    metadata |= {"name": name} if name else {"generateName": f"{story[: _MAX_NAME - 6]}-"}
+    spec: Object = {"storyRef": {"name": story}}
+    if inputs:
+        spec["inputs"] = inputs
+    return {"apiVersion": STORY_RUN.api_version, "kind": STORY_RUN.kind, "metadata": metadata, "spec": spec}
+
+
+async def start_run(session: Session, manifest: Object, *, dry_run: bool = False) -> Object:
+    """Create it.
+
+    Raises:
+        CommandError: a run of that name exists.
+    """
+    try:
+        return await session.client.create(STORY_RUN, manifest, namespace=session.namespace, dry_run=dry_run)
+    except AlreadyExistsError:
+        name = manifest["metadata"]["name"]
+        raise CommandError(
+            f"StoryRun {name!r} exists already", remedy="choose another --name, or leave it out", code=ExitCode.REJECTED
+        ) from None
+
+
+@dataclass
+class Following:
+    """A run kept up to date by watches; ``changed`` is replaced each time something moved."""
+
+    run: Object
+    story: Object | None
+    read_step_runs: Callable[[], list[Object]]
+    read_pods: Callable[[], list[Object]]
+    read_run: Callable[[], Object | None]
+    read_problem: Callable[[], KubeError | None]
+    command: Command = plain_command
+    changed: trio.Event = field(default_factory=trio.Event)
+
+    def view(self) -> RunView:
+        """As of now; a deleted run keeps its last known state."""
+        self.run = self.read_run() or self.run
+        return view_run(self.run, self.story, self.read_step_runs(), self.read_pods(), command=self.command)
+
+    @property
+    def deleted(self) -> bool:
+        return self.read_run() is None
+
+    @property
+    def problem(self) -> str:
+        """Why nothing new can be heard at the moment; empty while all is well."""
+        error = self.read_problem()
+        return f"nothing new from the API server: {error}" if error else ""
+
+
+@asynccontextmanager
+async def open_following(session: Session, run: Object) -> AsyncIterator[Following]:
+    """Watch a run and its StepRuns for the length of the block."""
+    namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
+    runs = Informer(session.client, STORY_RUN, namespace=namespace, field_selector=f"metadata.name={name}")
+    steps = Informer(
+        session.client,
+        STEP_RUN,
+        namespace=namespace,
+        label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}",
+    )
+    pods = Informer(
+        session.client, POD, namespace=namespace, label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}"
+    )
+    following = Following(
+        run,
+        await visible_story_of(session, run),
+        read_step_runs=lambda: steps.list(namespace),
+        read_pods=lambda: _by_age(pods.list(namespace)),
+        read_run=lambda: runs.get(namespace, name),
+        read_problem=lambda: runs.last_error or steps.last_error,
+        command=session.command,
+    )
+
+    def on_change(_: object) -> None:
+        following.changed.set()
+        following.changed = trio.Event()
+
+    runs.add_handler(on_change)
+    steps.add_handler(on_change)
+    pods.add_handler(on_change)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runs.run)
+        await nursery.start(steps.run)
+        nursery.start_soon(pods.run)  # they only explain: not waited for, and not everybody may see them
+        yield following
+        nursery.cancel_scope.cancel()
+
+
+def _by_age(pods: list[Object]) -> list[Object]:
+    return sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+
+
+def _is_child(run: Object) -> bool:
+    return keys.LABEL_PARENT_STORY_RUN in (run["metadata"].get("labels") or {})
+
+
+def _latest(runs: list[Object], reference: str, namespace: str) -> Object:
+    word, _, story = reference.partition(":")
+    if word != LATEST:
+        raise UsageError(f"unknown reference {reference!r}", remedy=f"write {LATEST} or {LATEST}:STORY")
+    candidates = [run for run in runs if not story or run["spec"]["storyRef"]["name"] == story]
+    if not story:  # what people started, rather than what that started
+        candidates = [run for run in candidates if not _is_child(run)] or candidates
+    if not candidates:
+        what = f" of Story {story!r}" if story else ""
+        raise CommandError(f"there is no run{what} in namespace {namespace}", remedy="start one with: bobrapet submit")
+    return max(candidates, key=lambda run: (run["metadata"]["creationTimestamp"], run["metadata"]["name"]))

@@ -1,0 +1,93 @@
+"""Many runs at once: by Story, phase, labels and age; ``list`` shows what ``cancel`` with the same flags takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from cli.durations import duration_of
+from cli.problem import UsageError
+from cli.session import Session
+from core.api.instant import parse_instant
+from core.api.phases import Phase
+from core.api.resource import STORY_RUN
+from core.api.suggestion import closest
+from core.kube.errors import BadRequestError
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which runs; without any condition all of them."""
+
+    story: str = ""
+    phase: Phase | None = None
+    labels: str = ""
+    since: timedelta | None = None
+    older: timedelta | None = None
+
+    @classmethod
+    def of_flags(cls, story: str, phase: str, labels: str, since: str, older: str) -> Selection:
+        """Raises:
+        UsageError: no such phase, or not a duration.
+        """
+        return cls(
+            story,
+            _phase(phase) if phase else None,
+            labels,
+            duration_of("--since", since),
+            duration_of("--older", older),
+        )
+
+    @property
+    def is_everything(self) -> bool:
+        return self == Selection()
+
+    def takes(self, run: Object, now: datetime) -> bool:
+        """By phase and age; Story and labels are for the API server to compare."""
+        phase = (run.get("status") or {}).get("phase") or Phase.PENDING  # what has not begun is Pending to people
+        age = now - parse_instant(run["metadata"]["creationTimestamp"])
+        return (
+            (self.phase is None or phase == self.phase)
+            and (self.since is None or age <= self.since)
+            and (self.older is None or age > self.older)
+        )
+
+
+async def select_runs(session: Session, selection: Selection, now: datetime) -> list[Object]:
+    """Newest first, in the namespace of the flags or in all of them.
+
+    Raises:
+        UsageError: the label selector cannot be read.
+    """
+    fields = [f"spec.storyRef.name={selection.story}"] * bool(selection.story)
+    if selection.phase not in (None, Phase.PENDING):
+        fields.append(f"status.phase={selection.phase}")
+    try:
+        found = await session.client.list(
+            STORY_RUN,
+            session.list_namespace,
+            label_selector=selection.labels or None,
+            field_selector=",".join(fields) or None,
+        )
+    except BadRequestError as error:
+        if not selection.labels:
+            raise
+        raise UsageError(
+            f"--selector {selection.labels!r}: {error.message}", remedy="write for example team=a"
+        ) from None
+    runs = [run for run in found.items if selection.takes(run, now)]
+    return sorted(runs, key=lambda run: run["metadata"]["creationTimestamp"], reverse=True)
+
+
+def _phase(word: str) -> Phase:
+    known = {phase.value.lower(): phase for phase in Phase}
+    if word.lower() in known:
+        return known[word.lower()]
+    near = closest(word.capitalize(), [phase.value for phase in Phase])
+    raise UsageError(
+        f"--phase: there is no phase {word!r}",
+        remedy=f"did you mean {near}?" if near else f"use one of {', '.join(phase.value for phase in Phase)}",
+    )

@@ -1,0 +1,87 @@
+"""One command's connection: which cluster, as whom, in which namespace."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cli.console import Console
+from cli.options import CommonOptions
+from cli.target import embedded_cluster, is_configured
+from core.kube.client import KubeClient, open_client
+from core.kube.config import ClusterConfig, Impersonation, load_config
+from core.kube.retry import ONCE
+from manager.embedded.folder import EmbeddedCluster
+
+_DATA_IS_ANOTHER_FLAG: Final = frozenset({"approve", "reject"})
+"""Verbs whose ``--data`` is not the folder of the embedded cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open client and what the flags say about it."""
+
+    client: KubeClient
+    config: ClusterConfig
+    options: CommonOptions
+    console: Console
+
+    embedded: EmbeddedCluster | None = None
+    """The embedded cluster that this is, if it is one."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of single objects."""
+        return self.options.namespace or self.config.namespace
+
+    @property
+    def list_namespace(self) -> str | None:
+        """The namespace of lists; None means all of them."""
+        return None if self.options.all_namespaces else self.namespace
+
+    def command(self, verb: str, *arguments: str) -> str:
+        """What to type to do ``verb`` in the same place later, where nothing but the shell is left of this command."""
+        return self._line(self.options.namespace, verb, arguments)
+
+    def command_in(self, namespace: str, verb: str, *arguments: str) -> str:
+        """As ``command``, about an object of ``namespace``."""
+        return self._line(self.options.namespace if namespace == self.namespace else namespace, verb, arguments)
+
+    def _line(self, namespace: str, verb: str, arguments: Sequence[str]) -> str:
+        options, place = self.options, ""
+        if options.data and verb in _DATA_IS_ANOTHER_FLAG:
+            place, options = f"BOBRAPET_DATA={shlex.quote(str(options.data))} ", replace(options, data=None)
+        flags = [
+            *(("--namespace", namespace) if namespace else ()),
+            *(("--context", options.context) if options.context else ()),
+            *(("--data", str(options.data)) if options.data else ()),
+        ]
+        if self.embedded is None and options.kubeconfig:
+            flags += ["--kubeconfig", str(options.kubeconfig)]
+        if self.embedded is not None and (is_configured(os.environ) or self.options.data):
+            flags.append("--local")
+        line = place + shlex.join(["bobrapet", verb, *arguments, *flags])
+        if self.embedded is not None and self.embedded.on_demand:
+            up = ["bobrapet", "up", *(("--data", str(self.options.data)) if self.options.data else ())]
+            return f"{shlex.join(up)} && {line}"
+        return line
+
+
+@asynccontextmanager
+async def open_session(options: CommonOptions, *, on: EmbeddedCluster | None = None) -> AsyncIterator[Session]:
+    """Connect as the flags say; the embedded cluster ``on``, or under ``--local``, or when nothing else is configured.
+
+    Raises:
+        ConfigError: no usable configuration.
+        CommandError: the embedded cluster is wanted and does not run.
+    """
+    impersonation = Impersonation(user=options.as_user, groups=tuple(options.as_group or ()))
+    cluster = on or embedded_cluster(options)
+    kubeconfig = options.kubeconfig if cluster is None else cluster.kubeconfig
+    config = await load_config(kubeconfig, options.context or None, impersonation=impersonation)
+    async with open_client(config, retry=ONCE, timeout_seconds=options.request_timeout) as client:
+        yield Session(client, config, options, Console(options), cluster)

@@ -1,0 +1,100 @@
+"""Outputs that lie in the operator's object store, whole: read from where the command runs, with its user's rights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cli.outputs import RUN
+from cli.problem import CommandError
+from cli.session import Session
+from cli.target import embedded_at
+from core.api.resource import CONFIG_MAP, SECRET
+from core.engine.errors import PortError
+from core.engine.stored_data import holds_reference
+from core.kube.errors import ForbiddenError, KubeError, NotFoundError
+from core.payloads.errors import PayloadError, StoreUnavailableError
+from core.payloads.hydrate import Bounds, hydrate
+from core.payloads.store import Store
+from core.policy.config import parse_config
+from core.policy.settings import StorageSettings
+from manager.embedded.folder import claims_folder
+from manager.operator_process import OPERATOR_NAMESPACE
+from manager.permissions.table import CONFIG_NAME
+from reconcilers.adapters import payload_store
+
+_BOUNDS: Final = Bounds(depth=128, object_bytes=64 << 20, total_bytes=256 << 20, references=10_000)
+"""Wider than the operator's: nobody else waits here."""
+_REMEDY: Final = "print the references themselves with --references"
+
+
+async def read_stored(session: Session, outputs: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    """``outputs`` with every storage reference in them replaced by what it names. The store is asked only for those.
+
+    Args:
+        outputs: by step, and of the run, as ``cli.outputs`` calls them.
+        namespace: of the run; only objects of this namespace are read.
+    Raises:
+        CommandError: the store cannot be read, or not every object; each of those is named.
+    """
+    if not any(holds_reference(output) for output in outputs.values()):
+        return dict(outputs)
+    store = await _open(session, namespace)
+    whole, problems = {}, []
+    for name, output in outputs.items():
+        try:
+            field = name if name == RUN else f"steps.{name}.output"
+            whole[name] = await hydrate(output, store, namespace=namespace, field=field, bounds=_BOUNDS)
+        except PayloadError as error:
+            problems.append(str(error))
+        except StoreUnavailableError as error:
+            raise CommandError(str(error), remedy=_REMEDY) from error
+    if problems:
+        raise CommandError("\n".join(problems), remedy=_REMEDY)
+    return whole
+
+
+async def _open(session: Session, namespace: str) -> Store:
+    wanted = await _settings(session)
+    if payload_store.is_volume(wanted):
+        cluster = session.embedded or embedded_at(session.config.server, Path(session.config.source))
+        if cluster is None:
+            raise CommandError(
+                f"outputs are on the volume of claim {wanted.file_volume_claim_name!r}, which only Pods can read",
+                remedy=_REMEDY,
+            )
+        return payload_store.open_volume(wanted, claims_folder(cluster.data), namespace)
+    try:
+        return payload_store.open_store(wanted, await _credentials(session, payload_store.secret_of(wanted)))
+    except (PortError, StoreUnavailableError) as error:
+        raise CommandError(str(error), remedy=_REMEDY) from error
+
+
+async def _settings(session: Session) -> StorageSettings:
+    place = f"ConfigMap {OPERATOR_NAMESPACE}/{CONFIG_NAME}"
+    try:
+        config = await session.client.get(CONFIG_MAP, CONFIG_NAME, OPERATOR_NAMESPACE)
+    except NotFoundError:
+        return StorageSettings()
+    except KubeError as error:
+        raise CommandError(f"{place}, which names the object store, cannot be read: {error}", remedy=_REMEDY) from error
+    settings = parse_config(config.get("data") or {}).settings
+    if settings is None:
+        raise CommandError(f"{place} is not valid, so it does not tell which object store is in use", remedy=_REMEDY)
+    return settings.storage
+
+
+async def _credentials(session: Session, name: str) -> dict[str, str]:
+    """Of the operator's Secret; those of the command's own environment for one who may not see it."""
+    if not name:
+        return {}
+    place = f"{OPERATOR_NAMESPACE}/{name}"
+    try:
+        secret = await session.client.get(SECRET, name, OPERATOR_NAMESPACE)
+    except ForbiddenError:
+        session.console.note(f"you may not read Secret {place}; your own AWS credentials are used for the object store")
+        return {}
+    except KubeError as error:
+        raise CommandError(f"storage Secret {place} cannot be read: {error}", remedy=_REMEDY) from error
+    return payload_store.credentials_in(secret, place)

@@ -1,0 +1,72 @@
+"""A run's inputs against the schema of its Story: what is missing is asked for, what does not fit is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli.console import Console
+from cli.inputs import value_of
+from cli.problem import UsageError
+
+Object = dict[str, Any]
+
+
+async def fitting_inputs(console: Console, story: Object, inputs: Object) -> Object:
+    """``inputs``, and what a person at the terminal adds; in a pipe nothing is asked.
+
+    Raises:
+        UsageError: they break the Story's ``inputsSchema``, which the run would fail with; every problem.
+    """
+    schema = (story.get("spec") or {}).get("inputsSchema")
+    if not isinstance(schema, dict):
+        return inputs
+    from core.evaluation.schema import apply_schema_defaults
+
+    complete = apply_schema_defaults(schema, inputs)
+    missing = [key for key in schema.get("required") or () if key not in complete]
+    name = story["metadata"]["name"]
+    if missing and console.can_ask:
+        console.note(f"Story {name!r} needs {', '.join(missing)}; Ctrl-C starts nothing")
+        inputs = {**inputs, **{key: await _asked(console, key, schema) for key in missing}}
+    problems = await _problems(schema, inputs)
+    if problems:
+        raise UsageError(
+            "\n".join([f"the inputs do not fit Story {name!r}:", *(f"  inputs: {problem}" for problem in problems)]),
+            remedy="give them with -i key=value (key:=value is always text) or --inputs FILE",
+        )
+    return inputs
+
+
+async def _asked(console: Console, key: str, schema: Object) -> Any:
+    """Until the answer fits.
+
+    Raises:
+        UsageError: the person ended the input instead.
+    """
+    declared = (schema.get("properties") or {}).get(key)
+    declared = declared if isinstance(declared, dict) else {}
+    while True:
+        answer = await console.ask(f"{key}{_explained(declared)}: ")
+        if answer is None:
+            raise UsageError(f"the input {key!r} is missing", remedy=f"give it with -i {key}=…")
+        if not answer:
+            continue
+        value = answer if declared.get("type") == "string" else value_of(answer)
+        problems = await _problems({"type": "object", "properties": {key: declared}}, {key: value})
+        if not problems:
+            return value
+        console.note("\n".join(f"  {problem}" for problem in problems))
+
+
+def _explained(declared: Object) -> str:
+    facts = [str(declared[name]) for name in ("type", "description") if isinstance(declared.get(name), str)]
+    if isinstance(declared.get("enum"), list):
+        facts.append(f"one of {', '.join(map(str, declared['enum']))}")
+    return f" ({'; '.join(facts)})" if facts else ""
+
+
+async def _problems(schema: Object, inputs: Object) -> list[str]:
+    from core.evaluation.schema import apply_schema_defaults
+    from core.evaluation.validation import SchemaValidator
+
+    return [str(problem) for problem in await SchemaValidator().problems(schema, apply_schema_defaults(schema, inputs))]

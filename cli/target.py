@@ -1,0 +1,69 @@
+"""Which cluster a command means: the one the flags name, the one kubectl would use, or the embedded one.
+
+Imports next to nothing: completion asks this, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from cli.problem import CommandError, UsageError
+from manager.embedded.folder import EmbeddedCluster, data_folder, running
+
+
+class Flags(Protocol):
+    """The flags that decide."""
+
+    @property
+    def kubeconfig(self) -> Path | None: ...
+    @property
+    def context(self) -> str: ...
+    @property
+    def local(self) -> bool: ...
+    @property
+    def data(self) -> Path | None: ...
+
+
+def embedded_cluster(flags: Flags) -> EmbeddedCluster | None:
+    """The embedded cluster under ``--local`` and ``--data``, and when nothing else is configured; else None.
+
+    Raises:
+        CommandError: it is wanted and does not run.
+    """
+    if flags.kubeconfig or flags.context:
+        if flags.local:
+            raise UsageError("--local excludes --kubeconfig and --context", remedy="leave out one of them")
+        return None
+    if not flags.local and not flags.data and is_configured(os.environ):
+        return None
+    data = data_folder(flags.data)
+    cluster = running(data)
+    if cluster is not None:
+        return cluster
+    if flags.local or flags.data:
+        raise CommandError(f"no embedded cluster serves {data}", remedy="start it with: bobrapet up")
+    raise CommandError(
+        f"no cluster: no kubeconfig is configured, and no embedded cluster serves {data}",
+        remedy="start one with: bobrapet up, or say which with --kubeconfig or $KUBECONFIG",
+    )
+
+
+def embedded_at(server: str, kubeconfig: Path) -> EmbeddedCluster | None:
+    """The embedded cluster that serves this URL, if one does: what kubectl uses may be one, too.
+
+    ``kubeconfig``: what names the URL; that of an embedded cluster lies in its folder.
+    """
+    clusters = (running(folder) for folder in (kubeconfig.parent, data_folder(None)))
+    return next((cluster for cluster in clusters if cluster is not None and cluster.url == server), None)
+
+
+def is_configured(environ: Mapping[str, str]) -> bool:
+    """Whether kubectl would find a cluster without being told."""
+    return bool(
+        environ.get("KUBECONFIG")
+        or environ.get("KUBERNETES_SERVICE_HOST")
+        or Path("~/.kube/config").expanduser().exists()
+    )

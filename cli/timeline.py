@@ -1,0 +1,162 @@
+"""Where the time of a run went, step by step. Pure: facts in, spans out.
+
+What a span is taken from: queueing and waits from the step's state; attempts from the StepRun and its Pod. The Pods of
+earlier attempts are gone, so these are one span together; once all Pods are gone, a step is one span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from cli.podwait import container_state, taken_at
+from cli.view import RunView, StepView, view_run
+from cli.why.cause import Facts
+from core.api.instant import parse_instant_or_none
+
+Object = dict[str, Any]
+
+
+class Activity(StrEnum):
+    """What happened in a span; stable, for programs."""
+
+    QUEUED = "queued"
+    """For a slot, then for a node."""
+    STARTING = "starting"
+    """Its image was fetched and its container made."""
+    RUNNING = "running"
+    RETRIES = "retries"
+    """Earlier attempts, and the pauses after them."""
+    GATE = "gate"
+    WAIT = "wait"
+    SLEEP = "sleep"
+    CHILD = "child"
+    """Its StoryRun ran."""
+    BRANCHES = "branches"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    activity: Activity
+    began_at: datetime
+    ended_at: datetime
+
+    @property
+    def duration(self) -> timedelta:
+        return self.ended_at - self.began_at
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step."""
+
+    run: str
+    step: str
+    phase: str
+    depth: int
+    """Steps around it: ``parallel`` ones, and those whose child run it belongs to."""
+    attempts: int
+    spans: tuple[Span, ...]
+    """In order of time, without overlap; empty for a step that has not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    namespace: str
+    run: str
+    story: str
+    phase: str
+    began_at: datetime | None
+    """None: it has not begun."""
+    ended_at: datetime
+    """When it ended, or now."""
+    is_over: bool
+    rows: tuple[Row, ...]
+    unseen: tuple[str, ...]
+
+
+_BY_KIND = {
+    "gate": Activity.GATE,
+    "wait": Activity.WAIT,
+    "sleep": Activity.SLEEP,
+    "executeStory": Activity.CHILD,
+    "parallel": Activity.BRANCHES,
+}
+
+
+def timeline_of(facts: Facts, now: datetime) -> Timeline:
+    """Of a run and the runs that its steps started."""
+    view = _view(facts)
+    return Timeline(
+        namespace=view.namespace,
+        run=view.name,
+        story=view.story,
+        phase=str(view.phase or ""),
+        began_at=view.started_at,
+        ended_at=view.finished_at or now,
+        is_over=view.terminal,
+        rows=tuple(_rows(facts, view, view.finished_at or now, 0)),
+        unseen=facts.unseen,
+    )
+
+
+def _view(facts: Facts) -> RunView:
+    return view_run(facts.run, facts.story, facts.step_runs.values(), facts.pods.values())
+
+
+def _rows(facts: Facts, view: RunView, end: datetime, depth: int) -> Iterator[Row]:
+    for step in view.steps:
+        spans = tuple(_spans(facts, step, end))
+        attempts = step.retries + 1 if step.kind == "engram" and spans else 0
+        yield Row(facts.name, step.name, str(step.phase or ""), depth + step.depth, attempts, spans)
+        if child := facts.children.get(step.name):
+            its = _view(child)
+            yield from _rows(child, its, its.finished_at or end, depth + step.depth + 1)
+
+
+def _spans(facts: Facts, step: StepView, end: datetime) -> list[Span]:
+    """The instants of a step, put in order: what somebody else's clock says is never before what came first."""
+    if step.started_at is None:
+        return []
+    until = max(step.finished_at or end, step.started_at)
+    at, found = step.started_at, list[Span]()
+    for activity, told in _parts(facts, step):
+        ends_at = min(max(told or until, at), until)
+        if found and found[-1].activity is activity:
+            found[-1] = Span(activity, found[-1].began_at, ends_at)
+        elif ends_at > at:
+            found.append(Span(activity, at, ends_at))
+        at = ends_at
+    return found or [Span(_BY_KIND.get(step.kind, Activity.RUNNING), at, until)]  # over within a second
+
+
+def _parts(facts: Facts, step: StepView) -> Iterator[tuple[Activity, datetime | None]]:
+    """What a step did, each with its end; the last ends with the step."""
+    if step.kind in _BY_KIND:
+        yield _BY_KIND[step.kind], None
+        return
+    step_run = facts.step_runs.get(step.name)
+    if step_run is None:
+        waits = step.at_work and step.waits
+        yield (Activity.QUEUED if waits else Activity.RUNNING), None
+        return
+    if made_at := parse_instant_or_none(step_run["metadata"].get("creationTimestamp")):
+        yield Activity.QUEUED, made_at
+    pod = facts.pods.get(step_run["metadata"]["name"])
+    if pod is None:
+        yield (Activity.RETRIES if (step_run.get("status") or {}).get("nextRetryAt") else Activity.RUNNING), None
+        return
+    if step.retries:
+        yield Activity.RETRIES, parse_instant_or_none(pod["metadata"].get("creationTimestamp"))
+    scheduled_at = taken_at(pod)
+    yield Activity.QUEUED, scheduled_at
+    if scheduled_at is None:
+        return
+    state = container_state(pod)
+    ran = state.get("running") or state.get("terminated")
+    yield Activity.STARTING, parse_instant_or_none((ran or {}).get("startedAt"))
+    if ran:
+        yield Activity.RUNNING, None

@@ -1,0 +1,338 @@
+"""One StoryRun as people look at it: phases, progress, durations, what it waits for. Pure: objects in, records out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+from cli.gates import is_open_gate
+from cli.layout import ANY_ITEM, Placed, declared_steps, parent_of, path_of, recorded_steps
+from cli.podwait import pod_wait
+from cli.timers import deadlines_of
+from cli.words import one_line
+from core.api import keys
+from core.api.duration import parse_duration
+from core.api.identity import label_value
+from core.api.instant import parse_instant_or_none
+from core.api.phases import Phase
+from core.engine.step_state import reason_of
+
+Object = dict[str, Any]
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_BY_STEP_RUN: Final = "steprun/"
+
+
+class Command(Protocol):
+    """What to type to do something about a run."""
+
+    def __call__(self, verb: str, *arguments: str) -> str: ...
+
+
+def plain_command(verb: str, *arguments: str) -> str:
+    return shlex.join(["bobrapet", verb, *arguments])
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step of a run: declared, or a branch of one."""
+
+    name: str
+    """Its path: ``fan/a`` is a branch of ``fan``."""
+    kind: str
+    """``engram`` or the primitive's type."""
+    phase: Phase | None
+    """None: nothing happened to it yet."""
+    started_at: datetime | None
+    finished_at: datetime | None
+    detail: str
+    """Why it waits, failed or was skipped; attempt numbers; empty when there is nothing to add."""
+    allow_failure: bool
+    retries: int = 0
+    exit_code: int | None = None
+    measured: timedelta | None = None
+    """How long it took, where somebody measured it better than the instants can tell."""
+    waits: str = ""
+    """What it waits for, or why its Pod does not run yet, if something is in the way."""
+    error: tuple[tuple[str, str], ...] = ()
+    """The structured error, name by name, without what ``detail`` says already."""
+    until: datetime | None = None
+    """How long it waits at most."""
+    answer: str = ""
+    """What to type to let it go on, where somebody has to."""
+    child_run: str = ""
+    """The StoryRun it started."""
+    reason: str = ""
+    """Why it is in its phase, as a word for programs; empty when the run does not say."""
+
+    @property
+    def depth(self) -> int:
+        """0 for a step of the Story itself, 1 for a branch, and so on."""
+        return self.name.count("/")
+
+    @property
+    def at_work(self) -> bool:
+        """Begun and not ended."""
+        return self.phase is not None and not self.phase.terminal
+
+    def duration(self, now: datetime) -> timedelta | None:
+        return self.measured or _between(self.started_at, self.finished_at, now)
+
+    @property
+    def moved_at(self) -> datetime | None:
+        """Since when it is in its phase, if that is known."""
+        return self.finished_at or self.started_at
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    namespace: str
+    name: str
+    story: str
+    phase: Phase | None
+    message: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    created_at: datetime | None
+    steps: tuple[StepView, ...]
+    """Branches come after the step around them."""
+    output: Any
+    error: Object | None
+    timeout: timedelta | None = None
+    """How long the Story allows its runs; None when it does not say."""
+    queue: str = ""
+    """Queue and priority, as far as the Story says something about them."""
+
+    @property
+    def total(self) -> int:
+        """Steps of the Story itself, without branches."""
+        return sum(not step.depth for step in self.steps)
+
+    @property
+    def done(self) -> int:
+        """Of ``total``."""
+        return sum(step.phase is not None and step.phase.terminal for step in self.steps if not step.depth)
+
+    @property
+    def terminal(self) -> bool:
+        return self.phase is not None and self.phase.terminal
+
+    def duration(self, now: datetime) -> timedelta | None:
+        return _between(self.started_at, self.finished_at, now)
+
+    @property
+    def moved_at(self) -> datetime | None:
+        """Since when it is in its phase, if that is known."""
+        return self.finished_at or self.started_at
+
+    @property
+    def active(self) -> list[StepView]:
+        """Steps that run or hold things up; of a ``parallel`` step its branches, once they do."""
+        found = [] if self.terminal else [step for step in self.steps if step.at_work]
+        around = {parent_of(step.name) for step in found}
+        return [step for step in found if step.name not in around]
+
+    def waiting_on(self) -> str:
+        """The active steps, shortest useful form."""
+        active = self.active
+        if not active:
+            return ""
+        return active[0].name if len(active) == 1 else f"{active[0].name} (+{len(active) - 1})"
+
+    def waits(self) -> str:
+        """What the first active step that says so waits for."""
+        return next((step.waits for step in self.active if step.waits), "")
+
+    def culprit(self) -> StepView | None:
+        """The failed step that the run failed with; of a ``parallel`` step its branch."""
+        failed = [s for s in self.steps if s.phase is not None and s.phase.failing and not s.allow_failure]
+        around = {parent_of(step.name) for step in failed}
+        leaves = [step for step in failed if step.name not in around]
+        return min(leaves, key=lambda step: (step.finished_at is None, step.finished_at or _NEVER), default=None)
+
+
+def view_run(
+    run: Object,
+    story: Object | None,
+    step_runs: Iterable[Object] = (),
+    pods: Iterable[Object] = (),
+    *,
+    command: Command = plain_command,
+) -> RunView:
+    """Without its Story, and when that has changed since it ended, a run shows the steps it recorded."""
+    status = run.get("status") or {}
+    phase = _phase(status.get("phase"))
+    look = _Look(
+        run,
+        status.get("stepStates") or {},
+        # A StepRun may be seen a moment before its run says Running: people see the run begin first.
+        {path_of(step_run): step_run for step_run in step_runs if status.get("phase") is not None},
+        {key: pod for pod in pods for key in _step_keys(pod)},
+        deadlines_of(run),
+        command,
+    )
+    return RunView(
+        namespace=run["metadata"]["namespace"],
+        name=run["metadata"]["name"],
+        story=(run["spec"].get("storyRef") or {}).get("name", ""),
+        phase=phase,
+        message=one_line(status.get("message") or ""),
+        started_at=parse_instant_or_none(status.get("startedAt")),
+        finished_at=parse_instant_or_none(status.get("finishedAt")),
+        created_at=parse_instant_or_none(run["metadata"].get("creationTimestamp")),
+        steps=tuple(look.view(placed) for placed in _placed(story, look, phase)),
+        output=status.get("output"),
+        error=status.get("error"),
+        timeout=_timeout(story),
+        queue=_queue(story),
+    )
+
+
+def _placed(story: Object | None, look: _Look, phase: Phase | None) -> list[Placed]:
+    names = [*look.states, *(name for name in look.step_runs if "/" in name)]
+    declared = [placed for placed in declared_steps(story, names) if ANY_ITEM not in placed.name]
+    unknown = recorded_steps(look.states, (placed.name for placed in declared))
+    if unknown and phase is not None and phase.terminal:
+        declared = [placed for placed in declared if placed.name in look.states]
+    return declared + unknown
+
+
+def _step_keys(pod: Object) -> tuple[str, ...]:
+    """By which a step finds its Pod: its StepRun's label, else its own."""
+    labels = pod["metadata"].get("labels") or {}
+    by_run = labels.get(keys.LABEL_STEP_RUN)
+    return (f"{_BY_STEP_RUN}{by_run}",) if by_run else (labels.get(keys.LABEL_STEP, ""),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is known of the steps of one run, by name."""
+
+    run: Object
+    states: Mapping[str, Object]
+    step_runs: Mapping[str, Object]
+    pods: Mapping[str, Object]
+    deadlines: Mapping[str, datetime]
+    command: Command
+
+    def view(self, placed: Placed) -> StepView:
+        name, step = placed.name, placed.step
+        state, step_run = self.states.get(name) or {}, self.step_runs.get(name) or {}
+        status = step_run.get("status") or {}
+        phase = _phase_of_step(state, status)
+        finished_at = parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt"))
+        waits = self._waits(name, state, step_run) if phase is not None and not phase.terminal else ""
+        gate = is_open_gate(placed, self.run)
+        return StepView(
+            name=name,
+            kind=placed.kind,
+            phase=phase,
+            started_at=parse_instant_or_none(state.get("startedAt") or status.get("startedAt")),
+            finished_at=finished_at,
+            detail=_detail(step, state, step_run, waits),
+            allow_failure=bool(step.get("allowFailure")),
+            retries=status.get("retries") or 0,
+            exit_code=status.get("exitCode"),
+            measured=_duration(status.get("duration")) if finished_at else None,
+            waits=waits,
+            error=_error(status),
+            until=self.deadlines.get(name) if waits else None,
+            answer=self.command("approve", self.run["metadata"]["name"], name) if gate else "",
+            child_run=str(state.get("subStoryRunName") or ""),
+            reason=reason_of(state),
+        )
+
+    def _waits(self, name: str, state: Object, step_run: Object) -> str:
+        """What the run says, else what the Pod does."""
+        if state.get("message"):
+            return one_line(state["message"])
+        by_run = label_value(step_run["metadata"]["name"]) if step_run.get("metadata") else ""
+        pod = self.pods.get(f"{_BY_STEP_RUN}{by_run}") or self.pods.get(label_value(name))
+        wait = pod_wait(pod) if pod is not None else None
+        return wait.text if wait is not None else ""
+
+
+def _between(start: datetime | None, end: datetime | None, now: datetime) -> timedelta | None:
+    """What still runs is told in whole seconds: its start is known no better."""
+    if start is None:
+        return None
+    if end is None:
+        return max(timedelta(seconds=int((now - start).total_seconds())), timedelta())
+    return max(end - start, timedelta())
+
+
+def _policy(story: Object | None) -> Object:
+    return ((story or {}).get("spec") or {}).get("policy") or {}
+
+
+def _timeout(story: Object | None) -> timedelta | None:
+    return _duration((_policy(story).get("timeouts") or {}).get("story"))
+
+
+def _queue(story: Object | None) -> str:
+    policy = _policy(story)
+    words = (("queue", policy.get("queue")), ("priority", policy.get("priority")))
+    return ", ".join(f"{word} {value}" for word, value in words if value is not None)
+
+
+def _duration(text: Any) -> timedelta | None:
+    try:
+        return parse_duration(text or "")
+    except ValueError:
+        return None
+
+
+def _phase_of_step(state: Object, status: Object) -> Phase | None:
+    """What the run recorded; the end of a StepRun is seen a moment before its run has recorded it."""
+    recorded, seen = _phase(state.get("phase")), _phase(status.get("phase"))
+    if recorded is None or (seen is not None and seen.terminal and not recorded.terminal):
+        return seen
+    return recorded
+
+
+def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
+    """The short facts come first: a long message is cut at the edge of a terminal."""
+    status = step_run.get("status") or {}
+    phase = _phase_of_step(state, status)
+    parts = []
+    if status.get("retries"):
+        parts.append(f"attempt {_attempt(step_run)}")
+    if status.get("exitCode") and phase is not Phase.SUCCEEDED:
+        parts.append(f"exit {status['exitCode']}")
+    if step.get("allowFailure") and phase is not None and phase.failing:
+        parts.append("allowFailure")
+    message = (status.get("error") or {}).get("message") or state.get("message") or ""
+    if waits:
+        parts.append(waits)
+    elif message and phase is not Phase.SUCCEEDED:
+        parts.append(one_line(message))
+    if phase is None and step.get("needs"):
+        parts.append(f"needs {', '.join(step['needs'])}")
+    return ", ".join(parts)
+
+
+def _attempt(step_run: Object) -> str:
+    """``3/4``: the first one is no retry."""
+    allowed = (step_run["spec"].get("retry") or {}).get("maxRetries")
+    number = step_run["status"]["retries"] + 1
+    return f"{number}/{allowed + 1}" if isinstance(allowed, int) else str(number)
+
+
+def _error(status: Object) -> tuple[tuple[str, str], ...]:
+    error = status.get("error")
+    if not isinstance(error, dict):
+        return ()
+    told = {name: value for name, value in error.items() if name not in ("message", "version")}
+    if status.get("exitClass"):
+        told.setdefault("exitClass", status["exitClass"])
+    return tuple(
+        (name, one_line(value if isinstance(value, str) else json.dumps(value))) for name, value in told.items()
+    )
+
+
+def _phase(word: Any) -> Phase | None:
+    return Phase(word) if word in set(Phase) else None

@@ -1,0 +1,185 @@
+"""Stay with a run until it has ended: show it, report how it ended, and say how to come back when interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import trio
+import typer
+
+from cli.console import Console
+from cli.display import exit_code_of, show_until_done
+from cli.exit_code import ExitCode, worst
+from cli.gates import open_gates_of
+from cli.interruption import InterruptedBySignalError
+from cli.options import CommonOptions
+from cli.render.output import yaml_text
+from cli.runs import find_run, open_following, visible_story_of
+from cli.session import Session
+from cli.steplogs import LogWish, failure_report, print_logs
+from cli.view import RunView
+from core.api import keys
+from core.api.resource import STORY_RUN
+
+Object = dict[str, Any]
+
+CANCEL_DEADLINE_SECONDS: Final = 10.0
+
+
+@dataclass
+class Watched:
+    """What there is to say when a command stops looking."""
+
+    session: Session | None = None
+    runs: tuple[str, ...] = ()
+    verb: str = "watch"
+    """With which to look again."""
+    canceled: bool = False
+
+    def begin(self, session: Session, *runs: Object) -> None:
+        self.session, self.runs = session, tuple(run["metadata"]["name"] for run in runs)
+
+    def farewell(self) -> str:
+        """The way back; empty when nothing was watched yet."""
+        if self.session is None or not self.runs:
+            return ""
+        names = ", ".join(self.runs)
+        if self.canceled:
+            return f"{names} was canceled"
+        one = len(self.runs) == 1
+        cluster = self.session.embedded
+        if cluster is not None and cluster.on_demand:
+            goes_on = f"{'it waits' if one else 'they wait'} until {'its' if one else 'their'} cluster is up again"
+        else:
+            goes_on = "the run goes on" if one else "the runs go on"
+        return (
+            f"detached from {names}; {goes_on}: {self.session.command(self.verb, *self.runs)}\n"
+            f"cancel {'it' if one else 'them'} with: {self.session.command('cancel', *self.runs)}"
+        )
+
+
+async def stay(
+    watched: Watched,
+    run: Object,
+    *,
+    show: bool,
+    logs: bool = False,
+    timeout: float | None = None,
+    cancel_on_interrupt: bool = False,
+    exit_on_gate: bool = False,
+) -> ExitCode:
+    """Until ``run`` has ended, or with ``exit_on_gate`` until it waits at a gate; then its output, or what a person
+    needs to go on, and the code for that.
+    """
+    session = watched.session
+    assert session is not None, "begun with a session"
+    try:
+        view = await _follow(session, run, show=show, logs=logs, timeout=timeout, exit_on_gate=exit_on_gate)
+    finally:
+        interrupted = trio.current_effective_deadline() == float("-inf")
+        if cancel_on_interrupt and interrupted:
+            watched.canceled = await _cancel_and_wait(session, run)
+    await report(session, view)
+    return exit_code_of(view)
+
+
+async def wait_for(
+    session: Session, runs: Sequence[Object], *, timeout: float | None, exit_on_gate: bool = False
+) -> ExitCode:
+    """Until all of ``runs`` have ended, or wait at a gate with ``exit_on_gate``, each told then; the worst code."""
+    codes: list[ExitCode] = []
+
+    async def follow(run: Object) -> None:
+        view = await _follow(session, run, show=False, logs=False, timeout=timeout, exit_on_gate=exit_on_gate)
+        codes.append(exit_code_of(view))
+        session.console.result(f"{view.name} {view.phase}")
+        if not view.terminal:
+            await report(session, view)
+
+    async with trio.open_nursery() as nursery:
+        for run in runs:
+            nursery.start_soon(follow, run)
+    return worst(codes)
+
+
+async def report(session: Session, view: RunView) -> None:
+    """The output of a run that succeeded; of one that did not, step, error, last log lines and the next command."""
+    console = session.console
+    if not view.terminal:
+        console.note(await _gates_told(session, view))
+    elif exit_code_of(view) is not ExitCode.DONE:
+        console.note(await failure_report(session, await find_run(session, view.name), view))
+    elif view.output is not None:
+        console.note(f"{view.name} {view.phase}; its output, again with: {session.command('outputs', view.name)}")
+    else:
+        console.note(
+            f"{view.name} {view.phase}; the Story declares no output, those of its steps: "
+            f"{session.command('outputs', view.name, 'STEP')}"
+        )
+    if view.output is not None:
+        output = session.options.output
+        text = yaml_text(view.output) if output in ("table", "yaml") else json.dumps(view.output, ensure_ascii=False)
+        console.result(text)
+
+
+async def request_cancel(session: Session, run: Object, reason: str = "") -> None:
+    """Ask the operator to cancel; idempotent. ``reason`` stays on the run."""
+    metadata = run["metadata"]
+    patch: Object = {"spec": {"cancelRequested": True}}
+    if reason:
+        patch["metadata"] = {"annotations": {keys.ANNOTATION_CANCEL_REASON: reason}}
+    await session.client.patch(STORY_RUN, metadata["name"], patch, namespace=metadata["namespace"])
+
+
+def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Watched) -> None:
+    """Leave with the code of ``work``; Ctrl-C detaches and says how to come back."""
+    try:
+        code = work()
+    except InterruptedBySignalError as interruption:
+        console = Console(options)
+        console.wipe_echo()
+        if farewell := watched.farewell():
+            console.note(farewell)
+        code = interruption.code
+    raise typer.Exit(int(code))
+
+
+async def _gates_told(session: Session, view: RunView) -> str:
+    """At which gates the run waits, and what to type."""
+    run = await find_run(session, view.name)
+    names = [gate.name for gate in open_gates_of(run, await visible_story_of(session, run))]
+    if not names:
+        return f"{view.name} waited at a gate on which somebody has decided meanwhile"
+    lines = [f"{view.name} waits at {'gate' if len(names) == 1 else 'gates'} {', '.join(names)}; decide with:"]
+    return "\n".join([*lines, *(f"  {session.command('approve', view.name, name)}" for name in names)])
+
+
+async def _follow(
+    session: Session,
+    run: Object,
+    *,
+    show: bool,
+    logs: bool,
+    timeout: float | None,
+    exit_on_gate: bool = False,
+) -> RunView:
+    quiet = session if show else replace(session, options=replace(session.options, quiet=True))
+    async with open_following(session, run) as following, trio.open_nursery() as nursery:
+        if logs:
+            nursery.start_soon(print_logs, session, run, LogWish(follow=True))
+        view = await show_until_done(quiet, following, timeout=timeout, exit_on_gate=exit_on_gate)
+        if not view.terminal:
+            nursery.cancel_scope.cancel()  # its logs go on
+        return view
+
+
+async def _cancel_and_wait(session: Session, run: Object) -> bool:
+    """Whether the run has ended before the deadline of a command that is about to end itself."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCEL_DEADLINE_SECONDS):
+        await request_cancel(session, run)
+        await _follow(session, run, show=False, logs=False, timeout=None)
+        return True
+    return False

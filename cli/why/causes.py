@@ -1,0 +1,187 @@
+"""What one step waits for, followed to where it really stops: into child runs, branches and needs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from cli.gates import Gate, gates_of
+from cli.layout import declared_steps, parent_of
+from cli.view import RunView, StepView
+from cli.why import workload
+from cli.why.cause import Cause, CommandIn, Facts, Kind
+from cli.words import one_line
+from core.api.instant import parse_instant_or_none
+from core.api.phases import Phase, Reason
+
+Object = dict[str, Any]
+
+_QUEUED = "Queued due to"
+"""How the message of a step begins that waits for a slot. Source: StoryRun contract 13.4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One run, and how to go on into another."""
+
+    facts: Facts
+    view: RunView
+    needs: dict[str, tuple[str, ...]]
+    """Of each step that has not begun, what it still needs."""
+    command: CommandIn
+    into: Callable[[Facts], list[Cause]]
+    """The causes of a child run."""
+
+    def step(self, name: str) -> StepView:
+        return next(step for step in self.view.steps if step.name == name)
+
+    def causes(self, name: str, seen: frozenset[str] = frozenset()) -> list[Cause]:
+        """Of one step, whatever it does."""
+        step = self.step(name)
+        if step.phase is None:
+            return self._not_begun(step, seen | {name})
+        if step.phase.failing:
+            return self.failures(step)
+        if step.phase.terminal:
+            return [self._ended(step)]
+        active = [each for each in self.view.steps if parent_of(each.name) == name and each.at_work]
+        if active:
+            return [cause for each in active for cause in self.causes(each.name, seen)]
+        return self._at_work(step)
+
+    def _at_work(self, step: StepView) -> list[Cause]:
+        if step.reason == Reason.QUEUED:
+            return [self._queued(step)]
+        match step.kind:
+            case "gate":
+                return [self._gate(step)]
+            case "wait" | "sleep":
+                return [self._timed(step)]
+            case "executeStory":
+                return self._child(step)
+            case "engram" if not self._is_recorded_gate(step):
+                return [workload.cause_of(self.facts, step.name, self.command)]
+            case "engram":
+                return [self._gate(step)]
+        text = step.waits or ("its branches follow" if step.kind == "parallel" else "is being carried out")
+        kind = Kind.BRANCHES if step.kind == "parallel" else Kind.OPERATOR
+        return [self._cause(kind, step, text, who="the operator")]
+
+    def _is_recorded_gate(self, step: StepView) -> bool:
+        """Whether it is known as a gate although its declaration is not."""
+        return bool(step.answer)
+
+    def _queued(self, step: StepView) -> Cause:
+        text = f"waits for its turn: {step.waits.removeprefix(_QUEUED).strip()}"
+        who = "the steps that hold the slots, or whoever sets the limit"
+        commands = (self.command(self.facts.namespace, "list", "--phase=Running"),)
+        return self._cause(Kind.QUEUE, step, text, who=who, commands=commands)
+
+    def _gate(self, step: StepView) -> Cause:
+        gate = next((each for each in gates_of(self.facts.run, self.facts.story) if each.name == step.name), None)
+        if gate is not None and gate.decision is not None:
+            by = f" by {gate.decision.by}" if gate.decision.by else ""
+            text = f"was {gate.decision.state}{by}; the operator is about to act on it"
+            return self._cause(Kind.OPERATOR, step, text, since=gate.decision.at, who="the operator")
+        who = f"whoever may patch storyruns/status in {self.facts.namespace}: bobrapet-gate-approver-role"
+        place = (self.facts.name, step.name)
+        commands = tuple(self.command(self.facts.namespace, verb, *place) for verb in ("approve", "reject"))
+        return self._cause(
+            Kind.GATE, step, "waits for approval", until=step.until, then=_then(gate), who=who, commands=commands
+        )
+
+    def _timed(self, step: StepView) -> Cause:
+        parameters = self._declared(step.name).get("with") or {}
+        if step.kind == "sleep":
+            return self._cause(Kind.SLEEP, step, "sleeps", until=step.until, then="it goes on", who="nobody has to")
+        condition = one_line(parameters.get("until") or "")
+        text = f"waits until {condition}" if condition else "waits for its condition"
+        skips = str(parameters.get("onTimeout") or "").strip().lower() == "skip"
+        then = "the step is skipped" if skips else "the step fails with Timeout"
+        who = "the steps that the condition reads"
+        return self._cause(Kind.WAIT, step, text, until=step.until, then=then if step.until else "", who=who)
+
+    def _child(self, step: StepView) -> list[Cause]:
+        child = self.facts.children.get(step.name)
+        if child is None:
+            told = f"waits for StoryRun {step.child_run}, which is not to be seen" if step.child_run else step.waits
+            return [self._cause(Kind.CHILD, step, told or "is about to start its StoryRun", until=step.until)]
+        via = f"{self.facts.name}/{step.name}"
+        found = [replace(cause, via=(via, *cause.via)) for cause in self.into(child)]
+        if found:
+            return found
+        text = f"waits for StoryRun {child.name}, {child.status.get('phase') or 'Pending'}"
+        commands = (self.command(child.namespace, "get", child.name),)
+        return [self._cause(Kind.CHILD, step, text, until=step.until, commands=commands)]
+
+    def _not_begun(self, step: StepView, seen: frozenset[str]) -> list[Cause]:
+        """What the steps wait for that it needs; itself, when those are done."""
+        missing = [name for name in self.needs.get(step.name, ()) if name not in seen]
+        if not missing:
+            around = parent_of(step.name)
+            if around:
+                return [self._cause(Kind.BRANCHES, step, f"has not begun; it is a branch of {around}")]
+            if step.name in self.needs:
+                return [self._cause(Kind.OPERATOR, step, "has all it needs and is about to begin", who="the operator")]
+            return [self._cause(Kind.NEEDS, step, "begins when the steps before the clean-up have ended")]
+        via = f"{self.facts.name}/{step.name}"
+        told = ", ".join(f"{name} ({self.step(name).phase or Phase.PENDING})" for name in missing)
+        found = [self._cause(Kind.NEEDS, step, f"needs {told}")]
+        for name in missing:
+            found += [replace(cause, via=(via, *cause.via)) for cause in self.causes(name, seen)]
+        return found
+
+    def _ended(self, step: StepView) -> Cause:
+        text = f"has ended {step.phase}: {step.detail}" if step.detail else f"has ended {step.phase}"
+        return self._cause(Kind.ENDED, step, text, since=step.finished_at)
+
+    def failures(self, step: StepView) -> list[Cause]:
+        """Why a step failed: of a child run its own reason, and with it how to run the step of ours again."""
+        own = self._failure(step)
+        child = self.facts.children.get(step.name)
+        below = [cause for cause in self.into(child) if cause.kind is Kind.FAILED] if child is not None else []
+        via = f"{self.facts.name}/{step.name}"
+        return [
+            replace(cause, via=(via, *cause.via), commands=(*cause.commands[:1], *own.commands[-1:])) for cause in below
+        ] or [own]
+
+    def _failure(self, step: StepView) -> Cause:
+        text = f"ended {step.phase}" + (f": {step.detail}" if step.detail else "")
+        name = self.facts.name
+        is_canceled = self.facts.run["spec"].get("cancelRequested")
+        again = ("resubmit", name) if is_canceled else ("retry", name, "--from", step.name)
+        commands = [self.command(self.facts.namespace, *again)]
+        if step.kind == "engram":
+            commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))
+        return replace(
+            self._cause(Kind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),
+            facts=step.error,
+            last_lines=self.facts.last_lines.get(step.name, ()),
+        )
+
+    def _declared(self, name: str) -> Object:
+        states = self.facts.status.get("stepStates") or {}
+        return next((each.step for each in declared_steps(self.facts.story, states) if each.name == name), {})
+
+    def _cause(
+        self,
+        kind: Kind,
+        step: StepView,
+        text: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        then: str = "",
+        who: str = "",
+        commands: tuple[str, ...] = (),
+    ) -> Cause:
+        began = since or parse_instant_or_none(self.facts.state(step.name).get("startedAt"))
+        return Cause(kind, self.facts.namespace, self.facts.name, step.name, text, began, until, then, who, commands)
+
+
+def _then(gate: Gate | None) -> str:
+    if gate is None or gate.until is None:
+        return ""
+    return "the step is skipped" if gate.on_timeout == "skip" else "the step fails with Timeout"

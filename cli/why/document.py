@@ -1,0 +1,51 @@
+"""An explanation as data, for programs. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from cli.why.cause import Cause, Explanation
+from core.api.instant import format_instant
+
+Object = dict[str, Any]
+
+
+def document_of(explanation: Explanation) -> Object:
+    """Every field is always there; instants are RFC 3339, null where there is none."""
+    return {
+        "namespace": explanation.namespace,
+        "run": explanation.run,
+        "step": explanation.step,
+        "story": explanation.story,
+        "phase": explanation.phase,
+        "message": explanation.message,
+        "since": _instant(explanation.since),
+        "until": _instant(explanation.until),
+        "summary": explanation.summary,
+        "causes": [_cause(cause) for cause in explanation.causes],
+        "later": [{"step": step, "needs": list(needs)} for step, needs in explanation.later],
+        "unseen": list(explanation.unseen),
+    }
+
+
+def _cause(cause: Cause) -> Object:
+    return {
+        "kind": str(cause.kind),
+        "namespace": cause.namespace,
+        "run": cause.run,
+        "step": cause.step,
+        "via": list(cause.via),
+        "text": cause.text,
+        "since": _instant(cause.since),
+        "until": _instant(cause.until),
+        "then": cause.then,
+        "who": cause.who,
+        "commands": list(cause.commands),
+        "facts": dict(cause.facts),
+        "lastLines": list(cause.last_lines),
+    }
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return format_instant(instant) if instant is not None else None

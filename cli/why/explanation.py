@@ -1,0 +1,213 @@
+"""The whole answer about a run: what it waits for, what comes later, or why it failed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from cli.problem import CommandError
+from cli.retrying import refusal_of
+from cli.view import RunView, view_run
+from cli.why.cause import Cause, CommandIn, Explanation, Facts, Kind
+from cli.why.causes import Search
+from cli.words import one_line
+from core.api import keys
+from core.api.conditions import find_condition
+from core.api.instant import parse_instant_or_none
+from core.api.phases import Phase, Reason
+from core.api.suggestion import closest
+from core.engine.plan import Refusal, parse_story
+from core.engine.redrive_request import pending_redrive
+
+Object = dict[str, Any]
+
+
+def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
+    """About ``step``, or with an empty one about the whole run.
+
+    Raises:
+        CommandError: there is no such step.
+    """
+    view = _view(facts, command)
+    search = _search(facts, view, command)
+    causes = _causes(search) if not step else search.causes(_known(view, step))
+    waits = not view.terminal and not step
+    return Explanation(
+        namespace=facts.namespace,
+        run=facts.name,
+        step=step,
+        story=view.story,
+        phase=str(view.phase or ""),
+        message=view.message,
+        since=view.started_at or view.created_at,
+        until=view.started_at + view.timeout if view.started_at and view.timeout and not view.terminal else None,
+        causes=_each_once(causes),
+        later=tuple((name, needs) for name, needs in search.needs.items() if needs) if waits else (),
+        unseen=_unseen(facts),
+        summary="" if causes else _summary(facts, view),
+    )
+
+
+def _each_once(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Several ways may lead to the same step; the first is told."""
+    found: dict[tuple[str, str, str], Cause] = {}
+    for cause in causes:
+        found.setdefault((cause.run, cause.step, cause.text), cause)
+    return tuple(found.values())
+
+
+def _view(facts: Facts, command: CommandIn) -> RunView:
+    return view_run(
+        facts.run,
+        facts.story,
+        facts.step_runs.values(),
+        facts.pods.values(),
+        command=lambda verb, *arguments: command(facts.namespace, verb, *arguments),
+    )
+
+
+def _search(facts: Facts, view: RunView, command: CommandIn) -> Search:
+    def into(child: Facts) -> list[Cause]:
+        return _causes(_search(child, _view(child, command), command))
+
+    return Search(facts, view, _unmet(facts, view), command, into)
+
+
+def _known(view: RunView, step: str) -> str:
+    """Raises:
+    CommandError: the run has no such step; with those it has.
+    """
+    names = [each.name for each in view.steps]
+    if step in names:
+        return step
+    named = [name for name in names if name.rpartition("/")[2] == step]
+    if len(named) == 1:
+        return named[0]
+    near = closest(step, names)
+    remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(names)}"
+    raise CommandError(f"run {view.name} has no step {step!r}", remedy=remedy)
+
+
+def _causes(search: Search) -> list[Cause]:
+    facts, view = search.facts, search.view
+    if pending_redrive(facts.run) is not None:
+        text = "was asked to run again, and the operator has not begun yet"
+        return [_of_run(facts, Kind.OPERATOR, text, who="the operator, if it runs")]
+    if view.terminal:
+        refusal = refusal_of(facts.run)
+        refused = [_of_run(facts, Kind.FAILED, f"is not run again: {refusal}")] if refusal else []
+        return [*refused, *_why_it_failed(search)]
+    found = _of_the_run_itself(search)
+    for step in view.active:
+        found += search.causes(step.name)
+    found = found or _between_steps(search)
+    culprit = view.culprit()
+    return found + (search.failures(culprit) if culprit is not None else [])
+
+
+def _of_the_run_itself(search: Search) -> list[Cause]:
+    """What keeps all of it."""
+    facts, view = search.facts, search.view
+    ready = find_condition(facts.status.get("conditions") or (), "Ready") or {}
+    since = parse_instant_or_none(ready.get("lastTransitionTime"))
+    message = one_line(ready.get("message") or view.message)
+    found = []
+    if facts.run["spec"].get("cancelRequested"):
+        found.append(_canceling(facts))
+    if view.phase is None:
+        text = "was not taken up by an operator yet"
+        who = "whoever runs the operator: is there one for this namespace?"
+        found.append(_of_run(facts, Kind.OPERATOR, text, since=view.created_at, who=who))
+    elif ready.get("reason") == Reason.STORY_NOT_FOUND:
+        text = f"waits for its Story: {message}"
+        who = "whoever has the Story's manifest"
+        commands = ("kubectl apply --filename STORY.yaml",)
+        found.append(_of_run(facts, Kind.STORY, text, since=since, who=who, commands=commands))
+    elif ready.get("reason") == Reason.PERMISSION_DENIED:
+        text = f"waits for a right that the operator lacks: {message}"
+        who = "whoever runs the cluster: the operator goes on by itself once it has the right"
+        found.append(_of_run(facts, Kind.PERMISSION, text, since=since, who=who))
+    elif ready.get("reason") == Reason.STORAGE_UNAVAILABLE:
+        text = f"waits for data of a step that is in object storage: {message}"
+        who = "whoever runs the object store: the operator goes on by itself once it can read there"
+        found.append(_of_run(facts, Kind.STORAGE, text, since=since, who=who))
+    return found
+
+
+def _canceling(facts: Facts) -> Cause:
+    annotations = facts.run["metadata"].get("annotations") or {}
+    since = parse_instant_or_none(annotations.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT))
+    reason = one_line(annotations.get(keys.ANNOTATION_CANCEL_REASON) or "")
+    text = "is being canceled" + (f" ({reason})" if reason else "") + ": its steps are told to end, then ended"
+    return _of_run(facts, Kind.CANCEL, text, since=since, who="the steps at work")
+
+
+def _between_steps(search: Search) -> list[Cause]:
+    """Nothing is at work: what is next has all it needs."""
+    facts = search.facts
+    ready = [name for name, needs in search.needs.items() if not needs]
+    if ready:
+        return [cause for name in ready for cause in search.causes(name)]
+    text = "has no step at work; the operator is about to go on"
+    return [_of_run(facts, Kind.OPERATOR, text, since=search.view.started_at, who="the operator")]
+
+
+def _why_it_failed(search: Search) -> list[Cause]:
+    """Of a run that has ended and not well."""
+    facts, view = search.facts, search.view
+    if view.phase is None or not view.phase.failing or view.phase in (Phase.FINISHED, Phase.CANCELED):
+        return []
+    culprit = view.culprit()
+    if culprit is None:
+        error = facts.status.get("error") or {}
+        told = one_line(error.get("message") or view.message or "it does not say why")
+        commands = (search.command(facts.namespace, "resubmit", facts.name),)
+        text = f"ended {view.phase}: {told}"
+        return [_of_run(facts, Kind.FAILED, text, since=view.finished_at, commands=commands)]
+    return search.failures(culprit)
+
+
+def _unmet(facts: Facts, view: RunView) -> dict[str, tuple[str, ...]]:
+    """Of each main step that has not begun, what it still needs, in spec order."""
+    if view.terminal or facts.story is None:
+        return {}
+    plan = parse_story(facts.story)
+    if isinstance(plan, Refusal):
+        return {}
+    phases = {step.name: step.phase for step in view.steps}
+    done = {name for name, phase in phases.items() if phase is not None and phase.terminal}
+    main = plan.main.graph
+    return {
+        name: tuple(need for need in main.needs[name] if need not in done)
+        for name in main.order
+        if phases.get(name) is None and name in phases
+    }
+
+
+def _summary(facts: Facts, view: RunView) -> str:
+    if not view.terminal:
+        return "nothing is known that it waits for"
+    reason = one_line((facts.run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_CANCEL_REASON) or "")
+    if facts.run["spec"].get("cancelRequested") and view.phase is not Phase.SUCCEEDED:
+        return "was canceled" + (f": {reason}" if reason else "") + "; it waits for nothing"
+    return f"has ended {view.phase}; it waits for nothing"
+
+
+def _unseen(facts: Facts) -> tuple[str, ...]:
+    own = dict.fromkeys(facts.unseen)
+    for child in facts.children.values():
+        own |= dict.fromkeys(_unseen(child))
+    return tuple(own)
+
+
+def _of_run(
+    facts: Facts,
+    kind: Kind,
+    text: str,
+    *,
+    since: datetime | None = None,
+    who: str = "",
+    commands: tuple[str, ...] = (),
+) -> Cause:
+    return Cause(kind, facts.namespace, facts.name, "", text, since, who=who, commands=commands)

@@ -1,0 +1,130 @@
+"""What is known of a run and the runs that its steps started, fetched as far as one may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+import trio
+
+from cli.layout import path_of
+from cli.runs import pods_of, step_runs_of, story_of
+from cli.session import Session
+from cli.steplogs import last_lines_of
+from cli.view import view_run
+from cli.why.cause import Facts
+from cli.words import one_line
+from core.api import keys
+from core.api.identity import label_value
+from core.api.phases import Phase
+from core.api.resource import EVENT, JOB, STORY_RUN
+from core.engine.state import has_ended
+from core.kube.errors import ApiError, ForbiddenError
+
+Object = dict[str, Any]
+Found = TypeVar("Found")
+
+MAX_DEPTH: Final = 8
+"""Child runs of child runs are followed so far."""
+MAX_CHILDREN: Final = 100
+"""So many child runs of one run are looked into; of further ones only what they tell of themselves is known."""
+
+
+async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
+    """Of ``run`` and its child runs. What one may not see is listed, and missing."""
+    unseen: list[str] = []
+
+    async def tolerant(what: str, question: Awaitable[Found], otherwise: Found) -> Found:
+        try:
+            return await question
+        except ForbiddenError:
+            unseen.append(what)
+            return otherwise
+
+    story = await tolerant("the Story", story_of(session, run), None)
+    step_runs = await tolerant("StepRuns", step_runs_of(session, run), [])
+    jobs = await tolerant("Jobs", _jobs_of(session, run), [])
+    pods = await tolerant("Pods", pods_of(session, run, tolerant=False), [])
+    children = await tolerant("child StoryRuns", children_of(session, run), [])
+    names = {label_value(each["metadata"]["name"]): each["metadata"]["name"] for each in step_runs}
+    by_label = {(pod["metadata"].get("labels") or {}).get(keys.LABEL_STEP_RUN, ""): pod for pod in pods}
+    facts = Facts(
+        run,
+        story,
+        step_runs={path_of(each): each for each in step_runs},
+        jobs={job["metadata"]["name"]: job for job in jobs},
+        pods={names[label]: pod for label, pod in by_label.items() if label in names},
+        unseen=tuple(unseen),
+    )
+    facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
+    return replace(facts, children=await _into_children(session, children, depth + 1))
+
+
+async def _into_children(session: Session, runs: Sequence[Object], depth: int) -> dict[str, Facts]:
+    """By step; those that go on or went wrong first."""
+    last = {path_of(run): run for run in runs}
+    found = {step: Facts(run, None) for step, run in last.items()}
+    if depth > MAX_DEPTH:
+        return found
+    order = sorted(last, key=lambda step: (last[step].get("status") or {}).get("phase") == Phase.SUCCEEDED)
+
+    async def look(step: str) -> None:
+        found[step] = await read_facts(session, last[step], depth)
+
+    async with trio.open_nursery() as nursery:
+        for step in order[:MAX_CHILDREN]:
+            nursery.start_soon(look, step)
+    return found
+
+
+async def children_of(session: Session, run: Object) -> list[Object]:
+    """StoryRuns that steps of the run started, oldest first: of a loop the last iteration comes last."""
+    metadata = run["metadata"]
+    selector = f"{keys.LABEL_PARENT_STORY_RUN}={label_value(metadata['name'])}"
+    found = (await session.client.list(STORY_RUN, metadata["namespace"], label_selector=selector)).items
+    own = [
+        each
+        for each in found
+        if any(owner["uid"] == metadata["uid"] for owner in each["metadata"].get("ownerReferences") or ())
+    ]
+    return sorted(own, key=lambda each: (each["metadata"]["creationTimestamp"], len(each["metadata"]["name"])))
+
+
+async def _jobs_of(session: Session, run: Object) -> list[Object]:
+    selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
+    return (await session.client.list(JOB, run["metadata"]["namespace"], label_selector=selector)).items
+
+
+async def _warnings(session: Session, facts: Facts) -> dict[str, str]:
+    """About Jobs that have no Pod: why they get none is told nowhere else."""
+    if "Pods" in facts.unseen or has_ended(facts.run):
+        return {}
+    found: dict[str, str] = {}
+    for name, job in facts.jobs.items():
+        if name not in facts.pods and not (job.get("status") or {}).get("conditions"):
+            warning = await _last_warning(session, facts.namespace, name)
+            found |= {name: warning} if warning else {}
+    return found
+
+
+async def _last_warning(session: Session, namespace: str, job: str) -> str:
+    selector = f"regarding.kind=Job,regarding.name={job},type=Warning"
+    try:
+        events = (await session.client.list(EVENT, namespace, field_selector=selector)).items
+    except ApiError:
+        return ""  # it only explains, and not everybody may see it
+    newest = max(events, key=lambda event: event["metadata"]["creationTimestamp"], default={})
+    return one_line(newest.get("note") or "")
+
+
+async def _last_lines(session: Session, facts: Facts) -> dict[str, tuple[str, ...]]:
+    """Of the step that the run failed with."""
+    if not has_ended(facts.run):
+        return {}
+    culprit = view_run(facts.run, facts.story, facts.step_runs.values()).culprit()
+    step_run = facts.step_runs.get(culprit.name) if culprit is not None else None
+    pod = facts.pods.get(step_run["metadata"]["name"]) if step_run is not None else None
+    if culprit is None or pod is None:
+        return {}
+    return {culprit.name: tuple(one_line(line) for line in await last_lines_of(session, pod))}

@@ -1,0 +1,108 @@
+"""An explanation for people: one block for each thing that is waited for, with what to type. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from cli.render.progress import Styled
+from cli.render.sign import colour_of
+from cli.render.time import short_duration
+from cli.why.cause import Cause, Explanation, Kind
+from core.api.instant import format_instant
+from core.api.phases import Phase
+
+_MARGIN: Final = 10
+"""Columns before what a word of the left margin says."""
+_LATER: Final = 10
+_MOST_CAUSES: Final = 20
+"""Nobody reads more on a screen."""
+_CALM: Final = frozenset({Kind.RUNNING, Kind.STARTING, Kind.SLEEP, Kind.ENDED, Kind.OPERATOR, Kind.NEEDS})
+
+
+def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only: bool = False) -> list[Styled]:
+    """At most ``width`` columns wide, but for commands, which are never broken."""
+    lines: list[Styled] = [(_header(explanation), "bold")]
+    if explanation.until is not None:
+        lines.append((f"out of time {_instant(explanation.until, now)}", ""))
+    if explanation.summary:
+        lines.append((f"{explanation.run} {explanation.summary}", ""))
+    for cause in explanation.causes[:_MOST_CAUSES]:
+        lines.append(("", ""))
+        lines += _cause(cause, explanation.run, now, width, ascii_only)
+    if len(explanation.causes) > _MOST_CAUSES:
+        more = f"and {len(explanation.causes) - _MOST_CAUSES} more; all of them with --output json"
+        lines += [("", ""), (more, "bright_black")]
+    if explanation.later:
+        lines.append(("", ""))
+        lines += [(line, "bright_black") for line in _later(explanation, width)]
+    if explanation.unseen:
+        text = f"not to be seen with your rights, so that something may be missing: {', '.join(explanation.unseen)}"
+        lines += [("", ""), *((line, "yellow") for line in textwrap.wrap(text, width))]
+    return lines
+
+
+def _header(explanation: Explanation) -> str:
+    name = f"{explanation.run}/{explanation.step}" if explanation.step else explanation.run
+    parts = [name, explanation.phase or Phase.PENDING]
+    if explanation.since is not None:
+        parts.append(f"since {format_instant(explanation.since)}")
+    return "  ".join(parts)
+
+
+def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool) -> Iterator[Styled]:
+    colour = colour_of(Phase.FAILED) if cause.kind is Kind.FAILED else "" if cause.kind in _CALM else "yellow"
+    subject = f"step {cause.step}" if cause.step else f"run {cause.run}"
+    for line in textwrap.wrap(f"{subject} {cause.text}", width, subsequent_indent="  ", break_on_hyphens=False):
+        yield line, colour
+    if cause.via:
+        yield from _said("through", (" -> " if ascii_only else " → ").join(_way(cause, asked)), width)
+    if cause.since is not None:
+        yield from _said("since", _instant(cause.since, now), width)
+    if cause.until is not None:
+        yield from _said("until", _instant(cause.until, now) + (f", then {cause.then}" if cause.then else ""), width)
+    for number, (name, value) in enumerate(cause.facts):
+        yield from _said("" if number else "error", f"{name}: {value}", width)
+    if cause.who:
+        yield from _said("who", cause.who, width)
+    for line in cause.last_lines:
+        yield f"  | {line}", ""
+    for number, command in enumerate(cause.commands):
+        yield f"  {'do' if not number else '':<{_MARGIN - 2}}{command}", "bold"
+
+
+def _way(cause: Cause, asked: str) -> Iterator[str]:
+    """Steps of the run that was asked about by their name alone; other runs where the way enters them."""
+    here = asked
+    for place in cause.via:
+        run, _, step = place.partition("/")
+        yield step if run == here else place
+        here = run
+    if cause.run != here:
+        yield f"run {cause.run}"
+
+
+def _said(word: str, text: str, width: int) -> Iterator[Styled]:
+    lead = f"  {word:<{_MARGIN - 2}}"
+    rest = " " * _MARGIN
+    for line in textwrap.wrap(
+        text, width, initial_indent=lead, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    ):
+        yield line, ""
+
+
+def _later(explanation: Explanation, width: int) -> Iterator[str]:
+    shown = explanation.later[:_LATER]
+    told = [f"{step} needs {', '.join(needs)}" for step, needs in shown]
+    if len(explanation.later) > len(shown):
+        told.append(f"and {len(explanation.later) - len(shown)} more steps")
+    yield from textwrap.wrap(f"later: {'; '.join(told)}", width, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _instant(instant: datetime, now: datetime) -> str:
+    """With how far it is from now."""
+    if instant > now:
+        return f"{format_instant(instant)} (in {short_duration(instant - now)})"
+    return f"{format_instant(instant)} ({short_duration(now - instant)} ago)"

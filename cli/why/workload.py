@@ -1,0 +1,160 @@
+"""What an engram step at work waits for: its StepRun, its Job, its Pod. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime
+from typing import Any, Final
+
+from cli.podwait import PodObstacle, PodWait, container_state, pod_wait, scheduled_at
+from cli.why.cause import Cause, CommandIn, Facts, Kind
+from cli.words import one_line
+from core.api import keys
+from core.api.conditions import find_condition
+from core.api.instant import parse_instant_or_none
+from core.api.phases import StepReason
+from core.engine.step_state import steps_from
+
+Object = dict[str, Any]
+
+_KINDS: Final = {
+    PodObstacle.IMAGE: Kind.IMAGE,
+    PodObstacle.NODE: Kind.NODE,
+    PodObstacle.CONTAINER: Kind.CONTAINER,
+}
+_OBSTACLES: Final = {
+    PodObstacle.IMAGE: ("cannot pull its image", "whoever publishes the image, or names it in the EngramTemplate"),
+    PodObstacle.NODE: ("fits on no node", "whoever runs the cluster, or asks for less"),
+    PodObstacle.CONTAINER: ("cannot make its container", "whoever owns the Engram and what it needs"),
+}
+_RECORDED: Final[dict[str, Kind]] = {
+    StepReason.IMAGE_NOT_PULLED: Kind.IMAGE,
+    "InvalidImageName": Kind.IMAGE,
+    StepReason.UNSCHEDULABLE: Kind.NODE,
+    "SchedulingGated": Kind.NODE,
+    StepReason.NO_POD: Kind.JOB,
+}
+"""What keeps the container from starting, by the reason that the run has recorded."""
+_OUT_OF_TIME: Final = "the attempt times out"
+
+
+def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
+    """Of a step that has begun and not ended."""
+    step_run = facts.step_runs.get(step)
+    state = facts.state(step)
+    since = parse_instant_or_none(state.get("startedAt"))
+    message = one_line(state.get("message") or "")
+    if step_run is None:
+        hidden = "StepRuns" in facts.unseen
+        text = message or ("is at work; its StepRun is not to be seen" if hidden else "is about to get its StepRun")
+        return Cause(Kind.STARTING, facts.namespace, facts.name, step, text, since)
+    if retry := _retry(facts, step, step_run, command):
+        return retry
+    name = step_run["metadata"]["name"]
+    job, pod = facts.jobs.get(name), facts.pods.get(name)
+    until = _deadline(job)
+    then = _OUT_OF_TIME if until is not None else ""
+    if pod is not None:
+        return _of_pod(facts, step, step_run, pod, (until, then), command)
+    if job is not None and "Pods" not in facts.unseen:
+        text = f"has a Job without a Pod: {facts.warnings[name]}" if name in facts.warnings else "waits for its Pod"
+        made_at = parse_instant_or_none(job["metadata"].get("creationTimestamp"))
+        who = "whoever runs the cluster: a quota or a policy may be in the way" if name in facts.warnings else ""
+        commands = (_kubectl("describe", "job", name, facts.namespace),)
+        return Cause(Kind.JOB, facts.namespace, facts.name, step, text, made_at, until, then, who, commands)
+    recorded = steps_from({step: state}).get(step)
+    if recorded is not None and recorded.reason_since is not None:
+        kind = _RECORDED.get(recorded.reason, Kind.CONTAINER)
+        return Cause(kind, facts.namespace, facts.name, step, message, since, until, then)
+    told = find_condition((step_run.get("status") or {}).get("conditions") or (), "Progressing") or {}
+    text = message or one_line(told.get("message") or "") or "is at work"
+    return Cause(
+        Kind.RUNNING if job is not None or told else Kind.STARTING,
+        *(facts.namespace, facts.name, step, f"is at work: {text}" if text != "is at work" else text, since),
+        until=until,
+        then=then,
+    )
+
+
+def _retry(facts: Facts, step: str, step_run: Object, command: CommandIn) -> Cause | None:
+    """While the next attempt is waited for."""
+    status = step_run.get("status") or {}
+    next_at = parse_instant_or_none(status.get("nextRetryAt"))
+    if next_at is None:
+        return None
+    why = one_line(status.get("lastFailureMsg") or "it does not say why")
+    return Cause(
+        Kind.RETRY,
+        facts.namespace,
+        facts.name,
+        step,
+        f"waits for its next attempt; attempt {_attempt(step_run, 0)} failed: {why}",
+        until=next_at,
+        then=f"attempt {_attempt(step_run, 1)} begins",
+        who="nobody has to; see what failed",
+        commands=(command(facts.namespace, "logs", facts.name, step),),
+    )
+
+
+def _of_pod(
+    facts: Facts,
+    step: str,
+    step_run: Object,
+    pod: Object,
+    deadline: tuple[datetime | None, str],
+    command: CommandIn,
+) -> Cause:
+    until, then = deadline
+    place = (facts.namespace, facts.name, step)
+    name = str(pod["metadata"]["name"])
+    if wait := pod_wait(pod):
+        return _obstacle(wait, place, name, deadline)
+    state = container_state(pod)
+    if running := state.get("running"):
+        began_at = parse_instant_or_none(running.get("startedAt"))
+        text = f"runs{_which_attempt(step_run)} in Pod {name}"
+        commands = (command(facts.namespace, "logs", facts.name, step, "--follow"),)
+        return Cause(Kind.RUNNING, *place, text, began_at, until, then, "its container", commands)
+    if ended := state.get("terminated"):
+        ended_at = parse_instant_or_none(ended.get("finishedAt"))
+        text = f"has ended with exit code {ended.get('exitCode')}; the operator is about to record it"
+        return Cause(Kind.OPERATOR, *place, text, ended_at, who="the operator")
+    text = f"waits for the container of Pod {name} to start"
+    return Cause(
+        Kind.STARTING, *place, text, scheduled_at(pod), until, then, "", (_kubectl("describe", "pod", name, place[0]),)
+    )
+
+
+def _obstacle(wait: PodWait, place: tuple[str, str, str], pod: str, deadline: tuple[datetime | None, str]) -> Cause:
+    text, who = _OBSTACLES[wait.obstacle]
+    return Cause(
+        _KINDS[wait.obstacle],
+        *place,
+        f"{text}: {wait.text}",
+        wait.since,
+        *deadline,
+        who,
+        (_kubectl("describe", "pod", pod, place[0]),),
+    )
+
+
+def _deadline(job: Object | None) -> datetime | None:
+    """When the attempt is out of time."""
+    annotations = ((job or {}).get("metadata") or {}).get("annotations") or {}
+    return parse_instant_or_none(annotations.get(keys.ANNOTATION_DEADLINE_AT))
+
+
+def _which_attempt(step_run: Object) -> str:
+    retries = (step_run.get("status") or {}).get("retries") or 0
+    return f" attempt {_attempt(step_run, 1)}" if retries else ""
+
+
+def _attempt(step_run: Object, more: int) -> str:
+    """``2 of 6``: the attempt whose number is the count of retries, and ``more``."""
+    retries = (step_run.get("status") or {}).get("retries") or 0
+    allowed = (step_run["spec"].get("retry") or {}).get("maxRetries")
+    return f"{retries + more} of {allowed + 1}" if isinstance(allowed, int) else str(retries + more)
+
+
+def _kubectl(verb: str, kind: str, name: str, namespace: str) -> str:
+    return shlex.join(["kubectl", verb, kind, name, "--namespace", namespace])

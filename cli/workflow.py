@@ -1,0 +1,174 @@
+"""What ``run`` and ``submit`` do once their arguments are in order: connect, apply, start, follow, report."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cli.applying import apply_manifests
+from cli.console import Console
+from cli.exit_code import ExitCode
+from cli.foreign import confirm_foreign
+from cli.interruption import run_async
+from cli.keyed import start_once, with_key
+from cli.manifests import Manifest
+from cli.options import CommonOptions, DryRun
+from cli.problem import CommandError
+from cli.references import refuse_missing
+from cli.render.output import render
+from cli.runs import is_name, run_manifest, start_run
+from cli.session import Session, open_session
+from cli.storyinputs import fitting_inputs
+from cli.watching import Watched, exit_after, stay
+from core.api.resource import STORY
+from core.api.suggestion import closest
+from core.kube.errors import NotFoundError
+from manager.embedded.folder import data_folder, running
+from manager.embedded.usage import open_cluster
+
+Object = dict[str, Any]
+
+
+def run_files(
+    options: CommonOptions,
+    manifests: Sequence[Manifest],
+    story: str,
+    inputs: Object,
+    *,
+    timeout: float | None,
+    image_map: Path | None,
+    cancel_on_interrupt: bool,
+    exit_on_gate: bool,
+    allow_workloads: bool,
+) -> None:
+    """Apply ``manifests``, run ``story`` to its end and exit with the code of its phase."""
+    watched = Watched()
+    document = next(m.document for m in manifests if m.kind == "Story" and m.name == story)
+
+    async def work() -> ExitCode:
+        console = Console(options)
+        if options.dry_run is DryRun.NONE:
+            await confirm_foreign(console, manifests, allowed=allow_workloads)
+        fitting = await fitting_inputs(console, document, inputs)
+        async with _open_target(options, image_map) as session:
+            await refuse_missing(session, manifests)
+            await apply_manifests(session, manifests, dry_run=options.dry_run is not DryRun.NONE)
+            namespace = (document.get("metadata") or {}).get("namespace") or session.namespace
+            if options.dry_run is not DryRun.NONE:
+                session.console.note(f"{len(manifests)} manifests are in order; Story {story!r} would run")
+                return ExitCode.DONE
+            run = await start_run(session, run_manifest(story, namespace, fitting))
+            watched.begin(session, run)
+            return await stay(
+                watched,
+                run,
+                show=True,
+                timeout=timeout,
+                cancel_on_interrupt=cancel_on_interrupt,
+                exit_on_gate=exit_on_gate,
+            )
+
+    exit_after(options, lambda: run_async(options, work), watched)
+
+
+def submit(
+    options: CommonOptions,
+    wanted: Object | Callable[[Session], Awaitable[Object]],
+    *,
+    key: str | None,
+    wait: bool,
+    show: bool,
+    logs: bool,
+    timeout: float | None,
+    cancel_on_interrupt: bool,
+    exit_on_gate: bool,
+) -> None:
+    """Create a run, or with ``key`` find the one that has it; stay with it when asked to.
+
+    ``wanted`` is the manifest, or what makes it of what the cluster holds.
+    """
+    watched = Watched()
+
+    async def work() -> ExitCode:
+        async with open_session(options) as session:
+            manifest = await wanted(session) if callable(wanted) else wanted
+            namespace = manifest["metadata"].get("namespace") or session.namespace
+            story = await _story_to_submit(session, manifest, namespace)
+            spec = manifest["spec"]
+            if inputs := await fitting_inputs(session.console, story, spec.get("inputs") or {}):
+                spec = {**spec, "inputs": inputs}
+            complete = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}, "spec": spec}
+            if options.dry_run is DryRun.CLIENT:
+                print_object(options, complete)
+                return ExitCode.DONE
+            run = await _started(session, complete, key)
+            if not wait or options.dry_run is DryRun.SERVER:
+                return ExitCode.DONE
+            watched.begin(session, run)
+            return await stay(
+                watched,
+                run,
+                show=show,
+                logs=logs,
+                timeout=timeout,
+                cancel_on_interrupt=cancel_on_interrupt,
+                exit_on_gate=exit_on_gate,
+            )
+
+    exit_after(options, lambda: run_async(options, work), watched)
+
+
+async def _started(session: Session, manifest: Object, key: str | None) -> Object:
+    """The run, which has been told of."""
+    options = session.options
+    dry_run = options.dry_run is DryRun.SERVER
+    if key is not None:
+        decision = await start_once(
+            session, with_key(manifest, key, manifest["metadata"]["namespace"]), dry_run=dry_run
+        )
+        run, told = decision.run, f"{decision.run['metadata']['name']} {decision.word}"
+    else:
+        run = await start_run(session, manifest, dry_run=dry_run)
+        told = run["metadata"]["name"]
+    session.console.result(told if options.output in ("table", "wide") else render([run], options.output, single=True))
+    return run
+
+
+def print_object(options: CommonOptions, obj: Object) -> None:
+    output = "yaml" if options.output in ("table", "wide") else options.output
+    Console(options).result(render([obj], output, single=True))
+
+
+async def _story_to_submit(session: Session, manifest: Object, namespace: str) -> Object:
+    """Raises:
+    CommandError: there is none, so a run could only wait for it.
+    """
+    reference = (manifest.get("spec") or {}).get("storyRef") or {}
+    name, namespace = str(reference.get("name") or ""), reference.get("namespace") or namespace
+    if is_name(name):
+        with suppress(NotFoundError):
+            return await session.client.get(STORY, name, namespace)
+    known = [story["metadata"]["name"] for story in (await session.client.list(STORY, namespace)).items]
+    near = closest(name, known)
+    remedy = f"did you mean {near!r}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
+    raise CommandError(f"no Story {name!r} in namespace {namespace}", remedy=remedy)
+
+
+@asynccontextmanager
+async def _open_target(options: CommonOptions, image_map: Path | None) -> AsyncIterator[Session]:
+    """The cluster of the flags, else the embedded one, started for the occasion when it is not up."""
+    if options.kubeconfig or options.context:
+        async with open_session(options) as session:
+            yield session
+        return
+    data = data_folder(options.data)
+    if running(data) is None:
+        Console(options).note(f"starting the embedded cluster in {data}")
+    async with (
+        open_cluster(data, image_map=image_map) as cluster,
+        open_session(replace(options, local=False), on=cluster) as session,
+    ):
+        yield session

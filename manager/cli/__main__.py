@@ -1,5 +1,0 @@
-"""``python -m manager.cli``: the command without its console script."""
-
-from manager.cli.main import main
-
-main()

@@ -1,0 +1,68 @@
+"""A session on an API server in this process, with our kinds installed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import trio
+
+from cli.console import Console
+from cli.options import CommonOptions
+from cli.session import Session
+from core.kube.client import KubeClient, open_client
+from core.kube.config import ClusterConfig, Impersonation
+from core.kube.credentials import bearer_token
+from localcluster.server.cluster import open_api_server
+from localcluster.transport import ASGIStreamingTransport
+from manager.crds import install_crds
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Server:
+    """An API server in this process, and how to reach it as its administrator."""
+
+    config: ClusterConfig
+    transport: ASGIStreamingTransport
+
+    @asynccontextmanager
+    async def session_as(self, user: str) -> AsyncIterator[Session]:
+        """Of somebody who has the rights he is given."""
+        config = replace(self.config, impersonation=Impersonation(user=user))
+        async with open_client(config, transport=self.transport) as client:
+            yield session_of(client, CommonOptions())
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with trio.open_nursery() as nursery, open_api_server() as api:
+        transport = ASGIStreamingTransport(api.app, nursery)
+        yield Server(ClusterConfig("http://cluster", bearer_token(api.admin_token)), transport)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[KubeClient]:
+    async with open_client(server.config, transport=server.transport) as client:
+        await install_crds(client)
+        yield client
+
+
+@pytest.fixture
+async def session(client: KubeClient) -> Session:
+    return session_of(client, CommonOptions())
+
+
+def session_of(client: KubeClient, options: CommonOptions) -> Session:
+    return Session(client, client.config, options, Console(options))
+
+
+@pytest.fixture
+def with_options() -> Callable[[Session, CommonOptions], Session]:
+    """The same connection under other flags."""
+    return lambda session, options: session_of(session.client, options)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from cli.applying import apply_manifests
+from cli.manifests import Manifest, load_manifests
+from cli.problem import RejectedManifestError
+from cli.references import refuse_missing
+from cli.session import Session
+from core.api.resource import CONFIG_MAP, ENGRAM, STORY
+from core.kube.errors import NotFoundError
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "paint"}, "data": {"color": "green"}}
+ENGRAM_OBJECT = {
+    "apiVersion": "bubustack.io/v1alpha1",
+    "kind": "Engram",
+    "metadata": {"name": "worker"},
+    "spec": {"templateRef": {"name": "shell"}},
+}
+
+
+def manifest(document: dict[str, object], **lines: int) -> Manifest:
+    return Manifest(document, "f.yaml", 1, lines)  # type: ignore[arg-type]  # plain dicts
+
+
+async def test_objects_are_stored_in_the_namespace_of_the_session(session: Session) -> None:
+    stored = await apply_manifests(session, [manifest(CONFIG), manifest(ENGRAM_OBJECT)])
+
+    assert [each["metadata"]["namespace"] for each in stored] == ["default", "default"]
+    assert (await session.client.get(ENGRAM, "worker", "default"))["spec"]["templateRef"] == {"name": "shell"}
+
+
+async def test_one_refused_document_keeps_all_from_being_stored(session: Session) -> None:
+    bad = {**ENGRAM_OBJECT, "metadata": {"name": "bad"}, "spec": {"templateRef": {"name": 7}}}
+
+    with pytest.raises(RejectedManifestError, match=r"f\.yaml:5: spec\.templateRef\.name: "):
+        await apply_manifests(session, [manifest(CONFIG), manifest(bad, **{"spec.templateRef.name": 5})])
+
+    with pytest.raises(NotFoundError):
+        await session.client.get(CONFIG_MAP, "paint", "default")
+
+
+async def test_a_dry_run_stores_nothing(session: Session) -> None:
+    await apply_manifests(session, [manifest(CONFIG)], dry_run=True)
+
+    with pytest.raises(NotFoundError):
+        await session.client.get(CONFIG_MAP, "paint", "default")
+
+
+async def test_a_kind_the_cluster_does_not_serve_is_named(session: Session) -> None:
+    unknown = {"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "x"}}
+
+    with pytest.raises(RejectedManifestError, match=r"f\.yaml:2: the cluster does not serve kind 'Gadget'"):
+        await apply_manifests(session, [manifest(unknown, kind=2)])
+
+
+async def test_references_may_lead_into_the_files_or_the_cluster(session: Session, tmp_path: object) -> None:
+    story = {
+        "apiVersion": STORY.api_version,
+        "kind": "Story",
+        "metadata": {"name": "s"},
+        "spec": {"steps": [{"name": "a", "ref": {"name": "worker"}}, {"name": "b", "ref": {"name": "wroker"}}]},
+    }
+    with pytest.raises(RejectedManifestError) as missing:
+        await refuse_missing(session, [manifest(story), manifest(ENGRAM_OBJECT)])
+    problems = str(missing.value).splitlines()
+    await apply_manifests(session, [manifest(ENGRAM_OBJECT)])
+    with pytest.raises(RejectedManifestError) as fewer:
+        await refuse_missing(session, [manifest(story)])
+
+    assert len(problems) == 2
+    assert "spec.steps[1].ref.name: Engram 'wroker' is neither in the files nor in namespace default" in problems[0]
+    assert "did you mean 'worker'?" in problems[0]
+    assert "EngramTemplate 'shell' is neither in the files nor in the cluster" in problems[1]
+    assert str(fewer.value).count("\n") == 0
+
+
+def test_the_files_of_the_example_refer_to_nothing_outside() -> None:
+    manifests = load_manifests(["examples/weather/manifests.yaml"])
+
+    assert {each.kind for each in manifests} == {"EngramTemplate", "Engram", "Story"}

@@ -1,0 +1,164 @@
+"""Asking for a redrive, on an API server in this process without an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from cli.exit_code import ExitCode
+from cli.options import CommonOptions, DryRun
+from cli.problem import CommandError
+from cli.retrying import ask_for, confirm, prepare, told, until_begun
+from cli.runs import run_manifest, start_run
+from cli.session import Session
+from core.api import keys
+from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY, STORY_RUN, Resource
+from core.engine.redrive_request import FullRedrive, RedriveFrom, pending_redrive
+
+Object = dict[str, Any]
+WithOptions = Callable[[Session, CommonOptions], Session]
+
+
+async def a_story(session: Session) -> None:
+    steps = [{"name": "fetch", "ref": {"name": "w"}}, {"name": "send", "ref": {"name": "w"}, "needs": ["fetch"]}]
+    story = {"apiVersion": STORY.api_version, "kind": "Story", "metadata": {"name": "report"}, "spec": {"steps": steps}}
+    await session.client.create(STORY, story, namespace="default")
+
+
+async def a_run(session: Session, **status: Any) -> Object:
+    await start_run(session, run_manifest("report", "default", {}, name="report-1"))
+    await session.client.patch(STORY_RUN, "report-1", {"status": status}, namespace="default", subresource="status")
+    return await stored(session)
+
+
+async def stored(session: Session) -> Object:
+    return await session.client.get(STORY_RUN, "report-1", "default")
+
+
+def document(kind: Resource, metadata: Object, spec: Object) -> Object:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+
+
+FAILED = {
+    "phase": "Failed",
+    "stepStates": {"fetch": {"phase": "Succeeded"}, "send": {"phase": "Failed"}},
+}
+
+
+async def test_a_request_is_one_that_the_engine_reads(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, **FAILED)
+
+    first = await ask_for(session, run, "")
+    of_everything = pending_redrive(await stored(session))
+    await session.client.patch(
+        STORY_RUN, "report-1", {"metadata": {"annotations": {first.observed: first.value}}}, namespace="default"
+    )
+    second = await ask_for(session, await stored(session), "send")
+    of_a_step = pending_redrive(await stored(session))
+
+    assert of_everything == FullRedrive(first.value)
+    assert of_a_step == RedriveFrom("send", second.value.partition(":")[2])
+    assert first.value not in second.value
+
+
+async def test_a_dry_run_asks_for_nothing(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, **FAILED)
+
+    await ask_for(session, run, "send", dry_run=DryRun.SERVER)
+
+    assert pending_redrive(await stored(session)) is None
+
+
+async def test_the_failed_step_is_looked_up_and_what_follows_is_told(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, **FAILED)
+
+    step, rerun = await prepare(session, run, "", True)
+
+    assert step == "send"
+    assert told(rerun) == "runs again:\n  send  asked for\nis kept: fetch"
+
+
+async def test_what_was_done_in_the_world_already_is_told(session: Session) -> None:
+    """Of the step that runs again; that of a step that is kept, and what was never completed, is not."""
+    await a_story(session)
+    run = await a_run(session, **FAILED)
+    owner = {"apiVersion": STORY_RUN.api_version, "kind": "StoryRun", "name": "report-1", "uid": run["metadata"]["uid"]}
+    for step in ("fetch", "send"):
+        metadata = {
+            "name": f"report-1-{step}",
+            "labels": {keys.LABEL_STORY_RUN: "report-1"},
+            "ownerReferences": [{**owner, "controller": True}],
+        }
+        spec: Object = {"storyRunRef": {"name": "report-1"}, "stepId": step, "engramRef": {"name": "w"}}
+        await session.client.create(STEP_RUN, document(STEP_RUN, metadata, spec), namespace="default")
+        for key, status in (("mail-1", "completed"), ("mail-2", "released")):
+            spec = {"stepRunRef": {"name": f"report-1-{step}"}, "effectKey": key, "completionStatus": status}
+            claim = document(EFFECT_CLAIM, {"name": f"{step}-{key}"}, spec)
+            await session.client.create(EFFECT_CLAIM, claim, namespace="default")
+
+    _, of_a_step = await prepare(session, run, "send", False)
+    _, of_all = await prepare(session, run, "", False)
+
+    assert of_a_step.effects == (("send", "mail-1"),)
+    assert of_all.effects == (("fetch", "mail-1"), ("send", "mail-1"))
+    assert "has been done already, which a retry does not undo:\n  send: mail-1\nis kept: fetch" in told(of_a_step)
+
+
+async def test_a_canceled_run_is_not_run_again(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, phase="Finished")
+    run["spec"]["cancelRequested"] = True
+
+    with pytest.raises(CommandError, match="report-1 was canceled") as refusal:
+        await prepare(session, run, "", False)
+
+    assert refusal.value.remedy.endswith("bobrapet resubmit report-1")
+
+
+async def test_without_its_story_a_run_is_not_run_again(session: Session) -> None:
+    run = await a_run(session, **FAILED)
+
+    with pytest.raises(CommandError, match="Story 'report' of run report-1 does not exist"):
+        await prepare(session, run, "", False)
+
+
+async def test_a_run_that_goes_on_needs_a_yes(session: Session, with_options: WithOptions) -> None:
+    run = await a_run(session, phase="Running")
+
+    with pytest.raises(CommandError, match="goes on; nothing was done"):
+        await confirm(session, run)
+    await confirm(with_options(session, CommonOptions(yes=True)), run)
+    await confirm(session, {**run, "status": {"phase": "Failed"}})
+
+
+async def test_it_waits_until_the_operator_has_begun(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, **FAILED)
+    request = await ask_for(session, run, "send")
+
+    async def operator() -> None:
+        await trio.sleep(0.2)
+        answered = {keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED: request.value}
+        await session.client.patch(STORY_RUN, "report-1", {"metadata": {"annotations": answered}}, namespace="default")
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(operator)
+            await until_begun(session, run, request, None)
+
+
+async def test_an_operator_that_does_not_begin_is_waited_for_no_longer_than_asked(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, **FAILED)
+    request = await ask_for(session, run, "send")
+
+    with pytest.raises(CommandError, match="has not begun to run report-1 again") as refusal:
+        await until_begun(session, run, request, 0.3)
+
+    assert refusal.value.code is ExitCode.WAIT_TIMED_OUT

@@ -1,0 +1,269 @@
+"""How a run looks to people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cli.render.progress import MAX_ROWS, columns, transitions, tree
+from cli.view import view_run
+from core.api.phases import Phase
+
+NOW = datetime(2026, 1, 1, 12, 0, 10, tzinfo=UTC)
+
+
+def a_run(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "team", "name": "report-1", "creationTimestamp": "2026-01-01T12:00:00Z"},
+        "spec": {"storyRef": {"name": "report"}},
+        "status": status,
+    }
+
+
+def a_story(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"name": "report"}, "spec": {"steps": list(steps)}}
+
+
+FETCH = {"name": "fetch", "ref": {"name": "http"}}
+SEND = {"name": "send", "ref": {"name": "mail"}, "needs": ["fetch"], "allowFailure": True}
+
+
+def test_steps_appear_in_spec_order_also_before_they_start() -> None:
+    view = view_run(a_run(stepStates={"send": {"phase": "Running"}}), a_story(FETCH, SEND))
+
+    assert [(step.name, step.phase) for step in view.steps] == [("fetch", None), ("send", Phase.RUNNING)]
+
+
+def test_a_run_without_its_story_shows_the_steps_it_recorded() -> None:
+    view = view_run(a_run(stepStates={"old": {"phase": "Succeeded"}}), None)
+
+    assert [step.name for step in view.steps] == ["old"]
+
+
+def test_done_counts_terminal_steps_only() -> None:
+    states = {"fetch": {"phase": "Succeeded"}, "send": {"phase": "Running"}}
+
+    assert view_run(a_run(phase="Running", stepStates=states), a_story(FETCH, SEND)).done == 1
+
+
+def test_waiting_on_names_the_first_step_and_counts_the_others() -> None:
+    states = {"fetch": {"phase": "Running"}, "send": {"phase": "Paused"}}
+
+    assert view_run(a_run(phase="Running", stepStates=states), a_story(FETCH, SEND)).waiting_on() == "fetch (+1)"
+
+
+def test_a_failed_step_tells_attempt_exit_code_error_and_permission_to_fail() -> None:
+    step_run = {
+        "spec": {"stepId": "send"},
+        "status": {"retries": 2, "exitCode": 137, "error": {"message": "out of\nmemory"}},
+    }
+    view = view_run(a_run(phase="Failed", stepStates={"send": {"phase": "Failed"}}), a_story(FETCH, SEND), [step_run])
+
+    assert view.steps[1].detail == "attempt 3, exit 137, allowFailure, out of memory"
+
+
+def test_a_retried_step_tells_how_many_attempts_it_has() -> None:
+    step_run = {"spec": {"stepId": "fetch", "retry": {"maxRetries": 3}}, "status": {"phase": "Pending", "retries": 1}}
+    view = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Running"}}), a_story(FETCH), [step_run])
+
+    assert view.steps[0].detail == "attempt 2/4"
+
+
+def test_what_a_program_wrote_cannot_move_the_cursor() -> None:
+    states = {"fetch": {"phase": "Failed", "message": "bad\x1b[2Jthing\r\n\ttwice"}}
+    view = view_run(a_run(phase="Failed", stepStates=states, message="a\x1bb"), a_story(FETCH))
+
+    assert (view.steps[0].detail, view.message) == ("bad [2Jthing twice", "a b")
+
+
+def test_an_unknown_phase_word_counts_as_not_started() -> None:
+    assert view_run(a_run(phase="Dancing"), a_story(FETCH)).phase is None
+
+
+def test_duration_runs_until_now_and_never_below_zero() -> None:
+    view = view_run(a_run(phase="Running", startedAt="2026-01-01T12:00:00Z"), a_story(FETCH))
+
+    assert view.duration(NOW) == timedelta(seconds=10)
+    assert view.duration(NOW - timedelta(hours=1)) == timedelta()
+
+
+def test_the_tree_shows_the_word_of_every_phase_and_drops_signs_for_ascii() -> None:
+    view = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Succeeded"}}), a_story(FETCH, SEND))
+
+    lines = [line for line, _ in tree(view, NOW, width=80, ascii_only=True)]
+
+    assert lines[0] == "report-1  Running  1/2 steps"
+    assert lines[1].split() == ["fetch", "Succeeded"]
+    assert lines[2].split() == ["send", "Pending", "needs", "fetch"]
+    assert all(line.isascii() for line in lines)
+
+
+def test_the_tree_never_exceeds_the_terminal() -> None:
+    states = {"fetch": {"phase": "Failed", "message": "x" * 500}}
+    view = view_run(a_run(phase="Failed", stepStates=states), a_story(FETCH))
+
+    assert max(len(line) for line, _ in tree(view, NOW, width=60)[1:]) == 60
+
+
+def test_permission_to_fail_is_seen_however_long_the_message() -> None:
+    states = {"send": {"phase": "Failed", "message": "x" * 500}}
+    view = view_run(a_run(phase="Succeeded", stepStates=states), a_story(FETCH, SEND))
+
+    assert "allowFailure, xxx" in tree(view, NOW, width=60)[2][0]
+
+
+def test_wide_letters_count_as_what_they_take() -> None:
+    states = {"fetch": {"phase": "Failed", "message": "失敗" * 100}}
+    view = view_run(a_run(phase="Failed", stepStates=states), a_story(FETCH))
+
+    line = tree(view, NOW, width=60)[1][0]
+
+    assert columns(line) in (59, 60)
+    assert line.endswith("…")
+
+
+def test_queue_and_priority_stand_in_the_header_where_the_story_gives_them() -> None:
+    story = {**a_story(FETCH)}
+    story["spec"]["policy"] = {"queue": "nightly", "priority": 5, "timeouts": {"story": "30m"}}
+    view = view_run(a_run(phase="Running", startedAt="2026-01-01T12:00:00Z"), story)
+
+    assert tree(view, NOW, width=100)[0][0] == "report-1  Running  0/1 steps  10s of 30m00s  queue nightly, priority 5"
+
+
+def test_a_large_story_keeps_rows_for_what_changes_or_fails() -> None:
+    steps = [{"name": f"s{index}", "type": "condition"} for index in range(MAX_ROWS + 5)]
+    view = view_run(a_run(stepStates={"s3": {"phase": "Failed"}}), a_story(*steps))
+
+    lines = [line for line, _ in tree(view, NOW, width=80)]
+
+    assert len(lines) == 3
+    assert "s3" in lines[1]
+    assert f"{MAX_ROWS + 4} more" in lines[2]
+
+
+FAN = {
+    "name": "fan",
+    "type": "parallel",
+    "with": {"steps": [{"name": "a", "ref": {"name": "x"}}, {"name": "ok", "type": "gate"}]},
+}
+OPEN = {
+    "fan": {"phase": "Running"},
+    "fan/a": {"phase": "Succeeded"},
+    "fan/ok": {"phase": "Paused", "message": "Waiting for approval"},
+}
+
+
+def test_branches_stand_indented_below_their_step_and_do_not_count_as_steps() -> None:
+    view = view_run(a_run(phase="Running", stepStates=OPEN), a_story(FETCH, FAN))
+
+    lines = [line for line, _ in tree(view, NOW, width=120)]
+
+    assert lines[0] == "report-1  Running  0/2 steps"
+    assert lines[2].split()[:3] == ["●", "fan", "Running"]
+    assert lines[2].endswith("1/2 done")
+    assert lines[3].startswith("✔   a ")
+    assert lines[4].startswith("ǁ   ok ")
+    assert view.waiting_on() == "fan/ok"
+
+
+def test_a_row_that_waits_for_somebody_says_what_to_type_below_itself_where_it_is_too_long() -> None:
+    view = view_run(a_run(phase="Running", stepStates=OPEN), a_story(FAN))
+
+    wide = [line for line, _ in tree(view, NOW, width=120)]
+    narrow = [line for line, _ in tree(view, NOW, width=60)]
+
+    assert wide[3].endswith("Waiting for approval: bobrapet approve report-1 fan/ok")
+    assert narrow[3].endswith("Waiting for approval")
+    assert narrow[4] == "    bobrapet approve report-1 fan/ok"
+    assert max(map(len, narrow)) <= 60
+
+
+def test_time_that_is_left_is_told() -> None:
+    run = a_run(phase="Running", stepStates={"nap": {"phase": "Paused", "message": "Sleeping until 12:01"}})
+    timers = '{"nap": {"sleepUntil": "2026-01-01T12:01:10Z"}}'
+    run["metadata"]["annotations"] = {"runs.bubustack.io/step-timers": timers}
+    view = view_run(run, a_story({"name": "nap", "type": "sleep"}))
+
+    assert tree(view, NOW, width=100)[1][0].endswith("Sleeping until 12:01 (1m00s left)")
+
+
+def test_where_there_is_no_room_for_both_the_time_left_is_told_and_not_until_when() -> None:
+    message = "Waiting for approval until 2026-01-01T12:01:10Z"
+    run = a_run(phase="Running", stepStates={"approve": {"phase": "Paused", "message": message}})
+    timers = '{"approve": {"gateTimeoutAt": "2026-01-01T12:01:10Z"}}'
+    run["metadata"]["annotations"] = {"runs.bubustack.io/step-timers": timers}
+    view = view_run(run, a_story({"name": "approve", "type": "gate"}))
+
+    assert tree(view, NOW, width=70)[1][0].endswith("Waiting for approval (1m00s left)")
+
+
+def test_a_branch_whose_step_is_not_shown_is_called_by_its_path() -> None:
+    many = [{"name": f"s{index}", "type": "condition"} for index in range(MAX_ROWS)]
+    states = {"fan": {"phase": "Succeeded"}, "fan/a": {"phase": "Failed"}}
+    view = view_run(a_run(stepStates=states), a_story(FAN, *many))
+
+    assert tree(view, NOW, width=80)[1][0].startswith("✖   fan/a ")
+
+
+def test_the_pod_of_a_branch_is_found_by_its_step_run() -> None:
+    step_run = {
+        "metadata": {"name": "report-1-fan-a", "annotations": {"runs.bubustack.io/step-path": "fan/a"}},
+        "spec": {"stepId": "a"},
+        "status": {"phase": "Running"},
+    }
+    waiting = {"reason": "ErrImagePull", "message": "no such image"}
+    pod = {
+        "metadata": {"name": "p", "labels": {"bubustack.io/steprun": "report-1-fan-a", "bubustack.io/step": "a"}},
+        "status": {"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]},
+    }
+    view = view_run(a_run(phase="Running"), a_story(FAN, {"name": "a", "ref": {"name": "x"}}), [step_run], [pod])
+
+    assert {step.name: step.waits for step in view.steps if step.waits} == {"fan/a": "ErrImagePull: no such image"}
+
+
+def test_the_failed_branch_is_what_the_run_failed_with() -> None:
+    states = {"fan": {"phase": "Failed"}, "fan/a": {"phase": "Failed"}, "fan/ok": {"phase": "Succeeded"}}
+    culprit = view_run(a_run(phase="Failed", stepStates=states), a_story(FAN)).culprit()
+
+    assert culprit is not None
+    assert culprit.name == "fan/a"
+
+
+def test_a_step_that_is_only_queued_is_not_told_as_a_change_from_pending_to_pending() -> None:
+    queued = {"fetch": {"phase": "Pending", "message": "Queued due to story concurrency limit", "startedAt": None}}
+    before = view_run(a_run(phase="Running"), a_story(FETCH))
+    after = view_run(a_run(phase="Running", stepStates=queued), a_story(FETCH))
+
+    assert transitions(before, after, NOW) == [
+        "2026-01-01T12:00:10Z report-1 fetch Pending  Queued due to story concurrency limit"
+    ]
+
+
+def test_very_many_items_at_work_are_told_by_the_step_around_them() -> None:
+    each = {"name": "each", "type": "parallel", "with": {"forEach": [], "steps": [{"name": "x", "type": "sleep"}]}}
+    states = {"each": {"phase": "Running"}, "each/3": {"phase": "Failed"}}
+    states |= {f"each/{n}": {"phase": "Paused"} for n in range(MAX_ROWS + 20) if n != 3}
+    view = view_run(a_run(phase="Running", stepStates=states), a_story(each))
+
+    lines = [line for line, _ in tree(view, NOW, width=80)]
+
+    assert [line.split()[1] for line in lines[1:]] == ["each", "3", str(MAX_ROWS + 19)]
+    assert lines[1].endswith(f"1/{MAX_ROWS + 20} done")
+
+
+def test_transitions_give_one_line_per_change_and_none_without_change() -> None:
+    before = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Running"}}), a_story(FETCH))
+    after = view_run(a_run(phase="Succeeded", stepStates={"fetch": {"phase": "Succeeded"}}), a_story(FETCH))
+
+    assert transitions(before, after, NOW) == [
+        "2026-01-01T12:00:10Z report-1 fetch Running→Succeeded",
+        "2026-01-01T12:00:10Z report-1 Running→Succeeded",
+    ]
+    assert transitions(after, after, NOW) == []
+
+
+def test_a_run_is_seen_to_begin_before_its_steps() -> None:
+    step_run = {"spec": {"stepId": "fetch"}, "status": {"phase": "Running"}}
+
+    assert view_run(a_run(), a_story(FETCH), [step_run]).steps[0].phase is None
+    assert view_run(a_run(phase="Running"), a_story(FETCH), [step_run]).steps[0].phase is Phase.RUNNING
