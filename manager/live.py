@@ -17,7 +17,7 @@ _Story = tuple[str, str]
 class LiveGauges:
     """``collect`` sets ``bobrapet_storyrun_steps_active``: the steps under way of all runs of a Story, by namespace.
 
-    A Story without a live run has no series. Source: operator contract 7 (the reference tells of one run only).
+    A Story without a live run has no series. Source: operator contract 8.1 (the reference tells of one run only).
     """
 
     def __init__(self, supervisor: Supervisor, story_runs: Informer) -> None:

@@ -2,7 +2,7 @@
 
 A run executes its Story as it stood when it began, and that is kept for it. Whoever deletes what is kept leaves only
 the live Story, if there is one. By that the run goes on as long as nothing that has begun contradicts it. Whatever has
-begun is brought to an end, whether a Story speaks of it or not. Pure. Source: StoryRun contract 6.1, 15.1.
+begun is brought to an end, whether a Story speaks of it or not. Pure. Source: StoryRun contract 4.11, 15.1, 17.2.
 """
 
 from __future__ import annotations

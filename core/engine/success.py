@@ -1,6 +1,6 @@
 """Is an attempt that says it succeeded really a success: output schema, then the step's own ``postExecution`` check.
 
-Source: StepRun contract 17.1. SDK-written success goes through the same checks (19.4).
+Source: StepRun contract 17.1 and 19.4. SDK-written success goes through the same checks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every metric of ours by the name, labels and buckets that dashboards know. Data only.
 
-The streaming series (operator contract 8.4, and the hub's in 8.5) belong to a process we do not run and are not listed.
+The streaming series (operator contract 8.4 and 8.5) belong to a process we do not run and are not listed.
 Source: operator contract 8.
 """
 

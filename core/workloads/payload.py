@@ -2,7 +2,7 @@
 
 Keys sorted, no spaces; ``<``, ``>``, ``&``, U+2028 and U+2029 escaped; floats as Go prints them. Whole numbers of up to
 64 bits keep all their digits (the reference sends them through a double and loses those beyond 2^53). Pure.
-Source: StepRun contract 8 ("JSON form"), storage contract 2.
+Source: StepRun contract 8 ("JSON form"), SDK contract 2.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ WRITTEN: Final = ("maxRetries", "delay", "backoff")
 
 
 def _retry_policies(spec: Object) -> Iterator[tuple[str, Object, str]]:
-    """Where contract 4.1 has defaults: path, parent and key of every retry policy that is there or is to be there."""
+    """Where admission contract 4.1 has defaults: path, parent and key of every retry policy, there or to come."""
     for name in ("steps", "compensations", "finally"):
         for index, step in enumerate(spec.get(name) or ()):
             path = f"spec.{name}[{index}].execution"

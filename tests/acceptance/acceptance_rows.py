@@ -1,4 +1,4 @@
-"""The scenarios of section 26 of the contract, by the number that tests carry in their names."""
+"""The scenarios of StoryRun contract 26, by the number that tests carry in their names."""
 
 from __future__ import annotations
 

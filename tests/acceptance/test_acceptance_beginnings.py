@@ -1,4 +1,4 @@
-"""Contract 26.1 and 26.2.1 to 26.2.7: how runs begin, what they refuse, and which steps start."""
+"""StoryRun contract 26.1 and 26.2 (rows 1 to 7): how runs begin, what they refuse, and which steps start."""
 
 from __future__ import annotations
 

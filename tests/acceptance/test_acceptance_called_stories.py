@@ -1,4 +1,4 @@
-"""Contract 26.2.17 to 26.2.20: runs that start runs."""
+"""StoryRun contract 26.2 (rows 17 to 20): runs that start runs."""
 
 from __future__ import annotations
 

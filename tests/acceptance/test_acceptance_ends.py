@@ -1,4 +1,4 @@
-"""Contract 26.2.21, 22, 25, 26 and 31: timeouts, cancellation, output, deletion, and what is kept afterwards."""
+"""StoryRun contract 26.2 (rows 21, 22, 25, 26, 31): timeouts, cancel, output, deletion, and what is kept afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract 26.2.8 to 26.2.13: what a failed step means for the others, for what was done, and for the run."""
+"""StoryRun contract 26.2 (rows 8 to 13): what a failed step means for the others, for what was done, for the run."""
 
 from __future__ import annotations
 

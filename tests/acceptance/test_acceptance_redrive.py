@@ -1,4 +1,4 @@
-"""Contract 26.2.23 and 26.2.24: running again."""
+"""StoryRun contract 26.2 (rows 23 and 24): running again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract 26.2.27 and 26.2.28: limits, priorities and aging."""
+"""StoryRun contract 26.2 (rows 27 and 28): limits, priorities and aging."""
 
 from __future__ import annotations
 

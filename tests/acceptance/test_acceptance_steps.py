@@ -1,4 +1,4 @@
-"""Contract 26.2.29, 30 and 32, branches, and data that is not there."""
+"""StoryRun contract 26.2 (rows 29, 30, 32), branches, and data that is not there."""
 
 from __future__ import annotations
 

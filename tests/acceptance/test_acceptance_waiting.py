@@ -1,4 +1,4 @@
-"""Contract 26.2.14 to 26.2.16 and ``stop``: gates, waits and sleeps, and a run that ends itself."""
+"""StoryRun contract 26.2 (rows 14 to 16) and ``stop``: gates, waits and sleeps, and a run that ends itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The acceptance scenarios of the contract (StoryRun 26.2 and 26.3) that belong to the supported features."""
+"""The acceptance scenarios of StoryRun contract 26.2 and 26.3 that belong to the supported features."""
 
 from __future__ import annotations
 
