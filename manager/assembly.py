@@ -16,9 +16,9 @@ import trio
 from core.api.resource import STORY, STORY_RUN, Resource
 from core.engine.context import EngineContext
 from core.engine.ports import Clock, RunKey
-from core.engine.queueing import limits_of
 from core.engine.settings import EngineSettings
-from core.engine.slots import Slots
+from core.engine.slots.queueing import limits_of
+from core.engine.slots.slots import Slots
 from core.engine.supervisor import Supervisor
 from core.engine.turn_taking import Turns
 from core.kube.client import KubeClient

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from core.engine.ports import RunKey
-from core.engine.slots import Slots
+from core.engine.slots.slots import Slots
 from core.engine.supervisor import Supervisor
 from core.kube.informer import Informer
 from core.telemetry import catalogue, metrics

@@ -14,7 +14,7 @@ from core.engine.plan import StepPlan, StoryPlan
 from core.engine.plans import PlanShelf
 from core.engine.ports import Clock, EventSink, EventType, Object, Payloads, RunKey, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
-from core.engine.slots import Slots
+from core.engine.slots.slots import Slots
 from core.engine.turn_taking import Turns
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator

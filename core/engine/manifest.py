@@ -11,7 +11,7 @@ from core.api import identity, keys
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding, Object
-from core.engine.scheduling import Scheduling
+from core.engine.slots.scheduling import Scheduling
 from core.kube.wire import copy_value, values_equal
 
 _DECIDE_NOTHING: Final = frozenset({"templateGeneration", "retry"})

@@ -23,7 +23,7 @@ from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
-from core.engine.scheduling import PRIORITY_BOUNDED
+from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.status import StatusWriter
 from core.engine.stored_data import StoredData
 from core.engine.turns import takes_turns

@@ -20,7 +20,7 @@ from typing import Any, Final
 from core.api import keys
 from core.api.resource import STORY_RUN
 from core.engine.ports import Object
-from core.engine.queueing import ordinal
+from core.engine.slots.queueing import ordinal
 
 LONGEST_CHAIN: Final = 64
 """More ancestors than any chain of Stories may have; a forged circle of owners ends here."""

@@ -19,9 +19,9 @@ from core.engine.context import EngineContext, StepContext
 from core.engine.news import News
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
-from core.engine.queueing import Demand
 from core.engine.recall import has_step, recall_outputs, step_name_of, steps_begun
-from core.engine.scheduling import Scheduling, scheduling_of, story_key
+from core.engine.slots.queueing import Demand
+from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
 from core.engine.status import StatusWriter
 from core.engine.stored_data import StoredData
 from core.engine.variables import Variables

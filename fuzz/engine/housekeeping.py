@@ -17,7 +17,7 @@ import trio
 from core.api.resource import Resource
 from core.engine.errors import PortError
 from core.engine.ports import Clock
-from core.engine.slots import Slots
+from core.engine.slots.slots import Slots
 from core.engine.supervisor import Supervisor
 from core.engine.turn_taking import Turns
 from core.kube.client import KubeClient

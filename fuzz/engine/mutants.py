@@ -27,7 +27,6 @@ from core.engine import (
     record,
     redrive,
     scope,
-    slots,
     state,
     status,
     step,
@@ -42,6 +41,7 @@ from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
 from core.engine.settle import Settled
+from core.engine.slots import slots
 from core.engine.state import RunState
 from core.engine.turn_taking import Turns
 from core.engine.waiting import Waiting

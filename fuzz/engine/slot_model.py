@@ -10,7 +10,7 @@ import trio
 
 from core.engine.clock import WallClock
 from core.engine.ports import RunKey
-from core.engine.queueing import Demand, Limits, Occupant, Owner
+from core.engine.slots.queueing import Demand, Limits, Occupant, Owner
 from core.policy.settings import QueueSettings
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

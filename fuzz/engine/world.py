@@ -21,9 +21,9 @@ from core.api.identity import compose
 from core.engine.context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
-from core.engine.queueing import Limits
 from core.engine.settings import EngineSettings
-from core.engine.slots import Slots
+from core.engine.slots.queueing import Limits
+from core.engine.slots.slots import Slots
 from core.engine.supervisor import Supervisor
 from core.engine.turn_taking import Turns
 from core.policy.settings import OperatorSettings

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 
 from core.api.resource import IMPULSE_TEMPLATE, TRANSPORT
 from core.api.unreadable import unreadable
-from core.engine.slots import occupant_of
+from core.engine.slots.slots import occupant_of
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.informer import Change, Informer

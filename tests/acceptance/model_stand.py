@@ -12,7 +12,7 @@ from acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Object
 from trio.testing import MockClock
 
 from core.api.resource import Resource
-from core.engine.queueing import Limits
+from core.engine.slots.queueing import Limits
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
 from core.policy.settings import OperatorSettings

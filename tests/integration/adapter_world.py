@@ -24,7 +24,7 @@ from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVIC
 from core.engine.manifest import step_run_manifest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import AttemptOrder
-from core.engine.scheduling import scheduling_of
+from core.engine.slots.scheduling import scheduling_of
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.kube.wire import status_failure

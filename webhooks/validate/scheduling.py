@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from core.engine.scheduling import bound_of, queue_of
+from core.engine.slots.scheduling import bound_of, queue_of
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate.change import fields_of, namespace_of
 from webhooks.world import Object, World

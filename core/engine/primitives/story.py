@@ -23,8 +23,8 @@ from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
 from core.engine.manifest import child_run_manifest, child_run_name, merged_input, story_depth
 from core.engine.ports import EventType, Object, RunKey, StepError
-from core.engine.scheduling import child_metadata
 from core.engine.settle import settle_condition, settle_value
+from core.engine.slots.scheduling import child_metadata
 from core.engine.state import has_ended
 from core.engine.timers import TimerKind
 from core.engine.verdict import Verdict, failed

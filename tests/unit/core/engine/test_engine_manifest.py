@@ -8,7 +8,7 @@ import pytest
 from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import Binding
-from core.engine.scheduling import Scheduling
+from core.engine.slots.scheduling import Scheduling
 from core.policy.retry import RetryPolicy
 
 BINDING = Binding(

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from core.api.keys import ANNOTATION_STEP_TIMERS
-from core.engine.queueing import Limits
+from core.engine.slots.queueing import Limits
 from core.engine.timers import timers_from
 from core.kube.wire import copy_value
 from fuzz.engine import adapters

@@ -19,9 +19,9 @@ from enum import StrEnum
 from math import inf
 from typing import Final, NamedTuple
 
-from core.engine.candidates import Candidates, Standing, Terms
-from core.engine.places import Entry, Filing, Places, level
 from core.engine.ports import RunKey
+from core.engine.slots.queue_heads import Candidates, Standing, Terms
+from core.engine.slots.queue_positions import Entry, Filing, Places, level
 from core.policy.settings import OperatorSettings, QueueSettings
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ class Demand:
     step: str
     """The full name, ``fan/a`` for a branch."""
     story: str
-    """``story_key`` of core.engine.scheduling."""
+    """``story_key`` of core.engine.slots.scheduling."""
     story_limit: int
     """``spec.policy.concurrency`` of the Story as the run executes it; 0 or less: none."""
     queue: str

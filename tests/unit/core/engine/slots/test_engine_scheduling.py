@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.engine.scheduling import Scheduling, child_metadata, scheduling_of, story_key
+from core.engine.slots.scheduling import Scheduling, child_metadata, scheduling_of, story_key
 from core.policy.settings import QueueSettings
 
 QUEUES = {"fast": QueueSettings(default_priority=7), "gpu": QueueSettings(default_priority=2)}

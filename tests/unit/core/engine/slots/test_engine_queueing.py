@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.engine.queueing import Demand, Held, Ledger, Limits, Obstacle, Occupant, decide, limits_of, ordinal
+from core.engine.slots.queueing import Demand, Held, Ledger, Limits, Obstacle, Occupant, decide, limits_of, ordinal
 from core.policy.settings import OperatorSettings, QueueSettings, RunSettings
 from fuzz.engine.slot_model import at, demand, fits, in_order, limits, names, occupant, plainly_granted
 

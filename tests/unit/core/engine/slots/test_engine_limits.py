@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from core.engine.ports import RunKey
-from core.engine.queueing import Limits
+from core.engine.slots.queueing import Limits
 from core.policy.retry import RetryPolicy
 from core.policy.settings import QueueSettings
 from fuzz.engine.adapters import Engram

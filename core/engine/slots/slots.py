@@ -16,8 +16,8 @@ import trio
 from core.api import keys
 from core.engine.bell import Bell
 from core.engine.ports import Clock, Object, RunKey
-from core.engine.queueing import Demand, Held, Ledger, Limits, Occupant, Owner
-from core.engine.scheduling import story_key
+from core.engine.slots.queueing import Demand, Held, Ledger, Limits, Occupant, Owner
+from core.engine.slots.scheduling import story_key
 from core.policy.settings import DEFAULT_QUEUE
 from core.telemetry import catalogue, metrics
 

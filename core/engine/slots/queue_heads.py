@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from core.engine.places import Entry
+from core.engine.slots.queue_positions import Entry
 
 
 class Terms(NamedTuple):
