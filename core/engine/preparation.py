@@ -18,6 +18,7 @@ from core.engine.begun import Begun, bare_plan, plan_to_end
 from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently, persistently
 from core.engine.cancel import Ending
+from core.engine.concurrency.rules import takes_turns
 from core.engine.context import EngineContext, StepContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
@@ -26,7 +27,6 @@ from core.engine.recall import step_name_of
 from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.status import StatusWriter
 from core.engine.stored_data import StoredData
-from core.engine.turns import takes_turns
 from core.engine.variables import Variables
 from core.engine.verdict import Conclusion, Verdict
 from core.engine.work import RunWork

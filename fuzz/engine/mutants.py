@@ -31,19 +31,19 @@ from core.engine import (
     status,
     step,
     stored_data,
-    turns,
     variables,
     wind_down,
 )
 from core.engine.begun import Begun
 from core.engine.clock import WallClock
+from core.engine.concurrency import rules
+from core.engine.concurrency.limiter import Turns
 from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
 from core.engine.settle import Settled
 from core.engine.slots import slots
 from core.engine.state import RunState
-from core.engine.turn_taking import Turns
 from core.engine.waiting import Waiting
 from core.graph import readiness
 from fuzz.engine import adapters, retention_cases
@@ -426,8 +426,8 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
      _with(lambda verdict: dataclasses.replace(verdict, phase=Phase.SUCCEEDED))),
     ("slots are not waited for", ("one at a time",), slots.Slots, "acquire", _true_async),
     ("turns are not waited for", ("one run after the other",), Turns, "wait", _true_async),
-    ("the youngest goes first", ("one run after the other",), turns, "age_of", _with(_turned_round)),
-    ("participants share their turns", ("one run of each participant",), turns, "shared_by", _always("story")),
+    ("the youngest goes first", ("one run after the other",), rules, "age_of", _with(_turned_round)),
+    ("participants share their turns", ("one run of each participant",), rules, "shared_by", _always("story")),
     ("the newest does not cancel the one before", ("the newest run",), Turns, "_cancel", _never_async),
     ("who runs again takes no turn", ("run again from b in turn",), RunState, "from_stored",
      _with(lambda found: dataclasses.replace(found, attempts=0))),

@@ -18,6 +18,7 @@ import trio.testing
 
 from core.api import keys
 from core.api.identity import compose
+from core.engine.concurrency.limiter import Turns
 from core.engine.context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
@@ -25,7 +26,6 @@ from core.engine.settings import EngineSettings
 from core.engine.slots.queueing import Limits
 from core.engine.slots.slots import Slots
 from core.engine.supervisor import Supervisor
-from core.engine.turn_taking import Turns
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelRunStore, ModelStepExecutor
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write

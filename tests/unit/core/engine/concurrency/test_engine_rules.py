@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.engine.line import Line
-from core.engine.turns import Begin, CancelFirst, WaitFor, turn_of
+from core.engine.concurrency.rules import Begin, CancelFirst, WaitFor, turn_of
+from core.engine.concurrency.wait_line import Line
 
 Object = dict[str, Any]
 

@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from core.engine.calls import Pace
+from core.engine.concurrency.limiter import Turns
 from core.engine.errors import StaleError, UnavailableError
 from core.engine.ports import RunKey
-from core.engine.turn_taking import Turns
 
 Object = dict[str, Any]
 

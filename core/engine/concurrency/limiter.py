@@ -1,9 +1,9 @@
-"""Waiting for one's turn among the runs of a Story (core.engine.turns decides).
+"""Waiting for one's turn among the runs of a Story (core.engine.concurrency.rules decides).
 
 A waiting run looks again when the one before it has ended, so that an end wakes one run, however many wait; and now and
 then to tell its place. Who begins has looked at all runs of the Story at that moment; who is told to wait may have been
-told so from the line that another's look left behind (core.engine.line), so that looks do not multiply with the runs.
-One ``Turns`` serves all runs of a process.
+told so from the line that another's look left behind (core.engine.concurrency.wait_line), so that looks do not multiply
+with the runs. One ``Turns`` serves all runs of a process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 import trio
 
 from core.engine.calls import Pace, committed, patiently
+from core.engine.concurrency.rules import Begin, CancelFirst, Turn, WaitFor, parent_of, takes_turns, turn_of
+from core.engine.concurrency.wait_line import Line
 from core.engine.errors import GoneError, StaleError
-from core.engine.line import Line
 from core.engine.ports import Object, RunKey, RunStore
-from core.engine.turns import Begin, CancelFirst, Turn, WaitFor, parent_of, takes_turns, turn_of
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """Shortest time between two looks of a run that waits; further back it is a second for each place."""

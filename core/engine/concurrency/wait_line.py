@@ -1,9 +1,9 @@
 """The lines in which runs of one serial Story wait, kept after a look at all of them. Pure.
 
 Thousands may wait, and each asks for its place: one look answers them all. A kept line only ever says who waits, and
-for whom; whether a run may begin is for ``core.engine.turns.turn_of`` to say, which looks at all of them. So what a
-line does not know, a run that came since or one that ended unseen, can make a place wrong for as long as it is kept,
-and never lets two runs begin.
+for whom; whether a run may begin is for ``core.engine.concurrency.rules.turn_of`` to say, which looks at all of them.
+So what a line does not know, a run that came since or one that ended unseen, can make a place wrong for as long as it
+is kept, and never lets two runs begin.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from core.engine import turns
+from core.engine.concurrency import rules
+from core.engine.concurrency.rules import WaitFor
 from core.engine.ports import Object
-from core.engine.turns import WaitFor
 
 _WAITS: Final = True
 _ALONE: Final = True
@@ -30,16 +30,16 @@ class Line:
     def __init__(self, live: Iterable[Object], story: Object, begun: Collection[str]) -> None:
         """``live`` and ``begun`` as ``turn_of`` has them."""
         self._story = story
-        runs = {turns.uid_of(run): run for run in live}
-        self._parents = {uid: str(parent.get("uid")) for uid, run in runs.items() if (parent := turns.parent_of(run))}
-        self._shared = {uid: key for uid, run in runs.items() if (key := turns.shared_by(run, story)) is not None}
-        at_work = {uid for uid in self._shared if turns.has_begun(runs[uid], begun)}
+        runs = {rules.uid_of(run): run for run in live}
+        self._parents = {uid: str(parent.get("uid")) for uid, run in runs.items() if (parent := rules.parent_of(run))}
+        self._shared = {uid: key for uid, run in runs.items() if (key := rules.shared_by(run, story)) is not None}
+        at_work = {uid for uid in self._shared if rules.has_begun(runs[uid], begun)}
         self._at_work = {(self._shared[uid], uid) for uid in at_work}
         self._spots: dict[str, _Spot] = {}
         self._lines: defaultdict[str, list[_Spot]] = defaultdict(list)
         for uid, key in self._shared.items():
             is_alone = not self._has_begun_above(key, self._above(uid))
-            self._spots[uid] = (uid not in at_work, is_alone, *turns.age_of(runs[uid]), uid)
+            self._spots[uid] = (uid not in at_work, is_alone, *rules.age_of(runs[uid]), uid)
             self._lines[key].append(self._spots[uid])
         for line in self._lines.values():
             line.sort()
@@ -53,28 +53,28 @@ class Line:
 
         ``ancestors`` as ``turn_of`` has them. A run that was not there before joins the line.
         """
-        key = turns.shared_by(run, self._story)
-        if key is None or turns.has_begun(run, ()):
+        key = rules.shared_by(run, self._story)
+        if key is None or rules.has_begun(run, ()):
             return None
-        uid, parent = turns.uid_of(run), turns.parent_of(run)
+        uid, parent = rules.uid_of(run), rules.parent_of(run)
         nearest = [str(parent.get("uid"))] if parent else []
         if self._has_begun_above(key, (*nearest, *self._above(*nearest), *ancestors)):
             return None
-        line, mine = self._lines[key], (_WAITS, _ALONE, *turns.age_of(run), uid)
+        line, mine = self._lines[key], (_WAITS, _ALONE, *rules.age_of(run), uid)
         before = bisect_left(line, mine)
         if before == 0 or self._spots.get(uid, mine) != mine:
             return None
         if uid not in self._spots:
             self._join(uid, key, mine)
         waiting = before - bisect_left(line, (_WAITS,))
-        return turns.in_line((), line[0][3], 1 + waiting, line[before - 1][4])
+        return rules.in_line((), line[0][3], 1 + waiting, line[before - 1][4])
 
     def began(self, run: Object) -> None:
         """It was told to begin: it goes before those that wait."""
-        uid, key = turns.uid_of(run), turns.shared_by(run, self._story)
+        uid, key = rules.uid_of(run), rules.shared_by(run, self._story)
         if key is None:
             return
-        old = self._spots.get(uid, (_WAITS, _ALONE, *turns.age_of(run), uid))
+        old = self._spots.get(uid, (_WAITS, _ALONE, *rules.age_of(run), uid))
         self.ended(uid)
         self._join(uid, key, (not _WAITS, *old[1:]))
         self._at_work.add((key, uid))
@@ -100,7 +100,7 @@ class Line:
     def _above(self, uid: str = "") -> list[str]:
         """UIDs of the runs above that one, nearest first, as far as is known."""
         found: list[str] = []
-        while (parent := self._parents.get(uid)) is not None and len(found) < turns.LONGEST_CHAIN:
+        while (parent := self._parents.get(uid)) is not None and len(found) < rules.LONGEST_CHAIN:
             found.append(parent)
             uid = parent
         return found
