@@ -22,7 +22,7 @@ from core.api import keys
 from core.api.conditions import find_condition
 from core.api.phases import ConditionType
 from core.api.resource import EFFECT_CLAIM, STORY_RUN
-from core.engine.redrive_request import pending_redrive
+from core.engine.redrive.request import pending_redrive
 from core.engine.state import has_ended
 from core.kube.errors import ForbiddenError
 

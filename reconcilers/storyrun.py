@@ -18,7 +18,7 @@ from core.api import keys
 from core.api.instant import format_instant
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
 from core.engine.ports import Clock, Object, RunKey
-from core.engine.redrive_request import Malformed, pending_redrive
+from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.engine.wind_down import leftovers

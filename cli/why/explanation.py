@@ -18,7 +18,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, Reason
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, parse_story
-from core.engine.redrive_request import pending_redrive
+from core.engine.redrive.request import pending_redrive
 
 Object = dict[str, Any]
 

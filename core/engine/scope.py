@@ -18,8 +18,8 @@ from core.engine.context import EngineContext
 from core.engine.errors import GoneError
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.pursuit import Pursuit
-from core.engine.redrive import Redrive
-from core.engine.redrive_request import pending_redrive
+from core.engine.redrive.redrive import Redrive
+from core.engine.redrive.request import pending_redrive
 from core.engine.state import RunState, has_ended
 from core.engine.status import OvertakenError, StatusWriter
 from core.engine.wind_down import leftovers

@@ -18,7 +18,7 @@ import trio.testing
 from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
-from core.engine.redrive_request import pending_redrive
+from core.engine.redrive.request import pending_redrive
 from core.policy.settings import OperatorSettings
 from fuzz.engine.actions import Action, Verb, act
 from fuzz.engine.adapters import Engram

@@ -8,7 +8,7 @@ from math import inf
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
-from core.engine.redrive_request import Malformed, pending_redrive
+from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.state import has_ended
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS

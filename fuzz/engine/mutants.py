@@ -25,7 +25,6 @@ from core.engine import (
     outcome,
     pursuit,
     record,
-    redrive,
     scope,
     state,
     status,
@@ -41,6 +40,7 @@ from core.engine.concurrency.limiter import Turns
 from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
+from core.engine.redrive import redrive
 from core.engine.settle import Settled
 from core.engine.slots import slots
 from core.engine.state import RunState

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.api.phases import Phase
 from core.engine.ports import RunKey
-from core.engine.redrive_request import pending_redrive
+from core.engine.redrive.request import pending_redrive
 from core.engine.state import has_ended
 from core.engine.supervisor import Supervisor
 from core.engine.wind_down import leftovers

@@ -20,7 +20,7 @@ from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.manifest import is_edited, why_not_the_work
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, EventType, Object, Observation
 from core.engine.record import is_asked_to_end, retries_of
-from core.engine.redrive_request import may_have_a_past, pending_redrive
+from core.engine.redrive.request import may_have_a_past, pending_redrive
 from core.engine.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError

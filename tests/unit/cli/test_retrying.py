@@ -16,7 +16,7 @@ from cli.runs import run_manifest, start_run
 from cli.session import Session
 from core.api import keys
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY, STORY_RUN, Resource
-from core.engine.redrive_request import FullRedrive, RedriveFrom, pending_redrive
+from core.engine.redrive.request import FullRedrive, RedriveFrom, pending_redrive
 
 Object = dict[str, Any]
 WithOptions = Callable[[Session, CommonOptions], Session]

@@ -30,7 +30,7 @@ from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
 from core.engine.record import is_told_to_end
-from core.engine.redrive_request import (
+from core.engine.redrive.request import (
     FullRedrive,
     Malformed,
     RedriveFrom,

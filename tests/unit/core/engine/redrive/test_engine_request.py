@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.engine.redrive_request import (
+from core.engine.redrive.request import (
     FullRedrive,
     Malformed,
     RedriveFrom,
