@@ -24,7 +24,7 @@ from bench.process import peak_resident_bytes, resident_bytes
 from bench.report import Row
 from core.api.resource import STEP_RUN
 from core.api.sizes import MAX_STEP_STATUS_BYTES, MAX_STEP_STATUS_VALUES
-from core.engine.variables import Variables
+from core.engine.values.variables import Variables
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from manager.assembly import Operator

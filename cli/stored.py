@@ -12,7 +12,7 @@ from cli.session import Session
 from cli.target import embedded_at
 from core.api.resource import CONFIG_MAP, SECRET
 from core.engine.errors import PortError
-from core.engine.stored_data import holds_reference
+from core.engine.values.stored_data import holds_reference
 from core.kube.errors import ForbiddenError, KubeError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.hydrate import Bounds, hydrate

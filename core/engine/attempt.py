@@ -15,8 +15,8 @@ from core.engine import record
 from core.engine.context import StepContext
 from core.engine.manifest import is_left_to_container
 from core.engine.ports import AttemptOrder, Binding, Object, StepError
-from core.engine.schema import why_invalid
-from core.engine.settle import Settled, settle_value
+from core.engine.values.schema import why_invalid
+from core.engine.values.settle import Settled, settle_value
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions.paths import is_reference
 

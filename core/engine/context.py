@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from core.engine.news import News
     from core.engine.state import RunState
     from core.engine.status import StatusWriter
-    from core.engine.stored_data import StoredData
-    from core.engine.variables import Variables
+    from core.engine.values.stored_data import StoredData
+    from core.engine.values.variables import Variables
     from core.engine.work import RunWork
 
 

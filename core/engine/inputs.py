@@ -9,8 +9,8 @@ from core.api.phases import Reason
 from core.engine.manifest import size_bytes
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import Object
-from core.engine.schema import why_invalid
 from core.engine.settings import EngineSettings
+from core.engine.values.schema import why_invalid
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 from core.evaluation.schema import apply_schema_defaults

@@ -16,7 +16,7 @@ from core.api.phases import Phase, StepReason
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import Object
 from core.engine.state import RunState
-from core.engine.variables import Variables
+from core.engine.values.variables import Variables
 
 
 def step_name_of(child: Object) -> str | None:

@@ -15,7 +15,7 @@ from core.engine.context import StepContext
 from core.engine.plan import StepKind
 from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
-from core.engine.settle import settle_condition
+from core.engine.values.settle import settle_condition
 from core.engine.verdict import Verdict, failed
 
 _SKIPPED: Final = "Skipped: its 'if' condition is false"

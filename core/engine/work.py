@@ -23,8 +23,8 @@ from core.engine.recall import has_step, recall_outputs, step_name_of, steps_beg
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
 from core.engine.status import StatusWriter
-from core.engine.stored_data import StoredData
-from core.engine.variables import Variables
+from core.engine.values.stored_data import StoredData
+from core.engine.values.variables import Variables
 from core.engine.verdict import Verdict
 from core.evaluation.asker import Asker
 

@@ -19,20 +19,7 @@ from typing import Any, Final
 import trio
 
 from core.api.phases import Phase
-from core.engine import (
-    cancel,
-    cleanup,
-    outcome,
-    pursuit,
-    record,
-    scope,
-    state,
-    status,
-    step,
-    stored_data,
-    variables,
-    wind_down,
-)
+from core.engine import cancel, cleanup, outcome, pursuit, record, scope, state, status, step, wind_down
 from core.engine.begun import Begun
 from core.engine.clock import WallClock
 from core.engine.concurrency import rules
@@ -41,9 +28,10 @@ from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
 from core.engine.redrive import redrive
-from core.engine.settle import Settled
 from core.engine.slots import slots
 from core.engine.state import RunState
+from core.engine.values import stored_data, variables
+from core.engine.values.settle import Settled
 from core.engine.waiting import Waiting
 from core.graph import readiness
 from fuzz.engine import adapters, retention_cases

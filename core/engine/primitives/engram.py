@@ -33,9 +33,9 @@ from core.engine.manifest import (
 )
 from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
 from core.engine.recall import step_name_of
-from core.engine.settle import Settled, settle_value
 from core.engine.state import has_ended
 from core.engine.success import why_not_successful
+from core.engine.values.settle import Settled, settle_value
 from core.engine.verdict import Verdict, failed
 from core.policy.retry import retry_delay
 

@@ -20,7 +20,7 @@ from core.engine.manifest import step_run_name
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
 from core.engine.recall import parallel_output
-from core.engine.settle import settle_whole
+from core.engine.values.settle import settle_whole
 from core.engine.verdict import Verdict, failed
 
 MAX_STEPS_OF_RUN: Final = 5000

@@ -13,7 +13,7 @@ from typing import Any
 from core.api.phases import Reason
 from core.engine.context import StepContext
 from core.engine.ports import StepError
-from core.engine.stored_data import Answer
+from core.engine.values.stored_data import Answer
 from core.evaluation.evaluator import Failure, NotYet, Value
 
 
