@@ -27,12 +27,12 @@ from core.engine.concurrency.limiter import Turns
 from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
+from core.engine.primitives.waiting import Waiting
 from core.engine.redrive import redrive
 from core.engine.slots import slots
 from core.engine.state import RunState
 from core.engine.values import stored_data, variables
 from core.engine.values.settle import Settled
-from core.engine.waiting import Waiting
 from core.graph import readiness
 from fuzz.engine import adapters, retention_cases
 from fuzz.engine.actions import Action, Verb

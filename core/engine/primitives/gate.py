@@ -15,10 +15,10 @@ from core.engine.calls import patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.ports import EventType, StepError
+from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
 from core.engine.recall import gate_output
 from core.engine.timers import TimerKind
 from core.engine.verdict import Verdict, failed
-from core.engine.waiting import Waiting, keep_deadline, until_words
 
 
 async def run(context: StepContext) -> Verdict:

@@ -23,12 +23,12 @@ from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
 from core.engine.manifest import child_run_manifest, child_run_name, merged_input, story_depth
 from core.engine.ports import EventType, Object, RunKey, StepError
+from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata
 from core.engine.state import has_ended
 from core.engine.timers import TimerKind
 from core.engine.values.settle import settle_condition, settle_value
 from core.engine.verdict import Verdict, failed
-from core.engine.waiting import keep_deadline, until_words
 from core.engine.words import member_or_none
 from core.expressions import roots
 
