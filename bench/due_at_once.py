@@ -33,7 +33,7 @@ from bench.report import Row, percentile
 from bench.stand import NAMESPACE, Stand, open_stand
 from core.api import keys
 from core.api.resource import STORY_RUN
-from core.engine.timers import Timer, timers_from, timers_to_wire
+from core.engine.step.timers import Timer, timers_from, timers_to_wire
 from localcluster.keptprocess import PAUSE_LIMIT_SECONDS
 
 NAP_MINUTES = 30

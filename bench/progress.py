@@ -16,7 +16,7 @@ from bench.stand import NAMESPACE
 from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.api.resource import STORY_RUN
-from core.engine.timers import timers_from
+from core.engine.step.timers import timers_from
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 

@@ -17,7 +17,7 @@ from cli.words import one_line
 from core.api.instant import parse_instant_or_none
 from core.api.phases import TERMINAL_PHASES, StepReason
 from core.api.suggestion import closest
-from core.engine.step_state import reason_of
+from core.engine.step.state import reason_of
 
 Object = dict[str, Any]
 

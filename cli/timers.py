@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from core.api import keys
-from core.engine.timers import Timer, TimerKind, timers_from
+from core.engine.step.timers import Timer, TimerKind, timers_from
 
 Object = dict[str, Any]
 

@@ -19,7 +19,7 @@ from core.api.duration import parse_duration
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
-from core.engine.step_state import reason_of
+from core.engine.step.state import reason_of
 
 Object = dict[str, Any]
 

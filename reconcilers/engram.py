@@ -18,7 +18,7 @@ from core.api.phases import ConditionType, Phase, Reason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
-from core.engine.record import is_final
+from core.engine.step.record import is_final
 from core.kube.client import KubeClient
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import ENGRAM_KEYS, World, find

@@ -13,7 +13,7 @@ from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
 from core.api.phases import StepReason
-from core.engine.step_state import steps_from
+from core.engine.step.state import steps_from
 
 Object = dict[str, Any]
 

@@ -16,14 +16,14 @@ from core.api import keys
 from core.api.duration import format_duration
 from core.api.phases import Phase, Reason, StepReason
 from core.api.unreadable import why_unreadable
-from core.engine import record
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import PortError, RejectedError
 from core.engine.ports import AttemptState, Object, Observation
 from core.engine.primitives.engram import Engram
-from core.engine.verdict import Conclusion, Verdict
+from core.engine.step import record
+from core.engine.step.verdict import Conclusion, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from core.engine import cancel
 from core.engine.cancel import Ending
 from core.engine.execution import Execution
 from core.engine.plan import GroupName, GroupPlan, StoryPlan
-from core.engine.timers import GROUP_MARK, Timer, TimerKind
-from core.engine.verdict import Conclusion, Verdict
+from core.engine.step.timers import GROUP_MARK, Timer, TimerKind
+from core.engine.step.verdict import Conclusion, Verdict
 from core.engine.wind_down import end_group
 from core.engine.work import RunWork
 from core.graph.readiness import failed_steps

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.api.phases import Reason
-from core.engine.manifest import size_bytes
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import Object
 from core.engine.settings import EngineSettings
+from core.engine.step.manifest import size_bytes
 from core.engine.values.schema import why_invalid
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator

@@ -160,7 +160,7 @@ class Observation:
     """One consistent look at a step: its StepRun and the first trustworthy word on its current attempt.
 
     The word is the Pod's terminal container state when there is one, else the Job's condition. What the SDK wrote is in
-    ``step_run["status"]``. Which of both counts is the engine's decision (core.engine.outcome).
+    ``step_run["status"]``. Which of both counts is the engine's decision (core.engine.step.outcome).
     """
 
     step_run: Object | None

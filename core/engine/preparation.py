@@ -26,9 +26,9 @@ from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
 from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.status import StatusWriter
+from core.engine.step.verdict import Conclusion, Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
-from core.engine.verdict import Conclusion, Verdict
 from core.engine.work import RunWork
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure

@@ -15,7 +15,7 @@ import trio
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, Reason
-from core.engine import cancel, step
+from core.engine import cancel
 from core.engine.bell import Bell
 from core.engine.cancel import Ending
 from core.engine.cleanup import Cleanup
@@ -27,7 +27,8 @@ from core.engine.ports import Object, RunKey
 from core.engine.preparation import Preparation
 from core.engine.primitives.stop import recorded_stop, stop_in_effect
 from core.engine.status import StatusWriter
-from core.engine.verdict import Conclusion
+from core.engine.step import life
+from core.engine.step.verdict import Conclusion
 from core.engine.wind_down import cancel_children, end_group, end_leftovers
 from core.engine.work import RunWork
 
@@ -112,7 +113,7 @@ class Pursuit:
 
     async def _main(self) -> Conclusion | None:
         """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""
-        work = await self._preparation.work(self.end, step.live)
+        work = await self._preparation.work(self.end, life.live)
         if work is None or isinstance(work, Conclusion):
             if self._cancel_requested:
                 self._heed_cancel()
@@ -196,7 +197,7 @@ class Pursuit:
 
     async def _recalled(self) -> RunWork | None:
         """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""
-        self._work = await self._preparation.recalled(self.end, step.live)
+        self._work = await self._preparation.recalled(self.end, life.live)
         return self._work
 
     def _drain_at(self, plan: StoryPlan, ending: Ending) -> datetime:

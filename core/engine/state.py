@@ -21,10 +21,10 @@ from core.engine.clock import format_deadline
 from core.engine.errors import Obstacle
 from core.engine.evaluation_turns import waiting_words, words_for_run
 from core.engine.ports import Object
-from core.engine.record import ENDINGS, announced_end
-from core.engine.step_state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
-from core.engine.timers import Timer, timers_from, timers_to_wire
-from core.engine.verdict import Conclusion, Degradation, Verdict
+from core.engine.step.record import ENDINGS, announced_end
+from core.engine.step.state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
+from core.engine.step.timers import Timer, timers_from, timers_to_wire
+from core.engine.step.verdict import Conclusion, Degradation, Verdict
 from core.engine.words import member_or_none
 from core.kube.wire import merge_patch_between, values_equal
 

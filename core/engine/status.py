@@ -18,7 +18,7 @@ from core.engine.context import EngineContext
 from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
 from core.engine.ports import EventType, RunKey
 from core.engine.state import RunState
-from core.engine.timers import Timer
+from core.engine.step.timers import Timer
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
 _STEPS_PER_LINGER: Final = 200

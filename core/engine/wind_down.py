@@ -23,9 +23,9 @@ from core.engine.ports import Object, RunKey
 from core.engine.primitives.engram import Engram
 from core.engine.primitives.story import cancel_child
 from core.engine.recall import step_name_of
-from core.engine.record import is_final
 from core.engine.state import has_ended
-from core.engine.verdict import Verdict
+from core.engine.step.record import is_final
+from core.engine.step.verdict import Verdict
 from core.engine.words import member_or_none
 from core.engine.work import RunWork
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from core.api.phases import Phase
-from core.engine import record
 from core.engine.access import RunAccess
 from core.engine.bell import Bell
 from core.engine.calls import Pace
@@ -23,9 +22,10 @@ from core.engine.recall import has_step, recall_outputs, step_name_of, steps_beg
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
 from core.engine.status import StatusWriter
+from core.engine.step import record
+from core.engine.step.verdict import Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
-from core.engine.verdict import Verdict
 from core.evaluation.asker import Asker
 
 

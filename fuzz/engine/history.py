@@ -12,7 +12,7 @@ from core.api import keys
 from core.api.phases import Phase
 from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
-from core.engine.timers import Timer, timers_from
+from core.engine.step.timers import Timer, timers_from
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Place, Write

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
-from core.engine.record import is_final, retries_of
-from core.engine.record import phase_of as recorded_phase
+from core.engine.step.record import is_final, retries_of
+from core.engine.step.record import phase_of as recorded_phase
 from fuzz.engine import invariants_end, invariants_limits, invariants_order, invariants_retention, invariants_time
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played

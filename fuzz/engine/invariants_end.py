@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.engine.plan import StepKind
-from core.engine.record import is_final
 from core.engine.state import has_ended
+from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Object
 from fuzz.engine.history import History, is_reset, is_terminal, run_writes, states_of, status_of

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from core.api.phases import Phase
 from core.engine.plan import GroupName, StepKind, StoryPlan
-from core.engine.record import is_final
 from core.engine.state import has_ended
+from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Object
 from fuzz.engine.history import History, by_operator, group_of, is_terminal, states_of, status_of, timers_of

@@ -11,10 +11,10 @@ from core.api.instant import parse_instant_or_none
 from core.api.phases import Reason, StepReason
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
-from core.engine.record import announced_end, is_final, retries_of
 from core.engine.settings import EngineSettings
 from core.engine.state import has_ended
-from core.engine.timers import GROUP_MARK
+from core.engine.step.record import announced_end, is_final, retries_of
+from core.engine.step.timers import GROUP_MARK
 from core.engine.words import member_or_none
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS

@@ -19,7 +19,7 @@ from typing import Any, Final
 import trio
 
 from core.api.phases import Phase
-from core.engine import cancel, cleanup, outcome, pursuit, record, scope, state, status, step, wind_down
+from core.engine import cancel, cleanup, pursuit, scope, state, status, wind_down
 from core.engine.begun import Begun
 from core.engine.clock import WallClock
 from core.engine.concurrency import rules
@@ -31,6 +31,7 @@ from core.engine.primitives.waiting import Waiting
 from core.engine.redrive import redrive
 from core.engine.slots import slots
 from core.engine.state import RunState
+from core.engine.step import life, outcome, record
 from core.engine.values import stored_data, variables
 from core.engine.values.settle import Settled
 from core.graph import readiness
@@ -280,7 +281,7 @@ def _given_back_late(sound: Any) -> Any:
     def wrong(self: Any, run_uid: str, step: str) -> None:
         async def later() -> None:
             await trio.sleep(1.5)
-            sound(self, run_uid, step)
+            sound(self, run_uid, life)
 
         trio.lowlevel.spawn_system_task(later)
 
@@ -382,7 +383,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("a failed need is as good as any", ("failure skips spread",), readiness, "has_failed", _always(False)),
     ("allowFailure is ignored", ("allowed failure",), readiness, "has_failed",
      lambda sound: lambda name, phases, rules: name in phases and phases[name].failing),
-    ("if is not asked", ("skipped by if",), step, "settle_condition", _with_async(lambda _: Settled(True))),
+    ("if is not asked", ("skipped by if",), life, "settle_condition", _with_async(lambda _: Settled(True))),
     ("a Pod that is still ending is overlooked", ("Job deleted by hand",), adapters, "_any_alive",
      _always(False)),
     ("retries do not wait", ("retries until success",), outcome, "_start",
@@ -433,7 +434,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("decisions on gates are taken away", ("gate",), RunState, "status_patch",
      _with(lambda patch: patch and {**patch, "gates": None})),
     ("outputs are seen while they are written", ("diamond with data",), variables, "_outputs", _always({})),
-    ("stop is only a word", ("stop ends the run",), step, "_PRIMITIVES",
+    ("stop is only a word", ("stop ends the run",), life, "_PRIMITIVES",
      lambda sound: {**sound, StepKind.STOP: _with_async(_unstopped)(stop.run)}),
     ("a restart forgets that the compensations were stopped", ("stop among the compensations",), pursuit,
      "recorded_stop", _always(None)),
@@ -452,7 +453,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("a story's time ends late", ("story timeout",), WallClock, "sleep_until", _late),
     ("what is decided is stored late", ("one step",), status.StatusWriter, "_linger", _stored_late),
     ("slots are given back late", ("one at a time",), slots.Slots, "release", _given_back_late),
-    ("a gate says every second how long it waits", ("gate in time",), step, "_PRIMITIVES",
+    ("a gate says every second how long it waits", ("gate in time",), life, "_PRIMITIVES",
      lambda sound: {**sound, StepKind.GATE: _talkative(gate.run)}),
     ("of two leaders each sleeps until its own instant", ("sleep of two leaders",), status.StatusWriter, "stored_timer",
      _own_timer),

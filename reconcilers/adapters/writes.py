@@ -9,7 +9,7 @@ from typing import Any
 from core.api.resource import Resource
 from core.engine.errors import GoneError, StaleError, UnavailableError
 from core.engine.ports import Object
-from core.engine.record import is_overtaken
+from core.engine.step.record import is_overtaken
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from core.kube.informer import Informer

@@ -21,10 +21,10 @@ from reconciler_samples import RecordedEvents
 
 from control_plane.session import SessionCluster
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
-from core.engine.manifest import step_run_manifest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import AttemptOrder
 from core.engine.slots.scheduling import scheduling_of
+from core.engine.step.manifest import step_run_manifest
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.kube.wire import status_failure

@@ -22,8 +22,8 @@ from core.engine.errors import (
     StaleError,
     UnavailableError,
 )
-from core.engine.manifest import is_edited, why_not_the_work
 from core.engine.ports import AttemptState, Observation
+from core.engine.step.manifest import is_edited, why_not_the_work
 from core.kube.errors import NotFoundError
 from reconcilers.adapters import job_executor
 

@@ -10,7 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = ("core", "webhooks", "reconcilers", "certs", "manager", "cli", "sdk")
 EXEMPT: Final = {
-    "core/engine/legacy_states.py": "states that a version stored which had no reasons",
+    "core/engine/step/legacy_states.py": "states that a version stored which had no reasons",
     "core/expressions/cel/compilation.py": "the reports of the CEL library, which have nothing but a text",
     "reconcilers/adapters/translation.py": "refusals of the API server, which share one reason",
     "reconcilers/story.py": "whether a finding stands in the status already, where findings are texts",

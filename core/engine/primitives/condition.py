@@ -6,7 +6,7 @@ import trio
 
 from core.api.phases import Phase
 from core.engine.context import StepContext
-from core.engine.verdict import Verdict
+from core.engine.step.verdict import Verdict
 
 
 async def run(context: StepContext) -> Verdict:

@@ -1,7 +1,7 @@
 """An engram step: one StepRun, one Job per attempt, until a result is recorded.
 
-A level loop: look, decide (core.engine.outcome, pure), do one thing, look again. It keeps nothing between two rounds
-that a restart would miss. Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
+A level loop: look, decide (core.engine.step.outcome, pure), do one thing, look again. It keeps nothing between two
+rounds that a restart would miss. Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import trio
 
 from core.api.instant import format_instant
 from core.api.phases import Phase, Reason
-from core.engine import outcome, record
-from core.engine.attempt import Attempt
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
-from core.engine.holdups import holdup
-from core.engine.manifest import (
+from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
+from core.engine.recall import step_name_of
+from core.engine.state import has_ended
+from core.engine.step import outcome, record
+from core.engine.step.attempt import Attempt
+from core.engine.step.manifest import (
     idempotency_key,
     is_edited,
     is_touched,
@@ -31,12 +33,10 @@ from core.engine.manifest import (
     step_run_name,
     why_not_the_work,
 )
-from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
-from core.engine.recall import step_name_of
-from core.engine.state import has_ended
-from core.engine.success import why_not_successful
+from core.engine.step.pending_reason import holdup
+from core.engine.step.success import why_not_successful
+from core.engine.step.verdict import Verdict, failed
 from core.engine.values.settle import Settled, settle_value
-from core.engine.verdict import Verdict, failed
 from core.policy.retry import retry_delay
 
 NEAR_LIMIT: Final = 0.8

@@ -17,8 +17,8 @@ from core.engine.context import StepContext
 from core.engine.ports import EventType, StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
 from core.engine.recall import gate_output
-from core.engine.timers import TimerKind
-from core.engine.verdict import Verdict, failed
+from core.engine.step.timers import TimerKind
+from core.engine.step.verdict import Verdict, failed
 
 
 async def run(context: StepContext) -> Verdict:

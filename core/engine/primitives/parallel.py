@@ -16,12 +16,12 @@ import trio
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
 from core.engine.context import StepContext
-from core.engine.manifest import step_run_name
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
 from core.engine.recall import parallel_output
+from core.engine.step.manifest import step_run_name
+from core.engine.step.verdict import Verdict, failed
 from core.engine.values.settle import settle_whole
-from core.engine.verdict import Verdict, failed
 
 MAX_STEPS_OF_RUN: Final = 5000
 """Steps and branches together; the status must fit into an object."""

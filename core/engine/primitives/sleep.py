@@ -8,8 +8,8 @@ from core.api.duration import parse_positive_duration
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.context import StepContext
 from core.engine.primitives.waiting import until_words
-from core.engine.timers import Timer, TimerKind
-from core.engine.verdict import Verdict, failed
+from core.engine.step.timers import Timer, TimerKind
+from core.engine.step.verdict import Verdict, failed
 
 
 async def run(context: StepContext) -> Verdict:

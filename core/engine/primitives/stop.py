@@ -10,7 +10,7 @@ from core.api.phases import TERMINAL_PHASES, Phase, Reason
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan, StoryPlan
 from core.engine.state import RunState
-from core.engine.verdict import Conclusion, Verdict, failed
+from core.engine.step.verdict import Conclusion, Verdict, failed
 from core.engine.words import member_or_none
 
 _ALIASES = {"success": Phase.SUCCEEDED, "failure": Phase.FAILED, "cancel": Phase.FINISHED}

@@ -21,14 +21,14 @@ from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
-from core.engine.manifest import child_run_manifest, child_run_name, merged_input, story_depth
 from core.engine.ports import EventType, Object, RunKey, StepError
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata
 from core.engine.state import has_ended
-from core.engine.timers import TimerKind
+from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input, story_depth
+from core.engine.step.timers import TimerKind
+from core.engine.step.verdict import Verdict, failed
 from core.engine.values.settle import settle_condition, settle_value
-from core.engine.verdict import Verdict, failed
 from core.engine.words import member_or_none
 from core.expressions import roots
 

@@ -16,8 +16,8 @@ from core.engine.context import StepContext
 from core.engine.errors import StorageUnavailableError
 from core.engine.ports import StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
-from core.engine.timers import TimerKind
-from core.engine.verdict import Verdict, failed
+from core.engine.step.timers import TimerKind
+from core.engine.step.verdict import Verdict, failed
 from core.evaluation.evaluator import Failure, Value
 from core.expressions import analysis
 

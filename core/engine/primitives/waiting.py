@@ -10,8 +10,8 @@ from core.api.instant import format_instant
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.context import StepContext
 from core.engine.ports import StepError
-from core.engine.timers import Timer, TimerKind
-from core.engine.verdict import Verdict
+from core.engine.step.timers import Timer, TimerKind
+from core.engine.step.verdict import Verdict
 
 _ON_TIMEOUT = {"": Phase.TIMEOUT, "fail": Phase.TIMEOUT, "skip": Phase.SKIPPED}
 

@@ -29,7 +29,6 @@ from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.recall import step_name_of
-from core.engine.record import is_told_to_end
 from core.engine.redrive.request import (
     FullRedrive,
     Malformed,
@@ -38,8 +37,9 @@ from core.engine.redrive.request import (
     answered,
     pending_redrive,
 )
-from core.engine.step_state import StepState, steps_from
-from core.engine.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
+from core.engine.step.record import is_told_to_end
+from core.engine.step.state import StepState, steps_from
+from core.engine.step.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
 from core.evaluation.asker import Asker
 from core.graph.reach import downstream
 from core.graph.readiness import failed_steps, failure_skips

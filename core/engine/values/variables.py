@@ -16,7 +16,7 @@ from core.api import identity, keys
 from core.api.phases import Phase
 from core.api.unreadable import unreadable
 from core.engine.ports import Object
-from core.engine.record import is_final
+from core.engine.step.record import is_final
 
 FOLDED_FROM_BYTES: Final = 8 << 10
 """Of what one step shows; twice what a container reports inline unless it is told to report more."""

@@ -15,7 +15,7 @@ from rule_table import cases
 from core.api import manifest
 from core.api.identity import is_pod_name, runner_name
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
-from core.engine.manifest import step_run_name
+from core.engine.step.manifest import step_run_name
 from core.workloads import runner_rules
 from manager.deployment.files import policies
 from manager.deployment.policy import documents

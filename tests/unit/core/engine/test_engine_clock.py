@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from core.engine.bell import Bell
 from core.engine.clock import WallClock, format_deadline, system_now, wait_for_bell
-from core.engine.timers import Timer, TimerKind, timers_from, timers_to_wire
+from core.engine.step.timers import Timer, TimerKind, timers_from, timers_to_wire
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from typing import Any
 from core.api.conditions import find_condition
 from core.api.phases import ConditionType, Phase
 from core.engine.state import RunState
-from core.engine.verdict import Verdict
+from core.engine.step.verdict import Verdict
 from core.kube.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

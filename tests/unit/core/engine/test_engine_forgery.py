@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from core.engine.manifest import controller_reference
+from core.engine.step.manifest import controller_reference
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import RETRYING, engram
 from fuzz.engine.worker import Act, Script

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from core.engine.record import is_final
+from core.engine.step.record import is_final
 from fuzz.engine.canonical import engram
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import open_world

@@ -7,8 +7,8 @@ import pytest
 
 from core.api.phases import Phase, Reason
 from core.engine.state import RunState
-from core.engine.timers import Timer, TimerKind
-from core.engine.verdict import Conclusion, Verdict
+from core.engine.step.timers import Timer, TimerKind
+from core.engine.step.verdict import Conclusion, Verdict
 from core.kube.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

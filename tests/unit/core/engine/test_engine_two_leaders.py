@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.engine.slots.queueing import Limits
-from core.engine.timers import timers_from
+from core.engine.step.timers import timers_from
 from core.kube.wire import copy_value
 from fuzz.engine import adapters
 from fuzz.engine.canonical import engram, primitive

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from core.api.conditions import find_condition
 from core.engine.plan import StoryPlan, parse_story
 from core.engine.redrive.redrive import steps_begun_too_early, steps_to_run_again
-from core.engine.step_state import steps_from
+from core.engine.step.state import steps_from
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.texts import TEXTS
 from fuzz.engine.worker import Act, Script

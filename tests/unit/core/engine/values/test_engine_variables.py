@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.api.unreadable import Unreadable, marked
-from core.engine import record
+from core.engine.step import record
 from core.engine.values.variables import Variables
 from core.kube.wire import apply_merge_patch
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from core.engine.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
+from core.engine.step.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
 from core.policy.retry import RetryPolicy
 
 BINDING = Binding(

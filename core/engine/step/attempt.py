@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.api.phases import Reason
-from core.engine import record
 from core.engine.context import StepContext
-from core.engine.manifest import is_left_to_container
 from core.engine.ports import AttemptOrder, Binding, Object, StepError
+from core.engine.step import record
+from core.engine.step.manifest import is_left_to_container
 from core.engine.values.schema import why_invalid
 from core.engine.values.settle import Settled, settle_value
 from core.evaluation.schema import apply_schema_defaults

@@ -15,8 +15,8 @@ from core.engine.context import StepContext
 from core.engine.plan import StepKind
 from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
+from core.engine.step.verdict import Verdict, failed
 from core.engine.values.settle import settle_condition
-from core.engine.verdict import Verdict, failed
 
 _SKIPPED: Final = "Skipped: its 'if' condition is false"
 _PRIMITIVES: Final[dict[StepKind, Callable[[StepContext], Awaitable[Verdict]]]] = {

@@ -20,7 +20,7 @@ from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
 from core.engine.ports import Object
-from core.engine.verdict import Verdict
+from core.engine.step.verdict import Verdict
 from core.engine.words import member_or_none
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})

@@ -9,9 +9,9 @@ import pytest
 
 from core.api.phases import ExitClass, Phase, Reason
 from core.api.unreadable import Unreadable, marked
-from core.engine import record
-from core.engine.holdups import PODLESS_PATIENCE
-from core.engine.outcome import (
+from core.engine.ports import AttemptState, Observation
+from core.engine.step import record
+from core.engine.step.outcome import (
     Announce,
     Create,
     Decision,
@@ -25,7 +25,7 @@ from core.engine.outcome import (
     decide,
     exit_class,
 )
-from core.engine.ports import AttemptState, Observation
+from core.engine.step.pending_reason import PODLESS_PATIENCE
 from core.kube.wire import apply_merge_patch
 from core.policy.retry import RetryPolicy
 

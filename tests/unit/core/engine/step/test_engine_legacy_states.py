@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.api.phases import Phase, Reason, StepReason
-from core.engine.step_state import steps_from
+from core.engine.step.state import steps_from
 
 STARTED = "2026-01-02T03:04:05Z"
 

@@ -2,7 +2,8 @@
 
 The first trustworthy word wins: what the SDK wrote, else how the engram container ended; a Job's own condition comes
 last because the Job controller batches for about a second. Nothing here is final until the operator has recorded it
-(core.engine.record), so an SDK-written failure may still be retried. Source: StepRun contract 7, 17, 18.1 and 19.4.
+(core.engine.step.record), so an SDK-written failure may still be retried. Source: StepRun contract 7, 17, 18.1 and
+19.4.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any, Final, TypeAlias
 from core.api.instant import parse_instant_or_none
 from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason
 from core.api.unreadable import why_unreadable
-from core.engine import record
-from core.engine.holdups import PODLESS_PATIENCE
 from core.engine.ports import AttemptState, Observation
+from core.engine.step import record
+from core.engine.step.pending_reason import PODLESS_PATIENCE
 from core.engine.words import member_or_none
 from core.policy.retry import RetryPolicy
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.api.phases import StepReason
-from core.engine.holdups import PODLESS_PATIENCE, Holdup, holdup
 from core.engine.ports import AttemptState, Observation
+from core.engine.step.pending_reason import PODLESS_PATIENCE, Holdup, holdup
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
