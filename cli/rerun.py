@@ -14,8 +14,8 @@ from cli.words import one_line
 from core.api.phases import Phase
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, StoryPlan, parse_story
-from core.engine.recall import step_name_of
 from core.engine.redrive.redrive import steps_that_waited_for_something_else, steps_to_run_again
+from core.engine.run.restore import step_name_of
 from core.engine.step.state import steps_from
 from core.graph.reach import downstream
 

@@ -23,7 +23,7 @@ from core.api.conditions import find_condition
 from core.api.phases import ConditionType
 from core.api.resource import EFFECT_CLAIM, STORY_RUN
 from core.engine.redrive.request import pending_redrive
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.kube.errors import ForbiddenError
 
 Object = dict[str, Any]

@@ -17,10 +17,10 @@ from core.api.resource import STORY, STORY_RUN, Resource
 from core.engine.concurrency.limiter import Turns
 from core.engine.context import EngineContext
 from core.engine.ports import Clock, RunKey
+from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings
 from core.engine.slots.queueing import limits_of
 from core.engine.slots.slots import Slots
-from core.engine.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
 from core.kube.informer import Change, Informer

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from core.engine.ports import RunKey
+from core.engine.run.supervisor import Supervisor
 from core.engine.slots.slots import Slots
-from core.engine.supervisor import Supervisor
 from core.kube.informer import Informer
 from core.telemetry import catalogue, metrics
 

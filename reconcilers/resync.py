@@ -18,8 +18,8 @@ import trio
 from core.api import keys
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.ports import Object, RunKey
-from core.engine.state import has_ended
-from core.engine.supervisor import Supervisor
+from core.engine.run.state import has_ended
+from core.engine.run.supervisor import Supervisor
 from core.kube.errors import KubeError
 from core.kube.informer import Change, Informer
 from core.telemetry import catalogue, metrics

@@ -15,8 +15,8 @@ from core.api import keys
 from core.api.phases import Phase
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.ports import Object, RunKey
-from core.engine.state import has_ended
-from core.engine.supervisor import Supervisor
+from core.engine.run.state import has_ended
+from core.engine.run.supervisor import Supervisor
 from core.kube.informer import Change
 from reconcilers.adapters.world import (
     LIVE_RUNS,

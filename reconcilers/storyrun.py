@@ -19,9 +19,9 @@ from core.api.instant import format_instant
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
 from core.engine.ports import Clock, Object, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
-from core.engine.state import has_ended
-from core.engine.supervisor import Supervisor
-from core.engine.wind_down import leftovers
+from core.engine.run.state import has_ended
+from core.engine.run.supervisor import Supervisor
+from core.engine.run.termination import leftovers
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import OperatorSettings

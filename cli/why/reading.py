@@ -19,7 +19,7 @@ from core.api import keys
 from core.api.identity import label_value
 from core.api.phases import Phase
 from core.api.resource import EVENT, JOB, STORY_RUN
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.kube.errors import ApiError, ForbiddenError
 
 Object = dict[str, Any]

@@ -20,13 +20,13 @@ from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 
 if TYPE_CHECKING:
-    from core.engine.access import RunAccess
-    from core.engine.news import News
-    from core.engine.state import RunState
-    from core.engine.status import StatusWriter
+    from core.engine.run.access import RunAccess
+    from core.engine.run.progress import News
+    from core.engine.run.state import RunState
+    from core.engine.run.status import StatusWriter
+    from core.engine.run.work import RunWork
     from core.engine.values.stored_data import StoredData
     from core.engine.values.variables import Variables
-    from core.engine.work import RunWork
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import trio
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.redrive.request import may_have_a_past, pending_redrive
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.engine.step.record import is_asked_to_end, is_overtaken, retries_of
 from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy

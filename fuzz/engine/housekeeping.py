@@ -18,8 +18,8 @@ from core.api.resource import Resource
 from core.engine.concurrency.limiter import Turns
 from core.engine.errors import PortError
 from core.engine.ports import Clock
+from core.engine.run.supervisor import Supervisor
 from core.engine.slots.slots import Slots
-from core.engine.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.kube.errors import error_from_status
 from core.kube.informer import Handler

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.engine.plan import StepKind
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Object

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from core.api.phases import Phase
 from core.engine.plan import GroupName, StepKind, StoryPlan
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Object

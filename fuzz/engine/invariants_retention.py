@@ -9,7 +9,7 @@ from typing import Final
 
 from core.api.instant import parse_instant_or_none
 from core.engine.redrive.request import Malformed, pending_redrive
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Object, Write

@@ -19,8 +19,6 @@ from typing import Any, Final
 import trio
 
 from core.api.phases import Phase
-from core.engine import cancel, cleanup, pursuit, scope, state, status, wind_down
-from core.engine.begun import Begun
 from core.engine.clock import WallClock
 from core.engine.concurrency import rules
 from core.engine.concurrency.limiter import Turns
@@ -29,8 +27,10 @@ from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
 from core.engine.primitives.waiting import Waiting
 from core.engine.redrive import redrive
+from core.engine.run import cleanup, endings, execution, scope, state, status, termination
+from core.engine.run.adopted_plan import Begun
+from core.engine.run.state import RunState
 from core.engine.slots import slots
-from core.engine.state import RunState
 from core.engine.step import life, outcome, record
 from core.engine.values import stored_data, variables
 from core.engine.values.settle import Settled
@@ -281,7 +281,7 @@ def _given_back_late(sound: Any) -> Any:
     def wrong(self: Any, run_uid: str, step: str) -> None:
         async def later() -> None:
             await trio.sleep(1.5)
-            sound(self, run_uid, life)
+            sound(self, run_uid, step)
 
         trio.lowlevel.spawn_system_task(later)
 
@@ -401,8 +401,8 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("the deadline of a step is ignored", ("step timeout with a slow Pod",), outcome, "decide",
      _seen_as(lambda seen: dataclasses.replace(seen, deadline_at=None))),
     ("a cancel is not heard", ("cancel while running",), scope.StoryRunScope, "_end_early", _always(None)),
-    ("canceled steps are not told", ("cancel while running",), cancel, "_signal", _never_async),
-    ("the end of a story's time is not seen", ("story timeout",), pursuit.Pursuit, "_watch_story_timeout",
+    ("canceled steps are not told", ("cancel while running",), endings, "_signal", _never_async),
+    ("the end of a story's time is not seen", ("story timeout",), execution.Pursuit, "_watch_story_timeout",
      _never_async),
     ("finally does not run", ("clean-up",), cleanup.Cleanup, "finish", _never_async),
     ("finally runs before compensations", ("clean-up",), cleanup.Cleanup, "compensate", _finally_first),
@@ -436,13 +436,14 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("outputs are seen while they are written", ("diamond with data",), variables, "_outputs", _always({})),
     ("stop is only a word", ("stop ends the run",), life, "_PRIMITIVES",
      lambda sound: {**sound, StepKind.STOP: _with_async(_unstopped)(stop.run)}),
-    ("a restart forgets that the compensations were stopped", ("stop among the compensations",), pursuit,
+    ("a restart forgets that the compensations were stopped", ("stop among the compensations",), execution,
      "recorded_stop", _always(None)),
     ("what the Story does not speak of goes on", ("another Story",), Begun, "astray", _always(())),
-    ("what another leader has ended goes on", ("cancel that one of two leaders hears late",), pursuit, "end_leftovers",
+    ("what another leader has ended goes on", ("cancel that one of two leaders hears late",), execution,
+    "end_leftovers",
      _never_async),
     ("what lies in storage is not looked into", ("data in storage",), stored_data, "holds_reference", _always(False)),
-    ("called runs are not canceled", ("canceled child",), wind_down, "cancel_child", _never_async),
+    ("called runs are not canceled", ("canceled child",), termination, "cancel_child", _never_async),
     ("bells do not ring", ("gate",), scope.StoryRunScope, "wake", _always(None)),
     ("sleepers wake at once", ("sleep between steps", "gate in time"), WallClock, "sleep_until", _at_once),
     ("waiters wake at once", ("gate in time", "retries until success"), WallClock, "wait_until", _at_once),

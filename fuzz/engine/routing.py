@@ -13,9 +13,9 @@ from typing import Any
 from core.api.phases import Phase
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
-from core.engine.state import has_ended
-from core.engine.supervisor import Supervisor
-from core.engine.wind_down import leftovers
+from core.engine.run.state import has_ended
+from core.engine.run.supervisor import Supervisor
+from core.engine.run.termination import leftovers
 from core.kube.store import Change
 from fuzz.engine.cluster import Object
 from fuzz.engine.watches import Known, controller_owner

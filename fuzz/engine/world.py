@@ -22,10 +22,10 @@ from core.engine.concurrency.limiter import Turns
 from core.engine.context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
+from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings
 from core.engine.slots.queueing import Limits
 from core.engine.slots.slots import Slots
-from core.engine.supervisor import Supervisor
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelRunStore, ModelStepExecutor
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write

@@ -10,7 +10,7 @@ import contextlib
 from core.api.resource import STORY_RUN
 from core.engine.errors import GoneError, NameConflictError, UnavailableError
 from core.engine.ports import Object
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.patch import bound_to
 from core.kube.wire import values_equal

@@ -19,7 +19,7 @@ from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, EventType, Object, Observation
 from core.engine.redrive.request import may_have_a_past, pending_redrive
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.engine.step.record import is_asked_to_end, retries_of
 from core.kube.client import KubeClient

@@ -22,7 +22,7 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
-from core.engine.state import has_ended
+from core.engine.run.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer

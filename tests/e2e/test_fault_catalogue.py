@@ -18,7 +18,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NOT_HERE = {
-    "F07": "a bug must be put into the process: tests/unit/core/engine/test_engine_supervisor.py",
+    "F07": "a bug must be put into the process: tests/unit/core/engine/run/test_engine_supervisor.py",
     "F08": "runs on both control planes: tests/integration/test_operator_poison.py",
     "F10": "runs on both control planes: tests/integration/test_operator_storage_outage.py",
     "F12": "there is no earlier release",

@@ -19,8 +19,8 @@ from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
-from core.engine.recall import step_name_of
-from core.engine.state import has_ended
+from core.engine.run.restore import step_name_of
+from core.engine.run.state import has_ended
 from core.engine.step import outcome, record
 from core.engine.step.attempt import Attempt
 from core.engine.step.manifest import (

@@ -16,7 +16,7 @@ from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.ports import EventType, StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
-from core.engine.recall import gate_output
+from core.engine.run.restore import gate_output
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 

@@ -18,7 +18,7 @@ from core.api.phases import Phase, Reason
 from core.engine.context import StepContext
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
-from core.engine.recall import parallel_output
+from core.engine.run.restore import parallel_output
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.settle import settle_whole

@@ -9,7 +9,7 @@ import trio
 from core.api.phases import TERMINAL_PHASES, Phase, Reason
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan, StoryPlan
-from core.engine.state import RunState
+from core.engine.run.state import RunState
 from core.engine.step.verdict import Conclusion, Verdict, failed
 from core.engine.words import member_or_none
 

@@ -23,8 +23,8 @@ from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
 from core.engine.ports import EventType, Object, RunKey, StepError
 from core.engine.primitives.waiting import keep_deadline, until_words
+from core.engine.run.state import has_ended
 from core.engine.slots.scheduling import child_metadata
-from core.engine.state import has_ended
 from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input, story_depth
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed

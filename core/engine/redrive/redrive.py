@@ -28,7 +28,6 @@ from core.engine.context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
-from core.engine.recall import step_name_of
 from core.engine.redrive.request import (
     FullRedrive,
     Malformed,
@@ -37,6 +36,7 @@ from core.engine.redrive.request import (
     answered,
     pending_redrive,
 )
+from core.engine.run.restore import step_name_of
 from core.engine.step.record import is_told_to_end
 from core.engine.step.state import StepState, steps_from
 from core.engine.step.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire

@@ -1,6 +1,6 @@
 """The life of a step whose needs are met: ``if``, then whatever it is, then one verdict.
 
-Not here: when a step may start (core.graph.readiness) and what follows from its end (core.engine.scope).
+Not here: when a step may start (core.graph.readiness) and what follows from its end (core.engine.run.scope).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import orjson
 from core.engine.clock import WallClock
 from core.engine.context import EngineContext
 from core.engine.ports import EventType, RunKey
-from core.engine.supervisor import Supervisor
+from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.wire import apply_merge_patch

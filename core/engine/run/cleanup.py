@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 import trio
 
 from core.api.phases import Phase, Reason
-from core.engine import cancel
-from core.engine.cancel import Ending
-from core.engine.execution import Execution
 from core.engine.plan import GroupName, GroupPlan, StoryPlan
+from core.engine.run import endings
+from core.engine.run.endings import Ending
+from core.engine.run.group_execution import Execution
+from core.engine.run.termination import end_group
+from core.engine.run.work import RunWork
 from core.engine.step.timers import GROUP_MARK, Timer, TimerKind
 from core.engine.step.verdict import Conclusion, Verdict
-from core.engine.wind_down import end_group
-from core.engine.work import RunWork
 from core.graph.readiness import failed_steps
 
 
@@ -41,7 +41,7 @@ class Cleanup:
             await self.end_compensations(ending, ending.decided_at + self._drain)
         else:
             now = self._work.engine.clock.now()
-            await self.end_compensations(cancel.uncalled_for(now), now + self._drain)
+            await self.end_compensations(endings.uncalled_for(now), now + self._drain)
 
     async def end_compensations(self, ending: Ending, drain_at: datetime) -> None:
         await end_group(self._work, self.plan.compensations, ending, drain_at)
@@ -79,7 +79,7 @@ class Cleanup:
             if not over:
                 return
         conclusion = Conclusion(Phase.FAILED, Reason.TIMED_OUT, f"the time for {name} is over")
-        ending = cancel.out_of_time(str(name), conclusion, deadline_at)
+        ending = endings.out_of_time(str(name), conclusion, deadline_at)
         await end_group(self._work, group, ending, deadline_at + self._drain)
 
     @property

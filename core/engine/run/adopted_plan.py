@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from core.engine.plan import GroupName, GroupPlan, StepKind, StepPlan, StoryPlan
 from core.engine.ports import Object
-from core.engine.recall import step_name_of
+from core.engine.run.restore import step_name_of
 from core.graph.needs import Declared, build_graph
 from core.graph.readiness import Rules
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Final
 
 from core.api.phases import Phase, Reason
-from core.engine.cancel import Ending
 from core.engine.plan import GroupPlan, StoryPlan
-from core.engine.state import RunState
+from core.engine.run.endings import Ending
+from core.engine.run.state import RunState
+from core.engine.run.work import RunWork
 from core.engine.step.manifest import size_bytes
 from core.engine.step.verdict import Conclusion, Degradation
 from core.engine.values.schema import why_invalid
-from core.engine.work import RunWork
 from core.evaluation.evaluator import Value
 from core.graph.readiness import failed_steps
 

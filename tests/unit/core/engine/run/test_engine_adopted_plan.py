@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.engine.begun import Begun, bare_plan, plan_to_end
 from core.engine.plan import StepKind, StoryPlan, parse_story
+from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
 
 WORK = {"ref": {"name": "e"}}
 FAN = {"name": "fan", "type": "parallel", "with": {"steps": [{"name": "x", **WORK}]}}

@@ -17,7 +17,7 @@ from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
 from core.engine.ports import EventType, RunKey
-from core.engine.state import RunState
+from core.engine.run.state import RunState
 from core.engine.step.timers import Timer
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0

@@ -15,7 +15,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, StepReason
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import Object
-from core.engine.state import RunState
+from core.engine.run.state import RunState
 from core.engine.values.variables import Variables
 
 

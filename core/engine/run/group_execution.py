@@ -14,8 +14,8 @@ import trio
 from core.api.phases import Phase
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan
+from core.engine.run.work import RunWork
 from core.engine.step.verdict import Verdict
-from core.engine.work import RunWork
 from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 
 

@@ -17,7 +17,7 @@ from core.api.phases import ConditionType, Reason
 from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
 from core.engine.ports import EventType, RunKey
-from core.engine.scope import StoryRunScope
+from core.engine.run.scope import StoryRunScope
 
 
 @dataclass(frozen=True, slots=True)

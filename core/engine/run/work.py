@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from core.api.phases import Phase
-from core.engine.access import RunAccess
 from core.engine.bell import Bell
 from core.engine.calls import Pace
-from core.engine.cancel import Ending, stopped
 from core.engine.context import EngineContext, StepContext
-from core.engine.news import News
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
-from core.engine.recall import has_step, recall_outputs, step_name_of, steps_begun
+from core.engine.run.access import RunAccess
+from core.engine.run.endings import Ending, stopped
+from core.engine.run.progress import News
+from core.engine.run.restore import has_step, recall_outputs, step_name_of, steps_begun
+from core.engine.run.status import StatusWriter
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
-from core.engine.status import StatusWriter
 from core.engine.step import record
 from core.engine.step.verdict import Verdict
 from core.engine.values.stored_data import StoredData

@@ -15,22 +15,22 @@ import trio
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, Reason
-from core.engine import cancel
 from core.engine.bell import Bell
-from core.engine.cancel import Ending
-from core.engine.cleanup import Cleanup
 from core.engine.context import EngineContext
-from core.engine.execution import Execution
-from core.engine.output import conclude
 from core.engine.plan import StoryPlan
 from core.engine.ports import Object, RunKey
-from core.engine.preparation import Preparation
 from core.engine.primitives.stop import recorded_stop, stop_in_effect
-from core.engine.status import StatusWriter
+from core.engine.run import endings
+from core.engine.run.cleanup import Cleanup
+from core.engine.run.endings import Ending
+from core.engine.run.group_execution import Execution
+from core.engine.run.output import conclude
+from core.engine.run.preparation import Preparation
+from core.engine.run.status import StatusWriter
+from core.engine.run.termination import cancel_children, end_group, end_leftovers
+from core.engine.run.work import RunWork
 from core.engine.step import life
 from core.engine.step.verdict import Conclusion
-from core.engine.wind_down import cancel_children, end_group, end_leftovers
-from core.engine.work import RunWork
 
 
 class Stage(IntEnum):
@@ -161,8 +161,8 @@ class Pursuit:
         observed_at = self._status.state.cancel_observed_at
         assert observed_at is not None
         if undoes:  # a person who ends what is undone after a ``stop`` ends it as after any failure
-            self._announce(cancel.canceled(observed_at))
-        self.end(cancel.canceled(observed_at))
+            self._announce(endings.canceled(observed_at))
+        self.end(endings.canceled(observed_at))
 
     def _only_finally_is_left(self, plan: StoryPlan) -> bool:
         phases = self._status.state.phases
@@ -177,11 +177,11 @@ class Pursuit:
         if state.announced is Reason.CANCELED and self._cancel_requested:
             self._heed_cancel()
         elif conclusion is not None:
-            self.end(cancel.stopped(conclusion, stopped_at or now))
+            self.end(endings.stopped(conclusion, stopped_at or now))
         elif plan.story_timeout is not None and deadline_at is not None:
             over = now >= deadline_at and not _all_ended(plan.main.order, state.phases)
             if over or state.announced is Reason.TIMED_OUT:
-                self.end(cancel.timed_out(plan.story_timeout, deadline_at))
+                self.end(endings.timed_out(plan.story_timeout, deadline_at))
         if self._cancel_requested:
             self._heed_cancel()
 
@@ -193,7 +193,7 @@ class Pursuit:
         deadline_at = _deadline_at(plan, recorded or self._status.state.started_at)
         assert deadline_at is not None
         await self._engine.clock.sleep_until(deadline_at)
-        self.end(cancel.timed_out(plan.story_timeout, deadline_at))
+        self.end(endings.timed_out(plan.story_timeout, deadline_at))
 
     async def _recalled(self) -> RunWork | None:
         """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""

@@ -15,19 +15,19 @@ import trio
 
 from core.api.phases import Phase
 from core.engine.calls import patiently
-from core.engine.cancel import Ending, end_engram, outlived
 from core.engine.clock import wait_for_bell
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan
 from core.engine.ports import Object, RunKey
 from core.engine.primitives.engram import Engram
 from core.engine.primitives.story import cancel_child
-from core.engine.recall import step_name_of
-from core.engine.state import has_ended
+from core.engine.run.endings import Ending, end_engram, outlived
+from core.engine.run.restore import step_name_of
+from core.engine.run.state import has_ended
+from core.engine.run.work import RunWork
 from core.engine.step.record import is_final
 from core.engine.step.verdict import Verdict
 from core.engine.words import member_or_none
-from core.engine.work import RunWork
 
 _CHILD_GRACE: Final = timedelta(seconds=2)
 """Beyond the time to drain: a child run drains as long as its parent does, and then has to say so."""

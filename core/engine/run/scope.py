@@ -13,16 +13,16 @@ from core.api.phases import Phase
 from core.api.unreadable import why_unreadable
 from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently
-from core.engine.cancel import unreadable
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError
 from core.engine.ports import EventType, Object, RunKey
-from core.engine.pursuit import Pursuit
 from core.engine.redrive.redrive import Redrive
 from core.engine.redrive.request import pending_redrive
-from core.engine.state import RunState, has_ended
-from core.engine.status import OvertakenError, StatusWriter
-from core.engine.wind_down import leftovers
+from core.engine.run.endings import unreadable
+from core.engine.run.execution import Pursuit
+from core.engine.run.state import RunState, has_ended
+from core.engine.run.status import OvertakenError, StatusWriter
+from core.engine.run.termination import leftovers
 
 
 class StoryRunScope:

@@ -12,24 +12,24 @@ from typing import Any
 from core.api import keys
 from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
-from core.engine import cancel, inputs
-from core.engine.access import RunAccess, has_step_at_work
-from core.engine.begun import Begun, bare_plan, plan_to_end
 from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently, persistently
-from core.engine.cancel import Ending
 from core.engine.concurrency.rules import takes_turns
 from core.engine.context import EngineContext, StepContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
-from core.engine.recall import step_name_of
+from core.engine.run import endings, inputs
+from core.engine.run.access import RunAccess, has_step_at_work
+from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
+from core.engine.run.endings import Ending
+from core.engine.run.restore import step_name_of
+from core.engine.run.status import StatusWriter
+from core.engine.run.work import RunWork
 from core.engine.slots.scheduling import PRIORITY_BOUNDED
-from core.engine.status import StatusWriter
 from core.engine.step.verdict import Conclusion, Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
-from core.engine.work import RunWork
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure
 
@@ -84,7 +84,7 @@ class Preparation:
         if not under_way:
             return _failure(work)
         if not self._hurried:  # else it was canceled before, and ends as that
-            end_run(cancel.refused(_failure(work), self._engine.clock.now()))
+            end_run(endings.refused(_failure(work), self._engine.clock.now()))
         return None
 
     async def recalled(self, end_run: EndRun, live: Live) -> RunWork | None:
