@@ -26,8 +26,8 @@ from certs.store import SecretStore, Snapshot
 from certs.succession import follow, published, with_new_leaf
 from certs.verifiertime import VerifierClock
 from core.api.resource import SECRET
-from core.engine.bell import Bell
 from core.engine.ports import Clock
+from core.engine.wakeup import Bell
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError
 from core.kube.informer import Informer

@@ -14,8 +14,8 @@ from typing import Final
 import trio
 
 from core.api.instant import format_instant, format_precise_instant
-from core.engine.bell import Bell
 from core.engine.ports import Clock
+from core.engine.wakeup import Bell
 
 REREAD_SECONDS: Final = 5.0
 """Longest time between two looks at the wall clock while anything waits for it."""

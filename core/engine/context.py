@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from core.api.phases import Phase
-from core.engine.bell import Bell
 from core.engine.calls import Pace
 from core.engine.concurrency.limiter import Turns
 from core.engine.errors import ObstacleError
@@ -16,6 +15,7 @@ from core.engine.plans import PlanShelf
 from core.engine.ports import Clock, EventSink, EventType, Object, Payloads, RunKey, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
 from core.engine.slots.slots import Slots
+from core.engine.wakeup import Bell
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 

@@ -22,7 +22,6 @@ from core.api.conditions import with_condition, with_ready
 from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
-from core.engine.bell import Bell
 from core.engine.calls import Pace, committed, patiently, persistently
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
@@ -40,6 +39,7 @@ from core.engine.run.restore import step_name_of
 from core.engine.step.record import is_told_to_end
 from core.engine.step.state import StepState, steps_from
 from core.engine.step.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
+from core.engine.wakeup import Bell
 from core.evaluation.asker import Asker
 from core.graph.reach import downstream
 from core.graph.readiness import failed_steps, failure_skips

@@ -15,7 +15,6 @@ import trio
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, Reason
-from core.engine.bell import Bell
 from core.engine.context import EngineContext
 from core.engine.plan import StoryPlan
 from core.engine.ports import Object, RunKey
@@ -31,6 +30,7 @@ from core.engine.run.termination import cancel_children, end_group, end_leftover
 from core.engine.run.work import RunWork
 from core.engine.step import life
 from core.engine.step.verdict import Conclusion
+from core.engine.wakeup import Bell
 
 
 class Stage(IntEnum):

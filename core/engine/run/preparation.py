@@ -12,7 +12,6 @@ from typing import Any
 from core.api import keys
 from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
-from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently, persistently
 from core.engine.concurrency.rules import takes_turns
 from core.engine.context import EngineContext, StepContext
@@ -30,6 +29,7 @@ from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.step.verdict import Conclusion, Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
+from core.engine.wakeup import Bell
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure
 

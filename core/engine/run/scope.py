@@ -11,7 +11,6 @@ import trio
 
 from core.api.phases import Phase
 from core.api.unreadable import why_unreadable
-from core.engine.bell import Bell
 from core.engine.calls import Pace, patiently
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError
@@ -23,6 +22,7 @@ from core.engine.run.execution import Pursuit
 from core.engine.run.state import RunState, has_ended
 from core.engine.run.status import OvertakenError, StatusWriter
 from core.engine.run.termination import leftovers
+from core.engine.wakeup import Bell
 
 
 class StoryRunScope:

@@ -12,13 +12,13 @@ from typing import Final
 
 import trio
 
-from core.engine.bell import Bell
 from core.engine.calls import Pace, committed, patiently
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
 from core.engine.ports import EventType, RunKey
 from core.engine.run.state import RunState
 from core.engine.step.timers import Timer
+from core.engine.wakeup import Bell
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
 _STEPS_PER_LINGER: Final = 200

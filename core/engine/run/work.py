@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from core.api.phases import Phase
-from core.engine.bell import Bell
 from core.engine.calls import Pace
 from core.engine.context import EngineContext, StepContext
 from core.engine.plan import StepKind, StepPlan, StoryPlan
@@ -26,6 +25,7 @@ from core.engine.step import record
 from core.engine.step.verdict import Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
+from core.engine.wakeup import Bell
 from core.evaluation.asker import Asker
 
 

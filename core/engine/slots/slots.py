@@ -14,10 +14,10 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
-from core.engine.bell import Bell
 from core.engine.ports import Clock, Object, RunKey
 from core.engine.slots.queueing import Demand, Held, Ledger, Limits, Occupant, Owner
 from core.engine.slots.scheduling import story_key
+from core.engine.wakeup import Bell
 from core.policy.settings import DEFAULT_QUEUE
 from core.telemetry import catalogue, metrics
 

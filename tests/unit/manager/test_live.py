@@ -8,9 +8,9 @@ from typing import Any
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from core.engine.bell import Bell
 from core.engine.ports import RunKey
 from core.engine.slots.slots import Slots
+from core.engine.wakeup import Bell
 from core.telemetry import metrics
 from fuzz.engine.slot_model import clock, demand, limits, never
 from manager.live import LiveGauges, QueueGauges

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from core.engine.bell import Bell
 from core.engine.clock import WallClock, format_deadline, system_now, wait_for_bell
 from core.engine.step.timers import Timer, TimerKind, timers_from, timers_to_wire
+from core.engine.wakeup import Bell
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

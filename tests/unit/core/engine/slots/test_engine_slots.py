@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from core.engine.bell import Bell
 from core.engine.slots.queueing import Demand, Limits, Occupant, Owner
 from core.engine.slots.slots import Slots, occupant_of
+from core.engine.wakeup import Bell
 from core.policy.settings import QueueSettings
 from core.telemetry import metrics
 from fuzz.engine.slot_model import clock, demand, fits, limits, never

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from core.engine.bell import Bell
+from core.engine.wakeup import Bell
 
 
 async def test_a_ring_before_the_wait_counts_once() -> None:
