@@ -27,7 +27,7 @@ from certs.succession import follow, published, with_new_leaf
 from certs.verifiertime import VerifierClock
 from core.api.resource import SECRET
 from core.engine.ports import Clock
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError
 from core.kube.informer import Informer
@@ -91,7 +91,7 @@ class CertificateKeeper:
         self._store = SecretStore(self._client, secret, namespace, rules.names)
         self._publisher = Publisher(self._client, targets)
         self._time = VerifierClock(self._client, clock)
-        self._bell = Bell()
+        self._wakeup = WakeUp()
         self._held: Material | None = None
         """The newest generation that this replica has adopted."""
         self._served: Material | Provided | None = None
@@ -115,11 +115,11 @@ class CertificateKeeper:
         """Work for ever, woken by changes of the Secret and the targets, by due dates, and after failures."""
         async with trio.open_nursery() as nursery:
             for informer in self._informers():
-                informer.add_handler(lambda _: self._bell.ring())
+                informer.add_handler(lambda _: self._wakeup.wake())
                 nursery.start_soon(informer.run)
             backoff = Backoff(self._pace.retry_seconds, self._pace.longest_retry_seconds)
             while True:
-                self._bell.hush()
+                self._wakeup.clear()
                 due = await self.look()
                 if due is None:
                     await trio.sleep(backoff.next_seconds())
@@ -288,7 +288,7 @@ class CertificateKeeper:
 
     async def _wait(self, due: datetime) -> None:
         with trio.move_on_after(self._pace.longest_wait_seconds):
-            await self._clock.wait_until(self._time.on_our_clock(due), self._bell.wait)
+            await self._clock.wait_until(self._time.on_our_clock(due), self._wakeup.wait)
         await trio.lowlevel.checkpoint()
 
     def _informers(self) -> list[Informer]:

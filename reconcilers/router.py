@@ -2,7 +2,7 @@
 
 Informer handlers are called here, synchronously, and only wake somebody: what happened is read again by whoever wakes.
 A lost, late or repeated event therefore costs time at most, never correctness. What a run's own scope records wakes
-nobody: it would ring every step of the run for each of them. A child run is of interest to the step that started it
+nobody: it would wake every step of the run for each of them. A child run is of interest to the step that started it
 when it appears, moves to another phase or goes.
 """
 

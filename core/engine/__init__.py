@@ -9,5 +9,5 @@ look at an engram step means), ``state`` and ``status`` (what is true and how it
 They share what decides, pure: ``plan`` and ``plans``, ``inputs``, ``output``, ``manifest``, ``record``, ``attempt``,
 ``holdups``, ``step_state``, ``timers``, ``recall``, ``redrive_request``, ``scheduling``, ``turns`` with ``line``, and
 ``queueing`` with ``candidates`` and ``places``; and what is shared at work: ``work``, ``context``, ``variables``,
-``access``, ``slots``, ``turn_taking``, ``waiting``, ``clock``, ``bell``, ``news`` and ``calls``.
+``access``, ``slots``, ``turn_taking``, ``waiting``, ``clock``, ``wakeup``, ``news`` and ``calls``.
 """

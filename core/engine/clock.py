@@ -15,7 +15,7 @@ import trio
 
 from core.api.instant import format_instant, format_precise_instant
 from core.engine.ports import Clock
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 
 REREAD_SECONDS: Final = 5.0
 """Longest time between two looks at the wall clock while anything waits for it."""
@@ -100,11 +100,11 @@ class WallClock:
                 self._set_deadline(scope)
 
 
-async def wait_for_bell(bell: Bell, clock: Clock, until: datetime | None) -> None:
-    """Return when ``bell`` rings or the wall clock reaches ``until``; with None only the bell counts."""
-    if until is None or bell.rung:
-        await bell.wait()
-    elif not await clock.wait_until(until, bell.wait):
+async def wait_for_wakeup(wakeup: WakeUp, clock: Clock, until: datetime | None) -> None:
+    """Return when somebody wakes ``wakeup`` or the wall clock reaches ``until``; with None only the wakeup counts."""
+    if until is None or wakeup.is_set:
+        await wakeup.wait()
+    elif not await clock.wait_until(until, wakeup.wait):
         await trio.lowlevel.checkpoint()
 
 

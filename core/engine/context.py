@@ -15,7 +15,7 @@ from core.engine.plans import PlanShelf
 from core.engine.ports import Clock, EventSink, EventType, Object, Payloads, RunKey, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
 from core.engine.slots.slots import Slots
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 
@@ -52,8 +52,8 @@ class StepContext:
     engine: EngineContext
     work: RunWork
     step: StepPlan
-    bell: Bell
-    """Rings when something about this step's StepRun, Job, Pods or StoryRun, or about the run as a whole, changed."""
+    wakeup: WakeUp
+    """Called when something about this step's StepRun, Job, Pods or StoryRun, or about the run as a whole, changed."""
 
     @property
     def story(self) -> Object:

@@ -207,7 +207,7 @@ def has_started(pod: Object) -> bool:
 async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
     """Return once ``holds`` is true of something that cannot be watched: processes, absence."""
     with trio.fail_after(seconds):
-        while not await holds():  # noqa: ASYNC110 - the operating system rings no bell
+        while not await holds():  # noqa: ASYNC110 - the operating system wakes nobody
             await trio.sleep(0.02)
 
 

@@ -15,7 +15,7 @@ import trio
 from core.api.instant import format_instant
 from core.api.phases import Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
-from core.engine.clock import wait_for_bell
+from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
@@ -75,7 +75,7 @@ class Engram:
         pace = context.pace()
         conflict_until: float | None = None
         while True:
-            context.bell.hush()  # our own writes ring, too
+            context.wakeup.clear()  # our own writes wake us, too
             observation = await patiently(self.observe, pace=context.pace())
             self._tell_holdup(observation)
             try:
@@ -165,7 +165,7 @@ class Engram:
             case outcome.Create():
                 return await self._create(observation, binding)
             case outcome.Wait(until):
-                await wait_for_bell(context.bell, context.engine.clock, until)
+                await wait_for_wakeup(context.wakeup, context.engine.clock, until)
                 return None
         assert step_run is not None
         match decision:
@@ -193,7 +193,7 @@ class Engram:
     async def _create(self, observation: Observation, binding: Binding) -> Verdict | None:
         context, step = self._context, self._context.step
         if await self._run_is_over():
-            await context.bell.wait()
+            await context.wakeup.wait()
             return None
         manifest = await self._manifest(binding)
         if isinstance(manifest, StepError):
@@ -206,7 +206,7 @@ class Engram:
         # What it waits for may need the slot that it would hold meanwhile. The input of a branch is data by now.
         if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
-        if not await context.work.slot_for(step, context.bell, self._is_begun):
+        if not await context.work.slot_for(step, context.wakeup, self._is_begun):
             return None
         step_run = await committed(self._executor.create_step_run, context.run, manifest, self._had_step_run)
         self._had_step_run = True
@@ -307,7 +307,7 @@ class Engram:
         now = self._context.now()
         self._leaves_by = self._leaves_by or now + TIME_TO_LEAVE
         if now < self._leaves_by:
-            await wait_for_bell(self._context.bell, self._context.engine.clock, self._leaves_by)
+            await wait_for_wakeup(self._context.wakeup, self._context.engine.clock, self._leaves_by)
             return False
         await committed(self._executor.end_leftover, step_run)
         return True
@@ -341,7 +341,7 @@ class Engram:
     async def _announce_when_due(self, step_run: Object) -> None:
         """Not before what waits for its Job has got it; a step that ends meanwhile is recorded in one write."""
         with trio.move_on_at(self._announce_at):
-            await self._context.bell.wait()
+            await self._context.wakeup.wait()
             return
         await self._announce(step_run)
 
@@ -408,7 +408,7 @@ class Engram:
         seconds = pace.next_seconds(error)
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
         with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
-            await self._context.bell.wait()
+            await self._context.wakeup.wait()
 
 
 def _is_edited_under_way(step_run: Object) -> bool:

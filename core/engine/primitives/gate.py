@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import Phase, StepReason
 from core.engine.calls import patiently
-from core.engine.clock import wait_for_bell
+from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
 from core.engine.ports import EventType, StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
@@ -36,7 +36,7 @@ async def run(context: StepContext) -> Verdict:
         text = f"gate {context.step.name!r} waits for approval{until_words(deadline_at)}"
         context.emit(EventType.NORMAL, "GateWaiting", text)
     while True:
-        context.bell.hush()
+        context.wakeup.clear()
         verdict = await _decision(context)
         if verdict is not None:
             return verdict
@@ -45,7 +45,7 @@ async def run(context: StepContext) -> Verdict:
             if verdict.phase is Phase.SKIPPED:
                 context.variables.give(context.step.name, {})
             return verdict
-        await wait_for_bell(context.bell, context.engine.clock, deadline_at)
+        await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
 
 
 async def _decision(context: StepContext) -> Verdict | None:

@@ -18,7 +18,7 @@ import trio
 from core.api.loops import MAX_ITERATIONS
 from core.api.phases import Phase, Reason
 from core.engine.calls import committed, patiently
-from core.engine.clock import wait_for_bell
+from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
 from core.engine.ports import EventType, Object, RunKey, StepError
@@ -242,7 +242,7 @@ class _Children:
         key = RunKey(context.namespace, str(child["metadata"]["name"]))
         told = False
         while True:
-            context.bell.hush()
+            context.wakeup.clear()
             current = await patiently(context.engine.runs.read_run, key, pace=context.pace())
             if current is None or current["metadata"]["uid"] != child["metadata"]["uid"]:
                 text = f"StoryRun {key.name} was deleted before it had ended"
@@ -256,7 +256,7 @@ class _Children:
                 text = f"StoryRun {key.name} did not end within the step's timeout and was canceled"
                 return Verdict(Phase.TIMEOUT, text, Reason.TIMED_OUT, child_run=key.name)
             with context.news.held_up(context.step.name):
-                await wait_for_bell(context.bell, context.engine.clock, deadline_at)
+                await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
 
     def _roots(self, number: int, previous: Mapping[str, Any]) -> dict[str, Any]:
         return {roots.ITERATION: number, roots.PREVIOUS: dict(previous)} if self._call.until else {}

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from core.api.phases import Phase, Reason, StepReason
-from core.engine.clock import wait_for_bell
+from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
 from core.engine.errors import StorageUnavailableError
 from core.engine.ports import StepError
@@ -38,12 +38,12 @@ async def run(context: StepContext) -> Verdict:
         return failed(Reason.INVALID_CONFIGURATION, "with.until is required: the condition to wait for")
     poll = settings.poll or (None if analysis.is_timeless(until) else CLOCK_POLL)
     started_at = context.now()
-    context.work.watch(context.step.name, context.bell)
+    context.work.watch(context.step.name, context.wakeup)
     try:
         deadline_at: datetime | None = None
         announced = False
         while True:
-            context.bell.hush()
+            context.wakeup.clear()
             unread = False
             try:  # no longer than the step may wait; of which nothing is recorded before the first look
                 verdict = await _look(context, until, settings, deadline_at if announced else started_at + FIRST_LOOK)
@@ -62,7 +62,9 @@ async def run(context: StepContext) -> Verdict:
             if deadline_at is not None and context.now() >= deadline_at:
                 return settings.over("its condition did not hold in time")
             if not unread:
-                await wait_for_bell(context.bell, context.engine.clock, _next_look(context.now(), deadline_at, poll))
+                await wait_for_wakeup(
+                    context.wakeup, context.engine.clock, _next_look(context.now(), deadline_at, poll)
+                )
     finally:
         context.work.unwatch(context.step.name)
 

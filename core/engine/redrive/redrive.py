@@ -39,7 +39,7 @@ from core.engine.run.restore import step_name_of
 from core.engine.step.record import is_told_to_end
 from core.engine.step.state import StepState, steps_from
 from core.engine.step.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 from core.graph.reach import downstream
 from core.graph.readiness import failed_steps, failure_skips
@@ -70,7 +70,7 @@ _RESET_BY_FULL: Final = (
 )
 _KEPT_BY: Final = {TimerKind.SLEEP: StepKind.SLEEP, TimerKind.GATE: StepKind.GATE, TimerKind.WAIT: StepKind.WAIT}
 _GOING_CHECK_SECONDS: Final = 1.0
-"""A safety net: the end of each child rings."""
+"""A safety net: the end of each child wakes us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +98,10 @@ class _OvertakenError(Exception):
 class Redrive:
     """Answers the request that one run carries."""
 
-    def __init__(self, engine: EngineContext, key: RunKey, bell: Bell) -> None:
+    def __init__(self, engine: EngineContext, key: RunKey, wakeup: WakeUp) -> None:
         self._engine = engine
         self._key = key
-        self._bell = bell
+        self._wakeup = wakeup
         self._deleted: set[str] = set()
         """Steps whose StepRun or StoryRun was deleted for the request."""
 
@@ -126,7 +126,7 @@ class Redrive:
             await self._forget_deleted(run)
         except GoneError:
             with trio.move_on_after(_GOING_CHECK_SECONDS):  # until it is known, which may take the watch a while
-                await self._bell.wait()
+                await self._wakeup.wait()
 
     async def _forget_deleted(self, run: Object) -> None:
         """What was deleted for a request that another one has overtaken runs again, whatever that one asks for."""
@@ -206,7 +206,7 @@ class Redrive:
         asked: set[str] = set()
         pace = self._pace()
         while True:
-            self._bell.hush()
+            self._wakeup.clear()
             current = await self._current(run, request)  # once another leader has answered it, nothing is to go
             if current["metadata"].get("deletionTimestamp"):
                 raise GoneError(f"StoryRun {self._key} is being deleted")
@@ -231,7 +231,7 @@ class Redrive:
             if 0 < before < len(asked):  # somebody makes them anew: another leader that has answered already
                 await trio.sleep(pace.next_seconds())
             with trio.move_on_after(_GOING_CHECK_SECONDS):
-                await self._bell.wait()
+                await self._wakeup.wait()
 
     def _release_slots(self, run: Object, rerun: Rerun) -> None:
         """Whatever runs again asks anew; what stands before it may need the slot that it had."""

@@ -17,7 +17,7 @@ from core.api.duration import format_duration
 from core.api.phases import Phase, Reason, StepReason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import committed, patiently
-from core.engine.clock import wait_for_bell
+from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
 from core.engine.errors import PortError, RejectedError
 from core.engine.ports import AttemptState, Object, Observation
@@ -126,7 +126,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
             elif not alive or context.now() >= drain_at:
                 return await _record(context, step_run, observation, ending)
             else:
-                await wait_for_bell(context.bell, context.engine.clock, drain_at)
+                await wait_for_wakeup(context.wakeup, context.engine.clock, drain_at)
         except RejectedError:
             raise
         except PortError as error:

@@ -30,7 +30,7 @@ from core.engine.run.termination import cancel_children, end_group, end_leftover
 from core.engine.run.work import RunWork
 from core.engine.step import life
 from core.engine.step.verdict import Conclusion
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 
 
 class Stage(IntEnum):
@@ -46,13 +46,13 @@ class Pursuit:
     """One run on its way to its end. ``end`` ends it early; ``cancel`` does so when a person asks for it."""
 
     def __init__(
-        self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, bells: dict[str, Bell]
+        self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
     ) -> None:
         self._engine = engine
         self._key = key
         self._status = status
-        self._bells = bells
-        self._preparation = Preparation(engine, key, run, status, bells)
+        self._wakeups = wakeups
+        self._preparation = Preparation(engine, key, run, status, wakeups)
         self._work: RunWork | None = None
         self._stage = Stage.PREPARING
         self._ending: Ending | None = None

@@ -53,7 +53,7 @@ class Execution:
 
     def _go_on(self, candidates: Iterable[str], nursery: trio.Nursery) -> None:
         """Start and skip whatever the recorded phases allow, at once and together."""
-        phases = dict.fromkeys(self._work.bells, Phase.RUNNING) | self._phases
+        phases = dict.fromkeys(self._work.wakeups, Phase.RUNNING) | self._phases
         following = advance(self._group.graph, phases, self._group.rules, self._skipped_for_failure, candidates)
         for skip in following.skip:
             self._work.record(self._work.plan.steps[skip.step], Verdict(Phase.SKIPPED, _why_skipped(skip)))

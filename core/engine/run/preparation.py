@@ -29,7 +29,7 @@ from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.step.verdict import Conclusion, Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure
 
@@ -37,20 +37,20 @@ EndRun = Callable[[Ending], bool]
 Live = Callable[[StepContext], Awaitable[Verdict]]
 
 _RUN = ""
-"""Stands among the bells of the steps for what the run itself waits for; no step has an empty name."""
+"""Stands among the wakeups of the steps for what the run itself waits for; no step has an empty name."""
 
 
 class Preparation:
     """Makes the ``RunWork`` of one run."""
 
     def __init__(
-        self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, bells: dict[str, Bell]
+        self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
     ) -> None:
         self._engine = engine
         self._key = key
         self._run = run
         self._status = status
-        self._bells = bells
+        self._wakeups = wakeups
         self._hurried = False
         self._turn_taken = False
         """Whether others wait for the end of the run, or will."""
@@ -60,9 +60,9 @@ class Preparation:
     def hurry(self) -> None:
         """Do not wait for a Story that is not there."""
         self._hurried = True
-        bell = self._bells.get(_RUN)
-        if bell is not None:
-            bell.ring()
+        wakeup = self._wakeups.get(_RUN)
+        if wakeup is not None:
+            wakeup.wake()
 
     async def work(self, end_run: EndRun, live: Live) -> RunWork | Conclusion | None:
         """The steps, ready to run; a conclusion for a run that cannot begin; None when one under way cannot go on."""
@@ -106,7 +106,7 @@ class Preparation:
             plan = bare_plan(begun)
         access = RunAccess(self._engine, self._run, story or {}, self._pace)
         variables = Variables({} if isinstance(values, Refusal) else values)
-        work = RunWork(self._engine, self._status, self._bells, story or {}, plan, variables, access, end_run, live)
+        work = RunWork(self._engine, self._status, self._wakeups, story or {}, plan, variables, access, end_run, live)
         self._begin(work, step_runs, child_runs)
         return work
 
@@ -124,7 +124,7 @@ class Preparation:
 
     async def _story(self, step_runs: list[Object]) -> Object | None:
         """The Story; waits, visibly, as long as there is none. None: it was told not to wait."""
-        bell = self._bells[_RUN] = Bell()
+        wakeup = self._wakeups[_RUN] = WakeUp()
         try:
             while True:
                 story = await self._stored_story()
@@ -140,9 +140,9 @@ class Preparation:
                     self._status.apply(self._status.state.story_missing(message))
                 else:
                     await self._status.tell_again()
-                await bell.wait()
+                await wakeup.wait()
         finally:
-            self._bells.pop(_RUN, None)
+            self._wakeups.pop(_RUN, None)
 
     def _give_back_slots(self, step_runs: list[Object]) -> None:
         """Of steps that were about to begin when the run was left to answer a request: others can use them."""
@@ -208,7 +208,9 @@ class Preparation:
                 self._engine.turns.ended(str(self._run["metadata"]["uid"]))  # others may have begun as the new one says
                 return None
             self._status.apply(self._status.state.pinned(revision))
-        work = RunWork(self._engine, self._status, self._bells, story, plan, Variables(resolved), access, end_run, live)
+        work = RunWork(
+            self._engine, self._status, self._wakeups, story, plan, Variables(resolved), access, end_run, live
+        )
         starts = not self._status.state.started
         self._begin(work, step_runs, child_runs)
         if starts and self._turn_taken:

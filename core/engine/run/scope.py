@@ -22,7 +22,7 @@ from core.engine.run.execution import Pursuit
 from core.engine.run.state import RunState, has_ended
 from core.engine.run.status import OvertakenError, StatusWriter
 from core.engine.run.termination import leftovers
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 
 
 class StoryRunScope:
@@ -31,8 +31,8 @@ class StoryRunScope:
     def __init__(self, engine: EngineContext, key: RunKey) -> None:
         self._engine = engine
         self._key = key
-        self._bell = Bell()
-        self._bells: dict[str, Bell] = {}
+        self._wakeup = WakeUp()
+        self._wakeups: dict[str, WakeUp] = {}
         self._pursuit: Pursuit | None = None
         self._runs_again = False
         self._services = trio.CancelScope()
@@ -46,7 +46,7 @@ class StoryRunScope:
 
     @property
     def steps_at_work(self) -> int:
-        return len(self._bells)
+        return len(self._wakeups)
 
     def wake(self, step: str | None = None) -> None:
         """Something about one of the steps changed; without ``step``: look at everything again.
@@ -54,13 +54,13 @@ class StoryRunScope:
         With an empty one: only what the run itself waits for before it has steps.
         """
         if step is None:
-            self._bell.ring()
-            for bell in self._bells.values():
-                bell.ring()
-        elif step in self._bells:
-            self._bells[step].ring()
+            self._wakeup.wake()
+            for wakeup in self._wakeups.values():
+                wakeup.wake()
+        elif step in self._wakeups:
+            self._wakeups[step].wake()
         elif step:  # of a step that is not at work: somebody may wait for its end
-            self._bell.ring()
+            self._wakeup.wake()
 
     async def run(self) -> None:
         """Bring the run to its end; whenever it is asked to run again, do that.
@@ -70,14 +70,14 @@ class StoryRunScope:
             Exception: a bug; the supervisor records it and starts a new scope.
         """
         while True:
-            self._bells.clear()  # no step is at work: what is told of one concerns the run
-            self._bell.hush()
+            self._wakeups.clear()  # no step is at work: what is told of one concerns the run
+            self._wakeup.clear()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if run is None or run["metadata"].get("deletionTimestamp"):
                 return
             request = pending_redrive(run)
             if request is not None:
-                await Redrive(self._engine, self._key, self._bell).answer(run, request)
+                await Redrive(self._engine, self._key, self._wakeup).answer(run, request)
             elif has_ended(run) or not await self._live(run):
                 await self._end_leftovers()
                 self._engine.slots.forget(str(run["metadata"]["uid"]))
@@ -89,7 +89,7 @@ class StoryRunScope:
         self._runs_again = False
         self._services = trio.CancelScope()
         status = self._status = StatusWriter(self._engine, self._key, RunState.from_stored(run))
-        pursuit = self._pursuit = Pursuit(self._engine, self._key, run, status, self._bells)
+        pursuit = self._pursuit = Pursuit(self._engine, self._key, run, status, self._wakeups)
         try:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._write_status, status, name=f"status of {self._key}")
@@ -118,9 +118,9 @@ class StoryRunScope:
         stored = await patiently(self._engine.runs.read_run_anew, self._key, pace=self._pace()) if left else None
         if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or not has_ended(stored):
             return  # it may have begun to run again, and these may be of that
-        self._bells.clear()
+        self._wakeups.clear()
         status = StatusWriter(self._engine, self._key, RunState.from_stored(stored))
-        await Pursuit(self._engine, self._key, stored, status, self._bells).end_leftovers(left)
+        await Pursuit(self._engine, self._key, stored, status, self._wakeups).end_leftovers(left)
 
     async def _write_status(self, status: StatusWriter) -> None:
         """The writer outlives every task it serves: only ``close`` ends it."""
@@ -130,7 +130,7 @@ class StoryRunScope:
     async def _listen(self, status: StatusWriter, pursuit: Pursuit) -> None:
         """Watch for what concerns the run as a whole: cancel, deletion, an end that another process recorded."""
         while True:
-            await self._bell.wait()
+            await self._wakeup.wait()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if run is None or run["metadata"]["uid"] != status.state.stored["metadata"]["uid"]:
                 self._services.cancel()

@@ -18,7 +18,7 @@ from core.engine.errors import GoneError, ObstacleError, StaleError, Unavailable
 from core.engine.ports import EventType, RunKey
 from core.engine.run.state import RunState
 from core.engine.step.timers import Timer
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
 _STEPS_PER_LINGER: Final = 200
@@ -44,7 +44,7 @@ class StatusWriter:
         self._state = state
         self._contention = Pace(engine.settings.jitter)
         """Of writes that meet another version: a watch that is behind shows the same old one again and again."""
-        self._dirty = Bell()
+        self._dirty = WakeUp()
         self._changed = 1
         self._stored = 0
         self._progress = trio.Event()
@@ -64,7 +64,7 @@ class StatusWriter:
             return
         self._state = state
         self._changed += 1
-        self._dirty.ring()
+        self._dirty.wake()
 
     async def tell_again(self) -> None:
         """Store what is known once more if another leader has written something else over it."""
@@ -100,7 +100,7 @@ class StatusWriter:
         target = self._changed
         if self._stored < target:
             self._awaited = True
-            self._dirty.ring()
+            self._dirty.wake()
         while self._stored < target:
             await self._progress.wait()
 
@@ -111,7 +111,7 @@ class StatusWriter:
 
     def close(self) -> None:
         self._closing = True
-        self._dirty.ring()
+        self._dirty.wake()
 
     async def run(self) -> None:
         """Store changes until closed.
@@ -122,7 +122,7 @@ class StatusWriter:
             RejectedError: the API server refuses what we write.
         """
         pace = Pace(self._engine.settings.jitter, self._warn)
-        self._dirty.ring()
+        self._dirty.wake()
         while not self._closing:
             await self._dirty.wait()
             await self._linger()

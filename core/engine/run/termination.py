@@ -15,7 +15,7 @@ import trio
 
 from core.api.phases import Phase
 from core.engine.calls import patiently
-from core.engine.clock import wait_for_bell
+from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan
 from core.engine.ports import Object, RunKey
@@ -35,7 +35,7 @@ _CHILD_GRACE: Final = timedelta(seconds=2)
 
 async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
     """Return once every step of the group has a terminal phase."""
-    work.bells.clear()
+    work.wakeups.clear()
     work.news.forget()
     names = frozenset(group.order)
     unfinished = [
@@ -93,7 +93,7 @@ async def cancel_children(work: RunWork) -> None:
 
 async def _ask_to_end(work: RunWork, step: StepPlan, child: Object) -> None:
     await cancel_child(work.context(step), child)
-    work.bells.pop(step.name, None)
+    work.wakeups.pop(step.name, None)
 
 
 async def _end_engram(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
@@ -104,7 +104,7 @@ async def _end_engram(work: RunWork, step: StepPlan, ending: Ending, drain_at: d
     else:
         verdict = await end_engram(context, ending, drain_at)
     work.record(step, verdict)
-    work.bells.pop(step.name, None)
+    work.wakeups.pop(step.name, None)
 
 
 async def _has_no_step_run(context: StepContext) -> bool:
@@ -123,7 +123,7 @@ async def _end_child(work: RunWork, step: StepPlan, ending: Ending, drain_at: da
         if phase is Phase.SUCCEEDED and not step.parameters.get("until"):
             ended = Verdict(phase, child_run=str(child["metadata"]["name"]))
     work.record(step, ended)
-    work.bells.pop(step.name, None)
+    work.wakeups.pop(step.name, None)
 
 
 async def _child_of(context: StepContext) -> Object | None:
@@ -137,7 +137,7 @@ async def _phase_at_end(context: StepContext, child: Object, until: datetime) ->
     """How the StoryRun ended; None when it had not by ``until``, or is gone."""
     key = RunKey(context.namespace, str(child["metadata"]["name"]))
     while True:
-        context.bell.hush()
+        context.wakeup.clear()
         current = await patiently(context.engine.runs.read_run, key, pace=context.pace())
         if current is None or current["metadata"]["uid"] != child["metadata"]["uid"]:
             return None
@@ -145,4 +145,4 @@ async def _phase_at_end(context: StepContext, child: Object, until: datetime) ->
             return member_or_none(Phase, current["status"].get("phase"))
         if context.now() >= until:
             return None
-        await wait_for_bell(context.bell, context.engine.clock, until)
+        await wait_for_wakeup(context.wakeup, context.engine.clock, until)

@@ -25,7 +25,7 @@ from core.engine.step import record
 from core.engine.step.verdict import Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 
 
@@ -38,7 +38,7 @@ class RunWork:
         self,
         engine: EngineContext,
         status: StatusWriter,
-        bells: dict[str, Bell],
+        wakeups: dict[str, WakeUp],
         story: Object,
         plan: StoryPlan,
         variables: Variables,
@@ -48,7 +48,7 @@ class RunWork:
     ) -> None:
         self.engine = engine
         self.status = status
-        self.bells = bells
+        self.wakeups = wakeups
         self.story = story
         self.plan = plan
         self.variables = variables
@@ -57,9 +57,9 @@ class RunWork:
         self.live = live
         self.news = News()
         self.stored = StoredData(engine, story, status.state.stored)
-        self._watching: dict[str, Bell] = {}
+        self._watching: dict[str, WakeUp] = {}
         self._places = {name: place for place, name in enumerate(plan.order)}
-        variables.changed = self.ring_watchers
+        variables.changed = self.wake_watchers
 
     def recall(self, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:
         """Take over what is recorded outside the run's status; the earliest start of a step, if any."""
@@ -84,11 +84,11 @@ class RunWork:
     def story_key(self) -> str:
         return story_key(self.plan.namespace, self.plan.name)
 
-    async def slot_for(self, step: StepPlan, bell: Bell, is_begun: Callable[[], Awaitable[bool]]) -> bool:
+    async def slot_for(self, step: StepPlan, wakeup: WakeUp, is_begun: Callable[[], Awaitable[bool]]) -> bool:
         """Return once the engram step may have a StepRun; it has its slot until its end is recorded.
 
         False when it has one, which another leader has made while it waited here: its slot is then in use, whatever
-        the limits. ``is_begun`` is asked whenever ``bell`` rings.
+        the limits. ``is_begun`` is asked after each wake-up.
         """
         state, now, scheduling = self.status.state, self.engine.clock.now(), self.scheduling
         recorded = state.step(step.name)
@@ -110,7 +110,7 @@ class RunWork:
             self.status.apply(self.status.state.step_queued(step.name, self.engine.clock.now(), message))
 
         with self.news.held_up(step.name):
-            acquired = await self.engine.slots.acquire(demand, tell, bell, is_begun)
+            acquired = await self.engine.slots.acquire(demand, tell, wakeup, is_begun)
         if not acquired:
             self.engine.slots.hold(self.run_uid, step.name, self.story_key, scheduling.queue)
         self.status.apply(self.status.state.step_launched(step.name, self.engine.clock.now()))
@@ -147,8 +147,8 @@ class RunWork:
 
     def context(self, step: StepPlan) -> StepContext:
         """A place for ``step`` to work at; it is woken by its name from now on."""
-        bell = self.bells[step.name] = Bell()
-        return StepContext(engine=self.engine, work=self, step=step, bell=bell)
+        wakeup = self.wakeups[step.name] = WakeUp()
+        return StepContext(engine=self.engine, work=self, step=step, wakeup=wakeup)
 
     def begin(self, step: StepPlan) -> StepContext:
         """The step starts now."""
@@ -166,7 +166,7 @@ class RunWork:
         if verdict.reason is not None and verdict.phase.failing:
             text = f"step {step.name!r}: {verdict.message}"
             self.engine.events.emit(state.stored, EventType.WARNING, verdict.reason, text)
-        self.ring_watchers()
+        self.wake_watchers()
 
     def ends_run(self, verdict: Verdict) -> bool:
         """Whether the run ends with the step that came to this verdict; the end is on its way then."""
@@ -176,16 +176,16 @@ class RunWork:
 
     def finish(self, step: StepPlan) -> None:
         """Whatever follows from the end of the step has begun."""
-        self.bells.pop(step.name, None)
+        self.wakeups.pop(step.name, None)
         self.news.ended(step.name)
 
-    def watch(self, name: str, bell: Bell) -> None:
-        """Ring ``bell`` whenever what expressions can read has changed, until ``unwatch``."""
-        self._watching[name] = bell
+    def watch(self, name: str, wakeup: WakeUp) -> None:
+        """Wake ``wakeup`` whenever what expressions can read has changed, until ``unwatch``."""
+        self._watching[name] = wakeup
 
     def unwatch(self, name: str) -> None:
         self._watching.pop(name, None)
 
-    def ring_watchers(self) -> None:
-        for bell in self._watching.values():
-            bell.ring()
+    def wake_watchers(self) -> None:
+        for wakeup in self._watching.values():
+            wakeup.wake()

@@ -17,7 +17,7 @@ from core.api import keys
 from core.engine.ports import Clock, Object, RunKey
 from core.engine.slots.queueing import Demand, Held, Ledger, Limits, Occupant, Owner
 from core.engine.slots.scheduling import story_key
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.policy.settings import DEFAULT_QUEUE
 from core.telemetry import catalogue, metrics
 
@@ -39,7 +39,7 @@ class Slots:
         self._limits = limits
         self._clock = clock
         self._ledger = Ledger()
-        self._waiting: dict[Owner, Bell] = {}
+        self._waiting: dict[Owner, WakeUp] = {}
         """Who has to be told when a slot is theirs; until then."""
         self._loaded = trio.Event()
         self._unclaimed: set[Owner] = set()
@@ -58,14 +58,14 @@ class Slots:
         self._hand_on()
 
     async def acquire(
-        self, demand: Demand, tell: Callable[[str], None], bell: Bell, gives_up: Callable[[], Awaitable[bool]]
+        self, demand: Demand, tell: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:
         """Return when the step has its slot; at once, after a checkpoint, when it has it already or one is free.
 
         Args:
             tell: hears why the step waits when it has to, and again when that has changed, at most every ten seconds.
-            bell: what the step waits at; others may ring it, too.
-            gives_up: asked after others have rung: whether the step needs no slot from here any more. Then this
+            wakeup: what the step waits at; others may wake it, too.
+            gives_up: asked after others have woken it: whether the step needs no slot from here any more. Then this
                 returns False, and nothing has been given.
         Cancellation leaves no trace: neither a place in the queue nor a slot.
 
@@ -83,13 +83,13 @@ class Slots:
             self._ledger.occupy(Occupant(owner, demand.story, demand.queue))
             return True
         self._ledger.add(demand)
-        self._waiting[owner] = bell
+        self._waiting[owner] = wakeup
         given = False
         try:
             # Steps that become ready together arrive in any order: decide when all of them are there.
             await trio.lowlevel.checkpoint()
             self._hand_on()
-            given = owner not in self._waiting or await self._wait(demand, tell, bell, gives_up)
+            given = owner not in self._waiting or await self._wait(demand, tell, wakeup, gives_up)
         finally:
             if not given:
                 self._waiting.pop(owner, None)
@@ -156,7 +156,7 @@ class Slots:
         return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
 
     async def _wait(
-        self, demand: Demand, tell: Callable[[str], None], bell: Bell, gives_up: Callable[[], Awaitable[bool]]
+        self, demand: Demand, tell: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:
         told: Held | None = None
         told_at = -inf
@@ -172,7 +172,7 @@ class Slots:
                     told, told_at = held, trio.current_time()
                     tell(held.message)
             with trio.move_on_after(pause) as silence_over:
-                await bell.wait()
+                await wakeup.wait()
             if demand.owner in self._waiting and not silence_over.cancelled_caught and await gives_up():
                 return False
         waited = max((self._clock.now() - demand.queued_at).total_seconds(), 0.0)
@@ -188,7 +188,7 @@ class Slots:
         if not self._loaded.is_set():
             return
         for demand in self._ledger.grant(self._limits(), self._clock.now()):
-            self._waiting.pop(demand.owner).ring()
+            self._waiting.pop(demand.owner).wake()
 
 
 def occupant_of(step_run: Object) -> Occupant | None:

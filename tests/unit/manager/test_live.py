@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from core.engine.ports import RunKey
 from core.engine.slots.slots import Slots
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.telemetry import metrics
 from fuzz.engine.slot_model import clock, demand, limits, never
 from manager.live import LiveGauges, QueueGauges
@@ -77,7 +77,7 @@ async def test_queues_tell_what_waits_and_what_runs(autojump_clock: MockClock, n
     slots = Slots(lambda: limits(gpu=1), clock())
     slots.load([])
     for step in ("one/a", "two/a", "two/b"):
-        nursery.start_soon(slots.acquire, demand(step, queue="gpu"), [].append, Bell(), never)
+        nursery.start_soon(slots.acquire, demand(step, queue="gpu"), [].append, WakeUp(), never)
         await wait_all_tasks_blocked()
     with metrics.recording(), metrics.collected_by(QueueGauges(slots).collect):
         metrics.exposition()

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from core.engine.clock import WallClock, format_deadline, system_now, wait_for_bell
+from core.engine.clock import WallClock, format_deadline, system_now, wait_for_wakeup
 from core.engine.step.timers import Timer, TimerKind, timers_from, timers_to_wire
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -123,40 +123,40 @@ async def test_a_naive_instant_is_refused() -> None:
 async def test_a_bell_ends_the_wait_for_an_instant_and_the_instant_the_wait_for_a_bell(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    clock, bell = WallClock(SteppedWall()), Bell()
+    clock, wakeup = WallClock(SteppedWall()), WakeUp()
 
-    await wait_for_bell(bell, clock, EPOCH + timedelta(seconds=17))
+    await wait_for_wakeup(wakeup, clock, EPOCH + timedelta(seconds=17))
     assert trio.current_time() == 17
 
-    async def ring() -> None:
+    async def wake() -> None:
         await trio.sleep(4)
-        bell.ring()
+        wakeup.wake()
 
-    nursery.start_soon(ring)
-    await wait_for_bell(bell, clock, EPOCH + timedelta(hours=1))
+    nursery.start_soon(wake)
+    await wait_for_wakeup(wakeup, clock, EPOCH + timedelta(hours=1))
     assert trio.current_time() == 21
 
 
 async def test_a_bell_that_rang_before_ends_the_wait_at_once(autojump_clock: MockClock) -> None:
-    bell = Bell()
-    bell.ring()
-    bell.ring()
-    await wait_for_bell(bell, WallClock(SteppedWall()), None)
+    wakeup = WakeUp()
+    wakeup.wake()
+    wakeup.wake()
+    await wait_for_wakeup(wakeup, WallClock(SteppedWall()), None)
 
     with trio.move_on_after(3) as scope:
-        await bell.wait()
+        await wakeup.wait()
     assert scope.cancelled_caught
     assert trio.current_time() == 3
 
 
 async def test_cancelling_the_wait_for_a_bell_does_not_lose_the_ring(autojump_clock: MockClock) -> None:
-    bell = Bell()
+    wakeup = WakeUp()
     with trio.CancelScope() as scope:
         scope.cancel()
-        bell.ring()
-        await bell.wait()
+        wakeup.wake()
+        await wakeup.wait()
 
-    assert bell.rung
+    assert wakeup.is_set
 
 
 def test_deadlines_are_stored_exactly() -> None:

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from core.engine.slots.queueing import Demand, Limits, Occupant, Owner
 from core.engine.slots.slots import Slots, occupant_of
-from core.engine.wakeup import Bell
+from core.engine.wakeup import WakeUp
 from core.policy.settings import QueueSettings
 from core.telemetry import metrics
 from fuzz.engine.slot_model import clock, demand, fits, limits, never
@@ -31,7 +31,7 @@ class Office:
     bounds: Limits
     started: list[str] = field(default_factory=list)
     told: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
-    bells: dict[str, Bell] = field(default_factory=dict)
+    wakeups: dict[str, WakeUp] = field(default_factory=dict)
     begun_elsewhere: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Office:
 
     async def ask(self, one: Demand) -> None:
         name = f"{one.run.name}/{one.step}"
-        bell = self.bells[name] = Bell()
+        wakeup = self.wakeups[name] = WakeUp()
 
         def tell(text: str) -> None:
             self.told.setdefault(name, []).append((trio.current_time(), text))
@@ -48,7 +48,7 @@ class Office:
             await trio.lowlevel.checkpoint()
             return name in self.begun_elsewhere
 
-        if await self.slots.acquire(one, tell, bell, gives_up):
+        if await self.slots.acquire(one, tell, wakeup, gives_up):
             self.started.append(name)
 
 
@@ -294,12 +294,12 @@ async def test_who_gives_up_gets_no_slot_and_others_do(autojump_clock: MockClock
     for name in ("two/a", "three/a"):
         nursery.start_soon(office.ask, demand(name))
         await wait_all_tasks_blocked()
-    office.bells["two/a"].ring()
+    office.wakeups["two/a"].wake()
     await wait_all_tasks_blocked()
     assert sum(office.slots.waiting().values()) == 2
 
     office.begun_elsewhere.add("two/a")
-    office.bells["two/a"].ring()
+    office.wakeups["two/a"].wake()
     await wait_all_tasks_blocked()
     assert sum(office.slots.waiting().values()) == 1
     office.slots.release("uid-one", "a")
@@ -314,15 +314,15 @@ async def test_who_gives_up_hands_on_what_was_given_meanwhile(autojump_clock: Mo
         return True
 
     async def ask() -> None:
-        assert not await office.slots.acquire(demand("two/a"), silent, bell, gives_up)
+        assert not await office.slots.acquire(demand("two/a"), silent, wakeup, gives_up)
 
-    asked, go, bell = trio.Event(), trio.Event(), Bell()
+    asked, go, wakeup = trio.Event(), trio.Event(), WakeUp()
     office = loaded(limits(1))
     await office.ask(demand("one/a"))
     nursery.start_soon(ask)
     await wait_all_tasks_blocked()
     nursery.start_soon(office.ask, demand("three/a"))
-    bell.ring()
+    wakeup.wake()
     await asked.wait()
     office.slots.release("uid-one", "a")
     assert office.slots.holds("uid-two", "a")
@@ -363,7 +363,7 @@ async def test_a_failing_tell_leaves_nothing_behind(autojump_clock: MockClock) -
         raise LookupError(message)
 
     with pytest.raises(LookupError):
-        await office.slots.acquire(demand("two/a"), fail, Bell(), never)
+        await office.slots.acquire(demand("two/a"), fail, WakeUp(), never)
     assert office.slots.waiting() == {}
 
 
@@ -548,7 +548,7 @@ class Watch:
     async def _step(self, name: str, one: Demand, scope: trio.CancelScope) -> None:
         try:
             with scope:
-                await self.office.slots.acquire(one, silent, Bell(), never)
+                await self.office.slots.acquire(one, silent, WakeUp(), never)
                 if name not in self.slots:
                     self._got(name, one)
         finally:
