@@ -111,7 +111,7 @@ class StepContext:
         """What this step's expressions can read now."""
         return {**self.variables.snapshot(), **(self.step.item or {})}
 
-    def say(
+    def set_message(
         self,
         message: str,
         phase: Phase = Phase.RUNNING,

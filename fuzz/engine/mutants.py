@@ -293,7 +293,7 @@ def _talkative(sound: Any) -> Any:
         async def talk() -> None:
             for seconds in count():
                 await trio.sleep(1)
-                context.say(f"Waiting for {seconds} s", Phase.PAUSED)
+                context.set_message(f"Waiting for {seconds} s", Phase.PAUSED)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(talk)

@@ -120,9 +120,9 @@ class Engram:
         found = holdup(observation, self._context.now())
         if found is None:
             if was:
-                self._context.say("")
+                self._context.set_message("")
         elif found.reason != was:
-            self._context.say(found.message, reason=found.reason, reason_since=found.since)
+            self._context.set_message(found.message, reason=found.reason, reason_since=found.since)
 
     async def observe(self) -> Observation:
         """One look, which also updates what templates can see."""
@@ -334,7 +334,7 @@ class Engram:
             await self._announce(step_run)
         await context.access.ensure()
         await committed(self._executor.start_attempt, order)
-        context.say("")
+        context.set_message("")
         self._announce_at = trio.current_time() + context.engine.settings.announce_after_seconds
         return None
 
@@ -368,7 +368,7 @@ class Engram:
         stored = await committed(self._executor.patch_step_run_status, step_run, patch)
         at = format_instant(now + delay)
         message = f"Retry {number} of {policy.max_retries} at {at}: {retry.message}"
-        context.say(message, reason=Reason.RETRY_SCHEDULED)
+        context.set_message(message, reason=Reason.RETRY_SCHEDULED)
         text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
         context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
         await committed(self._executor.end_earlier_attempt, stored)

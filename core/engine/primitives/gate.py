@@ -31,7 +31,7 @@ async def run(context: StepContext) -> Verdict:
     is_new = context.state.step(context.step.name) is None
     deadline_at = await keep_deadline(context, TimerKind.GATE, settings.timeout)
     waiting = f"Waiting for approval{until_words(deadline_at)}"
-    context.say(waiting, Phase.PAUSED, reason=StepReason.WAITING_FOR_APPROVAL)
+    context.set_message(waiting, Phase.PAUSED, reason=StepReason.WAITING_FOR_APPROVAL)
     if is_new:
         text = f"gate {context.step.name!r} waits for approval{until_words(deadline_at)}"
         context.emit(EventType.NORMAL, "GateWaiting", text)

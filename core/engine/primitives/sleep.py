@@ -28,9 +28,9 @@ async def run(context: StepContext) -> Verdict:
             return failed(Reason.INVALID_CONFIGURATION, f"with.duration: {error}")
         timer = Timer(TimerKind.SLEEP, now + duration)
         context.status.apply(context.state.timer_set(name, timer))
-        context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
+        context.set_message(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
         timer = await context.status.stored_timer(name)
     # Said once more: the process that recorded the instant may have died before it said so.
-    context.say(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
+    context.set_message(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
     await context.engine.clock.sleep_until(timer.at)
     return Verdict(Phase.SUCCEEDED)

@@ -266,7 +266,7 @@ class _Children:
         text = f"Running StoryRun {name}{until}"
         if self._call.until:
             text = f"Iteration {number} of at most {self._call.most}: StoryRun {name}{until}"
-        self._context.say(text, child_run=name)
+        self._context.set_message(text, child_run=name)
 
 
 async def cancel_child(context: StepContext, child: Object) -> None:

@@ -53,7 +53,7 @@ async def run(context: StepContext) -> Verdict:
                 return verdict if announced else _from(verdict, started_at)
             if not announced:
                 deadline_at = await keep_deadline(context, TimerKind.WAIT, settings.timeout)
-                context.say(
+                context.set_message(
                     f"Waiting for its condition{until_words(deadline_at)}",
                     Phase.PAUSED,
                     reason=StepReason.WAITING_FOR_CONDITION,
