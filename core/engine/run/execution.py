@@ -42,7 +42,7 @@ class Stage(IntEnum):
     FINALLY = 3
 
 
-class Pursuit:
+class RunExecution:
     """One run on its way to its end. ``end`` ends it early; ``cancel`` does so when a person asks for it."""
 
     def __init__(

@@ -18,7 +18,7 @@ from core.engine.ports import EventType, Object, RunKey
 from core.engine.redrive.redrive import Redrive
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.endings import unreadable
-from core.engine.run.execution import Pursuit
+from core.engine.run.execution import RunExecution
 from core.engine.run.state import RunState, has_ended
 from core.engine.run.status import OvertakenError, StatusWriter
 from core.engine.run.termination import leftovers
@@ -33,14 +33,14 @@ class StoryRunScope:
         self._key = key
         self._wakeup = WakeUp()
         self._wakeups: dict[str, WakeUp] = {}
-        self._pursuit: Pursuit | None = None
+        self._execution: RunExecution | None = None
         self._runs_again = False
         self._services = trio.CancelScope()
         self._status: StatusWriter | None = None
 
     def __repr__(self) -> str:
         phase = self._status.state.phase if self._status else None
-        early = self._pursuit.ending if self._pursuit else None
+        early = self._execution.ending if self._execution else None
         ending = f", {early.because}" if early else ""
         return f"<StoryRunScope {self._key} {phase or 'new'}, {self.steps_at_work} steps at work{ending}>"
 
@@ -89,16 +89,16 @@ class StoryRunScope:
         self._runs_again = False
         self._services = trio.CancelScope()
         status = self._status = StatusWriter(self._engine, self._key, RunState.from_stored(run))
-        pursuit = self._pursuit = Pursuit(self._engine, self._key, run, status, self._wakeups)
+        execution = self._execution = RunExecution(self._engine, self._key, run, status, self._wakeups)
         try:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._write_status, status, name=f"status of {self._key}")
                 try:
                     with self._services:
                         async with trio.open_nursery() as services:
-                            services.start_soon(self._listen, status, pursuit, name=f"listener of {self._key}")
-                            self._end_early(run, pursuit)
-                            await self._pursue(pursuit, status)
+                            services.start_soon(self._listen, status, execution, name=f"listener of {self._key}")
+                            self._end_early(run, execution)
+                            await self._execute(execution, status)
                             services.cancel_scope.cancel()
                 finally:
                     status.close()
@@ -114,20 +114,20 @@ class StoryRunScope:
         if run is None or not has_ended(run):
             return
         step_runs = await patiently(self._engine.executor.step_runs, run, pace=self._pace())
-        left = leftovers(step_runs, begun_here=self._pursuit is not None)
+        left = leftovers(step_runs, begun_here=self._execution is not None)
         stored = await patiently(self._engine.runs.read_run_anew, self._key, pace=self._pace()) if left else None
         if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or not has_ended(stored):
             return  # it may have begun to run again, and these may be of that
         self._wakeups.clear()
         status = StatusWriter(self._engine, self._key, RunState.from_stored(stored))
-        await Pursuit(self._engine, self._key, stored, status, self._wakeups).end_leftovers(left)
+        await RunExecution(self._engine, self._key, stored, status, self._wakeups).end_leftovers(left)
 
     async def _write_status(self, status: StatusWriter) -> None:
         """The writer outlives every task it serves: only ``close`` ends it."""
         with trio.CancelScope(shield=True):
             await status.run()
 
-    async def _listen(self, status: StatusWriter, pursuit: Pursuit) -> None:
+    async def _listen(self, status: StatusWriter, execution: RunExecution) -> None:
         """Watch for what concerns the run as a whole: cancel, deletion, an end that another process recorded."""
         while True:
             await self._wakeup.wait()
@@ -141,18 +141,18 @@ class StoryRunScope:
                 if run["metadata"].get("deletionTimestamp") or not status.state.ended:
                     self._services.cancel()
             else:
-                self._end_early(run, pursuit)
+                self._end_early(run, execution)
 
-    def _end_early(self, run: Object, pursuit: Pursuit) -> None:
+    def _end_early(self, run: Object, execution: RunExecution) -> None:
         """What ends the run before its time, as the object says it."""
         if why := why_unreadable(run):
-            pursuit.end(unreadable(why, self._engine.clock.now()))
+            execution.end(unreadable(why, self._engine.clock.now()))
         elif run["spec"].get("cancelRequested") is True:
-            pursuit.cancel()
+            execution.cancel()
 
-    async def _pursue(self, pursuit: Pursuit, status: StatusWriter) -> None:
+    async def _execute(self, execution: RunExecution, status: StatusWriter) -> None:
         """From wherever the run stands to its stored end."""
-        conclusion = await pursuit.run()
+        conclusion = await execution.run()
         status.apply(status.state.concluded(conclusion, self._engine.clock.now()))
         await status.wait_until_stored()
         kind = EventType.NORMAL if conclusion.phase in (Phase.SUCCEEDED, Phase.FINISHED) else EventType.WARNING
