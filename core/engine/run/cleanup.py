@@ -13,7 +13,7 @@ from core.api.phases import Phase, Reason
 from core.engine.plan import GroupName, GroupPlan, StoryPlan
 from core.engine.run import endings
 from core.engine.run.endings import Ending
-from core.engine.run.group_execution import Execution
+from core.engine.run.group_execution import GroupExecution
 from core.engine.run.termination import end_group
 from core.engine.run.work import RunWork
 from core.engine.step.timers import GROUP_MARK, Timer, TimerKind
@@ -74,7 +74,7 @@ class Cleanup:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(watch, name=f"deadline of {name}")
-                await Execution(self._work, group).run()
+                await GroupExecution(self._work, group).run()
                 nursery.cancel_scope.cancel()
             if not over:
                 return

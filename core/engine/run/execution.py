@@ -22,7 +22,7 @@ from core.engine.primitives.stop import recorded_stop, stop_in_effect
 from core.engine.run import endings
 from core.engine.run.cleanup import Cleanup
 from core.engine.run.endings import Ending
-from core.engine.run.group_execution import Execution
+from core.engine.run.group_execution import GroupExecution
 from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
 from core.engine.run.status import StatusWriter
@@ -124,7 +124,7 @@ class RunExecution:
         await trio.lowlevel.checkpoint_if_cancelled()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_story_timeout, work.plan, name=f"timeout of {self._key}")
-            await Execution(work, work.plan.main).run()
+            await GroupExecution(work, work.plan.main).run()
             nursery.cancel_scope.cancel()
         return None
 

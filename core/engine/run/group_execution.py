@@ -19,7 +19,7 @@ from core.engine.step.verdict import Verdict
 from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 
 
-class Execution:
+class GroupExecution:
     """The steps of one group of one run."""
 
     def __init__(self, work: RunWork, group: GroupPlan) -> None:
