@@ -21,7 +21,7 @@ from core.evaluation.evaluator import Evaluator
 
 if TYPE_CHECKING:
     from core.engine.run.access import RunAccess
-    from core.engine.run.progress import News
+    from core.engine.run.progress import Progress
     from core.engine.run.state import RunState
     from core.engine.run.status import StatusWriter
     from core.engine.run.work import RunWork
@@ -80,8 +80,8 @@ class StepContext:
         return self.work.stored
 
     @property
-    def news(self) -> News:
-        return self.work.news
+    def progress(self) -> Progress:
+        return self.work.progress
 
     @property
     def state(self) -> RunState:

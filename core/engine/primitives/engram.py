@@ -404,7 +404,7 @@ class Engram:
         return await self._fail(outcome.Fail(Phase.FAILED, problem.reason, message, None, None, still_alive), step_run)
 
     async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
-        """Before another look after a write that did not count; news shortens it, but not to nothing."""
+        """Before another look after a write that did not count; progress shortens it, but not to nothing."""
         seconds = pace.next_seconds(error)
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
         with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):

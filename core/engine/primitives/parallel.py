@@ -106,7 +106,7 @@ class _Branches:
                 self._start(branch, nursery)
             self._fill(nursery)
             if nursery.child_tasks:
-                self._context.news.rests(self._context.step.name)
+                self._context.progress.rests(self._context.step.name)
 
     def _fill(self, nursery: trio.Nursery) -> None:
         while self._left and self._at_work < self._bound:
@@ -114,7 +114,7 @@ class _Branches:
 
     def _start(self, branch: StepPlan, nursery: trio.Nursery) -> None:
         self._at_work += 1
-        self._context.news.started(branch.name)
+        self._context.progress.started(branch.name)
         nursery.start_soon(self._live, branch, nursery, name=f"branch {branch.name}")
 
     async def _live(self, branch: StepPlan, nursery: trio.Nursery) -> None:

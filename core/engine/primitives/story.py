@@ -255,7 +255,7 @@ class _Children:
                     told = True
                 text = f"StoryRun {key.name} did not end within the step's timeout and was canceled"
                 return Verdict(Phase.TIMEOUT, text, Reason.TIMED_OUT, child_run=key.name)
-            with context.news.held_up(context.step.name):
+            with context.progress.held_up(context.step.name):
                 await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
 
     def _roots(self, number: int, previous: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """When may a missing value still come? As long as some step is at work that is not itself waiting for values.
 
 A template may choose at run time which step it reads, so the graph cannot say what to wait for. Such a step waits for
-news: any step that ends. When everybody at work waits, nothing can come any more, and all of them are told so; hence no
-two steps wait for each other for ever.
+progress: the end of any step. When everybody at work waits, nothing can come any more, and all of them are told so;
+hence no two steps wait for each other for ever.
 
 It waits before it asks for its slot. One that has a slot, because it is taken up by another process or tries again, has
 seen before what could come, and waits only for what needs no slot: that slot may be the one.
@@ -24,8 +24,8 @@ class _Round:
         self.final = False
 
 
-class News:
-    """Which steps of a run are at work, which of these wait for news, and which need a slot to go on."""
+class Progress:
+    """Which steps of a run are at work, which of these wait for progress, and which need a slot to go on."""
 
     def __init__(self) -> None:
         self._working: set[str] = set()

@@ -36,7 +36,7 @@ _CHILD_GRACE: Final = timedelta(seconds=2)
 async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
     """Return once every step of the group has a terminal phase."""
     work.wakeups.clear()
-    work.news.forget()
+    work.progress.forget()
     names = frozenset(group.order)
     unfinished = [
         step

@@ -16,7 +16,7 @@ from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.run.access import RunAccess
 from core.engine.run.endings import Ending, stopped
-from core.engine.run.progress import News
+from core.engine.run.progress import Progress
 from core.engine.run.restore import has_step, recall_outputs, step_name_of, steps_begun
 from core.engine.run.status import StatusWriter
 from core.engine.slots.queueing import Demand
@@ -55,7 +55,7 @@ class RunWork:
         self.access = access
         self.end_run = end_run
         self.live = live
-        self.news = News()
+        self.progress = Progress()
         self.stored = StoredData(engine, story, status.state.stored)
         self._watching: dict[str, WakeUp] = {}
         self._places = {name: place for place, name in enumerate(plan.order)}
@@ -109,7 +109,7 @@ class RunWork:
         def tell(message: str) -> None:
             self.status.apply(self.status.state.step_queued(step.name, self.engine.clock.now(), message))
 
-        with self.news.held_up(step.name):
+        with self.progress.held_up(step.name):
             acquired = await self.engine.slots.acquire(demand, tell, wakeup, is_begun)
         if not acquired:
             self.engine.slots.hold(self.run_uid, step.name, self.story_key, scheduling.queue)
@@ -153,7 +153,7 @@ class RunWork:
     def begin(self, step: StepPlan) -> StepContext:
         """The step starts now."""
         context = self.context(step)
-        self.news.started(step.name)
+        self.progress.started(step.name)
         if step.kind is StepKind.ENGRAM and not step.condition.strip():
             self.status.apply(self.status.state.step_started(step.name, self.engine.clock.now()))
         return context
@@ -177,7 +177,7 @@ class RunWork:
     def finish(self, step: StepPlan) -> None:
         """Whatever follows from the end of the step has begun."""
         self.wakeups.pop(step.name, None)
-        self.news.ended(step.name)
+        self.progress.ended(step.name)
 
     def watch(self, name: str, wakeup: WakeUp) -> None:
         """Wake ``wakeup`` whenever what expressions can read has changed, until ``unwatch``."""

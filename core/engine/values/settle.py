@@ -1,7 +1,7 @@
 """The value of an expression once nothing that it reads can still change.
 
 A step starts when everything its templates name is over, so a value that is missing then stays missing. Only templates
-that choose a step at run time may have to wait for news first.
+that choose a step at run time may have to wait for progress first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def settle_value(
 ) -> Settled | StepError:
     """``value`` with every template in it resolved; ``extra`` are roots beside those every expression sees.
 
-    ``waits``: for news, where a template may choose at run time what it reads.
+    ``waits``: for progress, where a template may choose at run time what it reads.
     """
 
     async def resolve(variables: Mapping[str, Any], finished: bool) -> Answer:
@@ -86,4 +86,4 @@ async def _settle(
             case NotYet() if finished:
                 return StepError(Reason.EXPRESSION_FAILED, f"{field} reads data that no step has produced")
             case NotYet():
-                finished = await context.news.wait(context.step.name, has_slot=context.work.has_slot(context.step))
+                finished = await context.progress.wait(context.step.name, has_slot=context.work.has_slot(context.step))

@@ -3,22 +3,22 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from core.engine.run.progress import News
+from core.engine.run.progress import Progress
 
 
 async def test_a_waiting_step_hears_of_the_next_end(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    news = News()
+    progress = Progress()
     heard: list[bool] = []
     for step in ("a", "b", "c"):
-        news.started(step)
+        progress.started(step)
 
     async def wait() -> None:
-        heard.append(await news.wait("a"))
+        heard.append(await progress.wait("a"))
 
     nursery.start_soon(wait)
     await wait_all_tasks_blocked()
     assert heard == []
-    news.ended("b")
+    progress.ended("b")
     await wait_all_tasks_blocked()
     assert heard == [False]
 
@@ -26,46 +26,46 @@ async def test_a_waiting_step_hears_of_the_next_end(autojump_clock: MockClock, n
 async def test_when_only_waiting_steps_are_left_all_are_told_it_is_final(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    news = News()
+    progress = Progress()
     heard: dict[str, bool] = {}
 
     async def wait(step: str) -> None:
-        heard[step] = await news.wait(step)
+        heard[step] = await progress.wait(step)
 
     for step in ("a", "b", "c"):
-        news.started(step)
+        progress.started(step)
     nursery.start_soon(wait, "a")
     nursery.start_soon(wait, "b")
     await wait_all_tasks_blocked()
     assert heard == {}
-    news.ended("c")
+    progress.ended("c")
     await wait_all_tasks_blocked()
 
     assert heard == {"a": True, "b": True}
 
 
 async def test_a_lonely_step_is_told_at_once(autojump_clock: MockClock) -> None:
-    news = News()
-    news.started("a")
+    progress = Progress()
+    progress.started("a")
 
-    assert await news.wait("a") is True
+    assert await progress.wait("a") is True
 
 
 async def test_a_step_that_started_because_of_an_end_keeps_hope_alive(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    news = News()
+    progress = Progress()
     heard: list[bool] = []
-    news.started("a")
-    news.started("b")
+    progress.started("a")
+    progress.started("b")
 
     async def wait() -> None:
-        heard.append(await news.wait("a"))
+        heard.append(await progress.wait("a"))
 
     nursery.start_soon(wait)
     await wait_all_tasks_blocked()
-    news.started("successor of b")
-    news.ended("b")
+    progress.started("successor of b")
+    progress.ended("b")
     await wait_all_tasks_blocked()
 
     assert heard == [False]
@@ -74,22 +74,22 @@ async def test_a_step_that_started_because_of_an_end_keeps_hope_alive(
 async def test_who_has_a_slot_does_not_wait_for_what_needs_one(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    news = News()
+    progress = Progress()
     heard: dict[str, bool] = {}
 
     async def wait(step: str, has_slot: bool) -> None:
-        heard[step] = await news.wait(step, has_slot=has_slot)
+        heard[step] = await progress.wait(step, has_slot=has_slot)
 
     for step in ("has a slot", "has none", "queued"):
-        news.started(step)
+        progress.started(step)
     nursery.start_soon(wait, "has a slot", True)
     nursery.start_soon(wait, "has none", False)
     await wait_all_tasks_blocked()
     assert heard == {}
-    with news.held_up("queued"):
+    with progress.held_up("queued"):
         await wait_all_tasks_blocked()
         assert heard == {"has a slot": True}
-    news.ended("queued")
+    progress.ended("queued")
     await wait_all_tasks_blocked()
 
     assert heard == {"has a slot": True, "has none": False}
