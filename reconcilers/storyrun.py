@@ -21,7 +21,7 @@ from core.engine.ports import Clock, Object, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.run.state import has_ended
 from core.engine.run.supervisor import Supervisor
-from core.engine.run.termination import leftovers
+from core.engine.run.termination import orphans
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import OperatorSettings
@@ -75,7 +75,7 @@ class StoryRunReconciler:
         """
         request = pending_redrive(run)
         step_runs = self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
-        if request is not None or leftovers(step_runs):
+        if request is not None or orphans(step_runs):
             self._supervisor.adopt(RunKey(run["metadata"]["namespace"], run["metadata"]["name"]))
         if request is None or isinstance(request, Malformed):
             return await self._retire(run)

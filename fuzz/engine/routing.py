@@ -15,7 +15,7 @@ from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.state import has_ended
 from core.engine.run.supervisor import Supervisor
-from core.engine.run.termination import leftovers
+from core.engine.run.termination import orphans
 from core.kube.store import Change
 from fuzz.engine.cluster import Object
 from fuzz.engine.watches import Known, controller_owner
@@ -75,7 +75,7 @@ class Router:
             or run["metadata"].get("deletionTimestamp")
         ):
             return
-        if has_ended(run) and leftovers(self.known.by_owner("StepRun", owner["uid"])):
+        if has_ended(run) and orphans(self.known.by_owner("StepRun", owner["uid"])):
             self._supervisor.adopt(key_of_run(run))
 
     def _is_ours(self, key: RunKey, owner: Object | None, run: Object) -> bool:

@@ -26,7 +26,7 @@ from core.engine.run.group_execution import GroupExecution
 from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
 from core.engine.run.status import StatusWriter
-from core.engine.run.termination import cancel_children, end_group, end_leftovers
+from core.engine.run.termination import cancel_children, end_group, end_orphans
 from core.engine.run.work import RunWork
 from core.engine.step import life
 from core.engine.step.verdict import Conclusion
@@ -105,11 +105,11 @@ class RunExecution:
         await cleanup.finish()
         return await conclude(work, self._ending)
 
-    async def end_leftovers(self, left: list[Object]) -> None:
+    async def end_orphans(self, left: list[Object]) -> None:
         """End these StepRuns of the run, which has ended, whoever has begun them."""
         work = await self._recalled()
         if work is not None:
-            await end_leftovers(work, left, self._drain(work.plan))
+            await end_orphans(work, left, self._drain(work.plan))
 
     async def _main(self) -> Conclusion | None:
         """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""

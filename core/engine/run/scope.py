@@ -21,7 +21,7 @@ from core.engine.run.endings import unreadable
 from core.engine.run.execution import RunExecution
 from core.engine.run.state import RunState, has_ended
 from core.engine.run.status import OvertakenError, StatusWriter
-from core.engine.run.termination import leftovers
+from core.engine.run.termination import orphans
 from core.engine.wakeup import WakeUp
 
 
@@ -114,13 +114,13 @@ class StoryRunScope:
         if run is None or not has_ended(run):
             return
         step_runs = await patiently(self._engine.executor.step_runs, run, pace=self._pace())
-        left = leftovers(step_runs, begun_here=self._execution is not None)
+        left = orphans(step_runs, begun_here=self._execution is not None)
         stored = await patiently(self._engine.runs.read_run_anew, self._key, pace=self._pace()) if left else None
         if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or not has_ended(stored):
             return  # it may have begun to run again, and these may be of that
         self._wakeups.clear()
         status = StatusWriter(self._engine, self._key, RunState.from_stored(stored))
-        await RunExecution(self._engine, self._key, stored, status, self._wakeups).end_leftovers(left)
+        await RunExecution(self._engine, self._key, stored, status, self._wakeups).end_orphans(left)
 
     async def _write_status(self, status: StatusWriter) -> None:
         """The writer outlives every task it serves: only ``close`` ends it."""

@@ -59,8 +59,8 @@ async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: d
             work.record(step, ending.verdict)
 
 
-def leftovers(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Object]:
-    """The StepRuns of a run that has ended which have not.
+def orphans(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Object]:
+    """The StepRuns that have not ended although their run has.
 
     Of what has ``begun_here`` also those whose end is only reported; the operator of the reference records ends in
     another way, and what it has left behind stays as it is.
@@ -69,7 +69,7 @@ def leftovers(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[
     return [one for one in left if not (is_final(one.get("status") or {}) if begun_here else has_ended(one))]
 
 
-async def end_leftovers(work: RunWork, left: Iterable[Object], drain: timedelta) -> None:
+async def end_orphans(work: RunWork, left: Iterable[Object], drain: timedelta) -> None:
     """End what is at work of a run that another process has ended: nobody else would."""
     ending = outlived(work.engine.clock.now())
     async with trio.open_nursery() as nursery:
