@@ -197,7 +197,7 @@ class RunExecution:
 
     async def _recalled(self) -> RunWork | None:
         """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""
-        self._work = await self._preparation.recalled(self.end, life.live)
+        self._work = await self._preparation.restored(self.end, life.live)
         return self._work
 
     def _drain_at(self, plan: StoryPlan, ending: Ending) -> datetime:

@@ -1,4 +1,4 @@
-"""What happens before the steps of a run: guards, Story, turn, inputs, what its containers need; and what is recalled.
+"""What happens before the steps of a run: guards, Story, turn, inputs, what its containers need; and what is restored.
 
 Source: StoryRun contract 4 (order of checks), 5 and 6. A run executes its Story as it stood when it began: that is kept
 under ``status.storyRevision``; the live Story is read only for runs that have not begun.
@@ -87,7 +87,7 @@ class Preparation:
             end_run(endings.refused(_failure(work), self._engine.clock.now()))
         return None
 
-    async def recalled(self, end_run: EndRun, live: Live) -> RunWork | None:
+    async def restored(self, end_run: EndRun, live: Live) -> RunWork | None:
         """The steps of a run that is ended before it could go on; None when it never began."""
         step_runs, child_runs = await self._children()
         state = self._status.state
@@ -255,7 +255,7 @@ class Preparation:
 
     def _begin(self, work: RunWork, step_runs: list[Object], child_runs: list[Object]) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""
-        earliest = work.recall(step_runs, child_runs)
+        earliest = work.restore(step_runs, child_runs)
         if not self._status.state.started and not self._status.state.ended:
             now = self._engine.clock.now()
             schema_refs = _schema_refs(work.plan, self._run)

@@ -61,7 +61,7 @@ def steps_begun(
     return state, earliest
 
 
-def recall_outputs(
+def restore_outputs(
     variables: Variables,
     state: RunState,
     plan: StoryPlan,

@@ -17,7 +17,7 @@ from core.engine.ports import EventType, Object, RunKey
 from core.engine.run.access import RunAccess
 from core.engine.run.endings import Ending, stopped
 from core.engine.run.progress import Progress
-from core.engine.run.restore import has_step, recall_outputs, step_name_of, steps_begun
+from core.engine.run.restore import has_step, restore_outputs, step_name_of, steps_begun
 from core.engine.run.status import StatusWriter
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
@@ -61,13 +61,13 @@ class RunWork:
         self._places = {name: place for place, name in enumerate(plan.order)}
         variables.changed = self.wake_watchers
 
-    def recall(self, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:
+    def restore(self, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:
         """Take over what is recorded outside the run's status; the earliest start of a step, if any."""
         state = self.status.state.planned(self.plan.order, self.plan.allowed)
         state, earliest = steps_begun(state, self.plan, step_runs, child_runs, self.engine.clock.now())
         self.status.apply(state)
         self._claim_slots(step_runs)
-        recall_outputs(self.variables, state, self.plan, step_runs, child_runs)
+        restore_outputs(self.variables, state, self.plan, step_runs, child_runs)
         return earliest
 
     @property
