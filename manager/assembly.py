@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from core.api.resource import STORY, STORY_RUN, Resource
-from core.engine.concurrency.limiter import Turns
+from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.context import EngineContext
 from core.engine.ports import Clock, RunKey
 from core.engine.run.supervisor import Supervisor
@@ -74,7 +74,7 @@ class Operator:
         executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace, settings), events)
         store = KubeRunStore(client, world)
         self._slots = Slots(lambda: limits_of(settings()), clock)
-        self._turns = Turns(store)
+        self._limiter = ConcurrencyLimiter(store)
         self.supervisor = Supervisor(
             EngineContext(
                 runs=store,
@@ -85,7 +85,7 @@ class Operator:
                 clock=clock,
                 settings=self._engine_settings(),
                 slots=self._slots,
-                turns=self._turns,
+                concurrency=self._limiter,
             ),
             _scope_crashed,
         )
@@ -131,8 +131,10 @@ class Operator:
     def _connect(self) -> None:
         """Who looks again when what changes."""
         world = self._world
-        turns, slots = self._turns, self._slots
-        Router(world, self.supervisor, self._runs, run_ended=turns.ended, step_run_ended=slots.step_run_ended).connect()
+        limiter, slots = self._limiter, self._slots
+        Router(
+            world, self.supervisor, self._runs, run_ended=limiter.ended, step_run_ended=slots.step_run_ended
+        ).connect()
         world.stories.add_handler(self._story_changed)
         world.engrams.add_handler(self._engram_changed)
         world.engram_templates.add_handler(self._template_changed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.api.phases import Phase
 from core.engine.calls import Pace
-from core.engine.concurrency.limiter import Turns
+from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import ObstacleError
 from core.engine.plan import StepPlan, StoryPlan
 from core.engine.plans import PlanShelf
@@ -41,7 +41,7 @@ class EngineContext:
     clock: Clock
     settings: EngineSettings
     slots: Slots
-    turns: Turns
+    concurrency: ConcurrencyLimiter
     plans: PlanShelf = field(default_factory=PlanShelf)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import trio
 
 from core.api.resource import Resource
-from core.engine.concurrency.limiter import Turns
+from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import PortError
 from core.engine.ports import Clock
 from core.engine.run.supervisor import Supervisor
@@ -53,7 +53,7 @@ class Housekeeping:
         supervisor: Supervisor,
         clock: Clock,
         settings: Callable[[], OperatorSettings],
-        turns: Turns,
+        limiter: ConcurrencyLimiter,
         slots: Slots,
         crashed: Callable[[Exception], None],
     ) -> None:
@@ -64,7 +64,7 @@ class Housekeeping:
         reconciler = StoryRunReconciler(client, world, supervisor, clock, settings)
         self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS)
         Router(
-            world, supervisor, self._controller, run_ended=turns.ended, step_run_ended=slots.step_run_ended
+            world, supervisor, self._controller, run_ended=limiter.ended, step_run_ended=slots.step_run_ended
         ).connect()
 
     def tell(self, kind: str, change: Change) -> None:

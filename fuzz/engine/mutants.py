@@ -21,7 +21,7 @@ import trio
 from core.api.phases import Phase
 from core.engine.clock import WallClock
 from core.engine.concurrency import rules
-from core.engine.concurrency.limiter import Turns
+from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
@@ -414,10 +414,10 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("a failed branch does not count", ("branches",), parallel, "_verdict",
      _with(lambda verdict: dataclasses.replace(verdict, phase=Phase.SUCCEEDED))),
     ("slots are not waited for", ("one at a time",), slots.Slots, "acquire", _true_async),
-    ("turns are not waited for", ("one run after the other",), Turns, "wait", _true_async),
+    ("turns are not waited for", ("one run after the other",), ConcurrencyLimiter, "wait", _true_async),
     ("the youngest goes first", ("one run after the other",), rules, "age_of", _with(_turned_round)),
     ("participants share their turns", ("one run of each participant",), rules, "shared_by", _always("story")),
-    ("the newest does not cancel the one before", ("the newest run",), Turns, "_cancel", _never_async),
+    ("the newest does not cancel the one before", ("the newest run",), ConcurrencyLimiter, "_cancel", _never_async),
     ("who runs again takes no turn", ("run again from b in turn",), RunState, "from_stored",
      _with(lambda found: dataclasses.replace(found, attempts=0))),
     ("a loop ends after its first turn", ("loop",), story._Children, "_after", _once),

@@ -18,7 +18,7 @@ import trio.testing
 
 from core.api import keys
 from core.api.identity import compose
-from core.engine.concurrency.limiter import Turns
+from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
@@ -198,7 +198,7 @@ class World:
         clock = virtual_clock(EPOCH, self._clock_step)
         runs = ModelRunStore(self.cluster, process)
         slots = self.slots = Slots(lambda: self.limits, clock)
-        turns = Turns(runs)
+        limiter = ConcurrencyLimiter(runs)
         engine = EngineContext(
             runs=runs,
             executor=ModelStepExecutor(self.cluster, process, self.worker, self.engrams),
@@ -208,16 +208,16 @@ class World:
             clock=clock,
             settings=self.settings,
             slots=slots,
-            turns=turns,
+            concurrency=limiter,
         )
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
         house: Housekeeping | None = None
         if self.house is None:
-            router = Router(supervisor, None if everything else set(keys), turns.ended)
+            router = Router(supervisor, None if everything else set(keys), limiter.ended)
             process.known = router.known = Known(router.tell)
         else:
             house = Housekeeping(
-                self.cluster, process, supervisor, clock, self._house_settings, turns, slots, self.crashes.append
+                self.cluster, process, supervisor, clock, self._house_settings, limiter, slots, self.crashes.append
             )
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)

@@ -3,7 +3,7 @@
 A waiting run looks again when the one before it has ended, so that an end wakes one run, however many wait; and now and
 then to tell its place. Who begins has looked at all runs of the Story at that moment; who is told to wait may have been
 told so from the line that another's look left behind (core.engine.concurrency.wait_line), so that looks do not multiply
-with the runs. One ``Turns`` serves all runs of a process.
+with the runs. One ``ConcurrencyLimiter`` serves all runs of a process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KEPT_SECONDS_FOR_EACH: Final = 0.001
 _LONGEST_CHAIN: Final = 64
 
 
-class Turns:
+class ConcurrencyLimiter:
     """``ended`` is told of every run that has ended or is gone, by whoever comes to know it."""
 
     def __init__(self, runs: RunStore) -> None:

@@ -204,8 +204,10 @@ class Preparation:
             revision = await self._kept(story)
             if isinstance(revision, Refusal):
                 return revision
-            if self._turn_taken and not await self._engine.turns.is_current(story, self._pace()):
-                self._engine.turns.ended(str(self._run["metadata"]["uid"]))  # others may have begun as the new one says
+            if self._turn_taken and not await self._engine.concurrency.is_current(story, self._pace()):
+                self._engine.concurrency.ended(
+                    str(self._run["metadata"]["uid"])
+                )  # others may have begun as the new one says
                 return None
             self._status.apply(self._status.state.pinned(revision))
         work = RunWork(
@@ -231,13 +233,13 @@ class Preparation:
         One that runs again from a step has chosen its Story when it was asked to, but waits as the live one says, if
         there is one.
         """
-        turns, chosen = self._engine.turns, bool(self._status.state.revision)
+        limiter, chosen = self._engine.concurrency, bool(self._status.state.revision)
         told = story
         while True:
             if chosen:
                 live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._pace())
                 told = live or story
-            if await turns.wait(self._run, told, self._tell_turn, self._pace(), outlives=chosen):
+            if await limiter.wait(self._run, told, self._tell_turn, self._pace(), outlives=chosen):
                 self._turn_taken = takes_turns(told)
                 return True
             if not chosen:

@@ -81,7 +81,7 @@ class StoryRunScope:
             elif has_ended(run) or not await self._live(run):
                 await self._end_leftovers()
                 self._engine.slots.forget(str(run["metadata"]["uid"]))
-                self._engine.turns.ended(str(run["metadata"]["uid"]))
+                self._engine.concurrency.ended(str(run["metadata"]["uid"]))
                 return
 
     async def _live(self, run: Object) -> bool:

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from core.engine.calls import Pace
-from core.engine.concurrency.limiter import Turns
+from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import StaleError, UnavailableError
 from core.engine.ports import RunKey
 
@@ -76,7 +76,7 @@ class Stage:
     told: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.turns = Turns(self.runs)
+        self.limiter = ConcurrencyLimiter(self.runs)
         self.edit(self.mode)
 
     def edit(self, mode: str) -> None:
@@ -88,12 +88,12 @@ class Stage:
 
     async def enter(self, run: Object) -> None:
         name = run["metadata"]["name"]
-        while not await self.turns.wait(run, self.story, self.told.setdefault(name, []).append, Pace(lambda: 0.0)):
+        while not await self.limiter.wait(run, self.story, self.told.setdefault(name, []).append, Pace(lambda: 0.0)):
             pass
         self.begun.append(name)
 
     def end(self, name: str) -> None:
-        self.turns.ended(self.runs.live.pop(name)["metadata"]["uid"])
+        self.limiter.ended(self.runs.live.pop(name)["metadata"]["uid"])
 
 
 async def test_runs_go_one_after_the_other(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -234,7 +234,7 @@ async def test_a_canceled_wait_leaves_nothing(autojump_clock: MockClock) -> None
     with trio.move_on_after(35):
         await stage.enter(stage.runs.add("b", 2))
     assert stage.begun == ["a"]
-    assert dict(stage.turns._waiting) == {}
+    assert dict(stage.limiter._waiting) == {}
 
 
 async def test_stories_without_turns_are_not_looked_at(autojump_clock: MockClock) -> None:
@@ -310,7 +310,7 @@ async def test_many_who_begin_at_once_begin_one_at_a_time(autojump_clock: MockCl
         await wait_all_tasks_blocked()
         assert stage.begun == [f"r{before:02}" for before in range(number + 1)]
         stage.end(stage.begun[-1])
-    assert stage.turns._lines == {} or all(len(line) == 0 for _, line in stage.turns._lines.values())
+    assert stage.limiter._lines == {} or all(len(line) == 0 for _, line in stage.limiter._lines.values())
 
 
 async def test_runs_that_wait_go_by_what_the_story_says_now(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -336,7 +336,7 @@ async def test_a_turn_by_a_rule_of_the_past_is_given_back(autojump_clock: MockCl
     stage.edit("serial")
     late = stage.runs.add("late", 1)
 
-    assert not await stage.turns.wait(late, before, lambda message: None, Pace(lambda: 0.0))
+    assert not await stage.limiter.wait(late, before, lambda message: None, Pace(lambda: 0.0))
 
     with trio.fail_after(1):
         await stage.enter(stage.runs.add("early", 0))
