@@ -144,9 +144,9 @@ class StoryPlan:
     graceful_shutdown: timedelta | None = None
     cleanup_timeout: timedelta | None = None
     """Of the compensations, and again of the ``finally`` steps; None: the operator's."""
-    concurrency: int = 0
+    step_concurrency: int = 0
     """``policy.concurrency``: Engram steps of all runs at a time; 0: no limit."""
-    turns: Mapping[str, Any] = field(default_factory=dict)
+    run_concurrency: Mapping[str, Any] = field(default_factory=dict)
     """``spec.concurrency``."""
     output: Mapping[str, Any] | None = None
     inputs_schema: Mapping[str, Any] | None = None
@@ -235,8 +235,8 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
         story_timeout=positive_duration(timeouts.get("story")),
         graceful_shutdown=positive_duration(timeouts.get("gracefulShutdownTimeout")),
         cleanup_timeout=positive_duration(timeouts.get("cleanup")),
-        concurrency=concurrency if isinstance(concurrency, int) and concurrency > 0 else 0,
-        turns=_mapping(spec, "concurrency"),
+        step_concurrency=concurrency if isinstance(concurrency, int) and concurrency > 0 else 0,
+        run_concurrency=_mapping(spec, "concurrency"),
         output=_mapping_or_none(spec, "output"),
         inputs_schema=_mapping_or_none(spec, "inputsSchema"),
         outputs_schema=_mapping_or_none(spec, "outputsSchema"),

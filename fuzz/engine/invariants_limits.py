@@ -45,17 +45,18 @@ def limits_hold(history: History) -> Iterator[str]:
             continue
         run = history.run_of(write.object)
         plan = history.plan(run, write.object) if run is not None else None
-        if run is None or plan is None or not plan.concurrency:
+        if run is None or plan is None or not plan.step_concurrency:
             continue
         story = run["spec"]["storyRef"]["name"]
         working = 1 + sum(
-            not is_terminal(status_of(other)) and not _came_unasked(history, other, one, write.at, plan.concurrency)
+            not is_terminal(status_of(other))
+            and not _came_unasked(history, other, one, write.at, plan.step_concurrency)
             for place, one in history.objects.items()
             if place[0] == "StoryRun" and one["spec"]["storyRef"]["name"] == story
             for other in history.step_runs(one)
         )
-        if working > plan.concurrency:
-            yield f"{working} StepRuns of {story} at work, where {plan.concurrency} may be"
+        if working > plan.step_concurrency:
+            yield f"{working} StepRuns of {story} at work, where {plan.step_concurrency} may be"
 
 
 def branches_are_bounded(history: History) -> Iterator[str]:
@@ -100,11 +101,11 @@ def _waiting_in_vain(history: History, write: Write) -> Iterator[tuple[str, str]
         plan = history.plan(run) if not has_ended(run) else None
         queued = {name: state for name, state in states_of(run).items() if state.get("reason") == Reason.QUEUED}
         waiting = [name for name, state in queued.items() if state["message"].startswith(QUEUED)]
-        if not (waiting and plan is not None and plan.concurrency):
+        if not (waiting and plan is not None and plan.step_concurrency):
             continue
         story = run["spec"]["storyRef"]["name"]
         working = [one for one in step_runs if not is_terminal(status_of(one)) and _story_of(one) == story]
-        if len(working) < plan.concurrency:
+        if len(working) < plan.step_concurrency:
             yield from ((_name(run), name) for name in waiting if not _has_step_run(step_runs, run, name))
 
 
@@ -124,7 +125,7 @@ def _came_unasked(history: History, step_run: Object, run: Object, now: datetime
     """
     plan = history.plan(run, step_run)
     came_at = parse_instant_or_none(step_run["metadata"]["creationTimestamp"])
-    return plan is not None and plan.concurrency != limit and came_at is not None and now - came_at < A_WHILE
+    return plan is not None and plan.step_concurrency != limit and came_at is not None and now - came_at < A_WHILE
 
 
 def turns_are_taken(history: History) -> Iterator[str]:

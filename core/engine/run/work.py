@@ -99,7 +99,7 @@ class RunWork:
             run_uid=self.run_uid,
             step=step.name,
             story=self.story_key,
-            story_limit=self.plan.concurrency,
+            story_limit=self.plan.step_concurrency,
             queue=scheduling.queue,
             priority=scheduling.priority,
             queued_at=queued_at or now.replace(microsecond=0),  # as it is stored; the Story's order decides within it
