@@ -17,7 +17,7 @@ import trio
 
 from core.engine.calls import Pace, committed, patiently
 from core.engine.concurrency.rules import Begin, CancelFirst, Turn, WaitFor, parent_of, takes_turns, turn_of
-from core.engine.concurrency.wait_line import Line
+from core.engine.concurrency.wait_line import WaitLine
 from core.engine.errors import GoneError, StaleError
 from core.engine.ports import Object, RunKey, RunStore
 
@@ -40,7 +40,7 @@ class ConcurrencyLimiter:
         """Told to begin, whether or not it is stored yet: two looks within that time must not let two begin."""
         self._waiting: defaultdict[str, list[trio.Event]] = defaultdict(list)
         self._ends = 0
-        self._lines: dict[tuple[object, ...], tuple[float, Line]] = {}
+        self._lines: dict[tuple[object, ...], tuple[float, WaitLine]] = {}
         """For each Story and scope: until when it may be asked, and the line."""
         self._looks: dict[tuple[object, ...], trio.Lock] = {}
 
@@ -137,7 +137,7 @@ class ConcurrencyLimiter:
             return
         now = trio.current_time()
         self._lines = {key: kept for key, kept in self._lines.items() if now < kept[0]}
-        line = Line(live, story, self._begun)
+        line = WaitLine(live, story, self._begun)
         seconds = min(max(KEPT_SECONDS, len(line) * _KEPT_SECONDS_FOR_EACH), LOOK_AGAIN_SECONDS)
         self._lines[_line_key(story)] = (now + seconds, line)
 

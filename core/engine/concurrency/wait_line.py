@@ -24,7 +24,7 @@ _Spot = tuple[bool, bool, str, str, str]
 """Whether it has yet to begin, whether it is below no run that has begun, creation, name, UID: as they go."""
 
 
-class Line:
+class WaitLine:
     """Of the runs of one serial Story; with ``scope: participant`` there is a line for each participant."""
 
     def __init__(self, live: Iterable[Object], story: Object, begun: Collection[str]) -> None:

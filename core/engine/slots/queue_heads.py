@@ -29,7 +29,7 @@ class Standing(NamedTuple):
     """Of the run."""
 
 
-class Candidates:
+class QueueHeads:
     """``story_counts`` is told of every change of a Story's running steps."""
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ def level(priority: int, queued_us: int, now_us: int, aging_us: int) -> int:
     return priority if aging_us <= 0 else priority + max(now_us - queued_us, 0) // aging_us
 
 
-class Places:
+class QueuePositions:
     """One queue."""
 
     def __init__(self) -> None:

@@ -20,8 +20,8 @@ from math import inf
 from typing import Final, NamedTuple
 
 from core.engine.ports import RunKey
-from core.engine.slots.queue_heads import Candidates, Standing, Terms
-from core.engine.slots.queue_positions import Entry, Filing, Places, level
+from core.engine.slots.queue_heads import QueueHeads, Standing, Terms
+from core.engine.slots.queue_positions import Entry, Filing, QueuePositions, level
 from core.policy.settings import OperatorSettings, QueueSettings
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -185,8 +185,8 @@ class Ledger:
         self._demands: dict[Owner, tuple[Demand, _Line, Entry]] = {}
         self._by_number: dict[int, Demand] = {}
         self._lines: dict[str, dict[tuple[Terms, int], _Line]] = {}
-        self._candidates = Candidates()
-        self._places: defaultdict[str, Places] = defaultdict(Places)
+        self._candidates = QueueHeads()
+        self._places: defaultdict[str, QueuePositions] = defaultdict(QueuePositions)
         self._arrivals = 0
 
     # Occupants.
