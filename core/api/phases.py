@@ -6,7 +6,7 @@ Source: StoryRun contract section 2, StepRun contract sections 4 and 17.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 
 class Phase(StrEnum):
@@ -179,3 +179,16 @@ class ExitClass(StrEnum):
     @property
     def retryable(self) -> bool:
         return self in (ExitClass.RETRY, ExitClass.RATE_LIMITED, ExitClass.UNKNOWN)
+
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def member_or_none(enum: type[E], word: object) -> E | None:
+    """The member that ``word`` spells, or None."""
+    if not isinstance(word, str):
+        return None
+    try:
+        return enum(word)
+    except ValueError:
+        return None

@@ -11,7 +11,7 @@ from core.engine.calls import Pace
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import ObstacleError
 from core.engine.plan import StepPlan, StoryPlan
-from core.engine.plans import PlanShelf
+from core.engine.plan_cache import PlanCache
 from core.engine.ports import Clock, EventSink, EventType, Object, Payloads, RunKey, RunStore, StepExecutor
 from core.engine.settings import EngineSettings
 from core.engine.slots.slots import Slots
@@ -42,7 +42,7 @@ class EngineContext:
     settings: EngineSettings
     slots: Slots
     concurrency: ConcurrencyLimiter
-    plans: PlanShelf = field(default_factory=PlanShelf)
+    plans: PlanCache = field(default_factory=PlanCache)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,13 @@ from itertools import takewhile
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
-from core.api.phases import Reason, StepReason
+from core.api.phases import Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.run.state import has_ended
 from core.engine.settings import EngineSettings
 from core.engine.step.record import announced_end, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK
-from core.engine.words import member_or_none
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Object, Place, Write

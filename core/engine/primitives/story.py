@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from core.api.loops import MAX_ITERATIONS
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, member_or_none
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
@@ -29,7 +29,6 @@ from core.engine.step.manifest import child_run_manifest, child_run_name, merged
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.settle import settle_condition, settle_value
-from core.engine.words import member_or_none
 from core.expressions import roots
 
 

@@ -16,7 +16,7 @@ from core.api import keys
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated, with_condition
 from core.api.duration import format_seconds
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason, StepReason
+from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason, StepReason, member_or_none
 from core.engine.clock import format_deadline
 from core.engine.errors import Obstacle
 from core.engine.ports import Object
@@ -25,7 +25,6 @@ from core.engine.step.record import ENDINGS, announced_end
 from core.engine.step.state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
 from core.engine.step.timers import Timer, timers_from, timers_to_wire
 from core.engine.step.verdict import Conclusion, Degradation, Verdict
-from core.engine.words import member_or_none
 from core.kube.wire import merge_patch_between, values_equal
 
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from core.api.phases import Phase
+from core.api.phases import Phase, member_or_none
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context import StepContext
@@ -27,7 +27,6 @@ from core.engine.run.state import has_ended
 from core.engine.run.work import RunWork
 from core.engine.step.record import is_final
 from core.engine.step.verdict import Verdict
-from core.engine.words import member_or_none
 
 _CHILD_GRACE: Final = timedelta(seconds=2)
 """Beyond the time to drain: a child run drains as long as its parent does, and then has to say so."""

@@ -14,12 +14,11 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from core.api.instant import parse_instant_or_none
-from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason
+from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
 from core.api.unreadable import why_unreadable
 from core.engine.ports import AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.pending_reason import PODLESS_PATIENCE
-from core.engine.words import member_or_none
 from core.policy.retry import RetryPolicy
 
 TIMEOUT_EXIT_CODE: Final = 124

@@ -9,10 +9,9 @@ from typing import Final
 
 from core.api.conditions import truncated
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.phases import DEFAULT_REASONS, Phase
+from core.api.phases import DEFAULT_REASONS, Phase, member_or_none
 from core.engine.ports import Object
 from core.engine.step.legacy_states import reason_of_message
-from core.engine.words import member_or_none
 
 MAX_STEP_MESSAGE_LENGTH: Final = 1024
 """Keeps a status of a thousand failed steps below the size an object may have."""

@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from core.api.instant import parse_instant_or_none
+from core.api.phases import member_or_none
 from core.engine.clock import format_deadline
-from core.engine.words import member_or_none
 
 GROUP_MARK: Final = "@"
 """Before the name of a group of steps."""

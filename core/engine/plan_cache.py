@@ -12,7 +12,7 @@ from core.evaluation.evaluator import Evaluator
 _KEPT: Final = 512
 
 
-class PlanShelf:
+class PlanCache:
     """The plans read last, by UID and generation of their Story."""
 
     def __init__(self) -> None:
