@@ -181,10 +181,10 @@ class ExitClass(StrEnum):
         return self in (ExitClass.RETRY, ExitClass.RATE_LIMITED, ExitClass.UNKNOWN)
 
 
-E = TypeVar("E", bound=StrEnum)
+_E = TypeVar("_E", bound=StrEnum)
 
 
-def member_or_none(enum: type[E], word: object) -> E | None:
+def member_or_none(enum: type[_E], word: object) -> _E | None:
     """The member that ``word`` spells, or None."""
     if not isinstance(word, str):
         return None

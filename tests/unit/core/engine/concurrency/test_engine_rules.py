@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.engine.concurrency.rules import Begin, CancelFirst, WaitFor, turn_of
-from core.engine.concurrency.wait_line import Line
+from core.engine.concurrency.wait_line import WaitLine
 
 Object = dict[str, Any]
 
@@ -275,7 +275,7 @@ def test_runs_that_wait_in_turn_never_wait_in_a_circle(case: tuple[list[Object],
 # A line that is kept tells the same places as a look at all runs, and never that somebody may begin.
 
 
-def compare(line: Line, crowd: list[Object], like: Object, begun: set[str]) -> set[str]:
+def compare(line: WaitLine, crowd: list[Object], like: Object, begun: set[str]) -> set[str]:
     """Names of those the line places, each where a look would; it has nothing to say of others."""
     placed = set()
     for one in crowd:
@@ -298,7 +298,7 @@ def test_a_kept_line_tells_what_a_look_at_all_runs_tells(
         one["spec"]["inputs"] = {"participant": data.draw(st.sampled_from("xy"))}
     begun = {one["metadata"]["uid"] for one in crowd if one["status"] and data.draw(st.booleans())}
     came_since = data.draw(st.sampled_from(crowd)) if data.draw(st.booleans()) else None
-    line = Line([one for one in crowd if one is not came_since], like, begun)
+    line = WaitLine([one for one in crowd if one is not came_since], like, begun)
     if came_since is not None:
         line.place_of(came_since, ())
         if came_since["metadata"]["uid"] not in {spot[-1] for spot in line._spots.values()}:
@@ -308,7 +308,7 @@ def test_a_kept_line_tells_what_a_look_at_all_runs_tells(
 
 def test_everybody_but_the_first_in_line_is_placed() -> None:
     crowd = [run("a", 1, begun=True), *(run(f"r{number}", number) for number in range(2, 9))]
-    line = Line(crowd, story(), ())
+    line = WaitLine(crowd, story(), ())
 
     assert compare(line, crowd, story(), {"uid-a"}) == {f"r{number}" for number in range(2, 9)}
     assert line.place_of(crowd[3], ()) == WaitFor((), 3, "Waiting for StoryRun a to end; 3rd in line", "uid-r3")
@@ -320,7 +320,7 @@ def test_everybody_but_the_first_in_line_is_placed() -> None:
 def test_a_line_follows_who_comes_begins_and_ends(steps: list[tuple[str, int]]) -> None:
     like, begun, count = story(), {"uid-r0"}, 5
     crowd = [run(f"r{number}", number) for number in range(count)]
-    line = Line(crowd, like, begun)
+    line = WaitLine(crowd, like, begun)
     for what, which in steps:
         if what == "come":
             crowd.append(run(f"r{count}", which % 60))
@@ -344,7 +344,7 @@ def test_a_line_follows_who_comes_begins_and_ends(steps: list[tuple[str, int]]) 
 @pytest.mark.parametrize("ancestors", [("uid-a",), ("uid-elsewhere", "uid-a")])
 def test_what_is_below_a_run_at_work_has_to_look(ancestors: tuple[str, ...]) -> None:
     crowd = [run("a", 1, begun=True), run("b", 2), run("c", 3)]
-    line = Line(crowd, story(), ())
+    line = WaitLine(crowd, story(), ())
 
     assert line.place_of(crowd[2], ancestors) is None
     assert line.place_of(run("d", 4, parent="a"), ()) is None
@@ -353,7 +353,7 @@ def test_what_is_below_a_run_at_work_has_to_look(ancestors: tuple[str, ...]) -> 
 
 def test_who_has_begun_or_shares_with_nobody_has_to_look() -> None:
     shared = story("serial", "participant")
-    line = Line([run("a", 1, begun=True, inputs={"participant": "x"})], shared, ())
+    line = WaitLine([run("a", 1, begun=True, inputs={"participant": "x"})], shared, ())
 
     assert line.place_of(run("b", 2, begun=True, inputs={"participant": "x"}), ()) is None
     assert line.place_of(run("b", 2), ()) is None
