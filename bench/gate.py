@@ -26,10 +26,10 @@ from bench.process import command_line, cpu_seconds, descendants, resident_bytes
 from bench.report import Row, milliseconds, percentile
 from core.policy.settings import OperatorSettings
 from webhooks.app import gate_app
-from webhooks.gate import Gate
+from webhooks.cluster_view import InMemoryView
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import serve_gate
-from webhooks.world import InMemoryWorld
+from webhooks.setup import AdmissionSetup
 
 Object = dict[str, Any]
 
@@ -383,10 +383,10 @@ async def _serve(pem: str) -> None:
     engram = {**story, **kinds, "metadata": {"name": "engram", "namespace": "team"}}
     engram["spec"] = {"version": "1", "templateRef": {"name": "engram"}}
     catalogue = {"apiVersion": "catalog.bubustack.io/v1alpha1", "kind": "EngramTemplate"}
-    world = InMemoryWorld(
+    world = InMemoryView(
         [story, engram, {**catalogue, "metadata": {"name": "engram"}, "spec": template}], settings=OperatorSettings()
     )
-    gate = Gate(
+    gate = AdmissionSetup(
         world=lambda: world,
         operator=_OPERATOR,
         trouble=lambda: "",

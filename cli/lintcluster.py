@@ -30,7 +30,7 @@ from core.api.resource import (
 from core.kube.errors import ForbiddenError, NotFoundError
 from core.policy.config import parse_config
 from core.policy.settings import OperatorSettings
-from webhooks.world import InMemoryWorld, Object, Unseen, World
+from webhooks.cluster_view import ClusterView, InMemoryView, Object, Unseen
 
 _CONFIG: Final = ("bobrapet-system", "bobrapet-operator-config")
 _NEEDED: Final[Mapping[str, tuple[Resource, ...]]] = {
@@ -46,7 +46,7 @@ _NEEDED: Final[Mapping[str, tuple[Resource, ...]]] = {
 _MAX_DEPTH: Final = 12  # of a reference inside a spec
 
 
-class _ClusterWorld(InMemoryWorld):
+class _FilesAndCluster(InMemoryView):
     """Everything of the places that were looked at; nothing is known of others."""
 
     def __init__(
@@ -68,7 +68,7 @@ class _ClusterWorld(InMemoryWorld):
         return found
 
 
-async def cluster_world(session: Session, documents: Sequence[Document]) -> World:
+async def cluster_world(session: Session, documents: Sequence[Document]) -> ClusterView:
     """The world of the session's cluster, and the documents in it."""
     objects: list[Object] = []
     looked_at: set[tuple[Resource, str]] = set()
@@ -81,7 +81,7 @@ async def cluster_world(session: Session, documents: Sequence[Document]) -> Worl
                 objects += listed
                 looked_at.add((resource, namespace))
     objects += sound(documents, session.namespace)
-    return _ClusterWorld(objects, await _settings(session), session.namespace, frozenset(looked_at))
+    return _FilesAndCluster(objects, await _settings(session), session.namespace, frozenset(looked_at))
 
 
 async def _listed(session: Session, resource: Resource, namespace: str) -> list[Object] | None:

@@ -13,6 +13,7 @@ from core.api import kinds
 from core.api import manifest as border
 from core.api.resource import OUR_RESOURCES
 from core.api.suggestion import closest
+from webhooks.cluster_view import ClusterView, InMemoryView
 from webhooks.conversion.place import choices, in_v1beta1_words
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 from webhooks.finding import Cause, Finding, Rule, Severity
@@ -20,7 +21,6 @@ from webhooks.validate import admission
 from webhooks.validate.admission import SHAPE
 from webhooks.validate.catalogue import RULES
 from webhooks.validate.steps import REF_OR_TYPE
-from webhooks.world import InMemoryWorld, World
 
 Object = dict[str, Any]
 
@@ -116,7 +116,7 @@ def _unusable(source: Source, *, is_gathered: bool) -> Finding | None:
     return rule.at("", "has neither apiVersion nor kind, so it is no manifest", "leave it out, or add them")
 
 
-def check(documents: Sequence[Document], world: World, namespace: str = "") -> Iterator[Located]:
+def check(documents: Sequence[Document], world: ClusterView, namespace: str = "") -> Iterator[Located]:
     """Findings about the documents, all of which are in ``world`` as far as they are sound.
 
     Args:
@@ -144,9 +144,9 @@ def in_namespace(stored: Object, namespace: str) -> Object:
     return {**stored, "metadata": {**metadata, "namespace": namespace}}
 
 
-def world_of_files(documents: Sequence[Document], namespace: str = "") -> World:
+def world_of_files(documents: Sequence[Document], namespace: str = "") -> ClusterView:
     """All documents as one world, beside which there may be more in the cluster."""
-    return InMemoryWorld(sound(documents, namespace), complete=False, namespace=namespace)
+    return InMemoryView(sound(documents, namespace), complete=False, namespace=namespace)
 
 
 def in_order(findings: Iterable[Located], files: Iterable[str]) -> list[Located]:
@@ -169,7 +169,7 @@ def _document(file: str, source: Source) -> Document:
     return Document(file, source, converted(written, V1ALPHA1), tuple(choices(written)))
 
 
-def _validated(document: Document, world: World, namespace: str) -> Iterator[Finding]:
+def _validated(document: Document, world: ClusterView, namespace: str) -> Iterator[Finding]:
     """As admission would say it; of a v1beta1 Story in its own words."""
     if document.stored is None or not _is_ours(document.stored):
         return

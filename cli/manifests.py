@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cli.problem import CommandError, RejectedManifestError
 
 if TYPE_CHECKING:
-    from webhooks.world import World
+    from webhooks.cluster_view import ClusterView
 
 Object = dict[str, Any]
 
@@ -217,11 +217,11 @@ def _plain(node: Any) -> Any:
     return str(node)
 
 
-def _world_of(manifests: Iterable[Manifest]) -> World:
+def _world_of(manifests: Iterable[Manifest]) -> ClusterView:
     """All documents as one world, besides which there may be more in the cluster."""
-    from webhooks.world import InMemoryWorld
+    from webhooks.cluster_view import InMemoryView
 
-    return InMemoryWorld((manifest.document for manifest in manifests if _is_sound(manifest)), complete=False)
+    return InMemoryView((manifest.document for manifest in manifests if _is_sound(manifest)), complete=False)
 
 
 def _is_sound(manifest: Manifest) -> bool:
@@ -234,7 +234,7 @@ def _is_sound(manifest: Manifest) -> bool:
     return isinstance(manifest.document.get("metadata"), dict)
 
 
-def _problems(manifest: Manifest, world: World) -> Iterator[str]:
+def _problems(manifest: Manifest, world: ClusterView) -> Iterator[str]:
     """What our kinds must keep to, as admission would say it, and the least that any kind needs."""
     from core.api import manifest as border
     from core.api.errors import FieldError

@@ -19,7 +19,7 @@ from cli.options import CommonOptions
 from cli.render.output import yaml_text
 from cli.runs import find_run, open_following, visible_story_of
 from cli.session import Session
-from cli.steplogs import LogWish, failure_report, print_logs
+from cli.step_logs import LogWish, failure_report, print_logs
 from cli.view import RunView
 from core.api import keys
 from core.api.resource import STORY_RUN

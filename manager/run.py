@@ -48,7 +48,7 @@ from manager.serving import ListenError, serve_on
 from reconcilers.adapters.world import World
 
 if TYPE_CHECKING:
-    from manager.gate.service import GateService
+    from manager.admission.service import AdmissionService
 
 CONFIG_DEADLINE_SECONDS: Final = 15.0
 STOP_DEADLINE_SECONDS: Final = 8.0
@@ -195,7 +195,7 @@ class _Readiness:
         self.world: World | None = None
         self.synced = False
         self.source: ConfigSource | None = None
-        self.gate: GateService | None = None
+        self.gate: AdmissionService | None = None
 
     def changes(self) -> int:
         """How much has happened so far."""
@@ -243,13 +243,13 @@ async def _open_world(
 
 async def _open_gate(
     client: KubeClient, world: World, source: ConfigSource, events: EventRecorder, options: ManagerOptions
-) -> GateService:
-    from manager.gate.identity import own_user_name  # a manager without a gate does without what serves one
-    from manager.gate.service import GateService
+) -> AdmissionService:
+    from manager.admission.identity import own_user_name  # a manager without a gate does without what serves one
+    from manager.admission.service import AdmissionService
 
     namespace = _pod_namespace() or options.config_namespace
     assert options.gate.address is not None
-    return GateService(
+    return AdmissionService(
         options.gate,
         options.gate.address,
         client,

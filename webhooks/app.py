@@ -23,13 +23,13 @@ from core.telemetry.logs import get_logger
 from webhooks import document, review
 from webhooks.decision import Decision
 from webhooks.document import UnreadableError
-from webhooks.door import CROWDED, Application, Door
-from webhooks.examiner import Examiner, Question, UnavailableError
 from webhooks.finding import errors_among
-from webhooks.gate import Gate
 from webhooks.limits import DEFAULT_LIMITS, Limits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook
+from webhooks.request_limits import CROWDED, Application, RequestLimits
 from webhooks.review import MisfitError, NoReviewError, Review
+from webhooks.review_executor import Question, ReviewExecutor, UnavailableError
+from webhooks.setup import AdmissionSetup
 from webhooks.validate.change import metadata_of
 
 _JSON: Final = "application/json"
@@ -42,22 +42,22 @@ _REVIEW_PATHS: Final = frozenset(hook.path for hook in HOOKS)
 _log = get_logger("webhook")
 
 
-def gate_app(gate: Gate, limits: Limits = DEFAULT_LIMITS) -> QuartTrio:
+def gate_app(gate: AdmissionSetup, limits: Limits = DEFAULT_LIMITS) -> QuartTrio:
     """An ASGI application; while it is served with its lifespan, a process for large reviews is kept ready."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    examiner = Examiner(gate, limits)
+    executor = ReviewExecutor(gate, limits)
     for hook in HOOKS:
-        _route(app, hook.path, partial(_answer_review, hook, gate, limits, examiner))
+        _route(app, hook.path, partial(_answer_review, hook, gate, limits, executor))
     threads = trio.CapacityLimiter(1)
     _route(app, CONVERT_PATH, partial(_answer_conversion, gate, limits, threads))
     _add_health(app, gate)
     app.register_error_handler(HTTPException, _answer_http_error)
-    door = Door(cast("Application", app.asgi_app), limits, denials=(_REVIEW_PATHS, denial_of_unreadable))
-    app.asgi_app = door  # type: ignore[method-assign, assignment]  # the way to wrap an application of this library
+    limited = RequestLimits(cast("Application", app.asgi_app), limits, denials=(_REVIEW_PATHS, denial_of_unreadable))
+    app.asgi_app = limited  # type: ignore[method-assign, assignment]  # the way to wrap an application of this library
 
     @app.before_serving
     async def keep_warm() -> None:
-        app.nursery.start_soon(examiner.keep_warm)
+        app.nursery.start_soon(executor.keep_warm)
 
     return app
 
@@ -87,7 +87,9 @@ def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Respon
     app.add_url_rule(path, path, serve, methods=["POST"], provide_automatic_options=False)
 
 
-async def _answer_review(hook: Hook, gate: Gate, limits: Limits, examiner: Examiner, raw: bytes) -> Response:
+async def _answer_review(
+    hook: Hook, gate: AdmissionSetup, limits: Limits, executor: ReviewExecutor, raw: bytes
+) -> Response:
     trouble = gate.trouble()
     if trouble:
         return _unavailable(trouble)
@@ -104,7 +106,7 @@ async def _answer_review(hook: Hook, gate: Gate, limits: Limits, examiner: Exami
         _log.info("a review was not looked at", webhook=hook.path, why=str(error))
         return _json(review.misfit(uid, str(error)))
     try:
-        decision = await examiner.examine(Question(hook, asked, raw))
+        decision = await executor.examine(Question(hook, asked, raw))
     except CrowdedError:
         metrics.count(catalogue.WEBHOOK_SHED, reason="turns")
         return _text(429, CROWDED, retry=True)
@@ -143,7 +145,9 @@ def _answer_of(hook: Hook, asked: Review, decision: Decision) -> dict[str, Any]:
     return review.denied(asked.uid, hook, asked.new, decision.findings)
 
 
-async def _answer_conversion(gate: Gate, limits: Limits, threads: trio.CapacityLimiter, raw: bytes) -> Response:
+async def _answer_conversion(
+    gate: AdmissionSetup, limits: Limits, threads: trio.CapacityLimiter, raw: bytes
+) -> Response:
     """Needs no other objects, so it is answered while the caches fill: API servers list our kinds through it."""
     most = max(limits.values, limits.convert_bytes // 8)
     convert = partial(_converted, gate.convert, raw, most)
@@ -159,7 +163,7 @@ def _converted(convert: Callable[[dict[str, Any]], dict[str, Any]], raw: bytes, 
     return orjson.dumps(convert(document.read(raw, most_values)))
 
 
-def _add_health(app: QuartTrio, gate: Gate) -> None:
+def _add_health(app: QuartTrio, gate: AdmissionSetup) -> None:
     async def healthz() -> Response:
         return _text(200, "ok")
 

@@ -28,7 +28,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from core.telemetry.logs import get_logger
-from webhooks.door import CERTIFIED
+from webhooks.request_limits import CERTIFIED
 
 TlsStream = trio.SSLStream[trio.SocketStream]
 TlsContext = Callable[[], ssl.SSLContext]

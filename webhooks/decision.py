@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from core.engine.clock import system_now
 from webhooks.caller import Caller
+from webhooks.cluster_view import ClusterView
 from webhooks.defaults.admission import with_defaults
 from webhooks.defaults.decided import with_authors
 from webhooks.finding import Cause, Finding, Rule, Severity, errors_among
@@ -18,7 +19,6 @@ from webhooks.review import Review
 from webhooks.validate import admission, author, change, dependency, expression, status
 from webhooks.validate.carrier import ROUTE_UNKNOWN, UNDECLARED
 from webhooks.validate.catalogue import RULES
-from webhooks.world import World
 
 TOO_COSTLY: Final = Rule("any/too-costly", "1.3")
 """What takes longer, or more memory, than one review may."""
@@ -51,7 +51,7 @@ class Decision:
 
 
 def decide(
-    hook: Hook, review: Review, world: World, operator: str, now: Callable[[], datetime] = system_now
+    hook: Hook, review: Review, world: ClusterView, operator: str, now: Callable[[], datetime] = system_now
 ) -> Decision:
     """What the hook says to the review; ``operator`` is the user name of the operator's account."""
     if not review.is_looked_at:
@@ -79,7 +79,7 @@ def from_json(value: dict[str, Any]) -> Decision:
     return Decision(tuple(_RULES[rule].at(*told) for rule, *told in findings), tuple(value["patch"]))
 
 
-def _decide(hook: Hook, review: Review, world: World, operator: str, now: Callable[[], datetime]) -> Decision:
+def _decide(hook: Hook, review: Review, world: ClusterView, operator: str, now: Callable[[], datetime]) -> Decision:
     caller = Caller(review.username, review.groups, review.username == operator, review.pod, review.pod_uid)
     if hook.mutating:
         if change.is_deleted(review.new):

@@ -13,13 +13,13 @@ from typing import Any, Final
 import orjson
 
 from core.kube import scan
-from webhooks import telling
+from webhooks import messages
 from webhooks.caller import POD_NAME, POD_UID
+from webhooks.cluster_view import Object
 from webhooks.finding import Finding, Severity
 from webhooks.patch import Operation
 from webhooks.registration import Hook
 from webhooks.validate.change import fields_of
-from webhooks.world import Object
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
@@ -142,13 +142,13 @@ def denied(uid: str, hook: Hook, new: Object, findings: Sequence[Finding]) -> di
     name = _text(metadata.get("name")) or _text(metadata.get("generateName"))
     status = {
         "status": "Failure",
-        "message": telling.message(hook.resource, name, errors),
+        "message": messages.message(hook.resource, name, errors),
         "reason": "Invalid",
         "details": {
             "name": name,
             "group": hook.resource.group,
             "kind": hook.resource.kind,
-            "causes": telling.causes(errors),
+            "causes": messages.causes(errors),
         },
         "code": 422,
     }
@@ -168,7 +168,7 @@ def unreadable(uid: str, sentence: str) -> dict[str, Any]:
 
 
 def _answer(response: dict[str, Any], findings: Sequence[Finding]) -> dict[str, Any]:
-    warnings = telling.warnings([finding for finding in findings if finding.severity is Severity.WARNING])
+    warnings = messages.warnings([finding for finding in findings if finding.severity is Severity.WARNING])
     if warnings:
         response["warnings"] = warnings
     return {"apiVersion": API_VERSION, "kind": KIND, "response": response}

@@ -45,7 +45,7 @@ def logs(
     from cli.interruption import InterruptedBySignalError, run_async
     from cli.runs import find_run
     from cli.session import open_session
-    from cli.steplogs import LogWish, print_logs, refuse_unknown_steps
+    from cli.step_logs import LogWish, print_logs, refuse_unknown_steps
 
     if previous and (follow or attempt is not None):
         raise UsageError("--previous excludes --follow and --attempt", remedy="leave out one of them")

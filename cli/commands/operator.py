@@ -157,8 +157,8 @@ def _gate_options(
     *, address: str, files: tuple[Path | None, str, str], client_ca: Path | None, names: str, drain: str, http2: bool
 ) -> GateOptions:
     from core.api.duration import parse_duration
+    from manager.admission.enabled import webhooks_enabled
     from manager.bind import parse_address
-    from manager.gate.enabled import webhooks_enabled
     from manager.options import CertificateFiles, GateOptions
 
     folder, certificate, key = files

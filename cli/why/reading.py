@@ -11,7 +11,7 @@ import trio
 from cli.layout import path_of
 from cli.runs import pods_of, step_runs_of, story_of
 from cli.session import Session
-from cli.steplogs import last_lines_of
+from cli.step_logs import last_lines_of
 from cli.view import view_run
 from cli.why.cause import Facts
 from cli.words import one_line

@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.caller import Caller
+from webhooks.cluster_view import InMemoryView
 from webhooks.finding import Finding, errors_among
 from webhooks.validate import admission, author, status
-from webhooks.world import InMemoryWorld
 
 Object = dict[str, Any]
 
@@ -46,9 +46,9 @@ class Case:
     def settings(self) -> OperatorSettings:
         return OperatorSettings(cross_namespace_policy=self.policy)
 
-    def world(self, *, complete: bool = True) -> InMemoryWorld:
+    def world(self, *, complete: bool = True) -> InMemoryView:
         """That of the cluster; or of lint, which knows neither what else there is nor the settings."""
-        return InMemoryWorld(self.objects, settings=self.settings if complete else None, complete=complete)
+        return InMemoryView(self.objects, settings=self.settings if complete else None, complete=complete)
 
     def findings(self, *, complete: bool = True) -> list[Finding]:
         """What the gate says to it."""

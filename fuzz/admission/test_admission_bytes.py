@@ -18,13 +18,13 @@ from fuzz.admission import seeds
 from fuzz.admission.asking import Answer, Asked, ask
 from fuzz.engine.profile import budget
 from webhooks.app import gate_app
+from webhooks.cluster_view import InMemoryView
 from webhooks.conversion.review import answer as convert
-from webhooks.gate import Gate
 from webhooks.limits import Limits
 from webhooks.registration import CONVERT_PATH, HOOKS
-from webhooks.world import InMemoryWorld
+from webhooks.setup import AdmissionSetup
 
-WORLD = InMemoryWorld(seeds.world(), settings=OperatorSettings())
+WORLD = InMemoryView(seeds.world(), settings=OperatorSettings())
 ON_THE_LOOP = Limits(patient=0, loop_bytes=1 << 30, loop_templates=1 << 30, loop_seconds=60, seconds=60)
 IN_A_PROCESS = Limits(patient=0, loop_bytes=0, seconds=60)
 REVIEWS = tuple(hook.path for hook in HOOKS)
@@ -53,7 +53,7 @@ async def _never() -> None:
 
 def told(asked: Asked, limits: Limits = ON_THE_LOOP) -> Answer:
     """The answer, which must be one that a stranger may have."""
-    gate = Gate(world=lambda: WORLD, operator="operator", trouble=lambda: "", changed=_never, convert=convert)
+    gate = AdmissionSetup(world=lambda: WORLD, operator="operator", trouble=lambda: "", changed=_never, convert=convert)
     answer = trio.run(ask, gate_app(gate, limits), asked)
     event(str(answer.status))
     assert answer.status < 500, (asked.path, asked.body, answer)

@@ -43,10 +43,10 @@ from localcluster import certificates, serving
 from localcluster.clock import utc_now
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from localcluster.server.cluster import open_api_server
+from manager.admission.identity import own_user_name
+from manager.admission.service import AdmissionService
 from manager.bind import Address
 from manager.deployment.registration import mutating_configuration, validating_configuration
-from manager.gate.identity import own_user_name
-from manager.gate.service import GateService
 from manager.options import GateOptions
 from manager.permissions.install import install_permissions, request_token
 from reconcilers.adapters.world import World
@@ -147,7 +147,7 @@ async def open_replica(stand: GateStand, **options: Any) -> AsyncIterator[str]:
         await nursery.start(world.run)
         events = EventRecorder(client, now=system_now)
         nursery.start_soon(events.run)
-        service = GateService(
+        service = AdmissionService(
             GateOptions(names=("127.0.0.1",), **options),
             Address("127.0.0.1", 0),
             client,

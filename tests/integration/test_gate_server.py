@@ -31,11 +31,11 @@ from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks import connection
 from webhooks.app import gate_app
-from webhooks.gate import Gate
+from webhooks.cluster_view import InMemoryWorld, Object, Unseen
 from webhooks.limits import Limits
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import ListenError, serve_gate
-from webhooks.world import InMemoryWorld, Object, Unseen
+from webhooks.setup import AdmissionSetup
 
 HOST = "127.0.0.1"
 LIFETIMES = Lifetimes(hurry=timedelta(seconds=2))
@@ -120,7 +120,7 @@ class Served:
 
 @asynccontextmanager
 async def serving_gate(
-    gate: Gate | None = None,
+    gate: AdmissionSetup | None = None,
     *,
     client_ca: Path | None = None,
     http2: bool = False,
@@ -133,7 +133,7 @@ async def serving_gate(
             context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_OPTIONAL
 
-    given = gate or Gate(
+    given = gate or AdmissionSetup(
         world=lambda: InMemoryWorld(settings=OperatorSettings()),
         operator="operator",
         trouble=lambda: "",
@@ -212,7 +212,7 @@ def configuration(hooks: Sequence[Hook], served: Served) -> dict[str, Any]:
 async def guarded(world: OperatorCluster) -> AsyncIterator[tuple[OperatorCluster, Served]]:
     """A cluster whose API server asks a gate about everything of ours."""
     caches = Caches(world)
-    gate = Gate(
+    gate = AdmissionSetup(
         world=lambda: caches, operator="operator", trouble=lambda: "", changed=caches.changed, convert=lambda body: body
     )
     async with trio.open_nursery() as nursery, serving_gate(gate) as served:
@@ -577,7 +577,7 @@ async def test_what_is_under_way_ends_when_the_server_is_stopped() -> None:
         "metadata": {"name": "e", "namespace": NAMESPACE_NAME},
         "spec": {"version": "1.0.0", "templateRef": {"name": "gone"}},
     }
-    gate = Gate(
+    gate = AdmissionSetup(
         world=lambda: InMemoryWorld(settings=OperatorSettings()),
         operator="operator",
         trouble=lambda: "",

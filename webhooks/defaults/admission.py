@@ -1,4 +1,4 @@
-"""What is written into an object before it is stored: the one door to the defaulters of all kinds.
+"""What is written into an object before it is stored: the way in to the defaulters of all kinds.
 
 Only Stories have any. What a StepRun lacks, retries and an idempotency key, the engine fills in when it makes one.
 Source: admission contract 1.1, 4.1 and 9.1.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from core.policy.settings import OperatorSettings
+from webhooks.cluster_view import Object
 from webhooks.defaults import story
-from webhooks.world import Object
 
 
 def with_defaults(new: Object, settings: OperatorSettings) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from core.api.instant import format_instant, parse_instant_or_none
 from webhooks.caller import Caller
+from webhooks.cluster_view import Object
 from webhooks.validate.change import fields_of
-from webhooks.world import Object
 
 _NOW: Final = timedelta(seconds=10)
 """How far the client's clock may be off, and how long the API server may take to ask again."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from core.expressions.fields import STEP_LISTS
 from core.policy.settings import OperatorSettings
-from webhooks.world import Object
+from webhooks.cluster_view import Object
 
 MAX_RETRIES: Final = 10
 """The most that a retry policy may say."""

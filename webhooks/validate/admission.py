@@ -1,4 +1,4 @@
-"""Whether an object may be stored: the one door to the validators of all kinds.
+"""Whether an object may be stored: the way in to the validators of all kinds.
 
 Pure; depends on neither time nor I/O. Source: admission contract 1.5.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from core.api import manifest
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate import (
     change,
@@ -25,9 +26,8 @@ from webhooks.validate import (
     transport,
     transportbinding,
 )
-from webhooks.world import Object, World
 
-Validator = Callable[[Object, Object | None, World], list[Finding]]
+Validator = Callable[[Object, Object | None, ClusterView], list[Finding]]
 
 SHAPE: Final = Rule("any/shape", "1.3")
 TOO_DEEP: Final = Rule("any/too-deep", "1.3")
@@ -55,11 +55,11 @@ _VALIDATORS: Final[Mapping[str, Validator]] = {
 }
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with ``new``, or probably wrong; nothing when it may be stored without a word.
 
     What does not fit the kind's schema is all that is said about an object that does not. The status is not looked at:
-    it has its own door.
+    it has its own limited.
 
     Args:
         new: as it is to be stored, on the wire.

@@ -12,10 +12,10 @@ from typing import Final
 from core.api.keys import DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
 from core.api.resource import STEP_RUN, STORY_RUN
 from webhooks.caller import Caller
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate import change, effectclaim
 from webhooks.validate.change import fields_of, metadata_of
-from webhooks.world import Object, World
 
 STEP_RUN_MADE: Final = Rule("author/step-run-made", "9.3", Cause.FORBIDDEN)
 STEP_RUN_SPEC: Final = Rule("author/step-run-spec", "9.3", Cause.FORBIDDEN)
@@ -25,7 +25,7 @@ CONTROLLER: Final = Rule("author/controller", "8.2", Cause.FORBIDDEN)
 _CONTROLLERS: Final = (STORY_RUN.kind, STEP_RUN.kind)
 
 
-def validate(new: Object, old: Object | None, caller: Caller, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, caller: Caller, world: ClusterView) -> list[Finding]:
     """Everything that the caller may not write of the object, its status apart; nothing for those who are trusted."""
     if caller.is_trusted or change.is_deleted(new):
         return []

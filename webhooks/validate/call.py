@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from core.api.resource import STORY
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import reference, steps
 from webhooks.validate.change import name_of, namespace_of, text
 from webhooks.validate.reference import Link
 from webhooks.validate.steps import Placed
-from webhooks.world import Object, Unseen, World
 
 DENIED: Final = Rule("story/call-denied", "3.7", Cause.FORBIDDEN)
 SELF: Final = Rule("story/call-self", "4.8", Cause.FORBIDDEN)
@@ -26,7 +26,7 @@ _MAX_STORIES: Final = 1_000
 _Key = tuple[str, str]  # namespace and name
 
 
-def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
+def check(placed: Placed, story: Object, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with the call of an ``executeStory`` step."""
     target = _target(placed.step)
     if target is None:
@@ -54,7 +54,7 @@ def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
         yield CIRCLE.at(path, f"Stories execute each other in a circle: {names}", "remove one of these calls")
 
 
-def _circle(own: _Key, first: Link, world: World) -> list[_Key]:
+def _circle(own: _Key, first: Link, world: ClusterView) -> list[_Key]:
     """The shortest way from ``first`` back to ``own``, both ends included; empty when there is none."""
     start = (first.namespace, first.name)
     came_from: dict[_Key, _Key] = {start: own}

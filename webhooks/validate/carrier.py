@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from core.api.resource import TRANSPORT
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import dependency, streaming
 from webhooks.validate.change import text
 from webhooks.validate.steps import Placed
-from webhooks.world import Object, Unseen, World
 
 DECLARED_TWICE: Final = Rule("story/transport-taken", "4.7", Cause.DUPLICATE)
 WITHOUT_REF: Final = Rule("story/transport-ref", "4.7", Cause.REQUIRED)
@@ -19,7 +19,7 @@ UNDECLARED: Final = Rule("story/transport-undeclared", "4.7", Cause.NOT_FOUND)
 ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", Cause.NOT_FOUND)
 
 
-def check(spec: Object, steps: Iterable[str], world: World) -> Iterator[Finding]:
+def check(spec: Object, steps: Iterable[str], world: ClusterView) -> Iterator[Finding]:
     """What is wrong with ``spec.transports``; ``steps`` are the names that routing rules may use."""
     names, seen = list(steps), dict[str, str]()
     for index, transport in enumerate(spec.get("transports") or ()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from webhooks.world import Object
+from webhooks.cluster_view import Object
 
 
 def is_deleted(new: Object) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from core.api.identity import is_pod_name
 from core.api.resource import JOB, POD, STEP_RUN
 from webhooks.caller import Caller, service_account
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.validate.change import fields_of, metadata_of
-from webhooks.world import Object, Unseen, World
 
 
-def works_for(caller: Caller, namespace: str, step_run: str, uid: str, world: World) -> bool:
+def works_for(caller: Caller, namespace: str, step_run: str, uid: str, world: ClusterView) -> bool:
     """Whether the caller's Pod was made by the Job of the StepRun ``namespace/step_run``.
 
     A Pod or a Job that is not known here, as they may be a moment after they were made, is taken at its name; the Job

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from core.api.duration import parse_duration
+from webhooks.cluster_view import Object
 from webhooks.finding import Finding, Rule
-from webhooks.world import Object
 
 
 def check(

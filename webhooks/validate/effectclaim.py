@@ -13,11 +13,11 @@ from typing import Final
 from core.api.instant import parse_instant
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
 from webhooks.caller import Caller
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate import change, reference, submission
 from webhooks.validate.change import fields_of, namespace_of, text
 from webhooks.validate.container import works_for
-from webhooks.world import Object, Unseen, World
 
 BLANK: Final = Rule("claim/effect-key", "11", Cause.REQUIRED)
 COMPLETION: Final = Rule("claim/completion", "11", Cause.REQUIRED)
@@ -37,7 +37,7 @@ _ORDERED: Final = (("acquireTime", "renewTime"), ("acquireTime", "completedAt"),
 _LEASE: Final = ("holderIdentity", "leaseDurationSeconds", "leaseTransitions", "acquireTime", "renewTime")
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a claim that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
@@ -49,7 +49,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     return findings
 
 
-def check_author(new: Object, old: Object | None, caller: Caller, world: World) -> Iterator[Finding]:
+def check_author(new: Object, old: Object | None, caller: Caller, world: ClusterView) -> Iterator[Finding]:
     """That the caller is no container of the StepRun that the claim is on: only those make, complete or release it.
 
     A later attempt of the same step takes a claim over from a Pod of its own.
@@ -82,7 +82,7 @@ def _times(spec: Object) -> Iterator[Finding]:
             yield TIMES.at(f"spec.{later}", f"lies before {earlier}", f"use {spec[earlier]} or later")
 
 
-def _identity(new: Object, world: World) -> Iterator[Finding]:
+def _identity(new: Object, world: ClusterView) -> Iterator[Finding]:
     spec, namespace = new["spec"], namespace_of(new)
     wanted, key = reference.link(EFFECT_CLAIM, namespace, STEP_RUN, spec["stepRunRef"]), text(spec.get("effectKey"))
     if not key:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, rights, template_use
-from webhooks.world import Object, World
 
 DELETED: Final = Rule("engram/deleted", "1.5", Cause.FORBIDDEN)
 DURATION: Final = Rule("engram/duration", "5", severity=Severity.WARNING)
@@ -16,7 +16,7 @@ DURATION: Final = Rule("engram/duration", "5", severity=Severity.WARNING)
 _DEFAULT_MODE: Final = "job"
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with an Engram that fits its schema; of one that is deleted only finalizers may change."""
     if old is not None and not change.is_spec_changed(new, old):
         return []
@@ -25,7 +25,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     return list(_findings(new, world))
 
 
-def _findings(new: Object, world: World) -> Iterator[Finding]:
+def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     wanted, template = template_use.find_template(new, ENGRAM, ENGRAM_TEMPLATE, world)
     yield from template_use.check(new, wanted, template, world)

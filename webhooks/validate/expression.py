@@ -17,11 +17,11 @@ from core.expressions.analysis import StepPlace
 from core.expressions.errors import Position
 from core.expressions.fields import ExpressionField, Kind
 from core.graph.needs import Graph
+from webhooks.cluster_view import Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import dependency
 from webhooks.validate.dependency import Reached, Steps
 from webhooks.validate.steps import Placed
-from webhooks.world import Object
 
 UNUSABLE: Final = Rule("story/expression", "3.6")
 STEP_UNKNOWN: Final = Rule("story/expression-step-unknown", "4.6", Cause.NOT_FOUND)

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.policy import floor
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate.change import fields_of
-from webhooks.world import Object, Unseen, World
 
 LOWERED: Final = Rule("definition/security-lowered", "4.4", Cause.FORBIDDEN, Severity.WARNING)
 TOLERATED: Final = Rule("definition/toleration", "4.4", Cause.FORBIDDEN, Severity.WARNING)
 
 
-def check(block: object, path: str, template: Object | Unseen, world: World) -> Iterator[Finding]:
+def check(block: object, path: str, template: Object | Unseen, world: ClusterView) -> Iterator[Finding]:
     """The ``security`` and ``placement`` in ``block``, which stands at ``path``."""
     fields = fields_of(block)
     known = None if isinstance(template, Unseen) else template

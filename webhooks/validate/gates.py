@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.api.loops import MAX_ITEMS
+from webhooks.cluster_view import Object
 from webhooks.validate import steps
 from webhooks.validate.steps import Placed
-from webhooks.world import Object
 
 _NUMBERS: Final = frozenset(map(str, range(MAX_ITEMS)))
 

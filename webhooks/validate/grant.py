@@ -17,10 +17,10 @@ from core.api.resource import (
     Resource,
 )
 from core.api.suggestion import closest
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate import change
 from webhooks.validate.change import text
-from webhooks.world import Object, World
 
 UNKNOWN: Final = Rule("grant/unknown-kind", "7", severity=Severity.WARNING)
 UNUSED: Final = Rule("grant/never-asked", "7", severity=Severity.WARNING)
@@ -39,7 +39,7 @@ _ASKED: Final[dict[Resource, tuple[Resource, ...]]] = {
 _Pair = tuple[str, str]  # group and kind
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """What is probably wrong with a grant that fits its schema."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []

@@ -8,10 +8,10 @@ from typing import Final
 from core.api.duration import parse_duration
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
 from core.expressions import analysis
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, reference, rights, template_use
 from webhooks.validate.change import namespace_of, text
-from webhooks.world import Object, World
 
 STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", Cause.FORBIDDEN)
 STORY_MISSING: Final = Rule("impulse/story-missing", "3.9", Cause.NOT_FOUND, Severity.WARNING)
@@ -28,14 +28,14 @@ _DEFAULT_MODE: Final = "deployment"
 _POLICY: Final = "spec.deliveryPolicy"
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with an Impulse that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new, world))
 
 
-def _findings(new: Object, world: World) -> Iterator[Finding]:
+def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     wanted, template = template_use.find_template(new, IMPULSE, IMPULSE_TEMPLATE, world)
     yield from template_use.check(new, wanted, template, world)
@@ -58,7 +58,7 @@ def _findings(new: Object, world: World) -> Iterator[Finding]:
             yield THROTTLE.at(f"spec.throttle.{key}", "must be zero or more", "use 0 for no limit")
 
 
-def _story(new: Object, world: World) -> Iterator[Finding]:
+def _story(new: Object, world: ClusterView) -> Iterator[Finding]:
     given = new["spec"]["storyRef"]
     wanted = reference.link(IMPULSE, namespace_of(new), STORY, given)
     denied = list(reference.denial(STORY_DENIED, wanted, world, "spec.storyRef.namespace"))

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITEMS, MAX_ITERATIONS
 from core.expressions.resolve import TEMPLATE_KEY
+from webhooks.cluster_view import Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate.change import fields_of, text
-from webhooks.world import Object
 
 UNTIL: Final = Rule("story/loop-until", "4.9")
 ITERATIONS: Final = Rule("story/loop-iterations", "4.9", Cause.REQUIRED)

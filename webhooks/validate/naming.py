@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.schema import DNS_LABEL
+from webhooks.cluster_view import Object
 from webhooks.finding import Finding, Rule
 from webhooks.validate.change import metadata_of, text
-from webhooks.world import Object
 
 NAME: Final = Rule("any/name", "3.10")
 

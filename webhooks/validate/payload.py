@@ -19,9 +19,9 @@ from core.api.reference_keys import (
 )
 from core.api.resource import CONFIG_MAP, SECRET, Resource
 from core.workloads import payload
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule
 from webhooks.validate import reference
-from webhooks.world import World
 
 _MOST_GROWTH: Final = 6
 """Bytes of one byte in the form that counts: ``<`` becomes ``\\u003c``, ``1e20`` is written out."""
@@ -72,7 +72,7 @@ def holds_storage_reference(value: Any) -> bool:
 
 
 def check_references(
-    malformed: Rule, denied: Rule, value: Any, path: str, source: Resource, namespace: str, world: World
+    malformed: Rule, denied: Rule, value: Any, path: str, source: Resource, namespace: str, world: ClusterView
 ) -> Iterator[Finding]:
     """Every reference map in ``value``: its form, and whether it may reach into another namespace.
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from core.api.phases import Phase
+from webhooks.cluster_view import Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import duration, loop
 from webhooks.validate.change import text
 from webhooks.validate.steps import Placed
-from webhooks.world import Object
 
 UNTIL: Final = Rule("story/wait-until", "4.9", Cause.REQUIRED)
 WAITING: Final = Rule("story/wait-settings", "4.9")

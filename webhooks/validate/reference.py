@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from core.api.resource import Resource
 from core.policy.references import Reference, why_denied
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Finding, Rule
 from webhooks.validate.change import text
-from webhooks.world import Object, Unseen, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def link(source: Resource, namespace: str, target: Resource, reference: Object) 
     return Link(source, namespace, target, place, text(reference.get("name")))
 
 
-def denial(rule: Rule, wanted: Link, world: World, path: str) -> Iterator[Finding]:
+def denial(rule: Rule, wanted: Link, world: ClusterView, path: str) -> Iterator[Finding]:
     """The policy's refusal, if it refuses."""
     if wanted.namespace == wanted.source_namespace or isinstance(world.policy, Unseen):
         return
@@ -56,7 +56,7 @@ def denial(rule: Rule, wanted: Link, world: World, path: str) -> Iterator[Findin
         yield rule.at(path, why, f"use one of namespace {wanted.source_namespace}, or have the reference allowed")
 
 
-def find(wanted: Link, world: World) -> Object | Unseen:
+def find(wanted: Link, world: ClusterView) -> Object | Unseen:
     """What ``wanted`` leads to."""
     return world.find(wanted.target, wanted.namespace, wanted.name)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.workloads import runner_rules
+from webhooks.cluster_view import Object
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate.change import fields_of
-from webhooks.world import Object
 
 NEVER: Final = Rule("definition/rights", "7", Cause.FORBIDDEN)
 

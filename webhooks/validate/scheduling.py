@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.engine.slots.scheduling import bound_of, queue_of
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate.change import fields_of, namespace_of
-from webhooks.world import Object, World
 
 PRIORITY: Final = Rule("story/priority-bounded", "4.3", severity=Severity.WARNING)
 
 
-def check(story: Object, world: World) -> Iterator[Finding]:
+def check(story: Object, world: ClusterView) -> Iterator[Finding]:
     """A priority above what its runs may have in the Story's own namespace."""
     priority = fields_of(story["spec"].get("policy")).get("priority")
     if not isinstance(priority, int):

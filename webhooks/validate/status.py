@@ -22,11 +22,11 @@ from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
 from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
 from webhooks.caller import Caller, service_account
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, gates, payload, reference
 from webhooks.validate.change import fields_of, metadata_of, namespace_of
 from webhooks.validate.container import works_for
-from webhooks.world import Object, Unseen, World
 
 WRITER: Final = Rule("status/writer", "15", Cause.FORBIDDEN)
 OPERATOR_FIELD: Final = Rule("status/operator-field", "15", Cause.FORBIDDEN)
@@ -61,7 +61,7 @@ _MADE: Final = ("state", "updatedBy", "updatedAt", "data")
 """Of a decision, what nobody changes once it was made."""
 
 
-def validate(new: Object, old: Object, caller: Caller, world: World) -> list[Finding]:
+def validate(new: Object, old: Object, caller: Caller, world: ClusterView) -> list[Finding]:
     """Everything wrong with a write to the status subresource, or probably wrong.
 
     Warnings do not keep a container from telling its result, and the operator looks again before it uses one. Kinds
@@ -93,7 +93,7 @@ def _size(status: Object) -> Iterator[Finding]:
         yield SIZE.at("status", why, "report less, or put large data into storage")
 
 
-def _writer(new: Object, before: Object, after: Object, caller: Caller, world: World) -> Iterator[Finding]:
+def _writer(new: Object, before: Object, after: Object, caller: Caller, world: ClusterView) -> Iterator[Finding]:
     if caller.is_trusted:
         return
     if _is_container(new, caller, world):
@@ -105,7 +105,7 @@ def _writer(new: Object, before: Object, after: Object, caller: Caller, world: W
         yield WRITER.at(f"status.{field}", f"{caller.username} may not write this", remedy)
 
 
-def _is_container(new: Object, caller: Caller, world: World) -> bool:
+def _is_container(new: Object, caller: Caller, world: ClusterView) -> bool:
     """Whether the caller is a container of the step: its account is that of the run, its Pod one of the step's."""
     if new["kind"] != "StepRun":
         return False
@@ -138,7 +138,7 @@ def _generation(before: Object, after: Object) -> Iterator[Finding]:
         yield GENERATION.at("status.observedGeneration", message, "read the object again before writing its status")
 
 
-def _gates(run: Object, before: Object, after: Object, caller: Caller, world: World) -> Iterator[Finding]:
+def _gates(run: Object, before: Object, after: Object, caller: Caller, world: ClusterView) -> Iterator[Finding]:
     known = _gates_of(run, world)
     for name in sorted({*before, *after}):
         was, is_ = fields_of(before.get(name)), fields_of(after.get(name))
@@ -175,14 +175,14 @@ def _data(decision: Object, path: str) -> Iterator[Finding]:
         yield GATE_DATA.at(f"{path}.data", f"{key!r} is no key that templates can read", f"use {KEY_RULE}")
 
 
-def _gates_of(run: Object, world: World) -> list[gates.Gate] | None:
+def _gates_of(run: Object, world: ClusterView) -> list[gates.Gate] | None:
     """Of the run's Story; ``None`` when that is not to be seen."""
     its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
     return None if isinstance(story, Unseen) else list(gates.of_story(story.get("spec") or {}))
 
 
-def _output(new: Object, output: Any, world: World) -> Iterator[Finding]:
+def _output(new: Object, output: Any, world: ClusterView) -> Iterator[Finding]:
     path = "status.output"
     yield from payload.check_size(OUTPUT_SIZE, output, path, world.settings.engram.max_inline_size_bytes)
     yield from payload.check_references(

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from core.api.keys import LABEL_MATERIALIZE
 from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN
 from core.expressions import analysis
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, payload, reference, steps
 from webhooks.validate.change import namespace_of, text
-from webhooks.world import Object, Unseen, World
 
 RUN_DENIED: Final = Rule("step-run/run-denied", "3.7", Cause.FORBIDDEN)
 RUN_MISSING: Final = Rule("step-run/run-missing", "9.3", Cause.NOT_FOUND, Severity.WARNING)
@@ -33,7 +33,7 @@ MAX_STEP_RUN_BYTES: Final = 1 << 20
 _IDENTITY: Final = ("storyRunRef", "stepId", "engramRef")
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a StepRun that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
@@ -41,7 +41,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     return too_large or list(_findings(new, old, world))
 
 
-def _findings(new: Object, old: Object | None, world: World) -> Iterator[Finding]:
+def _findings(new: Object, old: Object | None, world: ClusterView) -> Iterator[Finding]:
     spec, namespace = new["spec"], namespace_of(new)
     if old is not None:
         for field in change.changed_fields(spec, old.get("spec") or {}, _IDENTITY):
@@ -62,7 +62,7 @@ def _findings(new: Object, old: Object | None, world: World) -> Iterator[Finding
         yield from _target(target, f"spec.downstreamTargets[{index}]")
 
 
-def _input(new: Object, world: World) -> Iterator[Finding]:
+def _input(new: Object, world: ClusterView) -> Iterator[Finding]:
     given, path = new["spec"].get("input"), "spec.input"
     labels = (new.get("metadata") or {}).get("labels") or {}
     limit = _limit_bytes(new, world)
@@ -75,7 +75,7 @@ def _input(new: Object, world: World) -> Iterator[Finding]:
         yield EXPRESSION.at(problem.path, problem.message, problem.remedy or "correct the template", problem.excerpt)
 
 
-def _limit_bytes(new: Object, world: World) -> int | None:
+def _limit_bytes(new: Object, world: ClusterView) -> int | None:
     """Of the input: the largest that the operator, the Engram or the step of the Story allows; ``None``: unknown."""
     spec, namespace = new["spec"], namespace_of(new)
     limits = [world.settings.engram.max_inline_size_bytes]

@@ -12,10 +12,10 @@ from typing import Any, Final
 from core.api import manifest
 from core.api.resource import STORY
 from core.expressions.fields import STEP_LISTS
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import duration, payload
 from webhooks.validate.change import namespace_of
-from webhooks.world import Object, World
 
 NAME_TAKEN: Final = Rule("story/name-taken", "4.4", Cause.DUPLICATE)
 ID_TAKEN: Final = Rule("story/id-taken", "4.4", Cause.DUPLICATE, Severity.WARNING)
@@ -86,7 +86,7 @@ def is_for_each(placed: Placed) -> bool:
     return placed.step.get("type") == "parallel" and isinstance(parameters, dict) and "forEach" in parameters
 
 
-def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
+def check(placed: Placed, story: Object, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with one step, its place among the others left aside."""
     step, path = placed.step, placed.path
     if bool(step.get("ref")) == bool(step.get("type")):

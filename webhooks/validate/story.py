@@ -12,6 +12,7 @@ from typing import Final
 from core.api.resource import STORY
 from core.expressions import edges
 from core.graph.needs import build_graph
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import (
     call,
@@ -28,7 +29,6 @@ from webhooks.validate import (
     worker,
 )
 from webhooks.validate import steps as stepping
-from webhooks.world import Object, Unseen, World
 
 TOTAL_SIZE: Final = Rule("story/total-size", "2")
 OUTPUT_SIZE: Final = Rule("story/output-size", "2")
@@ -43,7 +43,7 @@ MAX_STORY_BYTES: Final = 1 << 20
 _DURATIONS: Final = ("story", "step", "cleanup")
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a Story that fits its schema; one that is deleted, or whose spec stays, is left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
@@ -77,7 +77,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     return findings
 
 
-def _spec_findings(story: Object, world: World) -> Iterator[Finding]:
+def _spec_findings(story: Object, world: ClusterView) -> Iterator[Finding]:
     spec: Object = story["spec"]
     policy = spec.get("policy") or {}
     limit = world.settings.max_story_with_block_size_bytes

@@ -8,11 +8,11 @@ from typing import Final
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
 from core.api.resource import STORY_RUN
 from core.workloads.submission import story_run_name
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, payload, submission
 from webhooks.validate.change import text
 from webhooks.validate.reference import Link
-from webhooks.world import Object, World
 
 INPUTS_SIZE: Final = Rule("run/inputs-size", "2")
 INPUTS_OFFLOADED: Final = Rule("run/inputs-offloaded", "8.1", severity=Severity.WARNING)
@@ -27,14 +27,14 @@ _TOKEN_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_TOKEN}"]'
 _HASH_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_INPUT_HASH}"]'
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a StoryRun that fits its schema; an update may cancel the run and else change metadata."""
     if change.is_deleted(new):
         return []
     return list(_created(new, world) if old is None else _updated(new, old))
 
 
-def _created(new: Object, world: World) -> Iterator[Finding]:
+def _created(new: Object, world: ClusterView) -> Iterator[Finding]:
     wanted, inputs = submission.story_link(new, STORY_RUN), new["spec"].get("inputs")
     yield from submission.check_story(new, wanted, world)
     limit = world.settings.runs.max_inline_inputs_size_bytes

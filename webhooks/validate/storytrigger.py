@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.resource import STORY_TRIGGER
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate import change, submission
 from webhooks.validate.change import text
-from webhooks.world import Object, World
 
 SUBMISSION: Final = Rule("trigger/submission-id", "10", Cause.REQUIRED)
 KEY_REQUIRED: Final = Rule("trigger/key-required", "10", Cause.REQUIRED)
@@ -21,7 +21,7 @@ SPEC_FROZEN: Final = Rule("trigger/spec-frozen", "10", Cause.FORBIDDEN)
 _IDENTITY: Final = "spec.deliveryIdentity"
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a StoryTrigger that fits its schema; what is requested never changes."""
     if change.is_deleted(new):
         return []
@@ -32,7 +32,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     return [SPEC_FROZEN.at(f"spec.{field}", "may not be changed", "submit another request") for field in changed]
 
 
-def _created(new: Object, world: World) -> Iterator[Finding]:
+def _created(new: Object, world: ClusterView) -> Iterator[Finding]:
     wanted, identity = submission.story_link(new, STORY_TRIGGER), new["spec"]["deliveryIdentity"]
     yield from submission.check_story(new, wanted, world)
     yield from _identity(identity)

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from core.expressions import analysis
 from core.expressions.scopes import REALTIME_RUNTIME
+from webhooks.cluster_view import Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import duration
 from webhooks.validate.change import text
-from webhooks.world import Object
 
 STREAM_DURATION: Final = Rule("stream/duration", "12.2")
 SAMPLE_POLICY: Final = Rule("stream/sample-policy", "12.2")

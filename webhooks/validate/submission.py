@@ -12,11 +12,11 @@ from typing import Any, Final
 from core.api.resource import STORY, Resource
 from core.workloads import submission
 from core.workloads.payload import PayloadError
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate import payload, reference, schema
 from webhooks.validate.change import namespace_of
 from webhooks.validate.reference import Link
-from webhooks.world import Object, Unseen, World
 
 STORY_DENIED: Final = Rule("submission/story-denied", "3.7", Cause.FORBIDDEN)
 STORY_MISSING: Final = Rule("submission/story-missing", "3.9", Cause.NOT_FOUND)
@@ -35,7 +35,7 @@ def story_link(new: Object, source: Resource) -> Link:
     return reference.link(source, namespace_of(new), STORY, new["spec"]["storyRef"])
 
 
-def check_story(new: Object, wanted: Link, world: World) -> Iterator[Finding]:
+def check_story(new: Object, wanted: Link, world: ClusterView) -> Iterator[Finding]:
     """Whether the Story may be referred to, exists, and is of the pinned version."""
     path = "spec.storyRef"
     yield from reference.denial(STORY_DENIED, wanted, world, path)
@@ -44,7 +44,7 @@ def check_story(new: Object, wanted: Link, world: World) -> Iterator[Finding]:
     yield from reference.version_mismatch(STORY_VERSION, new["spec"]["storyRef"], wanted, found, f"{path}.version")
 
 
-def check_inputs(new: Object, wanted: Link, world: World) -> Iterator[Finding]:
+def check_inputs(new: Object, wanted: Link, world: ClusterView) -> Iterator[Finding]:
     """Form of the references in ``spec.inputs``, and the inputs against the Story's schema."""
     inputs = new["spec"].get("inputs")
     yield from payload.check_references(
@@ -55,7 +55,7 @@ def check_inputs(new: Object, wanted: Link, world: World) -> Iterator[Finding]:
         yield from schema.check_document(INPUTS_SCHEMA, inputs_schema, inputs, "spec.inputs")
 
 
-def schema_of(wanted: Link, world: World) -> Any:
+def schema_of(wanted: Link, world: ClusterView) -> Any:
     """The Story's ``inputsSchema``, if it is known to have one."""
     found = reference.find(wanted, world)
     return None if isinstance(found, Unseen) else (found.get("spec") or {}).get("inputsSchema")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, rights, schema, variable
 from webhooks.validate.change import text
-from webhooks.world import Object, World
 
 SCHEMA: Final = Rule("template/schema", "7")
 BLANK: Final = Rule("template/blank", "7", Cause.REQUIRED, Severity.WARNING)
@@ -17,7 +17,7 @@ JOB: Final = Rule("template/job", "7", severity=Severity.WARNING)
 _SCHEMAS: Final = ("inputSchema", "outputSchema", "configSchema", "contextSchema")
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a template that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []

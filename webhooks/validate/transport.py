@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from webhooks.cluster_view import ClusterView, Object
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import change, schema, streaming
 from webhooks.validate.change import text
-from webhooks.world import Object, World
 
 DRIVER: Final = Rule("transport/driver", "12.1", Cause.REQUIRED)
 CAPABILITY: Final = Rule("transport/capability", "12.1")
@@ -20,7 +20,7 @@ SCHEMA: Final = Rule("transport/schema", "12.1", severity=Severity.WARNING)
 _OFFERS: Final = ("supportedAudio", "supportedVideo", "supportedBinary")
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a Transport that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []

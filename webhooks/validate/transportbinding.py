@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from core.api.resource import STORY_RUN, TRANSPORT, TRANSPORT_BINDING
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate import change, reference, streaming
 from webhooks.validate.change import namespace_of, text
-from webhooks.world import Object, Unseen, World
 
 FROZEN: Final = Rule("binding/frozen", "13", Cause.FORBIDDEN)
 LANE: Final = Rule("binding/lane", "13")
@@ -27,7 +27,7 @@ _LANES: Final = (
 )
 
 
-def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
+def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a binding that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
@@ -39,7 +39,7 @@ def validate(new: Object, old: Object | None, world: World) -> list[Finding]:
     return [*frozen, *_findings(new, world)]
 
 
-def _findings(new: Object, world: World) -> Iterator[Finding]:
+def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     if all(spec.get(lane) is None for lane, _, _ in _LANES):
         yield LANE.at("spec", "connects nothing", "give at least one of audio, video and binary")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.workloads.variables import can_only_be_reserved, reserved_among
+from webhooks.cluster_view import Object
 from webhooks.finding import Cause, Finding, Rule
 from webhooks.validate.change import fields_of
-from webhooks.world import Object
 
 RESERVED: Final = Rule("template/secret-variable", "7", Cause.FORBIDDEN)
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Cause, Finding, Rule, Severity
 from webhooks.validate import floor, payload, reference, schema
 from webhooks.validate.change import namespace_of, text
 from webhooks.validate.steps import Placed
-from webhooks.world import Object, Unseen, World
 
 DENIED: Final = Rule("story/engram-denied", "3.7", Cause.FORBIDDEN)
 MISSING: Final = Rule("story/engram-missing", "3.9", Cause.NOT_FOUND, Severity.WARNING)
@@ -26,7 +26,7 @@ RUNTIME_DOUBTFUL: Final = Rule("story/runtime-doubtful", "4.4", severity=Severit
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
-def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
+def check(placed: Placed, story: Object, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with the step's Engram, and with its input in that Engram's eyes."""
     engram: Object | Unseen = Unseen.MISSING
     if placed.step.get("ref"):
@@ -45,14 +45,14 @@ def check(placed: Placed, story: Object, world: World) -> Iterator[Finding]:
         yield from _runtime(placed, engram)
 
 
-def _template(engram: Object | Unseen, world: World) -> Object | Unseen:
+def _template(engram: Object | Unseen, world: ClusterView) -> Object | Unseen:
     if isinstance(engram, Unseen):
         return Unseen.UNKNOWN
     spec = engram.get("spec") or {}
     return reference.find(reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {}), world)
 
 
-def _fit(placed: Placed, engram: Object, world: World) -> Iterator[Finding]:
+def _fit(placed: Placed, engram: Object, world: ClusterView) -> Iterator[Finding]:
     spec, step = engram.get("spec") or {}, placed.step
     if placed.realtime and spec.get("mode") not in _STREAMING_MODES:
         message = "a realtime Story needs an Engram of mode deployment or statefulset"

@@ -14,7 +14,7 @@ from cli import lintreport, yamlsource
 from cli.linting import ALL_RULES, Located, check, in_order, read_documents, sound, world_of_files
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from fuzz.admission.stories import ALPHA, BETA, stories
-from webhooks.world import InMemoryWorld
+from webhooks.cluster_view import InMemoryView
 
 STORY = """\
 apiVersion: bubustack.io/v1alpha1
@@ -148,7 +148,7 @@ def test_a_namespace_for_those_that_name_none_decides_what_is_the_same_place() -
     operator = OperatorSettings(cross_namespace_policy=CrossNamespacePolicy.DENY)
     documents, _ = read_documents([("a", text)])
     for namespace, expected in (("team", ["story/engram-denied"]), ("shared", ["story/engram-missing"])):
-        world = InMemoryWorld(sound(documents, namespace), settings=operator, namespace=namespace)
+        world = InMemoryView(sound(documents, namespace), settings=operator, namespace=namespace)
         assert [found.finding.rule.id for found in check(documents, world, namespace)] == expected
 
 

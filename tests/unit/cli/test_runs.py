@@ -13,7 +13,7 @@ from cli.options import CommonOptions
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, look_at, open_following, run_manifest, start_run
 from cli.session import Session
-from cli.steplogs import failure_report, refuse_unknown_steps
+from cli.step_logs import failure_report, refuse_unknown_steps
 from core.api import keys
 from core.api.resource import POD, STEP_RUN, STORY, STORY_RUN, Resource
 

@@ -8,9 +8,9 @@ from typing import Any
 import trio
 
 from core.policy.settings import OperatorSettings
-from webhooks.gate import Gate
+from webhooks.cluster_view import ClusterView, InMemoryView
 from webhooks.registration import HOOKS, Hook
-from webhooks.world import InMemoryWorld, World
+from webhooks.setup import AdmissionSetup
 
 Object = dict[str, Any]
 
@@ -79,9 +79,9 @@ class ChangingWorld:
         self._changed = trio.Event()
         self.looks = 0
 
-    def now(self) -> World:
+    def now(self) -> ClusterView:
         self.looks += 1
-        return InMemoryWorld(self.objects, settings=OperatorSettings())
+        return InMemoryView(self.objects, settings=OperatorSettings())
 
     def add(self, *objects: Object) -> None:
         self.objects += objects
@@ -99,6 +99,8 @@ def gate(
     world: ChangingWorld | None = None,
     convert: Callable[[Object], Object] = lambda body: body,
     changed: Callable[[], Awaitable[None]] | None = None,
-) -> Gate:
+) -> AdmissionSetup:
     seen = world or ChangingWorld(*objects)
-    return Gate(world=seen.now, operator=OPERATOR, trouble=trouble, changed=changed or seen.changed, convert=convert)
+    return AdmissionSetup(
+        world=seen.now, operator=OPERATOR, trouble=trouble, changed=changed or seen.changed, convert=convert
+    )

@@ -29,17 +29,17 @@ from gate_reviews import (
 
 from core.telemetry import metrics
 from webhooks.app import gate_app
-from webhooks.door import Door
-from webhooks.gate import Gate
 from webhooks.limits import Limits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook
+from webhooks.request_limits import RequestLimits
+from webhooks.setup import AdmissionSetup
 
 JSON = {"content-type": "application/json"}
 Object = dict[str, Any]
 
 
 @asynccontextmanager
-async def asking(gate: Gate, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def asking(gate: AdmissionSetup, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gate, in process."""
     transport = httpx.ASGITransport(gate_app(gate, Limits(**limits)), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="https://gate", timeout=20) as client:
@@ -353,7 +353,7 @@ async def test_an_answer_that_has_begun_is_sent_whole(autojump_clock: trio.abc.C
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": VALIDATE_STORY.path, "query_string": b"", "headers": []}
-    await Door(application, Limits())(scope, receive, send)
+    await RequestLimits(application, Limits())(scope, receive, send)
 
     assert [message.get("status") or message["body"] for message in sent] == [200, b"whole"]
 

@@ -13,9 +13,9 @@ from gate_reviews import BY_PATH, OPERATOR, review
 from core.policy.settings import OperatorSettings
 from webhooks import review as reviews
 from webhooks.caller import ADMINISTRATORS, Caller
+from webhooks.cluster_view import InMemoryView
 from webhooks.decision import decide
 from webhooks.defaults.decided import with_authors
-from webhooks.world import InMemoryWorld
 
 Object = dict[str, Any]
 
@@ -115,7 +115,7 @@ def test_the_gate_answers_with_the_smallest_patch() -> None:
     """And without looking at anything else of the world."""
     new = run(ask={"state": "Approved"}, **{"fan/a~b": {"state": "Rejected", "updatedBy": "ann"}})
     asked = reviews.review_of(review(HOOK, new, run(), subResource="status", userInfo={"username": "ann"}), HOOK)
-    world = InMemoryWorld(settings=OperatorSettings(), complete=False)
+    world = InMemoryView(settings=OperatorSettings(), complete=False)
 
     decision = decide(HOOK, asked, world, OPERATOR, lambda: NOW)
 

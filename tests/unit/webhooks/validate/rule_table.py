@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from core.kube.wire import apply_merge_patch
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.caller import Caller
+from webhooks.cluster_view import InMemoryView
 from webhooks.finding import Finding
 from webhooks.validate import admission, author, status
-from webhooks.world import InMemoryWorld
 
 TABLES = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
 
@@ -40,10 +40,10 @@ class Case:
     """Who writes the object; None: nobody asks."""
 
     @property
-    def world(self) -> InMemoryWorld:
-        return InMemoryWorld(self.objects, settings=OperatorSettings(cross_namespace_policy=self.policy))
+    def world(self) -> InMemoryView:
+        return InMemoryView(self.objects, settings=OperatorSettings(cross_namespace_policy=self.policy))
 
-    def findings(self, new: dict[str, Any], world: InMemoryWorld | None = None) -> list[Finding]:
+    def findings(self, new: dict[str, Any], world: InMemoryView | None = None) -> list[Finding]:
         """About the object, or about its status when somebody is said to write that."""
         if self.caller is not None:
             return status.validate(new, self.old or {}, self.caller, world or self.world)

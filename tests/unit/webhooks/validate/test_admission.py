@@ -1,4 +1,4 @@
-"""The one door to all validators: what is looked at when, and that nothing breaks it."""
+"""The way in to all validators: what is looked at when, and that nothing breaks it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from webhooks.cluster_view import InMemoryView, Unseen
 from webhooks.validate import admission, change
 from webhooks.validate.admission import MAX_DEPTH
-from webhooks.world import InMemoryWorld, Unseen
 
-WORLD = InMemoryWorld()
+WORLD = InMemoryView()
 
 
 def story(metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
@@ -124,6 +124,6 @@ def test_what_has_no_shape_is_told_in_the_order_of_paths(names: tuple[str, ...])
 def test_an_incomplete_world_does_not_know_what_it_has_not_seen() -> None:
     from core.api.resource import ENGRAM
 
-    assert InMemoryWorld(complete=False).find(ENGRAM, "team", "x") is Unseen.UNKNOWN
-    assert InMemoryWorld().find(ENGRAM, "team", "x") is Unseen.MISSING
-    assert InMemoryWorld().policy is Unseen.UNKNOWN
+    assert InMemoryView(complete=False).find(ENGRAM, "team", "x") is Unseen.UNKNOWN
+    assert InMemoryView().find(ENGRAM, "team", "x") is Unseen.MISSING
+    assert InMemoryView().policy is Unseen.UNKNOWN

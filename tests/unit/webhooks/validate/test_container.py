@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from webhooks.caller import Caller
+from webhooks.cluster_view import InMemoryView
 from webhooks.validate.container import works_for
-from webhooks.world import InMemoryWorld
 
 Object = dict[str, Any]
 
@@ -37,7 +37,7 @@ def allowed(
     user: str = ACCOUNT,
 ) -> bool:
     caller = Caller(user, pod=pod, pod_uid=uid)
-    return works_for(caller, "team", step, step_uid, InMemoryWorld(known))
+    return works_for(caller, "team", step, step_uid, InMemoryView(known))
 
 
 def test_the_pod_of_the_steps_job_works_for_the_step() -> None:

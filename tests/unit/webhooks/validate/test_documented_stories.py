@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from core.api.duration import format_duration
 from core.policy.config_keys import KEYS
 from core.policy.settings import OperatorSettings
+from webhooks.cluster_view import InMemoryView
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 from webhooks.validate import admission
-from webhooks.world import InMemoryWorld
 
 TEXT = (Path(__file__).parents[4] / "docs" / "stories.md").read_text(encoding="utf-8")
 STORIES: list[dict[str, Any]] = [YAML(typ="safe").load(text) for text in re.findall(r"```yaml\n(.*?)```", TEXT, re.S)]
@@ -22,7 +22,7 @@ STORIES: list[dict[str, Any]] = [YAML(typ="safe").load(text) for text in re.find
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story["metadata"]["name"])
 def test_each_story_is_admitted_in_both_versions(story: dict[str, Any]) -> None:
-    world = InMemoryWorld(complete=False)
+    world = InMemoryView(complete=False)
     there = converted(story, V1BETA1)
 
     assert admission.validate(story, None, world) == []

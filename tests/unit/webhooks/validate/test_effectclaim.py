@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from webhooks.cluster_view import InMemoryView
 from webhooks.validate import admission
-from webhooks.world import InMemoryWorld
 
-WORLD = InMemoryWorld(
+WORLD = InMemoryView(
     [
         {
             "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -45,7 +45,7 @@ def test_a_claim_is_reserved_released_taken_again_and_completed() -> None:
 
 def test_a_lease_that_is_held_is_not_taken() -> None:
     (finding,) = admission.validate(
-        held("b", "2026-01-01T00:00:30Z"), held("a", "2026-01-01T00:00:00Z"), InMemoryWorld()
+        held("b", "2026-01-01T00:00:30Z"), held("a", "2026-01-01T00:00:00Z"), InMemoryView()
     )
 
     assert str(finding) == (

@@ -12,10 +12,10 @@ import pytest
 from rule_table import Case, cases
 
 from core.policy.settings import OperatorSettings
+from webhooks.cluster_view import InMemoryView
 from webhooks.defaults.admission import with_defaults
 from webhooks.finding import Finding, Severity, errors_among
 from webhooks.validate.catalogue import RULES
-from webhooks.world import InMemoryWorld
 
 ODDITIES: list[Any] = [
     *(None, True, 0, -1, 1.5, 10**30, float("nan"), "", " ", "a", "{{", "{{ steps.a.b }}", "\ud800"),
@@ -92,7 +92,7 @@ def test_the_table_names_the_section_of_each_rule() -> None:
 
 
 def test_no_rule_is_broken_by_an_object_of_another_state_of_the_world_that_nobody_knows() -> None:
-    unknown = InMemoryWorld(complete=False)
+    unknown = InMemoryView(complete=False)
     found = {
         finding.rule.id
         for case in cases()

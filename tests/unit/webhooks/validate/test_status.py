@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from webhooks.caller import ADMINISTRATORS, Caller
+from webhooks.cluster_view import InMemoryView
 from webhooks.validate import status
-from webhooks.world import InMemoryWorld
 
 RUN = {"kind": "StoryRun", "metadata": {"name": "r", "namespace": "team"}, "spec": {"storyRef": {"name": "s"}}}
 
@@ -22,11 +22,11 @@ RUN = {"kind": "StoryRun", "metadata": {"name": "r", "namespace": "team"}, "spec
 def test_a_phase_is_the_operator_s(caller: Caller, is_refused: bool) -> None:
     new = {**RUN, "status": {"phase": "Succeeded"}}
 
-    assert bool(status.validate(new, RUN, caller, InMemoryWorld())) is is_refused
+    assert bool(status.validate(new, RUN, caller, InMemoryView())) is is_refused
 
 
 def test_what_is_being_deleted_and_other_kinds_are_left_alone() -> None:
     gone = {**RUN, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Succeeded"}}
 
-    assert status.validate(gone, RUN, Caller("ann"), InMemoryWorld()) == []
-    assert status.validate({"kind": "Impulse", "status": {"x": 1}}, {}, Caller("ann"), InMemoryWorld()) == []
+    assert status.validate(gone, RUN, Caller("ann"), InMemoryView()) == []
+    assert status.validate({"kind": "Impulse", "status": {"x": 1}}, {}, Caller("ann"), InMemoryView()) == []

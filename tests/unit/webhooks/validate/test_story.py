@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from webhooks.cluster_view import InMemoryView
 from webhooks.finding import Finding, errors_among
 from webhooks.validate import story as stories
 from webhooks.validate.expression import MAX_ERRORS
-from webhooks.world import InMemoryWorld
 
 ENGRAM = {"name": "worker"}
 
@@ -20,7 +20,7 @@ def story(*steps: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 def validate_story(document: dict[str, Any]) -> list[Finding]:
     """The errors of a new Story, of whose world nothing is known."""
-    return errors_among(stories.validate(document, None, InMemoryWorld(complete=False)))
+    return errors_among(stories.validate(document, None, InMemoryView(complete=False)))
 
 
 def step(name: str, **fields: Any) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from core.kube.informer import Informer
 from core.kube.wire import Object
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from reconcilers.adapters.world import World, slim, stuck_kinds
-from webhooks.world import Unseen
+from webhooks.cluster_view import Unseen
 
 ONLY_LOOKED_UP: Final = (TRANSPORT, IMPULSE_TEMPLATE)
 """Kinds that validators look up and no controller reads."""
 
 
-class Sight:
-    """Implements ``webhooks.world.World`` from caches alone; ``run`` keeps those up to date that are its own."""
+class InformerView:
+    """Implements ``webhooks.cluster_view.World`` from caches alone; ``run`` keeps those up to date that are its own."""
 
     def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
         self._settings = settings

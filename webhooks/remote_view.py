@@ -1,4 +1,4 @@
-"""A world whose objects are in another process: both ends of the conversation, see ``webhooks.examination``."""
+"""A world whose objects are in another process: both ends of the conversation, see ``webhooks.review_process``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import TypeAdapter
 
 from core.api.resource import JOB, OUR_RESOURCES, POD, SECRET, Resource
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from webhooks.world import Object, Unseen, World
+from webhooks.cluster_view import ClusterView, Object, Unseen
 
 _SETTINGS: Final = TypeAdapter(OperatorSettings)
 _KINDS: Final = {resource.kind: resource for resource in (*OUR_RESOURCES, SECRET, JOB, POD)}
 
 
-class RemoteWorld:
+class RemoteView:
     """The asking end.
 
     Args:
@@ -49,13 +49,13 @@ class RemoteWorld:
         return granted
 
 
-def facts_of(world: World) -> dict[str, Any]:
+def facts_of(world: ClusterView) -> dict[str, Any]:
     """What the asking end is told at the beginning."""
     policy = world.policy
     return {"settings": _SETTINGS.dump_python(world.settings, mode="json"), "policy": policy.value}
 
 
-def answer_from(world: World, wanted: Any) -> Any:
+def answer_from(world: ClusterView, wanted: Any) -> Any:
     """The answering end: an object, why there is none, or grants. Statuses, often the larger part, stay here."""
     what, *arguments = wanted
     if what == "grants":

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from manager.gate.enabled import webhooks_enabled
+from manager.admission.enabled import webhooks_enabled
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class _Refusal(Exception):  # noqa: N818 - an answer, raised to leave the readin
     """Of a body that is too large: how it begins."""
 
 
-class Door:
+class RequestLimits:
     """Lets requests through to ``application``, which is any ASGI application.
 
     ``denials``: paths on which a body that is too large is answered with a decision, and what makes that of the

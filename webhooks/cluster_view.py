@@ -25,7 +25,7 @@ class Unseen(Enum):
     """Nobody can tell from here; what depends on it goes unchecked."""
 
 
-class World(Protocol):
+class ClusterView(Protocol):
     """What is known of the cluster, read-only."""
 
     @property
@@ -43,7 +43,7 @@ class World(Protocol):
         """The ReferenceGrants of a namespace."""
 
 
-class InMemoryWorld:
+class InMemoryView:
     """A world of given objects.
 
     Args:

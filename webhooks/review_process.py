@@ -1,6 +1,6 @@
 """A program that looks at one review after the other, in a process that can be killed; see ``core.evaluation.worker``.
 
-``python examination.py MEMORY_BYTES PACKAGE_ROOT``. A question is ``{"hook": path, "review": the AdmissionReview,
+``python review_process.py MEMORY_BYTES PACKAGE_ROOT``. A question is ``{"hook": path, "review": the AdmissionReview,
 "operator", "settings", "policy", "cpu_seconds"}``, its answer a decision as ``webhooks.decision`` writes it. The
 process knows no other objects: it asks for each with ``["find", kind, namespace, name]``, or ``["grants", namespace]``.
 """
@@ -22,7 +22,7 @@ def prepare(ask: Ask) -> Answer:
     """What answers one question."""
     from webhooks import decision, review
     from webhooks.registration import HOOKS
-    from webhooks.remote import RemoteWorld
+    from webhooks.remote_view import RemoteView
 
     hooks = {hook.path: hook for hook in HOOKS}
     gc.freeze()  # what is loaded is no garbage, and need not be walked through to see that
@@ -32,7 +32,7 @@ def prepare(ask: Ask) -> Answer:
             return {}  # the process was only to be started
         hook = hooks[question["hook"]]
         asked = review.review_of(question["review"], hook)
-        world = RemoteWorld(ask, question["settings"], question["policy"])
+        world = RemoteView(ask, question["settings"], question["policy"])
         return decision.to_json(decision.decide(hook, asked, world, question["operator"]))
 
     return answer

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks import telling
+from webhooks import messages
 from webhooks.finding import Finding, Rule, Severity
 
 RULE = Rule("story/some", "1.4", severity=Severity.WARNING)
 
 
 def one(path: str, message: str, remedy: str = "", excerpt: str = "") -> str:
-    (line,) = telling.warnings([RULE.at(path, message, remedy, excerpt)])
+    (line,) = messages.warnings([RULE.at(path, message, remedy, excerpt)])
     return line
 
 
@@ -44,7 +44,7 @@ def test_no_header_is_broken() -> None:
 
 
 def test_of_too_many_the_last_says_how_many_are_missing() -> None:
-    told = telling.warnings([RULE.at(f"spec.steps[{number}]", "is odd " * 20) for number in range(100)])
+    told = messages.warnings([RULE.at(f"spec.steps[{number}]", "is odd " * 20) for number in range(100)])
 
     assert sum(len(line.encode()) for line in told) <= 3_840
     assert told[-1] == f"and {100 - len(told) + 1} more warnings; `bobrapet lint -f` shows all"
@@ -52,7 +52,7 @@ def test_of_too_many_the_last_says_how_many_are_missing() -> None:
 
 @given(st.lists(st.builds(RULE.at, st.text(max_size=400), st.text(max_size=400), st.text(max_size=300)), max_size=40))
 def test_warnings_are_always_within_bounds(findings: list[Finding]) -> None:
-    told = telling.warnings(findings)
+    told = messages.warnings(findings)
 
     assert all(len(line.encode("utf-8", "replace")) <= 256 and line.isprintable() for line in told)
     assert sum(len(line.encode("utf-8", "replace")) for line in told) <= 4_096

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manager.gate.draining import LastAnswers
+from manager.admission.draining import LastAnswers
 
 
 async def _answer(scope: Any, receive: Any, send: Any) -> None:

@@ -21,15 +21,15 @@ from core.api.resource import Resource
 from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
 from core.fairness.turns import CrowdedError, Turns
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from webhooks import decision, examination, remote
+from webhooks import decision, remote_view, review_process
+from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.decision import Decision
-from webhooks.gate import Gate
 from webhooks.limits import Limits
 from webhooks.registration import Hook
 from webhooks.review import Review
-from webhooks.world import Object, Unseen, World
+from webhooks.setup import AdmissionSetup
 
-_PROGRAM: Final = str(Path(examination.__file__).resolve())
+_PROGRAM: Final = str(Path(review_process.__file__).resolve())
 
 _Key = tuple[Resource, str, str]
 
@@ -52,10 +52,10 @@ class Question:
         return self.review.username, self.review.namespace
 
 
-class Examiner:
+class ReviewExecutor:
     """Looks at reviews in the world of a gate."""
 
-    def __init__(self, gate: Gate, limits: Limits) -> None:
+    def __init__(self, gate: AdmissionSetup, limits: Limits) -> None:
         self._gate = gate
         self._limits = limits
         self._small = Turns(1, 1, limits.waiting, limits.waiting_of_one)
@@ -82,27 +82,27 @@ class Examiner:
             CrowdedError: there is no room to wait for a turn.
             UnavailableError: no process could be started.
         """
-        sight = _Sight(self._gate.world())
-        found = await self._look(question, sight)
+        view = _Seen(self._gate.world())
+        found = await self._look(question, view)
         if self._patient < self._limits.patient:
             self._patient += 1
             try:
-                return await self._look_again(question, sight, found)
+                return await self._look_again(question, view, found)
             finally:
                 self._patient -= 1
         return found
 
-    async def _look_again(self, question: Question, sight: _Sight, found: Decision) -> Decision:
+    async def _look_again(self, question: Question, view: _Seen, found: Decision) -> Decision:
         """Whenever something has come that was looked for in vain, while that may still change the decision."""
         until = trio.current_time() + self._limits.patience_seconds
-        while found.may_change and sight.missed:
+        while found.may_change and view.missed:
             with trio.CancelScope(deadline=until) as waiting:
-                await self._wait_for(sight.missed)
+                await self._wait_for(view.missed)
             if waiting.cancelled_caught:
                 break
-            sight = _Sight(self._gate.world())
+            view = _Seen(self._gate.world())
             try:
-                found = await self._look(question, sight)
+                found = await self._look(question, view)
             except CrowdedError:
                 break  # what was found before is an answer, too
         return found
@@ -112,30 +112,30 @@ class Examiner:
         while all(self._gate.world().find(*key) is Unseen.MISSING for key in missed):
             await self._gate.changed()
 
-    async def _look(self, question: Question, sight: _Sight) -> Decision:
+    async def _look(self, question: Question, view: _Seen) -> Decision:
         if self._is_small(question.raw):
             async with self._small.turn(question.caller):
                 await trio.lowlevel.checkpoint()  # whoever else is there joins the queue meanwhile
-                sight.until = time.perf_counter() + self._limits.loop_seconds
+                view.until = time.perf_counter() + self._limits.loop_seconds
                 try:
-                    return decision.decide(question.hook, question.review, sight, self._gate.operator)
+                    return decision.decide(question.hook, question.review, view, self._gate.operator)
                 except _TooLongError:
-                    sight.until = None
+                    view.until = None
         async with self._large.turn(question.caller):
-            return await self._ask(question, sight)
+            return await self._ask(question, view)
 
     def _is_small(self, raw: bytes) -> bool:
         return len(raw) <= self._limits.loop_bytes and raw.count(b"{{") <= self._limits.loop_templates
 
-    async def _ask(self, question: Question, sight: _Sight) -> Decision:
+    async def _ask(self, question: Question, view: _Seen) -> Decision:
         asked: dict[str, Any] = {
             "hook": question.hook.path,
             "review": orjson.Fragment(question.raw),
             "operator": self._gate.operator,
-            **remote.facts_of(sight),
+            **remote_view.facts_of(view),
         }
         try:
-            answer = await self._pool.ask(asked, lambda wanted: remote.answer_from(sight, wanted))
+            answer = await self._pool.ask(asked, lambda wanted: remote_view.answer_from(view, wanted))
         except OverLimitError as error:
             if error.limit == "crash":
                 raise UnavailableError(f"the review {error}; try again") from None
@@ -147,10 +147,10 @@ class _TooLongError(Exception):
     """It takes longer than others can wait."""
 
 
-class _Sight:
+class _Seen:
     """A world that notes what was looked for in vain, and interrupts whoever looks for too long."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ClusterView) -> None:
         self._world = world
         self.missed: set[_Key] = set()
         self.until: float | None = None

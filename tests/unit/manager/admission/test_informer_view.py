@@ -13,9 +13,9 @@ from core.api.unreadable import Unreadable, marked
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from manager.gate.sight import Sight
+from manager.admission.informer_view import InformerView
 from reconcilers.adapters.world import World
-from webhooks.world import Unseen
+from webhooks.cluster_view import Unseen
 
 
 def _object(resource: Resource, name: str, namespace: str = "team") -> dict[str, Any]:
@@ -29,54 +29,54 @@ def world() -> World:
 
 
 @pytest.fixture
-def sight(world: World) -> Sight:
+def view(world: World) -> InformerView:
     settings = OperatorSettings(cross_namespace_policy=CrossNamespacePolicy.GRANT)
-    return Sight(cast("KubeClient", None), world, lambda: settings)
+    return InformerView(cast("KubeClient", None), world, lambda: settings)
 
 
 def _informer(world: World, resource: Resource) -> Informer:
     return next(informer for informer in world if informer.resource == resource)
 
 
-def test_what_a_cache_holds_is_found_and_what_it_lacks_is_missing(sight: Sight, world: World) -> None:
+def test_what_a_cache_holds_is_found_and_what_it_lacks_is_missing(view: InformerView, world: World) -> None:
     engram = _object(ENGRAM, "http")
     _informer(world, ENGRAM).remember(engram)
 
-    assert sight.find(ENGRAM, "team", "http") == engram
-    assert sight.find(ENGRAM, "other", "http") is Unseen.MISSING
-    assert sight.find(TRANSPORT, "", "grpc") is Unseen.MISSING
+    assert view.find(ENGRAM, "team", "http") == engram
+    assert view.find(ENGRAM, "other", "http") is Unseen.MISSING
+    assert view.find(TRANSPORT, "", "grpc") is Unseen.MISSING
 
 
-def test_secrets_are_unknown(sight: Sight) -> None:
-    assert sight.find(SECRET, "team", "key") is Unseen.UNKNOWN
+def test_secrets_are_unknown(view: InformerView) -> None:
+    assert view.find(SECRET, "team", "key") is Unseen.UNKNOWN
 
 
-def test_grants_are_those_of_one_namespace(sight: Sight, world: World) -> None:
+def test_grants_are_those_of_one_namespace(view: InformerView, world: World) -> None:
     for namespace in ("team", "shared"):
         _informer(world, REFERENCE_GRANT).remember(_object(REFERENCE_GRANT, "open", namespace))
 
-    assert [grant["metadata"]["namespace"] for grant in sight.grants("shared")] == ["shared"]
+    assert [grant["metadata"]["namespace"] for grant in view.grants("shared")] == ["shared"]
 
 
-def test_settings_and_policy_are_those_in_force(sight: Sight) -> None:
-    assert sight.policy is CrossNamespacePolicy.GRANT
-    assert sight.settings.cross_namespace_policy is CrossNamespacePolicy.GRANT
+def test_settings_and_policy_are_those_in_force(view: InformerView) -> None:
+    assert view.policy is CrossNamespacePolicy.GRANT
+    assert view.settings.cross_namespace_policy is CrossNamespacePolicy.GRANT
 
 
-def test_kinds_that_were_never_listed_are_named(sight: Sight) -> None:
-    assert sight.trouble.startswith("waiting for the first list of stories, engrams")
+def test_kinds_that_were_never_listed_are_named(view: InformerView) -> None:
+    assert view.trouble.startswith("waiting for the first list of stories, engrams")
 
 
-async def test_whoever_waits_hears_of_the_next_change(sight: Sight, world: World) -> None:
+async def test_whoever_waits_hears_of_the_next_change(view: InformerView, world: World) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(2):
-            nursery.start_soon(sight.changed)
+            nursery.start_soon(view.changed)
         await trio.testing.wait_all_tasks_blocked()
         _informer(world, STORY).remember(_object(STORY, "one"))
 
 
-def test_what_cannot_be_read_is_unknown(sight: Sight, world: World) -> None:
+def test_what_cannot_be_read_is_unknown(view: InformerView, world: World) -> None:
     left = marked(_object(STORY, "large"), Unreadable((("spec", "steps"),), "holds too many values"))
     _informer(world, STORY).remember(left)
 
-    assert sight.find(STORY, "team", "large") is Unseen.UNKNOWN
+    assert view.find(STORY, "team", "large") is Unseen.UNKNOWN

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from core.kube.client import KubeClient
 from core.kube.errors import UnreachableError
-from manager.gate.identity import DEADLINE_SECONDS, own_user_name
+from manager.admission.identity import DEADLINE_SECONDS, own_user_name
 
 
 class Busy:

@@ -25,16 +25,16 @@ from gate_reviews import (
 from core.fairness.turns import CrowdedError
 from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
 from core.telemetry import metrics
-from webhooks import decision, remote
+from webhooks import decision, remote_view
+from webhooks.cluster_view import InMemoryView, Unseen
 from webhooks.decision import Decision
-from webhooks.examiner import Examiner, Question, UnavailableError
 from webhooks.finding import Cause
 from webhooks.limits import Limits
 from webhooks.registration import Hook
 from webhooks.review import review_of
+from webhooks.review_executor import Question, ReviewExecutor, UnavailableError
 from webhooks.validate.dependency import NEED_UNKNOWN
 from webhooks.validate.template_use import MISSING
-from webhooks.world import InMemoryWorld, Unseen
 
 APART = Limits(loop_bytes=0, worker_seconds=60)
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -51,15 +51,15 @@ def objects() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-async def apart(nursery: trio.Nursery, objects: list[dict[str, Any]]) -> AsyncIterator[Examiner]:
-    examiner = Examiner(gate(objects), APART)
-    await nursery.start(examiner.keep_warm)
-    yield examiner
+async def apart(nursery: trio.Nursery, objects: list[dict[str, Any]]) -> AsyncIterator[ReviewExecutor]:
+    executor = ReviewExecutor(gate(objects), APART)
+    await nursery.start(executor.keep_warm)
+    yield executor
     nursery.cancel_scope.cancel()
 
 
-async def test_a_process_decides_as_the_loop_does(apart: Examiner, objects: list[dict[str, Any]]) -> None:
-    here = Examiner(gate(objects), Limits(loop_seconds=60, patient=0))
+async def test_a_process_decides_as_the_loop_does(apart: ReviewExecutor, objects: list[dict[str, Any]]) -> None:
+    here = ReviewExecutor(gate(objects), Limits(loop_seconds=60, patient=0))
     wrong = {"name": "a", "ref": {"name": "e"}, "with": {"n": "x"}, "needs": ["gone"]}
     step_run = {
         "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -81,11 +81,11 @@ async def test_a_process_decides_as_the_loop_does(apart: Examiner, objects: list
 
 async def test_a_process_is_started_once(nursery: trio.Nursery) -> None:
     with metrics.recording():
-        examiner = Examiner(gate(), APART)
-        nursery.start_soon(examiner.keep_warm)
+        executor = ReviewExecutor(gate(), APART)
+        nursery.start_soon(executor.keep_warm)
         await trio.testing.wait_all_tasks_blocked(0.01)
         for _ in range(3):
-            await examiner.examine(question(VALIDATE_STORY, story()))
+            await executor.examine(question(VALIDATE_STORY, story()))
         started = metrics.sample("bobrapet_evaluation_workers_started_total")
         nursery.cancel_scope.cancel()
 
@@ -95,7 +95,7 @@ async def test_a_process_is_started_once(nursery: trio.Nursery) -> None:
 
 async def test_what_takes_long_on_the_loop_starts_again_apart() -> None:
     with metrics.recording():
-        impatient = Examiner(gate(), replace(APART, loop_bytes=1 << 20, loop_seconds=0))
+        impatient = ReviewExecutor(gate(), replace(APART, loop_bytes=1 << 20, loop_seconds=0))
         decided = await impatient.examine(question(VALIDATE_STORY, story({"name": "a", "ref": {"name": "gone"}})))
         assert metrics.sample("bobrapet_evaluation_workers_started_total") == 1
 
@@ -111,7 +111,7 @@ async def test_too_much_work_is_a_denial_that_names_the_limit() -> None:
         }
         for step in range(80)
     ]
-    hurried = Examiner(gate(), replace(APART, worker_seconds=0.1))
+    hurried = ReviewExecutor(gate(), replace(APART, worker_seconds=0.1))
     decided = await hurried.examine(question(VALIDATE_STORY, story(*many)))
 
     (finding,) = decided.findings
@@ -120,7 +120,7 @@ async def test_too_much_work_is_a_denial_that_names_the_limit() -> None:
 
 
 async def test_without_a_process_nobody_decides() -> None:
-    starved = Examiner(gate(), replace(APART, worker_bytes=10 << 20))
+    starved = ReviewExecutor(gate(), replace(APART, worker_bytes=10 << 20))
 
     with pytest.raises(UnavailableError, match="no process can be started; try again"):
         await starved.examine(question(VALIDATE_STORY, story()))
@@ -128,8 +128,8 @@ async def test_without_a_process_nobody_decides() -> None:
 
 async def test_apart_too_an_object_that_comes_later_is_seen(nursery: trio.Nursery) -> None:
     world = ChangingWorld()
-    examiner = Examiner(gate(world=world), replace(APART, patience_seconds=30))
-    await nursery.start(examiner.keep_warm)
+    executor = ReviewExecutor(gate(world=world), replace(APART, patience_seconds=30))
+    await nursery.start(executor.keep_warm)
 
     async def apply_template() -> None:
         while world.looks < 2:  # noqa: ASYNC110 - until it was looked for in vain
@@ -137,17 +137,17 @@ async def test_apart_too_an_object_that_comes_later_is_seen(nursery: trio.Nurser
         world.add(template())
 
     nursery.start_soon(apply_template)
-    assert await examiner.examine(question(VALIDATE_ENGRAM, engram())) == Decision()
+    assert await executor.examine(question(VALIDATE_ENGRAM, engram())) == Decision()
     nursery.cancel_scope.cancel()
 
 
 async def test_a_flood_of_one_caller_leaves_room_for_others(nursery: trio.Nursery) -> None:
-    examiner = Examiner(gate(), Limits(waiting=3, waiting_of_one=2))
+    executor = ReviewExecutor(gate(), Limits(waiting=3, waiting_of_one=2))
     done: list[str] = []
 
     async def ask(user: str) -> None:
         try:
-            await examiner.examine(question(VALIDATE_STORY, story(), userInfo={"username": user}))
+            await executor.examine(question(VALIDATE_STORY, story(), userInfo={"username": user}))
             done.append(user)
         except CrowdedError:
             done.append(f"{user} is sent away")
@@ -181,16 +181,18 @@ def test_a_world_is_told_whole() -> None:
         "kind": "ReferenceGrant",
         "metadata": {"name": "g", "namespace": "shared"},
     }
-    world = InMemoryWorld([template(), grant], settings=settings)
-    facts = orjson.loads(orjson.dumps(remote.facts_of(world)))
-    told = remote.RemoteWorld(lambda wanted: remote.answer_from(world, wanted), facts["settings"], facts["policy"])
+    world = InMemoryView([template(), grant], settings=settings)
+    facts = orjson.loads(orjson.dumps(remote_view.facts_of(world)))
+    told = remote_view.RemoteView(
+        lambda wanted: remote_view.answer_from(world, wanted), facts["settings"], facts["policy"]
+    )
 
     assert (told.settings, told.policy) == (settings, CrossNamespacePolicy.GRANT)
     assert told.grants("shared") == [grant]
-    assert remote.facts_of(InMemoryWorld())["policy"] == Unseen.UNKNOWN.value
+    assert remote_view.facts_of(InMemoryView())["policy"] == Unseen.UNKNOWN.value
 
 
 def test_a_secret_stays_where_it_is() -> None:
     secret = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "x", "namespace": "team"}, "data": {"a": "b"}}
 
-    assert "data" not in remote.answer_from(InMemoryWorld([secret]), ["find", "Secret", "team", "x"])
+    assert "data" not in remote_view.answer_from(InMemoryView([secret]), ["find", "Secret", "team", "x"])

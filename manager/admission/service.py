@@ -22,15 +22,15 @@ from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
 from core.policy.settings import OperatorSettings
 from core.telemetry.logs import get_logger
+from manager.admission.draining import Application, LastAnswers
+from manager.admission.informer_view import InformerView
 from manager.bind import Address
-from manager.gate.draining import Application, LastAnswers
-from manager.gate.sight import Sight
 from manager.options import GateOptions
 from reconcilers.adapters.world import World
 from webhooks.app import gate_app
 from webhooks.conversion.review import answer
-from webhooks.gate import Gate
 from webhooks.server import serve_gate
+from webhooks.setup import AdmissionSetup
 
 SERVICE: Final = "bobrapet-webhook-service"
 
@@ -43,7 +43,7 @@ def certificate_names(namespace: str, further: tuple[str, ...] = ()) -> tuple[st
     return tuple(dict.fromkeys((service, f"{service}.cluster.local", *further)))
 
 
-class GateService:
+class AdmissionService:
     """The gate of one process; ``trouble`` says why reviews cannot be answered yet.
 
     Args:
@@ -65,14 +65,14 @@ class GateService:
     ) -> None:
         self._options = options
         self._address = address
-        self._sight = Sight(client, world, settings)
+        self._view = InformerView(client, world, settings)
         self._serving = ServingContext(partial(_configure, options))
         self._certificate = _certificate(options, self._serving, client, events, clock, namespace)
-        self._gate = Gate(
-            world=lambda: self._sight,
+        self._gate = AdmissionSetup(
+            world=lambda: self._view,
             operator=operator,
-            trouble=lambda: self._sight.trouble,
-            changed=self._sight.changed,
+            trouble=lambda: self._view.trouble,
+            changed=self._view.changed,
             convert=answer,
         )
         self._app = LastAnswers(cast("Application", gate_app(self._gate)))
@@ -80,11 +80,11 @@ class GateService:
     def trouble(self) -> str:
         """Empty once API servers trust the certificate and every cache is filled."""
         readiness = self._certificate.readiness
-        return self._sight.trouble if readiness.ready else readiness.word
+        return self._view.trouble if readiness.ready else readiness.word
 
     def stuck(self) -> str:
         """Which kinds that only the gate looks up cannot be followed any more; empty while all can be."""
-        return self._sight.stuck
+        return self._view.stuck
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled, and ``options.drain_seconds`` longer; started with the URL once the port is open.
@@ -94,7 +94,7 @@ class GateService:
         """
         shield = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._sight.run)
+            nursery.start_soon(self._view.run)
             nursery.start_soon(self._certificate.run)
             url: str = await nursery.start(self._serve, shield)
             _log.info("admission reviews are answered", url=url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.steplogs import LogWish, numbered, previous_of
+from cli.step_logs import LogWish, numbered, previous_of
 
 Object = dict[str, Any]
 

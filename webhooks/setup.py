@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from webhooks.world import World
+from webhooks.cluster_view import ClusterView
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class AdmissionSetup:
     """Attributes:
 
     world: the other objects as they are known at this moment; asked once for each look at a review.
@@ -20,7 +20,7 @@ class Gate:
     convert: a ConversionReview as read from JSON to its answer; a ``ValueError`` says why it is none.
     """
 
-    world: Callable[[], World]
+    world: Callable[[], ClusterView]
     operator: str
     trouble: Callable[[], str]
     changed: Callable[[], Awaitable[None]]
