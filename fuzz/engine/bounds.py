@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
 from core.engine.settings import EngineSettings
 from core.policy.retry import retry_delay
 from fuzz.engine.actions import Verb
+from fuzz.engine.case import Case
 from fuzz.engine.kept import due_by
 from fuzz.engine.worker import Act, Script, script_of
-
-if TYPE_CHECKING:
-    from fuzz.engine.cases import Case
 
 SLACK_SECONDS: Final = 120.0
 """The longest pause between two tries of a call, an answer that is waited for, a drain, twice."""

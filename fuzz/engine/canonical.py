@@ -8,7 +8,7 @@ from typing import Any
 from core.policy.retry import RetryPolicy
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram
-from fuzz.engine.cases import Case
+from fuzz.engine.case import Case
 from fuzz.engine.worker import Act, Script
 
 

@@ -20,70 +20,20 @@ from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.policy.settings import OperatorSettings
-from fuzz.engine.actions import Action, Verb, act
-from fuzz.engine.adapters import Engram
+from fuzz.engine.actions import Action, act
 from fuzz.engine.bounds import bound_seconds
+from fuzz.engine.case import FIRST, Case, Rival
 from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.kept import due_by, is_cleaned, is_going
 from fuzz.engine.process import Fault
 from fuzz.engine.routing import step_path, story_of
 from fuzz.engine.watches import Delivery
-from fuzz.engine.worker import Script
 from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, Incarnation, KillAt, World, open_world
 
-FIRST = "run"
-"""The run that every case has."""
 SETTLE_SECONDS = 3.0
 """After the end of a run: longer than any Pod's grace and lag."""
 executions = 0
 """How many there were in this process."""
-_A_MOMENT = 0.001
-"""After which whatever happens at one instant has happened."""
-
-
-@dataclass(frozen=True)
-class Rival:
-    """Another run of the Story: ``run-2``, ``run-3``, in the order of the case."""
-
-    at: float
-    """Seconds after the first run was created."""
-    participant: str | None = None
-    """Its ``inputs.participant``; None: that of the first."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What the user declares and does, and what the containers do."""
-
-    spec: Object
-    scripts: Mapping[str, tuple[Script, ...]] = field(default_factory=dict)
-    engrams: Mapping[str, Engram] = field(default_factory=lambda: {"work": Engram()}, repr=False)
-    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    cancel_after_seconds: float | None = None
-    story_after_seconds: float = 0.0
-    stories: Mapping[str, Object] = field(default_factory=dict)
-    """Specs of the Stories that this one calls, by name."""
-    actions: Sequence[Action] = ()
-    rivals: Sequence[Rival] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of its runs, the first one first."""
-        return (FIRST, *(f"{FIRST}-{number}" for number, _ in enumerate(self.rivals, 2)))
-
-    @property
-    def has_company(self) -> bool:
-        """Whether a process has to look after more than the first run."""
-        return bool(self.stories or self.actions or self.rivals)
-
-    @property
-    def last_action_at(self) -> float:
-        longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL)
-        ends = [action.at + (float(action.value) if action.verb in longest else 0.0) for action in self.actions]
-        last = max(
-            [*ends, *(rival.at for rival in self.rivals), self.cancel_after_seconds or 0.0, self.story_after_seconds]
-        )
-        return last + _A_MOMENT if last else 0.0
 
 
 @dataclass(frozen=True)

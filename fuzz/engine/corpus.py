@@ -20,7 +20,8 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from fuzz.engine.actions import action_from_wire, action_to_wire
-from fuzz.engine.cases import Case, Rival, Trouble
+from fuzz.engine.case import Case, Rival
+from fuzz.engine.cases import Trouble
 from fuzz.engine.process import Fault
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.strategies_story import INPUTS

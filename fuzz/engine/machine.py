@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from core.api.phases import Phase
 from fuzz.engine.actions import Action, Verb
-from fuzz.engine.cases import Case, Played, Rival, Trouble, play
+from fuzz.engine.case import Case, Rival
+from fuzz.engine.cases import Played, Trouble, play
 from fuzz.engine.corpus import keep_failure
 from fuzz.engine.history import History, is_terminal, states_of
 from fuzz.engine.invariants import violations

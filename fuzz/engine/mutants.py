@@ -27,7 +27,7 @@ from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, parallel, stop, story
 from core.engine.primitives.waiting import Waiting
 from core.engine.redrive import redrive
-from core.engine.run import cleanup, endings, execution, scope, state, status, termination
+from core.engine.run import cleanup, drain, execution, scope, state, status, termination
 from core.engine.run.adopted_plan import Begun
 from core.engine.run.state import RunState
 from core.engine.slots import slots
@@ -38,7 +38,8 @@ from core.graph import readiness
 from fuzz.engine import adapters, retention_cases
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
-from fuzz.engine.cases import Case, Played, Rival, Trouble, differences, play
+from fuzz.engine.case import Case, Rival
+from fuzz.engine.cases import Played, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.process import Fault
 from fuzz.engine.stored import stored
@@ -401,7 +402,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("the deadline of a step is ignored", ("step timeout with a slow Pod",), outcome, "decide",
      _seen_as(lambda seen: dataclasses.replace(seen, deadline_at=None))),
     ("a cancel is not heard", ("cancel while running",), scope.StoryRunScope, "_end_early", _always(None)),
-    ("canceled steps are not told", ("cancel while running",), endings, "_signal", _never_async),
+    ("canceled steps are not told", ("cancel while running",), drain, "_signal", _never_async),
     ("the end of a story's time is not seen", ("story timeout",), execution.RunExecution, "_watch_story_timeout",
      _never_async),
     ("finally does not run", ("clean-up",), cleanup.Cleanup, "finish", _never_async),

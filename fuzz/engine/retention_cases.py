@@ -9,7 +9,7 @@ from typing import Any, Final
 from core.kube.wire import Object
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import engram, primitive
-from fuzz.engine.cases import Case
+from fuzz.engine.case import Case
 from fuzz.engine.worker import Act, Script
 from reconcilers import retention, storyrun
 from reconcilers.retention import CleanUp, Remove, Wait

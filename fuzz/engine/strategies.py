@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from core.policy.retry import Backoff, RetryPolicy
 from fuzz.engine.adapters import Engram
-from fuzz.engine.cases import Case, Trouble
+from fuzz.engine.case import Case
+from fuzz.engine.cases import Trouble
 from fuzz.engine.process import Fault
 from fuzz.engine.stored import stored
 from fuzz.engine.watches import Delivery

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.engine.plan import StepKind
 from core.engine.step.life import _PRIMITIVES
-from fuzz.engine.cases import Case
+from fuzz.engine.case import Case
 from fuzz.engine.cluster import Object
 from fuzz.engine.strategies import ENGRAMS, scripts
 from fuzz.engine.worker import Script

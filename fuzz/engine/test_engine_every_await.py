@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from fuzz.engine.canonical import CANONICAL
-from fuzz.engine.cases import Case, Played, Trouble, differences, play
+from fuzz.engine.case import Case
+from fuzz.engine.cases import Played, Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.mutants import HUNTED
 from fuzz.engine.profile import DEEP

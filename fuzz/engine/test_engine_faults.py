@@ -9,7 +9,8 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from fuzz.engine.cases import Case, Trouble, differences, play
+from fuzz.engine.case import Case
+from fuzz.engine.cases import Trouble, differences, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import budget
 from fuzz.engine.strategies import cases, troubles

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz.engine.cases import Case, Trouble, play
+from fuzz.engine.case import Case
+from fuzz.engine.cases import Trouble, play
 from fuzz.engine.invariants import violations
 from fuzz.engine.mutants import HUNTED, MUTANTS, TWO_LEADERS, Mutant, hunt
 

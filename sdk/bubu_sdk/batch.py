@@ -20,12 +20,12 @@ from bubu_sdk import contract, dehydrate, encode, errors, instant, logs, prepara
 from bubu_sdk.context import AsyncContext, Context, Services
 from bubu_sdk.contract import Environment, Identity
 from bubu_sdk.effects import DEFAULT_MAX_DETAILS_BYTES, Effects
-from bubu_sdk.engram import Engram, Signature
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object, PayloadPathError, StorageError
 from bubu_sdk.hosting import host_for
 from bubu_sdk.kube import Cluster, KubeError, NotFoundError
 from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
+from bubu_sdk.signature import Signature, StepFunction
 from bubu_sdk.stage import NewsDesk, Stage, Terminated
 from bubu_sdk.status import StatusUpdate
 from bubu_sdk.steprun import StepRunClient, StepRunError, TransitionError
@@ -74,7 +74,7 @@ class _Result:
 class BatchRun:
     """One run of one engram. ``execute`` once; ``terminate`` from anywhere, also from a signal handler."""
 
-    def __init__(self, engram: Engram, world: World, captured: logs.JsonLines) -> None:
+    def __init__(self, engram: StepFunction, world: World, captured: logs.JsonLines) -> None:
         self._engram = engram
         self._world = world
         self._captured = captured

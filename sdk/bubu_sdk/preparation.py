@@ -14,12 +14,12 @@ from typing import Any
 
 from bubu_sdk import decode, hydrate, reference, schema, secret, template
 from bubu_sdk.contract import Environment
-from bubu_sdk.engram import Signature
 from bubu_sdk.errors import EngramError, InputError, Object
 from bubu_sdk.hydrate import Hydrator
 from bubu_sdk.kube import Cluster, KubeError, NotFoundError
 from bubu_sdk.schema import Schemas
 from bubu_sdk.secret import Secrets
+from bubu_sdk.signature import Signature
 from bubu_sdk.storage import Store
 
 

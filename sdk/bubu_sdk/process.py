@@ -7,27 +7,25 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
-from bubu_sdk import contract, instant, kubeconfig, logs, storage
+from bubu_sdk import contract, instant, kubeconfig, logs, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.kube import Cluster
 from bubu_sdk.kubeclient import KubeClient
-
-if TYPE_CHECKING:
-    from bubu_sdk.engram import Engram
+from bubu_sdk.signature import StepFunction
 
 DEFAULT_USER_AGENT: Final = "bubu-sdk-python"
 _FAREWELL_SECONDS: Final = 10.0
 """For exit handlers and threads of the user, after everything was reported."""
 
 
-def run(engram: Engram) -> NoReturn:
+def run(engram: StepFunction) -> NoReturn:
     """Run ``engram`` as this process and exit with its code."""
     identity = contract.Identity.of(os.environ)
     debug = os.environ.get("BUBU_DEBUG", "").strip().lower() in {*contract.TRUE_WORDS, "debug"}
     with logs.Attached(logs.JsonLines(identity), debug=debug, root=True) as captured:
-        batch = BatchRun(engram, World(os.environ, connect, storage.open_store), captured)
+        batch = BatchRun(engram, World(os.environ, connect, stores.open_store), captured)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: batch.terminate(received))
         ending = batch.execute()

@@ -1,17 +1,16 @@
 """The payload store that the environment names: objects by key, nothing about references.
 
-``open_store`` is the door: ``file``, ``s3`` (extra ``bubu-sdk[s3]``) or none. Source: SDK contract 2, 3.2, 6.
+``bubu_sdk.stores`` opens the one that is configured. Source: SDK contract 2, 3.2, 6.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from bubu_sdk import reference, volume
-from bubu_sdk.errors import ContextError, StorageError
+from bubu_sdk import reference
+from bubu_sdk.errors import StorageError
 
 MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
 """One hydrated object; the reference has no limit, and one reference could exhaust the memory."""
@@ -84,24 +83,3 @@ class FileStore:
 
     def _file(self, key: str) -> Path:
         return self._root / reference.checked_key(key)
-
-
-def open_store(environ: Mapping[str, str]) -> Store | None:
-    """The store that ``environ`` configures; ``None`` when storage is disabled.
-
-    Raises:
-        ContextError: unknown provider, missing or contradictory settings, or the extra ``bubu-sdk[s3]`` is missing.
-    """
-    provider = environ.get("BUBU_STORAGE_PROVIDER", "")
-    if provider in ("", "none"):
-        return None
-    if provider == "file":
-        root = environ.get("BUBU_STORAGE_PATH", "").strip()
-        if not root:
-            raise ContextError("BUBU_STORAGE_PATH is required when BUBU_STORAGE_PROVIDER is 'file'")
-        return FileStore(volume.mounted(root, environ))
-    if provider == "s3":
-        from bubu_sdk import s3
-
-        return s3.open_s3_store(environ)
-    raise ContextError(f"BUBU_STORAGE_PROVIDER {provider!r} is none of 's3', 'file', 'none'")

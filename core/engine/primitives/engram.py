@@ -16,9 +16,9 @@ from core.api.instant import format_instant
 from core.api.phases import Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
+from core.engine.run.context import StepContext
 from core.engine.run.restore import step_name_of
 from core.engine.run.state import has_ended
 from core.engine.step import outcome, record

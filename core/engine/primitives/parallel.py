@@ -15,9 +15,9 @@ import trio
 
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
-from core.engine.context import StepContext
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
+from core.engine.run.context import StepContext
 from core.engine.run.restore import parallel_output
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed

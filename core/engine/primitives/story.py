@@ -19,10 +19,10 @@ from core.api.loops import MAX_ITERATIONS
 from core.api.phases import Phase, Reason, member_or_none
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
 from core.engine.ports import EventType, Object, RunKey, StepError
 from core.engine.primitives.waiting import keep_deadline, until_words
+from core.engine.run.context import StepContext
 from core.engine.run.state import has_ended
 from core.engine.slots.scheduling import child_metadata
 from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input, story_depth

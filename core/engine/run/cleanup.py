@@ -12,10 +12,10 @@ import trio
 from core.api.phases import Phase, Reason
 from core.engine.plan import GroupName, GroupPlan, StoryPlan
 from core.engine.run import endings
+from core.engine.run.context import RunContext
 from core.engine.run.endings import Ending
 from core.engine.run.group_execution import GroupExecution
 from core.engine.run.termination import end_group
-from core.engine.run.work import RunWork
 from core.engine.step.timers import GROUP_MARK, Timer, TimerKind
 from core.engine.step.verdict import Conclusion, Verdict
 from core.graph.readiness import failed_steps
@@ -24,7 +24,7 @@ from core.graph.readiness import failed_steps
 class Cleanup:
     """The two lists of clean-up steps of one run, whose main steps have ended."""
 
-    def __init__(self, work: RunWork) -> None:
+    def __init__(self, work: RunContext) -> None:
         self._work = work
 
     @property

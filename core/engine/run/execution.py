@@ -21,13 +21,13 @@ from core.engine.ports import Object, RunKey
 from core.engine.primitives.stop import recorded_stop, stop_in_effect
 from core.engine.run import endings
 from core.engine.run.cleanup import Cleanup
+from core.engine.run.context import RunContext
 from core.engine.run.endings import Ending
 from core.engine.run.group_execution import GroupExecution
 from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
 from core.engine.run.status import StatusWriter
 from core.engine.run.termination import cancel_children, end_group, end_orphans
-from core.engine.run.work import RunWork
 from core.engine.step import life
 from core.engine.step.verdict import Conclusion
 from core.engine.wakeup import WakeUp
@@ -53,7 +53,7 @@ class RunExecution:
         self._status = status
         self._wakeups = wakeups
         self._preparation = Preparation(engine, key, run, status, wakeups)
-        self._work: RunWork | None = None
+        self._work: RunContext | None = None
         self._stage = Stage.PREPARING
         self._ending: Ending | None = None
         self._current = trio.CancelScope()
@@ -128,7 +128,7 @@ class RunExecution:
             nursery.cancel_scope.cancel()
         return None
 
-    async def _end_main(self, work: RunWork, ending: Ending) -> None:
+    async def _end_main(self, work: RunContext, ending: Ending) -> None:
         if ending.conclusion.reason == Reason.CANCELED:  # durable already: containers need not wait for our note
             await cancel_children(work)
         else:
@@ -195,7 +195,7 @@ class RunExecution:
         await self._engine.clock.sleep_until(deadline_at)
         self.end(endings.timed_out(plan.story_timeout, deadline_at))
 
-    async def _recalled(self) -> RunWork | None:
+    async def _recalled(self) -> RunContext | None:
         """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""
         self._work = await self._preparation.restored(self.end, life.live)
         return self._work

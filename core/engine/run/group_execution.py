@@ -12,9 +12,8 @@ from collections.abc import Iterable
 import trio
 
 from core.api.phases import Phase
-from core.engine.context import StepContext
 from core.engine.plan import GroupPlan
-from core.engine.run.work import RunWork
+from core.engine.run.context import RunContext, StepContext
 from core.engine.step.verdict import Verdict
 from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 
@@ -22,7 +21,7 @@ from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 class GroupExecution:
     """The steps of one group of one run."""
 
-    def __init__(self, work: RunWork, group: GroupPlan) -> None:
+    def __init__(self, work: RunContext, group: GroupPlan) -> None:
         self._work = work
         self._group = group
         phases = work.status.state.phases

@@ -12,9 +12,9 @@ from typing import Final
 
 from core.api.phases import Phase, Reason
 from core.engine.plan import GroupPlan, StoryPlan
+from core.engine.run.context import RunContext
 from core.engine.run.endings import Ending
 from core.engine.run.state import RunState
-from core.engine.run.work import RunWork
 from core.engine.step.manifest import size_bytes
 from core.engine.step.verdict import Conclusion, Degradation
 from core.engine.values.schema import why_invalid
@@ -24,7 +24,7 @@ from core.graph.readiness import failed_steps
 MAX_OUTPUT_BYTES: Final = 1_048_576
 
 
-async def conclude(work: RunWork, ending: Ending | None) -> Conclusion:
+async def conclude(work: RunContext, ending: Ending | None) -> Conclusion:
     """The end of a run whose steps are all terminal; ``ending`` is why it was ended early, if it was."""
     plan, state = work.plan, work.status.state
     unclean = _failed(plan.compensations, state) + _failed(plan.finally_, state)
@@ -64,7 +64,7 @@ def _failed(group: GroupPlan, state: RunState) -> tuple[str, ...]:
     return failed_steps(group.graph, state.phases, group.rules)
 
 
-async def _succeeded(work: RunWork) -> Conclusion:
+async def _succeeded(work: RunContext) -> Conclusion:
     plan, evaluator = work.plan, work.engine.evaluator
     message = _success_message(plan, work.status.state)
     if plan.output is None:

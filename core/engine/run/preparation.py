@@ -14,17 +14,17 @@ from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently, persistently
 from core.engine.concurrency.rules import takes_turns
-from core.engine.context import EngineContext, StepContext
+from core.engine.context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.run import endings, inputs
 from core.engine.run.access import RunAccess, has_step_at_work
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
+from core.engine.run.context import RunContext, StepContext
 from core.engine.run.endings import Ending
 from core.engine.run.restore import step_name_of
 from core.engine.run.status import StatusWriter
-from core.engine.run.work import RunWork
 from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.step.verdict import Conclusion, Verdict
 from core.engine.values.stored_data import StoredData
@@ -41,7 +41,7 @@ _RUN = ""
 
 
 class Preparation:
-    """Makes the ``RunWork`` of one run."""
+    """Makes the ``RunContext`` of one run."""
 
     def __init__(
         self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
@@ -64,12 +64,12 @@ class Preparation:
         if wakeup is not None:
             wakeup.wake()
 
-    async def work(self, end_run: EndRun, live: Live) -> RunWork | Conclusion | None:
+    async def work(self, end_run: EndRun, live: Live) -> RunContext | Conclusion | None:
         """The steps, ready to run; a conclusion for a run that cannot begin; None when one under way cannot go on."""
         refusal = self._why_not_startable()
         if refusal is not None:
             return _failure(refusal)
-        work: RunWork | Refusal | None = None
+        work: RunContext | Refusal | None = None
         under_way = False
         while work is None:
             step_runs, child_runs = await self._children()
@@ -79,7 +79,7 @@ class Preparation:
             state = self._status.state  # a revision is recorded with the first timer, which may come before "Running"
             under_way = state.started or bool(state.revision or step_runs or child_runs)
             work = await self._work_of(story, step_runs, child_runs, end_run, live, under_way=under_way)
-        if isinstance(work, RunWork):
+        if isinstance(work, RunContext):
             return work
         if not under_way:
             return _failure(work)
@@ -87,7 +87,7 @@ class Preparation:
             end_run(endings.refused(_failure(work), self._engine.clock.now()))
         return None
 
-    async def restored(self, end_run: EndRun, live: Live) -> RunWork | None:
+    async def restored(self, end_run: EndRun, live: Live) -> RunContext | None:
         """The steps of a run that is ended before it could go on; None when it never began."""
         step_runs, child_runs = await self._children()
         state = self._status.state
@@ -106,7 +106,9 @@ class Preparation:
             plan = bare_plan(begun)
         access = RunAccess(self._engine, self._run, story or {}, self._pace)
         variables = Variables({} if isinstance(values, Refusal) else values)
-        work = RunWork(self._engine, self._status, self._wakeups, story or {}, plan, variables, access, end_run, live)
+        work = RunContext(
+            self._engine, self._status, self._wakeups, story or {}, plan, variables, access, end_run, live
+        )
         self._begin(work, step_runs, child_runs)
         return work
 
@@ -171,7 +173,7 @@ class Preparation:
         live: Live,
         *,
         under_way: bool,
-    ) -> RunWork | Refusal | None:
+    ) -> RunContext | Refusal | None:
         """None: the Story has changed meanwhile, so that all of this is to be done again."""
         if why := why_unreadable(story):
             namespace, name = self._story_key()
@@ -210,7 +212,7 @@ class Preparation:
                 )  # others may have begun as the new one says
                 return None
             self._status.apply(self._status.state.pinned(revision))
-        work = RunWork(
+        work = RunContext(
             self._engine, self._status, self._wakeups, story, plan, Variables(resolved), access, end_run, live
         )
         starts = not self._status.state.started
@@ -255,7 +257,7 @@ class Preparation:
         except RejectedError as error:
             return Refusal(error.reason, str(error))
 
-    def _begin(self, work: RunWork, step_runs: list[Object], child_runs: list[Object]) -> None:
+    def _begin(self, work: RunContext, step_runs: list[Object], child_runs: list[Object]) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""
         earliest = work.restore(step_runs, child_runs)
         if not self._status.state.started and not self._status.state.ended:

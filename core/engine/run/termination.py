@@ -16,15 +16,15 @@ import trio
 from core.api.phases import Phase, member_or_none
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan
 from core.engine.ports import Object, RunKey
 from core.engine.primitives.engram import Engram
 from core.engine.primitives.story import cancel_child
-from core.engine.run.endings import Ending, end_engram, outlived
+from core.engine.run.context import RunContext, StepContext
+from core.engine.run.drain import end_engram
+from core.engine.run.endings import Ending, outlived
 from core.engine.run.restore import step_name_of
 from core.engine.run.state import has_ended
-from core.engine.run.work import RunWork
 from core.engine.step.record import is_final
 from core.engine.step.verdict import Verdict
 
@@ -32,7 +32,7 @@ _CHILD_GRACE: Final = timedelta(seconds=2)
 """Beyond the time to drain: a child run drains as long as its parent does, and then has to say so."""
 
 
-async def end_group(work: RunWork, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
+async def end_group(work: RunContext, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
     """Return once every step of the group has a terminal phase."""
     work.wakeups.clear()
     work.progress.forget()
@@ -68,7 +68,7 @@ def orphans(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Ob
     return [one for one in left if not (is_final(one.get("status") or {}) if begun_here else has_ended(one))]
 
 
-async def end_orphans(work: RunWork, left: Iterable[Object], drain: timedelta) -> None:
+async def end_orphans(work: RunContext, left: Iterable[Object], drain: timedelta) -> None:
     """End what is at work of a run that another process has ended: nobody else would."""
     ending = outlived(work.engine.clock.now())
     async with trio.open_nursery() as nursery:
@@ -80,7 +80,7 @@ async def end_orphans(work: RunWork, left: Iterable[Object], drain: timedelta) -
                 nursery.start_soon(end)
 
 
-async def cancel_children(work: RunWork) -> None:
+async def cancel_children(work: RunContext) -> None:
     """Ask every child run that is still alive to end, also those that no step waits for."""
     children = await patiently(work.engine.runs.child_runs, work.status.state.stored, pace=work.pace())
     async with trio.open_nursery() as nursery:
@@ -90,12 +90,12 @@ async def cancel_children(work: RunWork) -> None:
                 nursery.start_soon(_ask_to_end, work, step, child)
 
 
-async def _ask_to_end(work: RunWork, step: StepPlan, child: Object) -> None:
+async def _ask_to_end(work: RunContext, step: StepPlan, child: Object) -> None:
     await cancel_child(work.context(step), child)
     work.wakeups.pop(step.name, None)
 
 
-async def _end_engram(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
+async def _end_engram(work: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
     context = work.context(step)
     state = work.status.state.step(step.name)
     if state is not None and state.phase is Phase.PENDING and await _has_no_step_run(context):
@@ -111,7 +111,7 @@ async def _has_no_step_run(context: StepContext) -> bool:
     return observation.step_run is None
 
 
-async def _end_child(work: RunWork, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
+async def _end_child(work: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
     context = work.context(step)
     ended = ending.verdict
     child = await _child_of(context)

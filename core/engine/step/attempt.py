@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.api.phases import Reason
-from core.engine.context import StepContext
 from core.engine.ports import AttemptOrder, Binding, Object, StepError
+from core.engine.run.context import StepContext
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container
 from core.engine.values.schema import why_invalid

@@ -11,10 +11,10 @@ from typing import Final
 import trio
 
 from core.api.phases import Phase, Reason, StepReason
-from core.engine.context import StepContext
 from core.engine.plan import StepKind
 from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
+from core.engine.run.context import StepContext
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.settle import settle_condition
 

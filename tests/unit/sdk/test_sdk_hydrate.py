@@ -12,7 +12,8 @@ from bubu_sdk import hydrate
 from bubu_sdk.errors import ContextError, InputError, StorageError
 from bubu_sdk.hydrate import Hydrator
 from bubu_sdk.reference import KubeReference
-from bubu_sdk.storage import FileStore, ObjectMissingError, open_store
+from bubu_sdk.storage import FileStore, ObjectMissingError
+from bubu_sdk.stores import open_store
 from bubu_sdk.testing import InMemoryStore
 
 

@@ -1,23 +1,27 @@
-"""What the steps of one run share while they are at work: the run's state, its variables, who waits for what.
+"""What the steps of one run share while they are at work, and one step's place in it.
 
-Made once per scope. Steps reach it through their ``StepContext``; branches of a ``parallel`` step are carried out with
-it just as top-level steps are.
+``RunContext`` is made once per scope: the run's state, its variables, who waits for what. Steps reach it through their
+``StepContext``; branches of a ``parallel`` step are carried out with it just as top-level steps are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.api.phases import Phase
 from core.engine.calls import Pace
-from core.engine.context import EngineContext, StepContext
+from core.engine.context import EngineContext
+from core.engine.errors import ObstacleError
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import EventType, Object, RunKey
 from core.engine.run.access import RunAccess
 from core.engine.run.endings import Ending, stopped
 from core.engine.run.progress import Progress
 from core.engine.run.restore import has_step, restore_outputs, step_name_of, steps_begun
+from core.engine.run.state import RunState
 from core.engine.run.status import StatusWriter
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
@@ -29,7 +33,7 @@ from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 
 
-class RunWork:
+class RunContext:
     """``end_run`` is called when a ``stop`` step wants to end the run, and says whether it does; ``live`` is a step's
     life.
     """
@@ -189,3 +193,97 @@ class RunWork:
     def wake_watchers(self) -> None:
         for wakeup in self._watching.values():
             wakeup.wake()
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One step of one run."""
+
+    engine: EngineContext
+    work: RunContext
+    step: StepPlan
+    wakeup: WakeUp
+    """Called when something about this step's StepRun, Job, Pods or StoryRun, or about the run as a whole, changed."""
+
+    @property
+    def story(self) -> Object:
+        return self.work.story
+
+    @property
+    def plan(self) -> StoryPlan:
+        return self.work.plan
+
+    @property
+    def access(self) -> RunAccess:
+        return self.work.access
+
+    @property
+    def status(self) -> StatusWriter:
+        return self.work.status
+
+    @property
+    def variables(self) -> Variables:
+        return self.work.variables
+
+    @property
+    def stored(self) -> StoredData:
+        return self.work.stored
+
+    @property
+    def progress(self) -> Progress:
+        return self.work.progress
+
+    @property
+    def state(self) -> RunState:
+        return self.status.state
+
+    @property
+    def run(self) -> Object:
+        """The StoryRun, as last known to be stored."""
+        return self.status.state.stored
+
+    @property
+    def key(self) -> RunKey:
+        return RunKey(self.namespace, self.run_name)
+
+    @property
+    def namespace(self) -> str:
+        return str(self.run["metadata"]["namespace"])
+
+    @property
+    def run_name(self) -> str:
+        return str(self.run["metadata"]["name"])
+
+    def now(self) -> datetime:
+        return self.engine.clock.now()
+
+    def seen(self) -> dict[str, Any]:
+        """What this step's expressions can read now."""
+        return {**self.variables.snapshot(), **(self.step.item or {})}
+
+    def set_message(
+        self,
+        message: str,
+        phase: Phase = Phase.RUNNING,
+        child_run: str = "",
+        reason: str = "",
+        reason_since: datetime | None = None,
+    ) -> None:
+        """Record what the step is doing: ``message`` for people, ``reason`` for programs. Nothing new, no write."""
+        self.status.apply(
+            self.state.step_started(self.step.name, self.now(), phase, message, child_run, reason, reason_since)
+        )
+
+    def pace(self) -> Pace:
+        """Pauses for what this step repeats; what somebody must mend is told on the run."""
+        return Pace(self.engine.settings.jitter, self._tell_obstacle)
+
+    def asker(self) -> Asker:
+        """For what is evaluated for this step; while it waits for its turn, the step says so."""
+        return Asker(self.namespace, lambda seconds: self.status.tell_waiting(self.step.name, seconds))
+
+    def _tell_obstacle(self, obstacle: ObstacleError | None) -> None:
+        self.status.tell_obstacle(self.step.name, obstacle)
+
+    def emit(self, type_: EventType, reason: str, message: str, regarding: Object | None = None) -> None:
+        self.engine.events.emit(regarding if regarding is not None else self.run, type_, reason, message)

@@ -1,0 +1,62 @@
+"""One case of the proof: what the user declares and does, and what the containers do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fuzz.engine.actions import Action, Verb
+from fuzz.engine.adapters import Engram
+from fuzz.engine.cluster import Object
+from fuzz.engine.worker import Script
+
+FIRST = "run"
+"""The run that every case has."""
+_A_MOMENT = 0.001
+"""After which whatever happens at one instant has happened."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another run of the Story: ``run-2``, ``run-3``, in the order of the case."""
+
+    at: float
+    """Seconds after the first run was created."""
+    participant: str | None = None
+    """Its ``inputs.participant``; None: that of the first."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the user declares and does, and what the containers do."""
+
+    spec: Object
+    scripts: Mapping[str, tuple[Script, ...]] = field(default_factory=dict)
+    engrams: Mapping[str, Engram] = field(default_factory=lambda: {"work": Engram()}, repr=False)
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    cancel_after_seconds: float | None = None
+    story_after_seconds: float = 0.0
+    stories: Mapping[str, Object] = field(default_factory=dict)
+    """Specs of the Stories that this one calls, by name."""
+    actions: Sequence[Action] = ()
+    rivals: Sequence[Rival] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its runs, the first one first."""
+        return (FIRST, *(f"{FIRST}-{number}" for number, _ in enumerate(self.rivals, 2)))
+
+    @property
+    def has_company(self) -> bool:
+        """Whether a process has to look after more than the first run."""
+        return bool(self.stories or self.actions or self.rivals)
+
+    @property
+    def last_action_at(self) -> float:
+        longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL)
+        ends = [action.at + (float(action.value) if action.verb in longest else 0.0) for action in self.actions]
+        last = max(
+            [*ends, *(rival.at for rival in self.rivals), self.cancel_after_seconds or 0.0, self.story_after_seconds]
+        )
+        return last + _A_MOMENT if last else 0.0

@@ -1,0 +1,33 @@
+"""The payload store that the environment configures: ``file``, ``s3`` (extra ``bubu-sdk[s3]``) or none.
+
+Source: SDK contract 2, 3.2, 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bubu_sdk import volume
+from bubu_sdk.errors import ContextError
+from bubu_sdk.storage import FileStore, Store
+
+
+def open_store(environ: Mapping[str, str]) -> Store | None:
+    """The store that ``environ`` configures; ``None`` when storage is disabled.
+
+    Raises:
+        ContextError: unknown provider, missing or contradictory settings, or the extra ``bubu-sdk[s3]`` is missing.
+    """
+    provider = environ.get("BUBU_STORAGE_PROVIDER", "")
+    if provider in ("", "none"):
+        return None
+    if provider == "file":
+        root = environ.get("BUBU_STORAGE_PATH", "").strip()
+        if not root:
+            raise ContextError("BUBU_STORAGE_PATH is required when BUBU_STORAGE_PROVIDER is 'file'")
+        return FileStore(volume.mounted(root, environ))
+    if provider == "s3":
+        from bubu_sdk import s3
+
+        return s3.open_s3_store(environ)
+    raise ContextError(f"BUBU_STORAGE_PROVIDER {provider!r} is none of 's3', 'file', 'none'")

@@ -1,0 +1,20 @@
+"""No module imports itself by way of others: neither at run time nor for types, and wherever the import stands."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from typing import Final
+
+import grimp
+
+PACKAGES: Final = ("core", "webhooks", "reconcilers", "certs", "manager", "cli", "localcluster", "bubu_sdk", "fuzz")
+
+
+def test_imports_have_one_direction() -> None:
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    sorter = TopologicalSorter({each: graph.find_modules_directly_imported_by(each) for each in graph.modules})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise AssertionError(f"{circle}; move what both ends need into a module of its own") from None
