@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from localcluster import parent
+from core.process import parent
 from localcluster.log import get_logger
 
 READY_SECONDS: Final = 30.0

@@ -32,10 +32,10 @@ from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
 from core.kube.errors import KubeError
 from core.kube.events import EventRecorder
 from core.kube.lease import LeaderLease
+from core.process import parent
+from core.process.reclaim import reclaim_when_quiet, spare_what_there_is
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
-from localcluster import parent
-from localcluster.server.reclaim import reclaim_when_quiet, spare_what_there_is
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource

@@ -12,7 +12,7 @@ import sys
 
 import trio
 
-from localcluster import parent
+from core.process import parent
 from localcluster.clock import utc_now
 from localcluster.log import get_logger, log_to_stderr
 from localcluster.node.assignment import Assignment

@@ -17,6 +17,7 @@ from typing import Final
 import httpx
 import trio
 
+from core.process.reclaim import reclaim_when_quiet
 from localcluster.clock import Now, utc_now
 from localcluster.server.admission import AdmissionChain
 from localcluster.server.app import App
@@ -35,7 +36,6 @@ from localcluster.server.identity import ADMIN
 from localcluster.server.namespace_lifecycle import NamespaceLifecycle
 from localcluster.server.podadmission import PodAdmission
 from localcluster.server.podlog import PodLogClient, PodLogs
-from localcluster.server.reclaim import reclaim_when_quiet
 from localcluster.server.registry import Registry
 from localcluster.server.resources import Resources
 from localcluster.server.review import Reviews

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from localcluster.server import reclaim
+from core.process import reclaim
 
 
 class Server:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import trio
 from trio.testing import memory_stream_one_way_pair, wait_all_tasks_blocked
 
-from localcluster.parent import wait_until_gone, word_of
+from core.process.parent import wait_until_gone, word_of
 
 
 async def test_the_word_may_come_in_pieces() -> None:
