@@ -19,7 +19,7 @@ from core.kube.events import EventRecorder
 from core.kube.informer import Change, Informer
 from core.policy.config import parse_config
 from core.policy.settings import OperatorSettings
-from core.telemetry import logs
+from core.telemetry import logs, metrics
 
 
 class ConfigSource:
@@ -68,6 +68,7 @@ class ConfigSource:
         if parsed.settings != self._settings:
             self._settings = parsed.settings
             logs.set_level("debug" if parsed.settings.verbose_logging else "info")
+            metrics.set_enabled(parsed.settings.metrics_enabled)
             self._log.info("operator configuration in force", keys=len(config_map.get("data") or {}))
             for listener in self.listeners:
                 listener()

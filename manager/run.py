@@ -143,6 +143,8 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 checks["webhook"] = state.webhook
             probes = Probes(checks)
             await serving.start(serve_on, probes, options.health)
+        if options.metrics.address is not None:
+            metrics.start_recording()  # before anything lists or serves: some gauges are set only when they change
         config = await load_config(options.kubeconfig, options.context)
         async with open_client(config) as client, _open_world(client, options, state) as (world, source, events):
             if options.gate.address is not None:
@@ -150,7 +152,6 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 await serving.start(state.gate.run)
             metrics_url = ""
             if options.metrics.address is not None:
-                metrics.start_recording()
                 url: str = await serving.start(_serve_metrics, client, options, options.metrics.address)
                 metrics_url = f"{url}/metrics"
             lease = _lease(client, options) if options.leader.enabled else None

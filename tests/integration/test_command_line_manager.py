@@ -130,6 +130,7 @@ def test_plain_metrics_are_for_everybody(line: CommandLine) -> None:
 
     assert answer.status_code == 200
     assert "rest_client_requests_total" in answer.text
+    assert 'bobrapet_informer_objects{resource="stories"}' in answer.text, "what was listed before anybody asked"
 
 
 def test_a_manager_answers_reviews_with_a_certificate_of_its_own(line: CommandLine, api: httpx.Client) -> None:

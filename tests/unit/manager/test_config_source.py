@@ -14,6 +14,7 @@ from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
 from core.kube.store import Change, ChangeKind
 from core.policy.settings import OperatorSettings
+from core.telemetry import metrics
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
 from manager.config_source import ConfigSource
@@ -72,6 +73,14 @@ async def test_a_change_is_in_force_at_once_and_its_removal_too(stand: Stand) ->
     await stand.until(lambda: stand.source.current() != OperatorSettings())
     await stand.client.delete(CONFIG_MAP, NAME, "default")
     await stand.until(lambda: stand.source.current() == OperatorSettings())
+
+
+async def test_series_of_ours_stand_still_while_the_configuration_says_so(stand: Stand) -> None:
+    with metrics.recording() as recorder:
+        await stand.write(**{"debug.enable-metrics": "false"})
+        await stand.until(lambda: not recorder.enabled)
+        await stand.write(**{"debug.enable-metrics": "true"})
+        await stand.until(lambda: recorder.enabled)
 
 
 async def test_what_cannot_be_accepted_changes_nothing_and_is_told(stand: Stand) -> None:

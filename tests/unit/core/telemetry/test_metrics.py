@@ -47,6 +47,37 @@ def test_frozen_series_of_ours_stand_still_while_library_series_move() -> None:
         assert metrics.sample("rest_client_requests_total", code="200", method="GET", host="h") == 1
 
 
+def test_series_that_move_again_show_what_gauges_were_set_to_meanwhile() -> None:
+    with metrics.recording():
+        shown = {"namespace": "a", "story": "shown"}
+        metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, 5, **shown)
+        metrics.set_enabled(False)
+        metrics.add_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, -2, **shown)
+        metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, 7, namespace="a", story="new")
+        metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, 9, namespace="a", story="gone")
+        metrics.drop(catalogue.STORY_RUN_STEPS_ACTIVE, namespace="a", story="gone")
+        assert metrics.sample("bobrapet_storyrun_steps_active", **shown) == 5
+
+        metrics.set_enabled(True)
+        assert metrics.sample("bobrapet_storyrun_steps_active", **shown) == 3
+        assert metrics.sample("bobrapet_storyrun_steps_active", namespace="a", story="new") == 7
+        assert metrics.sample("bobrapet_storyrun_steps_active", namespace="a", story="gone") is None
+
+
+def test_series_may_be_frozen_before_recording_starts() -> None:
+    program = (
+        "from core.telemetry import catalogue, metrics\n"
+        "metrics.set_enabled(False)\n"
+        "metrics.start_recording()\n"
+        "metrics.count(catalogue.SUBSTORY_REFRESH, controller='c')\n"
+        "assert metrics.sample('bobrapet_substory_refresh_total', controller='c') is None\n"
+        "metrics.set_enabled(True)\n"
+        "metrics.count(catalogue.SUBSTORY_REFRESH, controller='c')\n"
+        "assert metrics.sample('bobrapet_substory_refresh_total', controller='c') == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_a_dropped_child_is_gone_and_may_be_dropped_again() -> None:
     with metrics.recording():
         labels = {"namespace": "a", "storyrun": "r", "queue": "q"}
