@@ -41,6 +41,7 @@ from reconcilers.adapters.world import World, engram_key, step_references
 from reconcilers.definition import COUNT_DELAY
 from reconcilers.engram import EngramReconciler
 from reconcilers.engramtemplate import EngramTemplateReconciler
+from reconcilers.output_log import OutputLog
 from reconcilers.resync import Resync
 from reconcilers.router import Router
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
@@ -142,6 +143,9 @@ class Operator:
         world.story_runs.add_handler(self._run_milestone)
         world.step_runs.add_handler(self._step_run_milestone)
         world.story_revisions.add_handler(self._revision_changed)
+        outputs = OutputLog(lambda: self._settings().step_output_logging)
+        world.step_runs.add_handler(outputs.step_run_changed)
+        world.story_runs.add_handler(outputs.story_run_changed)
 
     def _enqueue_everything(self) -> None:
         """The initial lists came before the handlers."""

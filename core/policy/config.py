@@ -1,7 +1,8 @@
 """The operator ConfigMap → settings.
 
 Every value is checked; every problem is reported with its key and what would be accepted, all at once. A ConfigMap with
-an error changes nothing: the caller keeps its last good snapshot. Unknown keys are accepted and reported as warnings.
+an error changes nothing: the caller keeps its last good snapshot. Unknown keys, and those that this operator does
+nothing with, are accepted and reported as warnings.
 Source: operator contract 2 and 3; unlike the reference, a bad value is never silently ignored.
 """
 
@@ -19,7 +20,6 @@ from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, CONTROLLER_FIELDS, 
 from core.policy.config_values import integer
 from core.policy.settings import (
     ControllerSettings,
-    OffloadedDataPolicy,
     OperatorSettings,
     QueueSettings,
     StorageProvider,
@@ -72,7 +72,11 @@ def parse_config(data: Mapping[str, str]) -> ParsedConfig:
             elif key.startswith(_NAMESPACE_PREFIX):
                 settings = _with_namespace(settings, key, text.strip())
             elif key in ACCEPTED_WITHOUT_EFFECT:
-                warnings.append(ConfigProblem(key, "is accepted for compatibility and has no effect"))
+                warnings.append(
+                    ConfigProblem(
+                        key, "is accepted for compatibility; this version of the operator does nothing with it"
+                    )
+                )
             else:
                 warnings.append(ConfigProblem(key, _unknown(key)))
         except ValueError as error:
@@ -130,10 +134,6 @@ def _contradictions(settings: OperatorSettings) -> Iterator[ConfigProblem]:
             yield ConfigProblem("controller.storage.file.path", "is required when the provider is file")
         if not storage.file_volume_claim_name:
             yield ConfigProblem("controller.storage.file.volume-claim-name", "is required when the provider is file")
-    templating = settings.templating
-    if templating.offloaded_data_policy is OffloadedDataPolicy.INJECT and not templating.materialize_engram:
-        message = "must name an Engram while the offloaded-data policy is inject"
-        yield ConfigProblem("templating.materialize-engram", message)
     yield from _delay_problem("controller.requeue-base-delay", settings.controllers)
     for prefix, field in CONTROLLER_FIELDS.items():
         yield from _delay_problem(f"{prefix}.rate-limiter.base-delay", getattr(settings, field))

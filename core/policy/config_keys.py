@@ -16,7 +16,6 @@ MAX_STORY_DEPTH: Final = 100
 
 CONTROLLER_FIELDS: Final = {
     "storyrun": "story_run",
-    "steprun": "step_run",
     "story": "story",
     "engram": "engram_controller",
     "template": "template",
@@ -65,14 +64,12 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("timeout.default-step", "timeouts.default_step", read.duration()),
         ("timeout.approval-default", "timeouts.approval_default", read.duration()),
         ("timeout.external-data-default", "timeouts.external_data_default", read.duration()),
-        ("timeout.conditional-default", "timeouts.conditional_default", read.duration()),
         # Security.
         ("security.run-as-non-root", "security.run_as_non_root", read.boolean),
         ("security.read-only-root-filesystem", "security.read_only_root_filesystem", read.boolean),
         ("security.allow-privilege-escalation", "security.allow_privilege_escalation", read.boolean),
         ("security.drop-capabilities", "security.drop_capabilities", read.capabilities),
         ("security.run-as-user", "security.run_as_user", read.integer(1, read.INT64_MAX)),
-        ("security.automount-service-account-token", "security.automount_service_account_token", read.boolean),
         ("security.service-account-name", "security.service_account_name", read.text),
         # Of security, and not in the reference.
         ("security.lowered-by", "security.lowered_by", read.one_of(LoweredBy)),
@@ -81,7 +78,6 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("job.backoff-limit", "job.backoff_limit", read.integer(0)),
         ("job.ttl-seconds-after-finished", "job.ttl_seconds_after_finished", read.integer(0)),
         ("job.restart-policy", "job.restart_policy", read.one_of(RestartPolicy)),
-        ("realtime.ttl-seconds-after-finished", "realtime_ttl_seconds_after_finished", read.integer(0)),
         ("storyrun.retention-seconds", "runs.retention_seconds", read.integer(-1)),
         # Runs.
         ("storyrun.max-inline-inputs-size", "runs.max_inline_inputs_size_bytes", _positive),
@@ -89,12 +85,11 @@ KEYS: Final[dict[str, ConfigKey]] = {
         # Of runs, and not in the reference.
         ("storyrun.cleanup-timeout", "runs.cleanup_timeout", read.duration()),
         ("storyrun.max-story-depth", "runs.max_story_depth", read.integer(1, MAX_STORY_DEPTH)),
-        # Templating, references, telemetry, debugging.
+        # Templating, references, debugging.
         ("templating.evaluation-timeout", "templating.evaluation_timeout", read.duration(zero=True)),
         ("templating.max-output-bytes", "templating.max_output_bytes", read.integer(0, read.INT64_MAX)),
         ("templating.deterministic", "templating.deterministic", read.boolean),
         ("templating.offloaded-data-policy", "templating.offloaded_data_policy", read.offloaded_data_policy),
-        ("templating.materialize-engram", "templating.materialize_engram", read.text),
         # Limits of evaluation that the reference does not have.
         ("templating.max-steps", "templating.max_steps", read.integer(1000)),
         ("templating.max-input-bytes", "templating.max_input_bytes", read.integer(1024)),
@@ -115,8 +110,6 @@ KEYS: Final[dict[str, ConfigKey]] = {
             read.duration(timedelta(seconds=1), timedelta(hours=1), zero=True),
         ),
         ("references.cross-namespace-policy", "cross_namespace_policy", read.cross_namespace_policy),
-        ("telemetry.enabled", "telemetry_enabled", read.boolean),
-        ("telemetry.trace-propagation", "trace_propagation", read.boolean),
         ("debug.enable-verbose-logging", "verbose_logging", read.boolean),
         ("debug.enable-step-output-logging", "step_output_logging", read.boolean),
         ("debug.enable-metrics", "metrics_enabled", read.boolean),
@@ -124,7 +117,6 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("engram.default-max-inline-size", "engram.max_inline_size_bytes", _positive),
         ("engram.default-max-recursion-depth", "engram.max_recursion_depth", _positive),
         ("engram.default-grpc-port", "engram.grpc_port", read.integer(1, 65535)),
-        ("engram.default-grpc-heartbeat-interval-seconds", "engram.grpc_heartbeat_interval_seconds", _positive),
         ("engram.default-storage-timeout-seconds", "engram.storage_timeout_seconds", _positive),
         ("engram.default-graceful-shutdown-timeout-seconds", "engram.graceful_shutdown_timeout_seconds", _positive),
         ("engram.default-termination-grace-period-seconds", "engram.termination_grace_period_seconds", _positive),
@@ -137,7 +129,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("engram.default-reconnect-max-backoff-seconds", "engram.reconnect_max_backoff_seconds", _positive),
         ("engram.default-hang-timeout-seconds", "engram.hang_timeout_seconds", read.integer(0)),
         ("engram.default-message-timeout-seconds", "engram.message_timeout_seconds", _positive),
-        # Storage and transport.
+        # Storage.
         ("controller.storage.provider", "storage.provider", read.one_of(StorageProvider)),
         ("controller.storage.s3.bucket", "storage.s3_bucket", read.text),
         ("controller.storage.s3.region", "storage.s3_region", read.text),
@@ -147,7 +139,6 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("controller.storage.s3.credential-namespaces", "storage.s3_credential_namespaces", read.namespaces),
         ("controller.storage.file.path", "storage.file_path", read.text),
         ("controller.storage.file.volume-claim-name", "storage.file_volume_claim_name", read.text),
-        ("controller.transport.grpc.default-tls-secret", "default_tls_secret", read.text),
         # Work queues: one group per controller.
         *(
             (f"{prefix}.{key}", f"{field}.{name}", reader)
@@ -163,12 +154,10 @@ KEYS: Final[dict[str, ConfigKey]] = {
 
 ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
     {
+        # The reference does nothing with these either.
         "controller.cleanup-interval",
         "images.default-engram",
         "images.default-impulse",
-        "impulse.max-concurrent-reconciles",
-        "impulse.rate-limiter.base-delay",
-        "impulse.rate-limiter.max-delay",
         "retry.exponential-backoff-base",
         "retry.exponential-backoff-max",
         "loop.max-iterations",
@@ -182,10 +171,29 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         "story.binding.max-mutations-per-reconcile",
         "story.binding.throttle-requeue-delay",
         "controller.transport.grpc.enable-downstream-targets",
-        "controller.transport.heartbeat-interval",
-        "controller.transport.heartbeat-timeout",
         "transport.enabled",
         "transport.security-mode",
+        # Of parts that are not built yet: realtime Stories, transports, Impulses, OpenTelemetry.
+        "realtime.ttl-seconds-after-finished",
+        "engram.default-grpc-heartbeat-interval-seconds",
+        "controller.transport.grpc.default-tls-secret",
+        "controller.transport.heartbeat-interval",
+        "controller.transport.heartbeat-timeout",
+        "impulse.max-concurrent-reconciles",
+        "impulse.rate-limiter.base-delay",
+        "impulse.rate-limiter.max-delay",
+        "telemetry.enabled",
+        "telemetry.trace-propagation",
+        # StepRuns have no controller of their own.
+        "steprun.max-concurrent-reconciles",
+        "steprun.rate-limiter.base-delay",
+        "steprun.rate-limiter.max-delay",
+        # Conditions are evaluated at once, within `templating.evaluation-timeout`.
+        "timeout.conditional-default",
+        # A batch step reports with its token, so that its Pod always has one, in the reference too.
+        "security.automount-service-account-token",
+        # Data in object storage is read by the operator or by the step, never by an Engram of its own.
+        "templating.materialize-engram",
     }
 )
-"""Keys of the reference's shipped ConfigMap that steer what this operator does not need or has not got."""
+"""Keys that are accepted whatever their value, and that this operator does nothing with; a warning names each."""

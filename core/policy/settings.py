@@ -1,4 +1,4 @@
-"""The operator's settings: frozen values with their built-in defaults.
+"""The operator's settings: frozen values with their built-in defaults. Each is read somewhere, and does something.
 
 A setting that is absent from the operator ConfigMap has the value written here. Security defaults, and metrics, are
 those of the shipped configuration: losing the ConfigMap must not relax or hide anything. Source: operator contract 3.
@@ -80,7 +80,6 @@ class SecuritySettings:
     allow_privilege_escalation: bool = False
     run_as_user: int | None = 1000
     drop_capabilities: tuple[str, ...] = ("ALL",)
-    automount_service_account_token: bool = False
     service_account_name: str = ""
     """Empty: the run's own runner account."""
     lowered_by: LoweredBy = LoweredBy.TEMPLATES
@@ -102,7 +101,6 @@ class TimeoutSettings:
     default_step: timedelta | None = None
     approval_default: timedelta | None = None
     external_data_default: timedelta | None = None
-    conditional_default: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,6 @@ class TemplatingSettings:
     """Zero: unbounded."""
     deterministic: bool = False
     offloaded_data_policy: OffloadedDataPolicy = OffloadedDataPolicy.INJECT
-    materialize_engram: str = "materialize"
     max_steps: int = 100_000
     """Parts of an expression evaluated, loops counted each time."""
     max_input_bytes: int = 8 << 20
@@ -139,7 +136,6 @@ class EngramSettings:
     max_inline_size_bytes: int = 4096
     max_recursion_depth: int = 32
     grpc_port: int = 50051
-    grpc_heartbeat_interval_seconds: int = 10
     storage_timeout_seconds: int = 300
     graceful_shutdown_timeout_seconds: int = 20
     termination_grace_period_seconds: int = 30
@@ -220,22 +216,17 @@ class OperatorSettings:
     timeouts: TimeoutSettings = TimeoutSettings()
     security: SecuritySettings = SecuritySettings()
     job: JobSettings = JobSettings()
-    realtime_ttl_seconds_after_finished: int = 0
     templating: TemplatingSettings = TemplatingSettings()
     cross_namespace_policy: CrossNamespacePolicy = CrossNamespacePolicy.DENY
     engram: EngramSettings = EngramSettings()
     storage: StorageSettings = StorageSettings()
     runs: RunSettings = RunSettings()
-    default_tls_secret: str = ""
     verbose_logging: bool = False
     step_output_logging: bool = False
     metrics_enabled: bool = True
-    telemetry_enabled: bool = False
-    trace_propagation: bool = False
     controllers: ControllerSettings = ControllerSettings(10, timedelta(), timedelta())
     """What a controller's own zero stands for; delays of zero are the built-in ones."""
     story_run: ControllerSettings = ControllerSettings(8, timedelta(milliseconds=50), timedelta(minutes=5))
-    step_run: ControllerSettings = ControllerSettings(15, timedelta(milliseconds=100), timedelta(minutes=2))
     story: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))
     engram_controller: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))
     template: ControllerSettings = ControllerSettings(2, timedelta(milliseconds=500), timedelta(minutes=10))

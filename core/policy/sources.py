@@ -63,11 +63,14 @@ def layers_of(sources: Sources) -> list[Layer]:
 
 
 def _operator(settings: OperatorSettings) -> dict[str, Any]:
-    resources = {}
-    for key, name in zip(_RESOURCE_KEYS, ("cpu_request", "cpu_limit", "memory_request", "memory_limit"), strict=True):
-        value = getattr(settings.engram_resources, name) or getattr(settings.default_resources, name)
-        if value:
-            resources[key] = value
+    own, default = settings.engram_resources, settings.default_resources
+    quantities = (
+        own.cpu_request or default.cpu_request,
+        own.cpu_limit or default.cpu_limit,
+        own.memory_request or default.memory_request,
+        own.memory_limit or default.memory_limit,
+    )
+    resources = {key: quantity for key, quantity in zip(_RESOURCE_KEYS, quantities, strict=True) if quantity}
     security = settings.security
     return {
         "image_pull_policy": settings.pull_policy.value,

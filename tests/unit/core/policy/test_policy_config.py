@@ -44,18 +44,15 @@ GOOD: dict[str, tuple[str, Any]] = {
     "timeout.default-step": ("5m", 300 * SECOND),
     "timeout.approval-default": ("24h", 86400 * SECOND),
     "timeout.external-data-default": ("1.5s", 1.5 * SECOND),
-    "timeout.conditional-default": ("1ns1us", timedelta(microseconds=1)),
     "security.run-as-non-root": ("False", False),
     "security.read-only-root-filesystem": ("no", False),
     "security.allow-privilege-escalation": (" TRUE ", True),
     "security.drop-capabilities": (" net_raw,, sys_admin ", ("NET_RAW", "SYS_ADMIN")),
     "security.run-as-user": (" 65532 ", 65532),
-    "security.automount-service-account-token": ("1", True),
     "security.service-account-name": ("runner", "runner"),
     "job.backoff-limit": ("0", 0),
     "job.ttl-seconds-after-finished": ("0", 0),
     "job.restart-policy": ("OnFailure", RestartPolicy.ON_FAILURE),
-    "realtime.ttl-seconds-after-finished": ("60", 60),
     "storyrun.retention-seconds": ("-1", -1),
     "storyrun.max-inline-inputs-size": ("2048", 2048),
     "storyrun.global-concurrency": ("3", 3),
@@ -63,9 +60,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "storyrun.max-story-depth": ("3", 3),
     "templating.evaluation-timeout": ("0", timedelta()),
     "templating.max-output-bytes": ("0", 0),
-    "templating.deterministic": ("true", True),
+    "templating.deterministic": ("1", True),
     "templating.offloaded-data-policy": ("controller", OffloadedDataPolicy.CONTROLLER),
-    "templating.materialize-engram": ("helper", "helper"),
     "templating.max-steps": ("5000", 5000),
     "templating.max-input-bytes": ("65536", 65536),
     "templating.max-depth": ("64", 64),
@@ -77,15 +73,12 @@ GOOD: dict[str, tuple[str, Any]] = {
     "templating.workers": ("1", 1),
     "templating.namespace-budget": ("0", timedelta(0)),
     "references.cross-namespace-policy": ("grant", CrossNamespacePolicy.GRANT),
-    "telemetry.enabled": ("on", True),
-    "telemetry.trace-propagation": ("true", True),
-    "debug.enable-verbose-logging": ("true", True),
+    "debug.enable-verbose-logging": ("on", True),
     "debug.enable-step-output-logging": ("y", True),
     "debug.enable-metrics": ("off", False),
     "engram.default-max-inline-size": ("1", 1),
     "engram.default-max-recursion-depth": ("8", 8),
     "engram.default-grpc-port": ("65535", 65535),
-    "engram.default-grpc-heartbeat-interval-seconds": ("3", 3),
     "engram.default-storage-timeout-seconds": ("3", 3),
     "engram.default-graceful-shutdown-timeout-seconds": ("3", 3),
     "engram.default-termination-grace-period-seconds": ("3", 3),
@@ -109,10 +102,9 @@ GOOD: dict[str, tuple[str, Any]] = {
     "controller.storage.s3.credential-namespaces": ("team-a, team-b", ("team-a", "team-b")),
     "controller.storage.file.path": ("/data", "/data"),
     "controller.storage.file.volume-claim-name": ("claim", "claim"),
-    "controller.transport.grpc.default-tls-secret": ("tls", "tls"),
-    **{f"{prefix}.max-concurrent-reconciles": ("9", 9) for prefix in ("storyrun", "steprun", "story", "engram")},
-    **{f"{prefix}.rate-limiter.base-delay": ("20ms", SECOND / 50) for prefix in ("storyrun", "steprun", "story")},
-    **{f"{prefix}.rate-limiter.max-delay": ("20s", 20 * SECOND) for prefix in ("storyrun", "steprun", "story")},
+    **{f"{prefix}.max-concurrent-reconciles": ("9", 9) for prefix in ("storyrun", "story", "engram")},
+    **{f"{prefix}.rate-limiter.base-delay": ("20ms", SECOND / 50) for prefix in ("storyrun", "story")},
+    **{f"{prefix}.rate-limiter.max-delay": ("20s", 20 * SECOND) for prefix in ("storyrun", "story")},
     "engram.rate-limiter.base-delay": ("10ms", SECOND / 100),
     "engram.rate-limiter.max-delay": ("1h", 3600 * SECOND),
     "template.max-concurrent-reconciles": ("1", 1),
@@ -145,7 +137,6 @@ _INTEGERS = {
                 "retry.max-retries",
                 "job.backoff-limit",
                 "job.ttl-seconds-after-finished",
-                "realtime.ttl-seconds-after-finished",
                 "storyrun.global-concurrency",
                 "engram.default-reconnect-max-retries",
                 "engram.default-hang-timeout-seconds",
@@ -175,7 +166,7 @@ BAD: dict[str, list[str]] = {
     "security.run-as-non-root": _BAD_BOOLEANS,
     "security.read-only-root-filesystem": _BAD_BOOLEANS,
     "security.run-as-user": ["0", "-1", "root", "9223372036854775808", ""],
-    "telemetry.enabled": _BAD_BOOLEANS,
+    "debug.enable-metrics": _BAD_BOOLEANS,
     "job.restart-policy": ["Always", "never", ""],
     "storyrun.retention-seconds": ["-2", "1d"],
     "storyrun.cleanup-timeout": ["0s", "-1m", "10", "soon", ""],
@@ -305,7 +296,8 @@ def test_an_unknown_key_warns_with_what_was_probably_meant() -> None:
 def test_keys_of_the_reference_without_effect_are_accepted_with_a_warning(key: str) -> None:
     result = parse_config({key: "anything"})
     assert result.settings == OperatorSettings()
-    assert [warning.key for warning in result.warnings] == [key]
+    [warning] = result.warnings
+    assert str(warning) == f"{key}: is accepted for compatibility; this version of the operator does nothing with it"
 
 
 @pytest.mark.parametrize(
@@ -320,7 +312,6 @@ def test_keys_of_the_reference_without_effect_are_accepted_with_a_warning(key: s
             {"controller.storage.provider": "file", "controller.storage.file.path": "/d"},
             "controller.storage.file.volume-claim-name",
         ),
-        ({"templating.materialize-engram": ""}, "templating.materialize-engram"),
         (
             {"story.rate-limiter.base-delay": "2s", "story.rate-limiter.max-delay": "1s"},
             "story.rate-limiter.base-delay",
@@ -337,16 +328,11 @@ def test_contradictions_between_keys_are_refused(data: dict[str, str], key: str)
     assert [problem.key for problem in result.errors] == [key]
 
 
-def test_the_engram_may_be_empty_when_nothing_is_injected() -> None:
-    settings = parsed(**{"templating.materialize-engram": "", "templating.offloaded-data-policy": "error"})
-    assert settings.templating.materialize_engram == ""
-
-
 def test_a_controllers_zero_stands_for_the_common_value() -> None:
     data = {"controller.max-concurrent-reconciles": "3", "controller.requeue-base-delay": "2s"}
     settings = parsed(**data, **{"storyrun.max-concurrent-reconciles": "0", "storyrun.rate-limiter.base-delay": "0"})
     assert settings.story_run == ControllerSettings(3, 2 * SECOND, 300 * SECOND)
-    assert settings.step_run == OperatorSettings().step_run
+    assert settings.story.max_concurrent_reconciles == OperatorSettings().story.max_concurrent_reconciles
 
 
 def test_a_zero_without_a_common_value_is_the_built_in_one() -> None:

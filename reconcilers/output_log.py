@@ -1,0 +1,81 @@
+"""What steps and runs end with, in the operator's log: what an output is made of and how large it is, never its data.
+
+Outputs belong to tenants and may hold what only they should see, while the log is read by whoever runs the operator.
+Off unless ``debug.enable-step-output-logging`` is true. Source: operator contract 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from core.api.phases import TERMINAL_PHASES
+from core.kube.informer import Change
+from core.telemetry.logs import get_logger
+from reconcilers.adapters.world import controller_owner, step_path
+
+Object = dict[str, Any]
+
+MAX_KEYS: Final = 32
+"""Keys of an output that a record names."""
+MAX_KEY_CHARACTERS: Final = 64
+
+_log = get_logger("controller.storyrun")
+
+
+class OutputLog:
+    """Handlers for the informers of StepRuns and StoryRuns; each end with an output is one record at level info."""
+
+    def __init__(self, is_on: Callable[[], bool]) -> None:
+        self._is_on = is_on
+
+    def step_run_changed(self, change: Change) -> None:
+        if self._is_on() and (step_run := _just_ended(change)) is not None:
+            owner = controller_owner(step_run) or {}
+            _write("a step ended with an output", step_run, owner.get("name", ""), step=step_path(step_run))
+
+    def story_run_changed(self, change: Change) -> None:
+        if self._is_on() and (run := _just_ended(change)) is not None:
+            _write("a run ended with an output", run, run["metadata"]["name"])
+
+
+def _just_ended(change: Change) -> Object | None:
+    """The object in the version with which it ended."""
+    if change.new is None or not _is_terminal(change.new) or (change.old is not None and _is_terminal(change.old)):
+        return None
+    return change.new
+
+
+def _is_terminal(obj: Object) -> bool:
+    phase = (obj.get("status") or {}).get("phase")
+    return isinstance(phase, str) and phase in TERMINAL_PHASES
+
+
+def _write(message: str, obj: Object, run: str, **fields: str) -> None:
+    status = obj["status"]
+    output = status.get("output")
+    if output is None:
+        return
+    _log.info(
+        message,
+        run=f"{obj['metadata']['namespace']}/{run}",
+        **fields,
+        phase=status["phase"],
+        bytes=_size(output),
+        keys=_keys(output),
+    )
+
+
+def _keys(output: Any) -> list[str]:
+    """``name (12 bytes)`` for each key of a mapping, and how many were left out; nothing for other outputs."""
+    if not isinstance(output, Mapping):
+        return []
+    named = [f"{key[:MAX_KEY_CHARACTERS]} ({_size(value)} bytes)" for key, value in list(output.items())[:MAX_KEYS]]
+    left_out = len(output) - len(named)
+    return [*named, f"and {left_out} more"] if left_out else named
+
+
+def _size(value: Any) -> int:
+    return len(orjson.dumps(value))
