@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from core.api.objects import Object
 from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.evaluation.evaluator import Answer, Cause, Failure, NotYet, Value
 from core.expressions.errors import Position
 from core.expressions.paths import is_reference
-
-Object = dict[str, Any]
 
 _TYPES: Final = {bool: "bool", str: "string", int: "number", float: "number", list: "array", dict: "object"}
 

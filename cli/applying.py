@@ -7,17 +7,16 @@ first one is stored. Refusals of all documents are reported together, with file 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from cli.manifests import Manifest
 from cli.problem import RejectedManifestError
 from cli.session import Session
+from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES, Resource, Scope
 from core.kube.errors import ApiError, InvalidError, NotFoundError
 
 FIELD_MANAGER: Final = "bobrapet-cli"
-
-Object = dict[str, Any]
 
 
 async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dry_run: bool = False) -> list[Object]:

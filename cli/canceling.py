@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -12,10 +12,9 @@ from cli.runs import find_run
 from cli.selection import Selection, select_runs
 from cli.session import Session
 from cli.watching import request_cancel, wait_for
+from core.api.objects import Object
 from core.engine.clock import system_now
 from core.kube.events import EventRecorder
-
-Object = dict[str, Any]
 
 REPORTER: Final = "bobrapet-cli"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -17,12 +17,11 @@ from cli.problem import CommandError, UsageError
 from cli.runs import find_run, story_of
 from cli.session import Session
 from core.api.instant import format_instant
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN, Resource, Scope
 from core.engine.clock import system_now
 from core.kube.errors import ApiError, ConflictError, ForbiddenError
-
-Object = dict[str, Any]
 
 _ACCESS_REVIEW: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", Scope.CLUSTER

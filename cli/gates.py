@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from cli.layout import ANY_ITEM, Placed, declared_steps, fits, recorded_steps
 from cli.problem import CommandError
 from cli.timers import deadlines_of, timed_gates_of
 from cli.words import one_line
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES, StepReason
 from core.api.suggestion import closest
 from core.engine.step.state import reason_of
-
-Object = dict[str, Any]
 
 APPROVED: Final = "Approved"
 REJECTED: Final = "Rejected"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from cli.gates import Gate, gates_of
 from cli.options import TimeStyle
@@ -13,11 +12,10 @@ from cli.render.table import table
 from cli.render.time import age, time_left
 from cli.session import Session
 from core.api.instant import format_instant
+from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES
 from core.api.resource import STORY, STORY_RUN
 from core.kube.errors import ForbiddenError
-
-Object = dict[str, Any]
 
 
 async def open_gates(session: Session) -> list[Gate]:

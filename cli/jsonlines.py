@@ -19,13 +19,12 @@ import orjson
 import trio
 
 from cli.answers import document_of, error_document
+from core.api.objects import Object
 from core.api.suggestion import closest
 from core.engine.clock import system_now
 from core.evaluation.evaluator import EvaluationPolicy, Evaluator
 from core.expressions.fields import Kind
 from core.expressions.resolve import DEFAULT_LIMITS
-
-Object = dict[str, Any]
 
 MAX_LINE_BYTES: Final = 64 << 20
 REQUEST: Final = "request"

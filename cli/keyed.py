@@ -8,17 +8,16 @@ Source: Trigger contract 2, 4.2 and 4.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from cli.exit_code import ExitCode
 from cli.problem import CommandError, UsageError
 from cli.session import Session
 from core.api import keys
+from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from core.kube.errors import AlreadyExistsError
 from core.workloads.submission import MAX_KEY_CHARACTERS, input_hash, story_run_name
-
-Object = dict[str, Any]
 
 CREATED: Final = "Created"
 REUSED: Final = "Reused"

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.api import keys
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 ANY_ITEM: Final = "*"

@@ -11,6 +11,7 @@ from cli import yamlsource
 from cli.yamlsource import Place, Source, SourceError
 from core.api import kinds
 from core.api import manifest as border
+from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES
 from core.api.suggestion import closest
 from webhooks.cluster_view import ClusterView, InMemoryView
@@ -21,8 +22,6 @@ from webhooks.validate import admission
 from webhooks.validate.admission import SHAPE
 from webhooks.validate.catalogue import RULES
 from webhooks.validate.steps import REF_OR_TYPE
-
-Object = dict[str, Any]
 
 UNREADABLE: Final = Rule("file/unreadable", "")
 NO_OBJECT: Final = Rule("file/no-object", "")

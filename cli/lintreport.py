@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from cli.linting import ALL_RULES, Located
+from core.api.objects import Object
 from webhooks.finding import Rule, Severity
 
-Object = dict[str, Any]
 Style = Callable[[str, str], str]
 """A text and the name of a colour → the text as it is to be written."""
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.problem import CommandError, RejectedManifestError
+from core.api.objects import Object
 
 if TYPE_CHECKING:
     from webhooks.cluster_view import ClusterView
 
-Object = dict[str, Any]
 
 STDIN: Final = "-"
 STDIN_NAME: Final = "<stdin>"

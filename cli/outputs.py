@@ -13,9 +13,8 @@ from cli.render.output import part_of, yaml_text
 from cli.runs import step_runs_of
 from cli.session import Session
 from core.api.gatedata import given_data
+from core.api.objects import Object
 from core.api.reference_keys import STORAGE_REFERENCE
-
-Object = dict[str, Any]
 
 RUN: Final = "output"
 """What the output of the run itself is called beside those of its steps."""

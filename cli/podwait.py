@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from cli.words import one_line
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.workloads.step_workload import ENGRAM_CONTAINER
-
-Object = dict[str, Any]
 
 
 class PodObstacle(StrEnum):

@@ -6,10 +6,10 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cli.answers import document_of, type_of
 from cli.problem import UsageError
+from core.api.objects import Object
 from core.api.suggestion import closest
 from core.engine.clock import system_now
 from core.evaluation.evaluator import (
@@ -27,8 +27,6 @@ from core.expressions.analysis import most_steps
 from core.expressions.fields import ExpressionField, Kind
 from core.expressions.resolve import TEMPLATE_KEY, Scope
 from core.expressions.roots import ITEM, ITEM_INDEX, ITERATION, OF_ITEMS, PREVIOUS
-
-Object = dict[str, Any]
 
 _CUT_CHARACTERS = 60
 

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cli.problem import CommandError, UsageError
 from cli.words import one_line
+from core.api.objects import Object, step_path
 from core.api.phases import Phase
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, StoryPlan, parse_story
 from core.engine.redrive.redrive import steps_that_waited_for_something_else, steps_to_run_again
-from core.engine.run.restore import step_name_of
 from core.engine.step.state import steps_from
 from core.graph.reach import downstream
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
 
 def effects_done(again: Sequence[str], step_runs: Iterable[Object], claims: Iterable[Object]) -> list[tuple[str, str]]:
     """Step and key of each completed EffectClaim whose StepRun is of a step in ``again``, or of a branch of one."""
-    steps = {step_run["metadata"]["name"]: step_name_of(step_run) or "" for step_run in step_runs}
+    steps = {step_run["metadata"]["name"]: step_path(step_run) or "" for step_run in step_runs}
     done: list[tuple[str, str]] = []
     for claim in claims:
         spec = claim.get("spec") or {}

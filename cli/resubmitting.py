@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from cli.runs import run_manifest
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 _KEPT_OF_REFERENCE: Final = ("name", "namespace", "version")
 """Not the UID: a Story that was deleted and made again is meant, too."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -20,13 +20,11 @@ from cli.session import Session
 from cli.words import one_line
 from core.api import keys
 from core.api.conditions import find_condition
+from core.api.objects import Object, has_ended
 from core.api.phases import ConditionType
 from core.api.resource import EFFECT_CLAIM, STORY_RUN
 from core.engine.redrive.request import pending_redrive
-from core.engine.run.state import has_ended
 from core.kube.errors import ForbiddenError
-
-Object = dict[str, Any]
 
 PATIENCE_SECONDS: Final = 5.0
 """After it a person is told that the operator has not answered yet."""

@@ -16,11 +16,10 @@ from cli.session import Session
 from cli.view import Command, RunView, plain_command, view_run
 from core.api import keys
 from core.api.identity import label_value
+from core.api.objects import Object, is_owned_by
 from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
 from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
-
-Object = dict[str, Any]
 
 LATEST: Final = "@latest"
 _MAX_NAME: Final = 253
@@ -104,7 +103,7 @@ async def step_runs_of(session: Session, run: Object) -> list[Object]:
     selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
     found = await session.client.list(STEP_RUN, run["metadata"]["namespace"], label_selector=selector)
     uid = run["metadata"]["uid"]
-    return [step for step in found.items if any(o["uid"] == uid for o in step["metadata"].get("ownerReferences") or ())]
+    return [step for step in found.items if is_owned_by(step, uid)]
 
 
 async def look_at(session: Session, run: Object) -> RunView:

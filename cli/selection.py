@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from cli.durations import duration_of
 from cli.problem import UsageError
 from cli.session import Session
 from core.api.instant import parse_instant
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN
 from core.api.suggestion import closest
 from core.kube.errors import BadRequestError
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

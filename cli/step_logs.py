@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -17,13 +17,12 @@ from cli.session import Session
 from cli.view import RunView
 from core.api import keys
 from core.api.identity import label_value
+from core.api.objects import Object
 from core.api.resource import POD, STORY_RUN
 from core.api.suggestion import closest
 from core.kube.errors import ApiError, KubeError
 from core.kube.transport import open_lines
 from core.workloads.step_workload import ENGRAM_CONTAINER
-
-Object = dict[str, Any]
 
 LAST_LINES: Final = 20
 _POLL_SECONDS: Final = 0.5

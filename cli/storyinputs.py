@@ -7,8 +7,7 @@ from typing import Any
 from cli.console import Console
 from cli.inputs import value_of
 from cli.problem import UsageError
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 
 async def fitting_inputs(console: Console, story: Object, inputs: Object) -> Object:

@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from cli.podwait import container_state, taken_at
 from cli.view import RunView, StepView, view_run
 from cli.why.cause import Facts
 from core.api.instant import parse_instant_or_none
-
-Object = dict[str, Any]
 
 
 class Activity(StrEnum):

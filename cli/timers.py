@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from core.api import keys
+from core.api.objects import Object
 from core.engine.step.timers import Timer, TimerKind, timers_from
-
-Object = dict[str, Any]
 
 
 def timers_of(run: Object) -> dict[str, Timer]:

@@ -18,10 +18,9 @@ from core.api import keys
 from core.api.duration import parse_duration
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.step.state import reason_of
-
-Object = dict[str, Any]
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _BY_STEP_RUN: Final = "steprun/"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import trio
 import typer
@@ -22,9 +22,8 @@ from cli.session import Session
 from cli.step_logs import LogWish, failure_report, print_logs
 from cli.view import RunView
 from core.api import keys
+from core.api.objects import Object
 from core.api.resource import STORY_RUN
-
-Object = dict[str, Any]
 
 CANCEL_DEADLINE_SECONDS: Final = 10.0
 

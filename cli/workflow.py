@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cli.applying import apply_manifests
 from cli.console import Console
@@ -23,13 +22,12 @@ from cli.runs import is_name, run_manifest, start_run
 from cli.session import Session, open_session
 from cli.storyinputs import fitting_inputs
 from cli.watching import Watched, exit_after, stay
+from core.api.objects import Object
 from core.api.resource import STORY
 from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
 from manager.embedded.folder import data_folder, running
 from manager.embedded.usage import open_cluster
-
-Object = dict[str, Any]
 
 
 def run_files(

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api.conditions import with_condition
+from core.api.objects import Object
 from core.api.resource import Resource
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.kube.wire import merge_patch_between
 from reconcilers.adapters.writes import patch_status
-
-Object = dict[str, Any]
 
 COUNT_DELAY: Final = timedelta(seconds=2)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from core.api.conditions import with_condition
 from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import Object, is_being_deleted
 from core.api.phases import ConditionType, Phase, Reason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from core.api.unreadable import why_unreadable
@@ -22,7 +23,7 @@ from core.engine.step.record import is_final
 from core.kube.client import KubeClient
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import ENGRAM_KEYS, World, find
-from reconcilers.definition import COUNT_DELAY, Object, stored_errors, validated, write_status
+from reconcilers.definition import COUNT_DELAY, stored_errors, validated, write_status
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
 
@@ -41,7 +42,7 @@ class EngramReconciler:
 
     async def reconcile(self, key: Key) -> Outcome:
         engram = self._world.engrams.get(key.namespace, key.name)
-        if engram is None or engram["metadata"].get("deletionTimestamp"):
+        if engram is None or is_being_deleted(engram):
             return Done()
         reason, errors = await self._template_finding(engram)
         step_runs = self._world.step_runs.by_index(ENGRAM_KEYS, str(key))

@@ -6,6 +6,7 @@ contract 15.
 
 from __future__ import annotations
 
+from core.api.objects import Object, is_being_deleted
 from core.api.phases import ConditionType
 from core.api.resource import ENGRAM_TEMPLATE
 from core.api.unreadable import why_unreadable
@@ -13,7 +14,7 @@ from core.engine.ports import Clock
 from core.evaluation.validation import SchemaValidator
 from core.kube.client import KubeClient
 from reconcilers.adapters.world import TEMPLATE_NAME, World
-from reconcilers.definition import Object, validated, write_status
+from reconcilers.definition import validated, write_status
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import Done, Outcome
 
@@ -29,7 +30,7 @@ class EngramTemplateReconciler:
 
     async def reconcile(self, key: Key) -> Outcome:
         template = self._world.engram_templates.get("", key.name)
-        if template is None or template["metadata"].get("deletionTimestamp"):
+        if template is None or is_being_deleted(template):
             return Done()
         errors = await template_errors(template, self._schemas)
         status = validated(

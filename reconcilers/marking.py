@@ -10,7 +10,7 @@ from typing import Any
 
 from core.api import keys
 from core.api.identity import label_value
-from core.engine.ports import Object
+from core.api.objects import Object
 from core.engine.slots.scheduling import scheduling_of
 from core.policy.settings import OperatorSettings
 

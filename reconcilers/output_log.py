@@ -11,12 +11,10 @@ from typing import Any, Final
 
 import orjson
 
+from core.api.objects import Object, controller_of, step_path
 from core.api.phases import TERMINAL_PHASES
 from core.kube.informer import Change
 from core.telemetry.logs import get_logger
-from reconcilers.adapters.world import controller_owner, step_path
-
-Object = dict[str, Any]
 
 MAX_KEYS: Final = 32
 """Keys of an output that a record names."""
@@ -33,7 +31,7 @@ class OutputLog:
 
     def step_run_changed(self, change: Change) -> None:
         if self._is_on() and (step_run := _just_ended(change)) is not None:
-            owner = controller_owner(step_run) or {}
+            owner = controller_of(step_run) or {}
             _write("a step ended with an output", step_run, owner.get("name", ""), step=step_path(step_run))
 
     def story_run_changed(self, change: Change) -> None:

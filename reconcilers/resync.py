@@ -16,15 +16,15 @@ from typing import Final
 import trio
 
 from core.api import keys
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import STEP_RUN, STORY_RUN
-from core.engine.ports import Object, RunKey
-from core.engine.run.state import has_ended
+from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.errors import KubeError
 from core.kube.informer import Change, Informer
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
-from reconcilers.adapters.world import World, controller_owner, step_run_of_pod
+from reconcilers.adapters.world import World, step_run_of_pod
 from reconcilers.runtime.controller import Controller, Key
 
 INTERVAL: Final = timedelta(minutes=10)
@@ -84,7 +84,7 @@ class Resync:
 
     def _live(self) -> Iterator[RunKey]:
         for run in self._world.story_runs.each():
-            if not has_ended(run) and not run["metadata"].get("deletionTimestamp"):
+            if not has_ended(run) and not is_being_deleted(run):
                 yield RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
 
     async def _lost(self) -> list[Change]:
@@ -118,7 +118,7 @@ class Resync:
         namespace = obj["metadata"].get("namespace") or ""
         if obj.get("kind") == STORY_RUN.kind:
             return RunKey(namespace, obj["metadata"]["name"])
-        owner = controller_owner(obj) or {}
+        owner = controller_of(obj) or {}
         if owner.get("kind") == STORY_RUN.kind:
             return RunKey(namespace, owner["name"])
         if owner.get("kind") == STEP_RUN.kind:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from core.api.instant import parse_instant_or_none
-from core.engine.ports import Object
+from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 
 DEFAULT_RETENTION: Final = timedelta(days=1)

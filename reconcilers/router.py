@@ -12,21 +12,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from core.api import keys
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted, step_path
 from core.api.phases import Phase
 from core.api.resource import STEP_RUN, STORY_RUN
-from core.engine.ports import Object, RunKey
-from core.engine.run.state import has_ended
+from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.informer import Change
-from reconcilers.adapters.world import (
-    LIVE_RUNS,
-    OWNER_UID,
-    STORY_KEY,
-    World,
-    controller_owner,
-    step_path,
-    step_run_of_pod,
-)
+from reconcilers.adapters.world import LIVE_RUNS, OWNER_UID, STORY_KEY, World, step_run_of_pod
 from reconcilers.retention import said_of
 from reconcilers.runtime.controller import Controller, Key
 
@@ -106,7 +98,7 @@ class Router:
 
     def _tell_a_run_that_has_ended(self, step_run: Object) -> None:
         """Of what another operator has begun for it, which may not live to end that."""
-        owner = controller_owner(step_run)
+        owner = controller_of(step_run)
         run = (
             self._world.story_runs.get(step_run["metadata"]["namespace"], owner["name"]) if owner is not None else None
         )
@@ -115,7 +107,7 @@ class Router:
 
     def _job_changed(self, change: Change) -> None:
         job = change.object
-        owner = controller_owner(job)
+        owner = controller_of(job)
         if owner is not None and owner.get("kind") == STEP_RUN.kind:
             self._wake_step_of(job["metadata"]["namespace"], owner["name"])
 
@@ -130,13 +122,13 @@ class Router:
 
     def _wake_step(self, obj: Object) -> None:
         """The step that a StepRun or a child run is of."""
-        owner = controller_owner(obj)
+        owner = controller_of(obj)
         if owner is not None and owner.get("kind") == STORY_RUN.kind:
             self._supervisor.wake(RunKey(obj["metadata"]["namespace"], owner["name"]), step_path(obj) or None)
 
     def _tell_owner_of_the_end(self, change: Change) -> None:
         """A run that cleans up, or is to be let go, waits for its children to be gone."""
-        owner = controller_owner(change.object)
+        owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == STORY_RUN.kind and _is_going(change):
             self._story_runs.enqueue(Key(change.object["metadata"]["namespace"], owner["name"]))
 
@@ -166,7 +158,7 @@ def _concerns_the_parent(change: Change) -> bool:
 
 
 def _stage(run: Object) -> tuple[Any, Any]:
-    return (run.get("status") or {}).get("phase"), run["metadata"].get("deletionTimestamp")
+    return (run.get("status") or {}).get("phase"), is_being_deleted(run)
 
 
 def _says_something_new(change: Change) -> bool:
@@ -177,15 +169,15 @@ def _says_something_new(change: Change) -> bool:
 
 
 def _is_live(run: Object | None) -> bool:
-    return run is not None and not has_ended(run) and not run["metadata"].get("deletionTimestamp")
+    return run is not None and not has_ended(run) and not is_being_deleted(run)
 
 
 def _is_going(change: Change) -> bool:
     """Whether it is gone, or has just been told to go."""
     if change.new is None:
         return True
-    ending = bool(change.new["metadata"].get("deletionTimestamp"))
-    return ending and not (change.old is not None and change.old["metadata"].get("deletionTimestamp"))
+    ending = is_being_deleted(change.new)
+    return ending and not (change.old is not None and is_being_deleted(change.old))
 
 
 def _run_key(run: Object) -> RunKey:

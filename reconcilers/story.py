@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.api.keys import FINALIZER_STORY
+from core.api.objects import Object, is_being_deleted
 from core.api.phases import ConditionType, Reason
 from core.api.resource import ENGRAM, STORY
 from core.api.unreadable import why_unreadable
@@ -20,7 +21,7 @@ from core.policy.references import Reference, why_denied
 from core.policy.settings import OperatorSettings
 from reconcilers.adapters.world import STEP_LISTS, STORY_KEY, World
 from reconcilers.adapters.writes import patch_metadata
-from reconcilers.definition import Object, stored_errors, validated, write_status
+from reconcilers.definition import stored_errors, validated, write_status
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import Done, Outcome
 
@@ -54,7 +55,7 @@ class StoryReconciler:
         story = self._world.stories.get(key.namespace, key.name)
         if story is None:
             return Done()
-        if story["metadata"].get("deletionTimestamp"):
+        if is_being_deleted(story):
             await self._release(story)
             return Done()
         findings = story_findings(story, self._world, self._settings())

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from core.api.objects import Object, is_being_deleted
 from core.api.resource import CONTROLLER_REVISION
-from core.engine.ports import Clock, Object
+from core.engine.ports import Clock
 from core.kube.client import KubeClient
 from reconcilers.adapters.pinned_story import TooDeepError, kept_story, revision_name
 from reconcilers.adapters.world import LIVE_RUNS, STORY_KEY, World
@@ -53,7 +54,7 @@ def tidying(
     idle = [name for name in old if name not in used]
     due = [name for name in idle if since[name] + GRACE <= now]
     return Tidying(
-        remove=tuple(old[name] for name in due if not old[name]["metadata"].get("deletionTimestamp")),
+        remove=tuple(old[name] for name in due if not is_being_deleted(old[name])),
         ceased_at=since,
         look_again_at=min((since[name] + GRACE for name in idle if name not in due), default=None),
     )

@@ -16,16 +16,16 @@ from typing import Final
 
 from core.api import keys
 from core.api.instant import format_instant
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
-from core.engine.ports import Clock, Object, RunKey
+from core.engine.ports import Clock, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
-from core.engine.run.state import has_ended
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import OperatorSettings
-from reconcilers.adapters.world import OWNER_UID, World, controller_owner
+from reconcilers.adapters.world import OWNER_UID, World
 from reconcilers.adapters.writes import delete, patch_metadata, patch_status
 from reconcilers.marking import marking_patch
 from reconcilers.retention import CleanUp, Remove, Wait, next_act
@@ -60,7 +60,7 @@ class StoryRunReconciler:
         if run is None:
             return Done()
         await self._release_step_runs(run)
-        if run["metadata"].get("deletionTimestamp"):
+        if is_being_deleted(run):
             return await self._release(run)
         if has_ended(run):
             return await self._retire_or_hand_over(run)
@@ -104,13 +104,13 @@ class StoryRunReconciler:
 
     def _is_needed(self, run: Object) -> bool:
         """Whether the run that started it has not ended: also after a restart that is where its step's output is."""
-        owner = controller_owner(run)
+        owner = controller_of(run)
         if owner is None or owner.get("kind") != STORY_RUN.kind:
             return False
         parent = self._world.story_runs.get(run["metadata"]["namespace"], owner["name"])
         if parent is None or parent["metadata"]["uid"] != owner.get("uid"):
             return False
-        return not (has_ended(parent) or parent["metadata"].get("deletionTimestamp"))
+        return not (has_ended(parent) or is_being_deleted(parent))
 
     async def _release(self, run: Object) -> Outcome:
         """Delete what the run owns; let it go when nothing is left."""
@@ -125,14 +125,14 @@ class StoryRunReconciler:
     async def _delete_children(self, run: Object) -> bool:
         """Ask for the deletion of every child; True while any is left."""
         for resource, informer, child in self._children(run):
-            if not child["metadata"].get("deletionTimestamp"):
+            if not is_being_deleted(child):
                 await delete(self._client, informer, resource, child)
         return any(self._children(run))
 
     async def _release_step_runs(self, run: Object) -> None:
         """Of a finalizer that an operator of the reference has set; this one needs none and sets none."""
         for step_run in self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"]):
-            if step_run["metadata"].get("deletionTimestamp"):
+            if is_being_deleted(step_run):
                 await self._drop_finalizer(STEP_RUN, self._world.step_runs, step_run, keys.FINALIZER_STEP_RUN)
 
     async def _drop_finalizer(self, resource: Resource, informer: Informer, obj: Object, finalizer: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,12 +24,11 @@ from cli.arguments import (
 )
 from cli.options import CommonOptions, TimeStyle, with_common_options
 from cli.problem import UsageError
+from core.api.objects import Object, owners_of
 
 if TYPE_CHECKING:
     from cli.session import Session
     from cli.view import RunView
-
-Object = dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
@@ -84,7 +83,7 @@ async def _table_of(session: Session, runs: Sequence[Object]) -> str:
     }
     steps: dict[str, list[Object]] = {}
     for step_run in (await session.client.list(STEP_RUN, namespace)).items:
-        for owner in step_run["metadata"].get("ownerReferences") or ():
+        for owner in owners_of(step_run):
             steps.setdefault(owner["uid"], []).append(step_run)
     now = system_now()
     rows = []

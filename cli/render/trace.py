@@ -7,12 +7,11 @@ microseconds, and metadata events (``ph: M``) that name processes and threads.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from cli.timeline import Row, Span, Timeline
 from core.api.instant import format_instant
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

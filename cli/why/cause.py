@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-Object = dict[str, Any]
+from core.api.objects import Object
 
 
 class Kind(StrEnum):

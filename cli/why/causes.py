@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from cli.gates import Gate, gates_of
 from cli.layout import declared_steps, parent_of
@@ -14,9 +13,8 @@ from cli.why import workload
 from cli.why.cause import Cause, CommandIn, Facts, Kind
 from cli.words import one_line
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import Phase, Reason
-
-Object = dict[str, Any]
 
 _QUEUED = "Queued due to"
 """How the message of a step begins that waits for a slot. Source: StoryRun contract 13.4."""

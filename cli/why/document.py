@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from cli.why.cause import Cause, Explanation
 from core.api.instant import format_instant
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 
 def document_of(explanation: Explanation) -> Object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from cli.problem import CommandError
 from cli.retrying import refusal_of
@@ -19,8 +18,6 @@ from core.api.phases import Phase, Reason
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, parse_story
 from core.engine.redrive.request import pending_redrive
-
-Object = dict[str, Any]
 
 
 def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:

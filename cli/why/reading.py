@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -17,12 +17,11 @@ from cli.why.cause import Facts
 from cli.words import one_line
 from core.api import keys
 from core.api.identity import label_value
+from core.api.objects import Object, has_ended, is_owned_by
 from core.api.phases import Phase
 from core.api.resource import EVENT, JOB, STORY_RUN
-from core.engine.run.state import has_ended
 from core.kube.errors import ApiError, ForbiddenError
 
-Object = dict[str, Any]
 Found = TypeVar("Found")
 
 MAX_DEPTH: Final = 8
@@ -83,11 +82,7 @@ async def children_of(session: Session, run: Object) -> list[Object]:
     metadata = run["metadata"]
     selector = f"{keys.LABEL_PARENT_STORY_RUN}={label_value(metadata['name'])}"
     found = (await session.client.list(STORY_RUN, metadata["namespace"], label_selector=selector)).items
-    own = [
-        each
-        for each in found
-        if any(owner["uid"] == metadata["uid"] for owner in each["metadata"].get("ownerReferences") or ())
-    ]
+    own = [each for each in found if is_owned_by(each, metadata["uid"])]
     return sorted(own, key=lambda each: (each["metadata"]["creationTimestamp"], len(each["metadata"]["name"])))
 
 

@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
+from core.api.objects import Object
 from core.api.phases import Reason, member_or_none
-from core.engine.ports import Object
 from core.expressions import edges, roots
 from core.graph.compensation import undo_order
 from core.graph.cycles import find_cycle

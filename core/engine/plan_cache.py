@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.api.objects import Object
 from core.engine.plan import Refusal, StoryPlan, parse_story
-from core.engine.ports import Object
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
 

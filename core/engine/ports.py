@@ -16,10 +16,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from core.api.objects import Object
 from core.api.phases import Reason
 from core.policy.retry import RetryPolicy
-
-Object = dict[str, Any]
 
 
 class RunKey(NamedTuple):

@@ -7,17 +7,15 @@ profile, without which a namespace that enforces the ``restricted`` Pod Security
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from core.api import keys
 from core.api.identity import label_value, runner_name
+from core.api.objects import Object
 from core.workloads.environment import batch_environment
 from core.workloads.secrets import secret_env_from, secret_volume_mounts, secret_volumes
 from core.workloads.step_workload import ENGRAM_CONTAINER, StepWorkload
 from core.workloads.storage import storage_volume_mounts, storage_volumes
 from core.workloads.tls import tls_volume_mounts, tls_volumes
-
-Object = dict[str, Any]
 
 
 def pod_template(workload: StepWorkload) -> Object:

@@ -6,10 +6,11 @@ Source: StepRun contract 16, operator contract 20.4.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from core.api import keys
 from core.api.identity import label_value, runner_name
+from core.api.objects import Object
 from core.api.permission import Permission
 from core.api.resource import (
     EFFECT_CLAIM,
@@ -23,8 +24,6 @@ from core.api.resource import (
 )
 from core.policy import borrowed
 from core.workloads.runner_rules import Rule
-
-Object = dict[str, Any]
 
 _RULE_FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
 

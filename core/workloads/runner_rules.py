@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from core.api.objects import Object
 from core.policy import borrowed
 
-Object = dict[str, Any]
 Rule = Mapping[str, Any]
 
 _RBAC: Final = "rbac.authorization.k8s.io"

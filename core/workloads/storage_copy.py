@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.identity import compose_with_suffix, label_value
+from core.api.objects import Object
 from core.api.resource import SECRET, STEP_RUN
 from core.workloads.step_workload import StepWorkload
-
-Object = dict[str, Any]
 
 ANNOTATION_COPY: Final = "bubustack.io/managed-storage-secret"
 ANNOTATION_COPY_SOURCE: Final = "bubustack.io/managed-storage-secret-source"

@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 
 import trio
 
+from core.api.objects import has_ended, step_path
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.redrive.request import may_have_a_past, pending_redrive
-from core.engine.run.state import has_ended
 from core.engine.step.record import is_asked_to_end, is_overtaken, retries_of
 from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
 from fuzz.engine.cluster import Cluster, Object, place_of
 from fuzz.engine.process import Process
-from fuzz.engine.routing import step_path, story_of
+from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controlled_by
 from fuzz.engine.worker import Worker
 

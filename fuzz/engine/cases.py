@@ -15,6 +15,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from core.api.objects import step_path
 from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
@@ -26,7 +27,7 @@ from fuzz.engine.case import FIRST, Case, Rival
 from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.kept import due_by, is_cleaned, is_going
 from fuzz.engine.process import Fault
-from fuzz.engine.routing import step_path, story_of
+from fuzz.engine.routing import story_of
 from fuzz.engine.watches import Delivery
 from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, Incarnation, KillAt, World, open_world
 

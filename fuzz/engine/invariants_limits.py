@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
+from core.api.objects import has_ended
 from core.api.phases import Reason
-from core.engine.run.state import has_ended
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Object, Write

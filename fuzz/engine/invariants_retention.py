@@ -8,8 +8,8 @@ from math import inf
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
+from core.api.objects import has_ended
 from core.engine.redrive.request import Malformed, pending_redrive
-from core.engine.run.state import has_ended
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Object, Write

@@ -8,10 +8,10 @@ from itertools import takewhile
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
+from core.api.objects import has_ended
 from core.api.phases import Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
-from core.engine.run.state import has_ended
 from core.engine.settings import EngineSettings
 from core.engine.step.record import announced_end, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from core.api.objects import has_ended
 from core.api.phases import Phase
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
-from core.engine.run.state import has_ended
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
 from core.kube.store import Change

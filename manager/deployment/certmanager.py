@@ -11,9 +11,10 @@ from typing import Final
 
 from certs.inject import DEFAULT_TARGETS
 from certs.rotation import DEFAULT_SECRET
+from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, Resource
 from manager.deployment import metadata, workload
-from manager.deployment.metadata import WEBHOOK_SERVICE, Object
+from manager.deployment.metadata import WEBHOOK_SERVICE
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation, table_objects
 from manager.permissions.table import CA_BUNDLES, CERTIFICATES
 

@@ -16,8 +16,8 @@ from core.api.keys import (
     DOMAIN,
     RUN_ANNOTATIONS_OF_OPERATOR,
 )
+from core.api.objects import Object
 from core.api.resource import ENGRAM, STEP_RUN, STORY_RUN, Resource
-from manager.deployment.metadata import Object
 from manager.permissions.roles import Installation
 from manager.permissions.table import MANAGER
 from webhooks.caller import ADMINISTRATORS, POD_NAME

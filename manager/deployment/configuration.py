@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.api.objects import Object
 from core.api.resource import CONFIG_MAP
 from manager.deployment import metadata
-from manager.deployment.metadata import Object
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 from manager.permissions.table import CONFIG_NAME
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from core.api.kinds import KINDS
+from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY
 from manager.deployment import (
     author,
@@ -26,8 +27,6 @@ from manager.deployment import (
 from manager.deployment.policy import Policy, documents
 from manager.permissions.files import manifest_files
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
-
-Object = dict[str, Any]
 
 MANAGER: Final = "manager"
 WEBHOOKS: Final = "webhooks"

@@ -7,9 +7,9 @@ The files are called ``Kustomization``, one of the three names kustomize knows a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
-Object = dict[str, Any]
+from core.api.objects import Object
 
 FILE_NAME: Final = "Kustomization"
 _BASE: Final = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from core.api.keys import LABEL_APP_NAME
+from core.api.objects import Object
 from core.api.resource import Resource
-
-Object = dict[str, Any]
 
 APP: Final = "bobrapet"
 IMAGE: Final = "bobrapet-py"

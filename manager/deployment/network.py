@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.api.objects import Object
 from core.api.resource import SERVICE, Resource
 from manager.deployment import metadata
 from manager.deployment.metadata import (
@@ -13,7 +14,6 @@ from manager.deployment.metadata import (
     POD_LABELS,
     WEBHOOK_PORT,
     WEBHOOK_SERVICE,
-    Object,
 )
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, Resource, Scope
 from manager.deployment import metadata
 from manager.deployment.condition import Condition
-from manager.deployment.metadata import Object
 from manager.permissions.roles import Installation
 from manager.permissions.table import CONFIG_NAME
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Final
 
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
+from core.api.objects import Object
 from manager.deployment import metadata
 from manager.deployment.condition import (
     Condition,
@@ -25,7 +26,7 @@ from manager.deployment.condition import (
     conditions_of_decisions,
     conditions_of_status,
 )
-from manager.deployment.metadata import WEBHOOK_SERVICE, Object
+from manager.deployment.metadata import WEBHOOK_SERVICE
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 from webhooks import registration
 from webhooks.registration import Hook

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, NAMESPACE, Resource
 from manager.deployment import metadata
-from manager.deployment.metadata import CONTROL_PLANE, HEALTH_PORT, METRICS_PORT, POD_LABELS, WEBHOOK_PORT, Object
+from manager.deployment.metadata import CONTROL_PLANE, HEALTH_PORT, METRICS_PORT, POD_LABELS, WEBHOOK_PORT
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 from manager.permissions.table import CONFIG_NAME
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from core.api.objects import Object
 from manager.permissions.people import people_roles
 from manager.permissions.roles import (
     DEFAULT_INSTALLATION,
@@ -23,8 +23,6 @@ from manager.permissions.table import (
     METRICS_AUTH,
     RUNNER,
 )
-
-Object = dict[str, Any]
 
 
 def manifest_files() -> Iterator[tuple[str, list[Object]]]:

@@ -6,16 +6,15 @@ Elsewhere an administrator applies ``manifests/rbac``, which is rendered from th
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 from core.api.keys import FIELD_MANAGER
+from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT
 from core.kube.client import KubeClient
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation, operator_objects
-
-Object = dict[str, Any]
 
 TOKEN_LIFETIME: Final = timedelta(days=3650)
 """Of an embedded operator's token: longer than any cluster of this kind is kept running without a restart."""

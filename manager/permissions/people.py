@@ -7,13 +7,12 @@ namespace has ours, too; the reference ships roles that somebody must bind first
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from core.api.keys import LABEL_APP_NAME
+from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, EFFECT_CLAIM, OUR_RESOURCES, STEP_RUN, STORY, STORY_RUN, Resource
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
-
-Object = dict[str, Any]
 
 GATE_APPROVER: Final = "gate-approver-role"
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from core.api.keys import LABEL_APP_NAME, LABEL_RUNNER_GRANTS
+from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
 from manager.permissions.table import OPERATOR_NAMESPACE, ROLE_TABLES, Reach, RoleTable
-
-Object = dict[str, Any]
 
 GRANTS_ROLE: Final = "runner-grants"
 METRICS_READER: Final = "metrics-reader"

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.api.unreadable import why_unreadable
 from core.engine.errors import MissingReferenceError, RejectedError
-from core.engine.ports import Binding, Object
+from core.engine.ports import Binding
 from core.kube.client import KubeClient
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.references import Reference, why_denied

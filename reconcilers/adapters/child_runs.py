@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted, is_controlled_by, step_path
 from core.api.resource import STORY_RUN
 from core.engine.errors import GoneError, NameConflictError, UnavailableError
-from core.engine.ports import Object
-from core.engine.run.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.patch import bound_to
 from core.kube.wire import values_equal
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, World, controlled_by, controller_owner, engram_key, step_path
+from reconcilers.adapters.world import OWNER_UID, World, engram_key
 from reconcilers.adapters.writes import confirm, create_or_read, delete
 
 
@@ -37,7 +36,7 @@ class ChildRuns:
         if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
         stored, _ = await create_or_read(self._client, STORY_RUN, manifest)
-        if stored["metadata"].get("deletionTimestamp"):
+        if is_being_deleted(stored):
             raise UnavailableError(f"StoryRun {_place(stored)} of an earlier attempt is still being removed")
         why = why_not_the_child(run, manifest, stored)
         if why is not None:
@@ -75,8 +74,8 @@ class ChildRuns:
 def why_not_the_child(run: Object, wanted: Object, stored: Object) -> str | None:
     """Why ``stored``, which has the name of ``wanted``, is not the child that ``run`` would make; None when it is."""
     place, parent = _place(stored), _place(run)
-    if not controlled_by(stored, run["metadata"]["uid"]):
-        owner = controller_owner(stored)
+    if not is_controlled_by(stored, run["metadata"]["uid"]):
+        owner = controller_of(stored)
         whose = f"belongs to {owner.get('kind')} {owner.get('name')}" if owner else "was started by somebody else"
         return f"StoryRun {place} exists and {whose}, not to StoryRun {parent}; delete it or rename the step"
     if step_path(stored) != step_path(wanted):

@@ -10,8 +10,9 @@ from typing import Final
 
 from core.api import keys
 from core.api.identity import label_value
+from core.api.objects import Object
 from core.api.resource import STEP_RUN
-from core.engine.ports import EventType, Object
+from core.engine.ports import EventType
 from core.kube.events import EventRecorder
 
 _CONTROLLERS: Final = {

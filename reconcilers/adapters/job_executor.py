@@ -14,12 +14,12 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted, is_controlled_by, step_path
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
-from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, EventType, Object, Observation
+from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, EventType, Observation
 from core.engine.redrive.request import may_have_a_past, pending_redrive
-from core.engine.run.state import has_ended
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.engine.step.record import is_asked_to_end, retries_of
 from core.kube.client import KubeClient
@@ -35,7 +35,7 @@ from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, controlled_by, controller_owner, slim, step_path
+from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, slim
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
 NEW_SECONDS: Final = 1.0
@@ -75,7 +75,7 @@ class JobExecutor:
         if anew:
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
         stored, made = await create_or_read(self._client, STEP_RUN, manifest)
-        if not controlled_by(stored, run["metadata"]["uid"]):
+        if not is_controlled_by(stored, run["metadata"]["uid"]):
             raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
         if step_path(stored) != step:
             raise NameConflictError(
@@ -125,8 +125,8 @@ class JobExecutor:
             StaleError: they are of an earlier attempt, or of a StepRun that is gone, whose Job is deleted.
         """
         job = await self._unseen_job(workload.namespace, workload.step_run_name)
-        if job is not None and not job["metadata"].get("deletionTimestamp"):
-            ours = controlled_by(job, workload.step_run_uid)
+        if job is not None and not is_being_deleted(job):
+            ours = is_controlled_by(job, workload.step_run_uid)
             if ours and _attempt_of(job) == workload.attempt:
                 return
             if not ours and not _is_of_a_predecessor(job, workload.step_run_name):
@@ -138,24 +138,24 @@ class JobExecutor:
     async def _ensure_job(self, workload: StepWorkload, manifest: Object) -> None:
         name, namespace = workload.step_run_name, workload.namespace
         job, _ = await create_or_read(self._client, JOB, manifest)
-        if not controlled_by(job, workload.step_run_uid):
+        if not is_controlled_by(job, workload.step_run_uid):
             if _is_of_a_predecessor(job, name):
                 await delete(self._client, self._world.jobs, JOB, job)
                 raise StaleError(f"Job {namespace}/{name} of a StepRun that is gone is still there")
             raise NameConflictError(f"Job {namespace}/{name} exists and does not belong to this step")
         self._world.jobs.remember(job)
         attempt = _attempt_of(job)
-        if attempt != workload.attempt or job["metadata"].get("deletionTimestamp"):
+        if attempt != workload.attempt or is_being_deleted(job):
             raise StaleError(f"Job {namespace}/{name} of attempt {attempt} is still there")
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
         namespace, uid = run["metadata"]["namespace"], run["metadata"]["uid"]
         step_run = self._world.step_runs.get(namespace, step_run_name)
-        if step_run is None or not controlled_by(step_run, uid):
+        if step_run is None or not is_controlled_by(step_run, uid):
             lingering = any_alive(self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}"))
             return Observation(None, AttemptState.LINGERING if lingering else AttemptState.ABSENT)
         job = self._world.jobs.get(namespace, step_run_name)
-        if job is not None and not controlled_by(job, step_run["metadata"]["uid"]):
+        if job is not None and not is_controlled_by(job, step_run["metadata"]["uid"]):
             job = None
         seen = observe(step_run, job, self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}"))
         if job is not None and is_unexplained(seen):
@@ -180,7 +180,7 @@ class JobExecutor:
 
     async def end_leftover(self, step_run: Object) -> None:
         job = await self._unseen_job(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
-        if job is None or not controlled_by(job, step_run["metadata"]["uid"]):
+        if job is None or not is_controlled_by(job, step_run["metadata"]["uid"]):
             return
         if is_under_way(observe(step_run, job, await self._pods_of(job))):
             await self._end(step_run, job)
@@ -195,7 +195,7 @@ class JobExecutor:
         job = self._world.jobs.get(metadata["namespace"], metadata["name"])
         if job is None:
             job = await self._unseen_job(metadata["namespace"], metadata["name"])
-        return job if job is not None and controlled_by(job, metadata["uid"]) else None
+        return job if job is not None and is_controlled_by(job, metadata["uid"]) else None
 
     async def delete_step_run(self, step_run: Object) -> None:
         await delete(self._client, self._world.step_runs, STEP_RUN, step_run)
@@ -238,5 +238,5 @@ def _attempt_of(job: Object) -> int:
 
 def _is_of_a_predecessor(job: Object, step_run_name: str) -> bool:
     """Whether it was made for a StepRun of the same name that is gone, and nobody has collected it yet."""
-    owner = controller_owner(job)
+    owner = controller_of(job)
     return owner is not None and owner.get("kind") == STEP_RUN.kind and owner.get("name") == step_run_name

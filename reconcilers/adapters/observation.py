@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
-from core.engine.ports import AttemptState, Object, Observation
+from core.api.objects import Object, is_being_deleted, is_controlled_by
+from core.engine.ports import AttemptState, Observation
 from core.workloads.step_workload import ENGRAM_CONTAINER
-from reconcilers.adapters.world import controlled_by
 
 _ENDED_PHASES: Final = frozenset({"Succeeded", "Failed"})
 _DEADLINE_REASON: Final = "DeadlineExceeded"
@@ -30,10 +30,10 @@ def observe(step_run: Object, job: Object | None, pods: Sequence[Object]) -> Obs
         job: the Job named like it and controlled by it, if any.
         pods: Pods of Jobs of that name, of any attempt.
     """
-    if job is None or job["metadata"].get("deletionTimestamp"):
+    if job is None or is_being_deleted(job):
         lingering = job is not None or any_alive(pods)
         return Observation(step_run, AttemptState.LINGERING if lingering else AttemptState.ABSENT)
-    own = [pod for pod in pods if controlled_by(pod, job["metadata"]["uid"])]
+    own = [pod for pod in pods if is_controlled_by(pod, job["metadata"]["uid"])]
     look = _Look(step_run, job, max(own, key=_age_key, default=None))
     return _succeeded(look) or _failed(look) or _unfinished(look)
 

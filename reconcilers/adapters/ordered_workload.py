@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.engine.errors import RejectedError
-from core.engine.ports import AttemptOrder, Object
+from core.engine.ports import AttemptOrder
 from core.policy.borrowed import WHY, is_foreign
 from core.workloads.literals import as_literals
 from core.workloads.payload import encode

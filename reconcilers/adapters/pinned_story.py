@@ -7,15 +7,14 @@ be checked by whoever reads it. A revision has no owner: runs need theirs when t
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from core.api import keys
 from core.api.identity import label_value
+from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STORY
-
-Object = dict[str, Any]
 
 SELECTOR: Final = f"{keys.LABEL_APP_MANAGED_BY}={keys.FIELD_MANAGER},{keys.LABEL_STORY_NAME}"
 """Selects the revisions made here."""

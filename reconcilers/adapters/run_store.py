@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.api.objects import Object
 from core.api.resource import STORY, STORY_RUN
-from core.engine.ports import Object, RunKey
+from core.engine.ports import RunKey
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from reconcilers.adapters.child_runs import ChildRuns

@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
+from core.api.objects import Object, is_owned_by, owners_of
 from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STORY_RUN, Resource
 from core.engine.errors import (
     DeniedError,
@@ -22,7 +23,7 @@ from core.engine.errors import (
     RejectedError,
     UnavailableError,
 )
-from core.engine.ports import EventSink, EventType, Object
+from core.engine.ports import EventSink, EventType
 from core.fairness.turns import Turns
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
@@ -121,7 +122,7 @@ class RunnerAccess:
 
     async def _correct(self, run: Object, resource: Resource, stored: Object, manifest: Object) -> None:
         name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-        if not _owned(stored, run):
+        if not is_owned_by(stored, run["metadata"]["uid"]):
             if _left_by_a_namesake(stored, run):
                 raise UnavailableError(f"{resource.kind} {namespace}/{name} of a deleted run is still being removed")
             raise NameConflictError(
@@ -173,15 +174,10 @@ def _has_started(run: Object) -> bool:
     return bool((run.get("status") or {}).get("startedAt"))
 
 
-def _owned(stored: Object, run: Object) -> bool:
-    uid = run["metadata"]["uid"]
-    return any(reference.get("uid") == uid for reference in stored["metadata"].get("ownerReferences") or ())
-
-
 def _left_by_a_namesake(stored: Object, run: Object) -> bool:
     """Whether it belongs to an earlier run of the name, which is gone, so that it goes, too."""
-    owners = stored["metadata"].get("ownerReferences") or ()
-    return any((owner["kind"], owner["name"]) == (STORY_RUN.kind, run["metadata"]["name"]) for owner in owners)
+    wanted = (STORY_RUN.kind, run["metadata"]["name"])
+    return any((owner["kind"], owner["name"]) == wanted for owner in owners_of(stored))
 
 
 def _difference(stored: Object, wanted: Object) -> dict[str, Any]:

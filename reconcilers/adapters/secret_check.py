@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from core.api.objects import Object
 from core.api.resource import SECRET
 from core.engine.errors import DeniedError, MissingReferenceError, RejectedError, UnavailableError
-from core.engine.ports import Object
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
 from core.policy.credentials import NAMESPACES_KEY, foreign_fields, may_have_credentials, operators_secret

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import trio
 
+from core.api.objects import Object, is_being_deleted
 from core.api.resource import CONTROLLER_REVISION
 from core.engine.errors import NameConflictError, RejectedError, UnavailableError
-from core.engine.ports import Object
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
 from reconcilers.adapters.pinned_story import (
@@ -85,7 +85,7 @@ class StoryRevisions:
 
     def _is_pinned(self, place: _Place) -> bool:
         known = self._world.story_revisions.get(*place)
-        if known is None or known["metadata"].get("deletionTimestamp"):
+        if known is None or is_being_deleted(known):
             return False
         if not known.get("data"):
             raise _conflict(place)
@@ -111,7 +111,7 @@ class StoryRevisions:
                 stored = await self._stored(place)
             except NotFoundError as error:  # the namespace is on its way out, and the Story with it
                 raise UnavailableError(str(error)) from error
-        if stored is None or stored["metadata"].get("deletionTimestamp"):
+        if stored is None or is_being_deleted(stored):
             raise UnavailableError(f"ControllerRevision {place[0]}/{place[1]} is being removed")
         if not holds_what_its_name_says(stored):
             raise _conflict(place)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 from core.api import keys
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import (
     CONTROLLER_REVISION,
     ENGRAM,
@@ -22,13 +23,10 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
-from core.engine.run.state import has_ended
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
 from reconcilers.adapters import pinned_story
-
-Object = dict[str, Any]
 
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
@@ -179,23 +177,6 @@ def is_object_name(text: str) -> bool:
     return len(text) <= _LONGEST_NAME and _OBJECT_NAME.fullmatch(text) is not None
 
 
-def controller_owner(obj: Object) -> Object | None:
-    """The owner reference with ``controller: true``."""
-    references: list[Object] = obj["metadata"].get("ownerReferences") or []
-    return next((reference for reference in references if reference.get("controller")), None)
-
-
-def controlled_by(obj: Object, uid: str) -> bool:
-    owner = controller_owner(obj)
-    return owner is not None and owner.get("uid") == uid
-
-
-def step_path(obj: Object) -> str:
-    """The full name of the step that a StepRun or a child StoryRun is of: ``fetch``, or ``fan/a`` of a branch."""
-    path = (obj["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH)
-    return str(path or (obj.get("spec") or {}).get("stepId") or "")
-
-
 def step_references(story: Object) -> Iterator[Object]:
     """Every step of a Story that has a ``ref``: the three lists, and branches of ``parallel`` steps."""
     spec = story.get("spec") or {}
@@ -217,7 +198,7 @@ def _referring_steps(steps: Iterable[Object]) -> Iterator[Object]:
 
 
 def _owner_uid(obj: Object) -> list[str]:
-    owner = controller_owner(obj)
+    owner = controller_of(obj)
     return [owner["uid"]] if owner else []
 
 
@@ -228,7 +209,7 @@ def story_key(run: Object) -> list[str]:
 
 def live_story_key(run: Object) -> list[str]:
     """Of the index ``LIVE_RUNS``."""
-    return [] if has_ended(run) or run["metadata"].get("deletionTimestamp") else story_key(run)
+    return [] if has_ended(run) or is_being_deleted(run) else story_key(run)
 
 
 def _pinned_story_key(revision: Object) -> list[str]:
@@ -256,7 +237,7 @@ def step_run_of_pod(pod: Object) -> str:
 
     The label outlives the owner: a Pod whose Job was deleted with ``--cascade=orphan`` still works for its step.
     """
-    owner = controller_owner(pod)
+    owner = controller_of(pod)
     if owner is not None:
         return str(owner["name"]) if owner.get("kind") == JOB.kind else ""
     name: str = (pod["metadata"].get("labels") or {}).get(keys.LABEL_JOB_NAME, "")

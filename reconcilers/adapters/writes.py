@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from core.api.objects import Object, is_being_deleted
 from core.api.resource import Resource
 from core.engine.errors import GoneError, StaleError, UnavailableError
-from core.engine.ports import Object
 from core.engine.step.record import is_overtaken
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
@@ -53,7 +53,7 @@ async def confirm(client: KubeClient, informer: Informer, resource: Resource, ow
     place = f"{resource.kind} {metadata['namespace']}/{metadata['name']}"
     with port_errors():
         stored = await client.get(resource, metadata["name"], metadata["namespace"])
-    if stored["metadata"]["uid"] != metadata["uid"] or stored["metadata"].get("deletionTimestamp"):
+    if stored["metadata"]["uid"] != metadata["uid"] or is_being_deleted(stored):
         raise GoneError(f"{place} has been deleted")
     informer.remember(stored)
     if is_overtaken(owner, stored):

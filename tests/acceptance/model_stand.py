@@ -11,6 +11,7 @@ import trio
 from acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Object, Rig, Scenario, Scripts, T
 from trio.testing import MockClock
 
+from core.api.objects import step_path
 from core.api.resource import Resource
 from core.engine.slots.queueing import Limits
 from core.evaluation.asker import NOBODY, Asker
@@ -18,7 +19,6 @@ from core.evaluation.evaluator import Evaluator
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram
 from fuzz.engine.cluster import Write
-from fuzz.engine.routing import step_path
 from fuzz.engine.worker import Script
 from fuzz.engine.world import NAMESPACE, World, open_world
 

@@ -15,11 +15,21 @@ from typing import Final
 
 import trio
 
+from core.api.objects import Object
 from core.engine.calls import Pace, committed, patiently
-from core.engine.concurrency.rules import Begin, CancelFirst, Turn, WaitFor, parent_of, takes_turns, turn_of
+from core.engine.concurrency.rules import (
+    LONGEST_CHAIN,
+    Begin,
+    CancelFirst,
+    Turn,
+    WaitFor,
+    parent_of,
+    takes_turns,
+    turn_of,
+)
 from core.engine.concurrency.wait_line import WaitLine
 from core.engine.errors import GoneError, StaleError
-from core.engine.ports import Object, RunKey, RunStore
+from core.engine.ports import RunKey, RunStore
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """Shortest time between two looks of a run that waits; further back it is a second for each place."""
@@ -28,7 +38,6 @@ KEPT_SECONDS: Final = 1.0
 """How long a line is kept at least: what was missed shows after that. A long one is kept longer, up to
 ``LOOK_AGAIN_SECONDS``, so that however many wait, making lines takes the same small share of the time."""
 _KEPT_SECONDS_FOR_EACH: Final = 0.001
-_LONGEST_CHAIN: Final = 64
 
 
 class ConcurrencyLimiter:
@@ -165,7 +174,7 @@ class ConcurrencyLimiter:
         """UIDs of all runs above ``run``, of whatever Story, nearest first."""
         found: list[str] = []
         one: Object | None = run
-        while one is not None and len(found) < _LONGEST_CHAIN:
+        while one is not None and len(found) < LONGEST_CHAIN:
             parent = parent_of(one)
             if parent is None:
                 break

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.api import keys
+from core.api.objects import Object, controller_of
 from core.api.resource import STORY_RUN
-from core.engine.ports import Object
 from core.engine.slots.queueing import ordinal
 
 LONGEST_CHAIN: Final = 64
@@ -154,10 +154,8 @@ def takes_turns(story: Object) -> bool:
 
 def parent_of(run: Object) -> Mapping[str, Any] | None:
     """The owner reference (``name``, ``uid``) of the StoryRun that started this one, in the same namespace."""
-    for owner in run["metadata"].get("ownerReferences") or ():
-        if owner.get("controller") and owner.get("kind") == STORY_RUN.kind:
-            return dict(owner)
-    return None
+    owner = controller_of(run)
+    return owner if owner is not None and owner.get("kind") == STORY_RUN.kind else None
 
 
 def _chain(run: Object, by_uid: Mapping[str, Object]) -> list[str]:

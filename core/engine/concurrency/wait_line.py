@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
+from core.api.objects import Object
 from core.engine.concurrency import rules
 from core.engine.concurrency.rules import WaitFor
-from core.engine.ports import Object
 
 _WAITS: Final = True
 _ALONE: Final = True

@@ -13,14 +13,13 @@ from typing import Final
 import trio
 
 from core.api.instant import format_instant
+from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, step_path
 from core.api.phases import Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
-from core.engine.ports import AttemptState, Binding, EventType, Object, Observation, StepError
+from core.engine.ports import AttemptState, Binding, EventType, Observation, StepError
 from core.engine.run.context import StepContext
-from core.engine.run.restore import step_name_of
-from core.engine.run.state import has_ended
 from core.engine.step import outcome, record
 from core.engine.step.attempt import Attempt
 from core.engine.step.manifest import (
@@ -145,10 +144,8 @@ class Engram:
 
     def is_foreign(self, step_run: Object) -> bool:
         """Whether this run does not control a StepRun of our name: it is then neither adopted nor touched."""
-        uid = self._context.run["metadata"]["uid"]
-        owners = step_run["metadata"].get("ownerReferences") or ()
-        ours = any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
-        return not ours or step_name_of(step_run) != self._context.step.name
+        ours = is_controlled_by(step_run, self._context.run["metadata"]["uid"])
+        return not ours or step_path(step_run) != self._context.step.name
 
     async def _run_is_over(self) -> bool:
         """Nothing is created for a run that is gone, being deleted or ended elsewhere; the listener ends its scope."""
@@ -156,7 +153,7 @@ class Engram:
         run = await patiently(context.engine.runs.read_run, context.key, pace=context.pace())
         if run is None or run["metadata"]["uid"] != context.run["metadata"]["uid"]:
             return True
-        return bool(run["metadata"].get("deletionTimestamp")) or has_ended(run)
+        return is_being_deleted(run) or has_ended(run)
 
     async def _act(self, decision: outcome.Decision, observation: Observation, binding: Binding) -> Verdict | None:
         """Do the one thing; a verdict ends the step, None means: look again."""
@@ -396,7 +393,7 @@ class Engram:
         """Record a failure that no retry can mend; without a StepRun only the step's state records it."""
         if step_run is None:
             return failed(problem.reason, problem.message)
-        if step_run["metadata"].get("deletionTimestamp"):
+        if is_being_deleted(step_run):
             return failed(problem.reason, problem.message)
         if record.is_final(step_run.get("status") or {}):
             return record.verdict_of(step_run)

@@ -16,14 +16,14 @@ from typing import Any
 import trio
 
 from core.api.loops import MAX_ITERATIONS
+from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by
 from core.api.phases import Phase, Reason, member_or_none
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
-from core.engine.ports import EventType, Object, RunKey, StepError
+from core.engine.ports import EventType, RunKey, StepError
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.run.context import StepContext
-from core.engine.run.state import has_ended
 from core.engine.slots.scheduling import child_metadata
 from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input, story_depth
 from core.engine.step.timers import TimerKind
@@ -126,7 +126,7 @@ class _Children:
         context = self._context
         name = child_run_name(context.run_name, context.step.name, number if self._call.until else None)
         child = await patiently(context.engine.runs.read_run, RunKey(context.namespace, name), pace=context.pace())
-        if child is None or not _is_controlled_by(child, context.run):
+        if child is None or not is_controlled_by(child, context.run["metadata"]["uid"]):
             return None
         ref = child["spec"].get("storyRef") or {}
         is_ours = ref.get("name") == self._call.name and ref.get("namespace") in (None, self._call.namespace)
@@ -169,7 +169,7 @@ class _Children:
             run = await patiently(context.engine.runs.read_run, context.key, pace=context.pace())
             if run is None or run["metadata"]["uid"] != context.run["metadata"]["uid"]:
                 return None
-            if run["metadata"].get("deletionTimestamp") or has_ended(run):
+            if is_being_deleted(run) or has_ended(run):
                 return None
             try:
                 return await committed(context.engine.runs.create_child_run, context.run, manifest)
@@ -291,8 +291,3 @@ async def cancel_child(context: StepContext, child: Object) -> None:
 def _output(child: Object | None) -> Mapping[str, Any]:
     output = ((child or {}).get("status") or {}).get("output")
     return output if isinstance(output, Mapping) else {}
-
-
-def _is_controlled_by(child: Object, run: Object) -> bool:
-    owners = child["metadata"].get("ownerReferences") or ()
-    return any(owner.get("controller") and owner.get("uid") == run["metadata"]["uid"] for owner in owners)

@@ -19,6 +19,7 @@ import trio
 
 from core.api import keys
 from core.api.conditions import with_condition, with_ready
+from core.api.objects import Object, is_being_deleted, step_path
 from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
@@ -26,7 +27,7 @@ from core.engine.calls import Pace, committed, patiently, persistently
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
-from core.engine.ports import EventType, Object, RunKey
+from core.engine.ports import EventType, RunKey
 from core.engine.redrive.request import (
     FullRedrive,
     Malformed,
@@ -35,7 +36,6 @@ from core.engine.redrive.request import (
     answered,
     pending_redrive,
 )
-from core.engine.run.restore import step_name_of
 from core.engine.step.record import is_told_to_end
 from core.engine.step.state import StepState, steps_from
 from core.engine.step.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
@@ -195,9 +195,9 @@ class Redrive:
         found = set()
         for kind, children in ((StepKind.ENGRAM, step_runs), (StepKind.EXECUTE_STORY, child_runs)):
             for child in children:
-                name = step_name_of(child)
-                step = plan.find(name) if name is not None else None
-                if name is not None and (step is None or step.kind is not kind or _was_told_to_end(child)):
+                name = step_path(child)
+                step = plan.find(name)
+                if name and (step is None or step.kind is not kind or _was_told_to_end(child)):
                     found.add(name)
         return frozenset(found)
 
@@ -208,16 +208,16 @@ class Redrive:
         while True:
             self._wakeup.clear()
             current = await self._current(run, request)  # once another leader has answered it, nothing is to go
-            if current["metadata"].get("deletionTimestamp"):
+            if is_being_deleted(current):
                 raise GoneError(f"StoryRun {self._key} is being deleted")
             step_runs, child_runs = await self._children(run)
-            left = [child for child in (*step_runs, *child_runs) if rerun.includes(step_name_of(child))]
+            left = [child for child in (*step_runs, *child_runs) if rerun.includes(step_path(child))]
             if not left:
                 return
             before = len(asked)
             for child in left:
                 uid = child["metadata"]["uid"]
-                if uid in asked or child["metadata"].get("deletionTimestamp"):
+                if uid in asked or is_being_deleted(child):
                     continue
                 try:
                     await self._delete(child)
@@ -227,7 +227,7 @@ class Redrive:
                     await trio.sleep(pace.next_seconds(error))
                 else:
                     asked.add(uid)
-                    self._deleted.add(step_name_of(child) or "")
+                    self._deleted.add(step_path(child) or "")
             if 0 < before < len(asked):  # somebody makes them anew: another leader that has answered already
                 await trio.sleep(pace.next_seconds())
             with trio.move_on_after(_GOING_CHECK_SECONDS):

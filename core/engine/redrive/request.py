@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from core.api import keys
+from core.api.objects import Object
 from core.engine.concurrency.rules import LONGEST_CHAIN, parent_of
-from core.engine.ports import Object
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.calls import Pace, patiently
 from core.engine.context import EngineContext
-from core.engine.ports import Object
 
 
 class RunAccess:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from core.api.objects import Object, step_path
 from core.engine.plan import GroupName, GroupPlan, StepKind, StepPlan, StoryPlan
-from core.engine.ports import Object
-from core.engine.run.restore import step_name_of
 from core.graph.needs import Declared, build_graph
 from core.graph.readiness import Rules
 
@@ -30,7 +29,7 @@ class Begun:
 
     @classmethod
     def of(cls, recorded: Iterable[str], step_runs: Iterable[Object], child_runs: Iterable[Object]) -> Begun:
-        engrams, calls = (frozenset(filter(None, map(step_name_of, made))) for made in (step_runs, child_runs))
+        engrams, calls = (frozenset(filter(None, map(step_path, made))) for made in (step_runs, child_runs))
         return cls(tuple(dict.fromkeys((*recorded, *sorted(engrams | calls)))), engrams, calls)
 
     def astray(self, plan: StoryPlan) -> tuple[str, ...]:

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from core.api.objects import Object, step_path
 from core.api.phases import Phase
 from core.engine.calls import Pace
 from core.engine.context import EngineContext
 from core.engine.errors import ObstacleError
 from core.engine.plan import StepKind, StepPlan, StoryPlan
-from core.engine.ports import EventType, Object, RunKey
+from core.engine.ports import EventType, RunKey
 from core.engine.run.access import RunAccess
 from core.engine.run.endings import Ending, stopped
 from core.engine.run.progress import Progress
-from core.engine.run.restore import has_step, restore_outputs, step_name_of, steps_begun
+from core.engine.run.restore import has_step, restore_outputs, steps_begun
 from core.engine.run.state import RunState
 from core.engine.run.status import StatusWriter
 from core.engine.slots.queueing import Demand
@@ -130,8 +131,8 @@ class RunContext:
         """
         slots, at_work = self.engine.slots, set()
         for step_run in step_runs:
-            name = step_name_of(step_run)
-            if name is not None and not record.is_final(step_run.get("status") or {}):  # it may be tried again
+            name = step_path(step_run)
+            if name and not record.is_final(step_run.get("status") or {}):  # it may be tried again
                 at_work.add(name)
         for name in sorted(at_work | slots.steps_holding(self.run_uid)):
             state = self.status.state.step(name)

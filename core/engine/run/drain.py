@@ -11,12 +11,13 @@ from datetime import datetime
 import trio
 
 from core.api import keys
+from core.api.objects import Object, is_being_deleted
 from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.errors import PortError, RejectedError
-from core.engine.ports import AttemptState, Object, Observation
+from core.engine.ports import AttemptState, Observation
 from core.engine.primitives.engram import Engram
 from core.engine.run.context import StepContext
 from core.engine.run.endings import Ending
@@ -35,7 +36,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
     while True:
         observation = await patiently(engram.observe, pace=context.pace())
         step_run = observation.step_run
-        if step_run is None or step_run["metadata"].get("deletionTimestamp") or engram.is_foreign(step_run):
+        if step_run is None or is_being_deleted(step_run) or engram.is_foreign(step_run):
             return ending.verdict
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)

@@ -14,10 +14,11 @@ from enum import IntEnum
 import trio
 
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import Phase, Reason
 from core.engine.context import EngineContext
 from core.engine.plan import StoryPlan
-from core.engine.ports import Object, RunKey
+from core.engine.ports import RunKey
 from core.engine.primitives.stop import recorded_stop, stop_in_effect
 from core.engine.run import endings
 from core.engine.run.cleanup import Cleanup

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.plan import Refusal, StoryPlan
-from core.engine.ports import Object
 from core.engine.settings import EngineSettings
 from core.engine.step.manifest import size_bytes
 from core.engine.values.schema import why_invalid

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from core.api import keys
+from core.api.objects import Object, step_path
 from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently, persistently
@@ -17,13 +18,12 @@ from core.engine.concurrency.rules import takes_turns
 from core.engine.context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
-from core.engine.ports import EventType, Object, RunKey
+from core.engine.ports import EventType, RunKey
 from core.engine.run import endings, inputs
 from core.engine.run.access import RunAccess, has_step_at_work
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
 from core.engine.run.context import RunContext, StepContext
 from core.engine.run.endings import Ending
-from core.engine.run.restore import step_name_of
 from core.engine.run.status import StatusWriter
 from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.step.verdict import Conclusion, Verdict
@@ -149,7 +149,7 @@ class Preparation:
     def _give_back_slots(self, step_runs: list[Object]) -> None:
         """Of steps that were about to begin when the run was left to answer a request: others can use them."""
         slots, uid = self._engine.slots, str(self._run["metadata"]["uid"])
-        for name in slots.steps_holding(uid).difference(map(step_name_of, step_runs)):
+        for name in slots.steps_holding(uid).difference(map(step_path, step_runs)):
             slots.release(uid, name)
 
     async def _stored_story(self) -> Object | None:

@@ -9,22 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from core.api import keys
 from core.api.gatedata import given_data
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object, step_path
 from core.api.phases import Phase, StepReason
 from core.engine.plan import StepKind, StepPlan, StoryPlan
-from core.engine.ports import Object
 from core.engine.run.state import RunState
 from core.engine.values.variables import Variables
-
-
-def step_name_of(child: Object) -> str | None:
-    """The full name of the step that a StepRun or a child StoryRun stands for."""
-    metadata = child["metadata"]
-    name = (metadata.get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH) or child["spec"].get("stepId")
-    name = name or (metadata.get("labels") or {}).get(keys.LABEL_PARENT_STEP)
-    return name if isinstance(name, str) and name else None
 
 
 def has_step(plan: StoryPlan, name: str, kind: StepKind) -> bool:
@@ -44,8 +35,8 @@ def steps_begun(
     begun = [(child, "", StepKind.ENGRAM) for child in step_runs]
     begun += [(child, str(child["metadata"]["name"]), StepKind.EXECUTE_STORY) for child in child_runs]
     for child, child_run, kind in begun:
-        name = step_name_of(child)
-        if name is None or not has_step(plan, name, kind):
+        name = step_path(child)
+        if not has_step(plan, name, kind):
             continue
         recorded = (child.get("status") or {}).get("startedAt")
         started_at = parse_instant_or_none(recorded or child["metadata"].get("creationTimestamp")) or now
@@ -70,8 +61,8 @@ def restore_outputs(
 ) -> None:
     """Give ``variables`` what steps have put out before this process had the run in hand."""
     for step_run in step_runs:
-        name = step_name_of(step_run)
-        if name is not None and has_step(plan, name, StepKind.ENGRAM):
+        name = step_path(step_run)
+        if has_step(plan, name, StepKind.ENGRAM):
             variables.remember(step_run)
     by_name = {str(child["metadata"]["name"]): child for child in child_runs}
     for step in reversed(list(_declared_and_begun(plan, state))):  # what is inside comes before what is around it

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import trio
 
+from core.api.objects import Object, has_ended, is_being_deleted
 from core.api.phases import Phase
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently
 from core.engine.context import EngineContext
 from core.engine.errors import GoneError
-from core.engine.ports import EventType, Object, RunKey
+from core.engine.ports import EventType, RunKey
 from core.engine.redrive.redrive import Redrive
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.endings import unreadable
 from core.engine.run.execution import RunExecution
-from core.engine.run.state import RunState, has_ended
+from core.engine.run.state import RunState
 from core.engine.run.status import OvertakenError, StatusWriter
 from core.engine.run.termination import orphans
 from core.engine.wakeup import WakeUp
@@ -73,7 +74,7 @@ class StoryRunScope:
             self._wakeups.clear()  # no step is at work: what is told of one concerns the run
             self._wakeup.clear()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
-            if run is None or run["metadata"].get("deletionTimestamp"):
+            if run is None or is_being_deleted(run):
                 return
             request = pending_redrive(run)
             if request is not None:
@@ -138,7 +139,7 @@ class StoryRunScope:
                 self._runs_again = True
                 self._services.cancel()
             elif _is_over(run):
-                if run["metadata"].get("deletionTimestamp") or not status.state.ended:
+                if is_being_deleted(run) or not status.state.ended:
                     self._services.cancel()
             else:
                 self._end_early(run, execution)
@@ -164,4 +165,4 @@ class StoryRunScope:
 
 def _is_over(run: Object) -> bool:
     """Nothing is done for a run that is terminal or being deleted."""
-    return bool(run["metadata"].get("deletionTimestamp")) or has_ended(run)
+    return is_being_deleted(run) or has_ended(run)

@@ -16,10 +16,10 @@ from core.api import keys
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated, with_condition
 from core.api.duration import format_seconds
 from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import Object, has_ended
 from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason, StepReason, member_or_none
 from core.engine.clock import format_deadline
 from core.engine.errors import Obstacle
-from core.engine.ports import Object
 from core.engine.run.evaluation_wait import waiting_words, words_for_run
 from core.engine.step.record import ENDINGS, announced_end
 from core.engine.step.state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
@@ -476,12 +476,6 @@ class RunState:
 
     def _with_step(self, name: str, state: StepState) -> RunState:
         return replace(self, steps={**(self.steps or {}), name: state})
-
-
-def has_ended(run: Object) -> bool:
-    """Whether a StoryRun, as stored, is terminal."""
-    phase = member_or_none(Phase, (run.get("status") or {}).get("phase"))
-    return phase is not None and phase.terminal
 
 
 def _revision_of(run: Object) -> str:

@@ -13,18 +13,17 @@ from typing import Final
 
 import trio
 
+from core.api.objects import Object, has_ended, is_being_deleted, step_path
 from core.api.phases import Phase, member_or_none
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.plan import GroupPlan, StepKind, StepPlan
-from core.engine.ports import Object, RunKey
+from core.engine.ports import RunKey
 from core.engine.primitives.engram import Engram
 from core.engine.primitives.story import cancel_child
 from core.engine.run.context import RunContext, StepContext
 from core.engine.run.drain import end_engram
 from core.engine.run.endings import Ending, outlived
-from core.engine.run.restore import step_name_of
-from core.engine.run.state import has_ended
 from core.engine.step.record import is_final
 from core.engine.step.verdict import Verdict
 
@@ -64,7 +63,7 @@ def orphans(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Ob
     Of what has ``begun_here`` also those whose end is only reported; the operator of the reference records ends in
     another way, and what it has left behind stays as it is.
     """
-    left = [one for one in step_runs if not one["metadata"].get("deletionTimestamp")]
+    left = [one for one in step_runs if not is_being_deleted(one)]
     return [one for one in left if not (is_final(one.get("status") or {}) if begun_here else has_ended(one))]
 
 
@@ -73,8 +72,8 @@ async def end_orphans(work: RunContext, left: Iterable[Object], drain: timedelta
     ending = outlived(work.engine.clock.now())
     async with trio.open_nursery() as nursery:
         for step_run in left:
-            name = step_name_of(step_run)
-            if name is not None:
+            name = step_path(step_run)
+            if name:
                 step = work.plan.find(name) or StepPlan(name, StepKind.ENGRAM, {"name": name})
                 end = partial(end_engram, work.context(step), ending, ending.decided_at + drain, unheard=True)
                 nursery.start_soon(end)
@@ -85,8 +84,8 @@ async def cancel_children(work: RunContext) -> None:
     children = await patiently(work.engine.runs.child_runs, work.status.state.stored, pace=work.pace())
     async with trio.open_nursery() as nursery:
         for child in children:
-            step = work.plan.find(step_name_of(child) or "")
-            if step is not None and not has_ended(child) and not child["metadata"].get("deletionTimestamp"):
+            step = work.plan.find(step_path(child) or "")
+            if step is not None and not has_ended(child) and not is_being_deleted(child):
                 nursery.start_soon(_ask_to_end, work, step, child)
 
 
@@ -128,7 +127,7 @@ async def _end_child(work: RunContext, step: StepPlan, ending: Ending, drain_at:
 async def _child_of(context: StepContext) -> Object | None:
     """The newest StoryRun of the step that is ours."""
     children = await patiently(context.engine.runs.child_runs, context.run, pace=context.pace())
-    ours = [child for child in children if step_name_of(child) == context.step.name]
+    ours = [child for child in children if step_path(child) == context.step.name]
     return next((child for child in ours if not has_ended(child)), ours[-1] if ours else None)
 
 

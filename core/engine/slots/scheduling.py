@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.identity import MAX_NAME_LENGTH, label_value
+from core.api.objects import Object, controller_of
 from core.api.resource import STORY_RUN
-from core.engine.ports import Object
 from core.policy.settings import DEFAULT_QUEUE, QueueSettings
 
 NO_BOUNDS: Final[Mapping[str, int]] = MappingProxyType({})
@@ -109,11 +109,10 @@ def _scheduling(story: Object, parent: Scheduling | None, queues: Mapping[str, Q
 
 def _inherited(run: Object) -> Scheduling | None:
     """What the run's parent had; None for a run that no other run controls, and for what is not ours to read."""
-    metadata = run["metadata"]
-    owners = metadata.get("ownerReferences") or ()
-    if not any(owner.get("controller") and owner.get("kind") == STORY_RUN.kind for owner in owners):
+    owner = controller_of(run)
+    if owner is None or owner.get("kind") != STORY_RUN.kind:
         return None
-    text = (metadata.get("annotations") or {}).get(keys.ANNOTATION_PARENT_SCHEDULING)
+    text = (run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_PARENT_SCHEDULING)
     queue, slash, priority = text.partition("/") if isinstance(text, str) else ("", "", "")
     if not slash or queue != label_value(queue) or not _is_int32(priority):
         return None

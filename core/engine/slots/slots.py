@@ -7,14 +7,15 @@ breath. What is known at start counts before anything is given. Source: StoryRun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
 import trio
 
 from core.api import keys
-from core.engine.ports import Clock, Object, RunKey
+from core.api.objects import Object, controller_of, step_path
+from core.engine.ports import Clock, RunKey
 from core.engine.slots.queueing import Demand, Held, Ledger, Limits, Occupant, Owner
 from core.engine.slots.scheduling import story_key
 from core.engine.wakeup import WakeUp
@@ -194,13 +195,10 @@ class Slots:
 def occupant_of(step_run: Object) -> Occupant | None:
     """Which slot a StepRun has; None when no run controls it, so that nobody would ever release it."""
     metadata: dict[str, Any] = step_run["metadata"]
-    owners: Iterator[str] = (
-        owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller") and owner.get("uid")
-    )
-    run_uid = next(owners, None)
+    run_uid = (controller_of(step_run) or {}).get("uid")
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    step = annotations.get(keys.ANNOTATION_STEP_PATH) or (step_run.get("spec") or {}).get("stepId")
-    if run_uid is None or not step:
+    step = step_path(step_run)
+    if not run_uid or not step:
         return None
     namespace = annotations.get(keys.ANNOTATION_STORY_NAMESPACE) or metadata.get("namespace") or ""
     story = story_key(namespace, labels.get(keys.LABEL_STORY_NAME) or "")

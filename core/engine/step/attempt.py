@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.api.objects import Object
 from core.api.phases import Reason
-from core.engine.ports import AttemptOrder, Binding, Object, StepError
+from core.engine.ports import AttemptOrder, Binding, StepError
 from core.engine.run.context import StepContext
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container

@@ -8,9 +8,10 @@ from typing import Any, Final
 import orjson
 
 from core.api import identity, keys
+from core.api.objects import Object
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
-from core.engine.ports import Binding, Object
+from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
 from core.kube.wire import copy_value, values_equal
 

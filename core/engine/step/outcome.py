@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from core.api.instant import parse_instant_or_none
+from core.api.objects import is_being_deleted
 from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
 from core.api.unreadable import why_unreadable
 from core.engine.ports import AttemptState, Observation
@@ -99,7 +100,7 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Deci
     step_run = observation.step_run
     if step_run is None:
         return Create()
-    if step_run["metadata"].get("deletionTimestamp"):
+    if is_being_deleted(step_run):
         return Wait()
     status = step_run.get("status") or {}
     alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)

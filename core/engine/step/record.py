@@ -16,10 +16,10 @@ from core.api import keys
 from core.api.conditions import find_condition, is_true, with_condition
 from core.api.duration import format_seconds
 from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
-from core.engine.ports import Object
 from core.engine.step.verdict import Verdict
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})

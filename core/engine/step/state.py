@@ -9,8 +9,8 @@ from typing import Final
 
 from core.api.conditions import truncated
 from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import DEFAULT_REASONS, Phase, member_or_none
-from core.engine.ports import Object
 from core.engine.step.legacy_states import reason_of_message
 
 MAX_STEP_MESSAGE_LENGTH: Final = 1024

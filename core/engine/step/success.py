@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.api import identity
+from core.api.objects import Object
 from core.api.phases import Reason
-from core.engine.ports import Binding, EventType, Object, StepError
+from core.engine.ports import Binding, EventType, StepError
 from core.engine.run.context import StepContext
 from core.engine.values.schema import why_invalid
 from core.evaluation.evaluator import Value

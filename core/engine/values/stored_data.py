@@ -16,11 +16,12 @@ from typing import Any, Final, TypeAlias
 import trio
 
 from core.api import keys
+from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.calls import Pace
 from core.engine.context import EngineContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import Object, StepError
+from core.engine.ports import StepError
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure, NotYet, Value
 from core.expressions import analysis

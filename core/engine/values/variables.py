@@ -13,9 +13,9 @@ from typing import Any, Final
 import orjson
 
 from core.api import identity, keys
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.unreadable import unreadable
-from core.engine.ports import Object
 from core.engine.step.record import is_final
 
 FOLDED_FROM_BYTES: Final = 8 << 10

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from reconciler_samples import job, open_world, pod, run, step_run, stored, story
 
+from core.api.objects import is_controlled_by
 from core.api.resource import ENGRAM, JOB
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
@@ -24,7 +25,6 @@ from reconcilers.adapters.world import (
     STUCK_SECONDS,
     TEMPLATE_NAME,
     World,
-    controlled_by,
     find,
     is_object_name,
     step_references,
@@ -132,10 +132,10 @@ async def test_what_cannot_be_listed_is_named_with_the_sort_of_error_and_nothing
 def test_only_the_controller_owns() -> None:
     owner = run()
     child = step_run(owner)
-    assert controlled_by(child, owner["metadata"]["uid"])
+    assert is_controlled_by(child, owner["metadata"]["uid"])
     child["metadata"]["ownerReferences"][0]["controller"] = False
-    assert not controlled_by(child, owner["metadata"]["uid"])
-    assert not controlled_by(owner, "x")
+    assert not is_controlled_by(child, owner["metadata"]["uid"])
+    assert not is_controlled_by(owner, "x")
 
 
 class _Forbidden(httpx.AsyncBaseTransport):

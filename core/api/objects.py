@@ -1,0 +1,53 @@
+"""Reading an object of the wire: who controls it, which step it is of, whether it has ended or is going. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from core.api import keys
+from core.api.phases import Phase, member_or_none
+
+Object: TypeAlias = dict[str, Any]
+"""JSON as the API server sends it."""
+
+
+def owners_of(obj: Mapping[str, Any]) -> list[Object]:
+    """Its owner references."""
+    return list(obj["metadata"].get("ownerReferences") or ())
+
+
+def controller_of(obj: Mapping[str, Any]) -> Object | None:
+    """The owner reference with ``controller: true``."""
+    return next((owner for owner in owners_of(obj) if owner.get("controller")), None)
+
+
+def is_controlled_by(obj: Mapping[str, Any], uid: str) -> bool:
+    owner = controller_of(obj)
+    return owner is not None and owner.get("uid") == uid
+
+
+def is_owned_by(obj: Mapping[str, Any], uid: str) -> bool:
+    """Whether it goes with the object of that UID, which need not control it."""
+    return any(owner.get("uid") == uid for owner in owners_of(obj))
+
+
+def step_path(obj: Mapping[str, Any]) -> str:
+    """The full name of the step that a StepRun or a child StoryRun is of: ``fetch``, or ``fan/a`` of a branch.
+
+    Empty when it is of none.
+    """
+    metadata = obj["metadata"]
+    name = (metadata.get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH) or (obj.get("spec") or {}).get("stepId")
+    name = name or (metadata.get("labels") or {}).get(keys.LABEL_PARENT_STEP)
+    return name if isinstance(name, str) else ""
+
+
+def has_ended(obj: Mapping[str, Any]) -> bool:
+    """Whether a StoryRun or StepRun, as stored, is terminal."""
+    phase = member_or_none(Phase, (obj.get("status") or {}).get("phase"))
+    return phase is not None and phase.terminal
+
+
+def is_being_deleted(obj: Mapping[str, Any]) -> bool:
+    return bool(obj["metadata"].get("deletionTimestamp"))
