@@ -82,7 +82,7 @@ Stored: TypeAlias = Absent | Damaged | Foreign | Kept
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RotationStep:
     step: Step
     reason: str
     """One clause for logs and Events; never quotes keys."""
@@ -100,7 +100,7 @@ class Rules:
             raise ValueError("a certificate needs at least one name")
 
 
-def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -> Decision:
+def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -> RotationStep:
     """The next step.
 
     Args:
@@ -110,7 +110,7 @@ def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -
     mine = held if held is not None and not why_cannot_sign(held, now, rules) else None
     match stored:
         case Foreign():
-            return Decision(Step.HOLD, "the Secret is not ours")
+            return RotationStep(Step.HOLD, "the Secret is not ours")
         case Absent():
             return _begin(mine, "the Secret is not there or empty")
         case Damaged(problems):
@@ -163,38 +163,38 @@ def next_due(material: Material, rules: Rules) -> datetime:
     return min(due)
 
 
-def _begin(mine: Material | None, why: str) -> Decision:
-    return Decision(Step.FOUND if mine is None else Step.RESTORE, why)
+def _begin(mine: Material | None, why: str) -> RotationStep:
+    return RotationStep(Step.FOUND if mine is None else Step.RESTORE, why)
 
 
-def _agree(material: Material, mine: Material | None, now: datetime, rules: Rules) -> Decision | None:
+def _agree(material: Material, mine: Material | None, now: datetime, rules: Rules) -> RotationStep | None:
     if why := why_cannot_sign(material, now, rules):
         return _begin(mine, why)
     if mine is None:
         return None
     if mine.generation > material.generation:
-        return Decision(Step.RESTORE, f"generation {material.generation} is older than {mine.generation}")
+        return RotationStep(Step.RESTORE, f"generation {material.generation} is older than {mine.generation}")
     if mine.active.certificate not in material.trusted:
-        return Decision(Step.TRUST_SERVED, "the stored bundle does not trust the certificate in use")
+        return RotationStep(Step.TRUST_SERVED, "the stored bundle does not trust the certificate in use")
     return None
 
 
-def _succeed(material: Material, now: datetime, rules: Rules) -> Decision:
+def _succeed(material: Material, now: datetime, rules: Rules) -> RotationStep:
     lifetimes, upcoming = rules.lifetimes, material.upcoming
     if upcoming is not None and not _is_fit(upcoming, now, rules):
-        return Decision(Step.INTRODUCE, "the upcoming authority is of no use")
+        return RotationStep(Step.INTRODUCE, "the upcoming authority is of no use")
     if upcoming is None and now >= material.active.certificate.not_valid_after_utc - lifetimes.overlap:
-        return Decision(Step.INTRODUCE, "the authority is about to expire")
+        return RotationStep(Step.INTRODUCE, "the authority is about to expire")
     if upcoming is None and material.requested is Rotation.AUTHORITY:
-        return Decision(Step.INTRODUCE, "somebody asked for it")
+        return RotationStep(Step.INTRODUCE, "somebody asked for it")
     published_at = material.published_at
     if upcoming is not None and published_at is not None and now >= _promote_at(material, published_at, lifetimes):
-        return Decision(Step.PROMOTE, "the upcoming authority is trusted everywhere")
+        return RotationStep(Step.PROMOTE, "the upcoming authority is trusted everywhere")
     if why := why_renew(material, now, rules):
-        return Decision(Step.RENEW_LEAF, why)
+        return RotationStep(Step.RENEW_LEAF, why)
     if material.retired and now >= _forget_at(material, lifetimes):
-        return Decision(Step.RETIRE, "every certificate of the old authority is over")
-    return Decision(Step.SERVE, "all is well")
+        return RotationStep(Step.RETIRE, "every certificate of the old authority is over")
+    return RotationStep(Step.SERVE, "all is well")
 
 
 def _is_fit(authority: Pair, now: datetime, rules: Rules) -> bool:

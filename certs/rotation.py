@@ -19,7 +19,7 @@ from certs.authority import within_time
 from certs.errors import UnusableError
 from certs.inject import DEFAULT_TARGETS, Publication, Publisher, Target
 from certs.material import Material, pem_of
-from certs.policy import REACTIVE, Decision, Foreign, Kept, Provided, Rules, Step, decide, next_due, why_renew
+from certs.policy import REACTIVE, Foreign, Kept, Provided, RotationStep, Rules, Step, decide, next_due, why_renew
 from certs.readiness import Readiness
 from certs.serving import ServingContext
 from certs.store import SecretStore, Snapshot
@@ -148,7 +148,7 @@ class CertificateKeeper:
 
     # What is stored.
 
-    async def _bring_on(self, now: datetime) -> tuple[Snapshot, Decision]:
+    async def _bring_on(self, now: datetime) -> tuple[Snapshot, RotationStep]:
         """Take every step that is due; what is stored then, and the decision that ended it."""
         snapshot = await self._store.read(now)
         decision = decide(snapshot.stored, self._held, now, self._rules)
@@ -272,7 +272,7 @@ class CertificateKeeper:
 
     # Telling and waiting.
 
-    def _tell(self, decision: Decision) -> None:
+    def _tell(self, decision: RotationStep) -> None:
         metrics.count(catalogue.CERTIFICATE_ROTATIONS, step=str(decision.step))
         _LOG.info("certificates changed", step=str(decision.step), why=decision.reason)
         kind = "Warning" if decision.step in REACTIVE - {Step.FOUND} else "Normal"

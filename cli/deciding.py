@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from cli.gates import APPROVED, Decision, Gate, find_gate, gate_called, gates_of
+from cli.gates import APPROVED, Gate, GateDecision, find_gate, gate_called, gates_of
 from cli.options import DryRun
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, story_of
@@ -137,7 +137,7 @@ def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: 
     return False
 
 
-def _told(decision: Decision) -> str:
+def _told(decision: GateDecision) -> str:
     by = f" by {decision.by}" if decision.by else ""
     at = f" at {format_instant(decision.at)}" if decision.at else ""
     return f"{decision.state}{by}{at}" + (f": {decision.message}" if decision.message else "")

@@ -25,7 +25,7 @@ REJECTED: Final = "Rejected"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class GateDecision:
     state: str
     """``Approved`` or ``Rejected``."""
     by: str
@@ -49,7 +49,7 @@ class Gate:
     message: str
     on_timeout: str
     """What happens at ``until``: ``fail`` or ``skip``."""
-    decision: Decision | None
+    decision: GateDecision | None
 
     @property
     def is_open(self) -> bool:
@@ -113,13 +113,15 @@ def gate_called(gates: Sequence[Gate], name: str) -> Gate:
     return next(gate for gate in gates if fits(gate.name, name))
 
 
-def decision_on(run: Object, name: str) -> Decision | None:
+def decision_on(run: Object, name: str) -> GateDecision | None:
     """What somebody decided; None when nobody has, or only that it stays open."""
     entry = ((run.get("status") or {}).get("gates") or {}).get(name) or {}
     if entry.get("state") not in (APPROVED, REJECTED):
         return None
     at = parse_instant_or_none(entry.get("updatedAt"))
-    return Decision(entry["state"], one_line(entry.get("updatedBy") or ""), at, one_line(entry.get("message") or ""))
+    return GateDecision(
+        entry["state"], one_line(entry.get("updatedBy") or ""), at, one_line(entry.get("message") or "")
+    )
 
 
 def _is_gate(placed: Placed, run: Object) -> bool:

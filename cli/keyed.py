@@ -24,7 +24,7 @@ REUSED: Final = "Reused"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class KeyedDecision:
     word: str
     """``Created`` or ``Reused``."""
     run: Object
@@ -50,7 +50,7 @@ def with_key(manifest: Object, key: str, namespace: str) -> Object:
     return {**manifest, "metadata": {**kept, "name": name, "namespace": namespace, "annotations": annotations}}
 
 
-async def start_once(session: Session, manifest: Object, *, dry_run: bool = False) -> Decision:
+async def start_once(session: Session, manifest: Object, *, dry_run: bool = False) -> KeyedDecision:
     """Of a manifest ``with_key``.
 
     Raises:
@@ -62,7 +62,7 @@ async def start_once(session: Session, manifest: Object, *, dry_run: bool = Fals
     except AlreadyExistsError:
         found = await session.client.get(STORY_RUN, metadata["name"], metadata["namespace"])
     else:
-        return Decision(CREATED, created)
+        return KeyedDecision(CREATED, created)
     key, name = metadata["annotations"][keys.ANNOTATION_TRIGGER_TOKEN], metadata["name"]
     if found["metadata"].get("deletionTimestamp"):
         raise CommandError(f"run {name}, which has the key {key!r}, is being deleted", remedy="try again in a moment")
@@ -72,7 +72,7 @@ async def start_once(session: Session, manifest: Object, *, dry_run: bool = Fals
             remedy=f"choose another key, or look at it with: {session.command('get', name)}",
             code=ExitCode.REJECTED,
         )
-    return Decision(REUSED, found)
+    return KeyedDecision(REUSED, found)
 
 
 def _difference(found: Object, wanted: Object) -> str:

@@ -29,7 +29,7 @@ _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StoryProblem:
     reason: Reason
     message: str
 
@@ -73,7 +73,7 @@ class StoryReconciler:
             kept = [name for name in finalizers if name != FINALIZER_STORY]
             await patch_metadata(self._client, self._world.stories, STORY, story, {"finalizers": kept or None})
 
-    def _status(self, story: Object, findings: list[Finding]) -> dict[str, Any]:
+    def _status(self, story: Object, findings: list[StoryProblem]) -> dict[str, Any]:
         spec = story["spec"]
         return {
             **validated(
@@ -99,10 +99,10 @@ class StoryReconciler:
         return max(started, (story.get("status") or {}).get("triggers") or 0)
 
 
-def story_findings(story: Object, world: World, settings: OperatorSettings) -> list[Finding]:
+def story_findings(story: Object, world: World, settings: OperatorSettings) -> list[StoryProblem]:
     """Everything wrong with the references of a Story, in spec order."""
     if why := why_unreadable(story):
-        return [Finding(Reason.UNREADABLE, f"the Story cannot be read: {why}; make it smaller")]
+        return [StoryProblem(Reason.UNREADABLE, f"the Story cannot be read: {why}; make it smaller")]
     spec = story["spec"]
     findings = list(_transport_findings(spec))
     declared = {str(transport.get("name") or "").strip() for transport in spec.get("transports") or ()}
@@ -113,49 +113,49 @@ def story_findings(story: Object, world: World, settings: OperatorSettings) -> l
             transport = (step.get("transport") or "").strip()
             if transport and transport not in declared:
                 message = f"{where}.transport: {transport!r} is not declared in spec.transports"
-                findings.append(Finding(Reason.TRANSPORT_REFERENCE_INVALID, message))
+                findings.append(StoryProblem(Reason.TRANSPORT_REFERENCE_INVALID, message))
     return findings
 
 
 def _step_findings(
     story: Object, step: Object, where: str, world: World, settings: OperatorSettings
-) -> Iterator[Finding]:
+) -> Iterator[StoryProblem]:
     own_namespace = story["metadata"]["namespace"]
     if reference := step.get("ref"):
         wanted = _reference(own_namespace, reference, ENGRAM.kind)
         denied = why_denied(wanted, settings.cross_namespace_policy, world.reference_grants.list(wanted.to_namespace))
         engram = world.engrams.get(wanted.to_namespace, wanted.to_name)
         if denied:
-            yield Finding(Reason.ENGRAM_REFERENCE_INVALID, f"{where}.ref: {denied}")
+            yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, f"{where}.ref: {denied}")
         elif engram is None:
             missing = f"{where}.ref: Engram {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
-            yield Finding(Reason.ENGRAM_REFERENCE_INVALID, missing)
+            yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, missing)
         elif story["spec"].get("pattern") == "realtime" and engram["spec"].get("mode") not in _STREAMING_MODES:
             mode = f"{where}.ref: a realtime Story needs an Engram of mode deployment or statefulset"
-            yield Finding(Reason.ENGRAM_REFERENCE_INVALID, mode)
+            yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, mode)
     elif not (step.get("type") or "").strip():
-        yield Finding(Reason.STORY_REFERENCE_INVALID, f"{where}: has neither ref nor type; set one of them")
+        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, f"{where}: has neither ref nor type; set one of them")
     elif step["type"] == "executeStory":
         yield from _sub_story_findings(story, step, where, world, settings)
 
 
 def _sub_story_findings(
     story: Object, step: Object, where: str, world: World, settings: OperatorSettings
-) -> Iterator[Finding]:
+) -> Iterator[StoryProblem]:
     reference = (step.get("with") or {}).get("storyRef") or {}
     if not reference.get("name"):
-        yield Finding(Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef.name: is required")
+        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef.name: is required")
         return
     wanted = _reference(story["metadata"]["namespace"], reference, STORY.kind)
     denied = why_denied(wanted, settings.cross_namespace_policy, world.reference_grants.list(wanted.to_namespace))
     target = world.stories.get(wanted.to_namespace, wanted.to_name)
     if denied:
-        yield Finding(Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: {denied}")
+        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: {denied}")
     elif target is None:
         missing = f"{where}.with.storyRef: Story {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
-        yield Finding(Reason.STORY_REFERENCE_INVALID, missing)
+        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, missing)
     elif story["spec"].get("pattern", "batch") == "batch" and target["spec"].get("pattern") == "realtime":
-        yield Finding(
+        yield StoryProblem(
             Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: a batch Story cannot call a realtime one"
         )
 
@@ -172,17 +172,17 @@ def _reference(own_namespace: str, reference: Object, kind: str) -> Reference:
     )
 
 
-def _transport_findings(spec: Object) -> Iterator[Finding]:
+def _transport_findings(spec: Object) -> Iterator[StoryProblem]:
     seen: set[str] = set()
     for index, transport in enumerate(spec.get("transports") or ()):
         where, name = f"spec.transports[{index}]", str(transport.get("name") or "").strip()
         if not name:
-            yield Finding(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.name: is empty")
+            yield StoryProblem(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.name: is empty")
         elif name in seen:
-            yield Finding(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.name: {name!r} is declared twice")
+            yield StoryProblem(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.name: {name!r} is declared twice")
         seen.add(name)
         if not str(transport.get("transportRef") or "").strip():
-            yield Finding(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.transportRef: is empty")
+            yield StoryProblem(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.transportRef: is empty")
 
 
 def _transports(spec: Object) -> list[dict[str, Any]]:

@@ -155,7 +155,7 @@ class Engram:
             return True
         return is_being_deleted(run) or has_ended(run)
 
-    async def _act(self, decision: outcome.Decision, observation: Observation, binding: Binding) -> Verdict | None:
+    async def _act(self, decision: outcome.NextAction, observation: Observation, binding: Binding) -> Verdict | None:
         """Do the one thing; a verdict ends the step, None means: look again."""
         context, step_run = self._context, observation.step_run
         match decision:
@@ -166,7 +166,7 @@ class Engram:
                 return None
         assert step_run is not None
         match decision:
-            case outcome.Settled(still_alive):
+            case outcome.Recorded(still_alive):
                 if still_alive and not await self._has_left(step_run):
                     return None
                 return await self._settled(step_run, binding)

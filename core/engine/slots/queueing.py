@@ -88,7 +88,7 @@ def limits_of(settings: OperatorSettings) -> Limits:
     return Limits(settings.runs.global_concurrency, settings.runs.queues)
 
 
-class Obstacle(StrEnum):
+class HeldBy(StrEnum):
     """Why a step waits: the beginning of its message, by which queued steps are recognized."""
 
     STORY = "Queued due to story concurrency limit"
@@ -101,7 +101,7 @@ class Obstacle(StrEnum):
 class Held:
     """What holds a waiting step back. ``running`` and ``limit`` are of that limit; with PRIORITY, of the scarce one."""
 
-    obstacle: Obstacle
+    obstacle: HeldBy
     running: int
     limit: int
     place: int
@@ -110,19 +110,19 @@ class Held:
 
     @property
     def message(self) -> str:
-        counts = "" if self.obstacle is Obstacle.PRIORITY else f" ({self.running} running, limit {self.limit})"
+        counts = "" if self.obstacle is HeldBy.PRIORITY else f" ({self.running} running, limit {self.limit})"
         return f"{self.obstacle}{counts}; {ordinal(self.place)} in queue {self.queue}"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Grants:
     """``granted`` in order; ``held`` by step, in the order of the demands."""
 
     granted: tuple[Demand, ...]
     held: Mapping[Owner, Held]
 
 
-def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: Limits, now: datetime) -> Decision:
+def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: Limits, now: datetime) -> Grants:
     """Who may start now, and why the others may not. O(n log n) for ``n`` waiting, if few limits are waited at.
 
     A slot that was free and went to higher-priority work in this very decision counts as held back by that.
@@ -143,12 +143,12 @@ def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: Lim
         found = ledger.why(demand.owner, limits, now)
         if found is None:
             continue
-        rivals = {Obstacle.EVERYWHERE: highest.values(), Obstacle.QUEUE: [highest.get(demand.queue, -inf)]}
+        rivals = {HeldBy.EVERYWHERE: highest.values(), HeldBy.QUEUE: [highest.get(demand.queue, -inf)]}
         mine = effective_priority(demand, limits, now)
         if any(rival > mine for rival in rivals.get(found.obstacle, ())):
-            found = replace(found, obstacle=Obstacle.PRIORITY)
+            found = replace(found, obstacle=HeldBy.PRIORITY)
         held[demand.owner] = found
-    return Decision(granted, held)
+    return Grants(granted, held)
 
 
 def effective_priority(demand: Demand, limits: Limits, now: datetime) -> int:
@@ -283,18 +283,18 @@ class Ledger:
         terms = line.terms
         if self._story_is_full(terms):
             running = self._by_story[terms.story]
-            return Held(Obstacle.STORY, running, terms.story_limit, place, demand.queue)
+            return Held(HeldBy.STORY, running, terms.story_limit, place, demand.queue)
         queue_free = _free(settings.concurrency, self._by_queue[demand.queue])
         free = _free(limits.everywhere, self._everywhere)
         if min(queue_free, free) > 0:
             return None
         mine = level(line.priority, entry.queued_us, now_us, aging_us)
         if free <= queue_free:
-            obstacle, running, limit = Obstacle.EVERYWHERE, self._everywhere, limits.everywhere
+            obstacle, running, limit = HeldBy.EVERYWHERE, self._everywhere, limits.everywhere
         else:
-            obstacle, running, limit = Obstacle.QUEUE, self._by_queue[demand.queue], settings.concurrency
-        if self._outranked(mine, None if obstacle is Obstacle.EVERYWHERE else demand.queue, limits, now_us):
-            obstacle = Obstacle.PRIORITY
+            obstacle, running, limit = HeldBy.QUEUE, self._by_queue[demand.queue], settings.concurrency
+        if self._outranked(mine, None if obstacle is HeldBy.EVERYWHERE else demand.queue, limits, now_us):
+            obstacle = HeldBy.PRIORITY
         return Held(obstacle, running, limit, place, demand.queue)
 
     def _next(self, limits: Limits, now_us: int) -> Demand | None:

@@ -32,7 +32,7 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Recorded:
     """The result is recorded. ``still_alive``: as far as is known its container runs, and has not been told to end."""
 
     still_alive: bool
@@ -92,11 +92,11 @@ class Wait:
     until: datetime | None = None
 
 
-Decision: TypeAlias = Create | Settled | Succeed | Fail | Retry | EndAttempt | Start | Announce | Wait
+NextAction: TypeAlias = Create | Recorded | Succeed | Fail | Retry | EndAttempt | Start | Announce | Wait
 
 
-def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Decision:
-    """The next thing to do. Every answer but ``Settled`` is followed by another look."""
+def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> NextAction:
+    """The next thing to do. Every answer but ``Recorded`` is followed by another look."""
     step_run = observation.step_run
     if step_run is None:
         return Create()
@@ -105,7 +105,7 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Deci
     status = step_run.get("status") or {}
     alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)
     if record.is_final(status):
-        return Settled(still_alive=alive and status.get("phase") != Phase.SUCCEEDED)
+        return Recorded(still_alive=alive and status.get("phase") != Phase.SUCCEEDED)
     if why := why_unreadable(step_run):
         message = f"{record.UNREADABLE}: {why}; let the step report less, less deep, or put its data into storage"
         return Fail(Phase.FAILED, Reason.UNREADABLE, message, None, ExitClass.TERMINAL, still_alive=True)
@@ -145,7 +145,7 @@ def exit_class(code: int) -> ExitClass:
     return ExitClass.TERMINAL
 
 
-def _start(status: Mapping[str, Any], phase: Phase | None, now: datetime) -> Decision:
+def _start(status: Mapping[str, Any], phase: Phase | None, now: datetime) -> NextAction:
     next_at = parse_instant_or_none(status.get("nextRetryAt"))
     if next_at is not None and now < next_at:
         return Wait(next_at)
@@ -154,7 +154,7 @@ def _start(status: Mapping[str, Any], phase: Phase | None, now: datetime) -> Dec
 
 def _under_way(
     observation: Observation, status: Mapping[str, Any], phase: Phase | None, policy: RetryPolicy, now: datetime
-) -> Decision:
+) -> NextAction:
     deadline_at = observation.deadline_at
     if deadline_at is not None and now >= deadline_at:
         message = "the step did not finish within its timeout"
@@ -174,7 +174,7 @@ def _podless_until(observation: Observation, now: datetime) -> datetime | None:
     return until if now < until else None
 
 
-def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy) -> Decision:
+def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy) -> NextAction:
     """The SDK wrote a terminal phase that is not success; its words are kept.
 
     Its container is about to end by itself, as after a success: its Job stays, and with it what the container has told.
@@ -196,7 +196,7 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
     return Fail(phase, Reason.CANCELED, message, code, class_, still_alive=False)
 
 
-def _container_failure(observation: Observation, status: Mapping[str, Any], policy: RetryPolicy) -> Decision:
+def _container_failure(observation: Observation, status: Mapping[str, Any], policy: RetryPolicy) -> NextAction:
     """The container or its Pod ended badly and the SDK did not say why."""
     if observation.reason == "DeadlineExceeded":
         code, phase, reason = TIMEOUT_EXIT_CODE, Phase.TIMEOUT, Reason.TIMED_OUT
@@ -221,7 +221,7 @@ def _failure(
     policy: RetryPolicy,
     *,
     alive: bool,
-) -> Decision:
+) -> NextAction:
     if class_.retryable and policy.allows(record.retries_of(status)):
         return Retry(code or 0, message)
     return Fail(phase, reason, message, code, class_, still_alive=alive)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.exit_code import ExitCode
-from cli.keyed import Decision, start_once, with_key
+from cli.keyed import KeyedDecision, start_once, with_key
 from cli.problem import CommandError, UsageError
 from cli.runs import run_manifest
 from cli.session import Session
@@ -16,7 +16,7 @@ from core.api.resource import STORY_RUN
 Object = dict[str, Any]
 
 
-async def submit(session: Session, key: str, story: str = "report", **inputs: Any) -> Decision:
+async def submit(session: Session, key: str, story: str = "report", **inputs: Any) -> KeyedDecision:
     return await start_once(session, with_key(run_manifest(story, "default", inputs), key, "default"))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.engine.slots.queueing import Demand, Held, Ledger, Limits, Obstacle, Occupant, decide, limits_of, ordinal
+from core.engine.slots.queueing import Demand, Held, HeldBy, Ledger, Limits, Occupant, decide, limits_of, ordinal
 from core.policy.settings import OperatorSettings, QueueSettings, RunSettings
 from fuzz.engine.slot_model import at, demand, fits, in_order, limits, names, occupant, plainly_granted
 
@@ -73,17 +73,17 @@ def test_who_is_behind_more_important_work_is_told_so() -> None:
     assert held("low/a", waiting, limits(default=1), full).message == (
         "Queued due to higher-priority work; 2nd in queue default"
     )
-    assert held("high/a", waiting, limits(default=1), full).obstacle is Obstacle.QUEUE
-    assert held("low/a", waiting, limits(default=1)).obstacle is Obstacle.PRIORITY, "the free slot went to it"
-    assert held("one/b", [demand("one/a"), demand("one/b", order=1)], limits(default=1)).obstacle is Obstacle.QUEUE
+    assert held("high/a", waiting, limits(default=1), full).obstacle is HeldBy.QUEUE
+    assert held("low/a", waiting, limits(default=1)).obstacle is HeldBy.PRIORITY, "the free slot went to it"
+    assert held("one/b", [demand("one/a"), demand("one/b", order=1)], limits(default=1)).obstacle is HeldBy.QUEUE
 
 
 def test_more_important_work_of_another_queue_counts_where_the_global_limit_is_scarce() -> None:
     waiting = [demand("low/a"), demand("high/a", priority=5, queue="gpu")]
-    assert held("low/a", waiting, limits(1), [occupant("two/x")]).obstacle is Obstacle.PRIORITY
-    assert held("low/a", waiting, limits(default=1), [occupant("two/x")]).obstacle is Obstacle.QUEUE
+    assert held("low/a", waiting, limits(1), [occupant("two/x")]).obstacle is HeldBy.PRIORITY
+    assert held("low/a", waiting, limits(default=1), [occupant("two/x")]).obstacle is HeldBy.QUEUE
     gpu_is_full = [occupant("two/x", queue="gpu")]
-    assert held("low/a", waiting, limits(1, gpu=1), gpu_is_full).obstacle is Obstacle.EVERYWHERE
+    assert held("low/a", waiting, limits(1, gpu=1), gpu_is_full).obstacle is HeldBy.EVERYWHERE
 
 
 def test_work_that_its_own_story_blocks_holds_nobody_back() -> None:
@@ -92,7 +92,7 @@ def test_work_that_its_own_story_blocks_holds_nobody_back() -> None:
     occupants = [occupant("big/x", story="big")]
     assert granted(waiting, limits(default=2), occupants) == ["small/a"]
     full = [*occupants, occupant("two/x")]
-    assert held("small/a", waiting, limits(default=2), full).obstacle is Obstacle.QUEUE
+    assert held("small/a", waiting, limits(default=2), full).obstacle is HeldBy.QUEUE
 
 
 def test_a_full_queue_leaves_the_global_slots_to_others() -> None:

@@ -14,11 +14,11 @@ from core.engine.step import record
 from core.engine.step.outcome import (
     Announce,
     Create,
-    Decision,
     EndAttempt,
     Fail,
+    NextAction,
+    Recorded,
     Retry,
-    Settled,
     Start,
     Succeed,
     Wait,
@@ -54,7 +54,7 @@ def look(
     policy: RetryPolicy = NO_RETRY,
     now: datetime = NOW,
     **more: Any,
-) -> Decision:
+) -> NextAction:
     return decide(Observation(step_run(status), state, **more), policy, now)
 
 
@@ -97,7 +97,7 @@ def test_an_attempt_under_way_is_announced_once_and_then_waited_for(state: Attem
 
 
 def test_a_job_without_a_pod_is_looked_at_again_when_that_is_no_longer_ordinary() -> None:
-    def waits(podless_since: datetime, deadline_at: datetime | None) -> Decision:
+    def waits(podless_since: datetime, deadline_at: datetime | None) -> NextAction:
         state = AttemptState.STARTING
         return look(RUNNING, state, attempt=0, podless_since=podless_since, deadline_at=deadline_at)
 
@@ -134,12 +134,12 @@ def test_success_is_settled_only_once_the_operator_has_recorded_it() -> None:
     succeeded = RUNNING | {"phase": "Succeeded"}
     assert look(succeeded, AttemptState.RUNNING, attempt=0) == Succeed()
     recorded = after(record.success_patch(step_run(succeeded), NOW), step_run(succeeded))
-    assert look(recorded, AttemptState.RUNNING, attempt=0) == Settled(still_alive=False)
+    assert look(recorded, AttemptState.RUNNING, attempt=0) == Recorded(still_alive=False)
 
 
 def test_a_final_failure_whose_job_still_lives_must_end_it() -> None:
     patch = record.failure_patch(step_run(RUNNING), Phase.TIMEOUT, Reason.TIMED_OUT, "late", NOW)
-    assert look(after(patch, step_run(RUNNING)), AttemptState.RUNNING, attempt=0) == Settled(still_alive=True)
+    assert look(after(patch, step_run(RUNNING)), AttemptState.RUNNING, attempt=0) == Recorded(still_alive=True)
 
 
 @pytest.mark.parametrize(
@@ -280,4 +280,4 @@ def test_what_cannot_be_read_of_a_field_that_the_record_writes_itself_is_written
 def test_a_result_that_is_recorded_counts_although_a_part_cannot_be_read_any_more() -> None:
     status = after(record.success_patch(step_run(RUNNING), NOW), step_run(RUNNING))
 
-    assert decide(Observation(left_of(status, "output")), NO_RETRY, NOW) == Settled(still_alive=False)
+    assert decide(Observation(left_of(status, "output")), NO_RETRY, NOW) == Recorded(still_alive=False)
