@@ -18,6 +18,8 @@ from manager.deployment.metadata import (
 from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 NETWORK_POLICY: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+METRICS_READERS: Final = {"metrics": "enabled"}
+"""Labels of namespaces whose Pods may ask for metrics, as in the reference."""
 
 
 def webhook_service(installation: Installation = DEFAULT_INSTALLATION) -> Object:
@@ -32,8 +34,11 @@ def metrics_service(installation: Installation = DEFAULT_INSTALLATION) -> Object
 
 
 def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """The admission port is open to every address, as an API server is no Pod with labels, unless ``make deploy`` is
-    given those of the API servers (docs/install.md); metrics answer Pods, which need a token.
+    """Who may open connections to the managers.
+
+    The admission port is open to every address, as no selector stands for an API server on every cluster: it calls from
+    a node, from an address of the provider or through a tunnel's Pod (docs/install.md says what to set where). Metrics
+    are for Pods of namespaces with a label. The health port is for the Pod's own node alone, which no policy keeps out.
 
     Nothing is said about what the managers connect to: where the API server is, differs from cluster to cluster.
     """
@@ -45,7 +50,10 @@ def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"ports": [{"port": WEBHOOK_PORT, "protocol": "TCP"}]},
-                {"from": [{"namespaceSelector": {}}], "ports": [{"port": METRICS_PORT, "protocol": "TCP"}]},
+                {
+                    "from": [{"namespaceSelector": {"matchLabels": METRICS_READERS}}],
+                    "ports": [{"port": METRICS_PORT, "protocol": "TCP"}],
+                },
             ],
         },
     }

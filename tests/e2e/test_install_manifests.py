@@ -82,6 +82,32 @@ def test_make_deploy_closes_the_admission_port_to_all_but_the_api_servers(
     assert (admission["ports"][0]["port"], metrics["ports"][0]["port"]) == (9443, 8443)
 
 
+@pytest.mark.parametrize(
+    ("operation", "sources"),
+    [
+        ("add", {9443: "kube-system", 8443: "enabled"}),
+        ("remove", {8443: "enabled"}),
+    ],
+)
+def test_the_documented_patches_say_who_reaches_the_admission_port(
+    kubectl: Kubectl, tmp_path: Path, operation: str, sources: dict[int, str]
+) -> None:
+    blocks = (ROOT / "docs" / "install.md").read_text().split("```yaml\n")[1:]
+    (patches,) = [text for text in (block.partition("```")[0] for block in blocks) if f"- op: {operation}\n" in text]
+    folder = DEFAULT.parent / "manager"
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [network.yaml]\n{patches}")
+    (tmp_path / "network.yaml").write_text((folder / "network.yaml").read_text())
+
+    documents = YAML(typ="safe", pure=True).load_all(kubectl("kustomize", str(tmp_path)).out)
+
+    (policy,) = [document for document in documents if document["kind"] == "NetworkPolicy"]
+    found = {}
+    for rule in policy["spec"]["ingress"]:
+        (port,), (source,) = rule["ports"], rule["from"]
+        (found[port["port"]],) = source["namespaceSelector"]["matchLabels"].values()
+    assert found == sources
+
+
 @pytest.fixture
 def rendered(kubectl: Kubectl) -> list[Object]:
     return list(YAML(typ="safe", pure=True).load_all(kubectl("kustomize", str(OVERLAY)).out))

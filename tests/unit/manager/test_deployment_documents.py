@@ -142,6 +142,16 @@ def test_services_lead_to_ports_that_the_pods_have_and_the_network_policy_lets_t
     assert {CONTAINER["livenessProbe"]["httpGet"]["port"], CONTAINER["readinessProbe"]["httpGet"]["port"]} == {"health"}
 
 
+def test_metrics_are_for_marked_namespaces_and_the_admission_port_is_the_only_one_open_to_everybody() -> None:
+    admission, metrics = network.network_policy()["spec"]["ingress"]
+
+    assert admission == {"ports": [{"port": 9443, "protocol": "TCP"}]}
+    assert metrics == {
+        "from": [{"namespaceSelector": {"matchLabels": {"metrics": "enabled"}}}],
+        "ports": [{"port": 8443, "protocol": "TCP"}],
+    }
+
+
 def test_the_webhooks_lead_to_the_service() -> None:
     (port,) = network.webhook_service()["spec"]["ports"]
     metadata_ = network.webhook_service()["metadata"]
