@@ -203,7 +203,7 @@ class JobExecutor:
     async def occupants(self) -> list[Object]:
         with port_errors():
             found = await self._client.list(
-                STEP_RUN, keep=lambda step_run: {} if has_ended(step_run) else slim(step_run)
+                STEP_RUN, keep=lambda step_run: {} if has_ended(step_run) else _without_status(step_run)
             )
         return [step_run for step_run in found.items if step_run]
 
@@ -240,3 +240,8 @@ def _is_of_a_predecessor(job: Object, step_run_name: str) -> bool:
     """Whether it was made for a StepRun of the same name that is gone, and nobody has collected it yet."""
     owner = controller_of(job)
     return owner is not None and owner.get("kind") == STEP_RUN.kind and owner.get("name") == step_run_name
+
+
+def _without_status(step_run: Object) -> Object:
+    """What says whose slot a StepRun has; all are held at once when a process starts, so reports are left out."""
+    return {key: value for key, value in slim(step_run).items() if key != "status"}
