@@ -17,6 +17,7 @@ from bench import (
     neighbour,
     stall,
     throughput,
+    whole_operator,
 )
 from bench.plane import measure as plane
 from bench.report import Row, print_table
@@ -32,6 +33,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "main-job": main_job.measure,
     "large": large.measure,
     "live-steps": live_steps.rows,
+    "operator-memory": whole_operator.rows,
     "neighbour": neighbour.measure,
     "control-plane": plane.measure,
 }
