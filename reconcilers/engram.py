@@ -8,7 +8,7 @@ Source: operator contract 14.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -45,10 +45,10 @@ class EngramReconciler:
         if engram is None or is_being_deleted(engram):
             return Done()
         reason, errors = await self._template_finding(engram)
-        step_runs = self._world.step_runs.by_index(ENGRAM_KEYS, str(key))
+        step_runs = self._world.step_runs.each_by_index(ENGRAM_KEYS, str(key))
         count = executions(engram.get("status") or {}, step_runs, self._clock.now())
         status = self._validity(engram, reason, errors) | count.status
-        status["usageCount"] = len(self._world.stories.by_index(ENGRAM_KEYS, str(key)))
+        status["usageCount"] = sum(1 for _ in self._world.stories.each_by_index(ENGRAM_KEYS, str(key)))
         await write_status(self._client, self._world.engrams, ENGRAM, engram, status)
         if errors and stored_errors(engram) != errors:
             self._events.emit(engram, EventType.WARNING, reason, errors[0])
@@ -89,19 +89,25 @@ class ExecutionCount(NamedTuple):
     more_to_come: bool
 
 
-def executions(stored: Object, step_runs: Sequence[Object], now: datetime) -> ExecutionCount:
+def executions(stored: Object, step_runs: Iterable[Object], now: datetime) -> ExecutionCount:
     """The counters after the StepRuns that finished since the stored ``lastExecutionTime``."""
     since = parse_instant_or_none(stored.get("lastExecutionTime"))
     since_text = format_instant(since) if since is not None else ""
     until = (now - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
-    uncounted = [run for run in step_runs if since is None or not _surely_finished_by(run, since_text)]
-    finishes = [(finished, run["status"].get("phase")) for run in uncounted if (finished := _finished_at(run))]
+    uncounted = 0
+    finishes = []
+    for run in step_runs:  # one at a time: they may be large
+        if since is not None and _surely_finished_by(run, since_text):
+            continue
+        uncounted += 1
+        if finished := _finished_at(run):
+            finishes.append((finished, run["status"].get("phase")))
     fresh = [(finished, phase) for finished, phase in finishes if since is None or finished > since]
     counted = [(finished, phase) for finished, phase in fresh if finished <= until]
     total = (stored.get("totalExecutions") or 0) + len(counted)
     failed = (stored.get("failedExecutions") or 0) + sum(phase == Phase.FAILED for _, phase in counted)
     latest = max((finished for finished, _ in counted), default=since)
-    not_counted = len(uncounted) - len(finishes) + len(fresh) - len(counted)
+    not_counted = uncounted - len(finishes) + len(fresh) - len(counted)
     status = {
         "triggers": max(total + not_counted, stored.get("triggers") or 0),
         "totalExecutions": total,

@@ -76,7 +76,7 @@ class StoryRevisionReconciler:
         if all(revision["metadata"]["name"] == current for revision in revisions):
             self._ceased_at.pop(key, None)
             return Done()
-        used = {_revision_of(run) for run in self._world.story_runs.by_index(LIVE_RUNS, str(key))}
+        used = {_revision_of(run) for run in self._world.story_runs.each_by_index(LIVE_RUNS, str(key))}
         now = self._clock.now()
         decided = tidying(revisions, current, used, self._ceased_at.get(key, {}), now)
         self._ceased_at[key] = decided.ceased_at

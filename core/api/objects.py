@@ -49,5 +49,12 @@ def has_ended(obj: Mapping[str, Any]) -> bool:
     return phase is not None and phase.terminal
 
 
+def without_data(obj: Object) -> Object:
+    """A StepRun or StoryRun without what may be large: inputs and output."""
+    spec = {key: value for key, value in (obj.get("spec") or {}).items() if key not in ("input", "inputs")}
+    status = {key: value for key, value in (obj.get("status") or {}).items() if key != "output"}
+    return {**obj, "spec": spec, "status": status}
+
+
 def is_being_deleted(obj: Mapping[str, Any]) -> bool:
     return bool(obj["metadata"].get("deletionTimestamp"))

@@ -10,7 +10,7 @@ based on; every write sends both as preconditions.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -197,7 +197,10 @@ class StepExecutor(Protocol):
         """
 
     async def step_runs(self, run: Object) -> list[Object]:
-        """Every StepRun controlled by this run's UID, newest knowledge."""
+        """Every StepRun controlled by this run's UID, newest knowledge, without its input and output."""
+
+    def whole_step_runs(self, run: Object) -> Iterator[Object]:
+        """The same with all they have, one at a time: they may be large. Do not wait in between."""
 
     async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         """Create the StepRun, or return the existing one that this run controls with the same ``spec.stepId``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from core.api.objects import has_ended, step_path
+from core.api.objects import has_ended, step_path, without_data
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
 from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.redrive.request import may_have_a_past, pending_redrive
@@ -172,7 +172,10 @@ class ModelStepExecutor:
 
     async def step_runs(self, run: Object) -> list[Object]:
         self.process.check()
-        return self.process.known.by_owner("StepRun", run["metadata"]["uid"])
+        return [without_data(one) for one in self.whole_step_runs(run)]
+
+    def whole_step_runs(self, run: Object) -> Iterator[Object]:
+        return iter(self.process.known.by_owner("StepRun", run["metadata"]["uid"]))
 
     async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         anew = again or step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {})

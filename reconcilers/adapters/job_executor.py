@@ -7,14 +7,22 @@ alone. Source: StepRun contract 7 and 12, reliability of writes as in ``core.eng
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any, Final
 
 import trio
 
 from core.api import keys
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted, is_controlled_by, step_path
+from core.api.objects import (
+    Object,
+    controller_of,
+    has_ended,
+    is_being_deleted,
+    is_controlled_by,
+    step_path,
+    without_data,
+)
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
@@ -67,7 +75,10 @@ class JobExecutor:
         return await self._binder.bind(story, step, run["metadata"]["namespace"])
 
     async def step_runs(self, run: Object) -> list[Object]:
-        return self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
+        return [without_data(one) for one in self.whole_step_runs(run)]
+
+    def whole_step_runs(self, run: Object) -> Iterator[Object]:
+        return self._world.step_runs.each_by_index(OWNER_UID, run["metadata"]["uid"])
 
     async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         namespace, name, step = manifest["metadata"]["namespace"], manifest["metadata"]["name"], step_path(manifest)

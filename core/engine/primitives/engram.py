@@ -91,13 +91,16 @@ class Engram:
                     raise  # even the record of the failure is refused: the scope's edge reports it
                 problem = StepError(error.reason, str(error))
             else:
-                if verdict is not None:
+                if isinstance(verdict, Verdict):
                     return verdict
                 pace.reset()
+                if isinstance(verdict, outcome.Wait):
+                    del observation  # a live step must not hold its StepRun, which may be large, while it waits
+                    await wait_for_wakeup(context.wakeup, context.engine.clock, verdict.until)
 
     async def _round(
         self, observation: Observation, binding: Binding | None, problem: StepError | None
-    ) -> Verdict | None:
+    ) -> Verdict | outcome.Wait | None:
         step_run = observation.step_run
         if step_run is not None and self.is_foreign(step_run):
             if problem is not None:
@@ -155,15 +158,16 @@ class Engram:
             return True
         return is_being_deleted(run) or has_ended(run)
 
-    async def _act(self, decision: outcome.NextAction, observation: Observation, binding: Binding) -> Verdict | None:
-        """Do the one thing; a verdict ends the step, None means: look again."""
-        context, step_run = self._context, observation.step_run
+    async def _act(
+        self, decision: outcome.NextAction, observation: Observation, binding: Binding
+    ) -> Verdict | outcome.Wait | None:
+        """Do the one thing; a verdict ends the step, None means: look again, at once or after the wait."""
+        step_run = observation.step_run
         match decision:
             case outcome.Create():
                 return await self._create(observation, binding)
-            case outcome.Wait(until):
-                await wait_for_wakeup(context.wakeup, context.engine.clock, until)
-                return None
+            case outcome.Wait():
+                return decision
         assert step_run is not None
         match decision:
             case outcome.Recorded(still_alive):

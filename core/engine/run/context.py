@@ -67,12 +67,16 @@ class RunContext:
         variables.changed = self.wake_watchers
 
     def restore(self, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:
-        """Take over what is recorded outside the run's status; the earliest start of a step, if any."""
+        """Take over what is recorded outside the run's status; the earliest start of a step, if any.
+
+        ``step_runs`` need no data: outputs are read one at a time.
+        """
         state = self.status.state.planned(self.plan.order, self.plan.allowed)
         state, earliest = steps_begun(state, self.plan, step_runs, child_runs, self.engine.clock.now())
         self.status.apply(state)
         self._claim_slots(step_runs)
-        restore_outputs(self.variables, state, self.plan, step_runs, child_runs)
+        whole = self.engine.executor.whole_step_runs(self.status.state.stored)
+        restore_outputs(self.variables, state, self.plan, whole, child_runs)
         return earliest
 
     @property

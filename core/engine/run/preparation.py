@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from core.api import keys
-from core.api.objects import Object, step_path
+from core.api.objects import Object, step_path, without_data
 from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently, persistently
@@ -109,7 +109,7 @@ class Preparation:
         work = RunContext(
             self._engine, self._status, self._wakeups, story or {}, plan, variables, access, end_run, live
         )
-        self._begin(work, step_runs, child_runs)
+        await self._begin(work)
         return work
 
     def _why_not_startable(self) -> Refusal | None:
@@ -216,7 +216,7 @@ class Preparation:
             self._engine, self._status, self._wakeups, story, plan, Variables(resolved), access, end_run, live
         )
         starts = not self._status.state.started
-        self._begin(work, step_runs, child_runs)
+        await self._begin(work)
         if starts and self._turn_taken:
             await self._status.wait_until_stored()  # before anything is made: after a crash, others must know
         return work
@@ -257,8 +257,10 @@ class Preparation:
         except RejectedError as error:
             return Refusal(error.reason, str(error))
 
-    def _begin(self, work: RunContext, step_runs: list[Object], child_runs: list[Object]) -> None:
+    async def _begin(self, work: RunContext) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""
+        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())
+        child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._pace())
         earliest = work.restore(step_runs, child_runs)
         if not self._status.state.started and not self._status.state.ended:
             now = self._engine.clock.now()
@@ -272,9 +274,13 @@ class Preparation:
                 self._engine.events.emit(self._run, EventType.WARNING, PRIORITY_BOUNDED, note)
 
     async def _children(self) -> tuple[list[Object], list[Object]]:
-        """StepRuns and child runs; what they know of the run that its status does not say yet is taken over."""
+        """StepRuns and child runs; what they know of the run that its status does not say yet is taken over.
+
+        Without inputs and outputs: a run may wait long for its Story, its turn or its rights, and many may at once.
+        """
         step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())
         child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._pace())
+        child_runs = [without_data(child) for child in child_runs]
         state = self._status.state
         if not state.started and not state.revision:
             known = [
