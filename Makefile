@@ -10,10 +10,14 @@ IMG     ?= bobrapet-py:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.tom
 DEPLOY  ?= manifests/default
 API_SERVERS ?=
 
-.PHONY: run test e2e check generate oracle fuzz bench clean lock sbom format image deploy undeploy
+.PHONY: run quick test e2e check generate oracle fuzz bench clean lock sbom format image deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
+
+BASE ?= main
+quick: $(STAMP)  ## within a minute: lint, types, and the unit tests nearest to what has changed since BASE=main
+	PYTHONPATH=tests/e2e $(BIN)/python -m quick $(BASE)
 
 test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz profile
 	PYTHONPATH=tests/e2e $(BIN)/python -m side_by_side $(TEST_OPTIONS)

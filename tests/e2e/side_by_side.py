@@ -3,6 +3,9 @@
 ``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. A suite begins once there is room for it.
 Each suite's output is printed whole when it has ended, so that none is torn apart by another. What a suite draws at
 random does not depend on what another has imported, nor on the order of a set, which is fixed.
+
+At the end a table says where the time went. A suite that took more CPU than its budget fails the run where ``CI`` is
+``true``, or with the option ``--budgets``; elsewhere it is only named.
 """
 
 from __future__ import annotations
@@ -19,12 +22,15 @@ from pathlib import Path
 from subprocess import STDOUT
 from typing import Final, TypeAlias
 
+import cpu_time
+import time_table
 import trio
 
 Paths: TypeAlias = tuple[str, ...]
 """Folders and files of a suite."""
 
 ROOT: Final = Path(__file__).parents[2]
+HERE: Final = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Suite:
 
     paths: Paths
     cores: float = 1.0
+    budget: float | None = None
+    """CPU seconds that it may take where ``cpu_time.REFERENCE_PROBE_SECONDS`` was measured; None: any."""
 
     @property
     def name(self) -> str:
@@ -65,6 +73,8 @@ HASH_SEED: Final = "0"
 NOTHING_FOUND: Final = 5
 """pytest's exit code when no test was chosen."""
 INTERRUPTED: Final = 130
+OVER_BUDGET: Final = 1
+BUDGETS_OPTION: Final = "--budgets"
 
 
 @dataclass
@@ -74,7 +84,10 @@ class _Progress:
     waiting: list[Suite]
     left_out: Mapping[Suite, Sequence[str]]
     """What each suite leaves to others."""
+    budgets: bool
+    """Whether a suite that outgrew its budget fails the run."""
     codes: list[int] = field(default_factory=list)
+    spent: list[time_table.Spent] = field(default_factory=list)
     running: dict[Suite, trio.Process | None] = field(default_factory=dict)
     ended: trio.Event = field(default_factory=trio.Event)
     interrupted: bool = False
@@ -90,9 +103,12 @@ class _Progress:
 def run_side_by_side(suites: Sequence[Suite], options: Sequence[str], cores: float = CORES) -> int:
     """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some suites only.
 
-    What is inside a folder and is a suite of its own is left out of that folder's.
+    What is inside a folder and is a suite of its own is left out of that folder's. ``--budgets`` among the options, or
+    ``CI=true`` in the environment, makes budgets binding.
     """
-    return trio.run(_run, _Progress(options, cores, [*suites], _without_each_other(suites)))
+    budgets = BUDGETS_OPTION in options or os.environ.get("CI") == "true"
+    given = [option for option in options if option != BUDGETS_OPTION]
+    return trio.run(_run, _Progress(given, cores, [*suites], _without_each_other(suites), budgets))
 
 
 def _without_each_other(suites: Sequence[Suite]) -> dict[Suite, Sequence[str]]:
@@ -116,10 +132,14 @@ async def _run(progress: _Progress) -> int:
                     nursery.start_soon(_play, progress, suite)
         outer.cancel_scope.cancel()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _say("Where the time went", *time_table.table(progress.spent))
     _say(f"All suites: {time.monotonic() - started:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of CPU")
     if progress.interrupted:
         return INTERRUPTED
     found = [code for code in progress.codes if code != NOTHING_FOUND]
+    if complaints := time_table.complaints(progress.spent):
+        _say("Over budget" if progress.budgets else "Over budget, which fails the run in CI", *complaints)
+        found += [OVER_BUDGET] if progress.budgets else []
     return max((abs(code) for code in found), default=NOTHING_FOUND)
 
 
@@ -128,19 +148,24 @@ async def _play(progress: _Progress, suite: Suite) -> None:
     _say(f"{suite.name}: begins")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite.paths]
     left_out = [f"--ignore={path}" for path in progress.left_out[suite]]
-    with tempfile.TemporaryFile() as output:
+    importable = os.pathsep.join(path for path in (HERE, os.environ.get("PYTHONPATH")) if path)
+    with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as times:
         process = await trio.lowlevel.open_process(
-            [*command, *left_out, *progress.options],
+            [*command, *left_out, "-p", "cpu_time", f"--cpu-times={times.name}", *progress.options],
             stdout=output,
             stderr=STDOUT,
-            env=os.environ | {"PYTHONHASHSEED": HASH_SEED},
+            env=os.environ | {"PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": importable},
         )
         progress.running[suite] = process
         code = await process.wait()
         output.seek(0)
         sys.stdout.write(output.read().decode(errors="replace"))
+        used = cpu_time.read(Path(times.name))
+    wall = time.monotonic() - started
     progress.codes.append(code)
-    _say(f"{suite.name}: exit code {code} after {time.monotonic() - started:.0f} s")
+    if used is not None:
+        progress.spent.append(time_table.Spent(suite.name, wall, used, suite.budget))
+    _say(f"{suite.name}: exit code {code} after {wall:.0f} s")
     del progress.running[suite]
     progress.ended.set()
     progress.ended = trio.Event()
@@ -158,8 +183,8 @@ async def _hand_on_signals(progress: _Progress, task_status: trio.TaskStatus[Non
                         process.send_signal(number)
 
 
-def _say(text: str) -> None:
-    print(f"### {text}", flush=True)
+def _say(*lines: str) -> None:
+    print("\n".join(f"### {line}" for line in lines), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from side_by_side import INTERRUPTED, NOTHING_FOUND, Suite, run_side_by_side
+from side_by_side import INTERRUPTED, NOTHING_FOUND, OVER_BUDGET, Suite, run_side_by_side
 
 PASSES = "def test_passes(): pass\n"
 FAILS = "def test_fails(): assert False\n"
@@ -98,3 +98,42 @@ def test_what_runs_is_ended_and_nothing_more_begun(folders: Path, number: signal
 
     assert tests.returncode == INTERRUPTED
     assert "### other: begins" not in told
+
+
+def test_the_table_says_what_each_suite_took_and_names_the_dearest_tests(
+    folders: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    computes = "import time\ndef test_computes():\n    while time.process_time() < 2: pass\n"
+    (folders / "other/test_other.py").write_text(computes)
+
+    assert run_side_by_side(BOTH, ["-q"]) == 0
+
+    told = capfd.readouterr().out
+    table = told[told.index("### suite") :].splitlines()
+    assert [line.split()[1] for line in table[1:3]] == ["other", "outer"]
+    assert float(table[1].split()[3]) >= 2.0
+    assert table[4].endswith("other/test_other.py::test_computes")
+
+
+@pytest.mark.parametrize(
+    ("options", "ci", "code"),
+    [((), "", 0), ((), "true", OVER_BUDGET), (("--budgets",), "", OVER_BUDGET)],
+    ids=["on a laptop", "in CI", "on request"],
+)
+def test_a_suite_over_its_budget_fails_where_budgets_are_binding(
+    folders: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    ci: str,
+    code: int,
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    suites = [Suite(("outer",), budget=0.01), Suite(("other",), budget=1_000.0)]
+
+    assert run_side_by_side(suites, ["-q", *options]) == code
+
+    told = capfd.readouterr().out
+    assert "### outer took" in told
+    assert "its budget is 0 s" in told
+    assert "### other took" not in told
