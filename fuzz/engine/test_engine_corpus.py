@@ -11,7 +11,7 @@ from fuzz.engine.corpus import Pinned, pinned_cases
 from fuzz.engine.invariants import violations
 from fuzz.engine.profile import DEEP
 
-MOST_KILLS = 50
+MOST_KILLS = 30
 """Of one case in the bounded profile, evenly spread."""
 
 
