@@ -9,9 +9,11 @@ Source: structural schemas of CustomResourceDefinition v1.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
 import re2
 
 from localcluster.server import cause, rules, rules_cel, rules_fields
@@ -55,6 +57,10 @@ _NOT_IN_COMBINATORS_EXTENSIONS = (
 _RULE_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _MAX_DEPTH = 200
 """Deeper schemas are refused: nothing real nests so far, and every consumer of a schema walks it recursively."""
+_MOST_REMEMBERED = 256
+_flawless: set[bytes] = set()
+"""Digests of schemas without a problem: at each write of a definition, of its status too, all its schemas are checked,
+which takes milliseconds, and they are mostly the same."""
 
 
 def structural_problems(schema: Schema, where: str) -> list[Cause]:
@@ -63,7 +69,23 @@ def structural_problems(schema: Schema, where: str) -> list[Cause]:
         given = schema.get("type", "")
         problem = cause.invalid(f"{where}.type", given, "must be object at the root")
         return [problem if given else cause.required(f"{where}.type", "must not be empty at the root")]
-    return [*_problems(schema, where, level="root", depth=0)]
+    digest = _digest_of(schema)
+    if digest in _flawless:
+        return []
+    problems = [*_problems(schema, where, level="root", depth=0)]
+    if not problems and digest is not None:
+        if len(_flawless) >= _MOST_REMEMBERED:
+            _flawless.clear()
+        _flawless.add(digest)
+    return problems
+
+
+def _digest_of(schema: Schema) -> bytes | None:
+    """None for what is no JSON, or too deep for it."""
+    try:
+        return hashlib.sha256(orjson.dumps(schema)).digest()
+    except TypeError:
+        return None
 
 
 def _problems(schema: Schema, where: str, *, level: str, depth: int) -> Iterator[Cause]:
