@@ -139,7 +139,7 @@ def test_a_mistake_is_told_by_its_rule_at_its_place_and_alone(mutation: Mutation
     is_large = mutation.rule in LARGE
 
     @given(wrong=broken(mutation))
-    @budget(bounded=3 if is_large else 16, deep=10 if is_large else 120)
+    @budget(bounded=3 if is_large else 10, deep=10 if is_large else 120)
     def check(wrong: Broken) -> None:
         found = wrong.case.findings()
         others = UNAVOIDABLE.get(wrong.rule, {})
