@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from cpu_time import Times
 from side_by_side import INTERRUPTED, NOTHING_FOUND, OVER_BUDGET, Suite, run_side_by_side
+from time_table import Spent, complaints
 
 PASSES = "def test_passes(): pass\n"
 FAILS = "def test_fails(): assert False\n"
@@ -129,11 +131,18 @@ def test_a_suite_over_its_budget_fails_where_budgets_are_binding(
     code: int,
 ) -> None:
     monkeypatch.setenv("CI", ci)
-    suites = [Suite(("outer",), budget=0.01), Suite(("other",), budget=1_000.0)]
 
-    assert run_side_by_side(suites, ["-q", *options]) == code
+    assert run_side_by_side([Suite(("other",), budget=0.01)], ["-q", *options]) == code
 
-    told = capfd.readouterr().out
-    assert "### outer took" in told
-    assert "its budget is 0 s" in told
-    assert "### other took" not in told
+    assert "### other took" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("speed", "budget", "outgrown"), [(1.0, 31, False), (1.0, 29, True), (2.0, 59, True)])
+def test_a_budget_is_in_seconds_of_the_reference_machine(speed: float, budget: float, outgrown: bool) -> None:
+    spent = Spent("tests/unit", wall=40.0, times=Times(total=30.0, speed=speed), budget=budget)
+
+    assert [complaint.split(" took")[0] for complaint in complaints([spent])] == (["tests/unit"] if outgrown else [])
+
+
+def test_a_suite_without_a_budget_takes_what_it_likes() -> None:
+    assert complaints([Spent("tests/unit", wall=40.0, times=Times(total=30.0), budget=None)]) == []

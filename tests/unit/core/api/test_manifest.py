@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import pytest
@@ -49,6 +50,14 @@ def test_defaults_of_the_schema_are_seen_but_not_written_back() -> None:
     assert to_wire(parsed) == story(policy={"retries": {"stepRetryPolicy": {}}})
 
 
+@functools.cache
+def drawn(plural: str, version: int) -> st.SearchStrategy[Any]:
+    """Documents of a kind; rendering its definition takes longer than drawing one of them."""
+    kind = next(kind for kind in KINDS if kind.resource.plural == plural)
+    definition = custom_resource_definition(kind, ConversionService("n", "s", "/convert"))
+    return documents(definition["spec"]["versions"][version]["schema"]["openAPIV3Schema"])
+
+
 @pytest.mark.parametrize(
     ("kind", "version"),
     [(kind, index) for kind in KINDS for index in range(len(kind.versions))],
@@ -59,8 +68,7 @@ def test_defaults_of_the_schema_are_seen_but_not_written_back() -> None:
 def test_what_the_schema_accepts_the_model_accepts_and_writes_back_unchanged(
     kind: Kind, version: int, data: st.DataObject
 ) -> None:
-    definition = custom_resource_definition(kind, ConversionService("n", "s", "/convert"))
-    document = data.draw(documents(definition["spec"]["versions"][version]["schema"]["openAPIV3Schema"])) | {
+    document = data.draw(drawn(kind.resource.plural, version)) | {
         "apiVersion": f"{kind.resource.group}/{kind.versions[version].name}",
         "kind": kind.resource.kind,
         "metadata": {"name": "x", "labels": {"a": "b"}},
