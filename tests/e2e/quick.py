@@ -26,7 +26,7 @@ BRANCH: Final = "main"
 SMOKE: Final = (
     "tests/unit/core/graph",
     "tests/unit/core/engine/test_engine_scenarios.py",
-    "tests/unit/core/engine/test_engine_parallel.py",
+    "tests/unit/core/engine/primitives/test_engine_parallel.py",
     "tests/unit/core/expressions/test_worked_cases.py",
     "tests/unit/core/kube/test_informer.py",
     "tests/unit/reconcilers/test_runtime_controller.py",
