@@ -31,7 +31,7 @@ from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks import connection
 from webhooks.app import gate_app
-from webhooks.cluster_view import InMemoryWorld, Object, Unseen
+from webhooks.cluster_view import InMemoryView, Object, Unseen
 from webhooks.limits import Limits
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import ListenError, serve_gate
@@ -134,7 +134,7 @@ async def serving_gate(
             context.verify_mode = ssl.CERT_OPTIONAL
 
     given = gate or AdmissionSetup(
-        world=lambda: InMemoryWorld(settings=OperatorSettings()),
+        world=lambda: InMemoryView(settings=OperatorSettings()),
         operator="operator",
         trouble=lambda: "",
         changed=_never,
@@ -578,7 +578,7 @@ async def test_what_is_under_way_ends_when_the_server_is_stopped() -> None:
         "spec": {"version": "1.0.0", "templateRef": {"name": "gone"}},
     }
     gate = AdmissionSetup(
-        world=lambda: InMemoryWorld(settings=OperatorSettings()),
+        world=lambda: InMemoryView(settings=OperatorSettings()),
         operator="operator",
         trouble=lambda: "",
         changed=changed,
