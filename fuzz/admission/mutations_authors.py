@@ -35,12 +35,18 @@ def _step_run_of_a_stranger(chance: Chance, draft: Draft) -> str:
 
 
 @breaks("author/step-run-spec", "StepRun", update=True)
+def _other_overrides(draft: Draft) -> dict[str, Any]:
+    """Not what the StepRun has now."""
+    now = draft.new["spec"].get("executionOverrides") or {}
+    return {"debug": not now.get("debug")}
+
+
 def _step_run_changed(chance: Chance, draft: Draft) -> list[str]:
     _stay_alike(draft)
     assert draft.old is not None
     fields = chance.some(("timeout", "idempotencyKey", "executionOverrides"), 3, 1)
     for field in fields:
-        draft.old["spec"][field] = {"debug": True} if field == "executionOverrides" else "before"
+        draft.old["spec"][field] = _other_overrides(draft) if field == "executionOverrides" else "before"
     draft.author = _stranger(chance, draft)
     return [f"spec.{field}" for field in fields]
 
