@@ -66,7 +66,7 @@ def run_forever(options: ManagerOptions) -> int:
     give_back_large_blocks()
     gc.freeze()  # what is loaded is no garbage, and need not be walked through to see that
     try:
-        trio.run(_until_signal, options, strict_exception_groups=True)
+        trio.run(run_until_signal, options, strict_exception_groups=True)
     except Exception as broken:  # noqa: BLE001 - the process edge: whatever ended the manager is told in its log
         for error in _leaves(broken):
             if isinstance(error, (KubeError, ListenError, StartError)):
@@ -77,13 +77,14 @@ def run_forever(options: ManagerOptions) -> int:
     return 0
 
 
-async def _until_signal(options: ManagerOptions) -> None:
+async def run_until_signal(options: ManagerOptions) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
         if options.attached:
             pipe = parent.standard_input()
             kubeconfig = await parent.word_of(pipe)
             if kubeconfig is None:
+                nursery.cancel_scope.cancel()
                 return
             nursery.start_soon(_stop_with_parent, pipe, nursery.cancel_scope)
             options = replace(options, kubeconfig=Path(kubeconfig))
