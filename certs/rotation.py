@@ -116,7 +116,7 @@ class CertificateKeeper:
         async with trio.open_nursery() as nursery:
             for informer in self._informers():
                 informer.add_handler(lambda _: self._wakeup.wake())
-                nursery.start_soon(informer.run)
+                nursery.start_soon(informer.run, name=f"informer {informer.resource.plural}")
             backoff = Backoff(self._pace.retry_seconds, self._pace.longest_retry_seconds)
             while True:
                 self._wakeup.clear()

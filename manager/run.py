@@ -45,6 +45,7 @@ from manager.metrics_tls import metrics_context
 from manager.options import ManagerOptions
 from manager.probes import MetricsPage, Probes
 from manager.serving import ListenError, serve_on
+from manager.task_tree import lines_of
 from reconcilers.adapters.world import World
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 CONFIG_DEADLINE_SECONDS: Final = 15.0
 STOP_DEADLINE_SECONDS: Final = 8.0
 """Less than the ten seconds that the Deployment grants a Pod."""
+_LINES_A_RECORD: Final = 80
+"""Of the task tree: container runtimes cut lines of a log into pieces of 16 KiB."""
 
 _log = get_logger("setup")
 
@@ -80,6 +83,7 @@ def run_forever(options: ManagerOptions) -> int:
 async def run_until_signal(options: ManagerOptions) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+        nursery.start_soon(log_tasks_on_signal)
         if options.attached:
             pipe = parent.standard_input()
             kubeconfig = await parent.word_of(pipe)
@@ -107,6 +111,18 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
             if count > 1:
                 os._exit(1)
             _stop(scope, signal.Signals(number).name)
+
+
+async def log_tasks_on_signal() -> None:
+    """SIGUSR1 logs the task tree; everything else goes on."""
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        async for _ in signals:
+            root = trio.lowlevel.current_root_task()
+            assert root is not None, "this is a task"
+            lines = lines_of(root)
+            parts = [lines[start : start + _LINES_A_RECORD] for start in range(0, len(lines), _LINES_A_RECORD)]
+            for number, part in enumerate(parts, start=1):
+                _log.info("task tree", part=number, parts=len(parts), tasks="\n".join(part))
 
 
 async def _stop_with_parent(pipe: ReceiveStream, scope: trio.CancelScope) -> None:

@@ -48,7 +48,7 @@ class InformerView:
         """Watch for ever; started once every cache has been filled."""
         async with trio.open_nursery() as nursery:
             for informer in self._own:
-                nursery.start_soon(informer.run)
+                nursery.start_soon(informer.run, name=f"informer {informer.resource.plural}")
             for informer in self._informers.values():
                 await informer.wait_until_synced()
             task_status.started()

@@ -140,7 +140,7 @@ class World:
         """Watch every kind; started once all stores are filled."""
         async with trio.open_nursery() as nursery:
             for informer in self:
-                nursery.start_soon(informer.run)
+                nursery.start_soon(informer.run, name=f"informer {informer.resource.plural}")
             for informer in self:
                 await informer.wait_until_synced()
             task_status.started()
