@@ -34,13 +34,13 @@ def _step_run_of_a_stranger(chance: Chance, draft: Draft) -> str:
     return "metadata.name"
 
 
-@breaks("author/step-run-spec", "StepRun", update=True)
 def _other_overrides(draft: Draft) -> dict[str, Any]:
     """Not what the StepRun has now."""
     now = draft.new["spec"].get("executionOverrides") or {}
     return {"debug": not now.get("debug")}
 
 
+@breaks("author/step-run-spec", "StepRun", update=True)
 def _step_run_changed(chance: Chance, draft: Draft) -> list[str]:
     _stay_alike(draft)
     assert draft.old is not None

@@ -54,19 +54,20 @@ class Suite:
 def suites() -> Sequence[Suite]:
     """What takes longest comes first; what mostly waits, for processes and clusters, leaves room for another.
 
-    The third number is the budget: what was measured on the reference machine, and 30 %.
+    The third number is the budget: what was measured on the reference machine, and 60 %, as one suite takes up to 30 %
+    more on a busy day.
     """
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
-        Suite(("fuzz/engine",), 1.0, 260),
-        Suite(("fuzz/engine/test_engine_every_await.py",), 1.0, 370),
-        Suite(("tests/integration",), 0.5, 350),
-        Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.5, 220),
-        Suite(("tests/unit",), 1.0, 190),
-        Suite(("tests/unit/core",), 1.0, 190),
-        Suite(("fuzz",), 1.0, 90),
-        Suite(("tests/acceptance",), 0.5, 20),
-        Suite(("tests/conformance",), 0.5, 40),
+        Suite(("fuzz/engine",), 1.0, 380),
+        Suite(("fuzz/engine/test_engine_every_await.py",), 1.0, 470),
+        Suite(("tests/integration",), 0.5, 430),
+        Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.5, 290),
+        Suite(("tests/unit",), 1.0, 220),
+        Suite(("tests/unit/core",), 1.0, 220),
+        Suite(("fuzz",), 1.0, 110),
+        Suite(("tests/acceptance",), 0.5, 27),
+        Suite(("tests/conformance",), 0.5, 50),
     )
 
 
