@@ -59,10 +59,10 @@ def suites() -> Sequence[Suite]:
     """
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
-        Suite(("fuzz/engine",), 1.0, 380),
-        Suite(("fuzz/engine/test_engine_every_await.py",), 1.0, 470),
         Suite(("tests/integration",), 0.5, 430),
+        Suite(("fuzz/engine/test_engine_every_await.py",), 1.0, 470),
         Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.5, 290),
+        Suite(("fuzz/engine",), 1.0, 380),
         Suite(("tests/unit",), 1.0, 220),
         Suite(("tests/unit/core",), 1.0, 220),
         Suite(("fuzz",), 1.0, 110),
