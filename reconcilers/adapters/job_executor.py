@@ -110,23 +110,24 @@ class JobExecutor:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
         except PayloadError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
-        uid = order.step_run["metadata"]["uid"]
-        made_at = self._new.pop(uid, -inf)  # whatever comes of this: the next time is not the first
-        if trio.current_time() - made_at > NEW_SECONDS:
-            await confirm(self._client, self._world.step_runs, STEP_RUN, order.step_run)
-            run = await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be on its way out
-            if is_asked_to_end(order.run, run) and not order.outlives_cancel:
-                raise StaleError(f"the run of {order.step_run['metadata']['name']} has been canceled")
-            if pending_redrive(run) is not None:  # another leader may have ended the Job to answer that
-                raise StaleError(f"the run of {order.step_run['metadata']['name']} is to run again")
-            if any_alive(await self._pods_named(order.step_run)):
-                await self._see_whose_they_are(workload)
         resolved: ResolvedStep = order.binding.policy
         await refuse_lent_rights(order, self._binder)
         checked = await self._secrets.check(workload, resolved.settings.storage)
         for note in workload.policy.notes:
             text = f"step {order.step_run['spec']['stepId']}: {note}"
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
+        uid = order.step_run["metadata"]["uid"]
+        made_at = self._new.pop(uid, -inf)  # whatever comes of this: the next time is not the first
+        if trio.current_time() - made_at > NEW_SECONDS:
+            if any_alive(await self._pods_named(order.step_run)):
+                await self._see_whose_they_are(workload)
+            # Last: another leader may do all of this meanwhile, and end the Job that would be made again here.
+            await confirm(self._client, self._world.step_runs, STEP_RUN, order.step_run)
+            run = await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be on its way out
+            if is_asked_to_end(order.run, run) and not order.outlives_cancel:
+                raise StaleError(f"the run of {order.step_run['metadata']['name']} has been canceled")
+            if pending_redrive(run) is not None:  # another leader may have ended the Job to answer that
+                raise StaleError(f"the run of {order.step_run['metadata']['name']} is to run again")
         await self._ensure_job(workload, manifest if checked is workload else step_job(checked))
 
     async def _see_whose_they_are(self, workload: StepWorkload) -> None:
