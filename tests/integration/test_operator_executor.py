@@ -563,3 +563,14 @@ async def pod_of(there: AdapterWorld, job: Object) -> Object:
 def has_failed(job: Object | None) -> bool:
     conditions = ((job or {}).get("status") or {}).get("conditions") or ()
     return any(is_true(conditions, word) for word in ("Failed", "FailureTarget"))
+
+
+async def test_step_run_and_run_are_read_last_before_a_job_is_created_again(there: AdapterWorld) -> None:
+    """Another leader may run and end the attempt while anything else is looked at."""
+    run, story, step_run = await started(there)
+    await there.client.delete(JOB, "one-fetch", NAMESPACE_NAME)
+    there.wire.reads.clear()
+    await there.executor.start_attempt(await there.order(run, story, step_run))
+
+    assert there.wire.reads[-2:] == ["GET one-fetch", f"GET {run['metadata']['name']}"]
+    assert (await stored_job(there))["metadata"]["name"] == "one-fetch"
