@@ -15,6 +15,7 @@ COPY reconcilers reconcilers
 COPY certs certs
 COPY localcluster localcluster
 COPY manager manager
+COPY views views
 COPY cli cli
 RUN uv build --wheel --require-hashes --build-constraints requirements-build.lock --out-dir /dist
 RUN uv venv /opt/bobrapet \

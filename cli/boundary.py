@@ -33,8 +33,11 @@ def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
     from cli.interruption import InterruptedBySignalError
     from core.kube import errors as kube
     from manager.embedded.folder import EmbeddedError
+    from views.errors import ViewError
 
     match error:
+        case ViewError():
+            return str(error), error.remedy, ExitCode.COMMAND_FAILED
         case EmbeddedError():
             return str(error), "", ExitCode.COMMAND_FAILED
         case InterruptedBySignalError():

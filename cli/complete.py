@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # every command declares its completions, few are asked for t
     import http.client
     import ssl
 
-    from cli.layout import Placed
+    from views.step_layout import Placed
 
 Found = TypeVar("Found")
 
@@ -150,7 +150,7 @@ class Server:
 
     def places(self, run: str, takes: Callable[[Placed], bool]) -> list[str]:
         """Names of the steps of ``run``, branches and items that have begun included, that ``takes`` takes."""
-        from cli.layout import ANY_ITEM, declared_steps
+        from views.step_layout import ANY_ITEM, declared_steps
 
         story = self.story_of(run)
         recorded = (self._run(run).get("status") or {}).get("stepStates") or {}

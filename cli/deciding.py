@@ -11,7 +11,6 @@ from typing import Final
 
 import trio
 
-from cli.gates import APPROVED, Gate, GateDecision, find_gate, gate_called, gates_of
 from cli.options import DryRun
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, story_of
@@ -22,6 +21,7 @@ from core.api.phases import Phase
 from core.api.resource import STORY_RUN, Resource, Scope
 from core.engine.clock import system_now
 from core.kube.errors import ApiError, ConflictError, ForbiddenError
+from views.gates import APPROVED, Gate, GateDecision, find_gate, gate_called, gates_of
 
 _ACCESS_REVIEW: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", Scope.CLUSTER

@@ -8,14 +8,14 @@ from typing import Final, Protocol
 import trio
 
 from cli.exit_code import ExitCode, of_phase
-from cli.gates import open_gates_of
 from cli.problem import CommandError
 from cli.render.progress import Styled, transitions, tree
 from cli.runs import Following
 from cli.session import Session
-from cli.view import RunView
 from core.api.phases import Phase
 from core.engine.clock import system_now
+from views.gates import open_gates_of
+from views.run_view import RunView
 
 REDRAW_SECONDS: Final = 0.25
 LINES_SECONDS: Final = 0.02

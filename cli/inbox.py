@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from cli.gates import Gate, gates_of
 from cli.options import TimeStyle
 from cli.render.output import render
 from cli.render.table import table
@@ -16,6 +15,7 @@ from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES
 from core.api.resource import STORY, STORY_RUN
 from core.kube.errors import ForbiddenError
+from views.gates import Gate, gates_of
 
 
 async def open_gates(session: Session) -> list[Gate]:

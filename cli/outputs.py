@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cli.layout import path_of
 from cli.problem import CommandError
 from cli.render.output import part_of, yaml_text
 from cli.runs import step_runs_of
@@ -15,6 +14,7 @@ from cli.session import Session
 from core.api.gatedata import given_data
 from core.api.objects import Object
 from core.api.reference_keys import STORAGE_REFERENCE
+from views.step_layout import path_of
 
 RUN: Final = "output"
 """What the output of the run itself is called beside those of its steps."""

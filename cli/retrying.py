@@ -13,18 +13,17 @@ import trio
 
 from cli.exit_code import ExitCode
 from cli.options import DryRun
-from cli.problem import CommandError
-from cli.rerun import Rerun, check_step, effects_done, failed_step, plan_of, rerun_of
+from cli.problem import CommandError, UsageError
 from cli.runs import Following, live_story_of, open_following, step_runs_of
 from cli.session import Session
-from cli.words import one_line
 from core.api import keys
-from core.api.conditions import find_condition
 from core.api.objects import Object, has_ended
-from core.api.phases import ConditionType
 from core.api.resource import EFFECT_CLAIM, STORY_RUN
+from core.engine.plan import StoryPlan
 from core.engine.redrive.request import pending_redrive
 from core.kube.errors import ForbiddenError
+from views.errors import NoFailedStepError, SeveralFailedStepsError
+from views.rerun import Rerun, check_step, effects_done, failed_step, plan_of, refusal_of, rerun_of
 
 PATIENCE_SECONDS: Final = 5.0
 """After it a person is told that the operator has not answered yet."""
@@ -44,7 +43,7 @@ async def prepare(session: Session, run: Object, from_step: str, only_failed: bo
     """The step to begin with, empty for everything, and what runs again.
 
     Raises:
-        CommandError: the run cannot be redriven, or not so.
+        CommandError, ViewError: the run cannot be redriven, or not so.
         UsageError: ``only_failed`` is not enough to know from where.
     """
     name = run["metadata"]["name"]
@@ -61,11 +60,22 @@ async def prepare(session: Session, run: Object, from_step: str, only_failed: bo
         )
     plan = plan_of(story)
     if only_failed:
-        from_step = failed_step(plan, run)
+        from_step = _failed_step(plan, run)
     elif from_step:
         check_step(plan, from_step)
     rerun = rerun_of(plan, run, from_step)
     return from_step, replace(rerun, effects=tuple(await _effects(session, run, rerun)))
+
+
+def _failed_step(plan: StoryPlan, run: Object) -> str:
+    try:
+        return failed_step(plan, run)
+    except NoFailedStepError as error:
+        name = run["metadata"]["name"]
+        raise CommandError(str(error), remedy=f"leave out --failed to run all of {name} again") from None
+    except SeveralFailedStepsError as error:
+        remedy = f"choose one with --from {error.steps[0]}, or leave out --failed to run everything again"
+        raise UsageError(str(error), remedy=remedy) from None
 
 
 async def _effects(session: Session, run: Object, rerun: Rerun) -> list[tuple[str, str]]:
@@ -137,12 +147,6 @@ async def until_begun(session: Session, run: Object, request: Request, timeout: 
         code=ExitCode.WAIT_TIMED_OUT,
         remedy=f"it will once it is there; look again with: {session.command('watch', name)}",
     )
-
-
-def refusal_of(run: Object) -> str:
-    """Why the last request was refused; empty when it was not."""
-    told = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
-    return one_line(told.get("message") or "it does not say why") if told.get("status") == "False" else ""
 
 
 async def _answered(following: Following, request: Request) -> None:

@@ -13,13 +13,13 @@ import trio
 from cli.exit_code import ExitCode
 from cli.problem import CommandError, UsageError
 from cli.session import Session
-from cli.view import Command, RunView, plain_command, view_run
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, is_owned_by
 from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
 from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
+from views.run_view import Command, RunView, plain_command, view_run
 
 LATEST: Final = "@latest"
 _MAX_NAME: Final = 253

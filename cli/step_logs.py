@@ -9,12 +9,9 @@ from typing import Final
 
 import trio
 
-from cli.layout import path_of
 from cli.problem import CommandError
-from cli.render.sign import word_of
 from cli.runs import look_at, pods_of, step_runs_of
 from cli.session import Session
-from cli.view import RunView
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object
@@ -23,6 +20,9 @@ from core.api.suggestion import closest
 from core.kube.errors import ApiError, KubeError
 from core.kube.transport import open_lines
 from core.workloads.step_workload import ENGRAM_CONTAINER
+from views.run_view import RunView
+from views.sign import word_of
+from views.step_layout import path_of
 
 LAST_LINES: Final = 20
 _POLL_SECONDS: Final = 0.5

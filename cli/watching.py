@@ -13,17 +13,17 @@ import typer
 from cli.console import Console
 from cli.display import exit_code_of, show_until_done
 from cli.exit_code import ExitCode, worst
-from cli.gates import open_gates_of
 from cli.interruption import InterruptedBySignalError
 from cli.options import CommonOptions
 from cli.render.output import yaml_text
 from cli.runs import find_run, open_following, visible_story_of
 from cli.session import Session
 from cli.step_logs import LogWish, failure_report, print_logs
-from cli.view import RunView
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import STORY_RUN
+from views.gates import open_gates_of
+from views.run_view import RunView
 
 CANCEL_DEADLINE_SECONDS: Final = 10.0
 

@@ -21,7 +21,7 @@ def graph(
     file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story instead.")] = "",
 ) -> None:
     """Draw a Story or a run: -o ascii, mermaid, dot or svg."""
-    from cli.render.graph import FORMATS, draw
+    from views.graph import FORMATS, draw
 
     form = "ascii" if options.output == "table" else options.output
     if form not in FORMATS:
@@ -68,10 +68,10 @@ def _of_cluster(options: CommonOptions, target: str) -> Any:
 
 
 def _drawing(story: dict[str, Any], phases: Any, title: str = "") -> Any:
-    from cli.render.graph import Drawing
     from core.expressions.analysis import condition_references, references_of
     from core.expressions.fields import STEP_LISTS
     from core.graph.needs import Declared, build_graph
+    from views.graph import Drawing
 
     declared, kinds = [], {}
     for list_name in STEP_LISTS:

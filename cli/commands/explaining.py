@@ -22,15 +22,15 @@ def why(options: CommonOptions, run: RunAndStepArgument) -> None:
     It follows child runs and needs to where things really stop. Of a run that failed it tells why. -o json gives the
     same as data.
     """
+    from cli.facts import read_facts
     from cli.interruption import run_async
     from cli.render.output import render
+    from cli.render.why import lines_of
     from cli.runs import find_run
     from cli.session import open_session
-    from cli.why.document import document_of
-    from cli.why.explanation import explain
-    from cli.why.reading import read_facts
-    from cli.why.text import lines_of
     from core.engine.clock import system_now
+    from views.why.document import document_of
+    from views.why.explanation import explain
 
     _check_format("why", options.output, ("table", "wide", "json", "jsonl", "yaml"))
     name, _, step = run.partition("/")
@@ -56,15 +56,15 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
     """
     import json
 
+    from cli.facts import read_facts
     from cli.interruption import run_async
     from cli.render.bars import bars
     from cli.render.output import render
     from cli.render.trace import document_of, trace_of
     from cli.runs import find_run
     from cli.session import open_session
-    from cli.timeline import timeline_of
-    from cli.why.reading import read_facts
     from core.engine.clock import system_now
+    from views.timeline import timeline_of
 
     _check_format("timeline", options.output, ("table", "wide", "text", "json", "jsonl", "yaml", "perfetto"))
 

@@ -28,7 +28,7 @@ from core.api.objects import Object, owners_of
 
 if TYPE_CHECKING:
     from cli.session import Session
-    from cli.view import RunView
+    from views.run_view import RunView
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +72,9 @@ def list_runs(
 
 async def _table_of(session: Session, runs: Sequence[Object]) -> str:
     from cli.render.table import table
-    from cli.view import view_run
     from core.api.resource import STEP_RUN, STORY
     from core.engine.clock import system_now
+    from views.run_view import view_run
 
     options, namespace = session.options, session.list_namespace
     stories = {
@@ -99,8 +99,8 @@ async def _table_of(session: Session, runs: Sequence[Object]) -> str:
 
 
 def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
-    from cli.render.sign import word_of
     from cli.render.time import age, short_duration
+    from views.sign import word_of
 
     row = [view.namespace] if options.all_namespaces else []
     row += [

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cli.render.progress import Styled
-from cli.render.sign import colour_of
 from cli.render.time import short_duration
-from cli.timeline import Activity, Row, Span, Timeline
 from core.api.phases import Phase
+from views.sign import colour_of
+from views.timeline import Activity, Row, Span, Timeline
 
 _SIGNS: Final = {
     Activity.QUEUED: ("·", "."),

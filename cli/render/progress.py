@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Final
 from unicodedata import combining, east_asian_width
 
-from cli.layout import parent_of
-from cli.render.sign import colour_of, sign_of, word_of
 from cli.render.time import short_duration
-from cli.view import RunView, StepView
 from core.api.instant import format_instant
 from core.api.phases import Phase
+from views.run_view import RunView, StepView
+from views.sign import colour_of, sign_of, word_of
+from views.step_layout import parent_of
 
 MAX_ROWS: Final = 40
 """Above it only what changes or fails keeps a row."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from cli.timeline import Row, Span, Timeline
 from core.api.instant import format_instant
 from core.api.objects import Object
+from views.timeline import Row, Span, Timeline
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

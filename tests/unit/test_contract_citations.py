@@ -31,6 +31,7 @@ PACKAGES: Final = (
     "reconcilers",
     "certs",
     "manager",
+    "views",
     "cli",
     "localcluster",
     "sdk",

@@ -8,6 +8,7 @@ from cli.interruption import InterruptedBySignalError
 from cli.problem import CommandError, RejectedManifestError, UsageError
 from core.kube import errors as kube
 from manager.embedded.folder import EmbeddedError
+from views.errors import ViewError
 
 
 def refusal(kind: type[kube.ApiError], code: int) -> kube.ApiError:
@@ -20,6 +21,7 @@ def refusal(kind: type[kube.ApiError], code: int) -> kube.ApiError:
         (CommandError("it broke", remedy="mend it"), ExitCode.COMMAND_FAILED, "error: it broke\nhint: mend it\n"),
         (UsageError("wrong"), ExitCode.WRONG_USAGE, "error: wrong\n"),
         (RejectedManifestError(["a:1: x", "a:2: y"]), ExitCode.REJECTED, "error: a:1: x\na:2: y\n"),
+        (ViewError("no step", remedy="it has: a"), ExitCode.COMMAND_FAILED, "error: no step\nhint: it has: a\n"),
         (EmbeddedError("no room"), ExitCode.COMMAND_FAILED, "error: no room\n"),
         (
             InterruptedBySignalError(ExitCode.TERMINATED),

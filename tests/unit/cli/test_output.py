@@ -9,12 +9,12 @@ import pytest
 
 from cli.exit_code import ExitCode, of_phase, worst
 from cli.problem import UsageError
-from cli.render.graph import Drawing, draw, layers
 from cli.render.output import jsonpath, render, yaml_text
 from cli.render.table import table
 from cli.render.time import age, short_duration
 from core.api.phases import TERMINAL_PHASES, Phase
 from core.graph.needs import Declared, build_graph
+from views.graph import Drawing, draw, layers
 
 OBJECT = {"kind": "StoryRun", "metadata": {"name": "r"}, "status": {"steps": [{"n": "a"}, {"n": "b"}], "odd.key": 1}}
 DIAMOND = build_graph(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import trio
 
 from cli.exit_code import ExitCode
 from cli.options import CommonOptions, DryRun
-from cli.problem import CommandError
+from cli.problem import CommandError, UsageError
 from cli.retrying import ask_for, confirm, prepare, told, until_begun
 from cli.runs import run_manifest, start_run
 from cli.session import Session
@@ -22,8 +22,11 @@ Object = dict[str, Any]
 WithOptions = Callable[[Session, CommonOptions], Session]
 
 
-async def a_story(session: Session) -> None:
-    steps = [{"name": "fetch", "ref": {"name": "w"}}, {"name": "send", "ref": {"name": "w"}, "needs": ["fetch"]}]
+async def a_story(session: Session, send_needs: Sequence[str] = ("fetch",)) -> None:
+    steps = [
+        {"name": "fetch", "ref": {"name": "w"}},
+        {"name": "send", "ref": {"name": "w"}, "needs": list(send_needs)},
+    ]
     story = {"apiVersion": STORY.api_version, "kind": "Story", "metadata": {"name": "report"}, "spec": {"steps": steps}}
     await session.client.create(STORY, story, namespace="default")
 
@@ -82,6 +85,26 @@ async def test_the_failed_step_is_looked_up_and_what_follows_is_told(session: Se
 
     assert step == "send"
     assert told(rerun) == "runs again:\n  send  asked for\nis kept: fetch"
+
+
+async def test_where_no_step_has_failed_the_flag_is_to_be_left_out(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, stepStates={name: {"phase": "Succeeded"} for name in ("fetch", "send")})
+
+    with pytest.raises(CommandError, match="no step of report-1 has failed") as refusal:
+        await prepare(session, run, "", True)
+
+    assert refusal.value.remedy == "leave out --failed to run all of report-1 again"
+
+
+async def test_of_steps_that_failed_independently_one_is_to_be_chosen(session: Session) -> None:
+    await a_story(session, send_needs=())
+    run = await a_run(session, stepStates={name: {"phase": "Failed"} for name in ("fetch", "send")})
+
+    with pytest.raises(UsageError, match="failed independently: fetch, send") as refusal:
+        await prepare(session, run, "", True)
+
+    assert refusal.value.remedy.startswith("choose one with --from fetch")
 
 
 async def test_what_was_done_in_the_world_already_is_told(session: Session) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.why.cause import Cause, Explanation, Kind
-from cli.why.document import document_of
-from cli.why.text import lines_of
+from cli.render.why import lines_of
+from views.why.cause import Cause, Explanation, Kind
+from views.why.document import document_of
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 BEGAN = datetime(2026, 1, 2, 11, 59, tzinfo=UTC)

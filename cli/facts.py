@@ -8,19 +8,19 @@ from typing import Final, TypeVar
 
 import trio
 
-from cli.layout import path_of
 from cli.runs import pods_of, step_runs_of, story_of
 from cli.session import Session
 from cli.step_logs import last_lines_of
-from cli.view import view_run
-from cli.why.cause import Facts
-from cli.words import one_line
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, has_ended, is_owned_by
 from core.api.phases import Phase
 from core.api.resource import EVENT, JOB, STORY_RUN
 from core.kube.errors import ApiError, ForbiddenError
+from views.run_view import view_run
+from views.step_layout import path_of
+from views.text import one_line
+from views.why.cause import Facts
 
 Found = TypeVar("Found")
 

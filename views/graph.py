@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from cli.render.sign import sign_of, word_of
 from core.api.phases import Phase
 from core.graph.needs import Graph
+from views.sign import sign_of, word_of
 
 FORMATS: Final = ("ascii", "mermaid", "dot", "svg")
 

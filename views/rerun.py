@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cli.problem import CommandError, UsageError
-from cli.words import one_line
+from core.api.conditions import find_condition
 from core.api.objects import Object, step_path
-from core.api.phases import Phase
+from core.api.phases import ConditionType, Phase
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, StoryPlan, parse_story
 from core.engine.redrive.redrive import steps_that_waited_for_something_else, steps_to_run_again
 from core.engine.step.state import steps_from
 from core.graph.reach import downstream
+from views.errors import NoFailedStepError, SeveralFailedStepsError, ViewError
+from views.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class Rerun:
 
 def plan_of(story: Object) -> StoryPlan:
     """Raises:
-    CommandError: no run of the Story could start.
+    ViewError: no run of the Story could start.
     """
     plan = parse_story(story)
     if isinstance(plan, Refusal):
-        raise CommandError(
+        raise ViewError(
             f"Story {story['metadata']['name']!r} cannot run: {plan.message}", remedy="mend the Story first"
         )
     return plan
@@ -92,20 +93,20 @@ def _why(plan: StoryPlan, name: str, from_step: str) -> str:
 
 def check_step(plan: StoryPlan, step: str) -> None:
     """Raises:
-    CommandError: the Story has no such step, and no such branch.
+    ViewError: the Story has no such step, and no such branch.
     """
     if plan.find(step) is None:
         near = closest(step, plan.order)
         remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(plan.order)}"
-        raise CommandError(f"Story {plan.name!r} has no step {step!r}", remedy=remedy)
+        raise ViewError(f"Story {plan.name!r} has no step {step!r}", remedy=remedy)
 
 
 def failed_step(plan: StoryPlan, run: Object) -> str:
     """The one failed step to redrive from; of a ``parallel`` step the branch, if only one of them failed.
 
     Raises:
-        CommandError: none has failed.
-        UsageError: several, none of which runs again with another.
+        NoFailedStepError: no step has failed.
+        SeveralFailedStepsError: a retry of one of them does not run the others again.
     """
     phases = _phases(run)
     failed = [
@@ -115,12 +116,9 @@ def failed_step(plan: StoryPlan, run: Object) -> str:
     roots = [name for name in failed if not any(name in _behind(plan, other) for other in failed if other != name)]
     if not roots:
         name = run["metadata"]["name"]
-        raise CommandError(f"no step of {name} has failed", remedy=f"leave out --failed to run all of {name} again")
+        raise NoFailedStepError(f"no step of {name} has failed")
     if len(roots) > 1:
-        raise UsageError(
-            f"{len(roots)} steps have failed, none of which runs again with another: {', '.join(roots)}",
-            remedy=f"choose one with --from {roots[0]}, or leave out --failed to run everything again",
-        )
+        raise SeveralFailedStepsError(roots)
     return _only_branch(plan, phases, roots[0])
 
 
@@ -151,3 +149,9 @@ def _phases(run: Object) -> dict[str, Phase]:
     """Of the steps that have one."""
     states = steps_from((run.get("status") or {}).get("stepStates"))
     return {name: state.phase for name, state in states.items()}
+
+
+def refusal_of(run: Object) -> str:
+    """Why the last request was refused; empty when it was not."""
+    told = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
+    return one_line(told.get("message") or "it does not say why") if told.get("status") == "False" else ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cli.why.cause import Cause, Explanation
 from core.api.instant import format_instant
 from core.api.objects import Object
+from views.why.cause import Cause, Explanation
 
 
 def document_of(explanation: Explanation) -> Object:

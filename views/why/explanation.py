@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from cli.problem import CommandError
-from cli.retrying import refusal_of
-from cli.view import RunView, view_run
-from cli.why.cause import Cause, CommandIn, Explanation, Facts, Kind
-from cli.why.causes import Search
-from cli.words import one_line
 from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
@@ -18,13 +12,19 @@ from core.api.phases import Phase, Reason
 from core.api.suggestion import closest
 from core.engine.plan import Refusal, parse_story
 from core.engine.redrive.request import pending_redrive
+from views.errors import ViewError
+from views.rerun import refusal_of
+from views.run_view import RunView, view_run
+from views.text import one_line
+from views.why.cause import Cause, CommandIn, Explanation, Facts, Kind
+from views.why.causes import Search
 
 
 def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
     """About ``step``, or with an empty one about the whole run.
 
     Raises:
-        CommandError: there is no such step.
+        ViewError: there is no such step.
     """
     view = _view(facts, command)
     search = _search(facts, view, command)
@@ -73,7 +73,7 @@ def _search(facts: Facts, view: RunView, command: CommandIn) -> Search:
 
 def _known(view: RunView, step: str) -> str:
     """Raises:
-    CommandError: the run has no such step; with those it has.
+    ViewError: the run has no such step; with those it has.
     """
     names = [each.name for each in view.steps]
     if step in names:
@@ -83,7 +83,7 @@ def _known(view: RunView, step: str) -> str:
         return named[0]
     near = closest(step, names)
     remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(names)}"
-    raise CommandError(f"run {view.name} has no step {step!r}", remedy=remedy)
+    raise ViewError(f"run {view.name} has no step {step!r}", remedy=remedy)
 
 
 def _causes(search: Search) -> list[Cause]:

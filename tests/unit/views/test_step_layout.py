@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.layout import declared_steps, fits, parent_of, path_of, recorded_steps
+from views.step_layout import declared_steps, fits, parent_of, path_of, recorded_steps
 
 Object = dict[str, Any]
 

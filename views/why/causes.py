@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from cli.gates import Gate, gates_of
-from cli.layout import declared_steps, parent_of
-from cli.view import RunView, StepView
-from cli.why import workload
-from cli.why.cause import Cause, CommandIn, Facts, Kind
-from cli.words import one_line
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, Reason
+from views.gates import Gate, gates_of
+from views.run_view import RunView, StepView
+from views.step_layout import declared_steps, parent_of
+from views.text import one_line
+from views.why import workload
+from views.why.cause import Cause, CommandIn, Facts, Kind
 
 _QUEUED = "Queued due to"
 """How the message of a step begins that waits for a slot. Source: StoryRun contract 13.4."""

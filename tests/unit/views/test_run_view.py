@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cli.render.progress import MAX_ROWS, columns, transitions, tree
-from cli.view import view_run
 from core.api.phases import Phase
+from views.run_view import view_run
 
 NOW = datetime(2026, 1, 1, 12, 0, 10, tzinfo=UTC)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cli.facts import read_facts
 from cli.runs import run_manifest, start_run, story_of
 from cli.session import Session
-from cli.why.cause import Kind
-from cli.why.explanation import explain
-from cli.why.reading import read_facts
 from core.api.resource import (
     CONTROLLER_REVISION,
     EVENT,
@@ -21,6 +19,8 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
+from views.why.cause import Kind
+from views.why.explanation import explain
 
 Object = dict[str, Any]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from cli.podwait import container_state, taken_at
-from cli.view import RunView, StepView, view_run
-from cli.why.cause import Facts
 from core.api.instant import parse_instant_or_none
+from views.pod_wait import container_state, taken_at
+from views.run_view import RunView, StepView, view_run
+from views.why.cause import Facts
 
 
 class Activity(StrEnum):

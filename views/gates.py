@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cli.layout import ANY_ITEM, Placed, declared_steps, fits, recorded_steps
-from cli.problem import CommandError
-from cli.timers import deadlines_of, timed_gates_of
-from cli.words import one_line
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES, StepReason
 from core.api.suggestion import closest
 from core.engine.step.state import reason_of
+from views.errors import ViewError
+from views.step_layout import ANY_ITEM, Placed, declared_steps, fits, recorded_steps
+from views.text import one_line
+from views.timers import deadlines_of, timed_gates_of
 
 APPROVED: Final = "Approved"
 REJECTED: Final = "Rejected"
@@ -88,7 +88,7 @@ def find_gate(gates: Sequence[Gate], wanted: str, run: str) -> str:
     """The full name of the gate that ``wanted`` means: all of it, or a last part that only one has.
 
     Raises:
-        CommandError: none, or more than one.
+        ViewError: none, or more than one.
     """
     if any(fits(gate.name, wanted) for gate in gates):
         return wanted
@@ -96,7 +96,7 @@ def find_gate(gates: Sequence[Gate], wanted: str, run: str) -> str:
     if len(named) == 1:
         return named[0]
     if named:
-        raise CommandError(
+        raise ViewError(
             f"run {run} has {len(named)} gates {wanted!r}: {', '.join(named)}", remedy="write the whole name of one"
         )
     names = [gate.name for gate in gates]
@@ -105,7 +105,7 @@ def find_gate(gates: Sequence[Gate], wanted: str, run: str) -> str:
         remedy = f"did you mean {near!r}?"
     else:
         remedy = f"its gates are: {', '.join(names)}" if names else "its Story has no gates"
-    raise CommandError(f"run {run} has no gate {wanted!r}", remedy=remedy)
+    raise ViewError(f"run {run} has no gate {wanted!r}", remedy=remedy)
 
 
 def gate_called(gates: Sequence[Gate], name: str) -> Gate:

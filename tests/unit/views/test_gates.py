@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cli.gates import find_gate, gate_called, gates_of, open_gates_of
-from cli.problem import CommandError
+from views.errors import ViewError
+from views.gates import find_gate, gate_called, gates_of, open_gates_of
 
 Object = dict[str, Any]
 
@@ -116,7 +116,7 @@ def test_a_last_part_that_several_have_is_not_enough() -> None:
     second = {**fan(APPROVE), "name": "fun"}
     gates = gates_of(a_run(), story(fan(APPROVE), second))
 
-    with pytest.raises(CommandError, match="has 2 gates 'approve': fan/approve, fun/approve"):
+    with pytest.raises(ViewError, match="has 2 gates 'approve': fan/approve, fun/approve"):
         find_gate(gates, "approve", "release-1")
 
 
@@ -142,14 +142,14 @@ def test_an_item_can_be_named_before_it_begins_when_others_have_begun() -> None:
     [("aprove", "did you mean 'approve'?"), ("zebra", "its gates are: approve")],
 )
 def test_an_unknown_gate_names_those_there_are(wanted: str, remedy: str) -> None:
-    with pytest.raises(CommandError, match=f"has no gate '{wanted}'") as refusal:
+    with pytest.raises(ViewError, match=f"has no gate '{wanted}'") as refusal:
         find_gate(gates_of(a_run(), story(APPROVE)), wanted, "release-1")
 
     assert refusal.value.remedy == remedy
 
 
 def test_a_story_without_gates_says_so() -> None:
-    with pytest.raises(CommandError) as refusal:
+    with pytest.raises(ViewError) as refusal:
         find_gate([], "approve", "release-1")
 
     assert refusal.value.remedy == "its Story has no gates"

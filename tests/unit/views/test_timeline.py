@@ -11,8 +11,8 @@ import pytest
 
 from cli.render.bars import bars
 from cli.render.trace import document_of, trace_of
-from cli.timeline import Activity, Timeline, timeline_of
-from cli.why.cause import Facts
+from views.timeline import Activity, Timeline, timeline_of
+from views.why.cause import Facts
 
 Object = dict[str, Any]
 

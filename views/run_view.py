@@ -9,11 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
-from cli.gates import is_open_gate
-from cli.layout import ANY_ITEM, Placed, declared_steps, parent_of, path_of, recorded_steps
-from cli.podwait import pod_wait
-from cli.timers import deadlines_of
-from cli.words import one_line
 from core.api import keys
 from core.api.duration import parse_duration
 from core.api.identity import label_value
@@ -21,6 +16,11 @@ from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.step.state import reason_of
+from views.gates import is_open_gate
+from views.pod_wait import pod_wait
+from views.step_layout import ANY_ITEM, Placed, declared_steps, parent_of, path_of, recorded_steps
+from views.text import one_line
+from views.timers import deadlines_of
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _BY_STEP_RUN: Final = "steprun/"

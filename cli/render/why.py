@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Final
 
 from cli.render.progress import Styled
-from cli.render.sign import colour_of
 from cli.render.time import short_duration
-from cli.why.cause import Cause, Explanation, Kind
 from core.api.instant import format_instant
 from core.api.phases import Phase
+from views.sign import colour_of
+from views.why.cause import Cause, Explanation, Kind
 
 _MARGIN: Final = 10
 """Columns before what a word of the left margin says."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cli.problem import CommandError
-from cli.view import plain_command
-from cli.why.cause import Cause, Explanation, Facts, Kind
-from cli.why.explanation import explain
-from cli.why.text import lines_of
+from cli.render.why import lines_of
+from views.errors import ViewError
+from views.run_view import plain_command
+from views.why.cause import Cause, Explanation, Facts, Kind
+from views.why.explanation import explain
 
 Object = dict[str, Any]
 
@@ -315,7 +315,7 @@ def test_a_step_that_two_others_need_is_told_once() -> None:
 
 
 def test_a_step_that_is_unknown_is_no_step() -> None:
-    with pytest.raises(CommandError, match="has no step 'publsh'") as refusal:
+    with pytest.raises(ViewError, match="has no step 'publsh'") as refusal:
         about(Facts(WAITS, NEEDY), "publsh")
 
     assert refusal.value.remedy == "did you mean 'publish'?"

@@ -6,15 +6,15 @@ import shlex
 from datetime import datetime
 from typing import Final
 
-from cli.podwait import PodObstacle, PodWait, container_state, pod_wait, scheduled_at
-from cli.why.cause import Cause, CommandIn, Facts, Kind
-from cli.words import one_line
 from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import StepReason
 from core.engine.step.state import steps_from
+from views.pod_wait import PodObstacle, PodWait, container_state, pod_wait, scheduled_at
+from views.text import one_line
+from views.why.cause import Cause, CommandIn, Facts, Kind
 
 _KINDS: Final = {
     PodObstacle.IMAGE: Kind.IMAGE,
