@@ -16,6 +16,10 @@ COPY certs certs
 COPY localcluster localcluster
 COPY manager manager
 COPY views views
+COPY deployment deployment
+COPY embedded embedded
+COPY kubewire kubewire
+COPY process process
 COPY cli cli
 RUN uv build --wheel --require-hashes --build-constraints requirements-build.lock --out-dir /dist
 RUN uv venv /opt/bobrapet \

@@ -31,10 +31,10 @@ check: $(STAMP)  ## lint, types, layers, generated files up to date
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m manager.generate --check
+	$(BIN)/python -m deployment.generate --check
 
 generate: $(STAMP)  ## render CRDs and the command reference from the code
-	$(BIN)/python -m manager.generate
+	$(BIN)/python -m deployment.generate
 
 oracle: $(STAMP)  ## record again what Go makes of the conformance cases of templates; needs Go
 	$(BIN)/python -m fuzz.expressions.table

@@ -16,8 +16,8 @@ from bench.process import command_line, cpu_seconds, descendants
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, STORY_RUN
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from manager.embedded.folder import EmbeddedCluster, running
-from manager.embedded.usage import open_cluster
+from embedded.folder import EmbeddedCluster, running
+from embedded.usage import open_cluster
 
 Object = dict[str, Any]
 

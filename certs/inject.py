@@ -19,7 +19,7 @@ from certs.material import pem_of
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY, Resource, Scope
 from core.kube.client import KubeClient
 from core.kube.errors import ConflictError, KubeError, NotFoundError
-from core.kube.wire import Object, PatchType
+from kubewire.wire import Object, PatchType
 
 _ADMISSION: Final = "admissionregistration.k8s.io"
 MUTATING: Final = Resource(

@@ -32,9 +32,9 @@ from core.kube.client import KubeClient
 from core.kube.errors import KubeError
 from core.kube.informer import Informer
 from core.kube.retry import Backoff
-from core.kube.wire import Object
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire.wire import Object
 
 DEFAULT_SECRET: Final = "bobrapet-webhook-server-cert"  # noqa: S105 - a name, not a secret
 

@@ -24,7 +24,7 @@ from certs.errors import UnusableError
 from certs.material import Material, Rotation, pem_of
 from certs.policy import Absent, Damaged, Foreign, Kept, Provided, Stored
 from core.api.instant import format_precise_instant, parse_instant_or_none
-from core.kube.wire import Object, copy_value
+from kubewire.wire import Object, copy_value
 
 TLS_CERT: Final = "tls.crt"
 TLS_KEY: Final = "tls.key"

@@ -11,7 +11,7 @@ from certs.secret import read_secret, write_secret
 from core.api.resource import SECRET
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 
 @dataclass(frozen=True, slots=True)

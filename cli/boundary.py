@@ -32,7 +32,7 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
     from cli.interruption import InterruptedBySignalError
     from core.kube import errors as kube
-    from manager.embedded.folder import EmbeddedError
+    from embedded.folder import EmbeddedError
     from views.errors import ViewError
 
     match error:

@@ -23,7 +23,7 @@ from core.api.instant import format_instant
 from core.api.resource import SECRET
 from core.engine.clock import system_now
 from core.kube.errors import NotFoundError
-from core.kube.wire import Object
+from kubewire.wire import Object
 from manager.permissions.table import OPERATOR_NAMESPACE
 
 POLL_SECONDS: Final = 0.5

@@ -15,7 +15,7 @@ from cli.target import embedded_cluster, is_configured
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation, load_config
 from core.kube.retry import ONCE
-from manager.embedded.folder import EmbeddedCluster
+from embedded.folder import EmbeddedCluster
 
 _DATA_IS_ANOTHER_FLAG: Final = frozenset({"approve", "reject"})
 """Verbs whose ``--data`` is not the folder of the embedded cluster."""

@@ -19,8 +19,8 @@ from core.payloads.hydrate import Bounds, hydrate
 from core.payloads.store import Store
 from core.policy.config import parse_config
 from core.policy.settings import StorageSettings
-from manager.embedded.folder import claims_folder
-from manager.operator_process import OPERATOR_NAMESPACE
+from embedded.folder import claims_folder
+from embedded.operator_process import OPERATOR_NAMESPACE
 from manager.permissions.table import CONFIG_NAME
 from reconcilers.adapters import payload_store
 

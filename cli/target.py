@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cli.problem import CommandError, UsageError
-from manager.embedded.folder import EmbeddedCluster, data_folder, running
+from embedded.folder import EmbeddedCluster, data_folder, running
 
 
 class Flags(Protocol):

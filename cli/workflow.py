@@ -26,8 +26,8 @@ from core.api.objects import Object
 from core.api.resource import STORY
 from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
-from manager.embedded.folder import data_folder, running
-from manager.embedded.usage import open_cluster
+from embedded.folder import data_folder, running
+from embedded.usage import open_cluster
 
 
 def run_files(

@@ -1,6 +1,6 @@
 """Install the CustomResourceDefinitions that this version was built with.
 
-They are rendered from the models, not read from ``manifests/crds``: the same documents (``manager.generate --check``
+They are rendered from the models, not read from ``manifests/crds``: the same documents (``deployment.generate --check``
 holds them together), and parsing a third of a megabyte of YAML would take longer than starting the cluster.
 """
 

@@ -32,8 +32,6 @@ from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
 from core.kube.errors import KubeError
 from core.kube.events import EventRecorder
 from core.kube.lease import LeaderLease
-from core.process import parent
-from core.process.reclaim import reclaim_when_quiet, spare_what_there_is
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
 from manager.assembly import Operator
@@ -46,6 +44,8 @@ from manager.options import ManagerOptions
 from manager.probes import MetricsPage, Probes
 from manager.serving import ListenError, serve_on
 from manager.task_tree import lines_of
+from process import parent
+from process.reclaim import reclaim_when_quiet, spare_what_there_is
 from reconcilers.adapters.world import World
 
 if TYPE_CHECKING:

@@ -14,7 +14,10 @@ from typing import Final
 from trio.lowlevel import Task
 
 PACKAGES: Final = frozenset(
-    {"bubu_sdk", "certs", "cli", "core", "localcluster", "manager", "reconcilers", "views", "webhooks"}
+    {
+        *("bubu_sdk", "certs", "cli", "core", "embedded", "kubewire", "localcluster"),
+        *("manager", "process", "reconcilers", "views", "webhooks"),
+    }
 )
 """Top-level packages of this project; where a task waits is told by its innermost frames in them."""
 MOST_TASKS: Final = 2_000

@@ -14,7 +14,7 @@ from core.api.objects import Object
 from core.api.resource import Resource
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
-from core.kube.wire import merge_patch_between
+from kubewire.wire import merge_patch_between
 from reconcilers.adapters.writes import patch_status
 
 COUNT_DELAY: Final = timedelta(seconds=2)

@@ -13,7 +13,7 @@ from cli.images import ImageMapOption, checked_image_map
 from cli.options import CommonOptions, with_common_options
 
 if TYPE_CHECKING:
-    from manager.embedded.folder import EmbeddedCluster
+    from embedded.folder import EmbeddedCluster
 
 
 def register(app: typer.Typer) -> None:
@@ -40,8 +40,8 @@ def up(
 
     from cli.console import Console
     from cli.interruption import run_async
-    from manager.embedded.folder import data_folder, refuse_if_served
-    from manager.embedded.process import start, wait_until_ready
+    from embedded.folder import data_folder, refuse_if_served
+    from embedded.process import start, wait_until_ready
 
     console = Console(options)
     images = checked_image_map(image_map)
@@ -78,8 +78,8 @@ def down(options: CommonOptions) -> None:
     """Stop the embedded cluster; its data stays for the next `up`."""
     from cli.console import Console
     from cli.interruption import run_async
-    from manager.embedded.folder import data_folder
-    from manager.embedded.process import stop
+    from embedded.folder import data_folder
+    from embedded.process import stop
 
     data = data_folder(options.data)
     console = Console(options)
@@ -101,7 +101,7 @@ def _stay(
 
     from cli.console import Console
     from cli.interruption import InterruptedBySignalError, run_async
-    from manager.embedded.usage import open_cluster
+    from embedded.usage import open_cluster
 
     async def serve() -> None:
         async with open_cluster(data, port=port, image_map=image_map) as cluster:

@@ -25,7 +25,7 @@ from core.kube.paging import PAGE_SIZE, Keep, ObjectList, Selection, list_pages
 from core.kube.request import ServedKind
 from core.kube.retry import DEFAULT_POLICY, RetryPolicy, with_retries
 from core.kube.transport import Call, Transport, explain_refusal, open_body, open_transport
-from core.kube.wire import Object, PatchType
+from kubewire.wire import Object, PatchType
 
 _LIST_RESTARTS: Final = 3
 

@@ -37,7 +37,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from core.kube.wire import Object, StatusReason, status_failure
+from kubewire.wire import Object, StatusReason, status_failure
 
 _LONGEST_TEXT: Final = 400
 

@@ -25,9 +25,9 @@ from core.fairness.queue import FairQueue
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError, is_retryable
 from core.kube.retry import wait_seconds
-from core.kube.wire import Object
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire.wire import Object
 
 MAX_NOTE_BYTES: Final = 1024
 """What the API server accepts of ``note``; the rest is cut off."""

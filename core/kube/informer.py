@@ -21,9 +21,9 @@ from core.kube.retry import Backoff
 from core.kube.store import Change, ChangeKind, Indexer, Key, Store, is_certainly_newer, is_number, key_of
 from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
-from core.kube.wire import Object, WatchEventType
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire.wire import Object, WatchEventType
 
 __all__ = ["Change", "ChangeKind", "Handler", "Informer"]
 

@@ -21,9 +21,9 @@ from core.api.resource import LEASE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from core.kube.retry import Backoff
-from core.kube.wire import Object, copy_value
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire.wire import Object, copy_value
 
 RELEASE_DEADLINE_SECONDS: Final = 5.0
 LAST_TRY_SECONDS: Final = 1.0

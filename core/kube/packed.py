@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import orjson
 
 from core.api.unreadable import Unreadable, marked, unreadable, without_mark
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 PACKED_FROM_BYTES: Final = 8 << 10
 """Of an object; an ordinary StepRun has 2,000."""

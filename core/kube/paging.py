@@ -18,9 +18,9 @@ from core.kube import request
 from core.kube.errors import InternalServerError
 from core.kube.reading import PageHead, UnreadablePageError, head_of_broken_page
 from core.kube.transport import Call
-from core.kube.wire import Object, StatusReason, status_failure
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire.wire import Object, StatusReason, status_failure
 
 PAGE_SIZE: Final = 500
 FIRST_PAGE_SIZE: Final = 16

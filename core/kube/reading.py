@@ -16,7 +16,7 @@ from core.api.sizes import ANY, MAX_DEPTH, Bounds, values_in
 from core.api.unreadable import unreadable
 from core.kube import remains, scan
 from core.kube.remains import NoObjectError
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 WHOLE_PAGE_BYTES: Final = 2 << 20
 """Of a page that is parsed at once; of a larger one each object by itself, so that one is in memory twice, not all."""

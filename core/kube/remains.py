@@ -14,7 +14,7 @@ import orjson
 from core.api.sizes import MAX_DEPTH
 from core.api.unreadable import Unreadable, marked
 from core.kube import scan
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 KEPT_BYTES: Final = 8 << 10
 """Of one field that is kept."""

@@ -26,7 +26,7 @@ from core.kube.reading import NEVER_TOO_MANY_BYTES, Page, object_in, page_in, se
 from core.kube.remains import NoObjectError
 from core.kube.scan import has_more_values
 from core.kube.transport import Call
-from core.kube.wire import Object, PatchType, StatusReason, status_failure
+from kubewire.wire import Object, PatchType, StatusReason, status_failure
 
 LIST_DEADLINE_SECONDS: Final = 60.0
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from core.kube.packed import Entry, Opener, Packed, head_of, opened, packed
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 REMEMBERED_DELETIONS: Final = 10_000
 _LONGEST_NUMBER: Final = 20

@@ -32,9 +32,9 @@ from core.kube.paging import Selection, newest_version
 from core.kube.retry import Backoff
 from core.kube.transport import open_body
 from core.kube.watch_line import DamagedLineError, LeftOut, WatchEvent, event_in
-from core.kube.wire import StatusReason, WatchEventType, status_failure
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire.wire import StatusReason, WatchEventType, status_failure
 
 BUFFERED_EVENTS: Final = 128
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024

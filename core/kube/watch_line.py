@@ -16,7 +16,7 @@ from core.kube import reading, remains, scan
 from core.kube.errors import error_from_status
 from core.kube.reading import NEVER_TOO_MANY_BYTES
 from core.kube.remains import NoObjectError
-from core.kube.wire import Object, WatchEventType
+from kubewire.wire import Object, WatchEventType
 
 _HEAD: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Z]+)"\s*,\s*"object"\s*:\s*')
 """As API servers write it."""

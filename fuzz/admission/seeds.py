@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from core.kube.wire import apply_merge_patch
+from kubewire.wire import apply_merge_patch
 from webhooks.registration import HOOKS
 
 Object = dict[str, Any]

@@ -18,13 +18,13 @@ from core.engine.errors import GoneError, MissingReferenceError, NameConflictErr
 from core.engine.ports import AttemptOrder, AttemptState, Binding, Observation, RunKey
 from core.engine.redrive.request import may_have_a_past, pending_redrive
 from core.engine.step.record import is_asked_to_end, is_overtaken, retries_of
-from core.kube.wire import copy_value, values_equal
 from core.policy.retry import RetryPolicy
 from fuzz.engine.cluster import Cluster, Object, place_of
 from fuzz.engine.process import Process
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controlled_by
 from fuzz.engine.worker import Worker
+from kubewire.wire import copy_value, values_equal
 
 T = TypeVar("T")
 

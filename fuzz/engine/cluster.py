@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from core.kube.wire import copy_value, values_equal
+from kubewire.wire import copy_value, values_equal
 
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = list[Object]  # inside Cluster, ``list`` is a method

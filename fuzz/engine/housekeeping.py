@@ -24,11 +24,11 @@ from core.kube.client import KubeClient
 from core.kube.errors import error_from_status
 from core.kube.informer import Handler
 from core.kube.store import Change
-from core.kube.wire import StatusReason, status_failure
 from core.policy.settings import OperatorSettings
 from fuzz.engine.cluster import Cluster, Object, RefusedError
 from fuzz.engine.process import Process
 from fuzz.engine.watches import KINDS, Known
+from kubewire.wire import StatusReason, status_failure
 from reconcilers.adapters import world as production
 from reconcilers.router import Router
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import trio
 
-from core.kube.wire import copy_value
 from fuzz.engine.cluster import Cluster, Object, Place, Write
 from fuzz.engine.texts import text_of
+from kubewire.wire import copy_value
 
 KUBELET = "model.example.com/kubelet"
 """Finalizer that stands for the grace a living Pod is given."""

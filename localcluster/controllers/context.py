@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from core.kube.wire import PatchType, copy_value
+from kubewire.wire import PatchType, copy_value
 from localcluster.clock import Now
 from localcluster.controllers.feed import Feed, Feeds
 from localcluster.server.errors import StatusError

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from core.kube.wire import WatchEventType
+from kubewire.wire import WatchEventType
 from localcluster.log import get_logger
 from localcluster.server.errors import StatusError
 from localcluster.server.options import ListOptions

@@ -17,7 +17,6 @@ from typing import Final
 import httpx
 import trio
 
-from core.process.reclaim import reclaim_when_quiet
 from localcluster.clock import Now, utc_now
 from localcluster.server.admission import AdmissionChain
 from localcluster.server.app import App
@@ -48,6 +47,7 @@ from localcluster.server.tokens import TokenIssuer
 from localcluster.server.watchstream import WatchStreams
 from localcluster.server.webhookadmission import WebhookAdmission
 from localcluster.server.webhookcall import WebhookCaller, open_webhook_caller
+from process.reclaim import reclaim_when_quiet
 
 _ADMIN_TOKEN_SETTING: Final = "admin-token"  # noqa: S105 - the name of a setting
 

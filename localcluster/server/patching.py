@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.kube.wire import (
+from kubewire.wire import (
     JSONPatchError,
     PatchType,
     StatusReason,

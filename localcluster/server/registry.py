@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from core.kube.wire import PatchType
+from kubewire.wire import PatchType
 from localcluster.clock import Now
 from localcluster.server import (
     apply,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.kube.wire import PatchType
+from kubewire.wire import PatchType
 from localcluster.clock import Now
 from localcluster.server import cause, decoding, deletion, errors, requestbody, response, tables
 from localcluster.server.identity import Identity

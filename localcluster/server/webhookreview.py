@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 
-from core.kube.wire import JSONPatchError, apply_json_patch
+from kubewire.wire import JSONPatchError, apply_json_patch
 from localcluster.server import errors
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.writeport import AdmissionRequest

@@ -14,8 +14,8 @@ from core.api.resource import IMPULSE_TEMPLATE, REFERENCE_GRANT, TRANSPORT, Reso
 from core.api.unreadable import unreadable
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
-from core.kube.wire import Object
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from kubewire.wire import Object
 from reconcilers.adapters.world import World, slim, stuck_kinds
 from webhooks.cluster_view import Unseen
 

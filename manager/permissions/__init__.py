@@ -1,5 +1,5 @@
 """What the operator may do: one table, and the RBAC objects and the page that are rendered from it.
 
 ``table`` (the rows), ``roles`` (the operator's own objects), ``people`` (roles for humans), ``files`` (what
-``manager.generate`` writes), ``page`` (``docs/permissions.md``).
+``deployment.generate`` writes), ``page`` (``docs/permissions.md``).
 """

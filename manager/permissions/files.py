@@ -1,4 +1,4 @@
-"""What ``manager.generate`` writes: one file of manifests for each concern."""
+"""What ``deployment.generate`` writes: one file of manifests for each concern."""
 
 from __future__ import annotations
 

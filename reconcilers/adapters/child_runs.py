@@ -12,7 +12,7 @@ from core.api.resource import STORY_RUN
 from core.engine.errors import GoneError, NameConflictError, UnavailableError
 from core.kube.client import KubeClient
 from core.kube.patch import bound_to
-from core.kube.wire import values_equal
+from kubewire.wire import values_equal
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, World, engram_key
 from reconcilers.adapters.writes import confirm, create_or_read, delete

@@ -12,7 +12,7 @@ from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from control_plane.processes import ServerProcess
 from core.api.resource import STORY
 from core.kube.errors import ApiError, InvalidError
-from manager.deployment.registration import mutating_configuration, validating_configuration
+from deployment.registration import mutating_configuration, validating_configuration
 
 Object = dict[str, Any]
 

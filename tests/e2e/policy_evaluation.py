@@ -14,8 +14,8 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 
-from manager.deployment.files import policies
-from manager.deployment.policy import Policy, documents
+from deployment.files import policies
+from deployment.policy import Policy, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
 from webhooks.caller import POD_NAME
 

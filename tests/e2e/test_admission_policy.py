@@ -28,9 +28,9 @@ from control_plane.session import SessionCluster
 from core.api import manifest
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
 from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
-from manager.deployment import registration
-from manager.deployment.files import policies
-from manager.deployment.policy import POLICY, documents
+from deployment import registration
+from deployment.files import policies
+from deployment.policy import POLICY, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
 from manager.permissions.table import CONFIG_NAME
 from webhooks.caller import ADMINISTRATORS, POD_NAME

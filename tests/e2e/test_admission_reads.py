@@ -18,8 +18,8 @@ from kubectl import Kubectl
 from control_plane.access import load_access
 from control_plane.session import SessionCluster
 from core.api.resource import OUR_RESOURCES
-from manager.deployment import reads, registration
-from manager.deployment.policy import documents
+from deployment import reads, registration
+from deployment.policy import documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
 
 Object = dict[str, Any]

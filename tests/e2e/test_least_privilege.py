@@ -40,8 +40,8 @@ from core.api.resource import (
 )
 from core.kube.client import KubeClient
 from core.kube.errors import ForbiddenError
-from manager.deployment.files import policies
-from manager.deployment.policy import BINDING, POLICY, documents
+from deployment.files import policies
+from deployment.policy import BINDING, POLICY, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
 

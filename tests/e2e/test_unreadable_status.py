@@ -22,8 +22,8 @@ from control_plane.processes import ServerProcess
 from core.api import keys
 from core.api.identity import runner_name
 from core.api.resource import POD, STEP_RUN, STORY_RUN
-from manager.deployment.policy import BINDING
-from manager.deployment.policy import POLICY as POLICY_KIND
+from deployment.policy import BINDING
+from deployment.policy import POLICY as POLICY_KIND
 
 Object = dict[str, Any]
 

@@ -27,8 +27,8 @@ from core.engine.slots.scheduling import scheduling_of
 from core.engine.step.manifest import step_run_manifest
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
-from core.kube.wire import status_failure
 from core.policy.settings import OperatorSettings
+from kubewire.wire import status_failure
 from localcluster.server.cluster import open_api_server
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.job_executor import JobExecutor

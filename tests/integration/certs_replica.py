@@ -25,7 +25,7 @@ from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
 from core.kube.errors import NotFoundError
 from core.kube.retry import ONCE
-from core.kube.wire import Object
+from kubewire.wire import Object
 from localcluster.transport import ASGIStreamingTransport
 
 NAMESPACE = "bobrapet-system"

@@ -39,6 +39,7 @@ from core.kube.credentials import bearer_token
 from core.kube.errors import ApiError, NotFoundError
 from core.kube.events import EventRecorder
 from core.policy.settings import OperatorSettings
+from deployment.registration import mutating_configuration, validating_configuration
 from localcluster import certificates, serving
 from localcluster.clock import utc_now
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
@@ -46,7 +47,6 @@ from localcluster.server.cluster import open_api_server
 from manager.admission.identity import own_user_name
 from manager.admission.service import AdmissionService
 from manager.bind import Address
-from manager.deployment.registration import mutating_configuration, validating_configuration
 from manager.options import GateOptions
 from manager.permissions.install import install_permissions, request_token
 from reconcilers.adapters.world import World

@@ -21,9 +21,9 @@ from control_plane.access import load_access
 from control_plane.node import credentials_of, open_node
 from control_plane.processes import open_process
 from control_plane.session import SessionCluster
-from core.process import parent
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from manager.permissions.install import install_permissions, request_token
+from process import parent
 
 _STOP_SECONDS = 20.0
 

@@ -29,7 +29,7 @@ from core.engine.clock import WallClock
 from core.kube.client import open_client
 from core.kube.credentials import bearer_token
 from core.kube.errors import ApiError, KubeError, NotFoundError
-from core.kube.wire import PatchType
+from kubewire.wire import PatchType
 from manager.permissions.install import install_permissions, request_token
 
 Object = dict[str, Any]

@@ -30,8 +30,8 @@ from certs.material import pem_of
 from certs.rotation import Pace
 from certs.secret import ROTATE
 from core.api.resource import SECRET
-from core.kube.wire import Object, PatchType, copy_value
 from core.telemetry import metrics
+from kubewire.wire import Object, PatchType, copy_value
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from core.api.crd import custom_resource_definition
 from core.api.keys import ANNOTATION_STORY_CONVERSION
 from core.api.resource import STORY
 from core.api.story import STORY_KIND
-from manager.generate import CONVERSION_SERVICE
+from deployment.generate import CONVERSION_SERVICE
 from webhooks.conversion import review
 
 Object = dict[str, Any]

@@ -71,7 +71,7 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
     api = Api(disk)
     with line.started("run", line.story("one", "slow-two", "three")) as run:
         wait_until((line.folder / "began").exists)
-        serving = {line.process("manager.cluster"), line.process("cli manager")}
+        serving = {line.process("embedded.cluster"), line.process("cli manager")}
         disk.fill()
         (line.folder / "go").touch()  # a Pod ends, and its end cannot be stored
         for number in steadily(OUTAGE_SECONDS):
@@ -97,7 +97,7 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
 def test_what_is_lost_while_the_disk_is_full_comes_back(line: CommandLine, disk: SmallDisk) -> None:
     """The operator and the node, each in a process of its own."""
     assert line.bobrapet("up", "--quiet", line.images).code == 0
-    cluster = line.process("manager.cluster")
+    cluster = line.process("embedded.cluster")
     parts = {word: line.process(word) for word in ("cli manager", "localcluster.node")}
     disk.fill()
     for part in parts.values():

@@ -28,7 +28,7 @@ from core.kube.informer import Change, ChangeKind, Informer
 from core.kube.lease import LeaderLease
 from core.kube.patch import bound_to, finalizer_addition, finalizer_removal
 from core.kube.watch import WatchTiming
-from core.kube.wire import PatchType
+from kubewire.wire import PatchType
 
 PLACE = NAMESPACE_NAME
 FINALIZER = "tests.bubustack.io/hold"

@@ -13,9 +13,9 @@ from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
 from core.kube.errors import ForbiddenError
+from embedded.identity import operator_kubeconfig
 from localcluster.kubeconfig import Connection, read_kubeconfig, render_kubeconfig
 from localcluster.transport import ASGIStreamingTransport
-from manager.embedded.identity import operator_kubeconfig
 
 
 async def test_its_kubeconfig_is_private_and_its_rights_are_those_of_the_table(cluster: Any, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from core.api.resource import STORY_RUN
 from core.engine.ports import RunKey
 from core.kube.informer import Informer
 from core.kube.watch import WatchEvent, WatchTiming
-from core.kube.wire import WatchEventType
+from kubewire.wire import WatchEventType
 from localcluster.server import watch
 from reconcilers.resync import Found, Resync
 

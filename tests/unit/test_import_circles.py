@@ -8,8 +8,8 @@ from typing import Final
 import grimp
 
 PACKAGES: Final = (
-    *("core", "webhooks", "reconcilers", "certs", "views", "manager", "cli", "localcluster"),
-    *("bubu_sdk", "fuzz"),
+    *("core", "webhooks", "reconcilers", "certs", "views", "manager", "deployment", "embedded", "cli"),
+    *("localcluster", "kubewire", "process", "bubu_sdk", "fuzz"),
 )
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-ROOMS: Final = ("core", "webhooks", "reconcilers", "certs", "views", "manager", "cli", "sdk")
+ROOMS: Final = (
+    *("core", "webhooks", "reconcilers", "certs", "views", "manager", "deployment", "embedded", "cli"),
+    *("kubewire", "process", "sdk"),
+)
 EXEMPT: Final = {
     "core/engine/step/legacy_states.py": "states that a version stored which had no reasons",
     "core/expressions/cel/compilation.py": "the reports of the CEL library, which have nothing but a text",

@@ -25,7 +25,7 @@ from core.engine.step.record import ENDINGS, announced_end
 from core.engine.step.state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
 from core.engine.step.timers import Timer, timers_from, timers_to_wire
 from core.engine.step.verdict import Conclusion, Degradation, Verdict
-from core.kube.wire import merge_patch_between, values_equal
+from kubewire.wire import merge_patch_between, values_equal
 
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
 """Follow from the others: never a reason for a write of their own."""

@@ -13,7 +13,7 @@ from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
-from core.kube.wire import copy_value, values_equal
+from kubewire.wire import copy_value, values_equal
 
 _DECIDE_NOTHING: Final = frozenset({"templateGeneration", "retry"})
 """Of the spec of a StepRun: nobody goes by it, and the API server fills in what ``retry`` lacks."""

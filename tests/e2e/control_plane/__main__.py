@@ -21,7 +21,7 @@ from control_plane.processes import ServerError
 from control_plane.running import open_control_plane
 from control_plane.session import ready_of
 from control_plane.suites import run_suites
-from core.process import parent
+from process import parent
 
 USAGE: Final = "python -m control_plane build [VERSION] | up [--audit] DIRECTORY | test [OPTION_OF_PYTEST…]"
 

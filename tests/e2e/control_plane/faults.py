@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import trio
 
-from core.kube.wire import status_failure
+from kubewire.wire import status_failure
 
 _READS: Final = frozenset({"GET", "HEAD"})
 

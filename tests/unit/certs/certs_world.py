@@ -23,7 +23,7 @@ from core.engine.clock import WallClock
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
-from core.kube.wire import Object, status_failure
+from kubewire.wire import Object, status_failure
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOST = "gate.system.svc"

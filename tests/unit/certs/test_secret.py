@@ -17,7 +17,7 @@ from certs.material import Material, Rotation
 from certs.policy import Absent, Damaged, Foreign, Kept, Step
 from certs.secret import OWNER, OWNER_LABEL, ROTATE, read_secret, write_secret
 from certs.succession import follow
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 NAMES = (HOST,)
 FOUNDED = follow(Step.FOUND, Absent(), None, START, RULES)

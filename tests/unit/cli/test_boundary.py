@@ -7,7 +7,7 @@ from cli.exit_code import ExitCode
 from cli.interruption import InterruptedBySignalError
 from cli.problem import CommandError, RejectedManifestError, UsageError
 from core.kube import errors as kube
-from manager.embedded.folder import EmbeddedError
+from embedded.folder import EmbeddedError
 from views.errors import ViewError
 
 

@@ -11,9 +11,9 @@ from cli.problem import CommandError, UsageError
 from cli.session import Session
 from cli.target import embedded_at, embedded_cluster, is_configured
 from core.kube.config import ClusterConfig
-from manager.embedded import folder
-from manager.embedded.folder import EmbeddedCluster
-from manager.embedded.process import serving
+from embedded import folder
+from embedded.folder import EmbeddedCluster
+from embedded.process import serving
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from core.engine.ports import EventType, RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
-from core.kube.wire import apply_merge_patch
+from kubewire.wire import apply_merge_patch
 from reconcilers.adapters.world import World
 
 Object = dict[str, Any]

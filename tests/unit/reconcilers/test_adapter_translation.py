@@ -7,7 +7,7 @@ import pytest
 from core.api.phases import Reason
 from core.engine import errors as port
 from core.kube import errors as kube
-from core.kube.wire import status_failure
+from kubewire.wire import status_failure
 from reconcilers.adapters.translation import port_errors
 
 

@@ -16,7 +16,7 @@ from core.api.resource import Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE, RetryPolicy
-from core.kube.wire import Object, status_failure
+from kubewire.wire import Object, status_failure
 
 WIDGET = Resource("example.io", "v1", "widgets", "Widget", subresources=("status",))
 

@@ -31,8 +31,8 @@ from core.kube.errors import (
 )
 from core.kube.retry import DEFAULT_POLICY
 from core.kube.transport import open_body
-from core.kube.wire import PatchType
 from core.telemetry import metrics
+from kubewire.wire import PatchType
 
 BASE = "/apis/example.io/v1/namespaces/team/widgets"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from core.kube import errors
-from core.kube.wire import StatusReason, status_failure
+from kubewire.wire import StatusReason, status_failure
 
 
 @pytest.mark.parametrize(

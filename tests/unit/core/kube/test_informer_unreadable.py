@@ -15,7 +15,7 @@ from scripted_server import WIDGET, ScriptedServer, refusal, widget
 
 from core.api.unreadable import missing_in, unreadable
 from core.kube.informer import Informer
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 DEEP = b'{"a":' * 1_500 + b"1" + b"}" * 1_500
 

@@ -15,7 +15,7 @@ from core.api.resource import LEASE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.kube.lease import LeaderLease, LeaseLostError, LeaseTiming
-from core.kube.wire import Object
+from kubewire.wire import Object
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

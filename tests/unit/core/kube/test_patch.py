@@ -8,7 +8,7 @@ import pytest
 from scripted_server import widget
 
 from core.kube.patch import bound_to, finalizer_addition, finalizer_removal, metadata_patch, status_patch
-from core.kube.wire import JSONPatchError, apply_json_patch, apply_merge_patch
+from kubewire.wire import JSONPatchError, apply_json_patch, apply_merge_patch
 
 BOUND = {"uid": "uid-a", "resourceVersion": "5"}
 

@@ -16,7 +16,7 @@ from core.kube.errors import (
     UnreachableError,
 )
 from core.kube.retry import ONCE, Backoff, RetryPolicy, wait_seconds, with_retries
-from core.kube.wire import status_failure
+from kubewire.wire import status_failure
 
 SICK = InternalServerError(status_failure("InternalError", "sick"))
 CONFLICT = ConflictError(status_failure("Conflict", "changed"))

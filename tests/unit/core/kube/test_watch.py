@@ -8,7 +8,7 @@ import trio.testing
 from scripted_server import WIDGET, ScriptedServer, listing, refusal, widget
 
 from core.kube.watch import WatchEvent, WatchTiming, open_watch
-from core.kube.wire import WatchEventType, status_failure
+from kubewire.wire import WatchEventType, status_failure
 
 
 def names(events: list[WatchEvent]) -> list[str]:

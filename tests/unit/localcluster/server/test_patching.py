@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from schema_samples import WIDGET_SCHEMA, record_of, widget
 
-from core.kube.wire import PatchType
+from kubewire.wire import PatchType
 from localcluster.server import patching
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.errors import StatusError

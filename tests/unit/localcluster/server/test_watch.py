@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from core.kube.wire import WatchEventType
+from kubewire.wire import WatchEventType
 from localcluster.server import selectors, watchcache
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.errors import StatusError

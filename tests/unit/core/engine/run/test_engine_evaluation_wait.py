@@ -9,7 +9,7 @@ from core.api.conditions import find_condition
 from core.api.phases import ConditionType, Phase
 from core.engine.run.state import RunState
 from core.engine.step.verdict import Verdict
-from core.kube.wire import apply_merge_patch
+from kubewire.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SINCE = "Waiting since 2026-01-02T03:04:05Z for its turn to be evaluated; other expressions are ahead"

@@ -11,12 +11,12 @@ from trio.testing import MockClock
 from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.engine.slots.queueing import Limits
 from core.engine.step.timers import timers_from
-from core.kube.wire import copy_value
 from fuzz.engine import adapters
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import EPOCH, World, open_world
+from kubewire.wire import copy_value
 
 SLOW_TO_GO = (Script(Act.HANG, grace_seconds=0.1),)
 

@@ -26,8 +26,8 @@ from core.engine.step.outcome import (
     exit_class,
 )
 from core.engine.step.pending_reason import PODLESS_PATIENCE
-from core.kube.wire import apply_merge_patch
 from core.policy.retry import RetryPolicy
+from kubewire.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)

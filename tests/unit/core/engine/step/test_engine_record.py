@@ -7,7 +7,7 @@ import pytest
 
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine.step import record
-from core.kube.wire import apply_merge_patch
+from kubewire.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

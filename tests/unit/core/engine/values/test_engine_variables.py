@@ -8,7 +8,7 @@ import pytest
 from core.api.unreadable import Unreadable, marked
 from core.engine.step import record
 from core.engine.values.variables import Variables
-from core.kube.wire import apply_merge_patch
+from kubewire.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -1,0 +1,95 @@
+"""Only the operator makes what it acts on: policies ``authors`` and ``jobs``. The same as ``webhooks.validate.author``.
+
+Whoever has the role ``edit`` of a namespace may write our kinds and Jobs there. Without these policies such a person
+could make the StepRun of a step before the operator does, change one that waits for another attempt, give a run another
+child, pass a gate by its timer, or stand in for the Job of a step. Source: admission contract 8.2, 9.3 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, RUN_ANNOTATIONS_OF_OPERATOR
+from core.api.resource import EFFECT_CLAIM, JOB, STEP_RUN, STORY_RUN
+from deployment.condition import (
+    NOT_DELETED,
+    POD,
+    Condition,
+    annotation,
+    is_pod_of,
+    no_new_controller,
+    not_by_trusted,
+    run_marks_stay,
+    step_marks_stay,
+)
+from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
+from manager.permissions.roles import Installation
+from webhooks.validate import author, effectclaim
+
+_OURS: Final = (STORY_RUN.kind, STEP_RUN.kind)
+_REMEDY: Final = "leave out controller: true"
+_OF_A_STEP: Final = Condition(
+    "of-a-step",
+    "[object, oldObject].exists(j, j != null && has(j.metadata.ownerReferences)"
+    f" && j.metadata.ownerReferences.exists(o, o.kind == '{STEP_RUN.kind}'"
+    f" && o.apiVersion.startsWith('{STEP_RUN.group}/')))",
+)
+
+
+def policies(installation: Installation) -> tuple[Policy, Policy]:
+    """Administrators of the cluster are trusted: they could switch the policies off."""
+    conditions = (NOT_DELETED, not_by_trusted(installation))
+    authors = Policy(
+        "authors",
+        "The operator alone makes StepRuns and marks runs; effects are claimed by the containers of the step.",
+        tuple(_checks()),
+        conditions,
+        {**SPECS, "pod": POD},
+    )
+    jobs = Policy(
+        "jobs",
+        "The operator alone makes the Jobs of steps.",
+        tuple(_job_checks()),
+        (*conditions, _OF_A_STEP),
+    )
+    return authors, jobs
+
+
+def _checks() -> Iterator[Check]:
+    made, marked, controls = author.STEP_RUN_MADE.id, author.MARK.id, author.CONTROLLER.id
+    message = "metadata.name: only the operator creates StepRuns (start a StoryRun)"
+    yield Check(STEP_RUN, "false", message, (made,), (CREATE,))
+    message = "spec: only the operator may change this (start another run)"
+    yield Check(STEP_RUN, "variables.now == variables.before", message, (author.STEP_RUN_SPEC.id,), (UPDATE,))
+    for part in ("labels", "annotations"):
+        message = f"metadata.{part}: those of bubustack.io are the operator's (leave them as they were)"
+        yield Check(STEP_RUN, step_marks_stay(part), message, (marked,), (UPDATE,))
+    message = (
+        f"metadata.annotations: only the operator may write {', '.join(RUN_ANNOTATIONS_OF_OPERATOR)}"
+        " (leave them as they were)"
+    )
+    yield Check(STORY_RUN, run_marks_stay(), message, (marked,))
+    for target, operations in ((STORY_RUN, (CREATE, UPDATE)), (STEP_RUN, (UPDATE,))):
+        message = f"metadata.ownerReferences: only the operator makes what a run or a step controls ({_REMEDY})"
+        yield Check(target, no_new_controller(*_OURS), message, (controls,), operations)
+    own = "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
+    step = "(request.operation == 'UPDATE' ? variables.before : variables.now).stepRunRef.name"
+    unchanged = "request.operation == 'UPDATE' && variables.now == variables.before"
+    yield Check(
+        EFFECT_CLAIM,
+        f"({unchanged}) || ({own} && {is_pod_of(step)})",
+        "spec.stepRunRef.name: only containers of that StepRun may write its claims"
+        " (claim effects of the step that performs them)",
+        (effectclaim.AUTHOR.id,),
+    )
+
+
+def _job_checks() -> Iterator[Check]:
+    """The gate is never asked about Jobs, so no rule of its stands behind these."""
+    message = f"metadata.ownerReferences: only the operator makes the Jobs of steps ({_REMEDY})"
+    yield Check(JOB, no_new_controller(STEP_RUN.kind), message, ())
+    for key in (ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT):
+        stays = f"{annotation('object', key)} == {annotation('oldObject', key)}"
+        message = f'metadata.annotations["{key}"]: only the operator may write this (leave it as it was)'
+        yield Check(JOB, stays, message, (), (UPDATE,))

@@ -1,0 +1,106 @@
+"""The overlay for people who have cert-manager: it issues the certificate, its injector fills in every ``caBundle``.
+
+All of it is in the operator's namespace, unlike in the reference, where issuers are global and cert-manager's namespace
+is taken for granted. The operator then writes neither a Secret nor a webhook configuration, and loses the right to.
+Source: operator contract 21; cert-manager's own reference, ``cert-manager.io/v1``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from certs.inject import DEFAULT_TARGETS
+from certs.rotation import DEFAULT_SECRET
+from core.api.objects import Object
+from core.api.resource import DEPLOYMENT, Resource
+from deployment import metadata, workload
+from deployment.metadata import WEBHOOK_SERVICE
+from manager.permissions.roles import DEFAULT_INSTALLATION, Installation, table_objects
+from manager.permissions.table import CA_BUNDLES, CERTIFICATES
+
+_GROUP: Final = "cert-manager.io"
+_ISSUER: Final = Resource(_GROUP, "v1", "issuers", "Issuer")
+_CERTIFICATE: Final = Resource(_GROUP, "v1", "certificates", "Certificate")
+
+SERVING: Final = "serving-cert"
+CERTIFICATE_FOLDER: Final = f"{workload.TEMPORARY_FILES}/k8s-webhook-server/serving-certs"
+"""Where the reference has it."""
+_AUTHORITY: Final = "ca"
+_SELF_SIGNED: Final = "selfsigned"
+_AUTHORITY_LIFETIME: Final = "43800h"
+_KEY: Final = {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"}
+
+
+def issuers_and_certificates(installation: Installation = DEFAULT_INSTALLATION) -> list[Object]:
+    """A root that signs itself, the authority it makes, and the certificate of the Service."""
+    prefix = installation.prefix
+    host = f"{WEBHOOK_SERVICE}.{installation.namespace}.svc"
+    authority = {
+        "isCA": True,
+        "commonName": f"{prefix}{_AUTHORITY}",
+        "secretName": f"{prefix}{_AUTHORITY}",
+        "duration": _AUTHORITY_LIFETIME,
+        "privateKey": _KEY,
+        "issuerRef": {"kind": _ISSUER.kind, "name": f"{prefix}{_SELF_SIGNED}"},
+    }
+    serving = {
+        "secretName": DEFAULT_SECRET,
+        "dnsNames": [host, f"{host}.cluster.local"],
+        "privateKey": _KEY,
+        "issuerRef": {"kind": _ISSUER.kind, "name": f"{prefix}{_AUTHORITY}"},
+    }
+    return [
+        _document(installation, _ISSUER, _SELF_SIGNED, {"selfSigned": {}}),
+        _document(installation, _CERTIFICATE, _AUTHORITY, authority),
+        _document(installation, _ISSUER, _AUTHORITY, {"ca": {"secretName": f"{prefix}{_AUTHORITY}"}}),
+        _document(installation, _CERTIFICATE, SERVING, serving),
+    ]
+
+
+def patches(installation: Installation = DEFAULT_INSTALLATION) -> list[Object]:
+    """What kustomize does to the default installation: strategic merge patches."""
+    return [_mounted(installation), *_injected(installation), *_rights_taken(installation)]
+
+
+def _document(installation: Installation, resource: Resource, name: str, spec: Object) -> Object:
+    named = metadata.document(resource, installation.prefix + name, namespace=installation.namespace)
+    return {**named, "spec": spec}
+
+
+def _mounted(installation: Installation) -> Object:
+    volume = "serving-cert"
+    container = {
+        "name": workload.CONTAINER,
+        "args": [*workload.arguments(installation), f"--webhook-cert-path={CERTIFICATE_FOLDER}"],
+        "volumeMounts": [{"name": volume, "mountPath": CERTIFICATE_FOLDER, "readOnly": True}],
+    }
+    pod = {"containers": [container], "volumes": [{"name": volume, "secret": {"secretName": DEFAULT_SECRET}}]}
+    name = f"{installation.prefix}controller-manager"
+    return _patch(DEPLOYMENT, name, installation.namespace, {"spec": {"template": {"spec": pod}}})
+
+
+def _injected(installation: Installation) -> list[Object]:
+    annotations = {f"{_GROUP}/inject-ca-from": f"{installation.namespace}/{installation.prefix}{SERVING}"}
+    return [
+        _patch(target.resource, target.name, "", {"metadata": {"annotations": annotations}})
+        for target in DEFAULT_TARGETS
+    ]
+
+
+def _rights_taken(installation: Installation) -> list[Object]:
+    return [
+        {
+            "$patch": "delete",
+            "apiVersion": obj["apiVersion"],
+            "kind": obj["kind"],
+            "metadata": {key: value for key, value in obj["metadata"].items() if key in ("name", "namespace")},
+        }
+        for table in (CERTIFICATES, CA_BUNDLES)
+        for obj in table_objects(installation, table)
+    ]
+
+
+def _patch(resource: Resource, name: str, namespace: str, change: Object) -> Object:
+    metadata_: Object = {"name": name} | ({"namespace": namespace} if namespace else {})
+    metadata_ |= change.get("metadata", {})
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **change, "metadata": metadata_}

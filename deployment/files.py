@@ -1,0 +1,93 @@
+"""What ``deployment.generate`` writes below ``manifests``: folder, file and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from core.api.kinds import KINDS
+from core.api.objects import Object
+from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY
+from deployment import (
+    author,
+    cap,
+    certmanager,
+    configuration,
+    crossing,
+    identity,
+    kustomization,
+    network,
+    reads,
+    registration,
+    rights,
+    statussize,
+    statuswriter,
+    workload,
+)
+from deployment.policy import Policy, documents
+from manager.permissions.files import manifest_files
+from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
+
+MANAGER: Final = "manager"
+WEBHOOKS: Final = "webhooks"
+POLICIES: Final = "policies"
+DEFAULT: Final = "default"
+CERT_MANAGER: Final = "cert-manager"
+CONVERSION: Final = "conversion"
+CRDS: Final = "crds"
+RBAC: Final = "rbac"
+FOLDERS: Final = (MANAGER, WEBHOOKS, POLICIES, DEFAULT, CERT_MANAGER)
+"""Whose every file comes from here."""
+COMPONENTS: Final = (CONVERSION,)
+"""Of the default installation: Stories are served in v1beta1 as well. Without it they are served as they are stored."""
+
+_CERTIFICATES: Final = "certificates.yaml"
+
+
+def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
+    """Every rule that holds without the gate."""
+    tables = (identity, rights, reads, crossing, cap, statuswriter, statussize)
+    return [*(table.policy(installation) for table in tables), *author.policies(installation)]
+
+
+def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:
+    """Folder, file name, documents; with the ``Kustomization`` of every folder but ``CERT_MANAGER``."""
+    folders = {MANAGER: dict(_manager()), WEBHOOKS: dict(_webhooks()), POLICIES: dict(_policies())}
+    for folder, files in folders.items():
+        for name, contents in files.items():
+            yield folder, name, contents
+        yield folder, kustomization.FILE_NAME, [kustomization.of_files(files)]
+    definitions = [f"{kind.resource.group}_{kind.resource.plural}.yaml" for kind in KINDS]
+    yield CRDS, kustomization.FILE_NAME, [kustomization.of_files(definitions)]
+    yield RBAC, kustomization.FILE_NAME, [kustomization.of_files(name for name, _ in manifest_files())]
+    everything = kustomization.of_folders((CRDS, RBAC, *folders), components=COMPONENTS)
+    yield DEFAULT, kustomization.FILE_NAME, [everything]
+    yield CERT_MANAGER, _CERTIFICATES, certmanager.issuers_and_certificates()
+
+
+def conversion_component() -> Object:
+    """Puts the Story definition with both versions in the place of the one with the stored version."""
+    name = f"{STORY.plural}.{STORY.group}"
+    return kustomization.replacing(f"{STORY.group}_{STORY.plural}.yaml", CUSTOM_RESOURCE_DEFINITION.kind, name)
+
+
+def cert_manager_overlay(text_of: Callable[[Object], str]) -> Object:
+    """The ``Kustomization`` of ``cert-manager``, which holds documents as text; ``text_of`` writes one."""
+    return kustomization.overlay(DEFAULT, [_CERTIFICATES], map(text_of, certmanager.patches()))
+
+
+def _manager() -> Iterator[tuple[str, list[Object]]]:
+    yield "namespace.yaml", [workload.namespace()]
+    yield "configuration.yaml", [configuration.config_map()]
+    yield "deployment.yaml", [workload.deployment(), workload.disruption_budget()]
+    yield "network.yaml", [network.webhook_service(), network.metrics_service(), network.network_policy()]
+
+
+def _webhooks() -> Iterator[tuple[str, list[Object]]]:
+    yield "mutating.yaml", [registration.mutating_configuration()]
+    yield "validating.yaml", [registration.validating_configuration()]
+
+
+def _policies() -> Iterator[tuple[str, list[Object]]]:
+    for policy in policies():
+        yield f"{policy.name}.yaml", list(documents(policy, DEFAULT_INSTALLATION))

@@ -1,0 +1,134 @@
+"""Rules that hold while nobody answers at the gate: ValidatingAdmissionPolicies, evaluated by the API server itself.
+
+A policy is a theme; its checks are rows of a table, each standing for rules of ``webhooks.validate`` (or, for rights,
+for what is never handed on). What a policy refuses, those refuse, too: it holds less of them, never more, and only what
+an attacker, and not a mistake, would break. Since they are evaluated on every request, the gate being up changes
+nothing. Source: KEP-3488; admission contract 3.7, 8 to 11, 13 and 15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from core.api.objects import Object
+from core.api.resource import CONFIG_MAP, Resource, Scope
+from deployment import metadata
+from deployment.condition import Condition
+from manager.permissions.roles import Installation
+from manager.permissions.table import CONFIG_NAME
+
+_ADMISSION: Final = "admissionregistration.k8s.io"
+POLICY: Final = Resource(
+    _ADMISSION, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", Scope.CLUSTER, ("status",)
+)
+BINDING: Final = Resource(
+    _ADMISSION, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", Scope.CLUSTER
+)
+
+CREATE: Final = "CREATE"
+UPDATE: Final = "UPDATE"
+SPECS: Final = {
+    "now": "dyn(object.spec)",
+    "before": "request.operation == 'UPDATE' ? dyn(oldObject.spec) : dyn({})",
+}
+"""Through which checks see specs: the server holds the types in each check against every kind of its policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``expression`` holds for every object of ``target`` that keeps to the rules named ``rules``.
+
+    ``message`` reads like a finding: field, what is wrong, remedy in brackets.
+    """
+
+    target: Resource
+    expression: str
+    message: str
+    rules: tuple[str, ...]
+    operations: tuple[str, ...] = (CREATE, UPDATE)
+    detail: str = ""
+    """CEL: a message that names the value; ``message`` is what is said when it cannot be made."""
+    others: tuple[Resource, ...] = ()
+    """Kinds of which the same holds."""
+
+    def document(self, targets: Sequence[Resource], operations: Sequence[str]) -> Object:
+        """As one of the checks of a policy that is about ``targets`` and ``operations``."""
+        mine = [each.plural for each in (self.target, *self.others)]
+        guards = [f"!(request.resource.resource in {mine})"] if len(targets) > len(mine) > 1 else []
+        if len(targets) > len(mine) == 1:
+            guards = [f"request.resource.resource != '{self.target.plural}'"]
+        if set(self.operations) != set(operations):
+            guards.append(f"request.operation != '{self.operations[0]}'")
+        expression = " || ".join([*guards, f"({self.expression})"]) if guards else self.expression
+        found: Object = {"expression": expression, "message": self.message, "reason": "Invalid"}
+        return found | ({"messageExpression": self.detail} if self.detail else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """``name`` lacks the installation's prefix. ``variables`` are CEL, by name, in the order of their use."""
+
+    name: str
+    purpose: str
+    checks: tuple[Check, ...]
+    conditions: tuple[Condition, ...]
+    variables: dict[str, str] = field(default_factory=dict)
+    subresource: str = ""
+    reads_settings: bool = False
+    """``params`` is the operator's ConfigMap; without one nothing is checked."""
+    asks_for_rights: bool = False
+    """Whether it asks the authorizer of the API server, so that only that can evaluate it."""
+
+    @property
+    def targets(self) -> list[Resource]:
+        return list(dict.fromkeys(each for check in self.checks for each in (check.target, *check.others)))
+
+    @property
+    def operations(self) -> list[str]:
+        asked = {operation for check in self.checks for operation in check.operations}
+        return [operation for operation in (CREATE, UPDATE) if operation in asked]
+
+
+def documents(policy: Policy, installation: Installation) -> tuple[Object, Object]:
+    """The policy, and the binding that puts it in force everywhere."""
+    name = installation.prefix + policy.name
+    spec: Object = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"matchPolicy": "Equivalent", "resourceRules": _rules(policy)},
+        "matchConditions": [condition.document() for condition in policy.conditions],
+        "variables": [{"name": key, "expression": text} for key, text in policy.variables.items()],
+        "validations": [check.document(policy.targets, policy.operations) for check in policy.checks],
+    }
+    binding: Object = {"policyName": name, "validationActions": ["Deny"]}
+    if policy.reads_settings:
+        spec = {"paramKind": {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind}, **spec}
+        binding["paramRef"] = {
+            "name": CONFIG_NAME,
+            "namespace": installation.namespace,
+            "parameterNotFoundAction": "Allow",
+        }
+    if not policy.variables:
+        del spec["variables"]
+    head = metadata.document(POLICY, name)
+    head["metadata"]["annotations"] = {"kubernetes.io/description": policy.purpose}
+    return {**head, "spec": spec}, {**metadata.document(BINDING, name), "spec": binding}
+
+
+def _rules(policy: Policy) -> list[Object]:
+    """One for each API group and scope."""
+    groups: dict[tuple[str, str, Scope], list[str]] = {}
+    for target in policy.targets:
+        name = f"{target.plural}/{policy.subresource}" if policy.subresource else target.plural
+        groups.setdefault((target.group, target.version, target.scope), []).append(name)
+    return [
+        {
+            "apiGroups": [group],
+            "apiVersions": [version],
+            "operations": policy.operations,
+            "resources": resources,
+            "scope": scope.value,
+        }
+        for (group, version, scope), resources in groups.items()
+    ]

@@ -1,0 +1,88 @@
+"""What containers may not even ask for: policy ``rights``.
+
+These rules are never handed on, whoever asks (``core.workloads.runner_rules``); here they are refused when they are
+written down. What the operator does not hold is not refused: somebody may let it hand that on later.
+Source: StepRun contract 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, Resource
+from deployment.condition import NOT_DELETED, SPEC_CHANGED
+from deployment.policy import SPECS, Check, Policy
+from manager.permissions.roles import Installation
+from webhooks.validate import rights
+
+NEVER_HANDED_ON: Final = rights.NEVER.id
+
+_ASKED_FOR: Final = (
+    (ENGRAM_TEMPLATE, "execution"),
+    (IMPULSE_TEMPLATE, "execution"),
+    (ENGRAM, "overrides"),
+    (IMPULSE, "execution"),
+)
+_RULE_WORDS: Final = "(r.resources + r.verbs + (has(r.resourceNames) ? r.resourceNames : []))"
+_COMPLETE: Final = (
+    "(!has(r.nonResourceURLs) || size(r.nonResourceURLs) == 0)"
+    " && has(r.apiGroups) && size(r.apiGroups) > 0 && has(r.resources) && size(r.resources) > 0 && size(r.verbs) > 0"
+)
+_SPELLED_OUT: Final = f"!r.apiGroups.exists(w, w.contains('*')) && {_RULE_WORDS}.all(w, w != '' && !w.contains('*'))"
+_NO_RIGHTS_TO_RIGHTS: Final = (
+    "!('rbac.authorization.k8s.io' in r.apiGroups) && !r.verbs.exists(v, v in ['escalate', 'bind', 'impersonate'])"
+)
+_NAMED_SECRETS: Final = (
+    "!('' in r.apiGroups && 'secrets' in r.resources)"
+    " || (r.verbs.all(v, v == 'get') && has(r.resourceNames) && size(r.resourceNames) > 0)"
+)
+_NO_ACCOUNTS: Final = (
+    "!('' in r.apiGroups) || (!r.resources.exists(x, x.startsWith('serviceaccounts/'))"
+    " && (!('serviceaccounts' in r.resources) || r.verbs.all(v, v in ['get', 'list', 'watch'])))"
+)
+_READS_BY_NAME: Final = (
+    "has(r.apiGroups) && has(r.resources) && has(r.resourceNames) && size(r.resourceNames) > 0"
+    " && r.apiGroups.all(g, g == '') && r.resources.all(x, x in ['configmaps', 'secrets'])"
+    " && r.verbs.all(v, v == 'get')"
+)
+_RULES: Final = (
+    (_COMPLETE, "apiGroups, resources and verbs must name something, nonResourceURLs do not exist inside a namespace"),
+    (_SPELLED_OUT, "wildcards and empty words are not allowed"),
+    (_NO_RIGHTS_TO_RIGHTS, "rights to grant rights are never handed on"),
+    (_NAMED_SECRETS, "Secrets are only handed on for get, and by resourceNames"),
+    (_NO_ACCOUNTS, "ServiceAccounts and their tokens are not handed on"),
+)
+_REMEDY: Final = "ask for less; docs/permissions.md says what can be allowed"
+
+
+def policy(_: Installation) -> Policy:
+    """``NOT_DELETED`` and a new spec: what was stored before the policy was there can still be labelled and deleted."""
+    return Policy(
+        "rights",
+        "Rules that are never handed on to containers cannot be asked for.",
+        tuple(_checks()),
+        (NOT_DELETED, SPEC_CHANGED),
+        SPECS,
+    )
+
+
+def _checks() -> Iterator[Check]:
+    for target, part in _ASKED_FOR:
+        for expression, problem in _RULES:
+            yield _check(target, part, expression, problem)
+        if target == ENGRAM:
+            message = "an Engram may only ask for get on ConfigMaps and Secrets, by resourceNames"
+            yield _check(target, part, _READS_BY_NAME, message)
+
+
+def _check(target: Resource, part: str, rule_keeps_to: str, problem: str) -> Check:
+    path = f"variables.now.{part}"
+    none = f"!has({path}) || !has({path}.rbac) || !has({path}.rbac.rules)"
+    message = f"spec.{part}.rbac.rules: {problem} ({_REMEDY})"
+    return Check(target, f"{none} || {path}.rbac.rules.all(r, {_guarded(rule_keeps_to)})", message, (NEVER_HANDED_ON,))
+
+
+def _guarded(rule_keeps_to: str) -> str:
+    """What is incomplete is told as that alone."""
+    return rule_keeps_to if rule_keeps_to == _COMPLETE else f"!({_COMPLETE}) || ({rule_keeps_to})"

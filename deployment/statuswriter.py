@@ -1,0 +1,134 @@
+"""Who may write what of a status: policy ``status``. The same as ``webhooks.validate.status``; admission contract 15.
+
+It decides what is executed, and the gate lets such writes pass while nobody answers, so it is held here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.api.identity import MAX_NAME_LENGTH, RUNNER_SUFFIX
+from core.api.phases import REPORTED_PHASES
+from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
+from deployment.condition import NOT_DELETED, POD, is_pod_of, not_by_trusted
+from deployment.policy import UPDATE, Check, Policy
+from manager.permissions.roles import Installation
+from webhooks.validate import status
+
+_SUFFIX: Final = f"-{RUNNER_SUFFIX}"
+_RUN: Final = "object.spec.storyRunRef"
+_PLACE: Final = f"(has({_RUN}.namespace) && {_RUN}.namespace != '' ? {_RUN}.namespace : request.namespace)"
+_ACCOUNTS: Final = f"('system:serviceaccount:' + {_PLACE} + ':')"
+_NAME: Final = f"{_RUN}.name.replace('.', '-').split('-').filter(p, p != '').join('-')"
+"""As it stands in the names of what belongs to a run: ``core.api.identity`` keeps letters, digits and single dashes."""
+_IS_RUNNER: Final = (
+    f"(size({_NAME}) + {len(_SUFFIX)} <= {MAX_NAME_LENGTH}"
+    f" ? request.userInfo.username == {_ACCOUNTS} + {_NAME} + '{_SUFFIX}'"
+    f" : request.userInfo.username.startsWith({_ACCOUNTS}) && request.userInfo.username.endsWith('{_SUFFIX}'))"
+)
+"""Of a run whose name is too long, the account's name has a digest, which CEL cannot make."""
+_IS_CONTAINER: Final = f"({_IS_RUNNER} && {is_pod_of('object.metadata.name')})"
+_FIELDS_STAY: Final = (
+    f"[{', '.join(repr(field) for field in status.OPERATOR_FIELDS)}].all(f,"
+    " (f in variables.after ? variables.after[f] : null) == (f in variables.before ? variables.before[f] : null))"
+    " && ('retries' in variables.after ? variables.after.retries : 0)"
+    " == ('retries' in variables.before ? variables.before.retries : 0)"
+)
+_PHASE_IS_REPORTED: Final = (
+    f"('phase' in variables.after && variables.after.phase in [{', '.join(repr(str(p)) for p in REPORTED_PHASES)}])"
+    " || ('phase' in variables.after ? variables.after.phase : null)"
+    " == ('phase' in variables.before ? variables.before.phase : null)"
+)
+_WAS: Final = "variables.before.gates[g]"
+_IS: Final = "variables.after.gates[g]"
+_DECISIONS: Final = "['Approved', 'Rejected']"
+_DECISIONS_STAY: Final = (
+    "!has(variables.before.gates) || variables.before.gates.all(g,"
+    f" !has({_WAS}.state) || !({_WAS}.state in {_DECISIONS})"
+    f" || (has(variables.after.gates) && g in variables.after.gates && has({_IS}.state) && {_IS}.state == {_WAS}.state"
+    f" && (has({_IS}.data) ? {_IS}.data : dyn({{}})) == (has({_WAS}.data) ? {_WAS}.data : dyn({{}}))"
+    f" && (has({_IS}.updatedBy) ? {_IS}.updatedBy : '') == (has({_WAS}.updatedBy) ? {_WAS}.updatedBy : '')"
+    f" && (has({_IS}.updatedAt) ? {_IS}.updatedAt : '') == (has({_WAS}.updatedAt) ? {_WAS}.updatedAt : '')))"
+)
+_IS_DECIDED_BEFORE: Final = (
+    f"has(variables.before.gates) && g in variables.before.gates && has({_WAS}.state) && {_WAS}.state in {_DECISIONS}"
+)
+_DECISIONS_ARE_NOT_OLDER: Final = (
+    "!has(variables.after.gates) || !has(object.metadata.creationTimestamp) || variables.after.gates.all(g,"
+    f" !has({_IS}.state) || !({_IS}.state in {_DECISIONS}) || ({_IS_DECIDED_BEFORE}) || !has({_IS}.updatedAt)"
+    f" || timestamp({_IS}.updatedAt) + duration('{int(status.CLOCK_SKEW.total_seconds())}s')"
+    " >= timestamp(object.metadata.creationTimestamp))"
+)
+"""CEL has no clock, so a decision that lies in the future is not seen here."""
+
+
+def policy(installation: Installation) -> Policy:
+    """Administrators of the cluster are trusted: they could switch the policy off."""
+    return Policy(
+        "status",
+        "What a run's status says is the operator's, but for decisions on gates; a step's is its containers', too.",
+        tuple(_checks()),
+        (NOT_DELETED, not_by_trusted(installation)),
+        {
+            "before": "has(oldObject.status) ? dyn(oldObject.status) : dyn({})",
+            "after": "has(object.status) ? dyn(object.status) : dyn({})",
+            "pod": POD,
+        },
+        subresource="status",
+    )
+
+
+def _checks() -> Iterator[Check]:
+    yield _check(
+        STORY_RUN,
+        _same_but("k == 'gates'"),
+        "status: only the operator may write this (decide on gates, or cancel the run)",
+        status.WRITER.id,
+    )
+    yield _check(
+        STORY_RUN,
+        _DECISIONS_STAY,
+        "status.gates: a decision stays (start another run)",
+        status.GATE_DECIDED.id,
+    )
+    yield _check(
+        STORY_RUN,
+        _DECISIONS_ARE_NOT_OLDER,
+        "status.gates: a decision lies before the run was created (leave out updatedAt)",
+        status.GATE_TIME.id,
+    )
+    yield _check(
+        STEP_RUN,
+        f"{_IS_CONTAINER} || ({_same_but('false')})",
+        "status: only the operator and the containers of the step may write this (leave it to the operator)",
+        status.WRITER.id,
+    )
+    yield _check(
+        STEP_RUN,
+        _FIELDS_STAY,
+        f"status: only the operator may write {', '.join((*status.OPERATOR_FIELDS, 'retries'))} (leave it as it was)",
+        status.OPERATOR_FIELD.id,
+    )
+    yield _check(
+        STEP_RUN,
+        _PHASE_IS_REPORTED,
+        f"status.phase: a container does not report this (use one of {', '.join(REPORTED_PHASES)})",
+        status.PHASE.id,
+    )
+    for target in (STORY_TRIGGER, EFFECT_CLAIM):
+        message = "status: only the operator may write this (leave it to the operator)"
+        yield _check(target, _same_but("false"), message, status.WRITER.id)
+
+
+def _check(target: Resource, expression: str, message: str, rule: str) -> Check:
+    return Check(target, expression, message, (rule,), (UPDATE,))
+
+
+def _same_but(field: str) -> str:
+    """Nothing else has changed; ``null`` counts as absent."""
+    before, after = "variables.before", "variables.after"
+    return (
+        f"{after}.all(k, {field} || (k in {before} ? {before}[k] : null) == {after}[k])"
+        f" && {before}.all(k, {field} || k in {after} || {before}[k] == null)"
+    )

@@ -1,0 +1,215 @@
+"""The process behind ``bobrapet up``: API server and controllers here, node and operator in child processes beside it.
+
+    python -m embedded.cluster --data DIR [--port N] [--image-map FILE] [--on-demand]
+
+Several processes use several cores, and the operator or the node can crash or be killed without taking the cluster
+down: it is started again. With ``--on-demand`` the cluster ends when no command uses it any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from core.telemetry.logs import LogFormat, configure_logging, get_logger
+from embedded.folder import EmbeddedCluster, EmbeddedError, claims_folder, publish
+from embedded.operator_process import operator_process
+from embedded.process import serving
+from embedded.usage import wait_until_unused
+from localcluster.privatefile import PRIVATE_UMASK
+
+if TYPE_CHECKING:
+    from localcluster.launch import ClusterInfo
+
+PORT_FILE: Final = "port"
+
+_log = get_logger("cluster")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m embedded.cluster")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--image-map", type=Path)
+    parser.add_argument("--on-demand", action="store_true")
+    given = parser.parse_args()
+    os.umask(PRIVATE_UMASK)  # of the operator and the node, too; containers get the usual one back
+    configure_logging(LogFormat.JSON)
+    try:
+        trio.run(_until_signal, given, strict_exception_groups=True)
+    except Exception as error:  # noqa: BLE001 - the process edge: whoever started us reads the last line
+        problem = _only(error)
+        if not isinstance(problem, _launch_errors()):
+            _log.error("the embedded cluster broke", error=problem)
+        sys.stderr.write(f"error: {problem}\n")
+        sys.exit(1)
+
+
+async def _until_signal(given: argparse.Namespace) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        await serve(given.data, port=given.port, image_map=given.image_map, on_demand=given.on_demand)
+        nursery.cancel_scope.cancel()
+
+
+async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_demand: bool = False) -> None:
+    """Serve ``data`` until cancelled, or unused when ``on_demand``; published once the operator is ready.
+
+    Raises:
+        EmbeddedError: the folder is taken or cannot be written.
+        PortTakenError, StorageError, ImageMapError: it cannot start; the text gives the remedy.
+    """
+    with serving(data), contextlib.ExitStack() as held:
+        async with trio.open_nursery() as servers:
+            server = _ApiServer(servers)
+            try:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(_operate, server, data, port, image_map, on_demand)
+                    if on_demand:
+                        held.enter_context(await wait_until_unused(data))
+                        _log.info("nobody uses the embedded cluster any more")
+                        nursery.cancel_scope.cancel()
+            finally:
+                server.stop()
+
+
+async def _operate(
+    server: _ApiServer,
+    data: Path,
+    port: int,
+    image_map: Path | None,
+    on_demand: bool,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Everything but the API server's end; started, and the cluster published, once the operator is ready."""
+    info: ClusterInfo | None = None
+
+    def operator_is_ready(metrics_url: str) -> None:
+        """The first time, and after each restart, which may have moved its port."""
+        assert info is not None, "the operator begins after the API server"
+        try:
+            publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
+        except OSError as error:
+            if not ready.is_set():
+                raise
+            _log.warning("what was published about the cluster stays as it was", cause=str(error))
+        ready.set()
+
+    ready = trio.Event()
+    async with trio.open_nursery() as nursery:
+        operator = operator_process(operator_is_ready, claims_folder(data))
+        # First of all: while this process loads its modules, the operator loads its own on the other core.
+        await nursery.start(operator.run)
+        nursery.start_soon(_keep_images, data, image_map)
+        info = await server.start(partial(_serve_cluster, data, port))
+        operator.begin(str(await _install_operator(info, data)))
+        await ready.wait()
+        _log.info("the embedded cluster is ready", url=info.url)
+        task_status.started()
+
+
+class _ApiServer:
+    """Outlives the operator: what that one writes when it stops must find somebody to take it."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._scope = trio.CancelScope()
+
+    async def start(self, serve_cluster: Callable[..., Awaitable[None]]) -> ClusterInfo:
+        async def serve_in_scope(*, task_status: trio.TaskStatus[ClusterInfo]) -> None:
+            with self._scope:
+                await serve_cluster(task_status=task_status)
+
+        info: ClusterInfo = await self._nursery.start(serve_in_scope)
+        self._scope.shield = True
+        return info
+
+    def stop(self) -> None:
+        self._scope.cancel()
+
+
+async def _keep_images(data: Path, image_map: Path | None) -> None:
+    from embedded.images import keep_image_map, use_image_map
+
+    use_image_map(data, image_map)
+    await keep_image_map(data)
+
+
+async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[ClusterInfo]) -> None:
+    """On ``port``; 0 means that of the last time, so that kubeconfigs in use stay valid, else a free one."""
+    from embedded.images import MAP_FILE
+    from localcluster import launch
+    from localcluster.log import LogForm
+    from localcluster.serving import PortTakenError
+
+    file, serve_on = data / PORT_FILE, partial(launch.serve, data, image_map=data / MAP_FILE, log_form=LogForm.JSON)
+    if not port and file.exists():
+        last = file.read_text(encoding="utf-8").strip()
+        with contextlib.suppress(PortTakenError):
+            await serve_on(int(last) if last.isdecimal() else 0, task_status=task_status)
+            return
+    async with trio.open_nursery() as nursery:
+        info: ClusterInfo = await nursery.start(serve_on, port)
+        file.write_text(info.url.rpartition(":")[2], encoding="utf-8")
+        task_status.started(info)
+
+
+async def _install_operator(info: ClusterInfo, data: Path) -> Path:
+    """What an administrator applies before the operator can start; its kubeconfig."""
+    from core.kube.client import open_client
+    from core.kube.config import load_config
+    from embedded.identity import operator_kubeconfig
+    from manager.crds import install_crds
+
+    async with open_client(await load_config(info.kubeconfig_path)) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(install_crds, client)
+        return await operator_kubeconfig(client, info.kubeconfig_path, data)
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def _launch_errors() -> tuple[type[BaseException], ...]:
+    """What is the user's to mend, and needs no stack trace."""
+    from core.kube.errors import KubeError
+    from localcluster.keptprocess import ProcessNotReadyError
+    from localcluster.lock import DataDirectoryInUseError
+    from localcluster.node.images import ImageMapError
+    from localcluster.privatefile import OpenFolderError
+    from localcluster.server.storage import StorageError
+    from localcluster.serving import PortTakenError
+
+    return (
+        DataDirectoryInUseError,
+        OpenFolderError,
+        ImageMapError,
+        PortTakenError,
+        ProcessNotReadyError,
+        StorageError,
+        KubeError,
+        EmbeddedError,
+        OSError,
+    )
+
+
+def _only(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""What stands in the data folder of an embedded cluster.
+
+A lock that the serving process holds says whether one runs; it is gone with the process, however that ended. What it
+serves stands in ``cluster.json``, written only once everything answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from embedded.filelock import is_held
+from localcluster.privatefile import OpenFolderError, make_private_folder, write_private
+
+STATE_FILE: Final = "cluster.json"
+SERVING_LOCK: Final = "embedded.lock"
+"""Held alone by the process that serves the folder; its process id stands in it."""
+LOG_FILE: Final = "cluster.log"
+MIN_FREE_BYTES: Final = 8 << 20
+"""On its disk, for a cluster to be started: the database of an empty one takes two MiB."""
+
+
+class EmbeddedError(Exception):
+    """The embedded cluster could not be started, used or stopped; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedCluster:
+    """A running embedded cluster."""
+
+    data: Path
+    url: str
+    kubeconfig: Path
+    pid: int
+    metrics_url: str
+    """Where the operator's metrics are served, on the loopback interface."""
+    on_demand: bool = False
+    """It ends when no command uses it any more."""
+
+
+def data_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """``chosen``, else ``$BOBRAPET_DATA``, else the user's data folder."""
+    if chosen is not None:
+        return chosen.expanduser().resolve()
+    if configured := environ.get("BOBRAPET_DATA"):
+        return Path(configured).expanduser().resolve()
+    base = environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser().resolve() / "bobrapet"
+
+
+def claims_folder(data: Path) -> Path:
+    """Where the node keeps what is on the volumes of claims, as NAMESPACE/CLAIM."""
+    return data / "node" / "claims"
+
+
+def make_folder(data: Path) -> None:
+    """Only its owner can enter it then.
+
+    Raises:
+        EmbeddedError: it cannot be made or written, or others can enter it and it holds more than a cluster.
+    """
+    try:
+        make_private_folder(data, (SERVING_LOCK,))
+        # Asking whether it can be written is not enough: root may write where the file system does not let it.
+        os.close(os.open(data / SERVING_LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OpenFolderError as error:
+        raise EmbeddedError(f"{error}, or name another with --data") from None
+    except OSError as error:
+        raise cannot_write(data, error) from None
+
+
+def refuse_full_disk(data: Path) -> None:
+    """What would be started could not even write down why it failed.
+
+    Raises:
+        EmbeddedError: less than ``MIN_FREE_BYTES`` are free.
+    """
+    disk = os.statvfs(data)
+    if disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
+        raise EmbeddedError(
+            f"no space left on the disk of {data}: an embedded cluster needs {MIN_FREE_BYTES >> 20} MiB to start; "
+            "free some, or choose another folder with --data"
+        )
+
+
+def cannot_write(data: Path, error: OSError) -> EmbeddedError:
+    where = error.filename or data
+    return EmbeddedError(f"cannot write {where}: {error.strerror}; choose another folder with --data")
+
+
+def is_served(data: Path) -> bool:
+    """Whether a process serves ``data``, ready or not."""
+    return is_held(data / SERVING_LOCK)
+
+
+def server_of(data: Path) -> int | None:
+    """The process that serves ``data``, ready or not."""
+    if not is_served(data):
+        return None
+    text = (data / SERVING_LOCK).read_text(encoding="utf-8").strip()
+    return int(text) if text.isdecimal() else None
+
+
+def running(data: Path) -> EmbeddedCluster | None:
+    """The cluster that serves ``data`` and is ready, or None."""
+    if not is_served(data):
+        return None
+    try:
+        state = json.loads((data / STATE_FILE).read_text(encoding="utf-8"))
+        paths = {name: Path(state[name]) for name in ("data", "kubeconfig")}
+        return EmbeddedCluster(**{**state, **paths})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def publish(cluster: EmbeddedCluster) -> None:
+    """Tell others that the cluster is ready; whole or not at all."""
+    state = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(cluster).items()}
+    write_private(cluster.data / STATE_FILE, json.dumps(state))
+
+
+def withdraw(data: Path) -> None:
+    """Nobody may take the cluster for ready any more."""
+    (data / STATE_FILE).unlink(missing_ok=True)
+
+
+def taken(data: Path) -> EmbeddedError:
+    """Why another cluster cannot be started in ``data``."""
+    cluster = running(data)
+    use = f"use it (export KUBECONFIG={cluster.kubeconfig})" if cluster else "wait until it is ready"
+    return EmbeddedError(
+        f"an embedded cluster serves {data} already (process {server_of(data) or 'unknown'}); {use}, stop it with "
+        f"`bobrapet down --data {data}`, or choose another folder with --data"
+    )
+
+
+def refuse_if_served(data: Path) -> None:
+    """Raises:
+    EmbeddedError: a process serves ``data``.
+    """
+    if is_served(data):
+        raise taken(data)
+
+
+def last_words(data: Path, *, since: int = 0) -> str:
+    """The last line of the log after its first ``since`` bytes."""
+    try:
+        with (data / LOG_FILE).open("rb") as log:
+            log.seek(since)
+            lines = [line for line in log.read().decode("utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "it left no log"
+    return lines[-1].removeprefix("error: ") if lines else "it said nothing"

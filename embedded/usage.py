@@ -1,0 +1,136 @@
+"""A cluster for the length of a block, shared by all commands that want one at the same time.
+
+Whoever uses a cluster holds its usage lock, shared. One that was started for the occasion ends when it can take that
+lock for itself: when its last user has gone, killed ones included, because the kernel gives their locks back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from embedded import folder, process
+from embedded.filelock import FileLock, open_lock
+from embedded.folder import EmbeddedCluster, EmbeddedError
+from embedded.process import Starting
+
+USAGE_LOCK: Final = "users.lock"
+_POLL_SECONDS: Final = 0.02
+_WATCH_SECONDS: Final = 0.2
+
+
+@asynccontextmanager
+async def open_cluster(data: Path, *, port: int = 0, image_map: Path | None = None) -> AsyncIterator[EmbeddedCluster]:
+    """The cluster of ``data``: the one that runs already, or one that ends with its last user.
+
+    Raises:
+        EmbeddedError: it did not come up, or it ended while the block worked with it.
+    """
+    folder.make_folder(data)
+    started: list[Starting] = []
+    with _usage_lock(data) as lock:
+        await _take_shared(lock, data)
+        try:
+            if image_map is not None:
+                _bring(data, image_map)
+            cluster = await _running_or_started(data, port, started)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_raise_when_it_ends, data)
+                yield cluster
+                nursery.cancel_scope.cancel()
+        except Exception as error:
+            if folder.is_served(data) or isinstance(error, EmbeddedError):
+                raise
+            raise _ended(data) from error  # whatever broke, broke because of that
+        finally:
+            with trio.CancelScope(shield=True):
+                await _leave(lock, data, started)
+
+
+def in_use(data: Path) -> bool:
+    """Whether any command uses the cluster at the moment."""
+    with _usage_lock(data) as lock:
+        return not lock.try_exclusive()
+
+
+async def wait_until_unused(data: Path) -> FileLock:
+    """Return when no command uses the cluster of ``data`` any more; until the lock is closed, none can."""
+    lock = _usage_lock(data)
+    while not lock.try_exclusive():  # noqa: ASYNC110 - the locks of other processes have no event
+        await trio.sleep(_WATCH_SECONDS)
+    return lock
+
+
+async def _take_shared(lock: FileLock, data: Path) -> None:
+    """A cluster that is just ending is waited for."""
+    with trio.move_on_after(process.STOP_DEADLINE_SECONDS):
+        while not lock.try_shared():  # noqa: ASYNC110 - the locks of other processes have no event
+            await trio.sleep(_POLL_SECONDS)
+        return
+    raise EmbeddedError(f"the embedded cluster in {data} has been stopping for too long; see {folder.LOG_FILE} there")
+
+
+async def _running_or_started(data: Path, port: int, started: list[Starting]) -> EmbeddedCluster:
+    """One that another command has just begun to start is waited for."""
+    with trio.move_on_after(process.START_DEADLINE_SECONDS):
+        while True:
+            if cluster := folder.running(data):
+                return cluster
+            if folder.is_served(data):
+                await trio.sleep(_POLL_SECONDS)
+                continue
+            starting = await process.start(data, port=port, on_demand=True)
+            started.append(starting)
+            try:
+                return await process.wait_until_ready(starting)
+            except EmbeddedError:
+                if starting.process.poll() is None or not folder.is_served(data):
+                    raise
+    raise EmbeddedError(f"the process that serves {data} does not become ready; see {folder.LOG_FILE} there")
+
+
+def _bring(data: Path, image_map: Path) -> None:
+    from embedded.images import use_image_map
+    from localcluster.node.images import ImageMapError
+
+    try:
+        use_image_map(data, image_map.absolute())
+    except ImageMapError as error:
+        raise EmbeddedError(str(error)) from None
+    except OSError as error:
+        raise folder.cannot_write(data, error) from None
+
+
+async def _raise_when_it_ends(data: Path) -> None:
+    while folder.is_served(data):  # noqa: ASYNC110 - the lock of another process has no event
+        await trio.sleep(_WATCH_SECONDS)
+    raise _ended(data)
+
+
+async def _leave(lock: FileLock, data: Path, started: list[Starting]) -> None:
+    """The last one out ends a cluster that was started for the occasion, and does not return before it is gone."""
+    lock.release()
+    if not lock.try_exclusive():
+        return
+    for starting in started:
+        await starting.end()
+    cluster = folder.running(data)
+    if cluster is not None and cluster.on_demand:
+        await process.stop(data)
+
+
+def _ended(data: Path) -> EmbeddedError:
+    return EmbeddedError(
+        f"the embedded cluster in {data} ended unexpectedly: {folder.last_words(data)} (log: {data / folder.LOG_FILE})"
+    )
+
+
+def _usage_lock(data: Path) -> FileLock:
+    try:
+        return open_lock(data / USAGE_LOCK)
+    except OSError as error:
+        raise folder.cannot_write(data, error) from None

@@ -1,7 +1,0 @@
-"""What an installation in a cluster consists of, as documents. Pure; ``manager.generate`` writes them to ``manifests``.
-
-``workload`` and ``network`` (the Deployment and what surrounds it), ``configuration`` (the operator's ConfigMap),
-``registration`` (who asks the gate, and when not; its conditions in ``condition``), ``policy`` (the rules that hold
-without the gate, from the tables ``identity``, ``rights``, ``crossing``, ``cap`` and ``statuswriter``), ``certmanager``
-(the overlay), ``kustomization`` and ``files`` (how they lie on disk).
-"""

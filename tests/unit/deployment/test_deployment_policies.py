@@ -1,0 +1,411 @@
+"""The policies refuse nothing that the gate would let pass, and each check refuses something."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from policy_evaluation import ANN, Request, refusals
+from rule_table import cases
+
+from core.api import manifest
+from core.api.identity import is_pod_name, runner_name
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
+from core.engine.step.manifest import step_run_name
+from core.workloads import runner_rules
+from deployment.files import policies
+from deployment.policy import documents
+from deployment.rights import NEVER_HANDED_ON
+from manager.permissions.roles import DEFAULT_INSTALLATION
+from webhooks.caller import ADMINISTRATORS, Caller
+from webhooks.finding import errors_among
+from webhooks.validate import status
+from webhooks.validate.catalogue import RULES
+
+Object = dict[str, Any]
+
+CASES = cases()
+FUZZED = 10_000
+
+
+def requests_of(case: Any) -> Iterator[Request]:
+    for new in (case.accepted, case.refused):
+        yield request_of(case, new)
+
+
+def request_of(case: Any, new: Object) -> Request:
+    caller = case.caller or case.author
+    if caller is None:
+        return Request(new, case.old, ANN, (ADMINISTRATORS,))  # of whom nothing is asked but what is asked of all
+    username = DEFAULT_INSTALLATION.user if caller.is_operator else caller.username
+    old, subresource = (case.old or {}, "status") if case.caller is not None else (case.old, "")
+    return Request(new, old, username, tuple(caller.groups), subresource, caller.pod)
+
+
+def settings_of(case: Any) -> dict[str, str]:
+    return {"references.cross-namespace-policy": str(case.world.policy)}
+
+
+def why_not_handed_on(new: Object) -> list[str]:
+    """What is never handed on of the rules that a definition asks for."""
+    if new.get("kind") == "Engram":
+        return runner_rules.refusals({}, new)
+    return runner_rules.refusals(new, {})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule} {case.path}")
+def test_what_a_policy_refuses_is_refused_by_the_validators(case: Any) -> None:
+    for request in requests_of(case):
+        found = refusals(request, settings_of(case))
+        known = bool(errors_among(case.findings(request.new)) or why_not_handed_on(request.new))
+
+        assert known or found == {}
+
+
+FREE_FORM = frozenset({"with", "inputs", "input", "mapping", "output", "runtime", "rawSettings", "settings"})
+"""Where the schema declares no fields, so that nulls are kept."""
+
+
+ODDITIES: list[Any] = [
+    *(None, True, 0, -1, 1.5, 2**53, "", " ", "a", "{{", "{{ steps.a.b }}", [], ["a"], [{}], {}, {"a": 1}),
+    *({"name": "x"}, {"name": "x", "namespace": "shared"}, {"$bubuSecretRef": "x"}, {"$bubuStorageRef": {}}),
+]
+
+
+def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in ``value`` with each of its keys."""
+    for key, child in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        yield value, key
+        yield from places_in(child)
+
+
+def as_stored(value: Any) -> Any:
+    """Without the nulls that a server drops before any admission."""
+    if isinstance(value, list):
+        return [as_stored(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: item for key, item in value.items() if item is not None}
+    return {key: item if key in FREE_FORM else as_stored(item) for key, item in kept.items()}
+
+
+def test_no_mistake_makes_a_policy_refuse_more_than_the_validators() -> None:
+    """Objects with random mistakes; what does not fit its schema is refused before any policy is asked."""
+    chance = random.Random(1)
+    small = [case for case in CASES if len(repr(case.refused)) < 5_000]
+    refused = 0
+    for _ in range(FUZZED):
+        case = chance.choice(small)
+        new = json.loads(json.dumps(chance.choice([case.accepted, case.refused])))
+        for _ in range(chance.randint(0, 2)):
+            places = [*places_in(new.get("spec")), *places_in(new.get("status"))]
+            if places:
+                parent, key = chance.choice(places)
+                parent[key] = copy.deepcopy(chance.choice(ODDITIES))
+        new = as_stored(new)
+        if manifest.errors_of(new):
+            continue
+        found = refusals(request_of(case, new), settings_of(case))
+        refused += bool(found)
+
+        assert not found or errors_among(case.findings(new)) or why_not_handed_on(new), (found, new, case.old)
+    assert refused > FUZZED / 100
+
+
+def rule_ids(name: str) -> set[str]:
+    return {rule for policy in policies() if policy.name == name for check in policy.checks for rule in check.rules}
+
+
+@pytest.mark.parametrize("name", ["identity", "status", "references", "authors"])
+def test_each_rule_of_a_policy_refuses_a_case_of_the_table(name: str) -> None:
+    caught = {
+        case.rule
+        for case in CASES
+        if name in refusals(request_of(case, case.refused), settings_of(case))
+        and name not in refusals(request_of(case, case.accepted), settings_of(case))
+    }
+
+    assert rule_ids(name) <= caught
+
+
+def test_policies_name_rules_that_exist() -> None:
+    known = {rule.id for rule in RULES} | {NEVER_HANDED_ON}
+
+    assert {rule for policy in policies() for rule in rule_ids(policy.name)} <= known
+
+
+def run(**spec: Any) -> Object:
+    return thing("runs.bubustack.io", "StoryRun", {"storyRef": {"name": "s"}, **spec})
+
+
+def thing(group: str, kind: str, spec: Object, **metadata: Any) -> Object:
+    named = {"name": "x", "namespace": "team", **metadata}
+    return {"apiVersion": f"{group}/v1alpha1", "kind": kind, "metadata": named, "spec": spec}
+
+
+def story(**spec: Any) -> Object:
+    return thing("bubustack.io", "Story", spec)
+
+
+def template(*rules: Object) -> Object:
+    spec = {"version": "1", "image": "i", "supportedModes": ["job"], "execution": {"rbac": {"rules": list(rules)}}}
+    return thing("catalog.bubustack.io", "EngramTemplate", spec, namespace="")
+
+
+def engram(*rules: Object) -> Object:
+    return thing(
+        "bubustack.io", "Engram", {"templateRef": {"name": "t"}, "overrides": {"rbac": {"rules": list(rules)}}}
+    )
+
+
+READS: Object = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({**READS, "verbs": ["*"]}, "wildcards"),
+        ({**READS, "apiGroups": ["*"]}, "wildcards"),
+        ({**READS, "resources": ["*/exec"]}, "wildcards"),
+        ({**READS, "resourceNames": [""]}, "wildcards"),
+        ({**READS, "apiGroups": []}, "must name something"),
+        ({"nonResourceURLs": ["/metrics"], "verbs": ["get"]}, "must name something"),
+        ({**READS, "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"]}, "rights to grant"),
+        ({**READS, "resources": ["users"], "verbs": ["impersonate"]}, "rights to grant"),
+        ({**READS, "resources": ["secrets"], "verbs": ["get", "list"]}, "Secrets"),
+        ({**READS, "resources": ["secrets"], "resourceNames": []}, "Secrets"),
+        ({**READS, "resources": ["serviceaccounts/token"], "verbs": ["create"]}, "ServiceAccounts"),
+        ({**READS, "resources": ["serviceaccounts"], "verbs": ["create"]}, "ServiceAccounts"),
+    ],
+)
+def test_a_rule_that_is_never_handed_on_cannot_be_asked_for(rule: Object, message: str) -> None:
+    for asking in (template(READS, rule), engram(READS, rule)):
+        told = refusals(Request(asking, None), {})["rights"]
+
+        assert why_not_handed_on(asking)
+        assert message in told[0]
+
+
+def test_of_a_rule_that_may_be_handed_on_nothing_is_said() -> None:
+    pods = {"apiGroups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get", "create"]}
+
+    assert refusals(Request(template(READS, pods), None), {}) == {}
+    assert refusals(Request(engram(READS), None), {}) == {}
+    assert "an Engram may only" in refusals(Request(engram(pods), None), {})["rights"][0]
+
+
+def test_random_rules_are_refused_exactly_when_they_are_never_handed_on() -> None:
+    chance = random.Random(2)
+    words: dict[str, list[str]] = {
+        "apiGroups": ["", "apps", "rbac.authorization.k8s.io", "*"],
+        "resources": ["pods", "secrets", "configmaps", "serviceaccounts", "serviceaccounts/token", "*", ""],
+        "verbs": ["get", "list", "watch", "create", "impersonate", "*"],
+        "resourceNames": ["a", "b", "*"],
+        "nonResourceURLs": ["/x"],
+    }
+    seen = {True: 0, False: 0}
+    for _ in range(3_000):
+        rule = {**READS, "apiGroups": chance.choice([[""], ["apps"]]), "resources": ["pods"]}
+        for key in chance.sample(sorted(words), chance.randint(0, 2)):
+            rule[key] = chance.sample(words[key], min(chance.randint(0, 2), len(words[key])))
+        for asking in (template(rule), engram(rule)):
+            refused = "rights" in refusals(Request(asking, None), {})
+            seen[refused] += 1
+
+            assert refused == bool(why_not_handed_on(asking)), rule
+    assert min(seen.values()) > 300
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({}, True),
+        ({"references.cross-namespace-policy": "deny"}, True),
+        ({"references.cross-namespace-policy": " "}, True),
+        ({"references.cross-namespace-policy": "grant"}, False),
+        ({"references.cross-namespace-policy": "allow"}, False),
+        ({"references.cross-namespace-policy": "Deny"}, False),  # not accepted: the value before stays in force
+        (None, False),
+    ],
+)
+def test_references_are_held_while_the_setting_denies_them(settings: dict[str, str] | None, refused: bool) -> None:
+    other = {"name": "e", "namespace": "shared"}
+    branch = {"name": "c", "type": "executeStory", "with": {"storyRef": other}}
+
+    for asked in (
+        run(storyRef=other),
+        story(steps=[{"name": "a", "ref": other}]),
+        story(finally_=None, steps=[branch]),
+    ):
+        assert ("references" in refusals(Request(asked, None), settings)) == refused
+
+
+def test_references_at_home_and_odd_ones_pass() -> None:
+    for target in ({"name": "e", "namespace": "team"}, {"name": "e", "namespace": 7}, "text", {"name": "e"}):
+        step = {"name": "c", "type": "executeStory", "with": {"storyRef": target}}
+
+        assert refusals(Request(story(steps=[step]), None), {}) == {}
+
+
+def test_the_limits_are_those_of_the_operators_configuration() -> None:
+    def refused(characters: int, settings: dict[str, str] | None) -> bool:
+        return "limits" in refusals(Request(run(inputs={"a": "x" * characters}), None), settings)
+
+    key = "storyrun.max-inline-inputs-size"
+    assert not refused(1023, {})
+    assert refused(1024, {})  # and a character of the key
+    assert refused(20, {key: " 16 "})
+    assert not refused(2000, {key: "4096"})
+    assert not refused(2000, {key: "much"})
+    assert not refused(2000, {key: "0"})
+    assert not refused(2000, None)
+
+
+def test_large_settings_of_definitions_and_steps_are_refused() -> None:
+    large = {"a": "x" * 70_000, "b": 1, "c": {"d": 2}}
+    for asked in (
+        thing("bubustack.io", "Engram", {"templateRef": {"name": "t"}, "with": large}),
+        thing("bubustack.io", "Impulse", {"templateRef": {"name": "t"}, "storyRef": {"name": "s"}, "with": large}),
+        thing("bubustack.io", "Impulse", {"templateRef": {"name": "t"}, "storyRef": {"name": "s"}, "mapping": large}),
+        story(steps=[{"name": "a", "ref": {"name": "e"}, "with": large}]),
+        story(steps=[], **{"finally": [{"name": "a", "ref": {"name": "e"}, "with": large}]}),
+    ):
+        assert "limits" in refusals(Request(asked, None), {})
+
+
+def test_nothing_waits_in_a_stream() -> None:
+    inner = {"name": "p", "type": "parallel", "with": {"steps": [{"name": "w", "type": "gate"}]}}
+    wait = {"name": "w", "type": "wait", "with": {"until": "true"}}
+
+    for step in (wait, inner):
+        assert "limits" in refusals(Request(story(pattern="realtime", steps=[step]), None), {})
+        assert refusals(Request(story(pattern="batch", steps=[step]), None), {}) == {}
+        assert refusals(Request(story(pattern="realtime", steps=[], **{"finally": [step]}), None), {}) == {}
+
+
+def test_the_operator_and_administrators_write_any_status() -> None:
+    old, new = run() | {"status": {}}, run() | {"status": {"phase": "Running"}}
+
+    def refused(username: str, *groups: str) -> bool:
+        return bool(refusals(Request(new, old, username, groups, "status"), {}))
+
+    assert refused(ANN)
+    assert refused(DEFAULT_INSTALLATION.user + "x")
+    assert not refused(DEFAULT_INSTALLATION.user)
+    assert not refused(ANN, "system:masters")
+
+
+def test_what_was_given_with_an_approval_stays() -> None:
+    def refused(was: Object, is_: Object) -> bool:
+        old, new = (run() | {"status": {"gates": {"g": decision}}} for decision in (was, is_))
+        return "status" in refusals(Request(new, old, ANN, (), "status"), {})
+
+    approved, given = {"state": "Approved"}, {"state": "Approved", "data": {"a": "1"}}
+    assert refused(approved, given)
+    assert refused(given, approved)
+    assert refused(given, {**given, "data": {"a": "1", "b": "2"}})
+    assert not refused(given, {**given, "message": "fine"})
+    assert not refused({"state": "Pending", "data": {"a": "2"}}, given)
+
+
+@pytest.mark.parametrize("run_name", ["r", "a" * 49, "a" * 50, "a" * 200, "my.run", "my--run", "a.b-c--d", "m." * 30])
+def test_a_step_is_reported_by_the_containers_of_its_run(run_name: str) -> None:
+    step = step_of(run_name)
+    new = copy.deepcopy(step) | {"status": {"phase": "Succeeded"}}
+    own = pod_of(step)
+
+    for account, pod, allowed in (
+        (runner_name(run_name), own, True),
+        (runner_name(run_name), "", False),
+        (runner_name(run_name), f"{own}-x7k2p", False),
+        (runner_name(run_name), pod_of(step_of(run_name, "t")), pod_of(step_of(run_name, "t")) == own),  # cut alike
+        ("default", own, False),
+        ("other-runner", own, False),
+    ):
+        caller = Caller(f"system:serviceaccount:team:{account}", pod=pod)
+
+        assert bool(refusals(Request(new, step, caller.username, (), "status", pod), {})) != allowed
+        assert bool(errors_among(status.validate(new, step, caller, CASES[0].world))) != allowed
+
+
+def step_of(run_name: str, step: str = "s") -> Object:
+    name = step_run_name(run_name, step)
+    spec = {"storyRunRef": {"name": run_name}, "stepId": step}
+    return thing("runs.bubustack.io", "StepRun", spec, name=name) | {"status": {}}
+
+
+def pod_of(step: Object) -> str:
+    """As the API server makes a name up from that of the Job."""
+    return f"{step['metadata']['name']}-"[:58] + "x7k2p"
+
+
+def test_which_pods_a_job_has_is_told_alike_by_policies_and_validators() -> None:
+    """Names with 56 to 63 characters are where the API server cuts."""
+    chance = random.Random(3)
+    seen = {True: 0, False: 0}
+    for _ in range(300):
+        job = "j" * chance.choice([1, 20, 56, 57, 58, 59, 63])
+        pod = f"{job}-"[: chance.choice([57, 58, 58, 58, 59])] + chance.choice(["x7k2p", "x7k2p", "abcd", "x7k2px"])
+        caller = Caller("system:serviceaccount:team:r-engram-runner", pod=pod)
+        step = thing("runs.bubustack.io", "StepRun", {"storyRunRef": {"name": "r"}, "stepId": "s"}, name=job)
+        new = copy.deepcopy(step) | {"status": {"phase": "Succeeded"}}
+        allowed = is_pod_name(pod, job)
+        seen[allowed] += 1
+
+        assert bool(refusals(Request(new, step, caller.username, (), "status", pod), {})) != allowed
+        assert bool(errors_among(status.validate(new, step, caller, CASES[0].world))) != allowed
+    assert min(seen.values()) > 50
+
+
+def job(owner: str = "StepRun", **more: Any) -> Object:
+    group = {"StepRun": "runs.bubustack.io/v1alpha1", "CronJob": "batch/v1"}[owner]
+    reference = {"apiVersion": group, "kind": owner, "name": "r-s", "uid": "u1", "controller": True}
+    metadata = {"name": "r-s", "namespace": "team", "ownerReferences": [reference], **more}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {}}
+
+
+def test_only_the_operator_makes_the_job_of_a_step() -> None:
+    plain = job() | {"metadata": {"name": "r-s", "namespace": "team"}}
+    marked = job(annotations={ANNOTATION_ATTEMPT: "0", ANNOTATION_DEADLINE_AT: "2026-01-01T00:00:00Z"})
+    later = job(annotations={ANNOTATION_ATTEMPT: "0", ANNOTATION_DEADLINE_AT: "2036-01-01T00:00:00Z"})
+    labelled = copy.deepcopy(marked)
+    labelled["metadata"]["labels"] = {"a": "b"}
+
+    def refused(new: Object, old: Object | None, *who: Any) -> bool:
+        return "jobs" in refusals(Request(new, old, *who), {})
+
+    assert refused(job(), None)
+    assert refused(job(), plain)
+    assert refused(later, marked)
+    assert refused(job(annotations={ANNOTATION_ATTEMPT: "0"}), marked)
+    assert not refused(job(), None, DEFAULT_INSTALLATION.user)
+    assert not refused(job(), None, ANN, (ADMINISTRATORS,))
+    for new, old in ((labelled, marked), (job("CronJob"), None), (plain, None), (plain, job())):
+        assert not refused(new, old)
+    assert not refused(labelled, marked, "system:serviceaccount:kube-system:job-controller")
+
+
+def test_deleted_objects_are_left_alone() -> None:
+    going = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    for case in CASES:
+        new = copy.deepcopy(case.refused)
+        if isinstance(new.get("metadata"), dict):
+            new["metadata"].update(going)
+
+            assert refusals(request_of(case, new), settings_of(case)) == {}
+
+
+def test_every_check_has_a_message_with_its_field_and_remedy() -> None:
+    for policy in policies():
+        document, binding = documents(policy, DEFAULT_INSTALLATION)
+
+        assert binding["spec"]["policyName"] == document["metadata"]["name"]
+        for check in document["spec"]["validations"]:
+            field, _, rest = check["message"].partition(": ")
+            assert field.startswith(("spec", "status", "metadata"))
+            assert rest.endswith(")")
+            assert check["reason"] == "Invalid"
