@@ -17,14 +17,14 @@ run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 
 BASE ?= main
 quick: $(STAMP)  ## within a minute: lint, types, and the unit tests nearest to what has changed since BASE=main
-	PYTHONPATH=tests/e2e $(BIN)/python -m quick $(BASE)
+	$(BIN)/python -m tests.e2e.quick $(BASE)
 
 test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz profile
-	PYTHONPATH=tests/e2e $(BIN)/python -m side_by_side $(TEST_OPTIONS)
+	$(BIN)/python -m tests.e2e.side_by_side $(TEST_OPTIONS)
 
 e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane; builds it once (docs/testing-on-a-real-cluster.md)
-	PYTHONPATH=tests/e2e $(BIN)/python -m control_plane build
-	PYTHONPATH=tests/e2e $(BIN)/python -m control_plane test $(E2E_OPTIONS)
+	$(BIN)/python -m tests.e2e.control_plane build
+	$(BIN)/python -m tests.e2e.control_plane test $(E2E_OPTIONS)
 
 check: $(STAMP)  ## lint, types, layers, generated files up to date
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ fuzz: $(STAMP)  ## the engine's proof for MINUTES=10 or as long as asked, with w
 	BOBRAPET_FUZZ_PROFILE=deep $(BIN)/python -m pytest fuzz --deselect fuzz/engine/test_engine_machine.py
 
 bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the README; BENCH="kill idle" chooses
-	PYTHONPATH=tests/e2e $(BIN)/python -m bench $(BENCH)
+	$(BIN)/python -m bench $(BENCH)
 
 image:  ## the operator's container image, IMG=registry/name:tag; with docker or podman
 	@test -n "$(BUILDER)" || { echo "make image needs docker or podman on PATH; or name one: make image BUILDER=/path/to/it" >&2; exit 1; }

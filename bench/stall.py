@@ -8,10 +8,8 @@ several tries the least counts.
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -20,8 +18,8 @@ from bench.report import Row, milliseconds
 from core.evaluation.evaluator import Evaluator
 from core.evaluation.pool import WorkerLimits, WorkerPool
 from core.expressions.expression import FUNCTIONS
+from tests.unit.core.evaluation import adversarial_corpus as corpus
 
-_CORPUS: Final = Path(__file__).parents[1] / "tests" / "unit" / "core" / "evaluation"
 _TRIES: Final = 3
 _CONVINCING_SECONDS: Final = 0.005
 _TARGET: Final = "20 ms"
@@ -83,9 +81,6 @@ async def _longest(ask: Callable[[], Awaitable[object]]) -> tuple[float, float]:
 
 
 def _poison(evaluator: Evaluator) -> Iterator[Callable[[], Awaitable[object]]]:
-    sys.path.append(str(_CORPUS))
-    import adversarial_corpus as corpus
-
     for ask, poisons in ((evaluator.condition, corpus.CONDITIONS), (evaluator.resolve, corpus.TEMPLATES)):
         for poison in poisons:
             variables = {"inputs": poison.inputs(), "steps": {}}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from control_plane.session import SessionCluster, running_cluster
+from tests.e2e.control_plane.session import SessionCluster, running_cluster
 
 INTEGRATION = Path(__file__).parent / "integration"
 EMBEDDED, REAL = "localcluster", "real"

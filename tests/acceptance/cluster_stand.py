@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-from acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Object, Rig, Scenario, Scripts, T, status_of
-from api_access import ApiAccess, embedded
-from clean_slate import MARK, make_clean
-from operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, install_definitions, open_emptied
-from scripted_node import Place, ScriptedNode, open_scripted_node
 
-from control_plane.session import SessionCluster
 from core.api.phases import Reason
 from core.api.resource import (
     ENGRAM,
@@ -43,6 +37,23 @@ from fuzz.engine.worker import Script
 from localcluster.clock import utc_now
 from localcluster.controllers.running import run_controllers
 from localcluster.server.cluster import ApiServer, open_api_server
+from tests.acceptance.acceptance_stand import (
+    DEADLINE_SECONDS,
+    DONE,
+    ENGRAM_NAME,
+    QUEUES,
+    Object,
+    Rig,
+    Scenario,
+    Scripts,
+    T,
+    status_of,
+)
+from tests.acceptance.scripted_node import Place, ScriptedNode, open_scripted_node
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.api_access import ApiAccess, embedded
+from tests.integration.clean_slate import MARK, make_clean
+from tests.integration.operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, install_definitions, open_emptied
 
 AT_A_TIME: Final = 16
 """Scenarios that are played side by side: an API server that is busy with all of them at once is late for each."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
-from acceptance_stand import Outcomes, Rig, Scenario
-from cluster_stand import ClusterOutcomes
-from model_stand import ModelOutcomes
-from operator_cluster import install_on
+
+from tests.acceptance.acceptance_stand import Outcomes, Rig, Scenario
+from tests.acceptance.cluster_stand import ClusterOutcomes
+from tests.acceptance.model_stand import ModelOutcomes
+from tests.integration.operator_cluster import install_on
 
 _RIGS = {"localcluster": (Rig.MODEL, Rig.LOCALCLUSTER), "real": (Rig.REAL,)}
 

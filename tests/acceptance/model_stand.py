@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import trio
-from acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Object, Rig, Scenario, Scripts, T
 from trio.testing import MockClock
 
 from core.api.objects import step_path
@@ -21,6 +20,17 @@ from fuzz.engine.adapters import Engram
 from fuzz.engine.cluster import Write
 from fuzz.engine.worker import Script
 from fuzz.engine.world import NAMESPACE, World, open_world
+from tests.acceptance.acceptance_stand import (
+    DEADLINE_SECONDS,
+    DONE,
+    ENGRAM_NAME,
+    QUEUES,
+    Object,
+    Rig,
+    Scenario,
+    Scripts,
+    T,
+)
 
 HELD_SECONDS = 60.0
 LONGER = 1000.0

@@ -15,7 +15,6 @@ from math import inf
 from typing import Any, Final
 
 import trio
-from acceptance_stand import DONE, Object, Scripts
 
 from core.api import keys
 from core.api.instant import format_instant
@@ -25,6 +24,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change, Informer
 from fuzz.engine.worker import Act, Script
+from tests.acceptance.acceptance_stand import DONE, Object, Scripts
 
 KUBELET: Final = "tests.bubustack.io/kubelet"
 """Finalizer that stands for the grace a living Pod is given."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from acceptance_stand import (
+from core.api.instant import format_instant, parse_instant
+from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
+from tests.acceptance.acceptance_stand import (
     Rig,
     Stand,
     condition,
@@ -13,10 +16,6 @@ from acceptance_stand import (
     scenario,
     status_of,
 )
-
-from core.api.instant import format_instant, parse_instant
-from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN
-from fuzz.engine.worker import Script
 
 CHAIN = {"steps": [engram("a"), engram("b", "a")]}
 RUN = {"storyRef": {"name": "story"}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from acceptance_rows import ROWS
+from tests.acceptance.acceptance_rows import ROWS
 
 _NAME = re.compile(r"^async def (test_26_(\d)(?:_(\d+))?_\w+)", re.MULTILINE)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from acceptance_stand import (
+from core.api.instant import format_instant, parse_instant
+from core.api.keys import ANNOTATION_CANCEL_REQUESTED
+from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Act, Script
+from tests.acceptance.acceptance_stand import (
     DONE,
     HANGS,
     Stand,
@@ -16,11 +20,6 @@ from acceptance_stand import (
     scenario,
     status_of,
 )
-
-from core.api.instant import format_instant, parse_instant
-from core.api.keys import ANNOTATION_CANCEL_REQUESTED
-from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
-from fuzz.engine.worker import Act, Script
 
 RUN = {"storyRef": {"name": "story"}}
 HOLD = "tests.bubustack.io/hold"

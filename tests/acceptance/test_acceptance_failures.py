@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from acceptance_stand import (
+from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from tests.acceptance.acceptance_stand import (
     FAILS,
     Stand,
     condition,
@@ -14,8 +15,6 @@ from acceptance_stand import (
     scenario,
     status_of,
 )
-
-from core.api.resource import STEP_RUN, STORY, STORY_RUN
 
 RUN = {"storyRef": {"name": "story"}}
 CONTINUE = {"retries": {"continueOnStepFailure": True}}

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from acceptance_stand import (
+from core.api.keys import (
+    ANNOTATION_REDRIVE_FROM_STEP,
+    ANNOTATION_REDRIVE_FROM_STEP_OBSERVED,
+    ANNOTATION_REDRIVE_OBSERVED,
+    ANNOTATION_REDRIVE_TOKEN,
+)
+from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
+from tests.acceptance.acceptance_stand import (
     DONE,
     FAILS,
     HANGS,
@@ -16,15 +24,6 @@ from acceptance_stand import (
     status_of,
     succeeded,
 )
-
-from core.api.keys import (
-    ANNOTATION_REDRIVE_FROM_STEP,
-    ANNOTATION_REDRIVE_FROM_STEP_OBSERVED,
-    ANNOTATION_REDRIVE_OBSERVED,
-    ANNOTATION_REDRIVE_TOKEN,
-)
-from core.api.resource import STEP_RUN, STORY, STORY_RUN
-from fuzz.engine.worker import Script
 
 RUN = {"storyRef": {"name": "story"}}
 

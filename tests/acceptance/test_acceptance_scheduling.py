@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from acceptance_stand import (
+from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
+from tests.acceptance.acceptance_stand import (
     AGING,
     ALSO_NARROW,
     NARROW,
@@ -14,9 +16,6 @@ from acceptance_stand import (
     scenario,
     status_of,
 )
-
-from core.api.resource import STEP_RUN, STORY, STORY_RUN
-from fuzz.engine.worker import Script
 
 STORY_LIMIT = "Queued due to story concurrency limit"
 QUEUE_LIMIT = "Queued due to queue concurrency limit"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from acceptance_stand import (
+from core.api.resource import JOB, STEP_RUN, STORY, STORY_RUN
+from fuzz.engine.worker import Script
+from tests.acceptance.acceptance_stand import (
     Stand,
     ended,
     engram,
@@ -13,9 +15,6 @@ from acceptance_stand import (
     scenario,
     status_of,
 )
-
-from core.api.resource import JOB, STEP_RUN, STORY, STORY_RUN
-from fuzz.engine.worker import Script
 
 RUN = {"storyRef": {"name": "story"}}
 FORGED = {"phase": "Succeeded", "exitClass": "success", "output": {"result": {"n": "forged"}}}

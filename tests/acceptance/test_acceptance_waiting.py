@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
-from acceptance_stand import (
+from core.api.instant import parse_instant
+from core.api.keys import ANNOTATION_STEP_TIMERS
+from core.api.resource import STORY, STORY_RUN
+from tests.acceptance.acceptance_stand import (
     HANGS,
     Stand,
     annotation,
@@ -18,10 +21,6 @@ from acceptance_stand import (
     scenario,
     status_of,
 )
-
-from core.api.instant import parse_instant
-from core.api.keys import ANNOTATION_STEP_TIMERS
-from core.api.resource import STORY, STORY_RUN
 
 RUN = {"storyRef": {"name": "story"}}
 

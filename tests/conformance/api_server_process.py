@@ -1,8 +1,8 @@
 """One API server with its controllers in a process of its own, for the conformance suite.
 
-``python api_server_process.py localcluster|real`` prints one line of JSON saying how the server is reached, and then
-obeys one word a line on its standard input, answering each with a line. It ends, and everything it started with it,
-when its input ends; so it cannot outlive the tests.
+``python -m tests.conformance.api_server_process localcluster|real`` prints one line of JSON saying how
+the server is reached, and then obeys one word a line on its standard input, answering each with a line. It ends, and
+everything it started with it, when its input ends; so it cannot outlive the tests.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def open_localcluster(directory: Path) -> AsyncIterator[RunningServer]:
 @asynccontextmanager
 async def open_real(directory: Path) -> AsyncIterator[RunningServer]:
     """A kube-apiserver with etcd and the kube-controller-manager."""
-    from control_plane import binaries, running  # only this server needs the downloaded programs
+    from tests.e2e.control_plane import binaries, running  # only this server needs the downloaded programs
 
     async with running.open_control_plane(binaries.ensure_binaries(), directory) as plane:
 

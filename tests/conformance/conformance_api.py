@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import orjson
 import trio
-from conformance_kinds import GROUP, Object
+
+from tests.conformance.conformance_kinds import GROUP, Object
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

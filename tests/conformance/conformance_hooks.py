@@ -6,9 +6,10 @@ from itertools import zip_longest
 from typing import Any
 
 import trio
-from conformance_api import Api
-from conformance_kinds import Object
-from webhookserver import WebhookServer
+
+from tests.conformance.conformance_api import Api
+from tests.conformance.conformance_kinds import Object
+from tests.integration.webhookserver import WebhookServer
 
 VALIDATING = "validatingwebhookconfigurations"
 MUTATING = "mutatingwebhookconfigurations"

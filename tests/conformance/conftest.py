@@ -19,14 +19,15 @@ from typing import Any
 
 import pytest
 import trio
-from conformance_api import Api, ServerUnderTest
-from conformance_hooks import Hooks, allow
-from conformance_kinds import GROUP, widget_definition
-from model_gaps import MODULES, why_not_modelled
-from model_server import ModelUnderTest
-from webhookserver import WebhookServer, open_webhook_server
 
-_PROCESS = Path(__file__).with_name("api_server_process.py")
+from tests.conformance.conformance_api import Api, ServerUnderTest
+from tests.conformance.conformance_hooks import Hooks, allow
+from tests.conformance.conformance_kinds import GROUP, widget_definition
+from tests.conformance.model_gaps import MODULES, why_not_modelled
+from tests.conformance.model_server import ModelUnderTest
+from tests.integration.webhookserver import WebhookServer, open_webhook_server
+
+_PROCESS = "tests.conformance.api_server_process"
 _STARTS_WITHIN_SECONDS = 60
 _POLL_SECONDS = 0.05
 _KNOWN_GAPS = {
@@ -64,7 +65,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerUnderTest]:
     if kind == "model":
         yield ModelUnderTest.serving(_KNOWN_GAPS[kind])
         return
-    command = [sys.executable, str(_PROCESS), kind]
+    command = [sys.executable, "-m", _PROCESS, kind]
     importable = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=importable) as process:
         assert process.stdin is not None

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import trio
-from conformance_api import Api
-from conformance_hooks import MUTATING, VALIDATING, Hooks, answering
-from conformance_kinds import GROUP, Object, config_map, widget
-from webhookserver import open_webhook_server, patch_of
+
+from tests.conformance.conformance_api import Api
+from tests.conformance.conformance_hooks import MUTATING, VALIDATING, Hooks, answering
+from tests.conformance.conformance_kinds import GROUP, Object, config_map, widget
+from tests.integration.webhookserver import open_webhook_server, patch_of
 
 
 async def test_a_mutating_webhook_changes_the_object(api: Api, hooks: Hooks) -> None:

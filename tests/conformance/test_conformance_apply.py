@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import Answer, Api
-from conformance_kinds import Object, config_map, deployment, job, widget
+
+from tests.conformance.conformance_api import Answer, Api
+from tests.conformance.conformance_kinds import Object, config_map, deployment, job, widget
 
 
 async def apply(api: Api, manager: str, spec: Object | None = None, **query: Any) -> Answer:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from conformance_api import Api, ServerUnderTest
-from conformance_hooks import MUTATING, VALIDATING, Hooks, answering
-from conformance_kinds import config_map
-from webhookserver import patch_of
+
+from tests.conformance.conformance_api import Api, ServerUnderTest
+from tests.conformance.conformance_hooks import MUTATING, VALIDATING, Hooks, answering
+from tests.conformance.conformance_kinds import config_map
+from tests.integration.webhookserver import patch_of
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conformance_api import Api, take_whole
-from conformance_kinds import FINALIZER, GROUP, Object, definition, version, widget
-from webhookserver import WebhookServer
+
+from tests.conformance.conformance_api import Api, take_whole
+from tests.conformance.conformance_kinds import FINALIZER, GROUP, Object, definition, version, widget
+from tests.integration.webhookserver import WebhookServer
 
 SECOND = f"/apis/{GROUP}/v2/widgets"
 

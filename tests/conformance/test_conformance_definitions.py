@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import Api
-from conformance_kinds import FINALIZER, GROUP, WIDGETS_CRD, Object, definition, version
+
+from tests.conformance.conformance_api import Api
+from tests.conformance.conformance_kinds import FINALIZER, GROUP, WIDGETS_CRD, Object, definition, version
 
 CRDS = "customresourcedefinitions"
 

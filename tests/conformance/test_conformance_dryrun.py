@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Api
-from conformance_kinds import FINALIZER, config_map, widget
+
+from tests.conformance.conformance_api import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Api
+from tests.conformance.conformance_kinds import FINALIZER, config_map, widget
 
 DRY = {"dryRun": "All"}
 

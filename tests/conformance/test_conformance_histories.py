@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 import hypothesis.strategies as st
 import orjson
-from conformance_api import APPLY_PATCH, MERGE_PATCH, ServerUnderTest
-from conformance_kinds import FINALIZER, GROUP, Object, config_map, widget
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from tests.conformance.conformance_api import APPLY_PATCH, MERGE_PATCH, ServerUnderTest
+from tests.conformance.conformance_kinds import FINALIZER, GROUP, Object, config_map, widget
 
 EXAMPLES = 30
 STEPS = 25

@@ -7,8 +7,9 @@ import json
 
 import pytest
 import trio
-from conformance_api import Answer, Api, ServerUnderTest
-from conformance_kinds import GROUP, Object, config_map, widget
+
+from tests.conformance.conformance_api import Answer, Api, ServerUnderTest
+from tests.conformance.conformance_kinds import GROUP, Object, config_map, widget
 
 
 async def five(api: Api, plural: str = "widgets") -> list[str]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import trio
-from conformance_api import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Api
-from conformance_kinds import config_map, widget
+
+from tests.conformance.conformance_api import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Api
+from tests.conformance.conformance_kinds import config_map, widget
 
 
 @pytest.mark.parametrize(

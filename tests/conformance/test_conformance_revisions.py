@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import Api, take
-from conformance_kinds import deployment, owner
+
+from tests.conformance.conformance_api import Api, take
+from tests.conformance.conformance_kinds import deployment, owner
 
 Object = dict[str, Any]
 

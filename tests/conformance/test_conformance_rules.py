@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conformance_api import JSON_PATCH, Api, ServerUnderTest
-from conformance_kinds import GROUP, Object, definition, version, widget
+
+from tests.conformance.conformance_api import JSON_PATCH, Api, ServerUnderTest
+from tests.conformance.conformance_kinds import GROUP, Object, definition, version, widget
 
 INVALID = "FieldValueInvalid"
 

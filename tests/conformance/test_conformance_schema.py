@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import MERGE_PATCH, Api
-from conformance_kinds import GROUP, Object, config_map, container, deployment, job, pod, widget
+
+from tests.conformance.conformance_api import MERGE_PATCH, Api
+from tests.conformance.conformance_kinds import GROUP, Object, config_map, container, deployment, job, pod, widget
 
 INVALID = "FieldValueInvalid"
 TYPE = "FieldValueTypeInvalid"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conformance_api import Api
-from conformance_kinds import Object, config_map, pod, widget
+
+from tests.conformance.conformance_api import Api
+from tests.conformance.conformance_kinds import Object, config_map, pod, widget
 
 
 @pytest.mark.parametrize(

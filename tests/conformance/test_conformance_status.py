@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import JSON_PATCH, Api
-from conformance_kinds import Object, config_map, deployment, job, pod, widget
+
+from tests.conformance.conformance_api import JSON_PATCH, Api
+from tests.conformance.conformance_kinds import Object, config_map, deployment, job, pod, widget
 
 BOTH: Object = {
     "metadata": {"labels": {"x": "y"}},

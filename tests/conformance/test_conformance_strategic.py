@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import STRATEGIC_PATCH, Api
-from conformance_kinds import Object, config_map, container, deployment, pod
+
+from tests.conformance.conformance_api import STRATEGIC_PATCH, Api
+from tests.conformance.conformance_kinds import Object, config_map, container, deployment, pod
 
 
 def template(containers: list[Object]) -> Object:

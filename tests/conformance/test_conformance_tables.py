@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conformance_api import Answer, Api
-from conformance_kinds import GROUP, config_map, container, deployment, job, pod, widget
+
+from tests.conformance.conformance_api import Answer, Api
+from tests.conformance.conformance_kinds import GROUP, config_map, container, deployment, job, pod, widget
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import trio
-from conformance_api import Api, ServerUnderTest, take, take_whole
-from conformance_kinds import GROUP, config_map, widget
+
+from tests.conformance.conformance_api import Api, ServerUnderTest, take, take_whole
+from tests.conformance.conformance_kinds import GROUP, config_map, widget
 
 
 async def now(api: Api, plural: str = "widgets") -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance_api import Api
-from conformance_kinds import GROUP, config_map, deployment, widget
+
+from tests.conformance.conformance_api import Api
+from tests.conformance.conformance_kinds import GROUP, config_map, deployment, widget
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 

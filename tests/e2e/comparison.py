@@ -33,7 +33,7 @@ _POD_NAME: Final = re.compile(r"^(pods/.+)-[a-z0-9]{5}$")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Keys are those of ``control_plane.history``; Pods of one Job share one."""
+    """Keys are those of ``tests.e2e.control_plane.history``; Pods of one Job share one."""
 
     objects: Mapping[str, Object]
     """How everything stands."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
-from comparison import Outcome
-from fault_rig import play_without_faults
-from operator_cluster import install_on
 
-from control_plane.session import SessionCluster
+from tests.e2e.comparison import Outcome
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.fault_rig import play_without_faults
+from tests.integration.operator_cluster import install_on
 
 
 @pytest.fixture(scope="session")

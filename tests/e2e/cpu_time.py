@@ -1,9 +1,9 @@
 """A pytest plugin that says how much CPU each test took, in this process and in the ones that it started.
 
-``python -m pytest -p cpu_time --cpu-times=FILE …`` leaves them in FILE. Wall time says little on a machine that others
-use too. A fixture that several tests share is counted for the test that asked for it first, and its end for the last.
-A child process counts once it has ended and was waited for; what a test leaves to itself, such as a cluster that a
-command starts in the background, does not count.
+``python -m pytest -p tests.e2e.cpu_time --cpu-times=FILE …`` leaves them in FILE. Wall time says little on a
+machine that others use too. A fixture that several tests share is counted for the test that asked for it first, and its
+end for the last. A child process counts once it has ended and was waited for; what a test leaves to itself, such as a
+cluster that a command starts in the background, does not count.
 
 Machines differ, and so does one machine when it is busy. A probe, a fixed piece of work, is timed every few seconds
 between two tests: ``speed`` compares it with the machine on which the budgets were measured.

@@ -10,16 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-from comparison import Outcome, counts_by_object, masked
-from fault_workload import GONE, INEXACT, RUNS, Workload
-from operator_cluster import NAMESPACE_NAME, OPERATOR, OperatorCluster, eventually, open_on_real, status_of
-from operator_rig import with_token_file
 
-from control_plane.access import Access, load_access
-from control_plane.history import History, open_history
-from control_plane.processes import ServerProcess, open_process
-from control_plane.proxy import Proxy, open_proxy
-from control_plane.session import Ready, SessionCluster
 from core.api.phases import Phase
 from core.api.resource import (
     JOB,
@@ -34,6 +25,22 @@ from core.api.resource import (
 )
 from localcluster.kubeconfig import write_private
 from manager.permissions.install import install_permissions, request_token
+from tests.e2e.comparison import Outcome, counts_by_object, masked
+from tests.e2e.control_plane.access import Access, load_access
+from tests.e2e.control_plane.history import History, open_history
+from tests.e2e.control_plane.processes import ServerProcess, open_process
+from tests.e2e.control_plane.proxy import Proxy, open_proxy
+from tests.e2e.control_plane.session import Ready, SessionCluster
+from tests.e2e.fault_workload import GONE, INEXACT, RUNS, Workload
+from tests.e2e.operator_rig import with_token_file
+from tests.integration.operator_cluster import (
+    NAMESPACE_NAME,
+    OPERATOR,
+    OperatorCluster,
+    eventually,
+    open_on_real,
+    status_of,
+)
 
 Object = dict[str, Any]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-from operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
 
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
+from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
 
 Object = dict[str, Any]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from gate_stand import led_to
-from operator_rig import FLOWS, OperatorRig, eventually
-
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
-from control_plane.processes import ServerProcess
 from core.api.resource import STORY
 from core.kube.errors import ApiError, InvalidError
 from deployment.registration import mutating_configuration, validating_configuration
+from tests.e2e.control_plane.processes import ServerProcess
+from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually
+from tests.integration.gate_stand import led_to
 
 Object = dict[str, Any]
 

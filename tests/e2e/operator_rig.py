@@ -12,16 +12,16 @@ from typing import Any, Final
 import orjson
 import trio
 
-from control_plane.binaries import ensure_binaries
-from control_plane.node import open_node
-from control_plane.processes import ServerProcess, open_process
-from control_plane.running import ControlPlane, open_control_plane
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
 from core.kube.errors import InternalServerError, NotFoundError
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from manager.permissions.roles import DEFAULT_INSTALLATION
+from tests.e2e.control_plane.binaries import ensure_binaries
+from tests.e2e.control_plane.node import open_node
+from tests.e2e.control_plane.processes import ServerProcess, open_process
+from tests.e2e.control_plane.running import ControlPlane, open_control_plane
 
 Object = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """``make quick``: lint, types, and the unit tests that are nearest to what has changed, within a minute.
 
-``python -m quick [BASE]`` compares with the point where this branch left BASE (``main``), and takes in what is not
-committed. It is for the time between two edits; what it leaves out, ``make test`` runs.
+``python -m tests.e2e.quick [BASE]`` compares with the point where this branch left BASE (``main``), and takes in what
+is not committed. It is for the time between two edits; what it leaves out, ``make test`` runs.
 """
 
 from __future__ import annotations
@@ -78,12 +78,10 @@ def nearest_tests(root: Path, changed: Collection[str]) -> list[str]:
 
 
 def _module_of(path: str) -> str | None:
-    """How a changed file is imported: ``core.graph.needs``; builders beside tests by their bare name."""
+    """How a changed file is imported: ``core.graph.needs``, ``tests.unit.certs.certs_world``."""
     file = Path(path)
     if file.suffix != ".py":
         return None
-    if file.parts[0] == "tests":
-        return file.stem
     parts = file.with_suffix("").parts
     parts = parts[1:] if parts[0] == "sdk" else parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -123,7 +121,7 @@ async def _all_of_it(tests: Sequence[str]) -> int:
         codes.append((await trio.run_process([binaries / command[0], *command[1:]], check=False)).returncode)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_types, codes, binaries)
-        run = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "quick", *tests]
+        run = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "tests.e2e.quick", *tests]
         environment = os.environ | {"PYTHONHASHSEED": "0", _ENDS_AT: str(time.monotonic() + TEST_SECONDS)}
         codes.append((await trio.run_process(run, check=False, env=environment)).returncode)
     return max(codes)

@@ -1,8 +1,8 @@
 """Suites of tests in processes of their own, side by side: on two cores that takes little more than half as long.
 
-``python -m side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. A suite begins once there is room for it.
-Each suite's output is printed whole when it has ended, so that none is torn apart by another. What a suite draws at
-random does not depend on what another has imported, nor on the order of a set, which is fixed.
+``python -m tests.e2e.side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. A suite begins once there is room
+for it. Each suite's output is printed whole when it has ended, so that none is torn apart by another. What a suite
+draws at random does not depend on what another has imported, nor on the order of a set, which is fixed.
 
 At the end a table says where the time went. A suite that took more CPU than its budget fails the run where ``CI`` is
 ``true``, or with the option ``--budgets``; elsewhere it is only named.
@@ -22,15 +22,14 @@ from pathlib import Path
 from subprocess import STDOUT
 from typing import Final, TypeAlias
 
-import cpu_time
-import time_table
 import trio
+
+from tests.e2e import cpu_time, time_table
 
 Paths: TypeAlias = tuple[str, ...]
 """Folders and files of a suite."""
 
 ROOT: Final = Path(__file__).parents[2]
-HERE: Final = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -152,10 +151,10 @@ async def _play(progress: _Progress, suite: Suite) -> None:
     _say(f"{suite.name}: begins")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite.paths]
     left_out = [f"--ignore={path}" for path in progress.left_out[suite]]
-    importable = os.pathsep.join(path for path in (HERE, os.environ.get("PYTHONPATH")) if path)
+    importable = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH")) if path)
     with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as times:
         process = await trio.lowlevel.open_process(
-            [*command, *left_out, "-p", "cpu_time", f"--cpu-times={times.name}", *progress.options],
+            [*command, *left_out, "-p", "tests.e2e.cpu_time", f"--cpu-times={times.name}", *progress.options],
             stdout=output,
             stderr=STDOUT,
             env=os.environ | {"PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": importable},

@@ -18,13 +18,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 import trio
-from kubectl import Kubectl
-from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
-from policy_evaluation import ANN, TOO_DEEP, Request, refusals
-from rule_table import cases
 
-from control_plane.access import load_access
-from control_plane.session import SessionCluster
 from core.api import manifest
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
 from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
@@ -33,6 +27,12 @@ from deployment.files import policies
 from deployment.policy import POLICY, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
 from manager.permissions.table import CONFIG_NAME
+from tests.e2e.control_plane.access import load_access
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.policy_evaluation import ANN, TOO_DEEP, Request, refusals
+from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
+from tests.unit.webhooks.validate.rule_table import cases
 from webhooks.caller import ADMINISTRATORS, POD_NAME
 
 Object = dict[str, Any]

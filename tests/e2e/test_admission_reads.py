@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from kubectl import Kubectl
 
-from control_plane.access import load_access
-from control_plane.session import SessionCluster
 from core.api.resource import OUR_RESOURCES
 from deployment import reads, registration
 from deployment.policy import documents
 from manager.permissions.roles import DEFAULT_INSTALLATION
+from tests.e2e.control_plane.access import load_access
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.kubectl import Kubectl
 
 Object = dict[str, Any]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comparison import Outcome, counts_by_object, masked
-from fault_rig import assert_ends_were_final
 
-from control_plane.history import History, Write
+from tests.e2e.comparison import Outcome, counts_by_object, masked
+from tests.e2e.control_plane.history import History, Write
+from tests.e2e.fault_rig import assert_ends_were_final
 
 Object = dict[str, Any]
 

@@ -10,11 +10,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from operator_cluster import NAMESPACE_NAME, OperatorCluster, open_on_real, status_of, step, step_phases
 
-from control_plane.binaries import find_go
-from control_plane.session import SessionCluster
 from core.api.resource import SECRET, STORY_RUN
+from tests.e2e.control_plane.binaries import find_go
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.operator_cluster import (
+    NAMESPACE_NAME,
+    OperatorCluster,
+    open_on_real,
+    status_of,
+    step,
+    step_phases,
+)
 
 ENGRAMS = Path(__file__).parent / "engrams"
 SECRET_PATH = "/etc/bubu/secrets/api"

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from comparison import Outcome
-from fault_rig import FaultRig, open_fault_rig
 
-from control_plane.faults import (
+from tests.e2e.comparison import Outcome
+from tests.e2e.control_plane.faults import (
     Choice,
     Cut,
     Late,
@@ -31,7 +30,8 @@ from control_plane.faults import (
     watches,
     writes,
 )
-from control_plane.session import SessionCluster
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.fault_rig import FaultRig, open_fault_rig
 
 Course = Callable[[FaultRig], Awaitable[None]]
 """What the fault does while the work is done; it is cancelled, and the proxy healed, once every run has ended."""

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 import trio
-from comparison import Outcome
-from fault_rig import FaultRig, open_fault_rig
-from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, eventually, status_of, step
 
-from control_plane.faults import Choice, Hold, LoseRequest, Moment, Request, everything, named
-from control_plane.processes import ServerProcess
-from control_plane.session import SessionCluster
 from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.api.resource import LEASE, STEP_RUN, STORY_RUN
 from manager.permissions.table import LEASE_NAME
+from tests.e2e.comparison import Outcome
+from tests.e2e.control_plane.faults import Choice, Hold, LoseRequest, Moment, Request, everything, named
+from tests.e2e.control_plane.processes import ServerProcess
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.fault_rig import FaultRig, open_fault_rig
+from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, eventually, status_of, step
 
 Object = dict[str, Any]
 

@@ -15,17 +15,9 @@ import httpx
 import orjson
 import pytest
 import trio
-from comparison import Outcome
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from fault_rig import FaultRig, open_fault_rig
-from fault_workload import insist
-from operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, install_on, status_of, step
 
-from control_plane.binaries import ensure_binaries
-from control_plane.link import Link, open_link
-from control_plane.running import ControlPlane, open_api_server, open_control_plane
-from control_plane.session import SessionCluster, ready_of
 from core.api.resource import (
     ENGRAM,
     ENGRAM_TEMPLATE,
@@ -40,6 +32,14 @@ from core.api.resource import (
 from core.engine.clock import system_now
 from localcluster.kubeconfig import write_private
 from manager.permissions.install import request_token
+from tests.e2e.comparison import Outcome
+from tests.e2e.control_plane.binaries import ensure_binaries
+from tests.e2e.control_plane.link import Link, open_link
+from tests.e2e.control_plane.running import ControlPlane, open_api_server, open_control_plane
+from tests.e2e.control_plane.session import SessionCluster, ready_of
+from tests.e2e.fault_rig import FaultRig, open_fault_rig
+from tests.e2e.fault_workload import insist
+from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, install_on, status_of, step
 
 Object = dict[str, Any]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import trio
-from gate_rig import NAMES, RIGHT, ask_gate, is_watchful
-from operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
-from control_plane.ports import held_port
 from core.api.resource import ENGRAM, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.errors import KubeError, NotFoundError
+from tests.e2e.control_plane.ports import held_port
+from tests.e2e.gate_rig import NAMES, RIGHT, ask_gate, is_watchful
+from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
 Object = dict[str, Any]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from operator_cluster import eventually
 
-from control_plane.access import load_access
-from control_plane.history import open_history
-from control_plane.link import open_link
-from control_plane.session import SessionCluster
+from tests.e2e.control_plane.access import load_access
+from tests.e2e.control_plane.history import open_history
+from tests.e2e.control_plane.link import open_link
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.operator_cluster import eventually
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubectl import Kubectl
 from ruamel.yaml import YAML
 
 from certs.inject import DEFAULT_TARGETS
-from control_plane.session import SessionCluster
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from manager.permissions.table import OPERATOR_NAMESPACE
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.kubectl import Kubectl
 
 Object = dict[str, Any]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from nodecluster import parent_of, until
-from test_control_plane import alive
 
-from control_plane.session import KUBECONFIG_VARIABLE
+from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
+from tests.e2e.test_control_plane import alive
+from tests.integration.nodecluster import parent_of, until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = (b"/etcd", b"/kube-apiserver", b"/kube-controller-manager", b"control_plane\0up", b"node.launcher.zygote")

@@ -16,12 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
-import yaml_documents
-from gate_rig import ask_gate, ask_nobody
-from operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
-from permission_usage import Usage, report, usage
 
-from control_plane.processes import ServerProcess
 from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS, LABEL_STORY_RUN
 from core.api.resource import (
     CLUSTER_ROLE,
@@ -44,6 +39,11 @@ from deployment.files import policies
 from deployment.policy import BINDING, POLICY, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
+from tests.e2e import yaml_documents
+from tests.e2e.control_plane.processes import ServerProcess
+from tests.e2e.gate_rig import ask_gate, ask_nobody
+from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
+from tests.e2e.permission_usage import Usage, report, usage
 
 Object = dict[str, Any]
 

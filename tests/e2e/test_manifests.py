@@ -7,15 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from clean_slate import MARK
-from kubectl import Kubectl
-from manifest_schemas import FILE_NAMES, write_schemas
-from operator_cluster import OPERATOR_NAMESPACE
 
-from control_plane.binaries import MissingBinariesError, ensure_tool
-from control_plane.session import SessionCluster
 from core.api.kinds import KINDS
 from core.api.resource import Resource
+from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.manifest_schemas import FILE_NAMES, write_schemas
+from tests.integration.clean_slate import MARK
+from tests.integration.operator_cluster import OPERATOR_NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 DEFINITIONS = ROOT / "manifests" / "crds"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from permission_usage import report, usage
-
 from core.api.permission import Permission
 from core.api.resource import CONFIG_MAP, JOB
 from manager.permissions.table import Reach, RoleTable
+from tests.e2e.permission_usage import report, usage
 
 TABLE = RoleTable(
     "role",

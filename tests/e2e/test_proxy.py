@@ -11,8 +11,10 @@ import orjson
 import pytest
 import trio
 
-from control_plane.access import load_access
-from control_plane.faults import (
+from core.kube.errors import ConnectionLostError
+from core.kube.transport import open_lines
+from tests.e2e.control_plane.access import load_access
+from tests.e2e.control_plane.faults import (
     Cut,
     Delay,
     Hold,
@@ -29,10 +31,8 @@ from control_plane.faults import (
     watches,
     writes,
 )
-from control_plane.proxy import Proxy, open_proxy
-from control_plane.session import SessionCluster
-from core.kube.errors import ConnectionLostError
-from core.kube.transport import open_lines
+from tests.e2e.control_plane.proxy import Proxy, open_proxy
+from tests.e2e.control_plane.session import SessionCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 

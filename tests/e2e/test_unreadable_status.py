@@ -14,16 +14,16 @@ from typing import Any, Final
 import httpx
 import pytest
 import trio
-from gate_rig import NAMES, ask_gate, ask_nobody
-from operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
-from control_plane.ports import held_port
-from control_plane.processes import ServerProcess
 from core.api import keys
 from core.api.identity import runner_name
 from core.api.resource import POD, STEP_RUN, STORY_RUN
 from deployment.policy import BINDING
 from deployment.policy import POLICY as POLICY_KIND
+from tests.e2e.control_plane.ports import held_port
+from tests.e2e.control_plane.processes import ServerProcess
+from tests.e2e.gate_rig import NAMES, ask_gate, ask_nobody
+from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
 Object = dict[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cpu_time import Times
+from tests.e2e.cpu_time import Times
 
 DEAREST: Final = 10
 """How many tests are named."""

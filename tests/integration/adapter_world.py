@@ -14,12 +14,7 @@ from typing import Any
 import httpx
 import orjson
 import trio
-from api_access import ApiAccess, embedded
-from clean_slate import ensure_namespace
-from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, install_definitions, open_emptied
-from reconciler_samples import RecordedEvents
 
-from control_plane.session import SessionCluster
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import AttemptOrder
@@ -35,6 +30,11 @@ from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.world import World
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.api_access import ApiAccess, embedded
+from tests.integration.clean_slate import ensure_namespace
+from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, install_definitions, open_emptied
+from tests.unit.reconcilers.reconciler_samples import RecordedEvents
 
 Object = dict[str, Any]
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine
-from operator_cluster import NAMESPACE_NAME
-from real_stand import standing
 
-from control_plane.session import SessionCluster
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.commandline import CommandLine
+from tests.integration.operator_cluster import NAMESPACE_NAME
+from tests.integration.real_stand import standing
 
 
 @contextmanager

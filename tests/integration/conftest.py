@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from adapter_world import AdapterWorld, open_adapter_world
-from operator_cluster import OperatorCluster, install_on, open_operator_cluster
 
-from control_plane.session import SessionCluster
 from localcluster.server.cluster import ApiServer, open_api_server
 from localcluster.transport import ASGIStreamingTransport
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.adapter_world import AdapterWorld, open_adapter_world
+from tests.integration.operator_cluster import OperatorCluster, install_on, open_operator_cluster
 
 Object = dict[str, Any]
 

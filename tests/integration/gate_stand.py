@@ -18,19 +18,8 @@ from typing import Any, Final
 import orjson
 import pytest
 import trio
-from api_access import over_network
-from operator_cluster import (
-    NAMESPACE_NAME,
-    OPERATOR,
-    REAL_PATIENCE,
-    eventually,
-    install_definitions,
-    open_emptied,
-    start_controllers,
-)
 
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
-from control_plane.session import SessionCluster
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, NAMESPACE, Resource
 from core.engine.clock import WallClock, system_now
 from core.kube.client import KubeClient, open_client
@@ -50,6 +39,17 @@ from manager.bind import Address
 from manager.options import GateOptions
 from manager.permissions.install import install_permissions, request_token
 from reconcilers.adapters.world import World
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.api_access import over_network
+from tests.integration.operator_cluster import (
+    NAMESPACE_NAME,
+    OPERATOR,
+    REAL_PATIENCE,
+    eventually,
+    install_definitions,
+    open_emptied,
+    start_controllers,
+)
 
 Object = dict[str, Any]
 

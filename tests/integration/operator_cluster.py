@@ -18,11 +18,7 @@ import httpx
 import orjson
 import pytest
 import trio
-from api_access import ApiAccess, embedded, over_network
-from clean_slate import make_clean
 
-from control_plane.node import open_node
-from control_plane.session import SessionCluster
 from core.api.conditions import is_true
 from core.api.resource import (
     CUSTOM_RESOURCE_DEFINITION,
@@ -55,6 +51,10 @@ from manager.crds import packaged_crds
 from manager.permissions.install import install_permissions, request_token
 from manager.permissions.roles import DEFAULT_INSTALLATION
 from reconcilers.adapters.world import World
+from tests.e2e.control_plane.node import open_node
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.api_access import ApiAccess, embedded, over_network
+from tests.integration.clean_slate import make_clean
 
 Object = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """An operator and a node on a real control plane, as processes of their own, for tests that only run commands.
 
-``python real_stand.py ACCESS IMAGE_MAP DIRECTORY`` runs both until its standard input ends, and says in one line when
-they work. ``standing`` runs it, on an emptied cluster, for the length of a block.
+``python -m tests.integration.real_stand ACCESS IMAGE_MAP DIRECTORY`` runs both until its standard input ends,
+and says in one line when they work. ``standing`` runs it, on an emptied cluster, for the length of a block.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import trio
-from commandline import REPOSITORY
-from operator_cluster import NAMESPACE_NAME, OPERATOR, open_emptied
 
-from control_plane.access import load_access
-from control_plane.node import credentials_of, open_node
-from control_plane.processes import open_process
-from control_plane.session import SessionCluster
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from manager.permissions.install import install_permissions, request_token
 from process import parent
+from tests.e2e.control_plane.access import load_access
+from tests.e2e.control_plane.node import credentials_of, open_node
+from tests.e2e.control_plane.processes import open_process
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.commandline import REPOSITORY
+from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, open_emptied
 
+_MODULE = "tests.integration.real_stand"
 _STOP_SECONDS = 20.0
 
 
@@ -36,11 +37,9 @@ def standing(real: SessionCluster, folder: Path, image_map: Path) -> Iterator[Ma
     people = Connection(real.ready.url, real.ready.admin_token, real.ready.ca_pem)
     write_private(folder / "kubeconfig", render_kubeconfig(people, namespace=NAMESPACE_NAME))
     trio.run(_prepare, real, folder / "operator.kubeconfig")
-    command = [sys.executable, __file__, str(access.directory), real.ready.url, str(image_map), str(folder)]
-    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/e2e"), str(REPOSITORY / "tests/integration")])
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}, text=True
-    ) as process:
+    command = [sys.executable, "-m", _MODULE, str(access.directory), real.ready.url, str(image_map), str(folder)]
+    importable = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=importable, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

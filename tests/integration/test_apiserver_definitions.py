@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
-from widgets import DEFINITIONS, SCHEMA, WIDGETS, definition, version, widget
+
+from tests.integration.widgets import DEFINITIONS, SCHEMA, WIDGETS, definition, version, widget
 
 MERGE = {"content-type": "application/merge-patch+json"}
 APPLY = {"content-type": "application/apply-patch+yaml"}

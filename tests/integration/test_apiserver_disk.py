@@ -7,16 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Cluster, open_cluster
-from disklimit import largest_file
-from nodecluster import until
-from widgets import DEFINITIONS, WIDGETS, definition, widget
 
 from localcluster.clock import to_time, utc_now
 from localcluster.controllers import housekeeping
 from localcluster.controllers.running import run_controllers
 from localcluster.server import crd_cleanup, event_expiry
 from localcluster.server.storage import Storage, StorageFullError, Write
+from tests.integration.conftest import Cluster, open_cluster
+from tests.integration.disklimit import largest_file
+from tests.integration.nodecluster import until
+from tests.integration.widgets import DEFINITIONS, WIDGETS, definition, widget
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 EVENTS = "/api/v1/namespaces/default/events"

@@ -13,10 +13,10 @@ import trio
 import trustme
 from hypercorn.config import Config
 from hypercorn.trio import serve
-from kubectl_binary import KUBECTL, needs_kubectl
-from widgets import definition, widget
 
 from localcluster.server.cluster import open_api_server
+from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
+from tests.integration.widgets import definition, widget
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

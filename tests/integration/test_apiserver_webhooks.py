@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 import pytest
 import trio
-from webhookserver import Object, WebhookServer, open_webhook_server, patch_of
-from widgets import DEFINITIONS, WIDGETS, definition, version, widget
+
+from tests.integration.webhookserver import Object, WebhookServer, open_webhook_server, patch_of
+from tests.integration.widgets import DEFINITIONS, WIDGETS, definition, version, widget
 
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine
+
+from tests.integration.commandline import CommandLine
 
 STORY = """\
 apiVersion: catalog.bubustack.io/v1alpha1

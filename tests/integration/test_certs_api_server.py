@@ -12,11 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from certs_replica import Told
 from hypercorn.config import Config
 from hypercorn.trio import serve
-from operator_cluster import OPERATOR, OperatorCluster
-from webhookserver import WebhookServer
 
 from certs.authority import Lifetimes
 from certs.inject import DEFAULT_TARGETS, VALIDATING
@@ -31,6 +28,9 @@ from core.kube.credentials import bearer_token
 from core.kube.errors import ApiError, KubeError, NotFoundError
 from kubewire.wire import PatchType
 from manager.permissions.install import install_permissions, request_token
+from tests.integration.certs_replica import Told
+from tests.integration.operator_cluster import OPERATOR, OperatorCluster
+from tests.integration.webhookserver import WebhookServer
 
 Object = dict[str, Any]
 

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from certs_replica import (
+
+from certs.authority import Lifetimes, issue_authority, issue_leaf
+from certs.inject import VALIDATING
+from certs.material import pem_of
+from certs.rotation import Pace
+from certs.secret import ROTATE
+from core.api.resource import SECRET
+from core.telemetry import metrics
+from kubewire.wire import Object, PatchType, copy_value
+from tests.integration.certs_replica import (
     DEFAULT_TARGETS,
     HOST,
     NAMESPACE,
@@ -23,15 +32,6 @@ from certs_replica import (
     shake,
     until,
 )
-
-from certs.authority import Lifetimes, issue_authority, issue_leaf
-from certs.inject import VALIDATING
-from certs.material import pem_of
-from certs.rotation import Pace
-from certs.secret import ROTATE
-from core.api.resource import SECRET
-from core.telemetry import metrics
-from kubewire.wire import Object, PatchType, copy_value
 
 
 @pytest.fixture

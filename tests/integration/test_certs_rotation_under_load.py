@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import pytest
 import trio
-from certs_replica import HOST, LIFETIMES, GateWorld, Hand, Replica, open_gate_world
 from cryptography import x509
 
 from certs.authority import issue_authority, issue_leaf
 from certs.material import Material, pem_of
 from certs.policy import Rules
+from tests.integration.certs_replica import HOST, LIFETIMES, GateWorld, Hand, Replica, open_gate_world
 
 RATE: Final = 200
 """Requests a second."""

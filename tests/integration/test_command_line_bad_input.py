@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import MANIFESTS, CommandLine
 from ruamel.yaml import YAML
+
+from tests.integration.commandline import MANIFESTS, CommandLine
 
 STORY = """\
 apiVersion: bubustack.io/v1alpha1

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, kill, wait_until
+
+from tests.integration.commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, kill, wait_until
 
 
 @pytest.fixture

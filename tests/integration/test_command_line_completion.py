@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commandline import DEADLINE_SECONDS, CommandLine
+
+from tests.integration.commandline import DEADLINE_SECONDS, CommandLine
 
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\(B|\x0f|[^\n]\x08")
 """What a shell sends to move about and to colour."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine
+
+from tests.integration.commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine
 
 JOB = """\
 ---

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import BOBRAPET, DEADLINE_SECONDS, MANIFESTS, CommandLine
+
+from tests.integration.commandline import BOBRAPET, DEADLINE_SECONDS, MANIFESTS, CommandLine
 
 STORY = """\
 apiVersion: bubustack.io/v1beta1

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
-from commandline import DEADLINE_SECONDS, CommandLine, wait_until
+
+from tests.integration.commandline import DEADLINE_SECONDS, CommandLine, wait_until
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/test"
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command_stand import open_line
-from commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, Done, wait_until
 
-from control_plane.session import SessionCluster
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.command_stand import open_line
+from tests.integration.commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, Done, wait_until
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 

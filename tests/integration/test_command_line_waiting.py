@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_stand import open_line
-from commandline import MANIFESTS, CommandLine, Done, wait_until
 from ruamel.yaml import YAML
 
-from control_plane.session import SessionCluster
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.command_stand import open_line
+from tests.integration.commandline import MANIFESTS, CommandLine, Done, wait_until
 
 Object = dict[str, Any]
 

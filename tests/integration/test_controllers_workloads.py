@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from nodecluster import JOBS, PODS, LocalCluster, has_condition, in_phase, job, open_either, until
 
-from control_plane.session import SessionCluster
 from localcluster.node.client import Change, Changed, Synced
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.nodecluster import JOBS, PODS, LocalCluster, has_condition, in_phase, job, open_either, until
 
 Object = dict[str, Any]
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"

@@ -10,14 +10,14 @@ from typing import Any
 import orjson
 import pytest
 import trio
-from webhookserver import WebhookServer, open_webhook_server
-from widgets import DEFINITIONS
 
 from core.api.crd import custom_resource_definition
 from core.api.keys import ANNOTATION_STORY_CONVERSION
 from core.api.resource import STORY
 from core.api.story import STORY_KIND
 from deployment.generate import CONVERSION_SERVICE
+from tests.integration.webhookserver import WebhookServer, open_webhook_server
+from tests.integration.widgets import DEFINITIONS
 from webhooks.conversion import review
 
 Object = dict[str, Any]

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine, is_alive, kill, wait_until
-from disklimit import SmallDisk, small_disk
 from ruamel.yaml import YAML
+
+from tests.integration.commandline import CommandLine, is_alive, kill, wait_until
+from tests.integration.disklimit import SmallDisk, small_disk
 
 MEBIBYTE = 1 << 20
 OUTAGE_SECONDS = 3.0

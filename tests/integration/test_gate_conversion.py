@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 import trio
-from gate_stand import GateStand, open_cluster_with_gates, open_replica
-from kubectl_binary import KUBECTL, needs_kubectl
-from operator_cluster import eventually
 
-from control_plane.session import SessionCluster
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from core.api.story import STORY_KIND
 from core.kube.errors import ApiError, NotFoundError
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.gate_stand import GateStand, open_cluster_with_gates, open_replica
+from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
+from tests.integration.operator_cluster import eventually
 from webhooks.registration import CONVERT_PATH
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]

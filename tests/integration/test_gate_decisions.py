@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_stand import GateStand, open_cluster_with_gates, open_gate, registered
-from kubectl_binary import KUBECTL, needs_kubectl
 
-from control_plane.session import SessionCluster
 from core.api.instant import parse_instant
 from core.engine.clock import system_now
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.gate_stand import GateStand, open_cluster_with_gates, open_gate, registered
+from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 import trio
-from balancer import Balancer, open_balancer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from gate_stand import GateStand, is_asked, open_cluster_with_gates, open_replica, registered
-from kubectl_binary import KUBECTL, needs_kubectl
-from operator_cluster import OPERATOR, eventually
 
 from certs.authority import Lifetimes
 from certs.rotation import DEFAULT_SECRET
 from certs.secret import ROTATE
-from control_plane.session import SessionCluster
 from core.api.resource import SECRET, STORY
 from core.kube.errors import KubeError
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.balancer import Balancer, open_balancer
+from tests.integration.gate_stand import GateStand, is_asked, open_cluster_with_gates, open_replica, registered
+from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
+from tests.integration.operator_cluster import OPERATOR, eventually
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

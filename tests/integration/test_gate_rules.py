@@ -16,15 +16,15 @@ from urllib.parse import quote
 
 import pytest
 import trio
-from gate_stand import BUILDER, GateStand, open_gate
-from kubectl_binary import KUBECTL, needs_kubectl
-from rule_table import Case, cases
 
-from control_plane.session import SessionCluster
 from core.api import manifest
 from core.api.resource import ENGRAM, OUR_RESOURCES, SECRET, Resource
 from core.kube.errors import InvalidError
 from core.policy.settings import OperatorSettings
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.gate_stand import BUILDER, GateStand, open_gate
+from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
+from tests.unit.webhooks.validate.rule_table import Case, cases
 from webhooks.caller import POD_NAME, POD_UID, Caller
 from webhooks.finding import Severity
 from webhooks.validate.catalogue import RULES

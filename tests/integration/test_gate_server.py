@@ -19,7 +19,6 @@ import pytest
 import trio
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding
-from operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually
 
 from certs.authority import Lifetimes, Pair, issue_authority, issue_leaf
 from certs.material import pem_of
@@ -29,6 +28,7 @@ from core.engine.clock import system_now
 from core.kube.errors import ApiError, InvalidError
 from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually
 from webhooks import connection
 from webhooks.app import gate_app
 from webhooks.cluster_view import InMemoryView, Object, Unseen

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import trio
-from adapter_world import AdapterWorld
-from operator_cluster import NAMESPACE_NAME
 
 from core.api.resource import CONFIG_MAP, CORE_EVENT, EVENT, LEASE, Resource
 from core.kube.client import KubeClient, open_client
@@ -29,6 +27,8 @@ from core.kube.lease import LeaderLease
 from core.kube.patch import bound_to, finalizer_addition, finalizer_removal
 from core.kube.watch import WatchTiming
 from kubewire.wire import PatchType
+from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import NAMESPACE_NAME
 
 PLACE = NAMESPACE_NAME
 FINALIZER = "tests.bubustack.io/hold"

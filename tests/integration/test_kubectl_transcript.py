@@ -10,11 +10,11 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from command_stand import open_line
-from commandline import DEADLINE_SECONDS, CommandLine
-from kubectl_binary import KUBECTL, needs_kubectl
 
-from control_plane.session import SessionCluster
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.command_stand import open_line
+from tests.integration.commandline import DEADLINE_SECONDS, CommandLine
+from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

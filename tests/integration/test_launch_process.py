@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from nodecluster import PODS, in_phase, node_of, pod, processes_with, until, until_no_process_with
 
 from localcluster.kubeconfig import read_kubeconfig
 from localcluster.lock import owner_of
 from localcluster.node.client import ApiClient, open_client
+from tests.integration.nodecluster import PODS, in_phase, node_of, pod, processes_with, until, until_no_process_with
 
 ROOT = Path(__file__).parents[2]
 IMAGES = "images: {shell: {command: [sh, -c]}}"

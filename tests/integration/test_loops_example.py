@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from commandline import REPOSITORY, CommandLine
+from tests.integration.commandline import REPOSITORY, CommandLine
 
 LOOPS = REPOSITORY / "examples" / "loops"
 DATA = REPOSITORY / "examples" / "weather" / "data"

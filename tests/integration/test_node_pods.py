@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from disklimit import largest_file
-from nodecluster import (
+
+from localcluster.node.client import ApiError
+from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.disklimit import largest_file
+from tests.integration.nodecluster import (
     PODS,
     SHELL_MAP,
     LocalCluster,
@@ -23,9 +26,6 @@ from nodecluster import (
     until_no_process_with,
     waits_because,
 )
-
-from control_plane.session import SessionCluster
-from localcluster.node.client import ApiError
 
 TOKEN_PROGRAM = """
 import json, os, ssl, urllib.request

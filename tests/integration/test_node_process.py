@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from nodecluster import (
+from tests.integration.nodecluster import (
     JOBS,
     PODS,
     LocalCluster,

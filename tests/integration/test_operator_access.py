@@ -7,9 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld
-from operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
-from workload_samples import workload
 
 from core.api.resource import ENGRAM, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT, STEP_RUN
 from core.engine.errors import MissingReferenceError, NameConflictError, PortError, UnavailableError
@@ -18,6 +15,9 @@ from core.policy.settings import OperatorSettings, StorageProvider, StorageSetti
 from core.workloads.runner import BASE_RULES
 from core.workloads.storage_copy import ANNOTATION_COPY
 from reconcilers.adapters.secret_check import SecretCheck
+from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
+from tests.unit.core.workloads.workload_samples import workload
 
 Object = dict[str, Any]
 

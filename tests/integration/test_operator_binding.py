@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld
 
 from core.api.phases import Reason
 from core.api.resource import ENGRAM, REFERENCE_GRANT
 from core.engine.errors import MissingReferenceError, RejectedError
 from core.policy.settings import CrossNamespacePolicy
+from tests.integration.adapter_world import AdapterWorld
 
 Object = dict[str, Any]
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import trio
-from adapter_world import AdapterWorld
-from operator_cluster import NAMESPACE_NAME
 
 from core.api import keys
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
@@ -15,6 +13,8 @@ from core.engine.errors import GoneError, NameConflictError, StaleError, Unavail
 from core.engine.ports import RunKey
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.world import World
+from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import NAMESPACE_NAME
 
 Object = dict[str, Any]
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import trio
-from adapter_world import AdapterWorld
-from operator_cluster import NAMESPACE_NAME
 
 from core.api import keys
 from core.api.conditions import is_true
@@ -26,6 +24,8 @@ from core.engine.ports import AttemptState, Observation
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.kube.errors import NotFoundError
 from reconcilers.adapters import job_executor
+from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import NAMESPACE_NAME
 
 Object = dict[str, Any]
 

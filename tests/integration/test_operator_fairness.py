@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operator_cluster import OperatorCluster, eventually, open_operator_cluster, status_of, step
 
 from core.api.resource import ENGRAM, NAMESPACE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.policy.settings import OperatorSettings, TemplatingSettings
+from tests.integration.operator_cluster import OperatorCluster, eventually, open_operator_cluster, status_of, step
 
 Object = dict[str, Any]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import trio
-from operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step, step_phases
 
 from core.api import keys
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
 from core.policy.settings import OperatorSettings, RunSettings
 from reconcilers import story_revisions
+from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step, step_phases
 
 Object = dict[str, Any]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from operator_cluster import OperatorCluster, step
-
 from core.api.resource import JOB
+from tests.integration.operator_cluster import OperatorCluster, step
 
 ROOT: Final = Path(__file__).parents[2]
 MOST_HOPS: Final = 15

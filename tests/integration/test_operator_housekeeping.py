@@ -7,9 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld
-from operator_cluster import NAMESPACE_NAME
-from reconciler_samples import NOW, RecordingSupervisor, clock
 
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import StaleError
@@ -19,6 +16,9 @@ from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.storyrun import StoryRunReconciler
+from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import NAMESPACE_NAME
+from tests.unit.reconcilers.reconciler_samples import NOW, RecordingSupervisor, clock
 
 Object = dict[str, Any]
 

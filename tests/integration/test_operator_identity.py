@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operator_cluster import OPERATOR_NAMESPACE
 
 from core.api.resource import NAMESPACE, POD, SECRET
 from core.kube.client import open_client
@@ -16,6 +15,7 @@ from core.kube.errors import ForbiddenError
 from embedded.identity import operator_kubeconfig
 from localcluster.kubeconfig import Connection, read_kubeconfig, render_kubeconfig
 from localcluster.transport import ASGIStreamingTransport
+from tests.integration.operator_cluster import OPERATOR_NAMESPACE
 
 
 async def test_its_kubeconfig_is_private_and_its_rights_are_those_of_the_table(cluster: Any, tmp_path: Path) -> None:

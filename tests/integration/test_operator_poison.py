@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from operator_cluster import OperatorCluster, status_of, step, step_phases
 
 from core.api.resource import STORY_RUN
 from core.policy.settings import OperatorSettings, TemplatingSettings
 from core.telemetry import metrics
+from tests.integration.operator_cluster import OperatorCluster, status_of, step, step_phases
 
 SETTINGS = OperatorSettings(
     templating=TemplatingSettings(worker_timeout=timedelta(seconds=4), worker_memory_bytes=256 << 20)

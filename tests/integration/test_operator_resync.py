@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 import trio
-from operator_cluster import OperatorCluster, Traffic, eventually, status_of
 
 from core.api.resource import STORY_RUN
 from core.engine.ports import RunKey
@@ -15,6 +14,7 @@ from core.kube.watch import WatchEvent, WatchTiming
 from kubewire.wire import WatchEventType
 from localcluster.server import watch
 from reconcilers.resync import Found, Resync
+from tests.integration.operator_cluster import OperatorCluster, Traffic, eventually, status_of
 
 PATIENCE_SECONDS = 30.0
 SILENCE_SECONDS = 2.0

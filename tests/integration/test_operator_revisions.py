@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from adapter_world import AdapterWorld
-from operator_cluster import NAMESPACE_NAME
-from reconciler_samples import NOW
-
 from core.api.resource import CONTROLLER_REVISION, STORY
 from core.engine.clock import WallClock
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.story_revisions import GRACE, StoryRevisionReconciler
+from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import NAMESPACE_NAME
+from tests.unit.reconcilers.reconciler_samples import NOW
 
 Object = dict[str, Any]
 

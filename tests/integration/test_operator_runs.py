@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 import trio
-from operator_cluster import (
+
+from core.api.resource import ENGRAM, JOB, POD, SECRET, STEP_RUN, STORY, STORY_RUN
+from core.policy.settings import JobSettings, OperatorSettings
+from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
     OperatorCluster,
     eventually,
@@ -16,9 +19,6 @@ from operator_cluster import (
     step,
     step_phases,
 )
-
-from core.api.resource import ENGRAM, JOB, POD, SECRET, STEP_RUN, STORY, STORY_RUN
-from core.policy.settings import JobSettings, OperatorSettings
 
 
 async def test_a_diamond_runs_to_its_end(world: OperatorCluster) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
-from operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, status_of, step
 
 from core.api.conditions import find_condition
 from core.api.resource import SECRET, STORY_RUN
 from core.payloads.threads import PER_STORE
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from reconcilers.adapters import stored_payloads
+from tests.integration.operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, status_of, step
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "right"}
 BODY = json.dumps({"contentType": "json", "data": {"flag": True}}).encode()

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter_world import AdapterWorld
-from operator_cluster import OPERATOR_NAMESPACE
 
 from core.api.resource import SECRET
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
@@ -19,6 +17,8 @@ from core.payloads.store import S3Location
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from reconcilers.adapters import payload_store
 from reconcilers.adapters.stored_payloads import StoredPayloads
+from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import OPERATOR_NAMESPACE
 
 REFERENCE = {"$bubuStorageRef": "outputs/team/one/output.json"}
 ANSWER = {"n": 2}

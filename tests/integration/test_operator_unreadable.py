@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from operator_cluster import OperatorCluster, status_of, step
-
 from core.api.conditions import find_condition
 from core.api.resource import JOB, STORY_RUN
 from core.api.sizes import MAX_VALUES
 from core.kube.errors import NotFoundError
+from tests.integration.operator_cluster import OperatorCluster, status_of, step
 
 TOO_MANY = {"x": [1] * (MAX_VALUES + 1)}
 

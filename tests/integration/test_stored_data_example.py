@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import CommandLine
+
+from tests.integration.commandline import CommandLine
 
 CONFIGURATION = """\
 apiVersion: v1

@@ -1,4 +1,4 @@
-"""``python -m control_plane build [VERSION]`` · ``up [--audit] DIRECTORY`` · ``test [OPTION_OF_PYTEST…]``.
+"""``python -m tests.e2e.control_plane build [VERSION]`` · ``up [--audit] DIRECTORY`` · ``test [OPTION_OF_PYTEST…]``.
 
 ``up`` runs a control plane until its standard input ends, and says in one line of JSON on standard output when it is
 ready; ``session`` keeps one like this for all tests of a session. With a terminal as input it runs until Ctrl-D or
@@ -14,16 +14,16 @@ from typing import Final
 
 import trio
 
-from control_plane import binaries
-from control_plane.binaries import MissingBinariesError, ensure_binaries
-from control_plane.building import BuildError
-from control_plane.processes import ServerError
-from control_plane.running import open_control_plane
-from control_plane.session import ready_of
-from control_plane.suites import run_suites
 from process import parent
+from tests.e2e.control_plane import binaries
+from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_binaries
+from tests.e2e.control_plane.building import BuildError
+from tests.e2e.control_plane.processes import ServerError
+from tests.e2e.control_plane.running import open_control_plane
+from tests.e2e.control_plane.session import ready_of
+from tests.e2e.control_plane.suites import run_suites
 
-USAGE: Final = "python -m control_plane build [VERSION] | up [--audit] DIRECTORY | test [OPTION_OF_PYTEST…]"
+USAGE: Final = "python -m tests.e2e.control_plane build [VERSION] | up [--audit] DIRECTORY | test [OPTION_OF_PYTEST…]"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from control_plane import building
-from control_plane.building import BuildError, Module
+from tests.e2e.control_plane import building
+from tests.e2e.control_plane.building import BuildError, Module
 
 DEFAULT_VERSION: Final = "1.37.2"
 ASSETS_VARIABLES: Final = ("BOBRAPET_E2E_ASSETS", "KUBEBUILDER_ASSETS")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from control_plane.access import CONTROLLERS, Access
-from control_plane.binaries import Binaries
+from tests.e2e.control_plane.access import CONTROLLERS, Access
+from tests.e2e.control_plane.binaries import Binaries
 
 
 def etcd(binaries: Binaries, data: Path, client_port: int, peer_port: int) -> list[str]:

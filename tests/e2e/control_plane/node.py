@@ -14,13 +14,13 @@ from typing import Any
 
 import trio
 
-from control_plane.access import NODE, Access
-from control_plane.running import ControlPlane
 from localcluster import certificates
 from localcluster.certificates import KeyPair
 from localcluster.clock import utc_now
 from localcluster.node.running import NodeAccess, run_node
 from localcluster.node.settings import NodeSettings
+from tests.e2e.control_plane.access import NODE, Access
+from tests.e2e.control_plane.running import ControlPlane
 
 
 @dataclass(frozen=True, slots=True)

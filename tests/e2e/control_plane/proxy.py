@@ -20,8 +20,9 @@ import httpx
 import orjson
 import trio
 
-from control_plane.access import Access
-from control_plane.faults import (
+from core.kube.http1 import Http1Lane, Peer
+from tests.e2e.control_plane.access import Access
+from tests.e2e.control_plane.faults import (
     Choice,
     Cut,
     Delay,
@@ -38,7 +39,6 @@ from control_plane.faults import (
     Request,
     Rule,
 )
-from core.kube.http1 import Http1Lane, Peer
 
 _READ_BYTES: Final = 64 * 1024
 _HOP_BY_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"host", b"content-length"})

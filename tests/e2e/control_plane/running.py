@@ -13,11 +13,11 @@ from typing import Any, Final
 import httpx
 import trio
 
-from control_plane import commands
-from control_plane.access import ADMIN, Access, create_access
-from control_plane.binaries import Binaries
-from control_plane.ports import held_port
-from control_plane.processes import ServerError, ServerProcess, open_process
+from tests.e2e.control_plane import commands
+from tests.e2e.control_plane.access import ADMIN, Access, create_access
+from tests.e2e.control_plane.binaries import Binaries
+from tests.e2e.control_plane.ports import held_port
+from tests.e2e.control_plane.processes import ServerError, ServerProcess, open_process
 
 START_DEADLINE_SECONDS: Final = 120.0
 _ASK_AGAIN_SECONDS: Final = 0.05

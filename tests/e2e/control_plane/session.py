@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from control_plane.access import load_access
-from control_plane.binaries import ensure_binaries
-from control_plane.node import NodeCredentials, credentials_of
-from control_plane.processes import ServerError
-from control_plane.running import ControlPlane
+from tests.e2e.control_plane.access import load_access
+from tests.e2e.control_plane.binaries import ensure_binaries
+from tests.e2e.control_plane.node import NodeCredentials, credentials_of
+from tests.e2e.control_plane.processes import ServerError
+from tests.e2e.control_plane.running import ControlPlane
 
 KUBECONFIG_VARIABLE: Final = "BOBRAPET_E2E_KUBECONFIG"
 _START_SECONDS: Final = 180.0
@@ -92,11 +92,9 @@ def running_cluster(directory: Path, environ: Mapping[str, str] = os.environ) ->
 
 @contextmanager
 def running_child(directory: Path, *options: str) -> Iterator[Ready]:
-    """``python -m control_plane up`` for the length of the block."""
-    command = [sys.executable, "-m", "control_plane", "up", *options, str(directory)]
-    here = Path(__file__).parents[1]
-    root = here.parents[1]
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{root}"}
+    """``python -m tests.e2e.control_plane up`` for the length of the block."""
+    command = [sys.executable, "-m", "tests.e2e.control_plane", "up", *options, str(directory)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = directory / "control-plane.log"
     with log.open("w") as errors:

@@ -9,9 +9,8 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from side_by_side import CORES, Suite, run_side_by_side
-
-from control_plane.session import KUBECONFIG_VARIABLE
+from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
+from tests.e2e.side_by_side import CORES, Suite, run_side_by_side
 
 SUITES: Final[Sequence[Suite]] = (
     Suite(tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers"))),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from certs_world import HOST, LIFETIMES, START
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from certs.authority import is_issued_by, issue_authority, issue_leaf, may_issue_for, names_of
+from tests.unit.certs.certs_world import HOST, LIFETIMES, START
 
 NAMES = (HOST, "127.0.0.1")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from certs_world import HOST, LIFETIMES, START, open_model_world
-
 from certs.authority import issue_authority
 from certs.inject import MUTATING, Publisher, Target, changes_for
 from certs.material import pem_of
+from tests.unit.certs.certs_world import HOST, LIFETIMES, START, open_model_world
 
 ONE, TWO = (issue_authority((HOST,), START, LIFETIMES).certificate for _ in range(2))
 

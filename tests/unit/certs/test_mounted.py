@@ -9,11 +9,11 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from certs_world import HOST
 
 from certs.mounted import MountedCertificate
 from certs.serving import ServingContext
 from core.telemetry import metrics
+from tests.unit.certs.certs_world import HOST
 
 
 class Volume:

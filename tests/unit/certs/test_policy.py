@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from certs_world import HOST, LIFETIMES, RULES, START
 
 from certs.authority import Lifetimes, issue_authority
 from certs.material import Material, Rotation
 from certs.policy import Absent, Damaged, Foreign, Kept, Rules, Step, decide, next_due
 from certs.succession import follow, published
+from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 FOUNDED = follow(Step.FOUND, Absent(), None, START, RULES)
 OTHER = follow(Step.FOUND, Absent(), None, START, RULES)

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from certs_world import HOST, LIFETIMES, START, ModelWorld, Process, open_model_world
 
 from certs.authority import Lifetimes, within_time
 from certs.policy import Rules
+from tests.unit.certs.certs_world import HOST, LIFETIMES, START, ModelWorld, Process, open_model_world
 
 
 @pytest.fixture

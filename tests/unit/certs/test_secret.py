@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 import trustme
-from certs_world import HOST, LIFETIMES, RULES, START
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from certs.policy import Absent, Damaged, Foreign, Kept, Step
 from certs.secret import OWNER, OWNER_LABEL, ROTATE, read_secret, write_secret
 from certs.succession import follow
 from kubewire.wire import Object
+from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 NAMES = (HOST,)
 FOUNDED = follow(Step.FOUND, Absent(), None, START, RULES)

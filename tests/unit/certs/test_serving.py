@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable
 
 import pytest
-from certs_world import HOST, LIFETIMES, RULES, START
 
 from certs import serving
 from certs.authority import Pair, issue_authority, issue_leaf
@@ -17,6 +16,7 @@ from certs.policy import Absent, Step
 from certs.serving import ServingContext
 from certs.succession import follow
 from core.engine.clock import system_now
+from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 
 def fresh() -> Material:

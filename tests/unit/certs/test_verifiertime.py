@@ -9,13 +9,13 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from certs_world import START
 
 from certs.verifiertime import VerifierClock
 from core.engine.clock import WallClock
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
+from tests.unit.certs.certs_world import START
 
 
 class TimeServer(httpx.AsyncBaseTransport):

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from policy_evaluation import ANN, Request, holds
 from ruamel.yaml import YAML
 
 from core.api.crd import custom_resource_definition
@@ -23,6 +22,7 @@ from deployment.kustomization import FILE_NAME
 from manager.permissions.roles import DEFAULT_INSTALLATION
 from manager.permissions.table import CONFIG_NAME, OPERATOR_NAMESPACE
 from manager.run import STOP_DEADLINE_SECONDS
+from tests.e2e.policy_evaluation import ANN, Request, holds
 from webhooks.registration import HOOKS, MUTATING, VALIDATING
 
 Object = dict[str, Any]

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from policy_evaluation import ANN, Request, refusals
-from rule_table import cases
 
 from core.api import manifest
 from core.api.identity import is_pod_name, runner_name
@@ -21,6 +19,8 @@ from deployment.files import policies
 from deployment.policy import documents
 from deployment.rights import NEVER_HANDED_ON
 from manager.permissions.roles import DEFAULT_INSTALLATION
+from tests.e2e.policy_evaluation import ANN, Request, refusals
+from tests.unit.webhooks.validate.rule_table import cases
 from webhooks.caller import ADMINISTRATORS, Caller
 from webhooks.finding import errors_among
 from webhooks.validate import status

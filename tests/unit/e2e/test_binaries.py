@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from control_plane import binaries, building
-from control_plane.binaries import MissingBinariesError, ensure_binaries, pinned_versions
-from control_plane.building import BuildError, Module
+from tests.e2e.control_plane import binaries, building
+from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_binaries, pinned_versions
+from tests.e2e.control_plane.building import BuildError, Module
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 GO = """#!/bin/sh

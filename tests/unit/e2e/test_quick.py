@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from quick import SMOKE, nearest_tests
+
+from tests.e2e.quick import SMOKE, nearest_tests
 
 ROOT = Path(__file__).parents[3]
 
@@ -16,7 +17,7 @@ def repository(tmp_path: Path) -> Path:
         "tests/unit/core/graph/test_needs.py": "",
         "tests/unit/core/graph/test_graph_reach.py": "",
         "tests/unit/core/engine/test_engine_plan.py": "from core.graph import needs\n",
-        "tests/unit/core/engine/test_engine_slots.py": "from samples import slots\n",
+        "tests/unit/core/engine/test_engine_slots.py": "from tests.unit.core.engine.samples import slots\n",
         "tests/unit/core/engine/samples.py": "",
         "tests/unit/sdk/test_client.py": "import bubu_sdk.client\n",
     }

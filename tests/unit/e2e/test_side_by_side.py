@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from cpu_time import Times
-from side_by_side import INTERRUPTED, NOTHING_FOUND, OVER_BUDGET, Suite, run_side_by_side
-from time_table import Spent, complaints
+
+from tests.e2e.cpu_time import Times
+from tests.e2e.side_by_side import INTERRUPTED, NOTHING_FOUND, OVER_BUDGET, Suite, run_side_by_side
+from tests.e2e.time_table import Spent, complaints
 
 PASSES = "def test_passes(): pass\n"
 FAILS = "def test_fails(): assert False\n"
@@ -78,7 +79,7 @@ def test_what_runs_is_ended_and_nothing_more_begun(folders: Path, number: signal
         f"import pathlib, time\ndef test_long():\n    pathlib.Path({str(begun)!r}).touch()\n    time.sleep(600)\n"
     )
     program = (
-        "import sys; from side_by_side import Suite, run_side_by_side; "
+        "import sys; from tests.e2e.side_by_side import Suite, run_side_by_side; "
         "sys.exit(run_side_by_side([Suite(('outer',)), Suite(('other',))], [], cores=1.0))"
     )
     path = os.pathsep.join(entry for entry in sys.path if entry)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reconciler_samples import run, stored
 
 from reconcilers.adapters.child_runs import why_not_the_child
+from tests.unit.reconcilers.reconciler_samples import run, stored
 
 Object = dict[str, Any]
 

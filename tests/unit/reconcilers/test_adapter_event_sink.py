@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reconciler_samples import NOW, open_world, run, step_run, stored, story
 
 from core.engine.ports import EventType
 from core.kube.events import EventRecorder
 from reconcilers.adapters.event_sink import KubeEventSink
+from tests.unit.reconcilers.reconciler_samples import NOW, open_world, run, step_run, stored, story
 
 
 class NotingRecorder(EventRecorder):

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from reconciler_samples import job, pod, run, step_run, stored
 
 from core.engine.ports import AttemptState as State
 from core.engine.ports import Observation
 from reconcilers.adapters.observation import is_unexplained, observe
+from tests.unit.reconcilers.reconciler_samples import job, pod, run, step_run, stored
 
 Object = dict[str, Any]
 

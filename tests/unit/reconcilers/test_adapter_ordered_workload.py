@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from reconciler_samples import run, step_run, stored, story
 
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder, Binding
@@ -19,6 +18,7 @@ from core.policy.sources import Sources
 from core.workloads.payload import PayloadError
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import ordered_workload
+from tests.unit.reconcilers.reconciler_samples import run, step_run, stored, story
 
 Object = dict[str, Any]
 

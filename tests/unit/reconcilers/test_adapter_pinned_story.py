@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-from reconciler_samples import clock, open_world, story
 
 from core.engine.errors import RejectedError
 from reconcilers.adapters.pinned_story import (
@@ -23,6 +22,7 @@ from reconcilers.adapters.world import STORY_KEY
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After
 from reconcilers.story_revisions import GRACE, StoryRevisionReconciler
+from tests.unit.reconcilers.reconciler_samples import clock, open_world, story
 
 Object = dict[str, Any]
 

@@ -9,7 +9,6 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from reconciler_samples import job, open_world, pod, run, step_run, stored, story
 
 from core.api.objects import is_controlled_by
 from core.api.resource import ENGRAM, JOB
@@ -29,6 +28,7 @@ from reconcilers.adapters.world import (
     is_object_name,
     step_references,
 )
+from tests.unit.reconcilers.reconciler_samples import job, open_world, pod, run, step_run, stored, story
 
 
 def names(objects: list[dict[str, Any]]) -> list[str]:

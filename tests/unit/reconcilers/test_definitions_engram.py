@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reconciler_samples import NOW, Answering, RecordedEvents, clock, open_world, stored
 
 from core.api.instant import format_instant
 from reconcilers.engram import EngramReconciler, executions
 from reconcilers.runtime.controller import Key
+from tests.unit.reconcilers.reconciler_samples import NOW, Answering, RecordedEvents, clock, open_world, stored
 
 Object = dict[str, Any]
 

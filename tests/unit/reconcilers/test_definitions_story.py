@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from reconciler_samples import Answering, RecordedEvents, clock, open_world, run, stored, story
 
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from reconcilers.runtime.controller import Key
 from reconcilers.story import StoryReconciler, story_findings
+from tests.unit.reconcilers.reconciler_samples import Answering, RecordedEvents, clock, open_world, run, stored, story
 
 Object = dict[str, Any]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reconciler_samples import Answering, clock, open_world, stored
 
 from core.evaluation.validation import SchemaValidator
 from reconcilers.engramtemplate import EngramTemplateReconciler, template_errors
 from reconcilers.runtime.controller import Key
+from tests.unit.reconcilers.reconciler_samples import Answering, clock, open_world, stored
 
 Object = dict[str, Any]
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from reconciler_samples import controlled, run, story
 
 from core.policy.settings import OperatorSettings, QueueSettings, RunSettings
 from reconcilers.marking import marking_patch
+from tests.unit.reconcilers.reconciler_samples import controlled, run, story
 
 FINALIZER = "storyrun.bubustack.io/finalizer"
 SETTINGS = OperatorSettings()

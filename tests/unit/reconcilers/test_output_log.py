@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reconciler_samples import run, step_run
 
 from core.kube.store import Change, ChangeKind
 from reconcilers.output_log import MAX_KEYS, OutputLog
+from tests.unit.reconcilers.reconciler_samples import run, step_run
 
 Object = dict[str, Any]
 

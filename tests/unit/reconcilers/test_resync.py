@@ -12,7 +12,6 @@ import httpx
 import orjson
 import trio
 import trio.testing
-from reconciler_samples import RecordingSupervisor, job, open_world, pod, run, step_run, story
 
 from core.api import keys
 from core.engine.ports import RunKey
@@ -21,6 +20,7 @@ from reconcilers.adapters.world import World
 from reconcilers.resync import INTERVAL, Found, Resync
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import Done, Outcome
+from tests.unit.reconcilers.reconciler_samples import RecordingSupervisor, job, open_world, pod, run, step_run, story
 
 Object = dict[str, Any]
 ONE, TWO = RunKey("team", "one"), RunKey("team", "two")

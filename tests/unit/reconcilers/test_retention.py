@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from reconciler_samples import run, story
 
 from core.api.phases import Phase
 from core.policy.settings import JobSettings, OperatorSettings, RunSettings
 from reconcilers.retention import Act, CleanUp, Remove, Wait, child_ttl, next_act, retention
+from tests.unit.reconcilers.reconciler_samples import run, story
 
 FINISHED = datetime(2025, 1, 2, 3, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -8,12 +8,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from reconciler_samples import RecordingSupervisor, job, open_world, pod, run, step_run, stored, story
 
 from reconcilers.adapters.world import World
 from reconcilers.router import Router
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import Done, Outcome
+from tests.unit.reconcilers.reconciler_samples import (
+    RecordingSupervisor,
+    job,
+    open_world,
+    pod,
+    run,
+    step_run,
+    stored,
+    story,
+)
 
 Object = dict[str, Any]
 

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from reconciler_samples import NOW, clock, open_world, run, story
 
 from reconcilers.adapters.pinned_story import kept_story, revision_manifest, revision_name
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done
 from reconcilers.story_revisions import GRACE, StoryRevisionReconciler, tidying
+from tests.unit.reconcilers.reconciler_samples import NOW, clock, open_world, run, story
 
 Object = dict[str, Any]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sdk_container import Container, LiveApi
 
 from bubu_sdk.testing import EngramEnvironment
+from tests.unit.sdk.sdk_container import Container, LiveApi
 
 
 @pytest.fixture

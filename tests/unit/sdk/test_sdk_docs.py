@@ -12,7 +12,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
-from sdk_container import ROOT
+
+from tests.unit.sdk.sdk_container import ROOT
 
 GUIDE = ROOT / "docs" / "write-your-first-engram.md"
 README = ROOT / "sdk" / "README.md"

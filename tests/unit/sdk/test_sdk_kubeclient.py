@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import trustme
-from sdk_container import LiveApi
 
 from bubu_sdk import kubeconfig
 from bubu_sdk.errors import ContextError
@@ -17,6 +16,7 @@ from bubu_sdk.kube import ConflictError, NotFoundError, StatusError, Unreachable
 from bubu_sdk.kubeclient import KubeClient
 from bubu_sdk.kubeconfig import ClusterConfig
 from bubu_sdk.testing import EngramEnvironment
+from tests.unit.sdk.sdk_container import LiveApi
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sdk_container import ROOT, Container, LiveApi
 
 from bubu_sdk.testing import EngramEnvironment
+from tests.unit.sdk.sdk_container import ROOT, Container, LiveApi
 
 NOTHING = """
     from bubu_sdk import engram

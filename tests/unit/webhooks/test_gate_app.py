@@ -12,7 +12,9 @@ import httpx
 import orjson
 import pytest
 import trio
-from gate_reviews import (
+
+from core.telemetry import metrics
+from tests.unit.webhooks.gate_reviews import (
     BY_PATH,
     MUTATE_STORY,
     OPERATOR,
@@ -26,8 +28,6 @@ from gate_reviews import (
     story,
     template,
 )
-
-from core.telemetry import metrics
 from webhooks.app import gate_app
 from webhooks.limits import Limits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook

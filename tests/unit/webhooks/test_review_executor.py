@@ -9,7 +9,11 @@ from typing import Any
 import orjson
 import pytest
 import trio
-from gate_reviews import (
+
+from core.fairness.turns import CrowdedError
+from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
+from core.telemetry import metrics
+from tests.unit.webhooks.gate_reviews import (
     MUTATE_STORY,
     STEP_RUN_STATUS,
     VALIDATE_ENGRAM,
@@ -21,10 +25,6 @@ from gate_reviews import (
     story,
     template,
 )
-
-from core.fairness.turns import CrowdedError
-from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
-from core.telemetry import metrics
 from webhooks import decision, remote_view
 from webhooks.cluster_view import InMemoryView, Unseen
 from webhooks.decision import Decision

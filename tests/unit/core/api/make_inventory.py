@@ -1,7 +1,7 @@
 """Write ``contract_inventory.json`` from a directory with the contract's resource files, given as the only argument.
 
-Run once per version of the contract: ``python make_inventory.py DIRECTORY``. Each file is YAML with the ``spec`` of one
-CustomResourceDefinition at its top level.
+Run once per version of the contract: ``python -m tests.unit.core.api.make_inventory DIRECTORY``. Each file is
+YAML with the ``spec`` of one CustomResourceDefinition at its top level.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from crd_inventory import inventory
 from ruamel.yaml import YAML
+
+from tests.unit.core.api.crd_inventory import inventory
 
 TARGET = Path(__file__).with_name("contract_inventory.json")
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from contract_additions import ADDITIONS
-from crd_inventory import inventory
 from pydantic import Field
 
 from core.api.crd import ConversionService, custom_resource_definition, model_schema
@@ -16,6 +14,8 @@ from core.api.kinds import KINDS
 from core.api.schema import Int32, JsonObject, Keywords, Quantity, Rule, WireModel
 from core.api.story import STORY_KIND
 from core.api.v1beta1.story import PRIMITIVES
+from tests.unit.core.api.contract_additions import ADDITIONS
+from tests.unit.core.api.crd_inventory import inventory
 
 CONTRACT: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("contract_inventory.json").read_text(encoding="utf-8")

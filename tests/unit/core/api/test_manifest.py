@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire_documents import documents
 
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.errors import FieldError, ManifestError
@@ -15,6 +14,7 @@ from core.api.kind import Kind
 from core.api.kinds import KINDS
 from core.api.manifest import errors_of, parse_manifest, to_wire
 from core.api.story import Story
+from tests.unit.core.api.wire_documents import documents
 
 CONDITION = {"type": "Ready", "status": "True", "reason": "Ok", "message": ""}
 

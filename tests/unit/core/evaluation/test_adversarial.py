@@ -6,13 +6,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-import adversarial_corpus as corpus
 import pytest
 import trio
-from adversarial_corpus import CONDITIONS, SCHEMAS, TEMPLATES, Poison, PoisonSchema
 
 from core.evaluation.evaluator import Answer, Evaluator, Failure, NotYet, Value
 from core.evaluation.pool import WorkerLimits, WorkerPool
+from tests.unit.core.evaluation import adversarial_corpus as corpus
+from tests.unit.core.evaluation.adversarial_corpus import CONDITIONS, SCHEMAS, TEMPLATES, Poison, PoisonSchema
 
 MAX_STALL_SECONDS = 0.020
 _TRIES = 3

@@ -8,7 +8,6 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from scripted_server import WIDGET, ScriptedServer, listing, ok, refusal, widget
 
 from core.api.resource import NAMESPACE
 from core.kube.client import KubeClient
@@ -33,6 +32,7 @@ from core.kube.retry import DEFAULT_POLICY
 from core.kube.transport import open_body
 from core.telemetry import metrics
 from kubewire.wire import PatchType
+from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, ok, refusal, widget
 
 BASE = "/apis/example.io/v1/namespaces/team/widgets"
 

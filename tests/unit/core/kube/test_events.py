@@ -10,11 +10,11 @@ import orjson
 import pytest
 import trio
 import trio.testing
-from scripted_server import ScriptedServer, ok, refusal, widget
 
 from core.kube import events as module
 from core.kube.events import EventRecorder
 from core.telemetry import metrics
+from tests.unit.core.kube.scripted_server import ScriptedServer, ok, refusal, widget
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,11 +11,11 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from scripted_server import WIDGET, ScriptedServer, WatchConnection, listing, refusal, widget
 
 from core.kube.errors import ForbiddenError
 from core.kube.informer import Change, Informer
 from core.kube.store import version_of
+from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, WatchConnection, listing, refusal, widget
 
 
 @dataclass

@@ -9,13 +9,13 @@ import orjson
 import pytest
 import trio
 import trio.testing
-from scripted_server import ScriptedServer, ok, refusal
 
 from core.api.resource import LEASE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.kube.lease import LeaderLease, LeaseLostError, LeaseTiming
 from kubewire.wire import Object
+from tests.unit.core.kube.scripted_server import ScriptedServer, ok, refusal
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

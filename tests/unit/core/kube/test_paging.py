@@ -8,9 +8,9 @@ import httpx
 import orjson
 import pytest
 import trio.testing
-from scripted_server import WIDGET, ScriptedServer, widget
 
 from core.kube.paging import FIRST_PAGE_SIZE, MOST_PAGE_BYTES, PAGE_SIZE
+from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, widget
 
 
 def serving(items: Sequence[bytes]) -> ScriptedServer:

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from scripted_server import widget
 
 from core.kube.store import Change, ChangeKind, Key, Store, version_of
+from tests.unit.core.kube.scripted_server import widget
 
 A = Key("team", "a")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from scripted_server import WIDGET, ScriptedServer, listing, refusal, widget
 
 from core.kube.watch import WatchEvent, WatchTiming, open_watch
 from kubewire.wire import WatchEventType, status_failure
+from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, refusal, widget
 
 
 def names(events: list[WatchEvent]) -> list[str]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_samples import sources
 
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from core.policy.sources import Sources
+from tests.unit.core.policy.policy_samples import sources
 
 Object = dict[str, Any]
 

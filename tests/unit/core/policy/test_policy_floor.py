@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_samples import sources
 
 from core.policy.layers import ExecutionPolicy, resolve_policy
 from core.policy.settings import LoweredBy, OperatorSettings, SecuritySettings
+from tests.unit.core.policy.policy_samples import sources
 
 Object = dict[str, Any]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_samples import sources
 
 from core.policy.layers import PolicyError, resolve_policy
 from core.policy.settings import (
@@ -18,6 +17,7 @@ from core.policy.settings import (
     StorageProvider,
     StorageSettings,
 )
+from tests.unit.core.policy.policy_samples import sources
 
 Object = dict[str, Any]
 

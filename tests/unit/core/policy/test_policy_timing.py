@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from policy_samples import sources
 
 from core.policy.layers import PolicyError
 from core.policy.retry import DEFAULT_MAX_DELAY, Backoff, RetryPolicy
 from core.policy.settings import OperatorSettings, TimeoutSettings
 from core.policy.timing import retry_policy, retry_spec, step_timeout
+from tests.unit.core.policy.policy_samples import sources
 
 Object = dict[str, Any]
 SECOND = timedelta(seconds=1)

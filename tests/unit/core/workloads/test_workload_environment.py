@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from workload_samples import WORKLOAD, workload
 
 from core.policy.settings import EngramSettings
 from core.workloads.environment import MAX_VARIABLE_BYTES, EnvironmentTooLargeError, batch_environment
 from core.workloads.step_workload import StepWorkload
+from tests.unit.core.workloads.workload_samples import WORKLOAD, workload
 
 
 def field(path: str) -> dict[str, Any]:

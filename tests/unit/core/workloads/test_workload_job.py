@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from workload_samples import WORKLOAD, workload
 
 from core.workloads.environment import batch_environment
 from core.workloads.job import step_job
+from tests.unit.core.workloads.workload_samples import WORKLOAD, workload
 
 GOLDEN: dict[str, Any] = {
     "apiVersion": "batch/v1",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from workload_samples import workload
 
 from core.workloads.secrets import (
     mounted_secrets,
@@ -14,6 +13,7 @@ from core.workloads.secrets import (
     secret_volume_mounts,
     secret_volumes,
 )
+from tests.unit.core.workloads.workload_samples import workload
 
 Object = dict[str, Any]
 

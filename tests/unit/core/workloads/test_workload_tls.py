@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from workload_samples import WORKLOAD, workload
 
 from core.workloads.tls import tls_environment, tls_secret_name, tls_volume_mounts, tls_volumes
+from tests.unit.core.workloads.workload_samples import WORKLOAD, workload
 
 SPECIFIC, GENERAL = "engram.bubustack.io/tls-secret", "bubustack.io/tls-secret"
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from disklimit import largest_file
 
 from localcluster.node import logs
 from localcluster.node.logbook import LogBook
 from localcluster.node.logs import LogOptions, LogWriter, last_output, read_log
+from tests.integration.disklimit import largest_file
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from schema_samples import WIDGET_SCHEMA, crd_of
 
 from localcluster.server import discovery
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.types import resource_types_of_crd
+from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, crd_of
 
 WIDGETS = resource_types_of_crd(
     crd_of(WIDGET_SCHEMA, subresources={"status": {}, "scale": {"specReplicasPath": ".spec.replicas"}})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from schema_samples import WIDGET_SCHEMA, crd_of
 
 from localcluster.server import openapi
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.types import Object, resource_types_of_crd
+from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, crd_of
 
 WIDGETS = resource_types_of_crd(crd_of(WIDGET_SCHEMA, subresources={"status": {}}))
 TYPES = [*BUILTIN, *WIDGETS]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from schema_samples import WIDGET_SCHEMA, record_of, widget
 
 from kubewire.wire import PatchType
 from localcluster.server import patching
@@ -15,6 +14,7 @@ from localcluster.server.identity import ADMIN
 from localcluster.server.options import FieldValidation, WriteOptions
 from localcluster.server.patching import Patch
 from localcluster.server.shape import SchemaShape
+from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_of, widget
 
 PODS = next(resource for resource in BUILTIN if resource.plural == "pods")
 POD = {

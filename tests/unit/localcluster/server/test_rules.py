@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from schema_samples import record_of, spec_record
-
 from localcluster.server import schema
 from localcluster.server.types import Object
+from tests.unit.localcluster.server.schema_samples import record_of, spec_record
 
 
 def faults(properties: Object, new: Object, old: Object | None = None, **spec: Any) -> list[str]:

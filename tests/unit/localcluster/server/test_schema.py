@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from schema_samples import WIDGET_SCHEMA, record_of, spec_record, widget
 
 from localcluster.server import schema
 from localcluster.server.builtin import BUILTIN
+from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_of, spec_record, widget
 
 WIDGETS = record_of(WIDGET_SCHEMA)
 

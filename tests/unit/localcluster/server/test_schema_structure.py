@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from schema_samples import WIDGET_SCHEMA, crd_of
 
 from localcluster.server.cause import SchemaError
 from localcluster.server.schema_structure import structural_problems
 from localcluster.server.types import resource_types_of_crd
+from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, crd_of
 
 NAMED_ITEM = {"type": "object", "properties": {"n": {"type": "string"}}}
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from schema_samples import record_of
 
 from localcluster.server import tables
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.types import Object, ResourceType
+from tests.unit.localcluster.server.schema_samples import record_of
 
 NOW = datetime(2026, 11, 25, 1, 15, 0, tzinfo=UTC)
 CREATED = "2026-11-25T01:14:55Z"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from schema_samples import WIDGET_SCHEMA, record_of, widget
 
 from localcluster.server import schema, validation
+from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_of, widget
 
 WIDGETS = record_of(WIDGET_SCHEMA)
 NOT_ASKED = (

@@ -6,11 +6,11 @@ import copy
 from typing import Any
 
 import pytest
-from schema_samples import crd_of
 
 from localcluster.server import schema
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.types import Object
+from tests.unit.localcluster.server.schema_samples import crd_of
 
 DEFINITIONS = next(rtype for rtype in BUILTIN if rtype.kind == "CustomResourceDefinition")
 WEBHOOKS = next(rtype for rtype in BUILTIN if rtype.kind == "ValidatingWebhookConfiguration")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from schema_samples import WIDGET_SCHEMA, record_of, widget
-
 from localcluster.server import schema
+from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_of, widget
 
 WIDGETS = record_of(WIDGET_SCHEMA)
 

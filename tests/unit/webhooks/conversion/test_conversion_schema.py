@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire_documents import documents
 
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.manifest import errors_of
 from core.api.story import STORY_KIND
+from tests.unit.core.api.wire_documents import documents
 from webhooks.conversion.settings import SETTINGS
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
-from gate_reviews import BY_PATH, OPERATOR, review
 
 from core.policy.settings import OperatorSettings
+from tests.unit.webhooks.gate_reviews import BY_PATH, OPERATOR, review
 from webhooks import review as reviews
 from webhooks.caller import ADMINISTRATORS, Caller
 from webhooks.cluster_view import InMemoryView

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from rule_table import Case, cases
 
 from core.policy.settings import OperatorSettings
+from tests.unit.webhooks.validate.rule_table import Case, cases
 from webhooks.cluster_view import InMemoryView
 from webhooks.defaults.admission import with_defaults
 from webhooks.finding import Finding, Severity, errors_among

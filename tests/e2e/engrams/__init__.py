@@ -1,0 +1,1 @@
+"""Programs of Engrams, which containers run as scripts."""

@@ -1,0 +1,1 @@
+"""Tests of what ``tests/e2e`` runs tests with."""
