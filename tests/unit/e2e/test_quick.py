@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +67,22 @@ def test_the_nearest_come_first(repository: Path) -> None:
 @pytest.mark.parametrize("path", SMOKE)
 def test_what_is_run_when_nothing_has_changed_is_there(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+def test_tests_below_different_conftests_run_in_one_process(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "conftest.py").write_text("def pytest_runtest_setup(item): pass\n")
+        (tmp_path / folder / f"test_{folder}.py").write_text("def test_passes(): pass\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "BOBRAPET_QUICK_ENDS_AT": str(time.monotonic() + 60)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tests.e2e.quick", "-p", "no:cacheprovider", "first", "second"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines()[-1].startswith("2 passed")
