@@ -28,7 +28,7 @@ def no_data(pairs: Sequence[str]) -> dict[str, str]:
         UsageError: anything is given.
     """
     if pairs:
-        raise UsageError("--data goes with approve alone", remedy="a rejection says why: -m TEXT")
+        raise UsageError("--data goes with approve alone", remedy="give a reason: -m TEXT")
     return {}
 
 
@@ -40,13 +40,13 @@ def _problems(pairs: Sequence[str]) -> Iterator[str]:
             yield f"--data {pair!r} is not key=text"
             continue
         if not is_key(key):
-            yield f"--data {key!r}: is no key that templates can read"
+            yield f"--data {key!r}: templates cannot read this key"
         if key in seen:
             yield f"--data {key!r}: is given twice"
         seen.add(key)
         if len(text) > MAX_CHARACTERS:
-            yield f"--data {key!r}: has {len(text)} characters, and may have {MAX_CHARACTERS}"
+            yield f"--data {key!r}: has {len(text)} characters, the maximum is {MAX_CHARACTERS}"
         if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python reads bytes that are no text
             yield f"--data {key!r}: is not UTF-8 text"
     if len(seen) > MAX_KEYS:
-        yield f"--data: gives {len(seen)} keys, and may give {MAX_KEYS}"
+        yield f"--data: has {len(seen)} keys, the maximum is {MAX_KEYS}"

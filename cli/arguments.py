@@ -78,17 +78,17 @@ InputPairs = Annotated[
     typer.Option(
         "--input",
         "-i",
-        help="An input, key=value; JSON values are taken as JSON, key:=value always as text. Repeat.",
+        help="An input, key=value; a JSON value is parsed, key:=value is always a string. Repeat.",
         autocompletion=complete_input,
     ),
 ]
 InputsFile = Annotated[str | None, typer.Option("--inputs", help="JSON file with the inputs object; - reads stdin.")]
 TimeoutOption = Annotated[
-    str, typer.Option("--timeout", help="Stop waiting after this long, e.g. 5m (exit code 124); the run goes on.")
+    str, typer.Option("--timeout", help="Stop waiting after this long, e.g. 5m (exit code 124); the run continues.")
 ]
 ExitOnGate = Annotated[
     bool,
-    typer.Option("--exit-on-gate", help="Wait no longer than until it waits at a gate (exit code 6); the run goes on."),
+    typer.Option("--exit-on-gate", help="Stop waiting when the run waits at a gate (exit code 6); the run continues."),
 ]
 CancelOnInterrupt = Annotated[
     bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")

@@ -41,7 +41,7 @@ def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
         case EmbeddedError():
             return str(error), "", ExitCode.COMMAND_FAILED
         case InterruptedBySignalError():
-            return "interrupted; nothing is left of it", "", error.code
+            return "interrupted; everything was cleaned up", "", error.code
         case kube.InvalidError() | kube.BadRequestError():
             return error.message, "correct the fields it names", ExitCode.REJECTED
         case kube.ForbiddenError():

@@ -101,7 +101,7 @@ def _kept(session: Session, name: str, secret: Object) -> Material:
         case Kept(material):
             return material
         case Damaged(problems):
-            raise CommandError(f"{where} is damaged: {'; '.join(problems)}", remedy="a running operator mends it")
+            raise CommandError(f"{where} is damaged: {'; '.join(problems)}", remedy="a running operator repairs it")
         case Foreign():
             raise CommandError(f"{where} was not made by the operator (label {OWNER_LABEL})", remedy="ask its owner")
         case Absent():

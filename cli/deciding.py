@@ -93,8 +93,8 @@ async def _story(session: Session, run: Object, wanted: str) -> Object | None:
         if not waiting or (wanted and not any(wanted in (name, name.rpartition("/")[2]) for name in waiting)):
             name = run["metadata"]["name"]
             raise CommandError(
-                f"run {name} does not wait at a gate {wanted!r}, and you may not see whether its Story has one",
-                remedy="wait until the run comes to it, or ask for a right to get Stories",
+                f"run {name} does not wait at a gate {wanted!r}, and you may not read its Story, which may have one",
+                remedy="wait until the run reaches it, or ask for the permission to get Stories",
             ) from error
         return None
 
@@ -126,7 +126,7 @@ def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: 
         raise CommandError(
             f"run {run_name} has ended, {ended}",
             remedy=f"run it again with: {session.command('retry', run_name)}, "
-            f"or anew with: {session.command('resubmit', run_name)}",
+            f"or start a new run with: {session.command('resubmit', run_name)}",
         )
     if gate.is_over:
         why = f": {gate.message}" if gate.message else ""
@@ -147,7 +147,7 @@ def _when(gate: Gate, state: str) -> str:
     """What follows from a decision that comes early."""
     if gate.phase:
         return ""
-    return "; the run has not come to it yet, and will " + ("pass it" if state == APPROVED else "fail there")
+    return "; the run has not reached it yet, and will " + ("pass it" if state == APPROVED else "fail there")
 
 
 def _stored(run: Object, name: str) -> Object:

@@ -49,7 +49,7 @@ async def show_until_done(
     raise CommandError(
         f"StoryRun {view.name!r} is still {view.phase or Phase.PENDING} after {timeout:g} s",
         code=ExitCode.WAIT_TIMED_OUT,
-        remedy=f"it goes on; look again with: {session.command('watch', view.name)}",
+        remedy=f"the run continues; look again with: {session.command('watch', view.name)}",
     )
 
 

@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     WAIT_TIMED_OUT = 124
     """``--timeout`` of the wait passed; the run is still alive."""
     INTERRUPTED = 130
-    """Ctrl-C: detached, the run goes on."""
+    """Ctrl-C: detached, the run continues."""
     TERMINATED = 143
 
 

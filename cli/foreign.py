@@ -52,9 +52,9 @@ async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, al
     if console.says_yes:
         return
     raise CommandError(
-        f"the files hold what may run commands as you, or change more than a run of a Story does:\n{shown}",
+        f"these documents may run commands as you, or change more than a run of a Story does:\n{shown}",
         code=ExitCode.REJECTED,
-        remedy=f"read them; if you want that, add {FLAG}",
+        remedy=f"read them; to allow that, add {FLAG}",
     )
 
 

@@ -10,7 +10,7 @@ import typer
 from cli.problem import CommandError, UsageError
 
 ImageMapOption = Annotated[
-    Path | None, typer.Option("--image-map", help="Which program an image name stands for (YAML).")
+    Path | None, typer.Option("--image-map", help="File that maps image names to programs (YAML).")
 ]
 
 

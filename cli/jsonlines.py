@@ -145,7 +145,7 @@ def _problems(asked: Object) -> Iterator[str]:
     if kind not in tuple(Kind):
         yield "kind: must be value or condition"
     if kind == Kind.CONDITION and not isinstance(asked.get("template", ""), str):
-        yield "template: must be a text for a condition"
+        yield "template: must be a string for a condition"
     if not isinstance(asked.get("context", {}), dict):
         yield 'context: must be an object, as in {"inputs": {}, "steps": {}}'
     if not isinstance(asked.get("deterministic", False), bool):

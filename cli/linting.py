@@ -112,7 +112,7 @@ def _unusable(source: Source, *, is_gathered: bool) -> Finding | None:
     if "apiVersion" in source.value or "kind" in source.value:
         return None
     rule = STRAY if is_gathered else NO_MANIFEST
-    return rule.at("", "has neither apiVersion nor kind, so it is no manifest", "leave it out, or add them")
+    return rule.at("", "must have apiVersion and kind", "leave it out, or add them")
 
 
 def check(documents: Sequence[Document], world: ClusterView, namespace: str = "") -> Iterator[Located]:
@@ -186,7 +186,7 @@ def _foreign(written: Object) -> Iterator[Finding]:
     group, _, version = str(written.get("apiVersion")).rpartition("/")
     near = closest(group, _OUR_GROUPS)
     if near is not None:
-        message = f"group {group!r} is none of ours, so that nothing else was checked"
+        message = f"group {group!r} is not one of bobrapet's; nothing else was checked"
         yield FOREIGN.at("apiVersion", message, f"did you mean {near}/{version}?")
 
 
@@ -206,7 +206,7 @@ def _twice(documents: Iterable[Document]) -> Iterator[Located]:
         first = seen.setdefault((group, document.kind, document.namespace, document.name), document)
         if first is not document:
             line, _ = first.source.at("metadata.name")
-            message = f"{document.kind} {document.name!r} stands already at {first.file}:{line}"
+            message = f"{document.kind} {document.name!r} is already declared at {first.file}:{line}"
             finding = TWICE.at("metadata.name", message, "keep one of them, or choose another name")
             yield Located(document.file, document.source.at("metadata.name"), finding, document)
 

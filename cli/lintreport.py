@@ -127,7 +127,7 @@ def _rule(rule: Rule) -> Object:
     return {
         "id": rule.id,
         "shortDescription": {"text": words},
-        "help": {"text": f"{about} Each finding says what is wrong and what to do about it. See {_INFORMATION}."},
+        "help": {"text": f"{about} Each finding names the problem and the remedy. See {_INFORMATION}."},
         "defaultConfiguration": {"level": rule.severity.value},
     }
 

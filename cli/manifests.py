@@ -267,5 +267,5 @@ def _duplicates(manifests: Iterable[Manifest]) -> Iterator[str]:
         if identity in seen:
             first = seen[identity]
             where = manifest.at("metadata.name")
-            yield f"{where}: {manifest.kind} {identity[2]!r} stands already at {first.at('metadata.name')}"
+            yield f"{where}: {manifest.kind} {identity[2]!r} is already declared at {first.at('metadata.name')}"
         seen.setdefault(identity, manifest)

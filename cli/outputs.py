@@ -86,7 +86,7 @@ def printed(output: Any, path: str, form: str) -> str:
         part = part_of(output, path)
         if part is None:
             keys = f"it has: {', '.join(output)}" if isinstance(output, dict) and output else ""
-            raise CommandError(f"the output has nothing at {path!r}", remedy=keys)
+            raise CommandError(f"the output has no value at {path!r}", remedy=keys)
         return part
     return yaml_text(output) if form == "yaml" else json.dumps(output, indent=2, ensure_ascii=False)
 

@@ -20,10 +20,10 @@ _EXIT_MEANINGS: Final = {
     ExitCode.RUN_TIMED_OUT: "the run ended Timeout",
     ExitCode.RUN_CANCELED: "the run ended Canceled or Aborted, or Finished by cancel",
     ExitCode.WAITS_AT_GATE: "the run waits at a gate, with `--exit-on-gate`",
-    ExitCode.REJECTED: "refused by validation or admission; nothing was changed",
+    ExitCode.REJECTED: "rejected by validation or admission; nothing was changed",
     ExitCode.WAIT_TIMED_OUT: "the `--timeout` of the wait passed; the run is still alive",
-    ExitCode.INTERRUPTED: "Ctrl-C: detached, the run goes on",
-    ExitCode.TERMINATED: "SIGTERM: detached, the run goes on",
+    ExitCode.INTERRUPTED: "Ctrl-C: detached, the run continues",
+    ExitCode.TERMINATED: "SIGTERM: detached, the run continues",
 }
 
 

@@ -179,7 +179,7 @@ def _selected(spec: Object, request: Request) -> list[ExpressionField]:
         if not any(leaf.is_below(path) for leaf in found):
             guess = closest(path, _paths(found))
             remedy = f"did you mean {guess}?" if guess else "leave out --field to see all of them"
-            raise UsageError(f"--field {path}: nothing can be evaluated there", remedy=remedy)
+            raise UsageError(f"--field {path}: no expression is evaluated there", remedy=remedy)
     return [leaf.field for leaf in found if not request.paths or any(map(leaf.is_below, request.paths))]
 
 

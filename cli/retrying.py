@@ -97,8 +97,12 @@ async def confirm(session: Session, run: Object) -> None:
     name = run["metadata"]["name"]
     if has_ended(run) or not (run.get("status") or {}).get("phase"):
         return
-    if not await session.console.confirm(f"{name} goes on, and what it has at work is thrown away; run it again?"):
-        raise CommandError(f"run {name} goes on; nothing was done", remedy="confirm with --yes, or cancel it first")
+    if not await session.console.confirm(
+        f"{name} is still running: a retry stops its running steps and discards their work; run it again?"
+    ):
+        raise CommandError(
+            f"run {name} is still running; nothing was changed", remedy="confirm with --yes, or cancel it first"
+        )
 
 
 async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: DryRun = DryRun.NONE) -> Request:
@@ -137,15 +141,15 @@ async def until_begun(session: Session, run: Object, request: Request, timeout: 
             with trio.move_on_after(PATIENCE_SECONDS) as patience:
                 await _answered(following, request)
             if patience.cancelled_caught:
-                session.console.note(f"the operator has not begun yet to run {name} again; does it run?")
+                session.console.note(f"the operator has not started {name} again yet; check that it is running")
                 await _answered(following, request)
             if refusal := refusal_of(following.run):
                 raise CommandError(f"{name} is not run again: {refusal}", code=ExitCode.REJECTED)
             return
     raise CommandError(
-        f"the operator has not begun to run {name} again after {timeout:g} s",
+        f"the operator has not started {name} again after {timeout:g} s",
         code=ExitCode.WAIT_TIMED_OUT,
-        remedy=f"it will once it is there; look again with: {session.command('watch', name)}",
+        remedy=f"it does so once it runs; look again with: {session.command('watch', name)}",
     )
 
 
@@ -166,7 +170,7 @@ def told(rerun: Rerun) -> str:
     width = max((len(name) for name, _ in rerun.again), default=0)
     lines = ["runs again:", *(f"  {name:<{width}}  {why}".rstrip() for name, why in rerun.again)]
     if not rerun.again:
-        lines = ["runs again: nothing has run yet"]
+        lines = ["runs again: no step has run yet"]
     if rerun.effects:
         lines.append("has been done already, which a retry does not undo:")
         lines += [f"  {step}: {key}" for step, key in rerun.effects]

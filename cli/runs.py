@@ -179,7 +179,7 @@ class Following:
     def problem(self) -> str:
         """Why nothing new can be heard at the moment; empty while all is well."""
         error = self.read_problem()
-        return f"nothing new from the API server: {error}" if error else ""
+        return f"no news from the API server: {error}" if error else ""
 
 
 @asynccontextmanager

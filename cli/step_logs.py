@@ -116,7 +116,7 @@ def _no_logs(wish: LogWish) -> CommandError:
     steps = ", ".join(wish.steps) or "any step"
     if wish.previous:
         return CommandError(
-            f"no log of a previous attempt of {steps} is left: its Pod goes when the next attempt begins",
+            f"there is no log of a previous attempt of {steps}: its Pod goes when the next attempt begins",
             remedy="leave out --previous to see the last attempt",
         )
     them = "it" if len(wish.steps) == 1 else "them"

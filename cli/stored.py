@@ -81,7 +81,7 @@ async def _settings(session: Session) -> StorageSettings:
         raise CommandError(f"{place}, which names the object store, cannot be read: {error}", remedy=_REMEDY) from error
     settings = parse_config(config.get("data") or {}).settings
     if settings is None:
-        raise CommandError(f"{place} is not valid, so it does not tell which object store is in use", remedy=_REMEDY)
+        raise CommandError(f"{place} is invalid, so the object store is unknown", remedy=_REMEDY)
     return settings.storage
 
 

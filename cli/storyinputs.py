@@ -25,13 +25,13 @@ async def fitting_inputs(console: Console, story: Object, inputs: Object) -> Obj
     missing = [key for key in schema.get("required") or () if key not in complete]
     name = story["metadata"]["name"]
     if missing and console.can_ask:
-        console.note(f"Story {name!r} needs {', '.join(missing)}; Ctrl-C starts nothing")
+        console.note(f"Story {name!r} needs {', '.join(missing)}; press Ctrl-C to start no run")
         inputs = {**inputs, **{key: await _asked(console, key, schema) for key in missing}}
     problems = await _problems(schema, inputs)
     if problems:
         raise UsageError(
             "\n".join([f"the inputs do not fit Story {name!r}:", *(f"  inputs: {problem}" for problem in problems)]),
-            remedy="give them with -i key=value (key:=value is always text) or --inputs FILE",
+            remedy="give them with -i key=value (key:=value is always a string) or --inputs FILE",
         )
     return inputs
 

@@ -47,7 +47,7 @@ def embedded_cluster(flags: Flags) -> EmbeddedCluster | None:
         raise CommandError(f"no embedded cluster serves {data}", remedy="start it with: bobrapet up")
     raise CommandError(
         f"no cluster: no kubeconfig is configured, and no embedded cluster serves {data}",
-        remedy="start one with: bobrapet up, or say which with --kubeconfig or $KUBECONFIG",
+        remedy="start one with: bobrapet up, or choose a cluster with --kubeconfig or $KUBECONFIG",
     )
 
 

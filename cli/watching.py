@@ -51,11 +51,11 @@ class Watched:
         one = len(self.runs) == 1
         cluster = self.session.embedded
         if cluster is not None and cluster.on_demand:
-            goes_on = f"{'it waits' if one else 'they wait'} until {'its' if one else 'their'} cluster is up again"
+            continues = f"{'it waits' if one else 'they wait'} until {'its' if one else 'their'} cluster is up again"
         else:
-            goes_on = "the run goes on" if one else "the runs go on"
+            continues = "the run continues" if one else "the runs continue"
         return (
-            f"detached from {names}; {goes_on}: {self.session.command(self.verb, *self.runs)}\n"
+            f"detached from {names}; {continues}: {self.session.command(self.verb, *self.runs)}\n"
             f"cancel {'it' if one else 'them'} with: {self.session.command('cancel', *self.runs)}"
         )
 
@@ -151,7 +151,7 @@ async def _gates_told(session: Session, view: RunView) -> str:
     run = await find_run(session, view.name)
     names = [gate.name for gate in open_gates_of(run, await visible_story_of(session, run))]
     if not names:
-        return f"{view.name} waited at a gate on which somebody has decided meanwhile"
+        return f"{view.name} waited at a gate that has been decided meanwhile"
     lines = [f"{view.name} waits at {'gate' if len(names) == 1 else 'gates'} {', '.join(names)}; decide with:"]
     return "\n".join([*lines, *(f"  {session.command('approve', view.name, name)}" for name in names)])
 

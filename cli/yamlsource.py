@@ -219,7 +219,7 @@ class _Reader:
 
     def _key(self, event: Any, depth: int) -> str:
         if type(event).__name__ not in ("ScalarEvent", "AliasEvent"):
-            raise SourceError("does not parse: a key must be a text", self._place(event), "put it in quotes")
+            raise SourceError("does not parse: a key must be a string", self._place(event), "put it in quotes")
         value = self._value(event, (), depth)
         return value if isinstance(value, str) else str(value)
 
@@ -235,7 +235,7 @@ class _Reader:
     def _count(self, values: int, event: Any) -> None:
         self._values += values
         if self._values > MAX_VALUES:
-            message = f"the document has more than {MAX_VALUES:,} values, with what aliases stand for"
+            message = f"the document must have at most {MAX_VALUES:,} values, with what aliases stand for"
             raise SourceError(message, self._place(event), "split it")
 
     def _scalar(self, event: Any) -> Any:

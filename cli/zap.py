@@ -53,6 +53,6 @@ class ZapFlags:
     def without_effect(self) -> Iterator[str]:
         """Why a flag that was given changes nothing."""
         if self.stacktrace_level.lower() not in _STACK_TRACES:
-            yield "--zap-stacktrace-level: unexpected errors always carry their stack trace, nothing else does"
+            yield "--zap-stacktrace-level: only unexpected errors have a stack trace, and they always have it"
         if self.time_encoding.lower() not in _TIMES:
             yield "--zap-time-encoding: times are always RFC 3339 in UTC with milliseconds"

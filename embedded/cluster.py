@@ -76,7 +76,7 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
                     await nursery.start(_operate, server, data, port, image_map, on_demand)
                     if on_demand:
                         held.enter_context(await wait_until_unused(data))
-                        _log.info("nobody uses the embedded cluster any more")
+                        _log.info("no command uses the embedded cluster any longer")
                         nursery.cancel_scope.cancel()
             finally:
                 server.stop()
@@ -96,7 +96,7 @@ async def _operate(
 
     def operator_is_ready(metrics_url: str) -> None:
         """The first time, and after each restart, which may have moved its port."""
-        assert info is not None, "the operator begins after the API server"
+        assert info is not None, "the operator starts after the API server"
         try:
             publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
         except OSError as error:

@@ -154,4 +154,4 @@ def last_words(data: Path, *, since: int = 0) -> str:
             lines = [line for line in log.read().decode("utf-8", errors="replace").splitlines() if line.strip()]
     except OSError:
         return "it left no log"
-    return lines[-1].removeprefix("error: ") if lines else "it said nothing"
+    return lines[-1].removeprefix("error: ") if lines else "it wrote no message"

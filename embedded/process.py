@@ -90,7 +90,7 @@ async def wait_until_ready(starting: Starting) -> EmbeddedCluster:
             if cluster is not None and cluster.pid == starting.process.pid:
                 return cluster
             await trio.sleep(_POLL_SECONDS)
-    raise EmbeddedError(f"the embedded cluster did not come up: {starting.why_not()}")
+    raise EmbeddedError(f"the embedded cluster did not start: {starting.why_not()}")
 
 
 async def stop(data: Path) -> bool:

@@ -248,7 +248,7 @@ class Operator:
 def _scope_crashed(key: RunKey, error: BaseException) -> None:
     metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
     if isinstance(error, Exception):
-        _log.error("a run crashed and is taken up again", run=str(key), error=error)
+        _log.error("a run crashed; it starts again from its recorded state", run=str(key), error=error)
 
 
 def _observed(controller: str, outcome: str, seconds: float) -> None:

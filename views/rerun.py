@@ -41,7 +41,7 @@ def plan_of(story: Object) -> StoryPlan:
     plan = parse_story(story)
     if isinstance(plan, Refusal):
         raise ViewError(
-            f"Story {story['metadata']['name']!r} cannot run: {plan.message}", remedy="mend the Story first"
+            f"Story {story['metadata']['name']!r} cannot run: {plan.message}", remedy="correct the Story first"
         )
     return plan
 
@@ -154,4 +154,4 @@ def _phases(run: Object) -> dict[str, Phase]:
 def refusal_of(run: Object) -> str:
     """Why the last request was refused; empty when it was not."""
     told = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
-    return one_line(told.get("message") or "it does not say why") if told.get("status") == "False" else ""
+    return one_line(told.get("message") or "no reason is recorded") if told.get("status") == "False" else ""

@@ -30,7 +30,7 @@ def up(
         ),
     ] = 0,
     ephemeral: Annotated[
-        bool, typer.Option("--ephemeral", help="Keep nothing: a fresh folder, stay in the foreground.")
+        bool, typer.Option("--ephemeral", help="Keep no data: use a temporary folder, stay in the foreground.")
     ] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
     image_map: ImageMapOption = None,
@@ -65,7 +65,7 @@ def up(
 
     if ephemeral:
         with tempfile.TemporaryDirectory(prefix="bobrapet-") as folder:
-            _stay(options, Path(folder), port, images, announce, afterwards="stopped; nothing of it is left")
+            _stay(options, Path(folder), port, images, announce, afterwards="stopped; its data was deleted")
     elif foreground:
         data = data_folder(options.data)
         refuse_if_served(data)

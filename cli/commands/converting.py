@@ -36,7 +36,7 @@ def convert(
 
     if options.output not in ("table", "yaml"):
         raise UsageError(
-            f"convert has no output format {options.output!r}", remedy="it prints YAML, or JSON as it came"
+            f"convert has no output format {options.output!r}", remedy="the output is YAML, or JSON for JSON input"
         )
     parts: list[str] = []
     problems: list[str] = []

@@ -60,7 +60,7 @@ def _of_cluster(options: CommonOptions, target: str) -> Any:
             run = await find_run(session, target)
             story = await story_of(session, run)
             if story is None:
-                raise CommandError(f"the Story of run {run['metadata']['name']} does not exist any more")
+                raise CommandError(f"the Story of run {run['metadata']['name']} no longer exists")
             view = await look_at(session, run)
             return _drawing(story, {step.name: step.phase for step in view.steps if step.phase}, view.name)
 

@@ -40,7 +40,7 @@ def render(
         str, typer.Option("--outputs", help="JSON file with outputs by step: {step: {key: value}}; - reads stdin.")
     ] = "",
     finished: Annotated[
-        bool, typer.Option("--finished", help="No more outputs will come: what is missing is an error.")
+        bool, typer.Option("--finished", help="Treat a missing output as an error: no step will run any more.")
     ] = False,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Refuse functions of time and chance, as the operator can.")

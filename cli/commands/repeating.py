@@ -53,7 +53,7 @@ def retry(
     from cli.watching import Watched, exit_after, stay
 
     if failed and from_step:
-        raise UsageError("--failed and --from both say where to begin", remedy="leave out one of them")
+        raise UsageError("--failed and --from exclude each other", remedy="leave out one of them")
     seconds, watched = seconds_of("--timeout", timeout), Watched()
 
     async def work() -> ExitCode:

@@ -33,7 +33,7 @@ def run(
         bool,
         typer.Option(
             "--allow-workloads",
-            help="Apply Jobs, Pods and other kinds that are not ours, and commands in probes, without asking.",
+            help="Apply Jobs, Pods, other foreign kinds and commands in probes without asking.",
         ),
     ] = False,
 ) -> None:
@@ -132,7 +132,7 @@ def _story_to_run(stories: Sequence[str], chosen: str) -> str:
         return chosen
     if len(stories) != 1:
         found = f"{len(stories)} Stories ({', '.join(stories)})" if stories else "no Story"
-        raise UsageError(f"the files hold {found}", remedy="say which one with --story NAME" if stories else "add one")
+        raise UsageError(f"the files hold {found}", remedy="choose one with --story NAME" if stories else "add one")
     return stories[0]
 
 

@@ -202,7 +202,7 @@ def outputs(
         ),
     ] = None,
     references: Annotated[
-        bool, typer.Option("--references", help="Leave references to object storage as they are.")
+        bool, typer.Option("--references", help="Do not fetch data from object storage; show the references.")
     ] = False,
 ) -> None:
     """Print the output of a run or of one of its steps as JSON; that of a gate is what was given with its approval.

@@ -39,7 +39,7 @@ def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only:
         lines.append(("", ""))
         lines += [(line, "bright_black") for line in _later(explanation, width)]
     if explanation.unseen:
-        text = f"not to be seen with your rights, so that something may be missing: {', '.join(explanation.unseen)}"
+        text = f"this answer may be incomplete: you may not read {', '.join(explanation.unseen)}"
         lines += [("", ""), *((line, "yellow") for line in textwrap.wrap(text, width))]
     return lines
 

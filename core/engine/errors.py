@@ -65,7 +65,7 @@ class StorageUnavailableError(ObstacleError):
 
 
 class GoneError(PortError):
-    """The object does not exist any more, or it is another one (different UID)."""
+    """The object no longer exists, or it is another one (different UID)."""
 
 
 class RejectedError(PortError):

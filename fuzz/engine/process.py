@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Killed(BaseException):
-    """The process does not exist any more."""
+    """The process no longer exists."""
 
 
 class Fault(StrEnum):

@@ -102,7 +102,7 @@ def test_missing_files_stories_and_flags(line: CommandLine) -> None:
     two = line.file("two.yaml", STORY + "---\n" + STORY.replace("name: story", "name: other"))
     for arguments, code, message in [
         (("run", "missing.yaml"), 1, "error: missing.yaml does not exist\n"),
-        (("run", two), 2, "error: the files hold 2 Stories (story, other)\nhint: say which one with --story NAME\n"),
+        (("run", two), 2, "error: the files hold 2 Stories (story, other)\nhint: choose one with --story NAME\n"),
         (("run", two, "--input=city"), 2, "error: -i 'city' is not key=value\n"),
         (("run", two, "--story=story", "--timeout=soon"), 2, "error: --timeout: "),
         (("run", two, "--nosuch"), 2, "error: no such option: --nosuch\nhint: see bobrapet run --help\n"),

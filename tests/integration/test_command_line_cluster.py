@@ -61,7 +61,7 @@ def test_a_port_in_use_is_named_and_nothing_is_left(line: CommandLine) -> None:
         up = line.bobrapet("up", f"--port={port}")
 
     assert up.code == 1
-    assert up.err.startswith(f"error: the embedded cluster did not come up: port {port}: in use by another process")
+    assert up.err.startswith(f"error: the embedded cluster did not start: port {port}: in use by another process")
     assert up.err.count("\n") == 1
     line.wait_until_nothing_runs()
 
@@ -104,7 +104,7 @@ def test_a_full_disk_is_said_in_one_line(line: CommandLine) -> None:
     )
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the embedded cluster did not come up: ")
+    assert done.stderr.startswith("error: the embedded cluster did not start: ")
     assert "Traceback" not in done.stderr
     assert "full" in done.stderr
     line.wait_until_nothing_runs()

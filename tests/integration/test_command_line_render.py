@@ -68,7 +68,7 @@ def test_an_error_is_shown_with_file_line_place_and_remedy(line: CommandLine) ->
     done = line.quick("render", "report", "-f", "bad.yaml", "--field", "with.titel")
     assert (done.code, done.err) == (
         2,
-        "error: --field with.titel: nothing can be evaluated there\nhint: did you mean with.title?\n",
+        "error: --field with.titel: no expression is evaluated there\nhint: did you mean with.title?\n",
     )
 
     done = line.quick("render", "report", "-f", "bad.yaml", "--field", "with.title")

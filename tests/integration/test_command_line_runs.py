@@ -93,7 +93,7 @@ def test_a_failed_run_ends_with_step_error_log_and_next_command(stand: Stand) ->
 def test_a_wait_that_is_too_short_tells_the_run_goes_on(stand: Stand) -> None:
     assert stand.waits.code == 124
     assert re.search(r"error: StoryRun 'waits-\w+' is still (Running|Pending) after 0.5 s", stand.waits.err)
-    assert re.search(r"hint: it goes on; look again with: bobrapet watch waits-\w+", stand.waits.err)
+    assert re.search(r"hint: the run continues; look again with: bobrapet watch waits-\w+", stand.waits.err)
 
 
 def test_list_shows_runs_newest_first_and_narrows_them(stand: Stand) -> None:
@@ -254,7 +254,7 @@ def test_logs_of_an_attempt_before_the_only_one_are_missing(stand: Stand) -> Non
     done = stand.bobrapet("logs", "@latest:works", "one", "--previous")
 
     assert done.code == 1
-    assert done.err.startswith("error: no log of a previous attempt of one is left")
+    assert done.err.startswith("error: there is no log of a previous attempt of one")
 
 
 def test_following_logs_a_detached_watch_and_cancel(stand: Stand) -> None:
@@ -273,7 +273,7 @@ def test_following_logs_a_detached_watch_and_cancel(stand: Stand) -> None:
     waited = stand.bobrapet("wait", name)
 
     assert watch.returncode == 130
-    assert f"detached from {name}; the run goes on: bobrapet watch {name}\n" in farewell
+    assert f"detached from {name}; the run continues: bobrapet watch {name}\n" in farewell
     assert f"cancel it with: bobrapet cancel {name}\n" in farewell
     assert logs.returncode == 0
     assert canceled.code == 0, canceled.err

@@ -130,7 +130,7 @@ def test_later_steps_read_what_is_given_with_an_approval(stand: Stand) -> None:
     given = stand.bobrapet("outputs", run, "approve", "--path=ticket")
 
     assert (wrong.code, nothing.code) == (2, 2)
-    assert "error: --data 'ticket' is not key=text\n--data 'a.b': is no key that templates can read\n" in wrong.err
+    assert "error: --data 'ticket' is not key=text\n--data 'a.b': templates cannot read this key\n" in wrong.err
     assert "error: --data goes with approve alone\n" in nothing.err
     told = f"gate approve of {run} Approved with ticket, note\n"
     assert (approved.code, approved.out) == (0, told), approved.err
@@ -263,7 +263,7 @@ def test_a_run_that_goes_on_is_run_again_only_when_that_is_confirmed(stand: Stan
     canceled = stand.bobrapet("retry", run)
 
     assert in_a_pipe.code == 1
-    assert "goes on; nothing was done" in in_a_pipe.err
+    assert "is still running; nothing was changed" in in_a_pipe.err
     assert (sure.code, sure.out) == (0, f"{run}\n"), sure.err
     assert canceled.code == 1
     assert canceled.err.splitlines()[-1] == f"hint: start another one like it with: bobrapet resubmit {run}"

@@ -52,7 +52,7 @@ async def test_a_decision_by_kubectl_is_signed_and_stays_signed(tmp_path: Path, 
         assert await stored(stand) == {}
 
         unread = await decide(stand, "ann", "ask", {"state": "Approved", "data": {"a.b": "c"}})
-        assert "status.gates.ask.data: 'a.b' is no key that templates can read" in unread
+        assert "status.gates.ask.data: templates cannot read the key 'a.b'" in unread
         assert await stored(stand) == {}
 
         await decide(stand, "ann", "ask", {"state": "Approved", "data": {"ticket": "OPS-17"}})

@@ -73,7 +73,7 @@ class Search:
 
     def _queued(self, step: StepView) -> Cause:
         text = f"waits for its turn: {step.waits.removeprefix(_QUEUED).strip()}"
-        who = "the steps that hold the slots, or whoever sets the limit"
+        who = "the steps that hold the slots, or an administrator who may raise the limit"
         commands = (self.command(self.facts.namespace, "list", "--phase=Running"),)
         return self._cause(Kind.QUEUE, step, text, who=who, commands=commands)
 
@@ -83,7 +83,11 @@ class Search:
             by = f" by {gate.decision.by}" if gate.decision.by else ""
             text = f"was {gate.decision.state}{by}; the operator is about to act on it"
             return self._cause(Kind.OPERATOR, step, text, since=gate.decision.at, who="the operator")
-        who = f"whoever may patch storyruns/status in {self.facts.namespace}: bobrapet-gate-approver-role"
+        namespace = self.facts.namespace
+        who = (
+            f"a user who may patch storyruns/status in namespace {namespace}, for example with role "
+            "bobrapet-gate-approver-role"
+        )
         place = (self.facts.name, step.name)
         commands = tuple(self.command(self.facts.namespace, verb, *place) for verb in ("approve", "reject"))
         return self._cause(
@@ -93,7 +97,9 @@ class Search:
     def _timed(self, step: StepView) -> Cause:
         parameters = self._declared(step.name).get("with") or {}
         if step.kind == "sleep":
-            return self._cause(Kind.SLEEP, step, "sleeps", until=step.until, then="it goes on", who="nobody has to")
+            return self._cause(
+                Kind.SLEEP, step, "sleeps", until=step.until, then="the run continues", who="the operator, by itself"
+            )
         condition = one_line(parameters.get("until") or "")
         text = f"waits until {condition}" if condition else "waits for its condition"
         skips = str(parameters.get("onTimeout") or "").strip().lower() == "skip"
@@ -104,7 +110,7 @@ class Search:
     def _child(self, step: StepView) -> list[Cause]:
         child = self.facts.children.get(step.name)
         if child is None:
-            told = f"waits for StoryRun {step.child_run}, which is not to be seen" if step.child_run else step.waits
+            told = f"waits for StoryRun {step.child_run}, which you cannot see" if step.child_run else step.waits
             return [self._cause(Kind.CHILD, step, told or "is about to start its StoryRun", until=step.until)]
         via = f"{self.facts.name}/{step.name}"
         found = [replace(cause, via=(via, *cause.via)) for cause in self.into(child)]
@@ -120,10 +126,14 @@ class Search:
         if not missing:
             around = parent_of(step.name)
             if around:
-                return [self._cause(Kind.BRANCHES, step, f"has not begun; it is a branch of {around}")]
+                return [self._cause(Kind.BRANCHES, step, f"has not started; it is a branch of {around}")]
             if step.name in self.needs:
-                return [self._cause(Kind.OPERATOR, step, "has all it needs and is about to begin", who="the operator")]
-            return [self._cause(Kind.NEEDS, step, "begins when the steps before the clean-up have ended")]
+                return [
+                    self._cause(
+                        Kind.OPERATOR, step, "is about to start: all steps that it needs have ended", who="the operator"
+                    )
+                ]
+            return [self._cause(Kind.NEEDS, step, "starts when the steps before the clean-up have ended")]
         via = f"{self.facts.name}/{step.name}"
         told = ", ".join(f"{name} ({self.step(name).phase or Phase.PENDING})" for name in missing)
         found = [self._cause(Kind.NEEDS, step, f"needs {told}")]

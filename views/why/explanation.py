@@ -89,7 +89,7 @@ def _known(view: RunView, step: str) -> str:
 def _causes(search: Search) -> list[Cause]:
     facts, view = search.facts, search.view
     if pending_redrive(facts.run) is not None:
-        text = "was asked to run again, and the operator has not begun yet"
+        text = "was asked to run again; the operator has not started it yet"
         return [_of_run(facts, Kind.OPERATOR, text, who="the operator, if it runs")]
     if view.terminal:
         refusal = refusal_of(facts.run)
@@ -113,21 +113,21 @@ def _of_the_run_itself(search: Search) -> list[Cause]:
     if facts.run["spec"].get("cancelRequested"):
         found.append(_canceling(facts))
     if view.phase is None:
-        text = "was not taken up by an operator yet"
-        who = "whoever runs the operator: is there one for this namespace?"
+        text = "has not been seen by an operator yet"
+        who = "an administrator: check that an operator runs for this namespace"
         found.append(_of_run(facts, Kind.OPERATOR, text, since=view.created_at, who=who))
     elif ready.get("reason") == Reason.STORY_NOT_FOUND:
         text = f"waits for its Story: {message}"
-        who = "whoever has the Story's manifest"
+        who = "the owner of the Story's manifest"
         commands = ("kubectl apply --filename STORY.yaml",)
         found.append(_of_run(facts, Kind.STORY, text, since=since, who=who, commands=commands))
     elif ready.get("reason") == Reason.PERMISSION_DENIED:
-        text = f"waits for a right that the operator lacks: {message}"
-        who = "whoever runs the cluster: the operator goes on by itself once it has the right"
+        text = f"waits for a permission that the operator does not have: {message}"
+        who = "a cluster administrator; the operator continues by itself once it has the permission"
         found.append(_of_run(facts, Kind.PERMISSION, text, since=since, who=who))
     elif ready.get("reason") == Reason.STORAGE_UNAVAILABLE:
         text = f"waits for data of a step that is in object storage: {message}"
-        who = "whoever runs the object store: the operator goes on by itself once it can read there"
+        who = "the administrator of the object store; the operator continues by itself once it can read there"
         found.append(_of_run(facts, Kind.STORAGE, text, since=since, who=who))
     return found
 
@@ -136,8 +136,8 @@ def _canceling(facts: Facts) -> Cause:
     annotations = facts.run["metadata"].get("annotations") or {}
     since = parse_instant_or_none(annotations.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT))
     reason = one_line(annotations.get(keys.ANNOTATION_CANCEL_REASON) or "")
-    text = "is being canceled" + (f" ({reason})" if reason else "") + ": its steps are told to end, then ended"
-    return _of_run(facts, Kind.CANCEL, text, since=since, who="the steps at work")
+    text = "is being canceled" + (f" ({reason})" if reason else "") + ": its steps are asked to end, then stopped"
+    return _of_run(facts, Kind.CANCEL, text, since=since, who="the running steps")
 
 
 def _between_steps(search: Search) -> list[Cause]:
@@ -146,7 +146,7 @@ def _between_steps(search: Search) -> list[Cause]:
     ready = [name for name, needs in search.needs.items() if not needs]
     if ready:
         return [cause for name in ready for cause in search.causes(name)]
-    text = "has no step at work; the operator is about to go on"
+    text = "has no running step; the operator is about to start the next one"
     return [_of_run(facts, Kind.OPERATOR, text, since=search.view.started_at, who="the operator")]
 
 
@@ -158,7 +158,7 @@ def _why_it_failed(search: Search) -> list[Cause]:
     culprit = view.culprit()
     if culprit is None:
         error = facts.status.get("error") or {}
-        told = one_line(error.get("message") or view.message or "it does not say why")
+        told = one_line(error.get("message") or view.message or "no reason is recorded")
         commands = (search.command(facts.namespace, "resubmit", facts.name),)
         text = f"ended {view.phase}: {told}"
         return [_of_run(facts, Kind.FAILED, text, since=view.finished_at, commands=commands)]
@@ -184,7 +184,7 @@ def _unmet(facts: Facts, view: RunView) -> dict[str, tuple[str, ...]]:
 
 def _summary(facts: Facts, view: RunView) -> str:
     if not view.terminal:
-        return "nothing is known that it waits for"
+        return "no cause is known"
     reason = one_line((facts.run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_CANCEL_REASON) or "")
     if facts.run["spec"].get("cancelRequested") and view.phase is not Phase.SUCCEEDED:
         return "was canceled" + (f": {reason}" if reason else "") + "; it waits for nothing"

@@ -22,9 +22,15 @@ _KINDS: Final = {
     PodObstacle.CONTAINER: Kind.CONTAINER,
 }
 _OBSTACLES: Final = {
-    PodObstacle.IMAGE: ("cannot pull its image", "whoever publishes the image, or names it in the EngramTemplate"),
-    PodObstacle.NODE: ("fits on no node", "whoever runs the cluster, or asks for less"),
-    PodObstacle.CONTAINER: ("cannot make its container", "whoever owns the Engram and what it needs"),
+    PodObstacle.IMAGE: ("cannot pull its image", "the publisher of the image, or the author of the EngramTemplate"),
+    PodObstacle.NODE: (
+        "does not fit on any node",
+        "a cluster administrator, or the author of the Engram: request fewer resources",
+    ),
+    PodObstacle.CONTAINER: (
+        "cannot make its container",
+        "the owner of the Engram and of the objects that it refers to",
+    ),
 }
 _RECORDED: Final[dict[str, Kind]] = {
     StepReason.IMAGE_NOT_PULLED: Kind.IMAGE,
@@ -45,7 +51,11 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     message = one_line(state.get("message") or "")
     if step_run is None:
         hidden = "StepRuns" in facts.unseen
-        text = message or ("is at work; its StepRun is not to be seen" if hidden else "is about to get its StepRun")
+        text = message or (
+            "is running; you cannot see its StepRun"
+            if hidden
+            else "waits for its StepRun, which the operator is about to create"
+        )
         return Cause(Kind.STARTING, facts.namespace, facts.name, step, text, since)
     if retry := _retry(facts, step, step_run, command):
         return retry
@@ -56,9 +66,9 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     if pod is not None:
         return _of_pod(facts, step, step_run, pod, (until, then), command)
     if job is not None and "Pods" not in facts.unseen:
-        text = f"has a Job without a Pod: {facts.warnings[name]}" if name in facts.warnings else "waits for its Pod"
+        text = f"has a Job but no Pod: {facts.warnings[name]}" if name in facts.warnings else "waits for its Pod"
         made_at = parse_instant_or_none(job["metadata"].get("creationTimestamp"))
-        who = "whoever runs the cluster: a quota or a policy may be in the way" if name in facts.warnings else ""
+        who = "a cluster administrator: a quota or a policy may forbid the Pod" if name in facts.warnings else ""
         commands = (_kubectl("describe", "job", name, facts.namespace),)
         return Cause(Kind.JOB, facts.namespace, facts.name, step, text, made_at, until, then, who, commands)
     recorded = steps_from({step: state}).get(step)
@@ -66,10 +76,10 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
         kind = _RECORDED.get(recorded.reason, Kind.CONTAINER)
         return Cause(kind, facts.namespace, facts.name, step, message, since, until, then)
     told = find_condition((step_run.get("status") or {}).get("conditions") or (), "Progressing") or {}
-    text = message or one_line(told.get("message") or "") or "is at work"
+    text = message or one_line(told.get("message") or "") or "is running"
     return Cause(
         Kind.RUNNING if job is not None or told else Kind.STARTING,
-        *(facts.namespace, facts.name, step, f"is at work: {text}" if text != "is at work" else text, since),
+        *(facts.namespace, facts.name, step, f"is running: {text}" if text != "is running" else text, since),
         until=until,
         then=then,
     )
@@ -81,7 +91,7 @@ def _retry(facts: Facts, step: str, step_run: Object, command: CommandIn) -> Cau
     next_at = parse_instant_or_none(status.get("nextRetryAt"))
     if next_at is None:
         return None
-    why = one_line(status.get("lastFailureMsg") or "it does not say why")
+    why = one_line(status.get("lastFailureMsg") or "no reason is recorded")
     return Cause(
         Kind.RETRY,
         facts.namespace,
@@ -89,8 +99,8 @@ def _retry(facts: Facts, step: str, step_run: Object, command: CommandIn) -> Cau
         step,
         f"waits for its next attempt; attempt {_attempt(step_run, 0)} failed: {why}",
         until=next_at,
-        then=f"attempt {_attempt(step_run, 1)} begins",
-        who="nobody has to; see what failed",
+        then=f"attempt {_attempt(step_run, 1)} starts",
+        who="the operator, by itself; see what failed",
         commands=(command(facts.namespace, "logs", facts.name, step),),
     )
 

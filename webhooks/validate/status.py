@@ -172,7 +172,7 @@ def _data(decision: Object, path: str) -> Iterator[Finding]:
     if data and decision.get("state") != "Approved":
         yield GATE_DATA.at(f"{path}.data", "goes with state Approved alone", "leave it out, or approve")
     for key in sorted(key for key in data if not is_key(key)):
-        yield GATE_DATA.at(f"{path}.data", f"{key!r} is no key that templates can read", f"use {KEY_RULE}")
+        yield GATE_DATA.at(f"{path}.data", f"templates cannot read the key {key!r}", f"use {KEY_RULE}")
 
 
 def _gates_of(run: Object, world: ClusterView) -> list[gates.Gate] | None:

@@ -117,7 +117,7 @@ class StatusWriter:
         """Store changes until closed.
 
         Raises:
-            GoneError: the run does not exist any more.
+            GoneError: the run no longer exists.
             OvertakenError: another process has brought the run where we have not.
             RejectedError: the API server refuses what we write.
         """

@@ -26,7 +26,7 @@ def refusal(kind: type[kube.ApiError], code: int) -> kube.ApiError:
         (
             InterruptedBySignalError(ExitCode.TERMINATED),
             ExitCode.TERMINATED,
-            "error: interrupted; nothing is left of it\n",
+            "error: interrupted; everything was cleaned up\n",
         ),
         (FileNotFoundError(2, "No such file", "x.yaml"), ExitCode.COMMAND_FAILED, "error: x.yaml: No such file\n"),
         (kube.UnreachableError("nobody there"), ExitCode.COMMAND_FAILED, "error: nobody there\nhint: check that"),

@@ -81,7 +81,7 @@ async def test_a_gate_that_is_not_reached_can_be_decided_by_its_last_part(
     await approve(session, "legal", state="Rejected")
 
     assert (await gates(session))["fan/legal"]["state"] == "Rejected"
-    told = "gate fan/legal of release-1 Rejected; the run has not come to it yet, and will fail there\n"
+    told = "gate fan/legal of release-1 Rejected; the run has not reached it yet, and will fail there\n"
     assert capsys.readouterr().out == told
 
 
@@ -143,12 +143,12 @@ def test_everything_wrong_with_data_is_told_at_once() -> None:
 
     assert str(refusal.value).splitlines() == [
         "--data 'bare' is not key=text",
-        "--data 'a.b': is no key that templates can read",
-        "--data '': is no key that templates can read",
-        "--data 'long': has 1025 characters, and may have 1024",
+        "--data 'a.b': templates cannot read this key",
+        "--data '': templates cannot read this key",
+        "--data 'long': has 1025 characters, the maximum is 1024",
         "--data 'bad': is not UTF-8 text",
         "--data 'k1': is given twice",
-        "--data: gives 36 keys, and may give 32",
+        "--data: has 36 keys, the maximum is 32",
     ]
     assert refusal.value.remedy.startswith("write for example --data ticket=OPS-17; keys are ")
     assert refusal.value.code is ExitCode.WRONG_USAGE
@@ -213,7 +213,7 @@ async def test_the_role_for_approvers_is_enough_to_approve(session: Session, ser
         if sees_stories:
             await approve(jane, "legal")
         else:
-            with pytest.raises(CommandError, match="you may not see whether its Story has one"):
+            with pytest.raises(CommandError, match="you may not read its Story, which may have one"):
                 await approve(jane, "legal")
 
     assert (await gates(session))["approve"]["updatedBy"] == "jane"

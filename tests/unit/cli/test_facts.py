@@ -161,4 +161,4 @@ async def test_a_job_that_gets_no_pod_is_explained_by_its_last_warning(session: 
     facts = await read_facts(session, run)
 
     (cause,) = explain(facts, "", session.command_in).causes
-    assert (cause.kind, cause.text) == (Kind.JOB, "has a Job without a Pod: pods is forbidden: exceeded quota")
+    assert (cause.kind, cause.text) == (Kind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")

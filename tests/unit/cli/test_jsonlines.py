@@ -38,7 +38,7 @@ def test_a_question_has_three_fields_and_two_more_at_will() -> None:
         (_line(kind="value"), "template: is missing; give it; context: is missing; give it"),
         (_line(template="", kind="x", context={}), "kind: must be value or condition"),
         (_line(template="", kind=["value"], context={}), "kind: must be value or condition"),
-        (_line(template=1, kind="condition", context={}), "template: must be a text for a condition"),
+        (_line(template=1, kind="condition", context={}), "template: must be a string for a condition"),
         (_line(template="", kind="value", context=[]), "context: must be an object"),
         (_line(template="", kind="value", context={}, deterministic=1), "deterministic: must be true or false"),
         (_line(template="", kind="value", context={}, maxOutputBytes=-1), "maxOutputBytes: must be a whole number"),

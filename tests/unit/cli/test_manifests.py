@@ -100,7 +100,7 @@ def test_the_same_object_twice_is_refused_with_both_places(tmp_path: Path) -> No
 
     (line,) = refusal(file)
 
-    assert "stands already at a.yaml:4" in line
+    assert "is already declared at a.yaml:4" in line
 
 
 def test_a_missing_file_and_an_empty_one_are_errors(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ async def test_steps_and_paths_choose(steps: list[str], paths: list[str], chosen
     [
         ({"steps": ["fecth"]}, "--step: the Story has no step 'fecth'", "did you mean fetch?"),
         ({"steps": ["zzz"]}, "no step 'zzz'", "there are: fetch, send-it, both, left"),
-        ({"paths": ["with.ulr"]}, "--field with.ulr: nothing can be evaluated there", "did you mean with.url?"),
-        ({"steps": ["fetch"], "paths": ["if"]}, "--field if: nothing", "leave out --field"),
+        ({"paths": ["with.ulr"]}, "--field with.ulr: no expression is evaluated there", "did you mean with.url?"),
+        ({"steps": ["fetch"], "paths": ["if"]}, "--field if: no expression", "leave out --field"),
         ({"outputs": {"fech": {}}}, "--outputs: the Story has no step 'fech'", "did you mean fetch?"),
         ({"outputs": {"fetch": 1}}, "--outputs: the output of fetch is not an object", '{"step": {"key": "value"}}'),
     ],

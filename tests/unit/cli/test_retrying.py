@@ -154,7 +154,7 @@ async def test_without_its_story_a_run_is_not_run_again(session: Session) -> Non
 async def test_a_run_that_goes_on_needs_a_yes(session: Session, with_options: WithOptions) -> None:
     run = await a_run(session, phase="Running")
 
-    with pytest.raises(CommandError, match="goes on; nothing was done"):
+    with pytest.raises(CommandError, match="is still running; nothing was changed"):
         await confirm(session, run)
     await confirm(with_options(session, CommonOptions(yes=True)), run)
     await confirm(session, {**run, "status": {"phase": "Failed"}})
@@ -181,7 +181,7 @@ async def test_an_operator_that_does_not_begin_is_waited_for_no_longer_than_aske
     run = await a_run(session, **FAILED)
     request = await ask_for(session, run, "send")
 
-    with pytest.raises(CommandError, match="has not begun to run report-1 again") as refusal:
+    with pytest.raises(CommandError, match="has not started report-1 again") as refusal:
         await until_begun(session, run, request, 0.3)
 
     assert refusal.value.code is ExitCode.WAIT_TIMED_OUT

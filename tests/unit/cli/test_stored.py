@@ -162,7 +162,7 @@ async def test_a_store_that_does_not_answer_is_named(session: Session, bucket: B
         ({}, "the operator has no object store; name one with controller.storage.provider"),
         (FILE, "outputs are on the volume of claim 'payloads', which only Pods can read"),
         (S3, f"storage Secret {OPERATOR_NAMESPACE}/store-access cannot be read"),
-        ({"controller.storage.provider": "tape"}, f"ConfigMap {OPERATOR_NAMESPACE}/{CONFIG_NAME} is not valid"),
+        ({"controller.storage.provider": "tape"}, f"ConfigMap {OPERATOR_NAMESPACE}/{CONFIG_NAME} is invalid"),
     ],
 )
 async def test_a_store_that_cannot_be_opened_is_told(session: Session, data: Mapping[str, str], told: str) -> None:

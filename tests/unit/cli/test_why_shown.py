@@ -93,7 +93,7 @@ def test_where_there_is_nothing_to_wait_for_one_line_says_so() -> None:
 
 
 def test_what_one_may_not_see_is_named() -> None:
-    line = "not to be seen with your rights, so that something may be missing: Pods"
+    line = "this answer may be incomplete: you may not read Pods"
 
     assert shown(explanation(GATE, unseen=("Pods",)))[-1] == line
 

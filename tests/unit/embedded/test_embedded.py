@@ -139,7 +139,7 @@ def test_last_words_are_those_of_this_start_only(tmp_path: Path) -> None:
     log.write_text("error: of an earlier start\n")
     before = log.stat().st_size
 
-    assert folder.last_words(tmp_path, since=before) == "it said nothing"
+    assert folder.last_words(tmp_path, since=before) == "it wrote no message"
     assert folder.last_words(tmp_path) == "of an earlier start"
     assert folder.last_words(tmp_path / "nothing") == "it left no log"
 

@@ -112,7 +112,9 @@ def test_a_gate_that_is_decided_waits_for_the_operator() -> None:
 @pytest.mark.parametrize(
     ("step", "timer", "kind", "text", "then"),
     [
-        pytest.param({"name": "x", "type": "sleep"}, "sleepUntil", Kind.SLEEP, "sleeps", "it goes on", id="sleep"),
+        pytest.param(
+            {"name": "x", "type": "sleep"}, "sleepUntil", Kind.SLEEP, "sleeps", "the run continues", id="sleep"
+        ),
         pytest.param(
             {"name": "x", "type": "wait", "with": {"until": "{{ steps.a.output.ok }}", "onTimeout": "skip"}},
             "waitTimeoutAt",
@@ -152,7 +154,7 @@ def test_a_retry_tells_when_it_comes_and_what_went_wrong() -> None:
     cause = only(of_engram(step_run, pod=a_pod("fetch", phase="Failed")))
 
     assert cause.text == "waits for its next attempt; attempt 1 of 6 failed: rate limited"
-    assert (cause.kind, cause.until, cause.then) == (Kind.RETRY, LATER_AT, "attempt 2 of 6 begins")
+    assert (cause.kind, cause.until, cause.then) == (Kind.RETRY, LATER_AT, "attempt 2 of 6 starts")
 
 
 def test_an_image_that_cannot_be_had_is_told_as_the_node_words_it() -> None:
@@ -214,7 +216,7 @@ def test_a_job_that_gets_no_pod_tells_the_last_warning() -> None:
 
     cause = only(of_engram(a_step_run("fetch"), a_job("fetch"), warnings=quota))
 
-    assert (cause.kind, cause.text) == (Kind.JOB, "has a Job without a Pod: pods is forbidden: exceeded quota")
+    assert (cause.kind, cause.text) == (Kind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")
 
 
 def test_without_a_right_to_see_pods_it_tells_what_the_step_run_says_and_what_is_missing() -> None:
@@ -223,10 +225,10 @@ def test_without_a_right_to_see_pods_it_tells_what_the_step_run_says_and_what_is
 
     explanation = about(of_engram(step_run, a_job("fetch"), unseen=("Pods",)))
 
-    assert explanation.causes[0].text == "is at work: The Job is created"
+    assert explanation.causes[0].text == "is running: The Job is created"
     assert explanation.unseen == ("Pods",)
     shown = "\n".join(line for line, _ in lines_of(explanation, NOW, width=80))
-    assert "not to be seen with your rights, so that something may be missing: Pods" in shown
+    assert "this answer may be incomplete: you may not read Pods" in shown
 
 
 def test_without_a_right_to_see_pods_what_the_step_says_is_told() -> None:
@@ -267,7 +269,7 @@ def test_a_child_run_that_is_not_to_be_seen_is_named() -> None:
 
     cause = only(Facts(a_run(stepStates={"deploy": waits}), a_story(calls)))
 
-    assert (cause.kind, cause.text) == (Kind.CHILD, "waits for StoryRun other, which is not to be seen")
+    assert (cause.kind, cause.text) == (Kind.CHILD, "waits for StoryRun other, which you cannot see")
 
 
 def test_of_a_parallel_step_its_branches_are_told() -> None:
@@ -302,7 +304,7 @@ def test_a_step_that_has_not_begun_is_followed_through_its_needs() -> None:
     assert (first.step, first.text) == ("announce", "needs publish (Pending)")
     assert (second.step, second.text) == ("publish", "needs approve (Paused)")
     assert (last.step, last.kind, last.via) == ("approve", Kind.GATE, ("release-1/announce", "release-1/publish"))
-    assert about(Facts(WAITS, NEEDY), "tidy").causes[0].text.startswith("begins when the steps before")
+    assert about(Facts(WAITS, NEEDY), "tidy").causes[0].text.startswith("starts when the steps before")
 
 
 def test_a_step_that_two_others_need_is_told_once() -> None:
@@ -327,7 +329,9 @@ def test_a_step_that_is_unknown_is_no_step() -> None:
 @pytest.mark.parametrize(
     ("run", "kind", "text"),
     [
-        pytest.param({**a_run(), "status": {}}, Kind.OPERATOR, "was not taken up by an operator yet", id="no operator"),
+        pytest.param(
+            {**a_run(), "status": {}}, Kind.OPERATOR, "has not been seen by an operator yet", id="no operator"
+        ),
         pytest.param(
             a_run(
                 phase="Pending",
@@ -342,7 +346,7 @@ def test_a_step_that_is_unknown_is_no_step() -> None:
         pytest.param(
             a_run(conditions=[{"type": "Ready", "reason": "PermissionDenied", "message": "cannot create jobs"}]),
             Kind.PERMISSION,
-            "waits for a right that the operator lacks: cannot create jobs",
+            "waits for a permission that the operator does not have: cannot create jobs",
             id="no right",
         ),
         pytest.param(
@@ -356,7 +360,7 @@ def test_a_step_that_is_unknown_is_no_step() -> None:
         pytest.param(
             a_run(spec={"cancelRequested": True}),
             Kind.CANCEL,
-            "is being canceled: its steps are told to end, then ended",
+            "is being canceled: its steps are asked to end, then stopped",
             id="canceled",
         ),
     ],
@@ -387,7 +391,7 @@ def test_between_two_steps_the_next_one_is_about_to_begin() -> None:
 
     cause = only(Facts(run, a_story(engram("a"), engram("b", "a"))))
 
-    assert (cause.step, cause.text) == ("b", "has all it needs and is about to begin")
+    assert (cause.step, cause.text) == ("b", "is about to start: all steps that it needs have ended")
 
 
 def test_the_story_s_timeout_is_the_run_s_own() -> None:
