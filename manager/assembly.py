@@ -15,7 +15,7 @@ import trio
 
 from core.api.resource import STORY, STORY_RUN, Resource
 from core.engine.concurrency.limiter import ConcurrencyLimiter
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.ports import Clock, RunKey
 from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings

@@ -24,16 +24,17 @@ from core.engine.concurrency import rules
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
-from core.engine.primitives import gate, parallel, stop, story
+from core.engine.primitives import gate, life, parallel, stop, story
+from core.engine.primitives.settle import Settled
 from core.engine.primitives.waiting import Waiting
 from core.engine.redrive import redrive
-from core.engine.run import cleanup, drain, execution, scope, state, status, termination
+from core.engine.run import cleanup, drain, execution, scope, termination
 from core.engine.run.adopted_plan import Begun
-from core.engine.run.state import RunState
 from core.engine.slots import slots
-from core.engine.step import life, outcome, record
+from core.engine.status import state, writer
+from core.engine.status.state import RunState
+from core.engine.step import outcome, record
 from core.engine.values import stored_data, variables
-from core.engine.values.settle import Settled
 from core.graph import readiness
 from fuzz.engine import adapters, retention_cases
 from fuzz.engine.actions import Action, Verb
@@ -453,11 +454,11 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("retries come late", ("retries until success",), WallClock, "wait_until", _late),
     ("a step's time ends late", ("step timeout with a slow Pod",), WallClock, "wait_until", _late),
     ("a story's time ends late", ("story timeout",), WallClock, "sleep_until", _late),
-    ("what is decided is stored late", ("one step",), status.StatusWriter, "_linger", _stored_late),
+    ("what is decided is stored late", ("one step",), writer.StatusWriter, "_linger", _stored_late),
     ("slots are given back late", ("one at a time",), slots.Slots, "release", _given_back_late),
     ("a gate says every second how long it waits", ("gate in time",), life, "_PRIMITIVES",
      lambda sound: {**sound, StepKind.GATE: _talkative(gate.run)}),
-    ("of two leaders each sleeps until its own instant", ("sleep of two leaders",), status.StatusWriter, "stored_timer",
+    ("of two leaders each sleeps until its own instant", ("sleep of two leaders",), writer.StatusWriter, "stored_timer",
      _own_timer),
     ("timers are forgotten by a restart", ("sleep between steps",), RunState, "from_stored",
      _with(lambda found: dataclasses.replace(found, timers=None))),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from core.engine.plan import StepKind
-from core.engine.step.life import _PRIMITIVES
+from core.engine.primitives.life import _PRIMITIVES
 from fuzz.engine.case import Case
 from fuzz.engine.cluster import Object
 from fuzz.engine.strategies import ENGRAMS, scripts

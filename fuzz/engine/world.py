@@ -19,7 +19,7 @@ import trio.testing
 from core.api import keys
 from core.api.identity import compose
 from core.engine.concurrency.limiter import ConcurrencyLimiter
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.errors import PortError
 from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor

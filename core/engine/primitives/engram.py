@@ -17,11 +17,13 @@ from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_
 from core.api.phases import Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
+from core.engine.context.run_context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState, Binding, EventType, Observation, StepError
-from core.engine.run.context import StepContext
+from core.engine.primitives.attempt import Attempt
+from core.engine.primitives.settle import Settled, settle_value
+from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
-from core.engine.step.attempt import Attempt
 from core.engine.step.manifest import (
     idempotency_key,
     is_edited,
@@ -33,9 +35,7 @@ from core.engine.step.manifest import (
     why_not_the_work,
 )
 from core.engine.step.pending_reason import holdup
-from core.engine.step.success import why_not_successful
 from core.engine.step.verdict import Verdict, failed
-from core.engine.values.settle import Settled, settle_value
 from core.policy.retry import retry_delay
 
 NEAR_LIMIT: Final = 0.8

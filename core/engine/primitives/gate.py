@@ -13,9 +13,9 @@ from core.api.instant import format_instant, parse_instant_or_none
 from core.api.phases import Phase, StepReason
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
+from core.engine.context.run_context import StepContext
 from core.engine.ports import EventType, StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
-from core.engine.run.context import StepContext
 from core.engine.run.restore import gate_output
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed

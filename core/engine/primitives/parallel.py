@@ -15,13 +15,13 @@ import trio
 
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
+from core.engine.context.run_context import StepContext
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
-from core.engine.run.context import StepContext
+from core.engine.primitives.settle import settle_whole
 from core.engine.run.restore import parallel_output
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
-from core.engine.values.settle import settle_whole
 
 MAX_STEPS_OF_RUN: Final = 5000
 """Steps and branches together; the status must fit into an object."""

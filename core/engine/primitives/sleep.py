@@ -6,8 +6,8 @@ import trio
 
 from core.api.duration import parse_positive_duration
 from core.api.phases import Phase, Reason, StepReason
+from core.engine.context.run_context import StepContext
 from core.engine.primitives.waiting import until_words
-from core.engine.run.context import StepContext
 from core.engine.step.timers import Timer, TimerKind
 from core.engine.step.verdict import Verdict, failed
 

@@ -7,9 +7,9 @@ from datetime import datetime
 import trio
 
 from core.api.phases import TERMINAL_PHASES, Phase, Reason, member_or_none
+from core.engine.context.run_context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan, StoryPlan
-from core.engine.run.context import StepContext
-from core.engine.run.state import RunState
+from core.engine.status.state import RunState
 from core.engine.step.verdict import Conclusion, Verdict, failed
 
 _ALIASES = {"success": Phase.SUCCEEDED, "failure": Phase.FAILED, "cancel": Phase.FINISHED}

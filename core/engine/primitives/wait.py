@@ -12,10 +12,10 @@ from typing import Final
 
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.clock import wait_for_wakeup
+from core.engine.context.run_context import StepContext
 from core.engine.errors import StorageUnavailableError
 from core.engine.ports import StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
-from core.engine.run.context import StepContext
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 from core.evaluation.evaluator import Failure, Value

@@ -24,7 +24,7 @@ from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, committed, patiently, persistently
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
 from core.engine.ports import EventType, RunKey

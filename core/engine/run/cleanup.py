@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 import trio
 
 from core.api.phases import Phase, Reason
+from core.engine.context.run_context import RunContext
 from core.engine.plan import GroupName, GroupPlan, StoryPlan
-from core.engine.run import endings
-from core.engine.run.context import RunContext
-from core.engine.run.endings import Ending
 from core.engine.run.group_execution import GroupExecution
 from core.engine.run.termination import end_group
+from core.engine.step import endings
+from core.engine.step.endings import Ending
 from core.engine.step.timers import GROUP_MARK, Timer, TimerKind
 from core.engine.step.verdict import Conclusion, Verdict
 from core.graph.readiness import failed_steps

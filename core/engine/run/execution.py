@@ -16,20 +16,20 @@ import trio
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, Reason
-from core.engine.context import EngineContext
+from core.engine.context.run_context import RunContext
+from core.engine.engine_context import EngineContext
 from core.engine.plan import StoryPlan
 from core.engine.ports import RunKey
+from core.engine.primitives import life
 from core.engine.primitives.stop import recorded_stop, stop_in_effect
-from core.engine.run import endings
 from core.engine.run.cleanup import Cleanup
-from core.engine.run.context import RunContext
-from core.engine.run.endings import Ending
 from core.engine.run.group_execution import GroupExecution
 from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
-from core.engine.run.status import StatusWriter
 from core.engine.run.termination import cancel_children, end_group, end_orphans
-from core.engine.step import life
+from core.engine.status.writer import StatusWriter
+from core.engine.step import endings
+from core.engine.step.endings import Ending
 from core.engine.step.verdict import Conclusion
 from core.engine.wakeup import WakeUp
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import trio
 
 from core.api.phases import Phase
+from core.engine.context.run_context import RunContext, StepContext
 from core.engine.plan import GroupPlan
-from core.engine.run.context import RunContext, StepContext
 from core.engine.step.verdict import Verdict
 from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from core.api.phases import Phase, Reason
+from core.engine.context.run_context import RunContext
 from core.engine.plan import GroupPlan, StoryPlan
-from core.engine.run.context import RunContext
-from core.engine.run.endings import Ending
-from core.engine.run.state import RunState
+from core.engine.status.state import RunState
+from core.engine.step.endings import Ending
 from core.engine.step.manifest import size_bytes
 from core.engine.step.verdict import Conclusion, Degradation
 from core.engine.values.schema import why_invalid

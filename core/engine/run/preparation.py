@@ -15,17 +15,18 @@ from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently, persistently
 from core.engine.concurrency.rules import takes_turns
-from core.engine.context import EngineContext
+from core.engine.context.access import RunAccess, has_step_at_work
+from core.engine.context.run_context import RunContext, StepContext
+from core.engine.engine_context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, RunKey
-from core.engine.run import endings, inputs
-from core.engine.run.access import RunAccess, has_step_at_work
+from core.engine.run import inputs
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
-from core.engine.run.context import RunContext, StepContext
-from core.engine.run.endings import Ending
-from core.engine.run.status import StatusWriter
 from core.engine.slots.scheduling import PRIORITY_BOUNDED
+from core.engine.status.writer import StatusWriter
+from core.engine.step import endings
+from core.engine.step.endings import Ending
 from core.engine.step.verdict import Conclusion, Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables

@@ -14,7 +14,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, step_path
 from core.api.phases import Phase, StepReason
 from core.engine.plan import StepKind, StepPlan, StoryPlan
-from core.engine.run.state import RunState
+from core.engine.status.state import RunState
 from core.engine.values.variables import Variables
 
 

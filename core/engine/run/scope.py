@@ -13,16 +13,16 @@ from core.api.objects import Object, has_ended, is_being_deleted
 from core.api.phases import Phase
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError
 from core.engine.ports import EventType, RunKey
 from core.engine.redrive.redrive import Redrive
 from core.engine.redrive.request import pending_redrive
-from core.engine.run.endings import unreadable
 from core.engine.run.execution import RunExecution
-from core.engine.run.state import RunState
-from core.engine.run.status import OvertakenError, StatusWriter
 from core.engine.run.termination import orphans
+from core.engine.status.state import RunState
+from core.engine.status.writer import OvertakenError, StatusWriter
+from core.engine.step.endings import unreadable
 from core.engine.wakeup import WakeUp
 
 

@@ -15,7 +15,7 @@ import trio
 from core.api.conditions import with_condition, with_ready
 from core.api.phases import ConditionType, Reason
 from core.engine.calls import Pace, committed, patiently
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.ports import EventType, RunKey
 from core.engine.run.scope import StoryRunScope
 

@@ -17,13 +17,13 @@ from core.api.objects import Object, has_ended, is_being_deleted, step_path
 from core.api.phases import Phase, member_or_none
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
+from core.engine.context.run_context import RunContext, StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan
 from core.engine.ports import RunKey
 from core.engine.primitives.engram import Engram
 from core.engine.primitives.story import cancel_child
-from core.engine.run.context import RunContext, StepContext
 from core.engine.run.drain import end_engram
-from core.engine.run.endings import Ending, outlived
+from core.engine.step.endings import Ending, outlived
 from core.engine.step.record import is_final
 from core.engine.step.verdict import Verdict
 

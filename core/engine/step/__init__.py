@@ -1,6 +1,8 @@
-"""One step: what it is in the status, how its attempts are decided, how it ends.
+"""What is recorded of a step, and what is decided from it. Pure.
 
-``life`` is the way of a step from its ``if`` to its verdict; ``state`` an entry of ``stepStates``; ``outcome`` decides
-what to do about an engram step, pure; ``record`` writes the status of its StepRun. Not here: what each kind of step
-does (``core.engine.primitives``), and which step is next (``core.engine.run``).
+``state`` is an entry of ``stepStates``, ``verdict`` how a step or a run ended, ``endings`` why a run ends before its
+steps have, ``timers`` the instants that they wait for. Of an engram step: ``manifest`` is its StepRun as it is created,
+``record`` what the operator writes into its status, ``outcome`` what to do next, ``pending_reason`` what keeps its
+container from starting. Not here: what each kind of step does (``core.engine.primitives``), and which step is next
+(``core.engine.run``).
 """

@@ -19,7 +19,7 @@ from core.api import keys
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.calls import Pace
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
 from core.engine.ports import StepError
 from core.evaluation.asker import Asker

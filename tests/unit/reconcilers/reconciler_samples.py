@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from core.engine.clock import WallClock
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.ports import EventType, RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient, open_client

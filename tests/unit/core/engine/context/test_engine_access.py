@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from core.engine.calls import Pace
+from core.engine.context.access import RunAccess
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder
-from core.engine.run.access import RunAccess
 from fuzz.engine.adapters import ModelStepExecutor
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.cluster import Object

@@ -3,7 +3,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from core.engine.run.progress import Progress
+from core.engine.context.progress import Progress
 
 
 async def test_a_waiting_step_hears_of_the_next_end(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -13,10 +13,10 @@ from typing import Final
 import trio
 
 from core.engine.calls import Pace, committed, patiently
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
 from core.engine.ports import EventType, RunKey
-from core.engine.run.state import RunState
+from core.engine.status.state import RunState
 from core.engine.step.timers import Timer
 from core.engine.wakeup import WakeUp
 

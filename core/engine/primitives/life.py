@@ -11,12 +11,12 @@ from typing import Final
 import trio
 
 from core.api.phases import Phase, Reason, StepReason
+from core.engine.context.run_context import StepContext
 from core.engine.plan import StepKind
 from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
-from core.engine.run.context import StepContext
+from core.engine.primitives.settle import settle_condition
 from core.engine.step.verdict import Verdict, failed
-from core.engine.values.settle import settle_condition
 
 _SKIPPED: Final = "Skipped: its 'if' condition is false"
 _PRIMITIVES: Final[dict[StepKind, Callable[[StepContext], Awaitable[Verdict]]]] = {

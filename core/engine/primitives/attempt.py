@@ -12,12 +12,12 @@ from typing import Any
 
 from core.api.objects import Object
 from core.api.phases import Reason
+from core.engine.context.run_context import StepContext
 from core.engine.ports import AttemptOrder, Binding, StepError
-from core.engine.run.context import StepContext
+from core.engine.primitives.settle import Settled, settle_value
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container
 from core.engine.values.schema import why_invalid
-from core.engine.values.settle import Settled, settle_value
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions.paths import is_reference
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.api.conditions import find_condition
 from core.api.phases import ConditionType, Phase
-from core.engine.run.state import RunState
+from core.engine.status.state import RunState
 from core.engine.step.verdict import Verdict
 from kubewire.wire import apply_merge_patch
 

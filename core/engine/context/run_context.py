@@ -14,19 +14,19 @@ from typing import Any
 from core.api.objects import Object, step_path
 from core.api.phases import Phase
 from core.engine.calls import Pace
-from core.engine.context import EngineContext
+from core.engine.context.access import RunAccess
+from core.engine.context.progress import Progress
+from core.engine.engine_context import EngineContext
 from core.engine.errors import ObstacleError
 from core.engine.plan import StepKind, StepPlan, StoryPlan
 from core.engine.ports import EventType, RunKey
-from core.engine.run.access import RunAccess
-from core.engine.run.endings import Ending, stopped
-from core.engine.run.progress import Progress
 from core.engine.run.restore import has_step, restore_outputs, steps_begun
-from core.engine.run.state import RunState
-from core.engine.run.status import StatusWriter
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
+from core.engine.status.state import RunState
+from core.engine.status.writer import StatusWriter
 from core.engine.step import record
+from core.engine.step.endings import Ending, stopped
 from core.engine.step.verdict import Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables

@@ -20,7 +20,7 @@ from core.api.objects import Object, has_ended
 from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason, StepReason, member_or_none
 from core.engine.clock import format_deadline
 from core.engine.errors import Obstacle
-from core.engine.run.evaluation_wait import waiting_words, words_for_run
+from core.engine.status.evaluation_wait import waiting_words, words_for_run
 from core.engine.step.record import ENDINGS, announced_end
 from core.engine.step.state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
 from core.engine.step.timers import Timer, timers_from, timers_to_wire

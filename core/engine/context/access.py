@@ -14,7 +14,7 @@ import trio
 from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.calls import Pace, patiently
-from core.engine.context import EngineContext
+from core.engine.engine_context import EngineContext
 
 
 class RunAccess:

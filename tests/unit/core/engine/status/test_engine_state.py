@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.api.phases import Phase, Reason
-from core.engine.run.state import RunState
+from core.engine.status.state import RunState
 from core.engine.step.timers import Timer, TimerKind
 from core.engine.step.verdict import Conclusion, Verdict
 from kubewire.wire import apply_merge_patch

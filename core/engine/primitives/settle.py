@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.api.phases import Reason
+from core.engine.context.run_context import StepContext
 from core.engine.ports import StepError
-from core.engine.run.context import StepContext
 from core.engine.values.stored_data import Answer
 from core.evaluation.evaluator import Failure, NotYet, Value
 
