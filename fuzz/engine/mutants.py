@@ -22,7 +22,6 @@ from core.api.phases import Phase
 from core.engine.clock import WallClock
 from core.engine.concurrency import rules
 from core.engine.concurrency.limiter import ConcurrencyLimiter
-from core.engine.plan import StepKind
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, life, parallel, stop, story
 from core.engine.primitives.settle import Settled
@@ -361,7 +360,7 @@ def _once(sound: Any) -> Any:
 
 
 def _unbound(sound: Any) -> Any:
-    return lambda self, context, branches, bound: sound(self, context, branches, 1000)
+    return lambda self, context, branches, bound, runner: sound(self, context, branches, 1000, runner)
 
 
 def _unannounced(found: Any) -> Any:
@@ -373,8 +372,8 @@ def _turned_round(age: tuple[str, str]) -> tuple[str, str]:
     return created, "".join(chr(0x10FFFF - ord(letter)) for letter in (name + "~"))
 
 
-def _unstopped(verdict: Any) -> Any:
-    return dataclasses.replace(verdict, stops_run=None)
+def _unstopped(end: Any) -> Any:
+    return dataclasses.replace(end, ends_run=None)
 
 
 HALF_A_SECOND: Final = timedelta(seconds=0.5)
@@ -436,8 +435,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("decisions on gates are taken away", ("gate",), RunState, "status_patch",
      _with(lambda patch: patch and {**patch, "gates": None})),
     ("outputs are seen while they are written", ("diamond with data",), variables, "_outputs", _always({})),
-    ("stop is only a word", ("stop ends the run",), life, "_PRIMITIVES",
-     lambda sound: {**sound, StepKind.STOP: _with_async(_unstopped)(stop.run)}),
+    ("stop is only a word", ("stop ends the run",), stop, "run", _with_async(_unstopped)),
     ("a restart forgets that the compensations were stopped", ("stop among the compensations",), execution,
      "recorded_stop", _always(None)),
     ("what the Story does not speak of goes on", ("another Story",), Begun, "astray", _always(())),
@@ -456,8 +454,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("a story's time ends late", ("story timeout",), WallClock, "sleep_until", _late),
     ("what is decided is stored late", ("one step",), writer.StatusWriter, "_linger", _stored_late),
     ("slots are given back late", ("one at a time",), slots.Slots, "release", _given_back_late),
-    ("a gate says every second how long it waits", ("gate in time",), life, "_PRIMITIVES",
-     lambda sound: {**sound, StepKind.GATE: _talkative(gate.run)}),
+    ("a gate says every second how long it waits", ("gate in time",), gate, "run", _talkative),
     ("of two leaders each sleeps until its own instant", ("sleep of two leaders",), writer.StatusWriter, "stored_timer",
      _own_timer),
     ("timers are forgotten by a restart", ("sleep between steps",), RunState, "from_stored",

@@ -12,13 +12,12 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from core.engine.plan import StepKind
-from core.engine.primitives.life import _PRIMITIVES
 from fuzz.engine.case import Case
 from fuzz.engine.cluster import Object
 from fuzz.engine.strategies import ENGRAMS, scripts
 from fuzz.engine.worker import Script
 
-SUPPORTED: Final = frozenset(_PRIMITIVES)
+SUPPORTED: Final = frozenset(StepKind) - {StepKind.UNKNOWN}
 
 NAMES: Final = ("a", "b", "c-c", "d", "e_e", "f", *(f"g{number}" for number in range(24)))
 INPUTS: Final = {"yes": True, "no": False, "which": "a", "n": 7, "list": [1, 2, 3], "none": [], "participant": "ann"}

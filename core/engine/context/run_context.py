@@ -26,7 +26,6 @@ from core.engine.slots.scheduling import Scheduling, scheduling_of, story_key
 from core.engine.status.state import RunState
 from core.engine.status.writer import StatusWriter
 from core.engine.step import record
-from core.engine.step.endings import Ending, stopped
 from core.engine.step.verdict import Verdict
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
@@ -35,9 +34,7 @@ from core.evaluation.asker import Asker
 
 
 class RunContext:
-    """``end_run`` is called when a ``stop`` step wants to end the run, and says whether it does; ``live`` is a step's
-    life.
-    """
+    """Shared by the steps of one run."""
 
     def __init__(
         self,
@@ -48,8 +45,6 @@ class RunContext:
         plan: StoryPlan,
         variables: Variables,
         access: RunAccess,
-        end_run: Callable[[Ending], bool],
-        live: Callable[[StepContext], Awaitable[Verdict]],
     ) -> None:
         self.engine = engine
         self.status = status
@@ -58,8 +53,6 @@ class RunContext:
         self.plan = plan
         self.variables = variables
         self.access = access
-        self.end_run = end_run
-        self.live = live
         self.progress = Progress()
         self.stored = StoredData(engine, story, status.state.stored)
         self._watching: dict[str, WakeUp] = {}
@@ -176,12 +169,6 @@ class RunContext:
             text = f"step {step.name!r}: {verdict.message}"
             self.engine.events.emit(state.stored, EventType.WARNING, verdict.reason, text)
         self.wake_watchers()
-
-    def ends_run(self, verdict: Verdict) -> bool:
-        """Whether the run ends with the step that came to this verdict; the end is on its way then."""
-        if verdict.stops_run is None:
-            return False
-        return self.end_run(stopped(verdict.stops_run, verdict.finished_at or self.engine.clock.now()))
 
     def finish(self, step: StepPlan) -> None:
         """Whatever follows from the end of the step has begun."""

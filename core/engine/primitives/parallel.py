@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -27,7 +27,20 @@ MAX_STEPS_OF_RUN: Final = 5000
 """Steps and branches together; the status must fit into an object."""
 
 
-async def run(context: StepContext) -> Verdict:
+class BranchRunner(Protocol):
+    """Carries out branches, each as a step in its own right: ``begin``, ``run``, ``finish``."""
+
+    def begin(self, step: StepPlan) -> StepContext:
+        """The branch starts now."""
+
+    async def run(self, context: StepContext) -> bool:
+        """From wherever the branch stands to the record of its end; False when the run ends with it."""
+
+    def finish(self, step: StepPlan) -> None:
+        """Whatever follows from the end of the branch has begun."""
+
+
+async def run(context: StepContext, runner: BranchRunner) -> Verdict:
     bound = _bound(context.step)
     branches = await _branches(context) if not isinstance(bound, StepError) else bound
     if isinstance(branches, StepError):
@@ -40,7 +53,7 @@ async def run(context: StepContext) -> Verdict:
         text = f"more than {MAX_STEPS_OF_RUN} steps and branches in one run; let some of them be a Story of their own"
         return failed(Reason.INVALID_CONFIGURATION, text)
     context.status.apply(_started(context, branches))
-    await _Branches(context, branches, bound or len(branches)).run()
+    await _Branches(context, branches, bound or len(branches), runner).run()
     return _verdict(context, branches)
 
 
@@ -93,8 +106,9 @@ def _started(context: StepContext, branches: Sequence[StepPlan]) -> Any:
 class _Branches:
     """The branches at work, at most ``bound`` at a time. Those that had begun before go on, however many."""
 
-    def __init__(self, context: StepContext, branches: Sequence[StepPlan], bound: int) -> None:
+    def __init__(self, context: StepContext, branches: Sequence[StepPlan], bound: int, runner: BranchRunner) -> None:
         self._context = context
+        self._runner = runner
         self._begun = [branch for branch in branches if _is_at_work(context, branch)]
         self._left = deque(branch for branch in branches if context.state.step(branch.name) is None)
         self._bound = bound
@@ -118,14 +132,10 @@ class _Branches:
         nursery.start_soon(self._live, branch, nursery, name=f"branch {branch.name}")
 
     async def _live(self, branch: StepPlan, nursery: trio.Nursery) -> None:
-        work = self._context.work
-        context = work.begin(branch)
-        verdict = await work.live(context)
-        work.record(branch, verdict)
-        work.ends_run(verdict)
+        await self._runner.run(self._runner.begin(branch))
         self._at_work -= 1
         self._fill(nursery)  # before anybody is told that nothing is at work
-        work.finish(branch)
+        self._runner.finish(branch)
 
 
 def _is_at_work(context: StepContext, branch: StepPlan) -> bool:

@@ -10,25 +10,22 @@ from core.api.phases import TERMINAL_PHASES, Phase, Reason, member_or_none
 from core.engine.context.run_context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan, StoryPlan
 from core.engine.status.state import RunState
+from core.engine.step.endings import StepEnd, stopped
 from core.engine.step.verdict import Conclusion, Verdict, failed
 
 _ALIASES = {"success": Phase.SUCCEEDED, "failure": Phase.FAILED, "cancel": Phase.FINISHED}
 
 
-async def run(context: StepContext) -> Verdict:
+async def run(context: StepContext) -> StepEnd:
     await trio.lowlevel.checkpoint()
     phase = requested_phase(context.step)
     if phase is None:
         allowed = sorted({*(TERMINAL_PHASES - {Phase.SKIPPED}), *_ALIASES})
-        return failed(Reason.INVALID_CONFIGURATION, f"with.phase cannot end a run; write one of {', '.join(allowed)}")
+        text = f"with.phase cannot end a run; write one of {', '.join(allowed)}"
+        return StepEnd(failed(Reason.INVALID_CONFIGURATION, text))
     now = context.now()
-    return Verdict(
-        phase,
-        message_of(context.step, phase),
-        started_at=now,
-        finished_at=now,
-        stops_run=_conclusion(context.step, phase),
-    )
+    verdict = Verdict(phase, message_of(context.step, phase), started_at=now, finished_at=now)
+    return StepEnd(verdict, ends_run=stopped(_conclusion(context.step, phase), now))
 
 
 def requested_phase(step: StepPlan) -> Phase | None:

@@ -13,6 +13,7 @@ from core.api.phases import Phase, Reason
 from core.engine.context.run_context import RunContext
 from core.engine.plan import GroupName, GroupPlan, StoryPlan
 from core.engine.run.group_execution import GroupExecution
+from core.engine.run.step_runner import StepRunner
 from core.engine.run.termination import end_group
 from core.engine.step import endings
 from core.engine.step.endings import Ending
@@ -24,8 +25,9 @@ from core.graph.readiness import failed_steps
 class Cleanup:
     """The two lists of clean-up steps of one run, whose main steps have ended."""
 
-    def __init__(self, work: RunContext) -> None:
+    def __init__(self, work: RunContext, runner: StepRunner) -> None:
         self._work = work
+        self._runner = runner
 
     @property
     def plan(self) -> StoryPlan:
@@ -74,7 +76,7 @@ class Cleanup:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(watch, name=f"deadline of {name}")
-                await GroupExecution(self._work, group).run()
+                await GroupExecution(self._work, group, self._runner).run()
                 nursery.cancel_scope.cancel()
             if not over:
                 return

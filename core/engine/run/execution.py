@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import IntEnum
 
 import trio
 
@@ -20,27 +19,19 @@ from core.engine.context.run_context import RunContext
 from core.engine.engine_context import EngineContext
 from core.engine.plan import StoryPlan
 from core.engine.ports import RunKey
-from core.engine.primitives import life
 from core.engine.primitives.stop import recorded_stop, stop_in_effect
 from core.engine.run.cleanup import Cleanup
+from core.engine.run.early_end import EarlyEnd, Stage
 from core.engine.run.group_execution import GroupExecution
 from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
+from core.engine.run.step_runner import StepRunner
 from core.engine.run.termination import cancel_children, end_group, end_orphans
 from core.engine.status.writer import StatusWriter
 from core.engine.step import endings
 from core.engine.step.endings import Ending
 from core.engine.step.verdict import Conclusion
 from core.engine.wakeup import WakeUp
-
-
-class Stage(IntEnum):
-    """How far a run has come."""
-
-    PREPARING = 0
-    MAIN = 1
-    COMPENSATIONS = 2
-    FINALLY = 3
 
 
 class RunExecution:
@@ -55,56 +46,44 @@ class RunExecution:
         self._wakeups = wakeups
         self._preparation = Preparation(engine, key, run, status, wakeups)
         self._work: RunContext | None = None
-        self._stage = Stage.PREPARING
-        self._ending: Ending | None = None
-        self._current = trio.CancelScope()
-        """Around the group at work."""
+        self._early_end = EarlyEnd(status)
         self._cancel_requested = False
 
     @property
     def ending(self) -> Ending | None:
-        return self._ending
+        return self._early_end.ending
 
     def cancel(self) -> None:
         """A person wants the run to end. Once only ``finally`` steps are left, that changes nothing."""
         self._cancel_requested = True
         state = self._status.state
-        if self._stage is Stage.PREPARING and state.started and state.cancel_observed_at is None:
+        if self._early_end.stage is Stage.PREPARING and state.started and state.cancel_observed_at is None:
             self._preparation.hurry()  # how far it has come is known once its Story is
         else:
             self._heed_cancel()
 
-    def end(self, ending: Ending) -> bool:
-        """End the group at work, and with it the run; the first reason counts. False: only ``finally`` is left."""
-        if self._stage is Stage.FINALLY:
-            return False
-        if self._ending is None:
-            self._announce(ending)
-        self._current.cancel()
-        return True
-
-    def _announce(self, ending: Ending) -> None:
-        self._ending = ending
-        self._status.apply(self._status.state.ending(ending.conclusion.reason, f"Ending: {ending.because}"))
+    def end(self, ending: Ending) -> None:
+        """End the group at work, and with it the run, unless only ``finally`` is left; the first reason counts."""
+        self._early_end.end(ending)
 
     async def run(self) -> Conclusion:
         """The run's end, once nothing is left to be done for it but to record that."""
-        with self._current:
+        with self._early_end.group_scope:
             refused = await self._main()
             if refused is not None:
                 return refused
-        work = self._work
-        if self._ending is not None:
+        work, ending = self._work, self._early_end.ending
+        if ending is not None:
             work = work or await self._recalled()
             if work is None:
-                return self._ending.conclusion
-            await self._end_main(work, self._ending)
+                return ending.conclusion
+            await self._end_main(work, ending)
         assert work is not None
-        cleanup = Cleanup(work)
+        cleanup = Cleanup(work, StepRunner(work, self._early_end))
         await self._compensate(cleanup)
-        self._stage = Stage.FINALLY
+        self._early_end.stage = Stage.FINALLY
         await cleanup.finish()
-        return await conclude(work, self._ending)
+        return await conclude(work, self._early_end.ending)
 
     async def end_orphans(self, left: list[Object]) -> None:
         """End these StepRuns of the run, which has ended, whoever has begun them."""
@@ -114,18 +93,20 @@ class RunExecution:
 
     async def _main(self) -> Conclusion | None:
         """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""
-        work = await self._preparation.work(self.end, life.live)
-        if work is None or isinstance(work, Conclusion):
+        work = await self._preparation.prepare()
+        if not isinstance(work, RunContext):
+            if isinstance(work, Ending):
+                self.end(work)
             if self._cancel_requested:
                 self._heed_cancel()
-            return work
+            return work if isinstance(work, Conclusion) else None
         self._work = work
-        self._stage = Stage.MAIN
+        self._early_end.stage = Stage.MAIN
         self._resume_ending(work.plan)
         await trio.lowlevel.checkpoint_if_cancelled()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_story_timeout, work.plan, name=f"timeout of {self._key}")
-            await GroupExecution(work, work.plan.main).run()
+            await GroupExecution(work, work.plan.main, StepRunner(work, self._early_end)).run()
             nursery.cancel_scope.cancel()
         return None
 
@@ -137,24 +118,25 @@ class RunExecution:
         await end_group(work, work.plan.main, ending, self._drain_at(work.plan, ending))
 
     async def _compensate(self, cleanup: Cleanup) -> None:
-        self._stage = Stage.COMPENSATIONS
+        self._early_end.stage = Stage.COMPENSATIONS
         if self._cancel_requested:
             self._heed_cancel()
-        self._current = trio.CancelScope()
-        with self._current:
+        scope = self._early_end.group_scope = trio.CancelScope()
+        with scope:
             if recorded_stop(cleanup.plan, cleanup.plan.compensations, self._status.state) is not None:
-                self._current.cancel()
+                scope.cancel()
                 await trio.lowlevel.checkpoint()
-            await cleanup.compensate(self._ending)
-        if self._current.cancelled_caught and self._ending is not None:
+            await cleanup.compensate(self._early_end.ending)
+        ending = self._early_end.ending
+        if scope.cancelled_caught and ending is not None:
             await self._status.wait_until_stored()
-            await cleanup.end_compensations(self._ending, self._drain_at(cleanup.plan, self._ending))
+            await cleanup.end_compensations(ending, self._drain_at(cleanup.plan, ending))
 
     def _heed_cancel(self) -> None:
         """Accept the cancel unless the run is too far, and record that, so that a restart accepts it, too."""
-        state, ending = self._status.state, self._ending
-        undoes = ending is not None and ending.compensates and self._stage is Stage.COMPENSATIONS
-        if (ending is not None and not undoes) or state.ended or self._stage is Stage.FINALLY:
+        state, stage, ending = self._status.state, self._early_end.stage, self._early_end.ending
+        undoes = ending is not None and ending.compensates and stage is Stage.COMPENSATIONS
+        if (ending is not None and not undoes) or state.ended or stage is Stage.FINALLY:
             return
         if state.cancel_observed_at is None and self._work is not None and self._only_finally_is_left(self._work.plan):
             return
@@ -162,7 +144,7 @@ class RunExecution:
         observed_at = self._status.state.cancel_observed_at
         assert observed_at is not None
         if undoes:  # a person who ends what is undone after a ``stop`` ends it as after any failure
-            self._announce(endings.canceled(observed_at))
+            self._early_end.announce(endings.canceled(observed_at))
         self.end(endings.canceled(observed_at))
 
     def _only_finally_is_left(self, plan: StoryPlan) -> bool:
@@ -198,7 +180,7 @@ class RunExecution:
 
     async def _recalled(self) -> RunContext | None:
         """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""
-        self._work = await self._preparation.restored(self.end, life.live)
+        self._work = await self._preparation.restored()
         return self._work
 
     def _drain_at(self, plan: StoryPlan, ending: Ending) -> datetime:

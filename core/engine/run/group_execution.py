@@ -14,6 +14,7 @@ import trio
 from core.api.phases import Phase
 from core.engine.context.run_context import RunContext, StepContext
 from core.engine.plan import GroupPlan
+from core.engine.run.step_runner import StepRunner
 from core.engine.step.verdict import Verdict
 from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 
@@ -21,9 +22,10 @@ from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 class GroupExecution:
     """The steps of one group of one run."""
 
-    def __init__(self, work: RunContext, group: GroupPlan) -> None:
+    def __init__(self, work: RunContext, group: GroupPlan, runner: StepRunner) -> None:
         self._work = work
         self._group = group
+        self._runner = runner
         phases = work.status.state.phases
         self._skipped_for_failure = failure_skips(group.graph, phases, group.rules)
         self._begun_before = {name for name in group.order if name in phases and not phases[name].terminal}
@@ -43,12 +45,10 @@ class GroupExecution:
         return self._work.status.state.phases
 
     async def _live(self, context: StepContext, nursery: trio.Nursery) -> None:
-        work, step = self._work, context.step
-        verdict = await work.live(context)
-        work.record(step, verdict)
-        if not work.ends_run(verdict):
+        step = context.step
+        if await self._runner.run(context):
             self._go_on(self._group.graph.dependents[step.name], nursery)
-        work.finish(step)
+        self._runner.finish(step)
 
     def _go_on(self, candidates: Iterable[str], nursery: trio.Nursery) -> None:
         """Start and skip whatever the recorded phases allow, at once and together."""
@@ -70,7 +70,7 @@ class GroupExecution:
         return phase is not None and phase.terminal
 
     def _start(self, name: str, nursery: trio.Nursery) -> None:
-        context = self._work.begin(self._work.plan.steps[name])
+        context = self._runner.begin(self._work.plan.steps[name])
         nursery.start_soon(self._live, context, nursery, name=f"step {name}")
 
 

@@ -6,7 +6,7 @@ under ``status.storyRevision``; the live Story is read only for runs that have n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from core.api import keys
@@ -16,7 +16,7 @@ from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently, persistently
 from core.engine.concurrency.rules import takes_turns
 from core.engine.context.access import RunAccess, has_step_at_work
-from core.engine.context.run_context import RunContext, StepContext
+from core.engine.context.run_context import RunContext
 from core.engine.engine_context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
@@ -27,15 +27,12 @@ from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.status.writer import StatusWriter
 from core.engine.step import endings
 from core.engine.step.endings import Ending
-from core.engine.step.verdict import Conclusion, Verdict
+from core.engine.step.verdict import Conclusion
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
 from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure
-
-EndRun = Callable[[Ending], bool]
-Live = Callable[[StepContext], Awaitable[Verdict]]
 
 _RUN = ""
 """Stands among the wakeups of the steps for what the run itself waits for; no step has an empty name."""
@@ -65,8 +62,10 @@ class Preparation:
         if wakeup is not None:
             wakeup.wake()
 
-    async def work(self, end_run: EndRun, live: Live) -> RunContext | Conclusion | None:
-        """The steps, ready to run; a conclusion for a run that cannot begin; None when one under way cannot go on."""
+    async def prepare(self) -> RunContext | Conclusion | Ending | None:
+        """The steps, ready to run; a conclusion for a run that cannot begin; an ending for one under way that cannot go
+        on; None for one that is being ended already.
+        """
         refusal = self._why_not_startable()
         if refusal is not None:
             return _failure(refusal)
@@ -79,16 +78,16 @@ class Preparation:
                 return None
             state = self._status.state  # a revision is recorded with the first timer, which may come before "Running"
             under_way = state.started or bool(state.revision or step_runs or child_runs)
-            work = await self._work_of(story, step_runs, child_runs, end_run, live, under_way=under_way)
+            work = await self._work_of(story, step_runs, child_runs, under_way=under_way)
         if isinstance(work, RunContext):
             return work
         if not under_way:
             return _failure(work)
-        if not self._hurried:  # else it was canceled before, and ends as that
-            end_run(endings.refused(_failure(work), self._engine.clock.now()))
-        return None
+        if self._hurried:  # it was canceled before, and ends as that
+            return None
+        return endings.refused(_failure(work), self._engine.clock.now())
 
-    async def restored(self, end_run: EndRun, live: Live) -> RunContext | None:
+    async def restored(self) -> RunContext | None:
         """The steps of a run that is ended before it could go on; None when it never began."""
         step_runs, child_runs = await self._children()
         state = self._status.state
@@ -107,9 +106,7 @@ class Preparation:
             plan = bare_plan(begun)
         access = RunAccess(self._engine, self._run, story or {}, self._pace)
         variables = Variables({} if isinstance(values, Refusal) else values)
-        work = RunContext(
-            self._engine, self._status, self._wakeups, story or {}, plan, variables, access, end_run, live
-        )
+        work = RunContext(self._engine, self._status, self._wakeups, story or {}, plan, variables, access)
         await self._begin(work)
         return work
 
@@ -166,14 +163,7 @@ class Preparation:
         return await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
 
     async def _work_of(
-        self,
-        story: Object,
-        step_runs: list[Object],
-        child_runs: list[Object],
-        end_run: EndRun,
-        live: Live,
-        *,
-        under_way: bool,
+        self, story: Object, step_runs: list[Object], child_runs: list[Object], *, under_way: bool
     ) -> RunContext | Refusal | None:
         """None: the Story has changed meanwhile, so that all of this is to be done again."""
         if why := why_unreadable(story):
@@ -213,9 +203,7 @@ class Preparation:
                 )  # others may have begun as the new one says
                 return None
             self._status.apply(self._status.state.pinned(revision))
-        work = RunContext(
-            self._engine, self._status, self._wakeups, story, plan, Variables(resolved), access, end_run, live
-        )
+        work = RunContext(self._engine, self._status, self._wakeups, story, plan, Variables(resolved), access)
         starts = not self._status.state.started
         await self._begin(work)
         if starts and self._turn_taken:

@@ -46,8 +46,6 @@ class Verdict:
     """None: recorded as of now."""
     child_run: str = ""
     """The StoryRun that an ``executeStory`` step has started."""
-    stops_run: Conclusion | None = None
-    """The run ends with this step (primitive ``stop``)."""
 
     @property
     def state_reason(self) -> str:
