@@ -152,6 +152,11 @@ class StoryPlan:
     outputs_schema: Mapping[str, Any] | None = None
     branch_owners: Mapping[str, str] = field(default_factory=dict)
     """The last part of a branch's name → its top-level step, for branches that no step's name hides."""
+    places: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    """Declared step → its place in ``order``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", {name: place for place, name in enumerate(self.steps)})
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -201,6 +206,11 @@ class StoryPlan:
                 return None
             step = _branch(step, part)
         return step
+
+    def has(self, name: str, kind: StepKind) -> bool:
+        """Whether there is a step of that full name and kind: else another edition of the Story has made its object."""
+        step = self.find(name)
+        return step is not None and step.kind is kind
 
 
 def parse_story(story: Object) -> StoryPlan | Refusal:

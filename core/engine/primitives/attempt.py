@@ -12,7 +12,7 @@ from typing import Any
 
 from core.api.objects import Object
 from core.api.phases import Reason
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.ports import AttemptOrder, Binding, StepError
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.step import record
@@ -63,7 +63,7 @@ class Attempt:
             template_context=context.variables.snapshot(),
             deadline_at=context.now() + binding.timeout,
             is_resolved=not left_to_container,
-            outlives_cancel=context.step.parts[0] in context.work.plan.finally_.graph.position,
+            outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from core.api.phases import Phase
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.step.verdict import Verdict
 
 

@@ -17,7 +17,8 @@ from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_
 from core.api.phases import Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_context import StepContext
+from core.engine.context.run_slots import wait_for_slot
+from core.engine.context.step_context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState, Binding, EventType, Observation, StepError
 from core.engine.primitives.attempt import Attempt
@@ -207,7 +208,7 @@ class Engram:
         # What it waits for may need the slot that it would hold meanwhile. The input of a branch is data by now.
         if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
-        if not await context.work.slot_for(step, context.wakeup, self._is_begun):
+        if not await wait_for_slot(context, self._is_begun):
             return None
         step_run = await committed(self._executor.create_step_run, context.run, manifest, self._had_step_run)
         self._had_step_run = True
@@ -246,7 +247,7 @@ class Engram:
             binding,
             input_,
             key,
-            context.work.scheduling,
+            context.run_context.scheduling,
             context.state.revision,
             left_to_container=left_to_container,
         )
@@ -333,7 +334,7 @@ class Engram:
             )
         if start.announce_first:
             await self._announce(step_run)
-        await context.access.ensure()
+        await context.run_context.access.ensure()
         await committed(self._executor.start_attempt, order)
         context.set_message("")
         self._announce_at = trio.current_time() + context.engine.settings.announce_after_seconds

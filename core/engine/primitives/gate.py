@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from core.api.gatedata import given_data
 from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import Phase, StepReason
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.ports import EventType, StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
-from core.engine.run.restore import gate_output
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 
@@ -46,6 +47,13 @@ async def run(context: StepContext) -> Verdict:
                 context.variables.give(context.step.name, {})
             return verdict
         await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
+
+
+def gate_output(run: Object, name: str) -> dict[str, str]:
+    """What was given with the approval of a gate."""
+    gates = (run.get("status") or {}).get("gates")
+    decision = gates.get(name) if isinstance(gates, Mapping) else None
+    return given_data(decision) if isinstance(decision, Mapping) else {}
 
 
 async def _decision(context: StepContext) -> Verdict | None:

@@ -10,7 +10,8 @@ from typing import Final
 import trio
 
 from core.api.phases import Phase, Reason, StepReason
-from core.engine.context.run_context import StepContext
+from core.engine.context import step_start
+from core.engine.context.step_context import StepContext
 from core.engine.plan import StepKind
 from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
@@ -31,8 +32,7 @@ async def live(context: StepContext, branches: BranchRunner) -> StepEnd:
             return StepEnd(failed(answer.reason, answer.message))
         if answer.value is not True:
             return StepEnd(Verdict(Phase.SKIPPED, _SKIPPED, recorded_reason=StepReason.CONDITION_FALSE))
-    if step.kind is StepKind.ENGRAM:
-        context.status.apply(context.state.step_started(step.name, context.now()))
+    step_start.condition_holds(context.run_context, step)
     if step.kind is StepKind.STOP:
         return await stop.run(context)
     return StepEnd(await _verdict(context, branches))

@@ -8,20 +8,20 @@ Its output is ``{branch: output}``, or ``{"items": [output, …]}`` in the order
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import trio
 
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
 from core.engine.primitives.settle import settle_whole
-from core.engine.run.restore import parallel_output
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
+from core.engine.values.variables import Variables
 
 MAX_STEPS_OF_RUN: Final = 5000
 """Steps and branches together; the status must fit into an object."""
@@ -52,9 +52,15 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
     if len(context.state.steps or ()) + len(branches) > MAX_STEPS_OF_RUN:
         text = f"more than {MAX_STEPS_OF_RUN} steps and branches in one run; let some of them be a Story of their own"
         return failed(Reason.INVALID_CONFIGURATION, text)
-    context.status.apply(_started(context, branches))
+    _announce(context, branches)
     await _Branches(context, branches, bound or len(branches), runner).run()
     return _verdict(context, branches)
+
+
+def parallel_output(step: StepPlan, branches: Iterable[StepPlan], variables: Variables) -> dict[str, Any]:
+    """``{branch: output}``; of a ``forEach`` ``{"items": [output, …]}`` in the order of the list."""
+    outputs = {branch.parts[-1]: dict(variables.output_of(branch.name)) for branch in branches}
+    return {"items": list(outputs.values())} if "forEach" in step.parameters else dict(outputs)
 
 
 def _bound(step: StepPlan) -> int | StepError:
@@ -93,14 +99,15 @@ async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
     return [step.branches[0].for_item(number, item) for number, item in enumerate(items)]
 
 
-def _started(context: StepContext, branches: Sequence[StepPlan]) -> Any:
-    """The state in which the step, and which StepRuns it will have, is recorded."""
+def _announce(context: StepContext, branches: Sequence[StepPlan]) -> None:
+    """Record that the step is at work, and which StepRuns it will have."""
     step_runs = tuple(
         step_run_name(context.run_name, branch.name) for branch in branches if branch.kind is StepKind.ENGRAM
     )
     text = f"Running {len(branches)} {'branch' if len(branches) == 1 else 'branches'}"
-    state = context.state.step_started(context.step.name, context.now(), message=text)
-    return state.children_started(context.step.name, step_runs) if step_runs else state
+    context.set_message(text)
+    if step_runs:
+        context.status.apply(context.state.children_started(context.step.name, step_runs))
 
 
 class _Branches:
@@ -120,7 +127,7 @@ class _Branches:
                 self._start(branch, nursery)
             self._fill(nursery)
             if nursery.child_tasks:
-                self._context.progress.rests(self._context.step.name)
+                self._context.run_context.progress.rests(self._context.step.name)
 
     def _fill(self, nursery: trio.Nursery) -> None:
         while self._left and self._at_work < self._bound:
@@ -128,7 +135,7 @@ class _Branches:
 
     def _start(self, branch: StepPlan, nursery: trio.Nursery) -> None:
         self._at_work += 1
-        self._context.progress.started(branch.name)
+        self._context.run_context.progress.started(branch.name)
         nursery.start_soon(self._live, branch, nursery, name=f"branch {branch.name}")
 
     async def _live(self, branch: StepPlan, nursery: trio.Nursery) -> None:

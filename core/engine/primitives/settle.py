@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.api.phases import Reason
-from core.engine.context.run_context import StepContext
+from core.engine.context.run_slots import has_slot
+from core.engine.context.step_context import StepContext
 from core.engine.ports import StepError
 from core.engine.values.stored_data import Answer
 from core.evaluation.evaluator import Failure, NotYet, Value
@@ -86,4 +87,5 @@ async def _settle(
             case NotYet() if finished:
                 return StepError(Reason.EXPRESSION_FAILED, f"{field} reads data that no step has produced")
             case NotYet():
-                finished = await context.progress.wait(context.step.name, has_slot=context.work.has_slot(context.step))
+                progress = context.run_context.progress
+                finished = await progress.wait(context.step.name, has_slot=has_slot(context))

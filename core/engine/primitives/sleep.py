@@ -6,7 +6,7 @@ import trio
 
 from core.api.duration import parse_positive_duration
 from core.api.phases import Phase, Reason, StepReason
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.primitives.waiting import until_words
 from core.engine.step.timers import Timer, TimerKind
 from core.engine.step.verdict import Verdict, failed

@@ -7,7 +7,7 @@ from datetime import datetime
 import trio
 
 from core.api.phases import TERMINAL_PHASES, Phase, Reason, member_or_none
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.plan import GroupPlan, StepKind, StepPlan, StoryPlan
 from core.engine.status.state import RunState
 from core.engine.step.endings import StepEnd, stopped

@@ -20,7 +20,7 @@ from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_
 from core.api.phases import Phase, Reason, member_or_none
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
 from core.engine.ports import EventType, RunKey, StepError
 from core.engine.primitives.settle import settle_condition, settle_value
@@ -73,7 +73,7 @@ class _Call:
             text = f"with.maxIterations is required with until: a whole number from 1 to {MAX_ITERATIONS}"
             return StepError(Reason.INVALID_CONFIGURATION, text)
         return cls(
-            namespace=str(ref.get("namespace") or context.plan.namespace),
+            namespace=str(ref.get("namespace") or context.run_context.plan.namespace),
             name=name,
             version=str(ref.get("version") or "").strip(),
             waits=waits is not False or bool(until.strip()),
@@ -149,7 +149,7 @@ class _Children:
         inputs = await self._inputs(target, number, previous)
         if isinstance(inputs, StepError):
             return inputs
-        settings, scheduling = context.engine.settings, context.work.scheduling
+        settings, scheduling = context.engine.settings, context.run_context.scheduling
         handed_down = child_metadata(
             scheduling, target, settings.queues(), settings.max_priorities(), context.namespace
         )
@@ -183,7 +183,8 @@ class _Children:
     async def _target(self) -> Object | StepError:
         """The Story to run, as it is now."""
         context, call = self._context, self._call
-        refused = context.engine.settings.why_call_refused(context.plan.namespace, call.namespace, call.name)
+        caller = context.run_context.plan
+        refused = context.engine.settings.why_call_refused(caller.namespace, call.namespace, call.name)
         if refused is not None:
             return StepError(Reason.STORY_REFERENCE_INVALID, refused)
         deepest = context.engine.settings.max_story_depth
@@ -254,7 +255,7 @@ class _Children:
                     told = True
                 text = f"StoryRun {key.name} did not end within the step's timeout and was canceled"
                 return Verdict(Phase.TIMEOUT, text, Reason.TIMED_OUT, child_run=key.name)
-            with context.progress.held_up(context.step.name):
+            with context.run_context.progress.held_up(context.step.name):
                 await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
 
     def _roots(self, number: int, previous: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from core.api import identity
 from core.api.objects import Object
 from core.api.phases import Reason
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.ports import Binding, EventType, StepError
 from core.engine.values.schema import why_invalid
 from core.evaluation.evaluator import Value

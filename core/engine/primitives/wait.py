@@ -12,7 +12,7 @@ from typing import Final
 
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.errors import StorageUnavailableError
 from core.engine.ports import StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
@@ -38,8 +38,7 @@ async def run(context: StepContext) -> Verdict:
         return failed(Reason.INVALID_CONFIGURATION, "with.until is required: the condition to wait for")
     poll = settings.poll or (None if analysis.is_timeless(until) else CLOCK_POLL)
     started_at = context.now()
-    context.work.watch(context.step.name, context.wakeup)
-    try:
+    with context.run_context.watchers.watching(context.step.name, context.wakeup):
         deadline_at: datetime | None = None
         announced = False
         while True:
@@ -65,8 +64,6 @@ async def run(context: StepContext) -> Verdict:
                 await wait_for_wakeup(
                     context.wakeup, context.engine.clock, _next_look(context.now(), deadline_at, poll)
                 )
-    finally:
-        context.work.unwatch(context.step.name)
 
 
 async def _look(context: StepContext, until: str, settings: Waiting, look_until: datetime | None) -> Verdict | None:
@@ -101,9 +98,9 @@ def _can_change(context: StepContext, until: str) -> bool:
     references = analysis.condition_references(until)
     phases = {name: state.phase for name, state in (context.state.steps or {}).items()}
     if references.unknown_steps:
-        others = (name for name in context.plan.order if name != context.step.parts[0])
+        others = (name for name in context.run_context.plan.order if name != context.step.parts[0])
         return any(name not in phases or not phases[name].terminal for name in others)
-    owners = {context.plan.owner(name) or name for name in references.steps}
+    owners = {context.run_context.plan.owner(name) or name for name in references.steps}
     return any(name not in phases or not phases[name].terminal for name in owners)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from core.api.duration import parse_positive_duration
 from core.api.instant import format_instant
 from core.api.phases import Phase, Reason, StepReason
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.ports import StepError
 from core.engine.step.timers import Timer, TimerKind
 from core.engine.step.verdict import Verdict

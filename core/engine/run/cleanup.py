@@ -11,6 +11,7 @@ import trio
 
 from core.api.phases import Phase, Reason
 from core.engine.context.run_context import RunContext
+from core.engine.context.step_end import record_end
 from core.engine.plan import GroupName, GroupPlan, StoryPlan
 from core.engine.run.group_execution import GroupExecution
 from core.engine.run.step_runner import StepRunner
@@ -25,77 +26,76 @@ from core.graph.readiness import failed_steps
 class Cleanup:
     """The two lists of clean-up steps of one run, whose main steps have ended."""
 
-    def __init__(self, work: RunContext, runner: StepRunner) -> None:
-        self._work = work
+    def __init__(self, run_context: RunContext, runner: StepRunner) -> None:
+        self._run_context = run_context
         self._runner = runner
 
     @property
     def plan(self) -> StoryPlan:
-        return self._work.plan
+        return self._run_context.plan
 
     async def compensate(self, ending: Ending | None) -> None:
         """Undo what was done, if the run failed; else no compensation runs. Cancel it to end it early."""
-        group, state = self.plan.compensations, self._work.status.state
+        group, state = self.plan.compensations, self._run_context.status.state
         failed = failed_steps(self.plan.graph, state.phases, self.plan.rules)
         if ending.compensates if ending is not None else bool(failed):
             await self._run(GroupName.COMPENSATIONS, group)
         elif ending is not None:  # a process before this one may have begun some
             await self.end_compensations(ending, ending.decided_at + self._drain)
         else:
-            now = self._work.engine.clock.now()
+            now = self._run_context.engine.clock.now()
             await self.end_compensations(endings.uncalled_for(now), now + self._drain)
 
     async def end_compensations(self, ending: Ending, drain_at: datetime) -> None:
-        await end_group(self._work, self.plan.compensations, ending, drain_at)
+        await end_group(self._run_context, self.plan.compensations, ending, drain_at)
 
     async def finish(self) -> None:
         """The ``finally`` steps, unless nothing had begun that they could be for."""
-        group, phases = self.plan.finally_, self._work.status.state.phases
+        group, phases = self.plan.finally_, self._run_context.status.state.phases
         begun = any(name in phases and phases[name] is not Phase.SKIPPED for name in self.plan.main.order)
         if begun or any(name in phases for name in group.order):
             await self._run(GroupName.FINALLY, group)
         else:
             for name in group.order:
-                self._work.record(
-                    self.plan.steps[name], Verdict(Phase.SKIPPED, "Skipped: no step of the run had begun")
-                )
+                skipped = Verdict(Phase.SKIPPED, "Skipped: no step of the run had begun")
+                record_end(self._run_context, self.plan.steps[name], skipped)
 
     async def _run(self, name: GroupName, group: GroupPlan) -> None:
-        phases = self._work.status.state.phases
+        phases = self._run_context.status.state.phases
         if all(step in phases and phases[step].terminal for step in group.order):
             return
         deadline_at = await self._deadline_at(name)
-        if self._work.engine.clock.now() < deadline_at:
+        if self._run_context.engine.clock.now() < deadline_at:
             over = False
             async with trio.open_nursery() as nursery:
 
                 async def watch() -> None:
                     nonlocal over
-                    await self._work.engine.clock.sleep_until(deadline_at)
+                    await self._run_context.engine.clock.sleep_until(deadline_at)
                     over = True
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(watch, name=f"deadline of {name}")
-                await GroupExecution(self._work, group, self._runner).run()
+                await GroupExecution(self._run_context, group, self._runner).run()
                 nursery.cancel_scope.cancel()
             if not over:
                 return
         conclusion = Conclusion(Phase.FAILED, Reason.TIMED_OUT, f"the time for {name} is over")
         ending = endings.out_of_time(str(name), conclusion, deadline_at)
-        await end_group(self._work, group, ending, deadline_at + self._drain)
+        await end_group(self._run_context, group, ending, deadline_at + self._drain)
 
     @property
     def _drain(self) -> timedelta:
-        return self.plan.graceful_shutdown or self._work.engine.settings.graceful_shutdown
+        return self.plan.graceful_shutdown or self._run_context.engine.settings.graceful_shutdown
 
     async def _deadline_at(self, name: GroupName) -> datetime:
         """When the time of the list is over: recorded, with all ends before it, before its first step starts.
 
         It is never moved.
         """
-        key, status = f"{GROUP_MARK}{name}", self._work.status
+        key, status = f"{GROUP_MARK}{name}", self._run_context.status
         if key not in (status.state.timers or {}):
-            budget = self.plan.cleanup_timeout or self._work.engine.settings.cleanup_timeout
-            timer = Timer(TimerKind.DEADLINE, self._work.engine.clock.now() + budget)
+            budget = self.plan.cleanup_timeout or self._run_context.engine.settings.cleanup_timeout
+            timer = Timer(TimerKind.DEADLINE, self._run_context.engine.clock.now() + budget)
             status.apply(status.state.timer_set(key, timer))
         return (await status.stored_timer(key)).at

@@ -16,7 +16,7 @@ from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_context import StepContext
+from core.engine.context.step_context import StepContext
 from core.engine.errors import PortError, RejectedError
 from core.engine.ports import AttemptState, Observation
 from core.engine.primitives.engram import Engram

@@ -45,7 +45,7 @@ class RunExecution:
         self._status = status
         self._wakeups = wakeups
         self._preparation = Preparation(engine, key, run, status, wakeups)
-        self._work: RunContext | None = None
+        self._run_context: RunContext | None = None
         self._early_end = EarlyEnd(status)
         self._cancel_requested = False
 
@@ -72,50 +72,50 @@ class RunExecution:
             refused = await self._main()
             if refused is not None:
                 return refused
-        work, ending = self._work, self._early_end.ending
+        run_context, ending = self._run_context, self._early_end.ending
         if ending is not None:
-            work = work or await self._recalled()
-            if work is None:
+            run_context = run_context or await self._recalled()
+            if run_context is None:
                 return ending.conclusion
-            await self._end_main(work, ending)
-        assert work is not None
-        cleanup = Cleanup(work, StepRunner(work, self._early_end))
+            await self._end_main(run_context, ending)
+        assert run_context is not None
+        cleanup = Cleanup(run_context, StepRunner(run_context, self._early_end))
         await self._compensate(cleanup)
         self._early_end.stage = Stage.FINALLY
         await cleanup.finish()
-        return await conclude(work, self._early_end.ending)
+        return await conclude(run_context, self._early_end.ending)
 
     async def end_orphans(self, left: list[Object]) -> None:
         """End these StepRuns of the run, which has ended, whoever has begun them."""
-        work = await self._recalled()
-        if work is not None:
-            await end_orphans(work, left, self._drain(work.plan))
+        run_context = await self._recalled()
+        if run_context is not None:
+            await end_orphans(run_context, left, self._drain(run_context.plan))
 
     async def _main(self) -> Conclusion | None:
         """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""
-        work = await self._preparation.prepare()
-        if not isinstance(work, RunContext):
-            if isinstance(work, Ending):
-                self.end(work)
+        run_context = await self._preparation.prepare()
+        if not isinstance(run_context, RunContext):
+            if isinstance(run_context, Ending):
+                self.end(run_context)
             if self._cancel_requested:
                 self._heed_cancel()
-            return work if isinstance(work, Conclusion) else None
-        self._work = work
+            return run_context if isinstance(run_context, Conclusion) else None
+        self._run_context = run_context
         self._early_end.stage = Stage.MAIN
-        self._resume_ending(work.plan)
+        self._resume_ending(run_context.plan)
         await trio.lowlevel.checkpoint_if_cancelled()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_story_timeout, work.plan, name=f"timeout of {self._key}")
-            await GroupExecution(work, work.plan.main, StepRunner(work, self._early_end)).run()
+            nursery.start_soon(self._watch_story_timeout, run_context.plan, name=f"timeout of {self._key}")
+            await GroupExecution(run_context, run_context.plan.main, StepRunner(run_context, self._early_end)).run()
             nursery.cancel_scope.cancel()
         return None
 
-    async def _end_main(self, work: RunContext, ending: Ending) -> None:
+    async def _end_main(self, run_context: RunContext, ending: Ending) -> None:
         if ending.conclusion.reason == Reason.CANCELED:  # durable already: containers need not wait for our note
-            await cancel_children(work)
+            await cancel_children(run_context)
         else:
             await self._status.wait_until_stored()
-        await end_group(work, work.plan.main, ending, self._drain_at(work.plan, ending))
+        await end_group(run_context, run_context.plan.main, ending, self._drain_at(run_context.plan, ending))
 
     async def _compensate(self, cleanup: Cleanup) -> None:
         self._early_end.stage = Stage.COMPENSATIONS
@@ -138,7 +138,8 @@ class RunExecution:
         undoes = ending is not None and ending.compensates and stage is Stage.COMPENSATIONS
         if (ending is not None and not undoes) or state.ended or stage is Stage.FINALLY:
             return
-        if state.cancel_observed_at is None and self._work is not None and self._only_finally_is_left(self._work.plan):
+        plan = self._run_context.plan if self._run_context is not None else None
+        if state.cancel_observed_at is None and plan is not None and self._only_finally_is_left(plan):
             return
         self._status.apply(state.cancel_observed(self._engine.clock.now()))
         observed_at = self._status.state.cancel_observed_at
@@ -180,8 +181,8 @@ class RunExecution:
 
     async def _recalled(self) -> RunContext | None:
         """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""
-        self._work = await self._preparation.restored()
-        return self._work
+        self._run_context = await self._preparation.restored()
+        return self._run_context
 
     def _drain_at(self, plan: StoryPlan, ending: Ending) -> datetime:
         return ending.decided_at + self._drain(plan)

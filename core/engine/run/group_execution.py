@@ -12,7 +12,9 @@ from collections.abc import Iterable
 import trio
 
 from core.api.phases import Phase
-from core.engine.context.run_context import RunContext, StepContext
+from core.engine.context.run_context import RunContext
+from core.engine.context.step_context import StepContext
+from core.engine.context.step_end import record_end
 from core.engine.plan import GroupPlan
 from core.engine.run.step_runner import StepRunner
 from core.engine.step.verdict import Verdict
@@ -22,11 +24,11 @@ from core.graph.readiness import Skip, SkipCause, advance, failure_skips
 class GroupExecution:
     """The steps of one group of one run."""
 
-    def __init__(self, work: RunContext, group: GroupPlan, runner: StepRunner) -> None:
-        self._work = work
+    def __init__(self, run_context: RunContext, group: GroupPlan, runner: StepRunner) -> None:
+        self._run_context = run_context
         self._group = group
         self._runner = runner
-        phases = work.status.state.phases
+        phases = run_context.status.state.phases
         self._skipped_for_failure = failure_skips(group.graph, phases, group.rules)
         self._begun_before = {name for name in group.order if name in phases and not phases[name].terminal}
         """Steps that another process has begun. The end of what they need may not be recorded yet: then that comes
@@ -42,7 +44,7 @@ class GroupExecution:
 
     @property
     def _phases(self) -> dict[str, Phase]:
-        return self._work.status.state.phases
+        return self._run_context.status.state.phases
 
     async def _live(self, context: StepContext, nursery: trio.Nursery) -> None:
         step = context.step
@@ -52,10 +54,11 @@ class GroupExecution:
 
     def _go_on(self, candidates: Iterable[str], nursery: trio.Nursery) -> None:
         """Start and skip whatever the recorded phases allow, at once and together."""
-        phases = dict.fromkeys(self._work.wakeups, Phase.RUNNING) | self._phases
+        phases = dict.fromkeys(self._run_context.wakeups, Phase.RUNNING) | self._phases
         following = advance(self._group.graph, phases, self._group.rules, self._skipped_for_failure, candidates)
         for skip in following.skip:
-            self._work.record(self._work.plan.steps[skip.step], Verdict(Phase.SKIPPED, _why_skipped(skip)))
+            step = self._run_context.plan.steps[skip.step]
+            record_end(self._run_context, step, Verdict(Phase.SKIPPED, _why_skipped(skip)))
             if skip.cause is SkipCause.FAILED_NEED:
                 self._skipped_for_failure |= {skip.step}
         for name in following.start:
@@ -70,7 +73,7 @@ class GroupExecution:
         return phase is not None and phase.terminal
 
     def _start(self, name: str, nursery: trio.Nursery) -> None:
-        context = self._runner.begin(self._work.plan.steps[name])
+        context = self._runner.begin(self._run_context.plan.steps[name])
         nursery.start_soon(self._live, context, nursery, name=f"step {name}")
 
 

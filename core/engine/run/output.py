@@ -24,9 +24,9 @@ from core.graph.readiness import failed_steps
 MAX_OUTPUT_BYTES: Final = 1_048_576
 
 
-async def conclude(work: RunContext, ending: Ending | None) -> Conclusion:
+async def conclude(run_context: RunContext, ending: Ending | None) -> Conclusion:
     """The end of a run whose steps are all terminal; ``ending`` is why it was ended early, if it was."""
-    plan, state = work.plan, work.status.state
+    plan, state = run_context.plan, run_context.status.state
     unclean = _failed(plan.compensations, state) + _failed(plan.finally_, state)
     if ending is not None:
         return _ended_early(ending.conclusion, unclean)
@@ -40,7 +40,7 @@ async def conclude(work: RunContext, ending: Ending | None) -> Conclusion:
         return Conclusion(Phase.COMPENSATED, Reason.COMPENSATED, text, has_error=True)
     if failed:
         return _steps_failed(Reason.DEPENDENCY_FAILED, "", failed)
-    return await _succeeded(work)
+    return await _succeeded(run_context)
 
 
 def _ended_early(conclusion: Conclusion, unclean: tuple[str, ...]) -> Conclusion:
@@ -64,13 +64,15 @@ def _failed(group: GroupPlan, state: RunState) -> tuple[str, ...]:
     return failed_steps(group.graph, state.phases, group.rules)
 
 
-async def _succeeded(work: RunContext) -> Conclusion:
-    plan, evaluator = work.plan, work.engine.evaluator
-    message = _success_message(plan, work.status.state)
+async def _succeeded(run_context: RunContext) -> Conclusion:
+    plan, status, evaluator = run_context.plan, run_context.status, run_context.engine.evaluator
+    message = _success_message(plan, status.state)
     if plan.output is None:
         return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, message)
-    variables = work.variables.snapshot()
-    answer = await work.stored.value(plan.output, variables, work.pace(), work.asker(), field="output", finished=True)
+    variables = run_context.variables.snapshot()
+    answer = await run_context.stored.value(
+        plan.output, variables, status.pace(), status.asker(), field="output", finished=True
+    )
     if not isinstance(answer, Value):
         text = getattr(answer, "message", "output reads data that no step has produced")
         return _failure(Reason.OUTPUT_RESOLUTION_FAILED, text)
@@ -78,7 +80,7 @@ async def _succeeded(work: RunContext) -> Conclusion:
     if not isinstance(output, Mapping):
         return _failure(Reason.OUTPUT_RESOLUTION_FAILED, "output must resolve to an object")
     if plan.outputs_schema is not None:
-        problem = await why_invalid(evaluator, plan.outputs_schema, output, work.asker())
+        problem = await why_invalid(evaluator, plan.outputs_schema, output, status.asker())
         if problem is not None:
             return _failure(Reason.OUTPUT_SCHEMA_FAILED, f"output breaks the Story's outputsSchema: {problem}")
     size = size_bytes(output)

@@ -13,16 +13,18 @@ from core.api import keys
 from core.api.objects import Object, step_path, without_data
 from core.api.phases import Phase, Reason
 from core.api.unreadable import why_unreadable
-from core.engine.calls import Pace, patiently, persistently
+from core.engine.calls import patiently, persistently
 from core.engine.concurrency.rules import takes_turns
 from core.engine.context.access import RunAccess, has_step_at_work
 from core.engine.context.run_context import RunContext
+from core.engine.context.watchers import Watchers
 from core.engine.engine_context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, RunKey
 from core.engine.run import inputs
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
+from core.engine.run.restore import restore
 from core.engine.slots.scheduling import PRIORITY_BOUNDED
 from core.engine.status.writer import StatusWriter
 from core.engine.step import endings
@@ -31,7 +33,6 @@ from core.engine.step.verdict import Conclusion
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
 from core.engine.wakeup import WakeUp
-from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure
 
 _RUN = ""
@@ -69,23 +70,23 @@ class Preparation:
         refusal = self._why_not_startable()
         if refusal is not None:
             return _failure(refusal)
-        work: RunContext | Refusal | None = None
+        prepared: RunContext | Refusal | None = None
         under_way = False
-        while work is None:
+        while prepared is None:
             step_runs, child_runs = await self._children()
             story = await self._story(step_runs)
             if story is None:
                 return None
             state = self._status.state  # a revision is recorded with the first timer, which may come before "Running"
             under_way = state.started or bool(state.revision or step_runs or child_runs)
-            work = await self._work_of(story, step_runs, child_runs, under_way=under_way)
-        if isinstance(work, RunContext):
-            return work
+            prepared = await self._prepared(story, step_runs, child_runs, under_way=under_way)
+        if isinstance(prepared, RunContext):
+            return prepared
         if not under_way:
-            return _failure(work)
+            return _failure(prepared)
         if self._hurried:  # it was canceled before, and ends as that
             return None
-        return endings.refused(_failure(work), self._engine.clock.now())
+        return endings.refused(_failure(prepared), self._engine.clock.now())
 
     async def restored(self) -> RunContext | None:
         """The steps of a run that is ended before it could go on; None when it never began."""
@@ -96,7 +97,7 @@ class Preparation:
         story = await self._stored_story()
         plans, evaluator = self._engine.plans, self._engine.evaluator
         known = story is not None and not why_unreadable(story)
-        plan = await plans.plan_of(story, evaluator, self._asker) if story and known else None
+        plan = await plans.plan_of(story, evaluator, self._status.asker()) if story and known else None
         values: Mapping[str, Any] | Refusal = {}
         begun = Begun.of(self._status.state.steps or (), step_runs, child_runs)
         if isinstance(plan, StoryPlan):
@@ -104,11 +105,11 @@ class Preparation:
             plan = plan_to_end(plan, begun)
         else:
             plan = bare_plan(begun)
-        access = RunAccess(self._engine, self._run, story or {}, self._pace)
-        variables = Variables({} if isinstance(values, Refusal) else values)
-        work = RunContext(self._engine, self._status, self._wakeups, story or {}, plan, variables, access)
-        await self._begin(work)
-        return work
+        access = RunAccess(self._engine, self._run, story or {}, self._status.pace)
+        values = {} if isinstance(values, Refusal) else values
+        run_context = self._context(story or {}, plan, values, access)
+        await self._begin(run_context)
+        return run_context
 
     def _why_not_startable(self) -> Refusal | None:
         """Guards for a run that has not started; one that runs is never touched by them."""
@@ -139,7 +140,7 @@ class Preparation:
                     self._engine.events.emit(self._run, EventType.WARNING, Reason.STORY_NOT_FOUND, message)
                     self._status.apply(self._status.state.story_missing(message))
                 else:
-                    await self._status.tell_again()
+                    await self._status.store_again()
                 await wakeup.wait()
         finally:
             self._wakeups.pop(_RUN, None)
@@ -155,21 +156,21 @@ class Preparation:
         namespace, name = self._story_key()
         revision = self._status.state.revision
         if revision:
-            kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._pace())
+            kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._status.pace())
             if kept is not None and kept["metadata"].get("name") == name:  # else somebody put another's name there
                 self._stands_in = False
                 return kept
         self._stands_in = bool(revision)
-        return await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
+        return await patiently(self._engine.runs.read_story, namespace, name, pace=self._status.pace())
 
-    async def _work_of(
+    async def _prepared(
         self, story: Object, step_runs: list[Object], child_runs: list[Object], *, under_way: bool
     ) -> RunContext | Refusal | None:
         """None: the Story has changed meanwhile, so that all of this is to be done again."""
         if why := why_unreadable(story):
             namespace, name = self._story_key()
             return Refusal(Reason.UNREADABLE, f"Story {namespace}/{name} cannot be read: {why}; make it smaller")
-        plan = await self._engine.plans.plan_of(story, self._engine.evaluator, self._asker)
+        plan = await self._engine.plans.plan_of(story, self._engine.evaluator, self._status.asker())
         if isinstance(plan, Refusal):
             return plan
         resolved = inputs.run_inputs(self._run, plan)
@@ -187,7 +188,7 @@ class Preparation:
         runs_again = state.attempts > 0 and not state.is_timed  # perhaps with steps that it keeps
         if not state.started and (not under_way or runs_again) and not await self._is_its_turn(story):
             return None
-        access = RunAccess(self._engine, self._run, story, self._pace)
+        access = RunAccess(self._engine, self._run, story, self._status.pace)
         if has_step_at_work(step_runs) or (plan.has_engrams and not self._status.state.started):
             try:
                 await access.ensure()
@@ -197,26 +198,26 @@ class Preparation:
             revision = await self._kept(story)
             if isinstance(revision, Refusal):
                 return revision
-            if self._turn_taken and not await self._engine.concurrency.is_current(story, self._pace()):
+            if self._turn_taken and not await self._engine.concurrency.is_current(story, self._status.pace()):
                 self._engine.concurrency.ended(
                     str(self._run["metadata"]["uid"])
                 )  # others may have begun as the new one says
                 return None
             self._status.apply(self._status.state.pinned(revision))
-        work = RunContext(self._engine, self._status, self._wakeups, story, plan, Variables(resolved), access)
+        run_context = self._context(story, plan, resolved, access)
         starts = not self._status.state.started
-        await self._begin(work)
+        await self._begin(run_context)
         if starts and self._turn_taken:
             await self._status.wait_until_stored()  # before anything is made: after a crash, others must know
-        return work
+        return run_context
 
     async def _why_inputs_invalid(self, resolved: Mapping[str, Any], plan: StoryPlan, story: Object) -> Refusal | None:
         if plan.inputs_schema is None:
             return None
-        whole = await StoredData(self._engine, story, self._run).inputs(resolved, self._pace())
+        whole = await StoredData(self._engine, story, self._run).inputs(resolved, self._status.pace())
         if isinstance(whole, Failure):
             return Refusal(Reason.VALIDATION_FAILED, whole.message)
-        return await inputs.why_inputs_invalid(whole, plan, self._engine.evaluator, self._asker)
+        return await inputs.why_inputs_invalid(whole, plan, self._engine.evaluator, self._status.asker())
 
     async def _is_its_turn(self, story: Object) -> bool:
         """Wait for the run's turn; False: the Story is not ``story`` any more, and the run has chosen none yet.
@@ -228,38 +229,52 @@ class Preparation:
         told = story
         while True:
             if chosen:
-                live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._pace())
+                live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._status.pace())
                 told = live or story
-            if await limiter.wait(self._run, told, self._tell_turn, self._pace(), outlives=chosen):
+            if await limiter.wait(self._run, told, self._report_turn, self._status.pace(), outlives=chosen):
                 self._turn_taken = takes_turns(told)
                 return True
             if not chosen:
                 return False
 
-    def _tell_turn(self, message: str) -> None:
+    def _report_turn(self, message: str) -> None:
         self._status.apply(self._status.state.waiting_for_turn(message))
 
     async def _kept(self, story: Object) -> str | Refusal:
         """What keeps the Story as it stands; the run records it in the write that says that it runs."""
         try:
-            return await persistently(self._engine.runs.pin_story, story, pace=self._pace())
+            return await persistently(self._engine.runs.pin_story, story, pace=self._status.pace())
         except RejectedError as error:
             return Refusal(error.reason, str(error))
 
-    async def _begin(self, work: RunContext) -> None:
+    def _context(self, story: Object, plan: StoryPlan, values: Mapping[str, Any], access: RunAccess) -> RunContext:
+        watchers = Watchers()
+        return RunContext(
+            engine=self._engine,
+            status=self._status,
+            wakeups=self._wakeups,
+            story=story,
+            plan=plan,
+            variables=Variables(values, changed=watchers.wake),
+            stored=StoredData(self._engine, story, self._status.state.stored),
+            access=access,
+            watchers=watchers,
+        )
+
+    async def _begin(self, run_context: RunContext) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""
-        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())
-        child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._pace())
-        earliest = work.restore(step_runs, child_runs)
+        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._status.pace())
+        child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._status.pace())
+        earliest = restore(run_context, step_runs, child_runs)
         if not self._status.state.started and not self._status.state.ended:
             now = self._engine.clock.now()
-            schema_refs = _schema_refs(work.plan, self._run)
+            schema_refs = _schema_refs(run_context.plan, self._run)
             begins_again = self._status.state.attempts > 0
             since = now if begins_again else min(earliest or now, now)
             self._status.apply(self._status.state.began(since, schema_refs))
             text = "The run starts again" if begins_again else "The run starts"
             self._engine.events.emit(self._run, EventType.NORMAL, Reason.STARTING_EXECUTION, text)
-            if note := work.scheduling.note:
+            if note := run_context.scheduling.note:
                 self._engine.events.emit(self._run, EventType.WARNING, PRIORITY_BOUNDED, note)
 
     async def _children(self) -> tuple[list[Object], list[Object]]:
@@ -267,8 +282,8 @@ class Preparation:
 
         Without inputs and outputs: a run may wait long for its Story, its turn or its rights, and many may at once.
         """
-        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._pace())
-        child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._pace())
+        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._status.pace())
+        child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._status.pace())
         child_runs = [without_data(child) for child in child_runs]
         state = self._status.state
         if not state.started and not state.revision:
@@ -288,14 +303,6 @@ class Preparation:
     def _story_key(self) -> tuple[str, str]:
         ref = self._run["spec"].get("storyRef") or {}
         return str(ref.get("namespace") or self._key.namespace), str(ref.get("name") or "")
-
-    @property
-    def _asker(self) -> Asker:
-        """For what is evaluated for the run as a whole."""
-        return Asker(self._key.namespace, lambda seconds: self._status.tell_waiting("", seconds))
-
-    def _pace(self) -> Pace:
-        return Pace(self._engine.settings.jitter, lambda obstacle: self._status.tell_obstacle("", obstacle))
 
 
 def _failure(refusal: Refusal) -> Conclusion:

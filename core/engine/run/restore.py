@@ -1,27 +1,40 @@
 """What a restarted engine finds again beside the states of steps: which have begun, and what they have put out.
 
-Pure over what was read: StepRuns, child StoryRuns and decisions on gates in, a state and variables out.
+``restore`` is carried out once per scope. What it is made of is pure over what was read: StepRuns, child StoryRuns and
+decisions on gates in, a state and variables out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
-from core.api.gatedata import given_data
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, step_path
 from core.api.phases import Phase, StepReason
+from core.engine.context.run_context import RunContext
+from core.engine.context.run_slots import claim_slots
+from core.engine.context.step_start import found_begun
 from core.engine.plan import StepKind, StepPlan, StoryPlan
+from core.engine.primitives.gate import gate_output
+from core.engine.primitives.parallel import parallel_output
 from core.engine.status.state import RunState
 from core.engine.values.variables import Variables
 
 
-def has_step(plan: StoryPlan, name: str, kind: StepKind) -> bool:
-    """Whether the step of that full name is one of that kind: else its object was made by another Story's edition."""
-    step = plan.find(name)
-    return step is not None and step.kind is kind
+def restore(run_context: RunContext, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:
+    """Take over what is recorded outside the run's status; the earliest start of a step, if any.
+
+    ``step_runs`` need no data: outputs are read one at a time.
+    """
+    status, plan = run_context.status, run_context.plan
+    state = status.state.planned(plan.order, plan.allowed)
+    state, earliest = steps_begun(state, plan, step_runs, child_runs, run_context.engine.clock.now())
+    status.apply(state)
+    claim_slots(run_context, step_runs)
+    whole = run_context.engine.executor.whole_step_runs(run_context.run)
+    restore_outputs(run_context.variables, state, plan, whole, child_runs)
+    return earliest
 
 
 def steps_begun(
@@ -36,19 +49,15 @@ def steps_begun(
     begun += [(child, str(child["metadata"]["name"]), StepKind.EXECUTE_STORY) for child in child_runs]
     for child, child_run, kind in begun:
         name = step_path(child)
-        if not has_step(plan, name, kind):
+        if not plan.has(name, kind):
             continue
         recorded = (child.get("status") or {}).get("startedAt")
         started_at = parse_instant_or_none(recorded or child["metadata"].get("creationTimestamp")) or now
         earliest = min(earliest or started_at, started_at)
-        for each in _and_above(name):
-            if state.step(each) is None:
-                state = state.step_started(each, started_at, child_run=child_run if each == name else "")
+        state = found_begun(state, name, started_at, child_run=child_run)
     for name in state.timers or ():
         if plan.find(name) is not None:
-            for each in _and_above(name):
-                if state.step(each) is None:
-                    state = state.step_started(each, now, Phase.PAUSED if each == name else Phase.RUNNING)
+            state = found_begun(state, name, now, Phase.PAUSED)
     return state, earliest
 
 
@@ -62,7 +71,7 @@ def restore_outputs(
     """Give ``variables`` what steps have put out before this process had the run in hand."""
     for step_run in step_runs:
         name = step_path(step_run)
-        if has_step(plan, name, StepKind.ENGRAM):
+        if plan.has(name, StepKind.ENGRAM):
             variables.remember(step_run)
     by_name = {str(child["metadata"]["name"]): child for child in child_runs}
     for step in reversed(list(_declared_and_begun(plan, state))):  # what is inside comes before what is around it
@@ -78,19 +87,6 @@ def restore_outputs(
             variables.give(step.name, gate_output(state.stored, step.name))
         elif step.kind is StepKind.GATE and recorded.reason == StepReason.NOT_DECIDED:
             variables.give(step.name, {})
-
-
-def parallel_output(step: StepPlan, branches: Iterable[StepPlan], variables: Variables) -> dict[str, Any]:
-    """``{branch: output}``; of a ``forEach`` ``{"items": [output, …]}`` in the order of the list."""
-    outputs = {branch.parts[-1]: dict(variables.output_of(branch.name)) for branch in branches}
-    return {"items": list(outputs.values())} if "forEach" in step.parameters else dict(outputs)
-
-
-def gate_output(run: Object, name: str) -> dict[str, str]:
-    """What was given with the approval of a gate."""
-    gates = (run.get("status") or {}).get("gates")
-    decision = gates.get(name) if isinstance(gates, Mapping) else None
-    return given_data(decision) if isinstance(decision, Mapping) else {}
 
 
 def _declared_and_begun(plan: StoryPlan, state: RunState) -> Iterator[StepPlan]:
@@ -112,10 +108,3 @@ def _branches_begun(step: StepPlan, state: RunState) -> list[StepPlan]:
         if name.startswith(prefix) and name.removeprefix(prefix).isdecimal()
     )
     return [step.branches[0].for_item(number, None) for number in numbers]
-
-
-def _and_above(name: str) -> Iterator[str]:
-    """``fan``, ``fan/inner``, ``fan/inner/a``."""
-    parts = name.split("/")
-    for length in range(1, len(parts) + 1):
-        yield "/".join(parts[:length])

@@ -5,7 +5,10 @@ Which step is next is decided by ``group_execution``; the branches of a ``parall
 
 from __future__ import annotations
 
-from core.engine.context.run_context import RunContext, StepContext
+from core.engine.context.run_context import RunContext
+from core.engine.context.step_context import StepContext
+from core.engine.context.step_end import finish, record_end
+from core.engine.context.step_start import needs_met
 from core.engine.plan import StepPlan
 from core.engine.primitives.life import live
 from core.engine.run.early_end import EarlyEnd
@@ -20,14 +23,16 @@ class StepRunner:
 
     def begin(self, step: StepPlan) -> StepContext:
         """The step starts now."""
-        return self._run_context.begin(step)
+        context = StepContext.of(self._run_context, step)
+        needs_met(self._run_context, step)
+        return context
 
     async def run(self, context: StepContext) -> bool:
         """From wherever the step stands to the record of its end; False when the run ends with it."""
         end = await live(context, branches=self)
-        self._run_context.record(context.step, end.verdict)
+        record_end(self._run_context, context.step, end.verdict)
         return end.ends_run is None or not self._early_end.end(end.ends_run)
 
     def finish(self, step: StepPlan) -> None:
         """Whatever follows from the end of the step has begun."""
-        self._run_context.finish(step)
+        finish(self._run_context, step)

@@ -17,7 +17,9 @@ from core.api.objects import Object, has_ended, is_being_deleted, step_path
 from core.api.phases import Phase, member_or_none
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_context import RunContext, StepContext
+from core.engine.context.run_context import RunContext
+from core.engine.context.step_context import StepContext
+from core.engine.context.step_end import record_end
 from core.engine.plan import GroupPlan, StepKind, StepPlan
 from core.engine.ports import RunKey
 from core.engine.primitives.engram import Engram
@@ -31,30 +33,30 @@ _CHILD_GRACE: Final = timedelta(seconds=2)
 """Beyond the time to drain: a child run drains as long as its parent does, and then has to say so."""
 
 
-async def end_group(work: RunContext, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
+async def end_group(run_context: RunContext, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
     """Return once every step of the group has a terminal phase."""
-    work.wakeups.clear()
-    work.progress.forget()
+    run_context.wakeups.clear()
+    run_context.progress.forget()
     names = frozenset(group.order)
     unfinished = [
         step
-        for name, state in (work.status.state.steps or {}).items()
+        for name, state in (run_context.status.state.steps or {}).items()
         if name.partition("/")[0] in names and not state.phase.terminal
-        for step in (work.plan.find(name) or StepPlan(name, StepKind.UNKNOWN, {"name": name}),)
+        for step in (run_context.plan.find(name) or StepPlan(name, StepKind.UNKNOWN, {"name": name}),)
     ]
-    phases = work.status.state.phases
+    phases = run_context.status.state.phases
     for name in group.order:
         if name not in phases:
-            work.record(work.plan.steps[name], ending.skipped)
+            record_end(run_context, run_context.plan.steps[name], ending.skipped)
     async with trio.open_nursery() as nursery:
         for step in unfinished:
             if step.kind is StepKind.ENGRAM:
-                nursery.start_soon(_end_engram, work, step, ending, drain_at)
+                nursery.start_soon(_end_engram, run_context, step, ending, drain_at)
             elif step.kind is StepKind.EXECUTE_STORY:
-                nursery.start_soon(_end_child, work, step, ending, drain_at)
+                nursery.start_soon(_end_child, run_context, step, ending, drain_at)
     for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before what is around them
         if step.kind not in (StepKind.ENGRAM, StepKind.EXECUTE_STORY):
-            work.record(step, ending.verdict)
+            record_end(run_context, step, ending.verdict)
 
 
 def orphans(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Object]:
@@ -67,42 +69,44 @@ def orphans(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Ob
     return [one for one in left if not (is_final(one.get("status") or {}) if begun_here else has_ended(one))]
 
 
-async def end_orphans(work: RunContext, left: Iterable[Object], drain: timedelta) -> None:
+async def end_orphans(run_context: RunContext, left: Iterable[Object], drain: timedelta) -> None:
     """End what is at work of a run that another process has ended: nobody else would."""
-    ending = outlived(work.engine.clock.now())
+    ending = outlived(run_context.engine.clock.now())
     async with trio.open_nursery() as nursery:
         for step_run in left:
             name = step_path(step_run)
             if name:
-                step = work.plan.find(name) or StepPlan(name, StepKind.ENGRAM, {"name": name})
-                end = partial(end_engram, work.context(step), ending, ending.decided_at + drain, unheard=True)
+                step = run_context.plan.find(name) or StepPlan(name, StepKind.ENGRAM, {"name": name})
+                context = StepContext.of(run_context, step)
+                end = partial(end_engram, context, ending, ending.decided_at + drain, unheard=True)
                 nursery.start_soon(end)
 
 
-async def cancel_children(work: RunContext) -> None:
+async def cancel_children(run_context: RunContext) -> None:
     """Ask every child run that is still alive to end, also those that no step waits for."""
-    children = await patiently(work.engine.runs.child_runs, work.status.state.stored, pace=work.pace())
+    runs, pace = run_context.engine.runs, run_context.status.pace()
+    children = await patiently(runs.child_runs, run_context.run, pace=pace)
     async with trio.open_nursery() as nursery:
         for child in children:
-            step = work.plan.find(step_path(child) or "")
+            step = run_context.plan.find(step_path(child) or "")
             if step is not None and not has_ended(child) and not is_being_deleted(child):
-                nursery.start_soon(_ask_to_end, work, step, child)
+                nursery.start_soon(_ask_to_end, run_context, step, child)
 
 
-async def _ask_to_end(work: RunContext, step: StepPlan, child: Object) -> None:
-    await cancel_child(work.context(step), child)
-    work.wakeups.pop(step.name, None)
+async def _ask_to_end(run_context: RunContext, step: StepPlan, child: Object) -> None:
+    await cancel_child(StepContext.of(run_context, step), child)
+    run_context.wakeups.pop(step.name, None)
 
 
-async def _end_engram(work: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
-    context = work.context(step)
-    state = work.status.state.step(step.name)
+async def _end_engram(run_context: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
+    context = StepContext.of(run_context, step)
+    state = run_context.status.state.step(step.name)
     if state is not None and state.phase is Phase.PENDING and await _has_no_step_run(context):
         verdict = ending.skipped  # it was queued
     else:
         verdict = await end_engram(context, ending, drain_at)
-    work.record(step, verdict)
-    work.wakeups.pop(step.name, None)
+    record_end(run_context, step, verdict)
+    run_context.wakeups.pop(step.name, None)
 
 
 async def _has_no_step_run(context: StepContext) -> bool:
@@ -110,8 +114,8 @@ async def _has_no_step_run(context: StepContext) -> bool:
     return observation.step_run is None
 
 
-async def _end_child(work: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
-    context = work.context(step)
+async def _end_child(run_context: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
+    context = StepContext.of(run_context, step)
     ended = ending.verdict
     child = await _child_of(context)
     if child is not None:
@@ -120,8 +124,8 @@ async def _end_child(work: RunContext, step: StepPlan, ending: Ending, drain_at:
         phase = await _phase_at_end(context, child, drain_at + _CHILD_GRACE)
         if phase is Phase.SUCCEEDED and not step.parameters.get("until"):
             ended = Verdict(phase, child_run=str(child["metadata"]["name"]))
-    work.record(step, ended)
-    work.wakeups.pop(step.name, None)
+    record_end(run_context, step, ended)
+    run_context.wakeups.pop(step.name, None)
 
 
 async def _child_of(context: StepContext) -> Object | None:

@@ -8,6 +8,7 @@ read again and the *remaining* patch is computed anew.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import trio
@@ -19,6 +20,7 @@ from core.engine.ports import EventType, RunKey
 from core.engine.status.state import RunState
 from core.engine.step.timers import Timer
 from core.engine.wakeup import WakeUp
+from core.evaluation.asker import Asker
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
 _STEPS_PER_LINGER: Final = 200
@@ -66,7 +68,7 @@ class StatusWriter:
         self._changed += 1
         self._dirty.wake()
 
-    async def tell_again(self) -> None:
+    async def store_again(self) -> None:
         """Store what is known once more if another leader has written something else over it."""
         run = await patiently(self._engine.runs.read_run, self._key, pace=Pace(self._engine.settings.jitter))
         if run is not None and run["metadata"]["uid"] == self._state.stored["metadata"]["uid"]:
@@ -74,7 +76,15 @@ class StatusWriter:
             if state.status_patch(self._engine.clock.now()):
                 self.apply(state)
 
-    def tell_obstacle(self, step: str, obstacle: ObstacleError | None) -> None:
+    def pace(self, step: str = "") -> Pace:
+        """Pauses for what is repeated for ``step`` (empty: for the run); what somebody must mend is reported."""
+        return Pace(self._engine.settings.jitter, partial(self.report_obstacle, step))
+
+    def asker(self, step: str = "") -> Asker:
+        """For what is evaluated for ``step`` (empty: for the run); that it waits for its turn is reported."""
+        return Asker(self._key.namespace, partial(self.report_waiting, step))
+
+    def report_obstacle(self, step: str, obstacle: ObstacleError | None) -> None:
         """Somebody must mend something for ``step`` (empty: for the run); None: that is mended."""
         if obstacle is None:
             self.apply(self._state.unobstructed(step))
@@ -84,7 +94,7 @@ class StatusWriter:
         if self._state is not before:
             self._warn(obstacle)
 
-    def tell_waiting(self, step: str, seconds: float | None) -> None:
+    def report_waiting(self, step: str, seconds: float | None) -> None:
         """What is evaluated for ``step`` (empty: for the run) has waited so long for its turn; None: it goes on."""
         if seconds is None:
             self.apply(self._state.not_waiting(step))

@@ -25,9 +25,9 @@ FOLDED_FROM_BYTES: Final = 8 << 10
 class Variables:
     """The template variables of one run. ``changed`` is called whenever what they show has changed."""
 
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], changed: Callable[[], None] = lambda: None) -> None:
         self.inputs = inputs
-        self.changed: Callable[[], None] = lambda: None
+        self._changed = changed
         self._steps: dict[str, dict[str, Any] | _Folded] = {}
         """By full name, in the order in which they were first seen."""
 
@@ -76,7 +76,7 @@ class Variables:
             self._steps[name] = folded
         else:
             self._steps.pop(name, None)
-        self.changed()
+        self._changed()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,26 @@
+"""That a step has ended: recorded here, whoever has decided it."""
+
+from __future__ import annotations
+
+from core.engine.context.run_context import RunContext
+from core.engine.plan import StepPlan
+from core.engine.ports import EventType
+from core.engine.step.verdict import Verdict
+
+
+def record_end(run_context: RunContext, step: StepPlan, verdict: Verdict) -> None:
+    """The step is over and gives its slot back. An Event says so when the engine itself decided that it failed."""
+    engine, status = run_context.engine, run_context.status
+    state = status.state
+    status.apply(state.step_ended(step.name, verdict, engine.clock.now()))
+    engine.slots.release(run_context.run_uid, step.name)
+    if verdict.reason is not None and verdict.phase.failing:
+        text = f"step {step.name!r}: {verdict.message}"
+        engine.events.emit(state.stored, EventType.WARNING, verdict.reason, text)
+    run_context.watchers.wake()
+
+
+def finish(run_context: RunContext, step: StepPlan) -> None:
+    """Whatever follows from the end of the step has begun."""
+    run_context.wakeups.pop(step.name, None)
+    run_context.progress.ended(step.name)

@@ -1,0 +1,70 @@
+"""That a step has started: decided and recorded here, and nowhere else.
+
+- An Engram step has started once its needs are met; if it has an ``if``, once that holds. While it waits for a slot it
+  is ``Pending``, and that time does not count.
+- Any other step has started when it says for the first time what it does. One that ends at its first look never says
+  so: its start is recorded with its end.
+- A step that another process has begun has started when its StepRun or StoryRun says, or now if it has a timer only.
+
+Nothing new, no write.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from core.api.phases import Phase
+from core.engine.context.run_context import RunContext
+from core.engine.plan import StepKind, StepPlan
+from core.engine.status.state import RunState
+
+
+def needs_met(run_context: RunContext, step: StepPlan) -> None:
+    """The step is at work; its ``if``, where it has one, is still to be decided."""
+    run_context.progress.started(step.name)
+    if not step.condition.strip():
+        condition_holds(run_context, step)
+
+
+def condition_holds(run_context: RunContext, step: StepPlan) -> None:
+    """The step is to do what it is there for."""
+    if step.kind is StepKind.ENGRAM:
+        record_message(run_context, step, "")
+
+
+def queued(run_context: RunContext, step: StepPlan, message: str) -> None:
+    """The step waits for a free slot."""
+    status = run_context.status
+    status.apply(status.state.step_queued(step.name, run_context.engine.clock.now(), message))
+
+
+def launched(run_context: RunContext, step: StepPlan) -> None:
+    """The step has its slot."""
+    status = run_context.status
+    status.apply(status.state.step_launched(step.name, run_context.engine.clock.now()))
+
+
+def record_message(
+    run_context: RunContext,
+    step: StepPlan,
+    message: str,
+    phase: Phase = Phase.RUNNING,
+    child_run: str = "",
+    reason: str = "",
+    reason_since: datetime | None = None,
+) -> None:
+    """What the step is doing, and that it has started if that is not recorded yet."""
+    status, now = run_context.status, run_context.engine.clock.now()
+    status.apply(status.state.step_started(step.name, now, phase, message, child_run, reason, reason_since))
+
+
+def found_begun(
+    state: RunState, name: str, at: datetime, phase: Phase = Phase.RUNNING, child_run: str = ""
+) -> RunState:
+    """The state in which the step, and each that is around it, has started ``at`` unless it is known already."""
+    parts = name.split("/")
+    for length in range(1, len(parts)):
+        around = "/".join(parts[:length])
+        if state.step(around) is None:
+            state = state.step_started(around, at)
+    return state if state.step(name) is not None else state.step_started(name, at, phase, child_run=child_run)
