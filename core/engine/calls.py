@@ -24,14 +24,14 @@ LONGEST_PAUSE_SECONDS: Final = 15.0
 class Pace:
     """Growing pauses between repetitions of one thing; ``reset`` once it went well.
 
-    ``tell`` hears of what somebody must mend, e.g. a right that is lacking, and of None once it is mended.
+    ``report`` hears of what somebody must mend, e.g. a right that is lacking, and of None once it is mended.
     """
 
     def __init__(
-        self, jitter: Callable[[], float], tell: Callable[[ObstacleError | None], None] = lambda obstacle: None
+        self, jitter: Callable[[], float], report: Callable[[ObstacleError | None], None] = lambda obstacle: None
     ) -> None:
         self._jitter = jitter
-        self._tell = tell
+        self._report = report
         self._told = False
         self._repetitions = 0
 
@@ -39,7 +39,7 @@ class Pace:
         self._repetitions = 0
         if self._told:
             self._told = False
-            self._tell(None)
+            self._report(None)
 
     def next_seconds(self, error: Exception | None = None) -> float:
         """How long to wait now: doubling from 10 ms to 15 s, up to half as long again by jitter.
@@ -48,7 +48,7 @@ class Pace:
         """
         if isinstance(error, ObstacleError):
             self._told = True
-            self._tell(error)
+            self._report(error)
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._repetitions, 20), LONGEST_PAUSE_SECONDS)
         self._repetitions += 1
         wanted = error.retry_after_seconds if isinstance(error, UnavailableError) else None

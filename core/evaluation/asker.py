@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 
-def _tell_nobody(_: float | None) -> None:
+def _report_to_nobody(_: float | None) -> None:
     """For whoever shows no waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """``tell_waiting`` is called with the seconds that the evaluation has waited for its turn, once that is noticeably
-    long, and then with None when it no longer waits. It must neither block nor raise.
+    """``report_waiting`` is called with the seconds that the evaluation has waited for its turn, once that is long
+    enough to notice, and then with None when it no longer waits. It must neither block nor raise.
     """
 
     namespace: str = ""
-    tell_waiting: Callable[[float | None], None] = _tell_nobody
+    report_waiting: Callable[[float | None], None] = _report_to_nobody
 
 
 NOBODY: Final = Asker()

@@ -37,7 +37,7 @@ class Teller:
         await trio.sleep(TOLD_AFTER_SECONDS)
         async with self._turns.turn(asker.namespace):
             told.set()
-            asker.tell_waiting(trio.current_time() - began)
+            asker.report_waiting(trio.current_time() - began)
             await trio.sleep(TOLD_EVERY_SECONDS)
 
 
@@ -109,7 +109,7 @@ class Lane:
             raise
         finally:
             if told.is_set():
-                asker.tell_waiting(None)
+                asker.report_waiting(None)
 
     async def _pay(self, namespace: str) -> None:
         """Wait until the namespace is within its budget; a question that ends meanwhile makes that longer."""

@@ -54,11 +54,11 @@ class ConcurrencyLimiter:
         self._looks: dict[tuple[object, ...], trio.Lock] = {}
 
     async def wait(
-        self, run: Object, story: Object, tell: Callable[[str], None], pace: Pace, *, outlives: bool = False
+        self, run: Object, story: Object, report: Callable[[str], None], pace: Pace, *, outlives: bool = False
     ) -> bool:
         """True when ``run`` may begin; False when its Story is not the one given any more: it then waits as that says.
 
-        Two runs that wait by different rules could wait for each other. ``tell`` hears what the run waits for, and
+        Two runs that wait by different rules could wait for each other. ``report`` hears what the run waits for, and
         again when that has changed. ``outlives``: whether the run goes on, and waits as it did, without a Story.
 
         Older runs are asked to end where the Story says so. Cancellation leaves no trace.
@@ -80,7 +80,7 @@ class ConcurrencyLimiter:
                 return False
             if turn.what != told:
                 told = turn.what
-                tell(turn.message)
+                report(turn.message)
             if isinstance(turn, CancelFirst):
                 await self._cancel(turn.runs, pace)
                 until, place = str(turn.runs[-1]["metadata"]["uid"]), 1

@@ -49,15 +49,15 @@ class Progress:
     def ended(self, step: str) -> None:
         """``step`` is over; whatever starts because of it has been reported as started before."""
         self._working.discard(step)
-        self._tell(False)
-        self._tell(True)
+        self._notify(False)
+        self._notify(True)
 
     @contextmanager
     def held_up(self, step: str) -> Iterator[None]:
         """Meanwhile ``step`` waits for a slot, or for another run, which may."""
         self._held_up.add(step)
         if not self._somebody_works(True):
-            self._tell(True)
+            self._notify(True)
         try:
             yield
         finally:
@@ -73,7 +73,7 @@ class Progress:
         try:
             for either in self._rounds:
                 if not self._somebody_works(either):
-                    self._tell(either)
+                    self._notify(either)
             await current.told.wait()
         finally:
             self._waiting.discard(step)
@@ -82,7 +82,7 @@ class Progress:
     def _somebody_works(self, has_slot: bool) -> bool:
         return bool(self._working - self._waiting - (self._held_up if has_slot else set()))
 
-    def _tell(self, has_slot: bool) -> None:
+    def _notify(self, has_slot: bool) -> None:
         current, self._rounds[has_slot] = self._rounds[has_slot], _Round()
         current.final = not self._somebody_works(has_slot)
         current.told.set()

@@ -77,7 +77,7 @@ class Engram:
         while True:
             context.wakeup.clear()  # our own writes wake us, too
             observation = await patiently(self.observe, pace=context.pace())
-            self._tell_holdup(observation)
+            self._report_holdup(observation)
             try:
                 verdict = await self._round(observation, binding, problem)
             except NameConflictError as error:
@@ -116,7 +116,7 @@ class Engram:
         assert binding is not None, "a step is either bound or has a problem"
         return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
 
-    def _tell_holdup(self, observation: Observation) -> None:
+    def _report_holdup(self, observation: Observation) -> None:
         """What keeps the step from going on stands in its state, for as long as it does."""
         state = self._context.state.step(self._context.step.name)
         was = state.reason if state is not None and state.reason_since is not None else ""

@@ -30,7 +30,7 @@ async def why_not_successful(context: StepContext, binding: Binding, step_run: O
             return StepError(Reason.OUTPUT_SCHEMA_FAILED, f"the output breaks the schema: {problem}")
     refused = await _why_post_execution_fails(context, output)
     if refused is None:
-        _tell_odd_keys(context, binding, step_run, output)
+        _report_odd_keys(context, binding, step_run, output)
     return refused
 
 
@@ -54,7 +54,7 @@ async def _why_post_execution_fails(context: StepContext, output: Any) -> StepEr
     return StepError(Reason.EXPRESSION_FAILED, getattr(answer, "message", "postExecution.condition has no value"))
 
 
-def _tell_odd_keys(context: StepContext, binding: Binding, step_run: Object, output: Any) -> None:
+def _report_odd_keys(context: StepContext, binding: Binding, step_run: Object, output: Any) -> None:
     if binding.declared_output_keys is None:
         return
     found = frozenset(output) if isinstance(output, Mapping) else frozenset[str]()

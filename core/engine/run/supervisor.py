@@ -173,12 +173,12 @@ class Supervisor:
         self._crashes += 1
         self._on_crash(key, crash)
         try:
-            await self._tell(key, crash)
+            await self._report(key, crash)
         except* Exception as group:  # noqa: BLE001 - telling is best effort; the callback above has told already
             self._on_crash(key, group)
         return False
 
-    async def _tell(self, key: RunKey, crash: BaseException) -> None:
+    async def _report(self, key: RunKey, crash: BaseException) -> None:
         """Say on the run that the engine failed it; only the error's type, whose text may hold user data."""
         run = await self._engine.runs.read_run(key)
         if run is None:

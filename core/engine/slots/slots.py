@@ -59,12 +59,12 @@ class Slots:
         self._hand_on()
 
     async def acquire(
-        self, demand: Demand, tell: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
+        self, demand: Demand, report: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:
         """Return when the step has its slot; at once, after a checkpoint, when it has it already or one is free.
 
         Args:
-            tell: hears why the step waits when it has to, and again when that has changed, at most every ten seconds.
+            report: hears why the step waits when it has to, and again when that has changed, at most every ten seconds.
             wakeup: what the step waits at; others may wake it, too.
             gives_up: asked after others have woken it: whether the step needs no slot from here any more. Then this
                 returns False, and nothing has been given.
@@ -75,7 +75,7 @@ class Slots:
         """
         owner = demand.owner
         if not self._loaded.is_set():
-            tell("Queued while the steps already at work are counted")
+            report("Queued while the steps already at work are counted")
         await self._loaded.wait()
         if self._ledger.has_slot(owner):
             self._unclaimed.discard(owner)
@@ -90,7 +90,7 @@ class Slots:
             # Steps that become ready together arrive in any order: decide when all of them are there.
             await trio.lowlevel.checkpoint()
             self._hand_on()
-            given = owner not in self._waiting or await self._wait(demand, tell, wakeup, gives_up)
+            given = owner not in self._waiting or await self._wait(demand, report, wakeup, gives_up)
         finally:
             if not given:
                 self._waiting.pop(owner, None)
@@ -157,7 +157,7 @@ class Slots:
         return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
 
     async def _wait(
-        self, demand: Demand, tell: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
+        self, demand: Demand, report: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:
         told: Held | None = None
         told_at = -inf
@@ -171,7 +171,7 @@ class Slots:
                 silence = min(max(TELL_AGAIN_SECONDS, held.place), LONGEST_SILENCE_SECONDS)
                 if held != told and trio.current_time() >= told_at + silence:
                     told, told_at = held, trio.current_time()
-                    tell(held.message)
+                    report(held.message)
             with trio.move_on_after(pause) as silence_over:
                 await wakeup.wait()
             if demand.owner in self._waiting and not silence_over.cancelled_caught and await gives_up():
