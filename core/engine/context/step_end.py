@@ -1,11 +1,23 @@
-"""That a step has ended: recorded here, whoever has decided it."""
+"""The end of a step: what its life comes to, and the one place that records it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from core.engine.context.run_context import RunContext
 from core.engine.plan import StepPlan
 from core.engine.ports import EventType
+from core.engine.step.endings import Ending
 from core.engine.step.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """The outcome of a step's life: what is recorded, and what follows for the run."""
+
+    verdict: Verdict
+    ends_run: Ending | None = None
+    """The run is to end with this step (primitive ``stop``)."""
 
 
 def record_end(run_context: RunContext, step: StepPlan, verdict: Verdict) -> None:

@@ -93,14 +93,14 @@ class RunExecution:
 
     async def _main(self) -> Conclusion | None:
         """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""
-        run_context = await self._preparation.prepare()
-        if not isinstance(run_context, RunContext):
-            if isinstance(run_context, Ending):
-                self.end(run_context)
+        prepared = await self._preparation.prepare()
+        if not isinstance(prepared, RunContext):
+            if isinstance(prepared, Ending):
+                self.end(prepared)
             if self._cancel_requested:
                 self._heed_cancel()
-            return run_context if isinstance(run_context, Conclusion) else None
-        self._run_context = run_context
+            return prepared if isinstance(prepared, Conclusion) else None
+        self._run_context = run_context = prepared
         self._early_end.stage = Stage.MAIN
         self._resume_ending(run_context.plan)
         await trio.lowlevel.checkpoint_if_cancelled()

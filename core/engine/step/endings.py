@@ -1,4 +1,4 @@
-"""Why a run, or a group of its steps, ends before its steps have ended; and the end of a step that asks for it. Pure.
+"""Why a run, or a group of its steps, ends before its steps have ended. Pure.
 
 How its steps are then brought to an end: ``termination``, and ``drain`` for Engram steps.
 Source: StoryRun contract 11.8, 15.1 and 17, in the improved forms.
@@ -41,15 +41,6 @@ class Ending:
     def skipped(self) -> Verdict:
         """Of a step that had not begun."""
         return Verdict(Phase.SKIPPED, f"Skipped: {self.because}", recorded_reason=StepReason.RUN_ENDED)
-
-
-@dataclass(frozen=True, slots=True)
-class StepEnd:
-    """The outcome of a step's life: what is recorded, and what follows for the run."""
-
-    verdict: Verdict
-    ends_run: Ending | None = None
-    """The run is to end with this step (primitive ``stop``)."""
 
 
 def canceled(observed_at: datetime) -> Ending:
