@@ -1,7 +1,7 @@
 """That a step has started: decided and recorded here, and nowhere else.
 
 - An Engram step has started once its needs are met; if it has an ``if``, once that holds. While it waits for a slot it
-  is ``Pending``, and that time does not count.
+  is ``Pending``, and that time does not count. Its place in the queue depends on since when, also after a restart.
 - Any other step has started when it says for the first time what it does. One that ends at its first look never says
   so: its start is recorded with its end.
 - A step that another process has begun has started when its StepRun or StoryRun says, or now if it has a timer only.
@@ -27,9 +27,16 @@ def needs_met(run_context: RunContext, step: StepPlan) -> None:
 
 
 def condition_holds(run_context: RunContext, step: StepPlan) -> None:
-    """The step is to do what it is there for."""
-    if step.kind is StepKind.ENGRAM:
+    """The step is to do what it is there for; one that another process left in a queue waits on as it did there."""
+    if step.kind is StepKind.ENGRAM and not _is_queued(run_context, step):
         record_message(run_context, step, "")
+
+
+def _is_queued(run_context: RunContext, step: StepPlan) -> bool:
+    recorded = run_context.status.state.step(step.name)
+    if recorded is None or recorded.phase is not Phase.PENDING:
+        return False
+    return not run_context.engine.slots.holds(run_context.run_uid, step.name)
 
 
 def queued(run_context: RunContext, step: StepPlan, message: str) -> None:

@@ -88,6 +88,30 @@ async def test_a_limit_that_is_lifted_counts_at_once(autojump_clock: MockClock, 
         assert await world.until(lambda: one.phases["b"] == "Succeeded", 2)
 
 
+@pytest.mark.parametrize("condition", [{}, {"if": "true"}], ids=["no if", "if"])
+async def test_a_restart_does_not_take_from_a_queued_step_the_time_that_it_has_waited(
+    autojump_clock: MockClock, scenario: Any, condition: dict[str, str]
+) -> None:
+    async with open_world({"busy": (Script(after_seconds=50.0),)}) as world:
+        world.limits = Limits(everywhere=1)
+        busy = scenario(world, [engram("busy")])
+        world.add_story("queued", {"steps": [engram("work", **condition)]})
+        early = world.add_run("early", "queued")
+        world.start(busy.key, early)
+        await trio.sleep(10)
+        late = [world.add_run(f"late-{number}", "queued") for number in range(10)]
+        assert world.supervisor is not None
+        for key in late:
+            world.supervisor.adopt(key)
+        await trio.sleep(10)
+        await world.kill()
+        world.start(busy.key, *late, early)
+        assert await world.until_ended(early, *late)
+
+        started = [world.status(key)["stepStates"]["work"]["startedAt"] for key in (early, *late)]
+        assert started[0] == min(started)
+
+
 async def test_the_time_of_a_queued_step_starts_when_it_does(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=50.0),)}) as world:
         world.limits = Limits(everywhere=1)
