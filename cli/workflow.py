@@ -124,10 +124,8 @@ async def _started(session: Session, manifest: Object, key: str | None) -> Objec
     options = session.options
     dry_run = options.dry_run is DryRun.SERVER
     if key is not None:
-        decision = await start_once(
-            session, with_key(manifest, key, manifest["metadata"]["namespace"]), dry_run=dry_run
-        )
-        run, told = decision.run, f"{decision.run['metadata']['name']} {decision.word}"
+        keyed = await start_once(session, with_key(manifest, key, manifest["metadata"]["namespace"]), dry_run=dry_run)
+        run, told = keyed.run, f"{keyed.run['metadata']['name']} {keyed.decision}"
     else:
         run = await start_run(session, manifest, dry_run=dry_run)
         told = run["metadata"]["name"]

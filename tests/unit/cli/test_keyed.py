@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.exit_code import ExitCode
-from cli.keyed import KeyedDecision, start_once, with_key
+from cli.keyed import KeyedRun, start_once, with_key
 from cli.problem import CommandError, UsageError
 from cli.runs import run_manifest
 from cli.session import Session
@@ -16,7 +16,7 @@ from core.api.resource import STORY_RUN
 Object = dict[str, Any]
 
 
-async def submit(session: Session, key: str, story: str = "report", **inputs: Any) -> KeyedDecision:
+async def submit(session: Session, key: str, story: str = "report", **inputs: Any) -> KeyedRun:
     return await start_once(session, with_key(run_manifest(story, "default", inputs), key, "default"))
 
 
@@ -25,7 +25,7 @@ async def test_the_same_key_and_inputs_meet_the_same_run(session: Session) -> No
     second = await submit(session, " Order 42 ", days=2.0, city="Bern")
     other = await submit(session, "order 42", city="Bern", days=2)
 
-    assert (first.word, second.word, other.word) == ("Created", "Reused", "Created")
+    assert (first.decision, second.decision, other.decision) == ("Created", "Reused", "Created")
     assert first.run["metadata"]["name"].startswith("report-order-42-")
     assert second.run["metadata"]["uid"] == first.run["metadata"]["uid"]
     assert first.run["metadata"]["annotations"]["storyrun.bubustack.io/trigger-token"] == "Order 42"
@@ -46,7 +46,7 @@ async def test_a_run_that_somebody_made_by_hand_counts_when_it_is_the_same(sessi
     by_hand = {**wanted, "metadata": {"name": wanted["metadata"]["name"], "namespace": "default"}}
     await session.client.create(STORY_RUN, by_hand, namespace="default")
 
-    assert (await submit(session, "k", a=1)).word == "Reused"
+    assert (await submit(session, "k", a=1)).decision == "Reused"
 
 
 async def test_a_run_that_is_being_deleted_is_not_taken_for_the_answer(session: Session) -> None:

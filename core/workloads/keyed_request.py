@@ -1,0 +1,113 @@
+"""Whether a request with a business key starts a run, meets the run of an earlier request, or is rejected. Pure.
+
+The name of the run follows from the key. So the API server decides which of several equal requests is first: a client
+creates the run, and if the name is taken, it reads the run of that name and calls ``decide``.
+Source: Trigger contract 2 and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from core.api import keys
+from core.api.objects import Object, is_being_deleted
+from core.workloads.submission import MAX_KEY_CHARACTERS, input_hash, story_run_name
+
+
+class UnusableKeyError(ValueError):
+    """A key (*user*) is empty, or longer than ``MAX_KEY_CHARACTERS``."""
+
+
+class Decision(StrEnum):
+    """The values of ``status.decision`` of a StoryTrigger."""
+
+    CREATED = "Created"
+    REUSED = "Reused"
+    REJECTED = "Rejected"
+    PENDING = "Pending"
+    """The run of the key is being deleted; ask again when it is gone."""
+
+
+class Difference(StrEnum):
+    """In what the run that exists differs from the one that a request wants."""
+
+    STORY = "story"
+    """Another Story, or another version of it."""
+    IMPULSE = "impulse"
+    INPUTS = "inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedDecision:
+    decision: Decision
+    difference: Difference | None = None
+    """The first one found; set if, and only if, the request is rejected."""
+
+
+def keyed_run(manifest: Object, key: str, namespace: str) -> Object:
+    """The manifest of a StoryRun with the name and the annotations that belong to ``key``.
+
+    Args:
+        manifest: has ``spec.storyRef.name``; a name or ``generateName`` of its own is replaced.
+        key: blanks around it do not count.
+        namespace: of the run, and of the Story if the reference names none.
+
+    Raises:
+        UnusableKeyError
+        PayloadError: the inputs have no JSON form.
+    """
+    key = key.strip()
+    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
+        raise UnusableKeyError(f"a key must have 1 to {MAX_KEY_CHARACTERS} characters")
+    metadata, spec = manifest["metadata"], manifest["spec"]
+    reference = spec["storyRef"]
+    name = story_run_name(reference.get("namespace") or namespace, reference["name"], key)
+    marks = {keys.ANNOTATION_TRIGGER_TOKEN: key, keys.ANNOTATION_TRIGGER_INPUT_HASH: input_hash(spec.get("inputs"))}
+    kept = {field: value for field, value in metadata.items() if field != "generateName"}
+    annotations = {**(metadata.get("annotations") or {}), **marks}
+    return {**manifest, "metadata": {**kept, "name": name, "namespace": namespace, "annotations": annotations}}
+
+
+def decide(wanted: Mapping[str, Any], existing: Mapping[str, Any] | None) -> KeyedDecision:
+    """The answer to a request.
+
+    Args:
+        wanted: the StoryRun that the request asks for, as ``keyed_run`` gives it.
+        existing: the StoryRun of that name as it is stored; None if there is none. Its phase does not matter.
+
+    Raises:
+        PayloadError: inputs have no JSON form.
+    """
+    if existing is None:
+        return KeyedDecision(Decision.CREATED)
+    if is_being_deleted(existing):
+        return KeyedDecision(Decision.PENDING)
+    difference = _difference(wanted, existing)
+    return KeyedDecision(Decision.REUSED if difference is None else Decision.REJECTED, difference)
+
+
+def _difference(wanted: Mapping[str, Any], existing: Mapping[str, Any]) -> Difference | None:
+    namespace = wanted["metadata"]["namespace"]
+    if _story_of(existing, namespace) != _story_of(wanted, namespace):
+        return Difference.STORY
+    if existing["spec"].get("impulseRef") != wanted["spec"].get("impulseRef"):
+        return Difference.IMPULSE
+    if _hash_of(existing) != _hash_of(wanted):
+        return Difference.INPUTS
+    return None
+
+
+def _story_of(run: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:
+    """Namespace, name and version of the Story."""
+    reference = run["spec"].get("storyRef") or {}
+    version = str(reference.get("version") or "").strip()
+    return reference.get("namespace") or namespace, reference.get("name", ""), version
+
+
+def _hash_of(run: Mapping[str, Any]) -> str:
+    """The annotation, else the hash of the inputs as they are stored."""
+    marked = (run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_TRIGGER_INPUT_HASH)
+    return str(marked or input_hash(run["spec"].get("inputs")))
