@@ -24,7 +24,7 @@ from core.api.resource import SECRET
 from core.engine.clock import system_now
 from core.kube.errors import NotFoundError
 from kubewire.wire import Object
-from manager.permissions.table import OPERATOR_NAMESPACE
+from manager.permissions.names import OPERATOR_NAMESPACE
 
 POLL_SECONDS: Final = 0.5
 

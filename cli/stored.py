@@ -21,7 +21,7 @@ from core.policy.config import parse_config
 from core.policy.settings import StorageSettings
 from embedded.folder import claims_folder
 from embedded.operator_process import OPERATOR_NAMESPACE
-from manager.permissions.table import CONFIG_NAME
+from manager.permissions.names import CONFIG_NAME
 from reconcilers.adapters import payload_store
 
 _BOUNDS: Final = Bounds(depth=128, object_bytes=64 << 20, total_bytes=256 << 20, references=10_000)

@@ -26,9 +26,10 @@ from core.api.kinds import KINDS
 from deployment import files
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
-from manager.permissions import page
+from manager.permissions import page, rendered
 from manager.permissions.files import manifest_files
-from manager.permissions.table import OPERATOR_NAMESPACE
+from manager.permissions.names import OPERATOR_NAMESPACE
+from manager.permissions.roles import operator_objects
 from webhooks.registration import CONVERT_PATH
 
 GeneratedFile = tuple[PurePosixPath, str]
@@ -39,6 +40,7 @@ CONVERSION_DIRECTORY: Final = PurePosixPath("manifests/conversion")
 RBAC_DIRECTORY: Final = PurePosixPath("manifests/rbac")
 MANIFESTS_DIRECTORY: Final = PurePosixPath("manifests")
 PERMISSIONS_PAGE: Final = PurePosixPath("docs/permissions.md")
+RENDERED_OBJECTS: Final = PurePosixPath("manager/permissions") / rendered.FILE_NAME
 COMMAND_REFERENCE: Final = PurePosixPath("docs/commands.md")
 OWNED_DIRECTORIES: Final = (
     CRD_DIRECTORY,
@@ -91,10 +93,11 @@ def _file_name(kind: Kind) -> str:
 
 
 def role_based_access() -> Iterator[GeneratedFile]:
-    """The operator's RBAC and roles for people, and the page that explains them."""
+    """The operator's RBAC, also as the embedded cluster applies it; roles for people; the page that explains them."""
     for name, documents in manifest_files():
         yield RBAC_DIRECTORY / name, _RBAC_HEADER + "---\n".join(yaml_text(document) for document in documents)
     yield PERMISSIONS_PAGE, page.render()
+    yield RENDERED_OBJECTS, rendered.text_of(operator_objects())
 
 
 def installation() -> Iterator[GeneratedFile]:

@@ -15,8 +15,9 @@ from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from localcluster.kubeconfig import read_kubeconfig, render_kubeconfig
 from localcluster.privatefile import write_private
-from manager.permissions.install import install_permissions, request_token
-from manager.permissions.roles import DEFAULT_INSTALLATION
+from manager.permissions.install import install_objects, request_token
+from manager.permissions.names import DEFAULT_INSTALLATION
+from manager.permissions.rendered import rendered_objects
 
 KUBECONFIG_FILE: Final = "operator.kubeconfig"
 
@@ -32,7 +33,7 @@ async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Pat
     """
     with contextlib.suppress(AlreadyExistsError):
         await client.create(NAMESPACE, {"metadata": {"name": DEFAULT_INSTALLATION.namespace}})
-    await install_permissions(client)
+    await install_objects(client, rendered_objects())
     token = await request_token(client)
     own = replace(read_kubeconfig(administrator), token=token, client_certificate_pem="", client_key_pem="")
     path = data / KUBECONFIG_FILE

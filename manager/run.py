@@ -47,6 +47,7 @@ from manager.task_tree import lines_of
 from process import parent
 from process.reclaim import reclaim_when_quiet, spare_what_there_is
 from reconcilers.adapters.world import World
+from reconcilers.controllers import watched_kinds
 
 if TYPE_CHECKING:
     from manager.admission.service import AdmissionService
@@ -241,7 +242,7 @@ async def _open_world(
     """Informers that have listed, and the configuration in force; all watches end with the block."""
     events = EventRecorder(client, now=system_now)
     source = ConfigSource(client, options.config_namespace, options.config_name, events)
-    world = state.world = World.watching(client)
+    world = state.world = World.watching(client, watched_kinds())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
         state.source = source

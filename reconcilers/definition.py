@@ -5,7 +5,7 @@ Counts change with every run, so they are allowed to lag by ``COUNT_DELAY``: man
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,11 +13,16 @@ from core.api.conditions import with_condition
 from core.api.objects import Object
 from core.api.resource import Resource
 from core.kube.client import KubeClient
-from core.kube.informer import Informer
+from core.kube.informer import Change, Informer
 from kubewire.wire import merge_patch_between
 from reconcilers.adapters.writes import patch_status
+from reconcilers.runtime.changes import versions
+from reconcilers.runtime.controller import Key
+from reconcilers.runtime.watch import Caches
 
 COUNT_DELAY: Final = timedelta(seconds=2)
+STATUS_WHY: Final = "Validity and usage counts are shown in the status."
+"""Why a controller of definitions may write their status."""
 
 
 async def write_status(
@@ -63,3 +68,15 @@ def stored_errors(obj: Object) -> list[str]:
     """What the status says is wrong with ``obj``."""
     errors: list[str] = (obj.get("status") or {}).get("validationErrors") or []
     return errors
+
+
+def referred_key(reference: Object, default_namespace: str) -> Key:
+    """The key of the Story or Engram that a reference names."""
+    return Key(reference.get("namespace") or default_namespace, reference.get("name", ""))
+
+
+def stories_of_run(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Story that a StoryRun is of."""
+    del caches
+    for run in versions(change):
+        yield referred_key(run["spec"].get("storyRef") or {}, run["metadata"]["namespace"])

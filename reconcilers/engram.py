@@ -8,24 +8,30 @@ Source: operator contract 14.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from core.api.conditions import with_condition
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
+from core.api.permission import Permission
 from core.api.phases import ConditionType, Phase, Reason
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STEP_RUN, STORY
 from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
 from core.engine.step.record import is_final
 from core.kube.client import KubeClient
+from core.kube.informer import Change
+from reconcilers.adapters.permissions import FRESH
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import ENGRAM_KEYS, World, find
-from reconcilers.definition import COUNT_DELAY, stored_errors, validated, write_status
-from reconcilers.runtime.controller import Key
+from reconcilers.adapters.world import ENGRAM_KEYS, TEMPLATE_NAME, World, find, step_references
+from reconcilers.definition import COUNT_DELAY, STATUS_WHY, referred_key, stored_errors, validated, write_status
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.changes import phase_changed, spec_changed, versions
+from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import After, Done, Outcome
+from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 SETTLING: Final = timedelta(seconds=1)
 """How long after its end a second may still get StepRuns: their clocks are those of other machines."""
@@ -128,3 +134,46 @@ def _finished_at(step_run: Object) -> datetime | None:
     status = step_run.get("status") or {}
     finished = parse_instant_or_none(status.get("finishedAt")) if is_final(status) else None
     return finished.replace(microsecond=0) if finished else None
+
+
+def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Engrams that its steps refer to."""
+    del caches
+    for story in versions(change):
+        for step in step_references(story):
+            yield referred_key(step["ref"], story["metadata"]["namespace"])
+
+
+def _of_template(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Engrams that refer to it."""
+    for template in versions(change):
+        yield from map(Key.of, caches.informer(ENGRAM).by_index(TEMPLATE_NAME, template["metadata"]["name"]))
+
+
+def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Engram that it executes."""
+    del caches
+    for step_run in versions(change):
+        yield referred_key(step_run["spec"].get("engramRef") or {}, step_run["metadata"]["namespace"])
+
+
+def _build(there: ControllerDependencies) -> Reconcile:
+    return EngramReconciler(there.client, there.world, there.events, there.clock).reconcile
+
+
+CONTROLLER: Final = ControllerRegistration(
+    "engram",
+    ENGRAM,
+    _build,
+    options=lambda settings: settings.engram_controller,
+    watches=(
+        Watch(ENGRAM, own_keys, when=spec_changed),
+        Watch(STORY, _of_story, when=spec_changed),
+        Watch(ENGRAM_TEMPLATE, _of_template, when=spec_changed),
+        Watch(STEP_RUN, _of_step_run, when=phase_changed, delay=COUNT_DELAY),
+    ),
+    permissions=(
+        Permission(ENGRAM, ("patch",), STATUS_WHY, subresource="status"),
+        Permission(ENGRAM_TEMPLATE, ("get",), FRESH),
+    ),
+)

@@ -6,17 +6,25 @@ contract 15.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 from core.api.objects import Object, is_being_deleted
+from core.api.permission import Permission
 from core.api.phases import ConditionType
-from core.api.resource import ENGRAM_TEMPLATE
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock
 from core.evaluation.validation import SchemaValidator
 from core.kube.client import KubeClient
+from core.kube.informer import Change
 from reconcilers.adapters.world import TEMPLATE_NAME, World
-from reconcilers.definition import validated, write_status
-from reconcilers.runtime.controller import Key
+from reconcilers.definition import STATUS_WHY, validated, write_status
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.changes import spec_changed, versions
+from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
+from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 
 class EngramTemplateReconciler:
@@ -62,3 +70,24 @@ async def template_errors(template: Object, schemas: SchemaValidator) -> list[st
         found = await schemas.problems(schema, {})
         errors += [f"spec.{field}: {problem.message}" for problem in found if problem.keyword == "schema"]
     return errors
+
+
+def _of_engram(change: Change, caches: Caches) -> Iterator[Key]:
+    """The template that it refers to."""
+    del caches
+    for engram in versions(change):
+        yield Key("", (engram["spec"].get("templateRef") or {}).get("name", ""))
+
+
+def _build(there: ControllerDependencies) -> Reconcile:
+    return EngramTemplateReconciler(there.client, there.world, there.clock).reconcile
+
+
+CONTROLLER: Final = ControllerRegistration(
+    "catalog-engramtemplate",
+    ENGRAM_TEMPLATE,
+    _build,
+    options=lambda settings: settings.template,
+    watches=(Watch(ENGRAM_TEMPLATE, own_keys, when=spec_changed), Watch(ENGRAM, _of_engram, when=spec_changed)),
+    permissions=(Permission(ENGRAM_TEMPLATE, ("patch",), STATUS_WHY, subresource="status"),),
+)

@@ -15,6 +15,7 @@ from core.api.objects import Object, controller_of, step_path
 from core.api.phases import TERMINAL_PHASES
 from core.kube.informer import Change
 from core.telemetry.logs import get_logger
+from reconcilers.adapters.world import World
 
 MAX_KEYS: Final = 32
 """Keys of an output that a record names."""
@@ -28,6 +29,10 @@ class OutputLog:
 
     def __init__(self, is_on: Callable[[], bool]) -> None:
         self._is_on = is_on
+
+    def connect(self, world: World) -> None:
+        world.step_runs.add_handler(self.step_run_changed)
+        world.story_runs.add_handler(self.story_run_changed)
 
     def step_run_changed(self, change: Change) -> None:
         if self._is_on() and (step_run := _just_ended(change)) is not None:

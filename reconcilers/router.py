@@ -1,184 +1,133 @@
-"""Events → the run and step that wait for them.
+"""Events → the tasks of the engine that wait for them.
 
-Informer handlers are called here, synchronously, and only wake somebody: what happened is read again by whoever wakes.
-A lost, late or repeated event therefore costs time at most, never correctness. What a run's own scope records wakes
-nobody: it would wake every step of the run for each of them. A child run is of interest to the step that started it
-when it appears, moves to another phase or goes.
+Informer handlers are called here, synchronously, and only wake a task, which then reads what has happened. A lost, late
+or repeated event therefore costs time at most, never correctness. What the scope of a run records itself wakes no task:
+it would wake every step of the run each time. A child run is of interest to the step that started it when it appears,
+moves to another phase or goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
-from core.api import keys
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted, step_path
-from core.api.phases import Phase
-from core.api.resource import STEP_RUN, STORY_RUN
+from core.api.objects import Object, controller_of, has_ended, step_path
+from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
 from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.informer import Change
-from reconcilers.adapters.world import LIVE_RUNS, OWNER_UID, STORY_KEY, World, step_run_of_pod
-from reconcilers.retention import said_of
-from reconcilers.runtime.controller import Controller, Key
+from reconcilers.adapters.world import step_run_of_pod
+from reconcilers.run_changes import (
+    concerns_the_parent,
+    concerns_the_run,
+    is_waiting_to_begin,
+    live_runs_of_story,
+    no_longer_live,
+    owning_run,
+    story_was_edited,
+)
+from reconcilers.runtime.watch import Caches, Watch, WatchedCaches, connect
 
-_RECORDED: Final = frozenset({keys.ANNOTATION_STEP_TIMERS, keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT})
-"""Annotations in which a run's scope keeps what it needs itself."""
+
+class Waiting(NamedTuple):
+    """Tasks of a live run, as ``Supervisor.wake`` takes them."""
+
+    run: RunKey
+    step: str | None = None
+    """The step with this full name; empty: the run's own tasks; None: every task of the run."""
 
 
-def _nobody(ended: object) -> None:
-    """Listens to no end."""
+def connect_engine(
+    caches: WatchedCaches,
+    supervisor: Supervisor,
+    *,
+    run_ended: Callable[[str], None],
+    step_run_ended: Callable[[Object], None],
+) -> None:
+    """Wake the engine whenever a change concerns it; call this once the caches are filled.
 
-
-class Router:
-    """Connects the informers of a ``World`` with the supervisor and the StoryRun controller.
-
-    ``run_ended`` hears the UID of each run that has ended, is being deleted or is gone; ``step_run_ended`` each StepRun
-    that has ended or is gone: of these others may have been waiting for room.
+    Args:
+        run_ended: is called with the UID of each run that has ended, is being deleted or is gone.
+        step_run_ended: is called with each StepRun that has ended or is gone. After either, others may find room.
     """
-
-    def __init__(
-        self,
-        world: World,
-        supervisor: Supervisor,
-        story_runs: Controller,
-        *,
-        run_ended: Callable[[str], None] = _nobody,
-        step_run_ended: Callable[[Object], None] = _nobody,
-    ) -> None:
-        self._world = world
-        self._supervisor = supervisor
-        self._story_runs = story_runs
-        self._run_ended = run_ended
-        self._step_run_ended = step_run_ended
-
-    def connect(self) -> None:
-        """Register all handlers; call it before the informers run."""
-        self._world.story_runs.add_handler(self._story_run_changed)
-        self._world.stories.add_handler(self._story_changed)
-        self._world.step_runs.add_handler(self._step_run_changed)
-        self._world.jobs.add_handler(self._job_changed)
-        self._world.pods.add_handler(self._pod_changed)
-
-    def _story_run_changed(self, change: Change) -> None:
-        run = change.object
-        if _concerns_the_run(change):
-            self._story_runs.enqueue(Key.of(run))
-            self._supervisor.wake(_run_key(run))
-        if _concerns_the_parent(change):
-            self._wake_step(run)
-        if _is_live(change.old) and not _is_live(change.new):
-            self._run_ended(run["metadata"]["uid"])
-            for child in self._world.story_runs.by_index(OWNER_UID, run["metadata"]["uid"]):
-                self._story_runs.enqueue(Key.of(child))  # which may have outlived its retention for this run
-        self._tell_owner_of_the_end(change)
-
-    def _story_changed(self, change: Change) -> None:
-        """Runs that wait for their Story to appear, or for what it says of their order; and those that it keeps."""
-        key = f"{change.object['metadata']['namespace']}/{change.object['metadata']['name']}"
-        if said_of(change.old) != said_of(change.new):
-            for run in self._world.story_runs.each_by_index(STORY_KEY, key):
-                self._story_runs.enqueue(Key.of(run))
-        if change.new is None or not _says_something_new(change):
-            return
-        for run in self._world.story_runs.each_by_index(LIVE_RUNS, key):
-            if (run.get("status") or {}).get("phase") in (None, "", Phase.PENDING):
-                self._story_runs.enqueue(Key.of(run))
-                self._supervisor.wake(_run_key(run))
-            else:  # one under way may have lost its Story
-                self._supervisor.wake(_run_key(run), "")
-
-    def _step_run_changed(self, change: Change) -> None:
-        self._wake_step(change.object)
-        self._tell_owner_of_the_end(change)
-        if change.new is None or (has_ended(change.new) and not has_ended(change.old or {})):
-            self._step_run_ended(change.object)
-        if change.old is None and change.new is not None:
-            self._tell_a_run_that_has_ended(change.new)
-
-    def _tell_a_run_that_has_ended(self, step_run: Object) -> None:
-        """Of what another operator has begun for it, which may not live to end that."""
-        owner = controller_of(step_run)
-        run = (
-            self._world.story_runs.get(step_run["metadata"]["namespace"], owner["name"]) if owner is not None else None
-        )
-        if run is not None and has_ended(run) and not has_ended(step_run):
-            self._story_runs.enqueue(Key.of(run))
-
-    def _job_changed(self, change: Change) -> None:
-        job = change.object
-        owner = controller_of(job)
-        if owner is not None and owner.get("kind") == STEP_RUN.kind:
-            self._wake_step_of(job["metadata"]["namespace"], owner["name"])
-
-    def _pod_changed(self, change: Change) -> None:
-        pod = change.object
-        self._wake_step_of(pod["metadata"]["namespace"], step_run_of_pod(pod))
-
-    def _wake_step_of(self, namespace: str, step_run_name: str) -> None:
-        step_run = self._world.step_runs.get(namespace, step_run_name)
-        if step_run is not None:
-            self._wake_step(step_run)
-
-    def _wake_step(self, obj: Object) -> None:
-        """The step that a StepRun or a child run is of."""
-        owner = controller_of(obj)
-        if owner is not None and owner.get("kind") == STORY_RUN.kind:
-            self._supervisor.wake(RunKey(obj["metadata"]["namespace"], owner["name"]), step_path(obj) or None)
-
-    def _tell_owner_of_the_end(self, change: Change) -> None:
-        """A run that cleans up, or is to be let go, waits for its children to be gone."""
-        owner = controller_of(change.object)
-        if owner is not None and owner.get("kind") == STORY_RUN.kind and _is_going(change):
-            self._story_runs.enqueue(Key(change.object["metadata"]["namespace"], owner["name"]))
+    connect(WAKE_UPS, caches, lambda waiting, _: supervisor.wake(waiting.run, waiting.step))
+    connect((ENDED_RUNS,), caches, lambda uid, _: run_ended(uid))
+    connect((ENDED_STEP_RUNS,), caches, lambda step_run, _: step_run_ended(step_run))
 
 
-def _concerns_the_run(change: Change) -> bool:
-    """Whether more changed than the progress that its scope records."""
-    if change.old is None or change.new is None:
-        return True
-    return _face(change.old) != _face(change.new)
+def _of_run(change: Change, caches: Caches) -> Iterator[Waiting]:
+    """The run itself, and the step that started it."""
+    del caches
+    run = change.object
+    if concerns_the_run(change):
+        yield Waiting(_run_key(run))
+    if concerns_the_parent(change):
+        yield from _step_of(run)
 
 
-def _face(run: Object) -> tuple[Any, ...]:
-    """What others may change of a run, what it says of itself, which another leader may write over, and how it ends."""
-    metadata, status = run["metadata"], run.get("status") or {}
-    own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
-    own["annotations"] = {
-        key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _RECORDED
-    }
-    told = (status.get(field) for field in ("phase", "message", "gates", "childrenCleanedAt"))
-    return own, run.get("spec"), *told
-
-
-def _concerns_the_parent(change: Change) -> bool:
-    if change.old is None or change.new is None:
-        return True
-    return _stage(change.old) != _stage(change.new)
-
-
-def _stage(run: Object) -> tuple[Any, Any]:
-    return (run.get("status") or {}).get("phase"), is_being_deleted(run)
-
-
-def _says_something_new(change: Change) -> bool:
-    """Whether a Story appeared or was edited; its own counts concern nobody who waits."""
-    if change.old is None or change.new is None:
-        return True
-    return bool(change.old["metadata"].get("generation") != change.new["metadata"].get("generation"))
-
-
-def _is_live(run: Object | None) -> bool:
-    return run is not None and not has_ended(run) and not is_being_deleted(run)
-
-
-def _is_going(change: Change) -> bool:
-    """Whether it is gone, or has just been told to go."""
+def _of_story(change: Change, caches: Caches) -> Iterator[Waiting]:
+    """Runs that wait for their Story to appear or for its order of runs; one under way may have lost its Story."""
     if change.new is None:
-        return True
-    ending = is_being_deleted(change.new)
-    return ending and not (change.old is not None and is_being_deleted(change.old))
+        return
+    for run in live_runs_of_story(change.new, caches):
+        yield Waiting(_run_key(run), None if is_waiting_to_begin(run) else "")
+
+
+def _of_step_run(change: Change, caches: Caches) -> Iterator[Waiting]:
+    del caches
+    yield from _step_of(change.object)
+
+
+def _of_job(change: Change, caches: Caches) -> Iterator[Waiting]:
+    job = change.object
+    owner = controller_of(job)
+    if owner is not None and owner.get("kind") == STEP_RUN.kind:
+        yield from _step_named(job["metadata"]["namespace"], owner["name"], caches)
+
+
+def _of_pod(change: Change, caches: Caches) -> Iterator[Waiting]:
+    pod = change.object
+    yield from _step_named(pod["metadata"]["namespace"], step_run_of_pod(pod), caches)
+
+
+def _step_named(namespace: str, step_run_name: str, caches: Caches) -> Iterator[Waiting]:
+    step_run = caches.informer(STEP_RUN).get(namespace, step_run_name)
+    if step_run is not None:
+        yield from _step_of(step_run)
+
+
+def _step_of(obj: Object) -> Iterator[Waiting]:
+    """The step that a StepRun or a child run belongs to."""
+    run = owning_run(obj)
+    if run is not None:
+        yield Waiting(run, step_path(obj) or None)
+
+
+def _uid_of_run(change: Change, caches: Caches) -> Iterator[str]:
+    del caches
+    yield change.object["metadata"]["uid"]
+
+
+def _the_object(change: Change, caches: Caches) -> Iterator[Object]:
+    del caches
+    yield change.object
+
+
+def _step_run_ended(change: Change) -> bool:
+    return change.new is None or (has_ended(change.new) and not has_ended(change.old or {}))
 
 
 def _run_key(run: Object) -> RunKey:
     return RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+
+
+WAKE_UPS: Final = (
+    Watch(STORY_RUN, _of_run),
+    Watch(STORY, _of_story, when=story_was_edited),
+    Watch(STEP_RUN, _of_step_run),
+    Watch(JOB, _of_job),
+    Watch(POD, _of_pod),
+)
+"""Which tasks of the engine a change wakes."""
+ENDED_RUNS: Final = Watch(STORY_RUN, _uid_of_run, when=no_longer_live)
+ENDED_STEP_RUNS: Final = Watch(STEP_RUN, _the_object, when=_step_run_ended)

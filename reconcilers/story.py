@@ -12,18 +12,23 @@ from typing import Any, Final
 
 from core.api.keys import FINALIZER_STORY
 from core.api.objects import Object, is_being_deleted
+from core.api.permission import Permission
 from core.api.phases import ConditionType, Reason
-from core.api.resource import ENGRAM, STORY
+from core.api.resource import ENGRAM, REFERENCE_GRANT, STORY, STORY_RUN
 from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
 from core.kube.client import KubeClient
+from core.kube.informer import Change
 from core.policy.references import Reference, why_denied
 from core.policy.settings import OperatorSettings
-from reconcilers.adapters.world import STEP_LISTS, STORY_KEY, World
+from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World
 from reconcilers.adapters.writes import patch_metadata
-from reconcilers.definition import stored_errors, validated, write_status
-from reconcilers.runtime.controller import Key
+from reconcilers.definition import COUNT_DELAY, STATUS_WHY, stored_errors, stories_of_run, validated, write_status
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.changes import phase_changed, spec_changed, versions
+from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
+from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
@@ -198,3 +203,37 @@ def _transports(spec: Object) -> list[dict[str, Any]]:
         }
         for transport in spec.get("transports") or ()
     ]
+
+
+def _of_engram(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Stories that refer to it."""
+    for engram in versions(change):
+        yield from map(Key.of, caches.informer(STORY).by_index(ENGRAM_KEYS, str(Key.of(engram))))
+
+
+def _every_story(change: Change, caches: Caches) -> Iterator[Key]:
+    """A grant given or revoked decides about every Story that refers across namespaces."""
+    del change
+    return map(Key.of, caches.informer(STORY).each())
+
+
+def _build(there: ControllerDependencies) -> Reconcile:
+    return StoryReconciler(there.client, there.world, there.events, there.clock, there.settings).reconcile
+
+
+CONTROLLER: Final = ControllerRegistration(
+    "story",
+    STORY,
+    _build,
+    options=lambda settings: settings.story,
+    watches=(
+        Watch(STORY, own_keys, when=spec_changed),
+        Watch(ENGRAM, _of_engram, when=spec_changed),
+        Watch(REFERENCE_GRANT, _every_story),
+        Watch(STORY_RUN, stories_of_run, when=phase_changed, delay=COUNT_DELAY),
+    ),
+    permissions=(
+        Permission(STORY, ("patch",), "Takes off the finalizer that an operator of the reference has set."),
+        Permission(STORY, ("patch",), STATUS_WHY, subresource="status"),
+    ),
+)

@@ -8,20 +8,26 @@ says is somebody else's, and left alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api.objects import Object, is_being_deleted
-from core.api.resource import CONTROLLER_REVISION
+from core.api.permission import Permission
+from core.api.resource import CONTROLLER_REVISION, STORY, STORY_RUN
 from core.engine.ports import Clock
 from core.kube.client import KubeClient
-from reconcilers.adapters.pinned_story import TooDeepError, kept_story, revision_name
+from core.kube.informer import Change
+from reconcilers.adapters.pinned_story import TooDeepError, kept_story, revision_name, story_of
 from reconcilers.adapters.world import LIVE_RUNS, STORY_KEY, World
 from reconcilers.adapters.writes import delete
-from reconcilers.runtime.controller import Key
+from reconcilers.definition import COUNT_DELAY, stories_of_run
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.changes import phase_changed, spec_changed
+from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import After, Done, Outcome
+from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 GRACE: Final = timedelta(minutes=10)
 
@@ -94,3 +100,37 @@ def _name_or_none(story: Object) -> str | None:
 
 def _revision_of(run: Object) -> Any:
     return (run.get("status") or {}).get("storyRevision")
+
+
+def _of_revision(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Story that it holds."""
+    del caches
+    story = story_of(change.object)
+    if story is not None:
+        yield Key(*story)
+
+
+def _build(there: ControllerDependencies) -> Reconcile:
+    return StoryRevisionReconciler(there.client, there.world, there.clock).reconcile
+
+
+CONTROLLER: Final = ControllerRegistration(
+    "storyrevision",
+    STORY,
+    _build,
+    options=lambda settings: settings.story,
+    watches=(
+        Watch(CONTROLLER_REVISION, _of_revision),
+        Watch(STORY, own_keys, when=spec_changed),
+        Watch(STORY_RUN, stories_of_run, when=phase_changed, delay=COUNT_DELAY),
+    ),
+    permissions=(
+        Permission(
+            CONTROLLER_REVISION,
+            ("delete",),
+            "They go when no run needs them any more.",
+            seldom="Only ten minutes after a Story was edited or deleted.",
+        ),
+    ),
+    enqueue_at_start=False,  # a Story without revisions needs nothing
+)

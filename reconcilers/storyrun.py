@@ -17,20 +17,33 @@ from typing import Final
 from core.api import keys
 from core.api.instant import format_instant
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted
-from core.api.resource import STEP_RUN, STORY_RUN, Resource
+from core.api.resource import STEP_RUN, STORY, STORY_RUN, Resource
 from core.engine.ports import Clock, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
 from core.kube.client import KubeClient
-from core.kube.informer import Informer
+from core.kube.informer import Change, Informer
 from core.policy.settings import OperatorSettings
-from reconcilers.adapters.world import OWNER_UID, World
+from reconcilers.adapters.permissions import ENGINE_PERMISSIONS
+from reconcilers.adapters.world import OWNER_UID, STORY_KEY, World
 from reconcilers.adapters.writes import delete, patch_metadata, patch_status
 from reconcilers.marking import marking_patch
-from reconcilers.retention import CleanUp, Remove, Wait, next_act
-from reconcilers.runtime.controller import Key
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.resync import Resync
+from reconcilers.retention import CleanUp, Remove, Wait, next_act, said_of
+from reconcilers.run_changes import (
+    begins_to_go,
+    concerns_the_run,
+    is_waiting_to_begin,
+    live_runs_of_story,
+    no_longer_live,
+    owning_run,
+    story_was_edited,
+)
+from reconcilers.runtime.controller import Controller, Key, Reconcile
 from reconcilers.runtime.outcome import After, Done, Outcome
+from reconcilers.runtime.watch import Caches, Watch
 
 _CHILDREN_GONE_CHECK: Final = timedelta(seconds=5)
 """A safety net: the deletion of each child is an event that wakes the key earlier."""
@@ -150,3 +163,64 @@ class StoryRunReconciler:
         reference = run["spec"].get("storyRef") or {}
         namespace = reference.get("namespace") or run["metadata"]["namespace"]
         return self._world.stories.get(namespace, reference.get("name", ""))
+
+
+def _of_run(change: Change, caches: Caches) -> Iterator[Key]:
+    """The run; when it ends, also its child runs, which may have been kept for its sake alone; and its parent."""
+    run = change.object
+    if concerns_the_run(change):
+        yield Key.of(run)
+    if no_longer_live(change):
+        yield from map(Key.of, caches.informer(STORY_RUN).by_index(OWNER_UID, run["metadata"]["uid"]))
+    yield from _owner_of_what_goes(change)
+
+
+def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
+    """Runs that the Story keeps for a time, where that has changed; and those that wait for the Story."""
+    key = f"{change.object['metadata']['namespace']}/{change.object['metadata']['name']}"
+    if said_of(change.old) != said_of(change.new):
+        yield from map(Key.of, caches.informer(STORY_RUN).each_by_index(STORY_KEY, key))
+    if change.new is not None and story_was_edited(change):
+        yield from map(Key.of, filter(is_waiting_to_begin, live_runs_of_story(change.new, caches)))
+
+
+def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
+    """The run that waits for its children to be gone.
+
+    Also a run that has ended, if a StepRun appears for it: the operator that created it may not live to end it.
+    """
+    yield from _owner_of_what_goes(change)
+    if change.old is None and change.new is not None and not has_ended(change.new):
+        owner = controller_of(change.new)
+        namespace = change.new["metadata"]["namespace"]
+        run = caches.informer(STORY_RUN).get(namespace, owner["name"]) if owner is not None else None
+        if run is not None and has_ended(run):
+            yield Key.of(run)
+
+
+def _owner_of_what_goes(change: Change) -> Iterator[Key]:
+    """A run that cleans up, or is to be let go, waits for its children to be gone."""
+    run = owning_run(change.object)
+    if run is not None and begins_to_go(change):
+        yield Key(run.namespace, run.name)
+
+
+def _build(there: ControllerDependencies) -> Reconcile:
+    return StoryRunReconciler(there.client, there.world, there.supervisor, there.clock, there.settings).reconcile
+
+
+async def _resync(there: ControllerDependencies, controller: Controller) -> None:
+    await Resync(there.world, there.supervisor, controller).run()
+
+
+WATCHES: Final = (Watch(STORY_RUN, _of_run), Watch(STORY, _of_story), Watch(STEP_RUN, _of_step_run))
+
+CONTROLLER: Final = ControllerRegistration(
+    "storyrun",
+    STORY_RUN,
+    _build,
+    options=lambda settings: settings.story_run,
+    watches=WATCHES,
+    permissions=ENGINE_PERMISSIONS,
+    beside=_resync,
+)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.api.resource import Resource
@@ -37,3 +38,27 @@ class Permission:
             "verbs": list(self.verbs),
         }
         return rule | ({"resourceNames": list(self.names)} if self.names else {})
+
+
+def combined(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
+    """Each right once, with the reasons of all who ask for it; the rights on one kind stand together.
+
+    Kinds, and the rights on a kind, keep the order in which they first appear. Rights are equal if resource, verbs,
+    subresource and names are. A right that is used daily by one is used daily.
+    """
+    by_kind: dict[Resource, dict[object, Permission]] = {}
+    for row in permissions:
+        rights = by_kind.setdefault(row.resource, {})
+        right = (row.verbs, row.subresource, row.names)
+        known = rights.get(right)
+        rights[right] = row if known is None else _both(known, row)
+    return tuple(row for rights in by_kind.values() for row in rights.values())
+
+
+def _both(one: Permission, other: Permission) -> Permission:
+    seldom = _joined(one.seldom, other.seldom) if one.seldom and other.seldom else ""
+    return replace(one, why=_joined(one.why, other.why), seldom=seldom)
+
+
+def _joined(one: str, other: str) -> str:
+    return one if one == other else f"{one} {other}"

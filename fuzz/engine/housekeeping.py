@@ -30,10 +30,11 @@ from fuzz.engine.process import Process
 from fuzz.engine.watches import KINDS, Known
 from kubewire.wire import StatusReason, status_failure
 from reconcilers.adapters import world as production
-from reconcilers.router import Router
+from reconcilers.router import connect_engine
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
 from reconcilers.runtime.outcome import Outcome
-from reconcilers.storyrun import StoryRunReconciler
+from reconcilers.runtime.watch import connect_controller
+from reconcilers.storyrun import WATCHES, StoryRunReconciler
 
 _OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds=200), max_delay=timedelta(seconds=30))
 
@@ -60,12 +61,12 @@ class Housekeeping:
         self.known = process.known = Known(self.tell)
         self._informers = {kind: ModelInformer(self.known, kind) for kind in KINDS}
         client = cast(KubeClient, ModelClient(cluster, process))
-        world = cast(production.World, SimpleNamespace(**{_IN_WORLD[kind]: self._informers[kind] for kind in KINDS}))
+        named = {_IN_WORLD[kind]: self._informers[kind] for kind in KINDS}
+        world = cast(production.World, SimpleNamespace(informer=lambda kind: self._informers[kind.kind], **named))
         reconciler = StoryRunReconciler(client, world, supervisor, clock, settings)
         self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS)
-        Router(
-            world, supervisor, self._controller, run_ended=limiter.ended, step_run_ended=slots.step_run_ended
-        ).connect()
+        connect_engine(world, supervisor, run_ended=limiter.ended, step_run_ended=slots.step_run_ended)
+        connect_controller(WATCHES, world, self._controller)
 
     def tell(self, kind: str, change: Change) -> None:
         for handler in self._informers[kind].handlers:

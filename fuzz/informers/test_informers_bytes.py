@@ -16,7 +16,6 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from core.api.resource import IMPULSE_TEMPLATE, TRANSPORT
 from core.api.unreadable import unreadable
 from core.engine.slots.slots import occupant_of
 from core.kube.client import open_client
@@ -26,15 +25,20 @@ from core.kube.retry import ONCE
 from fuzz.engine.profile import budget
 from fuzz.informers.hostile import NAMESPACE, good, hostile
 from fuzz.informers.server import BytesServer
-from reconcilers.adapters.world import World, slim
+from manager.admission.informer_view import LOOKED_UP
+from reconcilers.adapters.watched_kind import slim
+from reconcilers.adapters.world import World
+from reconcilers.controllers import watched_kinds
 
-KINDS = 11
+KINDS = len({*(kind.resource for kind in watched_kinds()), *LOOKED_UP})
 GOOD = ("g1", "g2", "g3", "g4")
 
 
 def informers_of(client: Any) -> list[Informer]:
     """Those of production, the gate's own included."""
-    return [*World.watching(client), *(Informer(client, kind, trim=slim) for kind in (TRANSPORT, IMPULSE_TEMPLATE))]
+    world = World.watching(client, watched_kinds())
+    own = (kind for kind in LOOKED_UP if not world.watches(kind))
+    return [*world, *(Informer(client, kind, trim=slim) for kind in own)]
 
 
 async def play(kind: int, draw: Any) -> None:

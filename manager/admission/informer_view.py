@@ -16,11 +16,12 @@ from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from kubewire.wire import Object
-from reconcilers.adapters.world import World, slim, stuck_kinds
+from reconcilers.adapters.watched_kind import slim
+from reconcilers.adapters.world import World, stuck_kinds
 from webhooks.cluster_view import Unseen
 
-ONLY_LOOKED_UP: Final = (TRANSPORT, IMPULSE_TEMPLATE)
-"""Kinds that validators look up and no controller reads."""
+LOOKED_UP: Final = (TRANSPORT, IMPULSE_TEMPLATE)
+"""Kinds that validators look up, whether or not a controller watches them."""
 
 
 class InformerView:
@@ -28,18 +29,10 @@ class InformerView:
 
     def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
         self._settings = settings
-        self._own = tuple(Informer(client, resource, trim=slim) for resource in ONLY_LOOKED_UP)
-        shared = (
-            world.stories,
-            world.engrams,
-            world.engram_templates,
-            world.story_runs,
-            world.step_runs,
-            world.jobs,
-            world.pods,
-            world.reference_grants,
+        self._own = tuple(
+            Informer(client, resource, trim=slim) for resource in LOOKED_UP if not world.watches(resource)
         )
-        self._informers = {informer.resource: informer for informer in (*shared, *self._own)}
+        self._informers: dict[Resource, Informer] = {informer.resource: informer for informer in [*world, *self._own]}
         self._changed = trio.Event()
         for informer in self._informers.values():
             informer.add_handler(lambda _: self._note_change())

@@ -1,5 +1,6 @@
 """What the operator may do: one table, and the RBAC objects and the page that are rendered from it.
 
-``table`` (the rows), ``roles`` (the operator's own objects), ``people`` (roles for humans), ``files`` (what
-``deployment.generate`` writes), ``page`` (``docs/permissions.md``).
+``table`` (the rows), ``names`` and ``roles`` (the operator's own objects), ``people`` (roles for humans), ``files``
+(what ``deployment.generate`` writes), ``page`` (``docs/permissions.md``), ``rendered`` and ``install`` (how the
+embedded cluster gets them).
 """

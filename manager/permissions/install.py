@@ -5,6 +5,7 @@ Elsewhere an administrator applies ``manifests/rbac``, which is rendered from th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -14,7 +15,7 @@ from core.api.keys import FIELD_MANAGER
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT
 from core.kube.client import KubeClient
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation, operator_objects
+from manager.permissions.names import DEFAULT_INSTALLATION, Installation
 
 TOKEN_LIFETIME: Final = timedelta(days=3650)
 """Of an embedded operator's token: longer than any cluster of this kind is kept running without a restart."""
@@ -25,13 +26,24 @@ _RESOURCES: Final = {
 
 
 async def install_permissions(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> None:
+    """``install_objects`` with what the table holds now.
+
+    Raises:
+        KubeError: the server refused one.
+    """
+    from manager.permissions.roles import operator_objects  # imports every controller
+
+    await install_objects(client, operator_objects(installation))
+
+
+async def install_objects(client: KubeClient, objects: Iterable[Object]) -> None:
     """Server-side apply of the operator's account, roles and bindings, all at once; the namespace must exist.
 
     Raises:
         KubeError: the server refused one.
     """
     async with trio.open_nursery() as nursery:
-        for obj in operator_objects(installation):
+        for obj in objects:
             nursery.start_soon(_apply, client, obj)
 
 

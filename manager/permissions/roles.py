@@ -7,43 +7,35 @@ platform, as ClusterRoles with the label ``LABEL_RUNNER_GRANTS``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from core.api.keys import LABEL_APP_NAME, LABEL_RUNNER_GRANTS
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
-from manager.permissions.table import OPERATOR_NAMESPACE, ROLE_TABLES, Reach, RoleTable
+from manager.permissions.names import DEFAULT_INSTALLATION, Installation
+from manager.permissions.table import ROLE_TABLES, Reach, RoleTable
+
+__all__ = [
+    "DEFAULT_INSTALLATION",
+    "Installation",
+    "grants_objects",
+    "metrics_reader",
+    "operator_objects",
+    "service_account",
+    "table_objects",
+]
 
 GRANTS_ROLE: Final = "runner-grants"
 METRICS_READER: Final = "metrics-reader"
 
 
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """Where the operator runs and what its objects are called."""
-
-    namespace: str = OPERATOR_NAMESPACE
-    prefix: str = "bobrapet-"
-
-    @property
-    def service_account(self) -> str:
-        return f"{self.prefix}controller-manager"
-
-    @property
-    def user(self) -> str:
-        """As the API server calls the operator."""
-        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
-
-
-DEFAULT_INSTALLATION: Final = Installation()
-
-
-def operator_objects(installation: Installation = DEFAULT_INSTALLATION) -> Iterator[Object]:
+def operator_objects(
+    installation: Installation = DEFAULT_INSTALLATION, tables: Iterable[RoleTable] = ROLE_TABLES
+) -> Iterator[Object]:
     """ServiceAccount, roles and bindings, in the order in which they can be applied."""
     yield service_account(installation)
-    for table in ROLE_TABLES:
+    for table in tables:
         yield from table_objects(installation, table)
     yield from grants_objects(installation)
     yield metrics_reader(installation)

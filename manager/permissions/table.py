@@ -1,13 +1,15 @@
 """The operator's rights, row by row: verb, resource, why. Pure data.
 
-Nothing else grants it anything: the manifests, the reference page and the embedded cluster are rendered from here, and
-an end-to-end test compares the rows with an audit log of what the operator really asked for.
+Those of a controller are in its registration (``reconcilers.controllers``); the others are here. Nothing else grants it
+anything: the manifests, the reference page and the embedded cluster are rendered from here, and an end-to-end test
+compares the rows with an audit log of what the operator really asked for.
 Source: operator contract 20; what is missing here compared with it, the operator does not do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -16,44 +18,38 @@ from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
 from core.api.resource import (
     CONFIG_MAP,
-    CONTROLLER_REVISION,
-    CORE_EVENT,
     CUSTOM_RESOURCE_DEFINITION,
-    ENGRAM,
-    ENGRAM_TEMPLATE,
-    EVENT,
     IMPULSE_TEMPLATE,
-    JOB,
     LEASE,
-    POD,
-    REFERENCE_GRANT,
-    ROLE,
-    ROLE_BINDING,
     SECRET,
     SELF_SUBJECT_REVIEW,
-    SERVICE_ACCOUNT,
-    STEP_RUN,
-    STORY,
-    STORY_RUN,
     SUBJECT_ACCESS_REVIEW,
     TOKEN_REVIEW,
     TRANSPORT,
     Resource,
 )
 from core.workloads.runner import RUNNER_PERMISSIONS
+from manager.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
+from reconcilers.controllers import CONTROLLERS, permissions, watched_kinds
+from reconcilers.registration import ControllerRegistration
 
-OPERATOR_NAMESPACE: Final = "bobrapet-system"
-CONFIG_NAME: Final = "bobrapet-operator-config"
-LEASE_NAME: Final = "d3a8b358.bubustack.io"
-
-_FRESH: Final = "One that was created a moment ago may not have come with the watch yet."
-_LIVE: Final = "Everything is decided from what the watches have brought; nothing is polled."
-_COUNTS: Final = "Validity and usage counts are shown in the status."
-_OWNERS: Final = (
-    "Checked where the admission plugin OwnerReferencesPermissionEnforcement is on (OpenShift), and then as part of "
-    "other requests, never as a request of its own."
-)
-_RACE: Final = "Only after the answer to a write was lost, or two processes made the same object at once."
+__all__ = [
+    "ADMISSION",
+    "CA_BUNDLES",
+    "CERTIFICATES",
+    "CONFIGURATION",
+    "CONFIG_NAME",
+    "LEADER_ELECTION",
+    "LEASE_NAME",
+    "MANAGER",
+    "METRICS_AUTH",
+    "OPERATOR_NAMESPACE",
+    "ROLE_TABLES",
+    "RUNNER",
+    "Reach",
+    "RoleTable",
+    "role_tables",
+]
 
 
 class Reach(StrEnum):
@@ -75,142 +71,13 @@ class RoleTable:
     permissions: tuple[Permission, ...]
 
 
-_DEFINITIONS: Final = (
-    Permission(STORY, ("list", "watch"), _LIVE),
-    Permission(STORY, ("get",), _FRESH),
-    Permission(STORY, ("patch",), "Takes off the finalizer that an operator of the reference has set."),
-    Permission(STORY, ("patch",), _COUNTS, subresource="status"),
-    Permission(ENGRAM, ("list", "watch"), _LIVE),
-    Permission(ENGRAM, ("get",), _FRESH),
-    Permission(ENGRAM, ("patch",), _COUNTS, subresource="status"),
-    Permission(ENGRAM_TEMPLATE, ("list", "watch"), _LIVE),
-    Permission(ENGRAM_TEMPLATE, ("get",), _FRESH),
-    Permission(ENGRAM_TEMPLATE, ("patch",), _COUNTS, subresource="status"),
-    Permission(REFERENCE_GRANT, ("list", "watch"), "Says which namespaces may refer to which."),
-)
-
-_RUNS: Final = (
-    Permission(STORY_RUN, ("list", "watch"), _LIVE),
-    Permission(
-        STORY_RUN,
-        ("get",),
-        "A run that the watch does not show is asked for before it is given up; so is one that loses its StepRun.",
-        seldom="Only when a run is deleted while its steps are at work.",
-    ),
-    Permission(
-        STORY_RUN,
-        ("create",),
-        "A step of type executeStory starts one.",
-        seldom="Only where Stories run other Stories.",
-    ),
-    Permission(
-        STORY_RUN,
-        ("patch",),
-        "Sets finalizer, queue labels and step timers; takes the finalizer off; asks runs that a canceled run has "
-        "started to cancel (spec.cancelRequested).",
-    ),
-    Permission(STORY_RUN, ("patch",), "Records how far a run is.", subresource="status"),
-    Permission(STORY_RUN, ("delete",), "Removes runs whose retention is over, and those that a run has started."),
-    Permission(
-        STORY_RUN,
-        ("update",),
-        "StepRuns and child runs hold their run until they are gone (blockOwnerDeletion).",
-        subresource="finalizers",
-        seldom=_OWNERS,
-    ),
-    Permission(STEP_RUN, ("list", "watch"), _LIVE),
-    Permission(
-        STEP_RUN, ("get",), "One whose Job is started anew must still be there; what is in a new one's way is seen."
-    ),
-    Permission(STEP_RUN, ("create",), "Every engram step of a run is one."),
-    Permission(STEP_RUN, ("patch",), "Tells a step that it is canceled; takes off a finalizer of the reference."),
-    Permission(STEP_RUN, ("patch",), "Records how far a step is.", subresource="status"),
-    Permission(STEP_RUN, ("delete",), "They go with their run, or when its children's time is over."),
-    Permission(
-        STEP_RUN,
-        ("update",),
-        "Jobs hold their StepRun until they are gone (blockOwnerDeletion).",
-        subresource="finalizers",
-        seldom=_OWNERS,
-    ),
-)
-
-_PINNED_STORIES: Final = (
-    Permission(
-        CONTROLLER_REVISION,
-        ("list", "watch"),
-        "Which Stories are kept as runs began with them; only those labelled as ours are listed.",
-    ),
-    Permission(CONTROLLER_REVISION, ("create",), "A run goes on with its Story as it was, whatever is edited."),
-    Permission(
-        CONTROLLER_REVISION,
-        ("get",),
-        "What such a run executes.",
-        seldom="Only when a run is taken up again whose Story was edited meanwhile.",
-    ),
-    Permission(
-        CONTROLLER_REVISION,
-        ("delete",),
-        "They go when no run needs them any more.",
-        seldom="Only ten minutes after a Story was edited or deleted.",
-    ),
-)
-
-_WORKLOADS: Final = (
-    Permission(JOB, ("list", "watch"), "Only those labelled as ours are listed."),
-    Permission(JOB, ("get",), "What stands in the way of a new Job is looked at.", seldom=_RACE),
-    Permission(JOB, ("create",), "Every attempt of a step is one."),
-    Permission(JOB, ("delete",), "Ends attempts that are canceled, timed out or to be repeated."),
-    Permission(POD, ("list", "watch"), "The end of a container is a step's result; only Pods of steps are listed."),
-    Permission(
-        SECRET,
-        ("get",),
-        "Whether the Secrets that a step needs exist, and what that of the store holds; by name, none is cached.",
-    ),
-    Permission(
-        SECRET,
-        ("create",),
-        "Gives a step a copy of the credentials of the operator's store, where controller.storage.s3."
-        "credential-namespaces lets it. Copies belong to their StepRun and go with it; none is changed or deleted.",
-    ),
-    Permission(CORE_EVENT, ("create",), "What happens to Jobs is told in labelled Events."),
-    Permission(
-        CORE_EVENT,
-        ("patch",),
-        "Counts a labelled Event that repeats.",
-        seldom="The same retry text for the same step must come twice within minutes.",
-    ),
-    Permission(EVENT, ("create",), "What happens to everything else is told in Events."),
-    Permission(
-        EVENT,
-        ("patch",),
-        "Counts an Event that repeats instead of writing it again.",
-        seldom="Only Events that repeat within minutes are counted.",
-    ),
-)
-
-_ACCESS_OF_RUNS: Final = (
-    Permission(SERVICE_ACCOUNT, ("create",), "The containers of each run have an account of their own."),
-    Permission(SERVICE_ACCOUNT, ("get",), "Whether that account is there and the run's own."),
-    Permission(SERVICE_ACCOUNT, ("patch",), "Keeps its storage annotations as the Story asks."),
-    Permission(ROLE, ("create",), "What those containers may do; never more than this table holds."),
-    Permission(ROLE, ("get",), "Whether that Role is there and the run's own."),
-    Permission(ROLE, ("patch",), "Restores it when somebody changed it."),
-    Permission(ROLE_BINDING, ("create",), "Binds that Role to that account."),
-    Permission(ROLE_BINDING, ("get",), "Whether that RoleBinding is there and the run's own."),
-    Permission(ROLE_BINDING, ("patch",), "Restores it when somebody changed it."),
-)
-
 _BY_NAME: Final = "An Engram may ask to read some by name (spec.overrides.rbac.rules)."
 
 _ASKED_FOR_BY_ENGRAMS: Final = (Permission(CONFIG_MAP, ("get",), _BY_NAME), Permission(SECRET, ("get",), _BY_NAME))
 
+
 MANAGER: Final = RoleTable(
-    "manager-role",
-    "manager-rolebinding",
-    Reach.CLUSTER,
-    "What the controllers do.",
-    (*_DEFINITIONS, *_RUNS, *_PINNED_STORIES, *_WORKLOADS, *_ACCESS_OF_RUNS),
+    "manager-role", "manager-rolebinding", Reach.CLUSTER, "What the controllers do.", permissions()
 )
 RUNNER: Final = RoleTable(
     "runner-role",
@@ -249,14 +116,18 @@ CONFIGURATION: Final = RoleTable(
 _GATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
 _REVIEWS: Final = "Only where the operator answers admission reviews."
 _NAMED: Final = "Stories, Impulses and bindings name them; whether they do rightly is answered from what was watched."
+_WATCHED: Final = frozenset(kind.resource for kind in watched_kinds())
 ADMISSION: Final = RoleTable(
     "admission-role",
     "admission-rolebinding",
     Reach.CLUSTER,
     "What admission reviews are answered from, beside what the controllers read anyway.",
     (
-        Permission(TRANSPORT, ("list", "watch"), _NAMED, seldom=_REVIEWS),
-        Permission(IMPULSE_TEMPLATE, ("list", "watch"), _NAMED, seldom=_REVIEWS),
+        *(
+            Permission(resource, ("list", "watch"), _NAMED, seldom=_REVIEWS)
+            for resource in (TRANSPORT, IMPULSE_TEMPLATE)
+            if resource not in _WATCHED
+        ),
         Permission(
             SELF_SUBJECT_REVIEW,
             ("create",),
@@ -297,14 +168,12 @@ CA_BUNDLES: Final = RoleTable(
     (*_told(MUTATING), *_told(VALIDATING), *_told(CUSTOM_RESOURCE_DEFINITION)),
 )
 
-ROLE_TABLES: Final = (
-    MANAGER,
-    RUNNER,
-    METRICS_AUTH,
-    LEADER_ELECTION,
-    CONFIGURATION,
-    ADMISSION,
-    CERTIFICATES,
-    CA_BUNDLES,
-)
+
+def role_tables(controllers: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[RoleTable, ...]:
+    """All roles of an operator with these controllers."""
+    others = (RUNNER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, ADMISSION, CERTIFICATES, CA_BUNDLES)
+    return (replace(MANAGER, permissions=permissions(controllers)), *others)
+
+
+ROLE_TABLES: Final = role_tables()
 """Every right of the operator's ServiceAccount, but those that a platform team adds to be handed on."""

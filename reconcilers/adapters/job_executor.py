@@ -43,7 +43,8 @@ from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, slim
+from reconcilers.adapters.watched_kind import slim
+from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
 NEW_SECONDS: Final = 1.0

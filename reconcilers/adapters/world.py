@@ -1,10 +1,9 @@
-"""One informer per kind the batch path reads, and the indexes by which owners find what they own."""
+"""One informer for each kind that is watched, and the indexes by which owners find what they own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -27,6 +26,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
 from reconcilers.adapters import pinned_story
+from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
@@ -51,74 +51,53 @@ _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
 
 
-@dataclass(frozen=True, slots=True)
 class World:
-    """Everything the operator knows without asking. All informers watch the stored version."""
+    """Everything the operator knows without asking.
 
-    stories: Informer
-    engrams: Informer
-    engram_templates: Informer
-    story_runs: Informer
-    step_runs: Informer
-    jobs: Informer
-    pods: Informer
-    reference_grants: Informer
-    story_revisions: Informer
-    """Stories as runs began with them, without their specs."""
+    Args:
+        informers: one a kind; those of ``WATCHED`` at least.
+    """
+
+    def __init__(self, informers: Iterable[Informer]) -> None:
+        self._informers = {informer.resource: informer for informer in informers}
+        self.stories = self.informer(STORY)
+        self.engrams = self.informer(ENGRAM)
+        self.engram_templates = self.informer(ENGRAM_TEMPLATE)
+        self.story_runs = self.informer(STORY_RUN)
+        self.step_runs = self.informer(STEP_RUN)
+        self.jobs = self.informer(JOB)
+        self.pods = self.informer(POD)
+        self.reference_grants = self.informer(REFERENCE_GRANT)
+        self.story_revisions = self.informer(CONTROLLER_REVISION)
+        """Stories as runs began with them, without their specs."""
 
     @classmethod
-    def watching(cls, client: KubeClient) -> World:
-        """Informers that are not running yet; ``run`` starts them."""
-        return cls(
-            stories=Informer(client, STORY, indexers={ENGRAM_KEYS: _story_engrams}, trim=slim),
-            engrams=Informer(client, ENGRAM, indexers={TEMPLATE_NAME: _template_name}, trim=slim),
-            engram_templates=Informer(client, ENGRAM_TEMPLATE, trim=slim),
-            story_runs=Informer(
-                client,
-                STORY_RUN,
-                indexers={STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: _owner_uid},
-                trim=slim,
-            ),
-            step_runs=Informer(
-                client, STEP_RUN, indexers={OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}, trim=slim
-            ),
-            jobs=Informer(
-                client,
-                JOB,
-                label_selector=f"{keys.LABEL_APP_NAME}=bobrapet,{keys.LABEL_APP_COMPONENT}=engram",
-                trim=_without_template,
-            ),
-            pods=Informer(
-                client,
-                POD,
-                label_selector=keys.LABEL_STEP_RUN,
-                indexers={STEP_RUN_NAME: _step_run_of_pod},
-                trim=_without_containers,
-            ),
-            reference_grants=Informer(client, REFERENCE_GRANT, trim=slim),
-            story_revisions=Informer(
-                client,
-                CONTROLLER_REVISION,
-                label_selector=pinned_story.SELECTOR,
-                indexers={STORY_KEY: _pinned_story_key},
-                trim=pinned_story.without_spec,
-            ),
-        )
+    def watching(cls, client: KubeClient, kinds: Iterable[WatchedKind] = ()) -> World:
+        """Informers of ``WATCHED`` and of ``kinds`` that are not running yet; ``run`` starts them.
+
+        Raises:
+            ValueError: as ``merged``.
+        """
+        return cls(kind.informer(client) for kind in merged((*WATCHED, *kinds)))
+
+    def informer(self, resource: Resource) -> Informer:
+        """That of a kind.
+
+        Raises:
+            LookupError: the kind is not watched.
+        """
+        try:
+            return self._informers[resource]
+        except KeyError:
+            raise LookupError(
+                f"{resource.plural} are not watched; declare the kind in the informers of a controller's registration"
+            ) from None
+
+    def watches(self, resource: Resource) -> bool:
+        return resource in self._informers
 
     def __iter__(self) -> Iterator[Informer]:
-        return iter(
-            (
-                self.stories,
-                self.engrams,
-                self.engram_templates,
-                self.story_runs,
-                self.step_runs,
-                self.jobs,
-                self.pods,
-                self.reference_grants,
-                self.story_revisions,
-            )
-        )
+        return iter(self._informers.values())
 
     @property
     def changes(self) -> int:
@@ -249,12 +228,6 @@ def _step_run_of_pod(pod: Object) -> list[str]:
     return [f"{pod['metadata']['namespace']}/{name}"] if name else []
 
 
-def slim(obj: Object) -> Object:
-    """Without the record of who set which field, which nobody here reads and which can be half of an object."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}
-
-
 def _without_template(job: Object) -> Object:
     """Of a Job only metadata, status and limits are read; its template holds the inputs of the step."""
     spec = {key: value for key, value in job.get("spec", {}).items() if key != "template"}
@@ -264,3 +237,34 @@ def _without_template(job: Object) -> Object:
 def _without_containers(pod: Object) -> Object:
     node = pod.get("spec", {}).get("nodeName")
     return {**slim(pod), "spec": {"nodeName": node} if node else {}}
+
+
+WATCHED: Final = (
+    WatchedKind(STORY, {ENGRAM_KEYS: _story_engrams}),
+    WatchedKind(ENGRAM, {TEMPLATE_NAME: _template_name}),
+    WatchedKind(ENGRAM_TEMPLATE),
+    WatchedKind(REFERENCE_GRANT, why="Says which namespaces may refer to which."),
+    WatchedKind(STORY_RUN, {STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: _owner_uid}),
+    WatchedKind(STEP_RUN, {OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}),
+    WatchedKind(
+        CONTROLLER_REVISION,
+        {STORY_KEY: _pinned_story_key},
+        label_selector=pinned_story.SELECTOR,
+        trim=pinned_story.without_spec,
+        why="Which Stories are kept as runs began with them; only those labelled as ours are listed.",
+    ),
+    WatchedKind(
+        JOB,
+        label_selector=f"{keys.LABEL_APP_NAME}=bobrapet,{keys.LABEL_APP_COMPONENT}=engram",
+        trim=_without_template,
+        why="Only those labelled as ours are listed.",
+    ),
+    WatchedKind(
+        POD,
+        {STEP_RUN_NAME: _step_run_of_pod},
+        label_selector=keys.LABEL_STEP_RUN,
+        trim=_without_containers,
+        why="The end of a container is a step's result; only Pods of steps are listed.",
+    ),
+)
+"""What the engine reads, and every controller may. A controller declares further kinds and indexes in its row."""

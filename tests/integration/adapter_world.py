@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -97,7 +97,8 @@ class AdapterWorld:
     @property
     def blind_to_pods(self) -> JobExecutor:
         """Its watch of Pods has brought nothing yet."""
-        return self._executor(replace(self.world, pods=World.watching(self.wired).pods))
+        unheard = World.watching(self.wired).pods
+        return self._executor(World(unheard if each is self.world.pods else each for each in self.world))
 
     def _executor(self, world: World) -> JobExecutor:
         secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)

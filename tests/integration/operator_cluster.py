@@ -48,9 +48,12 @@ from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
 from manager.assembly import Operator
 from manager.crds import packaged_crds
-from manager.permissions.install import install_permissions, request_token
-from manager.permissions.roles import DEFAULT_INSTALLATION
+from manager.permissions.install import install_objects, request_token
+from manager.permissions.roles import DEFAULT_INSTALLATION, operator_objects
+from manager.permissions.table import role_tables
 from reconcilers.adapters.world import World
+from reconcilers.controllers import CONTROLLERS, watched_kinds
+from reconcilers.registration import ControllerRegistration
 from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded, over_network
@@ -118,6 +121,7 @@ class OperatorCluster:
         settings: OperatorSettings | Callable[[], OperatorSettings] | None = None,
         *,
         may_be_refused: bool = False,
+        controllers: Sequence[ControllerRegistration] = CONTROLLERS,
     ) -> AsyncIterator[Traffic]:
         """An operator for the block; when it ends, nothing of it is left, as after a crash.
 
@@ -126,24 +130,27 @@ class OperatorCluster:
         """
         chosen = settings if callable(settings) else functools.partial(_always, settings or OperatorSettings())
         traffic = Traffic(self.access.open_wire())
-        config = replace(self.access.config, credentials=bearer_token(await self._operator_token()))
+        config = replace(self.access.config, credentials=bearer_token(await self._operator_token(controllers)))
         async with open_client(config, transport=traffic) as client, trio.open_nursery() as nursery:
             recorder = EventRecorder(client, now=system_now)
             nursery.start_soon(recorder.run)
-            world = World.watching(client)
+            world = World.watching(client, watched_kinds(controllers))
             await nursery.start(world.run)
-            operator = Operator(client, world, chosen, recorder, WallClock(), OPERATOR_NAMESPACE)
+            operator = Operator(
+                client, world, chosen, recorder, WallClock(), OPERATOR_NAMESPACE, controllers=controllers
+            )
             nursery.start_soon(operator.run)
             yield traffic
             nursery.cancel_scope.cancel()
         assert may_be_refused or traffic.refused == []
 
-    async def _operator_token(self) -> str:
+    async def _operator_token(self, controllers: Sequence[ControllerRegistration]) -> str:
         """Of an account whose rights are in force: a real API server takes notice of roles a moment later."""
-        await install_permissions(self.client, OPERATOR)
+        await install_objects(self.client, operator_objects(OPERATOR, role_tables(controllers)))
+        lists = [JOB, *(kind.resource for row in controllers for kind in row.informers)]
 
         async def may_all() -> bool:
-            return await self._may("list", JOB) and await self._may("get", TRANSPORT_BINDING)
+            return await self._may("get", TRANSPORT_BINDING) and all([await self._may("list", kind) for kind in lists])
 
         await self.eventually(may_all)
         return await request_token(self.client, OPERATOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 
 from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
-from core.api.resource import SECRET
+from core.api.resource import SECRET, SERVICE
 from core.workloads import runner, runner_rules
 from manager.options import LeaderOptions, ManagerOptions
+from manager.permissions.rendered import rendered_objects
 from manager.permissions.roles import Installation, operator_objects
-from manager.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach
+from manager.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
+from reconcilers import story
+from reconcilers.adapters.watched_kind import WatchedKind
+from reconcilers.controllers import CONTROLLERS
 
 Object = dict[str, Any]
 
@@ -123,6 +128,25 @@ def test_every_role_is_bound_to_the_operators_account_and_to_nobody_else() -> No
     assert there.user == "system:serviceaccount:flows:mine-controller-manager"
     namespaces = {obj["metadata"]["namespace"] for obj in objects if "namespace" in obj["metadata"]}
     assert namespaces == {"flows"}
+
+
+def test_the_rights_of_another_controller_come_with_its_row() -> None:
+    rights = (Permission(SERVICE, ("create",), "A server needs one."),)
+    row = replace(story.CONTROLLER, name="server", informers=(WatchedKind(SERVICE),), permissions=rights)
+    tables = role_tables((*CONTROLLERS, row))
+    rules = {obj["metadata"]["name"]: obj.get("rules") for obj in operator_objects(Installation(), tables)}
+    before = {obj["metadata"]["name"]: obj.get("rules") for obj in operator_objects()}
+    added = [rule for rule in rules["bobrapet-manager-role"] if rule not in before["bobrapet-manager-role"]]
+    assert added == [
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["create"]},
+    ]
+    others = before.keys() - {"bobrapet-manager-role"}
+    assert all(rules[name] == before[name] for name in others)
+
+
+def test_the_embedded_cluster_applies_what_the_table_holds() -> None:
+    assert rendered_objects() == [*operator_objects()]
 
 
 def test_what_is_watched_can_be_listed_too() -> None:

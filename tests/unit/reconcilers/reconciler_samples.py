@@ -18,6 +18,7 @@ from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from kubewire.wire import apply_merge_patch
 from reconcilers.adapters.world import World
+from reconcilers.controllers import watched_kinds
 
 Object = dict[str, Any]
 
@@ -82,7 +83,7 @@ class NoServer(httpx.AsyncBaseTransport):
 async def open_world(transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[tuple[KubeClient, World]]:
     """Informers that do not run: fill them with ``remember``."""
     async with open_client(ClusterConfig("http://nowhere"), transport=transport or NoServer()) as client:
-        yield client, World.watching(client)
+        yield client, World.watching(client, watched_kinds())
 
 
 class RecordedEvents:

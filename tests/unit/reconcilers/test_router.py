@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from reconcilers.adapters.world import World
-from reconcilers.router import Router
+from reconcilers.router import connect_engine
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import Done, Outcome
+from reconcilers.runtime.watch import connect_controller
+from reconcilers.storyrun import WATCHES
 from tests.unit.reconcilers.reconciler_samples import (
     RecordingSupervisor,
     job,
@@ -61,13 +63,13 @@ async def _never(key: Key) -> Outcome:
 async def woken() -> AsyncIterator[Woken]:
     async with open_world() as (_, world):
         result = Woken(world)
-        Router(
+        connect_engine(
             world,
             result.supervisor,
-            NotingController(result.enqueued),
             run_ended=result.ended_runs.append,
             step_run_ended=lambda step_run: result.ended_step_runs.append(step_run["metadata"]["name"]),
-        ).connect()
+        )
+        connect_controller(WATCHES, world, NotingController(result.enqueued))
         yield result
 
 

@@ -1,0 +1,30 @@
+"""What the operator's own objects are called, and where they are. Light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+OPERATOR_NAMESPACE: Final = "bobrapet-system"
+CONFIG_NAME: Final = "bobrapet-operator-config"
+LEASE_NAME: Final = "d3a8b358.bubustack.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where the operator runs and what its objects are called."""
+
+    namespace: str = OPERATOR_NAMESPACE
+    prefix: str = "bobrapet-"
+
+    @property
+    def service_account(self) -> str:
+        return f"{self.prefix}controller-manager"
+
+    @property
+    def user(self) -> str:
+        """As the API server calls the operator."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+
+DEFAULT_INSTALLATION: Final = Installation()

@@ -1,0 +1,65 @@
+"""A kind that the operator watches: which of its objects are kept, what is kept of them, and how they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from core.api.objects import Object
+from core.api.permission import Permission
+from core.api.resource import Resource
+from core.kube.client import KubeClient
+from core.kube.informer import Informer
+from core.kube.store import Indexer
+
+_LIVE: Final = "Everything is decided from what the watches have brought; nothing is polled."
+
+
+def slim(obj: Object) -> Object:
+    """Without the record of who set which field, which nobody here reads and which can be half of an object."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "metadata": metadata}
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedKind:
+    """One informer, for all who read the kind; the stored version is watched."""
+
+    resource: Resource
+    indexes: Mapping[str, Indexer] = field(default_factory=dict)
+    """Name → function from an object to the values that it is found under."""
+    label_selector: str | None = None
+    trim: Callable[[Object], Object] = slim
+    """What is kept of an object. Validators read the kinds of this project from here, so they need the spec."""
+    why: str = _LIVE
+    """Why the operator may list and watch the kind."""
+
+    @property
+    def permission(self) -> Permission:
+        return Permission(self.resource, ("list", "watch"), self.why)
+
+    def informer(self, client: KubeClient) -> Informer:
+        """It does not run yet."""
+        return Informer(
+            client, self.resource, label_selector=self.label_selector, indexers=self.indexes, trim=self.trim
+        )
+
+
+def merged(kinds: Iterable[WatchedKind]) -> tuple[WatchedKind, ...]:
+    """One record a kind, with all indexes of those that declare it, in the order in which kinds first appear.
+
+    Raises:
+        ValueError: two declarations of a kind contradict each other.
+    """
+    found: dict[Resource, WatchedKind] = {}
+    for kind in kinds:
+        known = found.setdefault(kind.resource, kind)
+        found[kind.resource] = replace(known, indexes={**known.indexes, **kind.indexes})
+        same = (known.label_selector, known.trim) == (kind.label_selector, kind.trim)
+        if not same or any(known.indexes.get(name, indexer) is not indexer for name, indexer in kind.indexes.items()):
+            raise ValueError(
+                f"{kind.resource.plural} is declared twice, with different selectors, trims or indexes of one name; "
+                "all who read a kind share one informer"
+            )
+    return tuple(found.values())

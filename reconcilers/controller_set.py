@@ -1,0 +1,68 @@
+"""The controllers of a list of rows: made, connected to the informers, and run together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from core.policy.settings import OperatorSettings
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Observer
+from reconcilers.runtime.watch import connect_controller
+
+
+class ControllerSet:
+    """Call ``connect`` once the informers are filled, then ``start_in`` and ``enqueue_everything``.
+
+    Raises:
+        ValueError: two rows have the same name.
+    """
+
+    def __init__(
+        self, registrations: Sequence[ControllerRegistration], there: ControllerDependencies, observe: Observer
+    ) -> None:
+        names = [row.name for row in registrations]
+        if len(set(names)) < len(names):
+            raise ValueError(f"controllers must have different names: {', '.join(names)}")
+        self._there = there
+        self._made = [(row, _controller(row, there, observe)) for row in registrations]
+
+    def connect(self) -> None:
+        """Have every change enqueue the keys that it concerns.
+
+        Raises:
+            LookupError: a row watches a kind for which there is no informer.
+        """
+        for row, controller in self._made:
+            connect_controller(row.watches, self._there.world, controller)
+
+    def start_in(self, nursery: trio.Nursery) -> None:
+        """Start workers, and the tasks beside them."""
+        for row, controller in self._made:
+            if row.beside is not None:
+                nursery.start_soon(row.beside, self._there, controller, name=f"beside controller {row.name}")
+        for _, controller in self._made:
+            nursery.start_soon(controller.run)
+
+    def enqueue_everything(self) -> None:
+        """The initial lists came before the handlers."""
+        for row, controller in self._made:
+            if row.enqueue_at_start:
+                for obj in self._there.world.informer(row.kind).each():
+                    controller.enqueue(Key.of(obj))
+
+
+def _controller(row: ControllerRegistration, there: ControllerDependencies, observe: Observer) -> Controller:
+    return Controller(row.name, row.build(there), controller_options(row, there.settings), observe=observe)
+
+
+def controller_options(row: ControllerRegistration, settings: Callable[[], OperatorSettings]) -> ControllerOptions:
+    now = settings()
+    wanted = row.options(now)
+    return ControllerOptions(
+        workers=wanted.max_concurrent_reconciles,
+        base_delay=wanted.base_delay,
+        max_delay=wanted.max_delay,
+        reconcile_timeout=now.reconcile_timeout,
+    )

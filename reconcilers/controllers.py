@@ -1,0 +1,35 @@
+"""The controllers there are: one row each. Start-up, informers, routes and RBAC follow from this list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from core.api.permission import Permission, combined
+from reconcilers import engram, engramtemplate, story, story_revisions, storyrun
+from reconcilers.adapters.watched_kind import WatchedKind, merged
+from reconcilers.adapters.world import WATCHED
+from reconcilers.registration import ControllerRegistration
+
+CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
+    storyrun.CONTROLLER,
+    story.CONTROLLER,
+    engram.CONTROLLER,
+    engramtemplate.CONTROLLER,
+    story_revisions.CONTROLLER,
+)
+
+
+def watched_kinds(registrations: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[WatchedKind, ...]:
+    """What the operator watches: the kinds of the engine, and those of its controllers.
+
+    Raises:
+        ValueError: as ``merged``.
+    """
+    return merged((*WATCHED, *(kind for row in registrations for kind in row.informers)))
+
+
+def permissions(registrations: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[Permission, ...]:
+    """What the controllers may do: to list and watch what is watched, and what each asks for."""
+    watches = (kind.permission for kind in watched_kinds(registrations))
+    return combined((*watches, *(permission for row in registrations for permission in row.permissions)))

@@ -1,0 +1,60 @@
+"""A controller as one frozen row: what it reconciles, what wakes it, how it works, what it may do.
+
+Each module of a controller ends with its row, and ``reconcilers.controllers`` lists the rows. Start-up, informers,
+routes and RBAC follow from that list; docs/architecture.md says how to add a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from core.api.permission import Permission
+from core.api.resource import Resource
+from core.engine.ports import Clock, EventSink
+from core.engine.run.supervisor import Supervisor
+from core.kube.client import KubeClient
+from core.policy.settings import ControllerSettings, OperatorSettings
+from reconcilers.adapters.watched_kind import WatchedKind
+from reconcilers.adapters.world import World
+from reconcilers.runtime.controller import Controller, Key, Reconcile
+from reconcilers.runtime.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerDependencies:
+    """What a controller may be built from. It takes what it needs."""
+
+    client: KubeClient
+    """Writes only while this process leads."""
+    world: World
+    supervisor: Supervisor
+    """The engine: it takes over live runs."""
+    events: EventSink
+    clock: Clock
+    settings: Callable[[], OperatorSettings]
+    """Those of the moment."""
+    operator_namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerRegistration:
+    """Everything that the operator must know about a controller."""
+
+    name: str
+    """In metrics and logs; no two controllers have the same."""
+    kind: Resource
+    """The kind that its keys name. Its objects need not exist: see ``reconcilers.story_revisions``."""
+    build: Callable[[ControllerDependencies], Reconcile]
+    options: Callable[[OperatorSettings], ControllerSettings]
+    """How many workers, and how long failures wait; read once, when the process begins to lead."""
+    watches: tuple[Watch[Key], ...]
+    """That on its own kind included."""
+    informers: tuple[WatchedKind, ...] = ()
+    """Kinds and indexes that it reads, beyond those of ``reconcilers.adapters.world.WATCHED``."""
+    permissions: tuple[Permission, ...] = ()
+    """What it may do beside list and watch, which follow from the informers."""
+    enqueue_at_start: bool = True
+    """Whether every object of its kind is reconciled when the process begins to lead."""
+    beside: Callable[[ControllerDependencies, Controller], Awaitable[None]] | None = None
+    """A task that runs as long as the controller does."""

@@ -1,0 +1,100 @@
+"""From a change of one kind to those it concerns: one frozen record a route, and what connects it to the informers.
+
+A route never carries what has happened. It names who must look again: the keys of a controller, or tasks of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, Protocol, TypeVar
+
+from core.api.objects import Object
+from core.api.resource import Resource
+from core.kube.informer import Change, Handler
+from reconcilers.runtime.changes import always, versions
+from reconcilers.runtime.controller import Controller, Key
+
+Target = TypeVar("Target")
+
+
+class Cache(Protocol):
+    """The objects of one kind, as an informer knows them. What is returned is shared: do not change it."""
+
+    def get(self, namespace: str | None, name: str) -> Object | None: ...
+
+    def each(self, namespace: str | None = None) -> Iterator[Object]: ...
+
+    def by_index(self, index: str, value: str) -> list[Object]: ...
+
+    def each_by_index(self, index: str, value: str) -> Iterator[Object]: ...
+
+
+class WatchedCache(Cache, Protocol):
+    """A cache that calls handlers with each of its changes."""
+
+    def add_handler(self, handler: Handler) -> None: ...
+
+
+class Caches(Protocol):
+    """What a route may read beside the change itself."""
+
+    def informer(self, resource: Resource) -> Cache: ...
+
+
+class WatchedCaches(Protocol):
+    """Caches to connect routes to."""
+
+    def informer(self, resource: Resource) -> WatchedCache: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Generic[Target]):
+    """A change of ``kind`` that is ``when`` concerns ``whom``."""
+
+    kind: Resource
+    whom: Callable[[Change, Caches], Iterable[Target]]
+    """Pure. Is called while the cache changes, so it must not block; naming one target twice is fine."""
+    when: Callable[[Change], bool] = always
+    delay: timedelta = timedelta()
+    """How long the targets may wait, so that many changes become one look."""
+
+
+def own_keys(change: Change, caches: Caches) -> Iterator[Key]:
+    """The changed object itself: for the watch of a controller on its own kind."""
+    del caches
+    yield from map(Key.of, versions(change))
+
+
+def connect(watches: Iterable[Watch[Target]], caches: WatchedCaches, tell: Callable[[Target, timedelta], None]) -> None:
+    """Call ``tell`` with everybody whom a change concerns, and the delay of the watch.
+
+    Objects that the caches hold already count as just added.
+
+    Raises:
+        LookupError: a kind is not watched.
+    """
+    for watch in watches:
+        caches.informer(watch.kind).add_handler(_handler(watch, caches, tell))
+
+
+def connect_controller(watches: Iterable[Watch[Key]], caches: WatchedCaches, controller: Controller) -> None:
+    """Enqueue the keys that a change concerns. Raises as ``connect``."""
+
+    def tell(key: Key, delay: timedelta) -> None:
+        if delay:
+            controller.queue.add_after(key, delay)
+        else:
+            controller.enqueue(key)
+
+    connect(watches, caches, tell)
+
+
+def _handler(watch: Watch[Target], caches: Caches, tell: Callable[[Target, timedelta], None]) -> Handler:
+    def handle(change: Change) -> None:
+        if watch.when(change):
+            for target in watch.whom(change, caches):
+                tell(target, watch.delay)
+
+    return handle

@@ -1,0 +1,197 @@
+"""The rows of the operator's own controllers, and what is made of rows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from core.api.resource import STORY
+from core.kube.client import KubeClient
+from core.policy.settings import ControllerSettings, OperatorSettings
+from reconcilers.adapters.world import World
+from reconcilers.controller_set import ControllerSet
+from reconcilers.controllers import CONTROLLERS
+from reconcilers.definition import COUNT_DELAY
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.controller import Controller, Key
+from reconcilers.runtime.outcome import Done, Outcome
+from reconcilers.runtime.watch import Watch, connect, own_keys
+from tests.unit.reconcilers.reconciler_samples import (
+    RecordedEvents,
+    RecordingSupervisor,
+    clock,
+    open_world,
+    run,
+    step_run,
+    stored,
+    story,
+)
+
+Object = dict[str, Any]
+SOON = timedelta()
+
+
+@dataclass
+class Heard:
+    """Who was asked to look again, by controller, since the last look."""
+
+    world: World
+    keys: dict[str, set[tuple[str, timedelta]]] = field(default_factory=dict)
+
+    def look(self) -> dict[str, set[tuple[str, timedelta]]]:
+        keys, self.keys = self.keys, {}
+        return keys
+
+
+@pytest.fixture
+async def heard() -> AsyncIterator[Heard]:
+    """Of the controllers of definitions; whom the StoryRun controller hears of says ``test_router``."""
+    async with open_world() as (_, world):
+        result = Heard(world)
+        for row in CONTROLLERS:
+            if row.name != "storyrun":
+                note = _noting(result, row.name)
+                connect(row.watches, world, note)
+        yield result
+
+
+def _noting(heard: Heard, name: str) -> Any:
+    return lambda key, delay: heard.keys.setdefault(name, set()).add((str(key), delay))
+
+
+def test_controllers_have_names_of_their_own() -> None:
+    assert [row.name for row in CONTROLLERS] == [
+        "storyrun",
+        "story",
+        "engram",
+        "catalog-engramtemplate",
+        "storyrevision",
+    ]
+
+
+async def test_a_story_concerns_itself_its_revisions_and_the_engrams_it_refers_to(heard: Heard) -> None:
+    first = story("report", {"name": "a", "ref": {"name": "http", "namespace": "lib"}})
+    heard.world.stories.remember(first)
+    own = {("team/report", SOON)}
+    assert heard.look() == {"story": own, "storyrevision": own, "engram": {("lib/http", SOON)}}
+
+    edited = {**first, "metadata": {**first["metadata"], "resourceVersion": "900000", "generation": 2}}
+    edited["spec"] = {"steps": [{"name": "a", "ref": {"name": "mail"}}]}
+    heard.world.stories.remember(edited)
+    assert heard.look()["engram"] == {("lib/http", SOON), ("team/mail", SOON)}
+
+
+async def test_an_engram_concerns_itself_its_template_and_the_stories_that_refer_to_it(heard: Heard) -> None:
+    heard.world.stories.remember(story("report", {"name": "a", "ref": {"name": "http"}}))
+    heard.world.stories.remember(story("other"))
+    heard.look()
+    heard.world.engrams.remember(stored("Engram", "http", spec={"templateRef": {"name": "http-1"}}))
+    assert heard.look() == {
+        "engram": {("team/http", SOON)},
+        "catalog-engramtemplate": {("http-1", SOON)},
+        "story": {("team/report", SOON)},
+    }
+
+
+async def test_a_template_concerns_itself_and_its_engrams(heard: Heard) -> None:
+    heard.world.engrams.remember(stored("Engram", "http", spec={"templateRef": {"name": "http-1"}}))
+    heard.look()
+    heard.world.engram_templates.remember(stored("EngramTemplate", "http-1", namespace="", spec={}))
+    assert heard.look() == {"catalog-engramtemplate": {("http-1", SOON)}, "engram": {("team/http", SOON)}}
+
+
+async def test_a_grant_concerns_every_story(heard: Heard) -> None:
+    for name in ("a", "b"):
+        heard.world.stories.remember(story(name))
+    heard.look()
+    heard.world.reference_grants.remember(stored("ReferenceGrant", "g", spec={}))
+    assert heard.look() == {"story": {("team/a", SOON), ("team/b", SOON)}}
+
+
+async def test_counts_follow_the_phases_of_runs_and_step_runs_after_a_while(heard: Heard) -> None:
+    one = run("one")
+    heard.world.story_runs.remember(one)
+    heard.world.step_runs.remember(step_run(one))
+    assert heard.look() == {}
+
+    heard.world.story_runs.remember(run("two", status={"phase": "Running"}))
+    own = {("team/report", COUNT_DELAY)}
+    assert heard.look() == {"story": own, "storyrevision": own}
+    heard.world.step_runs.remember(step_run(one, "other", status={"phase": "Running"}))
+    assert heard.look() == {"engram": {("team/http", COUNT_DELAY)}}
+
+
+# What is made of rows.
+
+
+async def _never(key: Key) -> Outcome:
+    return Done()
+
+
+ROW = ControllerRegistration(
+    "test",
+    STORY,
+    lambda there: _never,
+    options=lambda settings: settings.story,
+    watches=(Watch(STORY, own_keys),),
+)
+
+
+def there(world: World, settings: OperatorSettings | None = None) -> ControllerDependencies:
+    chosen = settings or OperatorSettings()
+    client = cast("KubeClient", None)
+    return ControllerDependencies(
+        client, world, RecordingSupervisor(), RecordedEvents(), clock(), lambda: chosen, "operator"
+    )
+
+
+def _unobserved(name: str, outcome: str, seconds: float) -> None:
+    """No metrics."""
+
+
+async def test_two_controllers_of_one_name_are_refused() -> None:
+    async with open_world() as (_, world):
+        with pytest.raises(ValueError, match="different names"):
+            ControllerSet((ROW, ROW), there(world), _unobserved)
+
+
+async def test_a_row_says_how_many_workers_there_are_and_what_is_reconciled_at_the_start(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    at_work: list[str] = []
+    most: dict[str, int] = {}
+
+    async def working(key: Key) -> Outcome:
+        at_work.append(str(key))
+        most[str(key)] = len(at_work)
+        await trio.sleep(1)
+        at_work.remove(str(key))
+        return Done()
+
+    beside: list[str] = []
+
+    async def task(_: ControllerDependencies, controller: Controller) -> None:
+        beside.append(controller.name)
+
+    rows = (
+        replace(ROW, build=lambda _: working, watches=(), beside=task),
+        replace(ROW, name="idle", build=lambda _: working, watches=(), enqueue_at_start=False),
+    )
+    settings = OperatorSettings(story=ControllerSettings(2, timedelta(seconds=1), timedelta(seconds=1)))
+    async with open_world() as (_, world):
+        for name in "abcd":
+            world.stories.remember(stored("Story", name, namespace=f"team-{name}", spec={}))
+        controllers = ControllerSet(rows, there(world, settings), _unobserved)
+        controllers.connect()
+        controllers.start_in(nursery)
+        controllers.enqueue_everything()
+        await trio.sleep(10)
+    assert sorted(most) == ["team-a/a", "team-b/b", "team-c/c", "team-d/d"]
+    assert max(most.values()) == 2
+    assert beside == ["test"]
