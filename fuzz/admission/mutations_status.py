@@ -51,7 +51,8 @@ def _written_by_a_stranger(chance: Chance, draft: Draft) -> list[str]:
         written["gates"] = {}
     _write(draft, written)
     if chance.yes(3):
-        draft.new["status"], draft.old["status"] = draft.old["status"], draft.new["status"]  # type: ignore[index]
+        assert draft.old is not None
+        draft.new["status"], draft.old["status"] = draft.old["status"], draft.new["status"]
     draft.caller = chance.pick((_PERSON, Caller(service_account(draft.namespace, "another-engram-runner"))))
     return [f"status.{key}" for key in sorted(keys)]
 

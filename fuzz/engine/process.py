@@ -53,6 +53,10 @@ SLOW_SECONDS = 0.5
 LATE_SECONDS = 1.0
 TIMEOUT_SECONDS = 29.0
 """What a way to the server and back takes then."""
+_BEFORE_SECONDS: dict[Fault | None, float] = {Fault.SLOW: SLOW_SECONDS, Fault.TIMEOUT: TIMEOUT_SECONDS}
+"""How long a request takes to the server."""
+_AFTER_SECONDS: dict[Fault | None, float] = {Fault.TIMEOUT: 0.0, Fault.LATE_ANSWER: LATE_SECONDS}
+"""How long its answer takes back."""
 
 
 @dataclass
@@ -83,7 +87,7 @@ class Process:
         self.calls += 1
         if fault is not None:
             self.faulted[fault] += 1
-        latency = {Fault.SLOW: SLOW_SECONDS, Fault.TIMEOUT: TIMEOUT_SECONDS}.get(fault, self.latency_seconds)  # type: ignore[arg-type]
+        latency = _BEFORE_SECONDS.get(fault, self.latency_seconds)
         try:
             await trio.sleep(latency)
         except trio.Cancelled:
@@ -102,7 +106,7 @@ class Process:
             case Fault.BUSY:
                 raise UnavailableError("injected: too many requests", retry_after_seconds=RETRY_AFTER_SECONDS)
         answer = _translated(apply)
-        await trio.sleep({Fault.TIMEOUT: 0.0, Fault.LATE_ANSWER: LATE_SECONDS}.get(fault, latency))  # type: ignore[arg-type]
+        await trio.sleep(_AFTER_SECONDS.get(fault, latency))
         self.check()
         if fault in (Fault.LOST_ANSWER, Fault.ERROR_APPLIED):
             raise UnavailableError("injected: the answer was lost")

@@ -102,8 +102,9 @@ class World:
     _doomed: trio.Event = field(default_factory=trio.Event)
 
     @property
-    def supervisor(self) -> Supervisor | None:
-        return self.incarnations[-1].supervisor if self.incarnations else None
+    def supervisor(self) -> Supervisor:
+        """Of the process that ``start`` has started last."""
+        return self.incarnations[-1].supervisor
 
     # The user.
 
@@ -270,7 +271,6 @@ class World:
         await self.gone()
 
     async def stop(self) -> None:
-        assert self.supervisor is not None
         await self.supervisor.drain()
         await self.gone()
 

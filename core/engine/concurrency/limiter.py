@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -29,7 +29,7 @@ from core.engine.concurrency.rules import (
 )
 from core.engine.concurrency.wait_line import WaitLine
 from core.engine.errors import GoneError, StaleError
-from core.engine.ports import RunKey, RunStore
+from core.engine.ports import RunKey
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """Shortest time between two looks of a run that waits; further back it is a second for each place."""
@@ -40,10 +40,22 @@ KEPT_SECONDS: Final = 1.0
 _KEPT_SECONDS_FOR_EACH: Final = 0.001
 
 
+class StoredRuns(Protocol):
+    """What waiting for one's turn needs of ``RunStore``; the same promises and errors."""
+
+    async def read_run(self, key: RunKey) -> Object | None: ...
+
+    async def read_story(self, namespace: str, name: str) -> Object | None: ...
+
+    async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]: ...
+
+    async def request_cancel(self, run: Object) -> None: ...
+
+
 class ConcurrencyLimiter:
     """``ended`` is told of every run that has ended or is gone, by whoever comes to know it."""
 
-    def __init__(self, runs: RunStore) -> None:
+    def __init__(self, runs: StoredRuns) -> None:
         self._runs = runs
         self._begun: set[str] = set()
         """Told to begin, whether or not it is stored yet: two looks within that time must not let two begin."""

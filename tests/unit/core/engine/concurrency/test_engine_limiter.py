@@ -166,7 +166,9 @@ async def test_an_end_that_nobody_told_is_noticed_within_ten_seconds(
     assert stage.begun == ["a", "b"]
 
 
-async def test_an_end_during_the_look_is_not_missed(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_an_end_during_the_look_is_not_missed(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage = Stage()
     await stage.enter(stage.runs.add("a", 1))
     look = stage.runs.live_runs_of_story
@@ -177,7 +179,7 @@ async def test_an_end_during_the_look_is_not_missed(autojump_clock: MockClock, n
             stage.end("a")
         return seen
 
-    stage.runs.live_runs_of_story = slow_look  # type: ignore[method-assign]
+    monkeypatch.setattr(stage.runs, "live_runs_of_story", slow_look)
     await stage.enter(stage.runs.add("b", 2))
     assert trio.current_time() == 0
 

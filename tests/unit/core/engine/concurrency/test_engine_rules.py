@@ -140,7 +140,9 @@ def test_runs_that_were_asked_to_end_are_waited_for() -> None:
     message = "Waiting for StoryRun a to end, canceled for this newer one"
     assert turn_of(live[1], live, story("cancelPrevious")) == WaitFor(("a",), 1, message, "uid-a")
     live.insert(1, run("c", 1))
-    assert [one["metadata"]["name"] for one in turn_of(live[2], live, story("cancelPrevious")).runs] == ["c"]
+    turn = turn_of(live[2], live, story("cancelPrevious"))
+    assert isinstance(turn, CancelFirst)
+    assert [one["metadata"]["name"] for one in turn.runs] == ["c"]
     assert turn_of(run("b", 2), [run("b", 2)], story("cancelPrevious")) == Begin()
 
 

@@ -34,11 +34,9 @@ class WatchedExecutor(ModelStepExecutor):
 
 def watch(world: World) -> list[str]:
     """Start an engine; the list fills as its executor is asked for things."""
-    world.start()
-    assert world.supervisor is not None
+    process = world.start()
     context = world.supervisor._engine
-    able = context.executor
-    executor = WatchedExecutor(able.cluster, able.process, able.worker, able.engrams)
+    executor = WatchedExecutor(world.cluster, process, world.worker, world.engrams)
     executor.asked = []
     object.__setattr__(context, "executor", executor)
     return executor.asked

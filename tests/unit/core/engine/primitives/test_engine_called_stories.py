@@ -26,6 +26,7 @@ def child_of(world: World, name: str) -> dict[str, Any]:
 
 
 async def test_26_3_an_omitted_wait_waits_and_its_output_is_there(autojump_clock: MockClock, scenario: Any) -> None:
+    given: dict[str, Any] = {"with": {"z": "{{ inputs.z }}"}}
     spec = {
         "steps": [engram("work", with_={"x": "{{ inputs.x }}"})],
         "output": {"n": "{{ steps.work.output.n }}"},
@@ -35,7 +36,7 @@ async def test_26_3_an_omitted_wait_waits_and_its_output_is_there(autojump_clock
         world.add_story("child", spec)
         one = scenario(
             world,
-            [call("sub", **{"with": {"z": "{{ inputs.z }}"}})],
+            [call("sub", **given)],
             {"inputs": {"z": 9}},
             output={"n": "{{ steps.sub.output.n }}"},
         )
@@ -46,11 +47,13 @@ async def test_26_3_an_omitted_wait_waits_and_its_output_is_there(autojump_clock
     assert (status["phase"], status["output"]) == ("Succeeded", {"n": 7})
     assert status["stepStates"]["sub"]["subStoryRunName"] == "run-sub"
     assert child["spec"]["inputs"] == {"x": 1, "y": "kept", "z": 9}
+    stored = world.cluster.get("Story", NAMESPACE, "child")
+    assert stored is not None
     assert child["spec"]["storyRef"] == {
         "name": "child",
         "namespace": "default",
-        "uid": world.cluster.get("Story", NAMESPACE, "child")["metadata"]["uid"],
-    }  # type: ignore[index]
+        "uid": stored["metadata"]["uid"],
+    }
     labels = child["metadata"]["labels"]
     assert (labels["bubustack.io/parent-storyrun"], labels["bubustack.io/parent-step"]) == ("run", "sub")
     owner = child["metadata"]["ownerReferences"][0]
@@ -155,7 +158,7 @@ async def test_the_timeout_of_the_step_and_of_the_story_reach_the_child(
 
         world.add_story("bounded", {"steps": [call("sub")], "policy": {"timeouts": {"story": "40s"}}})
         other = world.add_run("other", "bounded")
-        world.supervisor.adopt(other)  # type: ignore[union-attr]
+        world.supervisor.adopt(other)
         assert await world.until_ended(other, RunKey(NAMESPACE, "other-sub"))
 
     assert (status["stepStates"]["sub"]["phase"], status["phase"]) == ("Timeout", "Failed")
@@ -174,7 +177,7 @@ async def test_a_child_deleted_under_way_fails_the_step(autojump_clock: MockCloc
     assert "was deleted before it had ended" in one.status["stepStates"]["sub"]["message"]
 
 
-LOOP = {
+LOOP: dict[str, Any] = {
     "until": "{{ ge previous.n 3 }}",
     "maxIterations": 5,
     "with": {"n": "{{ iteration }}", "before": "{{ previous }}"},

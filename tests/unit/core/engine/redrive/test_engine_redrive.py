@@ -274,7 +274,9 @@ async def test_a_step_that_was_being_ended_runs_again_too(autojump_clock: MockCl
         assert await world.until_ended(one.key, seconds=60)
 
     assert one.phases == {"a": "Succeeded", "b": "Succeeded"}
-    assert "bubustack.io/cancel-requested" not in (world.step_run(one.key, "a")["metadata"].get("annotations") or {})
+    step_run = world.step_run(one.key, "a")
+    assert step_run is not None
+    assert "bubustack.io/cancel-requested" not in (step_run["metadata"].get("annotations") or {})
 
 
 async def test_a_step_at_work_gives_its_slot_back_when_the_run_starts_again(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.api.objects import Object
 from core.engine.plan import StepKind, StoryPlan, parse_story
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
 
@@ -22,7 +23,7 @@ def kinds(plan: StoryPlan, *names: str) -> dict[str, StepKind]:
 def test_what_has_begun_is_what_is_recorded_and_what_was_made() -> None:
     step_run = {"metadata": {}, "spec": {"stepId": "b"}}
     child = {"metadata": {"labels": {"bubustack.io/parent-step": "c"}}, "spec": {}}
-    nameless = {"metadata": {}, "spec": {}}
+    nameless: Object = {"metadata": {}, "spec": {}}
 
     begun = Begun.of(["d", "c"], [step_run, nameless], [child])
 

@@ -39,7 +39,9 @@ async def test_26_2_11_what_was_done_is_undone_and_cleaned_up(autojump_clock: Mo
 
     assert order(world) == ["a", "b", "undo", "clean"]
     assert (status["phase"], reason(status)) == ("Compensated", "Compensated")
-    assert find_condition(status["conditions"], "Degraded")["status"] == "False"  # type: ignore[index]
+    degraded = find_condition(status["conditions"], "Degraded")
+    assert degraded is not None
+    assert degraded["status"] == "False"
     assert (status["stepsTotal"], status["stepsComplete"], status["stepsFailed"]) == (4, 3, 1)
     assert status["error"]["failedSteps"][0]["name"] == "b"
 

@@ -46,11 +46,9 @@ class UnprivilegedExecutor(ModelStepExecutor):
 
 
 def deny(world: World, what: str) -> UnprivilegedExecutor:
-    world.start()
-    assert world.supervisor is not None
+    process = world.start()
     context = world.supervisor._engine
-    able = context.executor
-    executor = UnprivilegedExecutor(able.cluster, able.process, able.worker, able.engrams)
+    executor = UnprivilegedExecutor(world.cluster, process, world.worker, world.engrams)
     executor.denied = what
     object.__setattr__(context, "executor", executor)
     return executor
@@ -156,7 +154,6 @@ async def test_a_canceled_step_is_ended_even_when_its_time_to_drain_has_long_bee
     async with open_world({"a": (Script(Act.HANG),)}) as world:
         one = scenario(world, [engram("a")])
         executor = deny(world, "end_attempt")
-        assert world.supervisor is not None
         world.supervisor.adopt(one.key)
         await trio.sleep(3)
         world.cancel_run(one.key)

@@ -34,11 +34,9 @@ class PoisonedExecutor(ModelStepExecutor):
 
 def poison(world: World, name: str) -> PoisonedExecutor:
     """Start an engine whose executor has a bug that concerns one run."""
-    world.start()
-    assert world.supervisor is not None
+    process = world.start()
     engine = world.supervisor._engine
-    healthy = engine.executor
-    executor = PoisonedExecutor(healthy.cluster, healthy.process, healthy.worker, healthy.engrams)
+    executor = PoisonedExecutor(world.cluster, process, world.worker, world.engrams)
     executor.poisoned = name
     object.__setattr__(engine, "executor", executor)
     return executor

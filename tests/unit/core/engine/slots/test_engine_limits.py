@@ -84,7 +84,8 @@ async def test_a_limit_that_is_lifted_counts_at_once(autojump_clock: MockClock, 
         await trio.sleep(20)
         assert one.phases["b"] == "Pending"
         world.limits = Limits()
-        world.slots.limits_changed()  # type: ignore[union-attr]
+        assert world.slots is not None
+        world.slots.limits_changed()
         assert await world.until(lambda: one.phases["b"] == "Succeeded", 2)
 
 
@@ -143,7 +144,7 @@ async def test_a_canceled_run_gives_its_place_and_its_slot_to_others(autojump_cl
         world.start(one.key)
         await trio.sleep(5)
         other = world.add_run("other", "quick")
-        world.supervisor.adopt(other)  # type: ignore[union-attr]
+        world.supervisor.adopt(other)
         await trio.sleep(5)
         assert world.phases(other)["q"] == "Pending"
         world.cancel_run(one.key)
@@ -160,7 +161,7 @@ async def test_serial_runs_take_turns_and_say_for_whom_they_wait(autojump_clock:
         await trio.sleep(1.5)
         others = [world.add_run(f"later-{n}", "story") for n in range(2)]
         for other in others:
-            world.supervisor.adopt(other)  # type: ignore[union-attr]
+            world.supervisor.adopt(other)
         await trio.sleep(1.5)
         assert world.status(others[0])["phase"] == "Pending"
         assert world.status(others[0])["message"] == "Waiting for StoryRun run to end; 1st in line"
@@ -201,7 +202,7 @@ async def test_the_newest_run_alone_goes_on(autojump_clock: MockClock, scenario:
         world.start(one.key)
         await trio.sleep(5)
         newer: RunKey = world.add_run("newer", "story")
-        world.supervisor.adopt(newer)  # type: ignore[union-attr]
+        world.supervisor.adopt(newer)
         assert await world.until_ended(one.key, newer)
 
     assert (one.status["phase"], world.status(newer)["phase"]) == ("Finished", "Succeeded")
@@ -217,10 +218,10 @@ async def test_a_run_that_runs_again_from_a_step_waits_for_its_turn(
         world.start(one.key)
         assert await world.until_ended(one.key)
         newer = world.add_run("newer", "story")
-        world.supervisor.adopt(newer)  # type: ignore[union-attr]
+        world.supervisor.adopt(newer)
         await trio.sleep(5)
         world.redrive_from(one.key, "b", "again")
-        world.supervisor.adopt(one.key)  # type: ignore[union-attr]
+        world.supervisor.adopt(one.key)
         await trio.sleep(2)
         assert one.status["message"] == "Waiting for StoryRun newer to end; 1st in line"
         if edited:
@@ -242,7 +243,9 @@ async def test_a_step_that_is_to_be_tried_again_keeps_its_slot_through_a_crash(
         await trio.sleep(0.5)
         await world.kill()
         await trio.sleep(2)
-        assert world.step_run(one.key, "a")["status"]["phase"] == "Failed"  # type: ignore[index]
+        failed = world.step_run(one.key, "a")
+        assert failed is not None
+        assert failed["status"]["phase"] == "Failed"
         world.start(one.key)
         await trio.sleep(3)
         assert world.step_run(one.key, "b") is None
@@ -273,5 +276,5 @@ async def test_a_run_that_waits_for_its_story_gives_back_the_slot_of_a_step_that
         assert one.status["message"] == "Story default/story does not exist (yet)"
         assert world.step_run(one.key, "a") is None
         other = world.add_run("other", "quick")
-        world.supervisor.adopt(other)  # type: ignore[union-attr]
+        world.supervisor.adopt(other)
         assert await world.until_ended(other, seconds=10)

@@ -213,9 +213,9 @@ def test_what_was_decided_before_leaves_no_trace(
 ) -> None:
     """Any history of arrivals, grants, releases and withdrawals ends where a fresh look begins."""
     occupants, waiting, bounds, now = situation
-    ledger, slots, left = Ledger(), {one.owner: one for one in occupants}, []
-    for one in occupants:
-        ledger.occupy(one)
+    ledger, slots, left = Ledger(), {one.owner: one for one in occupants}, list[Demand]()
+    for taken in occupants:
+        ledger.occupy(taken)
     for one in waiting:
         ledger.add(one)
         left.append(one)
@@ -223,12 +223,12 @@ def test_what_was_decided_before_leaves_no_trace(
             given_now = list(ledger.grant(bounds, at(now)))
             left = [other for other in left if other not in given_now]
             slots |= {other.owner: Occupant(other.owner, other.story, other.queue) for other in given_now}
-        if slots and data.draw(st.booleans()):
+        if bool(slots) and data.draw(st.booleans()):
             gone = data.draw(st.sampled_from(sorted(slots)))
             assert ledger.release(gone)
             assert not ledger.release(gone)
             del slots[gone]
-        if left and data.draw(st.booleans()):
+        if bool(left) and data.draw(st.booleans()):
             gone_demand = data.draw(st.sampled_from(left))
             assert ledger.withdraw(gone_demand.owner)
             assert not ledger.withdraw(gone_demand.owner)

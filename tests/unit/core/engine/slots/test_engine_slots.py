@@ -569,8 +569,7 @@ class Watch:
                 self.waiting[name] = (one, scope)
                 self.nursery.start_soon(self._step, name, one, scope)
             case ("release", name) if name in self.slots:
-                one = self.slots.pop(name)
-                self.office.slots.release(*one.owner)
+                self.office.slots.release(*self.slots.pop(name).owner)
             case ("cancel", name) if name in self.waiting:
                 self.waiting[name][1].cancel()
             case ("hold", name) if name not in self.waiting:

@@ -42,10 +42,9 @@ async def test_a_write_that_fails_again_and_again_is_tried_less_and_less(
 ) -> None:
     async with open_world() as world:
         one = scenario(world, [engram("a")])
-        world.start()
+        process = world.start()
         context = world.supervisor._engine
-        able = context.runs
-        store = RefusingRunStore(able.cluster, able.process)
+        store = RefusingRunStore(world.cluster, process)
         store.error = error
         object.__setattr__(context, "runs", store)
         world.supervisor.adopt(one.key)

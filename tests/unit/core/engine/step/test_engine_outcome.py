@@ -41,7 +41,8 @@ def step_run(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str,
 
 def after(patch: dict[str, Any], base: dict[str, Any] | None = None) -> dict[str, Any]:
     """The status that ``patch`` leaves."""
-    return apply_merge_patch((base or step_run()).get("status") or {}, patch)
+    status: dict[str, Any] = apply_merge_patch((base or step_run()).get("status") or {}, patch)
+    return status
 
 
 RUNNING = after(record.running_patch(step_run(), NOW))

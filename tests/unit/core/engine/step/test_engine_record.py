@@ -18,7 +18,8 @@ def step_run(status: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def patched(status: dict[str, Any] | None, patch: dict[str, Any]) -> dict[str, Any]:
-    return apply_merge_patch(status or {}, patch)
+    after: dict[str, Any] = apply_merge_patch(status or {}, patch)
+    return after
 
 
 def words(status: dict[str, Any]) -> dict[str, str]:
@@ -127,7 +128,7 @@ def test_a_message_beyond_what_the_crd_accepts_is_cut_in_conditions_only() -> No
 
 
 RUNNING = {"phase": "Running", "retries": 1}
-ENDING = RUNNING | {"conditions": [{"type": "Ready", "status": "False", "reason": "TimedOut"}]}
+ENDING: dict[str, Any] = RUNNING | {"conditions": [{"type": "Ready", "status": "False", "reason": "TimedOut"}]}
 BEGUN = {"phase": "Running", "attempts": 1, "startedAt": "2026-01-02T03:04:05Z"}
 DENIED = {"type": "Ready", "status": "False", "reason": "PermissionDenied"}
 

@@ -74,7 +74,7 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
 
 
 def test_a_large_output_is_seen_as_it_is_and_changes_are_noticed() -> None:
-    large = {"x": [{"a": {}}] * 5_000}
+    large: dict[str, Any] = {"x": [{"a": {}}] * 5_000}
     rung: list[int] = []
     variables = Variables({}, changed=lambda: rung.append(1))
     for output in (large, large, {**large, "y": 1}):
