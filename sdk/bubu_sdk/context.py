@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 from bubu_sdk import hosting, instant, signals
 from bubu_sdk.contract import Identity
@@ -20,7 +20,14 @@ from bubu_sdk.errors import EffectsUnavailableError, Object, SignalsUnavailableE
 from bubu_sdk.secret import Secrets
 from bubu_sdk.steprun import StepRunClient
 
-ConfigT = TypeVar("ConfigT")
+if TYPE_CHECKING:  # a type checker knows this module without its being installed
+    from typing_extensions import TypeVar
+
+    ConfigT = TypeVar("ConfigT", default=Any)
+else:
+    from typing import TypeVar
+
+    ConfigT = TypeVar("ConfigT")
 
 
 @dataclass(frozen=True)

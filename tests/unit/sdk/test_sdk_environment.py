@@ -167,7 +167,7 @@ def test_bad_configuration_is_a_failure_of_initialization() -> None:
     class Strict:
         n: int
 
-    def main(ctx: Context) -> None:  # type: ignore[type-arg] # the short form users write
+    def main(ctx: Context) -> None:
         del ctx
 
     main.__annotations__["ctx"] = Context[Strict]
