@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from core.engine.ports import RunKey
-from core.engine.run.supervisor import Supervisor
 from core.engine.slots.slots import Slots
-from core.kube.informer import Informer
 from core.telemetry import catalogue, metrics
 
 _Story = tuple[str, str]
+
+
+class RunsAlive(Protocol):
+    """What the gauges need of ``Supervisor``."""
+
+    def steps_at_work(self) -> Iterable[tuple[RunKey, int]]: ...
+
+
+class StoredRuns(Protocol):
+    """What the gauges need of the informer of StoryRuns."""
+
+    def get(self, namespace: str | None, name: str) -> dict[str, Any] | None: ...
 
 
 class LiveGauges:
@@ -20,7 +31,7 @@ class LiveGauges:
     A Story without a live run has no series. Source: operator contract 8.1 (the reference tells of one run only).
     """
 
-    def __init__(self, supervisor: Supervisor, story_runs: Informer) -> None:
+    def __init__(self, supervisor: RunsAlive, story_runs: StoredRuns) -> None:
         self._supervisor = supervisor
         self._story_runs = story_runs
         self._told: set[_Story] = set()

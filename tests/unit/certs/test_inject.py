@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 
+from cryptography import x509
+
 from certs.authority import issue_authority
 from certs.inject import MUTATING, Publisher, Target, changes_for
 from certs.material import pem_of
@@ -12,8 +14,8 @@ from tests.unit.certs.certs_world import HOST, LIFETIMES, START, open_model_worl
 ONE, TWO = (issue_authority((HOST,), START, LIFETIMES).certificate for _ in range(2))
 
 
-def encoded(*certificates: object) -> str:
-    return base64.b64encode(pem_of(certificates)).decode()  # type: ignore[arg-type]
+def encoded(*certificates: x509.Certificate) -> str:
+    return base64.b64encode(pem_of(certificates)).decode()
 
 
 def hooks(*bundles: str | None) -> dict[str, object]:

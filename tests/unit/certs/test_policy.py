@@ -9,7 +9,7 @@ import pytest
 
 from certs.authority import Lifetimes, issue_authority
 from certs.material import Material, Rotation
-from certs.policy import Absent, Damaged, Foreign, Kept, Rules, Step, decide, next_due
+from certs.policy import Absent, Damaged, Foreign, Kept, Rules, Step, Stored, decide, next_due
 from certs.succession import follow, published
 from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
@@ -85,8 +85,8 @@ def introduced(now: datetime) -> Material:
         "old-authority-over",
     ],
 )
-def test_the_next_step(stored: object, held: Material | None, now: datetime, step: Step) -> None:
-    assert decide(stored, held, now, RULES).step is step  # type: ignore[arg-type]
+def test_the_next_step(stored: Stored, held: Material | None, now: datetime, step: Step) -> None:
+    assert decide(stored, held, now, RULES).step is step
 
 
 def test_a_requested_authority_settles_in_a_hurry() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from certs import serving
-from certs.authority import Pair, issue_authority, issue_leaf
+from certs.authority import Pair, PrivateKey, issue_authority, issue_leaf
 from certs.errors import UnusableError
 from certs.material import Material, pem_of
 from certs.policy import Absent, Step
@@ -123,8 +123,8 @@ def test_without_files_in_memory_the_key_reaches_the_disk_encrypted_only(monkeyp
     written: list[bytes] = []
     sealed = serving._sealed_file
 
-    def spy(chain: bytes, key: object) -> object:
-        opened = sealed(chain, key)  # type: ignore[arg-type]
+    def spy(chain: bytes, key: PrivateKey) -> object:
+        opened = sealed(chain, key)
 
         class Spied:
             def __enter__(self) -> tuple[str, str]:

@@ -7,11 +7,12 @@ from cli.manifests import Manifest, load_manifests
 from cli.problem import RejectedManifestError
 from cli.references import refuse_missing
 from cli.session import Session
+from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, ENGRAM, STORY
 from core.kube.errors import NotFoundError
 
-CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "paint"}, "data": {"color": "green"}}
-ENGRAM_OBJECT = {
+CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "paint"}, "data": {"color": "green"}}
+ENGRAM_OBJECT: Object = {
     "apiVersion": "bubustack.io/v1alpha1",
     "kind": "Engram",
     "metadata": {"name": "worker"},
@@ -19,8 +20,8 @@ ENGRAM_OBJECT = {
 }
 
 
-def manifest(document: dict[str, object], **lines: int) -> Manifest:
-    return Manifest(document, "f.yaml", 1, lines)  # type: ignore[arg-type]  # plain dicts
+def manifest(document: Object, **lines: int) -> Manifest:
+    return Manifest(document, "f.yaml", 1, lines)
 
 
 async def test_objects_are_stored_in_the_namespace_of_the_session(session: Session) -> None:
@@ -48,7 +49,7 @@ async def test_a_dry_run_stores_nothing(session: Session) -> None:
 
 
 async def test_a_kind_the_cluster_does_not_serve_is_named(session: Session) -> None:
-    unknown = {"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "x"}}
+    unknown: Object = {"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "x"}}
 
     with pytest.raises(RejectedManifestError, match=r"f\.yaml:2: the cluster does not serve kind 'Gadget'"):
         await apply_manifests(session, [manifest(unknown, kind=2)])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -18,9 +19,15 @@ from embedded.process import serving
 from localcluster.node.images import ImageMap
 
 
-def a_cluster(data: Path, **changed: object) -> EmbeddedCluster:
-    fields = {"url": "https://127.0.0.1:1", "kubeconfig": data / "kubeconfig", "pid": 7, "metrics_url": "", **changed}
-    return EmbeddedCluster(data=data, **fields)  # type: ignore[arg-type]  # the tests choose fitting values
+def a_cluster(data: Path, **changed: Any) -> EmbeddedCluster:
+    fields: dict[str, Any] = {
+        "url": "https://127.0.0.1:1",
+        "kubeconfig": data / "kubeconfig",
+        "pid": 7,
+        "metrics_url": "",
+        **changed,
+    }
+    return EmbeddedCluster(data=data, **fields)
 
 
 def test_the_folder_is_chosen_by_flag_then_variable_then_custom(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_programs_read_one_object_a_line(written: Any) -> None:
 
     get_logger("localcluster.node").info("something_is_late", path=sys.path[:0])
     try:
-        {}["nowhere"]
+        dict[str, int]()["nowhere"]
     except LookupError:
         get_logger("localcluster.node").exception("it_broke")
 

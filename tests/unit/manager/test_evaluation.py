@@ -38,6 +38,12 @@ LIMITS = {
 }
 
 
+def _settings(data: dict[str, str]) -> OperatorSettings:
+    settings = parse_config(data).settings
+    assert settings is not None
+    return settings
+
+
 async def _ask(evaluator: Evaluator, text: str) -> Answer:
     variables = {"inputs": _INPUTS, "steps": {}}
     if "{{" in text:
@@ -53,7 +59,7 @@ def test_every_limit_is_tried_and_its_key_exists() -> None:
 @pytest.mark.parametrize("limit", LIMITS)
 async def test_a_limit_is_set_by_its_key_and_named_with_field_and_place(limit: str) -> None:
     key, value, text = LIMITS[limit]
-    settings = parse_config({key: value}).settings
+    settings = _settings({key: value})
     evaluator = evaluator_of(lambda: settings, lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
     answer = await _ask(evaluator, text)
@@ -72,7 +78,7 @@ async def test_a_change_counts_from_the_next_evaluation() -> None:
     evaluator = evaluator_of(lambda: current, lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
     first = await _ask(evaluator, "{{ uuidv4 }}")
-    current = parse_config({"templating.deterministic": "true", "templating.max-range-items": "20000"}).settings
+    current = _settings({"templating.deterministic": "true", "templating.max-range-items": "20000"})
     second, third = await _ask(evaluator, "{{ uuidv4 }}"), await _ask(evaluator, "{{ range 15000 }}{{ end }}")
 
     assert isinstance(first, Value)

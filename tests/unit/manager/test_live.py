@@ -77,7 +77,7 @@ async def test_queues_tell_what_waits_and_what_runs(autojump_clock: MockClock, n
     slots = Slots(lambda: limits(gpu=1), clock())
     slots.load([])
     for step in ("one/a", "two/a", "two/b"):
-        nursery.start_soon(slots.acquire, demand(step, queue="gpu"), [].append, WakeUp(), never)
+        nursery.start_soon(slots.acquire, demand(step, queue="gpu"), list[str]().append, WakeUp(), never)
         await wait_all_tasks_blocked()
     with metrics.recording(), metrics.collected_by(QueueGauges(slots).collect):
         metrics.exposition()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ Ask = Callable[..., Awaitable[tuple[int, str]]]
 
 
 def probes(**reasons: str) -> Probes:
-    return Probes({name: lambda why=why: why for name, why in reasons.items()})
+    return Probes({name: partial(str, why) for name, why in reasons.items()})
 
 
 async def test_liveness_does_not_ask_the_checks_of_readiness(ask: Ask) -> None:

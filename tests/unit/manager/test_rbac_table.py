@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -83,7 +83,7 @@ def test_the_names_are_those_the_manager_uses_by_default() -> None:
 # What the API server makes of it.
 
 
-def rights(rules: list[Object]) -> Iterator[tuple[str, str, str, str]]:
+def rights(rules: Iterable[Object]) -> Iterator[tuple[str, str, str, str]]:
     """Verb, group, resource and name; the empty name is any."""
     for rule in rules:
         names = rule.get("resourceNames") or [""]

@@ -100,12 +100,13 @@ async def test_a_reference_that_does_not_resolve_is_a_finding_with_its_place(ste
 
 async def test_all_findings_are_reported_together_in_spec_order() -> None:
     lost = {"name": "x", "ref": {"name": "nobody"}}
+    bye: dict[str, Any] = {"finally": [{**lost, "name": "bye"}]}
     found = await findings(
         lost,
         sub_story(),
         compensations=[{**lost, "name": "undo"}],
         transports=[{"name": "", "transportRef": "t"}, {"name": "a"}, {"name": "a", "transportRef": "t"}],
-        **{"finally": [{**lost, "name": "bye"}]},
+        **bye,
     )
     places = [text.partition(": ")[2].partition(": ")[0] for text in found]
     assert places == [

@@ -285,7 +285,7 @@ async def test_objects_of_strangers_wake_nobody(woken: Woken) -> None:
 
 
 WAITS = ([("team/one", None)], ["team/one"])
-MAY_WAIT_FOR_ITS_STORY = ([("team/one", "")], [])
+MAY_WAIT_FOR_ITS_STORY: tuple[list[tuple[str, str]], list[str]] = ([("team/one", "")], [])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ Object = dict[str, Any]
 @asynccontextmanager
 async def asking(gate: AdmissionSetup, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gate, in process."""
-    transport = httpx.ASGITransport(gate_app(gate, Limits(**limits)), raise_app_exceptions=True)
+    app: Any = gate_app(gate, Limits(**limits))  # Quart and httpx write the type of an ASGI application differently
+    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="https://gate", timeout=20) as client:
         yield client
 
@@ -284,7 +285,7 @@ async def test_beyond_so_many_requests_others_come_later(nursery: trio.Nursery) 
 
         async def slowly() -> AsyncIterator[bytes]:
             is_asking.set()
-            await trio.sleep_forever()
+            await trio.Event().wait()
             yield b""
 
         nursery.start_soon(_post, client, slowly)
@@ -325,7 +326,7 @@ async def test_a_request_has_its_time_and_no_more(query: str, seconds: float, au
     began = trio.current_time()
 
     async def never() -> AsyncIterator[bytes]:
-        await trio.sleep_forever()
+        await trio.Event().wait()
         yield b""
 
     async with asking(gate()) as client:

@@ -35,7 +35,7 @@ STEPS = st.fixed_dictionaries(
         "with": VALUES,
     },
 )
-STORIES = st.fixed_dictionaries(
+STORIES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"kind": st.just("Story"), "metadata": VALUES},
     optional={
         "spec": st.fixed_dictionaries(

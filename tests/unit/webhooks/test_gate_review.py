@@ -98,7 +98,7 @@ def test_a_review_is_read() -> None:
     asked = reviews.review_of(body, VALIDATE_STORY)
 
     assert reviews.uid_of(body) == asked.uid == "705ab4f5-6393-11e8-b7cc-42010a800002"
-    assert (asked.operation, asked.username, asked.groups) == ("UPDATE", "alice", {"system:authenticated"})
+    assert (asked.operation, asked.username, asked.groups) == ("UPDATE", "alice", frozenset({"system:authenticated"}))
     assert asked.new["spec"]["steps"]
     assert asked.old is not None
     assert asked.is_looked_at

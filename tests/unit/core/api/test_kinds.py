@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from core.api import kinds
+from core.api.kind import Kind
 from core.api.resource import OUR_RESOURCES
 from core.api.story import STORY_KIND, Story
 from core.api.v1beta1.story import Story as StoryV1beta1
@@ -16,11 +17,12 @@ def test_every_resource_of_the_contract_has_a_kind_in_the_same_order() -> None:
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.resource.kind)
-def test_each_kind_is_found_by_the_version_the_process_reads_and_writes(kind: kinds.Kind) -> None:
+def test_each_kind_is_found_by_the_version_the_process_reads_and_writes(kind: Kind) -> None:
     model = kinds.model_for(kind.resource.api_version, kind.resource.kind)
     assert model is not None
     assert model.__name__ == kind.resource.kind
-    assert kinds.kind_named(kind.resource.kind) is kind
+    named: object = kinds.kind_named(kind.resource.kind)
+    assert named is kind
     assert kinds.api_versions(kind)[0] == kind.resource.api_version
 
 

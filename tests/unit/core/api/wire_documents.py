@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def _lists(schema: dict[str, Any]) -> st.SearchStrategy[list[Any]]:
     return st.lists(documents(schema["items"]), min_size=shortest, max_size=shortest + 1, unique_by=unique_by)
 
 
-_BY_TYPE = {
+_BY_TYPE: dict[str, Callable[[dict[str, Any]], st.SearchStrategy[Any]]] = {
     "object": _objects,
     "string": _strings,
     "integer": _integers,

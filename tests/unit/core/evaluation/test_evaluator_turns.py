@@ -70,7 +70,7 @@ async def test_a_template_and_a_story_of_another_namespace_do_not_wait_for_a_flo
 async def test_a_namespace_over_its_budget_waits_and_others_do_not(evaluator: Evaluator) -> None:
     tight = Evaluator(lambda: EvaluationPolicy(budget_seconds=0.01))
     told: list[float | None] = []
-    scope = {"inputs": {}, "steps": {}}
+    scope: dict[str, Any] = {"inputs": {}, "steps": {}}
     await tight.condition(SLOW, scope, field="if", asker=Asker("noisy"))
     async with trio.open_nursery() as nursery:
 

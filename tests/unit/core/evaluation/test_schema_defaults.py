@@ -39,7 +39,7 @@ def test_defaults(schema: dict[str, Any], inputs: Any, expected: Any) -> None:
 
 
 def test_neither_inputs_nor_schema_are_changed() -> None:
-    schema = {"properties": {"a": {"default": {"x": []}}}}
+    schema: dict[str, Any] = {"properties": {"a": {"default": {"x": []}}}}
     inputs: dict[str, Any] = {}
     filled = apply_schema_defaults(schema, inputs)
     filled["a"]["x"].append(1)

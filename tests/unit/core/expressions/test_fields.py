@@ -154,7 +154,7 @@ def test_a_plain_text_in_a_value_is_itself_and_in_a_condition_an_expression() ->
         next(fields.of_step({"name": "a", "ref": ENGRAM, key: text}, "spec.steps[0]")) for key in ("if", "with")
     )
 
-    assert (condition.references.steps, condition.is_constant) == ({"fetch"}, False)
+    assert (condition.references.steps, condition.is_constant) == (frozenset({"fetch"}), False)
     assert (value.references.steps, value.is_constant) == (frozenset(), True)
 
 

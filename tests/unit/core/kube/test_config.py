@@ -102,8 +102,9 @@ async def test_impersonation_by_flag_wins_over_the_file(tmp_path: Path) -> None:
 
 
 async def test_several_files_are_merged_and_the_first_wins(tmp_path: Path) -> None:
+    bare: dict[str, Any] = {"current-context": "bare"}
     one = kubeconfig(tmp_path / "one", user={"token": "first"})
-    two = kubeconfig(tmp_path / "two", user={"token": "second"}, **{"current-context": "bare"})
+    two = kubeconfig(tmp_path / "two", user={"token": "second"}, **bare)
     environ = {"KUBECONFIG": os.pathsep.join([str(tmp_path / "absent"), str(one), str(two)])}
     config = await load_config(environ=environ)
 

@@ -118,7 +118,7 @@ async def test_who_writes_gets_the_very_copy_that_is_kept(
 async def test_a_relist_does_not_lose_a_write_it_is_too_old_to_show(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> None:
-    listed_while: list[Callable[[], None]] = []
+    listed_while: list[Callable[[], object]] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
         for happens in listed_while:
@@ -206,7 +206,8 @@ async def test_refusal_is_remembered_as_the_last_error_until_it_ends(
     nursery.start_soon(informer.run)
     await trio.sleep(60)
 
-    assert isinstance(informer.last_error, ForbiddenError)
+    refused: Exception | None = informer.last_error
+    assert isinstance(refused, ForbiddenError)
     assert not informer.has_synced
     assert 4 <= len(server.requests) <= 40
     allowed = True

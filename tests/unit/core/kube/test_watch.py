@@ -6,7 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from core.kube.watch import WatchEvent, WatchTiming, open_watch
+from core.kube.watch import WatchTiming, open_watch
+from core.kube.watch_line import WatchEvent
 from kubewire.wire import WatchEventType, status_failure
 from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, refusal, widget
 

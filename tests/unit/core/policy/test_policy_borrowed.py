@@ -22,7 +22,8 @@ def elsewhere(of: str, **fields: Any) -> Sources:
     """``of`` is of namespace ``lib``, and the step runs in ``team``."""
     made = replace(sources(**fields), namespace="team")
     changed = {"metadata": {"name": "x", "namespace": "lib"}}
-    return replace(made, **{of: {**getattr(made, of), **changed}})
+    moved: dict[str, Any] = {of: {**getattr(made, of), **changed}}
+    return replace(made, **moved)
 
 
 def test_an_engram_of_another_namespace_names_no_secrets() -> None:

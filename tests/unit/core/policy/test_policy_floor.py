@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ Object = dict[str, Any]
 
 WEAK = {"runAsNonRoot": False, "readOnlyRootFilesystem": False, "allowPrivilegeEscalation": True}
 STRICT = (True, True, False)
-LAYERS = {
+LAYERS: dict[str, dict[str, Any]] = {
     "Engram overrides": {"engram": {"overrides": {"security": WEAK}}},
     "Story policy": {"story_policy": {"execution": {"security": WEAK}}},
     "Story step": {"step": {"execution": {"security": WEAK}}},
@@ -91,7 +92,7 @@ def test_everybody_may_ask_for_more() -> None:
 
 EVERYTHING = {"operator": "Exists"}
 GPU = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
-PLACES = {
+PLACES: dict[str, Callable[[Object], dict[str, Any]]] = {
     "Engram executionPolicy": lambda placement: {"engram": {"executionPolicy": {"placement": placement}}},
     "Engram overrides": lambda placement: {"engram": {"overrides": {"placement": placement}}},
     "Story policy": lambda placement: {"story_policy": {"execution": {"placement": placement}}},

@@ -269,8 +269,8 @@ def test_the_operators_volume_is_handed_on() -> None:
 
 
 def test_a_block_with_only_a_timeout_tunes_the_store_below() -> None:
-    layers = {"template": {"execution": {"storage": {"file": {"path": "/t"}, "timeoutSeconds": 9}}}}
-    policy = resolve_policy(sources(**layers, step={"execution": {"storage": {"timeoutSeconds": 5}}}))
+    template = {"execution": {"storage": {"file": {"path": "/t"}, "timeoutSeconds": 9}}}
+    policy = resolve_policy(sources(template=template, step={"execution": {"storage": {"timeoutSeconds": 5}}}))
     assert policy.storage == {"file": {"path": "/t"}, "timeoutSeconds": 5}
 
 

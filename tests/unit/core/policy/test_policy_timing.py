@@ -38,7 +38,7 @@ def test_the_most_specific_timeout_counts(height: int) -> None:
 
 
 def test_a_blank_timeout_is_none() -> None:
-    layers = {"step": {"execution": {"timeout": " "}}, "story_policy": {"timeouts": {"step": "2s"}}}
+    layers: dict[str, Any] = {"step": {"execution": {"timeout": " "}}, "story_policy": {"timeouts": {"step": "2s"}}}
     assert step_timeout(sources(**layers)) == 2 * SECOND
 
 

@@ -191,9 +191,11 @@ def test_payloads_arrive_as_they_were_whatever_they_say_to_kubernetes(name: str,
 )
 def test_a_payload_too_large_for_a_process_is_refused(name: str, field_name: str) -> None:
     most = MAX_VARIABLE_BYTES - len(name) - 1
-    batch_environment(workload(**{field_name: "ä" * (most // 2)}))
+    fits: dict[str, Any] = {field_name: "ä" * (most // 2)}
+    too_large: dict[str, Any] = {field_name: "x" * (most + 1)}
+    batch_environment(workload(**fits))
     with pytest.raises(EnvironmentTooLargeError) as caught:
-        batch_environment(workload(**{field_name: "x" * (most + 1)}))
+        batch_environment(workload(**too_large))
     assert (caught.value.name, caught.value.size_bytes) == (name, MAX_VARIABLE_BYTES + 1)
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -18,8 +19,8 @@ def ticking() -> Callable[[], datetime]:
     return lambda: START + timedelta(seconds=next(ticks))
 
 
-async def text(path: Path, writer: LogWriter | None = None, **options: object) -> bytes:
-    return b"".join([piece async for piece in read_log(path, LogOptions(**options), writer)])  # type: ignore[arg-type]  # test shorthand
+async def text(path: Path, writer: LogWriter | None = None, **options: Any) -> bytes:
+    return b"".join([piece async for piece in read_log(path, LogOptions(**options), writer)])
 
 
 async def test_lines_are_kept_with_instant_and_stream(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ async def test_a_long_line_comes_back_in_one_piece(tmp_path: Path) -> None:
         ({"tail_lines": 1, "timestamps": True}, b"2026-01-02T03:04:09.000000Z line 4\n"),
     ],
 )
-async def test_readers_choose_what_they_see(tmp_path: Path, options: dict[str, object], expected: bytes) -> None:
+async def test_readers_choose_what_they_see(tmp_path: Path, options: dict[str, Any], expected: bytes) -> None:
     with LogWriter(tmp_path / "0.log", ticking()) as log:
         for number in range(5):
             log.write("stdout", f"line {number}\n".encode())

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -71,8 +72,8 @@ def test_a_verdict_is_not_told_while_containers_may_be_running(main: list[Contai
     assert pod_status(ending, {}, NOW)["phase"] == "Failed"
 
 
-def conditions(status: dict[str, object]) -> dict[str, tuple[str, str]]:
-    return {entry["type"]: (entry["status"], entry.get("reason", "")) for entry in status["conditions"]}  # type: ignore[attr-defined]  # wire JSON
+def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {entry["type"]: (entry["status"], entry.get("reason", "")) for entry in status["conditions"]}
 
 
 def test_conditions_tell_where_the_pod_stands() -> None:

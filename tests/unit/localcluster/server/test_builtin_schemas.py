@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from localcluster.server import builtin_schemas, schema
@@ -69,7 +71,7 @@ def test_a_kind_without_a_table_has_no_schema() -> None:
 
 def test_unknown_fields_of_a_built_in_kind_are_dropped_and_named() -> None:
     jobs = next(rtype for rtype in BUILTIN if rtype.plural == "jobs")
-    obj = {
+    obj: dict[str, Any] = {
         "metadata": {"name": "x"},
         "spec": {
             "bogus": 1,

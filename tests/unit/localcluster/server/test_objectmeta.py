@@ -90,8 +90,8 @@ def test_generated_names_keep_their_base_and_stay_labels() -> None:
 
 
 def test_empty_and_null_fields_are_dropped() -> None:
-    obj = {"metadata": {"name": "p", "labels": {}, "annotations": None, "finalizers": [], "namespace": ""}}
-    assert objectmeta.normalize(obj) == {"name": "p"}
+    empty: dict[str, Any] = {"labels": {}, "annotations": None, "finalizers": [], "namespace": ""}
+    assert objectmeta.normalize({"metadata": {"name": "p", **empty}}) == {"name": "p"}
 
 
 @pytest.mark.parametrize(

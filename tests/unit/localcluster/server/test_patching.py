@@ -17,7 +17,7 @@ from localcluster.server.shape import SchemaShape
 from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_of, widget
 
 PODS = next(resource for resource in BUILTIN if resource.plural == "pods")
-POD = {
+POD: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "p", "namespace": "default"},

@@ -97,8 +97,7 @@ def of(chunks: list[dict[str, Any]], **headers: str) -> Request:
 
 
 async def test_a_body_may_come_in_pieces() -> None:
-    pieces = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request", "body": b"b"}]
-    found = of(pieces)
+    found = of([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request", "body": b"b"}])
     assert await found.body() == b"ab"
     assert found.query["a"] == "1"
 

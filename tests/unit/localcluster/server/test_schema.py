@@ -25,24 +25,21 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=8,
 )
+STEPS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"name": st.text(min_size=1, max_size=5)},
+    optional={"sub": st.fixed_dictionaries({}, optional={"x": st.integers(0, 5)})},
+)
 SPECS = st.dictionaries(
     st.sampled_from([*WIDGET_SCHEMA["properties"]["spec"]["properties"], "unknown"]), JSON_VALUES, max_size=6
 )
-VALID_SPECS = st.fixed_dictionaries(
+VALID_SPECS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"color": st.sampled_from(["red", "green", "blue"])},
     optional={
         "replicas": st.integers(1, 5),
         "flag": st.booleans(),
         "name": st.from_regex("[a-z]{2,5}", fullmatch=True),
         "tags": st.lists(st.text(max_size=3), max_size=3, unique=True),
-        "steps": st.lists(
-            st.fixed_dictionaries(
-                {"name": st.text(min_size=1, max_size=5)},
-                optional={"sub": st.fixed_dictionaries({}, optional={"x": st.integers(0, 5)})},
-            ),
-            max_size=4,
-            unique_by=lambda step: step["name"],
-        ),
+        "steps": st.lists(STEPS, max_size=4, unique_by=lambda step: step["name"]),
         "open": st.dictionaries(st.text(min_size=6, max_size=8), JSON_VALUES, max_size=3),
         "note": st.none() | st.text(max_size=3),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from localcluster.server import schema
 from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_of, widget
@@ -10,7 +11,7 @@ from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_
 WIDGETS = record_of(WIDGET_SCHEMA)
 
 
-def fields_at_fault(new: dict[str, object], old: dict[str, object]) -> list[str]:
+def fields_at_fault(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
     return [found.field for found in schema.validate(widget(**new), widget(**old), WIDGETS)]
 
 

@@ -100,7 +100,8 @@ def test_what_v1beta1_cannot_say_is_kept_while_it_is_away(step: Object, shown: O
 
 
 def test_a_note_disappears_with_the_annotations_that_were_made_for_it() -> None:
-    for metadata in ({}, {"annotations": {}}, {"annotations": None}, {"annotations": {"a": "b"}}):
+    written: list[dict[str, Any]] = [{}, {"annotations": {}}, {"annotations": None}, {"annotations": {"a": "b"}}]
+    for metadata in written:
         document = story(V1ALPHA1, {"name": "a", "type": "gate", "with": {}}, **metadata)
         there = converted(document, V1BETA1)
         assert there["metadata"]["annotations"].keys() - {"a"} == {ANNOTATION_STORY_CONVERSION}

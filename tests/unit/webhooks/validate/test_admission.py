@@ -116,7 +116,8 @@ def test_the_order_of_keys_decides_on_nothing() -> None:
 
 @pytest.mark.parametrize("names", [("zz", "yy"), ("yy", "zz")])
 def test_what_has_no_shape_is_told_in_the_order_of_paths(names: tuple[str, ...]) -> None:
-    found = admission.validate(story(**dict.fromkeys(names, 1)), None, WORLD)
+    unknown: dict[str, Any] = dict.fromkeys(names, 1)
+    found = admission.validate(story(**unknown), None, WORLD)
 
     assert [finding.path for finding in found] == ["spec.yy", "spec.zz"]
 
