@@ -138,7 +138,7 @@ def scenario(*, disturbs: bool = False) -> Callable[[Play], Any]:
         test.__name__ = test.__qualname__ = name
         test.__doc__ = inspect.getdoc(play)
         test.__module__ = play.__module__
-        test.scenario = what  # type: ignore[attr-defined]
+        vars(test)["scenario"] = what
         return test
 
     return decorate

@@ -41,6 +41,6 @@ def _chosen(session: pytest.Session, rig: Rig) -> list[Scenario]:
     chosen: list[Scenario] = []
     for item in session.items:
         scenario: Scenario | None = getattr(getattr(item, "function", None), "scenario", None)
-        if scenario is not None and item.callspec.params["outcomes"] is rig:  # type: ignore[attr-defined]
+        if scenario is not None and item.callspec.params["outcomes"] is rig:  # type: ignore[attr-defined]  # pytest declares it nowhere
             chosen.append(scenario)
     return chosen

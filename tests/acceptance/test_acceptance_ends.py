@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from core.api.instant import format_instant, parse_instant
 from core.api.keys import ANNOTATION_CANCEL_REQUESTED
 from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
@@ -54,7 +56,7 @@ async def test_26_2_22_cancel_with_a_step_at_work(stand: Stand) -> None:
         await stand.create(STORY, step, {"steps": [engram(step), engram("b", step), nap], "policy": policy})
         await stand.create(STORY_RUN, step, {"storyRef": {"name": step}})
         await reached(stand, step, "Running", step)
-        await stand.until(lambda step=step: _is_at_work(stand, f"{step}-{step}-"), f"the container of {step} runs")
+        await stand.until(partial(_is_at_work, stand, f"{step}-{step}-"), f"the container of {step} runs")
         await stand.patch(STORY_RUN, step, CANCEL)
         run = await ended(stand, step)
         assert (status_of(run)["phase"], condition(run, "Ready")) == ("Finished", ("False", "Canceled"))
@@ -62,6 +64,14 @@ async def test_26_2_22_cancel_with_a_step_at_work(stand: Stand) -> None:
         await _was_told_to_end(stand, f"{step}-{step}")
     assert stand.all(POD), "the run did not wait longer than its drain timeout for a container that does not let go"
     assert "b" not in stand.ran
+
+
+def _is_cleaned_up(stand: Stand, name: str) -> bool:
+    return _is_gone(stand, name) or bool(status_of(stand.find(STORY_RUN, name)).get("childrenCleanedAt"))
+
+
+def _is_gone(stand: Stand, name: str) -> bool:
+    return stand.find(STORY_RUN, name) is None
 
 
 def _is_at_work(stand: Stand, prefix: str) -> bool:
@@ -137,17 +147,10 @@ async def test_26_3_08_canceled_and_timed_out_runs_are_cleaned_up(stand: Stand) 
     await stand.patch(STORY_RUN, "canceled", CANCEL)
     found = {name: status_of(await ended(stand, name))["phase"] for name in ("canceled", "late")}
     assert found == {"canceled": "Finished", "late": "Timeout"}
-    look = stand.find
     for name in ("canceled", "late"):
-        await stand.until(
-            lambda name=name: (
-                status_of(look(STORY_RUN, name)).get("childrenCleanedAt")  # type: ignore[misc]
-                or look(STORY_RUN, name) is None
-            ),
-            f"the children of {name} are cleaned up",
-        )
+        await stand.until(partial(_is_cleaned_up, stand, name), f"the children of {name} are cleaned up")
     for name in ("canceled", "late"):
-        await stand.until(lambda name=name: look(STORY_RUN, name) is None, f"{name} is gone")  # type: ignore[misc]
+        await stand.until(partial(_is_gone, stand, name), f"{name} is gone")
     await stand.until(lambda: not stand.all(STEP_RUN), "StepRuns are gone")
 
 

@@ -43,7 +43,7 @@ class ModelUnderTest(ServerUnderTest):
     @classmethod
     def serving(cls, gaps: frozenset[str]) -> ModelUnderTest:
         model = ModelServer(Cluster(utc_now))
-        found = cls("http://model", "", "token", gaps, model.cluster.forget_history, None)  # type: ignore[arg-type]
+        found = cls("http://model", "", "token", gaps, model.cluster.forget_history, None)  # type: ignore[arg-type]  # no TLS, as there is no network
         object.__setattr__(found, "model", model)
         return found
 
@@ -105,7 +105,7 @@ class ModelServer:
         return found
 
     def _do(self, request: httpx.Request, target: _Target, params: Params) -> httpx.Response | Watch:
-        body = json.loads(request.content) if request.content else None
+        body: Any = json.loads(request.content) if request.content else None
         match request.method:
             case "POST":
                 return self._create(target, body)
@@ -391,6 +391,6 @@ def _refusal(refused: RefusedError, target: _Target) -> httpx.Response:
 def _status(
     status: str, message: str = "", reason: str = "", details: Object | None = None, code: int | None = None
 ) -> Object:
-    body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": status, "message": message}
+    body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": status, "message": message}
     body |= {"reason": reason, "details": details, "code": code}
     return {key: value for key, value in body.items() if value not in ("", None)}

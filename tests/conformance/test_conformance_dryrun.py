@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Api
 from tests.conformance.conformance_kinds import FINALIZER, config_map, widget
 
-DRY = {"dryRun": "All"}
+DRY: Object = {"dryRun": "All"}
 
 
 async def test_a_creation_is_answered_and_not_kept(api: Api) -> None:

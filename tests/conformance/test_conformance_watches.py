@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Api, ServerUnderTest, take, take_whole
 from tests.conformance.conformance_kinds import GROUP, config_map, widget
 
@@ -170,7 +171,7 @@ async def test_a_watch_ends_after_its_timeout(api: Api) -> None:
 async def test_a_bookmark_comes_before_a_watch_ends(api: Api) -> None:
     version = await now(api)
     with trio.fail_after(15):
-        query = {"timeoutSeconds": 4, "allowWatchBookmarks": "true", "resourceVersion": version}
+        query: Object = {"timeoutSeconds": 4, "allowWatchBookmarks": "true", "resourceVersion": version}
         async with api.watching("widgets", **query) as events:
             await api.create("configmaps", config_map("elsewhere"))
             found = [event async for event in events]
@@ -190,7 +191,7 @@ async def test_a_watch_of_a_forgotten_version_is_expired(api: Api, server: Serve
 
 
 async def test_a_watch_of_the_future_waits_or_is_refused(api: Api, server: ServerUnderTest) -> None:
-    query = {"watch": "true", "resourceVersion": "99999999", "timeoutSeconds": 1}
+    query: Object = {"watch": "true", "resourceVersion": "99999999", "timeoutSeconds": 1}
     if server.refuses("watches from the future"):
         answer = await api.send("GET", api.path("widgets"), **query)
         assert answer.refusal() == (504, "Timeout")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Api
 from tests.conformance.conformance_kinds import GROUP, config_map, deployment, widget
 
@@ -24,7 +25,7 @@ async def test_a_created_object_carries_system_metadata(api: Api) -> None:
 
 
 async def test_system_metadata_cannot_be_chosen(api: Api) -> None:
-    wanted = {"uid": "mine", "creationTimestamp": "2000-01-01T00:00:00Z", "selfLink": "/x", "generation": 7}
+    wanted: Object = {"uid": "mine", "creationTimestamp": "2000-01-01T00:00:00Z", "selfLink": "/x", "generation": 7}
     created = await api.create("widgets", widget("one", deletionTimestamp="2000-01-01T00:00:00Z", **wanted))
     assert all(created["metadata"].get(name) != value for name, value in wanted.items())
     assert "deletionTimestamp" not in created["metadata"]

@@ -7,7 +7,7 @@ tests hold its answers against those of the real server.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def _evaluated() -> Sequence[tuple[Policy, Object]]:
     return [(policy, documents(policy, DEFAULT_INSTALLATION)[0]["spec"]) for policy in evaluated]
 
 
-def matches(document: Object, request: Request) -> bool:
+def matches(rules: Iterable[Object], request: Request) -> bool:
     """Whether a webhook's or policy's rules are about the request."""
     group, _, version = request.new["apiVersion"].partition("/")
     return any(
@@ -68,7 +68,7 @@ def matches(document: Object, request: Request) -> bool:
         and version in rule["apiVersions"]
         and request.operation in rule["operations"]
         and target_of(request) in rule["resources"]
-        for rule in document
+        for rule in rules
     )
 
 

@@ -318,9 +318,8 @@ async def test_the_server_finds_nothing_wrong_with_the_policies(guarded: Kubectl
 
 def _is_checked(policy: Object) -> bool:
     seen = policy.get("status", {}).get("observedGeneration")
-    return (
-        policy["metadata"]["name"].startswith(DEFAULT_INSTALLATION.prefix) and seen == policy["metadata"]["generation"]
-    )
+    name: str = policy["metadata"]["name"]
+    return name.startswith(DEFAULT_INSTALLATION.prefix) and bool(seen == policy["metadata"]["generation"])
 
 
 # What the role edit can reach: it may write our kinds and Jobs, but nothing in the place of the operator.

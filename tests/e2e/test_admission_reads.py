@@ -73,7 +73,8 @@ def right(plural: str, verb: str, **more: list[str]) -> Object:
 
 
 def granted(name: str, people: list[str], rules: list[Object]) -> list[Object]:
-    role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": f"tests.bubustack.io:{name}"}}
+    role: Object = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole"}
+    role["metadata"] = {"name": f"tests.bubustack.io:{name}"}
     binding = {
         **role,
         "kind": "ClusterRoleBinding",

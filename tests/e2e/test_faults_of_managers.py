@@ -125,7 +125,7 @@ async def test_F01_F11_fifty_deaths_at_random_instants_lose_and_double_nothing(r
     """Under load: a new run of three steps every half second, as long as managers die."""
     deaths, steps, chance = 50, ("a", "b", "c"), random.Random(50)
     needs = dict(zip(steps[1:], steps, strict=False))
-    names = []
+    names: list[str] = []
     await rig.cluster.story(
         "chain", *(step(name, "nap", needs=[needs[name]] if name in needs else []) for name in steps)
     )

@@ -384,8 +384,8 @@ async def wait_for_a_rule_of_a_template(rig: OperatorRig) -> None:
     assert status_of(run)["phase"] == "Pending"
     assert 'Resources:["services"]' in status_of(run)["message"]
     assert f"{LABEL_RUNNER_GRANTS}=true" in status_of(run)["message"]
-    labels = {"labels": {LABEL_RUNNER_GRANTS: "true"}}
-    await rig.create(CLUSTER_ROLE, "runs-read-services", {"rules": [rule]}, **labels)
+    labels = {LABEL_RUNNER_GRANTS: "true"}
+    await rig.create(CLUSTER_ROLE, "runs-read-services", {"rules": [rule]}, labels=labels)
     await rig.ended("curious", "Succeeded")
 
 

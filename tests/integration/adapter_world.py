@@ -140,7 +140,7 @@ class AdapterWorld:
     async def order(self, run: Object, story: Object, step_run: Object, *, attempt: int = 0, **inputs: Any) -> Any:
         [step] = story["spec"]["steps"]
         binding = await self.executor.bind(run, story, step)
-        context = {"inputs": {}, "steps": {}}
+        context: Object = {"inputs": {}, "steps": {}}
         return AttemptOrder(run, story, step, step_run, binding, attempt, inputs, context, _DEADLINE)
 
     async def known(self, informer: Any, name: str, holds: Any = lambda obj: obj is not None) -> Any:

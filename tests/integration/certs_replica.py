@@ -121,7 +121,9 @@ class Replica:
                 await trio.aclose_forcefully(stream)
 
         listeners = await trio.open_ssl_over_tcp_listeners(0, self.serving.context, host="127.0.0.1")
-        self.port = listeners[0].transport_listener.socket.getsockname()[1]
+        bound = listeners[0].transport_listener
+        assert isinstance(bound, trio.SocketListener)
+        self.port = bound.socket.getsockname()[1]
         task_status.started()
         await trio.serve_listeners(answer, listeners)
 

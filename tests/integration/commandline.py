@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from ruamel.yaml import YAML
 
 from cli.main import main
+
+T = TypeVar("T")
 
 BOBRAPET = (sys.executable, "-m", "cli")
 REPOSITORY = Path(__file__).parents[2]
@@ -211,7 +214,7 @@ def in_place_of_this_process(environment: Mapping[str, str], folder: Path, files
                     sys.modules.pop(name, None)
 
 
-def wait_until(holds, *, seconds: float = 20.0):  # type: ignore[no-untyped-def]  # whatever ``holds`` gives, if true
+def wait_until(holds: Callable[[], T | None], *, seconds: float = 20.0) -> T:
     """What ``holds`` gives, once that is true."""
     deadline = time.monotonic() + seconds
     while not (value := holds()):

@@ -28,7 +28,7 @@ async def test_created_object_carries_system_metadata(cluster: Any) -> None:
 
 
 async def test_system_metadata_cannot_be_chosen(cluster: Any) -> None:
-    wanted = {"uid": "mine", "creationTimestamp": "2000-01-01T00:00:00Z", "selfLink": "/x"}
+    wanted: dict[str, Any] = {"uid": "mine", "creationTimestamp": "2000-01-01T00:00:00Z", "selfLink": "/x"}
     created = await cluster.create(CONFIGMAPS, config_map("one", deletionTimestamp="2000-01-01T00:00:00Z", **wanted))
     assert all(created["metadata"].get(name) != value for name, value in wanted.items())
     assert "deletionTimestamp" not in created["metadata"]

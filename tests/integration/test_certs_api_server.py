@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -150,7 +151,7 @@ async def test_reviews_go_on_through_rotations_a_lost_secret_and_a_spoilt_bundle
         for _ in range(3):
             before = gate.keeper.held
             await gate.ask_for("leaf")
-            await gate.world.eventually(lambda before=before: _differs(gate, before))
+            await gate.world.eventually(partial(_differs, gate, before))
         await gate.ask_for("authority")
         await gate.world.eventually(lambda: _authority_differs(gate, first))
         await gate.client.delete(SECRET, DEFAULT_SECRET, OPERATOR.namespace)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from certs.authority import Lifetimes, issue_authority, issue_leaf
-from certs.inject import VALIDATING
+from certs.inject import DEFAULT_TARGETS, VALIDATING
 from certs.material import pem_of
 from certs.rotation import Pace
 from certs.secret import ROTATE
@@ -20,7 +20,6 @@ from core.api.resource import SECRET
 from core.telemetry import metrics
 from kubewire.wire import Object, PatchType, copy_value
 from tests.integration.certs_replica import (
-    DEFAULT_TARGETS,
     HOST,
     NAMESPACE,
     RULES,

@@ -395,7 +395,7 @@ async def test_a_certificate_of_another_authority_is_not_let_in(tmp_path: Path) 
 async def test_a_large_review_is_decided_while_small_ones_go_on() -> None:
     texts = {f"k{number}": f"{{{{ inputs.x{number} }}}}" for number in range(40)}
     steps = [{"name": f"s{number}", "ref": {"name": "e"}, "with": texts} for number in range(50)]
-    patient = {"seconds": 30.0, "worker_seconds": 20.0}  # on a busy machine
+    patient: dict[str, Any] = {"seconds": 30.0, "worker_seconds": 20.0}  # on a busy machine
     async with serving_gate(**patient) as served, served.client() as client, trio.open_nursery() as nursery:
         client.timeout = 40
         large: list[httpx.Response] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -184,7 +185,10 @@ async def test_a_program_that_does_not_exist_fails_at_its_start(isolated: LocalC
 
 
 async def test_a_failing_container_is_restarted_and_the_run_before_can_be_read(isolated: LocalCluster) -> None:
-    volumes = {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    volumes: dict[str, Any] = {
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
     script = "cd $BUBU_VOLUME_ROOT/v; if [ -e again ]; then echo second; else touch again; echo first; exit 1; fi"
 
     ended = await isolated.run_pod(pod("p", script, restartPolicy="OnFailure", **volumes))
@@ -250,7 +254,10 @@ async def test_what_the_node_cannot_do_it_refuses_by_name(isolated: LocalCluster
 
 async def test_a_probe_decides_when_the_pod_is_ready(isolated: LocalCluster) -> None:
     probe = {"exec": {"command": ["test", "-e", "/v/ready"]}, "periodSeconds": 1}
-    volumes = {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    volumes: dict[str, Any] = {
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
     wanted = pod("p", "sleep 0.5; touch $BUBU_VOLUME_ROOT/v/ready; sleep 60", readinessProbe=probe, **volumes)
 
     running = await isolated.run_pod(wanted, until="Running")
@@ -313,7 +320,7 @@ async def test_what_ran_when_the_node_went_down_is_reported_when_it_is_back(tmp_
 
 async def test_a_pod_waits_while_the_disk_of_its_node_is_full_and_then_runs(tmp_path: Path) -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "v"}}
-    mounted = {
+    mounted: dict[str, Any] = {
         "volumes": [{"name": "config", "configMap": {"name": "c"}}],
         "volumeMounts": [{"name": "config", "mountPath": "/etc/bubu-test/config"}],
     }

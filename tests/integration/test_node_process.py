@@ -77,11 +77,12 @@ async def test_no_credential_of_the_node_is_on_a_command_line_or_in_an_environme
     async with open_local_cluster(tmp_path) as cluster:
         await cluster.run_pod(pod("p", "env; exec sleep 86399.83"), until="Running")
         seen = [os.getpid(), node_of(os.getpid()), *processes_with("sleep 86399.83")]
-        told = b"".join(
+        told: bytes = b"".join(
             (Path("/proc") / str(pid) / name).read_bytes() for pid in seen[1:] for name in ("cmdline", "environ")
         )
 
     assert len(seen) >= 3
+    assert cluster.info is not None
     assert cluster.info.token.encode() not in told
     assert b"PRIVATE KEY" not in told
 

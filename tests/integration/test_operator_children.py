@@ -220,7 +220,8 @@ async def test_what_was_pinned_is_asked_for_once_when_the_story_has_changed_or_g
     await there.client.patch(STORY, "report", {"spec": {"version": "2"}}, namespace=NAMESPACE_NAME)
     changed = await there.known(there.world.stories, "report", lambda found: found["spec"].get("version") == "2")
     assert await there.runs.pin_story(changed) != name
-    runs, found = there.runs, []
+    runs = there.runs
+    found: list[Object | None] = []
 
     async def take_up() -> None:
         found.append(await runs.read_pinned_story(NAMESPACE_NAME, name))
@@ -228,7 +229,9 @@ async def test_what_was_pinned_is_asked_for_once_when_the_story_has_changed_or_g
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(take_up)
-    assert all(kept is found[0] and kept["spec"] == story["spec"] for kept in found)
+    assert found[0] is not None
+    assert found[0]["spec"] == story["spec"]
+    assert all(kept is found[0] for kept in found)
     await there.client.delete(STORY, "report", NAMESPACE_NAME)
     await there.known(there.world.stories, "report", lambda known: known is None)
     assert await runs.read_pinned_story(NAMESPACE_NAME, name) == found[0]

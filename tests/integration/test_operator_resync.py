@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import trio
@@ -10,7 +12,8 @@ import trio
 from core.api.resource import STORY_RUN
 from core.engine.ports import RunKey
 from core.kube.informer import Informer
-from core.kube.watch import WatchEvent, WatchTiming
+from core.kube.watch import WatchTiming
+from core.kube.watch_line import WatchEvent
 from kubewire.wire import WatchEventType
 from localcluster.server import watch
 from reconcilers.resync import Found, Resync
@@ -33,10 +36,17 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[dict[RunKey, Found]]:
         return found
 
     monkeypatch.setattr(Resync, "look_again", look_again)
-    monkeypatch.setitem(Resync.__init__.__kwdefaults__, "interval", timedelta(seconds=0.3))
+    monkeypatch.setitem(_given(Resync.__init__.__kwdefaults__), "interval", timedelta(seconds=0.3))
     monkeypatch.setattr(watch, "BOOKMARK_INTERVAL_SECONDS", 0.2)
-    monkeypatch.setitem(Informer.__init__.__kwdefaults__, "timing", WatchTiming(silence_seconds=SILENCE_SECONDS))
+    monkeypatch.setitem(
+        _given(Informer.__init__.__kwdefaults__), "timing", WatchTiming(silence_seconds=SILENCE_SECONDS)
+    )
     return seen
+
+
+def _given(defaults: dict[str, Any] | None) -> dict[str, Any]:
+    assert defaults is not None
+    return defaults
 
 
 async def test_a_cancel_whose_event_was_lost_is_found_and_heeded(
@@ -99,7 +109,7 @@ async def test_a_second_look_at_runs_that_wait_finds_and_writes_nothing(
 
 async def _silence(traffic: Traffic) -> None:
     """Until three seconds pass without a write: counters of the Story and Events come after the run's own."""
-    before = -1
+    before: Counter[str] | None = None
     while traffic.writes != before:
         before = traffic.writes
         await trio.sleep(3)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from core.api.objects import Object
 from core.api.resource import ENGRAM, JOB, POD, SECRET, STEP_RUN, STORY, STORY_RUN
 from core.policy.settings import JobSettings, OperatorSettings
 from tests.integration.operator_cluster import (
@@ -251,8 +252,8 @@ async def test_secrets_reach_the_program(world: OperatorCluster, tmp_path: Path)
     schema = {"api": {"expectedKeys": ["token"]}}
     await world.engram("secretive", script, secretSchema=schema, engram={"secrets": {"api": "openai"}})
     await world.create(SECRET, "openai", {"token": "s3cr3t"})
-    text = "$(BUBU_STEP_NAME) $$ <b>"
-    await world.story("secretive", step("secretive", **{"with": {"text": text}}))
+    given: Object = {"with": {"text": "$(BUBU_STEP_NAME) $$ <b>"}}
+    await world.story("secretive", step("secretive", **given))
     async with world.operator():
         await world.run("one", "secretive")
         run = await world.finished("one")
