@@ -120,11 +120,12 @@ _Ask = tuple[Hook, bytes]
 async def _costs(server: GateServer) -> list[Row]:
     """Processor time of the server, one review after the other."""
     rows = []
-    for what, make, target in (
+    reviewed: list[tuple[str, Callable[[int], dict[str, Any]], str]] = [
         ("a Story of 30 steps", lambda number: story_of(30), "5 ms"),
         ("… whose texts were never seen", lambda number: story_of(30, f" {number}"), "5 ms"),
         ("a Story of 3 steps", lambda number: story_of(3), ""),
-    ):
+    ]
+    for what, make, target in reviewed:
         bodies = [review_of(STORY_HOOK, make(number)) for number in range(200)]
         await server.ask(STORY_HOOK, review_of(STORY_HOOK, make(-1)))
         before = cpu_seconds(server.pids)

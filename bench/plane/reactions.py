@@ -1,6 +1,7 @@
 """How soon a run goes on after what it waited for: an approval, a cancellation, a child's end, a condition come true.
 
 Ten runs are alive at any time. What people do counts from the moment their request is sent; what a run sees for itself
+from functools import partial
 from the moment the measuring side has seen it, too.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, TypeAlias
 
@@ -223,7 +225,7 @@ async def _open_sight(client: KubeClient) -> AsyncIterator[Sight]:
     async with trio.open_nursery() as nursery:
         for kind in _SEEN:
             informer = Informer(client, kind, namespace=NAMESPACE)
-            informer.add_handler(lambda change, kind=kind: sight.note(kind, change))  # type: ignore[misc]
+            informer.add_handler(partial(sight.note, kind))
             await nursery.start(informer.run)
         yield sight
         nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypedDict
 
 from tables import HOUR, cities_of, read_table
 
@@ -15,11 +16,16 @@ class Inputs:
     table: str
 
 
+class Month(TypedDict):
+    month: str
+    cities: dict[str, dict[str, float]]
+
+
 @engram
 def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
     rows = read_table(inputs.table)
     cities = cities_of(rows)
-    months = [
+    months: list[Month] = [
         {"month": month, "cities": {city: summary([float(row[city]) for row in hours]) for city in cities}}
         for month, group in groupby(rows, lambda row: row[HOUR][:7])
         for hours in [list(group)]
@@ -39,7 +45,7 @@ def summary(values: list[float]) -> dict[str, float]:
     }
 
 
-def mean_of(months: list[dict], month: str, city: str) -> float:
+def mean_of(months: list[Month], month: str, city: str) -> float:
     return next(entry["cities"][city]["mean"] for entry in months if entry["month"] == month)
 
 

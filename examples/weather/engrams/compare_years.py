@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tables import HOUR, read_table
 
@@ -12,7 +13,7 @@ from bubu_sdk import Context, EngramError, ErrorType, engram
 
 @dataclass
 class Inputs:
-    months: list[dict]
+    months: list[dict[str, Any]]
     file: str
 
 

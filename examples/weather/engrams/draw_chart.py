@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bubu_sdk import Context, engram
 
 
 @dataclass
 class Inputs:
-    months: list[dict]
+    months: list[dict[str, Any]]
     file: str
     title: str
 

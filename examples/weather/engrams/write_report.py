@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from bubu_sdk import Context, engram
 
@@ -13,10 +14,10 @@ from bubu_sdk import Context, engram
 class Inputs:
     folder: str
     chart: str
-    months: list[dict]
+    months: list[dict[str, Any]]
     rows: int
     dropped: int
-    hot: dict = field(default_factory=dict)
+    hot: dict[str, Any] = field(default_factory=dict)
 
 
 @engram
