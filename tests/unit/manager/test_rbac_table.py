@@ -134,8 +134,8 @@ def test_the_rights_of_another_controller_come_with_its_row() -> None:
     rights = (Permission(SERVICE, ("create",), "A server needs one."),)
     row = replace(story.CONTROLLER, name="server", informers=(WatchedKind(SERVICE),), permissions=rights)
     tables = role_tables((*CONTROLLERS, row))
-    rules = {obj["metadata"]["name"]: obj.get("rules") for obj in operator_objects(Installation(), tables)}
-    before = {obj["metadata"]["name"]: obj.get("rules") for obj in operator_objects()}
+    rules = {obj["metadata"]["name"]: obj.get("rules", []) for obj in operator_objects(Installation(), tables)}
+    before = {obj["metadata"]["name"]: obj.get("rules", []) for obj in operator_objects()}
     added = [rule for rule in rules["bobrapet-manager-role"] if rule not in before["bobrapet-manager-role"]]
     assert added == [
         {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
