@@ -79,7 +79,7 @@ class Resync:
         for key, what in found.items():
             metrics.count(catalogue.RESYNC_RUNS, found=what)
             if what is not Found.NOTHING:
-                _LOG.warning("no event had told of this", run=str(key), found=str(what))
+                _LOG.warning("no event reported this", run=str(key), found=str(what))
         return found
 
     def _live(self) -> Iterator[RunKey]:

@@ -324,7 +324,7 @@ def _outcome(reply: Json) -> Outcome:
 
 def _over(question: Question, error: OverLimitError) -> LimitExceededError:
     over = LimitExceededError(f"worker_{error.limit}", error.allowed, f"the expression {error}")
-    over.remedy = "; ".join(filter(None, (over.remedy, "look at less data, or let a step compute it")))
+    over.remedy = "; ".join(filter(None, (over.remedy, "read less data, or compute it in a step")))
     over.locate(question.condition.text)
     return over
 

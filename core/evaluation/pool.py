@@ -150,7 +150,7 @@ class WorkerPool:
             else:
                 await process.end()
         if not reusable:
-            raise _over(limits, "memory", "needs more memory than it may take")
+            raise _over(limits, "memory", "needs more memory than allowed")
         return answer
 
     async def _end_all(self) -> None:
@@ -162,7 +162,7 @@ def _why_ended(limits: WorkerLimits, code: int) -> OverLimitError:
     if code == -signal.SIGXCPU:
         return _over(limits, "time", f"takes longer than {limits.seconds:g} s")
     if code in (-signal.SIGABRT, -signal.SIGKILL):
-        return _over(limits, "memory", "needs more memory than it may take")
+        return _over(limits, "memory", "needs more memory than allowed")
     return _over(limits, "crash", "ended the process that worked on it")
 
 

@@ -271,7 +271,7 @@ class _Normaliser:
 
     def _reference(self, reference: Json, where: str) -> str:
         if not isinstance(reference, str):
-            raise SchemaError(f"{where}: $ref must be a text")
+            raise SchemaError(f"{where}: $ref must be a string")
         if reference not in self._names:
             target = self._target(reference, where)
             name = f"d{len(self._names)}"

@@ -26,7 +26,7 @@ MAX_PROBLEMS: Final = 50
 MAX_LOOP_COST: Final = 20_000
 
 _MAX_LOOP_BYTES: Final = 16_384
-_UNFIT: Final = "is nested too deeply, or holds a text that is not valid Unicode"
+_UNFIT: Final = "is nested too deeply, or holds a string that is not valid Unicode"
 _CACHED_SCHEMAS: Final = 128
 
 _Found = list[list[Any]]  # path segments, message, keyword

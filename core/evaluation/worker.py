@@ -77,7 +77,7 @@ def _type_of(value: Any) -> str:
         return "a bool"
     if isinstance(value, (int, float)):
         return "a number"
-    return "a text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
+    return "a string" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
 
 
 def answer(request: dict[str, Any], evaluate: Callable[[str, dict[str, Any]], Any]) -> Any:

@@ -278,7 +278,7 @@ def _shape_problems(value: Json, path: str, depth: int) -> Iterator[FieldProblem
         yield FieldProblem(path, f"the value is nested deeper than {MAX_DEPTH} levels")
         return
     if isinstance(value, dict) and TEMPLATE_KEY in value and not isinstance(value[TEMPLATE_KEY], str):
-        yield FieldProblem(f"{path}.{TEMPLATE_KEY}", "must be a text")
+        yield FieldProblem(f"{path}.{TEMPLATE_KEY}", "must be a string")
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         yield from _shape_problems(item, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}", depth + 1)

@@ -158,7 +158,7 @@ class Meter:
         if length > self.limits.text_bytes:
             allowed = self.limits.text_bytes
             raise LimitExceededError(
-                "text_bytes", allowed, f"a function would build a text of more than {allowed} bytes"
+                "text_bytes", allowed, f"a function would build a string of more than {allowed} bytes"
             )
         self.spend_text(length)
 

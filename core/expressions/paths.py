@@ -188,7 +188,7 @@ def _name(value: Json) -> str:
     if isinstance(value, bool):
         return "a bool"
     if isinstance(value, str):
-        return "a text"
+        return "a string"
     return "a number" if isinstance(value, (int, float)) else "a list" if isinstance(value, list) else "an object"
 
 

@@ -222,7 +222,7 @@ class Resolver:
     def _wrapper(self, wrapper: dict[str, Json], variables: Mapping[str, Json], depth: int) -> Json:
         text = wrapper[TEMPLATE_KEY]
         if not isinstance(text, str):
-            raise EvaluationError("must be a text", fault=Fault.WRAPPER_SHAPE, field=TEMPLATE_KEY)
+            raise EvaluationError("must be a string", fault=Fault.WRAPPER_SHAPE, field=TEMPLATE_KEY)
         extra = wrapper.get(VARIABLES_KEY)
         if extra is not None:
             resolved = self._inside(VARIABLES_KEY, extra, variables, depth)
@@ -254,7 +254,7 @@ def _refuse_chance(functions: frozenset[str], text: str) -> None:
 
 
 def _not_a_boolean(text: str, result: Json) -> EvaluationError:
-    words = "only the texts true, false, yes, no, y, n, 1 and 0 are; " if isinstance(result, str) else ""
+    words = "only the strings true, false, yes, no, y, n, 1 and 0 are; " if isinstance(result, str) else ""
     error = EvaluationError(
         f"the condition gave {_kind(result)}, which is not a boolean",
         fault=Fault.NOT_BOOLEAN,
@@ -265,7 +265,7 @@ def _not_a_boolean(text: str, result: Json) -> EvaluationError:
 
 
 def _in_storage(text: str) -> OffloadedDataError:
-    error = OffloadedDataError("it looks into data in object storage", remedy="let a step put out a small value for it")
+    error = OffloadedDataError("it looks into data in object storage", remedy="let a step output a small value for it")
     error.locate(text)
     return error
 
@@ -274,5 +274,5 @@ def _kind(result: Json) -> str:
     if result is None:
         return "null"
     if isinstance(result, str):
-        return "a text"
+        return "a string"
     return "a list" if isinstance(result, list) else "an object" if isinstance(result, dict) else "a number"

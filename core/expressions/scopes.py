@@ -84,7 +84,7 @@ class _Checker:
                     yield from self.block(statement.otherwise, dot_is_root=dot_is_root)
                 case nodes.Include(offset=offset):
                     message = "templates cannot include each other here"
-                    yield ScopeProblem("inclusion", "", offset, message, "write the text where it is used")
+                    yield ScopeProblem("inclusion", "", offset, message, "write the string where it is used")
                 case _:
                     pass
 

@@ -60,7 +60,7 @@ def object_in(raw: bytes, bounds: Bounds = ANY) -> Object:
         try:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            why = f"is no JSON that can be read ({error.msg})"
+            why = f"is not readable JSON ({error.msg})"
         else:
             return settled(value, raw, bounds)
     return remains.of_bytes(raw, why)
@@ -127,7 +127,7 @@ def page_in(raw: bytes, bounds: Bounds = ANY) -> Page:
 def _parsed_page(value: Any, bounds: Bounds) -> Page:
     items = value.get("items") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(items, (list, type(None))):
-        raise UnreadablePageError("the answer is no list")
+        raise UnreadablePageError("the answer is not a list")
     page = Page(iter(()), _head(value.get("metadata")))
     page.objects = _parsed_objects(items or [], bounds, page)
     return page

@@ -170,7 +170,7 @@ def _end_of_brackets(raw: bytes, start: int) -> int:
             return end
         depth += sum(steps)
         position = chunk.end()
-    raise ScanError(f"what begins at byte {start} does not end")
+    raise ScanError(f"the value at byte {start} does not end")
 
 
 def _walk(raw: bytes, start: int, until: int, depth: int) -> int:

@@ -58,7 +58,7 @@ def event_in(line: bytes, bounds: Bounds) -> WatchEvent | LeftOut:
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return _from_parts(line, f"is no JSON that can be read ({error.msg})")
+        return _from_parts(line, f"is not readable JSON ({error.msg})")
     try:
         type_, obj = WatchEventType(value["type"]), value["object"]
     except (ValueError, KeyError, TypeError):

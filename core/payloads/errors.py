@@ -26,7 +26,7 @@ def object_missing(key: str) -> PayloadError:
 def object_too_large(key: str, limit_bytes: int) -> PayloadError:
     return PayloadError(
         f"the stored object {shown(key)} is larger than {limit_bytes:,} bytes; "
-        "let a step work on it, and put out what is needed here"
+        "process it in a step, and output only what is needed here"
     )
 
 

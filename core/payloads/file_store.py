@@ -95,6 +95,5 @@ def _content(descriptor: int, key: str, limit_bytes: int) -> bytes:
 
 def _no_regular_file(key: str) -> PayloadError:
     return PayloadError(
-        f"the stored object {shown(key)} is no regular file, or lies behind something that is no folder; "
-        "symbolic links are not followed"
+        f"the stored object {shown(key)} must be a regular file below regular folders; symbolic links are not followed"
     )

@@ -240,5 +240,5 @@ def _kind(value: Json) -> str:
     if isinstance(value, bool):
         return "a bool"
     if isinstance(value, str):
-        return "a text"
+        return "a string"
     return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a number"

@@ -43,7 +43,7 @@ def check_namespace(key: str, namespace: str) -> None:
     if len(parts) < 3 or parts[1] != namespace:
         raise PayloadError(
             f"the stored object {shown(key)} does not belong to namespace {namespace!r}, and only objects of the run's "
-            f"own namespace are read: their keys begin with 'outputs/{namespace}/' or 'inputs/{namespace}/'"
+            f"own namespace are read: their keys start with 'outputs/{namespace}/' or 'inputs/{namespace}/'"
         )
 
 

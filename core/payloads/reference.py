@@ -55,7 +55,7 @@ def read(node: Json) -> Reference | None:
         )
     sub_path = node.get(STORAGE_PATH, "")
     if not isinstance(sub_path, str):
-        raise PayloadError(f"{STORAGE_PATH} of a storage reference must be a text such as 'items[0].name'")
+        raise PayloadError(f"{STORAGE_PATH} of a storage reference must be a string such as 'items[0].name'")
     return Reference(key, sub_path, subpath.parsed(sub_path))
 
 

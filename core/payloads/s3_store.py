@@ -184,7 +184,7 @@ def _cause(error: Exception) -> str:
         code = _s3_code(error)
         answered = f"it answered {status[1]}{f' {code}' if code else ''}"
         if status[1] in ("401", "403"):
-            return f"{answered}; check the credentials, and that they may get objects and list the bucket"
+            return f"{answered}; check the credentials, and that they allow to get objects and list the bucket"
         return answered
     return next((cause for sign, cause in _CAUSES if sign in text), "its answer cannot be understood")
 

@@ -35,8 +35,8 @@ def _unwrapped(content: bytes, key: str) -> Json:
     subject = f"the stored object {shown(key)}"
     if _opening_brackets(content) > MAX_CONTAINERS:
         raise PayloadError(
-            f"{subject} has more than {MAX_CONTAINERS:,} objects and lists (brackets in texts count, too); "
-            "let a step work on it, and put out what is needed here"
+            f"{subject} has more than {MAX_CONTAINERS:,} objects and lists (brackets in strings count, too); "
+            "process it in a step, and output only what is needed here"
         )
     try:
         wrapper = orjson.loads(content)
@@ -46,11 +46,11 @@ def _unwrapped(content: bytes, key: str) -> Json:
     kind = wrapper.get("contentType") if isinstance(wrapper, dict) else None
     if kind not in ("json", "raw") or "data" not in wrapper:
         raise PayloadError(
-            f"{subject} is no payload: expected contentType 'json' or 'raw' beside data, as the SDK writes it"
+            f"{subject} is not a payload: it needs contentType 'json' or 'raw' beside data, as the SDK writes it"
         )
     data = wrapper["data"]
     if kind == "raw" and not isinstance(data, str):
-        raise PayloadError(f"{subject} has the contentType 'raw', but its data is not a text")
+        raise PayloadError(f"{subject} has the contentType 'raw', but its data is not a string")
     return data
 
 

@@ -43,7 +43,7 @@ class Bounds:
             return value
         field = floor.REQUIREMENTS[key][0] if is_template else f"security.{floor.FIELDS[key]}"
         self.notes.append(
-            f"{layer.label}: {field} asks for less than it may; {floor.FIELDS[key]} stays {str(strict).lower()} "
+            f"{layer.label}: {field} asks for too little protection; {floor.FIELDS[key]} stays {str(strict).lower()} "
             f"({floor.LOWERED_BY_KEY} in the operator's ConfigMap decides who may lower it)"
         )
         return None

@@ -72,11 +72,7 @@ def parse_config(data: Mapping[str, str]) -> ParsedConfig:
             elif key.startswith(_NAMESPACE_PREFIX):
                 settings = _with_namespace(settings, key, text.strip())
             elif key in ACCEPTED_WITHOUT_EFFECT:
-                warnings.append(
-                    ConfigProblem(
-                        key, "is accepted for compatibility; this version of the operator does nothing with it"
-                    )
-                )
+                warnings.append(ConfigProblem(key, "is accepted for compatibility; it has no effect in this version"))
             else:
                 warnings.append(ConfigProblem(key, _unknown(key)))
         except ValueError as error:
@@ -142,7 +138,7 @@ def _contradictions(settings: OperatorSettings) -> Iterator[ConfigProblem]:
 def _delay_problem(key: str, controller: ControllerSettings) -> Iterator[ConfigProblem]:
     base, longest = controller.base_delay, controller.max_delay
     if timedelta() < longest < base:
-        message = f"is {format_duration(base)} and must not exceed the max-delay beside it, {format_duration(longest)}"
+        message = f"is {format_duration(base)} but must be at most its max-delay, {format_duration(longest)}"
         yield ConfigProblem(key, message)
 
 

@@ -131,7 +131,7 @@ def tolerations(value: str) -> tuple[str, ...]:
     for key in keys:
         if key in (KEYED_TOLERATIONS, ANY_TOLERATION):
             if len(keys) > 1:
-                raise ValueError(f"{key!r} stands alone; remove it or the other {len(keys) - 1}")
+                raise ValueError(f"{key!r} excludes other entries; remove it or the other {len(keys) - 1}")
         elif not _TAINT_KEY.fullmatch(key):
             raise ValueError(f"{key!r} is not the key of a taint; use keys separated by commas, keyed, or *")
     return keys

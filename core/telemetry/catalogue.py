@@ -117,7 +117,7 @@ CONTROLLER_MAPPER_FAILURES = _counter(
     "bobrapet_controller_mapper_failures_total", "Events that found no owner.", "controller", "mapper"
 )
 CONTROLLER_INDEX_FALLBACK = _counter(
-    "bobrapet_controller_index_fallback_total", "Scans for want of an index.", "controller", "index"
+    "bobrapet_controller_index_fallback_total", "Scans because an index is missing.", "controller", "index"
 )
 TRIGGER_BACKFILL_LOOPS = _counter(
     "bobrapet_trigger_backfill_loops_total", "Backfill passes.", "controller", "namespace", "resource", "pending"
@@ -176,7 +176,7 @@ WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again
 INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
 OBJECTS_UNREADABLE = _counter(
     "bobrapet_unreadable_objects_total",
-    "Versions of objects of which a part could not be read, and was left out.",
+    "Versions of objects with an unreadable part, which was left out.",
     "resource",
 )
 OBJECTS_LEFT_OUT = _counter(
@@ -205,7 +205,9 @@ EVALUATION_WAIT = _histogram(
     "lane",
 )
 WEBHOOK_SHED = _counter(
-    "bobrapet_webhook_shed_total", "Reviews not decided for want of: requests, bytes, turns, time.", "reason"
+    "bobrapet_webhook_shed_total",
+    "Reviews not decided, by the limit: requests, bytes, turns, time.",
+    "reason",
 )
 CERTIFICATE_EXPIRY = _gauge(
     "bobrapet_certificate_expiry_timestamp_seconds", "When the certificate in use ends, as Unix time.", "certificate"

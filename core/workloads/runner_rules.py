@@ -60,7 +60,7 @@ def _why_not_of_template(rule: Rule) -> str:
         return "apiGroups, resources and verbs must name something"
     words = [*resources, *verbs, *names]
     if not all(words) or any("*" in word for word in (*groups, *words)):
-        return "wildcards and empty words are not allowed"
+        return "wildcards and empty strings are not allowed"
     return _why_dangerous(groups, resources, verbs, names)
 
 

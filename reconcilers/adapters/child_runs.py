@@ -76,7 +76,7 @@ def why_not_the_child(run: Object, wanted: Object, stored: Object) -> str | None
     place, parent = _place(stored), _place(run)
     if not is_controlled_by(stored, run["metadata"]["uid"]):
         owner = controller_of(stored)
-        whose = f"belongs to {owner.get('kind')} {owner.get('name')}" if owner else "was started by somebody else"
+        whose = f"belongs to {owner.get('kind')} {owner.get('name')}" if owner else "was started by another owner"
         return f"StoryRun {place} exists and {whose}, not to StoryRun {parent}; delete it or rename the step"
     if step_path(stored) != step_path(wanted):
         return (
@@ -87,7 +87,7 @@ def why_not_the_child(run: Object, wanted: Object, stored: Object) -> str | None
     if want != have:
         return f"StoryRun {place} runs Story {have}, StoryRun {parent} wants it to run Story {want}; delete it"
     if not values_equal(_inputs(wanted), _inputs(stored)):
-        return f"StoryRun {place} has other inputs than StoryRun {parent} wants to give it; delete it"
+        return f"StoryRun {place} must have the inputs that StoryRun {parent} wants to give it; delete it"
     return None
 
 

@@ -30,7 +30,7 @@ def credentials_in(secret: Mapping[str, Any], place: str) -> dict[str, str]:
     try:
         return {key: base64.b64decode(data[key], validate=True).decode() for key in _CREDENTIALS if key in data}
     except (binascii.Error, UnicodeDecodeError, TypeError):
-        raise StorageUnavailableError(f"storage Secret {place} holds something that is no text") from None
+        raise StorageUnavailableError(f"storage Secret {place} has a value that is not UTF-8 text") from None
 
 
 def open_store(wanted: StorageSettings, credentials: Mapping[str, str]) -> Store:

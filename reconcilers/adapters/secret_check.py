@@ -27,9 +27,7 @@ from core.workloads.variables import reserved_among
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import is_object_name
 
-_WHY_RESERVED: Final = (
-    "which decide what a program runs or is told; rename the keys, or give the template another envPrefix"
-)
+_WHY_RESERVED: Final = "which control the program; rename the keys, or set another envPrefix in the template"
 
 
 class SecretCheck:

@@ -154,5 +154,5 @@ def _remember(memory: dict[Any, Any], key: object, value: object, most: int) -> 
 
 def _conflict(place: _Place) -> NameConflictError:
     return NameConflictError(
-        f"ControllerRevision {place[0]}/{place[1]} does not hold the Story that its name stands for; delete it"
+        f"ControllerRevision {place[0]}/{place[1]} does not contain the Story that its name identifies; delete it"
     )

@@ -62,7 +62,7 @@ _COUNTED: Final = {
     "roles": ROLE,
     "rolebindings": ROLE_BINDING,
 }
-"""By what their keys begin with."""
+"""By what their keys start with."""
 _SHOWN: Final = (STORY_RUN, STEP_RUN, JOB, SERVICE_ACCOUNT, ROLE, ROLE_BINDING, STORY)
 """Not Engrams: they do not count steps whose end is recorded seconds late."""
 _GIVEN: Final = f"serviceaccounts/{NAMESPACE_NAME}/default"

@@ -254,7 +254,7 @@ async def test_a_revision_that_somebody_else_made_under_the_name_is_refused(ther
     forged = {**stored, "metadata": own, "data": {**stored["data"], "spec": {"steps": []}}}
     await there.client.create(CONTROLLER_REVISION, forged)
     for _ in range(2):  # before and after the watch has told of it
-        with pytest.raises(NameConflictError, match=f"{name} does not hold the Story that its name stands for"):
+        with pytest.raises(NameConflictError, match=f"{name} does not contain the Story that its name identifies"):
             await there.runs.pin_story(story)
         await there.known(there.world.story_revisions, name)
     await there.client.delete(STORY, "report", NAMESPACE_NAME)

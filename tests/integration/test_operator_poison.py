@@ -81,7 +81,7 @@ async def test_poison_costs_its_own_step_and_nothing_else(world: OperatorCluster
         "after": "Succeeded",
     }
     states = status_of(bad)["stepStates"]
-    assert "needs more memory than it may take" in states["hungry"]["message"]
+    assert "needs more memory than allowed" in states["hungry"]["message"]
     assert "templating.worker-memory-bytes" in states["hungry"]["message"]
     assert "if: the expression takes longer than 4 s (line 1, column 1)" in states["endless"]["message"]
     assert "x: the expression needs more than 100000 steps (line 1, column" in states["silent"]["message"]

@@ -132,7 +132,7 @@ async def test_after_a_failure_the_secret_is_read_again(there: AdapterWorld, buc
 async def test_a_secret_that_is_no_text_is_named_and_not_shown(there: AdapterWorld, bucket: Bucket) -> None:
     await keep_credentials(there, {"AWS_ACCESS_KEY_ID": "//79"})
 
-    with pytest.raises(StorageUnavailableError, match="holds something that is no text") as caught:
+    with pytest.raises(StorageUnavailableError, match="has a value that is not UTF-8 text") as caught:
         await fetch(payloads(there, S3))
     assert bucket.opened == []
     assert caught.value.__cause__ is None

@@ -266,7 +266,7 @@ async def test_a_secret_sets_no_variable_that_decides_what_a_program_runs(
     await there.create(SECRET, "theirs", {key: "eA=="})
     schema = {"api": {"mountType": "env", "envPrefix": prefix, **({"expectedKeys": [key]} if listed else {})}}
     step = {"name": "fetch", "ref": {"name": "http"}, "secrets": {"api": "theirs"}}
-    with pytest.raises(RejectedError, match=f"Secret 'theirs' .* would set {prefix}{key}, which decide what a program"):
+    with pytest.raises(RejectedError, match=f"Secret 'theirs' .* would set {prefix}{key}, which control the program"):
         await started(there, template={"secretSchema": schema}, steps=[step])
 
 

@@ -106,7 +106,7 @@ class Engram:
         if step_run is not None and self.is_foreign(step_run):
             if problem is not None:
                 return failed(problem.reason, problem.message)
-            text = f"a StepRun named {self.name} exists and belongs to somebody else; delete or rename it"
+            text = f"a StepRun named {self.name} exists and belongs to another owner; delete or rename it"
             raise NameConflictError(text)
         if problem is not None:
             return await self._fail_for_good(step_run, problem)
@@ -275,7 +275,7 @@ class Engram:
             await trio.sleep(self._strange_since + STRANGE_GRACE_SECONDS - now)
             return False
         self._strange_since = None
-        text = f"StepRun {self.name} was not made by the operator, or changed since ({why}); it is made anew"
+        text = f"StepRun {self.name} is created again: it is not as the operator created it ({why})"
         self._context.emit(EventType.WARNING, Reason.NAME_CONFLICT, text)
         await committed(self._executor.delete_step_run, step_run)
         return False

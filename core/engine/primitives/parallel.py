@@ -47,10 +47,10 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
         return failed(branches.reason, branches.message)
     if not branches:
         context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables))
-        return Verdict(Phase.SUCCEEDED, "There was nothing to do", started_at=context.now())
+        return Verdict(Phase.SUCCEEDED, "There were no items", started_at=context.now())
     assert not isinstance(bound, StepError)
     if len(context.state.steps or ()) + len(branches) > MAX_STEPS_OF_RUN:
-        text = f"more than {MAX_STEPS_OF_RUN} steps and branches in one run; let some of them be a Story of their own"
+        text = f"more than {MAX_STEPS_OF_RUN} steps and branches in one run; move some of them to another Story"
         return failed(Reason.INVALID_CONFIGURATION, text)
     _announce(context, branches)
     await _Branches(context, branches, bound or len(branches), runner).run()
@@ -93,7 +93,7 @@ async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
         return answer
     items = answer.value
     if not isinstance(items, list) or len(items) > MAX_ITEMS:
-        what = f"has {len(items)} items" if isinstance(items, list) else "is no list"
+        what = f"has {len(items)} items" if isinstance(items, list) else "is not a list"
         text = f"with.forEach {what}; give a list of at most {MAX_ITEMS} items"
         return StepError(Reason.INVALID_CONFIGURATION, text)
     return [step.branches[0].for_item(number, item) for number, item in enumerate(items)]

@@ -311,8 +311,8 @@ def _failure(refusal: Refusal) -> Conclusion:
 
 def _contradiction(plan: StoryPlan, astray: tuple[str, ...]) -> Refusal:
     text = (
-        f"Story {plan.namespace}/{plan.name} is not the one that the run began with, which is not kept any more; "
-        f"what has begun is not in this one, or is something else there: {', '.join(astray)}; start a new run"
+        f"Story {plan.namespace}/{plan.name} is not the one that the run started with, which was deleted; "
+        f"these started steps are missing or different in the present Story: {', '.join(astray)}; start a new run"
     )
     return Refusal(Reason.INVALID_CONFIGURATION, text)
 

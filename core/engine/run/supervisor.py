@@ -183,7 +183,7 @@ class Supervisor:
         run = await self._engine.runs.read_run(key)
         if run is None:
             return
-        text = f"the engine met an unexpected error ({_type_name(crash)}) and goes on from the recorded state"
+        text = f"the engine met an unexpected error ({_type_name(crash)}) and starts again from the recorded state"
         self._engine.events.emit(run, EventType.WARNING, Reason.ENGINE_ERROR, text)
         stored = list((run.get("status") or {}).get("conditions") or ())
         now, generation = self._engine.clock.now(), run["metadata"].get("generation", 0)

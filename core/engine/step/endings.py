@@ -78,7 +78,7 @@ def uncalled_for(now: datetime) -> Ending:
 
 def refused(conclusion: Conclusion, now: datetime) -> Ending:
     """The Story of a run under way, which nothing keeps as it was, was edited into one that cannot be run."""
-    return Ending(conclusion, Phase.CANCELED, "its Story cannot be run any more", now)
+    return Ending(conclusion, Phase.CANCELED, "its Story can no longer run", now)
 
 
 def unreadable(why: str, now: datetime) -> Ending:

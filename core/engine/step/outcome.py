@@ -107,7 +107,7 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Next
     if record.is_final(status):
         return Recorded(still_alive=alive and status.get("phase") != Phase.SUCCEEDED)
     if why := why_unreadable(step_run):
-        message = f"{record.UNREADABLE}: {why}; let the step report less, less deep, or put its data into storage"
+        message = f"{record.UNREADABLE}: {why}; report less data, with less nesting, or put it into storage"
         return Fail(Phase.FAILED, Reason.UNREADABLE, message, None, ExitClass.TERMINAL, still_alive=True)
     current = observation.attempt == record.retries_of(status)
     phase = record.phase_of(status)

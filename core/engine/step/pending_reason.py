@@ -31,7 +31,7 @@ _WORDS: Final[dict[str, str]] = {
 }
 PODLESS_PATIENCE: Final = timedelta(seconds=10)
 """How long a Job may be without a Pod before that is worth a word: its controller takes a fraction of a second."""
-_WHY_PODLESS: Final = "a quota or a policy may refuse it, or the Job controller does not run"
+_WHY_PODLESS: Final = "a quota or a policy may refuse it, or the Job controller is down"
 _ENDED_BEFORE: Final = "Waiting for the Pod of an earlier attempt to end"
 
 

@@ -46,7 +46,7 @@ class _Seen:
 TOLD_AFTER_SECONDS: Final = 5.0
 """An outage that is over by then is nobody's business."""
 MAX_DEPTH: Final = 128
-_FORBIDDEN: Final = "the operator may not look at it (templating.offloaded-data-policy: error); let a step do that"
+_FORBIDDEN: Final = "the operator may not read it (templating.offloaded-data-policy: error); read it in a step"
 
 
 class StoredData:

@@ -261,7 +261,7 @@ class _Weighing:
         try:
             text.encode()
         except UnicodeEncodeError:
-            message = "the data read holds a text that is not valid Unicode"
+            message = "the data read holds a string that is not valid Unicode"
             raise EvaluationError(message, fault=Fault.ARGUMENT_TYPE) from None
 
 

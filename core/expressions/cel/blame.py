@@ -46,7 +46,7 @@ def find(root: Node, data: Mapping[str, Json], error: NoValueError) -> Blame:
     """Who is to blame for ``error`` of the expression at ``root`` over ``data``."""
     if error.is_out_of_iterations:
         message = f"macros such as all() and map() went through more than {library.MAX_ITERATIONS} elements"
-        remedy = "look at fewer elements, or let a step count them"
+        remedy = "read fewer elements, or count them in a step"
         return Blame(_first_macro(root), message, Fault.LIMIT, remedy, limit="iterations")
     node = root
     while not isinstance(node, Comprehension):

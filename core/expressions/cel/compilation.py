@@ -75,7 +75,7 @@ _NAMES: Final[Mapping[str, str]] = {
 _SHOWN_CHARACTERS: Final = 20
 _TYPES: Final[Mapping[str, str]] = {
     "dyn": "any value",
-    "string": "a text",
+    "string": "a string",
     "int": "an integer",
     "uint": "an unsigned integer",
     "double": "a floating point number",
@@ -175,7 +175,7 @@ def _unknown_name(text: str, name: str, offset: int, steps: Iterable[str]) -> tu
     start = offset - (len(name) - len(name.rpartition(".")[2]) - 1) if rest else offset
     start = start if text.startswith(first, start) else offset
     guess = _suggested(first, steps)
-    offered = 'paths begin with inputs or steps; a text is written in quotes, as in "ready"'
+    offered = 'a path starts with inputs or steps; write a string in quotes, as in "ready"'
     remedy = _NAMES.get(first) or (f"did you mean {guess}?" if guess else offered)
     return f"there is no {first}", remedy, first, start
 
@@ -214,14 +214,14 @@ def _syntax(text: str, message: str, offset: int) -> tuple[str, str, str]:
     if found == "<EOF>":
         return "the expression ends too early", remedy or "complete it, or remove the last operator", ""
     if found == ".in":
-        return "in is a word of the language", remedy or 'write ["in"] for a key of that name', "in"
+        return "in is a reserved word", remedy or 'write ["in"] for a key of that name', "in"
     return f"{_shown(found)} does not belong here", remedy or "join two conditions with && or ||", found
 
 
 def _unknown_character(found: str, remedy: str) -> tuple[str, str, str]:
     remedies = {"=": "write == to compare", "|": "write || for or; pipes belong between {{ and }}", "&": "write &&"}
     if found[:1] in ("'", '"'):
-        return "a text is not closed, or holds an unknown escape", "close it with the same quote", found[:1]
+        return "a string is not closed, or has an unknown escape", "close it with the same quote", found[:1]
     return f"{_shown(found)} is not part of the language", remedies.get(found, remedy or "remove it"), found
 
 

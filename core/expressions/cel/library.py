@@ -107,7 +107,7 @@ def compile_text(text: str, extra_names: Iterable[str] = ()) -> Program:
         text.encode()
         handle = _environment(frozenset(extra_names)).compile(text)
     except UnicodeEncodeError as error:
-        raise CompilationError((Report(1, 1 + error.start, "the text is not valid Unicode"),)) from None
+        raise CompilationError((Report(1, 1 + error.start, "the string is not valid Unicode"),)) from None
     except RuntimeError as error:
         raise _compilation_failure(str(error)) from None
     return Program(handle, handle.return_type().name().lower(), handle.serialize())

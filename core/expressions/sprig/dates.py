@@ -138,7 +138,7 @@ def parse_span(text: str) -> int:
         total += Fraction(term[1]) * _UNITS[term[2]]
         position = term.end()
     if not body or position != len(body) or total >= 1 << 63:
-        raise ValueError("the text is not a duration; write for example 30s, 5m or 1h30m")
+        raise ValueError("the string is not a duration; write for example 30s, 5m or 1h30m")
     return -int(total) if text.startswith("-") else int(total)
 
 

@@ -85,10 +85,10 @@ def _dig(*arguments: Value) -> Value:
     value: Value = mapping
     for name in names:
         if not isinstance(name, str):
-            raise ValueError(f"keys are texts, not {values.type_name(name)}")  # noqa: TRY004 - the data is wrong, not the call
+            raise ValueError(f"keys are strings, not {values.type_name(name)}")  # noqa: TRY004 - the data is wrong, not the call
     for name in names:
         if not isinstance(value, dict) or isinstance(value, StringMap):
-            raise ValueError(f"there is no map to take a key from, but {values.type_name(value)}")  # noqa: TRY004 - the data is wrong, not the call
+            raise ValueError(f"needs a map, not {values.type_name(value)}")  # noqa: TRY004 - the data is wrong, not the call
         if name not in value:
             return fallback
         value = value[name]

@@ -46,7 +46,7 @@ def hash_of(value: Value) -> str:
     """SHA-256 of a text, in hexadecimal."""
     _refuse_reference(value)
     if not isinstance(value, str):
-        raise ValueError("hashes texts only; convert with toJson")  # noqa: TRY004 - the data is wrong, not the call
+        raise ValueError("hashes strings only; convert with toJson")  # noqa: TRY004 - the data is wrong, not the call
     return hashlib.sha256(values.to_bytes(value)).hexdigest()
 
 

@@ -126,7 +126,7 @@ def parse_layout(layout: str, text: str, meter: Meter) -> Moment:
         reader.take(found[0], fraction_follows=following is not None and following[0][0] in ".,")
     reader.skip(layout[position:])
     if not reader.is_at_end:
-        raise ValueError("the text is longer than the layout")
+        raise ValueError("the string is longer than the layout")
     return reader.parts.moment()
 
 
@@ -217,7 +217,7 @@ class _Reader:
 
     def _skip_exactly(self, literal: str) -> None:
         if not self._text.startswith(literal, self._at):
-            raise ValueError("the text does not have the form of the layout")
+            raise ValueError("the string does not have the form of the layout")
         self._at += len(literal)
 
     def _next(self, count: int) -> str:
@@ -268,7 +268,7 @@ class _Reader:
     def _digits(self, count: int) -> int:
         digits = self._next(count)
         if len(digits) < count or not (digits.isascii() and digits.isdigit()):
-            raise ValueError("the text has too few digits")
+            raise ValueError("the string has too few digits")
         self._at += count
         return int(digits)
 
@@ -277,7 +277,7 @@ class _Reader:
         length = 2 if _is_digit(self._next(2)[1:]) or element.startswith("0") else 1
         number = self._digits(length)
         if not least <= number <= most:
-            raise ValueError("a number of the text is out of range")
+            raise ValueError("a number of the string is out of range")
         return number
 
     def _year_day(self, *, fixed: bool) -> int:
@@ -297,13 +297,13 @@ class _Reader:
             if shown.isascii() and shown.lower() == wanted.lower():
                 self._at += len(wanted)
                 return index
-        raise ValueError("the text names no month or day")
+        raise ValueError("the string names no month or day")
 
     def _half(self, element: str) -> bool:
         half = self._next(2)
         after, before = ("PM", "AM") if element == "PM" else ("pm", "am")
         if half not in (after, before):
-            raise ValueError(f"the text has neither {before} nor {after}")
+            raise ValueError(f"the string has neither {before} nor {after}")
         self._at += 2
         return half == after
 

@@ -154,7 +154,7 @@ def _seq(context: Context, *bounds: int) -> str:
 @FUNCTIONS.add("shuffle", takes=(ANY,), with_context=True, deterministic=False, per_character=4)
 def _shuffle(context: Context, text: Value) -> str:
     if not isinstance(text, str):
-        raise ValueError("shuffles the characters of a text")  # noqa: TRY004 - the data is wrong, not the call
+        raise ValueError("shuffles the characters of a string")  # noqa: TRY004 - the data is wrong, not the call
     characters = list(text)
     generator: random.Random = context.random
     generator.shuffle(characters)

@@ -120,7 +120,7 @@ def _pattern(pattern: str) -> Any:
 def _admitted(context: Context, text: str) -> bytes:
     data = values.to_bytes(text)
     if len(data) > MAX_TEXT_BYTES:
-        raise ValueError(f"a text to search holds at most {MAX_TEXT_BYTES} bytes")
+        raise ValueError(f"a searched string may have at most {MAX_TEXT_BYTES} bytes")
     context.meter.spend(1 + (len(data) >> 3))  # a byte of a pattern's work costs far more than one of copying
     return data
 

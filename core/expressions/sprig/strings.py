@@ -99,7 +99,7 @@ def _substr(start: int, end: int, text: str) -> str:
     elif end < 0 or end > len(data):
         end = len(data)
     if not 0 <= start <= end <= len(data):
-        raise ValueError(f"[{start}:{end}] is outside of a text of {len(data)} bytes")
+        raise ValueError(f"[{start}:{end}] is outside of a string of {len(data)} bytes")
     return values.from_bytes(data[start:end])
 
 

@@ -146,7 +146,7 @@ def _part(parts: dict[str, Value], name: str) -> str:
     value = parts.get(name, "")
     if isinstance(value, str):
         return value
-    raise ValueError(f"{name} must be a text, not {values.type_name(value)}")
+    raise ValueError(f"{name} must be a string, not {values.type_name(value)}")
 
 
 def _escaped(text: str, kept: frozenset[int]) -> str:
@@ -170,5 +170,5 @@ def _unescaped_host(text: str) -> str:
 
 def _byte(escape: bytes) -> bytes:
     if len(escape) == 1:
-        raise ValueError("the URL holds a % that begins no escape")
+        raise ValueError("the URL has a % that does not start an escape")
     return bytes([int(escape[1:], 16)])

@@ -137,12 +137,12 @@ def parse_version(text: str) -> Version:
     """The version that ``text`` spells; absent parts are 0."""
     found = _VERSION.fullmatch(text)
     if found is None:
-        raise ValueError("the text is not a semantic version")
+        raise ValueError("the string is not a semantic version")
     if any(part.isdigit() and part != "0" and part.startswith("0") for part in (found["pre"] or "").split(".")):
-        raise ValueError("the text is not a semantic version: a number of its prerelease starts with 0")
+        raise ValueError("the string is not a semantic version: a number of its prerelease starts with 0")
     major, minor, patch = (int(found[name] or 0) for name in ("major", "minor", "patch"))
     if max(major, minor, patch) > _MOST:
-        raise ValueError("the text is not a semantic version: a number does not fit into 64 bits")
+        raise ValueError("the string is not a semantic version: a number does not fit into 64 bits")
     return Version(
         major,
         minor,
@@ -176,12 +176,12 @@ def _parse_all(text: str) -> list[_Check]:
     while position < len(body):
         found = _CONSTRAINT.match(body, position)
         if found is None:
-            raise ValueError("the text is not a version constraint")
+            raise ValueError("the string is not a version constraint")
         checks.append(_check(found))
         rest = body[found.end() :]
         separator = _SEPARATOR.match(rest)
         if separator is None:
-            raise ValueError("the text is not a version constraint")
+            raise ValueError("the string is not a version constraint")
         position = found.end() + separator.end()
     if not checks:
         raise ValueError("a version constraint is missing")

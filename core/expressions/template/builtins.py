@@ -17,7 +17,7 @@ from core.expressions.template.values import GoObject, Int, Kind, StringMap, UIn
 
 FUNCTIONS: Final = FunctionTable()
 
-_NOTHING_TO_INDEX: Final = "there is nothing to take an item from"
+_NOTHING_TO_INDEX: Final = "there is no value to take an item from"
 _NUMBERS: Final = (Kind.INT, Kind.FLOAT)
 _HTML: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;", "\0": "\N{REPLACEMENT CHARACTER}"}
@@ -154,7 +154,7 @@ def index(container: Value, *keys: Value) -> Value:
 def _item(container: Value, key: Value) -> Value:
     if isinstance(container, dict):
         if not isinstance(key, str):
-            raise ValueError(f"a map is indexed by a text, not {values.type_name(key)}")  # noqa: TRY004 - the data is wrong, not the call
+            raise ValueError(f"the index of a map must be a string, not {values.type_name(key)}")  # noqa: TRY004 - the data is wrong, not the call
         return container.get(key, "" if isinstance(container, StringMap) else None)
     if isinstance(container, (list, str)):
         items = values.to_bytes(container) if isinstance(container, str) else container

@@ -23,7 +23,7 @@ def walk_field(value: Value, name: str, offset: int) -> Value:
         return ABSENT
     if value is None:
         raise EvaluationError(
-            f"there is nothing to take .{name} from",
+            f"there is no value to take .{name} from",
             fault=Fault.NIL_FIELD,
             offset=offset,
             remedy='use dig for a path that may be absent, as in {{ dig "a" "b" "default" inputs }}',

@@ -41,7 +41,7 @@ class Output:
         """
         self._size += len(text) if text.isascii() else values.byte_length(text)
         if self._allowed and self._size > self._allowed:
-            message = f"the rendered text is longer than {self._allowed} bytes"
+            message = f"the rendered string is longer than {self._allowed} bytes"
             raise LimitExceededError("output_bytes", self._allowed, message)
         self.parts.append(text)
 

@@ -212,9 +212,11 @@ def _why_not_a_token(text: str, opening: int, position: int) -> TemplateSyntaxEr
         return TemplateSyntaxError("the action is not closed", offset=opening, remedy="end it with }}")
     mark = text[position]
     if mark in "\"'`":
-        return TemplateSyntaxError("the quoted text is not closed", offset=position)
+        return TemplateSyntaxError("the quoted string is not closed", offset=position)
     if text.startswith("/*", position):
-        return TemplateSyntaxError("a comment must begin its action", offset=position, remedy="write {{/* text */}}")
+        return TemplateSyntaxError(
+            "a comment must be at the start of its action", offset=position, remedy="write {{/* text */}}"
+        )
     if mark.isdigit() or (mark in ".+-" and text[position + 1 : position + 2].isdigit()):
-        return TemplateSyntaxError("this is not a number", offset=position, remedy="quote it if it is a text")
+        return TemplateSyntaxError("this is not a number", offset=position, remedy="quote it if it is a string")
     return _bad_character(text, position)

@@ -77,7 +77,7 @@ def unquote_character(text: str) -> int:
             return code
     value = _unescape(body, "'")
     if len(value) != 1:
-        raise ValueError(f"{text} is not one character; write a text in double quotes")
+        raise ValueError(f"{text} is not one character; write a string in double quotes")
     return ord(value)
 
 

@@ -194,7 +194,7 @@ class _Parser:
         self._take_space()
         lexeme = self._next()
         if lexeme.kind != Token.STRING:
-            self._fail("the name of a template is a quoted text", lexeme.offset)
+            self._fail("the name of a template must be a quoted string", lexeme.offset)
         return self._literal(literals.unquote, lexeme)
 
     # Pipelines

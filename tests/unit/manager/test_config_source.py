@@ -105,13 +105,13 @@ async def test_each_change_warns_of_keys_that_have_no_effect(stand: Stand, caplo
 
     warnings = [vars(record)["bobrapet_fields"] for record in caplog.records if record.levelname == "WARNING"]
     assert [warning["key"] for warning in warnings] == ["telemetry.enabled"] * 2
-    assert all("does nothing with it" in warning["warning"] for warning in warnings)
+    assert all("has no effect in this version" in warning["warning"] for warning in warnings)
 
 
 async def test_a_config_map_that_cannot_be_read_changes_nothing(stand: Stand) -> None:
     before = stand.source.current()
     left = {"metadata": {"name": NAME, "namespace": "default"}}
-    mark = Unreadable((("data",),), "is no JSON that can be read")
+    mark = Unreadable((("data",),), "is not readable JSON")
     stand.source._changed(Change(ChangeKind.UPDATED, None, marked(left, mark)))
 
     assert stand.source.current() is before

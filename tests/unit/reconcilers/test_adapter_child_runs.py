@@ -37,7 +37,7 @@ def test_the_child_is_known_by_parent_step_story_and_inputs(wanted: Object, ther
 @pytest.mark.parametrize(
     ("there", "told"),
     [
-        (child(owner=None), "was started by somebody else, not to StoryRun team/parent"),
+        (child(owner=None), "was started by another owner, not to StoryRun team/parent"),
         (child(owner=run("other")), "belongs to StoryRun other, not to StoryRun team/parent"),
         (child(owner=run("parent", meta={"uid": "of an earlier one"})), "belongs to StoryRun parent"),
         (child("fan/call"), "belongs to step 'fan/call' of StoryRun team/parent; rename step 'call'"),
@@ -47,7 +47,7 @@ def test_the_child_is_known_by_parent_step_story_and_inputs(wanted: Object, ther
         ),
         (child(storyRef={"name": "sub", "uid": "v"}), "runs Story team/sub (v)"),
         (child(storyRef={"name": "sub", "namespace": "b", "uid": "u"}), "runs Story b/sub (u)"),
-        (child(inputs={"a": True}), "has other inputs than StoryRun team/parent wants"),
+        (child(inputs={"a": True}), "must have the inputs that StoryRun team/parent wants"),
     ],
 )
 def test_a_stranger_is_told_from_it_and_both_are_named(there: Object, told: str) -> None:

@@ -74,7 +74,7 @@ def test_a_missing_object_is_not_worth_a_retry() -> None:
         (b"{", "is not JSON"),
         (b"[]", "content type None"),
         (b'{"contentType":"yaml","data":1}', "content type 'yaml'"),
-        (b'{"contentType":"raw","data":1}', "is raw, but its data is not a text"),
+        (b'{"contentType":"raw","data":1}', "is raw, but its data is not a string"),
     ],
 )
 def test_an_object_that_is_not_wrapped_is_refused(content: bytes, message: str) -> None:

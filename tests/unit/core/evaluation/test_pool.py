@@ -189,7 +189,7 @@ async def test_both_ways_of_evaluating_conclude_the_same() -> None:
     question = {"kind": "cel", "text": "inputs.a > 'x'", "data": {"inputs": {"a": 1}}}
     assert (await WorkerPool().ask(question))["blame"] == {
         "offset": 9,
-        "message": "> does not take an integer and a text",
+        "message": "> does not take an integer and a string",
         "fault": "arg-type",
         "remedy": "convert one, as in int(x), double(x) or string(x)",
         "missing": "",

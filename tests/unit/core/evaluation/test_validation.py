@@ -55,7 +55,7 @@ async def test_a_template_stands_for_any_type() -> None:
 
 async def test_problems_name_path_and_rule() -> None:
     found = await SchemaValidator().problems({"properties": {"a": {"items": {"type": "integer"}}}}, {"a": [1, "x"]})
-    assert found == [SchemaProblem("a[1]", 'a text is not of type "integer"', "type")]
+    assert found == [SchemaProblem("a[1]", 'a string is not of type "integer"', "type")]
 
 
 _EVERY_KEYWORD: dict[str, Any] = {
@@ -96,7 +96,7 @@ async def test_a_problem_tells_the_type_of_a_value_and_never_the_value() -> None
 
     assert len(found) > 17
     assert not [problem for problem in found if "hunter2" in problem or "424242" in problem]
-    assert 'a: a text is not of type "integer"' in found
+    assert 'a: a string is not of type "integer"' in found
     assert "d: a number is greater than the maximum of 3" in found
     assert "h: a list has non-unique elements" in found
 
@@ -113,7 +113,7 @@ async def test_the_old_boolean_form_of_exclusive_bounds_is_known() -> None:
 
 async def test_references_inside_of_the_schema_work() -> None:
     schema = {"properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}}}
-    assert await _problems(schema, {"b": "x"}) == ['b: a text is not of type "integer"']
+    assert await _problems(schema, {"b": "x"}) == ['b: a string is not of type "integer"']
 
 
 @pytest.mark.parametrize(

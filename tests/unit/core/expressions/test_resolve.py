@@ -176,7 +176,7 @@ def test_a_condition_without_braces_is_cel() -> None:
 
 
 def test_what_is_no_boolean_is_told_by_its_type_and_never_shown() -> None:
-    with pytest.raises(EvaluationError, match="gave a text, which is not a boolean") as caught:
+    with pytest.raises(EvaluationError, match="gave a string, which is not a boolean") as caught:
         evaluate_condition("{{ inputs.token }}", {"inputs": {"token": "hunter2"}})
     assert "hunter2" not in str(caught.value)
 

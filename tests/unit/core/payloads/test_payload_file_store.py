@@ -77,7 +77,7 @@ async def test_a_missing_object_is_named_with_the_remedy(root: Path) -> None:
 )
 @pytest.mark.usefixtures("descriptors")
 async def test_links_are_not_followed_and_folders_are_not_read(root: Path, key: str) -> None:
-    assert "is no regular file" in await refusal(root, key)
+    assert "must be a regular file" in await refusal(root, key)
 
 
 @pytest.mark.usefixtures("descriptors")
@@ -86,15 +86,15 @@ async def test_a_pipe_or_a_socket_holds_nobody_up(root: Path, monkeypatch: pytes
     monkeypatch.chdir(root)
     with socket.socket(socket.AF_UNIX) as listener, trio.fail_after(5):
         listener.bind("outputs/socket")
-        assert "is no regular file" in await refusal(root, "outputs/pipe")
-        assert "is no regular file" in await refusal(root, "outputs/socket")
+        assert "must be a regular file" in await refusal(root, "outputs/pipe")
+        assert "must be a regular file" in await refusal(root, "outputs/socket")
 
 
 async def test_a_file_is_refused_by_its_size_before_it_is_read(root: Path) -> None:
     with (root / KEY).open("wb") as file:
         file.truncate(10 * 1024**3)
 
-    assert "larger than 1,000 bytes; let a step work on it" in await refusal(root, KEY)
+    assert "larger than 1,000 bytes; process it in a step" in await refusal(root, KEY)
 
 
 @pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])

@@ -138,7 +138,7 @@ async def test_a_sub_path_selects_a_part(path: str, expected: Any) -> None:
         ("items.n", "a field is looked up in a list"),
         ("items[*].n.x", "a field is looked up in a number"),
         ("deep.x.y.z", "a field is looked up in null"),
-        ("items[0].tags[0].x", "a field is looked up in a text"),
+        ("items[0].tags[0].x", "a field is looked up in a string"),
     ],
 )
 async def test_a_sub_path_that_names_nothing_is_refused_with_its_place(path: str, problem: str) -> None:
@@ -164,7 +164,7 @@ async def test_what_a_sub_path_does_not_lead_to_is_not_read() -> None:
         ({"$bubuStorageRef": ""}, "invalid storage reference '': it is empty"),
         ({"$bubuStorageRef": "outputs/ns/../x/y"}, "must be relative, without '..'"),
         ({"$bubuStorageRef": "outputs/other/sr/o"}, "does not belong to namespace 'ns'"),
-        ({**ref("o"), "$bubuStoragePath": 1}, r"\$bubuStoragePath of a storage reference must be a text"),
+        ({**ref("o"), "$bubuStoragePath": 1}, r"\$bubuStoragePath of a storage reference must be a string"),
         ({**ref("o"), SECRET: SECRET}, "a storage reference has 1 keys that it cannot have"),
         (ref("o", "a["), "neither"),
         (ref("none"), "'outputs/ns/sr/none' cannot be had"),
@@ -187,7 +187,7 @@ async def test_a_malformed_object_is_refused_without_a_word_of_what_is_in_it() -
     store = KeptStore()
     store.objects[PLACE + "o"] = b'{"contentType":"hunter2","data":"hunter2"}'
 
-    with pytest.raises(PayloadError, match=r"^f\.x: the stored object 'outputs/ns/sr/o' is no payload") as caught:
+    with pytest.raises(PayloadError, match=r"^f\.x: the stored object 'outputs/ns/sr/o' is not a payload") as caught:
         await hydrate({"x": ref("o")}, store, namespace="ns", field="f")
 
     assert SECRET not in str(caught.value)

@@ -16,7 +16,10 @@ from core.policy.settings import OperatorSettings
 ROOT: Final = Path(__file__).parents[4]
 PRODUCTION: Final = ("core", "reconcilers", "webhooks", "certs", "manager")
 """The operator's process; the command and the embedded cluster do not count."""
-CARRIERS: Final = ("core.policy.settings", "core.workloads.step_workload")
+CARRIERS: Final = (
+    *("core.policy.settings", "core.workloads.step_workload"),
+    *("reconcilers.registration", "webhooks.cluster_view"),
+)
 """Modules whose types have the settings, or carry them."""
 OWN: Final = {f"core/policy/{name}.py" for name in ("config", "config_keys", "config_values", "settings")}
 """Where settings are made, which does not count as a use."""

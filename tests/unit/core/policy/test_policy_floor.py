@@ -73,7 +73,7 @@ def test_a_template_may_lower_the_operators_values_unless_the_platform_says_othe
     assert security_of(resolve_policy(sources(template=EASY))) == (False, False, True)
     strict = resolve_policy(sources(settings=with_security(lowered_by=LoweredBy.NOBODY), template=EASY))
     assert security_of(strict) == STRICT
-    assert strict.notes[0].startswith("EngramTemplate: requiresNonRoot asks for less than it may")
+    assert strict.notes[0].startswith("EngramTemplate: requiresNonRoot asks for too little protection")
 
 
 @pytest.mark.parametrize("layer", LAYERS)

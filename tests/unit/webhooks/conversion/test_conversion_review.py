@@ -82,8 +82,8 @@ def test_a_version_that_nobody_knows_is_a_failure_and_no_error() -> None:
         ({}, "the body is no ConversionReview of apiextensions.k8s.io/v1"),
         ({**review(), "apiVersion": "apiextensions.k8s.io/v1beta1"}, "list v1 in conversionReviewVersions"),
         ({**review(), "request": None}, "request: must be an object"),
-        (review(uid=7), "request.uid: must be a text"),
-        (review(wanted=None), "request.desiredAPIVersion: must be a text"),
+        (review(uid=7), "request.uid: must be a string"),
+        (review(wanted=None), "request.desiredAPIVersion: must be a string"),
         (review(objects={}), "request.objects: must be a list"),
     ],
 )

@@ -163,7 +163,7 @@ async def test_each_item_is_a_branch_and_results_keep_the_order_of_the_list(
 
 
 @pytest.mark.parametrize(
-    ("items", "words"), [("text", "is no list"), ([1] * 1001, "has 1001 items"), ({"a": 1}, "is no list")]
+    ("items", "words"), [("text", "is not a list"), ([1] * 1001, "has 1001 items"), ({"a": 1}, "is not a list")]
 )
 async def test_what_is_no_list_or_too_long_fails_the_step(
     autojump_clock: MockClock, scenario: Any, items: Any, words: str

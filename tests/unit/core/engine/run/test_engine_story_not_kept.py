@@ -80,7 +80,7 @@ async def test_it_ends_with_all_that_has_begun_when_the_story_does_not_fit(
         assert step_run is not None
 
     assert (status["phase"], ready(status)[0]) == ("Failed", "InvalidConfiguration")
-    assert f"is something else there: {astray}; start a new run" in ready(status)[1]
+    assert f"missing or different in the present Story: {astray}; start a new run" in ready(status)[1]
     assert (one.phases["a"], one.phases["nap"]) == ("Canceled", "Canceled")
     assert step_run["status"]["phase"] == "Canceled"
     assert trio.current_time() < 60.0

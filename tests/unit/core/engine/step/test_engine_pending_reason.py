@@ -58,10 +58,7 @@ def test_a_pod_of_an_earlier_attempt_is_waited_for_visibly() -> None:
 
 def test_a_job_without_a_pod_is_a_holdup_once_that_is_no_longer_ordinary() -> None:
     observation = Observation({}, AttemptState.STARTING, podless_since=NOW)
-    text = (
-        "Job has no Pod since 2026-01-02T03:04:05Z: "
-        "a quota or a policy may refuse it, or the Job controller does not run"
-    )
+    text = "Job has no Pod since 2026-01-02T03:04:05Z: a quota or a policy may refuse it, or the Job controller is down"
 
     assert holdup(observation, NOW + PODLESS_PATIENCE - timedelta(seconds=1)) is None
     found = holdup(observation, NOW + PODLESS_PATIENCE)
