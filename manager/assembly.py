@@ -15,6 +15,7 @@ import trio
 from core.api.resource import STORY, STORY_RUN, Resource
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
+from core.engine.executors import Executors
 from core.engine.ports import Clock, RunKey
 from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings
@@ -33,6 +34,7 @@ from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
+from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.stored_payloads import StoredPayloads
 from reconcilers.adapters.world import World
 from reconcilers.controller_set import ControllerSet
@@ -67,14 +69,17 @@ class Operator:
         self._evaluator = evaluator_of(settings, clock.now)
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
-        executor = JobExecutor(client, world, binder, SecretCheck(client, operator_namespace, settings), events)
+        step_runs = KubeStepRuns(client, world)
+        secrets = SecretCheck(client, operator_namespace, settings)
         store = KubeRunStore(client, world)
         self._slots = Slots(lambda: limits_of(settings()), clock)
         self._limiter = ConcurrencyLimiter(store)
         self.supervisor = Supervisor(
             EngineContext(
                 runs=store,
-                executor=executor,
+                step_runs=step_runs,
+                bindings=binder,
+                executors=Executors([JobExecutor(client, world, step_runs, binder, secrets, events)]),
                 evaluator=self._evaluator,
                 payloads=StoredPayloads(client, settings, operator_namespace, volume_claims),
                 events=events,

@@ -75,6 +75,9 @@ class StepRunSpec(WireModel):
     execution_overrides: StepRunOverrides | None = Field(
         None, description="How the workload is run; outranks all other layers."
     )
+    executor: LabelName | None = Field(
+        None, description="Who carries out the attempts; `job`, the default, makes a Kubernetes Job of each."
+    )
     idempotency_key: str | None = Field(
         None, max_length=256, description="Key that identifies the effects of the step over retries."
     )
@@ -141,12 +144,25 @@ class SignalEvent(WireModel):
     payload: JsonObject | None = Field(None, description="Summary of the value.")
 
 
+class Attempt(WireModel):
+    """An attempt, as it was started."""
+
+    number: Int32 = Field(description="0 for the first attempt, then the number of retries before it.")
+    deadline_at: Instant | None = Field(None, description="When the operator ends it.")
+    worker: str | None = Field(
+        None, max_length=253, description="Which worker of the executor it is assigned to; Jobs have none."
+    )
+
+
 class StepRunStatus(WireModel):
     """How an execution stands."""
 
     validations = CONDITION_SIZE_RULES
 
     retries: Annotated[Int32, ListedAsRequired()] = Field(0, description="Retries so far, 0 for the first attempt.")
+    attempt: Attempt | None = Field(
+        None, description="The attempt started last; absent until it is noted that one has started."
+    )
     conditions: Conditions | None = Field(None, description="`Ready`, `Progressing` and `Degraded` of the step.")
     duration: str | None = Field(None, description="Time from start to end as a Go duration.")
     effects: list[EffectRecord] | None = Field(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.engine.concurrency.limiter import ConcurrencyLimiter
+from core.engine.executors import Executors
 from core.engine.plan_cache import PlanCache
-from core.engine.ports import Clock, EventSink, Payloads, RunStore, StepExecutor
+from core.engine.ports import Bindings, Clock, EventSink, Payloads, RunStore, StepRuns
 from core.engine.settings import EngineSettings
 from core.engine.slots.slots import Slots
 from core.evaluation.evaluator import Evaluator
@@ -17,7 +18,9 @@ class EngineContext:
     """The world of every scope."""
 
     runs: RunStore
-    executor: StepExecutor
+    step_runs: StepRuns
+    bindings: Bindings
+    executors: Executors
     evaluator: Evaluator
     payloads: Payloads
     events: EventSink

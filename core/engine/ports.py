@@ -1,4 +1,7 @@
-"""All the engine knows of the world: four small protocols and the frozen records that cross them.
+"""All the engine knows of the world: small protocols and the frozen records that cross them.
+
+A step has a StepRun, which ``StepRuns`` stores, and a ``Binding``, which says what it stands for. What carries its
+attempts out is an ``AttemptExecutor``; there may be several, and each StepRun says in ``spec.executor`` which is its.
 
 Production adapters live in ``reconcilers.adapters`` (an API server behind informers), in-memory ones beside the fuzz
 suite. Every method is safe to call again with the same arguments: a caller that lost the answer repeats the question.
@@ -14,11 +17,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.policy.retry import RetryPolicy
+
+JOB: Final = "job"
+"""The executor that makes a Kubernetes Job of each attempt; also that of StepRuns that name none."""
+DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
+"""``Observation.reason`` of an attempt that the executor's platform has ended because its time was over."""
 
 
 class RunKey(NamedTuple):
@@ -112,6 +120,8 @@ class Binding:
     declared_output_keys: frozenset[str] | None
     policy: Any
     """The adapter's own resolved execution policy; the engine hands it back untouched in ``AttemptOrder``."""
+    executor: str
+    """Name of the executor for a StepRun that is made now. One that exists keeps the executor it was made with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +142,7 @@ class AttemptOrder:
     template_context: Mapping[str, Any]
     """``BUBU_TEMPLATE_CONTEXT``: ``{"inputs": …, "steps": …}``."""
     deadline_at: datetime
-    """Aware UTC; stored on the Job, so that a restart awaits the same instant."""
+    """Aware UTC; the executor stores it with the attempt, so that a restart awaits the same instant."""
     is_resolved: bool = True
     """Whether ``inputs`` are data: nobody may evaluate them again."""
     outlives_cancel: bool = False
@@ -140,53 +150,68 @@ class AttemptOrder:
 
 
 class AttemptState(StrEnum):
-    """What is left of, or running for, the current attempt of a StepRun."""
+    """How the current attempt of a StepRun stands, or what is left of an earlier one."""
 
     ABSENT = "absent"
-    """No Job, and no Pod of an earlier attempt that may still run: an attempt may start."""
+    """The current attempt has not been started, and nothing is at work for an earlier one: it may start."""
     LINGERING = "lingering"
-    """No Job of the current attempt, but Pods of an earlier one may still run: wait."""
+    """The current attempt has not been started, or is being ended, and something may still be at work: wait."""
     STARTING = "starting"
-    """The Job exists; no container has started."""
+    """It has been started; nothing works on it yet."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
-    """The engram container ended with 0."""
+    """What worked on it ended with 0."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One consistent look at a step: its StepRun and the first trustworthy word on its current attempt.
+    """One consistent look at a step: its StepRun and its executor's first trustworthy word on the current attempt.
 
-    The word is the Pod's terminal container state when there is one, else the Job's condition. What the SDK wrote is in
-    ``step_run["status"]``. Which of both counts is the engine's decision (core.engine.step.outcome).
+    What the step itself has reported is in ``step_run["status"]``. Which of both counts is the engine's decision
+    (core.engine.step.outcome).
     """
 
     step_run: Object | None
     """None: it does not exist (never created, or deleted by somebody)."""
     state: AttemptState = AttemptState.ABSENT
     attempt: int | None = None
-    """The attempt the Job was started for; None when there is no Job."""
+    """Number of the attempt that has been started last; None when nothing is left of it, or it is being ended."""
     exit_code: int | None = None
-    """Of the container named ``engram`` in the newest Pod of this Job; None when undetermined."""
+    """How what worked on it ended, as processes do; None when undetermined."""
     reason: str = ""
-    """``OOMKilled``, ``Evicted``, ``DeadlineExceeded``, ``ImagePullBackOff``, … as the platform words it."""
+    """Why it failed or does not start, as the executor's platform words it: ``OOMKilled``, ``ImagePullBackOff``, …
+
+    ``DEADLINE_EXCEEDED`` is the engine's word, too.
+    """
     message: str = ""
     deadline_at: datetime | None = None
-    """As stored on the Job by ``start_attempt``."""
-    podless_since: datetime | None = None
-    """When the Job was created, as long as it has no Pod at all."""
-    job_uid: str | None = None
-    pod_name: str | None = None
+    """When its time is over, as ``start_attempt`` has stored it."""
+    waiting_since: datetime | None = None
+    """Since when it waits for anything to take it up, as long as nothing has; ``reason`` and ``message`` say for what.
+
+    That is ordinary for a few seconds.
+    """
+    worker: str = ""
+    """What works on it, as the executor calls that, a Pod for example; empty when that is not known."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
 
-class StepExecutor(Protocol):
-    """StepRuns and what executes them. Wakes the engine through ``Supervisor.wake``; never calls it otherwise."""
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """What a StepRun says of the attempt that was started last (``core.engine.step.record.attempt_of``)."""
 
-    async def prepare_run(self, run: Object, story: Object) -> None:
-        """Ensure what every container of the run needs: its ServiceAccount, Role and RoleBinding. Idempotent."""
+    number: int
+    executor: str
+    """Name of who carries it out."""
+    deadline_at: datetime | None = None
+    worker: str = ""
+    """Which of the executor's workers it is assigned to, where the executor assigns attempts."""
+
+
+class Bindings(Protocol):
+    """What engram steps stand for."""
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
         """Resolve an engram step's references and policy.
@@ -195,6 +220,13 @@ class StepExecutor(Protocol):
             MissingReferenceError: with ``EngramReferenceInvalid``, ``ReferenceNotFound`` or ``TemplateNotFound``.
             RejectedError: the resolved policy is invalid.
         """
+
+
+class StepRuns(Protocol):
+    """StepRuns, as stored, whoever carries them out."""
+
+    async def read_step_run(self, run: Object, name: str) -> Object | None:
+        """The StepRun of that name, if this run controls it; newest knowledge."""
 
     async def step_runs(self, run: Object) -> list[Object]:
         """Every StepRun controlled by this run's UID, newest knowledge, without its input and output."""
@@ -214,48 +246,79 @@ class StepExecutor(Protocol):
             RejectedError: admission refused it.
         """
 
-    async def start_attempt(self, order: AttemptOrder) -> None:
-        """Ensure the Job of ``order.attempt`` exists; a Job of that attempt that exists already is left alone.
-
-        Raises:
-            MissingReferenceError: a Secret it needs is missing.
-            RejectedError: the API server refuses the Job; ``InputTooLarge`` when it is too big.
-            StaleError: a Job of another attempt is still there, ``end_earlier_attempt`` first; or another leader has
-                ended the StepRun, or its run, or brought it to another attempt, or the run was asked to end, which
-                this one knows from now on.
-            GoneError: the StepRun, or its run, is gone or on its way out.
-        """
-
-    async def observe(self, run: Object, step_run_name: str) -> Observation:
-        """One look; never waits."""
-
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
         """Merge ``patch`` into the StepRun's ``status``; errors as ``RunStore.patch_run_status``."""
 
     async def patch_step_run_metadata(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
         """Merge ``patch`` into the StepRun's ``metadata``; errors as ``RunStore.patch_run_status``."""
 
-    async def end_attempt(self, step_run: Object) -> None:
-        """Delete the Job of this StepRun (UID precondition, Background, pods get their grace). Absent is success.
-
-        Raises:
-            StaleError: the Job is of a later attempt than ``step_run`` knows of.
-        """
-
-    async def end_earlier_attempt(self, step_run: Object) -> None:
-        """Like ``end_attempt``, but a Job of the attempt that ``step_run`` is at stays: another leader's, already."""
-
-    async def end_leftover(self, step_run: Object) -> None:
-        """Like ``end_attempt``, for a step whose end is recorded: a Job that has ended stays, with its Pods and logs.
-
-        Asks the API server, as what is known of Jobs and Pods may be older than the record of the end.
-        """
-
     async def delete_step_run(self, step_run: Object) -> None:
         """Delete with a UID precondition, Background. Absent is success."""
 
     async def occupants(self) -> list[Object]:
         """Every StepRun of the cluster that has not ended, by a consistent read: what the limits already count."""
+
+
+class AttemptExecutor(Protocol):
+    """One way to carry out attempts. Wakes the engine through ``Supervisor.wake``; never calls it otherwise.
+
+    The engine calls the executor that the StepRun names, from the first attempt to the end, also when the Engram is
+    bound to another one by then. How an attempt ends that is told to is the executor's: it gets some time to stop.
+    """
+
+    @property
+    def name(self) -> str:
+        """What stands in ``spec.executor``."""
+
+    @property
+    def starts_by_record(self) -> bool:
+        """Whether ``start_attempt`` itself writes ``core.engine.step.record.running_patch`` to the StepRun.
+
+        Else the engine writes it: before a retry, and soon after a first attempt has been started.
+        """
+
+    async def prepare_run(self, run: Object, story: Object) -> None:
+        """Ensure what it needs for every attempt of the run, for example a ServiceAccount with its rights. Idempotent.
+
+        Raises:
+            RejectedError: it never can be had.
+        """
+
+    async def start_attempt(self, order: AttemptOrder) -> None:
+        """Ensure that ``order.attempt`` is started; one that is already is left alone.
+
+        Raises:
+            MissingReferenceError: a Secret it needs is missing.
+            RejectedError: it cannot be started like that; ``InputTooLarge`` when its input is too big.
+            StaleError: another attempt is still there, ``end_earlier_attempt`` first; or another leader has ended the
+                StepRun, or its run, or brought it to another attempt, or the run was asked to end, which this one
+                knows from now on.
+            GoneError: the StepRun, or its run, is gone or on its way out.
+        """
+
+    async def observe(self, step_run: Object) -> Observation:
+        """One look at a StepRun of this executor; never waits."""
+
+    def lingers(self, namespace: str, step_run_name: str) -> bool:
+        """Whether something may be at work for a StepRun of that name, the one that is there or one that is gone."""
+
+    async def end_attempt(self, step_run: Object) -> None:
+        """Tell the attempt of this StepRun to end. That nothing is at work is success.
+
+        Before, the StepRun has been recorded as ended, or marked as told to end, or will be deleted next.
+
+        Raises:
+            StaleError: there is a later attempt than ``step_run`` knows of.
+        """
+
+    async def end_earlier_attempt(self, step_run: Object) -> None:
+        """Like ``end_attempt``, but the attempt that ``step_run`` is at goes on: another leader has started it."""
+
+    async def end_leftover(self, step_run: Object) -> None:
+        """Like ``end_attempt``, for a step whose end is recorded: of an attempt that has ended, logs and such stay.
+
+        Asks anew, as what is known of the attempt may be older than the record of the end.
+        """
 
 
 class Payloads(Protocol):

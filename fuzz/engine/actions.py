@@ -33,6 +33,9 @@ class Verb(StrEnum):
     DELETE_STEP_RUN = "delete StepRun"
     DELETE_JOB = "delete Job"
     DELETE_POD = "delete Pod"
+    """Of an attempt without Pods, the worker vanishes."""
+    BIND = "bind"
+    """Every Engram to the executor called ``value``."""
     DELETE_RUN = "delete StoryRun"
     # The machine room.
     KILL = "kill"
@@ -86,6 +89,8 @@ async def act(world: World, key: RunKey, action: Action) -> None:
             world.bring_server_up(forgetful=action.verb is Verb.SERVER_FORGETS)
         case Verb.RELIST:
             world.relist()
+        case Verb.BIND:
+            world.bind(str(action.value))
         case Verb.STEP_CLOCK:
             world.clock_steps.append((trio.current_time(), timedelta(seconds=float(action.value))))
 
@@ -129,6 +134,7 @@ def _of_run(world: World, key: RunKey, action: Action) -> None:
 
 def _delete_pods(world: World, key: RunKey, step: str) -> None:
     namespace, name = of_step(key, step)
+    world.warm.vanish(("StepRun", namespace, name))
     for place, pod in list(world.cluster.objects.items()):
         if place[:2] == ("Pod", namespace) and pod["spec"].get("stepRun") == name:
             world.cluster.delete("user", place)

@@ -84,7 +84,7 @@ class Played:
     overlaps: Sequence[tuple[str, int]]
     refused: Sequence[str]
     still_ending: Sequence[str]
-    """StepRuns whose Job was deleted and whose Pod was alive at the moment the last run ended."""
+    """StepRuns whose attempt was told to end, and went on at the moment the last run ended."""
     still_alive: Sequence[str]
     crashes: Sequence[BaseException]
     events: Sequence[tuple[str, str, str]]
@@ -230,7 +230,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
         life = await _lives(world, key, killer, case, trouble)
         ended_at = trio.current_time()
         left = tuple(name for name in case.names if not _is_over(world, RunKey(NAMESPACE, name)))
-        ending = tuple(name for name in _alive(world) if ("Job", "default", name) not in world.cluster.objects)
+        ending = tuple(name for name in _alive(world) if _is_told_to_end(world, name))
         await trio.sleep(SETTLE_SECONDS + max(trouble.second_lags.values(), default=0.0))
         await trio.testing.wait_all_tasks_blocked()
         waited = 0 if life.ended else await _writes_in_ten_minutes(world)
@@ -311,7 +311,15 @@ def _seen(world: World) -> dict[str, int]:
 
 
 def _alive(world: World) -> tuple[str, ...]:
-    return tuple(place[2] for place, pods in world.worker.pods.items() if any(pod.alive for pod in pods))
+    """Names of the StepRuns for which something is at work."""
+    pods = (place[2] for place, pods in world.worker.pods.items() if any(pod.alive for pod in pods))
+    return (*pods, *world.warm.at_work())
+
+
+def _is_told_to_end(world: World, name: str) -> bool:
+    if world.warm.is_at_work(("StepRun", NAMESPACE, name)):
+        return name in world.warm.told()
+    return ("Job", NAMESPACE, name) not in world.cluster.objects
 
 
 async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Case, trouble: Trouble) -> bool:
@@ -394,7 +402,7 @@ def _logical(write: Write) -> tuple[str, str]:
     return kind, write.object["spec"]["stepRun"] if kind == "Pod" else name
 
 
-_TIMES = ("startedAt", "finishedAt", "duration", "nextRetryAt", "lastOutputAt", "storyRevision")
+_TIMES = ("startedAt", "finishedAt", "duration", "nextRetryAt", "lastOutputAt", "storyRevision", "attempt")
 
 
 def _masked(status: Object) -> Object:

@@ -12,6 +12,7 @@ from core.api import keys
 from core.api.phases import Phase
 from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
+from core.engine.step.record import attempt_of
 from core.engine.step.timers import Timer, timers_from
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
@@ -158,6 +159,19 @@ class History:
             owner = controller_owner(obj) if place[0] == "StepRun" else None
             if owner is not None and owner["uid"] == uid:
                 yield obj
+
+
+def started_by(write: Write) -> tuple[str, int] | None:
+    """UID of the StepRun and number of the attempt that starts with this write: a Job, or a worker that is named."""
+    if write.place[0] == "Job" and write.verb == "create":
+        owner = controller_owner(write.object)
+        return None if owner is None else (str(owner["uid"]), int(write.object["spec"]["attempt"]))
+    new = attempt_of(write.new) if write.place[0] == "StepRun" and write.new is not None else None
+    if new is None or not new.worker:
+        return None
+    old = attempt_of(write.old) if write.old is not None else None
+    same = old is not None and (old.number, old.worker) == (new.number, new.worker)
+    return None if same else (str(write.object["metadata"]["uid"]), new.number)
 
 
 def starts_of(history: History) -> list[datetime]:

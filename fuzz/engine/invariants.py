@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
-from core.engine.step.record import is_final, retries_of
+from core.engine.step.record import attempt_of, executor_of, is_final, retries_of
 from core.engine.step.record import phase_of as recorded_phase
 from fuzz.engine import invariants_end, invariants_limits, invariants_order, invariants_retention, invariants_time
 from fuzz.engine.actions import Verb
@@ -27,9 +27,11 @@ from fuzz.engine.history import (
     by_operator,
     is_reset,
     run_writes,
+    started_by,
     states_of,
     status_of,
 )
+from fuzz.engine.warm_workers import WORKER
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.worker import UNSAID
 from fuzz.engine.world import NAMESPACE
@@ -79,8 +81,8 @@ def sdk_may_report(history: History) -> Iterator[str]:
     for write in history.writes():
         if write.place[0] == "StepRun" and is_final(status_of(write.new)):
             final.setdefault(write.object["metadata"]["uid"], write)
-        elif write.place[0] == "Job" and write.verb == "create":
-            end = final.get(write.object["metadata"]["ownerReferences"][0]["uid"])
+        elif write.place[0] == "Job" and (started := started_by(write)) is not None:
+            end = final.get(started[0])
             if end is not None and (history.was_given_up(end, write) or history.crosses(end, write)):
                 crossed.add(write.object["spec"]["step"])
     yield from (text for text in history.played.refused if text.partition(" out of ")[0] not in crossed)
@@ -99,15 +101,15 @@ def _crossed_its_end(history: History, name: str, attempt: int) -> bool:
     return False
 
 
-def one_job_at_a_time(history: History) -> Iterator[str]:
+def one_attempt_at_a_time(history: History) -> Iterator[str]:
     """I05."""
     for name, attempt in history.played.overlaps:
         if not _crossed_its_end(history, name, attempt):
-            yield f"a Job of {name}, attempt {attempt}, was created while a Pod of it was alive"
+            yield f"attempt {attempt} of {name} was started while something was at work for it"
 
 
-def jobs_are_counted(history: History) -> Iterator[str]:
-    """I06: one Job for each attempt, and one more for each that somebody destroyed; no success twice."""
+def attempts_are_counted(history: History) -> Iterator[str]:
+    """I06: each attempt starts once, and once more for each Job that somebody destroyed; no success twice."""
     created: Counter[tuple[str, int]] = Counter()
     destroyed: Counter[str] = Counter()
     retries: dict[str, int] = {}
@@ -119,15 +121,16 @@ def jobs_are_counted(history: History) -> Iterator[str]:
             if retries_of(status) > retries.get(uid, 0) or is_final(status):
                 over.setdefault(f"{uid}/{retries.get(uid, 0)}", write)
             retries[uid] = retries_of(status)
+        if (started := started_by(write)) is not None:
+            end = over.get(f"{started[0]}/{started[1]}")
+            if end is None or not (history.crosses(end, write) or history.was_given_up(end, write)):
+                created[started] += 1
+            continue
         owner = controller_owner(write.object) if write.place[0] == "Job" else None
         if owner is None:
             continue
         attempt = write.object["spec"]["attempt"]
-        end = over.get(f"{owner['uid']}/{attempt}")
-        belated = end is not None and (history.crosses(end, write) or history.was_given_up(end, write))
-        if write.verb == "create" and not belated:
-            created[owner["uid"], attempt] += 1
-        elif write.verb == "delete" and not by_operator(write):
+        if write.verb == "delete" and not by_operator(write):
             destroyed[owner["uid"]] += 1
         elif write.verb == "delete":
             over.setdefault(f"{owner['uid']}/{attempt}", write)
@@ -142,6 +145,43 @@ def jobs_are_counted(history: History) -> Iterator[str]:
     for (uid, step), times in Counter((uid, step) for uid, step, end in played.effects if end in good).items():
         if times > 1 + destroyed[uid]:
             yield f"{step} succeeded {times} times"
+
+
+def records_tell_the_attempt(history: History) -> Iterator[str]:
+    """I43: a StepRun keeps its executor; what it records of an attempt at work is what is at work."""
+    deadlines: dict[str, tuple[int, datetime]] = {}
+    """Of Jobs, with their attempt, by UID of the StepRun."""
+    for write in history.writes():
+        if write.place[0] == "Job" and (started := started_by(write)) is not None:
+            deadlines[started[0]] = started[1], datetime.fromisoformat(write.object["spec"]["deadlineAt"])
+        if write.place[0] != "StepRun" or write.old is None or write.new is None:
+            continue
+        if executor_of(write.old) != executor_of(write.new):
+            yield f"{write.place[2]} went from {executor_of(write.old)} to {executor_of(write.new)}"
+        attempt, job = attempt_of(write.new), deadlines.get(write.new["metadata"]["uid"])
+        told = attempt is not None and attempt != attempt_of(write.old) and by_operator(write)
+        if attempt is None or not told:
+            continue
+        if attempt.deadline_at is None:
+            yield f"attempt {attempt.number} of {write.place[2]} was recorded without a deadline"
+        if attempt.number != retries_of(status_of(write.new)):
+            yield f"attempt {attempt.number} of {write.place[2]} was recorded, which is at another one"
+        known = job is not None and job[0] == attempt.number and not history.overlapping
+        at_work = ("Job", *write.place[1:]) in history.objects
+        if known and at_work and job is not None and job[1] != attempt.deadline_at:
+            yield f"{write.place[2]} records the deadline {attempt.deadline_at}, but its Job has {job[1]}"
+
+
+def results_are_of_the_attempt(history: History) -> Iterator[str]:
+    """I43: what a worker reports is of the attempt that its StepRun is at, and that is assigned to it."""
+    for write in _step_run_writes(history):
+        if not write.actor.startswith(f"{WORKER}-") or status_of(write.old).get("phase") == status_of(write.new).get(
+            "phase"
+        ):
+            continue
+        attempt = attempt_of(write.old) if write.old is not None else None
+        if attempt is None or (attempt.number, attempt.worker) != (retries_of(status_of(write.old)), write.actor):
+            yield f"{write.actor} reported for {write.place[2]}, which is at another attempt, or another's"
 
 
 def retries_rise_by_one(history: History) -> Iterator[str]:
@@ -399,8 +439,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I01": invariants_order.needs_are_met,
     "I03": terminal_is_absorbing,
     "I04": sdk_may_report,
-    "I05": one_job_at_a_time,
-    "I06": jobs_are_counted,
+    "I05": one_attempt_at_a_time,
+    "I06": attempts_are_counted,
     "I07": retries_rise_by_one,
     "I08": invariants_time.nothing_is_early,
     "I09": invariants_time.deadlines_are_met,
@@ -433,4 +473,6 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I40": redrive_resets_exactly,
     "I42": invariants_retention.nothing_goes_early,
     "I42, in time": invariants_retention.everything_goes_in_time,
+    "I43": records_tell_the_attempt,
+    "I43, results": results_are_of_the_attempt,
 }

@@ -13,7 +13,7 @@ from core.api.phases import Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.settings import EngineSettings
-from core.engine.step.record import announced_end, is_final, retries_of
+from core.engine.step.record import announced_end, attempt_of, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
@@ -24,6 +24,7 @@ from fuzz.engine.history import (
     is_reset,
     is_terminal,
     run_writes,
+    started_by,
     starts_of,
     states_of,
     status_of,
@@ -50,9 +51,8 @@ def nothing_is_early(history: History) -> Iterator[str]:
             instant = parse_instant_or_none(wanted)
             assert instant is not None
             retry_at[write.object["metadata"]["uid"], retries_of(status_of(write.new))] = instant
-        elif write.place[0] == "Job" and write.verb == "create":
-            owner = write.object["metadata"]["ownerReferences"][0]["uid"]
-            due = retry_at.get((owner, write.object["spec"]["attempt"]))
+        elif (started := started_by(write)) is not None:
+            due = retry_at.get(started)
             if due is not None and write.at < due:
                 yield f"retry of {write.place[2]} started at {write.at}, before {due}"
         elif write.place[0] == "StoryRun" and write.new is not None and by_operator(write):
@@ -93,10 +93,12 @@ def deadlines_are_met(history: History) -> Iterator[str]:
     if history.did(Verb.STEP_CLOCK) or not (history.prompt or history.played.trouble.heals):
         return
     moved_at: dict[str, datetime] = {}
-    """When a Job or a Pod of a StepRun has changed last, by its name."""
+    """When what carries out a StepRun, a Job, a Pod or a worker, has changed last, by its name."""
     alive: dict[str, set[Place]] = {}
     """Its Pods that have not ended."""
     for write in history.writes():
+        if write.place[0] == "StepRun" and _is_let_go(write):
+            moved_at[write.place[2]] = write.at
         if write.place[0] in ("Job", "Pod"):
             moved_at[write.object["spec"]["stepRun"]] = write.at
         if write.place[0] == "Pod":
@@ -106,7 +108,7 @@ def deadlines_are_met(history: History) -> Iterator[str]:
         if not by_operator(write) or write.old is None:
             continue
         since, allowed = _allowed(history, write.at)
-        lingering = bool(alive.get(write.place[2]))
+        lingering = bool(alive.get(write.place[2])) or _has_worker(write.old)
         for what, due in _open(history, write.old, moved_at, lingering):
             if write.at > max(due, since) + allowed:
                 yield f"{what} of {write.place[2]} was due at {due}, and open until {write.at}"
@@ -162,6 +164,20 @@ def _open_of_step_run(
     job = history.objects.get(("Job", metadata["namespace"], metadata["name"]))
     if job is not None and job["spec"]["attempt"] == retries_of(status):
         yield "the timeout", datetime.fromisoformat(job["spec"]["deadlineAt"])
+    attempt = attempt_of(step_run)
+    if _has_worker(step_run) and attempt is not None and attempt.deadline_at and attempt.number == retries_of(status):
+        yield "the timeout", attempt.deadline_at
+
+
+def _has_worker(obj: Object) -> bool:
+    """Whether a StepRun names a worker, which is at work for it then."""
+    attempt = attempt_of(obj) if obj["kind"] == "StepRun" else None
+    return attempt is not None and bool(attempt.worker)
+
+
+def _is_let_go(write: Write) -> bool:
+    """Whether a StepRun names no worker any more."""
+    return write.old is not None and _has_worker(write.old) and not (write.new is not None and _has_worker(write.new))
 
 
 def writes_have_causes(history: History) -> Iterator[str]:
@@ -193,8 +209,9 @@ def _dues(history: History, write: Write) -> set[datetime]:
         case "Job":
             return {datetime.fromisoformat(obj["spec"]["deadlineAt"])}
         case "StepRun":
-            retry_at = parse_instant_or_none(status.get("nextRetryAt"))
-            return {write.at + TIME_TO_LEAVE, *([retry_at] if retry_at is not None else [])}
+            retry_at, attempt = parse_instant_or_none(status.get("nextRetryAt")), attempt_of(obj)
+            deadline_at = attempt.deadline_at if attempt is not None else None
+            return {write.at + TIME_TO_LEAVE, *(at for at in (retry_at, deadline_at) if at is not None)}
         case "StoryRun":
             plan = history.plan(obj)
             drain = _drain_of(plan)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from core.api.phases import Phase
+from core.engine.step.record import executor_of
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.case import Case, Rival
 from fuzz.engine.cases import Played, Trouble, play
@@ -242,6 +243,8 @@ def features(played: Played) -> list[str]:
     found |= {"fault killed at an await"} if played.trouble.kills else set()
     found |= {f"run {played.phase}" if played.ended else "run waits for a person"}
     for write in History(played).writes():
+        if write.place[0] == "StepRun" and write.verb == "create":
+            found.add(f"executor {executor_of(write.object)}")
         if write.place[0] != "StoryRun" or write.new is None:
             continue
         for name, state in states_of(write.new).items():

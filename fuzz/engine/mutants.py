@@ -35,12 +35,13 @@ from core.engine.status.state import RunState
 from core.engine.step import outcome, record
 from core.engine.values import stored_data, variables
 from core.graph import readiness
-from fuzz.engine import adapters, retention_cases
+from fuzz.engine import executor_cases, model_jobs, retention_cases
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
 from fuzz.engine.case import Case, Rival
 from fuzz.engine.cases import Played, Trouble, differences, play
 from fuzz.engine.invariants import violations
+from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.process import Fault
 from fuzz.engine.stored import stored
 from fuzz.engine.strategies import ENGRAMS
@@ -54,7 +55,7 @@ SLEPT_AT_ONCE: Final = Case(
 )
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
-HUNTED: Final[dict[str, Case]] = CANONICAL | retention_cases.CASES | {
+HUNTED: Final[dict[str, Case]] = CANONICAL | retention_cases.CASES | executor_cases.CASES | {
     "clean-up": Case(
         {
             "steps": [engram("a"), engram("b", "a")],
@@ -385,12 +386,12 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("allowFailure is ignored", ("allowed failure",), readiness, "has_failed",
      lambda sound: lambda name, phases, rules: name in phases and phases[name].failing),
     ("if is not asked", ("skipped by if",), life, "settle_condition", _with_async(lambda _: Settled(True))),
-    ("a Pod that is still ending is overlooked", ("Job deleted by hand",), adapters, "_any_alive",
+    ("a Pod that is still ending is overlooked", ("Job deleted by hand",), model_jobs, "_any_alive",
      _always(False)),
     ("retries do not wait", ("retries until success",), outcome, "_start",
      lambda sound: lambda status, phase, now: sound({**status, "nextRetryAt": None}, phase, now)),
     ("a retry ends the Job that another leader has made for it", ("retry of two leaders",),
-     adapters.ModelStepExecutor, "end_earlier_attempt", lambda sound: adapters.ModelStepExecutor.end_attempt),
+     ModelJobExecutor, "end_earlier_attempt", lambda sound: ModelJobExecutor.end_attempt),
     ("retries are counted twice", ("retries until success",), record, "retry_patch", _with(_counted_twice)),
     ("the instant of a retry is not stored", ("retries until success",), record, "retry_patch",
      _with(lambda patch: patch | {"nextRetryAt": None})),
@@ -461,7 +462,10 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
      _with(lambda found: dataclasses.replace(found, timers=None))),
 )  # fmt: skip
 
-MUTANTS: Final = tuple(
-    Mutant(name, hunted, ((holder, attribute, mutate),))
-    for name, hunted, holder, attribute, mutate in (*_TABLE, *retention_cases.BUGS)
+MUTANTS: Final = (
+    *(
+        Mutant(name, hunted, ((holder, attribute, mutate),))
+        for name, hunted, holder, attribute, mutate in (*_TABLE, *retention_cases.BUGS)
+    ),
+    *(Mutant(*bug) for bug in executor_cases.BUGS),
 )

@@ -13,6 +13,7 @@ from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
 from fuzz.engine.process import Fault
 from fuzz.engine.stored import stored
+from fuzz.engine.warm_workers import WORKER
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 
@@ -23,6 +24,10 @@ ENGRAMS = {
     ),
     "hasty": Engram(timeout_seconds=2.6, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.9))),
     "strict": Engram(output_schema={"required": ["n"], "properties": {"n": {"type": "integer"}}}),
+    "warm": Engram(executor=WORKER, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=1.1))),
+    "warm-hasty": Engram(
+        executor=WORKER, timeout_seconds=2.3, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.7))
+    ),
 }
 """``missing`` is what no cluster has."""
 
@@ -110,8 +115,8 @@ def _steps(draw: st.DrawFn, name: str, earlier: tuple[str, ...], interrupted: bo
     if needs:
         step["needs"] = needs
     if kind == "engram":
-        names = ("work", "work", "stubborn", "stubborn", "strict", "missing")
-        step["ref"] = {"name": draw(st.sampled_from((*names, "hasty") if interrupted else names))}
+        names = ("work", "work", "stubborn", "stubborn", "strict", "missing", "warm", "warm")
+        step["ref"] = {"name": draw(st.sampled_from((*names, "hasty", "warm-hasty") if interrupted else names))}
         if earlier and draw(st.integers(0, 2)) == 0:
             source = draw(st.sampled_from(earlier))
             step["with"] = {"n": f"{{{{ steps.{source}.output.n }}}}"}

@@ -165,7 +165,7 @@ def _weight(draft: _Draft, kind: StepKind, depth: int) -> int:
 
 
 def _engram(draft: _Draft, step: Object, readable: tuple[str, ...], depth: int, path: str) -> Object:
-    step["ref"] = {"name": draft.pick("work", "work", "stubborn", "stubborn", "strict", "missing", "hasty")}
+    step["ref"] = {"name": draft.pick(*ENGRAMS, "work", "stubborn", "warm", "missing")}
     draft.played[path] = draft.draw(scripts(draft.position))
     if depth == 0 and readable and draft.one_in(3):
         return {"n": f"{{{{ steps.{draft.pick(*readable)}.output.n }}}}"}

@@ -7,7 +7,7 @@ then exits with 1 instead; its writes carry no precondition.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -107,7 +107,9 @@ class Worker:
     refused: list[str] = field(default_factory=list)
     """Steps whose SDK was not allowed to report success because of the phase it found: there must be none."""
     overlaps: list[tuple[str, int]] = field(default_factory=list)
-    """Jobs, with their attempt, that were created while a Pod of the same step was still alive."""
+    """StepRuns, with the attempt that was started while something was still at work for one of the same name."""
+    elsewhere: Callable[[Place], bool] = lambda place: False
+    """Whether anything but a Pod is at work for that StepRun."""
 
     def script(self, step: str, attempt: int) -> Script:
         return script_of(self.scripts, step, attempt)
@@ -117,7 +119,8 @@ class Worker:
         match write.place[0], write.verb:
             case "Job", "create":
                 assert write.new is not None
-                if any(pod.alive for pod in self.pods.get(write.place, ())):
+                step_run = ("StepRun", *write.place[1:])
+                if any(pod.alive for pod in self.pods.get(write.place, ())) or self.elsewhere(step_run):
                     self.overlaps.append((write.place[2], write.new["spec"]["attempt"]))
                 self._orders[0].send_nowait((write.place, write.new))
             case "Pod", "mark" if write.place in self._running:

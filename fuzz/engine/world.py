@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,20 +21,24 @@ from core.api.identity import compose
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
 from core.engine.errors import PortError
+from core.engine.executors import Executors
 from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings
 from core.engine.slots.queueing import Limits
 from core.engine.slots.slots import Slots
 from core.policy.settings import OperatorSettings
-from fuzz.engine.adapters import Engram, ModelRunStore, ModelStepExecutor
+from fuzz.engine.adapters import Engram, ModelBindings, ModelRunStore, ModelStepRuns
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.housekeeping import Housekeeping
+from fuzz.engine.model_jobs import ModelJobExecutor
+from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault, Killed, Process
 from fuzz.engine.routing import Router
 from fuzz.engine.stored import ModelPayloads
 from fuzz.engine.surroundings import RecordedEvents, virtual_clock
+from fuzz.engine.warm_workers import WarmWorkers
 from fuzz.engine.watches import Delivery, Known, Watches
 from fuzz.engine.worker import Script, Worker
 
@@ -74,6 +78,7 @@ class World:
     nursery: trio.Nursery
     cluster: Cluster
     worker: Worker
+    warm: WarmWorkers
     engrams: dict[str, Engram]
     settings: EngineSettings
     deliveries: Mapping[int, Delivery]
@@ -144,6 +149,11 @@ class World:
         old = self.cluster.objects[place]["spec"]
         self.cluster.force_patch("user", place, "spec", dict.fromkeys(old) | spec)
 
+    def bind(self, executor: str) -> None:
+        """Bind every Engram to that executor from now on."""
+        for name, engram in self.engrams.items():
+            self.engrams[name] = replace(engram, executor=executor)
+
     def delete_story(self, name: str) -> None:
         self.cluster.delete("user", ("Story", NAMESPACE, name))
 
@@ -197,12 +207,19 @@ class World:
         self._epochs += 1
         self.processes.append(process)
         clock = virtual_clock(EPOCH, self._clock_step)
-        runs = ModelRunStore(self.cluster, process)
+        runs, step_runs = ModelRunStore(self.cluster, process), ModelStepRuns(self.cluster, process)
         slots = self.slots = Slots(lambda: self.limits, clock)
         limiter = ConcurrencyLimiter(runs)
         engine = EngineContext(
             runs=runs,
-            executor=ModelStepExecutor(self.cluster, process, self.worker, self.engrams),
+            step_runs=step_runs,
+            bindings=ModelBindings(process, self.engrams),
+            executors=Executors(
+                (
+                    ModelJobExecutor(self.cluster, process, step_runs),
+                    ModelWorkerExecutor(self.cluster, process, step_runs, self.warm, clock),
+                )
+            ),
             evaluator=self.evaluator,
             payloads=ModelPayloads(self.cluster, process),
             events=self.events,
@@ -403,19 +420,23 @@ async def open_world(
     """A world for one test; its clock is Trio's, which should be a mock clock. Leaving it kills what still runs."""
     cluster = Cluster(lambda: EPOCH + timedelta(seconds=trio.current_time()))
     worker = Worker(cluster, scripts or {})
+    warm = WarmWorkers(cluster, worker)
+    worker.elsewhere = warm.is_at_work
     async with trio.open_nursery() as nursery:
         world = World(
             nursery,
             cluster,
             worker,
+            warm,
             dict({"work": Engram()} if engrams is None else engrams),
             settings or EngineSettings(jitter=lambda: 0.0),
             deliveries or {},
             evaluator or PathEvaluator(),
             lags=lags or {},
         )
-        cluster.listeners += [worker.see, world._see_doomed]
+        cluster.listeners += [worker.see, warm.see, world._see_doomed]
         nursery.start_soon(worker.run)
+        nursery.start_soon(warm.run)
         nursery.start_soon(world._collect_garbage)
         if Delivery.LOST in world.deliveries.values():
             nursery.start_soon(world._relist_for_ever)

@@ -15,7 +15,7 @@ from core.api.phases import Reason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.api.unreadable import why_unreadable
 from core.engine.errors import MissingReferenceError, RejectedError
-from core.engine.ports import Binding
+from core.engine.ports import JOB, Binding
 from core.kube.client import KubeClient
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.references import Reference, why_denied
@@ -59,16 +59,16 @@ class ResolvedStep:
 
 
 class Binder:
-    """Resolves engram steps against the world as it is now."""
+    """``Bindings``: resolves engram steps against the world as it is now."""
 
     def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
         self._client = client
         self._world = world
         self._settings = settings
 
-    async def bind(self, story: Object, step: Mapping[str, Any], namespace: str) -> Binding:
-        """Resolve ``step`` of ``story`` for a run in ``namespace``; errors as ``StepExecutor.bind``."""
-        settings = self._settings()
+    async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
+        # References are resolved from the Story's namespace; Secrets and volumes are those of the run's.
+        namespace, settings = run["metadata"]["namespace"], self._settings()
         engram, template = await self.definitions(story, step)
         sources = Sources(settings, template, engram, story, step, namespace=namespace)
         try:
@@ -150,5 +150,6 @@ def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, An
         output_schema=template["spec"].get("outputSchema"),
         declared_output_keys=None if declared is None else frozenset(declared),
         policy=resolved,
+        executor=JOB,
         **timing,
     )

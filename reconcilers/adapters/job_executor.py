@@ -1,34 +1,22 @@
-"""``StepExecutor`` on an API server: StepRuns and Jobs, observed through informers.
+"""The executor that makes a Kubernetes Job of each attempt, observed through informers.
 
-Names are the lock: a StepRun and its Job have names that follow from run and step, so whoever creates first wins and
-everybody else finds what is there, checks whose it is, and goes on. Nothing is adopted, patched or deleted by name
-alone. Source: StepRun contract 7 and 12, reliability of writes as in ``core.engine.ports``.
+Names are the lock: the Job is called like its StepRun, so whoever creates first wins and everybody else finds what is
+there, checks whose it is, and goes on. Nothing is adopted, patched or deleted by name alone. The Job says which attempt
+it is and when its time is over. Source: StepRun contract 7 and 12, reliability of writes as in ``core.engine.ports``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from math import inf
-from typing import Any, Final
-
-import trio
+from typing import Final
 
 from core.api import keys
-from core.api.objects import (
-    Object,
-    controller_of,
-    has_ended,
-    is_being_deleted,
-    is_controlled_by,
-    step_path,
-    without_data,
-)
+from core.api.objects import Object, controller_of, is_being_deleted, is_controlled_by
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
-from core.engine.ports import AttemptOrder, AttemptState, Binding, EventSink, EventType, Observation
-from core.engine.redrive.request import may_have_a_past, pending_redrive
-from core.engine.step.manifest import is_edited, why_not_the_work
+from core.engine.ports import JOB as JOB_EXECUTOR
+from core.engine.ports import AttemptOrder, EventSink, EventType, Observation
+from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import is_asked_to_end, retries_of
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
@@ -42,66 +30,37 @@ from reconcilers.adapters.observation import any_alive, is_under_way, is_unexpla
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
+from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.watched_kind import slim
-from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World
-from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
-
-NEW_SECONDS: Final = 1.0
-"""After which another leader may have started, and ended, the first attempt of what was made here."""
-_REMEMBERED: Final = 8192
-"""StepRuns; one that is forgotten costs two more questions."""
+from reconcilers.adapters.world import STEP_RUN_NAME, World
+from reconcilers.adapters.writes import confirm, create_or_read, delete
 
 
 class JobExecutor:
     """Engram steps as Kubernetes Jobs."""
 
+    name: Final = JOB_EXECUTOR
+    starts_by_record: Final = False
+
     def __init__(
-        self, client: KubeClient, world: World, binder: Binder, secrets: SecretCheck, events: EventSink
+        self,
+        client: KubeClient,
+        world: World,
+        step_runs: KubeStepRuns,
+        binder: Binder,
+        secrets: SecretCheck,
+        events: EventSink,
     ) -> None:
         self._client = client
         self._world = world
+        self._step_runs = step_runs
         self._binder = binder
         self._secrets = secrets
         self._events = events
         self._runner = RunnerAccess(client, binder, events)
-        self._new: dict[str, float] = {}
-        """When StepRuns were made here, for the first time, that have no Job yet: by UID, the oldest first."""
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
-
-    async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
-        # References are resolved from the Story's namespace; Secrets and volumes are those of the run's.
-        return await self._binder.bind(story, step, run["metadata"]["namespace"])
-
-    async def step_runs(self, run: Object) -> list[Object]:
-        return [without_data(one) for one in self.whole_step_runs(run)]
-
-    def whole_step_runs(self, run: Object) -> Iterator[Object]:
-        return self._world.step_runs.each_by_index(OWNER_UID, run["metadata"]["uid"])
-
-    async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
-        namespace, name, step = manifest["metadata"]["namespace"], manifest["metadata"]["name"], step_path(manifest)
-        anew = again or step in ((run.get("status") or {}).get("stepStates") or {})
-        if anew:
-            await confirm(self._client, self._world.story_runs, STORY_RUN, run)
-        stored, made = await create_or_read(self._client, STEP_RUN, manifest)
-        if not is_controlled_by(stored, run["metadata"]["uid"]):
-            raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
-        if step_path(stored) != step:
-            raise NameConflictError(
-                f"StepRun {namespace}/{name} belongs to step {step_path(stored)!r}; "
-                f"rename step {step!r} so that their names differ"
-            )
-        if not made and (why_not_the_work(manifest, stored) is not None or is_edited(stored)):
-            self._world.step_runs.remember(stored)
-            raise StaleError(f"StepRun {namespace}/{name} exists, and is not what was to be made")
-        if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
-            self._new[stored["metadata"]["uid"]] = trio.current_time()
-            if len(self._new) > _REMEMBERED:
-                del self._new[next(iter(self._new))]
-        return self._world.step_runs.remember(stored)
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         try:
@@ -117,9 +76,7 @@ class JobExecutor:
         for note in workload.policy.notes:
             text = f"step {order.step_run['spec']['stepId']}: {note}"
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
-        uid = order.step_run["metadata"]["uid"]
-        made_at = self._new.pop(uid, -inf)  # whatever comes of this: the next time is not the first
-        if trio.current_time() - made_at > NEW_SECONDS:
+        if not self._step_runs.take_new(order.step_run):
             if any_alive(await self._pods_named(order.step_run)):
                 await self._see_whose_they_are(workload)
             # Last: another leader may do all of this meanwhile, and end the Job that would be made again here.
@@ -161,25 +118,18 @@ class JobExecutor:
         if attempt != workload.attempt or is_being_deleted(job):
             raise StaleError(f"Job {namespace}/{name} of attempt {attempt} is still there")
 
-    async def observe(self, run: Object, step_run_name: str) -> Observation:
-        namespace, uid = run["metadata"]["namespace"], run["metadata"]["uid"]
-        step_run = self._world.step_runs.get(namespace, step_run_name)
-        if step_run is None or not is_controlled_by(step_run, uid):
-            lingering = any_alive(self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}"))
-            return Observation(None, AttemptState.LINGERING if lingering else AttemptState.ABSENT)
-        job = self._world.jobs.get(namespace, step_run_name)
+    async def observe(self, step_run: Object) -> Observation:
+        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
+        job = self._world.jobs.get(namespace, name)
         if job is not None and not is_controlled_by(job, step_run["metadata"]["uid"]):
             job = None
-        seen = observe(step_run, job, self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}"))
+        seen = observe(step_run, job, self._known_pods(namespace, name))
         if job is not None and is_unexplained(seen):
             return observe(step_run, job, await self._pods_of(job))
         return seen
 
-    async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
-        return await patch_status(self._client, self._world.step_runs, STEP_RUN, step_run, patch)
-
-    async def patch_step_run_metadata(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
-        return await patch_metadata(self._client, self._world.step_runs, STEP_RUN, step_run, patch)
+    def lingers(self, namespace: str, step_run_name: str) -> bool:
+        return any_alive(self._known_pods(namespace, step_run_name))
 
     async def end_attempt(self, step_run: Object) -> None:
         job = await self._job_of(step_run)
@@ -210,15 +160,9 @@ class JobExecutor:
             job = await self._unseen_job(metadata["namespace"], metadata["name"])
         return job if job is not None and is_controlled_by(job, metadata["uid"]) else None
 
-    async def delete_step_run(self, step_run: Object) -> None:
-        await delete(self._client, self._world.step_runs, STEP_RUN, step_run)
-
-    async def occupants(self) -> list[Object]:
-        with port_errors():
-            found = await self._client.list(
-                STEP_RUN, keep=lambda step_run: {} if has_ended(step_run) else _without_status(step_run)
-            )
-        return [step_run for step_run in found.items if step_run]
+    def _known_pods(self, namespace: str, step_run_name: str) -> list[Object]:
+        """Of Jobs of that name, of any attempt."""
+        return self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}")
 
     async def _pods_of(self, job: Object) -> list[Object]:
         """As the API server has them: kinds are watched apart, so the end of a Job may be heard before its Pod's."""
@@ -253,8 +197,3 @@ def _is_of_a_predecessor(job: Object, step_run_name: str) -> bool:
     """Whether it was made for a StepRun of the same name that is gone, and nobody has collected it yet."""
     owner = controller_of(job)
     return owner is not None and owner.get("kind") == STEP_RUN.kind and owner.get("name") == step_run_name
-
-
-def _without_status(step_run: Object) -> Object:
-    """What says whose slot a StepRun has; all are held at once when a process starts, so reports are left out."""
-    return {key: value for key, value in slim(step_run).items() if key != "status"}

@@ -1,4 +1,4 @@
-"""What a Job and its Pods say of the current attempt. Pure: objects in, one ``Observation`` out.
+"""What a Job and its Pods say of an attempt. Pure: objects in, one ``Observation`` out.
 
 How the container ``engram`` of the newest Pod of this very Job ended comes first, because the Job controller reports
 about a second later; the Job's own conditions decide what no Pod can say (deadline, deleted Pods). Sidecars and Pods of
@@ -15,11 +15,12 @@ from typing import Any, Final
 from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, is_being_deleted, is_controlled_by
-from core.engine.ports import AttemptState, Observation
+from core.api.phases import StepReason
+from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.workloads.step_workload import ENGRAM_CONTAINER
 
 _ENDED_PHASES: Final = frozenset({"Succeeded", "Failed"})
-_DEADLINE_REASON: Final = "DeadlineExceeded"
+_WHY_NO_POD: Final = "a quota or a policy may refuse it, or the Job controller does not run"
 _ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -54,7 +55,7 @@ def is_unexplained(seen: Observation) -> bool:
     So it looks when Pods are gone; and for a moment when the watch of Jobs is ahead of the watch of Pods, as after an
     outage. Whether a step is retried hangs on the difference.
     """
-    return seen.state is AttemptState.FAILED and seen.exit_code is None and seen.reason != _DEADLINE_REASON
+    return seen.state is AttemptState.FAILED and seen.exit_code is None and seen.reason != DEADLINE_EXCEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,7 @@ class _Look:
             state,
             attempt=int(attempt) if attempt.isdecimal() else None,
             deadline_at=parse_instant_or_none(annotations.get(keys.ANNOTATION_DEADLINE_AT)),
-            job_uid=self.job["metadata"]["uid"],
-            pod_name=self.pod["metadata"]["name"] if self.pod else None,
+            worker=self.pod["metadata"]["name"] if self.pod else "",
             **more,
         )
 
@@ -114,8 +114,8 @@ def _succeeded(look: _Look) -> Observation | None:
 
 def _failed(look: _Look) -> Observation | None:
     failure = look.condition("Failed", "FailureTarget")
-    if failure and failure.get("reason") == _DEADLINE_REASON:  # the container only tells by which signal it was ended
-        return look.observation(AttemptState.FAILED, reason=_DEADLINE_REASON, message=failure.get("message", ""))
+    if failure and failure.get("reason") == DEADLINE_EXCEEDED:  # the container only tells by which signal it was ended
+        return look.observation(AttemptState.FAILED, reason=DEADLINE_EXCEEDED, message=failure.get("message", ""))
     if failure or look.pods_are_final:
         if ended := _failed_container(look.container):
             return look.observation(AttemptState.FAILED, **_ending(ended, look.pod_status))
@@ -162,7 +162,11 @@ def _unfinished(look: _Look) -> Observation:
             words = {key: condition.get(key, "") for key in ("reason", "message")}
             return look.observation(AttemptState.STARTING, **words)
     made_at = parse_instant_or_none(look.job["metadata"].get("creationTimestamp"))
-    return look.observation(AttemptState.STARTING, podless_since=made_at if look.pod is None else None)
+    if look.pod is not None or made_at is None:
+        return look.observation(AttemptState.STARTING)
+    return look.observation(
+        AttemptState.STARTING, waiting_since=made_at, reason=str(StepReason.NO_POD), message=_WHY_NO_POD
+    )
 
 
 def _phase(pod: Object) -> str:

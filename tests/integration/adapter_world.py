@@ -16,8 +16,9 @@ import orjson
 import trio
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
+from core.engine.executors import Executors
 from core.engine.plan import StepKind, StepPlan
-from core.engine.ports import AttemptOrder
+from core.engine.ports import AttemptOrder, Observation
 from core.engine.slots.scheduling import scheduling_of
 from core.engine.step.manifest import step_run_manifest
 from core.kube.client import KubeClient
@@ -29,6 +30,7 @@ from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
+from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.world import World
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded
@@ -90,6 +92,11 @@ class AdapterWorld:
         return self._executor(self.world)
 
     @property
+    def step_runs(self) -> KubeStepRuns:
+        """Made anew, as by a process that has just started."""
+        return KubeStepRuns(self.wired, self.world)
+
+    @property
     def runs(self) -> KubeRunStore:
         """Made anew, as by a process that has just started."""
         return KubeRunStore(self.wired, self.world)
@@ -100,9 +107,18 @@ class AdapterWorld:
         unheard = World.watching(self.wired).pods
         return self._executor(World(unheard if each is self.world.pods else each for each in self.world))
 
-    def _executor(self, world: World) -> JobExecutor:
+    def process(self) -> tuple[KubeStepRuns, JobExecutor]:
+        """Both of one process, whose executor knows which StepRuns it has just made."""
+        step_runs = self.step_runs
+        return step_runs, self._executor(self.world, step_runs)
+
+    def _executor(self, world: World, step_runs: KubeStepRuns | None = None) -> JobExecutor:
         secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)
-        return JobExecutor(self.wired, world, self.binder, secrets, self.events)
+        return JobExecutor(self.wired, world, step_runs or self.step_runs, self.binder, secrets, self.events)
+
+    async def observe(self, run: Object, step_run_name: str) -> Observation:
+        """As the engine looks at a step."""
+        return await Executors([self.executor]).observe(self.step_runs, run, step_run_name)
 
     async def create(self, resource: Resource, name: str, spec: Object, **metadata: Any) -> Object:
         where = {"namespace": metadata.pop("namespace", NAMESPACE_NAME)} if resource.namespaced else {}
@@ -132,14 +148,14 @@ class AdapterWorld:
 
     async def manifest(self, run: Object, story: Object) -> Object:
         [declared] = story["spec"]["steps"]
-        binding = await self.executor.bind(run, story, declared)
+        binding = await self.binder.bind(run, story, declared)
         step = StepPlan(declared["name"], StepKind.ENGRAM, declared)
         scheduling = scheduling_of(run, story, self.settings.runs.queues)
         return step_run_manifest(run, story, step, binding, None, "key", scheduling, "")
 
     async def order(self, run: Object, story: Object, step_run: Object, *, attempt: int = 0, **inputs: Any) -> Any:
         [step] = story["spec"]["steps"]
-        binding = await self.executor.bind(run, story, step)
+        binding = await self.binder.bind(run, story, step)
         context: Object = {"inputs": {}, "steps": {}}
         return AttemptOrder(run, story, step, step_run, binding, attempt, inputs, context, _DEADLINE)
 

@@ -25,7 +25,7 @@ async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld
     }
     run, story = await there.definitions(**template)
     step = {**story["spec"]["steps"][0], "ref": {"name": "http", "version": " 3 "}, "execution": {"maxInlineSize": 9}}
-    binding = await there.executor.bind(run, story, step)
+    binding = await there.binder.bind(run, story, step)
     assert (binding.engram_namespace, binding.engram_name, binding.engram_version) == ("team", "http", "3")
     assert (binding.template_name, binding.template_generation) == ("http", 1)
     assert (binding.timeout, binding.max_inline_size_bytes) == (timedelta(minutes=7), 9)
@@ -54,7 +54,7 @@ async def test_a_reference_that_leads_nowhere_has_its_reason(
     run, story = await there.definitions()
     await there.create(ENGRAM, "lost", {"templateRef": {"name": "nothing"}})
     with pytest.raises(MissingReferenceError) as caught:
-        await there.executor.bind(run, story, {"name": "fetch", "ref": reference})
+        await there.binder.bind(run, story, {"name": "fetch", "ref": reference})
     assert caught.value.reason is reason
     assert text in str(caught.value)
 
@@ -62,7 +62,7 @@ async def test_a_reference_that_leads_nowhere_has_its_reason(
 async def test_an_engram_created_a_moment_ago_is_found(there: AdapterWorld) -> None:
     run, story = await there.definitions()
     await there.create(ENGRAM, "fresh", {"templateRef": {"name": "http"}})
-    binding = await there.executor.bind(run, story, {"name": "fetch", "ref": {"name": "fresh"}})
+    binding = await there.binder.bind(run, story, {"name": "fetch", "ref": {"name": "fresh"}})
     assert binding.engram_name == "fresh"
 
 
@@ -73,14 +73,14 @@ async def test_a_grant_opens_another_namespace(there: AdapterWorld) -> None:
     there.settings = replace(there.settings, cross_namespace_policy=CrossNamespacePolicy.GRANT)
     step = {"name": "fetch", "ref": {"name": "shared", "namespace": "lib"}}
     with pytest.raises(MissingReferenceError, match="no ReferenceGrant in namespace lib"):
-        await there.executor.bind(run, story, step)
+        await there.binder.bind(run, story, step)
     grant = {
         "from": [{"group": "bubustack.io", "kind": "Story", "namespace": "team"}],
         "to": [{"group": "bubustack.io", "kind": "Engram"}],
     }
     stored = await there.create(REFERENCE_GRANT, "open", grant, namespace="lib")
     there.world.reference_grants.remember(stored)
-    assert (await there.executor.bind(run, story, step)).engram_namespace == "lib"
+    assert (await there.binder.bind(run, story, step)).engram_namespace == "lib"
 
 
 async def test_an_invalid_policy_is_refused_with_everything_wrong_with_it(there: AdapterWorld) -> None:
@@ -88,7 +88,7 @@ async def test_an_invalid_policy_is_refused_with_everything_wrong_with_it(there:
     execution = {"security": {"runAsUser": 0}, "imagePullPolicy": "often"}
     step = {"name": "fetch", "ref": {"name": "http"}, "execution": execution}
     with pytest.raises(RejectedError) as caught:
-        await there.executor.bind(run, story, step)
+        await there.binder.bind(run, story, step)
     assert caught.value.reason is Reason.INVALID_CONFIGURATION
     assert "runAsUser 0 must be greater than 0" in str(caught.value)
     assert "imagePullPolicy 'often'" in str(caught.value)

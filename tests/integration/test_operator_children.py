@@ -276,7 +276,7 @@ async def test_places_are_occupied_by_what_has_not_ended_wherever_it_is(there: A
         await there.client.patch(
             STEP_RUN, name, {"status": {"phase": phase}}, namespace=NAMESPACE_NAME, subresource="status"
         )
-    found = await there.executor.occupants()
+    found = await there.step_runs.occupants()
     assert sorted(step_run["metadata"]["name"] for step_run in found) == ["far", "new", "running"]
     assert not any("managedFields" in step_run["metadata"] for step_run in found)
     assert not any("status" in step_run for step_run in found), "they are all held at once, and may report much"
@@ -286,6 +286,6 @@ async def test_a_step_run_of_a_branch_is_told_from_one_whose_name_is_composed_al
     run, story = await there.definitions()
     manifest = await there.manifest(run, story)
     branch = {**manifest, "metadata": {**manifest["metadata"], "annotations": {keys.ANNOTATION_STEP_PATH: "fan/fetch"}}}
-    await there.executor.create_step_run(run, branch)
+    await there.step_runs.create_step_run(run, branch)
     with pytest.raises(NameConflictError, match="belongs to step 'fan/fetch'; rename step 'fetch'"):
-        await there.executor.create_step_run(run, manifest)
+        await there.step_runs.create_step_run(run, manifest)

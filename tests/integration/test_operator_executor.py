@@ -23,7 +23,7 @@ from core.engine.errors import (
 from core.engine.ports import AttemptState, Observation
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.kube.errors import NotFoundError
-from reconcilers.adapters import job_executor
+from reconcilers.adapters import step_runs as stored_step_runs
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
 
@@ -45,7 +45,7 @@ FAILED_CONTAINER: Object = {
 async def started(there: AdapterWorld) -> tuple[Object, Object, Object]:
     """Run, Story and StepRun whose first attempt is started."""
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     await there.executor.start_attempt(await there.order(run, story, step_run))
     return run, story, step_run
 
@@ -65,14 +65,14 @@ def version(obj: Object) -> str:
 async def test_a_step_run_is_created_once_and_seen_at_once(there: AdapterWorld) -> None:
     run, story = await there.definitions()
     manifest = await there.manifest(run, story)
-    created = await there.executor.create_step_run(run, manifest)
-    seen = await there.executor.observe(run, "one-fetch")
-    again = await there.executor.create_step_run(run, manifest)
+    created = await there.step_runs.create_step_run(run, manifest)
+    seen = await there.observe(run, "one-fetch")
+    again = await there.step_runs.create_step_run(run, manifest)
     assert seen.step_run is not None
     assert version(seen.step_run) == version(created)
     assert seen.state is AttemptState.ABSENT
     assert again["metadata"]["uid"] == created["metadata"]["uid"]
-    assert [obj["metadata"]["name"] for obj in await there.executor.step_runs(run)] == ["one-fetch"]
+    assert [obj["metadata"]["name"] for obj in await there.step_runs.step_runs(run)] == ["one-fetch"]
 
 
 async def test_a_step_run_whose_creation_was_not_answered_is_found_by_the_next_try(there: AdapterWorld) -> None:
@@ -80,8 +80,8 @@ async def test_a_step_run_whose_creation_was_not_answered_is_found_by_the_next_t
     manifest = await there.manifest(run, story)
     there.wire.lose_answer_to = "POST"
     with pytest.raises(UnavailableError):
-        await there.executor.create_step_run(run, manifest)
-    stored = await there.executor.create_step_run(run, manifest)
+        await there.step_runs.create_step_run(run, manifest)
+    stored = await there.step_runs.create_step_run(run, manifest)
     assert stored["spec"]["stepId"] == "fetch"
     assert len((await there.client.list(STEP_RUN, NAMESPACE_NAME)).items) == 1
 
@@ -92,8 +92,8 @@ async def test_a_step_run_of_somebody_else_is_not_adopted(there: AdapterWorld) -
     foreign = {**manifest, "metadata": {key: manifest["metadata"][key] for key in ("name", "namespace")}}
     await there.client.create(STEP_RUN, foreign)
     with pytest.raises(NameConflictError, match="does not belong to this run"):
-        await there.executor.create_step_run(run, manifest)
-    assert await there.executor.observe(run, "one-fetch") == Observation(None)
+        await there.step_runs.create_step_run(run, manifest)
+    assert await there.observe(run, "one-fetch") == Observation(None)
 
 
 async def test_a_step_run_of_another_step_is_not_adopted(there: AdapterWorld) -> None:
@@ -101,7 +101,7 @@ async def test_a_step_run_of_another_step_is_not_adopted(there: AdapterWorld) ->
     manifest = await there.manifest(run, story)
     await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "stepId": "other"}})
     with pytest.raises(NameConflictError, match="belongs to step 'other'; rename step 'fetch'"):
-        await there.executor.create_step_run(run, manifest)
+        await there.step_runs.create_step_run(run, manifest)
 
 
 async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_again(there: AdapterWorld) -> None:
@@ -110,17 +110,17 @@ async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_aga
     manifest = await there.manifest(run, story)
     await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "input": {"amount": 1_000_000}}})
     with pytest.raises(StaleError, match="is not what was to be made"):
-        await there.executor.create_step_run(run, manifest)
-    found = (await there.executor.observe(run, "one-fetch")).step_run
+        await there.step_runs.create_step_run(run, manifest)
+    found = (await there.observe(run, "one-fetch")).step_run
     assert found is not None
     assert why_not_the_work(manifest, found) == "spec.input"
-    await there.executor.delete_step_run(found)
+    await there.step_runs.delete_step_run(found)
 
-    made = await there.executor.create_step_run(run, manifest)
+    made = await there.step_runs.create_step_run(run, manifest)
     assert not is_edited(made)
     await there.client.patch(STEP_RUN, "one-fetch", {"spec": {"timeout": "9s"}}, namespace=NAMESPACE_NAME)
     with pytest.raises(StaleError):
-        await there.executor.create_step_run(run, manifest)
+        await there.step_runs.create_step_run(run, manifest)
     await there.client.patch(
         STEP_RUN, "one-fetch", {"spec": manifest["spec"] | {"timeout": None}}, namespace=NAMESPACE_NAME
     )
@@ -131,51 +131,51 @@ async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_aga
 async def test_what_a_run_of_the_same_name_left_is_not_seen(there: AdapterWorld) -> None:
     run, _, _ = await started(there)
     successor = {**run, "metadata": {**run["metadata"], "uid": "another"}}
-    assert await there.executor.observe(successor, "one-fetch") == Observation(None)
-    assert await there.executor.step_runs(successor) == []
+    assert await there.observe(successor, "one-fetch") == Observation(None)
+    assert await there.step_runs.step_runs(successor) == []
 
 
 async def test_status_is_patched_under_the_version_it_was_decided_on(there: AdapterWorld) -> None:
     run, _, step_run = await started(there)
     patch = {"phase": "Running", "retries": 0}
-    stored = await there.executor.patch_step_run_status(step_run, patch)
-    seen = (await there.executor.observe(run, "one-fetch")).step_run
+    stored = await there.step_runs.patch_step_run_status(step_run, patch)
+    seen = (await there.observe(run, "one-fetch")).step_run
     assert seen is not None
     assert (version(seen), seen["status"]["phase"]) == (version(stored), "Running")
     with pytest.raises(StaleError):
-        await there.executor.patch_step_run_status(step_run, {"phase": "Failed"})
-    annotated = await there.executor.patch_step_run_metadata(stored, {"annotations": {"a": "b"}})
+        await there.step_runs.patch_step_run_status(step_run, {"phase": "Failed"})
+    annotated = await there.step_runs.patch_step_run_metadata(stored, {"annotations": {"a": "b"}})
     assert (annotated["metadata"]["annotations"], annotated["status"]["phase"]) == ({"a": "b"}, "Running")
-    await there.executor.delete_step_run(annotated)
+    await there.step_runs.delete_step_run(annotated)
     with pytest.raises(GoneError):
-        await there.executor.patch_step_run_status(annotated, {"phase": "Failed"})
+        await there.step_runs.patch_step_run_status(annotated, {"phase": "Failed"})
 
 
 async def test_a_patch_whose_answer_was_lost_cannot_be_applied_twice(there: AdapterWorld) -> None:
     _, _, step_run = await started(there)
     there.wire.lose_answer_to = "PATCH"
     with pytest.raises(UnavailableError):
-        await there.executor.patch_step_run_status(step_run, {"phase": "Running", "retries": 1})
+        await there.step_runs.patch_step_run_status(step_run, {"phase": "Running", "retries": 1})
     with pytest.raises(StaleError):
-        await there.executor.patch_step_run_status(step_run, {"phase": "Running", "retries": 1})
+        await there.step_runs.patch_step_run_status(step_run, {"phase": "Running", "retries": 1})
 
 
 async def test_a_status_that_the_schema_forbids_is_refused(there: AdapterWorld) -> None:
     _, _, step_run = await started(there)
     with pytest.raises(RejectedError):
-        await there.executor.patch_step_run_status(step_run, {"phase": "Dancing", "retries": 0})
+        await there.step_runs.patch_step_run_status(step_run, {"phase": "Dancing", "retries": 0})
 
 
 async def test_a_deleted_step_run_is_gone_at_once_and_may_be_deleted_again(there: AdapterWorld) -> None:
     run, _, step_run = await started(there)
-    await there.executor.delete_step_run(step_run)
-    assert await there.executor.observe(run, "one-fetch") == Observation(None)
-    await there.executor.delete_step_run(step_run)
+    await there.step_runs.delete_step_run(step_run)
+    assert await there.observe(run, "one-fetch") == Observation(None)
+    await there.step_runs.delete_step_run(step_run)
 
 
 async def test_a_namesake_is_not_deleted(there: AdapterWorld) -> None:
     _, _, step_run = await started(there)
-    await there.executor.delete_step_run({**step_run, "metadata": {**step_run["metadata"], "uid": "another"}})
+    await there.step_runs.delete_step_run({**step_run, "metadata": {**step_run["metadata"], "uid": "another"}})
     assert await there.client.get(STEP_RUN, "one-fetch", NAMESPACE_NAME)
 
 
@@ -185,8 +185,8 @@ async def test_a_namesake_is_not_deleted(there: AdapterWorld) -> None:
 async def test_an_attempt_is_started_once_and_seen_at_once(there: AdapterWorld) -> None:
     run, story, step_run = await started(there)
     first = await stored_job(there)
-    seen = await there.executor.observe(run, "one-fetch")
-    assert (seen.state, seen.attempt, seen.job_uid) == (AttemptState.STARTING, 0, first["metadata"]["uid"])
+    seen = await there.observe(run, "one-fetch")
+    assert (seen.state, seen.attempt, seen.worker) == (AttemptState.STARTING, 0, "")
     assert seen.deadline_at is not None
     await there.executor.start_attempt(await there.order(run, story, step_run))
     again = await stored_job(there)
@@ -195,7 +195,7 @@ async def test_an_attempt_is_started_once_and_seen_at_once(there: AdapterWorld) 
 
 async def test_an_attempt_whose_start_was_not_answered_is_found_by_the_next_try(there: AdapterWorld) -> None:
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     order = await there.order(run, story, step_run)
     there.wire.lose_answer_to = "POST"
     with pytest.raises(UnavailableError):
@@ -210,15 +210,15 @@ async def test_a_job_of_another_attempt_must_be_ended_first(there: AdapterWorld)
     with pytest.raises(StaleError, match="of attempt 0 is still there"):
         await there.executor.start_attempt(retry)
     await there.executor.end_attempt(step_run)
-    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.ABSENT
+    assert (await there.observe(run, "one-fetch")).state is AttemptState.ABSENT
     await there.executor.start_attempt(retry)
-    assert (await there.executor.observe(run, "one-fetch")).attempt == 1
+    assert (await there.observe(run, "one-fetch")).attempt == 1
 
 
 async def test_a_job_whose_step_run_is_gone_is_collected_before_ours_takes_its_name(there: AdapterWorld) -> None:
     """The garbage collector may come by much later."""
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
     gone = {"apiVersion": step_run["apiVersion"], "kind": "StepRun", "name": "one-fetch", "uid": "of-one-that-is-gone"}
     left = await there.create(JOB, "one-fetch", {"template": pod}, ownerReferences=[{**gone, "controller": True}])
@@ -237,12 +237,12 @@ async def test_a_job_whose_step_run_is_gone_is_collected_before_ours_takes_its_n
 
 async def test_a_job_of_somebody_else_is_neither_adopted_nor_ended(there: AdapterWorld) -> None:
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
     labels = {"app.kubernetes.io/name": "bobrapet", "app.kubernetes.io/component": "engram"}
     foreign = await there.create(JOB, "one-fetch", {"template": pod}, labels=labels)
     await there.known(there.world.jobs, "one-fetch")
-    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.ABSENT
+    assert (await there.observe(run, "one-fetch")).state is AttemptState.ABSENT
     with pytest.raises(NameConflictError, match="does not belong to this step"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
     await there.executor.end_attempt(step_run)
@@ -251,7 +251,7 @@ async def test_a_job_of_somebody_else_is_neither_adopted_nor_ended(there: Adapte
 
 async def test_ending_an_attempt_again_or_without_a_job_is_fine(there: AdapterWorld) -> None:
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     await there.executor.end_attempt(step_run)
     await there.executor.start_attempt(await there.order(run, story, step_run))
     await there.executor.end_attempt(step_run)
@@ -277,7 +277,7 @@ async def test_a_job_that_waits_for_its_finalizers_lingers(there: AdapterWorld) 
     await there.known(there.world.jobs, "one-fetch", lambda job: job["metadata"].get("finalizers"))
     await there.executor.end_attempt(step_run)
     await there.known(there.world.jobs, "one-fetch", lambda job: job["metadata"].get("deletionTimestamp"))
-    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.LINGERING
+    assert (await there.observe(run, "one-fetch")).state is AttemptState.LINGERING
     with pytest.raises(StaleError):
         await there.executor.start_attempt(await there.order(run, story, step_run))
 
@@ -293,12 +293,12 @@ async def test_a_pod_that_outlives_its_job_lingers(there: AdapterWorld) -> None:
     await there.create(POD, "p", spec, **metadata)
     await there.known(there.world.pods, "p")
     await there.executor.end_attempt(step_run)
-    assert (await there.executor.observe(run, "one-fetch")).state is AttemptState.LINGERING
+    assert (await there.observe(run, "one-fetch")).state is AttemptState.LINGERING
 
 
 async def test_inputs_that_fit_no_variable_are_refused_before_a_job_is_made(there: AdapterWorld) -> None:
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     with pytest.raises(RejectedError) as caught:
         await there.executor.start_attempt(await there.order(run, story, step_run, text="x" * 200_000))
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
@@ -308,7 +308,7 @@ async def test_inputs_that_fit_no_variable_are_refused_before_a_job_is_made(ther
 async def test_a_job_that_the_server_refuses_is_a_definite_no(there: AdapterWorld) -> None:
     two_ways = {"grpc": {"port": 1}, "exec": {"command": ["true"]}}
     run, story = await there.definitions(execution={"probes": {"liveness": two_ways}})
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     with pytest.raises(RejectedError, match="may not specify more than 1 handler type"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
 
@@ -316,7 +316,7 @@ async def test_a_job_that_the_server_refuses_is_a_definite_no(there: AdapterWorl
 async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
     run, story = await there.definitions(secretSchema={"api": {"expectedKeys": ["token"]}})
     story["spec"]["steps"][0]["secrets"] = {"api": "openai"}
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     with pytest.raises(MissingReferenceError, match="Secret 'openai'"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
     assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []
@@ -360,15 +360,16 @@ async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
     there: AdapterWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another leader may have started and ended it meanwhile: this one was busy with what comes before a Job."""
-    monkeypatch.setattr(job_executor, "NEW_SECONDS", 0.05)
+    monkeypatch.setattr(stored_step_runs, "NEW_SECONDS", 0.05)
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_runs, executor = there.process()
+    step_run = await step_runs.create_step_run(run, await there.manifest(run, story))
     ended = {"status": {"phase": "Timeout", "retries": 0}}
     await there.client.patch(STEP_RUN, "one-fetch", ended, namespace=NAMESPACE_NAME, subresource="status")
     await trio.sleep(0.1)
 
     with pytest.raises(StaleError):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await executor.start_attempt(await there.order(run, story, step_run))
     with pytest.raises(NotFoundError):
         await stored_job(there)
 
@@ -413,7 +414,7 @@ async def test_for_a_run_that_has_been_canceled_only_what_cleans_up_is_started_a
 async def test_the_job_of_a_later_attempt_is_not_ended_by_who_has_not_heard_of_it(there: AdapterWorld) -> None:
     run, story, step_run = await started(there)
     await there.executor.end_attempt(step_run)
-    retried = await there.executor.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
+    retried = await there.step_runs.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
     await there.executor.start_attempt(await there.order(run, story, retried, attempt=1))
 
     with pytest.raises(StaleError):
@@ -429,7 +430,7 @@ async def test_whoever_ends_the_attempt_before_spares_the_one_that_another_leade
     run, story, step_run = await started(there)
     await there.executor.end_earlier_attempt(step_run)
     assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "0"
-    retried = await there.executor.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
+    retried = await there.step_runs.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
     await there.executor.end_earlier_attempt(retried)
     await there.executor.start_attempt(await there.order(run, story, retried, attempt=1))
     job = await stored_job(there)
@@ -446,14 +447,14 @@ async def test_whoever_ends_the_attempt_before_spares_the_one_that_another_leade
 async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
     """Its end has not been heard of, only that of its Job."""
     run, story, step_run = await started(there)
-    step_run = await there.executor.patch_step_run_status(step_run, {"phase": "Running"})
+    step_run = await there.step_runs.patch_step_run_status(step_run, {"phase": "Running"})
     for resource in (JOB, STEP_RUN):
         await there.client.delete(resource, "one-fetch", NAMESPACE_NAME, propagation="Background")
         await there.known(
             there.world.jobs if resource is JOB else there.world.step_runs, "one-fetch", lambda obj: not obj
         )
     if again:
-        await there.executor.create_step_run(run, await there.manifest(run, story))
+        await there.step_runs.create_step_run(run, await there.manifest(run, story))
 
     with pytest.raises(GoneError):
         await there.executor.start_attempt(await there.order(run, story, step_run))
@@ -464,7 +465,7 @@ async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: Adapte
 
 async def test_no_second_job_is_made_for_a_step_run_that_is_gone_before_it_was_said_to_run(there: AdapterWorld) -> None:
     run, story = await there.definitions()
-    step_run = await there.executor.create_step_run(run, await there.manifest(run, story))
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     executor = there.executor
     await executor.start_attempt(await there.order(run, story, step_run))
     for resource in (JOB, STEP_RUN):
@@ -487,7 +488,7 @@ async def test_no_step_run_is_made_again_for_a_run_that_is_gone(there: AdapterWo
         await there.create(STORY_RUN, "one", run["spec"])
 
     with pytest.raises(GoneError):
-        await there.executor.create_step_run(at_work, await there.manifest(run, story))
+        await there.step_runs.create_step_run(at_work, await there.manifest(run, story))
 
     assert (await there.client.list(STEP_RUN, NAMESPACE_NAME)).items == []
 
@@ -501,7 +502,7 @@ async def test_no_step_run_is_made_again_for_a_run_that_another_leader_has_begun
     await there.client.patch(STORY_RUN, "one", again, namespace=NAMESPACE_NAME, subresource="status")
 
     with pytest.raises(StaleError):
-        await there.executor.create_step_run(ours, await there.manifest(run, story), True)
+        await there.step_runs.create_step_run(ours, await there.manifest(run, story), True)
 
     assert (await there.client.list(STEP_RUN, NAMESPACE_NAME)).items == []
 
@@ -509,7 +510,7 @@ async def test_no_step_run_is_made_again_for_a_run_that_another_leader_has_begun
 async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
     """Kinds are watched apart: here the watch of Pods lags behind that of Jobs."""
     await there.account("one-engram-runner")
-    run, _, _ = await started(there)
+    _, _, step_run = await started(there)
     job = await stored_job(there)
     pod = await pod_of(there, job)
     ended = {"status": {"phase": "Failed", "containerStatuses": [FAILED_CONTAINER]}}
@@ -520,7 +521,7 @@ async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(ther
         await there.client.patch(JOB, "one-fetch", told, namespace=NAMESPACE_NAME, subresource="status")
     await there.known(there.world.jobs, "one-fetch", has_failed)
 
-    seen = await there.blind_to_pods.observe(run, "one-fetch")
+    seen = await there.blind_to_pods.observe(step_run)
 
     assert (seen.state, seen.exit_code) == (AttemptState.FAILED, 3)
 

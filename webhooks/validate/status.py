@@ -44,6 +44,7 @@ OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", Cause.FORBIDDEN,
 OPERATOR_FIELDS: Final = (
     "conditions",
     "observedGeneration",
+    "attempt",
     "trace",
     "nextRetryAt",
     "inputSchemaRef",

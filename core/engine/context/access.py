@@ -38,7 +38,7 @@ class RunAccess:
             return
         async with self._turn:
             if not self._ensured:
-                await patiently(self._engine.executor.prepare_run, self._run, self._story, pace=self._pace())
+                await patiently(self._engine.executors.prepare_run, self._run, self._story, pace=self._pace())
                 self._ensured = True
 
 

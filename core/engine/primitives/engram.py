@@ -1,4 +1,4 @@
-"""An engram step: one StepRun, one Job per attempt, until a result is recorded.
+"""An engram step: one StepRun, attempts by its executor, until a result is recorded.
 
 A level loop: look, decide (core.engine.step.outcome, pure), do one thing, look again. It keeps nothing between two
 rounds that a restart would miss. Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
@@ -20,7 +20,15 @@ from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_slots import wait_for_slot
 from core.engine.context.step_context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
-from core.engine.ports import AttemptState, Binding, EventType, Observation, StepError
+from core.engine.ports import (
+    AttemptExecutor,
+    AttemptRecord,
+    AttemptState,
+    Binding,
+    EventType,
+    Observation,
+    StepError,
+)
 from core.engine.primitives.attempt import Attempt
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.primitives.success import why_not_successful
@@ -46,7 +54,7 @@ TIME_TO_LEAVE: Final = timedelta(seconds=5)
 STRANGE_GRACE_SECONDS: Final = 3.0
 """After which a StepRun that is not what we would have made, and that nobody works on, is made anew.
 
-Another leader that has just made it asks again before it starts its Job, once this much time has passed."""
+Another leader that has just made it asks again before it starts an attempt, once this much time has passed."""
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted namesake vanishes within it; what is still there then belongs to somebody else."""
 
@@ -60,7 +68,7 @@ class Engram:
 
     def __init__(self, context: StepContext) -> None:
         self._context = context
-        self._executor = context.engine.executor
+        self._step_runs = context.engine.step_runs
         self.name = step_run_name(context.run_name, context.step.name)
         self._announce_at = -inf
         self._leaves_by: datetime | None = None
@@ -129,7 +137,7 @@ class Engram:
 
     async def observe(self) -> Observation:
         """One look, which also updates what templates can see."""
-        observation = await self._executor.observe(self._context.run, self.name)
+        observation = await self._context.engine.executors.observe(self._step_runs, self._context.run, self.name)
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self._had_step_run = True
@@ -139,12 +147,16 @@ class Engram:
 
     async def _bind(self) -> tuple[Binding | None, StepError | None]:
         context = self._context
-        bind = self._executor.bind
+        bind = context.engine.bindings.bind
         try:
             binding = await patiently(bind, context.run, context.story, context.step.declared, pace=context.pace())
         except RejectedError as error:
             return None, StepError(error.reason, str(error))
         return binding, None
+
+    def executor_of(self, step_run: Object) -> AttemptExecutor:
+        """Who carries out the attempts of the step, whatever its Engram is bound to now."""
+        return self._context.engine.executors.of(step_run)
 
     def is_foreign(self, step_run: Object) -> bool:
         """Whether this run does not control a StepRun of our name: it is then neither adopted nor touched."""
@@ -180,9 +192,9 @@ class Engram:
                     return None
                 return await self._start(decision, step_run, binding)
             case outcome.Announce():
-                await self._announce_when_due(step_run)
+                await self._announce_when_due(step_run, observation)
             case outcome.EndAttempt():
-                await committed(self._executor.end_earlier_attempt, step_run)
+                await committed(self.executor_of(step_run).end_earlier_attempt, step_run)
                 await trio.lowlevel.checkpoint()
             case outcome.Succeed():
                 return await self._succeed(step_run, binding)
@@ -197,7 +209,7 @@ class Engram:
         if await self._run_is_over():
             await context.wakeup.wait()
             return None
-        manifest = await self._manifest(binding)
+        manifest = context.engine.executors.why_unknown(binding.executor) or await self._manifest(binding)
         if isinstance(manifest, StepError):
             return failed(manifest.reason, manifest.message)
         input_ = manifest["spec"].get("input")
@@ -210,13 +222,13 @@ class Engram:
             await settle_value(context, input_ or {}, "with")
         if not await wait_for_slot(context, self._is_begun):
             return None
-        step_run = await committed(self._executor.create_step_run, context.run, manifest, self._had_step_run)
+        step_run = await committed(self._step_runs.create_step_run, context.run, manifest, self._had_step_run)
         self._had_step_run = True
         # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
         context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
         self._known = step_run["metadata"]["uid"]
         if observation.state is not AttemptState.ABSENT or step_run.get("status"):
-            return None  # it existed already, or Pods of an earlier namesake may still run: look again
+            return None  # it existed already, or something of an earlier namesake may still be at work: look again
         start = outcome.Start(announce_first=False, announced=False)
         return await self._start(start, step_run, binding, waits=False)
 
@@ -277,7 +289,7 @@ class Engram:
         self._strange_since = None
         text = f"StepRun {self.name} is created again: it is not as the operator created it ({why})"
         self._context.emit(EventType.WARNING, Reason.NAME_CONFLICT, text)
-        await committed(self._executor.delete_step_run, step_run)
+        await committed(self._step_runs.delete_step_run, step_run)
         return False
 
     async def _settled(self, step_run: Object, binding: Binding) -> Verdict:
@@ -311,7 +323,7 @@ class Engram:
         if now < self._leaves_by:
             await wait_for_wakeup(self._context.wakeup, self._context.engine.clock, self._leaves_by)
             return False
-        await committed(self._executor.end_leftover, step_run)
+        await committed(self.executor_of(step_run).end_leftover, step_run)
         return True
 
     async def _rendered_key(self) -> object:
@@ -324,32 +336,34 @@ class Engram:
     async def _start(
         self, start: outcome.Start, step_run: Object, binding: Binding, *, waits: bool = True
     ) -> Verdict | None:
-        context = self._context
-        order = await Attempt(context, binding, waits).order(step_run)
+        context, executor = self._context, self.executor_of(step_run)
+        unknown = context.engine.executors.why_unknown(executor.name)
+        order = unknown or await Attempt(context, binding, waits).order(step_run)
         if isinstance(order, StepError):
             return await self._fail_for_good(step_run, order)
         if start.announced:
             context.emit(
                 EventType.WARNING, "JobRestarted", f"the Job of {self.name} is missing; it is started again", step_run
             )
-        if start.announce_first:
-            await self._announce(step_run)
+        if start.announce_first and not executor.starts_by_record:
+            await self._announce(step_run, AttemptRecord(order.attempt, executor.name, order.deadline_at))
         await context.run_context.access.ensure()
-        await committed(self._executor.start_attempt, order)
+        await committed(executor.start_attempt, order)
         context.set_message("")
         self._announce_at = trio.current_time() + context.engine.settings.announce_after_seconds
         return None
 
-    async def _announce_when_due(self, step_run: Object) -> None:
-        """Not before what waits for its Job has got it; a step that ends meanwhile is recorded in one write."""
+    async def _announce_when_due(self, step_run: Object, seen: Observation) -> None:
+        """Not before what waits to be started is; a step that ends meanwhile is recorded in one write."""
         with trio.move_on_at(self._announce_at):
             await self._context.wakeup.wait()
             return
-        await self._announce(step_run)
+        number = seen.attempt if seen.attempt is not None else record.retries_of(step_run.get("status") or {})
+        await self._announce(step_run, AttemptRecord(number, self.executor_of(step_run).name, seen.deadline_at))
 
-    async def _announce(self, step_run: Object) -> None:
-        patch = record.running_patch(step_run, self._context.now())
-        await committed(self._executor.patch_step_run_status, step_run, patch)
+    async def _announce(self, step_run: Object, attempt: AttemptRecord) -> None:
+        patch = record.running_patch(step_run, self._context.now(), attempt)
+        await committed(self._step_runs.patch_step_run_status, step_run, patch)
 
     async def _succeed(self, step_run: Object, binding: Binding) -> Verdict | None:
         context = self._context
@@ -357,7 +371,7 @@ class Engram:
         if problem is not None:  # its container ends by itself
             return await self._fail_for_good(step_run, problem, still_alive=False)
         patch = record.success_patch(step_run, context.now())
-        stored = await committed(self._executor.patch_step_run_status, step_run, patch)
+        stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         context.variables.remember(stored)
         return record.verdict_of(stored)
 
@@ -367,13 +381,13 @@ class Engram:
         now = context.now()
         delay = retry_delay(policy, number, context.engine.settings.jitter())
         patch = record.retry_patch(step_run, now, now + delay, policy.max_retries, retry.exit_code, retry.message)
-        stored = await committed(self._executor.patch_step_run_status, step_run, patch)
+        stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         at = format_instant(now + delay)
         message = f"Retry {number} of {policy.max_retries} at {at}: {retry.message}"
         context.set_message(message, reason=Reason.RETRY_SCHEDULED)
         text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
         context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
-        await committed(self._executor.end_earlier_attempt, stored)
+        await committed(self.executor_of(stored).end_earlier_attempt, stored)
 
     async def _fail(self, fail: outcome.Fail, step_run: Object) -> Verdict:
         patch = record.failure_patch(
@@ -385,10 +399,10 @@ class Engram:
             exit_code=fail.exit_code,
             exit_class=fail.exit_class,
         )
-        stored = await committed(self._executor.patch_step_run_status, step_run, patch)
+        stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         self._context.variables.remember(stored)
         if fail.still_alive:
-            await committed(self._executor.end_attempt, stored)
+            await committed(self.executor_of(stored).end_attempt, stored)
         # Its container may have written something unreadable once more: what was recorded here is what counts.
         return record.verdict_of(stored if record.is_final(stored.get("status") or {}) else {"status": patch})
 

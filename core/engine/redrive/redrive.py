@@ -240,15 +240,15 @@ class Redrive:
             slots.release(uid, name)
 
     async def _delete(self, child: Object) -> None:
-        """Its Job first: the garbage collector may come by much later, and would then meet the new one's name."""
+        """Its attempt first: the garbage collector may come by much later, and would then meet the new one's name."""
         if child.get("kind") == STORY_RUN.kind:
             await committed(self._engine.runs.delete_child_run, child)
         else:
-            await committed(self._engine.executor.end_attempt, child)
-            await committed(self._engine.executor.delete_step_run, child)
+            await committed(self._engine.executors.of(child).end_attempt, child)
+            await committed(self._engine.step_runs.delete_step_run, child)
 
     async def _children(self, run: Object) -> tuple[list[Object], list[Object]]:
-        step_runs = await patiently(self._engine.executor.step_runs, run, pace=self._pace())
+        step_runs = await patiently(self._engine.step_runs.step_runs, run, pace=self._pace())
         child_runs = await patiently(self._engine.runs.child_runs, run, pace=self._pace())
         return step_runs, child_runs
 

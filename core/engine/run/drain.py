@@ -1,6 +1,6 @@
-"""Bring an engram step to its end before its time: signal, wait for its Pods, record.
+"""Bring an engram step to its end before its time: signal, wait for what is at work, record.
 
-A running step is signalled (annotation, Job deleted with grace), given until the drain instant, then recorded. A step
+A running step is signalled (annotation, attempt told to end), given until the drain instant, then recorded. A step
 that succeeded in time keeps its success. Source: StoryRun contract 17 in the improved form; StepRun contract 23.
 """
 
@@ -26,9 +26,9 @@ from core.engine.step.verdict import Verdict
 
 
 async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *, unheard: bool = False) -> Verdict:
-    """Bring an engram step to its end: signal, wait for its Pods until ``drain_at``, record.
+    """Bring an engram step to its end: signal, wait until nothing is at work or for ``drain_at``, record.
 
-    ``unheard``: another process has begun it, and may have started a Job of which this one has not heard.
+    ``unheard``: another process has begun it, and may have started an attempt of which this one has not heard.
     """
     engram = Engram(context)
     pace = context.pace()
@@ -43,9 +43,9 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
         try:
             if reported is not None and reported.terminal:
                 if alive and reported is not Phase.SUCCEEDED:
-                    await committed(context.engine.executor.end_leftover, step_run)
+                    await committed(engram.executor_of(step_run).end_leftover, step_run)
                 return await _record(context, step_run, observation, ending)
-            if (alive or unheard) and not signalled:  # however late: a Job that nobody has ended would outlive its run
+            if (alive or unheard) and not signalled:  # however late: what nobody ends would outlive its run
                 await _signal(context, step_run)
                 signalled = True
             elif not alive or context.now() >= drain_at:
@@ -61,7 +61,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
 async def _signal(context: StepContext, step_run: Object) -> None:
     """Tell the step to end, once and idempotently."""
     step_run = await _marked(context, step_run)
-    await committed(context.engine.executor.end_attempt, step_run)
+    await committed(context.engine.executors.of(step_run).end_attempt, step_run)
 
 
 async def _marked(context: StepContext, step_run: Object) -> Object:
@@ -69,7 +69,7 @@ async def _marked(context: StepContext, step_run: Object) -> Object:
     if record.is_told_to_end(step_run):
         return step_run
     patch = {"annotations": {keys.ANNOTATION_CANCEL_REQUESTED: "true"}}
-    return await committed(context.engine.executor.patch_step_run_metadata, step_run, patch)
+    return await committed(context.engine.step_runs.patch_step_run_metadata, step_run, patch)
 
 
 async def _record(context: StepContext, step_run: Object, observation: Observation, ending: Ending) -> Verdict:
@@ -89,7 +89,7 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
             message = str(status.get("lastFailureMsg") or "") if phase is reported else ""
             step_run = await _marked(context, step_run)
             patch = record.failure_patch(step_run, phase, reason, message or ending.text, now)
-        step_run = await committed(context.engine.executor.patch_step_run_status, step_run, patch)
+        step_run = await committed(context.engine.step_runs.patch_step_run_status, step_run, patch)
         if not record.is_final(step_run.get("status") or {}):  # its container has made it unreadable once more
             return record.verdict_of({"metadata": step_run["metadata"], "status": patch})
     context.variables.remember(step_run)

@@ -263,7 +263,7 @@ class Preparation:
 
     async def _begin(self, run_context: RunContext) -> None:
         """The run is under way from now on, or from the start of its first step if that was never recorded."""
-        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._status.pace())
+        step_runs = await patiently(self._engine.step_runs.step_runs, self._run, pace=self._status.pace())
         child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._status.pace())
         earliest = restore(run_context, step_runs, child_runs)
         if not self._status.state.started and not self._status.state.ended:
@@ -282,7 +282,7 @@ class Preparation:
 
         Without inputs and outputs: a run may wait long for its Story, its turn or its rights, and many may at once.
         """
-        step_runs = await patiently(self._engine.executor.step_runs, self._run, pace=self._status.pace())
+        step_runs = await patiently(self._engine.step_runs.step_runs, self._run, pace=self._status.pace())
         child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._status.pace())
         child_runs = [without_data(child) for child in child_runs]
         state = self._status.state

@@ -114,7 +114,7 @@ class StoryRunScope:
         run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
         if run is None or not has_ended(run):
             return
-        step_runs = await patiently(self._engine.executor.step_runs, run, pace=self._pace())
+        step_runs = await patiently(self._engine.step_runs.step_runs, run, pace=self._pace())
         left = orphans(step_runs, begun_here=self._execution is not None)
         stored = await patiently(self._engine.runs.read_run_anew, self._key, pace=self._pace()) if left else None
         if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or not has_ended(stored):

@@ -132,7 +132,7 @@ class Supervisor:
 
     async def _load_slots(self) -> None:
         """Nothing new is started before it is known what is at work already."""
-        occupants = await patiently(self._engine.executor.occupants, pace=Pace(self._engine.settings.jitter))
+        occupants = await patiently(self._engine.step_runs.occupants, pace=Pace(self._engine.settings.jitter))
         self._engine.slots.load(occupants)
 
     async def _take_care(self, key: RunKey, charge: _Charge) -> None:

@@ -13,6 +13,7 @@ from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
+from core.engine.step.record import executor_of
 from kubewire.wire import copy_value, values_equal
 
 _DECIDE_NOTHING: Final = frozenset({"templateGeneration", "retry"})
@@ -65,6 +66,7 @@ def step_run_manifest(
             "idempotencyKey": idempotency_key,
             "engramRef": copy_value(dict(step.declared["ref"])),
             "templateGeneration": binding.template_generation,
+            "executor": binding.executor,
         },
     }
     correlation = str((metadata.get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID) or "")
@@ -107,7 +109,7 @@ def why_not_the_work(wanted: Object, stored: Object) -> str | None:
 
     Of labels and annotations those count that tell which step it is, and who resolves its input.
     """
-    want, have = wanted["spec"], stored["spec"]
+    want, have = ({**of["spec"], "executor": executor_of(of)} for of in (wanted, stored))
     for field in sorted({*want, *have} - _DECIDE_NOTHING):
         if not values_equal(want.get(field), have.get(field)):
             return f"spec.{field}"

@@ -1,9 +1,8 @@
 """What to do about a step, given one look at it. Pure: observation and policy in, one frozen decision out.
 
-The first trustworthy word wins: what the SDK wrote, else how the engram container ended; a Job's own condition comes
-last because the Job controller batches for about a second. Nothing here is final until the operator has recorded it
-(core.engine.step.record), so an SDK-written failure may still be retried. Source: StepRun contract 7, 17, 18.1 and
-19.4.
+The first trustworthy word wins: what the SDK wrote, else what the executor says of the attempt. Nothing here is final
+until the operator has recorded it (core.engine.step.record), so an SDK-written failure may still be retried. Source:
+StepRun contract 7, 17, 18.1 and 19.4.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from core.api.instant import parse_instant_or_none
 from core.api.objects import is_being_deleted
 from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
 from core.api.unreadable import why_unreadable
-from core.engine.ports import AttemptState, Observation
+from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
-from core.engine.step.pending_reason import PODLESS_PATIENCE
+from core.engine.step.pending_reason import PATIENCE
 from core.policy.retry import RetryPolicy
 
 TIMEOUT_EXIT_CODE: Final = 124
@@ -33,7 +32,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The result is recorded. ``still_alive``: as far as is known its container runs, and has not been told to end."""
+    """The result is recorded. ``still_alive``: as far as is known its attempt goes on, and has not been told to end."""
 
     still_alive: bool
 
@@ -65,7 +64,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class EndAttempt:
-    """A Job of an earlier attempt is still there: delete it."""
+    """An earlier attempt is still there: end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,8 @@ class Start:
     """Nothing of the current attempt exists: start it.
 
     ``announce_first``: an SDK may not report success out of ``Pending``, so ``Running`` must be stored before the
-    container can run; a status without phase allows it, then the Job comes first.
+    attempt can start; a status without phase allows it, then the start comes first. ``announced``: ``Running`` is
+    stored, of a start that nothing is left of.
     """
 
     announce_first: bool
@@ -82,7 +82,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """The attempt is under way and its StepRun does not say ``Running`` yet."""
+    """The attempt is under way and its StepRun does not say ``Running`` yet, or names another deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +161,28 @@ def _under_way(
         return _failure(
             Phase.TIMEOUT, Reason.TIMED_OUT, message, TIMEOUT_EXIT_CODE, ExitClass.RETRY, status, policy, alive=True
         )
-    if phase in (None, Phase.PENDING, Phase.SCHEDULING):
+    if phase in (None, Phase.PENDING, Phase.SCHEDULING) or (phase is Phase.RUNNING and _is_misrecorded(observation)):
         return Announce()
-    return Wait(min((instant for instant in (deadline_at, _podless_until(observation, now)) if instant), default=None))
+    return Wait(min((instant for instant in (deadline_at, _patient_until(observation, now)) if instant), default=None))
 
 
-def _podless_until(observation: Observation, now: datetime) -> datetime | None:
-    """When to say that there is still no Pod."""
-    if observation.podless_since is None:
+def _is_misrecorded(observation: Observation) -> bool:
+    """Whether the StepRun names another deadline than the attempt has, which has been started once more, for example.
+
+    Of what an operator has started that did not record deadlines, none is recorded now.
+    """
+    assert observation.step_run is not None
+    recorded = record.attempt_of(observation.step_run)
+    if recorded is None or observation.deadline_at is None:
+        return False
+    return (recorded.number, recorded.deadline_at) != (observation.attempt, observation.deadline_at)
+
+
+def _patient_until(observation: Observation, now: datetime) -> datetime | None:
+    """When to say that nothing has taken the attempt up yet."""
+    if observation.waiting_since is None:
         return None
-    until = observation.podless_since + PODLESS_PATIENCE
+    until = observation.waiting_since + PATIENCE
     return until if now < until else None
 
 
@@ -198,7 +210,7 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
 
 def _container_failure(observation: Observation, status: Mapping[str, Any], policy: RetryPolicy) -> NextAction:
     """The container or its Pod ended badly and the SDK did not say why."""
-    if observation.reason == "DeadlineExceeded":
+    if observation.reason == DEADLINE_EXCEEDED:
         code, phase, reason = TIMEOUT_EXIT_CODE, Phase.TIMEOUT, Reason.TIMED_OUT
     else:
         code = observation.exit_code if observation.exit_code is not None else UNDETERMINED_EXIT_CODE

@@ -1,4 +1,4 @@
-"""What keeps the container of an engram step from starting, for the state of the step. Pure."""
+"""What keeps the attempt of an engram step from starting, for the state of the step. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ _WORDS: Final[dict[str, str]] = {
     "SchedulingGated": "Pod is held back from being scheduled",
     StepReason.NO_POD: "Job has no Pod",
 }
-PODLESS_PATIENCE: Final = timedelta(seconds=10)
-"""How long a Job may be without a Pod before that is worth a word: its controller takes a fraction of a second."""
-_WHY_PODLESS: Final = "a quota or a policy may refuse it, or the Job controller is down"
+PATIENCE: Final = timedelta(seconds=10)
+"""How long an attempt may wait to be taken up before that is worth a word: it takes a fraction of a second."""
 _ENDED_BEFORE: Final = "Waiting for the Pod of an earlier attempt to end"
 
 
@@ -57,8 +56,7 @@ def holdup(observation: Observation, now: datetime) -> Holdup | None:
         return Holdup(StepReason.EARLIER_ATTEMPT_ENDS, now)
     if observation.state is not AttemptState.STARTING:
         return None
-    if (made_at := observation.podless_since) is not None:
-        return Holdup(StepReason.NO_POD, made_at, _WHY_PODLESS) if now >= made_at + PODLESS_PATIENCE else None
-    if not observation.reason:
+    since = observation.waiting_since
+    if not observation.reason or (since is not None and now < since + PATIENCE):
         return None
-    return Holdup(str(_REASONS.get(observation.reason, observation.reason)), now, observation.message)
+    return Holdup(str(_REASONS.get(observation.reason, observation.reason)), since or now, observation.message)

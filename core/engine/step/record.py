@@ -20,6 +20,7 @@ from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
+from core.engine.ports import JOB, AttemptRecord
 from core.engine.step.verdict import Verdict
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
@@ -123,12 +124,43 @@ def verdict_of(step_run: Object) -> Verdict:
     )
 
 
-def running_patch(step_run: Object, now: datetime) -> Object:
-    """The attempt's Job exists or is being created."""
+def executor_of(step_run: Object) -> str:
+    """Name of the executor that a StepRun was made for; one that names none is of the time when Jobs were the only."""
+    executor = step_run["spec"].get("executor")
+    return executor if isinstance(executor, str) and executor else JOB
+
+
+def attempt_of(step_run: Object) -> AttemptRecord | None:
+    """What is recorded of the attempt that was started last; None: nothing yet, or nothing that can be read.
+
+    Only the operator writes it. Which attempt is current says ``retries_of``: after a failure that is the next one,
+    before it is started.
+    """
+    attempt = (step_run.get("status") or {}).get("attempt")
+    number = attempt.get("number") if isinstance(attempt, Mapping) else None
+    if not isinstance(attempt, Mapping) or not isinstance(number, int):
+        return None
+    worker = attempt.get("worker")
+    return AttemptRecord(
+        number,
+        executor_of(step_run),
+        parse_instant_or_none(attempt.get("deadlineAt")),
+        worker if isinstance(worker, str) else "",
+    )
+
+
+def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord) -> Object:
+    """The attempt has been started, or is about to be; it takes the place of the one recorded before."""
     status = step_run.get("status") or {}
     retries = retries_of(status)
-    message = "The Job is created" if not retries else f"The Job of retry {retries} is created"
+    what = "Job" if attempt.executor == JOB else "attempt"
+    message = f"The {what} is created" if not retries else f"The {what} of retry {retries} is created"
     patch: Object = {"phase": str(Phase.RUNNING), "retries": retries, "nextRetryAt": None}
+    patch["attempt"] = {
+        "number": attempt.number,
+        "deadlineAt": format_deadline(attempt.deadline_at) if attempt.deadline_at is not None else None,
+        "worker": attempt.worker or None,
+    }
     patch |= _common(step_run, Phase.RUNNING, Reason.SCHEDULED, message, now)
     if not status.get("startedAt"):
         patch["startedAt"] = format_instant(now)

@@ -18,7 +18,7 @@ from bubu_sdk.redaction import MAX_MESSAGE_BYTES
 from bubu_sdk.testing.environment import EngramEnvironment, EngramOutcome
 
 NEVER_SENT: Final = frozenset(
-    {"conditions", "observedGeneration", "trace", "handoff", "needs", "nextRetryAt", "lastOutputAt"}
+    {"conditions", "observedGeneration", "attempt", "trace", "handoff", "needs", "nextRetryAt", "lastOutputAt"}
 )
 """Status fields that belong to the operator."""
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

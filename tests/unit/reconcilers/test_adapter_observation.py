@@ -47,7 +47,7 @@ def look(pods: list[Object] | None = None, *, status: Object | None = None, **sp
 
 
 TABLE: list[Any] = [
-    pytest.param({}, State.STARTING, None, "", id="no-pod-yet"),
+    pytest.param({}, State.STARTING, None, "NoPod", id="no-pod-yet"),
     pytest.param({"pods": [{"phase": "Pending"}]}, State.STARTING, None, "", id="pending"),
     pytest.param(
         {"pods": [pod_status("Pending", {"waiting": {"reason": "ContainerCreating"}})]},
@@ -203,7 +203,7 @@ TABLE: list[Any] = [
         {"status": {"conditions": [{"type": "Failed", "status": "False"}]}},
         State.STARTING,
         None,
-        "",
+        "NoPod",
         id="a-condition-that-is-false",
     ),
 ]
@@ -246,7 +246,7 @@ def test_an_observation_tells_attempt_deadline_and_pod() -> None:
     times = {"startedAt": "2025-01-02T03:00:01Z", "finishedAt": "2025-01-02T03:00:09Z"}
     seen = observe(STEP, attempt, [pod(JOB, status=pod_status("Succeeded", ended(0, **times)))])
     assert seen.step_run is STEP
-    assert (seen.attempt, seen.job_uid, seen.pod_name) == (2, JOB["metadata"]["uid"], "pod-1")
+    assert (seen.attempt, seen.worker) == (2, "pod-1")
     assert seen.deadline_at == datetime(2025, 1, 2, 3, 34, 5, 250_000, tzinfo=UTC)
     assert seen.started_at == datetime(2025, 1, 2, 3, 0, 1, tzinfo=UTC)
     assert seen.finished_at == datetime(2025, 1, 2, 3, 0, 9, tzinfo=UTC)
@@ -295,5 +295,10 @@ def test_the_newest_pod_counts_whatever_the_order() -> None:
 def test_a_job_tells_since_when_it_has_had_no_pod() -> None:
     attempt = {**JOB, "metadata": {**JOB["metadata"], "creationTimestamp": "2025-01-02T03:00:00Z"}}
 
-    assert observe(STEP, attempt, []).podless_since == datetime(2025, 1, 2, 3, tzinfo=UTC)
-    assert observe(STEP, attempt, [pod(attempt, "p", status={"phase": "Pending"})]).podless_since is None
+    podless, waiting = (
+        observe(STEP, attempt, []),
+        observe(STEP, attempt, [pod(attempt, "p", status={"phase": "Pending"})]),
+    )
+    assert (podless.waiting_since, podless.reason) == (datetime(2025, 1, 2, 3, tzinfo=UTC), "NoPod")
+    assert "a quota or a policy may refuse it" in podless.message
+    assert (waiting.waiting_since, waiting.reason, waiting.message) == (None, "", "")

@@ -53,6 +53,7 @@ def order(
         output_schema=None,
         declared_output_keys=None,
         policy=ResolvedStep(engram, template, settings, resolve_policy(sources), sources),
+        executor="job",
     )
     return AttemptOrder(owner, told, step, child, binding, 2, inputs or {}, {"inputs": {}, "steps": {}}, DEADLINE)
 

@@ -12,6 +12,11 @@ ADDITIONS = {
     ("StoryRun", ".status.storyRevision"): "a run executes the Story as it stood when it began, and says where it is",
     ("StoryRun", ".status.gates{}.data"): "whoever approves may give texts along, which later steps read",
     ("StoryRun", ".status.gates{}.data{}"): "such a text",
+    ("StepRun", ".spec.executor"): "who carries out the attempts; whoever goes on with a step must find that out",
+    ("StepRun", ".status.attempt"): "which attempt has been started, where any executor can read it",
+    ("StepRun", ".status.attempt.number"): "its number",
+    ("StepRun", ".status.attempt.deadlineAt"): "when it is ended; before, only the annotation of its Job said so",
+    ("StepRun", ".status.attempt.worker"): "which worker it is assigned to",
     ("StepRun", ".status.retries"): (
         "its default 0: a program may report before the operator's first write, and the Go SDK sends no retries"
     ),

@@ -11,14 +11,15 @@ from trio.testing import MockClock
 from core.engine.calls import Pace
 from core.engine.context.access import RunAccess
 from core.engine.errors import RejectedError
+from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
-from fuzz.engine.adapters import ModelStepExecutor
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.cluster import Object
+from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.world import World, open_world
 
 
-class WatchedExecutor(ModelStepExecutor):
+class WatchedExecutor(ModelJobExecutor):
     """Keeps what was asked of it, in order."""
 
     asked: list[str]
@@ -36,9 +37,10 @@ def watch(world: World) -> list[str]:
     """Start an engine; the list fills as its executor is asked for things."""
     process = world.start()
     context = world.supervisor._engine
-    executor = WatchedExecutor(world.cluster, process, world.worker, world.engrams)
+    able = context.step_runs
+    executor = WatchedExecutor(able.cluster, able.process, able)
     executor.asked = []
-    object.__setattr__(context, "executor", executor)
+    object.__setattr__(context, "executors", Executors([executor]))
     return executor.asked
 
 
@@ -84,7 +86,7 @@ class Asked:
     def __init__(self, refusals: int = 0) -> None:
         self.calls = 0
         self.refusals = refusals
-        self.executor = self
+        self.executors = self
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         self.calls += 1

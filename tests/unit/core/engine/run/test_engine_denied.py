@@ -10,17 +10,18 @@ from trio.testing import MockClock
 
 from core.api.conditions import find_condition
 from core.engine.errors import DeniedError
+from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
-from fuzz.engine.adapters import ModelStepExecutor
 from fuzz.engine.canonical import engram
 from fuzz.engine.cluster import Object
+from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
 LACKING = 'jobs.batch is forbidden: User "operator" cannot create resource "jobs" in the namespace "default"'
 
 
-class UnprivilegedExecutor(ModelStepExecutor):
+class UnprivilegedExecutor(ModelJobExecutor):
     """Lacks a right until ``granted_at``."""
 
     denied: str = ""
@@ -48,9 +49,10 @@ class UnprivilegedExecutor(ModelStepExecutor):
 def deny(world: World, what: str) -> UnprivilegedExecutor:
     process = world.start()
     context = world.supervisor._engine
-    executor = UnprivilegedExecutor(world.cluster, process, world.worker, world.engrams)
+    able = context.step_runs
+    executor = UnprivilegedExecutor(able.cluster, able.process, able)
     executor.denied = what
-    object.__setattr__(context, "executor", executor)
+    object.__setattr__(context, "executors", Executors([executor]))
     return executor
 
 

@@ -12,14 +12,14 @@ from trio.testing import MockClock
 from core.api.conditions import find_condition
 from core.engine.errors import RejectedError
 from core.engine.ports import Binding, RunKey
-from fuzz.engine.adapters import ModelRunStore, ModelStepExecutor
+from fuzz.engine.adapters import ModelBindings, ModelRunStore
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.cluster import Object
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
 
-class PoisonedExecutor(ModelStepExecutor):
+class PoisonedBindings(ModelBindings):
     """A bug in the middle of one run: binding a step of ``poisoned`` raises what no port may raise."""
 
     poisoned: str = ""
@@ -32,14 +32,14 @@ class PoisonedExecutor(ModelStepExecutor):
         return await super().bind(run, story, step)
 
 
-def poison(world: World, name: str) -> PoisonedExecutor:
-    """Start an engine whose executor has a bug that concerns one run."""
-    process = world.start()
+def poison(world: World, name: str) -> PoisonedBindings:
+    """Start an engine whose binding of steps has a bug that concerns one run."""
+    world.start()
     engine = world.supervisor._engine
-    executor = PoisonedExecutor(world.cluster, process, world.worker, world.engrams)
-    executor.poisoned = name
-    object.__setattr__(engine, "executor", executor)
-    return executor
+    bindings = PoisonedBindings(engine.bindings.process, engine.bindings.engrams)
+    bindings.poisoned = name
+    object.__setattr__(engine, "bindings", bindings)
+    return bindings
 
 
 async def test_adopting_again_changes_nothing(autojump_clock: MockClock, scenario: Any) -> None:
@@ -106,15 +106,15 @@ async def test_a_crashing_scope_is_restarted_ever_less_often_and_writes_its_cond
     async with open_world() as world:
         world.add_story("story", {"steps": [engram("a")]})
         key = world.add_run("bad", "story")
-        executor = poison(world, "bad")
+        bindings = poison(world, "bad")
         world.supervisor.adopt(key)
         await trio.sleep(3600)
         writes = sum(write.actor.startswith("operator") for write in world.cluster.history)
-        at_first = executor.bites
+        at_first = bindings.bites
         await trio.sleep(3600)
 
         assert 15 <= at_first <= 22  # 1, 2, 4, … 256, then every 300 s
-        assert executor.bites - at_first == 12
+        assert bindings.bites - at_first == 12
         assert sum(write.actor.startswith("operator") for write in world.cluster.history) == writes
 
 
@@ -122,10 +122,10 @@ async def test_a_run_goes_on_when_the_bug_is_gone_and_its_condition_heals(autoju
     async with open_world() as world:
         world.add_story("story", {"steps": [engram("a")]})
         key = world.add_run("bad", "story")
-        executor = poison(world, "bad")
+        bindings = poison(world, "bad")
         world.supervisor.adopt(key)
         await trio.sleep(10)
-        executor.poisoned = ""
+        bindings.poisoned = ""
         assert await world.until_ended(key)
 
     degraded = find_condition(world.status(key)["conditions"], "Degraded")

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.engine.slots.queueing import Limits
 from core.engine.step.timers import timers_from
-from fuzz.engine import adapters
+from fuzz.engine import model_jobs
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
@@ -54,7 +54,7 @@ async def test_what_one_ends_for_a_cancel_the_other_does_not_start_again(
 async def test_without_the_question_whether_its_run_was_canceled_it_would_be(
     autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "is_asked_to_end", lambda seen, stored: False)
+    monkeypatch.setattr(model_jobs, "is_asked_to_end", lambda seen, stored: False)
     async with open_world({"a": SLOW_TO_GO}) as world:
         one = scenario(world, [engram("a")])
         start_both(world, one, StoryRun=5.0, StepRun=5.0)

@@ -8,7 +8,7 @@ import pytest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
-from core.engine.step.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
+from core.engine.step.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, why_not_the_work
 from core.policy.retry import RetryPolicy
 
 BINDING = Binding(
@@ -26,6 +26,7 @@ BINDING = Binding(
     output_schema=None,
     declared_output_keys=None,
     policy=None,
+    executor="job",
 )
 RUN: dict[str, Any] = {"metadata": {"name": "order-run", "namespace": "prod", "uid": "u1"}, "spec": {}}
 STORY: dict[str, Any] = {"metadata": {"name": "order"}, "spec": {}}
@@ -75,11 +76,21 @@ def test_a_step_run_is_created_as_the_contract_says() -> None:
             "idempotencyKey": "key",
             "engramRef": {"name": "charge", "namespace": "prod"},
             "templateGeneration": 4,
+            "executor": "job",
             "input": {"n": "{{ steps.a.output.n }}"},
             "timeout": "5m",
             "retry": {"maxRetries": 2},
         },
     }
+
+
+def test_a_step_run_that_names_no_executor_stands_for_the_same_work_as_one_for_jobs() -> None:
+    wanted = step_run_manifest(RUN, STORY, planned(STEP), BINDING, {"n": 1}, "key", QUEUE, "")
+    nameless = {**wanted, "spec": {key: value for key, value in wanted["spec"].items() if key != "executor"}}
+    other = {**wanted, "spec": {**wanted["spec"], "executor": "worker"}}
+
+    assert why_not_the_work(wanted, nameless) is None
+    assert why_not_the_work(wanted, other) == "spec.executor"
 
 
 def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from core.api.phases import ExitClass, Phase, Reason
 from core.api.unreadable import Unreadable, marked
-from core.engine.ports import AttemptState, Observation
+from core.engine.ports import AttemptRecord, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.outcome import (
     Announce,
@@ -25,7 +25,7 @@ from core.engine.step.outcome import (
     decide,
     exit_class,
 )
-from core.engine.step.pending_reason import PODLESS_PATIENCE
+from core.engine.step.pending_reason import PATIENCE
 from core.policy.retry import RetryPolicy
 from kubewire.wire import apply_merge_patch
 
@@ -45,7 +45,10 @@ def after(patch: dict[str, Any], base: dict[str, Any] | None = None) -> dict[str
     return status
 
 
-RUNNING = after(record.running_patch(step_run(), NOW))
+FIRST = AttemptRecord(0, "job", LATER)
+RECORDED = after(record.running_patch(step_run(), NOW, FIRST))
+RUNNING = {key: value for key, value in RECORDED.items() if key != "attempt"}
+"""As an operator recorded it that recorded no attempts."""
 RETRYING = after(record.retry_patch(step_run(RUNNING), NOW, LATER, 2, 137, "lost"), step_run(RUNNING))
 
 
@@ -97,14 +100,22 @@ def test_an_attempt_under_way_is_announced_once_and_then_waited_for(state: Attem
     assert look(RUNNING, state, attempt=0, deadline_at=LATER) == Wait(LATER)
 
 
-def test_a_job_without_a_pod_is_looked_at_again_when_that_is_no_longer_ordinary() -> None:
-    def waits(podless_since: datetime, deadline_at: datetime | None) -> NextAction:
-        state = AttemptState.STARTING
-        return look(RUNNING, state, attempt=0, podless_since=podless_since, deadline_at=deadline_at)
+def test_an_attempt_with_another_deadline_than_the_recorded_one_is_announced_once_more() -> None:
+    again = LATER + timedelta(seconds=1)
 
-    assert waits(NOW, None) == Wait(NOW + PODLESS_PATIENCE)
-    assert waits(NOW, LATER) == Wait(NOW + PODLESS_PATIENCE)
-    assert waits(NOW - PODLESS_PATIENCE, LATER) == Wait(LATER)
+    assert look(RECORDED, AttemptState.RUNNING, attempt=0, deadline_at=LATER) == Wait(LATER)
+    assert look(RECORDED, AttemptState.RUNNING, attempt=0, deadline_at=again) == Announce()
+    assert look(RECORDED | {"phase": "Paused"}, AttemptState.RUNNING, attempt=0, deadline_at=again) == Wait(again)
+
+
+def test_an_attempt_that_nothing_takes_up_is_looked_at_again_when_that_is_no_longer_ordinary() -> None:
+    def waits(waiting_since: datetime, deadline_at: datetime | None) -> NextAction:
+        state = AttemptState.STARTING
+        return look(RUNNING, state, attempt=0, waiting_since=waiting_since, deadline_at=deadline_at)
+
+    assert waits(NOW, None) == Wait(NOW + PATIENCE)
+    assert waits(NOW, LATER) == Wait(NOW + PATIENCE)
+    assert waits(NOW - PATIENCE, LATER) == Wait(LATER)
 
 
 @pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.BLOCKED])

@@ -6,7 +6,7 @@ import pytest
 
 from core.api.phases import StepReason
 from core.engine.ports import AttemptState, Observation
-from core.engine.step.pending_reason import PODLESS_PATIENCE, Holdup, holdup
+from core.engine.step.pending_reason import PATIENCE, Holdup, holdup
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -57,11 +57,12 @@ def test_a_pod_of_an_earlier_attempt_is_waited_for_visibly() -> None:
 
 
 def test_a_job_without_a_pod_is_a_holdup_once_that_is_no_longer_ordinary() -> None:
-    observation = Observation({}, AttemptState.STARTING, podless_since=NOW)
-    text = "Job has no Pod since 2026-01-02T03:04:05Z: a quota or a policy may refuse it, or the Job controller is down"
+    why = "a quota may refuse it"
+    observation = Observation({}, AttemptState.STARTING, waiting_since=NOW, reason="NoPod", message=why)
+    text = "Job has no Pod since 2026-01-02T03:04:05Z: a quota may refuse it"
 
-    assert holdup(observation, NOW + PODLESS_PATIENCE - timedelta(seconds=1)) is None
-    found = holdup(observation, NOW + PODLESS_PATIENCE)
+    assert holdup(observation, NOW + PATIENCE - timedelta(seconds=1)) is None
+    found = holdup(observation, NOW + PATIENCE)
     assert found == holdup(observation, NOW + timedelta(hours=1))
     assert found is not None
     assert (found.reason, found.since, found.message) == (StepReason.NO_POD, NOW, text)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.api.phases import ExitClass, Phase, Reason
+from core.engine.ports import AttemptRecord
 from core.engine.step import record
 from kubewire.wire import apply_merge_patch
 
@@ -22,17 +23,52 @@ def patched(status: dict[str, Any] | None, patch: dict[str, Any]) -> dict[str, A
     return after
 
 
+FIRST = AttemptRecord(0, "job", NOW + timedelta(minutes=30))
+
+
 def words(status: dict[str, Any]) -> dict[str, str]:
     return {condition["type"]: condition["status"] for condition in status["conditions"]}
 
 
 def test_running_carries_the_required_retries_and_the_start() -> None:
-    status = patched(None, record.running_patch(step_run(), NOW))
+    status = patched(None, record.running_patch(step_run(), NOW, FIRST))
 
     assert (status["phase"], status["retries"], status["startedAt"]) == ("Running", 0, "2026-01-02T03:04:05Z")
     assert words(status) == {"Ready": "False", "Progressing": "True", "Degraded": "False"}
     assert all(condition["observedGeneration"] == 3 for condition in status["conditions"])
     assert not record.is_final(status)
+
+
+def test_a_start_records_the_attempt_in_the_place_of_the_one_before() -> None:
+    assigned = AttemptRecord(0, "worker", NOW + timedelta(seconds=2), "worker-1")
+    first = {"metadata": step_run()["metadata"], "spec": {"executor": "worker"}}
+    first["status"] = patched(None, record.running_patch(first, NOW, assigned))
+    retried = {**first, "status": patched(first["status"], record.retry_patch(first, NOW, NOW, 3, 137, "lost"))}
+    second = AttemptRecord(1, "worker", NOW + timedelta(seconds=9, milliseconds=250))
+    started = {**retried, "status": patched(retried["status"], record.running_patch(retried, NOW, second))}
+
+    assert record.attempt_of(first) == record.attempt_of(retried) == assigned
+    assert record.attempt_of(started) == second
+    assert started["status"]["attempt"] == {"number": 1, "deadlineAt": "2026-01-02T03:04:14.250000Z"}
+    assert [condition["message"] for condition in started["status"]["conditions"]] == [
+        "The attempt of retry 1 is created"
+    ] * 3
+
+
+@pytest.mark.parametrize("status", [None, {}, {"attempt": None}, {"attempt": {}}, {"attempt": {"number": "0"}}])
+def test_a_step_run_may_say_nothing_of_an_attempt(status: dict[str, Any] | None) -> None:
+    assert record.attempt_of(step_run(status)) is None
+
+
+def test_what_cannot_be_read_of_an_attempt_is_left_out() -> None:
+    status = {"attempt": {"number": 2, "deadlineAt": "soon", "worker": 7}}
+
+    assert record.attempt_of(step_run(status)) == AttemptRecord(2, "job")
+
+
+@pytest.mark.parametrize(("spec", "name"), [({}, "job"), ({"executor": ""}, "job"), ({"executor": "worker"}, "worker")])
+def test_a_step_run_without_an_executor_is_that_of_jobs(spec: dict[str, Any], name: str) -> None:
+    assert record.executor_of({"metadata": {}, "spec": spec}) == name
 
 
 def test_success_forgets_how_the_attempt_before_it_failed() -> None:
@@ -60,7 +96,7 @@ def test_a_retry_forgets_the_old_result_and_dates_the_next_in_one_write() -> Non
 
 
 def test_sdk_written_success_becomes_final_with_matching_conditions() -> None:
-    sdk = patched(None, record.running_patch(step_run(), NOW)) | {"phase": "Succeeded", "output": {"n": 1}}
+    sdk = patched(None, record.running_patch(step_run(), NOW, FIRST)) | {"phase": "Succeeded", "output": {"n": 1}}
     assert not record.is_final(sdk)
 
     status = patched(sdk, record.success_patch(step_run(sdk), NOW + timedelta(seconds=5)))
@@ -76,7 +112,7 @@ def test_sdk_written_success_becomes_final_with_matching_conditions() -> None:
     [(Phase.FAILED, "True"), (Phase.TIMEOUT, "True"), (Phase.ABORTED, "True"), (Phase.CANCELED, "False")],
 )
 def test_a_failure_is_final_and_says_why(phase: Phase, degraded: str) -> None:
-    running = patched(None, record.running_patch(step_run(), NOW))
+    running = patched(None, record.running_patch(step_run(), NOW, FIRST))
     patch = record.failure_patch(
         step_run(running), phase, Reason.TIMED_OUT, "late", NOW, exit_code=124, exit_class=ExitClass.RETRY
     )
@@ -96,7 +132,7 @@ def test_the_words_of_the_sdk_about_a_failure_are_kept() -> None:
 
 
 def test_a_late_change_of_phase_by_an_sdk_takes_finality_away() -> None:
-    running = patched(None, record.running_patch(step_run(), NOW))
+    running = patched(None, record.running_patch(step_run(), NOW, FIRST))
     failed = patched(running, record.failure_patch(step_run(running), Phase.FAILED, Reason.EXECUTION_FAILED, "x", NOW))
 
     assert record.is_final(failed)

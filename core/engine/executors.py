@@ -1,0 +1,92 @@
+"""Who carries out the attempts of steps: one executor for each name that a StepRun may record.
+
+A StepRun is made for one executor (``spec.executor``), which starts, observes and ends all of its attempts. That is
+read off the StepRun, not off what its Engram is bound to now: another process, or another edition of the Engram, must
+find and end what was begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import trio
+
+from core.api.objects import Object
+from core.api.phases import Reason
+from core.engine.errors import RejectedError
+from core.engine.ports import AttemptExecutor, AttemptOrder, AttemptState, Observation, StepError, StepRuns
+from core.engine.step import record
+
+
+class Executors:
+    """All executors of this operator."""
+
+    def __init__(self, executors: Iterable[AttemptExecutor]) -> None:
+        self._by_name = {executor.name: executor for executor in executors}
+
+    def of(self, step_run: Object) -> AttemptExecutor:
+        """The one that the StepRun was made for; one that nobody here has can start nothing, and knows of nothing."""
+        name = record.executor_of(step_run)
+        return self._by_name.get(name) or UnknownExecutor(name, self._problem(name))
+
+    def why_unknown(self, name: str) -> StepError | None:
+        """Why nothing can be started by the executor of that name; None: it can."""
+        return None if name in self._by_name else self._problem(name)
+
+    async def prepare_run(self, run: Object, story: Object) -> None:
+        """Ensure what any of them needs for the attempts of a run."""
+        for executor in self._by_name.values():
+            await executor.prepare_run(run, story)
+
+    async def observe(self, step_runs: StepRuns, run: Object, name: str) -> Observation:
+        """One look at the step of ``run`` whose StepRun has that name; never waits.
+
+        Nothing may start while anything is at work for a StepRun of that name, whichever executor has begun it: one
+        that is gone may have been another's.
+        """
+        step_run = await step_runs.read_step_run(run, name)
+        executor = self.of(step_run) if step_run is not None else None
+        seen = await executor.observe(step_run) if executor is not None and step_run is not None else Observation(None)
+        if seen.state is not AttemptState.ABSENT:
+            return seen
+        namespace = run["metadata"]["namespace"]
+        others = (other for other in self._by_name.values() if other is not executor)
+        lingers = any(other.lingers(namespace, name) for other in others)
+        return Observation(step_run, AttemptState.LINGERING) if lingers else seen
+
+    def _problem(self, name: str) -> StepError:
+        known = ", ".join(sorted(self._by_name))
+        return StepError(Reason.INVALID_CONFIGURATION, f"there is no executor {name!r}; this operator has: {known}")
+
+
+class UnknownExecutor:
+    """Stands for an executor that this operator does not have: nothing starts, and nothing is known to be at work."""
+
+    starts_by_record = False
+
+    def __init__(self, name: str, problem: StepError) -> None:
+        self.name = name
+        self._problem = problem
+
+    async def prepare_run(self, run: Object, story: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def start_attempt(self, order: AttemptOrder) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RejectedError(self._problem.message, reason=self._problem.reason)
+
+    async def observe(self, step_run: Object) -> Observation:
+        await trio.lowlevel.checkpoint()
+        return Observation(step_run)
+
+    def lingers(self, namespace: str, step_run_name: str) -> bool:
+        return False
+
+    async def end_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def end_earlier_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def end_leftover(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,100 @@
+"""``StepRuns`` on an API server: what steps are recorded in, whichever executor carries them out.
+
+Names are the lock: the name of a StepRun follows from run and step, so whoever creates first wins and everybody else
+finds what is there, checks whose it is, and goes on. Source: StepRun contract 7, reliability of writes as in
+``core.engine.ports``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Any, Final
+
+import trio
+
+from core.api.objects import Object, has_ended, is_controlled_by, step_path, without_data
+from core.api.resource import STEP_RUN, STORY_RUN
+from core.engine.errors import NameConflictError, StaleError
+from core.engine.redrive.request import may_have_a_past
+from core.engine.step.manifest import is_edited, why_not_the_work
+from core.kube.client import KubeClient
+from reconcilers.adapters.translation import port_errors
+from reconcilers.adapters.world import OWNER_UID, World, slim
+from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
+
+NEW_SECONDS: Final = 1.0
+"""After which another leader may have started, and ended, the first attempt of what was made here."""
+_REMEMBERED: Final = 8192
+"""StepRuns; one that is forgotten costs two more questions."""
+
+
+class KubeStepRuns:
+    """StepRuns of all runs, through the informer and with preconditions."""
+
+    def __init__(self, client: KubeClient, world: World) -> None:
+        self._client = client
+        self._world = world
+        self._new: dict[str, float] = {}
+        """When StepRuns were made here, for the first time, of which no attempt was started: by UID, oldest first."""
+
+    async def read_step_run(self, run: Object, name: str) -> Object | None:
+        step_run = self._world.step_runs.get(run["metadata"]["namespace"], name)
+        return step_run if step_run is not None and is_controlled_by(step_run, run["metadata"]["uid"]) else None
+
+    async def step_runs(self, run: Object) -> list[Object]:
+        return [without_data(one) for one in self.whole_step_runs(run)]
+
+    def whole_step_runs(self, run: Object) -> Iterator[Object]:
+        return self._world.step_runs.each_by_index(OWNER_UID, run["metadata"]["uid"])
+
+    async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
+        namespace, name, step = manifest["metadata"]["namespace"], manifest["metadata"]["name"], step_path(manifest)
+        anew = again or step in ((run.get("status") or {}).get("stepStates") or {})
+        if anew:
+            await confirm(self._client, self._world.story_runs, STORY_RUN, run)
+        stored, made = await create_or_read(self._client, STEP_RUN, manifest)
+        if not is_controlled_by(stored, run["metadata"]["uid"]):
+            raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
+        if step_path(stored) != step:
+            raise NameConflictError(
+                f"StepRun {namespace}/{name} belongs to step {step_path(stored)!r}; "
+                f"rename step {step!r} so that their names differ"
+            )
+        if not made and (why_not_the_work(manifest, stored) is not None or is_edited(stored)):
+            self._world.step_runs.remember(stored)
+            raise StaleError(f"StepRun {namespace}/{name} exists, and is not what was to be made")
+        if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
+            self._new[stored["metadata"]["uid"]] = trio.current_time()
+            if len(self._new) > _REMEMBERED:
+                del self._new[next(iter(self._new))]
+        return self._world.step_runs.remember(stored)
+
+    def take_new(self, step_run: Object) -> bool:
+        """Whether it was made here a moment ago, for the first time: then nobody can have started an attempt of it.
+
+        Said once: whatever comes of the start that asks for it, the next one is not the first.
+        """
+        made_at = self._new.pop(step_run["metadata"]["uid"], -inf)
+        return trio.current_time() - made_at <= NEW_SECONDS
+
+    async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
+        return await patch_status(self._client, self._world.step_runs, STEP_RUN, step_run, patch)
+
+    async def patch_step_run_metadata(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
+        return await patch_metadata(self._client, self._world.step_runs, STEP_RUN, step_run, patch)
+
+    async def delete_step_run(self, step_run: Object) -> None:
+        await delete(self._client, self._world.step_runs, STEP_RUN, step_run)
+
+    async def occupants(self) -> list[Object]:
+        with port_errors():
+            found = await self._client.list(
+                STEP_RUN, keep=lambda step_run: {} if has_ended(step_run) else _without_status(step_run)
+            )
+        return [step_run for step_run in found.items if step_run]
+
+
+def _without_status(step_run: Object) -> Object:
+    """What says whose slot a StepRun has; all are held at once when a process starts, so reports are left out."""
+    return {key: value for key, value in slim(step_run).items() if key != "status"}
