@@ -10,7 +10,7 @@ from core.engine.ports import Binding
 from core.policy.retry import RetryPolicy
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram, ModelBindings
-from fuzz.engine.canonical import HASTY, engram
+from fuzz.engine.canonical import engram
 from fuzz.engine.case import Case
 from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.warm_workers import WORKER, WarmWorkers
@@ -32,16 +32,14 @@ CASES: Final[dict[str, Case]] = {
         {"work": Engram(timeout_seconds=2.0)},
         actions=(Action(2.3, Verb.BIND, value=WORKER), Action(2.5, Verb.REDRIVE, value="t")),
     ),
-    "a worker ends after its time": Case(
-        {"steps": [engram("a")], "output": {"n": "{{ steps.a.output.n }}"}},
-        {"a": (Script(after_seconds=2.4, grace_seconds=5.0, output={"n": 1}), Script(output={"n": 2}))},
+    "a worker ends after its time, another vanishes": Case(
+        {"steps": [engram("a"), engram("b", "a")], "output": {"n": "{{ steps.a.output.n }}"}},
+        {
+            "a": (Script(after_seconds=2.4, grace_seconds=5.0, output={"n": 1}), Script(output={"n": 2})),
+            "b": (Script(Act.HANG), Script(after_seconds=0.4)),
+        },
         IN_TWO_SECONDS,
-    ),
-    "a worker vanishes": Case(
-        {"steps": [engram("a"), engram("b", "a")]},
-        {"a": (Script(Act.HANG), Script(after_seconds=0.4))},
-        {"work": Engram(executor=WORKER, retry=HASTY["work"].retry)},
-        actions=(Action(0.8, Verb.DELETE_POD, "a"),),
+        actions=(Action(4.5, Verb.DELETE_POD, "b"),),
     ),
 }
 
@@ -79,7 +77,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any, str, Any], ...]],
     ),
     (
         "a late result of an earlier attempt is accepted",
-        ("a worker ends after its time",),
+        ("a worker ends after its time, another vanishes",),
         ((WarmWorkers, "_is_its_own", _always(True)),),
     ),
 )

@@ -148,7 +148,7 @@ def attempts_are_counted(history: History) -> Iterator[str]:
 
 
 def records_tell_the_attempt(history: History) -> Iterator[str]:
-    """I43: a StepRun keeps its executor; what it records of an attempt at work is what is at work."""
+    """I43: a StepRun keeps its executor, and records of an attempt what it is; a worker's report is of that attempt."""
     deadlines: dict[str, tuple[int, datetime]] = {}
     """Of Jobs, with their attempt, by UID of the StepRun."""
     for write in history.writes():
@@ -158,6 +158,7 @@ def records_tell_the_attempt(history: History) -> Iterator[str]:
             continue
         if executor_of(write.old) != executor_of(write.new):
             yield f"{write.place[2]} went from {executor_of(write.old)} to {executor_of(write.new)}"
+        yield from _strange_report(write)
         attempt, job = attempt_of(write.new), deadlines.get(write.new["metadata"]["uid"])
         told = attempt is not None and attempt != attempt_of(write.old) and by_operator(write)
         if attempt is None or not told:
@@ -172,16 +173,14 @@ def records_tell_the_attempt(history: History) -> Iterator[str]:
             yield f"{write.place[2]} records the deadline {attempt.deadline_at}, but its Job has {job[1]}"
 
 
-def results_are_of_the_attempt(history: History) -> Iterator[str]:
-    """I43: what a worker reports is of the attempt that its StepRun is at, and that is assigned to it."""
-    for write in _step_run_writes(history):
-        if not write.actor.startswith(f"{WORKER}-") or status_of(write.old).get("phase") == status_of(write.new).get(
-            "phase"
-        ):
-            continue
-        attempt = attempt_of(write.old) if write.old is not None else None
-        if attempt is None or (attempt.number, attempt.worker) != (retries_of(status_of(write.old)), write.actor):
-            yield f"{write.actor} reported for {write.place[2]}, which is at another attempt, or another's"
+def _strange_report(write: Write) -> Iterator[str]:
+    """What a worker reports of another attempt than the one that its StepRun is at, or of one that is not its own."""
+    old = status_of(write.old)
+    if not write.actor.startswith(f"{WORKER}-") or old.get("phase") == status_of(write.new).get("phase"):
+        return
+    attempt = attempt_of(write.old) if write.old is not None else None
+    if attempt is None or (attempt.number, attempt.worker) != (retries_of(old), write.actor):
+        yield f"{write.actor} reported for {write.place[2]}, which is at another attempt, or another's"
 
 
 def retries_rise_by_one(history: History) -> Iterator[str]:
@@ -474,5 +473,4 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I42": invariants_retention.nothing_goes_early,
     "I42, in time": invariants_retention.everything_goes_in_time,
     "I43": records_tell_the_attempt,
-    "I43, results": results_are_of_the_attempt,
 }
