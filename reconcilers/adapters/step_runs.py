@@ -20,7 +20,8 @@ from core.engine.redrive.request import may_have_a_past
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.kube.client import KubeClient
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, World, slim
+from reconcilers.adapters.watched_kind import slim
+from reconcilers.adapters.world import OWNER_UID, World
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
 NEW_SECONDS: Final = 1.0

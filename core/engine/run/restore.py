@@ -32,7 +32,7 @@ def restore(run_context: RunContext, step_runs: list[Object], child_runs: list[O
     state, earliest = steps_begun(state, plan, step_runs, child_runs, run_context.engine.clock.now())
     status.apply(state)
     claim_slots(run_context, step_runs)
-    whole = run_context.engine.executor.whole_step_runs(run_context.run)
+    whole = run_context.engine.step_runs.whole_step_runs(run_context.run)
     restore_outputs(run_context.variables, state, plan, whole, child_runs)
     return earliest
 

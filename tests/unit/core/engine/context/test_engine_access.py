@@ -13,6 +13,7 @@ from core.engine.context.access import RunAccess
 from core.engine.errors import RejectedError
 from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
+from fuzz.engine.adapters import ModelStepRuns
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.cluster import Object
 from fuzz.engine.model_jobs import ModelJobExecutor
@@ -35,9 +36,10 @@ class WatchedExecutor(ModelJobExecutor):
 
 def watch(world: World) -> list[str]:
     """Start an engine; the list fills as its executor is asked for things."""
-    process = world.start()
+    world.start()
     context = world.supervisor._engine
     able = context.step_runs
+    assert isinstance(able, ModelStepRuns)
     executor = WatchedExecutor(able.cluster, able.process, able)
     executor.asked = []
     object.__setattr__(context, "executors", Executors([executor]))

@@ -12,6 +12,7 @@ from core.api.conditions import find_condition
 from core.engine.errors import DeniedError
 from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
+from fuzz.engine.adapters import ModelStepRuns
 from fuzz.engine.canonical import engram
 from fuzz.engine.cluster import Object
 from fuzz.engine.model_jobs import ModelJobExecutor
@@ -47,9 +48,10 @@ class UnprivilegedExecutor(ModelJobExecutor):
 
 
 def deny(world: World, what: str) -> UnprivilegedExecutor:
-    process = world.start()
+    world.start()
     context = world.supervisor._engine
     able = context.step_runs
+    assert isinstance(able, ModelStepRuns)
     executor = UnprivilegedExecutor(able.cluster, able.process, able)
     executor.denied = what
     object.__setattr__(context, "executors", Executors([executor]))

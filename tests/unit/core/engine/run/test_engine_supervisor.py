@@ -36,6 +36,7 @@ def poison(world: World, name: str) -> PoisonedBindings:
     """Start an engine whose binding of steps has a bug that concerns one run."""
     world.start()
     engine = world.supervisor._engine
+    assert isinstance(engine.bindings, ModelBindings)
     bindings = PoisonedBindings(engine.bindings.process, engine.bindings.engrams)
     bindings.poisoned = name
     object.__setattr__(engine, "bindings", bindings)
