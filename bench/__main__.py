@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 
 from bench import (
+    admission,
     command_line,
     expressions,
-    gate,
     idle,
     kill,
     large,
@@ -26,7 +26,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "command-line": command_line.measure,
     "expressions": expressions.measure,
     "stall": stall.measure,
-    "gate": gate.measure,
+    "admission": admission.measure,
     "throughput": throughput.measure,
     "kill": kill.measure,
     "idle": idle.measure,

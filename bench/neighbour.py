@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 import trio
 
-from bench.gate import STORY_HOOK, GateServer, open_server, review_of, story_of, story_of_many
+from bench.admission import STORY_HOOK, AdmissionServer, open_server, review_of, story_of, story_of_many
 from bench.live_steps import largest_status
 from bench.observer import Observer, open_observer
 from bench.process import peak_resident_bytes
@@ -45,7 +45,7 @@ _HELD_CONNECTIONS: Final = 400
 @dataclass(frozen=True, slots=True)
 class _Place:
     stand: Stand
-    gate: GateServer
+    gate: AdmissionServer
 
     @property
     def client(self) -> KubeClient:
@@ -75,7 +75,7 @@ async def _measure() -> list[Row]:
 
 @dataclass
 class _Felt:
-    """Seconds; and MiB at most, of the operator and of the gate."""
+    """Seconds; and MiB at most, of the operator and of the admission server."""
 
     admission: list[float] = field(default_factory=list)
     start: list[float] = field(default_factory=list)
@@ -167,7 +167,7 @@ async def _flood(place: _Place) -> None:
 
 
 async def _send_hostile_stories(place: _Place) -> None:
-    """Stories that are hard to check, one after the other; the gate refuses them."""
+    """Stories that are hard to check, one after the other; admission refuses them."""
     body = review_of(STORY_HOOK, story_of_many("{{{{ steps.u{0}x{1}.output }}}}"), user=OTHER)
     while True:
         await place.gate.ask(STORY_HOOK, body)
@@ -195,7 +195,7 @@ async def _report(client: KubeClient, name: str, status: Object) -> None:
 
 
 async def _hold_connections(place: _Place) -> None:
-    """Bare connections to the gate, one after the other, the last 400 of them held."""
+    """Bare connections to the admission server, one after the other, the last 400 of them held."""
     held: deque[trio.SocketStream] = deque()
     try:
         while True:

@@ -1,7 +1,7 @@
-"""Who we are: certificate authority, serving certificate, rotation, trust distribution.
+"""The operator's own certificates: certificate authority, serving certificate, rotation, distribution of trust.
 
-``authority`` issues; ``material`` is one generation of certificates and keys; ``policy`` names what to do next;
-``succession`` makes the generation that follows; ``secret`` spells it as a Secret, ``store`` keeps that at the API
-server; ``inject`` tells API servers whom to trust; ``serving`` is the TLS context; ``rotation`` is the loop over them;
-``mounted`` serves files that somebody else renews.
+``authority`` issues; ``material`` is one generation of certificates and keys; ``policy`` decides the next step;
+``succession`` creates the next generation; ``secret`` converts it to a Secret and back, ``store`` keeps the Secret at
+the API server; ``inject`` writes the CA bundles that API servers trust; ``serving`` is the TLS context; ``rotation`` is
+the loop over them; ``mounted`` serves files that another component renews.
 """

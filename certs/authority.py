@@ -1,8 +1,8 @@
-"""A certificate authority of our own, and the serving certificates it issues.
+"""The operator's own certificate authority, and the serving certificates that it issues.
 
-Pure but for randomness: times and names in, certificates out; nothing is read or written. Keys are ECDSA P-256, serial
-numbers are random, an authority may issue for the given names only (name constraints) and may have no authority below
-it. Not here: when to issue (certs.policy).
+Pure except for randomness: times and names in, certificates out; nothing is read or written. Keys are ECDSA P-256,
+serial numbers are random. An authority may only issue for the given names (name constraints) and may have no authority
+below it. When to issue is decided in ``certs.policy``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be wrong with certificates.
+"""Errors of certificates.
 
 CertificateError
 └── UnusableError    *user*: certificate or key that cannot be served; lists every reason

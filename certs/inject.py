@@ -1,7 +1,7 @@
-"""Whom API servers trust when they call us: the ``caBundle`` of webhook configurations and of CRD conversion.
+"""The ``caBundle`` of webhook configurations and of CRD conversion: it makes API servers trust the operator.
 
-Only what differs is patched, each patch bound to the version that was read. An object that does not exist is not an
-error: it is not installed, or not yet.
+Only bundles that differ are patched, each patch bound to the version that was read. An object that does not exist is
+not an error: it is not installed, or not yet.
 """
 
 from __future__ import annotations

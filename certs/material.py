@@ -1,7 +1,7 @@
-"""One generation of certificates and keys: who signs, what is served, whom the API servers are to trust. Pure data.
+"""One generation of certificates and keys: signer, served certificate, trusted authorities. Pure data.
 
-An authority goes through three places: *upcoming* (published, signs nothing), *active* (signs what is served),
-*retired* (signs nothing, trusted until every leaf it has signed is over).
+An authority has three states: *upcoming* (published, signs nothing), *active* (signs the served certificate),
+*retired* (signs nothing, stays trusted until every leaf that it has signed has expired).
 """
 
 from __future__ import annotations

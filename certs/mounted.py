@@ -1,8 +1,8 @@
-"""Certificate files that somebody else renews, such as cert-manager through a mounted Secret.
+"""Certificate files that another component renews, such as cert-manager through a mounted Secret.
 
-A kubelet exchanges a mounted Secret by renaming a link, so certificate and key are read through one look at it and
-taken only if they belong together; otherwise what was served before still is. Nothing is written, here or at the API
-server. Source: operator contract 8.6 (certwatcher series), admission contract 1.2.
+A kubelet replaces a mounted Secret by renaming a link. So the link is resolved once for both files, and certificate and
+key are only used if they belong together; otherwise the previous ones stay in use. Nothing is written, neither here nor
+at the API server. Source: operator contract 8.6 (certwatcher series), admission contract 1.2.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class MountedCertificate:
         self._poll_seconds = poll_seconds
         self._served: tuple[bytes, bytes] | None = None
         self._refused: tuple[bytes, bytes] | None = None
-        self._problem = "not read yet"
+        self._problem = "has not been read yet"
 
     @property
     def readiness(self) -> Readiness:

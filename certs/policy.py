@@ -1,7 +1,7 @@
-"""What to do next with the certificates, given what is stored, what we hold, and the time: one named decision.
+"""The next step of certificate rotation, from the stored Secret, the generation in use, and the time.
 
-Pure. The order of the checks is the policy: first that one generation is agreed on, then that it trusts what is being
-served, then who signs, then what is served, then what may be forgotten.
+Pure. The order of the checks is the policy: first, all replicas use one generation; then, it trusts the certificate in
+use; then the signer; then the served certificate; then what may be removed.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -
     mine = held if held is not None and not why_cannot_sign(held, now, rules) else None
     match stored:
         case Foreign():
-            return RotationStep(Step.HOLD, "the Secret is not ours")
+            return RotationStep(Step.HOLD, "the Secret does not belong to the operator")
         case Absent():
-            return _begin(mine, "the Secret is not there or empty")
+            return _begin(mine, "the Secret does not exist or is empty")
         case Damaged(problems):
             return _begin(mine, "; ".join(problems))
         case Kept(material):
@@ -137,9 +137,9 @@ def why_renew(material: Material, now: datetime, rules: Rules) -> str:
     if not names_of(leaf) >= set(rules.names):
         return f"the certificate is not for {', '.join(rules.names)}"
     if now >= renew_at(leaf, rules.lifetimes) and leaf.not_valid_after_utc < authority.not_valid_after_utc:
-        return "the certificate is at two thirds of its life"
+        return "the certificate has passed two thirds of its lifetime"
     if material.requested is Rotation.LEAF:
-        return "somebody asked for it"
+        return "a user requested it"
     return ""
 
 
@@ -182,18 +182,18 @@ def _agree(material: Material, mine: Material | None, now: datetime, rules: Rule
 def _succeed(material: Material, now: datetime, rules: Rules) -> RotationStep:
     lifetimes, upcoming = rules.lifetimes, material.upcoming
     if upcoming is not None and not _is_fit(upcoming, now, rules):
-        return RotationStep(Step.INTRODUCE, "the upcoming authority is of no use")
+        return RotationStep(Step.INTRODUCE, "the upcoming authority cannot be used")
     if upcoming is None and now >= material.active.certificate.not_valid_after_utc - lifetimes.overlap:
         return RotationStep(Step.INTRODUCE, "the authority is about to expire")
     if upcoming is None and material.requested is Rotation.AUTHORITY:
-        return RotationStep(Step.INTRODUCE, "somebody asked for it")
+        return RotationStep(Step.INTRODUCE, "a user requested it")
     published_at = material.published_at
     if upcoming is not None and published_at is not None and now >= _promote_at(material, published_at, lifetimes):
         return RotationStep(Step.PROMOTE, "the upcoming authority is trusted everywhere")
     if why := why_renew(material, now, rules):
         return RotationStep(Step.RENEW_LEAF, why)
     if material.retired and now >= _forget_at(material, lifetimes):
-        return RotationStep(Step.RETIRE, "every certificate of the old authority is over")
+        return RotationStep(Step.RETIRE, "every certificate of the old authority has expired")
     return RotationStep(Step.SERVE, "all is well")
 
 

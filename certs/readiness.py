@@ -1,4 +1,4 @@
-"""Whether a server may be called with the certificate it presents, in a word for people and probes."""
+"""Whether clients trust the certificate that a server presents, with a reason for people and probes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Keep one valid chain served and trusted, whatever happens to the Secret, the clocks or the API server.
+"""Keep one valid chain served and trusted, through changes of the Secret, of clocks and of the API server.
 
-Every replica runs this; they agree through the Secret alone, each write bound to what was read. The order within a pass
-is the promise: first the stored generation is brought on, then everything that must trust it is told, and only then it
-is served. So what is served is trusted everywhere, at every instant.
+Every replica runs this loop. The replicas agree through the Secret alone; each write is bound to the version that was
+read. The order within a pass is the guarantee: first the stored generation is updated, then the CA bundles of
+everything that must trust it, and only then it is served. So the served certificate is trusted everywhere, at every
+instant.
 """
 
 from __future__ import annotations
@@ -97,18 +98,18 @@ class CertificateKeeper:
         self._served: Material | Provided | None = None
         self._reactions: deque[float] = deque()
         self._trusted_at_least_once = False
-        self._trouble = "the Secret was not read yet"
+        self._trouble = "the Secret has not been read yet"
 
     @property
     def readiness(self) -> Readiness:
-        """Ready from the first time that everybody who calls us trusts what is served; trouble later is in the word."""
+        """Ready once all callers trust the served certificate; later trouble only changes the text."""
         if self._served is not None and self._trusted_at_least_once:
             return Readiness(True, self._trouble or "serving a certificate that the API servers trust")
         return Readiness(False, f"no trusted certificate yet: {self._trouble}")
 
     @property
     def held(self) -> Material | None:
-        """The generation this replica goes by."""
+        """The generation that this replica uses."""
         return self._held
 
     async def run(self) -> None:
@@ -210,8 +211,8 @@ class CertificateKeeper:
         if provided is None:
             self._fail(
                 "read",
-                f"the Secret {self._store.namespace}/{self._store.name} is not ours and cannot be served "
-                f"({'; '.join(foreign.problems)}): delete it, or let its owner mend it",
+                f"the Secret {self._store.namespace}/{self._store.name} does not belong to the operator "
+                f"and cannot be served ({'; '.join(foreign.problems)}): delete it, or let its owner repair it",
             )
             self._serve_alone(now)
             return now + timedelta(seconds=self._pace.longest_wait_seconds)
@@ -222,7 +223,9 @@ class CertificateKeeper:
         if not self._install(provided):
             return None
         self._trusted_at_least_once = True
-        self._trouble = f"serving the certificate that others keep in {self._store.namespace}/{self._store.name}"
+        self._trouble = (
+            f"serving the certificate that another component maintains in {self._store.namespace}/{self._store.name}"
+        )
         return provided.leaf.certificate.not_valid_after_utc
 
     def _may_serve_unpublished(self, now: datetime) -> bool:
@@ -282,7 +285,7 @@ class CertificateKeeper:
     def _fail(self, operation: str, trouble: str) -> None:
         metrics.count(catalogue.CERTIFICATE_FAILURES, operation=operation)
         if trouble != self._trouble:
-            _LOG.warning("certificates are in trouble", operation=operation, error=trouble)
+            _LOG.warning("certificates have a problem", operation=operation, error=trouble)
             self._events.record(self._store.reference(), "Warning", "CertificateTrouble", trouble)
         self._trouble = trouble
 

@@ -1,9 +1,9 @@
-"""How a generation is spelled as a Secret, and how whatever stands in a Secret is read. Pure.
+"""Conversion of a generation to a Secret, and reading of any Secret. Pure.
 
 ``data``: ``tls.crt`` and ``tls.key`` (what is served), ``ca.crt`` (every trusted authority, the active one first),
 ``ca.key`` (its key), ``next-ca.key`` (the upcoming authority's key, while there is one). Annotations hold generation
-and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` is ours; one without
-data, or with empty entries only, is free to be used.
+and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` belongs to the operator; the operator
+also uses a Secret that has no data or only empty entries.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class _Parts:
             for certificate in found:  # dates, keys and extensions are parsed late: be sure that they can be
                 certificate.public_key(), certificate.extensions, certificate.not_valid_after_utc
         except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
-            self.complain(f"{entry} holds no PEM certificates that can be read")
+            self.complain(f"{entry} must hold PEM certificates")
             return ()
         return found
 
@@ -139,10 +139,10 @@ class _Parts:
         try:
             key = serialization.load_pem_private_key(content, None)
         except (ValueError, TypeError, UnsupportedAlgorithm):  # their texts are not repeated: they are about a key
-            self.complain(f"{entry} holds no private key that can be read")
+            self.complain(f"{entry} must hold a private key in PEM")
             return None
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
-            self.complain(f"{entry} is a key of a kind that is not supported; use ECDSA P-256")
+            self.complain(f"{entry} has an unsupported type of key; use ECDSA P-256")
             return None
         return key
 

@@ -1,8 +1,8 @@
 """The TLS context of a server whose certificate changes while it serves.
 
-A server is given one context for its whole life. It chooses, within each handshake, the newest context that was
-installed; that one is built and proven apart and then exchanged whole, on the event loop. A live context is never
-changed: loading a pair into one breaks handshakes that are under way, and a pair that does not match leaves it broken.
+A server gets one context for its whole life. Within each handshake that context selects the newest installed one. A new
+context is built and tested separately and then replaces the old one, on the event loop. A context in use is never
+changed: loading a pair into it breaks handshakes in progress, and a pair that does not match leaves it broken.
 """
 
 from __future__ import annotations

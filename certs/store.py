@@ -1,4 +1,4 @@
-"""The one Secret at the API server, read fresh and written only on what was read."""
+"""The Secret at the API server: always read fresh; every write carries the version that was read."""
 
 from __future__ import annotations
 

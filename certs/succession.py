@@ -1,4 +1,4 @@
-"""The generation that follows, for each step of the policy. Pure but for randomness."""
+"""The next generation, for each step of the policy. Pure except for randomness."""
 
 from __future__ import annotations
 

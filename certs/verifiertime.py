@@ -1,8 +1,8 @@
-"""The time by the clock of those who verify our certificates: the API server's.
+"""The time by the clock of the API server, which verifies the operator's certificates.
 
-A certificate that is valid by our clock and not by the API server's is refused, so its ``Date`` header decides. Between
-two answers monotonic time is added, so that steps of our own wall clock change nothing; it serves only until the first
-answer, and where a server sends no date.
+The API server refuses a certificate that is valid by the operator's clock and not by its own, so its ``Date`` header
+decides. Between two answers monotonic time is added, so that steps of the local wall clock change nothing. The local
+clock is only used until the first answer, and where a server sends no date.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Only the operator makes what it acts on: policies ``authors`` and ``jobs``. The same as ``webhooks.validate.author``.
+"""Only the operator creates the objects that it acts on: policies ``authors`` and ``jobs``.
 
-Whoever has the role ``edit`` of a namespace may write our kinds and Jobs there. Without these policies such a person
-could make the StepRun of a step before the operator does, change one that waits for another attempt, give a run another
-child, pass a gate by its timer, or stand in for the Job of a step. Source: admission contract 8.2, 9.3 and 11.
+The same rules as ``webhooks.validate.author``. A user with the role ``edit`` in a namespace may write Stories, runs and
+Jobs there. Without these policies such a user could create the StepRun of a step before the operator does, change one
+that waits for another attempt, give a run another child, pass a gate by its timer, or replace the Job of a step.
+Source: admission contract 8.2, 9.3 and 11.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ def policies(installation: Installation) -> tuple[Policy, Policy]:
     conditions = (NOT_DELETED, not_by_trusted(installation))
     authors = Policy(
         "authors",
-        "The operator alone makes StepRuns and marks runs; effects are claimed by the containers of the step.",
+        "Only the operator creates StepRuns and annotates runs; only the containers of a step claim its effects.",
         tuple(_checks()),
         conditions,
         {**SPECS, "pod": POD},
     )
     jobs = Policy(
         "jobs",
-        "The operator alone makes the Jobs of steps.",
+        "Only the operator creates the Jobs of steps.",
         tuple(_job_checks()),
         (*conditions, _OF_A_STEP),
     )
@@ -63,15 +64,17 @@ def _checks() -> Iterator[Check]:
     message = "spec: only the operator may change this (start another run)"
     yield Check(STEP_RUN, "variables.now == variables.before", message, (author.STEP_RUN_SPEC.id,), (UPDATE,))
     for part in ("labels", "annotations"):
-        message = f"metadata.{part}: those of bubustack.io are the operator's (leave them as they were)"
+        message = f"metadata.{part}: keys of bubustack.io belong to the operator (leave them unchanged)"
         yield Check(STEP_RUN, step_marks_stay(part), message, (marked,), (UPDATE,))
     message = (
         f"metadata.annotations: only the operator may write {', '.join(RUN_ANNOTATIONS_OF_OPERATOR)}"
-        " (leave them as they were)"
+        " (leave them unchanged)"
     )
     yield Check(STORY_RUN, run_marks_stay(), message, (marked,))
     for target, operations in ((STORY_RUN, (CREATE, UPDATE)), (STEP_RUN, (UPDATE,))):
-        message = f"metadata.ownerReferences: only the operator makes what a run or a step controls ({_REMEDY})"
+        message = (
+            f"metadata.ownerReferences: only the operator creates objects that a run or a step controls ({_REMEDY})"
+        )
         yield Check(target, no_new_controller(*_OURS), message, (controls,), operations)
     own = "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
     step = "(request.operation == 'UPDATE' ? variables.before : variables.now).stepRunRef.name"
@@ -86,10 +89,10 @@ def _checks() -> Iterator[Check]:
 
 
 def _job_checks() -> Iterator[Check]:
-    """The gate is never asked about Jobs, so no rule of its stands behind these."""
-    message = f"metadata.ownerReferences: only the operator makes the Jobs of steps ({_REMEDY})"
+    """The admission server never sees Jobs, so it has no rule that matches these."""
+    message = f"metadata.ownerReferences: only the operator creates the Jobs of steps ({_REMEDY})"
     yield Check(JOB, no_new_controller(STEP_RUN.kind), message, ())
     for key in (ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT):
         stays = f"{annotation('object', key)} == {annotation('oldObject', key)}"
-        message = f'metadata.annotations["{key}"]: only the operator may write this (leave it as it was)'
+        message = f'metadata.annotations["{key}"]: only the operator may write this (leave it unchanged)'
         yield Check(JOB, stays, message, (), (UPDATE,))

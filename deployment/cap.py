@@ -1,7 +1,7 @@
-"""What would be too large, or never end: policy ``limits``.
+"""Payloads that are too large, and steps that would never end: policy ``limits``.
 
-Of payloads the texts on the first level are added up, which is never more than they come to as JSON. Source: admission
-contract 2 and 4.4.
+For a payload the lengths of the strings on the first level are added up; the sum is never more than its size as JSON.
+Source: admission contract 2 and 4.4.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _STREAMS: Final = (
 
 
 def policy(_: Installation) -> Policy:
-    """Without the ConfigMap nothing is refused here; the gate then goes by the built-in limits."""
+    """Without the ConfigMap nothing is refused here; the admission server then uses the built-in limits."""
     return Policy(
         "limits",
-        "Payloads beyond the operator's limits, and steps that would hold up a stream, are refused.",
+        "Payloads beyond the operator's limits, and steps that would block a stream, are refused.",
         tuple(_checks()),
         (NOT_DELETED, SPEC_CHANGED),
         SPECS | {name: _limit(*limit) for name, limit in _LIMITS.items()},

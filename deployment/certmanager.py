@@ -1,7 +1,7 @@
-"""The overlay for people who have cert-manager: it issues the certificate, its injector fills in every ``caBundle``.
+"""The overlay for clusters with cert-manager: it issues the certificate, its injector writes every ``caBundle``.
 
-All of it is in the operator's namespace, unlike in the reference, where issuers are global and cert-manager's namespace
-is taken for granted. The operator then writes neither a Secret nor a webhook configuration, and loses the right to.
+All objects are in the operator's namespace. In the reference, issuers are global and the namespace of cert-manager is
+fixed. With this overlay the operator writes neither a Secret nor a webhook configuration, and has no permission to.
 Source: operator contract 21; cert-manager's own reference, ``cert-manager.io/v1``.
 """
 

@@ -1,7 +1,8 @@
-"""When a request need not be looked at, in CEL. Pure text.
+"""Conditions in CEL that exempt requests from admission. Pure text.
 
-The API server evaluates these itself, so what they let pass does not need a running gate. They name the requests about
-which the validators have nothing to say (admission contract 1.5): being deleted, or nothing changed that counts.
+The API server evaluates them itself, so requests that they exempt do not need a running admission server. The
+validators have no rules for these requests (admission contract 1.5): the object is being deleted, or the request
+changes no field that they check.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ def not_by_trusted(installation: Installation) -> Condition:
 def conditions_of(resource: Resource, installation: Installation) -> tuple[Condition, ...]:
     """For writes of whole objects of a kind.
 
-    The operator is exempt for kinds that it creates itself, so that runs go on while the gate is down; it checks what
-    it creates as it would where there is no gate.
+    The operator is exempt for kinds that it creates itself, so that runs continue while admission is down; it checks
+    the objects that it creates, as it does in a cluster without admission.
     """
     exempt = (not_by_operator(installation),) if is_created_by_operator(resource) else ()
     if resource == ENGRAM:

@@ -1,9 +1,9 @@
 """The operator's ConfigMap as it is installed. Source: operator contract 3, *Shipped*.
 
-Values are those of the reference, so that a move changes nothing, but for four things: there is no storage, since the
-reference's leads to a demonstration server; Jobs do not retry by themselves, since steps do; tenants have bounds; what
-has no effect here is left out. Processes for costly evaluations get what the Pod's limit has room for: beyond it a
-kernel may end all that run in the container. Other keys can be set, too; the contract names them.
+Values are those of the reference, so that a move changes nothing, with four exceptions: there is no storage, because
+that of the reference is a demonstration server; Jobs do not retry by themselves, because steps do; tenants have bounds;
+keys without an effect are left out. Processes for costly evaluations get the memory that the Pod's limit leaves: beyond
+the limit, the kernel may end all processes of the container. Other keys can be set, too; the contract names them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """References into other namespaces while the operator's setting is ``deny``: policy ``references``.
 
-With ``grant`` or ``allow`` nothing is refused here: whether a ReferenceGrant allows it, only the gate can see. Without
-the ConfigMap nothing is refused either, since a policy cannot tell an absent ConfigMap from one that has not been
-seen yet; the gate, and the operator when it uses a reference, then go by the built-in ``deny``.
+With ``grant`` or ``allow`` nothing is refused here: only the admission server knows whether a ReferenceGrant allows it.
+Without the ConfigMap nothing is refused either, because a policy cannot distinguish an absent ConfigMap from one that
+the API server has not seen yet. The admission server, and the operator when it uses a reference, then apply ``deny``.
 Source: admission contract 3.7; operator contract 3.6.
 """
 
@@ -25,13 +25,13 @@ _CALLS: Final = (
     " || !has(s.with.storyRef.namespace) || type(s.with.storyRef.namespace) != string"
     " || s.with.storyRef.namespace.trim() in ['', request.namespace]"
 )
-_REMEDY: Final = f"use one of the same namespace; {KEY} is deny"
+_REMEDY: Final = f"use one in the same namespace; {KEY} is deny"
 
 
 def policy(installation: Installation) -> Policy:
     return Policy(
         "references",
-        f"No reference leads into another namespace while {KEY} is deny.",
+        f"No reference to another namespace is allowed while {KEY} is deny.",
         tuple(_checks()),
         (NOT_DELETED, SPEC_CHANGED, not_by_operator(installation)),
         SPECS
@@ -53,13 +53,13 @@ def _checks() -> Iterator[Check]:
 
 def _of(target: Resource, field: str, operations: tuple[str, ...], rule: str) -> Check:
     path = f"variables.now.{field}"
-    message = f"spec.{field}: leads into another namespace ({_REMEDY})"
+    message = f"spec.{field}: refers to another namespace ({_REMEDY})"
     return Check(target, f"!variables.denied || {_stays(path)}", message, (rule,), operations)
 
 
 def _of_steps(name: str, field: str, keeps_to: str, rule: str) -> Check:
     steps = f"variables.now.{name}"
-    message = f"spec.{name}[].{field}: leads into another namespace ({_REMEDY})"
+    message = f"spec.{name}[].{field}: refers to another namespace ({_REMEDY})"
     return Check(STORY, f"!variables.denied || !has({steps}) || {steps}.all(s, {keeps_to})", message, (rule,))
 
 

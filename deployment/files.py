@@ -45,7 +45,7 @@ _CERTIFICATES: Final = "certificates.yaml"
 
 
 def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
-    """Every rule that holds without the gate."""
+    """All rules that hold without the admission server."""
     tables = (identity, rights, reads, crossing, cap, statuswriter, statussize)
     return [*(table.policy(installation) for table in tables), *author.policies(installation)]
 

@@ -1,8 +1,8 @@
 """Write the files that are rendered from code: CRDs, RBAC, the installation, permissions page, command reference.
 
 ``python -m deployment.generate`` writes them; ``--check`` changes nothing, lists the files that differ (one a line,
-with the reason) and exits 1. A producer yields ``(path below the repository root, text)``; everything in a directory
-of ``OWNED_DIRECTORIES`` must come from a producer, so that a file nobody renders any more is found and removed.
+with the reason) and exits 1. A producer yields ``(path below the repository root, text)``; every file in a directory
+of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def differences(root: Path, producers: Iterable[Producer]) -> Iterator[tuple[Pur
     for directory in OWNED_DIRECTORIES:
         for target in sorted((root / directory).glob("*")):
             if directory / target.name not in rendered:
-                yield directory / target.name, ("rendered by nothing any more", None)
+                yield directory / target.name, ("no code renders it any more", None)
 
 
 def yaml_text(document: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What an object is about never changes: policy ``identity``. Source: admission contract 8.2 to 13."""
+"""The identity of an object never changes: policy ``identity``. Source: admission contract 8.2 to 13."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STAYS_COMPLETED: Final = (
 def policy(installation: Installation) -> Policy:
     return Policy(
         "identity",
-        "What runs, steps, triggers, claims and bindings are about is settled when they are created.",
+        "The identity of runs, steps, triggers, claims and bindings cannot change after they are created.",
         (*_runs(), *_steps(), *_triggers(), *_claims(), *_bindings()),
         (NOT_DELETED, not_by_operator(installation)),
         SPECS,
@@ -102,7 +102,7 @@ def _claims() -> tuple[Check, ...]:
     completed = _frozen(
         EFFECT_CLAIM,
         _STAYS_COMPLETED,
-        "spec.completionStatus: a completed effect stays completed (leave it)",
+        "spec.completionStatus: a completed effect stays completed (leave it unchanged)",
         effectclaim.COMPLETED_FROZEN.id,
     )
     return (own, *frozen, completed)

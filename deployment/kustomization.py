@@ -1,7 +1,7 @@
-"""How the documents are put together: a ``Kustomization`` for each folder, and the whole in ``manifests/default``.
+"""A ``Kustomization`` for each folder, and one for the whole installation in ``manifests/default``.
 
-The files are called ``Kustomization``, one of the three names kustomize knows and the only one that ``kubectl apply
--f folder`` leaves alone.
+The files are called ``Kustomization``: kustomize knows three names, and this is the only one that ``kubectl apply -f
+folder`` ignores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the managers are reached. Source: operator contract 21, whose policy names a port that nobody listens on."""
+"""Services and network policy of the managers. Source: operator contract 21, without the port that is not in use."""
 
 from __future__ import annotations
 

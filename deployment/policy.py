@@ -1,9 +1,9 @@
-"""Rules that hold while nobody answers at the gate: ValidatingAdmissionPolicies, evaluated by the API server itself.
+"""Rules that hold while admission is down: ValidatingAdmissionPolicies, which the API server evaluates itself.
 
-A policy is a theme; its checks are rows of a table, each standing for rules of ``webhooks.validate`` (or, for rights,
-for what is never handed on). What a policy refuses, those refuse, too: it holds less of them, never more, and only what
-an attacker, and not a mistake, would break. Since they are evaluated on every request, the gate being up changes
-nothing. Source: KEP-3488; admission contract 3.7, 8 to 11, 13 and 15.
+Each policy has one theme. Its checks are rows of a table; each row stands for rules of ``webhooks.validate`` (or, for
+permissions, for those that are never granted). A policy refuses nothing that the admission server would allow. It only
+contains the rules that stop an attacker, not those that catch a mistake. The API server evaluates policies on every
+request, whether admission is up or down. Source: KEP-3488; admission contract 3.7, 8 to 11, 13 and 15.
 """
 
 from __future__ import annotations

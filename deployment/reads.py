@@ -1,12 +1,13 @@
-"""Who names a Secret must be allowed to read it: policy ``reads``.
+"""A user who names a Secret must be allowed to read it: policy ``reads``.
 
-A container reads for its author what Stories, Engrams and Impulses name: Secrets, ConfigMaps (by rules of an Engram),
-volumes of claims, and what the account may read that it runs under. So the user of the request must have the right
-himself, which only the API server can tell: ``authorizer``. There is no such rule at the gate.
+A container reads the objects that its Story, Engram or Impulse names: Secrets, ConfigMaps (by rules of an Engram),
+volumes of claims, and everything that its ServiceAccount may read. So the author must have the same permission. Only
+the API server knows the permissions of the user (``authorizer``), so the admission server has no such rule.
 
-A check of a right costs a third of what one expression may cost, and a policy's expressions together may make 28. So
-whoever may read all Secrets of the namespace costs one; for others each name is an expression, up to ``NAMES``.
-Branches of ``parallel`` steps are looked into as deep as the gate admits them. Source: KEP-3488.
+One check of a permission costs a third of the cost limit of one expression, and the expressions of a policy together
+may make 28 checks. So for a user who may read all Secrets of the namespace there is one check; for other users each
+name is an expression, up to ``NAMES``. Branches of ``parallel`` steps are checked as deep as admission allows them.
+Source: KEP-3488.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SPEC: Final = "variables.now"
 def policy(_: Installation) -> Policy:
     return Policy(
         "reads",
-        "Who names Secrets, ConfigMaps, claims or accounts for containers may use them himself.",
+        "A user who names Secrets, ConfigMaps, claims or accounts for containers must have access to them.",
         tuple(_checks()),
         (NOT_DELETED, _spec_or_tls_is_new()),
         dict(_variables()),
@@ -117,7 +118,7 @@ def _interesting(step: str) -> str:
 def _of_step(template: str, depth: int) -> str:
     """Of a step and its branches, which no schema checks; each level has a variable of its own name.
 
-    A branch that is so odd that it cannot be evaluated is refused, as it is at the gate.
+    A branch that cannot be evaluated is refused, as the admission server does.
     """
     here = f"s{depth}"
     own = template.replace("STEP", here).replace("KEY", f"k{depth}")
@@ -183,15 +184,15 @@ def _checks() -> Iterator[Check]:
     yield Check(
         STORY,
         f"!variables.roles || {_may('serviceaccounts', 'patch')}",
-        "spec.policy.storage.s3.authentication.serviceAccountAnnotations: needs the right to patch ServiceAccounts of "
-        "this namespace, which they are written to (remove them, or ask for that right)",
+        "spec.policy.storage.s3.authentication.serviceAccountAnnotations: are written to a ServiceAccount; "
+        "you need the permission to patch ServiceAccounts in this namespace (remove them, or get that permission)",
         (),
     )
     yield Check(
         IMPULSE,
         f"!variables.account || {_may('pods', 'create')}",
-        "spec.execution.serviceAccountName: needs the right to create Pods in this namespace, which could use that "
-        "account as well (remove it, or ask for that right)",
+        "spec.execution.serviceAccountName: a Pod runs with that account; you need the permission to create Pods in "
+        "this namespace (remove it, or get that permission)",
         (),
     )
     rules = f"{_SPEC}.execution.rbac.rules"
@@ -200,8 +201,8 @@ def _checks() -> Iterator[Check]:
         ENGRAM_TEMPLATE,
         f"!({asks} && {rules}.exists(r, has(r.resources) && 'secrets' in r.resources))"
         " || authorizer.group('').resource('secrets').check('get').allowed()",
-        "spec.execution.rbac.rules: names Secrets for every namespace that uses the template, which you may not read "
-        "(leave it to the Engrams, or ask for get on Secrets of all namespaces)",
+        "spec.execution.rbac.rules: names Secrets in every namespace that uses the template, and you may not read them "
+        "(let the Engrams name them, or get read access to Secrets in all namespaces)",
         (),
     )
 
@@ -217,19 +218,19 @@ def _named(targets: tuple[Resource, ...], kind: str, plural: str, word: str, mos
         yield Check(
             first,
             f"variables.{kind}All || size({left}) == 0 || {_may(plural, 'get', f'{left}[0]')}",
-            f"spec: names a {word} that you may not read (name another, or ask for get on it)",
+            f"spec: names a {word} that you may not read (name another, or get read access to it)",
             (),
             detail=(
                 f"'spec: names {word} ' + {left}[0] + ', which you may not read "
-                "(name another, or ask for the right to get it)'"
+                "(name another, or get read access to it)'"
             ),
             others=tuple(others),
         )
     yield Check(
         first,
         f"variables.{kind}All || size(variables.{kind}{most}) == 0",
-        f"spec: names more than {most} {plural}, each of which would have to be asked about (name fewer, or ask for "
-        f"get on all {plural} of this namespace)",
+        f"spec: names more than {most} {plural}, which is too many to check one by one (name fewer, or get read "
+        f"access to all {plural} in this namespace)",
         (),
         others=tuple(others),
     )

@@ -1,16 +1,17 @@
-"""Which requests API servers bring before the gate: the webhook configurations. Source: admission contract 1.1.
+"""The webhook configurations: which requests API servers send to the admission server.
 
-What differs from the contract keeps a gate that is down from stopping more than it must:
+The differences to the contract keep admission that is down from blocking more than necessary:
 
-* conditions let pass what the validators have nothing to say about (``condition``);
-* writes of a status pass when nobody answers, since a result that cannot be stored is lost, and who may write one is
-  held by a policy as well (``statuswriter``);
-* so do Stories without their defaults, which are resolved again when a run needs them, and decisions on gates that do
-  not say who made them; what is validated is final;
-* the operator's own namespace is exempt, so that it cannot lock itself out. Kinds without a namespace know no such
-  exemption: the operator creates none of them, and writes only their status, which is not asked about.
+* conditions exempt requests that the validators have no rules for (``condition``);
+* writes of a status pass while admission is down, because a result that cannot be stored is lost; a policy also
+  restricts who may write a status (``statuswriter``);
+* Stories pass without their defaults, which are resolved again when a run needs them, and decisions on gates pass
+  without their authors; the validation afterwards still refuses;
+* the operator's own namespace is exempt, so that it cannot lock itself out. Kinds without a namespace have no such
+  exemption: the operator creates none of them, and only writes their status, which is not sent to the server.
 
-``caBundle`` is not in the documents: the operator fills it in, and applying them again leaves it.
+``caBundle`` is not in the documents: the operator writes it, and applying the documents again leaves it unchanged.
+Source: admission contract 1.1.
 """
 
 from __future__ import annotations

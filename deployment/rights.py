@@ -1,7 +1,8 @@
-"""What containers may not even ask for: policy ``rights``.
+"""Permissions that the operator never grants to containers: policy ``rights``.
 
-These rules are never handed on, whoever asks (``core.workloads.runner_rules``); here they are refused when they are
-written down. What the operator does not hold is not refused: somebody may let it hand that on later.
+When a run starts, these rules are left out for every author (``core.workloads.runner_rules``); the policy refuses them
+when the object is written. A permission that the operator does not have is not refused: an administrator may add it
+later.
 Source: StepRun contract 16.
 """
 
@@ -48,19 +49,19 @@ _READS_BY_NAME: Final = (
 )
 _RULES: Final = (
     (_COMPLETE, "apiGroups, resources and verbs must name something, nonResourceURLs do not exist inside a namespace"),
-    (_SPELLED_OUT, "wildcards and empty words are not allowed"),
-    (_NO_RIGHTS_TO_RIGHTS, "rights to grant rights are never handed on"),
-    (_NAMED_SECRETS, "Secrets are only handed on for get, and by resourceNames"),
-    (_NO_ACCOUNTS, "ServiceAccounts and their tokens are not handed on"),
+    (_SPELLED_OUT, "wildcards and empty strings are not allowed"),
+    (_NO_RIGHTS_TO_RIGHTS, "containers never get permissions to grant permissions"),
+    (_NAMED_SECRETS, "on Secrets, containers only get the verb get, by resourceNames"),
+    (_NO_ACCOUNTS, "containers never get access to ServiceAccounts and their tokens"),
 )
-_REMEDY: Final = "ask for less; docs/permissions.md says what can be allowed"
+_REMEDY: Final = "remove the rule; docs/permissions.md describes which rules are possible"
 
 
 def policy(_: Installation) -> Policy:
     """``NOT_DELETED`` and a new spec: what was stored before the policy was there can still be labelled and deleted."""
     return Policy(
         "rights",
-        "Rules that are never handed on to containers cannot be asked for.",
+        "Permissions that containers never get may not be requested.",
         tuple(_checks()),
         (NOT_DELETED, SPEC_CHANGED),
         SPECS,
@@ -72,7 +73,7 @@ def _checks() -> Iterator[Check]:
         for expression, problem in _RULES:
             yield _check(target, part, expression, problem)
         if target == ENGRAM:
-            message = "an Engram may only ask for get on ConfigMaps and Secrets, by resourceNames"
+            message = "an Engram may only request get on ConfigMaps and Secrets, by resourceNames"
             yield _check(target, part, _READS_BY_NAME, message)
 
 

@@ -1,11 +1,11 @@
 """How much a container may write into the status of its step: policy ``status-size``.
 
-A status is read by the operator, by the garbage collector, by everybody who lists StepRuns. The gate counts bytes and
-values exactly (``webhooks.validate.status``), but such writes pass while nobody answers there. CEL has no recursion and
-no size of a JSON text, so a walk is written out, level by level: each value is looked at once, the deepest must hold no
-others, each list and object has a bounded number of members and each text a bounded length. How many values there are
-together is bounded by the cost that an API server allows one expression: beyond it the evaluation fails, and with it
-the request, because the policy's failure policy is Fail.
+The operator, the garbage collector and everybody who lists StepRuns read a status. The admission server counts bytes
+and values exactly (``webhooks.validate.status``), but status writes pass while it is down. CEL has no recursion and
+cannot compute the size of a value as JSON, so the walk is written out, level by level: each value is visited once, the
+deepest must hold no others, each list and object has a bounded number of members and each string a bounded length. The
+number of values in total is bounded by the cost limit of an expression: beyond it the evaluation fails, and the API
+server refuses the request, because the policy's failure policy is Fail.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def policy(installation: Installation) -> Policy:
     """The operator is exempt: it is the one who deletes what is too large."""
     return Policy(
         "status-size",
-        "What a step reports is small enough to be read by everybody.",
+        "The status that a step reports has a limited size.",
         (
             Check(
                 STEP_RUN,
                 _walk(),
-                "status: is larger or deeper than can be read (report less, or put large data into storage)",
+                "status: is too large or nested too deeply (report less, or put large data into storage)",
                 (status.SIZE.id,),
                 (UPDATE,),
             ),

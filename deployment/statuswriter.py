@@ -1,6 +1,7 @@
-"""Who may write what of a status: policy ``status``. The same as ``webhooks.validate.status``; admission contract 15.
+"""Who may write which fields of a status: policy ``status``. The same rules as ``webhooks.validate.status``.
 
-It decides what is executed, and the gate lets such writes pass while nobody answers, so it is held here as well.
+The status decides what is executed, and status writes pass while the admission server is down, so the API server
+enforces the rules as well. Source: admission contract 15.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def policy(installation: Installation) -> Policy:
     """Administrators of the cluster are trusted: they could switch the policy off."""
     return Policy(
         "status",
-        "What a run's status says is the operator's, but for decisions on gates; a step's is its containers', too.",
+        "Only the operator writes the status of a run, except decisions on gates; containers write that of their step.",
         tuple(_checks()),
         (NOT_DELETED, not_by_trusted(installation)),
         {
@@ -89,13 +90,13 @@ def _checks() -> Iterator[Check]:
     yield _check(
         STORY_RUN,
         _DECISIONS_STAY,
-        "status.gates: a decision stays (start another run)",
+        "status.gates: a decision cannot be changed (start another run)",
         status.GATE_DECIDED.id,
     )
     yield _check(
         STORY_RUN,
         _DECISIONS_ARE_NOT_OLDER,
-        "status.gates: a decision lies before the run was created (leave out updatedAt)",
+        "status.gates: a decision is before the creation of the run (leave out updatedAt)",
         status.GATE_TIME.id,
     )
     yield _check(
@@ -107,13 +108,13 @@ def _checks() -> Iterator[Check]:
     yield _check(
         STEP_RUN,
         _FIELDS_STAY,
-        f"status: only the operator may write {', '.join((*status.OPERATOR_FIELDS, 'retries'))} (leave it as it was)",
+        f"status: only the operator may write {', '.join((*status.OPERATOR_FIELDS, 'retries'))} (leave it unchanged)",
         status.OPERATOR_FIELD.id,
     )
     yield _check(
         STEP_RUN,
         _PHASE_IS_REPORTED,
-        f"status.phase: a container does not report this (use one of {', '.join(REPORTED_PHASES)})",
+        f"status.phase: a container may not report this (use one of {', '.join(REPORTED_PHASES)})",
         status.PHASE.id,
     )
     for target in (STORY_TRIGGER, EFFECT_CLAIM):

@@ -1,7 +1,7 @@
 """The operator's namespace, and the Pods in it. Source: operator contract 6 and 21; Pod Security Standards, restricted.
 
-Two replicas answer at the gate; the holder of the Lease alone works. Certificates are the operator's own, so nothing is
-mounted but a place for temporary files.
+Two replicas answer admission reviews; only the holder of the Lease runs the controllers. The operator makes its own
+certificates, so only a folder for temporary files is mounted.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The composition root: start-up and shutdown, health, metrics endpoint, leader lease."""
+"""The composition root of the operator: start, shutdown, health, metrics endpoint, leader lease."""

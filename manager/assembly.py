@@ -1,6 +1,6 @@
-"""What only the leader does: the engine, the controllers of ``reconcilers.controllers``, and the routes that wake them.
+"""The work of the leader: the engine, the controllers of ``reconcilers.controllers``, and the routes that wake them.
 
-Made from informers that are filled already; what they hold is enqueued once, then every change as it comes.
+It starts with filled informers: their objects are enqueued once, then every change as it arrives.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The operator's settings, live: one ConfigMap, watched on every replica.
 
-A ConfigMap that cannot be accepted changes nothing: the last good snapshot stays in force, and the refusal is told in
-the log, as an Event on the ConfigMap, and by ``problem`` (which readiness shows). Source: operator contract 2.1.
+A ConfigMap that is invalid changes nothing: the last good snapshot stays in force. The log, an Event on the ConfigMap
+and ``problem`` (which readiness shows) say why. Source: operator contract 2.1.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ConfigSource:
 
     def why_not_in_force(self) -> str:
         """Empty when the newest ConfigMap, or the built-in settings without one, are what counts."""
-        return self.problem if self._informer.has_synced else self.trouble or "not read yet"
+        return self.problem if self._informer.has_synced else self.trouble or "has not been read yet"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch; started once the ConfigMap, or its absence, is known."""
@@ -69,12 +69,12 @@ class ConfigSource:
             self._settings = parsed.settings
             logs.set_level("debug" if parsed.settings.verbose_logging else "info")
             metrics.set_enabled(parsed.settings.metrics_enabled)
-            self._log.info("operator configuration in force", keys=len(config_map.get("data") or {}))
+            self._log.info("operator configuration is in force", keys=len(config_map.get("data") or {}))
             for listener in self.listeners:
                 listener()
 
     def _refuse(self, config_map: dict[str, Any], problem: str) -> None:
         self.problem = problem
-        self._log.warning("operator configuration refused; the previous one stays in force", cause=problem)
+        self._log.warning("operator configuration is invalid; the previous one stays in force", cause=problem)
         if config_map:
             self._events.record(config_map, EventType.WARNING.value, "ConfigurationRejected", problem)

@@ -1,5 +1,6 @@
-"""The evaluator of the operator, bounded by its settings: they are read before each evaluation, so a change counts at
-once.
+"""The evaluator of the operator, bounded by its settings.
+
+The settings are read before each evaluation, so a change applies at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gauges of what is alive and what waits, read from the engine when somebody asks for the metrics."""
+"""Gauges of running and waiting work, read from the engine whenever the metrics are scraped."""
 
 from __future__ import annotations
 

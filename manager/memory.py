@@ -1,8 +1,8 @@
-"""Memory that is given back: how the C library is told to treat large blocks.
+"""Settings of the C library that make it return large blocks of memory to the system.
 
-Lists of objects come in megabytes and go again, while the text of a large object stays. In one heap the ones leave
-holes that the others cannot fill: an operator that held 260 MB of texts had 1.5 GB. Blocks above a fixed size are asked
-of the system, and go back to it, one by one.
+Lists of objects take megabytes for a short time, while the text of a large object stays. In one heap, the lists leave
+holes that the texts cannot fill: an operator that held 260 MB of texts used 1.5 GB. So each block above a fixed size is
+requested from the system, and returned to it, separately.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Who may read the metrics: the API server knows the token, and RBAC allows it ``get`` on ``/metrics``.
+"""Who may read the metrics: the API server accepts the token, and RBAC allows its user ``get`` on ``/metrics``.
 
-Answers are remembered for a short while, so that scraping costs the API server little. Source: operator contract 7.
+Answers are cached for a short time, so that scraping costs the API server little. Source: operator contract 7.
 """
 
 from __future__ import annotations

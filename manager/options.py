@@ -24,7 +24,7 @@ class MetricsOptions:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """A pair that somebody else keeps fresh."""
+    """A certificate and key that another component renews."""
 
     folder: Path
     certificate: str = "tls.crt"
@@ -32,22 +32,22 @@ class CertificateFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class GateOptions:
+class AdmissionOptions:
     """How admission reviews are answered."""
 
     address: Address | None = None
-    """None: they are not."""
+    """None: this process answers no reviews."""
     names: tuple[str, ...] = ()
-    """DNS names and IP addresses in our certificate, beside those of the Service."""
+    """DNS names and IP addresses in the certificate, in addition to those of the Service."""
     files: CertificateFiles | None = None
-    """None: a certificate of our own, kept in a Secret."""
+    """None: the operator makes its own certificate and keeps it in a Secret."""
     client_ca: Path | None = None
-    """Only callers with a certificate of these authorities are answered; None: everybody is."""
+    """Only callers with a certificate of these authorities get answers; None: all callers."""
     http2: bool = False
     drain_seconds: float = 0.0
-    """How long reviews are still answered after the process was told to stop."""
+    """How long the process still answers reviews after the signal to stop."""
     lifetimes: Lifetimes = DEFAULT_LIFETIMES
-    """Of certificates of our own."""
+    """Of the operator's own certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class ManagerOptions:
     context: str | None = None
     health: Address | None = None
     metrics: MetricsOptions = MetricsOptions()
-    gate: GateOptions = GateOptions()
+    admission: AdmissionOptions = AdmissionOptions()
     leader: LeaderOptions = LeaderOptions()
     config_namespace: str = "bobrapet-system"
     config_name: str = "bobrapet-operator-config"
     volume_claims: Path | None = None
-    """Where this machine keeps what is on the volumes of claims, as NAMESPACE/CLAIM; None: this is no such machine."""
+    """Folder of this machine with the data of volume claims, as NAMESPACE/CLAIM; None: there is no such folder."""

@@ -62,7 +62,7 @@ _log = get_logger("setup")
 
 
 class StartError(Exception):
-    """The manager cannot begin; the message says why and what to do."""
+    """The manager cannot start; the message says why and what to do."""
 
 
 def run_forever(options: ManagerOptions) -> int:
@@ -76,7 +76,7 @@ def run_forever(options: ManagerOptions) -> int:
             if isinstance(error, (KubeError, ListenError, StartError)):
                 _log.error("the manager stops", cause=str(error))
             else:
-                _log.error("the manager broke", error=error)
+                _log.error("the manager failed", error=error)
         return 1
     return 0
 
@@ -128,7 +128,7 @@ async def log_tasks_on_signal() -> None:
 
 async def _stop_with_parent(pipe: ReceiveStream, scope: trio.CancelScope) -> None:
     await parent.wait_until_gone(pipe)
-    _stop(scope, "the process that started this one has ended")
+    _stop(scope, "the parent process has ended")
 
 
 def _stop(scope: trio.CancelScope, why: str) -> None:
@@ -150,14 +150,14 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
     Raises:
         KubeError: the cluster cannot be reached or does not serve our kinds.
         ListenError: a port is taken.
-        LeaseLostError: the lease went to somebody else.
+        LeaseLostError: another manager has the lease.
     """
     state = _Readiness()
     async with trio.open_nursery() as serving:
         await serving.start(partial(reclaim_when_quiet, state.changes, heeds_timers=True))
         if options.health is not None:
             checks = {"informers": state.informers, "configuration": state.configuration}
-            if options.gate.address is not None:
+            if options.admission.address is not None:
                 checks["webhook"] = state.webhook
             probes = Probes(checks)
             await serving.start(serve_on, probes, options.health)
@@ -165,9 +165,9 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
             metrics.start_recording()  # before anything lists or serves: some gauges are set only when they change
         config = await load_config(options.kubeconfig, options.context)
         async with open_client(config) as client, _open_world(client, options, state) as (world, source, events):
-            if options.gate.address is not None:
-                state.gate = await _open_gate(client, world, source, events, options)
-                await serving.start(state.gate.run)
+            if options.admission.address is not None:
+                state.admission = await _open_admission(client, world, source, events, options)
+                await serving.start(state.admission.run)
             metrics_url = ""
             if options.metrics.address is not None:
                 url: str = await serving.start(_serve_metrics, client, options, options.metrics.address)
@@ -214,7 +214,7 @@ class _Readiness:
         self.world: World | None = None
         self.synced = False
         self.source: ConfigSource | None = None
-        self.gate: AdmissionService | None = None
+        self.admission: AdmissionService | None = None
 
     def changes(self) -> int:
         """How much has happened so far."""
@@ -223,16 +223,18 @@ class _Readiness:
     def informers(self) -> str:
         """What cannot be listed until all are filled, or followed any more after that; without names of objects."""
         if self.synced and self.world is not None:
-            stuck = ", ".join(filter(None, (self.world.stuck, self.gate.stuck() if self.gate is not None else "")))
-            return f"cannot follow {stuck}" if stuck else ""
+            stuck = ", ".join(
+                filter(None, (self.world.stuck, self.admission.stuck() if self.admission is not None else ""))
+            )
+            return f"cannot watch {stuck}" if stuck else ""
         trouble = self.world.trouble if self.world is not None else ""
         return f"cannot list {trouble}" if trouble else "waiting for the first lists of the API server"
 
     def configuration(self) -> str:
-        return self.source.why_not_in_force() if self.source is not None else "not read yet"
+        return self.source.why_not_in_force() if self.source is not None else "has not been read yet"
 
     def webhook(self) -> str:
-        return self.gate.trouble() if self.gate is not None else "not started yet"
+        return self.admission.trouble() if self.admission is not None else "has not been started yet"
 
 
 @asynccontextmanager
@@ -260,17 +262,17 @@ async def _open_world(
         nursery.cancel_scope.cancel()
 
 
-async def _open_gate(
+async def _open_admission(
     client: KubeClient, world: World, source: ConfigSource, events: EventRecorder, options: ManagerOptions
 ) -> AdmissionService:
-    from manager.admission.identity import own_user_name  # a manager without a gate does without what serves one
+    from manager.admission.identity import own_user_name  # a manager without admission need not load its server
     from manager.admission.service import AdmissionService
 
     namespace = _pod_namespace() or options.config_namespace
-    assert options.gate.address is not None
+    assert options.admission.address is not None
     return AdmissionService(
-        options.gate,
-        options.gate.address,
+        options.admission,
+        options.admission.address,
         client,
         world,
         source.current,

@@ -1,7 +1,7 @@
 """The health and metrics ports, for as long as the surrounding nursery lives.
 
-Both are served as the admission port is: so many connections at once, none that is idle for long, HTTP/1.1 unless a
-client has agreed on HTTP/2 by ALPN.
+Both are served like the admission port: a bounded number of connections, idle ones are closed, HTTP/1.1 unless the
+client negotiates HTTP/2 by ALPN.
 """
 
 from __future__ import annotations

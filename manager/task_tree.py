@@ -1,7 +1,7 @@
 """Trio's task tree as lines of text: which tasks there are, and where each one waits.
 
-A task stands below the task that holds its nursery. No variable is read, so no data of a run can appear: names of
-tasks (those of runs and steps among them), modules and line numbers only.
+A task is listed below the task that owns its nursery. No variable is read, so no data of a run can appear, only names
+of tasks (which may contain names of runs and steps), modules and line numbers.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from reconcilers.runtime.controller import Key
 from reconcilers.runtime.watch import Caches
 
 COUNT_DELAY: Final = timedelta(seconds=2)
-STATUS_WHY: Final = "Validity and usage counts are shown in the status."
+STATUS_WHY: Final = "The operator writes validity and usage counts into the status."
 """Why a controller of definitions may write their status."""
 
 

@@ -233,7 +233,7 @@ CONTROLLER: Final = ControllerRegistration(
         Watch(STORY_RUN, stories_of_run, when=phase_changed, delay=COUNT_DELAY),
     ),
     permissions=(
-        Permission(STORY, ("patch",), "Takes off the finalizer that an operator of the reference has set."),
+        Permission(STORY, ("patch",), "Removes the finalizer that the reference operator has set."),
         Permission(STORY, ("patch",), STATUS_WHY, subresource="status"),
     ),
 )

@@ -128,7 +128,7 @@ CONTROLLER: Final = ControllerRegistration(
         Permission(
             CONTROLLER_REVISION,
             ("delete",),
-            "They go when no run needs them any more.",
+            "Deletes a stored version that no run needs any more.",
             seldom="Only ten minutes after a Story was edited or deleted.",
         ),
     ),

@@ -1,1 +1,1 @@
-"""What is allowed in: admission and conversion, and the HTTPS server that answers."""
+"""Admission and conversion of objects, and the HTTPS server that answers reviews."""

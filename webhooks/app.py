@@ -1,7 +1,8 @@
-"""The gate's HTTP application: every webhook of the table, conversion, health.
+"""The HTTP application of the admission server: every webhook of the table, conversion, health.
 
-What cannot be read at all is answered with a sentence and a 4xx; what is a review, with a review. The API server does
-with a 5xx and a 429 as the webhook's ``failurePolicy`` says. Source: admission contract 1; docs/admission-webhooks.md.
+A body that cannot be read at all is answered with one sentence and a 4xx status; a review is answered with a review.
+After a 5xx or a 429 the API server acts on the webhook's ``failurePolicy``.
+Source: admission contract 1; docs/admission-webhooks.md.
 """
 
 from __future__ import annotations
@@ -42,15 +43,15 @@ _REVIEW_PATHS: Final = frozenset(hook.path for hook in HOOKS)
 _log = get_logger("webhook")
 
 
-def gate_app(gate: AdmissionSetup, limits: Limits = DEFAULT_LIMITS) -> QuartTrio:
+def admission_app(setup: AdmissionSetup, limits: Limits = DEFAULT_LIMITS) -> QuartTrio:
     """An ASGI application; while it is served with its lifespan, a process for large reviews is kept ready."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    executor = ReviewExecutor(gate, limits)
+    executor = ReviewExecutor(setup, limits)
     for hook in HOOKS:
-        _route(app, hook.path, partial(_answer_review, hook, gate, limits, executor))
+        _route(app, hook.path, partial(_answer_review, hook, setup, limits, executor))
     threads = trio.CapacityLimiter(1)
-    _route(app, CONVERT_PATH, partial(_answer_conversion, gate, limits, threads))
-    _add_health(app, gate)
+    _route(app, CONVERT_PATH, partial(_answer_conversion, setup, limits, threads))
+    _add_health(app, setup)
     app.register_error_handler(HTTPException, _answer_http_error)
     limited = RequestLimits(cast("Application", app.asgi_app), limits, denials=(_REVIEW_PATHS, denial_of_unreadable))
     app.asgi_app = limited  # type: ignore[method-assign, assignment]  # the way to wrap an application of this library
@@ -63,7 +64,7 @@ def gate_app(gate: AdmissionSetup, limits: Limits = DEFAULT_LIMITS) -> QuartTrio
 
 
 def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Response]]) -> None:
-    """Serve POST on ``path``, counted and timed; what nobody foresaw is logged, and told to nobody."""
+    """Serve POST on ``path``, counted and timed; an unexpected error is logged, and the client sees no details."""
     metrics.set_gauge(catalogue.WEBHOOK_IN_FLIGHT, 0, webhook=path)
 
     async def serve() -> Response:
@@ -78,7 +79,7 @@ def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Respon
             return response
         except Exception as error:  # noqa: BLE001 - the edge of a webhook request
             _log.error("a webhook failed", webhook=path, error=error)
-            return _text(500, "the webhook has failed; its log says why")
+            return _text(500, "the webhook failed; see the log of the operator")
         finally:
             metrics.add_gauge(catalogue.WEBHOOK_IN_FLIGHT, -1, webhook=path)
             metrics.count(catalogue.WEBHOOK_REQUESTS, webhook=path, code=str(status))
@@ -88,9 +89,9 @@ def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Respon
 
 
 async def _answer_review(
-    hook: Hook, gate: AdmissionSetup, limits: Limits, executor: ReviewExecutor, raw: bytes
+    hook: Hook, setup: AdmissionSetup, limits: Limits, executor: ReviewExecutor, raw: bytes
 ) -> Response:
-    trouble = gate.trouble()
+    trouble = setup.trouble()
     if trouble:
         return _unavailable(trouble)
     try:
@@ -103,7 +104,7 @@ async def _answer_review(
     try:
         asked = review.review_of(body, hook)
     except MisfitError as error:
-        _log.info("a review was not looked at", webhook=hook.path, why=str(error))
+        _log.info("a review does not belong to this webhook", webhook=hook.path, why=str(error))
         return _json(review.misfit(uid, str(error)))
     try:
         decision = await executor.examine(Question(hook, asked, raw))
@@ -116,14 +117,14 @@ async def _answer_review(
 
 
 def denial_of_unreadable(raw: bytes, sentence: str) -> bytes | None:
-    """The answer to a review that cannot be read, of which ``raw`` is the beginning; None when it is no review.
+    """The answer to a review that cannot be read and starts with ``raw``; None when it is not a review.
 
-    It is a decision, and not an error: API servers let pass what a webhook fails at, if its failure policy says so.
+    It is a decision and not an error: with failure policy Ignore, API servers let a request pass after an error.
     """
     uid = review.uid_in(raw)
     if uid is None:
         return None
-    _log.info("a review cannot be read, and is answered with a denial", why=sentence)
+    _log.info("a review cannot be read and was denied", why=sentence)
     return orjson.dumps(review.unreadable(uid, sentence))
 
 
@@ -146,11 +147,11 @@ def _answer_of(hook: Hook, asked: Review, decision: Decision) -> dict[str, Any]:
 
 
 async def _answer_conversion(
-    gate: AdmissionSetup, limits: Limits, threads: trio.CapacityLimiter, raw: bytes
+    setup: AdmissionSetup, limits: Limits, threads: trio.CapacityLimiter, raw: bytes
 ) -> Response:
     """Needs no other objects, so it is answered while the caches fill: API servers list our kinds through it."""
     most = max(limits.values, limits.convert_bytes // 8)
-    convert = partial(_converted, gate.convert, raw, most)
+    convert = partial(_converted, setup.convert, raw, most)
     try:
         if len(raw) <= _SMALL_BYTES:
             return _json_text(convert())
@@ -163,12 +164,12 @@ def _converted(convert: Callable[[dict[str, Any]], dict[str, Any]], raw: bytes, 
     return orjson.dumps(convert(document.read(raw, most_values)))
 
 
-def _add_health(app: QuartTrio, gate: AdmissionSetup) -> None:
+def _add_health(app: QuartTrio, setup: AdmissionSetup) -> None:
     async def healthz() -> Response:
         return _text(200, "ok")
 
     async def readyz() -> Response:
-        trouble = gate.trouble()
+        trouble = setup.trouble()
         return _text(503, trouble) if trouble else _text(200, "ok")
 
     for path, view in (("/healthz", healthz), ("/readyz", readyz)):
@@ -183,7 +184,7 @@ async def _answer_http_error(error: HTTPException) -> Response:
         response = _text(code, f"use {allowed} on this path")
         response.headers["Allow"] = allowed
         return response
-    return _text(code, "nothing is served on this path" if code == 404 else error.name.lower())
+    return _text(code, "this path is not served" if code == 404 else error.name.lower())
 
 
 def _unavailable(why: str) -> Response:

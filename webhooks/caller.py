@@ -1,4 +1,4 @@
-"""Who asks to write an object."""
+"""The user who asks the API server to write an object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POD_UID = "authentication.kubernetes.io/pod-uid"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user as the API server has authenticated it; whether it is the operator, the server that asks knows.
+    """A user as the API server has authenticated it.
 
     ``pod`` and ``pod_uid`` name the Pod that the caller's token is bound to; both are empty for other tokens.
     """
@@ -25,7 +25,7 @@ class Caller:
 
     @property
     def is_trusted(self) -> bool:
-        """The operator, and whoever may do anything anyway."""
+        """Whether it is the operator, or an administrator, who may do anything."""
         return self.is_operator or ADMINISTRATORS in self.groups
 
 

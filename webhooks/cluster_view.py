@@ -1,7 +1,7 @@
-"""The other objects a validator may look at: a small port, and its form in memory.
+"""The other objects that a validator may read: a small port, and its in-memory adapter.
 
-The server answers from synced informer caches, lint from the files it was given, tests from a list. Synchronous: a
-look-up that would have to wait does not belong here.
+The server answers from synced informer caches, lint from its files, tests from a list. All look-ups are synchronous; a
+look-up that has to wait does not belong here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Unseen(Enum):
     MISSING = "missing"
     """There is none."""
     UNKNOWN = "unknown"
-    """Nobody can tell from here; what depends on it goes unchecked."""
+    """It is unknown whether there is one; checks that depend on it are left out."""
 
 
 class ClusterView(Protocol):

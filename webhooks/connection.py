@@ -1,9 +1,9 @@
 """One client's connection: TLS where the server has it, then HTTP requests until either side is done.
 
-Hypercorn's protocols do the talking. Its own connection knows neither the client's certificate nor any limit on how
-long a head may take to come or an answer to leave, and takes up HTTP/2 from whoever begins to speak it; so the socket
-is looked after here. Nothing is allocated for a client beyond its socket before its first byte has come. An idle
-connection is closed for a newcomer's sake: one that was never used, if there is any, of the address that has the most.
+Hypercorn's protocols parse and write HTTP. Hypercorn's own connection does not know the client's certificate, does not
+limit the time for a request's headers or for an answer, and accepts HTTP/2 from any client; so this module handles the
+socket. Before the first byte of a client nothing but its socket is allocated. At the limit of connections an idle one
+is closed for a new one: of the address that has the most connections, and preferably one that was never used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether an object may be stored, and as what: the pure middle of the gate, the same wherever it runs."""
+"""Whether an object may be stored, and in which form: the pure core of admission, the same in every process."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def decide(
     try:
         return _decide(hook, review, world, operator, now)
     except RecursionError:
-        return Decision((admission.TOO_DEEP.at("", "is nested too deep to be looked at", "flatten it"),))
+        return Decision((admission.TOO_DEEP.at("", "is nested too deeply to be checked", "flatten it"),))
 
 
 def too_costly(message: str) -> Decision:
-    """A denial because nobody can tell in time."""
+    """A denial because the check would take too long."""
     return Decision((TOO_COSTLY.at("", message, "split it, or use fewer and shorter expressions"),))
 
 

@@ -1,8 +1,8 @@
-"""From the bytes of a body to JSON values, of which nothing is left that could harm whoever walks through them.
+"""From the bytes of a body to JSON values that are safe to walk through.
 
-``NaN``, infinite numbers, halves of characters and bytes that are no UTF-8 are refused by the parser. Nesting is
-bounded far below what recursion can bear, and the number of values before anything is read, because a byte can become
-a hundred. A key that stands twice is refused: two readers of one text may take different ones. Pure.
+The parser refuses ``NaN``, infinite numbers, lone surrogates and bytes that are not UTF-8. Nesting is bounded far below
+the recursion limit. The number of values is bounded before anything is parsed, because one byte can become a hundred. A
+key that occurs twice is refused, because two readers could use different values. Pure.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def read(raw: bytes, max_values: int) -> dict[str, Any]:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise UnreadableError(f"the body is no JSON: {error.msg}, at byte {error.pos}") from None
+        raise UnreadableError(f"the body is not valid JSON: {error.msg}, at byte {error.pos}") from None
     try:
         compact = orjson.dumps(value)
     except TypeError:
         raise UnreadableError(f"the body is nested deeper than {MAX_DEPTH} levels; flatten it") from None
     if not isinstance(value, dict):
-        raise UnreadableError("the body is no JSON object; send a review")
+        raise UnreadableError("the body must be a JSON object; send a review")
     _refuse_doubles(raw, len(compact))
     return value
 
@@ -67,4 +67,4 @@ def _refuse_doubles(raw: bytes, compact_bytes: int) -> None:
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> None:
     if len(pairs) != len({key for key, _ in pairs}):
-        raise UnreadableError("the body has an object with a key that stands twice; remove one")
+        raise UnreadableError("the body has an object in which a key occurs twice; remove one of them")

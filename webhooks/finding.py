@@ -1,4 +1,4 @@
-"""What a validator finds, and the rules it goes by.
+"""Findings of validators, and the rules that they come from.
 
 A rule is declared once, as a constant of the module that enforces it; ``webhooks.validate.catalogue`` lists them all.
 """

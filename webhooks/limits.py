@@ -1,4 +1,4 @@
-"""What the gate takes upon itself at once, in one table. Source: admission contract 1.2; docs/admission-webhooks.md."""
+"""Limits of the admission server, in one table. Source: admission contract 1.2; docs/admission-webhooks.md."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Findings as a person reads them who has called the API server: in a Status, and as warnings. Pure.
+"""Findings as text for users of the API server: in a Status, and as warnings. Pure.
 
-kubectl shows the causes of a 422, field by field, and leaves out the message; other clients show the message, and know
-nothing of causes. So both say everything, within bounds. Warnings travel in HTTP headers, of which the API server cuts
-each at 256 characters and drops what exceeds 4096 in all: what is cut here keeps its meaning.
+kubectl shows the causes of a 422, field by field, and leaves out the message; other clients show the message and not
+the causes. So both have every finding, within bounds. Warnings travel in HTTP headers: the API server cuts each header
+at 256 characters and drops everything beyond 4096 in all. Warnings are shortened here, so that they keep their meaning.
 Source: admission contract 1.4; Kubernetes documentation, dynamic admission control, response.
 """
 

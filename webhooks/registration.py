@@ -1,7 +1,7 @@
-"""The webhooks there are: what the server routes and what the registrations name, in one table.
+"""All webhooks, in one table: the server routes them, and the webhook configurations name them.
 
 Names and paths are those of the admission contract, 1.1; kinds that have no webhook there follow its pattern. Status
-subresources have paths of their own, because a write to one is looked at differently.
+subresources have paths of their own, because other rules apply to them.
 """
 
 from __future__ import annotations

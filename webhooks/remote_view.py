@@ -1,4 +1,4 @@
-"""A world whose objects are in another process: both ends of the conversation, see ``webhooks.review_process``."""
+"""A ``ClusterView`` of objects in another process: both ends of the pipe, see ``webhooks.review_process``."""
 
 from __future__ import annotations
 

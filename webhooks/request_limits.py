@@ -1,7 +1,8 @@
-"""What every request passes before anybody looks at what it says: an ASGI application around another.
+"""Checks of every request before its content is read: an ASGI application around another.
 
-Who may enter, how much may be held at once, how long it may take. A body is read here as a whole or not at all; the
-application behind gets it in one piece. Answers are one sentence of plain text. Source: admission contract 1.2.
+They bound who may connect, how many bytes are held at once, and how long a request may take. A body is read here
+completely or not at all; the inner application gets it in one piece. Answers are one sentence of plain text.
+Source: admission contract 1.2.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class RequestLimits:
         elif scope["path"] in HEALTH_PATHS:
             await self._application({**scope, "query_string": b""}, receive, send)
         elif scope["path"] != CONVERT_PATH and not (scope.get("state") or {}).get(CERTIFIED, True):
-            await _answer(send, 401, "show the client certificate of the API server; the connection had none")
+            await _answer(send, 401, "the connection has no client certificate; connect with that of the API server")
         elif self._inside >= self._limits.requests:
             await self._crowded(send, "requests")
         else:
@@ -135,7 +136,7 @@ class RequestLimits:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _Refusal(400, "the body ends too early; send it whole")
+                raise _Refusal(400, "the body is incomplete; send all of it")
             part = message.get("body", b"")
             if len(body) + len(part) > most:
                 head = bytes(body[:_HEAD_BYTES]) or part[:_HEAD_BYTES]

@@ -1,4 +1,4 @@
-"""AdmissionReviews: what the API server asks, and the one form in which it is answered. Pure.
+"""AdmissionReviews: the questions of the API server, and the form of the answers. Pure.
 
 Source: admission.k8s.io/v1; admission contract 1.3 and 1.4.
 """
@@ -75,10 +75,12 @@ def uid_of(body: Object) -> str:
     """
     request = body.get("request")
     if not isinstance(request, Mapping):
-        raise NoReviewError(f"the body is no {KIND}: it has no request")
+        raise NoReviewError(f"the body must be an {KIND}: it has no request")
     uid = request.get("uid")
     if not isinstance(uid, str) or not 0 < len(uid) <= _MAX_UID_CHARACTERS:
-        raise NoReviewError(f"the body is no {KIND}: request.uid must be a text of 1 to {_MAX_UID_CHARACTERS} letters")
+        raise NoReviewError(
+            f"the body must be an {KIND}: request.uid must be a string of 1 to {_MAX_UID_CHARACTERS} characters"
+        )
     return uid
 
 

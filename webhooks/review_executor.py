@@ -1,8 +1,8 @@
-"""Where and when a review is looked at: fairly, without holding up others, and again when what it lacked has come.
+"""Where and when a review is examined: in fair order, without delaying others, and again when a missing object arrives.
 
-A review that is small is looked at on the event loop, between two others; one that turns out to take long starts again
-in a process of its own, where large ones go at once. Looking has no effects, so starting again costs time only.
-Waiting for an object that was created a moment before holds no turn.
+A small review is examined on the event loop, between two others. If it takes long, it starts again in a process of its
+own; large reviews start there. An examination has no effects, so a second start costs time only. A review that waits
+for an object that was created a moment ago does not occupy a turn.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Key = tuple[Resource, str, str]
 
 
 class UnavailableError(Exception):
-    """Nobody can look at it now, whatever it holds; the message is one sentence."""
+    """The review cannot be examined now, independent of its content; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Question:
 
 
 class ReviewExecutor:
-    """Looks at reviews in the world of a gate."""
+    """Examines reviews with the objects that an admission server knows."""
 
-    def __init__(self, gate: AdmissionSetup, limits: Limits) -> None:
-        self._gate = gate
+    def __init__(self, setup: AdmissionSetup, limits: Limits) -> None:
+        self._setup = setup
         self._limits = limits
         self._small = Turns(1, 1, limits.waiting, limits.waiting_of_one)
         self._large = Turns(
@@ -82,7 +82,7 @@ class ReviewExecutor:
             CrowdedError: there is no room to wait for a turn.
             UnavailableError: no process could be started.
         """
-        view = _Seen(self._gate.world())
+        view = _Seen(self._setup.world())
         found = await self._look(question, view)
         if self._patient < self._limits.patient:
             self._patient += 1
@@ -100,7 +100,7 @@ class ReviewExecutor:
                 await self._wait_for(view.missed)
             if waiting.cancelled_caught:
                 break
-            view = _Seen(self._gate.world())
+            view = _Seen(self._setup.world())
             try:
                 found = await self._look(question, view)
             except CrowdedError:
@@ -109,8 +109,8 @@ class ReviewExecutor:
 
     async def _wait_for(self, missed: Collection[_Key]) -> None:
         """Looks before it waits, and between the two nothing else runs, so that no change is overlooked."""
-        while all(self._gate.world().find(*key) is Unseen.MISSING for key in missed):
-            await self._gate.changed()
+        while all(self._setup.world().find(*key) is Unseen.MISSING for key in missed):
+            await self._setup.changed()
 
     async def _look(self, question: Question, view: _Seen) -> Decision:
         if self._is_small(question.raw):
@@ -118,7 +118,7 @@ class ReviewExecutor:
                 await trio.lowlevel.checkpoint()  # whoever else is there joins the queue meanwhile
                 view.until = time.perf_counter() + self._limits.loop_seconds
                 try:
-                    return decision.decide(question.hook, question.review, view, self._gate.operator)
+                    return decision.decide(question.hook, question.review, view, self._setup.operator)
                 except _TooLongError:
                     view.until = None
         async with self._large.turn(question.caller):
@@ -131,7 +131,7 @@ class ReviewExecutor:
         asked: dict[str, Any] = {
             "hook": question.hook.path,
             "review": orjson.Fragment(question.raw),
-            "operator": self._gate.operator,
+            "operator": self._setup.operator,
             **remote_view.facts_of(view),
         }
         try:

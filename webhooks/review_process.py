@@ -1,4 +1,4 @@
-"""A program that looks at one review after the other, in a process that can be killed; see ``core.evaluation.worker``.
+"""A program that examines one review after the other, in a process that can be killed; see ``core.evaluation.worker``.
 
 ``python review_process.py MEMORY_BYTES PACKAGE_ROOT``. A question is ``{"hook": path, "review": the AdmissionReview,
 "operator", "settings", "policy", "cpu_seconds"}``, its answer a decision as ``webhooks.decision`` writes it. The

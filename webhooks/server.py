@@ -27,10 +27,10 @@ _REQUESTS_PER_CONNECTION: Final = 10_000
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the message names it, the reason and the remedy."""
+    """The server cannot listen on the address; the message names it, the reason and the remedy."""
 
 
-async def serve_gate(
+async def serve_admission(
     app: Any,
     host: str,
     port: int,
@@ -51,7 +51,7 @@ async def serve_gate(
         most: connections at once.
 
     Raises:
-        ListenError: the address is taken or not ours.
+        ListenError: the address is in use, or is not an address of this machine.
     """
     await serve_http(app, host, port, Rules(serving, client_ca is not None, http2, most), task_status=task_status)
 
@@ -68,7 +68,7 @@ async def serve_http(
     """Serve an ASGI application until cancelled, and what is under way then for a while; started with the URL.
 
     Raises:
-        ListenError: the address is taken or not ours.
+        ListenError: the address is in use, or is not an address of this machine.
     """
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(_listen(host, port)))
     server = _Server(app, rules)
@@ -82,7 +82,7 @@ async def serve_http(
 
 
 class _Server:
-    """Runs apart from the cancellation of whoever started it, until it is stopped."""
+    """Runs until it is stopped; a cancellation of its caller does not end it."""
 
     def __init__(self, app: Any, rules: Rules) -> None:
         self._app = ASGIWrapper(cast("ASGIFramework", app))

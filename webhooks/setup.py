@@ -1,4 +1,4 @@
-"""What the gate is given: where it looks, whom it knows, and why it would not answer."""
+"""What the admission server needs from the process around it: other objects, the operator's name, its readiness."""
 
 from __future__ import annotations
 

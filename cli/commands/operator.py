@@ -18,7 +18,7 @@ from cli.problem import UsageError
 
 if TYPE_CHECKING:
     from cli.zap import ZapFlags
-    from manager.options import GateOptions, MetricsOptions
+    from manager.options import AdmissionOptions, MetricsOptions
 
 Parsed = TypeVar("Parsed")
 
@@ -117,7 +117,7 @@ def run_operator(
             metrics=_metrics_options(
                 metrics_bind_address, metrics_secure, (metrics_cert_path, metrics_cert_name, metrics_cert_key), http2
             ),
-            gate=_gate_options(
+            admission=_admission_options(
                 address=webhook_bind_address,
                 files=(webhook_cert_path, webhook_cert_name, webhook_cert_key),
                 client_ca=webhook_client_ca,
@@ -133,7 +133,9 @@ def run_operator(
     except ValueError as error:
         raise UsageError(str(error)) from None
     _tell_without_effect(zap)
-    if sys.modules.get("click", ...) is None:  # commands do without it, to be quick; the gate's HTTP library does not
+    if (
+        sys.modules.get("click", ...) is None
+    ):  # commands do without it, to be quick; the HTTP library of admission does not
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
 
@@ -153,17 +155,17 @@ def _metrics_options(address: str, secure: str, files: tuple[Path | None, str, s
     )
 
 
-def _gate_options(
+def _admission_options(
     *, address: str, files: tuple[Path | None, str, str], client_ca: Path | None, names: str, drain: str, http2: bool
-) -> GateOptions:
+) -> AdmissionOptions:
     from core.api.duration import parse_duration
     from manager.admission.enabled import webhooks_enabled
     from manager.bind import parse_address
-    from manager.options import CertificateFiles, GateOptions
+    from manager.options import AdmissionOptions, CertificateFiles
 
     folder, certificate, key = files
     listened_on = _checked("--webhook-bind-address", parse_address, address)
-    return GateOptions(
+    return AdmissionOptions(
         address=listened_on if webhooks_enabled(os.environ) else None,
         names=tuple(name for name in names.replace(" ", "").split(",") if name),
         files=CertificateFiles(folder, certificate, key) if folder else None,

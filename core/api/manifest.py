@@ -113,7 +113,7 @@ def _explained(type_: str, context: Mapping[str, Any]) -> tuple[str, str]:
         case "missing":
             return "is required", ""
         case "literal_error" | "enum":
-            return f"must be {context['expected']}", "use one of these words, in this spelling"
+            return f"must be {context['expected']}", "use one of these values, in this spelling"
         case "string_pattern_mismatch":
             remedy = _LABEL_REMEDY if context["pattern"] == DNS_LABEL else ""
             return f"must match {context['pattern']}", remedy

@@ -1,6 +1,6 @@
 """How large and how deep an object may be for this operator to read it.
 
-One table for whoever reads objects from an API server, for the admission gate and for the admission policies. A byte of
+One table for readers of objects from an API server, for admission and for the admission policies. A byte of
 JSON may become thirty in memory (``{"a":{}}``), so values are counted as well as bytes: see ``values_in``.
 """
 

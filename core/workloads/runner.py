@@ -32,20 +32,20 @@ RUNNER_PERMISSIONS: Final = (
         STEP_RUN,
         ("get", "watch"),
         "A step reads its own StepRun: inputs, deadline, effects and signals recorded so far.",
-        seldom="Every step of the Python SDK gets it; SDKs that wait for changes watch it.",
+        seldom="Every step of the Python SDK reads it; SDKs that wait for changes watch it.",
     ),
     Permission(
         STEP_RUN,
         ("patch", "update"),
         "A step reports its result, signals and effects.",
         subresource="status",
-        seldom="Every step of the Python SDK patches; SDKs that replace the whole status update.",
+        seldom="Every step of the Python SDK sends patches; SDKs that replace the whole status send updates.",
     ),
     Permission(
         EFFECT_CLAIM,
         ("get", "create", "update"),
         "A step claims a side effect before it performs it, so that no retry performs it twice.",
-        seldom="Only steps that declare effects make claims.",
+        seldom="Only steps that declare effects create claims.",
     ),
     Permission(
         TRANSPORT_BINDING,
@@ -61,7 +61,7 @@ RUNNER_PERMISSIONS: Final = (
         seldom="Only streaming steps have bindings.",
     ),
 )
-"""What every run's containers may do, in the contract's order."""
+"""The permissions of the containers of every run, in the contract's order."""
 
 BASE_RULES: Final[tuple[Rule, ...]] = tuple(permission.rule() for permission in RUNNER_PERMISSIONS)
 

@@ -67,14 +67,14 @@ def _why_not_of_template(rule: Rule) -> str:
 def _why_dangerous(groups: list[str], resources: list[str], verbs: list[str], names: list[str]) -> str:
     """Why the rule would lead to rights it does not mention; empty when it would not."""
     if _RBAC in groups or _RIGHTS_TO_RIGHTS & set(verbs):
-        return "rights to grant rights are never handed on"
+        return "containers never get permissions to grant permissions"
     if "" not in groups:
         return ""
     if "secrets" in resources and (set(verbs) != {"get"} or not names):
-        return "Secrets are only handed on for get, and by resourceNames"
+        return "on Secrets, containers only get the verb get, by resourceNames"
     accounts = [resource for resource in resources if resource.partition("/")[0] == "serviceaccounts"]
     if accounts and (set(verbs) - _READ or accounts != ["serviceaccounts"]):
-        return "ServiceAccounts and their tokens are not handed on"
+        return "containers never get access to ServiceAccounts and their tokens"
     return ""
 
 
@@ -90,4 +90,4 @@ def _why_not_of_engram(rule: Rule) -> str:
         and set(rule["verbs"]) == {"get"}
     ):
         return ""
-    return "an Engram may only ask for get on ConfigMaps and Secrets, by resourceNames"
+    return "an Engram may only request get on ConfigMaps and Secrets, by resourceNames"

@@ -51,7 +51,7 @@ class Case:
         return InMemoryView(self.objects, settings=self.settings if complete else None, complete=complete)
 
     def findings(self, *, complete: bool = True) -> list[Finding]:
-        """What the gate says to it."""
+        """The answer of admission to it."""
         if self.caller is not None:
             return status.validate(self.new, self.old or {}, self.caller, self.world(complete=complete))
         world = self.world(complete=complete)

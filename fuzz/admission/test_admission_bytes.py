@@ -17,7 +17,7 @@ from core.policy.settings import OperatorSettings
 from fuzz.admission import seeds
 from fuzz.admission.asking import Answer, Asked, ask
 from fuzz.engine.profile import budget
-from webhooks.app import gate_app
+from webhooks.app import admission_app
 from webhooks.cluster_view import InMemoryView
 from webhooks.conversion.review import answer as convert
 from webhooks.limits import Limits
@@ -54,7 +54,7 @@ async def _never() -> None:
 def told(asked: Asked, limits: Limits = ON_THE_LOOP) -> Answer:
     """The answer, which must be one that a stranger may have."""
     gate = AdmissionSetup(world=lambda: WORLD, operator="operator", trouble=lambda: "", changed=_never, convert=convert)
-    answer = trio.run(ask, gate_app(gate, limits), asked)
+    answer = trio.run(ask, admission_app(gate, limits), asked)
     event(str(answer.status))
     assert answer.status < 500, (asked.path, asked.body, answer)
     assert b"Traceback" not in answer.body

@@ -1,4 +1,4 @@
-"""Admission and the engine see the same graph: what is right can be run, and what the gate refuses for it cannot."""
+"""Admission and the engine see the same graph: the engine runs what is admitted, and not what is refused for it."""
 
 from __future__ import annotations
 

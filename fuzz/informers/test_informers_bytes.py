@@ -35,7 +35,7 @@ GOOD = ("g1", "g2", "g3", "g4")
 
 
 def informers_of(client: Any) -> list[Informer]:
-    """Those of production, the gate's own included."""
+    """Those of production, including those of admission."""
     world = World.watching(client, watched_kinds())
     own = (kind for kind in LOOKED_UP if not world.watches(kind))
     return [*world, *(Informer(client, kind, trim=slim) for kind in own)]

@@ -1,6 +1,6 @@
-"""The last answers of a replica that stops: each ends its connection, so that none is cut while it is in use.
+"""The last answers of a replica that stops: each answer ends its connection, so that none is cut while it is in use.
 
-A Service keeps a replica that stops from new connections, not from those that API servers hold open.
+A Service sends no new connections to a replica that stops, but API servers keep their open ones.
 """
 
 from __future__ import annotations

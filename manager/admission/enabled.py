@@ -19,5 +19,5 @@ def webhooks_enabled(environ: Mapping[str, str]) -> bool:
     try:
         return boolean(VARIABLE, text)
     except ValueError:
-        get_logger("setup").error("not a boolean, and so without effect", variable=VARIABLE, value=text)
+        get_logger("setup").error("must be a boolean; the value is ignored", variable=VARIABLE, value=text)
         return True

@@ -1,4 +1,4 @@
-"""As whom this process asks the API server, so that its own writes are known at the gate."""
+"""The user name of this process at the API server, so that admission recognises the operator's own writes."""
 
 from __future__ import annotations
 

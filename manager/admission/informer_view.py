@@ -1,6 +1,6 @@
-"""What the gate sees of the cluster: the engine's informers, and those of kinds that only validators look up.
+"""The objects that admission knows: the engine's informers, and informers of kinds that only validators look up.
 
-Secrets are not watched, so that nobody can tell from here whether one exists.
+Secrets are not watched, so admission does not know whether one exists.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class InformerView:
 
     @property
     def stuck(self) -> str:
-        """Which of the kinds that only the gate looks up cannot be followed any more; empty while all can be."""
+        """Kinds that only admission looks up and that it cannot watch at the moment; empty while it can watch all."""
         return stuck_kinds(self._own)
 
     async def changed(self) -> None:

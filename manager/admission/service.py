@@ -1,6 +1,6 @@
 """Answer admission reviews from this process: its certificate, its port, and whether it is ready.
 
-Told to stop, it goes on answering for a while: API servers hear only later that a replica is no longer to be asked.
+After the signal to stop it continues to answer for a while, because API servers learn later that a replica is gone.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from core.telemetry.logs import get_logger
 from manager.admission.draining import Application, LastAnswers
 from manager.admission.informer_view import InformerView
 from manager.bind import Address
-from manager.options import GateOptions
+from manager.options import AdmissionOptions
 from reconcilers.adapters.world import World
-from webhooks.app import gate_app
+from webhooks.app import admission_app
 from webhooks.conversion.review import answer
-from webhooks.server import serve_gate
+from webhooks.server import serve_admission
 from webhooks.setup import AdmissionSetup
 
 SERVICE: Final = "bobrapet-webhook-service"
@@ -44,7 +44,7 @@ def certificate_names(namespace: str, further: tuple[str, ...] = ()) -> tuple[st
 
 
 class AdmissionService:
-    """The gate of one process; ``trouble`` says why reviews cannot be answered yet.
+    """The admission server of one process; ``trouble`` says why reviews cannot be answered yet.
 
     Args:
         namespace: of the Secret with the certificate and of the Service.
@@ -53,7 +53,7 @@ class AdmissionService:
 
     def __init__(
         self,
-        options: GateOptions,
+        options: AdmissionOptions,
         address: Address,
         client: KubeClient,
         world: World,
@@ -68,14 +68,14 @@ class AdmissionService:
         self._view = InformerView(client, world, settings)
         self._serving = ServingContext(partial(_configure, options))
         self._certificate = _certificate(options, self._serving, client, events, clock, namespace)
-        self._gate = AdmissionSetup(
+        self._setup = AdmissionSetup(
             world=lambda: self._view,
             operator=operator,
             trouble=lambda: self._view.trouble,
             changed=self._view.changed,
             convert=answer,
         )
-        self._app = LastAnswers(cast("Application", gate_app(self._gate)))
+        self._app = LastAnswers(cast("Application", admission_app(self._setup)))
 
     def trouble(self) -> str:
         """Empty once API servers trust the certificate and every cache is filled."""
@@ -83,7 +83,7 @@ class AdmissionService:
         return self._view.trouble if readiness.ready else readiness.word
 
     def stuck(self) -> str:
-        """Which kinds that only the gate looks up cannot be followed any more; empty while all can be."""
+        """Kinds that only admission looks up and that it cannot watch at the moment; empty while it can watch all."""
         return self._view.stuck
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -107,7 +107,7 @@ class AdmissionService:
 
     async def _serve(self, shield: trio.CancelScope, *, task_status: trio.TaskStatus[str]) -> None:
         with shield:
-            await serve_gate(
+            await serve_admission(
                 self._app,
                 self._address.host,
                 self._address.port,
@@ -118,7 +118,7 @@ class AdmissionService:
             )
 
 
-def _configure(options: GateOptions, context: ssl.SSLContext) -> None:
+def _configure(options: AdmissionOptions, context: ssl.SSLContext) -> None:
     context.set_alpn_protocols([*(["h2"] if options.http2 else []), "http/1.1"])
     if options.client_ca is not None:
         context.load_verify_locations(options.client_ca)
@@ -133,7 +133,7 @@ class _Certificate(Protocol):
 
 
 def _certificate(
-    options: GateOptions,
+    options: AdmissionOptions,
     serving: ServingContext,
     client: KubeClient,
     events: EventRecorder,

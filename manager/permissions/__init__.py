@@ -1,4 +1,4 @@
-"""What the operator may do: one table, and the RBAC objects and the page that are rendered from it.
+"""The permissions of the operator: one table, and the RBAC objects and the page that are rendered from it.
 
 ``table`` (the rows), ``names`` and ``roles`` (the operator's own objects), ``people`` (roles for humans), ``files``
 (what ``deployment.generate`` writes), ``page`` (``docs/permissions.md``), ``rendered`` and ``install`` (how the

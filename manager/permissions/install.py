@@ -1,4 +1,4 @@
-"""Give the operator its rights on a cluster where we are the administrator: the embedded one.
+"""Give the operator its permissions on the embedded cluster.
 
 Elsewhere an administrator applies ``manifests/rbac``, which is rendered from the same table.
 """

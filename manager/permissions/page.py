@@ -18,22 +18,24 @@ _HEAD: Final = f"""\
 
 # Permissions
 
-Everything the operator may do, and why. It runs as the ServiceAccount `{_HERE.namespace}/{_HERE.service_account}`; the
-roles below are all it has. `manifests/rbac` is rendered from the same table.
+All permissions of the operator, and the reason for each. It runs as the ServiceAccount
+`{_HERE.namespace}/{_HERE.service_account}`, which has the roles below and no others. `manifests/rbac` is rendered from
+the same table.
 
-- No rule has a wildcard, none grants `escalate`, `bind` or `impersonate`. No Secret is listed or watched but the one
-  with the operator's own certificates, by its name.
-- In the end-to-end tests the operator runs with exactly these rights against a real API server. The audit log must show
-  no refusal, and every right must either have been used or say below, in *italics*, why a day may pass without it.
+- No rule has a wildcard, none grants `escalate`, `bind` or `impersonate`. The operator lists and watches no Secrets,
+  except the one with its own certificates, by its name.
+- In the end-to-end tests the operator runs with exactly these permissions against a real API server. The audit log must
+  show no refusal. Every permission must have been used in these tests, or say below, in *italics*, when it is used.
 """
 
 _GRANTS: Final = f"""\
 ## Letting runs do more
 
-A template may ask for further rights for its containers (`spec.execution.rbac.rules`), an Engram for reading named
-ConfigMaps and Secrets (`spec.overrides.rbac.rules`). The operator can only hand on what it holds, so a rule that is not
-in the tables above keeps the run `Pending`: its `Ready` condition has the reason `PermissionDenied` and names the
-rule. Whoever runs the platform decides, with a ClusterRole that the operator's `{_HERE.prefix}{GRANTS_ROLE}` gathers:
+A template may request more permissions for its containers (`spec.execution.rbac.rules`). An Engram may request to read
+named ConfigMaps and Secrets (`spec.overrides.rbac.rules`). The operator can only grant permissions that it has itself.
+So a rule that is not in the tables above keeps the run `Pending`: its `Ready` condition has the reason
+`PermissionDenied` and names the rule. The administrator of the platform decides. A ClusterRole with the label below
+becomes part of the operator's `{_HERE.prefix}{GRANTS_ROLE}`:
 
 ```yaml
 apiVersion: rbac.authorization.k8s.io/v1
@@ -48,29 +50,29 @@ rules:
     verbs: [get, list]
 ```
 
-The run goes on by itself within half a minute. To allow it in one namespace only, leave the label out and bind the
-ClusterRole to the operator's ServiceAccount with a RoleBinding there. What is allowed for runs, the operator may do,
-too: choose rules that you would give to every template.
+The run continues by itself within half a minute. To allow the rule in one namespace only, leave the label out and bind
+the ClusterRole to the operator's ServiceAccount with a RoleBinding in that namespace. The operator gets every
+permission that you allow for runs: choose rules that you would give to every template.
 
-Some rules are never handed on, whatever the operator holds: anything in `rbac.authorization.k8s.io`; the verbs
-`escalate`, `bind` and `impersonate`; Secrets other than `get` by name; ServiceAccounts and their tokens; wildcards.
-Where `manifests/policies` is installed they cannot be written down; otherwise the run tells so in an Event,
-`RuleRefused`, and goes on without them.
+The operator never grants some rules, even if it has the permission itself: anything in `rbac.authorization.k8s.io`; the
+verbs `escalate`, `bind` and `impersonate`; access to Secrets other than `get` by name; ServiceAccounts and their
+tokens; wildcards. Where `manifests/policies` is installed, the API server refuses objects with such rules. Otherwise
+the run has an Event with reason `RuleRefused` and continues without these permissions.
 """
 
 _PEOPLE: Final = f"""\
 ## Roles for people
 
-`manifests/rbac/people.yaml` has an admin, an editor and a viewer role for each of the twelve kinds. They are gathered
-by the cluster's own `admin`, `edit` and `view`, so nothing needs to be bound. Only `admin` may write a run's status,
-which is how gates are approved; to let others approve gates, bind `{_HERE.prefix}{GATE_APPROVER}` to them.
+`manifests/rbac/people.yaml` has an admin, an editor and a viewer role for each of the twelve kinds. They are aggregated
+into the cluster's own `admin`, `edit` and `view`, so you need not bind them. Only `admin` may write a run's status, and
+thereby approve gates; to let other users approve gates, bind `{_HERE.prefix}{GATE_APPROVER}` to them.
 
-Nobody gets the right to create StepRuns, which the operator makes, or EffectClaims, which containers make; people may
-label and delete them. Beyond rights, policies and the gate hold who writes what, [whatever the roles
-say](when-the-gate-is-down.md#what-nobody-writes-in-the-place-of-the-operator). What they cannot hold: `edit` of
-Kubernetes allows to create Pods, to run commands in them, to ask for tokens and to impersonate any ServiceAccount of
-the namespace. Whoever has it can speak as the containers of steps there. Keep people who may only start and approve
-runs to the roles of our kinds.
+No role allows people to create StepRuns, which the operator creates, or EffectClaims, which containers create; people
+may label and delete them. In addition to RBAC, policies and admission restrict who may write which fields, [independent
+of the roles](when-admission-is-down.md#what-only-the-operator-may-write). They cannot prevent one thing: the role
+`edit` of Kubernetes allows its users to create Pods, to run commands in them, to request tokens, and to impersonate any
+ServiceAccount of the namespace. Such a user can act as the containers of steps there. Give users who only start and
+approve runs only the roles of the twelve kinds.
 """
 
 

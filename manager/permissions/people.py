@@ -1,7 +1,7 @@
 """Roles for people: admin, editor and viewer of each of the twelve kinds, and who may approve gates.
 
-They join the cluster's own ``admin``, ``edit`` and ``view`` roles by aggregation, so that whoever has those in a
-namespace has ours, too; the reference ships roles that somebody must bind first. Source: operator contract 20.3.
+They join the cluster's own ``admin``, ``edit`` and ``view`` roles by aggregation, so that users with those roles in a
+namespace have these, too. The roles of the reference must be bound first. Source: operator contract 20.3.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The RBAC objects of one installation of the operator, as documents. Pure.
 
-No rule has a wildcard, and none grants ``escalate``, ``bind`` or ``impersonate``: the API server itself keeps the
-operator from handing out more than it holds. What templates may ask for beyond ``RUNNER`` is added by whoever runs the
-platform, as ClusterRoles with the label ``LABEL_RUNNER_GRANTS``.
+No rule has a wildcard, and none grants ``escalate``, ``bind`` or ``impersonate``: so the API server prevents the
+operator from granting more than it has. The administrator of the platform allows templates more than ``RUNNER`` with
+ClusterRoles that have the label ``LABEL_RUNNER_GRANTS``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The operator's rights, row by row: verb, resource, why. Pure data.
+"""The operator's permissions, row by row: verb, resource, reason. Pure data.
 
-Those of a controller are in its registration (``reconcilers.controllers``); the others are here. Nothing else grants it
-anything: the manifests, the reference page and the embedded cluster are rendered from here, and an end-to-end test
-compares the rows with an audit log of what the operator really asked for.
-Source: operator contract 20; what is missing here compared with it, the operator does not do.
+The permissions of a controller are in its registration (``reconcilers.controllers``); the others are here. The operator
+has no further ones: the manifests, the reference page and the embedded cluster are rendered from here, and an end-to-end
+test compares the rows with an audit log of the operator's requests.
+Source: operator contract 20; the operator does not need the permissions that are missing here.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class Reach(StrEnum):
 
     CLUSTER = "every namespace"
     OPERATOR_NAMESPACE = "the operator's namespace"
-    RUN_NAMESPACES = "every namespace, to be handed on to a run's containers"
+    RUN_NAMESPACES = "every namespace, for the containers of runs"
 
 
 @dataclass(frozen=True, slots=True)
 class RoleTable:
-    """One role of the operator's ServiceAccount. ``name`` lacks the installation's prefix."""
+    """One role of the operator's ServiceAccount. ``name`` is without the installation's prefix."""
 
     name: str
     binding: str
@@ -71,39 +71,39 @@ class RoleTable:
     permissions: tuple[Permission, ...]
 
 
-_BY_NAME: Final = "An Engram may ask to read some by name (spec.overrides.rbac.rules)."
+_BY_NAME: Final = "An Engram may request to read some by name (spec.overrides.rbac.rules)."
 
 _ASKED_FOR_BY_ENGRAMS: Final = (Permission(CONFIG_MAP, ("get",), _BY_NAME), Permission(SECRET, ("get",), _BY_NAME))
 
 
 MANAGER: Final = RoleTable(
-    "manager-role", "manager-rolebinding", Reach.CLUSTER, "What the controllers do.", permissions()
+    "manager-role", "manager-rolebinding", Reach.CLUSTER, "Permissions of the controllers.", permissions()
 )
 RUNNER: Final = RoleTable(
     "runner-role",
     "runner-rolebinding",
     Reach.RUN_NAMESPACES,
-    "What a run's containers may do. The operator holds it because nobody can grant what he does not hold.",
+    "Permissions of the containers of runs. The operator needs them itself, because it can only grant what it has.",
     (*RUNNER_PERMISSIONS, *_ASKED_FOR_BY_ENGRAMS),
 )
 METRICS_AUTH: Final = RoleTable(
     "metrics-auth-role",
     "metrics-auth-rolebinding",
     Reach.CLUSTER,
-    "Who may read the metrics. Not needed with --metrics-secure=false.",
+    "Decides who may read the metrics. Not needed with --metrics-secure=false.",
     (
-        Permission(TOKEN_REVIEW, ("create",), "Whose token asks for /metrics."),
-        Permission(SUBJECT_ACCESS_REVIEW, ("create",), "Whether RBAC allows that caller get on /metrics."),
+        Permission(TOKEN_REVIEW, ("create",), "Identifies the user of a token that requests /metrics."),
+        Permission(SUBJECT_ACCESS_REVIEW, ("create",), "Checks that RBAC allows this user get on /metrics."),
     ),
 )
 LEADER_ELECTION: Final = RoleTable(
     "leader-election-role",
     "leader-election-rolebinding",
     Reach.OPERATOR_NAMESPACE,
-    "Which of several managers works. Not needed with --leader-elect=false.",
+    "Decides which manager is the leader. Not needed with --leader-elect=false.",
     (
-        Permission(LEASE, ("create",), "The first manager makes the Lease."),
-        Permission(LEASE, ("get", "update"), "Its holder renews it, others look at it.", names=(LEASE_NAME,)),
+        Permission(LEASE, ("create",), "The first manager creates the Lease."),
+        Permission(LEASE, ("get", "update"), "The leader renews it, the others read it.", names=(LEASE_NAME,)),
     ),
 )
 CONFIGURATION: Final = RoleTable(
@@ -113,15 +113,15 @@ CONFIGURATION: Final = RoleTable(
     "The operator's settings.",
     (Permission(CONFIG_MAP, ("list", "watch"), "Settings change while the operator runs.", names=(CONFIG_NAME,)),),
 )
-_GATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
+_OWN_CERTIFICATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
 _REVIEWS: Final = "Only where the operator answers admission reviews."
-_NAMED: Final = "Stories, Impulses and bindings name them; whether they do rightly is answered from what was watched."
+_NAMED: Final = "Stories, Impulses and bindings refer to them; admission checks these references from its watches."
 _WATCHED: Final = frozenset(kind.resource for kind in watched_kinds())
 ADMISSION: Final = RoleTable(
     "admission-role",
     "admission-rolebinding",
     Reach.CLUSTER,
-    "What admission reviews are answered from, beside what the controllers read anyway.",
+    "Objects that only admission reads, in addition to those that the controllers read.",
     (
         *(
             Permission(resource, ("list", "watch"), _NAMED, seldom=_REVIEWS)
@@ -131,7 +131,7 @@ ADMISSION: Final = RoleTable(
         Permission(
             SELF_SUBJECT_REVIEW,
             ("create",),
-            "Which writes are its own; most clusters allow it to all.",
+            "Finds its own user name, to recognise its own writes; most clusters allow this to all users.",
             seldom=_REVIEWS,
         ),
     ),
@@ -139,11 +139,19 @@ ADMISSION: Final = RoleTable(
 
 
 def _told(resource: Resource) -> tuple[Permission, ...]:
-    """The rights on one object that says whom an API server trusts when it calls us."""
+    """The permissions on objects with a CA bundle, which says which certificates an API server trusts."""
     names = tuple(target.name for target in DEFAULT_TARGETS if target.resource == resource)
     return (
-        Permission(resource, ("get", "patch"), "Its caBundle is written when it differs.", names=names, seldom=_GATE),
-        Permission(resource, ("list", "watch"), "What somebody changes is mended at once.", names=names, seldom=_GATE),
+        Permission(
+            resource, ("get", "patch"), "Writes its caBundle when it differs.", names=names, seldom=_OWN_CERTIFICATE
+        ),
+        Permission(
+            resource,
+            ("list", "watch"),
+            "Repairs a change by another client at once.",
+            names=names,
+            seldom=_OWN_CERTIFICATE,
+        ),
     )
 
 
@@ -151,12 +159,18 @@ CERTIFICATES: Final = RoleTable(
     "certificates-role",
     "certificates-rolebinding",
     Reach.OPERATOR_NAMESPACE,
-    "The Secret with the operator's own certificates. Not needed where somebody else provides them.",
+    "The Secret with the operator's own certificates. Not needed where another component provides them.",
     (
-        Permission(SECRET, ("create",), "The first manager makes the Secret.", seldom=_GATE),
-        Permission(SECRET, ("get", "update"), "Replicas agree through it.", names=(DEFAULT_SECRET,), seldom=_GATE),
+        Permission(SECRET, ("create",), "The first manager creates the Secret.", seldom=_OWN_CERTIFICATE),
         Permission(
-            SECRET, ("list", "watch"), "What happens to it is answered at once.", names=(DEFAULT_SECRET,), seldom=_GATE
+            SECRET,
+            ("get", "update"),
+            "All replicas use the certificates in it.",
+            names=(DEFAULT_SECRET,),
+            seldom=_OWN_CERTIFICATE,
+        ),
+        Permission(
+            SECRET, ("list", "watch"), "Reacts to changes at once.", names=(DEFAULT_SECRET,), seldom=_OWN_CERTIFICATE
         ),
     ),
 )
@@ -164,7 +178,7 @@ CA_BUNDLES: Final = RoleTable(
     "ca-bundle-role",
     "ca-bundle-rolebinding",
     Reach.CLUSTER,
-    "Whom API servers trust when they call the operator. Not needed where somebody else provides the certificates.",
+    "Makes API servers trust the operator's certificate. Not needed where another component provides the certificates.",
     (*_told(MUTATING), *_told(VALIDATING), *_told(CUSTOM_RESOURCE_DEFINITION)),
 )
 
@@ -176,4 +190,4 @@ def role_tables(controllers: Sequence[ControllerRegistration] = CONTROLLERS) -> 
 
 
 ROLE_TABLES: Final = role_tables()
-"""Every right of the operator's ServiceAccount, but those that a platform team adds to be handed on."""
+"""All permissions of the operator's ServiceAccount, except those that a platform team adds for runs."""

@@ -25,12 +25,11 @@ from core.api.resource import (
     STORY_RUN,
 )
 
-FRESH: Final = "One that was created a moment ago may not have come with the watch yet."
+FRESH: Final = "The watch may not have delivered an object yet that was created a moment ago."
 _OWNERS: Final = (
-    "Checked where the admission plugin OwnerReferencesPermissionEnforcement is on (OpenShift), and then as part of "
-    "other requests, never as a request of its own."
+    "The API server checks it where the admission plugin OwnerReferencesPermissionEnforcement is on " "(OpenShift), as part of other requests; the operator sends no such request."
 )
-_RACE: Final = "Only after the answer to a write was lost, or two processes made the same object at once."
+_RACE: Final = "Only after the answer to a write was lost, or two processes created the same object at once."
 
 _DEFINITIONS: Final = (
     Permission(STORY, ("get",), FRESH),
@@ -42,8 +41,8 @@ _RUNS: Final = (
     Permission(
         STORY_RUN,
         ("get",),
-        "A run that the watch does not show is asked for before it is given up; so is one that loses its StepRun.",
-        seldom="Only when a run is deleted while its steps are at work.",
+        "The operator reads a run that is missing in the watch before it gives it up, and a run without " "its StepRun.",
+        seldom="Only when a run is deleted while its steps are running.",
     ),
     Permission(
         STORY_RUN,
@@ -54,11 +53,10 @@ _RUNS: Final = (
     Permission(
         STORY_RUN,
         ("patch",),
-        "Sets finalizer, queue labels and step timers; takes the finalizer off; asks runs that a canceled run has "
-        "started to cancel (spec.cancelRequested).",
+        "Sets finalizer, queue labels and step timers; removes the finalizer; cancels the child runs of " "a canceled run (spec.cancelRequested).",
     ),
-    Permission(STORY_RUN, ("patch",), "Records how far a run is.", subresource="status"),
-    Permission(STORY_RUN, ("delete",), "Removes runs whose retention is over, and those that a run has started."),
+    Permission(STORY_RUN, ("patch",), "Records the progress of a run.", subresource="status"),
+    Permission(STORY_RUN, ("delete",), "Deletes runs after their retention time, and the child runs of a run."),
     Permission(
         STORY_RUN,
         ("update",),
@@ -67,12 +65,12 @@ _RUNS: Final = (
         seldom=_OWNERS,
     ),
     Permission(
-        STEP_RUN, ("get",), "One whose Job is started anew must still be there; what is in a new one's way is seen."
+        STEP_RUN, ("get",), "Before it recreates a Job, the operator checks that the StepRun still exists; a name conflict " "is examined."
     ),
-    Permission(STEP_RUN, ("create",), "Every engram step of a run is one."),
-    Permission(STEP_RUN, ("patch",), "Tells a step that it is canceled; takes off a finalizer of the reference."),
-    Permission(STEP_RUN, ("patch",), "Records how far a step is.", subresource="status"),
-    Permission(STEP_RUN, ("delete",), "They go with their run, or when its children's time is over."),
+    Permission(STEP_RUN, ("create",), "Every engram step of a run has one."),
+    Permission(STEP_RUN, ("patch",), "Asks a step to cancel; removes a finalizer of the reference."),
+    Permission(STEP_RUN, ("patch",), "Records the progress of a step.", subresource="status"),
+    Permission(STEP_RUN, ("delete",), "StepRuns are deleted with their run, or after the retention time of children."),
     Permission(
         STEP_RUN,
         ("update",),
@@ -83,38 +81,37 @@ _RUNS: Final = (
 )
 
 _PINNED_STORIES: Final = (
-    Permission(CONTROLLER_REVISION, ("create",), "A run goes on with its Story as it was, whatever is edited."),
+    Permission(CONTROLLER_REVISION, ("create",), "A run continues with its Story as it was at the start, even if the Story is edited."),
     Permission(
         CONTROLLER_REVISION,
         ("get",),
-        "What such a run executes.",
-        seldom="Only when a run is taken up again whose Story was edited meanwhile.",
+        "Reads the stored version of the Story that a run executes.",
+        seldom="Only when the operator resumes a run whose Story was edited meanwhile.",
     ),
 )
 
 _WORKLOADS: Final = (
-    Permission(JOB, ("get",), "What stands in the way of a new Job is looked at.", seldom=_RACE),
-    Permission(JOB, ("create",), "Every attempt of a step is one."),
-    Permission(JOB, ("delete",), "Ends attempts that are canceled, timed out or to be repeated."),
+    Permission(JOB, ("get",), "Examines a Job that has the name of a new one.", seldom=_RACE),
+    Permission(JOB, ("create",), "Every attempt of a step has one."),
+    Permission(JOB, ("delete",), "Ends attempts that are canceled, timed out or repeated."),
     Permission(
         SECRET,
         ("get",),
-        "Whether the Secrets that a step needs exist, and what that of the store holds; by name, none is cached.",
+        "Checks that the Secrets of a step exist, and reads the Secret of the store; by name, without a " "cache.",
     ),
     Permission(
         SECRET,
         ("create",),
-        "Gives a step a copy of the credentials of the operator's store, where controller.storage.s3."
-        "credential-namespaces lets it. Copies belong to their StepRun and go with it; none is changed or deleted.",
+        "Gives a step a copy of the credentials of the operator's store, where " "controller.storage.s3.credential-namespaces allows it. A copy belongs to its StepRun and is " "deleted with it; the operator neither changes nor deletes Secrets.",
     ),
-    Permission(CORE_EVENT, ("create",), "What happens to Jobs is told in labelled Events."),
+    Permission(CORE_EVENT, ("create",), "Records Events about Jobs, with labels."),
     Permission(
         CORE_EVENT,
         ("patch",),
         "Counts a labelled Event that repeats.",
-        seldom="The same retry text for the same step must come twice within minutes.",
+        seldom="Only when the same retry text for the same step repeats within minutes.",
     ),
-    Permission(EVENT, ("create",), "What happens to everything else is told in Events."),
+    Permission(EVENT, ("create",), "Records Events about all other objects."),
     Permission(
         EVENT,
         ("patch",),
@@ -125,14 +122,14 @@ _WORKLOADS: Final = (
 
 _ACCESS_OF_RUNS: Final = (
     Permission(SERVICE_ACCOUNT, ("create",), "The containers of each run have an account of their own."),
-    Permission(SERVICE_ACCOUNT, ("get",), "Whether that account is there and the run's own."),
-    Permission(SERVICE_ACCOUNT, ("patch",), "Keeps its storage annotations as the Story asks."),
-    Permission(ROLE, ("create",), "What those containers may do; never more than this table holds."),
-    Permission(ROLE, ("get",), "Whether that Role is there and the run's own."),
-    Permission(ROLE, ("patch",), "Restores it when somebody changed it."),
-    Permission(ROLE_BINDING, ("create",), "Binds that Role to that account."),
-    Permission(ROLE_BINDING, ("get",), "Whether that RoleBinding is there and the run's own."),
-    Permission(ROLE_BINDING, ("patch",), "Restores it when somebody changed it."),
+    Permission(SERVICE_ACCOUNT, ("get",), "Checks that the account exists and belongs to the run."),
+    Permission(SERVICE_ACCOUNT, ("patch",), "Keeps the storage annotations that the Story requests."),
+    Permission(ROLE, ("create",), "The permissions of those containers; never more than this table has."),
+    Permission(ROLE, ("get",), "Checks that the Role exists and belongs to the run."),
+    Permission(ROLE, ("patch",), "Restores it after a change by another client."),
+    Permission(ROLE_BINDING, ("create",), "Binds the Role to the account."),
+    Permission(ROLE_BINDING, ("get",), "Checks that the RoleBinding exists and belongs to the run."),
+    Permission(ROLE_BINDING, ("patch",), "Restores it after a change by another client."),
 )
 
 ENGINE_PERMISSIONS: Final = (*_DEFINITIONS, *_RUNS, *_PINNED_STORIES, *_WORKLOADS, *_ACCESS_OF_RUNS)

@@ -13,7 +13,7 @@ from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.kube.store import Indexer
 
-_LIVE: Final = "Everything is decided from what the watches have brought; nothing is polled."
+_LIVE: Final = "The operator decides from objects that its watches deliver; it does not poll."
 
 
 def slim(obj: Object) -> Object:

@@ -243,7 +243,7 @@ WATCHED: Final = (
     WatchedKind(STORY, {ENGRAM_KEYS: _story_engrams}),
     WatchedKind(ENGRAM, {TEMPLATE_NAME: _template_name}),
     WatchedKind(ENGRAM_TEMPLATE),
-    WatchedKind(REFERENCE_GRANT, why="Says which namespaces may refer to which."),
+    WatchedKind(REFERENCE_GRANT, why="Grants say which namespaces may refer to which objects."),
     WatchedKind(STORY_RUN, {STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: _owner_uid}),
     WatchedKind(STEP_RUN, {OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}),
     WatchedKind(
@@ -251,20 +251,20 @@ WATCHED: Final = (
         {STORY_KEY: _pinned_story_key},
         label_selector=pinned_story.SELECTOR,
         trim=pinned_story.without_spec,
-        why="Which Stories are kept as runs began with them; only those labelled as ours are listed.",
+        why="Finds the stored versions of Stories that runs use; the operator only lists its own, by label.",
     ),
     WatchedKind(
         JOB,
         label_selector=f"{keys.LABEL_APP_NAME}=bobrapet,{keys.LABEL_APP_COMPONENT}=engram",
         trim=_without_template,
-        why="Only those labelled as ours are listed.",
+        why="The operator only lists its own Jobs, by label.",
     ),
     WatchedKind(
         POD,
         {STEP_RUN_NAME: _step_run_of_pod},
         label_selector=keys.LABEL_STEP_RUN,
         trim=_without_containers,
-        why="The end of a container is a step's result; only Pods of steps are listed.",
+        why="A step ends when its container ends; the operator only lists Pods of steps.",
     ),
 )
 """What the engine reads, and every controller may. A controller declares further kinds and indexes in its row."""

@@ -1,4 +1,4 @@
-"""The policies and the conditions of the webhooks on a real API server, while nobody answers at the gate.
+"""The policies and the conditions of the webhooks on a real API server, while admission is down.
 
 What the unit tests evaluate with the operator's CEL library is evaluated here by the server: both must say the same of
 every case in the table of rules.
@@ -529,10 +529,10 @@ async def _report(client: httpx.AsyncClient, step: Object, token: str, status: O
     return answer.status_code
 
 
-# While nobody answers at the gate.
+# While admission is down.
 
 
-async def test_without_the_gate_new_specs_of_people_are_refused(server: httpx.AsyncClient, deserted: Kubectl) -> None:
+async def test_without_admission_new_specs_of_people_are_refused(server: httpx.AsyncClient, deserted: Kubectl) -> None:
     await _until_deserted(server)
     for obj in (
         _story("s"),
@@ -547,7 +547,7 @@ async def test_without_the_gate_new_specs_of_people_are_refused(server: httpx.As
         assert "failed calling webhook" in answer.text
 
 
-async def test_without_the_gate_everything_goes_on_that_is_there(
+async def test_without_admission_existing_work_continues(
     server: httpx.AsyncClient, guarded: Kubectl, request: pytest.FixtureRequest
 ) -> None:
     run = await _fresh(server, _object("StoryRun", "going", {"storyRef": {"name": "s"}}))

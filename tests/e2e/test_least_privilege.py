@@ -40,8 +40,8 @@ from deployment.policy import BINDING, POLICY, documents
 from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
 from tests.e2e import yaml_documents
+from tests.e2e.admission_rig import ask_admission, ask_nobody
 from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.gate_rig import ask_gate, ask_nobody
 from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
 from tests.e2e.permission_usage import Usage, report, usage
 
@@ -68,7 +68,7 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
     await put_policies_in_force(rig)
     first = await rig.start_operator("first", METRICS, GATE, "--webhook-names=127.0.0.1")
     await leads(rig, first)
-    await ask_gate(rig, first)
+    await ask_admission(rig, first)
     standby = await rig.start_operator("standby")
     async with trio.open_nursery() as nursery:
         for chapter in (
@@ -83,7 +83,7 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
         ):
             nursery.start_soon(chapter, rig)
     await ask_nobody(rig)  # the first operator is about to die, and no Service here leads to another
-    for chapter in (start_a_run_before_its_story, refer_to_what_is_missing):  # which the gate would not let in
+    for chapter in (start_a_run_before_its_story, refer_to_what_is_missing):  # which admission would refuse
         await chapter(rig)
     await crash_and_restore_what_somebody_changed(rig, first, standby)
     await hand_over(rig, standby)

@@ -20,9 +20,9 @@ from core.api.identity import runner_name
 from core.api.resource import POD, STEP_RUN, STORY_RUN
 from deployment.policy import BINDING
 from deployment.policy import POLICY as POLICY_KIND
+from tests.e2e.admission_rig import NAMES, ask_admission, ask_nobody
 from tests.e2e.control_plane.ports import held_port
 from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.gate_rig import NAMES, ask_gate, ask_nobody
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
 Object = dict[str, Any]
@@ -50,7 +50,7 @@ async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[Oper
         yield opened
 
 
-async def test_it_is_refused_by_gate_and_policy_and_fails_its_own_step_alone_when_it_was_stored(
+async def test_it_is_refused_by_admission_and_policy_and_fails_its_own_step_alone_when_it_was_stored(
     rig: OperatorRig,
 ) -> None:
     """In one world, as to make one takes longer than all of this."""
@@ -65,7 +65,7 @@ async def test_it_is_refused_by_gate_and_policy_and_fails_its_own_step_alone_whe
     await rig.run("attacker", "alone")
     await _until_at_work(rig, "attacker")
     async with _container_of(rig, "attacker") as container:
-        await ask_gate(rig, operator)
+        await ask_admission(rig, operator)
         with_gate = {name: await _write(container, "attacker-a", text) for name, text in WRITES.items()}
         await ask_nobody(rig)
         await rig.apply(POLICY)

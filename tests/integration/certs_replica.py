@@ -1,4 +1,4 @@
-"""Replicas of the gate with certificates: real TLS on loopback, an embedded API server, clocks in the test's hands."""
+"""Admission servers with certificates: real TLS on loopback, an embedded API server, clocks in the test's hands."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Told:
 
 
 class Replica:
-    """One process of the gate; ``port`` answers ``ok`` to whoever trusts it."""
+    """One process of the admission server; ``port`` answers ``ok`` to clients that trust it."""
 
     def __init__(self, client: KubeClient, line: Line, hand: Hand, rules: Rules, pace: Pace) -> None:
         self.line = line
@@ -128,7 +128,7 @@ class Replica:
         await trio.serve_listeners(answer, listeners)
 
 
-class GateWorld:
+class AdmissionWorld:
     """The API server with what the manifests install, and the replicas on it."""
 
     def __init__(self, cluster: Any, client: KubeClient, nursery: trio.Nursery) -> None:
@@ -182,7 +182,7 @@ async def _hold_client(config: ClusterConfig, line: Line, *, task_status: trio.T
 
 
 @asynccontextmanager
-async def open_gate_world(cluster: Any) -> AsyncIterator[GateWorld]:
+async def open_admission_world(cluster: Any) -> AsyncIterator[AdmissionWorld]:
     await cluster.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     admission = "/apis/admissionregistration.k8s.io/v1"
     mutating = {"metadata": {"name": DEFAULT_TARGETS[0].name}, "webhooks": [_hook("a")]}
@@ -193,7 +193,7 @@ async def open_gate_world(cluster: Any) -> AsyncIterator[GateWorld]:
     config = ClusterConfig("http://cluster", bearer_token(cluster.server.admin_token))
     transport = ASGIStreamingTransport(cluster.server.app, cluster.nursery)
     async with open_client(config, transport=transport) as client, trio.open_nursery() as nursery:
-        yield GateWorld(cluster, client, nursery)
+        yield AdmissionWorld(cluster, client, nursery)
         nursery.cancel_scope.cancel()
 
 
@@ -224,7 +224,7 @@ async def shake(replica: Replica, bundle: bytes) -> bytes:
     return shown
 
 
-async def assert_trusted(world: GateWorld, *replicas: Replica) -> None:
+async def assert_trusted(world: AdmissionWorld, *replicas: Replica) -> None:
     """Every replica's certificate is accepted by whoever trusts what any one place publishes."""
     for bundle in await world.bundles():
         assert bundle

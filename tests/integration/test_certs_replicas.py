@@ -24,22 +24,22 @@ from tests.integration.certs_replica import (
     NAMESPACE,
     RULES,
     SECRET_NAME,
-    GateWorld,
+    AdmissionWorld,
     Hand,
     assert_trusted,
-    open_gate_world,
+    open_admission_world,
     shake,
     until,
 )
 
 
 @pytest.fixture
-async def gate(cluster: Any) -> AsyncIterator[GateWorld]:
-    async with open_gate_world(cluster) as opened:
+async def gate(cluster: Any) -> AsyncIterator[AdmissionWorld]:
+    async with open_admission_world(cluster) as opened:
         yield opened
 
 
-async def edit_secret(gate: GateWorld, **data: bytes | None) -> None:
+async def edit_secret(gate: AdmissionWorld, **data: bytes | None) -> None:
     """Set entries of the Secret; dots are spelled ``_``, dashes ``__``. None takes an entry out."""
     secret = copy_value(await gate.secret() or {})
     for name, value in data.items():
@@ -56,7 +56,7 @@ def foreign_secret(**data: bytes) -> Object:
     return {"metadata": {"name": SECRET_NAME, "namespace": NAMESPACE}, "type": "Opaque", "data": encoded}
 
 
-async def test_two_replicas_that_start_together_agree_on_one_authority(gate: GateWorld) -> None:
+async def test_two_replicas_that_start_together_agree_on_one_authority(gate: AdmissionWorld) -> None:
     one, two = await gate.replica(), await gate.replica()
 
     for replica in (one, two):
@@ -68,7 +68,7 @@ async def test_two_replicas_that_start_together_agree_on_one_authority(gate: Gat
     assert bundle.count(b"BEGIN CERTIFICATE") == 1
 
 
-async def test_five_replicas_in_step_agree_on_one_authority(gate: GateWorld) -> None:
+async def test_five_replicas_in_step_agree_on_one_authority(gate: AdmissionWorld) -> None:
     replicas = [await gate.replica() for _ in range(5)]
 
     async with trio.open_nursery() as nursery:
@@ -81,7 +81,7 @@ async def test_five_replicas_in_step_agree_on_one_authority(gate: GateWorld) -> 
     assert len(set(await gate.bundles())) == 1
 
 
-async def test_a_deleted_secret_is_put_back_within_seconds_and_no_certificate_changes(gate: GateWorld) -> None:
+async def test_a_deleted_secret_is_put_back_within_seconds_and_no_certificate_changes(gate: AdmissionWorld) -> None:
     one, two = await gate.replica(), await gate.replica()
     for replica in (one, two):
         gate.start(replica)
@@ -98,7 +98,7 @@ async def test_a_deleted_secret_is_put_back_within_seconds_and_no_certificate_ch
     assert await shake(one, (await gate.bundles())[0]) == await shake(two, (await gate.bundles())[0]) == shown
 
 
-async def test_a_deleted_secret_that_no_process_remembers_begins_anew(gate: GateWorld) -> None:
+async def test_a_deleted_secret_that_no_process_remembers_begins_anew(gate: AdmissionWorld) -> None:
     first = await gate.replica()
     await first.look()
     await gate.client.delete(SECRET, SECRET_NAME, NAMESPACE)
@@ -121,7 +121,9 @@ async def test_a_deleted_secret_that_no_process_remembers_begins_anew(gate: Gate
     ],
     ids=["truncated-certificate", "empty-key", "no-authority-key", "garbage-bundle", "key-of-another"],
 )
-async def test_a_damaged_secret_is_mended_without_a_refused_handshake(gate: GateWorld, damage: dict[str, Any]) -> None:
+async def test_a_damaged_secret_is_mended_without_a_refused_handshake(
+    gate: AdmissionWorld, damage: dict[str, Any]
+) -> None:
     one, two = await gate.replica(), await gate.replica()
     for replica in (one, two):
         await replica.look()
@@ -140,7 +142,7 @@ async def test_a_damaged_secret_is_mended_without_a_refused_handshake(gate: Gate
     assert any(note.startswith("Warning CertificatesChanged restore") for note in two.told.notes)
 
 
-async def test_a_truncated_secret_found_at_the_start_keeps_the_old_authority_trusted(gate: GateWorld) -> None:
+async def test_a_truncated_secret_found_at_the_start_keeps_the_old_authority_trusted(gate: AdmissionWorld) -> None:
     running, fresh = await gate.replica(), await gate.replica()
     await running.look()
     await edit_secret(gate, tls_crt=b"-----BEGIN CERTIFICATE-----\nMIIB")
@@ -150,7 +152,7 @@ async def test_a_truncated_secret_found_at_the_start_keeps_the_old_authority_tru
     await assert_trusted(gate, running, fresh)
 
 
-async def test_a_foreign_secret_is_never_written_and_what_is_held_goes_on_being_served(gate: GateWorld) -> None:
+async def test_a_foreign_secret_is_never_written_and_what_is_held_goes_on_being_served(gate: AdmissionWorld) -> None:
     replica = await gate.replica()
     await replica.look()
     bundle = (await gate.bundles())[0]
@@ -167,7 +169,7 @@ async def test_a_foreign_secret_is_never_written_and_what_is_held_goes_on_being_
     assert "is not ours" in replica.keeper.readiness.word
 
 
-async def test_a_foreign_secret_at_the_start_says_what_to_do_and_its_removal_is_enough(gate: GateWorld) -> None:
+async def test_a_foreign_secret_at_the_start_says_what_to_do_and_its_removal_is_enough(gate: AdmissionWorld) -> None:
     await gate.client.create(SECRET, foreign_secret(password=b"of somebody else"))
     replica = await gate.replica()
     gate.start(replica)
@@ -180,7 +182,7 @@ async def test_a_foreign_secret_at_the_start_says_what_to_do_and_its_removal_is_
     await assert_trusted(gate, replica)
 
 
-async def test_a_foreign_secret_with_a_good_pair_is_served_beside_what_was_trusted(gate: GateWorld) -> None:
+async def test_a_foreign_secret_with_a_good_pair_is_served_beside_what_was_trusted(gate: AdmissionWorld) -> None:
     one, two = await gate.replica(), await gate.replica()
     for replica in (one, two):
         await replica.look()
@@ -199,7 +201,9 @@ async def test_a_foreign_secret_with_a_good_pair_is_served_beside_what_was_trust
     assert await gate.secret() == foreign
 
 
-async def test_a_consistent_secret_of_another_lineage_is_taken_over_without_distrusting_ours(gate: GateWorld) -> None:
+async def test_a_consistent_secret_of_another_lineage_is_taken_over_without_distrusting_ours(
+    gate: AdmissionWorld,
+) -> None:
     one, two = await gate.replica(), await gate.replica()
     await one.look()
     ours = await gate.secret()
@@ -218,7 +222,7 @@ async def test_a_consistent_secret_of_another_lineage_is_taken_over_without_dist
 
 
 async def test_an_older_generation_put_back_again_and_again_costs_two_writes_a_minute(
-    gate: GateWorld, autojump_clock: trio.testing.MockClock
+    gate: AdmissionWorld, autojump_clock: trio.testing.MockClock
 ) -> None:
     replica = await gate.replica(pace=Pace())
     await replica.look()
@@ -246,7 +250,7 @@ async def test_an_older_generation_put_back_again_and_again_costs_two_writes_a_m
 
 @pytest.mark.parametrize("jump", [timedelta(days=400), timedelta(days=-400)], ids=["forwards", "backwards"])
 async def test_a_jump_of_our_clock_changes_nothing_while_the_api_servers_goes_on(
-    gate: GateWorld, jump: timedelta
+    gate: AdmissionWorld, jump: timedelta
 ) -> None:
     server, ours = Hand(), Hand()
     replica = await gate.replica(ours)
@@ -263,7 +267,7 @@ async def test_a_jump_of_our_clock_changes_nothing_while_the_api_servers_goes_on
 
 @pytest.mark.parametrize("jump", [timedelta(hours=20), timedelta(days=-400)], ids=["forwards", "backwards"])
 async def test_a_jump_of_every_clock_ends_with_a_certificate_that_is_valid_by_it(
-    gate: GateWorld, jump: timedelta
+    gate: AdmissionWorld, jump: timedelta
 ) -> None:
     hand = Hand()
     one, two = await gate.replica(hand), await gate.replica(hand)
@@ -285,7 +289,7 @@ async def test_a_jump_of_every_clock_ends_with_a_certificate_that_is_valid_by_it
     await assert_trusted(gate, one, two)
 
 
-async def test_an_authority_about_to_expire_hands_over_before_it_does(gate: GateWorld) -> None:
+async def test_an_authority_about_to_expire_hands_over_before_it_does(gate: AdmissionWorld) -> None:
     hand = Hand()
     first = await gate.replica(hand)
     await first.look()
@@ -303,7 +307,7 @@ async def test_an_authority_about_to_expire_hands_over_before_it_does(gate: Gate
     await assert_trusted(gate, first, late)
 
 
-async def test_an_api_server_that_is_down_at_renewal_time_costs_no_handshake(gate: GateWorld) -> None:
+async def test_an_api_server_that_is_down_at_renewal_time_costs_no_handshake(gate: AdmissionWorld) -> None:
     replica = await gate.replica()
     await replica.look()
     bundle = (await gate.bundles())[0]
@@ -326,7 +330,7 @@ async def test_an_api_server_that_is_down_at_renewal_time_costs_no_handshake(gat
     assert base64.b64decode(stored["data"]["tls.crt"]) == pem_of((held.leaf.certificate,))
 
 
-async def test_a_bundle_that_somebody_edits_is_repaired_within_seconds(gate: GateWorld) -> None:
+async def test_a_bundle_that_somebody_edits_is_repaired_within_seconds(gate: AdmissionWorld) -> None:
     replica = await gate.replica()
     gate.start(replica)
     await gate.until_ready(replica)
@@ -341,7 +345,7 @@ async def test_a_bundle_that_somebody_edits_is_repaired_within_seconds(gate: Gat
     assert any("CABundlePublished" in note for note in replica.told.notes)
 
 
-async def test_nothing_is_written_when_nothing_differs(gate: GateWorld) -> None:
+async def test_nothing_is_written_when_nothing_differs(gate: AdmissionWorld) -> None:
     replica = await gate.replica()
     await replica.look()
     replica.line.writes.clear()
@@ -353,7 +357,7 @@ async def test_nothing_is_written_when_nothing_differs(gate: GateWorld) -> None:
 
 
 @pytest.mark.parametrize("what", ["leaf", "authority"])
-async def test_a_person_may_ask_for_a_rotation_ahead_of_time(gate: GateWorld, what: str) -> None:
+async def test_a_person_may_ask_for_a_rotation_ahead_of_time(gate: AdmissionWorld, what: str) -> None:
     one, two = await gate.replica(), await gate.replica()
     for replica in (one, two):
         await replica.look()
@@ -376,7 +380,7 @@ async def test_a_person_may_ask_for_a_rotation_ahead_of_time(gate: GateWorld, wh
     assert after.requested is None
 
 
-async def test_metrics_tell_expiry_rotations_and_failures(gate: GateWorld) -> None:
+async def test_metrics_tell_expiry_rotations_and_failures(gate: AdmissionWorld) -> None:
     with metrics.recording():
         replica = await gate.replica()
         await replica.look()
@@ -392,7 +396,7 @@ async def test_metrics_tell_expiry_rotations_and_failures(gate: GateWorld) -> No
 
 
 async def test_no_private_key_reaches_logs_events_or_representations(
-    gate: GateWorld, capsys: pytest.CaptureFixture[str]
+    gate: AdmissionWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
     replica = await gate.replica()
     await replica.look()

@@ -21,7 +21,7 @@ from cryptography import x509
 from certs.authority import issue_authority, issue_leaf
 from certs.material import Material, pem_of
 from certs.policy import Rules
-from tests.integration.certs_replica import HOST, LIFETIMES, GateWorld, Hand, Replica, open_gate_world
+from tests.integration.certs_replica import HOST, LIFETIMES, AdmissionWorld, Hand, Replica, open_admission_world
 
 RATE: Final = 200
 """Requests a second."""
@@ -40,8 +40,8 @@ AUTHORITY_ROTATIONS: Final = 2
 
 
 @pytest.fixture
-async def gate(cluster: Any) -> AsyncIterator[GateWorld]:
-    async with open_gate_world(cluster) as opened:
+async def gate(cluster: Any) -> AsyncIterator[AdmissionWorld]:
+    async with open_admission_world(cluster) as opened:
         yield opened
 
 
@@ -210,7 +210,7 @@ def held_by(replica: Replica) -> Material:
     return replica.keeper.held
 
 
-async def rotate(gate: GateWorld, replicas: tuple[Replica, ...], trust: Trust, load: Load) -> None:
+async def rotate(gate: AdmissionWorld, replicas: tuple[Replica, ...], trust: Trust, load: Load) -> None:
     """Turn the clock to whatever is due next, until enough was exchanged; the second replica is a little late."""
     hand = replicas[0].hand
     leaves, authorities = set[int](), set[int]()
@@ -227,7 +227,7 @@ async def rotate(gate: GateWorld, replicas: tuple[Replica, ...], trust: Trust, l
     load.end()
 
 
-async def test_no_request_is_refused_through_leaf_and_authority_rotations(gate: GateWorld) -> None:
+async def test_no_request_is_refused_through_leaf_and_authority_rotations(gate: AdmissionWorld) -> None:
     hand = Hand()
     replicas = (await gate.replica(hand, RULES), await gate.replica(hand, RULES))
     for replica in replicas:
@@ -264,7 +264,7 @@ def told_by(answers: list[Answer], trust: Trust) -> tuple[int, int]:
     return len(shown) - len(authorities), len(authorities) - 1
 
 
-async def test_the_load_notices_a_certificate_that_is_not_trusted(gate: GateWorld) -> None:
+async def test_the_load_notices_a_certificate_that_is_not_trusted(gate: AdmissionWorld) -> None:
     """The test above can fail: a server of another lineage is refused."""
     replica = await gate.replica()
     await replica.look()
@@ -283,7 +283,7 @@ async def test_the_load_notices_a_certificate_that_is_not_trusted(gate: GateWorl
     assert all("CERTIFICATE_VERIFY_FAILED" in failure for failure in load.failures)
 
 
-async def test_the_load_notices_a_bundle_that_has_not_yet_heard_of_the_authority(gate: GateWorld) -> None:
+async def test_the_load_notices_a_bundle_that_has_not_yet_heard_of_the_authority(gate: AdmissionWorld) -> None:
     """Who lags by one exchange would be refused, were the next authority to sign at once."""
     replica = await gate.replica()
     await replica.look()

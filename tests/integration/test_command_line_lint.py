@@ -162,7 +162,7 @@ def test_convert_refuses_what_it_cannot_read(line: CommandLine) -> None:
     done = line.quick("convert", "bad.yaml", "--to", "v1beta1")
     assert (done.code, done.out) == (7, "")
     first, second = done.err.splitlines()
-    assert first.startswith("error: bad.yaml:1: apiVersion: there is no Story of 'bubustack.io/v7', only of ")
+    assert first.startswith("error: bad.yaml:1: apiVersion: Story has no version 'bubustack.io/v7'; it has ")
     assert second.startswith("bad.yaml:13:1: does not parse")
     assert line.quick("convert", "bad.yaml").code == 2
     assert line.quick("convert", "bad.yaml", "--to", "v2").code == 2

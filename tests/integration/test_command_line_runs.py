@@ -200,7 +200,7 @@ def test_inputs_that_are_missing_are_asked_for_on_a_terminal_and_refused_in_a_pi
     with on_a_terminal(stand, "run", file, *stand.there) as (run, terminal):
         _read_to(terminal, "city (string; where to look): ")
         os.write(terminal, b"B\n")
-        assert "  city: a text is shorter" in _read_to(terminal, "city (string; where to look): ")
+        assert "  city: a string is shorter" in _read_to(terminal, "city (string; where to look): ")
         os.write(terminal, b"Bern\n")
         _read_to(terminal, "days: ")
         os.write(terminal, b"3\n")

@@ -11,7 +11,7 @@ import pytest
 from core.api.instant import parse_instant
 from core.engine.clock import system_now
 from tests.e2e.control_plane.session import SessionCluster
-from tests.integration.gate_stand import GateStand, open_cluster_with_gates, open_gate, registered
+from tests.integration.admission_stand import AdmissionStand, open_admission, open_cluster_with_admission, registered
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
@@ -32,20 +32,20 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 
 
-async def decide(stand: GateStand, user: str, gate: str, decision: dict[str, Any], *flags: str) -> str:
+async def decide(stand: AdmissionStand, user: str, gate: str, decision: dict[str, Any], *flags: str) -> str:
     patch = json.dumps({"status": {"gates": {gate: decision}}})
     arguments = ("patch", "storyrun", "release-1", "--subresource=status", "--type=merge", "-p", patch, "-o=json")
     return await stand.kubectl(*arguments, f"--as={user}", "--as-group=system:authenticated", *flags, check=False)
 
 
-async def stored(stand: GateStand) -> Any:
+async def stored(stand: AdmissionStand) -> Any:
     run = json.loads(await stand.kubectl("get", "storyrun", "release-1", "-o=json"))
     return run.get("status", {}).get("gates", {})
 
 
 async def test_a_decision_by_kubectl_is_signed_and_stays_signed(tmp_path: Path, real: SessionCluster | None) -> None:
     began = system_now().replace(microsecond=0)
-    async with open_gate(tmp_path, real, str(KUBECTL)) as stand:
+    async with open_admission(tmp_path, real, str(KUBECTL)) as stand:
         await stand.build(OBJECTS)
         tried = json.loads(await decide(stand, "ann", "ask", {"state": "Approved"}, "--dry-run=server"))
         assert tried["status"]["gates"]["ask"]["updatedBy"] == "ann"
@@ -61,9 +61,9 @@ async def test_a_decision_by_kubectl_is_signed_and_stays_signed(tmp_path: Path, 
         assert began <= parse_instant(made["updatedAt"]) <= system_now()
 
         refused = await decide(stand, "bob", "ask", {"updatedBy": "bob"})
-        assert "status.gates.ask: is Approved already, and a decision stays" in refused
+        assert "status.gates.ask: is already Approved; a decision cannot be changed" in refused
         refused = await decide(stand, "bob", "ask", {"data": {"ticket": "OPS-18"}})
-        assert "status.gates.ask: is Approved already, and a decision stays" in refused
+        assert "status.gates.ask: is already Approved; a decision cannot be changed" in refused
         await decide(stand, "bob", "ask", {"state": "Approved", "message": "fine"})
         assert (await stored(stand))["ask"] == {**made, "message": "fine"}
 
@@ -75,7 +75,7 @@ async def test_a_decision_by_kubectl_is_signed_and_stays_signed(tmp_path: Path, 
 
 async def test_a_decision_is_kept_as_it_is_while_nobody_answers(tmp_path: Path, real: SessionCluster | None) -> None:
     async with (
-        open_cluster_with_gates(tmp_path, real, str(KUBECTL)) as stand,
+        open_cluster_with_admission(tmp_path, real, str(KUBECTL)) as stand,
         registered(stand.client, "https://127.0.0.1:9"),
     ):
         await stand.build(OBJECTS)

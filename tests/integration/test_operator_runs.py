@@ -62,7 +62,7 @@ async def test_every_name_that_admission_lets_in_carries_a_run_to_its_end(world:
 
 
 async def test_a_run_with_a_dot_in_its_name_which_admission_refuses_says_why_it_fails(world: OperatorCluster) -> None:
-    """Where there is no gate."""
+    """Where there is no admission."""
     await world.engram("noop")
     await world.story("plain", step("a", "noop"))
     async with world.operator():

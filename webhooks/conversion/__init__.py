@@ -1,5 +1,5 @@
-"""Stories between the versions they can be written in.
+"""Conversion of Stories between their API versions.
 
-``settings`` says what the typed field of a primitive can hold; ``step`` converts one step; ``kept`` is the note of what
-the other version cannot say; ``story`` puts them together; ``review`` answers the API server.
+``settings`` lists what the typed field of a primitive can hold; ``step`` converts one step; ``kept`` stores what the
+other version cannot express; ``story`` puts them together; ``review`` answers the API server.
 """

@@ -1,7 +1,7 @@
-"""What one version of a Story says and the other cannot, kept in one annotation until the Story comes back.
+"""Data that one version of a Story can express and the other cannot, kept in one annotation until the way back.
 
-The note names the version that said it (``of``) and holds entries of single steps: where they stand, what they are
-called, and the rest. It is only ever read together with the object it is on, whose own words win.
+The note names the version that the data is from (``of``) and has one entry for a step: its index, its name, and the
+data. It is only read together with the object that it is on; fields of the object win.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a field of the stored form of a Story stands in v1beta1, so that findings name what people have written."""
+"""The path in v1beta1 of a field of a stored Story, so that findings name the field that the author has written."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _choices(steps: Any, path: str, depth: int) -> Iterator[Finding]:
         here = f"{path}[{index}]"
         given = [key for key in ("ref", *SETTINGS) if step.get(key) is not None]
         if len(given) != 1:
-            which = f"gives {' and '.join(given)}" if given else f"gives neither ref nor one of {', '.join(SETTINGS)}"
+            which = f"has {' and '.join(given)}" if given else f"has neither ref nor one of {', '.join(SETTINGS)}"
             yield REF_OR_TYPE.at(here, which, "give exactly one of them")
         elif step.get("with") is not None and given != ["ref"]:
             yield REF_OR_TYPE.at(f"{here}.with", "is the input of an Engram", f"move it into {given[0]}")

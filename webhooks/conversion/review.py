@@ -1,7 +1,7 @@
 """ConversionReviews of the API server. Source: apiextensions.k8s.io/v1, ConversionReview.
 
-A review is answered as a whole: where one object cannot be converted, none is, and the message names every one that
-cannot. Pure; does no I/O.
+A review is answered as a whole: if one object cannot be converted, no object is. The message names each object that
+cannot be converted. Pure; does no I/O.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _CHARACTERS: Final = 253  # of a name, in a message
 
 
 class BadReviewError(ValueError):
-    """What was sent is no ConversionReview; to be answered with 400."""
+    """The body is not a ConversionReview; the answer is 400."""
 
 
 def answer(review: Any) -> dict[str, Any]:
     """The review with its ``response``: all objects in the version that is wanted, in order, or why not.
 
     Raises:
-        BadReviewError: ``review`` is no ConversionReview of v1 with a request.
+        BadReviewError: ``review`` is not a ConversionReview of v1 with a request.
     """
     request = _request(review)
     converted_objects: list[Any] = []
@@ -45,13 +45,13 @@ def answer(review: Any) -> dict[str, Any]:
 
 def _request(review: Any) -> Mapping[str, Any]:
     if not isinstance(review, Mapping):
-        raise BadReviewError("the body is no object; send a ConversionReview")
+        raise BadReviewError("the body must be a JSON object; send a ConversionReview")
     if (review.get("apiVersion"), review.get("kind")) != (API_VERSION, KIND):
-        raise BadReviewError(f"the body is no {KIND} of {API_VERSION}; list v1 in conversionReviewVersions")
+        raise BadReviewError(f"the body must be a {KIND} of {API_VERSION}; list v1 in conversionReviewVersions")
     request = review.get("request")
     if not isinstance(request, Mapping):
         raise BadReviewError("request: must be an object")
-    for field, type_, word in (("uid", str, "text"), ("desiredAPIVersion", str, "text"), ("objects", list, "list")):
+    for field, type_, word in (("uid", str, "string"), ("desiredAPIVersion", str, "string"), ("objects", list, "list")):
         if not isinstance(request.get(field), type_):
             raise BadReviewError(f"request.{field}: must be a {word}")
     return request
@@ -73,7 +73,7 @@ def _name(obj: Any, index: int) -> str:
 
 
 def _cut(text: Any) -> str:
-    """Empty for what is no text."""
+    """Empty for a value that is not a string."""
     if not isinstance(text, str):
         return ""
     return text if len(text) <= _CHARACTERS else text[:_CHARACTERS] + "…"

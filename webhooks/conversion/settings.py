@@ -1,6 +1,6 @@
-"""What the typed field of a primitive in v1beta1 can hold, and what of a ``with`` it cannot.
+"""Which values of a ``with`` the typed field of a primitive in v1beta1 can hold, and which it cannot.
 
-The same bounds as ``core.api.v1beta1.story``, which a test holds against these; here without the cost of a model.
+The bounds are those of ``core.api.v1beta1.story`` (a test compares them), without the cost of a model.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """One step between the versions: ``type`` with an untyped ``with`` here, one typed field for each primitive there.
 
-Each direction gives the step and what the other version cannot say of it (``kept``), and takes what was kept on the
-way here. Whatever the step, the way there and back leads to the same step. Keys of what is kept:
+Each direction returns the step and the data that the other version cannot express (``kept``), and takes the data that
+was kept on the way here. For every step, there and back gives the same step. Keys of the kept data:
 
-- ``fields``: of the step itself, unknown to the other version, or without meaning there;
-- ``whole``: a ``with`` that is no object, or an empty one; ``hidden``: parts of it that the typed field cannot hold;
-- ``with``: beside a primitive; ``asIs``: the typed field holds what it should not, and is shown all the same;
-- ``primitive``: which one all this is about; ``branches``: the same for the steps inside.
+- ``fields``: fields of the step that the other version does not know or does not use;
+- ``whole``: a ``with`` that is empty or not an object; ``hidden``: parts of it that the typed field cannot hold;
+- ``with``: a ``with`` next to a primitive; ``asIs``: the typed field holds invalid values and shows them unchanged;
+- ``primitive``: the primitive that this data belongs to; ``branches``: the same for the steps inside.
 """
 
 from __future__ import annotations

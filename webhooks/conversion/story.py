@@ -1,7 +1,7 @@
 """A Story between its versions, without loss in either direction.
 
-Only ``apiVersion``, the steps and one annotation change; everything else is handed on as it is. A version's own words
-always win over what was kept for it: what was edited stays edited. Pure, and total over JSON objects.
+Only ``apiVersion``, the steps and one annotation change; everything else stays the same. Fields of the object always
+win over fields that the annotation keeps, so an edit is never undone. Pure; accepts any JSON object.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def converted(document: Any, api_version: str) -> dict[str, Any]:
     them, so such a Story can be read, listed and deleted in it, and not be written.
 
     Raises:
-        ConversionError: it is no Story, or one of the versions is none of ours.
+        ConversionError: it is not a Story, or Story does not have one of the versions.
     """
     if not isinstance(document, dict):
-        raise ConversionError("it is no object")
+        raise ConversionError("must be an object")
     kind, source = document.get("kind"), document.get("apiVersion")
     if kind != STORY.kind:
-        raise ConversionError(f"its kind is {_told(kind)}, only {STORY.kind} is converted")
+        raise ConversionError(f"its kind is {_told(kind)}; only {STORY.kind} can be converted")
     for version in (source, api_version):
         if version not in API_VERSIONS:
-            raise ConversionError(f"there is no {STORY.kind} of {_told(version)}, only of {' and '.join(API_VERSIONS)}")
+            raise ConversionError(f"{STORY.kind} has no version {_told(version)}; it has {' and '.join(API_VERSIONS)}")
     if source == api_version:
         return document
     found, before = kept.taken_off(document, of=_short(api_version))
@@ -72,7 +72,7 @@ def _spec(spec: Object, before: Note, note: Note, convert: Any) -> dict[str, Any
 
 
 def _told(word: Any) -> str:
-    return repr(word[:_TOLD_CHARACTERS]) if isinstance(word, str) else "no text"
+    return repr(word[:_TOLD_CHARACTERS]) if isinstance(word, str) else "(not a string)"
 
 
 def _short(api_version: str) -> str:

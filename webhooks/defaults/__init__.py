@@ -1,1 +1,1 @@
-"""Defaulters: pure functions from an object to the object as it is to be stored; a second time changes nothing."""
+"""Defaulters: pure functions from an object to the object that is stored. They are idempotent."""

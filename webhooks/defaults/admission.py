@@ -1,6 +1,6 @@
-"""What is written into an object before it is stored: the way in to the defaulters of all kinds.
+"""Values that admission writes into an object before it is stored: the entry point to the defaulters of all kinds.
 
-Only Stories have any. What a StepRun lacks, retries and an idempotency key, the engine fills in when it makes one.
+Only Stories have defaults. For StepRuns the engine sets retries and idempotency key when it creates one.
 Source: admission contract 1.1, 4.1 and 9.1.
 """
 

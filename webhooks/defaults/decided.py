@@ -1,7 +1,7 @@
-"""Who decided on a gate, and when: written into the decision as the API server knows it.
+"""Who decided on a gate, and when: admission writes into the decision the user that the API server has authenticated.
 
-Whoever approves with kubectl writes ``state`` alone, and what a client writes of its user is a claim. Source: admission
-contract 15, which leaves it to whoever writes.
+A user who approves with kubectl writes ``state`` alone, and a user name that a client writes is only a claim.
+Source: admission contract 15, which leaves these fields to the client.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ DECISIONS: Final = ("Approved", "Rejected")
 def with_authors(run: Object, old: Object, caller: Caller, now: datetime) -> dict[str, Any]:
     """A copy of a StoryRun whose new decisions say who made them; doing so twice changes nothing more.
 
-    A name other than that of the caller goes into ``message``: a robot says there for whom it decides; an instant other
-    than now is replaced. What administrators write stays, as they restore runs with old decisions; so do decisions that
-    were made before.
+    A name other than that of the caller goes into ``message``: a program names there the user for whom it decides. An
+    instant other than now is replaced. What administrators write stays, because they restore runs with old decisions.
+    Decisions that were made before stay, too.
     """
     status = fields_of(run.get("status"))
     before, after = fields_of(fields_of(old.get("status")).get("gates")), fields_of(status.get("gates"))

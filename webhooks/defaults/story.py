@@ -1,7 +1,7 @@
 """What is written into a Story before it is stored. Source: admission contract 4.1.
 
-Only retry policies that are there are completed, and steps with side effects get one that forbids retries. What is
-absent stays absent and is resolved when a run needs it, so that a change of the operator's settings reaches it.
+Existing retry policies are completed, and steps with side effects get one that forbids retries. Other absent fields
+stay absent and are resolved when a run needs them, so that a change of the operator's settings applies to them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BACKOFF: Final = "exponential"
 
 
 def with_defaults(story: Object, settings: OperatorSettings) -> dict[str, Any]:
-    """A copy of ``story`` with its defaults; ``story`` is taken to fit its schema, what does not is left as it is."""
+    """A copy of ``story`` with its defaults; a field that does not match the schema stays unchanged."""
     filled: dict[str, Any] = copy.deepcopy(dict(story))
     spec = filled.get("spec")
     if not isinstance(spec, dict):

@@ -1,5 +1,5 @@
 """Validators: pure functions from objects to findings, one module per kind, the same at admission and offline.
 
-Read ``admission`` (the one limited), then a kind. Beside the kinds stand the checks they share: ``reference``,
-``payload``, ``schema``, ``duration``, ``streaming``, ``name``.
+Start with ``admission`` (the entry point), then read a kind. Modules with checks that several kinds share:
+``reference``, ``payload``, ``schema``, ``duration``, ``streaming``, ``naming``.
 """

@@ -1,4 +1,4 @@
-"""Whether an object may be stored: the way in to the validators of all kinds.
+"""Whether an object may be stored: the entry point to the validators of all kinds.
 
 Pure; depends on neither time nor I/O. Source: admission contract 1.5.
 """
@@ -35,7 +35,7 @@ TOO_DEEP: Final = Rule("any/too-deep", "1.3")
 TOO_MANY: Final = Rule("any/too-many", "1.4", severity=Severity.WARNING)
 
 MAX_FINDINGS: Final = 500
-"""Told at once; an answer to the API server has its limits, too."""
+"""In one answer; the size of an answer to the API server is limited."""
 MAX_DEPTH: Final = 128
 """Levels of objects and lists inside ``spec``; expressions are not resolved below it either."""
 
@@ -56,10 +56,10 @@ _VALIDATORS: Final[Mapping[str, Validator]] = {
 
 
 def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with ``new``, or probably wrong; nothing when it may be stored without a word.
+    """All errors and warnings about ``new``; none when it may be stored without a warning.
 
-    What does not fit the kind's schema is all that is said about an object that does not. The status is not looked at:
-    it has its own limited.
+    An object that does not match its schema only gets findings about that. The status is not checked here, but in
+    ``webhooks.validate.status``.
 
     Args:
         new: as it is to be stored, on the wire.
@@ -78,11 +78,11 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
 
 
 def _told(findings: list[Finding]) -> list[Finding]:
-    """Errors first when there are more than can be told."""
+    """Errors first when there are too many findings for one answer."""
     if len(findings) <= MAX_FINDINGS:
         return findings
     kept = sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)[:MAX_FINDINGS]
-    message = f"{len(findings) - MAX_FINDINGS} further findings are not told"
+    message = f"{len(findings) - MAX_FINDINGS} more findings are not shown"
     return [*kept, TOO_MANY.at("", message, "correct those above first")]
 
 
@@ -99,7 +99,7 @@ def _shape(new: Object) -> list[Finding]:
 
 
 def _sorted(value: Any) -> Any:
-    """With the keys of all objects in order, as an API server sends them: what is told does not depend on theirs."""
+    """With the keys of all objects sorted, as an API server sends them: the findings do not depend on their order."""
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(item) for item in value] if isinstance(value, list) else value

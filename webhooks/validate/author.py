@@ -1,7 +1,8 @@
-"""Who may create or change what the operator acts on, and what marks it. Source: admission contract 8.2, 9.3 and 11.
+"""Who may create or change the objects and annotations that the operator acts on.
 
-StepRuns are made by the operator alone, and so are StoryRuns that another run controls: otherwise whoever may write our
-kinds could hand a step other inputs, or a run another child. Unlike the other validators this one knows who asks.
+Only the operator creates StepRuns, and StoryRuns that another run controls. Otherwise a user who may write these kinds
+could give a step other inputs, or a run another child. This validator knows the user, unlike the others.
+Source: admission contract 8.2, 9.3 and 11.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CONTROLLERS: Final = (STORY_RUN.kind, STEP_RUN.kind)
 
 
 def validate(new: Object, old: Object | None, caller: Caller, world: ClusterView) -> list[Finding]:
-    """Everything that the caller may not write of the object, its status apart; nothing for those who are trusted."""
+    """Changes outside the status that the caller may not make; none for the operator and administrators."""
     if caller.is_trusted or change.is_deleted(new):
         return []
     match new.get("kind"):
@@ -54,7 +55,7 @@ def _step_run(new: Object, old: Object | None) -> Iterator[Finding]:
 def _marks(new: Object, old: Object | None, part: str, keys: tuple[str, ...] | list[str]) -> Iterator[Finding]:
     now, before = fields_of(metadata_of(new).get(part)), fields_of(metadata_of(old or {}).get(part))
     for key in change.changed_fields(now, before, keys):
-        yield MARK.at(f'metadata.{part}["{key}"]', "only the operator may write this", "leave it as it was")
+        yield MARK.at(f'metadata.{part}["{key}"]', "only the operator may write this", "leave it unchanged")
 
 
 def _controllers(new: Object, old: Object | None) -> Iterator[Finding]:
@@ -62,7 +63,7 @@ def _controllers(new: Object, old: Object | None) -> Iterator[Finding]:
     known = [(owner.get("uid"), owner.get("name")) for owner in _controlling(old or {})]
     for owner in _controlling(new):
         if (owner.get("uid"), owner.get("name")) not in known:
-            message = f"only the operator makes what a {owner['kind']} controls"
+            message = f"only the operator creates objects that a {owner['kind']} controls"
             yield CONTROLLER.at("metadata.ownerReferences", message, "leave out controller: true")
 
 

@@ -25,7 +25,7 @@ def check(spec: Object, steps: Iterable[str], world: ClusterView) -> Iterator[Fi
     for index, transport in enumerate(spec.get("transports") or ()):
         path, name = f"spec.transports[{index}]", text(transport.get("name"))
         if name in seen:
-            yield DECLARED_TWICE.at(f"{path}.name", f"{name!r} is taken by {seen[name]}", "choose another name")
+            yield DECLARED_TWICE.at(f"{path}.name", f"{name!r} is already used by {seen[name]}", "choose another name")
         seen.setdefault(name, path)
         target = text(transport.get("transportRef"))
         if not target:
@@ -44,7 +44,7 @@ def check_step(placed: Placed, spec: Object) -> Iterator[Finding]:
     name = text(placed.step.get("transport"))
     declared = [text(transport.get("name")) for transport in spec.get("transports") or ()]
     if name and name not in declared:
-        known = f"declared are: {', '.join(declared)}" if declared else "declare it there"
+        known = f"the Story declares: {', '.join(declared)}" if declared else "declare it there"
         yield UNDECLARED.at(f"{placed.path}.transport", f"{name!r} is not declared in spec.transports", known)
 
 

@@ -1,4 +1,4 @@
-"""Every rule there is, found where it is declared."""
+"""All rules, collected from the modules that declare them."""
 
 from __future__ import annotations
 

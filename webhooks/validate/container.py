@@ -1,7 +1,7 @@
 """Whether a caller is a container of a step: decided by the Pod that its token is bound to.
 
-All containers of a run share a ServiceAccount, so the user name tells the run and not the step. The token that is
-mounted into a Pod is bound to that Pod, and the API server says to which. Source: admission contract 11 and 15.
+All containers of a run share a ServiceAccount, so the user name identifies the run and not the step. The token that is
+mounted into a Pod is bound to that Pod, and the API server names the Pod. Source: admission contract 11 and 15.
 """
 
 from __future__ import annotations

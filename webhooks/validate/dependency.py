@@ -91,7 +91,7 @@ def remedy_for(unknown: str, known: Iterable[str]) -> str:
     """The step that was probably meant."""
     names = list(known)
     guess = closest(unknown, names)
-    return f"did you mean {guess}?" if guess else f"steps are: {', '.join(names) or 'none'}"
+    return f"did you mean {guess}?" if guess else f"the steps are: {', '.join(names) or 'none'}"
 
 
 def _needs(name: str, placed: Placed, steps: Steps, known: Collection[str]) -> Iterator[Finding]:
@@ -107,7 +107,7 @@ def _needs(name: str, placed: Placed, steps: Steps, known: Collection[str]) -> I
             yield NEED_UNKNOWN.at(path, f"there is no step {need!r}", remedy)
         elif need not in known:
             where = steps[need].list_name
-            message = f"{need!r} is a step of {where}, which run after {placed.list_name}"
+            message = f"{need!r} is a step of {where}; these steps run after {placed.list_name}"
             yield NEED_LATER.at(path, message, f"move one of the two, or remove {need!r}")
 
 
@@ -116,14 +116,16 @@ def _requires(placed: Placed, known: Collection[str], reached: Reached, owners: 
         path = f"{placed.path}.requires[{index}]"
         segments = required.split(".")
         if segments[0] != "steps" or len(segments) < _REQUIRE_SEGMENTS or not all(segments):
-            yield REQUIRE_FORM.at(path, f"{required!r} leads to no output", "write for example steps.fetch.output.url")
+            yield REQUIRE_FORM.at(
+                path, f"{required!r} does not name an output", "write for example steps.fetch.output.url"
+            )
             continue
         meant = owners.get(segments[1], segments[1])
         if meant not in known:
             remedy = remedy_for(segments[1], known)
-            yield REQUIRE_UNKNOWN.at(path, f"there is no step {segments[1]!r} before this one", remedy)
+            yield REQUIRE_UNKNOWN.at(path, f"there is no step {segments[1]!r} before this step", remedy)
         elif meant not in reached:
-            message = f"step {segments[1]!r} need not be done when this one starts"
+            message = f"step {segments[1]!r} might not have ended when this step starts"
             yield REQUIRE_UNREACHED.at(path, message, f"add {meant!r} to needs")
 
 

@@ -1,7 +1,7 @@
-"""What an EffectClaim must keep to beyond its schema. Source: admission contract 11.
+"""Rules for an EffectClaim beyond its schema. Source: admission contract 11.
 
-Times are compared in whole seconds, as some of them are stored so. Nothing looks at the clock: a holder says itself
-when it took the lease.
+Times are compared in whole seconds, because some of them are stored that way. The clock is not read: the holder itself
+writes when it took the lease.
 """
 
 from __future__ import annotations
@@ -68,18 +68,20 @@ def check_author(new: Object, old: Object | None, caller: Caller, world: Cluster
 def _outcome(spec: Object) -> Iterator[Finding]:
     status, completed_at = spec.get("completionStatus"), spec.get("completedAt")
     if status == _COMPLETED and not completed_at:
-        yield COMPLETION.at("spec.completedAt", "is required with completionStatus completed", "say when")
+        yield COMPLETION.at(
+            "spec.completedAt", "is required with completionStatus completed", "add the time of completion"
+        )
     elif completed_at and not status:
-        yield COMPLETION.at("spec.completionStatus", "is required with completedAt", "say how the lease ended")
+        yield COMPLETION.at("spec.completionStatus", "is required with completedAt", "add completionStatus")
 
 
 def _times(spec: Object) -> Iterator[Finding]:
     if spec.get("renewTime") and not spec.get("acquireTime"):
-        yield TIMES.at("spec.renewTime", "is given without acquireTime", "add acquireTime")
+        yield TIMES.at("spec.renewTime", "needs acquireTime", "add acquireTime")
     for earlier, later in _ORDERED:
         first, second = _second(spec, earlier), _second(spec, later)
         if first and second and second < first:
-            yield TIMES.at(f"spec.{later}", f"lies before {earlier}", f"use {spec[earlier]} or later")
+            yield TIMES.at(f"spec.{later}", f"is before {earlier}", f"use {spec[earlier]} or later")
 
 
 def _identity(new: Object, world: ClusterView) -> Iterator[Finding]:
@@ -91,14 +93,16 @@ def _identity(new: Object, world: ClusterView) -> Iterator[Finding]:
         name = submission.claim_name(wanted.namespace, wanted.name, key)
         yield from submission.check_name(new, name, "StepRun and effect key")
     if namespace and wanted.namespace != namespace:
-        message = f"a claim of namespace {namespace} cannot be on a StepRun of {wanted.namespace}"
+        message = f"a claim in namespace {namespace} cannot refer to a StepRun in {wanted.namespace}"
         yield NAMESPACE.at("spec.stepRunRef.namespace", message, "create the claim in the StepRun's namespace")
         return
     found = reference.find(wanted, world)
     yield from reference.missing(STEP_RUN_MISSING, wanted, found, "spec.stepRunRef.name")
     uid = text(spec["stepRunRef"].get("uid"))
     if uid and not isinstance(found, Unseen) and uid != (found.get("metadata") or {}).get("uid"):
-        yield STEP_RUN_UID.at("spec.stepRunRef.uid", f"{wanted} is another object by now", "refer to the present one")
+        yield STEP_RUN_UID.at(
+            "spec.stepRunRef.uid", f"{wanted} has been replaced by another object", "use the uid of the current one"
+        )
 
 
 def _transition(new: Object, old: Object) -> Iterator[Finding]:
@@ -114,7 +118,9 @@ def _transition(new: Object, old: Object) -> Iterator[Finding]:
     if new.get("completionStatus") != _COMPLETED:
         yield COMPLETED_FROZEN.at("spec.completionStatus", "a completed effect stays completed", "use completed")
     for field in change.changed_fields(_trimmed(new), _trimmed(old), _LEASE):
-        yield COMPLETED_FROZEN.at(f"spec.{field}", "may not be changed once the effect is completed", "leave it")
+        yield COMPLETED_FROZEN.at(
+            f"spec.{field}", "may not be changed after the effect is completed", "leave it unchanged"
+        )
 
 
 def _identities(new: Object, old: Object) -> Iterator[tuple[str, str, str]]:
@@ -133,8 +139,8 @@ def _takeover(new: Object, old: Object) -> Iterator[Finding]:
     renewed = _second(old, "renewTime") or _second(old, "acquireTime")
     taken, lease = _second(new, "acquireTime"), old.get("leaseDurationSeconds")
     if renewed and taken and lease and taken < renewed + timedelta(seconds=lease):
-        message = f"the lease is held for {lease}s from {renewed.isoformat()} on"
-        yield LEASE_HELD.at("spec.holderIdentity", message, "wait until it has run out")
+        message = f"another holder has the lease for {lease}s from {renewed.isoformat()}"
+        yield LEASE_HELD.at("spec.holderIdentity", message, "wait until it expires")
 
 
 def _trimmed(spec: Object) -> Object:

@@ -1,4 +1,4 @@
-"""What an Engram must keep to beyond its schema. Source: admission contract 5."""
+"""Rules for an Engram beyond its schema. Source: admission contract 5."""
 
 from __future__ import annotations
 

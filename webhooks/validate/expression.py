@@ -1,7 +1,7 @@
 """The expressions of a Story: syntax, scope, and the steps they refer to.
 
-A Story may hold tens of thousands of them. Each is compiled once and its findings kept, because what is compiled is
-remembered for about a thousand; and what was meant by a wrong name is searched for a few times only.
+A Story may have tens of thousands of expressions. Each is compiled once and its findings are kept, because the compiler
+caches about a thousand; and for a few unknown names only, a similar name is searched.
 Source: admission contract 3.6 and 4.6, templating contract 6.5.
 """
 
@@ -86,13 +86,13 @@ class Reader:
         for place, target in reading.places:
             if target == name:  # a circle is found elsewhere
                 if place.step not in (name, step_alias(name)) and not place.path.endswith(".until"):
-                    message = f"branch {place.step!r} need not be done when this one starts{_where(place.position)}"
-                    yield STEP_UNREACHED.at(place.path, message, "make steps of both of them", place.excerpt)
+                    message = f"branch {place.step!r} might not have ended when this one starts{_where(place.position)}"
+                    yield STEP_UNREACHED.at(place.path, message, "make both of them steps", place.excerpt)
                 continue
             if target not in known:
                 yield self._later(place, target, waits=target in graph.needs[name] and not placed.realtime)
             elif target not in before and not placed.realtime:
-                message = f"step {target!r} need not be done when this one starts{_where(place.position)}"
+                message = f"step {target!r} might not have ended when this step starts{_where(place.position)}"
                 yield STEP_UNREACHED.at(place.path, message, f"add {target!r} to needs", place.excerpt)
 
     def check_story(self, spec: Object) -> Iterator[Finding]:
@@ -111,7 +111,7 @@ class Reader:
             for path, value in field.leaf_values():
                 if len(self.errors) + len(errors) >= MAX_ERRORS:
                     self.has_given_up = True
-                    message = f"this and what follows is not read: there are {MAX_ERRORS} errors already"
+                    message = f"expressions from here on were not checked: there are already {MAX_ERRORS} errors"
                     return _Reading((*errors, UNUSABLE.at(path, message, "correct those first")), ())
                 if field.is_plain(value):
                     continue
@@ -129,12 +129,10 @@ class Reader:
 
     def _later(self, place: StepPlace, target: str, *, waits: bool) -> Finding:
         """No run starts whose steps wait for what comes after them; what is read without waiting is just not there."""
-        message = f"step {target!r} runs after this one{_where(place.position)}"
+        message = f"step {target!r} runs after this step{_where(place.position)}"
         if not waits:
-            return STEP_LATER.at(place.path, message, "its output is not there yet", place.excerpt)
-        remedy = (
-            f"move one of the two, or use nothing of {target!r}, which is a step of {self._steps[target].list_name}"
-        )
+            return STEP_LATER.at(place.path, message, "it has no output yet when this step starts", place.excerpt)
+        remedy = f"move one of the two, or do not use {target!r}, which is a step of {self._steps[target].list_name}"
         return WAITS_FOR_LATER.at(place.path, message, remedy, place.excerpt)
 
     def _unknown(self, place: StepPlace, suggested: Collection[str]) -> Finding:
@@ -144,7 +142,7 @@ class Reader:
         message = f"an expression refers to step {place.step!r}, which does not exist{_where(place.position)}"
         if place.step in self._of_items:
             around = self._of_items[place.step]
-            message = f"{place.step!r} is done for each item, and cannot be referred to{_where(place.position)}"
+            message = f"expressions cannot refer to {place.step!r}, which runs for each item{_where(place.position)}"
             remedy = f"use steps.{around}.output.items, which has the outputs of all items"
         return STEP_UNKNOWN.at(place.path, message, remedy, place.excerpt)
 

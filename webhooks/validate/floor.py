@@ -1,7 +1,7 @@
-"""Less security, or more tolerations, than tenants may have: it does not count, and whoever writes it is told.
+"""Warnings about less security, or more tolerations, than tenants may have.
 
-What holds when a step runs is ``core.policy.bounds``; here the same is said when it is written down. Without the
-template, or the operator's settings, the built-in ones are assumed.
+``core.policy.bounds`` applies the bounds when a step runs; this module warns when the object is written. Where the
+template or the operator's settings are unknown, the built-in ones are assumed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def check(block: object, path: str, template: Object | Unseen, world: ClusterVie
     known = None if isinstance(template, Unseen) else template
     least = floor.floor_of(world.settings, known)
     for found in floor.lowered(fields_of(fields.get("security")), least, world.settings):
-        message = f"counts as {str(found.floor).lower()}"
+        message = f"is ignored; {str(found.floor).lower()} is used"
         yield LOWERED.at(f"{path}.security.{found.field}", message, found.remedy)
     for index, toleration in enumerate(fields_of(fields.get("placement")).get("tolerations") or ()):
         if refused := floor.why_not_tolerated(fields_of(toleration), world.settings):
             place = f"{path}.placement.tolerations[{index}]"
-            yield TOLERATED.at(place, f"is left out, it {refused}", floor.toleration_remedy())
+            yield TOLERATED.at(place, f"is ignored: it {refused}", floor.toleration_remedy())

@@ -1,7 +1,7 @@
-"""The gates of a Story by the names under which they are decided on in the status of a run.
+"""The gates of a Story, by their keys in ``status.gates`` of a run.
 
-That of a step of its lists is its name; that of a branch the names on the way to it, ``fan/approve``; and what a
-``forEach`` does for each item has the number of the item in the place of its name: ``fan/0``, ``fan/1/approve``.
+The key of a step is its name. The key of a branch is its path, such as ``fan/approve``. Below a ``forEach``, the number
+of the item takes the place of a name: ``fan/0``, ``fan/1/approve``.
 """
 
 from __future__ import annotations

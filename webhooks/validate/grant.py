@@ -1,4 +1,4 @@
-"""ReferenceGrants that allow nothing anybody asks for. Source: admission contract 3.7 and 7."""
+"""ReferenceGrants that allow references which do not exist. Source: admission contract 3.7 and 7."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
 def _findings(spec: Object) -> Iterator[Finding]:
     sources = {_pair_of(source): source for source in _ASKED}
     targets = {_pair_of(target): target for asked in _ASKED.values() for target in asked}
-    yield from _unknown(spec["from"], sources, "spec.from", "refers to others")
-    yield from _unknown(spec["to"], targets, "spec.to", "is referred to")
+    yield from _unknown(spec["from"], sources, "spec.from", "can refer to other kinds")
+    yield from _unknown(spec["to"], targets, "spec.to", "can be referred to")
     given = [_pair(entry) for entry in spec["from"]]
     asked = {_pair_of(target) for pair in given if pair in sources for target in _ASKED[sources[pair]]}
     for index, entry in enumerate(spec["to"]):
         pair = _pair(entry)
         if asked and pair in targets and pair not in asked:
-            message = f"no {' or '.join(kind for _, kind in given)} ever refers to {_name(pair)}"
+            message = f"no {' or '.join(kind for _, kind in given)} can refer to {_name(pair)}"
             who = [source.kind for source, wanted in _ASKED.items() if targets[pair] in wanted]
             yield UNUSED.at(f"spec.to[{index}]", message, f"add {' or '.join(who)} to from")
 
@@ -67,7 +67,7 @@ def _unknown(entries: list[Object], known: dict[_Pair, Resource], path: str, wha
             guess = closest(text(entry.get("kind")), [kind for _, kind in known])
             meant = next((_name(pair) for pair in known if pair[1] == guess), None)
             remedy = f"did you mean {meant}?" if meant else f"use {', '.join(map(_name, known))}"
-            yield UNKNOWN.at(f"{path}[{index}]", f"no kind {_name(_pair(entry))} {what}", remedy)
+            yield UNKNOWN.at(f"{path}[{index}]", f"kind {_name(_pair(entry))} is not a kind that {what}", remedy)
 
 
 def _pair(entry: Object) -> _Pair:

@@ -1,4 +1,4 @@
-"""What an Impulse must keep to beyond its schema. Source: admission contract 6."""
+"""Rules for an Impulse beyond its schema. Source: admission contract 6."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _dedupe(dedupe: Object) -> Iterator[Finding]:
     path, template = f"{_POLICY}.dedupe.keyTemplate", dedupe.get("keyTemplate")
     is_key = text(dedupe.get("mode")).lower() == "key"
     if is_key and not text(template):
-        yield KEY_REQUIRED.at(path, "is required with mode key", "give a template of the key")
+        yield KEY_REQUIRED.at(path, "is required with mode key", "add a template for the key")
     elif not is_key and text(template):
         yield KEY_UNUSED.at(path, "is used with mode key only", "set mode: key, or remove it")
     elif is_key:

@@ -1,6 +1,6 @@
-"""Loops: a Story that is executed until a condition holds, and a step that is run for each item of a list.
+"""Loops: a Story that is executed until a condition is true, and a step that runs for each item of a list.
 
-Source: admission contract 4.9 for the steps that they stand in; loops are ours.
+Source: admission contract 4.9 for the steps around them; the reference has no loops.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ def check_call(parameters: Object, path: str) -> Iterator[Finding]:
     until, limit = parameters.get("until"), parameters.get("maxIterations")
     if until is None:
         if limit is not None:
-            remedy = "remove it, or give the condition until which the Story is executed again"
+            remedy = "remove it, or add until, the condition that ends the loop"
             yield ITERATIONS_UNUSED.at(f"{path}.maxIterations", "has no effect without until", remedy)
         return
     if not text(until):
-        yield UNTIL.at(f"{path}.until", "must be a condition, as a text", 'write for example previous.state == "done"')
+        yield UNTIL.at(
+            f"{path}.until", "must be a string with a condition", 'write for example previous.state == "done"'
+        )
     if not _is_whole(limit, MAX_ITERATIONS):
         message = "is required with until" if limit is None else f"must be a whole number from 1 to {MAX_ITERATIONS}"
-        remedy = f"say how often the Story is executed at most, 1 to {MAX_ITERATIONS}"
+        remedy = f"set the maximum number of executions, 1 to {MAX_ITERATIONS}"
         yield ITERATIONS.at(f"{path}.maxIterations", message, remedy)
     if parameters.get("waitForCompletion") is False:
-        message = "must be true with until, which looks at what the Story gives"
+        message = "must be true with until, which reads the output of the Story"
         yield DETACHED.at(f"{path}.waitForCompletion", message, "remove it")
 
 
@@ -58,21 +60,21 @@ def check_branches(parameters: Object, path: str) -> Iterator[Finding]:
     if not isinstance(branches, list):
         return
     if len(branches) > 1:
-        message = f"holds {len(branches)} steps, but forEach runs one step for each item"
+        message = f"has {len(branches)} steps, but forEach runs one step for each item"
         yield ITEM_STEPS.at(
             f"{path}.steps", message, "put the steps into a parallel step, or into a Story of their own"
         )
     name = fields_of(branches[0]).get("name") if branches else None
     if isinstance(name, str) and len(name) > MAX_ITEM_STEP_NAME:
-        message = f"must have at most {MAX_ITEM_STEP_NAME} characters, since the number of the item is added to it"
+        message = f"must have at most {MAX_ITEM_STEP_NAME} characters, because the number of the item is added to it"
         yield ITEM_NAME.at(f"{path}.steps[0].name", message, "choose a shorter name")
 
 
 def _items(items: Any, path: str) -> Iterator[Finding]:
     if isinstance(items, list):
         if len(items) > MAX_ITEMS:
-            message = f"holds {len(items)} items, but may hold {MAX_ITEMS} at most"
-            yield ITEMS.at(path, message, "let each item stand for several, or split the work over several steps")
+            message = f"has {len(items)} items, the maximum is {MAX_ITEMS}"
+            yield ITEMS.at(path, message, "combine several items into one, or split the work over several steps")
     elif not (isinstance(items, str) and "{{" in items) and not (isinstance(items, Mapping) and TEMPLATE_KEY in items):
         remedy = "write for example {{ steps.find.output.files }}"
         yield ITEMS.at(path, "must be a list, or a template that gives one", remedy)

@@ -1,7 +1,8 @@
-"""Names under which other objects can refer to this one, which the API server does not ask for.
+"""Names must be DNS labels, so that other objects can refer to them.
 
-It takes any DNS subdomain, ``my.run``; but references hold DNS labels. A run of such a name would be admitted and could
-have no StepRun; a Story of such a name could not be run. Source: StoryRun contract 1.1; admission contract 3.10.
+The API server accepts any DNS subdomain, such as ``my.run``, but references only hold DNS labels. A run with such a
+name could have no StepRun; a Story with such a name could not run. Source: StoryRun contract 1.1; admission contract
+3.10.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ def check(new: Object, old: Object | None) -> Iterator[Finding]:
     metadata = metadata_of(new)
     name, prefix = text(metadata.get("name")), text(metadata.get("generateName"))
     if prefix and _LABEL.fullmatch(f"{prefix}x") is None:  # from which the API server has made the name already
-        yield NAME.at("metadata.generateName", f"{prefix!r} begins no name that can be referred to", _REMEDY)
+        yield NAME.at(
+            "metadata.generateName",
+            f"names with the prefix {prefix!r} cannot be referred to: they are not DNS labels",
+            _REMEDY,
+        )
     elif name and _LABEL.fullmatch(name) is None:
         yield NAME.at("metadata.name", f"{name!r} cannot be referred to: it is not a DNS label", _REMEDY)

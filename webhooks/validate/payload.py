@@ -58,10 +58,10 @@ def check_size(rule: Rule, value: Any, path: str, limit_bytes: int) -> Iterator[
         return
     size = size_bytes(value)
     if size is None:
-        yield rule.at(path, "holds something that JSON cannot say", "use finite numbers and valid Unicode")
+        yield rule.at(path, "has a value that JSON cannot represent", "use finite numbers and valid Unicode")
     elif size > limit_bytes:
         remedy = "keep large data in storage and give a reference to it"
-        yield rule.at(path, f"has {size} bytes, {limit_bytes} are allowed", remedy)
+        yield rule.at(path, f"has {size} bytes, the maximum is {limit_bytes}", remedy)
 
 
 def holds_storage_reference(value: Any) -> bool:
@@ -91,7 +91,9 @@ def check_references(
         key = next((key for key in _TARGETS if key in part), None)
         if key is None:
             continue
-        yield from (malformed.at(f"{field}.{other}", f"may not stand beside {key}") for other in part if other != key)
+        yield from (
+            malformed.at(f"{field}.{other}", f"may not be used together with {key}") for other in part if other != key
+        )
         target = part[key]
         yield from _object(malformed, target, f"{field}.{key}")
         place = _namespace_in(target)
@@ -104,10 +106,10 @@ def _storage(rule: Rule, part: Mapping[str, Any], path: str) -> Iterator[Finding
     for key, value in part.items():
         if key not in STORAGE_KEYS:
             yield rule.at(
-                f"{path}.{key}", f"may not stand beside {STORAGE_REFERENCE}", f"use {', '.join(STORAGE_KEYS)}"
+                f"{path}.{key}", f"may not be used together with {STORAGE_REFERENCE}", f"use {', '.join(STORAGE_KEYS)}"
             )
         elif not isinstance(value, str) or (key == STORAGE_REFERENCE and not value.strip()):
-            yield rule.at(f"{path}.{key}", "must be a text, and not blank", "give the key of the stored object")
+            yield rule.at(f"{path}.{key}", "must be a string that is not blank", "give the key of the stored object")
 
 
 def _object(rule: Rule, target: Any, path: str) -> Iterator[Finding]:
@@ -116,7 +118,7 @@ def _object(rule: Rule, target: Any, path: str) -> Iterator[Finding]:
             yield rule.at(path, "must not be blank", "write name:key or namespace/name:key")
         return
     if not isinstance(target, Mapping):
-        yield rule.at(path, "must be a text or an object", "write name:key, or an object with name and key")
+        yield rule.at(path, "must be a string or an object", "write name:key, or an object with name and key")
         return
     yield from (
         rule.at(f"{path}.{key}", "unknown field", f"use {', '.join(_OBJECT_KEYS)}")
@@ -126,11 +128,11 @@ def _object(rule: Rule, target: Any, path: str) -> Iterator[Finding]:
     for key in _OBJECT_KEYS:
         value = target.get(key)
         if key in ("name", "key") and not (isinstance(value, str) and value.strip()):
-            yield rule.at(f"{path}.{key}", "is required, as a text", f"add {key}")
+            yield rule.at(f"{path}.{key}", "is required and must be a string", f"add {key}")
         elif key == "namespace" and key in target and not (isinstance(value, str) and value.strip()):
-            yield rule.at(f"{path}.{key}", "must be a text, and not blank", "name a namespace or leave it out")
+            yield rule.at(f"{path}.{key}", "must be a string that is not blank", "name a namespace or leave it out")
         elif key == "format" and key in target and not _is_format(value):
-            yield rule.at(f"{path}.{key}", f"must be one of {', '.join(_FORMATS)}", "use one of these words")
+            yield rule.at(f"{path}.{key}", f"must be one of {', '.join(_FORMATS)}", "use one of these values")
 
 
 def _is_format(value: Any) -> bool:

@@ -38,7 +38,9 @@ def check(placed: Placed) -> Iterator[Finding]:
     elif type_ == "stop":
         phase = parameters.get("phase")
         if "{{" not in text(phase) and phase not in (None, "") and text(phase).lower() not in _STOP_WORDS:
-            yield STOP.at(f"{path}.phase", "is no phase in which a run can end", "use Succeeded, Failed or Finished")
+            yield STOP.at(
+                f"{path}.phase", "must be a phase in which a run can end", "use Succeeded, Failed or Finished"
+            )
     elif type_ == "executeStory":
         yield from _call(parameters, path)
         yield from loop.check_call(parameters, path)
@@ -51,7 +53,7 @@ def check(placed: Placed) -> Iterator[Finding]:
 def _until(parameters: Object, path: str) -> Iterator[Finding]:
     until = parameters.get("until")
     if not text(until):
-        yield UNTIL.at(f"{path}.until", "is required, as a text", "give the condition to wait for")
+        yield UNTIL.at(f"{path}.until", "is required and must be a string", "add the condition to wait for")
 
 
 def _waiting(parameters: Object, path: str) -> Iterator[Finding]:
@@ -59,7 +61,7 @@ def _waiting(parameters: Object, path: str) -> Iterator[Finding]:
     yield from duration.check(WAITING, parameters, "pollInterval", path, least=_LEAST_POLL)
     value: Any = parameters.get("onTimeout")
     if value is not None and (not isinstance(value, str) or value.strip().lower() not in _ON_TIMEOUT):
-        yield WAITING.at(f"{path}.onTimeout", "must be fail or skip", "use one of these words")
+        yield WAITING.at(f"{path}.onTimeout", "must be fail or skip", "use one of these values")
 
 
 def _call(parameters: Object, path: str) -> Iterator[Finding]:
@@ -69,7 +71,7 @@ def _call(parameters: Object, path: str) -> Iterator[Finding]:
     else:
         for key in ("namespace", "version"):
             if not isinstance(target.get(key), str | None):
-                yield CALL_SETTINGS.at(f"{path}.storyRef.{key}", "must be a text", "put it in quotes")
+                yield CALL_SETTINGS.at(f"{path}.storyRef.{key}", "must be a string", "put it in quotes")
     if not isinstance(parameters.get("waitForCompletion"), bool | None):
         yield CALL_SETTINGS.at(f"{path}.waitForCompletion", "must be true or false", "write it without quotes")
     if not isinstance(parameters.get("with"), dict | None):

@@ -53,7 +53,9 @@ def denial(rule: Rule, wanted: Link, world: ClusterView, path: str) -> Iterator[
         return
     why = why_denied(reference, world.policy, world.grants(wanted.namespace))
     if why is not None:
-        yield rule.at(path, why, f"use one of namespace {wanted.source_namespace}, or have the reference allowed")
+        yield rule.at(
+            path, why, f"use one in namespace {wanted.source_namespace}, or ask an administrator to allow the reference"
+        )
 
 
 def find(wanted: Link, world: ClusterView) -> Object | Unseen:
@@ -77,4 +79,6 @@ def version_mismatch(
     actual = text((found.get("spec") or {}).get("version"))
     if actual != pin:
         is_ = f"is version {actual!r}" if actual else "has no version"
-        yield rule.at(path, f"version {pin!r} is asked for, but {wanted} {is_}", "correct or remove the version")
+        yield rule.at(
+            path, f"the reference requires version {pin!r}, but {wanted} {is_}", "correct or remove the version"
+        )

@@ -1,7 +1,7 @@
-"""What containers may not even ask for: rules that are never handed on to them.
+"""Permissions that the operator never grants to containers.
 
-They are left out when a run starts, whoever asks (``core.workloads.runner_rules``); here they are refused when they are
-written down. Source: StepRun contract 16.
+When a run starts, they are left out for every author (``core.workloads.runner_rules``); this module refuses them when
+the object is written. Source: StepRun contract 16.
 """
 
 from __future__ import annotations
@@ -24,4 +24,4 @@ def check(new: Object, part: str) -> Iterator[Finding]:
         refused = runner_rules.why_not(rule, by_engram=part == "overrides")
         if refused:
             path = f"spec.{part}.rbac.rules[{index}]"
-            yield NEVER.at(path, refused, "ask for less; docs/permissions.md says what can be allowed")
+            yield NEVER.at(path, refused, "remove the rule; docs/permissions.md describes which rules are possible")

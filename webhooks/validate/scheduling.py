@@ -1,4 +1,4 @@
-"""What a Story asks of its scheduling, and will not get. Source: StoryRun contract 13.1; docs/scheduling.md."""
+"""A priority above the maximum of a Story. Source: StoryRun contract 13.1; docs/scheduling.md."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def check(story: Object, world: ClusterView) -> Iterator[Finding]:
         key = f"storyrun.queue.{queue}.max-priority"
         if runs.max_priorities.get(namespace) == most:
             key = f"storyrun.namespace.{namespace}.max-priority"
-        message = f"is {priority} and counts as {most}, the most in queue {queue}"
-        remedy = f"use {most} or less; {key} in the operator's ConfigMap decides"
+        message = f"is {priority}; runs use {most}, the maximum in queue {queue}"
+        remedy = f"use {most} or less; {key} in the operator's ConfigMap sets the maximum"
         yield PRIORITY.at("spec.policy.priority", message, remedy)

@@ -1,6 +1,6 @@
-"""JSON Schemas in definitions, and documents held against them, within a bound on their cost.
+"""Checks of JSON Schemas in definitions, and of documents against them, within a bound on their cost.
 
-What exceeds the bound is left to the run, which checks it in a process that can be killed; a warning says so.
+Beyond the bound, a warning says that the run makes the check, in a process that can be killed.
 Source: admission contract 3.4 and 3.5.
 """
 
@@ -25,7 +25,7 @@ _MAX_COST: Final = 20_000
 """Schema nodes visited; about ten milliseconds."""
 _MAX_PROBLEMS: Final = 20
 _MASK: Final = "\ufdd0"  # what the library puts in the place of values
-_NOT_CHECKED: Final = "is too costly to check here; it is checked when it is used"
+_NOT_CHECKED: Final = "is too costly to check now; the run checks it when it uses it"
 
 
 def check_schema(rule: Rule, schema: Any, path: str) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
-"""Who may write which part of a status, and what a written one should look like.
+"""Who may write which part of a status, and which values are valid.
 
-The status decides what is executed, so that more than the right to patch is asked for: a run's status is the
-operator's, but for the decisions on its gates; that of a step is the operator's and, as far as SDKs write it, that of
-the step's own containers. Source: admission contract 8.2, 9.3 and 15; StepRun contract 24.1.
+The status decides what is executed, so the permission to patch it is not enough. Only the operator writes the status of
+a run, except the decisions on its gates. The operator writes the status of a step; the step's own containers write the
+fields that the SDK reports. Source: admission contract 8.2, 9.3 and 15; StepRun contract 24.1.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _size(status: Object) -> Iterator[Finding]:
         return  # no review that was read holds such
     why = why_status_too_large(text, bounds_of(STEP_RUN.plural))
     if not why and (levels := depth_of(text)) > MAX_STEP_STATUS_DEPTH:
-        why = f"is nested {levels} levels deep, {MAX_STEP_STATUS_DEPTH} are allowed"
+        why = f"is nested {levels} levels deep, the maximum is {MAX_STEP_STATUS_DEPTH}"
     if why:
         yield SIZE.at("status", why, "report less, or put large data into storage")
 
@@ -125,17 +125,17 @@ def _reported(before: Object, after: Object) -> Iterator[Finding]:
     if change.differs(after.get("retries") or 0, before.get("retries") or 0):
         fields.append("retries")
     for field in fields:
-        yield OPERATOR_FIELD.at(f"status.{field}", "only the operator may write this", "leave it as it was")
+        yield OPERATOR_FIELD.at(f"status.{field}", "only the operator may write this", "leave it unchanged")
     phase = after.get("phase")
     if change.differs(phase, before.get("phase")) and phase not in REPORTED_PHASES:
-        message = f"a container does not report {phase or 'no phase'}"
+        message = f"a container may not report {phase or 'no phase'}"
         yield PHASE.at("status.phase", message, f"use one of {', '.join(REPORTED_PHASES)}")
 
 
 def _generation(before: Object, after: Object) -> Iterator[Finding]:
     was, is_ = before.get("observedGeneration"), after.get("observedGeneration") or 0
     if isinstance(was, int) and isinstance(is_, int) and is_ < was:
-        message = f"falls from {was} to {is_}"
+        message = f"decreases from {was} to {is_}"
         yield GENERATION.at("status.observedGeneration", message, "read the object again before writing its status")
 
 
@@ -148,30 +148,30 @@ def _gates(run: Object, before: Object, after: Object, caller: Caller, world: Cl
         path = f"status.gates.{name}"
         made = change.changed_fields(is_, was, _MADE) if was.get("state") in _DECISIONS else ()
         if list(made) and not caller.is_trusted:
-            yield GATE_DECIDED.at(path, f"is {was['state']} already, and a decision stays", "start another run")
+            yield GATE_DECIDED.at(path, f"is already {was['state']}; a decision cannot be changed", "start another run")
             continue
         if list(change.changed_fields(is_, was, ("state", "data"))):
             yield from _data(is_, path)
         if was.get("state") not in _DECISIONS and is_.get("state") in _DECISIONS and not caller.is_trusted:
             yield from _time(run, is_, path)
         if known is not None and not any(gate.has(name) for gate in known):
-            there_are = f"gates are: {', '.join(map(str, known))}" if known else "the Story has no gates"
+            there_are = f"the gates are: {', '.join(map(str, known))}" if known else "the Story has no gates"
             yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", there_are)
 
 
 def _time(run: Object, decision: Object, path: str) -> Iterator[Finding]:
-    """A decision from before the run. The gate replaces any instant but now before this is looked at."""
+    """A decision from before the run. Admission has already replaced any other instant by the current time."""
     made = parse_instant_or_none(decision.get("updatedAt"))
     created = parse_instant_or_none(metadata_of(run).get("creationTimestamp"))
     if made is not None and created is not None and made + CLOCK_SKEW < created:
-        yield GATE_TIME.at(f"{path}.updatedAt", "lies before the run was created", "leave it out")
+        yield GATE_TIME.at(f"{path}.updatedAt", "is before the creation of the run", "leave it out")
 
 
 def _data(decision: Object, path: str) -> Iterator[Finding]:
     """What is given with a decision; its size is a matter of the schema."""
     data = fields_of(decision.get("data"))
     if data and decision.get("state") != "Approved":
-        yield GATE_DATA.at(f"{path}.data", "goes with state Approved alone", "leave it out, or approve")
+        yield GATE_DATA.at(f"{path}.data", "is only allowed with state Approved", "leave it out, or approve")
     for key in sorted(key for key in data if not is_key(key)):
         yield GATE_DATA.at(f"{path}.data", f"templates cannot read the key {key!r}", f"use {KEY_RULE}")
 

@@ -1,4 +1,4 @@
-"""What a StepRun must keep to beyond its schema. Source: admission contract 9."""
+"""Rules for a StepRun beyond its schema. Source: admission contract 9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a Story, branches of ``parallel`` steps included, and what each must keep to by itself.
+"""The steps of a Story, branches of ``parallel`` steps included, and the rules for a single step.
 
 Source: admission contract 4.2 and 4.4.
 """
@@ -105,7 +105,7 @@ def check(placed: Placed, story: Object, world: ClusterView) -> Iterator[Finding
         yield from retry_findings(STEP_DURATION, execution.get("retry") or {}, f"{path}.execution.retry")
     for key, name in (step.get("secrets") or {}).items():
         if not name.strip():
-            yield SECRET_NAME.at(f"{path}.secrets.{key}", "names no Secret", "give the name of a Secret")
+            yield SECRET_NAME.at(f"{path}.secrets.{key}", "must name a Secret", "give the name of a Secret")
     namespace = namespace_of(story)
     for value, where in _payloads(placed):
         yield from payload.check_references(REFERENCE_FORM, REFERENCE_NAMESPACE, value, where, STORY, namespace, world)
@@ -129,7 +129,7 @@ def name_findings(spec: Object) -> Iterator[Finding]:
         for branch in with_branches(placed):
             name = branch.step["name"]
             if branch.depth and name in names:
-                message = f"{name!r} is the name of {names[name]}, too, whose output it hides"
+                message = f"{name!r} is also the name of {names[name]}; one output hides the other"
                 yield BRANCH_NAME.at(f"{branch.path}.name", message, "choose another name")
 
 
@@ -140,7 +140,9 @@ def _twice(rule: Rule, key: str, steps: list[Placed]) -> Iterator[Finding]:
         if not isinstance(value, str) or not value:
             continue
         if value in seen:
-            yield rule.at(f"{placed.path}.{key}", f"{value!r} is taken by {seen[value]}", f"choose another {key}")
+            yield rule.at(
+                f"{placed.path}.{key}", f"{value!r} is already used by {seen[value]}", f"choose another {key}"
+            )
         seen.setdefault(value, placed.path)
 
 
@@ -156,7 +158,7 @@ def _branch_findings(placed: Placed) -> Iterator[Finding]:
     for branch in branches:
         needs = branch.step.get("needs") if isinstance(branch.step, Mapping) else None
         if isinstance(needs, list) and needs:
-            message = "has no effect on a branch, since branches start together"
+            message = "has no effect on a branch, because branches start together"
             remedy = "remove it, or make the branch a step of its own"
             yield BRANCH_NEEDS.at(f"{branch.path}.needs", message, remedy)
         for error in _shape_errors(branch):

@@ -1,4 +1,4 @@
-"""What a Story must keep to beyond its schema. All findings at once, in spec order.
+"""Rules for a Story beyond its schema. All findings at once, in spec order.
 
 Read ``steps``, ``primitive`` and ``loop`` (a step by itself), ``dependency`` and ``expression`` (among each other),
 ``worker``, ``call`` and ``carrier`` (what it refers to). Source: admission contract 4.

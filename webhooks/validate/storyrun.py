@@ -1,4 +1,4 @@
-"""What a StoryRun must keep to beyond its schema. Source: admission contract 8."""
+"""Rules for a StoryRun beyond its schema. Source: admission contract 8."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _created(new: Object, world: ClusterView) -> Iterator[Finding]:
     yield from payload.check_size(INPUTS_SIZE, inputs, "spec.inputs", limit)
     yield from submission.check_inputs(new, wanted, world)
     if payload.holds_storage_reference(inputs) and submission.schema_of(wanted, world) is not None:
-        message = "lie in storage in part, which is not checked against the schema before the run starts"
+        message = "are partly in storage; that part is only checked against the schema when the run starts"
         yield INPUTS_OFFLOADED.at("spec.inputs", message, "give small inputs inline")
     token = _annotation(new, ANNOTATION_TRIGGER_TOKEN)
     if token:
@@ -54,10 +54,10 @@ def _identity(new: Object, wanted: Link, token: str) -> Iterator[Finding]:
     yield from submission.check_name(new, name, "Story and trigger token")
     given, inputs = _annotation(new, ANNOTATION_TRIGGER_INPUT_HASH), new["spec"].get("inputs")
     if not given:
-        yield HASH_REQUIRED.at(_HASH_PATH, "is required beside a trigger token", "add the hash of the inputs")
+        yield HASH_REQUIRED.at(_HASH_PATH, "is required with a trigger token", "add the hash of the inputs")
     elif given != submission.hash_of(inputs):
         if payload.holds_storage_reference(inputs):
-            message = "is not that of the inputs as given; whether it is that of the stored ones is not checked here"
+            message = "is not the hash of the inputs as given; the hash of the stored inputs is not checked here"
             yield HASH_UNCHECKED.at(_HASH_PATH, message, "give the hash of the inputs as they are submitted")
         else:
             yield HASH.at(_HASH_PATH, "is not the hash of the inputs", f"use {submission.hash_of(inputs)}")

@@ -1,4 +1,4 @@
-"""What a StoryTrigger must keep to beyond its schema. Source: admission contract 10."""
+"""Rules for a StoryTrigger beyond its schema. Source: admission contract 10."""
 
 from __future__ import annotations
 

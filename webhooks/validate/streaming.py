@@ -1,6 +1,6 @@
 """Streaming settings and raw provider settings, as Stories, Transports and TransportBindings have them.
 
-Bounds and words are checked by the schema of the kind. Source: admission contract 4.7, 12.2 and 12.3.
+The schema of the kind checks bounds and enums. Source: admission contract 4.7, 12.2 and 12.3.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check(streaming: Object, path: str) -> Iterator[Finding]:
     tracing = (streaming.get("observability") or {}).get("tracing") or {}
     if text(tracing.get("samplePolicy")).lower() not in _SAMPLE_POLICIES:
         message = f"must be one of {', '.join(_SAMPLE_POLICIES[1:])}"
-        yield SAMPLE_POLICY.at(f"{path}.observability.tracing.samplePolicy", message, "use one of these words")
+        yield SAMPLE_POLICY.at(f"{path}.observability.tracing.samplePolicy", message, "use one of these values")
     partitioning = streaming.get("partitioning") or {}
     if partitioning.get("key") is not None and not text(partitioning["key"]):
         yield BLANK.at(f"{path}.partitioning.key", "must not be blank", "give a path, or leave it out")
@@ -74,7 +74,7 @@ def check_settings(settings: Any, path: str) -> Iterator[Finding]:
 def _thresholds(flow: Object, path: str) -> Iterator[Finding]:
     pause, resume = (_percent(flow, key, default) for key, default in _THRESHOLDS)
     if resume > pause:
-        message = f"resumes at {resume} percent, above the {pause} percent at which it pauses"
+        message = f"is {resume} percent, above pauseThreshold.bufferPct with {pause} percent"
         yield THRESHOLDS.at(f"{path}.resumeThreshold.bufferPct", message, f"use {pause} or less")
 
 
@@ -93,7 +93,7 @@ def _condition(rule: Object, path: str) -> Iterator[Finding]:
 def _fan_in(fan_in: Object, path: str) -> Iterator[Finding]:
     is_quorum, quorum = fan_in.get("mode") == "quorum", fan_in.get("quorum")
     if is_quorum and quorum is None:
-        yield QUORUM.at(f"{path}.quorum", "is required with mode quorum", "say how many upstreams suffice")
+        yield QUORUM.at(f"{path}.quorum", "is required with mode quorum", "set the number of upstreams that suffice")
     elif not is_quorum and quorum is not None:
         yield QUORUM.at(f"{path}.quorum", "is used with mode quorum only", "set mode: quorum, or remove it")
 
@@ -105,7 +105,7 @@ def _lanes(streaming: Object, path: str) -> Iterator[Finding]:
             value = text(lane.get(key))
             first = seen.setdefault((key, value), index)
             if value and first != index:
-                message = f"{value!r} is taken by {path}.lanes[{first}]"
+                message = f"{value!r} is already used by {path}.lanes[{first}]"
                 yield LANE_TAKEN.at(f"{path}.lanes[{index}].{key}", message, f"use another {key}, or remove the lane")
 
 
@@ -116,5 +116,5 @@ def _targets(rule: Object, path: str) -> Iterator[Finding]:
         if not name:
             yield TARGET_BLANK.at(f"{path}[{index}]", "must not be blank", "name a step, or remove it")
         elif name in seen:
-            yield TARGET_TAKEN.at(f"{path}[{index}]", f"{name!r} stands here already", "remove it")
+            yield TARGET_TAKEN.at(f"{path}[{index}]", f"{name!r} is already in this list", "remove it")
         seen.add(name)

@@ -1,6 +1,6 @@
-"""What asks for a run: its Story, its inputs, and the names and hashes that make a request start once.
+"""Requests for a run: the Story, the inputs, and the names and hashes that make a request start once only.
 
-Shared by StoryRun and StoryTrigger, and the names by EffectClaim. Source: admission contract 3.10, 8.1 and 10.
+StoryRun and StoryTrigger share all of it, EffectClaim the names. Source: admission contract 3.10, 8.1 and 10.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def schema_of(wanted: Link, world: ClusterView) -> Any:
 
 
 def check_name(new: Object, name: str, of_what: str) -> Iterator[Finding]:
-    """That the object has not the name that follows from ``of_what``."""
+    """That the object does not have the name that is derived from ``of_what``."""
     metadata = new.get("metadata") or {}
     if metadata.get("generateName"):
-        yield NAME.at("metadata.generateName", f"the name follows from {of_what}", f"set metadata.name: {name}")
+        yield NAME.at("metadata.generateName", f"the name is derived from {of_what}", f"set metadata.name: {name}")
     elif metadata.get("name") != name:
-        message = f"{metadata.get('name') or ''!r} does not follow from {of_what}"
+        message = f"{metadata.get('name') or ''!r} is not the name derived from {of_what}"
         yield NAME.at("metadata.name", message, f"use {name}")
 
 

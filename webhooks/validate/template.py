@@ -1,4 +1,4 @@
-"""What EngramTemplates and ImpulseTemplates must keep to beyond their schema. Source: admission contract 7."""
+"""Rules for EngramTemplates and ImpulseTemplates beyond their schema. Source: admission contract 7."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Engram or Impulse held against its template: existence, version, modes, configuration, secrets.
+"""Checks of an Engram or Impulse against its template: existence, version, modes, configuration, secrets.
 
 Source: admission contract 5 and 6.
 """
@@ -84,9 +84,9 @@ def _secrets(new: Object, wanted: Link, declared: Object, world: ClusterView) ->
     for key, name in given.items():
         path = f"spec.secrets.{key}"
         if key not in declared:
-            known = f"declared are: {', '.join(declared)}" if declared else "remove it"
+            known = f"the template declares: {', '.join(declared)}" if declared else "remove it"
             yield SECRET_UNKNOWN.at(path, f"{wanted} declares no secret {key!r}", known)
         elif not text(name):
-            yield SECRET_BLANK.at(path, "names no Secret", "give the name of a Secret")
+            yield SECRET_BLANK.at(path, "must name a Secret", "give the name of a Secret")
         elif world.find(SECRET, namespace_of(new), text(name)) is Unseen.MISSING:
             yield SECRET_MISSING.at(path, f"Secret {text(name)} does not exist in this namespace", "create it")

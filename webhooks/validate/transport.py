@@ -1,4 +1,4 @@
-"""What a Transport must keep to beyond its schema. Source: admission contract 12."""
+"""Rules for a Transport beyond its schema. Source: admission contract 12."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _findings(spec: Object) -> Iterator[Finding]:
     if not text(spec.get("driver")):
         yield DRIVER.at("spec.driver", "must not be blank", "name the driver")
     if not any(spec.get(key) for key in _OFFERS):
-        yield CAPABILITY.at("spec", "carries nothing", f"give at least one of {', '.join(_OFFERS)}")
+        yield CAPABILITY.at("spec", "supports no kind of data", f"give at least one of {', '.join(_OFFERS)}")
     for index, codec in enumerate(spec.get("supportedAudio") or ()):
         for key in ("sampleRateHz", "channels"):
             if (codec.get(key) or 0) < 0:
@@ -39,7 +39,7 @@ def _findings(spec: Object) -> Iterator[Finding]:
     for index, mime_type in enumerate(spec.get("supportedBinary") or ()):
         if "/" not in text(mime_type):
             path = f"spec.supportedBinary[{index}]"
-            yield MIME_TYPE.at(path, f"{mime_type!r} is no MIME type", "write for example application/json")
+            yield MIME_TYPE.at(path, f"{mime_type!r} is not a MIME type", "write for example application/json")
     yield from _twice(spec)
     yield from streaming.check(spec.get("streaming") or {}, "spec.streaming")
     yield from streaming.check_settings(spec.get("defaultSettings"), "spec.defaultSettings")
@@ -55,7 +55,7 @@ def _twice(spec: Object) -> Iterator[Finding]:
             first = seen.setdefault((kind, *_told_apart(offer)), path)
             if first != path and any(_told_apart(offer)):
                 field = path if isinstance(offer, str) else f"{path}.name"
-                yield OFFER_TAKEN.at(field, f"is offered by {first} already", "remove it")
+                yield OFFER_TAKEN.at(field, f"is already offered by {first}", "remove it")
 
 
 def _told_apart(offer: Object | str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a TransportBinding must keep to beyond its schema. Source: admission contract 13."""
+"""Rules for a TransportBinding beyond its schema. Source: admission contract 13."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
 def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     if all(spec.get(lane) is None for lane, _, _ in _LANES):
-        yield LANE.at("spec", "connects nothing", "give at least one of audio, video and binary")
+        yield LANE.at("spec", "has no lane", "give at least one of audio, video and binary")
     for key in _FROZEN:
         if not text(spec.get(key)):
             yield BLANK.at(f"spec.{key}", "must not be blank", f"give the {key}")
@@ -64,15 +64,15 @@ def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
         for index, wish in enumerate(asked):
             if not any(_matches(wish, offer) for offer in offered.get(kind) or ()):
                 message = f"{_name(wish)} is not supported by {wanted}"
-                known = ", ".join(_name(offer) for offer in offered.get(kind) or ()) or "nothing of the kind"
-                yield UNSUPPORTED.at(f"spec.{lane}.{key}[{index}]", message, f"supported are: {known}")
+                known = ", ".join(_name(offer) for offer in offered.get(kind) or ()) or "none"
+                yield UNSUPPORTED.at(f"spec.{lane}.{key}[{index}]", message, f"it supports: {known}")
 
 
 def _run(new: Object) -> Iterator[Finding]:
     """A binding belongs to its run, so it cannot be anywhere else."""
     wanted = reference.link(TRANSPORT_BINDING, namespace_of(new), STORY_RUN, new["spec"].get("storyRunRef") or {})
     if namespace_of(new) and wanted.namespace != namespace_of(new):
-        message = f"a binding of namespace {namespace_of(new)} cannot belong to a run of {wanted.namespace}"
+        message = f"a binding in namespace {namespace_of(new)} cannot belong to a run in {wanted.namespace}"
         yield RUN_NAMESPACE.at("spec.storyRunRef.namespace", message, "create it in the run's namespace")
 
 

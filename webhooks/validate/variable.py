@@ -1,4 +1,4 @@
-"""Secrets of a template that would set variables which decide what a program runs. See ``core.workloads.variables``."""
+"""Secrets of a template may not set variables that control the program. See ``core.workloads.variables``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check(spec: Object) -> Iterator[Finding]:
         path = f"spec.secretSchema.{name}"
         keys = [key for key in fields.get("expectedKeys") or () if isinstance(key, str)]
         if names := reserved_among(prefix, keys):
-            message = f"would set {', '.join(names)}, which decide what a program runs or is told"
-            yield RESERVED.at(f"{path}.expectedKeys", message, "choose another envPrefix, or mountType: file")
+            message = f"would set {', '.join(names)}: such variables control the program and are reserved"
+            yield RESERVED.at(f"{path}.expectedKeys", message, "choose another envPrefix, or set mountType: file")
         elif not keys and can_only_be_reserved(prefix):
-            message = f"variables that begin with {prefix} decide what a program runs or is told"
-            yield RESERVED.at(f"{path}.envPrefix", message, "choose another envPrefix, or mountType: file")
+            message = f"the prefix {prefix} is reserved: such variables control the program"
+            yield RESERVED.at(f"{path}.envPrefix", message, "choose another envPrefix, or set mountType: file")

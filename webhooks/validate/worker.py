@@ -61,7 +61,7 @@ def _fit(placed: Placed, engram: Object, world: ClusterView) -> Iterator[Finding
     merged = _deep_merge(spec.get("with") or {}, step.get("with") or {})
     size = None if payload.is_surely_within(merged, limit) else payload.size_bytes(merged)
     if size is not None and size > limit:
-        message = f"has {size} bytes with what the Engram adds; a step takes {limit}"
+        message = f"has {size} bytes together with the Engram's own with, the maximum is {limit}"
         yield INLINE.at(f"{placed.path}.with", message, "keep large data in storage and give a reference to it")
     wanted = reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {})
     template = reference.find(wanted, world)
@@ -75,7 +75,9 @@ def _fit(placed: Placed, engram: Object, world: ClusterView) -> Iterator[Finding
     for key in step.get("secrets") or ():
         if key not in known:
             message = f"{wanted} declares no secret {key!r}"
-            yield SECRET_UNKNOWN.at(f"{placed.path}.secrets.{key}", message, f"declared are: {', '.join(known) or '-'}")
+            yield SECRET_UNKNOWN.at(
+                f"{placed.path}.secrets.{key}", message, f"the template declares: {', '.join(known) or '-'}"
+            )
 
 
 def _runtime(placed: Placed, engram: Object | Unseen) -> Iterator[Finding]:
@@ -83,10 +85,10 @@ def _runtime(placed: Placed, engram: Object | Unseen) -> Iterator[Finding]:
     if step.get("runtime") is None or text(step.get("transport")):
         return
     if step.get("ref") and isinstance(engram, Unseen):
-        message = "is evaluated per packet, which a Job never gets"
+        message = "is evaluated for each packet, but a Job receives no packets"
         yield RUNTIME_DOUBTFUL.at(path, message, "use it with an Engram of mode deployment or statefulset")
     elif not step.get("ref") or (isinstance(engram, Mapping) and not _is_streaming(engram)):
-        message = "is evaluated per packet, and a batch step gets none"
+        message = "is evaluated for each packet, but a batch step receives no packets"
         yield RUNTIME.at(path, message, "move it into with, or set pattern: realtime")
 
 

@@ -70,7 +70,7 @@ def test_every_problem_is_reported_at_once_and_survivors_are_kept() -> None:
     found = read_secret(secret, NAMES, START)
 
     assert isinstance(found, Damaged)
-    assert found.problems == ("tls.key is not base64", "ca.key holds no private key that can be read")
+    assert found.problems == ("tls.key is not base64", "ca.key must hold a private key in PEM")
     assert found.survivors == (FOUNDED.active.certificate, OLD)
 
 

@@ -94,7 +94,7 @@ async def test_a_dry_run_asks_for_nothing(session: Session, keeper: CertificateK
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": {"tls.key": "AAAA"}}, "is damaged: tls.key holds no private key that can be read"),
+        ({"data": {"tls.key": "AAAA"}}, "is damaged: tls.key must hold a private key in PEM"),
         ({"metadata": {"labels": None}}, "was not made by the operator"),
         ({"data": dict.fromkeys(("tls.crt", "tls.key"), "") | dict.fromkeys(("ca.crt", "ca.key"))}, "is empty"),
     ],

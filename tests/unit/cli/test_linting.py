@@ -69,14 +69,14 @@ def test_a_typed_story_is_told_of_in_its_own_words() -> None:
         ("a", 9, 45, "story/wait-settings", "spec.steps[0].parallel.steps[0].wait.timeout"),
         ("a", 10, 13, "story/name-taken", "spec.steps[0].parallel.steps[1].name"),
     ]
-    assert "is taken by spec.steps[0].parallel.steps[0]" in found[1].finding.message
+    assert "is already used by spec.steps[0].parallel.steps[0]" in found[1].finding.message
 
 
 @pytest.mark.parametrize(
     ("step", "path", "message"),
     [
-        ("{name: a, gate: {}, sleep: {}}", "spec.steps[0]", "gives sleep and gate"),
-        ("{name: a}", "spec.steps[0]", "gives neither ref nor one of condition, parallel, sleep"),
+        ("{name: a, gate: {}, sleep: {}}", "spec.steps[0]", "has sleep and gate"),
+        ("{name: a}", "spec.steps[0]", "has neither ref nor one of condition, parallel, sleep"),
         ("{name: a, gate: {}, with: {b: 1}}", "spec.steps[0].with", "is the input of an Engram"),
         ("{name: a, gate: {with: 1}}", "spec.steps[0].gate.with", "unknown field"),
         ("{name: a, type: gate}", "spec.steps[0].type", "unknown field"),

@@ -73,7 +73,7 @@ def test_the_operators_namespace_is_exempt_wherever_there_is_one() -> None:
 
 
 def asked(resource: Resource, new: Object, old: Object | None, username: str = ANN) -> bool:
-    """Whether the gate is asked about a write of a whole object."""
+    """Whether admission is asked about a write of a whole object."""
     head: Object = {"apiVersion": resource.api_version, "kind": resource.kind}
     request = Request({**head, **new}, old and {**head, **old}, username)
     conditions = condition.conditions_of(resource, DEFAULT_INSTALLATION)
@@ -86,7 +86,7 @@ CHANGED: Object = {**OLD, "spec": {"a": 2}}
 
 
 @pytest.mark.parametrize("resource", OUR_RESOURCES, ids=lambda resource: resource.kind)
-def test_the_gate_is_asked_about_new_specs_alone(resource: Resource) -> None:
+def test_admission_is_asked_about_new_specs_alone(resource: Resource) -> None:
     going = {**OLD["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
 
     assert asked(resource, OLD, None)
@@ -98,7 +98,7 @@ def test_the_gate_is_asked_about_new_specs_alone(resource: Resource) -> None:
 
 
 @pytest.mark.parametrize("key", condition.IDENTITY_ANNOTATIONS)
-def test_the_gate_is_asked_about_the_identity_of_a_run(key: str) -> None:
+def test_admission_is_asked_about_the_identity_of_a_run(key: str) -> None:
     marked = {**OLD, "metadata": {**OLD["metadata"], "annotations": {key: "a"}}}
     moved = {**OLD, "metadata": {**OLD["metadata"], "annotations": {key: "b"}}}
     (run,) = (resource for resource in OUR_RESOURCES if resource.kind == "StoryRun")

@@ -1,4 +1,4 @@
-"""The policies refuse nothing that the gate would let pass, and each check refuses something."""
+"""The policies refuse nothing that admission would allow, and each check refuses something."""
 
 from __future__ import annotations
 
@@ -174,8 +174,8 @@ READS: Object = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"
         ({**READS, "resourceNames": [""]}, "wildcards"),
         ({**READS, "apiGroups": []}, "must name something"),
         ({"nonResourceURLs": ["/metrics"], "verbs": ["get"]}, "must name something"),
-        ({**READS, "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"]}, "rights to grant"),
-        ({**READS, "resources": ["users"], "verbs": ["impersonate"]}, "rights to grant"),
+        ({**READS, "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"]}, "permissions to grant"),
+        ({**READS, "resources": ["users"], "verbs": ["impersonate"]}, "permissions to grant"),
         ({**READS, "resources": ["secrets"], "verbs": ["get", "list"]}, "Secrets"),
         ({**READS, "resources": ["secrets"], "resourceNames": []}, "Secrets"),
         ({**READS, "resources": ["serviceaccounts/token"], "verbs": ["create"]}, "ServiceAccounts"),

@@ -70,7 +70,7 @@ def test_check_lists_every_difference_and_changes_nothing(tmp_path: Path, capsys
     assert capsys.readouterr().out.splitlines() == [
         f"{ENGRAMS}: differs from the code; run python -m deployment.generate",
         f"{STORIES}: missing; run python -m deployment.generate",
-        f"{FAIRIES}: rendered by nothing any more; run python -m deployment.generate",
+        f"{FAIRIES}: no code renders it any more; run python -m deployment.generate",
     ]
     assert (tmp_path / ENGRAMS).read_text() == "edited by hand\n"
     assert not (tmp_path / STORIES).exists()

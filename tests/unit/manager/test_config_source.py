@@ -57,7 +57,7 @@ async def stand() -> AsyncIterator[Stand]:
         async with open_client(config, transport=transport) as client:
             events = Events()
             source = ConfigSource(client, "default", NAME, events)  # type: ignore[arg-type]  # only record() is used
-            assert source.why_not_in_force() == "not read yet"
+            assert source.why_not_in_force() == "has not been read yet"
             await nursery.start(source.run)
             yield Stand(client, source, events)
             nursery.cancel_scope.cancel()

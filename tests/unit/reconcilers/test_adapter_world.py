@@ -172,5 +172,5 @@ async def test_a_kind_that_cannot_be_followed_is_told_after_a_while_also_after_t
         await trio.sleep(STUCK_SECONDS - 10)
         assert readiness.informers() == ""
         await trio.sleep(20)
-        assert readiness.informers() == f"cannot follow jobs for {STUCK_SECONDS + 10:.0f} s (ForbiddenError)"
+        assert readiness.informers() == f"cannot watch jobs for {STUCK_SECONDS + 10:.0f} s (ForbiddenError)"
         nursery.cancel_scope.cancel()

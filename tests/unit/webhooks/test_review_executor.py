@@ -13,7 +13,7 @@ import trio
 from core.fairness.turns import CrowdedError
 from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
 from core.telemetry import metrics
-from tests.unit.webhooks.gate_reviews import (
+from tests.unit.webhooks.admission_reviews import (
     MUTATE_STORY,
     STEP_RUN_STATUS,
     VALIDATE_ENGRAM,

@@ -247,7 +247,7 @@ def test_each_finding_names_path_message_and_remedy(
 def test_enum_findings_list_the_words() -> None:
     (error,) = errors_of(story(pattern="stream"))
     assert error == FieldError(
-        "spec.pattern", "must be 'batch' or 'realtime'", "use one of these words, in this spelling"
+        "spec.pattern", "must be 'batch' or 'realtime'", "use one of these values, in this spelling"
     )
 
 

@@ -50,7 +50,7 @@ def test_one_that_cannot_be_converted_is_named_and_none_is_converted() -> None:
     assert response["convertedObjects"] == []
     assert response["result"]["status"] == "Failure"
     assert response["result"]["message"] == (
-        "cannot convert to bubustack.io/v1beta1: Story team/odd: there is no Story of 'bubustack.io/v3', only of "
+        "cannot convert to bubustack.io/v1beta1: Story team/odd: Story has no version 'bubustack.io/v3'; it has "
         "bubustack.io/v1alpha1 and bubustack.io/v1beta1"
     )
 
@@ -59,7 +59,7 @@ def test_objects_without_a_name_are_told_by_their_place() -> None:
     message = answer(review(7, {"metadata": []}, {"kind": "Engram", "metadata": {"name": "e"}}))["response"]["result"][
         "message"
     ]
-    assert "objects[0]: it is no object; object objects[1]: its kind is no text" in message
+    assert "objects[0]: must be an object; object objects[1]: its kind is (not a string)" in message
     assert "Engram e: its kind is 'Engram'" in message
 
 
@@ -77,9 +77,9 @@ def test_a_version_that_nobody_knows_is_a_failure_and_no_error() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (None, "the body is no object"),
-        ([], "the body is no object"),
-        ({}, "the body is no ConversionReview of apiextensions.k8s.io/v1"),
+        (None, "the body must be a JSON object"),
+        ([], "the body must be a JSON object"),
+        ({}, "the body must be a ConversionReview of apiextensions.k8s.io/v1"),
         ({**review(), "apiVersion": "apiextensions.k8s.io/v1beta1"}, "list v1 in conversionReviewVersions"),
         ({**review(), "request": None}, "request: must be an object"),
         (review(uid=7), "request.uid: must be a string"),

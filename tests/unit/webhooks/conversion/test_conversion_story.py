@@ -190,11 +190,11 @@ def test_a_story_in_the_wanted_version_is_the_very_same() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ([], "it is no object"),
-        ({"kind": "Engram", "apiVersion": V1ALPHA1}, "its kind is 'Engram', only Story is converted"),
-        ({"kind": ["Story"], "apiVersion": V1ALPHA1}, "its kind is no text, only Story is converted"),
-        ({"kind": "Story", "apiVersion": "bubustack.io/v2"}, "there is no Story of 'bubustack.io/v2', only of "),
-        ({"kind": "Story", "apiVersion": 7}, "there is no Story of no text, only of "),
+        ([], "must be an object"),
+        ({"kind": "Engram", "apiVersion": V1ALPHA1}, "its kind is 'Engram'; only Story can be converted"),
+        ({"kind": ["Story"], "apiVersion": V1ALPHA1}, "its kind is (not a string); only Story can be converted"),
+        ({"kind": "Story", "apiVersion": "bubustack.io/v2"}, "Story has no version 'bubustack.io/v2'; it has "),
+        ({"kind": "Story", "apiVersion": 7}, "Story has no version (not a string); it has "),
     ],
 )
 def test_what_is_not_ours_is_refused_with_the_reason(document: Any, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Whoever decides on a gate is named in the decision as the API server knows them."""
+"""A decision on a gate names the user who made it, as the API server has authenticated them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from core.policy.settings import OperatorSettings
-from tests.unit.webhooks.gate_reviews import BY_PATH, OPERATOR, review
+from tests.unit.webhooks.admission_reviews import BY_PATH, OPERATOR, review
 from webhooks import review as reviews
 from webhooks.caller import ADMINISTRATORS, Caller
 from webhooks.cluster_view import InMemoryView
@@ -111,7 +111,7 @@ def test_an_administrator_may_restore_what_others_decided() -> None:
     }
 
 
-def test_the_gate_answers_with_the_smallest_patch() -> None:
+def test_admission_answers_with_the_smallest_patch() -> None:
     """And without looking at anything else of the world."""
     new = run(ask={"state": "Approved"}, **{"fan/a~b": {"state": "Rejected", "updatedBy": "ann"}})
     asked = reviews.review_of(review(HOOK, new, run(), subResource="status", userInfo={"username": "ann"}), HOOK)

@@ -49,5 +49,6 @@ def test_a_lease_that_is_held_is_not_taken() -> None:
     )
 
     assert str(finding) == (
-        "spec.holderIdentity: the lease is held for 60s from 2026-01-01T00:00:00+00:00 on (wait until it has run out)"
+        "spec.holderIdentity: another holder has the lease for 60s from 2026-01-01T00:00:00+00:00 "
+        "(wait until it expires)"
     )

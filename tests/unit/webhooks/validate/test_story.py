@@ -108,7 +108,7 @@ def test_ref_and_type_exclude_each_other() -> None:
 
 def test_names_are_unique_over_all_lists() -> None:
     assert errors(step("a"), **{"finally": [step("a")]}) == [
-        "spec.finally[0].name: 'a' is taken by spec.steps[0] (choose another name)"
+        "spec.finally[0].name: 'a' is already used by spec.steps[0] (choose another name)"
     ]
 
 
@@ -181,7 +181,7 @@ def test_reading_stops_where_there_are_errors_enough() -> None:
 
     assert len(found) == MAX_ERRORS + 1
     assert (found[-1].path, found[-1].remedy) == ("spec.steps[1].with.k50", "correct those first")
-    assert found[-1].message == "this and what follows is not read: there are 200 errors already"
+    assert found[-1].message == "expressions from here on were not checked: there are already 200 errors"
 
 
 def test_what_was_meant_is_searched_for_a_few_times_only() -> None:

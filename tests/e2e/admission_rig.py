@@ -1,4 +1,4 @@
-"""Registrations that lead to the gate of one operator process, as there is nothing here that leads to a Service."""
+"""Webhook registrations with the URL of one operator process, because no Service can be reached here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.kube.errors import ApiError, InvalidError
 from deployment.registration import mutating_configuration, validating_configuration
 from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually
-from tests.integration.gate_stand import led_to
+from tests.integration.admission_stand import led_to
 
 Object = dict[str, Any]
 
@@ -20,7 +20,7 @@ WRONG: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with"
 RIGHT: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "1s"}}]}}
 
 
-async def ask_gate(rig: OperatorRig, operator: ServerProcess) -> None:
+async def ask_admission(rig: OperatorRig, operator: ServerProcess) -> None:
     """From now on whatever people write is reviewed by ``operator``, which was started with ``NAMES``."""
     log = operator.log.read_text()
     [url] = re.findall(r"admission reviews are answered.*\"url\": ?\"(https://127\.0\.0\.1:\d+)", log)

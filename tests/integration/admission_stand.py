@@ -1,4 +1,4 @@
-"""The operator's gate before an API server, embedded or real, and a kubectl on the other side of it.
+"""The operator's admission server, an API server, embedded or real, that calls it, and kubectl as its client.
 
 Registrations are those of the manifests, but that they lead to a port of this process instead of a Service. What
 ``BUILDER`` writes is not asked about: tests make with it the worlds that they then ask about.
@@ -36,7 +36,7 @@ from localcluster.server.cluster import open_api_server
 from manager.admission.identity import own_user_name
 from manager.admission.service import AdmissionService
 from manager.bind import Address
-from manager.options import GateOptions
+from manager.options import AdmissionOptions
 from manager.permissions.install import install_permissions, request_token
 from reconcilers.adapters.world import World
 from tests.e2e.control_plane.session import SessionCluster
@@ -59,8 +59,8 @@ KUBECTL_SECONDS: Final = 60.0
 
 
 @dataclass
-class GateStand:
-    """``settings`` are those of the operator, and may be exchanged; ``url`` is that of the gate, once there is one."""
+class AdmissionStand:
+    """``settings`` are the operator's, and may be replaced; ``url`` is that of admission, once it runs."""
 
     client: KubeClient
     kubeconfig: Path
@@ -86,7 +86,7 @@ class GateStand:
         return said
 
     async def build(self, objects: list[Object]) -> None:
-        """Have these objects, whatever the gate would say."""
+        """Create these objects without admission."""
         if objects:
             await self.kubectl("create", "--validate=false", *_AS_BUILDER, "-f", "-", stdin=_list_of(objects))
 
@@ -107,10 +107,10 @@ _AS_BUILDER: Final = (f"--as={BUILDER}", "--as-group=system:masters")
 
 
 @asynccontextmanager
-async def open_cluster_with_gates(
+async def open_cluster_with_admission(
     directory: Path, real: SessionCluster | None, kubectl: str
-) -> AsyncIterator[GateStand]:
-    """A cluster whose API server will ask a gate once there is one."""
+) -> AsyncIterator[AdmissionStand]:
+    """A cluster whose API server calls admission once it runs."""
     async with (
         _real(directory, real) if real is not None else _embedded(directory) as kubeconfig,
         over_network(kubeconfig, patience=REAL_PATIENCE) as access,
@@ -121,14 +121,14 @@ async def open_cluster_with_gates(
         await install_permissions(client, OPERATOR)
         for resource, document in _anybody_may_write_statuses():
             await _ensure(client, document["metadata"]["name"], resource, **document)
-        yield GateStand(client, kubeconfig, kubectl, NAMESPACE_NAME, OperatorSettings())
+        yield AdmissionStand(client, kubeconfig, kubectl, NAMESPACE_NAME, OperatorSettings())
 
 
 @asynccontextmanager
-async def open_gate(directory: Path, real: SessionCluster | None, kubectl: str) -> AsyncIterator[GateStand]:
-    """A gate that is asked by the API server for the length of the block."""
+async def open_admission(directory: Path, real: SessionCluster | None, kubectl: str) -> AsyncIterator[AdmissionStand]:
+    """An admission server that the API server calls, for the length of the block."""
     async with (
-        open_cluster_with_gates(directory, real, kubectl) as stand,
+        open_cluster_with_admission(directory, real, kubectl) as stand,
         open_replica(stand) as url,
         registered(stand.client, url),
     ):
@@ -138,8 +138,8 @@ async def open_gate(directory: Path, real: SessionCluster | None, kubectl: str) 
 
 
 @asynccontextmanager
-async def open_replica(stand: GateStand, **options: Any) -> AsyncIterator[str]:
-    """One process's gate, with the operator's own rights; its URL."""
+async def open_replica(stand: AdmissionStand, **options: Any) -> AsyncIterator[str]:
+    """The admission server of one process, with the operator's own permissions; its URL."""
     config = await load_config(stand.kubeconfig)
     config = replace(config, credentials=bearer_token(await request_token(stand.client, OPERATOR)))
     async with open_client(config) as client, trio.open_nursery() as nursery:
@@ -148,7 +148,7 @@ async def open_replica(stand: GateStand, **options: Any) -> AsyncIterator[str]:
         events = EventRecorder(client, now=system_now)
         nursery.start_soon(events.run)
         service = AdmissionService(
-            GateOptions(names=("127.0.0.1",), **options),
+            AdmissionOptions(names=("127.0.0.1",), **options),
             Address("127.0.0.1", 0),
             client,
             world,
@@ -190,7 +190,7 @@ def led_to(configuration: Object, url: str) -> Object:
 
 
 async def is_asked(client: KubeClient) -> bool:
-    """Whether the API server trusts the gate already, and heard of it."""
+    """Whether the API server already knows and trusts the admission server."""
     story = {
         "apiVersion": "bubustack.io/v1alpha1",
         "kind": "Story",
@@ -212,7 +212,7 @@ async def _ensure(client: KubeClient, name: str, resource: Resource = NAMESPACE,
 
 
 def _anybody_may_write_statuses() -> list[tuple[Resource, Object]]:
-    """Rights do not keep anybody from it, so that the gate has to."""
+    """RBAC allows it to everybody, so that only admission can refuse it."""
     name = "tests-write-statuses"
     rule = {"apiGroups": ["runs.bubustack.io"], "resources": ["*"], "verbs": ["get", "create", "update", "patch"]}
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}

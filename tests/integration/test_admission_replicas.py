@@ -1,4 +1,4 @@
-"""Several gates behind one address, while kubectl applies without a pause: nobody is refused who is right.
+"""Several admission servers behind one address, while kubectl applies without a pause: no valid object is refused.
 
 ``failurePolicy`` is ``Fail``: every review that is not answered would be a refusal.
 """
@@ -24,8 +24,14 @@ from certs.secret import ROTATE
 from core.api.resource import SECRET, STORY
 from core.kube.errors import KubeError
 from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.admission_stand import (
+    AdmissionStand,
+    is_asked,
+    open_cluster_with_admission,
+    open_replica,
+    registered,
+)
 from tests.integration.balancer import Balancer, open_balancer
-from tests.integration.gate_stand import GateStand, is_asked, open_cluster_with_gates, open_replica, registered
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 from tests.integration.operator_cluster import OPERATOR, eventually
 
@@ -51,15 +57,15 @@ def story(name: str, number: int) -> Object:
 
 
 @pytest.fixture
-async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[GateStand]:
-    async with open_cluster_with_gates(tmp_path, real, str(KUBECTL)) as opened:
+async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[AdmissionStand]:
+    async with open_cluster_with_admission(tmp_path, real, str(KUBECTL)) as opened:
         yield opened
 
 
 class Applying:
     """People who apply Stories, with kubectl and by requests, until the block ends."""
 
-    def __init__(self, stand: GateStand) -> None:
+    def __init__(self, stand: AdmissionStand) -> None:
         self._stand = stand
         self.requests = 0
         self.kubectl_calls = 0
@@ -93,7 +99,7 @@ class Applying:
 
 
 @asynccontextmanager
-async def applying(stand: GateStand) -> AsyncIterator[Applying]:
+async def applying(stand: AdmissionStand) -> AsyncIterator[Applying]:
     people = Applying(stand)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(people.by_requests)
@@ -103,9 +109,9 @@ async def applying(stand: GateStand) -> AsyncIterator[Applying]:
 
 
 class Replicas:
-    """Gates behind a balancer, started and stopped as a Deployment does."""
+    """Admission servers behind a balancer, started and stopped as a Deployment does."""
 
-    def __init__(self, stand: GateStand, balancer: Balancer, nursery: trio.Nursery) -> None:
+    def __init__(self, stand: AdmissionStand, balancer: Balancer, nursery: trio.Nursery) -> None:
         self._stand = stand
         self._balancer = balancer
         self._nursery = nursery
@@ -141,7 +147,7 @@ class Replicas:
 
 
 @pytest.fixture
-async def replicas(stand: GateStand) -> AsyncIterator[Replicas]:
+async def replicas(stand: AdmissionStand) -> AsyncIterator[Replicas]:
     async with AsyncExitStack() as stack:
         balancer = await stack.enter_async_context(open_balancer())
         nursery = await stack.enter_async_context(trio.open_nursery())
@@ -155,7 +161,7 @@ async def replicas(stand: GateStand) -> AsyncIterator[Replicas]:
 
 
 async def test_certificates_authorities_and_processes_that_change_refuse_nobody(
-    stand: GateStand, replicas: Replicas
+    stand: AdmissionStand, replicas: Replicas
 ) -> None:
     """Six certificates and two authorities of the same two processes, and in the midst of it two others."""
     leaves, authorities = set[int](), set[bytes]()
@@ -180,7 +186,7 @@ async def test_certificates_authorities_and_processes_that_change_refuse_nobody(
     )
 
 
-async def rotate(stand: GateStand, wanted: str) -> x509.Certificate:
+async def rotate(stand: AdmissionStand, wanted: str) -> x509.Certificate:
     """Ask for another certificate, of another authority or not; gives it once it is stored."""
     before = await _stored(stand)
     patch = {"metadata": {"annotations": {ROTATE: wanted}}}
@@ -219,7 +225,7 @@ async def shown_on(port: int) -> bytes:
     return shown
 
 
-async def _stored(stand: GateStand) -> bytes:
+async def _stored(stand: AdmissionStand) -> bytes:
     """The certificate, as PEM; empty while a wish for another is open."""
     secret = await stand.client.get(SECRET, DEFAULT_SECRET, OPERATOR.namespace)
     asked = ROTATE in (secret["metadata"].get("annotations") or {})

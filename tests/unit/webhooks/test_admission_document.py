@@ -26,18 +26,18 @@ def test_an_object_is_read() -> None:
     [
         pytest.param(b"", "the body is empty", id="empty"),
         pytest.param(b" \n", "the body is empty", id="blank"),
-        pytest.param(b"{", "the body is no JSON", id="cut off"),
-        pytest.param(b'{"a": NaN}', "the body is no JSON", id="NaN"),
-        pytest.param(b'{"a": 1e999}', "the body is no JSON: number is infinity", id="infinite"),
-        pytest.param(b'{"a": "\xff"}', "the body is no JSON: str is not valid UTF-8", id="no UTF-8"),
-        pytest.param(b'{"a": "\\ud800"}', "the body is no JSON", id="half a character"),
-        pytest.param(b"[1]", "the body is no JSON object", id="list"),
+        pytest.param(b"{", "the body is not valid JSON", id="cut off"),
+        pytest.param(b'{"a": NaN}', "the body is not valid JSON", id="NaN"),
+        pytest.param(b'{"a": 1e999}', "the body is not valid JSON: number is infinity", id="infinite"),
+        pytest.param(b'{"a": "\xff"}', "the body is not valid JSON: str is not valid UTF-8", id="no UTF-8"),
+        pytest.param(b'{"a": "\\ud800"}', "the body is not valid JSON", id="half a character"),
+        pytest.param(b"[1]", "the body must be a JSON object", id="list"),
         pytest.param(b"[" * 1_000 + b"]" * 1_000, "the body is nested deeper than 254 levels", id="deep"),
-        pytest.param(b"[" * 5_000 + b"]" * 5_000, "the body is no JSON: depth limit exceeded", id="deeper"),
+        pytest.param(b"[" * 5_000 + b"]" * 5_000, "the body is not valid JSON: depth limit exceeded", id="deeper"),
         pytest.param(b"[" + b"[]," * 9_000 + b"[]]", "the body has more than 10000 values", id="many"),
-        pytest.param(b'{"a": 1, "a": 2}', "the body has an object with a key that stands twice", id="double"),
+        pytest.param(b'{"a": 1, "a": 2}', "the body has an object in which a key occurs twice", id="double"),
         pytest.param(
-            b'{"x":{"a":1,"a":22}}', "the body has an object with a key that stands twice", id="compact double"
+            b'{"x":{"a":1,"a":22}}', "the body has an object in which a key occurs twice", id="compact double"
         ),
     ],
 )

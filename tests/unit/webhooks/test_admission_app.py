@@ -1,4 +1,4 @@
-"""The gate as API servers, kubelets and strangers meet it, without sockets."""
+"""The admission server as API servers, kubelets and strangers see it, without sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from core.telemetry import metrics
-from tests.unit.webhooks.gate_reviews import (
+from tests.unit.webhooks.admission_reviews import (
     BY_PATH,
     MUTATE_STORY,
     OPERATOR,
@@ -28,7 +28,7 @@ from tests.unit.webhooks.gate_reviews import (
     story,
     template,
 )
-from webhooks.app import gate_app
+from webhooks.app import admission_app
 from webhooks.limits import Limits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook
 from webhooks.request_limits import RequestLimits
@@ -40,8 +40,8 @@ Object = dict[str, Any]
 
 @asynccontextmanager
 async def asking(gate: AdmissionSetup, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gate, in process."""
-    app: Any = gate_app(gate, Limits(**limits))  # Quart and httpx write the type of an ASGI application differently
+    """A client of an admission server, in process."""
+    app: Any = admission_app(gate, Limits(**limits))  # Quart and httpx write the type of an ASGI application differently
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="https://gate", timeout=20) as client:
         yield client
@@ -181,14 +181,14 @@ async def test_few_wait_for_other_objects(autojump_clock: trio.abc.Clock) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "content", "headers", "status", "sentence"),
     [
-        pytest.param("POST", "/nope", b"{}", JSON, 404, "nothing is served on this path", id="path"),
+        pytest.param("POST", "/nope", b"{}", JSON, 404, "this path is not served", id="path"),
         pytest.param("GET", VALIDATE_STORY.path, b"", {}, 405, "use POST on this path", id="method"),
         pytest.param("POST", "/healthz", b"{}", JSON, 405, "use GET, HEAD on this path", id="health"),
         pytest.param("POST", VALIDATE_STORY.path, b"{}", {}, 415, "application/json", id="no content type"),
         pytest.param(
             "POST", VALIDATE_STORY.path, b"{}", {"content-type": "application/yaml"}, 415, "application/json", id="type"
         ),
-        pytest.param("POST", VALIDATE_STORY.path, b"{", JSON, 400, "the body is no JSON", id="JSON"),
+        pytest.param("POST", VALIDATE_STORY.path, b"{", JSON, 400, "the body is not valid JSON", id="JSON"),
         pytest.param("POST", VALIDATE_STORY.path, b"{}", JSON, 400, "it has no request", id="no request"),
         pytest.param("POST", VALIDATE_STORY.path, b'{"request":{}}', JSON, 400, "request.uid must be", id="no uid"),
         pytest.param("POST", VALIDATE_STORY.path, b"x" * 101, JSON, 413, "larger than 100 bytes", id="large"),
@@ -218,13 +218,15 @@ async def test_a_review_that_does_not_fit_is_denied_under_its_uid() -> None:
 
 
 UNREADABLE = [
-    pytest.param(b'{"a":' * 1_500 + b"1" + b"}" * 1_500, "the body is no JSON", id="deeper than the parser reads"),
+    pytest.param(
+        b'{"a":' * 1_500 + b"1" + b"}" * 1_500, "the body is not valid JSON", id="deeper than the parser reads"
+    ),
     pytest.param(b'{"a":' * 400 + b"1" + b"}" * 400, "nested deeper than 254 levels", id="deeper than can be written"),
     pytest.param(b"[" + b"{}," * 3_000 + b"{}]", "more than 5000 values", id="too many values"),
-    pytest.param(b'"\xff"', "the body is no JSON", id="no UTF-8"),
-    pytest.param(b'"\\ud800"', "the body is no JSON", id="half of a character"),
-    pytest.param(b"NaN", "the body is no JSON", id="NaN"),
-    pytest.param(b'{"a":1,"a":2}', "a key that stands twice", id="a key twice"),
+    pytest.param(b'"\xff"', "the body is not valid JSON", id="no UTF-8"),
+    pytest.param(b'"\\ud800"', "the body is not valid JSON", id="half of a character"),
+    pytest.param(b"NaN", "the body is not valid JSON", id="NaN"),
+    pytest.param(b'{"a":1,"a":2}', "a key occurs twice", id="a key twice"),
     pytest.param(b'"%s"' % (b"x" * 300_000), "larger than 200000 bytes", id="too large"),
 ]
 
@@ -259,7 +261,7 @@ async def test_a_body_without_a_length_is_read_to_its_limit() -> None:
 
     scope = {"type": "http", "method": "POST", "path": VALIDATE_STORY.path, "query_string": b"", "headers": []}
     limits = Limits(review_bytes=1_000, drained_bytes=2_000)
-    await gate_app(gate(), limits)(cast("Any", scope), cast("Any", receive), cast("Any", send))
+    await admission_app(gate(), limits)(cast("Any", scope), cast("Any", receive), cast("Any", send))
 
     assert (sent[0]["status"], received) == (413, 11 + 21)
 
@@ -366,14 +368,14 @@ async def test_a_bug_is_logged_and_told_to_nobody(caplog: pytest.LogCaptureFixtu
     async with asking(gate(convert=convert)) as client:
         answer = await client.post(CONVERT_PATH, json={})
 
-    assert (answer.status_code, answer.text) == (500, "the webhook has failed; its log says why\n")
+    assert (answer.status_code, answer.text) == (500, "the webhook failed; see the log of the operator\n")
     assert "a webhook failed" in caplog.text
 
 
 # Conversion.
 
 
-async def test_conversion_is_what_the_gate_was_given() -> None:
+async def test_conversion_is_what_the_server_was_given() -> None:
     def convert(body: Object) -> Object:
         if "request" not in body:
             raise ValueError("request: must be an object")

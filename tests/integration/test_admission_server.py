@@ -1,4 +1,4 @@
-"""The gate over real TLS: called by an API server, by strangers, and while its certificate changes."""
+"""The admission server over real TLS: called by an API server, by strangers, and while its certificate changes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually
 from webhooks import connection
-from webhooks.app import gate_app
+from webhooks.app import admission_app
 from webhooks.cluster_view import InMemoryView, Object, Unseen
 from webhooks.limits import Limits
 from webhooks.registration import HOOKS, Hook
-from webhooks.server import ListenError, serve_gate
+from webhooks.server import ListenError, serve_admission
 from webhooks.setup import AdmissionSetup
 
 HOST = "127.0.0.1"
@@ -89,7 +89,7 @@ async def _never() -> None:
 
 @dataclass
 class Served:
-    """A gate on a port of its own, with certificates of its own making."""
+    """An admission server on its own port, with its own certificates."""
 
     url: str
     serving: ServingContext
@@ -119,7 +119,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving_gate(
+async def serving_admission(
     gate: AdmissionSetup | None = None,
     *,
     client_ca: Path | None = None,
@@ -144,13 +144,13 @@ async def serving_gate(
     served = Served("", serving, issue_authority((HOST,), system_now(), LIFETIMES))
     served.rotate()
     async with trio.open_nursery() as nursery:
-        app = gate_app(given, Limits(**limits))
+        app = admission_app(given, Limits(**limits))
 
         def current() -> ssl.SSLContext:
             served.handshakes += 1
             return serving.context
 
-        start = partial(serve_gate, app, HOST, 0, current, client_ca=client_ca, http2=http2, most=most)
+        start = partial(serve_admission, app, HOST, 0, current, client_ca=client_ca, http2=http2, most=most)
         served.url = await nursery.start(start)
         yield served
         nursery.cancel_scope.cancel()
@@ -210,12 +210,12 @@ def configuration(hooks: Sequence[Hook], served: Served) -> dict[str, Any]:
 
 @pytest.fixture
 async def guarded(world: OperatorCluster) -> AsyncIterator[tuple[OperatorCluster, Served]]:
-    """A cluster whose API server asks a gate about everything of ours."""
+    """A cluster whose API server calls admission for all twelve kinds."""
     caches = Caches(world)
     gate = AdmissionSetup(
         world=lambda: caches, operator="operator", trouble=lambda: "", changed=caches.changed, convert=lambda body: body
     )
-    async with trio.open_nursery() as nursery, serving_gate(gate) as served:
+    async with trio.open_nursery() as nursery, serving_admission(gate) as served:
         await nursery.start(caches.run)
         registration = "/apis/admissionregistration.k8s.io/v1"
         names = []
@@ -316,7 +316,7 @@ async def test_rotations_in_mid_flight_are_unnoticed(guarded: tuple[OperatorClus
 
 
 async def test_each_new_connection_sees_the_newest_certificate() -> None:
-    async with serving_gate() as served:
+    async with serving_admission() as served:
         shown = []
         for _ in range(3):
             served.rotate()
@@ -330,7 +330,7 @@ async def test_each_new_connection_sees_the_newest_certificate() -> None:
 
 async def test_only_http_1_is_offered_unless_http_2_is_wanted() -> None:
     for http2, chosen in ((False, "http/1.1"), (True, "h2")):
-        async with serving_gate(http2=http2) as served:
+        async with serving_admission(http2=http2) as served:
             context = served.trust()
             context.set_alpn_protocols(["h2", "http/1.1"])
             stream = await trio.open_ssl_over_tcp_stream(HOST, served.port, ssl_context=context)
@@ -340,13 +340,13 @@ async def test_only_http_1_is_offered_unless_http_2_is_wanted() -> None:
 
 
 async def test_http_2_is_not_spoken_with_whoever_just_begins() -> None:
-    async with serving_gate() as served, await talking(served) as stream:
+    async with serving_admission() as served, await talking(served) as stream:
         await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
         assert await rest_of(stream) == b""
 
 
 async def test_old_tls_is_not_spoken() -> None:
-    async with serving_gate() as served:
+    async with serving_admission() as served:
         context = served.trust()
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
@@ -361,7 +361,7 @@ async def test_without_the_api_servers_certificate_nobody_is_read(tmp_path: Path
     authority = trustme.CA()
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
-    async with serving_gate(client_ca=ca) as served:
+    async with serving_admission(client_ca=ca) as served:
         async with served.client() as stranger:
             refused = await stranger.post(VALIDATE, json=review(story("s")))
             health = [(await stranger.get(path)).status_code for path in ("/healthz", "/readyz")]
@@ -383,7 +383,7 @@ async def test_without_the_api_servers_certificate_nobody_is_read(tmp_path: Path
 async def test_a_certificate_of_another_authority_is_not_let_in(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(ca))
-    async with serving_gate(client_ca=ca) as served:
+    async with serving_admission(client_ca=ca) as served:
         other = served.trust()
         trustme.CA().issue_cert("api-server").configure_cert(other)
         stream = await trio.open_ssl_over_tcp_stream(HOST, served.port, ssl_context=other)
@@ -396,7 +396,7 @@ async def test_a_large_review_is_decided_while_small_ones_go_on() -> None:
     texts = {f"k{number}": f"{{{{ inputs.x{number} }}}}" for number in range(40)}
     steps = [{"name": f"s{number}", "ref": {"name": "e"}, "with": texts} for number in range(50)]
     patient: dict[str, Any] = {"seconds": 30.0, "worker_seconds": 20.0}  # on a busy machine
-    async with serving_gate(**patient) as served, served.client() as client, trio.open_nursery() as nursery:
+    async with serving_admission(**patient) as served, served.client() as client, trio.open_nursery() as nursery:
         client.timeout = 40
         large: list[httpx.Response] = []
 
@@ -418,7 +418,7 @@ async def test_what_takes_too_long_is_refused_with_the_limit() -> None:
         {"name": f"s{step}", "ref": {"name": "e"}, "with": {key: f"{text}{step}" for key, text in texts.items()}}
         for step in range(80)
     ]
-    async with serving_gate(worker_seconds=0.3) as served, served.client() as client:
+    async with serving_admission(worker_seconds=0.3) as served, served.client() as client:
         answer = await client.post(VALIDATE, json=review(story("large", *steps)))
 
     status = answer.json()["response"]["status"]
@@ -455,26 +455,26 @@ async def rest_of(stream: trio.SSLStream[trio.SocketStream]) -> bytes:
 
 async def test_a_head_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
-    async with serving_gate() as served, await talking(served) as stream:
+    async with serving_admission() as served, await talking(served) as stream:
         await stream.send_all(b"POST /validate HTTP/1.1\r\nx: ")
         assert await rest_of(stream) == b""
 
 
 async def test_a_body_that_never_ends_is_not_waited_for() -> None:
-    async with serving_gate(seconds=0.2) as served, await talking(served) as stream:
+    async with serving_admission(seconds=0.2) as served, await talking(served) as stream:
         await stream.send_all(f"POST {VALIDATE} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc".encode())
         assert (await rest_of(stream)).startswith(b"HTTP/1.1 504")
 
 
 async def test_no_silent_handshake_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.2)
-    async with serving_gate() as served, await trio.open_tcp_stream(HOST, served.port) as stream:
+    async with serving_admission() as served, await trio.open_tcp_stream(HOST, served.port) as stream:
         with trio.fail_after(5):
             assert await stream.receive_some() == b""
 
 
 async def test_who_sends_too_much_hears_of_it() -> None:
-    async with serving_gate(review_bytes=10_000) as served, served.client() as client:
+    async with serving_admission(review_bytes=10_000) as served, served.client() as client:
         answer = await client.post(VALIDATE, content=b"x" * (2 << 20), headers={"content-type": "application/json"})
 
     assert answer.status_code == 413
@@ -482,7 +482,7 @@ async def test_who_sends_too_much_hears_of_it() -> None:
 
 @pytest.mark.parametrize("bytes_", [b"\x00" * 100, b"GET / HTTP/9\r\n\r\n", b"\r\n" * 40_000, b"a" * 100_000])
 async def test_what_is_no_http_ends_its_own_connection_only(bytes_: bytes) -> None:
-    async with serving_gate() as served:
+    async with serving_admission() as served:
         async with await talking(served) as stream:
             await stream.send_all(bytes_)
             received = await rest_of(stream)
@@ -493,7 +493,7 @@ async def test_what_is_no_http_ends_its_own_connection_only(bytes_: bytes) -> No
 
 
 async def test_beyond_so_many_connections_the_longest_idle_one_goes() -> None:
-    async with serving_gate(most=2) as served:
+    async with serving_admission(most=2) as served:
         first, second = await talking(served), await talking(served)
         async with served.client() as client:
             assert (await client.get("/healthz")).status_code == 200
@@ -505,7 +505,7 @@ async def test_beyond_so_many_connections_the_longest_idle_one_goes() -> None:
 
 
 async def test_bare_connections_cost_no_tls_and_hold_nobody_up() -> None:
-    async with serving_gate(most=32) as served:
+    async with serving_admission(most=32) as served:
         flood = [await trio.open_tcp_stream(HOST, served.port) for _ in range(300)]
         async with served.client() as client:
             assert (await client.get("/healthz")).status_code == 200
@@ -520,7 +520,7 @@ async def test_bare_connections_cost_no_tls_and_hold_nobody_up() -> None:
 
 
 async def test_a_flood_of_one_address_takes_no_connection_of_another() -> None:
-    async with serving_gate(most=8) as served:
+    async with serving_admission(most=8) as served:
         other = await talking(served, source="127.0.0.2")
         flood = [await talking(served) for _ in range(30)]
         await other.send_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
@@ -530,7 +530,7 @@ async def test_a_flood_of_one_address_takes_no_connection_of_another() -> None:
 
 
 async def test_a_connection_that_is_used_outlives_a_flood_of_the_same_address() -> None:
-    async with serving_gate(most=8) as served:
+    async with serving_admission(most=8) as served:
         used = await talking(served)
         await used.send_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert (await used.receive_some()).startswith(b"HTTP/1.1 200")
@@ -542,7 +542,7 @@ async def test_a_connection_that_is_used_outlives_a_flood_of_the_same_address() 
 
 
 async def test_of_a_closed_connection_nothing_is_left_that_only_a_collector_could_free() -> None:
-    async with serving_gate(most=8) as served:
+    async with serving_admission(most=8) as served:
         gc.collect()
         gc.disable()
         try:
@@ -591,7 +591,7 @@ async def test_what_is_under_way_ends_when_the_server_is_stopped() -> None:
         async with served.client() as client:
             answers.append(await client.post("/validate-bubustack-io-v1alpha1-engram", json=body))
 
-    async with trio.open_nursery() as nursery, serving_gate(gate, patience_seconds=0.3) as served:
+    async with trio.open_nursery() as nursery, serving_admission(gate, patience_seconds=0.3) as served:
         nursery.start_soon(ask, served)
         await is_asked.wait()
 
@@ -602,4 +602,4 @@ async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=rf"cannot listen on {HOST}:{port}: Address already in use; free it"):
-            await serve_gate(None, HOST, port, lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+            await serve_admission(None, HOST, port, lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))

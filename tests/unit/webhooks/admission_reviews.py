@@ -1,4 +1,4 @@
-"""Reviews for the gate, and gates to ask."""
+"""Reviews for the admission server, and servers to ask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the gate takes over reviews, and what one caller can do to another, over TLS and in a process of its own.
+"""How long admission takes for a review, and what one caller can do to another, over TLS and in a process of its own.
 
 Load comes at a fixed rate, whether answered or not, and a latency counts from when the request was due. Client, server
 and the server's processes for large reviews share the machine.
@@ -25,10 +25,10 @@ import trustme
 from bench.process import command_line, cpu_seconds, descendants, resident_bytes
 from bench.report import Row, milliseconds, percentile
 from core.policy.settings import OperatorSettings
-from webhooks.app import gate_app
+from webhooks.app import admission_app
 from webhooks.cluster_view import InMemoryView
 from webhooks.registration import HOOKS, Hook
-from webhooks.server import serve_gate
+from webhooks.server import serve_admission
 from webhooks.setup import AdmissionSetup
 
 Object = dict[str, Any]
@@ -62,7 +62,7 @@ async def _measure() -> list[Row]:
         ]
 
 
-class GateServer:
+class AdmissionServer:
     """A process, and connections to it: as many as there are requests under way, kept for the next ones.
 
     The client does as little as it can: what it computes, the server on the same machine cannot.
@@ -117,7 +117,7 @@ _Stream = trio.SSLStream[trio.SocketStream]
 _Ask = tuple[Hook, bytes]
 
 
-async def _costs(server: GateServer) -> list[Row]:
+async def _costs(server: AdmissionServer) -> list[Row]:
     """Processor time of the server, one review after the other."""
     rows = []
     reviewed: list[tuple[str, Callable[[int], dict[str, Any]], str]] = [
@@ -137,7 +137,7 @@ async def _costs(server: GateServer) -> list[Row]:
     return rows
 
 
-async def _under_load(server: GateServer) -> list[Row]:
+async def _under_load(server: AdmissionServer) -> list[Row]:
     everyday: list[_Ask] = [
         (_STORY_DEFAULTS, review_of(_STORY_DEFAULTS, story_of(10))),
         (STORY_HOOK, review_of(STORY_HOOK, story_of(10))),
@@ -155,13 +155,13 @@ async def _under_load(server: GateServer) -> list[Row]:
     return rows
 
 
-async def _large(server: GateServer) -> list[Row]:
+async def _large(server: AdmissionServer) -> list[Row]:
     body = review_of(STORY_HOOK, _branched(100))
     latencies = [await _timed(lambda: server.ask(STORY_HOOK, body)) for _ in range(50)]
     return [_latency_row("a Story of 100 steps and 100 branches, one at a time", latencies, "40 ms (p50)")]
 
 
-async def _beside_hostile(server: GateServer) -> list[Row]:
+async def _beside_hostile(server: AdmissionServer) -> list[Row]:
     """One user sends what is hard to check, again and again; another asks at a steady rate."""
     small: list[_Ask] = [(STORY_HOOK, review_of(STORY_HOOK, story_of(3)))]
     alone = await _at_rate(server, small, 50, _SECONDS / 2)
@@ -189,7 +189,7 @@ async def _beside_hostile(server: GateServer) -> list[Row]:
 class _Attack:
     """One request after the other; how long they took, and by how much a process of the server grew."""
 
-    def __init__(self, server: GateServer, body: bytes) -> None:
+    def __init__(self, server: AdmissionServer, body: bytes) -> None:
         self._server = server
         self._body = body
         self._before = {pid: resident_bytes(pid) for pid in server.pids}
@@ -211,7 +211,7 @@ def _is_there(pid: int) -> bool:
     return bool(command_line(pid))
 
 
-async def _beside_flood(server: GateServer) -> list[Row]:
+async def _beside_flood(server: AdmissionServer) -> list[Row]:
     """One user keeps 150 requests under way; another asks at a steady rate."""
     flood = review_of(STORY_HOOK, story_of(30), user="mallory")
     small: list[_Ask] = [(STORY_HOOK, review_of(STORY_HOOK, story_of(3)))]
@@ -234,7 +234,7 @@ async def _beside_flood(server: GateServer) -> list[Row]:
     ]
 
 
-async def _at_rate(server: GateServer, asked: Sequence[_Ask], rate: int, seconds: float) -> list[float]:
+async def _at_rate(server: AdmissionServer, asked: Sequence[_Ask], rate: int, seconds: float) -> list[float]:
     """Seconds from when each request was due to its answer, which must be one."""
     latencies: list[float] = []
     refused: list[int] = []
@@ -351,20 +351,20 @@ def _status_review(number: int) -> bytes:
 
 
 @asynccontextmanager
-async def open_server() -> AsyncIterator[GateServer]:
+async def open_server() -> AsyncIterator[AdmissionServer]:
     """In a process of its own, warm."""
     authority = trustme.CA()
     with tempfile.TemporaryDirectory() as folder:
         pem = Path(folder) / "tls.pem"
         authority.issue_cert(_HOST).private_key_and_cert_chain_pem.write_to_path(str(pem))
-        command = [sys.executable, "-m", "bench.gate", str(pem)]
+        command = [sys.executable, "-m", "bench.admission", str(pem)]
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
         try:
             assert process.stdout is not None
             url = (await process.stdout.receive_some()).decode().strip()
             trust = ssl.create_default_context()
             authority.configure_trust(trust)
-            server = GateServer(process.pid, int(url.rpartition(":")[2]), trust)
+            server = AdmissionServer(process.pid, int(url.rpartition(":")[2]), trust)
             await server.ask(STORY_HOOK, review_of(STORY_HOOK, _branched(100)))
             yield server
             await server.aclose()
@@ -395,7 +395,7 @@ async def _serve(pem: str) -> None:
         convert=lambda body: body,
     )
     async with trio.open_nursery() as nursery:
-        url: str = await nursery.start(serve_gate, gate_app(gate), _HOST, 0, lambda: context)
+        url: str = await nursery.start(serve_admission, admission_app(gate), _HOST, 0, lambda: context)
         os.write(1, f"{url}\n".encode())
 
 

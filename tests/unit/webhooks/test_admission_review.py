@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.unit.webhooks.gate_reviews import MUTATE_STORY, STEP_RUN_STATUS, VALIDATE_STORY, review, story
+from tests.unit.webhooks.admission_reviews import MUTATE_STORY, STEP_RUN_STATUS, VALIDATE_STORY, review, story
 from webhooks import review as reviews
 from webhooks.finding import Cause, Rule, Severity
 from webhooks.review import MisfitError, NoReviewError

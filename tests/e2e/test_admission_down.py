@@ -14,8 +14,8 @@ import trio
 
 from core.api.resource import ENGRAM, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.errors import KubeError, NotFoundError
+from tests.e2e.admission_rig import NAMES, RIGHT, ask_admission, is_watchful
 from tests.e2e.control_plane.ports import held_port
-from tests.e2e.gate_rig import NAMES, RIGHT, ask_gate, is_watchful
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
 Object = dict[str, Any]
@@ -29,13 +29,13 @@ async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[Oper
         yield opened
 
 
-async def test_a_gate_that_is_down_stops_new_definitions_and_nothing_else(rig: OperatorRig) -> None:
+async def test_admission_that_is_down_stops_new_definitions_and_nothing_else(rig: OperatorRig) -> None:
     with held_port() as port:
         where = f"--webhook-bind-address=127.0.0.1:{port}"
     first = await rig.start_operator("first", where, NAMES, "--leader-elect=false")
     await eventually(lambda: _logs(first.log, "controllers start"), first.tail)
     await rig.engram("nap", "sleep 2")
-    await ask_gate(rig, first)
+    await ask_admission(rig, first)
     await rig.story("chain", step("a", "nap"), step("b", "nap", needs=["a"]))
     await rig.create(STORY, "unused", RIGHT)
     for name in ("under-way", "approved"):

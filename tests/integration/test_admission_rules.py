@@ -1,4 +1,4 @@
-"""Every rule of admission, asked of an API server with the operator's gate before it.
+"""Every rule of admission, asked of an API server that calls the operator's admission server.
 
 The real one is asked by kubectl, as a person would, and kubectl's words are what is looked at; the embedded one by
 requests, which say the same in a tenth of the time.
@@ -22,7 +22,7 @@ from core.api.resource import ENGRAM, OUR_RESOURCES, SECRET, Resource
 from core.kube.errors import InvalidError
 from core.policy.settings import OperatorSettings
 from tests.e2e.control_plane.session import SessionCluster
-from tests.integration.gate_stand import BUILDER, GateStand, open_gate
+from tests.integration.admission_stand import BUILDER, AdmissionStand, open_admission
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 from tests.unit.webhooks.validate.rule_table import Case, cases
 from webhooks.caller import POD_NAME, POD_UID, Caller
@@ -58,13 +58,13 @@ class Answer:
 
 
 @pytest.fixture
-async def gate(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[GateStand]:
-    async with open_gate(tmp_path, real, str(KUBECTL)) as stand:
+async def gate(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[AdmissionStand]:
+    async with open_admission(tmp_path, real, str(KUBECTL)) as stand:
         yield stand
 
 
 async def test_every_rule_admits_what_keeps_to_it_and_names_the_place_in_what_breaks_it(
-    gate: GateStand, real: SessionCluster | None
+    gate: AdmissionStand, real: SessionCluster | None
 ) -> None:
     ask = ask_with_kubectl if real is not None else ask_with_requests
     asked: list[str] = []
@@ -94,7 +94,7 @@ async def test_every_rule_admits_what_keeps_to_it_and_names_the_place_in_what_br
     assert {rule.id for rule in RULES} - set(asked) == set(NOT_ASKED)
 
 
-async def test_an_engram_that_is_being_deleted_may_lose_its_finalizers_only(gate: GateStand) -> None:
+async def test_an_engram_that_is_being_deleted_may_lose_its_finalizers_only(gate: AdmissionStand) -> None:
     template = {"version": "1", "image": "x", "supportedModes": ["job"]}
     held = {"name": "held", "namespace": gate.namespace, "finalizers": ["tests.bubustack.io/hold"]}
     await gate.build(
@@ -126,7 +126,7 @@ def _alike(found: list[Case]) -> Iterator[list[Case]]:
         yield list(group)
 
 
-async def _mistakes(gate: GateStand, ask: Any, case: Case, uids: dict[str, str]) -> AsyncIterator[str]:
+async def _mistakes(gate: AdmissionStand, ask: Any, case: Case, uids: dict[str, str]) -> AsyncIterator[str]:
     old = _with_uids(case.old, uids) if case.old is not None else None
     if old is not None:
         await gate.build([_without_status(old)])
@@ -147,7 +147,7 @@ async def _mistakes(gate: GateStand, ask: Any, case: Case, uids: dict[str, str])
             await gate.remove([_without_status(old)])
 
 
-async def ask_with_kubectl(gate: GateStand, new: Object, old: Object | None, case: Case) -> Answer:
+async def ask_with_kubectl(gate: AdmissionStand, new: Object, old: Object | None, case: Case) -> Answer:
     if case.author is not None or (case.caller is not None and case.caller.pod):
         return await ask_with_requests(gate, new, old, case)  # kubectl cannot say to which Pod a token is bound
     if case.caller is None:
@@ -161,7 +161,7 @@ async def ask_with_kubectl(gate: GateStand, new: Object, old: Object | None, cas
     return Answer("(server dry run)" in said, said)
 
 
-async def ask_with_requests(gate: GateStand, new: Object, old: Object | None, case: Case) -> Answer:
+async def ask_with_requests(gate: AdmissionStand, new: Object, old: Object | None, case: Case) -> Answer:
     resource, metadata = resource_of(new), new["metadata"]
     where = resource.path(metadata.get("namespace") if resource.namespaced else None)
     method, body = "POST", _versioned(new)
@@ -198,7 +198,7 @@ def _without_status(obj: Object) -> Object:
     return {key: value for key, value in _versioned(obj).items() if key != "status"}
 
 
-async def _set_status(gate: GateStand, obj: Object) -> None:
+async def _set_status(gate: AdmissionStand, obj: Object) -> None:
     if obj.get("status"):
         resource, metadata = resource_of(obj), obj["metadata"]
         namespace = metadata.get("namespace") if resource.namespaced else None
@@ -209,7 +209,7 @@ async def _set_status(gate: GateStand, obj: Object) -> None:
         assert answer.is_success, answer.text
 
 
-async def _uids(gate: GateStand, objects: list[Object]) -> dict[str, str]:
+async def _uids(gate: AdmissionStand, objects: list[Object]) -> dict[str, str]:
     """What stands for a UID in the table → the one that the server has given."""
     found = {}
     for obj in objects:

@@ -1,4 +1,4 @@
-"""Stories in two versions before the operator's own gate, and the kill switch when that is dead; with kubectl.
+"""Stories in two versions with the operator's own admission server, and the kill switch when it is down; with kubectl.
 
 The API server asks the gate of this process for each Story that is read or written in v1beta1, and trusts the bundle
 that the operator has put into the definition.
@@ -20,7 +20,7 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from core.api.story import STORY_KIND
 from core.kube.errors import ApiError, NotFoundError
 from tests.e2e.control_plane.session import SessionCluster
-from tests.integration.gate_stand import GateStand, open_cluster_with_gates, open_replica
+from tests.integration.admission_stand import AdmissionStand, open_cluster_with_admission, open_replica
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 from tests.integration.operator_cluster import eventually
 from webhooks.registration import CONVERT_PATH
@@ -50,8 +50,8 @@ spec:
 
 
 @pytest.fixture
-async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[GateStand]:
-    async with open_cluster_with_gates(tmp_path, real, str(KUBECTL)) as opened:
+async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[AdmissionStand]:
+    async with open_cluster_with_admission(tmp_path, real, str(KUBECTL)) as opened:
         try:
             yield opened
         finally:
@@ -59,7 +59,7 @@ async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[Ga
                 await define(opened, custom_resource_definition(STORY_KIND))
 
 
-async def define(stand: GateStand, definition: Any) -> None:
+async def define(stand: AdmissionStand, definition: Any) -> None:
     """Exchange the definition of Stories as a whole, as ``kubectl replace`` does."""
     found = await stand.client.get(CUSTOM_RESOURCE_DEFINITION, NAME)
     metadata = {**definition["metadata"], "resourceVersion": found["metadata"]["resourceVersion"]}
@@ -67,8 +67,8 @@ async def define(stand: GateStand, definition: Any) -> None:
 
 
 @asynccontextmanager
-async def both_versions(stand: GateStand) -> AsyncIterator[None]:
-    """The gate converts for the length of the block; after it nobody does."""
+async def both_versions(stand: AdmissionStand) -> AsyncIterator[None]:
+    """The admission server converts for the length of the block; after it nothing does."""
     async with open_replica(stand) as url:
         definition = custom_resource_definition(STORY_KIND, ConversionService("none", "none", CONVERT_PATH))
         definition["spec"]["conversion"]["webhook"]["clientConfig"] = {"url": f"{url}{CONVERT_PATH}"}
@@ -77,8 +77,8 @@ async def both_versions(stand: GateStand) -> AsyncIterator[None]:
         yield
 
 
-async def _is_converted(stand: GateStand) -> bool:
-    """Whether the API server has heard of both versions, and trusts the gate."""
+async def _is_converted(stand: AdmissionStand) -> bool:
+    """Whether the API server knows both versions and trusts the admission server."""
     try:
         answer = await stand.client.request("GET", "/apis/bubustack.io/v1beta1/stories")
     except ApiError:
@@ -89,7 +89,7 @@ async def _is_converted(stand: GateStand) -> bool:
     return "created" in said
 
 
-async def test_a_story_is_written_and_read_in_either_version(stand: GateStand) -> None:
+async def test_a_story_is_written_and_read_in_either_version(stand: AdmissionStand) -> None:
     async with both_versions(stand):
         await stand.kubectl("apply", "-f", "-", stdin=BETA)
         alpha = json.loads(await stand.kubectl("get", "stories.v1alpha1.bubustack.io", "nap", "-o", "json"))
@@ -110,7 +110,7 @@ async def test_a_story_is_written_and_read_in_either_version(stand: GateStand) -
     assert "story.bubustack.io/nap" in again
 
 
-async def _until_explained(stand: GateStand) -> None:
+async def _until_explained(stand: AdmissionStand) -> None:
     """A real server publishes the documents of a version a moment after it serves it."""
     with trio.fail_after(30):
         while True:
@@ -120,7 +120,7 @@ async def _until_explained(stand: GateStand) -> None:
             await trio.sleep(0.3)
 
 
-async def test_the_kill_switch_frees_a_namespace_that_a_dead_gate_holds(stand: GateStand) -> None:
+async def test_the_kill_switch_frees_a_namespace_that_admission_holds_while_it_is_down(stand: AdmissionStand) -> None:
     await stand.client.create(NAMESPACE, {"metadata": {"name": "held"}})
     async with both_versions(stand):
         await stand.kubectl("apply", "--namespace=held", "-f", "-", stdin=BETA)
@@ -133,14 +133,14 @@ async def test_the_kill_switch_frees_a_namespace_that_a_dead_gate_holds(stand: G
     assert "nap" in alive
 
 
-async def _is_refused(stand: GateStand) -> bool:
+async def _is_refused(stand: AdmissionStand) -> bool:
     """Whether nobody converts any more: connections that the server holds open end a moment later."""
     story = BETA.replace("nap", "new")
     said = await stand.kubectl("create", "--namespace=held", "--dry-run=server", "-f", "-", stdin=story, check=False)
     return "conversion webhook" in said
 
 
-async def _is_gone(stand: GateStand, name: str) -> bool:
+async def _is_gone(stand: AdmissionStand, name: str) -> bool:
     try:
         found = await stand.client.get(NAMESPACE, name)
     except NotFoundError:
