@@ -1,1 +1,1 @@
-"""The embedded default: a one-process Kubernetes API server and a node that runs containers as processes."""
+"""The embedded cluster: a Kubernetes API server in one process, and a node that runs containers as processes."""

@@ -44,10 +44,10 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localcluster", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, help=f"where everything is kept (default: {_default_data_dir()})")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="on 127.0.0.1; 0 takes a free one")
-    parser.add_argument("--ephemeral", action="store_true", help="keep nothing after the end")
-    parser.add_argument("--image-map", type=Path, help="which programs images stand for")
+    parser.add_argument("--data-dir", type=Path, help=f"folder for all data (default: {_default_data_dir()})")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1; 0: any free port")
+    parser.add_argument("--ephemeral", action="store_true", help="delete all data at the end")
+    parser.add_argument("--image-map", type=Path, help="file that maps image names to programs")
     return parser
 
 

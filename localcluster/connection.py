@@ -1,10 +1,10 @@
 """One client's connection: its requests one after the other, each answered in the task that read it.
 
-Hypercorn's protocol does the talking: HTTP/1.1, the ASGI conversation, the refusal of malformed requests. Its own
-connection gives every request a task, channels and a timer, and every part of an answer (head, body, end) a TLS record
-and a system call of its own, which costs more than most answers of an API server. Here the application runs inline and
-reads what it asks for, and an answer leaves in one write; a stream in one write per chunk. All of it hangs on what
-Hypercorn's protocol is given: where to put bytes, how to start an application, what to wait for between requests.
+Hypercorn's protocol handles HTTP/1.1, the ASGI messages and malformed requests. Hypercorn's own connection uses a task,
+channels and a timer for every request, and a TLS record and a system call for every part of an answer (head, body,
+end), which costs more than most answers of an API server. Here the application runs inline and reads the body on
+demand, and an answer is sent in one write; a stream in one write per chunk. This module gives Hypercorn's protocol what
+it needs for that: where to put bytes, how to start an application, what to wait for between requests.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A part of a cluster in a process of its own: started early, told when to begin, started again when it ends.
+"""A part of a cluster in a child process: started early, begins on a signal, and is restarted when it ends.
 
-The child's side of the conversation is ``parent``: it loads its modules while this process prepares, begins at a word,
-answers with one line when it is ready, and ends with this process, however that one ends.
+The child's side of the protocol is ``parent``: it loads its modules while this process prepares, begins when it
+receives a line, answers with one line when it is ready, and ends with this process, in every case.
 """
 
 from __future__ import annotations

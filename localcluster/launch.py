@@ -1,11 +1,11 @@
 """A whole cluster: API server and controllers in this process, the node in a child process, in one nursery.
 
-A process of its own lets the node use another core, and lets it and its containers step back when there is more work
-than processor: what decides goes before what is decided upon. When it dies, it is started again.
+The separate process lets the node use another core. The node and its containers have a lower priority, so that API
+server and controllers go first when there is more work than CPU. If the node dies, it is started again.
 
-Everything the cluster keeps is in one data directory, readable by its owner only: database, authority, kubeconfig,
-volumes and logs. When ``serve`` ends, nothing it started is left; when this process is killed, the node ends with it,
-and the kernel sees to the containers.
+All data of the cluster is in one data directory, readable by its owner only: database, authority, kubeconfig, volumes
+and logs. When ``serve`` ends, no process that it started is left. When this process is killed, the node ends with it,
+and the kernel ends the containers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One server per data directory: a lock that the kernel releases with its holder, however that one ends."""
+"""One server per data directory: a lock that the kernel releases when its holder ends, in every case."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Records with fields, through the standard library: light to import, and a log that cannot be written ends nothing.
+"""Log records with fields, through the standard library: fast to import; a failed write to the log is ignored.
 
-Fields travel as ``record.bobrapet_fields``. A process that has a handler of its own renders them as it likes; one that
-has none calls ``log_to_stderr``.
+Fields are in ``record.bobrapet_fields``. A process with its own handler renders them; a process without one calls
+``log_to_stderr``.
 """
 
 from __future__ import annotations

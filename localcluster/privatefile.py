@@ -1,4 +1,4 @@
-"""Files and folders that only their owner can enter: keys, tokens, kubeconfigs, everything of a cluster."""
+"""Files and folders that only their owner can read: keys, tokens, kubeconfigs, all data of a cluster."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An httpx transport that runs an ASGI application in this process, with real streaming and no sockets.
 
-The application runs as a task of the nursery given, so a watch or a followed log delivers lines as they are produced,
-and closing the response tells the application that its client has left. Works with any ASGI 3 ``http`` application.
+The application runs as a task of the given nursery, so a watch or a followed log delivers lines as they are produced,
+and closing the response disconnects the client for the application. Works with any ASGI 3 ``http`` application.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ class ASGIStreamingTransport(httpx.AsyncBaseTransport):
             exchange.leave()
             raise
         if exchange.status == 0:
-            raise exchange.failure or RuntimeError(
-                f"the application answered nothing to {request.method} {request.url}"
-            )
+            raise exchange.failure or RuntimeError(f"the application gave no answer to {request.method} {request.url}")
         return httpx.Response(exchange.status, headers=exchange.headers, stream=exchange)
 
 

@@ -1,4 +1,4 @@
-"""The controllers a cluster needs: Jobs, Deployments, ReplicaSets, garbage, namespaces, and chores by the clock.
+"""The controllers of the cluster: Jobs, Deployments, ReplicaSets, garbage, namespaces, and periodic housekeeping.
 
-They run in the server's process on its registry. ``running.run_controllers`` is the one entry.
+They run in the server's process on its registry. ``running.run_controllers`` is the only entry point.
 """

@@ -1,4 +1,4 @@
-"""What the controllers of a cluster share. Made once, passed down, never changed."""
+"""Dependencies that all controllers of a cluster share. Created once, passed down, never changed."""
 
 from __future__ import annotations
 

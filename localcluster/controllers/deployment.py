@@ -1,4 +1,4 @@
-"""The Deployment controller: one ReplicaSet per template, moved between as ``rollout`` decides."""
+"""The Deployment controller: one ReplicaSet per template; ``rollout`` decides how to scale them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What controllers know of the cluster: current objects of every resource type, indexed by owner.
+"""The controllers' cache of the cluster: current objects of every resource type, indexed by owner.
 
-A feed follows its resource through the registry's own watch. What a controller has just written it tells the feed with
-``learn``, so that its next decision already counts it.
+A feed follows its resource through the registry's own watch. A controller passes its own writes to ``learn``, so that
+its next decision already sees them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The garbage collector: what is owned by nothing that exists any more goes; owners wait for what they wait for.
+"""The garbage collector: deletes objects whose owners are gone, and completes deletions that wait for dependents.
 
-- An object all of whose owners are gone is deleted. If only some are gone, their references are taken off.
-- ``foregroundDeletion``: the dependents are deleted first; the owner goes when none that blocks it is left.
+- If all owners of an object are gone, the object is deleted. If some are gone, their references are removed.
+- ``foregroundDeletion``: the dependents are deleted first; the owner is deleted when no dependent blocks it any more.
 - ``orphan``: the dependents lose the reference and stay.
 
-Whether an owner exists is asked of the registry before anything is deleted; the feeds only say whom to ask about.
+Before anything is deleted, the registry is asked whether an owner exists; the feeds only provide the candidates.
 """
 
 from __future__ import annotations

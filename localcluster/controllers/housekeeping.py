@@ -1,4 +1,4 @@
-"""A chore by the clock: Nodes that fall silent are marked, Pods of lost Nodes go."""
+"""A periodic task: it marks Nodes without a heartbeat, and deletes Pods of lost Nodes."""
 
 from __future__ import annotations
 

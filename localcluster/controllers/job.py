@@ -1,4 +1,4 @@
-"""The Job controller: acts on what ``job_decision`` decides, at once."""
+"""The Job controller: executes the decisions of ``job_decision``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Job needs next: Pods to create or delete, and the status to write. Pure; kube-controller-manager's rules.
+"""The next actions for a Job: Pods to create or delete, and the status to write. Pure; kube-controller-manager's rules.
 
 Differences from kube-controller-manager: Pods carry no ``batch.kubernetes.io/job-tracking`` finalizer, so a finished
 Pod that somebody deletes before the Job ends is remembered only in the counters of the status, which never go down.

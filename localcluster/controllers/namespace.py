@@ -1,4 +1,4 @@
-"""The namespace controller: what every namespace holds, and emptying one that is being deleted.
+"""The namespace controller: creates the default objects of a namespace, and empties one that is being deleted.
 
 Each namespace has a service account ``default`` and a ConfigMap ``kube-root-ca.crt`` with the authority of the API
 server. Service accounts get no token Secrets: tokens come from the TokenRequest API only.

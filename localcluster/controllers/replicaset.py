@@ -1,4 +1,4 @@
-"""The ReplicaSet controller: as many Pods as wanted, and the counts of them."""
+"""The ReplicaSet controller: keeps the desired number of Pods, and counts them in the status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys to look at, each by one task at a time; what fails is looked at again, a little later each time."""
+"""A queue of keys, each processed by one task at a time; a key that fails is retried with a growing delay."""
 
 from __future__ import annotations
 

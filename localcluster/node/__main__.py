@@ -1,4 +1,4 @@
-"""``python -m localcluster.node``: a node as a child process, which begins at its parent's word and ends with it.
+"""``python -m localcluster.node``: a node as a child process, which starts on its parent's signal and ends with it.
 
 Started by ``localcluster.launch``, never by hand: the assignment, credentials included, comes over standard input.
 """
@@ -32,7 +32,7 @@ def main() -> int:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        _log.warning("the node cannot begin", cause=str(error))
+        _log.warning("the node cannot start", cause=str(error))
         failed = True
     return int(failed)
 

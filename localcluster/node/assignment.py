@@ -1,6 +1,6 @@
-"""What a node process is told when it begins: one line of JSON on its standard input, which nobody else can read.
+"""The configuration of a node process: one line of JSON on its standard input, which no other process can read.
 
-It carries credentials, so it goes neither on the command line nor into the environment, and no container inherits it.
+It contains credentials, so it is neither on the command line nor in the environment, and no container inherits it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many containers run at once: a first come, first served counter of places."""
+"""A limit on the containers that run at once; they get places in order of arrival."""
 
 from __future__ import annotations
 

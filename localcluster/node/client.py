@@ -1,7 +1,7 @@
-"""What the node needs of an API server: a few verbs, and one list+watch that never gives up.
+"""The node's client of an API server: a few verbs, and a list and watch that retries without end.
 
-Any API server will do: nothing here knows which one answers. Errors are ``ApiError`` (it answered no) and
-``UnreachableError`` (it did not answer); both carry a text for people.
+It works with any API server. Errors are ``ApiError`` (the server refused) and ``UnreachableError`` (it did not answer);
+both have a message for people.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The life of one container: from its image to its exit, and again, as its Pod's restart policy wants.
+"""The life of one container: from its image to its exit, and again, as the Pod's restart policy says.
 
-What stands in its way (unknown image, missing Secret, full disk) is shown as a waiting reason and tried again. It ends
-when it is not to be restarted, or when its Pod is told to stop. Cancelling it ends its program: SIGTERM, a moment,
-SIGKILL.
+If it cannot start (unknown image, missing Secret, full disk), its status shows a waiting reason, and the node tries
+again. It ends when it is not restarted any more, or when its Pod stops. Cancelling it ends its program: SIGTERM, a
+pause, SIGKILL.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The environment of a container: everything its program finds in ``environ``. Pure.
+"""The environment variables of a container. Pure.
 
 Later entries win over earlier ones:
 
 1. of the machine: ``PATH``, ``HOME``, ``LANG``, ``LC_ALL``, ``TZ``, ``TMPDIR``, ``USER`` of the node, nothing else;
 2. of the Pod: ``HOSTNAME``, ``BUBU_CONTAINER_ID`` and where the API server is (``KUBERNETES_SERVICE_HOST``, …);
 3. of the image map entry: inherited names, then ``env``;
-4. of the container: ``envFrom``, then ``env`` in order, literals expanded against all that stands before them;
+4. of the container: ``envFrom``, then ``env`` in order; literals are expanded with all earlier variables;
 5. without mount namespaces, ``BUBU_VOLUME_ROOT``: the directory under which the Pod's mount paths are found.
 """
 

@@ -1,6 +1,6 @@
-"""HTTP/1.1 to one server over connections that are kept: what a node needs of it, and nothing that costs more.
+"""An HTTP/1.1 client for one server with persistent connections, limited to what a node needs.
 
-A node asks for little and asks often; a general client spends several times as long on a request as the request takes.
+A node sends many small requests; a general client spends several times as long on a request as the request takes.
 Framing is h11's; connections, TLS and deadlines are Trio's.
 """
 

@@ -1,4 +1,4 @@
-"""Which program an image name stands for on this machine: the image map.
+"""The image map: which program of this machine runs for an image name.
 
 The file is YAML, by default ``~/.config/bobrapet/images.yaml`` (``$XDG_CONFIG_HOME`` is honoured)::
 
@@ -97,9 +97,7 @@ class ImageMap:
             matching = [pattern for pattern in entries if any(_matches(name, pattern) for name in names)]
             if matching:
                 return entries[max(matching, key=_precision)]
-        raise UnknownImageError(
-            f'image "{image}": no program on this machine stands for it; add an entry for it to {self._path}'
-        )
+        raise UnknownImageError(f'image "{image}": the image map has no program for it; add an entry to {self._path}')
 
     def _refresh(self) -> None:
         try:
@@ -150,7 +148,7 @@ def _program(pattern: object, entry: object, path: Path) -> Program:
     def listed(name: str) -> list[str]:
         value = entry.get(name) or []
         if not isinstance(value, list):
-            raise ImageMapError(f"{where}.{name}: must be a list of words")
+            raise ImageMapError(f"{where}.{name}: must be a list of strings")
         return [expand(str(word), words) for word in value]
 
     command, env = listed("command"), entry.get("env") or {}

@@ -1,8 +1,8 @@
 """The node's own HTTP endpoint: container logs, as the API server asks a kubelet for them.
 
 ``GET /containerLogs/{namespace}/{pod}/{container}`` with ``follow``, ``previous``, ``tailLines``, ``sinceSeconds``,
-``sinceTime``, ``limitBytes`` and ``timestamps``; and ``GET /healthz``. Plain ASGI; who may ask is decided by the TLS
-handshake in front of it (a client certificate is required).
+``sinceTime``, ``limitBytes`` and ``timestamps``; and ``GET /healthz``. Plain ASGI; the TLS handshake in front of it
+decides who may connect (a client certificate is required).
 """
 
 from __future__ import annotations

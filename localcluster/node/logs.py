@@ -1,7 +1,7 @@
 """Container output on disk, one line per record, as container runtimes write it.
 
 ``2026-01-02T03:04:05.000006Z stdout F text``: instant, stream, ``F`` for a full line or ``P`` for a part of one, text.
-A file that has grown past ``ROTATE_BYTES`` is set aside as ``<name>.1``, replacing the one set aside before.
+A file larger than ``ROTATE_BYTES`` is renamed to ``<name>.1`` and replaces the previous one of that name.
 """
 
 from __future__ import annotations

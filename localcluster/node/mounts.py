@@ -1,7 +1,7 @@
 """Where the volumes of a Pod are on this machine, and at which paths a container sees them.
 
-Directories of a Pod, all below the node's own: ``volumes/<name>`` for what lives and dies with the Pod. A
-persistentVolumeClaim is a directory beside the Pods, kept until its claim is deleted; a hostPath is itself.
+Volumes that live as long as the Pod are below the directory of the Pod: ``volumes/<name>``. A persistentVolumeClaim is
+a directory outside of it, kept until the claim is deleted; a hostPath is that path.
 """
 
 from __future__ import annotations

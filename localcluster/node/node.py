@@ -1,8 +1,7 @@
 """The node: takes Pods from an API server and runs their containers as processes of this machine.
 
-An ordinary API client: it joins the embedded server and a real kube-apiserver alike. It never enforces what it cannot:
-resource limits, ``runAsUser`` and network isolation do not exist here; containers share the machine's network and run
-as the user of the node.
+An ordinary API client: it works with the embedded server and with a real kube-apiserver. It does not support resource
+limits, ``runAsUser`` and network isolation: containers share the machine's network and run as the user of the node.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     volumes ──► init containers, one after the other ──► containers, all at once ──► final status
 
-A deadline, a deletion or the node's own end stop it; whatever happens, the reason stands in its status.
+A deadline, a deletion or the end of the node stops it; its status always has the reason.
 """
 
 from __future__ import annotations
@@ -148,9 +148,9 @@ class PodWorker:
             try:
                 return await self._prepare_volumes()
             except (MissingSourceError, PodFieldError, VolumeError, ApiError, UnreachableError) as error:
-                message = f"volumes cannot be made: {error}"
+                message = f"the volumes cannot be created: {error}"
             except OSError as error:
-                message = f"volumes cannot be made: {disk.explain(error)}"
+                message = f"the volumes cannot be created: {disk.explain(error)}"
             for container in (*self._init, *self._main):
                 if isinstance(container.record.state, Waiting):
                     container.record = container.record.waiting(container.record.state.reason, message)

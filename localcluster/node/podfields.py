@@ -1,4 +1,4 @@
-"""What a Pod may know of itself: fieldRef and resourceFieldRef, for variables and downward volumes. Pure."""
+"""Fields of a Pod for its own containers: fieldRef and resourceFieldRef, in variables and downward volumes. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def resource_value(container: Object, reference: Mapping[str, Any], host: HostFa
     kind, _, resource = str(reference["resource"]).partition(".")
     resources = container.get("resources") or {}
     if kind not in ("limits", "requests") or not resource:
-        raise PodFieldError(f"resourceFieldRef.resource: {reference['resource']!r}; write limits.cpu or the like")
+        raise PodFieldError(f"resourceFieldRef.resource: {reference['resource']!r}; write for example limits.cpu")
     quantity = (resources.get(kind) or {}).get(resource)
     if quantity is None and kind == "limits":
         quantity = host.allocatable.get(resource)

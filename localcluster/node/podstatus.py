@@ -1,4 +1,4 @@
-"""The status of a Pod, computed from the records of its containers, as a kubelet would give it. Pure."""
+"""The status of a Pod, computed from the records of its containers, as a kubelet does. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a Pod's volumes, and keeping their tokens fresh while it runs."""
+"""Creates a Pod's volumes, and renews their tokens while it runs."""
 
 from __future__ import annotations
 

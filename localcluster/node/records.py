@@ -1,4 +1,4 @@
-"""What a node knows of one container: its state, the one before, how often it was restarted. Frozen, pure.
+"""A node's record of one container: its state, the previous one, the number of restarts. Frozen, pure.
 
 ``to_status`` and ``from_status`` translate to and from a Pod's ``containerStatuses``.
 """

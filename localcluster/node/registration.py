@@ -1,4 +1,4 @@
-"""Being a Node: the Node object, its heartbeat Lease, and saying farewell."""
+"""Registration of the node: the Node object, its heartbeat Lease, and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing the status of one Pod: single flight, the newest truth only, as few writes as possible."""
+"""Writes the status of one Pod: one request at a time, only the newest state, as few writes as possible."""
 
 from __future__ import annotations
 

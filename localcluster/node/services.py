@@ -1,4 +1,4 @@
-"""What the Pods of a node share. Made once in ``node``, passed down, never changed."""
+"""Dependencies that all Pods of a node share. Created once in ``node``, passed down, never changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node is told at its start. Frozen; durations in seconds, sizes in bytes."""
+"""Settings of a node. Frozen; durations in seconds, sizes in bytes."""
 
 from __future__ import annotations
 

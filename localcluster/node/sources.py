@@ -1,4 +1,4 @@
-"""Secrets and ConfigMaps a Pod refers to: which ones, read once per start, and read again when they were missing."""
+"""Secrets and ConfigMaps that a Pod refers to; read once per start, and again if they were missing."""
 
 from __future__ import annotations
 

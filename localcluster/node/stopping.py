@@ -1,4 +1,4 @@
-"""How a Pod is told to end: once, or again with less patience; never taken back."""
+"""The signal that stops a Pod: sent once, or again with a shorter grace period; never withdrawn."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from localcluster.server.watchstream import WatchStreams
 _log = logging.getLogger(__name__)
 
 _LEFT_OUT: Final = {
-    "attach": "containers are local processes; read their logs, or run what you need beside them",
+    "attach": "containers are local processes; read their logs, or run the command on this machine",
     "ephemeralcontainers": "containers are local processes; inspect them with the tools of this machine",
     "eviction": "delete the pod instead",
     "exec": "containers are local processes; inspect them with the tools of this machine",

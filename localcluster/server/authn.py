@@ -1,4 +1,4 @@
-"""Who is asking: bearer tokens of administrators and service accounts, impersonation, and otherwise nobody.
+"""The user of a request: bearer tokens of administrators and service accounts, impersonation, or anonymous.
 
 A verified service-account token is remembered until it expires; that its account still exists is checked every time.
 """

@@ -1,4 +1,4 @@
-"""What a fresh cluster holds before anybody wrote to it: system namespaces with their accounts, default RBAC roles.
+"""The initial objects of a new cluster: system namespaces with their accounts, default RBAC roles.
 
 Only what is missing is created, so a user's changes to a default role survive a restart.
 Source: kube-apiserver's bootstrap policy, reduced to the groups a local cluster serves.

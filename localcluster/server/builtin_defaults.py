@@ -1,4 +1,4 @@
-"""What objects of built-in kinds mean where they are silent.
+"""Defaults of objects of built-in kinds.
 
 ``default_builtin`` runs on every read of a request body, ``complete_created`` once, when a new object has its uid.
 In place, idempotent. Not here: status and system metadata (strategy.py, objectmeta.py). Source: the defaults of

@@ -1,4 +1,4 @@
-"""What a Pod's spec means where it is silent: the defaults of containers, probes and volumes.
+"""Defaults of a Pod's spec: containers, probes and volumes.
 
 In place, idempotent. Source: the core/v1 defaults of Kubernetes 1.37, compared with a real server.
 """

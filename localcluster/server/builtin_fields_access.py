@@ -1,17 +1,17 @@
 """Fields of access control: roles, bindings and access reviews. Notation: builtin_schemas.py."""
 
 DEFINITIONS = r"""
-authentication/v1 SelfSubjectReview: Tells who you are.
-  status SelfSubjectReviewStatus: What is known of the current state.
-authentication/v1 TokenReview: Tells whom a token belongs to.
-  spec! TokenReviewSpec: What is wanted.
-  status TokenReviewStatus: What is known of the current state.
+authentication/v1 SelfSubjectReview: Reports who you are.
+  status SelfSubjectReviewStatus: Observed state.
+authentication/v1 TokenReview: Reports the user of a token.
+  spec! TokenReviewSpec: Desired state.
+  status TokenReviewStatus: Observed state.
 authentication/v1 SelfSubjectReviewStatus: Who you are.
   userInfo UserInfo:
 authentication/v1 TokenReviewSpec: The token in question.
   audiences []string atomic: Audiences one of which the token must be for.
   token! string:
-authentication/v1 TokenReviewStatus: Whom the token belongs to.
+authentication/v1 TokenReviewStatus: The user of the token.
   audiences []string atomic:
   authenticated bool:
   error string:
@@ -21,18 +21,18 @@ authentication/v1 UserInfo: A user as the server knows it.
   groups []string atomic: Groups of the user.
   uid string: Identity.
   username string:
-authorization/v1 LocalSubjectAccessReview: Tells whether someone may do something in a namespace.
-  spec! SubjectAccessReviewSpec: What is wanted.
-  status SubjectAccessReviewStatus: What is known of the current state.
-authorization/v1 SelfSubjectAccessReview: Tells whether you may do something.
-  spec! SelfSubjectAccessReviewSpec: What is wanted.
-  status SubjectAccessReviewStatus: What is known of the current state.
-authorization/v1 SelfSubjectRulesReview: Tells what you may do in a namespace.
-  spec! SelfSubjectRulesReviewSpec: What is wanted.
-  status SubjectRulesReviewStatus: What is known of the current state.
-authorization/v1 SubjectAccessReview: Tells whether someone may do something.
-  spec! SubjectAccessReviewSpec: What is wanted.
-  status SubjectAccessReviewStatus: What is known of the current state.
+authorization/v1 LocalSubjectAccessReview: Reports whether a user may do something in a namespace.
+  spec! SubjectAccessReviewSpec: Desired state.
+  status SubjectAccessReviewStatus: Observed state.
+authorization/v1 SelfSubjectAccessReview: Reports whether you may do something.
+  spec! SelfSubjectAccessReviewSpec: Desired state.
+  status SubjectAccessReviewStatus: Observed state.
+authorization/v1 SelfSubjectRulesReview: Reports what you may do in a namespace.
+  spec! SelfSubjectRulesReviewSpec: Desired state.
+  status SubjectRulesReviewStatus: Observed state.
+authorization/v1 SubjectAccessReview: Reports whether a user may do something.
+  spec! SubjectAccessReviewSpec: Desired state.
+  status SubjectAccessReviewStatus: Observed state.
 authorization/v1 SubjectAccessReviewSpec: Who wants to do what.
   extra map []string:
   groups []string atomic: Groups of the user.

@@ -38,8 +38,8 @@ meta/v1 OwnerReference atomic: An object another one belongs to, in the same nam
   kind! string: Kind of the object referred to.
   name! string: Name.
   uid! string: Identity.
-core/v1 ConfigMap: Configuration that is not secret: small named texts, read by Pods as files or environment variables.
-  binaryData map bytes: Entries that are no valid UTF-8, base64 encoded. Keys must not occur in data.
+core/v1 ConfigMap: Configuration that is not secret: small strings, read by Pods as files or environment variables.
+  binaryData map bytes: Entries that are not valid UTF-8, base64 encoded. Keys must not occur in data.
   data map string: Entries as text, by key. Keys hold letters, digits, '-', '_' and '.'.
   immutable bool: True forbids any further change of data and binaryData.
 core/v1 Endpoints: Addresses that a Service of the same name leads to. EndpointSlice is the newer form.
@@ -60,22 +60,22 @@ core/v1 Event: A note about something that happened to an object. It may be drop
   source EventSource: Component that reported the event (older form of reportingComponent).
   type string: Normal or Warning.
 core/v1 LimitRange: Bounds and defaults for resources in a namespace. Stored here, not enforced.
-  spec LimitRangeSpec: What is wanted.
+  spec LimitRangeSpec: Desired state.
 core/v1 Namespace: A scope for names. Deleting it deletes everything inside.
-  spec NamespaceSpec: What is wanted.
-  status NamespaceStatus: What is known of the current state.
+  spec NamespaceSpec: Desired state.
+  status NamespaceStatus: Observed state.
 core/v1 Node: A machine (here: a process) that runs Pods.
-  spec NodeSpec: What is wanted.
-  status NodeStatus: What is known of the current state.
+  spec NodeSpec: Desired state.
+  status NodeStatus: Observed state.
 core/v1 PersistentVolumeClaim: A request for storage.
-  spec PersistentVolumeClaimSpec: What is wanted.
-  status PersistentVolumeClaimStatus: What is known of the current state.
+  spec PersistentVolumeClaimSpec: Desired state.
+  status PersistentVolumeClaimStatus: Observed state.
 core/v1 Pod: One or more containers that run together on one node and share network and volumes.
-  spec PodSpec: What is wanted.
-  status PodStatus: What is known of the current state.
+  spec PodSpec: Desired state.
+  status PodStatus: Observed state.
 core/v1 ResourceQuota: Limits on what a namespace may use. Stored here, not enforced.
-  spec ResourceQuotaSpec: What is wanted.
-  status ResourceQuotaStatus: What is known of the current state.
+  spec ResourceQuotaSpec: Desired state.
+  status ResourceQuotaStatus: Observed state.
 core/v1 Secret: Confidential data, read by Pods as files or environment variables.
   data map bytes: Entries, base64 encoded, by key.
   immutable bool: True forbids any further change of the data.
@@ -86,8 +86,8 @@ core/v1 ServiceAccount: An identity for processes that run in Pods.
   imagePullSecrets []LocalObjectReference atomic: Secrets for image registries, added to Pods that use this account.
   secrets []ObjectReference key=name: Secrets that Pods of this account may use.
 core/v1 Service: A name and address for a set of Pods.
-  spec ServiceSpec: What is wanted.
-  status ServiceStatus: What is known of the current state.
+  spec ServiceSpec: Desired state.
+  status ServiceStatus: Observed state.
 core/v1 EndpointSubset: Addresses that share the same ports.
   addresses []EndpointAddress atomic: Addresses that are ready for traffic.
   notReadyAddresses []EndpointAddress atomic: Addresses that are known but not ready yet.
@@ -113,17 +113,17 @@ core/v1 NamespaceSpec: Attributes of a Namespace.
 core/v1 NamespaceStatus: State of a Namespace.
   conditions []NamespaceCondition key=type: Aspects of the state, one entry per type.
   phase string: Active, or Terminating while contents are being deleted.
-core/v1 NodeSpec: What is wanted of a Node.
+core/v1 NodeSpec: Desired state of a Node.
   configSource Any:
   externalID string:
   podCIDR string: Addresses for Pods on this node.
   podCIDRs []string set merge:
   podPreemptionPolicy Any:
   providerID string: Identity of the machine at its cloud provider.
-  taints []Taint atomic: Marks that keep Pods away which do not tolerate them.
+  taints []Taint atomic: Marks that keep away Pods that do not tolerate them.
   unschedulable bool: True keeps new Pods away (kubectl cordon).
 core/v1 NodeStatus: What is known of a Node.
-  addresses []NodeAddress key=type: Addresses the node is reached at.
+  addresses []NodeAddress key=type: Addresses of the node.
   allocatable map Quantity: Resources that Pods may use.
   capacity map Quantity: Resources the machine has.
   conditions []NodeCondition key=type: Aspects of the state, one entry per type.
@@ -251,7 +251,7 @@ core/v1 LoadBalancerStatus: State of a load balancer.
   ingress []LoadBalancerIngress atomic:
 core/v1 PodTemplateSpec: Metadata and spec of Pods that are created from a template.
   metadata meta/v1.ObjectMeta: Metadata of the object.
-  spec PodSpec: What is wanted.
+  spec PodSpec: Desired state.
 core/v1 DaemonEndpoint: A port of a daemon.
   Port! int32: Port number.
 core/v1 LoadBalancerIngress: An address of a load balancer.

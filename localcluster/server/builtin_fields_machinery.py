@@ -49,8 +49,8 @@ admissionregistration/v1 ServiceReference: A Service that answers a webhook.
   path string: Path.
   port int32: Port number.
 apiextensions/v1 CustomResourceDefinition: Adds a kind to the API.
-  spec! CustomResourceDefinitionSpec: What is wanted.
-  status CustomResourceDefinitionStatus: What is known of the current state.
+  spec! CustomResourceDefinitionSpec: Desired state.
+  status CustomResourceDefinitionStatus: Observed state.
 apiextensions/v1 CustomResourceDefinitionSpec: The kind that is added.
   conversion CustomResourceConversion: How objects are converted between versions.
   group! string: API group; with the plural it forms the name of the definition.
@@ -106,7 +106,7 @@ apiextensions/v1 SelectableField: A field that field selectors may name.
   jsonPath! string: JSON path of the field, e.g. .spec.replicas.
 apiextensions/v1 CustomResourceSubresources: Parts that are written on their own.
   scale CustomResourceSubresourceScale:
-  status CustomResourceSubresourceStatus: What is known of the current state.
+  status CustomResourceSubresourceStatus: Observed state.
 apiextensions/v1 WebhookClientConfig: How a webhook is reached; url or service.
   caBundle bytes: Certificates (PEM, base64 encoded) that the server's certificate is checked against.
   service ServiceReference: The Service to call.
@@ -122,7 +122,7 @@ apiextensions/v1 ServiceReference: A Service that answers a webhook.
   path string: Path.
   port int32: Port number.
 coordination/v1 Lease: A lock that expires; used for leader election and node heartbeats.
-  spec LeaseSpec: What is wanted.
+  spec LeaseSpec: Desired state.
 coordination/v1 LeaseSpec: Who holds a Lease and until when.
   acquireTime MicroTime: When the current holder took it.
   holderIdentity string: Current holder.
@@ -172,7 +172,7 @@ events/v1 EventSeries: Repetitions of one event.
   count! int32:
   lastObservedTime! MicroTime:
 networking/v1 NetworkPolicy: Which traffic Pods may send and receive. Stored here, not enforced.
-  spec NetworkPolicySpec: What is wanted.
+  spec NetworkPolicySpec: Desired state.
 networking/v1 NetworkPolicySpec: Rules of a NetworkPolicy.
   egress []Any atomic:
   ingress []Any atomic:

@@ -8,14 +8,14 @@ apps/v1 ControllerRevision: Something as it was at one time. Made by controllers
   data! Any: What is kept.
   revision! int64: The greater, the later.
 apps/v1 Deployment: Keeps a number of equal Pods running and replaces them step by step when the template changes.
-  spec! DeploymentSpec: What is wanted.
-  status DeploymentStatus: What is known of the current state.
+  spec! DeploymentSpec: Desired state.
+  status DeploymentStatus: Observed state.
 apps/v1 ReplicaSet: Keeps a number of equal Pods running.
-  spec! ReplicaSetSpec: What is wanted.
-  status ReplicaSetStatus: What is known of the current state.
+  spec! ReplicaSetSpec: Desired state.
+  status ReplicaSetStatus: Observed state.
 apps/v1 StatefulSet: Keeps Pods with stable names running.
-  spec! StatefulSetSpec: What is wanted.
-  status StatefulSetStatus: What is known of the current state.
+  spec! StatefulSetSpec: Desired state.
+  status StatefulSetStatus: Observed state.
 apps/v1 DeploymentSpec: What a Deployment keeps running.
   minReadySeconds int32: A Pod counts as available when it has been ready for this long. Default 0.
   paused bool: True stops roll-outs.
@@ -103,8 +103,8 @@ apps/v1 RollingUpdateStatefulSetStrategy: Pace of a rolling update.
   maxUnavailable IntOrString:
   partition int32:
 batch/v1 Job: Runs Pods until enough of them have succeeded.
-  spec JobSpec: What is wanted.
-  status JobStatus: What is known of the current state.
+  spec JobSpec: Desired state.
+  status JobStatus: Observed state.
 batch/v1 JobSpec: What a Job runs and when it is done.
   activeDeadlineSeconds int64: The Job fails when it has been active for this long.
   backoffLimit int32: Failed Pods that are retried before the Job fails. Default 6.
@@ -147,8 +147,8 @@ batch/v1 UncountedTerminatedPods: Identities of finished Pods that are not count
   failed []string set:
   succeeded []string set:
 policy/v1 PodDisruptionBudget: How many Pods of a set may be away at a time. Stored here, not enforced.
-  spec PodDisruptionBudgetSpec: What is wanted.
-  status PodDisruptionBudgetStatus: What is known of the current state.
+  spec PodDisruptionBudgetSpec: Desired state.
+  status PodDisruptionBudgetStatus: Observed state.
 policy/v1 PodDisruptionBudgetSpec: The bound and the Pods it is about.
   maxUnavailable IntOrString: Pods that may be away, as number or percentage.
   minAvailable IntOrString: Pods that must stay, as number or percentage.

@@ -66,7 +66,7 @@ _SHARED: dict[str, Schema] = {
         "description": "An amount such as 500m, 2 or 1.5Gi: a number and a suffix (m, k, M, G, Ki, Mi, Gi and so on).",
         "x-kubernetes-int-or-string": True,
     },
-    INT_OR_STRING: {"description": "A number or a text.", "x-kubernetes-int-or-string": True},
+    INT_OR_STRING: {"description": "A number or a string.", "x-kubernetes-int-or-string": True},
     TIME: {"description": "An instant in UTC (RFC 3339).", "type": "string", "format": "date-time"},
     MICRO_TIME: {
         "description": "An instant in UTC with microseconds (RFC 3339).",

@@ -1,6 +1,6 @@
-"""Objects of built-in kinds as a typed server reads them: values of the right type, nothing that is as good as absent.
+"""Objects of built-in kinds as a typed server reads them: values of the right type, without values that mean "absent".
 
-In place: nulls and empty values a real server would not show again are dropped. What is unknown is left to pruning.
+In place: nulls and empty values that a real server would not show again are dropped. Pruning removes unknown fields.
 Source: the Go types (protobuf/types.json); errors are worded like ``encoding/json``'s.
 """
 

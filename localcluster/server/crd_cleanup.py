@@ -1,6 +1,6 @@
-"""Empties the collections of CustomResourceDefinitions that are being deleted, then lets the definitions go.
+"""Deletes the objects of CustomResourceDefinitions that are being deleted, then the definitions.
 
-Objects with finalizers are marked and waited for, as a real cluster does.
+Objects with finalizers are marked and stay until those are removed, as in a real cluster.
 """
 
 from __future__ import annotations

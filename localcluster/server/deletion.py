@@ -1,4 +1,4 @@
-"""What a delete does to an object: gone at once, marked and waiting, or nothing because it is on its way already.
+"""The effect of a delete on an object: deleted at once, marked for deletion, or nothing if it is already marked.
 
 Pure: decided from the stored object, the options and the instant. Finalizers ``orphan`` and ``foregroundDeletion`` are
 set here; the garbage controller acts on them. Source: kube-apiserver's ``BeforeDelete`` and generic registry store.

@@ -2,7 +2,7 @@
 
 Both the classic documents (one request per group version) and the aggregated ones (two requests in all), which clients
 ask for with ``Accept: …;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList``.
-Pure; whoever serves them may cache by the catalog's generation.
+Pure; callers may cache by the catalog's generation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Documents that are no resources: version, health, discovery and OpenAPI, cached until the catalog changes."""
+"""Documents that are not resources: version, health, discovery and OpenAPI, cached until the catalog changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the server says no: one exception that carries a Kubernetes Status, and one constructor per way to refuse.
+"""Errors of the server: one exception that carries a Kubernetes Status, and one constructor per kind of error.
 
     StatusError                     every refusal; ``.status`` is the wire form
      ├─ not_found, already_exists, conflict, invalid, forbidden, unauthorized, bad_request

@@ -1,4 +1,4 @@
-"""Admission plugin: nobody grants rights they do not have, unless they may ``escalate`` or ``bind``.
+"""Admission plugin: users may only grant permissions that they have, unless they may ``escalate`` or ``bind``.
 
 Source: Kubernetes' RBAC escalation checks; the texts are its own.
 """

@@ -1,4 +1,4 @@
-"""Events are forgotten after an hour, as on a real cluster; a local cluster that lives for weeks stays small."""
+"""Deletes Events after an hour, as a real cluster does; so a local cluster that runs for weeks stays small."""
 
 from __future__ import annotations
 

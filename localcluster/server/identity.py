@@ -1,4 +1,4 @@
-"""Who makes a request: the user, groups and extras that authorization, admission and reviews speak of."""
+"""The identity of a request: user, groups and extras, for authorization, admission and reviews."""
 
 from __future__ import annotations
 

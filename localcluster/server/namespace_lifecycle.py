@@ -1,4 +1,4 @@
-"""Namespaces and what is in them: nothing is created where there is no namespace or where it is going away.
+"""Admission plugin: no object is created in a namespace that does not exist or is being deleted.
 
 Source: kube-apiserver's NamespaceLifecycle admission plugin; the texts are its own.
 """

@@ -1,4 +1,4 @@
-"""What the server itself writes into ``metadata``, and what it refuses there.
+"""Fields of ``metadata`` that the server writes, and values that it refuses.
 
 Pure: the instant and the uid come in as arguments. Field rules are those of apimachinery's ``ObjectMeta`` validation;
 what a built-in kind demands of its name beyond that is validation_builtin.py.

@@ -1,7 +1,7 @@
 """OpenAPI documents of everything served: version 3 per group version, version 2 in one piece.
 
-They are what ``kubectl explain``, client-side validation and client-side apply read. Version 2 exists in JSON only;
-clients that ask for protobuf first fall back. Pure; whoever serves the documents may cache by the catalog's generation.
+``kubectl explain``, client-side validation and client-side apply read them. Version 2 exists in JSON only; clients that
+request protobuf first fall back. Pure; callers may cache by the catalog's generation.
 Not here: the definitions of built-in kinds (builtin_schemas.py), paths (openapi_paths.py).
 """
 

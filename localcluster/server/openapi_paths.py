@@ -1,4 +1,4 @@
-"""The ``paths`` of OpenAPI documents: just what clients look at there.
+"""The ``paths`` of OpenAPI documents: only the parts that clients read.
 
 kubectl learns from them which kind lives at a URL (explain), and whether writes know ``fieldValidation``,
 ``fieldManager`` and ``dryRun`` (validation, server-side apply). Both document versions share the structure.

@@ -1,4 +1,4 @@
-"""What a caller asks beside the object: frozen records, read from query strings and ``DeleteOptions`` bodies.
+"""Options of a request: frozen records, read from query strings and ``DeleteOptions`` bodies.
 
 Pure. Unknown query parameters are ignored, as the real server does; bad values are 400.
 """

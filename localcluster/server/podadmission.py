@@ -1,4 +1,4 @@
-"""Admission plugins for Pods: what a real cluster adds to each new one before anybody else sees it.
+"""Admission plugins for Pods: fields that a real cluster adds to each new Pod.
 
 ServiceAccount (account, token volume, pull secrets), Priority and DefaultTolerationSeconds, in their own words.
 """

@@ -1,6 +1,6 @@
-"""Pod logs: asked of the API server, streamed from the node that runs the Pod.
+"""Pod logs: clients request them from the API server, which streams them from the node of the Pod.
 
-The node's address and kubelet port come from its Node object; the server is a proxy that keeps nothing.
+The node's address and kubelet port come from its Node object; the server is a proxy that stores nothing.
 Source: kube-apiserver's ``pods/log``; the texts are its own.
 """
 

@@ -1,4 +1,4 @@
-"""What a structural schema does not name is dropped, and reported by path.
+"""Removes fields that a structural schema does not name, and reports their paths.
 
 Source: structural schemas of CustomResourceDefinition v1. Not here: the root's apiVersion, kind and metadata, which
 schema.py keeps whatever the schema says.

@@ -1,7 +1,7 @@
-"""The one door to all objects, for HTTP handlers and in-process controllers alike.
+"""The only access to all objects, for HTTP handlers and in-process controllers.
 
 Returned objects are the store's own and shared: copy one before changing it. Objects handed in become the registry's.
-Every method raises ``StatusError`` for what a client did wrong and for what the server cannot do.
+Every method raises ``StatusError`` for mistakes of a client and for failures of the server.
 """
 
 from __future__ import annotations

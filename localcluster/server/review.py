@@ -1,6 +1,6 @@
-"""Reviews: virtual objects that are created to be answered, never stored.
+"""Reviews: virtual objects that clients create to get an answer; they are never stored.
 
-Access reviews are answered by the very authorizer that guards requests; token reviews by the authenticator.
+The authorizer of requests also answers access reviews; the authenticator answers token reviews.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""``x-kubernetes-validations``: CEL rules of a schema, compiled once and asked about an object and its predecessor.
+"""``x-kubernetes-validations``: CEL rules of a schema, compiled once and evaluated on an object and its predecessor.
 
-``self`` and ``oldSelf`` are bound as the schema types them (rules_values.py). A rule naming ``oldSelf`` is asked only
-about values that have a predecessor, unless it says ``optionalOldSelf``. Wording follows the API server.
-Not here: which field faults stand in the way of asking rules at all (schema.py), evaluation and its bound
-(rules_cel.py).
+``self`` and ``oldSelf`` are bound as the schema types them (rules_values.py). A rule that uses ``oldSelf`` is only
+evaluated for values with a predecessor, unless it sets ``optionalOldSelf``. Wording follows the API server.
+Not here: which errors of fields prevent the evaluation of rules (schema.py), evaluation and its bound (rules_cel.py).
 """
 
 from __future__ import annotations

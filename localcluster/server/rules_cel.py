@@ -1,9 +1,8 @@
-"""CEL behind one small door: compile once, evaluate within a bound, errors in the API server's words.
+"""CEL behind a small interface: compile once, evaluate within a bound, errors in the API server's words.
 
 The engine stops an evaluation after 10 000 iterations of comprehensions. A rule of the form ``LIST.all(x, …)`` may need
-more on a long list (uniqueness of 100 names takes 10 100), so such a rule is then asked about the list piece by piece,
-which is the same question; the number of pieces is bounded too. An evaluation therefore ends within about 0.2 s
-whatever the rule says.
+more on a long list (uniqueness of 100 names takes 10 100), so such a rule is then evaluated on the list piece by piece,
+with the same result; the number of pieces is bounded, too. So every evaluation ends within about 0.2 s.
 """
 
 from __future__ import annotations

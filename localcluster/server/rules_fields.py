@@ -1,7 +1,7 @@
-"""Which fields a CEL rule names that its schema does not have.
+"""Finds fields that a CEL rule names and its schema does not have.
 
-Pure. The CEL engine knows no schemas and would find such a rule out only when it runs. Looked at are the paths that
-begin with a variable; what macros bind (``self.parts.all(p, p.nothing)``) is not followed.
+Pure. The CEL engine knows no schemas and would only detect such a rule when it runs. Paths that begin with a variable
+are checked; variables of macros (``self.parts.all(p, p.nothing)``) are not.
 """
 
 from __future__ import annotations

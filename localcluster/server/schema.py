@@ -1,4 +1,4 @@
-"""What a schema does to an object: prune it, fill its defaults, say what is wrong with it.
+"""The operations of a schema on an object: prune it, set its defaults, validate it.
 
 Three functions over one compiled form per ResourceType, made on first use and kept as long as the record lives.
 Custom kinds are defaulted and validated by their schema, built-in ones by code (builtin_defaults.py,

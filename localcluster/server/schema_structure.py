@@ -1,9 +1,9 @@
 """Whether a schema is structural: the precondition for pruning, defaulting and publishing it.
 
-A problem is named at the very place in the document where it stands
-(``spec.versions[0].schema.openAPIV3Schema.properties[spec].type``); a real API server words it alike, but names the
-place ``spec.validation…`` when all versions share one schema.
-Source: structural schemas of CustomResourceDefinition v1.
+A problem is reported with its exact path in the document
+(``spec.versions[0].schema.openAPIV3Schema.properties[spec].type``). A real API server has the same wording, but uses
+the path ``spec.validation…`` when all versions share one schema. Source: structural schemas of CustomResourceDefinition
+v1.
 """
 
 from __future__ import annotations

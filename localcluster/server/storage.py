@@ -1,4 +1,4 @@
-"""Objects on disk: what was acknowledged is there after ``kill -9``, and the database is never half written.
+"""Objects on disk: every acknowledged write survives ``kill -9``, and the database is never half written.
 
 SQLite in WAL mode with one connection that writes. A commit runs on the event loop, because that measured fastest: with
 ``synchronous=NORMAL`` a commit is a handful of ``write`` calls (20 µs for a 3 kB object), handing it to a thread costs
@@ -186,7 +186,7 @@ def _prepare(connection: sqlite3.Connection, durability: Durability) -> None:
     fresh = not execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     if not fresh and (application, version) != (APPLICATION_ID, FORMAT_VERSION):
         raise StorageCorruptError(
-            f"the file is not a local cluster's database of format {FORMAT_VERSION} (application id {application:#x},"
+            f"the file is not a database of a local cluster, format {FORMAT_VERSION} (application id {application:#x},"
             f" format {version}); point the data directory elsewhere or remove it"
         )
     execute("PRAGMA journal_mode = WAL")

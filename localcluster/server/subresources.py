@@ -1,4 +1,4 @@
-"""Requests that are no plain reads or writes of a stored object: reviews, tokens, scale, binding and Pod logs."""
+"""Requests other than plain reads and writes of a stored object: reviews, tokens, scale, binding and Pod logs."""
 
 from __future__ import annotations
 

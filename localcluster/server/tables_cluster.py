@@ -1,4 +1,4 @@
-"""Rows of the kinds that are no workloads: configuration, access, network, nodes, events, the API's own machinery."""
+"""Rows of the kinds that are not workloads: configuration, access, network, nodes, events, definitions."""
 
 from __future__ import annotations
 

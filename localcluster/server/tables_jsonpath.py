@@ -1,4 +1,4 @@
-"""The JSON paths printer columns and selectable fields are written in.
+"""The JSON paths of printer columns and selectable fields.
 
 ``.a.b``, ``['a.b']``, ``[0]``, ``[-1]``, ``[1:3]``, ``[*]`` and ``[?(@.type=="Ready")]`` with the comparisons
 ``== != < <= > >=`` or bare existence. A path that leads nowhere gives no values; it never raises once compiled.
@@ -78,7 +78,9 @@ def _next_step(text: str, position: int) -> tuple[_Step, int]:
         return _span(start, end), found.end()
     if found := _FILTER.match(text, position):
         return _where(found[1], found[2], found[3]), found.end()
-    raise JSONPathError(f"{text!r} is no JSON path: cannot read {text[position:]!r}; write it like .spec.items[0].name")
+    raise JSONPathError(
+        f"{text!r} is not a JSON path: cannot read {text[position:]!r}; write for example .spec.items[0].name"
+    )
 
 
 def _every(value: Any) -> Iterator[Any]:

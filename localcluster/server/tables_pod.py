@@ -1,4 +1,4 @@
-"""A Pod's row: the one word that says how it is, from its phase, its containers and its conditions.
+"""A Pod's row, with its status in one word, from its phase, its containers and its conditions.
 
 Source: the API server's own Pod printer (Kubernetes 1.37), checked case by case.
 """

@@ -133,7 +133,7 @@ class TokenIssuer:
         if fields.get("nbf", 0) > seconds + 60:
             raise InvalidTokenError("the token is not valid yet")
         if fields.get("iss") != ISSUER:
-            raise InvalidTokenError("the token was issued by somebody else")
+            raise InvalidTokenError("the token was issued by another issuer")
         meant_for = tuple(audience for audience in fields.get("aud", ()) if audience in audiences)
         if not meant_for:
             raise InvalidTokenError("the token is meant for other audiences")

@@ -1,4 +1,4 @@
-"""What the server knows of a kind in one version: one frozen record, built in or read from a CustomResourceDefinition.
+"""The description of a kind in one version: a frozen record, built in or read from a CustomResourceDefinition.
 
 Not here: the built-in records (builtin.py) and what a schema does to an object (schema.py, pruning.py, defaulting.py).
 """

@@ -1,4 +1,4 @@
-"""What objects of built-in kinds must fulfil, worded as the API server words it.
+"""Validation of objects of built-in kinds, worded as the API server words it.
 
 Pods, workloads, definitions and webhooks have modules of their own; the rest is here. Values have the right types
 already (builtin_typing.py).

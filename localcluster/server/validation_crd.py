@@ -1,4 +1,4 @@
-"""What a CustomResourceDefinition must fulfil beside structural schemas, and what may change in one."""
+"""Validation of CustomResourceDefinitions in addition to structural schemas, and of changes to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Pod's spec must fulfil, on its own and inside a template, and what may change in a Pod that exists.
+"""Validation of a Pod's spec, on its own and inside a template, and of changes to an existing Pod.
 
 Causes are worded as the API server words them; fields are named below ``where``. Values have the right types already
 (decoding sees to that). Source: core/v1 validation of Kubernetes 1.37, compared case by case.

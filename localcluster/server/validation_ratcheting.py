@@ -1,7 +1,7 @@
-"""A fault that was there before is tolerated while the value around it stays the same.
+"""An old error is tolerated while the value around it stays the same.
 
-So an object stored under a laxer schema can still be updated elsewhere. Only what the API server can correlate counts:
-fields by name, entries of a list map by their keys, other lists as a whole.
+So an object that was stored under a less strict schema can still be updated elsewhere. Values are compared as the API
+server correlates them: fields by name, entries of a list map by their keys, other lists as a whole.
 Source: CRD validation ratcheting (Kubernetes 1.33 and later).
 """
 

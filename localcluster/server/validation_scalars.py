@@ -1,4 +1,4 @@
-"""Strings, numbers and booleans against what a schema says of them."""
+"""Validation of strings, numbers and booleans against a schema."""
 
 from __future__ import annotations
 

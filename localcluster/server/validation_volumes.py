@@ -1,4 +1,4 @@
-"""What the volumes of a Pod and the mounts of its containers must fulfil."""
+"""Validation of the volumes of a Pod and the mounts of its containers."""
 
 from __future__ import annotations
 

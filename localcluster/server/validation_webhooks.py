@@ -1,4 +1,4 @@
-"""What webhook configurations must fulfil, and how any webhook must say where it is reached."""
+"""Validation of webhook configurations, and of the address of any webhook."""
 
 from __future__ import annotations
 

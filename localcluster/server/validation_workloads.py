@@ -1,4 +1,4 @@
-"""What Jobs, Deployments, ReplicaSets, StatefulSets and revisions must fulfil, and what may change in them."""
+"""Validation of Jobs, Deployments, ReplicaSets, StatefulSets and revisions, and of changes to them."""
 
 from __future__ import annotations
 

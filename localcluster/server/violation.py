@@ -1,7 +1,7 @@
-"""One fault of a value against a schema: where it is, and how it is worded once the whole path is known.
+"""One error of a value against a schema: its path, and its message once the whole path is known.
 
-A check finds faults without knowing where it stands; whoever looks inside a value adds the step it took. So paths cost
-nothing as long as all is well.
+A check finds errors without knowing its path; each caller that walks into a value adds its part. So paths cost nothing
+while there is no error.
 """
 
 from __future__ import annotations

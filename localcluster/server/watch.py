@@ -1,4 +1,4 @@
-"""A watch: what one client may see of a collection's changes, as a pull-based event machine without buffers.
+"""A watch: the changes of a collection that one client may see, as a pull-based state machine without buffers.
 
 A watcher is a position in the collection's change log, so a slow one costs nothing until the log moves past it; then it
 ends with the real server's 410. Sockets, framing and Table rendering are in watchstream.py.

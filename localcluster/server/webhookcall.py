@@ -1,6 +1,6 @@
 """Calls of webhooks over TLS: admission reviews and conversion reviews, POSTed as JSON.
 
-A ``url`` is called as it stands. A ``service`` is looked up in the stored Services and called at its external name, its
+A ``url`` is called unchanged. A ``service`` is looked up in the stored Services and called at its external name, its
 Endpoints or its cluster address, on the target port, because there is no service network here; its certificate must
 still be valid for ``<name>.<namespace>.svc``. Clients are kept per CA bundle, so connections are reused.
 """

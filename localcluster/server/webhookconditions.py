@@ -1,4 +1,4 @@
-"""Match conditions: CEL expressions that must all be true of a request before a webhook is asked about it.
+"""Match conditions: CEL expressions that must all be true before a webhook is called for a request.
 
 Pure. They see ``object``, ``oldObject`` and ``request``. ``authorizer``, which a real API server offers too, is refused
 when a condition that mentions it is written. Source: kube-apiserver's matchconditions.
@@ -97,7 +97,7 @@ def _expression_problems(source: str, field: str) -> Iterator[Cause]:
     if not source.strip():
         yield cause.required(field)
     elif rules_cel.mentions(source, "authorizer"):
-        yield cause.forbidden(field, "a local cluster offers no authorizer to match conditions; use object and request")
+        yield cause.forbidden(field, "match conditions of a local cluster have no authorizer; use object and request")
     else:
         try:
             _compile(source)

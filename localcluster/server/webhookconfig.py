@@ -1,4 +1,4 @@
-"""Admission webhooks as configured: which requests each is asked about, and what happens when it cannot answer.
+"""Admission webhooks as configured: which requests each receives, and what happens when it does not answer.
 
 Pure. Read from Mutating- and ValidatingWebhookConfigurations with the API's defaults filled in.
 """

@@ -1,4 +1,4 @@
-"""AdmissionReviews: what a webhook is asked, and what of its answer counts.
+"""AdmissionReviews: the request to a webhook, and the parts of its answer that are used.
 
 Pure. Source: admission.k8s.io/v1.
 """
@@ -94,7 +94,7 @@ def patched(obj: Object, verdict: Verdict) -> Object:
     except JSONPatchError as error:
         raise InvalidAnswerError(f"the patch cannot be applied: {error}") from error
     if not isinstance(changed, dict) or changed.get("kind") != obj.get("kind"):
-        raise InvalidAnswerError("the patch makes another kind of it")
+        raise InvalidAnswerError("the patch changes the kind")
     return changed
 
 

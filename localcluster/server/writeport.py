@@ -1,6 +1,7 @@
-"""What the write path asks of its neighbours, as small protocols: the shape of objects, admission, conversion.
+"""The dependencies of the write path, as small protocols: the shape of objects, admission, conversion.
 
-The registry is built from these, so that each is tested with an in-memory adapter and replaced without touching writes.
+The registry is built from these, so that each can be tested with an in-memory adapter and replaced without a change of
+the write path.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ class _Step:
         except KubeError as error:
             if isinstance(error, NotFoundError) or not error.retryable:
                 raise
-            log.warning("the StepRun could not be claimed, going on without: %s", error)
+            log.warning("the StepRun could not be claimed; the engram runs without a claim: %s", error)
             return {}
 
     def _claimed(self, current: Object) -> StatusUpdate:
@@ -381,13 +381,13 @@ class _Step:
 
     def _timeout(self, output: Any = None, *, hung: bool = False) -> _Result:
         seconds = timedelta(seconds=self._environment.step_timeout_seconds)
-        still = "; it ignored its cancellation and was ended by force" if hung else ""
+        still = "; it ignored its cancellation and was killed" if hung else ""
         error = EngramError(f"the step did not finish within {instant.format_duration(seconds)}{still}")
         return _Result(output, error, TIMEOUT_EXIT_CODE, ExitClass.RETRY, timed_out=True, hung=hung)
 
     def _terminated(self, *, hung: bool) -> _Result:
         number = self._desk.terminated.number if self._desk.terminated else 15
-        still = "; it ignored its cancellation and was ended by force" if hung else ""
+        still = "; it ignored its cancellation and was killed" if hung else ""
         error = EngramError(f"the container was asked to end (signal {number}){still}", exit_class=ExitClass.RETRY)
         return _Result(None, error, 128 + number, ExitClass.RETRY, hung=hung)
 

@@ -65,7 +65,7 @@ def _append(value: Any, path: str, parts: list[str]) -> None:
 def _append_mapping(value: Mapping[Any, Any], path: str, parts: list[str]) -> None:
     for key in value:
         if not isinstance(key, str):
-            raise NotJsonError(path, f"the key {key!r} is {type(key).__name__}; JSON keys are strings")
+            raise NotJsonError(path, f"the key {key!r} is {type(key).__name__}; JSON keys must be strings")
     parts.append("{")
     for index, key in enumerate(sorted(value)):
         if index:

@@ -1,7 +1,7 @@
-"""What an engram knows of its run, and what it can tell the run.
+"""The context of an engram: facts about its run, and methods to report to it.
 
-``Context`` for plain functions, ``AsyncContext`` for ``async def``: the same knowledge; the verbs of the second are
-awaited. Both are made by the runner; tests get one through ``bubu_sdk.testing``. Source: SDK contract 11, 17, 18.
+``Context`` for plain functions, ``AsyncContext`` for ``async def``: the same facts; the methods of the second are
+awaited. The runner creates both; tests get one from ``bubu_sdk.testing``. Source: SDK contract 11, 17, 18.
 """
 
 from __future__ import annotations

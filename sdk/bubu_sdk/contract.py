@@ -1,4 +1,4 @@
-"""What the operator tells a batch container through its environment.
+"""The environment variables with which the operator configures a batch container.
 
 Two steps, so that a malformed environment can still be reported: ``Identity`` never fails, ``Environment`` may.
 Source: SDK contract 10, 11.1.

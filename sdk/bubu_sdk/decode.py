@@ -1,9 +1,9 @@
 """Plain JSON into the types of the user's function.
 
-Dataclasses, typed dictionaries, enums and containers are built here; a pydantic model builds itself. Texts and numbers
-convert into each other as in the reference (``"123"`` → 123), a ``timedelta`` is written as a Go duration. Keys match a
-field by its name, its ``metadata={"key": …}``, its camelCase form, or regardless of case. All problems are reported
-together, each with its path. Source: SDK contract 11.2.5.
+Dataclasses, typed dictionaries, enums and containers are built here; a pydantic model builds itself. Strings and
+numbers convert into each other as in the reference (``"123"`` → 123), a ``timedelta`` is written as a Go duration. Keys
+match a field by its name, its ``metadata={"key": …}``, its camelCase form, or regardless of case. All problems are
+reported together, each with its path. Source: SDK contract 11.2.5.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Decoder:
         for member in target:
             if member.value == data or (not isinstance(member.value, str) and str(member.value) == data):
                 return member
-        return self._refuse(path, f"{_shown(data)} is none of {', '.join(repr(member.value) for member in target)}")
+        return self._refuse(path, f"{_shown(data)} must be one of {', '.join(repr(member.value) for member in target)}")
 
     def _dataclass(self, data: Any, target: Any, path: str) -> Any:
         if not self._is_mapping(data, target, path):
@@ -200,7 +200,7 @@ class _Decoder:
         for choice in choices:
             if choice == data and isinstance(choice, bool) == isinstance(data, bool):
                 return choice
-        return self._refuse(path, f"{_shown(data)} is none of {', '.join(map(repr, choices))}")
+        return self._refuse(path, f"{_shown(data)} must be one of {', '.join(map(repr, choices))}")
 
     def _is_mapping(self, data: Any, target: Any, path: str) -> bool:
         if isinstance(data, Mapping):
@@ -261,13 +261,13 @@ def _to_none(data: Any) -> None:
 
 def _to_timedelta(data: Any) -> timedelta:
     if not isinstance(data, str):
-        raise TypeError(f"a duration is a text such as '5s', got {_shown(data)}")
+        raise TypeError(f"a duration must be a string such as '5s', got {_shown(data)}")
     return instant.parse_duration(data)
 
 
 def _to_datetime(data: Any) -> datetime:
     if not isinstance(data, str):
-        raise TypeError(f"an instant is an RFC 3339 text, got {_shown(data)}")
+        raise TypeError(f"an instant must be an RFC 3339 string, got {_shown(data)}")
     return instant.parse_instant(data)
 
 
@@ -280,7 +280,7 @@ _SCALARS: dict[type, Callable[[Any], Any]] = {
     timedelta: _to_timedelta,
     datetime: _to_datetime,
 }
-_NAMES: dict[type, str] = {str: "a text", int: "an integer", float: "a number", bool: "a boolean", type(None): "null"}
+_NAMES: dict[type, str] = {str: "a string", int: "an integer", float: "a number", bool: "a boolean", type(None): "null"}
 _CONTAINERS: dict[Any, Callable[[list[Any]], Any]] = {
     list: list,
     tuple: tuple,

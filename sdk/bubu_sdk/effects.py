@@ -1,11 +1,11 @@
 """Side effects that must happen once, over retries, restarts and rival Pods.
 
-An EffectClaim is a lease on one effect: create or take it over, renew it while the effect runs, complete it. Who finds
-it completed does not run the effect again. Source: SDK contract 18; admission contract 11.
+An EffectClaim is a lease on one effect: create or take it over, renew it while the effect runs, complete it. A process
+that finds it completed does not run the effect again. Source: SDK contract 18; admission contract 11.
 
 A crash between the claim and the effect leaves a lease that expires; the next attempt takes it over and runs the
 effect. A crash between the effect and the completion also leaves a lease that expires, and the effect runs *again*:
-pass ``lease.idempotency_key`` to the service you call, only it can tell the two apart.
+pass ``lease.idempotency_key`` to the service that you call; only the service can tell the two apart.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Effects:
                 return outcome
             if time.monotonic() >= deadline:
                 raise EffectInProgressError(
-                    f"the effect {key!r} is being performed by another holder; it is not known yet whether it succeeds"
+                    f"the effect {key!r} is being performed by another holder, whose result is not known yet"
                 )
             time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 

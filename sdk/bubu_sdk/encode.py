@@ -1,7 +1,7 @@
-"""What the user's function returned, as plain JSON.
+"""Converts the return value of the user's function to plain JSON.
 
 Dataclasses, pydantic models, enums, instants (RFC 3339), durations (Go text), UUIDs and paths have an obvious JSON
-form; anything else is refused with its path, never turned into ``str`` behind the user's back.
+form; anything else is refused with its path, and never silently converted to ``str``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def to_json(value: Any, path: str) -> Any:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise OutputError(f"{path}: {value!r} has no JSON form; return None or a text instead")
+            raise OutputError(f"{path}: {value!r} has no JSON form; return None or a string instead")
         return value
     if isinstance(value, Mapping):
         return {_key(key, path): to_json(item, f"{path}.{key}") for key, item in value.items()}
@@ -77,5 +77,5 @@ def _text_form(value: Any, path: str) -> str:
 
 def _key(key: Any, path: str) -> str:
     if not isinstance(key, str):
-        raise OutputError(f"{path}: the key {key!r} is {type(key).__name__}; JSON keys are texts")
+        raise OutputError(f"{path}: the key {key!r} is {type(key).__name__}; JSON keys must be strings")
     return str(key)

@@ -1,4 +1,4 @@
-"""The decorator that makes a function an Engram, and what its signature says.
+"""The decorator that makes a function an Engram, and the rules for its signature.
 
     @engram
     def main(ctx: Context[Config], inputs: Inputs) -> Output: ...

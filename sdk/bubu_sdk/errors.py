@@ -1,9 +1,9 @@
-"""What can go wrong in a step container, and how it is told to the operator.
+"""Errors in a step container, and how they are reported to the operator.
 
     EngramError                     raised by user code, or a base of the SDK's own; lands in StepRun.status.error
       ├─ ContextError               user: an environment variable is malformed
       ├─ InputError                 user: inputs or configuration do not fit the engram's types or schema
-      ├─ TemplateError              user: a template survived until the container
+      ├─ TemplateError              user: a template reached the container unresolved
       ├─ SecretError                user: a secret descriptor cannot be expanded (its path is never shown)
       ├─ StorageError               retry: the payload store refused or failed
       │    └─ PayloadPathError      user: an object key leaves its place
@@ -105,7 +105,7 @@ class EngramError(Exception):
         self.output = output
         parsed = ExitClass.parse(exit_class) if exit_class is not None else None
         if exit_class is not None and parsed is None:
-            raise ValueError(f"exit_class {exit_class!r} is none of {', '.join(ExitClass)}")
+            raise ValueError(f"exit_class {exit_class!r} must be one of {', '.join(ExitClass)}")
         wants_retry = self.default_retryable if retryable is None else retryable
         self.exit_class = parsed or (ExitClass.RETRY if wants_retry else ExitClass.TERMINAL)
         self.retryable = self.exit_class.retryable if retryable is None else retryable
@@ -210,11 +210,11 @@ def validate_structured_error(record: Mapping[str, Any]) -> list[str]:
     if record.get("version") != "v1":
         problems.append(f"version is {record.get('version')!r}; it must be 'v1'")
     if record.get("type") not in tuple(ErrorType):
-        problems.append(f"type {record.get('type')!r} is none of {', '.join(ErrorType)}")
+        problems.append(f"type {record.get('type')!r} must be one of {', '.join(ErrorType)}")
     if not str(record.get("message") or "").strip():
-        problems.append("message is blank")
+        problems.append("message must not be blank")
     if record.get("exitClass") not in (None, "", *ExitClass):
-        problems.append(f"exitClass {record.get('exitClass')!r} is none of {', '.join(ExitClass)}")
+        problems.append(f"exitClass {record.get('exitClass')!r} must be one of {', '.join(ExitClass)}")
     return problems
 
 

@@ -1,8 +1,8 @@
-"""How the user's function is run: as it is, under asyncio, or under Trio; always beside the supervisor, never in it.
+"""Runs the user's function: directly, under asyncio, or under Trio; always in another thread than the supervisor.
 
-The supervisor keeps the main thread, so that a deadline and SIGTERM are obeyed even while the function blocks its event
-loop or never returns. ``run`` is called in a thread made for it, ``cancel`` from any other. Neither asyncio nor Trio
-is imported before a function needs it.
+The supervisor keeps the main thread, so that it obeys a deadline and SIGTERM even while the function blocks its event
+loop or never returns. ``run`` is called in its own thread, ``cancel`` from any other. asyncio and Trio are imported
+only when a function needs them.
 """
 
 from __future__ import annotations

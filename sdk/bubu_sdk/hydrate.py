@@ -1,4 +1,4 @@
-"""References become the values they name.
+"""Replaces references by the values that they name.
 
 Storage references are read, unwrapped and hydrated in turn; ConfigMap and Secret references are read with the Pod's own
 rights. Bounded in depth, in the size of one object and of all of them. Source: SDK contract 1.3, 5, 11.2.
@@ -90,7 +90,7 @@ def unwrap(content: bytes, key: str) -> Any:
         )
     data = wrapper.get("data")
     if kind == "raw" and not isinstance(data, str):
-        raise StorageError(f"stored object {key!r} is raw, but its data is not a text", retryable=False)
+        raise StorageError(f"stored object {key!r} is raw, but its data is not a string", retryable=False)
     return data
 
 

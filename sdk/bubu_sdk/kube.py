@@ -4,7 +4,7 @@ Source: SDK contract 13.5, 21.
 
     KubeError                 the exchange failed
       ├─ UnreachableError     retry: no answer (refused, reset, timed out)
-      ├─ UntrustedError       user: the server's certificate is not the one the CA vouches for
+      ├─ UntrustedError       user: the CA did not sign the server's certificate
       └─ StatusError          the API server answered with a failure; ``code`` says which
            ├─ NotFoundError   404
            └─ ConflictError   409

@@ -1,4 +1,4 @@
-"""Where the API server is and how to speak to it: from inside a Pod, else from a kubeconfig file.
+"""Address and credentials of the API server: from inside a Pod, else from a kubeconfig file.
 
 Source: SDK contract 21. Exec and auth-provider plugins are refused by name. A kubeconfig in YAML needs PyYAML or
 ruamel.yaml; one in JSON (which is YAML too) needs nothing.
@@ -138,7 +138,7 @@ def _parse(path: Path) -> Object:
     except ValueError:
         document = _parse_yaml(text, path)
     if not isinstance(document, dict):
-        raise ContextError(f"{path}: a kubeconfig is an object")
+        raise ContextError(f"{path}: a kubeconfig must be an object")
     return document
 
 

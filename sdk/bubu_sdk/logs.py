@@ -1,4 +1,4 @@
-"""JSON lines on stdout, the last mebibyte of which is kept for the store.
+"""JSON lines on stdout; the last mebibyte is kept for the store.
 
 Source: SDK contract 12.1 (1), 19. A failure here never changes the outcome of a step.
 """

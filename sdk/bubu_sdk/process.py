@@ -1,4 +1,4 @@
-"""The process around a batch run: signal handlers, stdout, and an end that always comes."""
+"""The process around a batch run: signal handlers, stdout, and an exit that cannot hang."""
 
 from __future__ import annotations
 

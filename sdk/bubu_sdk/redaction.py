@@ -1,4 +1,4 @@
-"""What must not leave the container in a message: credentials, and more than 8192 bytes.
+"""Removes credentials from messages that leave the container, and cuts them at 8192 bytes.
 
 Source: SDK contract 14, redaction.
 """

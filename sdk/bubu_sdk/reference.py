@@ -76,11 +76,10 @@ def kube_reference(node: Any, path: str, own_namespace: str) -> KubeReference | 
     if not name or not key:
         raise InputError(f"{path}: {marker} needs a name and a key, for example 'settings:region'")
     if format_ not in _FORMATS:
-        raise InputError(f"{path}: {marker} format {format_!r} is none of {', '.join(_FORMATS)}")
+        raise InputError(f"{path}: {marker} format {format_!r} must be one of {', '.join(_FORMATS)}")
     if namespace and namespace != own_namespace:
-        raise InputError(
-            f"{path}: {marker} names namespace {namespace!r}; only {own_namespace or 'the own'!r} is readable"
-        )
+        readable = f"namespace {own_namespace!r}" if own_namespace else "its own namespace"
+        raise InputError(f"{path}: {marker} names namespace {namespace!r}; the step can only read {readable}")
     return KubeReference(kind, name, key, format_)
 
 
@@ -126,7 +125,7 @@ def _parts(spec: Any, path: str) -> tuple[str, str, str, str]:
         unknown = sorted(set(spec) - {*texts, "format"})
         if unknown or not all(isinstance(text, str) for text in texts.values()):
             raise InputError(
-                f"{path}: expected texts name, key, namespace?, format? and nothing else, got {sorted(spec)}"
+                f"{path}: expected the strings name, key, namespace?, format? and no other fields, got {sorted(spec)}"
             )
         return (
             texts["namespace"].strip(),

@@ -124,7 +124,7 @@ def _encryption(environ: Mapping[str, str]) -> Object:
     if mode in ("kms", "aws:kms"):
         key = environ.get("BUBU_S3_SSE_KMS_KEY", "")
         return {"server_side_encryption": "aws:kms", **({"sse_kms_key_id": key} if key else {})}
-    raise ContextError(f"BUBU_S3_SSE {mode!r} is none of 's3', 'sse-s3', 'aes256', 'kms', 'aws:kms'")
+    raise ContextError(f"BUBU_S3_SSE {mode!r} must be one of 's3', 'sse-s3', 'aes256', 'kms', 'aws:kms'")
 
 
 def _boolean(environ: Mapping[str, str], name: str, *, default: bool | None) -> bool | None:

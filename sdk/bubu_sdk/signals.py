@@ -1,4 +1,4 @@
-"""What a step tells about itself while it runs: signal values in the status, and the events of their emission.
+"""Reports of a running step: signal values in the status, and events about them.
 
 Values travel as summaries (size, hash, type), never in full, except the envelopes made for display. Source: SDK
 contract 17. Events are numbered by the StepRun, not by the process, so that those of a retried attempt are kept.

@@ -1,4 +1,4 @@
-"""What a function that is the work of a step wants to be called with."""
+"""The parameters that an engram function expects."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One piece of work beside the supervisor, and the news it waits for.
+"""One piece of work in a thread next to the supervisor, and the notifications that the supervisor waits for.
 
 A stage runs in its own thread, because the supervisor must be able to stop waiting: for a function that ignores its
-cancellation, a store that does not answer, an event loop that is blocked. News arrive through a ``SimpleQueue``, which
-may be fed from a signal handler.
+cancellation, a store that does not answer, an event loop that is blocked. Notifications arrive through a
+``SimpleQueue``, which a signal handler may write to.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a step container writes into ``StepRun.status``: bodies, merge rules, allowed phase changes. Pure.
+"""Patches of a step container to ``StepRun.status``: bodies, merge rules, allowed phase changes. Pure.
 
 Source: SDK contract 13. Differences from the reference, each marked there as weak: ``Pending`` may become
 ``Succeeded``; a success clears ``error`` and ``lastFailureMsg`` of earlier attempts and writes ``exitCode: 0``; signal

@@ -1,4 +1,4 @@
-"""The StepRun of this container: read it, claim it, change its status without losing anybody's writes.
+"""The StepRun of this container: read it, claim it, change its status without losing writes of others.
 
 Every change is read–check–merge–patch under ``metadata.resourceVersion``: a conflict re-reads, a server failure backs
 off, any other refusal ends at once. Source: SDK contract 13.2 and its weak points.
@@ -95,9 +95,7 @@ class StepRunClient:
         before: Object = step_run.get("status") or {}
         owner = before.get("podName") or ""
         if fenced and self._pod and owner and owner != self._pod:
-            raise FencedError(
-                f"the StepRun is owned by Pod {owner!r}; {self._pod!r} is a leftover of an earlier attempt"
-            )
+            raise FencedError(f"the StepRun is owned by Pod {owner!r}; Pod {self._pod!r} belongs to an earlier attempt")
         update = change if isinstance(change, StatusUpdate) else change(before)
         phase = str(before.get("phase") or "")
         if update.phase and not status.may_become(phase, update.phase):

@@ -30,4 +30,4 @@ def open_store(environ: Mapping[str, str]) -> Store | None:
         from bubu_sdk import s3
 
         return s3.open_s3_store(environ)
-    raise ContextError(f"BUBU_STORAGE_PROVIDER {provider!r} is none of 's3', 'file', 'none'")
+    raise ContextError(f"BUBU_STORAGE_PROVIDER {provider!r} must be one of 's3', 'file', 'none'")

@@ -1,7 +1,7 @@
 """The templates that may remain for the container: one path, nothing else.
 
 The operator resolves templates before a container starts; a value that was offloaded may still be named by a plain
-``{{ steps.fetch.output.body }}``. Those are resolved here; anything richer is refused with the path where it stands.
+``{{ steps.fetch.output.body }}``. Those are resolved here; any other template is refused with its path.
 Pure. Source: SDK contract 11.2, 11.4; templating contract 3.
 """
 

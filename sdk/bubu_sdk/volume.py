@@ -1,7 +1,7 @@
-"""Where the volumes of the Pod are.
+"""Paths of the Pod's volumes.
 
-At the paths the Pod says. A local node without mount namespaces cannot put them there: it names a folder in
-``BUBU_VOLUME_ROOT`` below which the same paths are found.
+They are the paths in the Pod. A local node without mount namespaces cannot mount volumes there: it sets
+``BUBU_VOLUME_ROOT`` to a folder that has the same paths below it.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_warnings_fail_only_where_they_are_told_to(line: CommandLine) -> None:
     line.file("story.yaml", STORY.replace("sleep: {duration: 5m}", "stop: {phase: Bored}"))
     done = line.quick("lint", "story.yaml")
     assert done.code == 0
-    assert "warning: spec.steps[1].stop.phase: is no phase" in done.out
+    assert "warning: spec.steps[1].stop.phase: must be a phase" in done.out
     assert line.quick("lint", "story.yaml", "--fail-on", "warning").code == 7
 
 

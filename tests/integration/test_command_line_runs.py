@@ -288,7 +288,7 @@ def test_a_step_whose_program_is_missing_says_so_while_it_waits(stand: Stand) ->
     (stand.line.folder / file).write_text(text)
     with stand.line.started("run", file, "--cancel-on-interrupt", *stand.there) as run:
         assert run.stderr is not None
-        line = next(line for line in run.stderr if "no program on this machine stands for it" in line)
+        line = next(line for line in run.stderr if "the image map has no program for it" in line)
         run.send_signal(signal.SIGINT)
         run.communicate(timeout=DEADLINE_SECONDS)
 

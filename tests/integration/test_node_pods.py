@@ -332,7 +332,7 @@ async def test_a_pod_waits_while_the_disk_of_its_node_is_full_and_then_runs(tmp_
         ended = await cluster.wait_for(PODS, "p", in_phase("Succeeded"))
 
     message = container_state(waiting, "waiting")["message"]
-    assert message.startswith("volumes cannot be made: ")
+    assert message.startswith("the volumes cannot be created: ")
     assert message.endswith("free some disk space, it is tried again")
     assert ended["status"]["containerStatuses"][0]["restartCount"] == 0
 

@@ -1,4 +1,4 @@
-"""What the node asks the launcher for: one program, and the files it sees. Plain data; JSON on the socket."""
+"""An order of the node to the launcher: one program, and the files that it sees. Plain data; JSON on the socket."""
 
 from __future__ import annotations
 

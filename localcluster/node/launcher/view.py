@@ -1,4 +1,4 @@
-"""What a container sees of the file system: the machine's own, with volumes laid over it at the Pod's paths.
+"""The file system that a container sees: that of the machine, with volumes mounted at the Pod's paths.
 
 A mount point that does not exist is never created on the machine. Instead its nearest existing directory is *opened*:
 replaced, in this mount namespace only, by a scratch directory into which every entry of the original is bound. The

@@ -1,7 +1,6 @@
 """The launcher process: single-threaded, forks one process per container and reports how each ends.
 
-It keeps one promise above all: **no container process outlives the node**, not even one that the node's own
-``SIGKILL`` orphans.
+It guarantees that **no container process outlives the node**, not even after a ``SIGKILL`` of the node.
 
 - Where the kernel allows, it lives in a PID namespace of its own: when it ends, the kernel ends every process in it,
   however far that process has daemonised. The kernel ends the launcher with the node.
@@ -10,7 +9,7 @@ It keeps one promise above all: **no container process outlives the node**, not 
 Protocol. Node to launcher: a frame is a 4-byte big-endian length and JSON, ``{"launch": LaunchOrder}`` (stdout and
 stderr travel with the length as file descriptors) or ``{"signal": n, "order_id": i, "group": bool}``. Launcher to node:
 JSON lines ``{"ready": true, "isolated": bool}``, ``{"order_id": i, "started": pid}``, ``{"order_id": i, "refused":
-message}``, ``{"order_id": i, "exited": code, "signal": n or null}``. ``exited`` is said once all processes of that
+message}``, ``{"order_id": i, "exited": code, "signal": n or null}``. ``exited`` is sent when all processes of that
 container are gone.
 """
 

@@ -1,4 +1,4 @@
-"""Makes ``types.json``: how built-in kinds are laid out in protobuf, read from the struct tags of Kubernetes.
+"""Generates ``types.json``: the protobuf layout of built-in kinds, read from the struct tags of Kubernetes.
 
     python -m localcluster.server.protobuf.generate <k8s.io/api directory> <k8s.io/apimachinery directory>
 

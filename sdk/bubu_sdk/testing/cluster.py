@@ -1,6 +1,6 @@
 """An API server in memory, for one namespace's worth of an engram: enough of the protocol to be strict about it.
 
-It checks preconditions, transitions nothing by itself, remembers every patch, and can be told to fail.
+It checks preconditions, changes nothing by itself, records every patch, and can be set to fail.
 """
 
 from __future__ import annotations

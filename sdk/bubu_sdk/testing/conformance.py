@@ -75,14 +75,14 @@ def terminal_status_problems(status: Object, exit_code: int) -> list[str]:
         if status.get(field) != value:
             problems.append(f"exit code {exit_code}: status.{field} is {status.get(field)!r}; expected {value!r}")
     if status.get("exitClass") not in tuple(ExitClass):
-        problems.append(f"status.exitClass {status.get('exitClass')!r} is none of {', '.join(ExitClass)}")
+        problems.append(f"status.exitClass {status.get('exitClass')!r} must be one of {', '.join(ExitClass)}")
     if not _INSTANT.fullmatch(str(status.get("finishedAt", ""))):
         problems.append(f"status.finishedAt {status.get('finishedAt')!r} is not an instant in whole seconds, UTC")
     if exit_code == 0:
         if not isinstance(status.get("output"), dict):
-            problems.append("a success publishes an output object, {} at least")
+            problems.append("a success must publish an output object, {} if it is empty")
         if status.get("error") is not None:
-            problems.append("a success carries no error")
+            problems.append("a success must have no error")
         return problems
     problems += [f"status.error: {problem}" for problem in validate_structured_error(status.get("error") or {})]
     if len(str(status.get("lastFailureMsg", "")).encode()) > MAX_MESSAGE_BYTES:

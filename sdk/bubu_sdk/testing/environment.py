@@ -5,8 +5,8 @@
     assert outcome.exit_code == 0
     assert outcome.output == {"temperature": 4}
 
-The environment is the environment variables of the contract, an API server and a store in memory; everything between
-them is the production code.
+The environment consists of the environment variables of the contract, an API server and a store in memory; all other
+code is the production code.
 """
 
 from __future__ import annotations

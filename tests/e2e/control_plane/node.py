@@ -53,7 +53,7 @@ async def open_node(
     """A node for the length of the block, registered when it begins; afterwards no container of it is left.
 
     Args:
-        image_map: which programs images stand for (``localcluster.node.images``); may be written later.
+        image_map: file that maps image names to programs (``localcluster.node.images``); may be written later.
         data_dir: the node's own.
         settings: further fields of ``NodeSettings``.
     """

@@ -108,5 +108,5 @@ async def test_an_application_that_answers_nothing_is_named(nursery: trio.Nurser
         await trio.lowlevel.checkpoint()
 
     async with client(app, nursery) as http:
-        with pytest.raises(RuntimeError, match="answered nothing to GET http://app/silent"):
+        with pytest.raises(RuntimeError, match="gave no answer to GET http://app/silent"):
             await http.get("/silent")

@@ -50,7 +50,7 @@ def test_the_documented_object_has_the_documented_checksums() -> None:
     ("value", "message"),
     [
         ({"a": [float("nan")]}, r"a\[0\]: nan has no JSON form"),
-        ({"a": {1: 2}}, "a: the key 1 is int; JSON keys are strings"),
+        ({"a": {1: 2}}, "a: the key 1 is int; JSON keys must be strings"),
         ({"a": object()}, "a: object has no JSON form"),
     ],
 )

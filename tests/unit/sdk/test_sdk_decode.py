@@ -95,12 +95,12 @@ def test_every_problem_is_named_with_its_path() -> None:
         decode(data, Inputs, "inputs")
 
     assert sorted(str(caught.value).split("; ")) == [
-        "inputs.color: 1 is none of 'red', 'blue'",
+        "inputs.color: 1 must be one of 'red', 'blue'",
         "inputs.items[1].url: is required",
         "inputs.items[1].weight: expected a number, got 'heavy'",
-        "inputs.mode: 'warp' is none of 'fast', 'slow'",
+        "inputs.mode: 'warp' must be one of 'fast', 'slow'",
         "inputs.name: is required",
-        "inputs.pause: a duration is a text such as '5s', got 5",
+        "inputs.pause: a duration must be a string such as '5s', got 5",
         "inputs.retries: expected an integer, got 'many'",
     ]
 

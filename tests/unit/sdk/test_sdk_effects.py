@@ -236,7 +236,7 @@ def test_a_live_claim_of_a_rival_is_told_apart_from_a_recorded_effect(
     rival.start()
     inside.wait(5)
     try:
-        with pytest.raises(EffectInProgressError, match="not known yet whether it succeeds"):
+        with pytest.raises(EffectInProgressError, match="whose result is not known yet"):
             new_process().execute_once("charge-card", Charge())
     finally:
         go_on.set()

@@ -112,7 +112,7 @@ def test_a_signal_ends_the_step_with_a_retryable_failure(
 
 def test_a_signal_ends_a_deaf_function_after_its_grace(container: Container, environment: EngramEnvironment) -> None:
     assert container.run_and_signal(DEAF, BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT="100ms") == 143
-    assert "ended by force" in environment.status["lastFailureMsg"]
+    assert "was killed" in environment.status["lastFailureMsg"]
 
 
 def test_a_process_without_a_step_says_how_to_try_an_engram(container: Container) -> None:

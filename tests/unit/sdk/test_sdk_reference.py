@@ -87,8 +87,8 @@ def test_kube_references_are_read(node: Any, expected: tuple[str, ...]) -> None:
         ({"$bubuSecretRef": "other/db:k"}, "inputs.x: .* names namespace 'other'"),
         ({"$bubuSecretRef": "db"}, "needs a name and a key"),
         ({"$bubuSecretRef": 3}, "expected 'name:key'"),
-        ({"$bubuConfigMapRef": {"name": "a", "key": "k", "format": "yaml"}}, "none of auto, json, raw"),
-        ({"$bubuConfigMapRef": {"name": "a", "key": "k", "kind": "x"}}, "nothing else"),
+        ({"$bubuConfigMapRef": {"name": "a", "key": "k", "format": "yaml"}}, "must be one of auto, json, raw"),
+        ({"$bubuConfigMapRef": {"name": "a", "key": "k", "kind": "x"}}, "no other fields"),
     ],
 )
 def test_a_malformed_or_foreign_kube_reference_is_an_error_that_names_the_path(node: Any, message: str) -> None:

@@ -79,7 +79,7 @@ def test_built_in_images_need_no_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_image_names_the_file_to_edit(tmp_path: Path) -> None:
-    with pytest.raises(UnknownImageError, match=r'image "nope": .* add an entry for it to .*none.yaml'):
+    with pytest.raises(UnknownImageError, match=r'image "nope": .* add an entry to .*none.yaml'):
         ImageMap(tmp_path / "none.yaml").find("nope")
 
 

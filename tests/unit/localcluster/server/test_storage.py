@@ -96,7 +96,7 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE precious (id)")
     connection.close()
-    with pytest.raises(StorageCorruptError, match="not a local cluster's database"):
+    with pytest.raises(StorageCorruptError, match="not a database of a local cluster"):
         Storage.open(path)
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("precious",)]

@@ -43,5 +43,5 @@ def test_a_path_selects_what_it_names(path: str, expected: list[Any]) -> None:
 
 @pytest.mark.parametrize("path", ["spec", ".spec[", ".spec[?(", "..a", ".a..b"])
 def test_what_is_no_path_is_refused_with_a_remedy(path: str) -> None:
-    with pytest.raises(JSONPathError, match=r"write it like \.spec"):
+    with pytest.raises(JSONPathError, match=r"write for example \.spec"):
         values_at(path, OBJ)
