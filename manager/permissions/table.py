@@ -1,8 +1,8 @@
 """The operator's permissions, row by row: verb, resource, reason. Pure data.
 
 The permissions of a controller are in its registration (``reconcilers.controllers``); the others are here. The operator
-has no further ones: the manifests, the reference page and the embedded cluster are rendered from here, and an end-to-end
-test compares the rows with an audit log of the operator's requests.
+has no further ones: the manifests, the reference page and the embedded cluster are rendered from here, and an
+end-to-end test compares the rows with an audit log of the operator's requests.
 Source: operator contract 20; the operator does not need the permissions that are missing here.
 """
 

@@ -27,7 +27,8 @@ from core.api.resource import (
 
 FRESH: Final = "The watch may not have delivered an object yet that was created a moment ago."
 _OWNERS: Final = (
-    "The API server checks it where the admission plugin OwnerReferencesPermissionEnforcement is on " "(OpenShift), as part of other requests; the operator sends no such request."
+    "The API server checks it where the admission plugin OwnerReferencesPermissionEnforcement "
+    "is on (OpenShift), as part of other requests; the operator sends no such request."
 )
 _RACE: Final = "Only after the answer to a write was lost, or two processes created the same object at once."
 
@@ -41,7 +42,7 @@ _RUNS: Final = (
     Permission(
         STORY_RUN,
         ("get",),
-        "The operator reads a run that is missing in the watch before it gives it up, and a run without " "its StepRun.",
+        "The operator reads a run that is missing in the watch before it gives it up, and a run without its StepRun.",
         seldom="Only when a run is deleted while its steps are running.",
     ),
     Permission(
@@ -53,7 +54,10 @@ _RUNS: Final = (
     Permission(
         STORY_RUN,
         ("patch",),
-        "Sets finalizer, queue labels and step timers; removes the finalizer; cancels the child runs of " "a canceled run (spec.cancelRequested).",
+        (
+            "Sets finalizer, queue labels and step timers; removes the finalizer; cancels the child "
+            "runs of a canceled run (spec.cancelRequested)."
+        ),
     ),
     Permission(STORY_RUN, ("patch",), "Records the progress of a run.", subresource="status"),
     Permission(STORY_RUN, ("delete",), "Deletes runs after their retention time, and the child runs of a run."),
@@ -65,7 +69,9 @@ _RUNS: Final = (
         seldom=_OWNERS,
     ),
     Permission(
-        STEP_RUN, ("get",), "Before it recreates a Job, the operator checks that the StepRun still exists; a name conflict " "is examined."
+        STEP_RUN,
+        ("get",),
+        "Before it recreates a Job, the operator checks that the StepRun still exists; a name conflict is examined.",
     ),
     Permission(STEP_RUN, ("create",), "Every engram step of a run has one."),
     Permission(STEP_RUN, ("patch",), "Asks a step to cancel; removes a finalizer of the reference."),
@@ -81,7 +87,11 @@ _RUNS: Final = (
 )
 
 _PINNED_STORIES: Final = (
-    Permission(CONTROLLER_REVISION, ("create",), "A run continues with its Story as it was at the start, even if the Story is edited."),
+    Permission(
+        CONTROLLER_REVISION,
+        ("create",),
+        "A run continues with its Story as it was at the start, even if the Story is edited.",
+    ),
     Permission(
         CONTROLLER_REVISION,
         ("get",),
@@ -97,12 +107,16 @@ _WORKLOADS: Final = (
     Permission(
         SECRET,
         ("get",),
-        "Checks that the Secrets of a step exist, and reads the Secret of the store; by name, without a " "cache.",
+        "Checks that the Secrets of a step exist, and reads the Secret of the store; by name, without a cache.",
     ),
     Permission(
         SECRET,
         ("create",),
-        "Gives a step a copy of the credentials of the operator's store, where " "controller.storage.s3.credential-namespaces allows it. A copy belongs to its StepRun and is " "deleted with it; the operator neither changes nor deletes Secrets.",
+        (
+            "Gives a step a copy of the credentials of the operator's store, where "
+            "controller.storage.s3.credential-namespaces allows it. A copy belongs to its StepRun and "
+            "is deleted with it; the operator neither changes nor deletes Secrets."
+        ),
     ),
     Permission(CORE_EVENT, ("create",), "Records Events about Jobs, with labels."),
     Permission(

@@ -41,7 +41,7 @@ Object = dict[str, Any]
 @asynccontextmanager
 async def asking(gate: AdmissionSetup, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an admission server, in process."""
-    app: Any = admission_app(gate, Limits(**limits))  # Quart and httpx write the type of an ASGI application differently
+    app: Any = admission_app(gate, Limits(**limits))  # Quart and httpx type ASGI applications differently
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="https://gate", timeout=20) as client:
         yield client
