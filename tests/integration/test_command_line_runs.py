@@ -293,7 +293,7 @@ def test_a_step_whose_program_is_missing_says_so_while_it_waits(stand: Stand) ->
         run.communicate(timeout=DEADLINE_SECONDS)
 
     assert "ImagePull" in line
-    assert "add an entry for it to" in line
+    assert "add an entry to" in line
     assert run.returncode == 130
 
 

@@ -333,7 +333,7 @@ async def test_a_pod_waits_while_the_disk_of_its_node_is_full_and_then_runs(tmp_
 
     message = container_state(waiting, "waiting")["message"]
     assert message.startswith("the volumes cannot be created: ")
-    assert message.endswith("free some disk space, it is tried again")
+    assert message.endswith("free some disk space; the node tries again")
     assert ended["status"]["containerStatuses"][0]["restartCount"] == 0
 
 

@@ -37,7 +37,7 @@ def _code(cell: str) -> list[str]:
 
 _BLOCKS = re.findall(r"```json\n(.*?)```", _TEXT, re.S)
 _DATA: dict[str, Any] = json.loads(_BLOCKS[0])
-_ROWS = _table("to say")
+_ROWS = _table("meaning")
 
 
 @pytest.mark.parametrize("row", _ROWS, ids=lambda row: row[0])
