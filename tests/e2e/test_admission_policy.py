@@ -301,7 +301,7 @@ async def test_a_refusal_names_the_field_and_is_no_matter_of_rights(server: http
 
     assert answer.status_code == 422
     assert answer.json()["reason"] == "Invalid"
-    assert "spec.steps[].ref: leads into another namespace" in answer.json()["message"]
+    assert "spec.steps[].ref: refers to another namespace" in answer.json()["message"]
 
 
 async def test_the_server_finds_nothing_wrong_with_the_policies(guarded: Kubectl) -> None:

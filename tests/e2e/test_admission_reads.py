@@ -195,15 +195,15 @@ async def test_nobody_names_a_secret_that_he_may_not_read(server: httpx.AsyncCli
         (impulse(execution=claim("data")), "names PersistentVolumeClaim data, which you may not read"),
         (
             story({"ref": {"name": "w"}}, policy={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
-            "needs the right to patch ServiceAccounts",
+            "you need the permission to patch ServiceAccounts",
         ),
-        (impulse(execution={"serviceAccountName": "admin"}), "needs the right to create Pods"),
+        (impulse(execution={"serviceAccountName": "admin"}), "you need the permission to create Pods"),
         (
             thing(
                 "EngramTemplate",
                 {"version": "1", "image": "i", "supportedModes": ["job"], "execution": rules("secrets", "a")},
             ),
-            "names Secrets for every namespace",
+            "names Secrets in every namespace",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
