@@ -166,7 +166,7 @@ async def test_a_foreign_secret_is_never_written_and_what_is_held_goes_on_being_
 
     assert await gate.secret() == foreign
     assert replica.serving.exchanges > 3, "leaves were renewed by the authority in memory"
-    assert "is not ours" in replica.keeper.readiness.word
+    assert "does not belong to the operator" in replica.keeper.readiness.word
 
 
 async def test_a_foreign_secret_at_the_start_says_what_to_do_and_its_removal_is_enough(gate: AdmissionWorld) -> None:
