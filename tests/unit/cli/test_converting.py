@@ -127,7 +127,7 @@ def test_every_document_that_cannot_be_read_is_named_with_its_place() -> None:
     with pytest.raises(RejectedManifestError) as refused:
         converted_text("s.yaml", text, BETA)
     lines = str(refused.value).splitlines()
-    assert lines[0].startswith("s.yaml:1: apiVersion: there is no Story of 'bubustack.io/v9'")
+    assert lines[0].startswith("s.yaml:1: apiVersion: Story has no version 'bubustack.io/v9'")
     assert lines[1].startswith("s.yaml:28:1: does not parse")
     assert lines[2] == "s.yaml:29:8: 'a' refers to itself (write it out)"
 
