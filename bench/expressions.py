@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.report import Row
-from core.expressions import Limits, compile_template, resolve_value
+from core.expressions import EvaluationLimits, compile_template, resolve_value
 from core.expressions.limits import Meter
 from core.expressions.template.functions import Context
 from fuzz.expressions import oracle
@@ -58,7 +58,7 @@ class _Go:
 
 def measure() -> list[Row]:
     go = _go_seconds([[COUNT], [TEN_PIPELINES], list(BLOCK.values()), [TYPICAL]])
-    shared = Context(Meter(Limits(steps=1 << 40, wall_seconds=0)))
+    shared = Context(Meter(EvaluationLimits(steps=1 << 40, wall_seconds=0)))
     count, ten, typical = (compile_template(text) for text in (COUNT, TEN_PIPELINES, TYPICAL))
     assert count.evaluate(VARIABLES, shared) == len(_ITEMS)
     block = resolve_value(BLOCK, VARIABLES)
@@ -67,10 +67,10 @@ def measure() -> list[Row]:
     seconds = {
         "count": _seconds_per(lambda: count.evaluate(VARIABLES, shared)),
         "count alone": _seconds_per(lambda: resolve_value(COUNT, VARIABLES)),
-        "ten": _seconds_per(lambda: ten.evaluate(VARIABLES, Context(Meter(Limits())))),
+        "ten": _seconds_per(lambda: ten.evaluate(VARIABLES, Context(Meter(EvaluationLimits())))),
         "block": _seconds_per(lambda: resolve_value(BLOCK, VARIABLES)),
         "cold": _seconds_per(lambda: compile_template.__wrapped__(TYPICAL)),
-        "typical": _seconds_per(lambda: typical.evaluate(VARIABLES, Context(Meter(Limits())))),
+        "typical": _seconds_per(lambda: typical.evaluate(VARIABLES, Context(Meter(EvaluationLimits())))),
     }
     return [
         Row(f"`{_SHOWN}`, compiled, one of many in a block", _rate(seconds["count"], go, 0), "300,000/s"),

@@ -17,7 +17,7 @@ from certs.authority import DEFAULT_LIFETIMES, Lifetimes, Pair, may_issue_for, n
 from certs.material import Material, Rotation
 
 
-class Step(StrEnum):
+class SuccessionStep(StrEnum):
     SERVE = "serve"
     """Nothing is to be changed."""
     HOLD = "hold"
@@ -37,7 +37,7 @@ class Step(StrEnum):
     """Forget authorities that no living leaf needs."""
 
 
-REACTIVE: Final = frozenset({Step.FOUND, Step.RESTORE, Step.TRUST_SERVED})
+REACTIVE: Final = frozenset({SuccessionStep.FOUND, SuccessionStep.RESTORE, SuccessionStep.TRUST_SERVED})
 """Answers to what somebody else did to the Secret: to be bounded, lest two programs fight over it."""
 
 
@@ -83,13 +83,13 @@ Stored: TypeAlias = Absent | Damaged | Foreign | Kept
 
 @dataclass(frozen=True, slots=True)
 class RotationStep:
-    step: Step
+    step: SuccessionStep
     reason: str
     """One clause for logs and Events; never quotes keys."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class CertRules:
     """What certificates are for, and how long they live."""
 
     names: tuple[str, ...]
@@ -100,7 +100,7 @@ class Rules:
             raise ValueError("a certificate needs at least one name")
 
 
-def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -> RotationStep:
+def decide(stored: Stored, held: Material | None, now: datetime, rules: CertRules) -> RotationStep:
     """The next step.
 
     Args:
@@ -110,7 +110,7 @@ def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -
     mine = held if held is not None and not why_cannot_sign(held, now, rules) else None
     match stored:
         case Foreign():
-            return RotationStep(Step.HOLD, "the Secret does not belong to the operator")
+            return RotationStep(SuccessionStep.HOLD, "the Secret does not belong to the operator")
         case Absent():
             return _begin(mine, "the Secret does not exist or is empty")
         case Damaged(problems):
@@ -119,7 +119,7 @@ def decide(stored: Stored, held: Material | None, now: datetime, rules: Rules) -
             return _agree(material, mine, now, rules) or _succeed(material, now, rules)
 
 
-def why_cannot_sign(material: Material, now: datetime, rules: Rules) -> str:
+def why_cannot_sign(material: Material, now: datetime, rules: CertRules) -> str:
     """Why the generation's authority is of no use any more; empty when it is."""
     authority = material.active.certificate
     if not within_time(authority, now):
@@ -129,7 +129,7 @@ def why_cannot_sign(material: Material, now: datetime, rules: Rules) -> str:
     return ""
 
 
-def why_renew(material: Material, now: datetime, rules: Rules) -> str:
+def why_renew(material: Material, now: datetime, rules: CertRules) -> str:
     """Why the leaf is to be made anew; empty while it is good. Two thirds of its life is its time."""
     leaf, authority = material.leaf.certificate, material.active.certificate
     if not within_time(leaf, now):
@@ -149,7 +149,7 @@ def renew_at(leaf: x509.Certificate, lifetimes: Lifetimes) -> datetime:
     return leaf.not_valid_after_utc - (leaf.not_valid_after_utc - issued_at) / 3
 
 
-def next_due(material: Material, rules: Rules) -> datetime:
+def next_due(material: Material, rules: CertRules) -> datetime:
     """When the next step is due if nothing happens before."""
     lifetimes, end = rules.lifetimes, material.active.certificate.not_valid_after_utc
     leaf = material.leaf.certificate
@@ -164,40 +164,40 @@ def next_due(material: Material, rules: Rules) -> datetime:
 
 
 def _begin(mine: Material | None, why: str) -> RotationStep:
-    return RotationStep(Step.FOUND if mine is None else Step.RESTORE, why)
+    return RotationStep(SuccessionStep.FOUND if mine is None else SuccessionStep.RESTORE, why)
 
 
-def _agree(material: Material, mine: Material | None, now: datetime, rules: Rules) -> RotationStep | None:
+def _agree(material: Material, mine: Material | None, now: datetime, rules: CertRules) -> RotationStep | None:
     if why := why_cannot_sign(material, now, rules):
         return _begin(mine, why)
     if mine is None:
         return None
     if mine.generation > material.generation:
-        return RotationStep(Step.RESTORE, f"generation {material.generation} is older than {mine.generation}")
+        return RotationStep(SuccessionStep.RESTORE, f"generation {material.generation} is older than {mine.generation}")
     if mine.active.certificate not in material.trusted:
-        return RotationStep(Step.TRUST_SERVED, "the stored bundle does not trust the certificate in use")
+        return RotationStep(SuccessionStep.TRUST_SERVED, "the stored bundle does not trust the certificate in use")
     return None
 
 
-def _succeed(material: Material, now: datetime, rules: Rules) -> RotationStep:
+def _succeed(material: Material, now: datetime, rules: CertRules) -> RotationStep:
     lifetimes, upcoming = rules.lifetimes, material.upcoming
     if upcoming is not None and not _is_fit(upcoming, now, rules):
-        return RotationStep(Step.INTRODUCE, "the upcoming authority cannot be used")
+        return RotationStep(SuccessionStep.INTRODUCE, "the upcoming authority cannot be used")
     if upcoming is None and now >= material.active.certificate.not_valid_after_utc - lifetimes.overlap:
-        return RotationStep(Step.INTRODUCE, "the authority is about to expire")
+        return RotationStep(SuccessionStep.INTRODUCE, "the authority is about to expire")
     if upcoming is None and material.requested is Rotation.AUTHORITY:
-        return RotationStep(Step.INTRODUCE, "a user requested it")
+        return RotationStep(SuccessionStep.INTRODUCE, "a user requested it")
     published_at = material.published_at
     if upcoming is not None and published_at is not None and now >= _promote_at(material, published_at, lifetimes):
-        return RotationStep(Step.PROMOTE, "the upcoming authority is trusted everywhere")
+        return RotationStep(SuccessionStep.PROMOTE, "the upcoming authority is trusted everywhere")
     if why := why_renew(material, now, rules):
-        return RotationStep(Step.RENEW_LEAF, why)
+        return RotationStep(SuccessionStep.RENEW_LEAF, why)
     if material.retired and now >= _forget_at(material, lifetimes):
-        return RotationStep(Step.RETIRE, "every certificate of the old authority has expired")
-    return RotationStep(Step.SERVE, "all is well")
+        return RotationStep(SuccessionStep.RETIRE, "every certificate of the old authority has expired")
+    return RotationStep(SuccessionStep.SERVE, "all is well")
 
 
-def _is_fit(authority: Pair, now: datetime, rules: Rules) -> bool:
+def _is_fit(authority: Pair, now: datetime, rules: CertRules) -> bool:
     return within_time(authority.certificate, now) and may_issue_for(authority.certificate, rules.names)
 
 

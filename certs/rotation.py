@@ -20,7 +20,18 @@ from certs.authority import within_time
 from certs.errors import UnusableError
 from certs.inject import DEFAULT_TARGETS, Publication, Publisher, Target
 from certs.material import Material, pem_of
-from certs.policy import REACTIVE, Foreign, Kept, Provided, RotationStep, Rules, Step, decide, next_due, why_renew
+from certs.policy import (
+    REACTIVE,
+    CertRules,
+    Foreign,
+    Kept,
+    Provided,
+    RotationStep,
+    SuccessionStep,
+    decide,
+    next_due,
+    why_renew,
+)
 from certs.readiness import Readiness
 from certs.serving import ServingContext
 from certs.store import SecretStore, Snapshot
@@ -44,7 +55,7 @@ _STEPS_PER_PASS: Final = 12
 """More than any succession of steps needs; a loop of policy must not become a loop of writes."""
 
 
-class EventSink(Protocol):
+class EventReporter(Protocol):
     """core.kube.events.EventRecorder, as far as it is used here."""
 
     def record(self, regarding: Object, type_: str, reason: str, message: str) -> None:
@@ -52,7 +63,7 @@ class EventSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RotationPace:
     """Seconds between passes, and how often we answer what others do to the Secret."""
 
     longest_wait_seconds: float = 600.0
@@ -76,12 +87,12 @@ class CertificateKeeper:
         serving: ServingContext,
         *,
         namespace: str,
-        rules: Rules,
+        rules: CertRules,
         clock: Clock,
-        events: EventSink,
+        events: EventReporter,
         secret: str = DEFAULT_SECRET,
         targets: Sequence[Target] = DEFAULT_TARGETS,
-        pace: Pace = Pace(),
+        pace: RotationPace = RotationPace(),
     ) -> None:
         self._client = client.for_itself()
         self._serving = serving
@@ -138,7 +149,7 @@ class CertificateKeeper:
             self._serve_alone(now)
             return None
         match snapshot.stored:
-            case Kept(material) if decision.step is Step.SERVE:
+            case Kept(material) if decision.step is SuccessionStep.SERVE:
                 return await self._establish(material, snapshot, now)
             case Foreign() as foreign:
                 return await self._borrow(foreign, now)
@@ -154,7 +165,7 @@ class CertificateKeeper:
         snapshot = await self._store.read(now)
         decision = decide(snapshot.stored, self._held, now, self._rules)
         for _ in range(_STEPS_PER_PASS):
-            if decision.step in (Step.SERVE, Step.HOLD) or not self._may_take(decision.step):
+            if decision.step in (SuccessionStep.SERVE, SuccessionStep.HOLD) or not self._may_take(decision.step):
                 break
             material = follow(decision.step, snapshot.stored, self._held, now, self._rules)
             written = await self._store.write(material, snapshot, now)
@@ -164,7 +175,7 @@ class CertificateKeeper:
             decision = decide(snapshot.stored, self._held, now, self._rules)
         return snapshot, decision
 
-    def _may_take(self, step: Step) -> bool:
+    def _may_take(self, step: SuccessionStep) -> bool:
         if step not in REACTIVE:
             return True
         now = trio.current_time()
@@ -278,7 +289,7 @@ class CertificateKeeper:
     def _tell(self, decision: RotationStep) -> None:
         metrics.count(catalogue.CERTIFICATE_ROTATIONS, step=str(decision.step))
         _LOG.info("certificates changed", step=str(decision.step), why=decision.reason)
-        kind = "Warning" if decision.step in REACTIVE - {Step.FOUND} else "Normal"
+        kind = "Warning" if decision.step in REACTIVE - {SuccessionStep.FOUND} else "Normal"
         note = f"{decision.step}: {decision.reason}"
         self._events.record(self._store.reference(), kind, "CertificatesChanged", note)
 

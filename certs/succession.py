@@ -9,39 +9,39 @@ from cryptography import x509
 
 from certs.authority import issue_authority, issue_leaf, within_time
 from certs.material import Material, Rotation
-from certs.policy import Damaged, Kept, Rules, Step, Stored
+from certs.policy import CertRules, Damaged, Kept, Stored, SuccessionStep
 
 
-def follow(step: Step, stored: Stored, held: Material | None, now: datetime, rules: Rules) -> Material:
+def follow(step: SuccessionStep, stored: Stored, held: Material | None, now: datetime, rules: CertRules) -> Material:
     """What is to be stored after ``step`` was decided on for the same arguments.
 
     Raises:
         ValueError: the step changes nothing, or does not fit what is stored.
     """
     match step, stored:
-        case Step.FOUND, _:
+        case SuccessionStep.FOUND, _:
             return _found(stored, held, now, rules)
-        case Step.RESTORE, _ if held is not None:
+        case SuccessionStep.RESTORE, _ if held is not None:
             return held
-        case Step.TRUST_SERVED, Kept(material) if held is not None:
+        case SuccessionStep.TRUST_SERVED, Kept(material) if held is not None:
             known = (*material.retired, *(old for old in held.trusted if old not in material.trusted))
             return replace(material, retired=known, activated_at=now, generation=material.generation + 1)
-        case Step.INTRODUCE, Kept(material):
+        case SuccessionStep.INTRODUCE, Kept(material):
             upcoming = issue_authority(rules.names, now, rules.lifetimes)
             return replace(material, upcoming=upcoming, published_at=None, generation=material.generation + 1)
-        case Step.PROMOTE, Kept(material):
+        case SuccessionStep.PROMOTE, Kept(material):
             return _promoted(material, now, rules)
-        case Step.RENEW_LEAF, Kept(material):
+        case SuccessionStep.RENEW_LEAF, Kept(material):
             requested = None if material.requested is Rotation.LEAF else material.requested
             renewed = with_new_leaf(material, now, rules)
             return replace(renewed, requested=requested, generation=material.generation + 1)
-        case Step.RETIRE, Kept(material):
+        case SuccessionStep.RETIRE, Kept(material):
             return replace(material, retired=(), generation=material.generation + 1)
         case _:
             raise ValueError(f"no generation follows {step} on {type(stored).__name__}")
 
 
-def with_new_leaf(material: Material, now: datetime, rules: Rules) -> Material:
+def with_new_leaf(material: Material, now: datetime, rules: CertRules) -> Material:
     """The same generation with a leaf issued ``now``: good to serve even before it can be stored."""
     return replace(material, leaf=issue_leaf(material.active, rules.names, now, rules.lifetimes))
 
@@ -51,7 +51,7 @@ def published(material: Material, now: datetime) -> Material:
     return replace(material, published_at=now, generation=material.generation + 1)
 
 
-def _found(stored: Stored, held: Material | None, now: datetime, rules: Rules) -> Material:
+def _found(stored: Stored, held: Material | None, now: datetime, rules: CertRules) -> Material:
     known: tuple[x509.Certificate, ...] = () if held is None else held.trusted
     generation = 0 if held is None else held.generation
     match stored:
@@ -66,7 +66,7 @@ def _found(stored: Stored, held: Material | None, now: datetime, rules: Rules) -
     return Material(authority, leaf, activated_at=now, generation=generation + 1, retired=old)
 
 
-def _promoted(material: Material, now: datetime, rules: Rules) -> Material:
+def _promoted(material: Material, now: datetime, rules: CertRules) -> Material:
     if material.upcoming is None:
         raise ValueError("no upcoming authority to promote")
     return Material(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from core.api.objects import Object
 from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
-from core.evaluation.evaluator import Answer, Cause, Failure, NotYet, Value
+from core.evaluation.evaluator import Answer, Failure, FailureCause, NotYet, Value
 from core.expressions.errors import Position
 from core.expressions.paths import is_reference
 
@@ -43,7 +43,7 @@ def type_of(value: Any) -> str:
     return f"offloaded({value[STORAGE_REFERENCE]}{separator}{path})"
 
 
-def _told(cause: Cause | None, field: str, otherwise: str) -> Object:
+def _told(cause: FailureCause | None, field: str, otherwise: str) -> Object:
     if cause is None:
         return {"message": otherwise, "position": None}
     inner = cause.field.removeprefix(field).lstrip(".")

@@ -9,7 +9,7 @@ import trio
 
 from cli.problem import CommandError
 from cli.runs import find_run
-from cli.selection import Selection, select_runs
+from cli.selection import RunSelection, select_runs
 from cli.session import Session
 from cli.watching import request_cancel, wait_for
 from core.api.objects import Object
@@ -20,7 +20,7 @@ REPORTER: Final = "bobrapet-cli"
 
 
 async def cancel_runs(
-    session: Session, wanted: Sequence[str] | Selection, *, reason: str, dry_run: bool, wait_seconds: float | None
+    session: Session, wanted: Sequence[str] | RunSelection, *, reason: str, dry_run: bool, wait_seconds: float | None
 ) -> None:
     """Ask for the end of the runs, by name or selected, and wait ``wait_seconds`` for it; None: do not wait.
 
@@ -49,9 +49,9 @@ async def cancel_runs(
         await wait_for(session, running, timeout=wait_seconds)
 
 
-async def _running(session: Session, wanted: Sequence[str] | Selection) -> list[Object]:
+async def _running(session: Session, wanted: Sequence[str] | RunSelection) -> list[Object]:
     """Those that have not ended; of one that is named and has, a person is told."""
-    if isinstance(wanted, Selection):
+    if isinstance(wanted, RunSelection):
         found = [run for run in await select_runs(session, wanted, system_now()) if not _ended(run)]
         if not found:
             session.console.note("no such run is running")

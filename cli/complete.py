@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # every command declares its completions, few are asked for t
     import http.client
     import ssl
 
-    from views.step_layout import Placed
+    from views.step_layout import RunStep
 
 Found = TypeVar("Found")
 
@@ -148,7 +148,7 @@ class Server:
         items.sort(key=lambda metadata: str(metadata.get("creationTimestamp")), reverse=True)
         return [metadata["name"] for metadata in items]
 
-    def places(self, run: str, takes: Callable[[Placed], bool]) -> list[str]:
+    def places(self, run: str, takes: Callable[[RunStep], bool]) -> list[str]:
         """Names of the steps of ``run``, branches and items that have begun included, that ``takes`` takes."""
         from views.step_layout import ANY_ITEM, declared_steps
 
@@ -198,14 +198,14 @@ def _in_silence(question: Callable[[], list[Found]]) -> list[Found]:
         return []
 
 
-def _with_part_of_run(ctx: typer.Context, incomplete: str, takes: Callable[[Placed], bool]) -> list[str]:
+def _with_part_of_run(ctx: typer.Context, incomplete: str, takes: Callable[[RunStep], bool]) -> list[str]:
     run, slash, part = incomplete.partition("/")
     if not slash:
         return complete_run(ctx, incomplete)
     return [f"{run}/{name}" for name in _ask(ctx, lambda server: server.places(run, takes)) if name.startswith(part)]
 
 
-def _is_gate(placed: Placed) -> bool:
+def _is_gate(placed: RunStep) -> bool:
     return placed.kind == "gate"
 
 

@@ -21,7 +21,7 @@ from core.api.phases import Phase
 from core.api.resource import STORY_RUN, Resource, Scope
 from core.engine.clock import system_now
 from core.kube.errors import ApiError, ConflictError, ForbiddenError
-from views.gates import APPROVED, Gate, GateDecision, find_gate, gate_called, gates_of
+from views.gates import APPROVED, DecisionView, GateView, find_gate, gate_called, gates_of
 
 _ACCESS_REVIEW: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", Scope.CLUSTER
@@ -99,7 +99,9 @@ async def _story(session: Session, run: Object, wanted: str) -> Object | None:
         return None
 
 
-def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: str, data: Mapping[str, str]) -> bool:
+def _is_decided_so(
+    session: Session, run: Object, gate: GateView, name: str, state: str, data: Mapping[str, str]
+) -> bool:
     """Whether it is decided already, and alike.
 
     Raises:
@@ -137,13 +139,13 @@ def _is_decided_so(session: Session, run: Object, gate: Gate, name: str, state: 
     return False
 
 
-def _told(decision: GateDecision) -> str:
+def _told(decision: DecisionView) -> str:
     by = f" by {decision.by}" if decision.by else ""
     at = f" at {format_instant(decision.at)}" if decision.at else ""
     return f"{decision.state}{by}{at}" + (f": {decision.message}" if decision.message else "")
 
 
-def _when(gate: Gate, state: str) -> str:
+def _when(gate: GateView, state: str) -> str:
     """What follows from a decision that comes early."""
     if gate.phase:
         return ""
@@ -213,7 +215,7 @@ async def _who_we_are(session: Session) -> str:
     return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
 
 
-def _no_gate_named(session: Session, run: Object, gates: list[Gate], state: str) -> UsageError:
+def _no_gate_named(session: Session, run: Object, gates: list[GateView], state: str) -> UsageError:
     name, verb = run["metadata"]["name"], "approve" if state == APPROVED else "reject"
     waiting = [gate.name for gate in gates if gate.is_open] or [gate.name for gate in gates]
     if not waiting:

@@ -15,10 +15,10 @@ from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES
 from core.api.resource import STORY, STORY_RUN
 from core.kube.errors import ForbiddenError
-from views.gates import Gate, gates_of
+from views.gates import GateView, gates_of
 
 
-async def open_gates(session: Session) -> list[Gate]:
+async def open_gates(session: Session) -> list[GateView]:
     """The longest wait first. Without a right to see Stories, those that runs tell of by themselves."""
     live = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
     runs = (await session.client.list(STORY_RUN, session.list_namespace, field_selector=live)).items
@@ -27,7 +27,7 @@ async def open_gates(session: Session) -> list[Gate]:
     return sorted(gates, key=lambda gate: (gate.since is None, gate.since, gate.namespace, gate.run, gate.name))
 
 
-def shown(session: Session, gates: Sequence[Gate], now: datetime) -> str:
+def shown(session: Session, gates: Sequence[GateView], now: datetime) -> str:
     """In the format of the flags.
 
     Raises:
@@ -64,7 +64,7 @@ def _story_key(run: Object) -> tuple[str, str]:
     return reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", "")
 
 
-def _document(session: Session, gate: Gate) -> Object:
+def _document(session: Session, gate: GateView) -> Object:
     return {
         "namespace": gate.namespace,
         "run": gate.run,
@@ -79,6 +79,6 @@ def _document(session: Session, gate: Gate) -> Object:
     }
 
 
-def _command(session: Session, gate: Gate, verb: str) -> str:
+def _command(session: Session, gate: GateView, verb: str) -> str:
     """What to type; it names the namespace where the list may hold several."""
     return session.command_in(gate.namespace, verb, gate.run, gate.name)

@@ -23,7 +23,7 @@ from core.api.objects import Object
 from core.api.suggestion import closest
 from core.engine.clock import system_now
 from core.evaluation.evaluator import EvaluationPolicy, Evaluator
-from core.expressions.fields import Kind
+from core.expressions.fields import FieldKind
 from core.expressions.resolve import DEFAULT_LIMITS
 
 MAX_LINE_BYTES: Final = 64 << 20
@@ -37,11 +37,11 @@ _EXAMPLE: Final = '{"template": "{{ inputs.n }}", "kind": "value", "context": {"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class EvaluationRequest:
     """What to evaluate over which variables, and what that may cost."""
 
     template: Any
-    kind: Kind
+    kind: FieldKind
     context: Object
     policy: EvaluationPolicy
 
@@ -50,7 +50,7 @@ class NoQuestionError(ValueError):
     """A line is no question: *user*. The message tells every problem and remedy."""
 
 
-def read_question(line: bytes) -> Question:
+def read_question(line: bytes) -> EvaluationRequest:
     """The question that a line asks.
 
     Raises:
@@ -67,7 +67,7 @@ def read_question(line: bytes) -> Question:
         raise NoQuestionError("; ".join(problems))
     limits = replace(DEFAULT_LIMITS, output_bytes=asked.get("maxOutputBytes", DEFAULT_LIMITS.output_bytes))
     policy = EvaluationPolicy(limits, asked.get("deterministic", False))
-    return Question(asked["template"], Kind(asked["kind"]), asked["context"], policy)
+    return EvaluationRequest(asked["template"], FieldKind(asked["kind"]), asked["context"], policy)
 
 
 async def serve() -> None:
@@ -93,8 +93,8 @@ async def serve() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _answer(evaluator: Evaluator, question: Question) -> Object:
-    if question.kind is Kind.CONDITION:
+async def _answer(evaluator: Evaluator, question: EvaluationRequest) -> Object:
+    if question.kind is FieldKind.CONDITION:
         answer = await evaluator.condition(question.template, question.context, field=_FIELD)
     else:
         answer = await evaluator.resolve(question.template, question.context, field=_FIELD)
@@ -142,9 +142,9 @@ def _problems(asked: Object) -> Iterator[str]:
             known = ", ".join((*_REQUIRED, *_OPTIONAL))
             yield f"{name}: is not known; " + (f"did you mean {guess}?" if guess else f"there are {known}")
     kind = asked.get("kind", "value")
-    if kind not in tuple(Kind):
+    if kind not in tuple(FieldKind):
         yield "kind: must be value or condition"
-    if kind == Kind.CONDITION and not isinstance(asked.get("template", ""), str):
+    if kind == FieldKind.CONDITION and not isinstance(asked.get("template", ""), str):
         yield "template: must be a string for a condition"
     if not isinstance(asked.get("context", {}), dict):
         yield 'context: must be an object, as in {"inputs": {}, "steps": {}}'

@@ -17,7 +17,7 @@ from core.api.suggestion import closest
 from webhooks.cluster_view import ClusterView, InMemoryView
 from webhooks.conversion.place import choices, in_v1beta1_words
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import admission
 from webhooks.validate.admission import SHAPE
 from webhooks.validate.catalogue import RULES
@@ -25,10 +25,10 @@ from webhooks.validate.steps import REF_OR_TYPE
 
 UNREADABLE: Final = Rule("file/unreadable", "")
 NO_OBJECT: Final = Rule("file/no-object", "")
-NO_MANIFEST: Final = Rule("file/no-manifest", "", Cause.REQUIRED)
+NO_MANIFEST: Final = Rule("file/no-manifest", "", CauseType.REQUIRED)
 STRAY: Final = Rule("file/stray", "", severity=Severity.WARNING)
-NAMELESS: Final = Rule("file/nameless", "", Cause.REQUIRED)
-TWICE: Final = Rule("file/twice", "", Cause.DUPLICATE)
+NAMELESS: Final = Rule("file/nameless", "", CauseType.REQUIRED)
+TWICE: Final = Rule("file/twice", "", CauseType.DUPLICATE)
 FOREIGN: Final = Rule("file/foreign-kind", "", severity=Severity.WARNING)
 
 ALL_RULES: Final = (UNREADABLE, NO_OBJECT, NO_MANIFEST, STRAY, NAMELESS, TWICE, FOREIGN, *RULES)

@@ -20,7 +20,7 @@ Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ManifestReference:
     """One place in a file that names another object."""
 
     manifest: Manifest
@@ -31,14 +31,14 @@ class Reference:
     name: str
 
 
-def references_of(manifest: Manifest, default_namespace: str) -> Iterator[Reference]:
+def references_of(manifest: Manifest, default_namespace: str) -> Iterator[ManifestReference]:
     """Every object that ``manifest`` needs; references that hold a template are known only at run time."""
     own = (manifest.document.get("metadata") or {}).get("namespace") or default_namespace
     for path, resource, reference in _named(manifest.kind, manifest.document.get("spec") or {}):
         name = str(reference.get("name") or "")
         namespace = str(reference.get("namespace") or own) if resource.namespaced else ""
         if name and "{{" not in name + namespace:
-            yield Reference(manifest, f"{path}.name", resource, namespace, name)
+            yield ManifestReference(manifest, f"{path}.name", resource, namespace, name)
 
 
 async def refuse_missing(session: Session, manifests: Sequence[Manifest]) -> None:
@@ -93,7 +93,7 @@ def _identity(manifest: Manifest, default_namespace: str) -> tuple[str, str, str
     return (manifest.kind, "" if cluster_wide else namespace, manifest.name)
 
 
-async def _exists(session: Session, reference: Reference) -> bool:
+async def _exists(session: Session, reference: ManifestReference) -> bool:
     try:
         await session.client.get(reference.resource, reference.name, reference.namespace or None)
     except NotFoundError:
@@ -101,7 +101,7 @@ async def _exists(session: Session, reference: Reference) -> bool:
     return True
 
 
-def _missing(reference: Reference, near: str | None) -> str:
+def _missing(reference: ManifestReference, near: str | None) -> str:
     where = f"in namespace {reference.namespace}" if reference.namespace else "in the cluster"
     remedy = f"did you mean {near!r}?" if near else "add its manifest to the files, or create it first"
     return (

@@ -24,15 +24,15 @@ from core.evaluation.evaluator import (
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions import fields
 from core.expressions.analysis import most_steps
-from core.expressions.fields import ExpressionField, Kind
-from core.expressions.resolve import TEMPLATE_KEY, Scope
+from core.expressions.fields import ExpressionField, FieldKind
+from core.expressions.resolve import TEMPLATE_KEY, VariableScope
 from core.expressions.roots import ITEM, ITEM_INDEX, ITERATION, OF_ITEMS, PREVIOUS
 
 _CUT_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RenderRequest:
     """What to evaluate, over which data.
 
     Attributes:
@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FieldRow:
     """One field and what became of it."""
 
     field: ExpressionField
@@ -103,7 +103,7 @@ class Row:
         return self.answer.message if isinstance(self.answer, Failure) else None
 
 
-async def evaluate(story: Object, request: Request) -> list[Row]:
+async def evaluate(story: Object, request: RenderRequest) -> list[FieldRow]:
     """The fields that are asked for, in the order of the Story.
 
     Raises:
@@ -112,13 +112,13 @@ async def evaluate(story: Object, request: Request) -> list[Row]:
     found, data = _selected(story["spec"], request), _data(story["spec"], request)
     evaluator = Evaluator(lambda: EvaluationPolicy(deterministic=request.deterministic), now=system_now)
     rendering = _Rendering(evaluator, data, finished=request.finished)
-    return [Row(field, await rendering.answer(field)) for field in found]
+    return [FieldRow(field, await rendering.answer(field)) for field in found]
 
 
 class _Rendering:
     """Evaluates fields over given data: what is done for each item for the first one, and a loop's first iteration."""
 
-    def __init__(self, evaluator: Evaluator, data: Scope, *, finished: bool) -> None:
+    def __init__(self, evaluator: Evaluator, data: VariableScope, *, finished: bool) -> None:
         self._evaluator = evaluator
         self._data = data
         self._variables = data.variables
@@ -130,12 +130,12 @@ class _Rendering:
         variables, finished = self._variables, self._finished
         if field.own_output_only:
             own = {name: {"output": entry["output"]} for name, entry in self._data.steps.items() if name == field.step}
-            variables, finished = {"steps": Scope({}, own).variables["steps"]}, finished or bool(own)
+            variables, finished = {"steps": VariableScope({}, own).variables["steps"]}, finished or bool(own)
         for further in (await self._first_item(field), self._first_iteration(field)):
             if not isinstance(further, Value):
                 return further
             variables = {**variables, **further.value}
-        ask = self._evaluator.condition if field.kind is Kind.CONDITION else self._evaluator.resolve
+        ask = self._evaluator.condition if field.kind is FieldKind.CONDITION else self._evaluator.resolve
         return await ask(field.value, variables, field=field.path, finished=finished)
 
     async def _first_item(self, field: ExpressionField) -> Answer:
@@ -159,7 +159,7 @@ class _Rendering:
         """``previous`` and ``iteration``: before the first one, or when a condition looks at what that has given."""
         if PREVIOUS not in field.scope.roots:
             return Value({})
-        is_until, entry = field.kind is Kind.CONDITION, self._data.steps.get(field.step)
+        is_until, entry = field.kind is FieldKind.CONDITION, self._data.steps.get(field.step)
         if is_until and entry is None and PREVIOUS in field.references.roots:
             return NotYet(frozenset({field.step}), f"step {field.step} has no output yet")
         return Value({PREVIOUS: entry["output"] if is_until and entry else {}, ITERATION: 1})
@@ -170,7 +170,7 @@ def field_paths(story: Object) -> list[str]:
     return [leaf.field.path for leaf in _all_leaves(story["spec"], with_literals=False)]
 
 
-def _selected(spec: Object, request: Request) -> list[ExpressionField]:
+def _selected(spec: Object, request: RenderRequest) -> list[ExpressionField]:
     found = list(_all_leaves(spec, with_literals=bool(request.paths)))
     _refuse_unknown("--step", request.steps, _step_names(spec))
     if request.steps:
@@ -183,7 +183,7 @@ def _selected(spec: Object, request: Request) -> list[ExpressionField]:
     return [leaf.field for leaf in found if not request.paths or any(map(leaf.is_below, request.paths))]
 
 
-def _data(spec: Object, request: Request) -> Scope:
+def _data(spec: Object, request: RenderRequest) -> VariableScope:
     """What the expressions see; absent inputs have the defaults of the Story's schema."""
     _refuse_unknown("--outputs", request.outputs, _step_names(spec))
     odd = [name for name, output in request.outputs.items() if not isinstance(output, dict)]
@@ -192,7 +192,9 @@ def _data(spec: Object, request: Request) -> Scope:
         raise UsageError(f"--outputs: the output of {', '.join(odd)} is not an object", remedy=remedy)
     schema = spec.get("inputsSchema")
     inputs = apply_schema_defaults(schema, request.inputs) if isinstance(schema, dict) else request.inputs
-    return Scope(inputs, {name: {"output": output, "outputs": output} for name, output in request.outputs.items()})
+    return VariableScope(
+        inputs, {name: {"output": output, "outputs": output} for name, output in request.outputs.items()}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ def _all_leaves(spec: Object, *, with_literals: bool) -> Iterator[_Leaf]:
     for field in fields.of_story(spec):
         step_path = field.path.split("].")[0] + "]" if field.step else ""
         for leaf in field.leaves():
-            is_expression = leaf.kind is Kind.CONDITION or not leaf.is_constant
+            is_expression = leaf.kind is FieldKind.CONDITION or not leaf.is_constant
             if is_expression or with_literals:
                 yield _Leaf(leaf, step_path)
 
@@ -244,7 +246,7 @@ def _paths(found: Iterable[_Leaf]) -> Iterator[str]:
 
 
 def _most_steps(field: ExpressionField) -> int | None:
-    if field.kind is Kind.CONDITION:
+    if field.kind is FieldKind.CONDITION:
         return most_steps(field.value)
     text = field.value.get(TEMPLATE_KEY) if isinstance(field.value, Mapping) else field.value
     return most_steps(text) if isinstance(text, str) and "{{" in text else 0

@@ -23,14 +23,14 @@ from core.engine.plan import StoryPlan
 from core.engine.redrive.request import pending_redrive
 from core.kube.errors import ForbiddenError
 from views.errors import NoFailedStepError, SeveralFailedStepsError
-from views.rerun import Rerun, check_step, effects_done, failed_step, plan_of, refusal_of, rerun_of
+from views.rerun import RerunPreview, check_step, effects_done, failed_step, plan_of, refusal_of, rerun_of
 
 PATIENCE_SECONDS: Final = 5.0
 """After it a person is told that the operator has not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RedriveRequest:
     """A redrive as it is written to the run."""
 
     annotation: str
@@ -39,7 +39,7 @@ class Request:
     value: str
 
 
-async def prepare(session: Session, run: Object, from_step: str, only_failed: bool) -> tuple[str, Rerun]:
+async def prepare(session: Session, run: Object, from_step: str, only_failed: bool) -> tuple[str, RerunPreview]:
     """The step to begin with, empty for everything, and what runs again.
 
     Raises:
@@ -78,7 +78,7 @@ def _failed_step(plan: StoryPlan, run: Object) -> str:
         raise UsageError(str(error), remedy=remedy) from None
 
 
-async def _effects(session: Session, run: Object, rerun: Rerun) -> list[tuple[str, str]]:
+async def _effects(session: Session, run: Object, rerun: RerunPreview) -> list[tuple[str, str]]:
     """What was done already; none to one who may not see it: the retry itself needs no such right."""
     try:
         claims = (await session.client.list(EFFECT_CLAIM, run["metadata"]["namespace"])).items
@@ -105,7 +105,7 @@ async def confirm(session: Session, run: Object) -> None:
         )
 
 
-async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: DryRun = DryRun.NONE) -> Request:
+async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: DryRun = DryRun.NONE) -> RedriveRequest:
     """Write the request.
 
     Raises:
@@ -113,9 +113,11 @@ async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: Dry
     """
     metadata, token = run["metadata"], secrets.token_hex(8)
     request = (
-        Request(keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED, f"{from_step}:{token}")
+        RedriveRequest(
+            keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED, f"{from_step}:{token}"
+        )
         if from_step
-        else Request(keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED, token)
+        else RedriveRequest(keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED, token)
     )
     if pending_redrive(run) is not None:
         session.console.note(f"another retry of {metadata['name']} has been asked for and was not begun yet")
@@ -129,7 +131,7 @@ async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: Dry
     return request
 
 
-async def until_begun(session: Session, run: Object, request: Request, timeout: float | None) -> None:
+async def until_begun(session: Session, run: Object, request: RedriveRequest, timeout: float | None) -> None:
     """Return once the operator has begun what was asked for: until then the run looks as it did.
 
     Raises:
@@ -153,7 +155,7 @@ async def until_begun(session: Session, run: Object, request: Request, timeout: 
     )
 
 
-async def _answered(following: Following, request: Request) -> None:
+async def _answered(following: Following, request: RedriveRequest) -> None:
     while True:
         changed = following.changed
         following.view()
@@ -165,7 +167,7 @@ async def _answered(following: Following, request: Request) -> None:
         await changed.wait()
 
 
-def told(rerun: Rerun) -> str:
+def told(rerun: RerunPreview) -> str:
     """For a person who wants to know before it happens."""
     width = max((len(name) for name, _ in rerun.again), default=0)
     lines = ["runs again:", *(f"  {name:<{width}}  {why}".rstrip() for name, why in rerun.again)]

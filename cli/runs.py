@@ -19,7 +19,7 @@ from core.api.objects import Object, is_owned_by
 from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
 from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
-from views.run_view import Command, RunView, plain_command, view_run
+from views.run_view import CommandText, RunView, plain_command, view_run
 
 LATEST: Final = "@latest"
 _MAX_NAME: Final = 253
@@ -163,7 +163,7 @@ class Following:
     read_pods: Callable[[], list[Object]]
     read_run: Callable[[], Object | None]
     read_problem: Callable[[], KubeError | None]
-    command: Command = plain_command
+    command: CommandText = plain_command
     changed: trio.Event = field(default_factory=trio.Event)
 
     def view(self) -> RunView:

@@ -17,7 +17,7 @@ from core.kube.errors import BadRequestError
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class RunSelection:
     """Which runs; without any condition all of them."""
 
     story: str = ""
@@ -27,7 +27,7 @@ class Selection:
     older: timedelta | None = None
 
     @classmethod
-    def of_flags(cls, story: str, phase: str, labels: str, since: str, older: str) -> Selection:
+    def of_flags(cls, story: str, phase: str, labels: str, since: str, older: str) -> RunSelection:
         """Raises:
         UsageError: no such phase, or not a duration.
         """
@@ -41,7 +41,7 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        return self == Selection()
+        return self == RunSelection()
 
     def takes(self, run: Object, now: datetime) -> bool:
         """By phase and age; Story and labels are for the API server to compare."""
@@ -54,7 +54,7 @@ class Selection:
         )
 
 
-async def select_runs(session: Session, selection: Selection, now: datetime) -> list[Object]:
+async def select_runs(session: Session, selection: RunSelection, now: datetime) -> list[Object]:
     """Newest first, in the namespace of the flags or in all of them.
 
     Raises:

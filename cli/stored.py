@@ -15,7 +15,7 @@ from core.engine.errors import PortError
 from core.engine.values.stored_data import holds_reference
 from core.kube.errors import ForbiddenError, KubeError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
-from core.payloads.hydrate import Bounds, hydrate
+from core.payloads.hydrate import HydrationBounds, hydrate
 from core.payloads.store import Store
 from core.policy.config import parse_config
 from core.policy.settings import StorageSettings
@@ -24,7 +24,7 @@ from embedded.operator_process import OPERATOR_NAMESPACE
 from manager.permissions.names import CONFIG_NAME
 from reconcilers.adapters import payload_store
 
-_BOUNDS: Final = Bounds(depth=128, object_bytes=64 << 20, total_bytes=256 << 20, references=10_000)
+_BOUNDS: Final = HydrationBounds(depth=128, object_bytes=64 << 20, total_bytes=256 << 20, references=10_000)
 """Wider than the operator's: nobody else waits here."""
 _REMEDY: Final = "print the references themselves with --references"
 

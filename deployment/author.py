@@ -16,7 +16,7 @@ from core.api.resource import EFFECT_CLAIM, JOB, STEP_RUN, STORY_RUN
 from deployment.condition import (
     NOT_DELETED,
     POD,
-    Condition,
+    MatchCondition,
     annotation,
     is_pod_of,
     no_new_controller,
@@ -30,7 +30,7 @@ from webhooks.validate import author, effectclaim
 
 _OURS: Final = (STORY_RUN.kind, STEP_RUN.kind)
 _REMEDY: Final = "leave out controller: true"
-_OF_A_STEP: Final = Condition(
+_OF_A_STEP: Final = MatchCondition(
     "of-a-step",
     "[object, oldObject].exists(j, j != null && has(j.metadata.ownerReferences)"
     f" && j.metadata.ownerReferences.exists(o, o.kind == '{STEP_RUN.kind}'"

@@ -29,7 +29,7 @@ _RUN_MARKS: Final = RUN_ANNOTATIONS_OF_OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class MatchCondition:
     """The request is looked at if ``expression`` holds."""
 
     name: str
@@ -39,9 +39,9 @@ class Condition:
         return {"name": self.name, "expression": self.expression}
 
 
-NOT_DELETED: Final = Condition("not-being-deleted", "!has(object.metadata.deletionTimestamp)")
+NOT_DELETED: Final = MatchCondition("not-being-deleted", "!has(object.metadata.deletionTimestamp)")
 _SPEC_CHANGED: Final = "!has(object.spec) || !has(oldObject.spec) || object.spec != oldObject.spec"
-SPEC_CHANGED: Final = Condition("spec-is-new", f"request.operation == 'CREATE' || {_SPEC_CHANGED}")
+SPEC_CHANGED: Final = MatchCondition("spec-is-new", f"request.operation == 'CREATE' || {_SPEC_CHANGED}")
 
 
 def annotation(of: str, key: str) -> str:
@@ -93,20 +93,20 @@ def is_pod_of(job: str) -> str:
     return f"(size(variables.pod) == size({prefix}) + {POD_SUFFIX_LENGTH} && variables.pod.startsWith({prefix}))"
 
 
-def not_by_operator(installation: Installation) -> Condition:
-    return Condition("not-by-the-operator", f"request.userInfo.username != '{installation.user}'")
+def not_by_operator(installation: Installation) -> MatchCondition:
+    return MatchCondition("not-by-the-operator", f"request.userInfo.username != '{installation.user}'")
 
 
-def not_by_trusted(installation: Installation) -> Condition:
+def not_by_trusted(installation: Installation) -> MatchCondition:
     """Neither the operator nor whoever may do anything anyway."""
     groups = f"has(request.userInfo.groups) && '{ADMINISTRATORS}' in request.userInfo.groups"
-    return Condition(
+    return MatchCondition(
         "not-by-the-operator-or-an-administrator",
         f"request.userInfo.username != '{installation.user}' && !({groups})",
     )
 
 
-def conditions_of(resource: Resource, installation: Installation) -> tuple[Condition, ...]:
+def conditions_of(resource: Resource, installation: Installation) -> tuple[MatchCondition, ...]:
     """For writes of whole objects of a kind.
 
     The operator is exempt for kinds that it creates itself, so that runs continue while admission is down; it checks
@@ -119,15 +119,15 @@ def conditions_of(resource: Resource, installation: Installation) -> tuple[Condi
     return (NOT_DELETED, _CHANGED.get(resource, SPEC_CHANGED), *exempt)
 
 
-def conditions_of_status(installation: Installation) -> tuple[Condition, ...]:
+def conditions_of_status(installation: Installation) -> tuple[MatchCondition, ...]:
     """For writes of the status subresource."""
     return (NOT_DELETED, not_by_operator(installation))
 
 
-def conditions_of_decisions(installation: Installation) -> tuple[Condition, ...]:
+def conditions_of_decisions(installation: Installation) -> tuple[MatchCondition, ...]:
     """For writes of a run's status in which somebody decides on a gate."""
     changed = "!has(oldObject.status) || !has(oldObject.status.gates) || object.status.gates != oldObject.status.gates"
-    gates = Condition("gates-are-new", f"has(object.status) && has(object.status.gates) && ({changed})")
+    gates = MatchCondition("gates-are-new", f"has(object.status) && has(object.status.gates) && ({changed})")
     return (*conditions_of_status(installation), gates)
 
 
@@ -138,10 +138,10 @@ def is_created_by_operator(resource: Resource) -> bool:
     )
 
 
-def _changed(*stays: str) -> Condition:
+def _changed(*stays: str) -> MatchCondition:
     """A new spec, or something else that is looked at."""
     others = " || ".join(f"!({text})" for text in stays)
-    return Condition("spec-or-identity-is-new", f"{SPEC_CHANGED.expression} || {others}")
+    return MatchCondition("spec-or-identity-is-new", f"{SPEC_CHANGED.expression} || {others}")
 
 
 _CHANGED: Final = {

@@ -15,7 +15,7 @@ from typing import Final
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, Resource, Scope
 from deployment import metadata
-from deployment.condition import Condition
+from deployment.condition import MatchCondition
 from manager.permissions.roles import Installation
 from manager.permissions.table import CONFIG_NAME
 
@@ -73,7 +73,7 @@ class Policy:
     name: str
     purpose: str
     checks: tuple[Check, ...]
-    conditions: tuple[Condition, ...]
+    conditions: tuple[MatchCondition, ...]
     variables: dict[str, str] = field(default_factory=dict)
     subresource: str = ""
     reads_settings: bool = False

@@ -18,7 +18,7 @@ from typing import Final
 from core.api.keys import ANNOTATION_ENGRAM_TLS_SECRET, ANNOTATION_TLS_SECRET
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, STORY, Resource
 from core.expressions.fields import STEP_LISTS
-from deployment.condition import NOT_DELETED, SPEC_CHANGED, Condition, annotation
+from deployment.condition import NOT_DELETED, SPEC_CHANGED, MatchCondition, annotation
 from deployment.policy import Check, Policy
 from manager.permissions.roles import Installation
 from webhooks.validate.steps import MAX_BRANCH_DEPTH
@@ -44,9 +44,9 @@ def policy(_: Installation) -> Policy:
     )
 
 
-def _spec_or_tls_is_new() -> Condition:
+def _spec_or_tls_is_new() -> MatchCondition:
     changed = (f"{annotation('object', key)} != {annotation('oldObject', key)}" for key in _TLS)
-    return Condition("spec-or-tls-secret-is-new", f"{SPEC_CHANGED.expression} || {' || '.join(changed)}")
+    return MatchCondition("spec-or-tls-secret-is-new", f"{SPEC_CHANGED.expression} || {' || '.join(changed)}")
 
 
 # What is named.

@@ -22,7 +22,7 @@ from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from core.api.objects import Object
 from deployment import metadata
 from deployment.condition import (
-    Condition,
+    MatchCondition,
     conditions_of,
     conditions_of_decisions,
     conditions_of_status,
@@ -86,7 +86,7 @@ def _webhook(hook: Hook, installation: Installation) -> Object:
     return webhook
 
 
-def _conditions(hook: Hook, installation: Installation) -> tuple[Condition, ...]:
+def _conditions(hook: Hook, installation: Installation) -> tuple[MatchCondition, ...]:
     if hook.subresource:
         return conditions_of_decisions(installation) if hook.mutating else conditions_of_status(installation)
     return conditions_of(hook.resource, installation)

@@ -14,12 +14,12 @@ from typing import Final
 
 from core.api.resource import STEP_RUN
 from core.api.sizes import MAX_STEP_STATUS_BYTES, MAX_STEP_STATUS_DEPTH, MAX_STEP_STATUS_VALUES
-from deployment.condition import Condition, not_by_operator
+from deployment.condition import MatchCondition, not_by_operator
 from deployment.policy import UPDATE, Check, Policy
 from manager.permissions.roles import Installation
 from webhooks.validate import status
 
-_CHANGED: Final = Condition(
+_CHANGED: Final = MatchCondition(
     "status-is-new", "has(object.status) && (!has(oldObject.status) || object.status != oldObject.status)"
 )
 

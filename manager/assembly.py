@@ -23,7 +23,7 @@ from core.engine.slots.queueing import limits_of
 from core.engine.slots.slots import Slots
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
-from core.policy.references import Reference, why_denied
+from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
@@ -140,7 +140,7 @@ class Operator:
 
     def _why_refused(self, source: Resource, namespace: str, story_namespace: str, story_name: str) -> str | None:
         """Why an object of the kind ``source`` in ``namespace`` may not refer to a Story, or None."""
-        reference = Reference(
+        reference = ForeignReference(
             from_group=source.group,
             from_kind=source.kind,
             from_namespace=namespace,

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from core.evaluation.evaluator import EvaluationPolicy, Evaluator
 from core.evaluation.pool import WorkerLimits, WorkerPool
-from core.expressions.limits import Limits
+from core.expressions.limits import EvaluationLimits
 from core.policy.settings import OperatorSettings, TemplatingSettings
 
 
@@ -21,7 +21,7 @@ def evaluator_of(settings: Callable[[], OperatorSettings], now: Callable[[], dat
 
 
 def _policy(templating: TemplatingSettings) -> EvaluationPolicy:
-    limits = Limits(
+    limits = EvaluationLimits(
         steps=templating.max_steps,
         output_bytes=templating.max_output_bytes,
         wall_seconds=templating.evaluation_timeout.total_seconds(),

@@ -19,7 +19,7 @@ class RunsAlive(Protocol):
     def steps_at_work(self) -> Iterable[tuple[RunKey, int]]: ...
 
 
-class StoredRuns(Protocol):
+class CountedRuns(Protocol):
     """What the gauges need of the informer of StoryRuns."""
 
     def get(self, namespace: str | None, name: str) -> dict[str, Any] | None: ...
@@ -31,7 +31,7 @@ class LiveGauges:
     A Story without a live run has no series. Source: operator contract 8.1 (the reference tells of one run only).
     """
 
-    def __init__(self, supervisor: RunsAlive, story_runs: StoredRuns) -> None:
+    def __init__(self, supervisor: RunsAlive, story_runs: CountedRuns) -> None:
         self._supervisor = supervisor
         self._story_runs = story_runs
         self._told: set[_Story] = set()

@@ -14,7 +14,7 @@ import trio
 
 from core.telemetry.logs import get_logger
 from manager.bind import Address
-from webhooks.connection import Rules
+from webhooks.connection import ConnectionRules
 from webhooks.server import ListenError as ListenError
 from webhooks.server import serve_http
 
@@ -38,7 +38,7 @@ async def serve_on(
     Raises:
         ListenError: the address is taken or not ours.
     """
-    rules = Rules(None if context is None else lambda: context, http2=http2, most=MAX_CONNECTIONS)
+    rules = ConnectionRules(None if context is None else lambda: context, http2=http2, most=MAX_CONNECTIONS)
     await serve_http(
         _HttpOnly(application),
         address.host,

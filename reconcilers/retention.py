@@ -29,13 +29,13 @@ class CleanUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class KeepUntil:
     """Nothing to do before ``until``; None: ever."""
 
     until: datetime | None
 
 
-Act: TypeAlias = Remove | CleanUp | Wait
+Act: TypeAlias = Remove | CleanUp | KeepUntil
 
 
 def next_act(
@@ -57,7 +57,7 @@ def next_act(
         return Remove()
     if cleaning is not None and now >= cleaning:
         return CleanUp()
-    return Wait(min((instant for instant in (cleaning, removal) if instant is not None), default=None))
+    return KeepUntil(min((instant for instant in (cleaning, removal) if instant is not None), default=None))
 
 
 def said_of(story: Object | None) -> tuple[Any, Any]:

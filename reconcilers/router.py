@@ -29,7 +29,7 @@ from reconcilers.run_changes import (
 from reconcilers.runtime.watch import Caches, Watch, WatchedCaches, connect
 
 
-class Waiting(NamedTuple):
+class WaitingTask(NamedTuple):
     """Tasks of a live run, as ``Supervisor.wake`` takes them."""
 
     run: RunKey
@@ -55,52 +55,52 @@ def connect_engine(
     connect((ENDED_STEP_RUNS,), caches, lambda step_run, _: step_run_ended(step_run))
 
 
-def _of_run(change: Change, caches: Caches) -> Iterator[Waiting]:
+def _of_run(change: Change, caches: Caches) -> Iterator[WaitingTask]:
     """The run itself, and the step that started it."""
     del caches
     run = change.object
     if concerns_the_run(change):
-        yield Waiting(_run_key(run))
+        yield WaitingTask(_run_key(run))
     if concerns_the_parent(change):
         yield from _step_of(run)
 
 
-def _of_story(change: Change, caches: Caches) -> Iterator[Waiting]:
+def _of_story(change: Change, caches: Caches) -> Iterator[WaitingTask]:
     """Runs that wait for their Story to appear or for its order of runs; one under way may have lost its Story."""
     if change.new is None:
         return
     for run in live_runs_of_story(change.new, caches):
-        yield Waiting(_run_key(run), None if is_waiting_to_begin(run) else "")
+        yield WaitingTask(_run_key(run), None if is_waiting_to_begin(run) else "")
 
 
-def _of_step_run(change: Change, caches: Caches) -> Iterator[Waiting]:
+def _of_step_run(change: Change, caches: Caches) -> Iterator[WaitingTask]:
     del caches
     yield from _step_of(change.object)
 
 
-def _of_job(change: Change, caches: Caches) -> Iterator[Waiting]:
+def _of_job(change: Change, caches: Caches) -> Iterator[WaitingTask]:
     job = change.object
     owner = controller_of(job)
     if owner is not None and owner.get("kind") == STEP_RUN.kind:
         yield from _step_named(job["metadata"]["namespace"], owner["name"], caches)
 
 
-def _of_pod(change: Change, caches: Caches) -> Iterator[Waiting]:
+def _of_pod(change: Change, caches: Caches) -> Iterator[WaitingTask]:
     pod = change.object
     yield from _step_named(pod["metadata"]["namespace"], step_run_of_pod(pod), caches)
 
 
-def _step_named(namespace: str, step_run_name: str, caches: Caches) -> Iterator[Waiting]:
+def _step_named(namespace: str, step_run_name: str, caches: Caches) -> Iterator[WaitingTask]:
     step_run = caches.informer(STEP_RUN).get(namespace, step_run_name)
     if step_run is not None:
         yield from _step_of(step_run)
 
 
-def _step_of(obj: Object) -> Iterator[Waiting]:
+def _step_of(obj: Object) -> Iterator[WaitingTask]:
     """The step that a StepRun or a child run belongs to."""
     run = owning_run(obj)
     if run is not None:
-        yield Waiting(run, step_path(obj) or None)
+        yield WaitingTask(run, step_path(obj) or None)
 
 
 def _uid_of_run(change: Change, caches: Caches) -> Iterator[str]:

@@ -19,7 +19,7 @@ from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
 from core.kube.client import KubeClient
 from core.kube.informer import Change
-from core.policy.references import Reference, why_denied
+from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World
 from reconcilers.adapters.writes import patch_metadata
@@ -165,8 +165,8 @@ def _sub_story_findings(
         )
 
 
-def _reference(own_namespace: str, reference: Object, kind: str) -> Reference:
-    return Reference(
+def _reference(own_namespace: str, reference: Object, kind: str) -> ForeignReference:
+    return ForeignReference(
         from_group=STORY.group,
         from_kind=STORY.kind,
         from_namespace=own_namespace,

@@ -31,7 +31,7 @@ from reconcilers.adapters.writes import delete, patch_metadata, patch_status
 from reconcilers.marking import marking_patch
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.resync import Resync
-from reconcilers.retention import CleanUp, Remove, Wait, next_act, said_of
+from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, said_of
 from reconcilers.run_changes import (
     begins_to_go,
     concerns_the_run,
@@ -112,7 +112,7 @@ class StoryRunReconciler:
                 cleaned = {"childrenCleanedAt": format_instant(now)}
                 await patch_status(self._client, self._world.story_runs, STORY_RUN, run, cleaned)
                 return After(timedelta())
-            case Wait(until):
+            case KeepUntil(until):
                 return Done() if until is None else After(min(until - now, _LONGEST_WAIT))
 
     def _is_needed(self, run: Object) -> bool:

@@ -16,7 +16,7 @@ from core.api.phases import TERMINAL_PHASES, StepReason
 from core.api.suggestion import closest
 from core.engine.step.state import reason_of
 from views.errors import ViewError
-from views.step_layout import ANY_ITEM, Placed, declared_steps, fits, recorded_steps
+from views.step_layout import ANY_ITEM, RunStep, declared_steps, fits, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of, timed_gates_of
 
@@ -25,7 +25,7 @@ REJECTED: Final = "Rejected"
 
 
 @dataclass(frozen=True, slots=True)
-class GateDecision:
+class DecisionView:
     state: str
     """``Approved`` or ``Rejected``."""
     by: str
@@ -34,7 +34,7 @@ class GateDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class GateView:
     """A gate of one run."""
 
     namespace: str
@@ -49,7 +49,7 @@ class Gate:
     message: str
     on_timeout: str
     """What happens at ``until``: ``fail`` or ``skip``."""
-    decision: GateDecision | None
+    decision: DecisionView | None
 
     @property
     def is_open(self) -> bool:
@@ -61,7 +61,7 @@ class Gate:
         return self.phase in TERMINAL_PHASES
 
 
-def gates_of(run: Object, story: Object | None) -> list[Gate]:
+def gates_of(run: Object, story: Object | None) -> list[GateView]:
     """In spec order, items that may still come last; without the Story those that the run is known to wait at."""
     states = (run.get("status") or {}).get("stepStates") or {}
     declared = declared_steps(story, states)
@@ -72,19 +72,19 @@ def gates_of(run: Object, story: Object | None) -> list[Gate]:
     return [_gate(each, run, deadlines.get(each.name)) for each in [*placed.values(), *recorded] if _is_gate(each, run)]
 
 
-def open_gates_of(run: Object, story: Object | None) -> list[Gate]:
+def open_gates_of(run: Object, story: Object | None) -> list[GateView]:
     """Those at which the run waits for a decision that nobody has made; a run that was canceled waits for none."""
     if run["spec"].get("cancelRequested"):
         return []
     return [gate for gate in gates_of(run, story) if gate.is_open]
 
 
-def is_open_gate(placed: Placed, run: Object) -> bool:
+def is_open_gate(placed: RunStep, run: Object) -> bool:
     """Whether the run waits at this step for a decision that nobody has made."""
     return _is_gate(placed, run) and _gate(placed, run, None).is_open
 
 
-def find_gate(gates: Sequence[Gate], wanted: str, run: str) -> str:
+def find_gate(gates: Sequence[GateView], wanted: str, run: str) -> str:
     """The full name of the gate that ``wanted`` means: all of it, or a last part that only one has.
 
     Raises:
@@ -108,23 +108,23 @@ def find_gate(gates: Sequence[Gate], wanted: str, run: str) -> str:
     raise ViewError(f"run {run} has no gate {wanted!r}", remedy=remedy)
 
 
-def gate_called(gates: Sequence[Gate], name: str) -> Gate:
+def gate_called(gates: Sequence[GateView], name: str) -> GateView:
     """The gate of that full name, which ``find_gate`` gave."""
     return next(gate for gate in gates if fits(gate.name, name))
 
 
-def decision_on(run: Object, name: str) -> GateDecision | None:
+def decision_on(run: Object, name: str) -> DecisionView | None:
     """What somebody decided; None when nobody has, or only that it stays open."""
     entry = ((run.get("status") or {}).get("gates") or {}).get(name) or {}
     if entry.get("state") not in (APPROVED, REJECTED):
         return None
     at = parse_instant_or_none(entry.get("updatedAt"))
-    return GateDecision(
+    return DecisionView(
         entry["state"], one_line(entry.get("updatedBy") or ""), at, one_line(entry.get("message") or "")
     )
 
 
-def _is_gate(placed: Placed, run: Object) -> bool:
+def _is_gate(placed: RunStep, run: Object) -> bool:
     """By its declaration; where only the run knows the step, by what it waits for."""
     if placed.list_name:
         return placed.kind == "gate"
@@ -132,11 +132,11 @@ def _is_gate(placed: Placed, run: Object) -> bool:
     return placed.name in timed_gates_of(run) or reason_of(state) == StepReason.WAITING_FOR_APPROVAL
 
 
-def _gate(placed: Placed, run: Object, until: datetime | None) -> Gate:
+def _gate(placed: RunStep, run: Object, until: datetime | None) -> GateView:
     state = ((run.get("status") or {}).get("stepStates") or {}).get(placed.name) or {}
     parameters = placed.step.get("with")
     on_timeout = (parameters if isinstance(parameters, dict) else {}).get("onTimeout")
-    return Gate(
+    return GateView(
         namespace=run["metadata"]["namespace"],
         run=run["metadata"]["name"],
         story=(run["spec"].get("storyRef") or {}).get("name", ""),

@@ -21,7 +21,7 @@ from views.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
-class Rerun:
+class RerunPreview:
     """Steps of the Story in spec order; a branch is named only where its step does not run again as a whole."""
 
     again: tuple[tuple[str, str], ...]
@@ -46,7 +46,7 @@ def plan_of(story: Object) -> StoryPlan:
     return plan
 
 
-def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
+def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> RerunPreview:
     """What a redrive from a step of ``plan``, or without one a redrive of everything, does."""
     phases = _phases(run)
     if from_step:
@@ -60,7 +60,7 @@ def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> Rerun:
     branches = sorted(name for name in again if "/" in name and name.partition("/")[0] not in again)
     in_part = {name.partition("/")[0] for name in branches}
     siblings = [name for name in phases if "/" in name and name.partition("/")[0] in in_part and name not in again]
-    return Rerun(
+    return RerunPreview(
         again=tuple((name, again[name]) for name in [*branches, *whole]),
         kept=(
             *(name for name in plan.order if name in phases and name not in again and name not in in_part),

@@ -18,7 +18,7 @@ from core.api.phases import Phase
 from core.engine.step.state import reason_of
 from views.gates import is_open_gate
 from views.pod_wait import pod_wait
-from views.step_layout import ANY_ITEM, Placed, declared_steps, parent_of, path_of, recorded_steps
+from views.step_layout import ANY_ITEM, RunStep, declared_steps, parent_of, path_of, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of
 
@@ -26,7 +26,7 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _BY_STEP_RUN: Final = "steprun/"
 
 
-class Command(Protocol):
+class CommandText(Protocol):
     """What to type to do something about a run."""
 
     def __call__(self, verb: str, *arguments: str) -> str: ...
@@ -160,7 +160,7 @@ def view_run(
     step_runs: Iterable[Object] = (),
     pods: Iterable[Object] = (),
     *,
-    command: Command = plain_command,
+    command: CommandText = plain_command,
 ) -> RunView:
     """Without its Story, and when that has changed since it ended, a run shows the steps it recorded."""
     status = run.get("status") or {}
@@ -191,7 +191,7 @@ def view_run(
     )
 
 
-def _placed(story: Object | None, look: _Look, phase: Phase | None) -> list[Placed]:
+def _placed(story: Object | None, look: _Look, phase: Phase | None) -> list[RunStep]:
     names = [*look.states, *(name for name in look.step_runs if "/" in name)]
     declared = [placed for placed in declared_steps(story, names) if ANY_ITEM not in placed.name]
     unknown = recorded_steps(look.states, (placed.name for placed in declared))
@@ -216,9 +216,9 @@ class _Look:
     step_runs: Mapping[str, Object]
     pods: Mapping[str, Object]
     deadlines: Mapping[str, datetime]
-    command: Command
+    command: CommandText
 
-    def view(self, placed: Placed) -> StepView:
+    def view(self, placed: RunStep) -> StepView:
         name, step = placed.name, placed.step
         state, step_run = self.states.get(name) or {}, self.step_runs.get(name) or {}
         status = step_run.get("status") or {}

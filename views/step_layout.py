@@ -18,7 +18,7 @@ ANY_ITEM: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class RunStep:
     name: str
     """The path."""
     step: Object
@@ -37,7 +37,7 @@ class Placed:
         return "engram" if self.step.get("ref") else str(self.step.get("type") or "engram")
 
 
-def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[Placed]:
+def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[RunStep]:
     """Every step of a Story, branches after the step around them.
 
     Items of a ``forEach`` are those that are ``recorded``.
@@ -48,17 +48,17 @@ def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[P
         placed
         for list_name in STEP_LISTS
         for step in _steps(spec.get(list_name))
-        for placed in _with_branches(Placed(str(step["name"]), step, list_name), names)
+        for placed in _with_branches(RunStep(str(step["name"]), step, list_name), names)
     ]
 
 
-def recorded_steps(names: Iterable[str], known: Iterable[str]) -> list[Placed]:
+def recorded_steps(names: Iterable[str], known: Iterable[str]) -> list[RunStep]:
     """Steps that only the run knows of, branches after the step around them."""
     told = frozenset(known)
     rest = [name for name in names if name not in told]
     first = {root: index for index, root in reversed(list(enumerate(_root(name) for name in rest)))}
     return [
-        Placed(name, {"name": _last(name)}, "")
+        RunStep(name, {"name": _last(name)}, "")
         for name in sorted(rest, key=lambda name: (first[_root(name)], _natural(name)))
     ]
 
@@ -83,7 +83,7 @@ def fits(pattern: str, name: str) -> bool:
     )
 
 
-def _with_branches(placed: Placed, recorded: frozenset[str]) -> Iterator[Placed]:
+def _with_branches(placed: RunStep, recorded: frozenset[str]) -> Iterator[RunStep]:
     yield placed
     parameters = placed.step.get("with")
     if placed.step.get("type") != "parallel" or not isinstance(parameters, dict):
@@ -92,10 +92,10 @@ def _with_branches(placed: Placed, recorded: frozenset[str]) -> Iterator[Placed]
     if "forEach" in parameters:
         for item in _items(placed.name, recorded):
             for branch in branches[:1]:
-                yield from _with_branches(Placed(f"{placed.name}/{item}", branch, placed.list_name), recorded)
+                yield from _with_branches(RunStep(f"{placed.name}/{item}", branch, placed.list_name), recorded)
         return
     for branch in branches:
-        yield from _with_branches(Placed(f"{placed.name}/{branch['name']}", branch, placed.list_name), recorded)
+        yield from _with_branches(RunStep(f"{placed.name}/{branch['name']}", branch, placed.list_name), recorded)
 
 
 def _items(name: str, recorded: frozenset[str]) -> list[str]:

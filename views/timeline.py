@@ -36,7 +36,7 @@ class Activity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimelineSpan:
     activity: Activity
     began_at: datetime
     ended_at: datetime
@@ -47,7 +47,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TimelineRow:
     """One step."""
 
     run: str
@@ -56,7 +56,7 @@ class Row:
     depth: int
     """Steps around it: ``parallel`` ones, and those whose child run it belongs to."""
     attempts: int
-    spans: tuple[Span, ...]
+    spans: tuple[TimelineSpan, ...]
     """In order of time, without overlap; empty for a step that has not begun."""
 
 
@@ -71,7 +71,7 @@ class Timeline:
     ended_at: datetime
     """When it ended, or now."""
     is_over: bool
-    rows: tuple[Row, ...]
+    rows: tuple[TimelineRow, ...]
     unseen: tuple[str, ...]
 
 
@@ -104,30 +104,30 @@ def _view(facts: Facts) -> RunView:
     return view_run(facts.run, facts.story, facts.step_runs.values(), facts.pods.values())
 
 
-def _rows(facts: Facts, view: RunView, end: datetime, depth: int) -> Iterator[Row]:
+def _rows(facts: Facts, view: RunView, end: datetime, depth: int) -> Iterator[TimelineRow]:
     for step in view.steps:
         spans = tuple(_spans(facts, step, end))
         attempts = step.retries + 1 if step.kind == "engram" and spans else 0
-        yield Row(facts.name, step.name, str(step.phase or ""), depth + step.depth, attempts, spans)
+        yield TimelineRow(facts.name, step.name, str(step.phase or ""), depth + step.depth, attempts, spans)
         if child := facts.children.get(step.name):
             its = _view(child)
             yield from _rows(child, its, its.finished_at or end, depth + step.depth + 1)
 
 
-def _spans(facts: Facts, step: StepView, end: datetime) -> list[Span]:
+def _spans(facts: Facts, step: StepView, end: datetime) -> list[TimelineSpan]:
     """The instants of a step, put in order: what somebody else's clock says is never before what came first."""
     if step.started_at is None:
         return []
     until = max(step.finished_at or end, step.started_at)
-    at, found = step.started_at, list[Span]()
+    at, found = step.started_at, list[TimelineSpan]()
     for activity, told in _parts(facts, step):
         ends_at = min(max(told or until, at), until)
         if found and found[-1].activity is activity:
-            found[-1] = Span(activity, found[-1].began_at, ends_at)
+            found[-1] = TimelineSpan(activity, found[-1].began_at, ends_at)
         elif ends_at > at:
-            found.append(Span(activity, at, ends_at))
+            found.append(TimelineSpan(activity, at, ends_at))
         at = ends_at
-    return found or [Span(_BY_KIND.get(step.kind, Activity.RUNNING), at, until)]  # over within a second
+    return found or [TimelineSpan(_BY_KIND.get(step.kind, Activity.RUNNING), at, until)]  # over within a second
 
 
 def _parts(facts: Facts, step: StepView) -> Iterator[tuple[Activity, datetime | None]]:

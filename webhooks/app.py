@@ -22,14 +22,14 @@ from core.fairness.turns import CrowdedError
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from webhooks import document, review
-from webhooks.decision import Decision
+from webhooks.decision import ReviewDecision
 from webhooks.document import UnreadableError
 from webhooks.finding import errors_among
-from webhooks.limits import DEFAULT_LIMITS, Limits
+from webhooks.limits import DEFAULT_LIMITS, ReviewLimits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook
 from webhooks.request_limits import CROWDED, Application, RequestLimits
 from webhooks.review import MisfitError, NoReviewError, Review
-from webhooks.review_executor import Question, ReviewExecutor, UnavailableError
+from webhooks.review_executor import ReviewExecutor, ReviewRequest, ReviewUnavailableError
 from webhooks.setup import AdmissionSetup
 from webhooks.validate.change import metadata_of
 
@@ -43,7 +43,7 @@ _REVIEW_PATHS: Final = frozenset(hook.path for hook in HOOKS)
 _log = get_logger("webhook")
 
 
-def admission_app(setup: AdmissionSetup, limits: Limits = DEFAULT_LIMITS) -> QuartTrio:
+def admission_app(setup: AdmissionSetup, limits: ReviewLimits = DEFAULT_LIMITS) -> QuartTrio:
     """An ASGI application; while it is served with its lifespan, a process for large reviews is kept ready."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     executor = ReviewExecutor(setup, limits)
@@ -89,7 +89,7 @@ def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Respon
 
 
 async def _answer_review(
-    hook: Hook, setup: AdmissionSetup, limits: Limits, executor: ReviewExecutor, raw: bytes
+    hook: Hook, setup: AdmissionSetup, limits: ReviewLimits, executor: ReviewExecutor, raw: bytes
 ) -> Response:
     trouble = setup.trouble()
     if trouble:
@@ -107,11 +107,11 @@ async def _answer_review(
         _log.info("a review does not belong to this webhook", webhook=hook.path, why=str(error))
         return _json(review.misfit(uid, str(error)))
     try:
-        decision = await executor.examine(Question(hook, asked, raw))
+        decision = await executor.examine(ReviewRequest(hook, asked, raw))
     except CrowdedError:
         metrics.count(catalogue.WEBHOOK_SHED, reason="turns")
         return _text(429, CROWDED, retry=True)
-    except UnavailableError as error:
+    except ReviewUnavailableError as error:
         return _unavailable(str(error))
     return _json(_answer_of(hook, asked, decision))
 
@@ -128,7 +128,7 @@ def denial_of_unreadable(raw: bytes, sentence: str) -> bytes | None:
     return orjson.dumps(review.unreadable(uid, sentence))
 
 
-def _answer_of(hook: Hook, asked: Review, decision: Decision) -> dict[str, Any]:
+def _answer_of(hook: Hook, asked: Review, decision: ReviewDecision) -> dict[str, Any]:
     if not decision.is_denial:
         return review.allowed(asked.uid, decision.patch, decision.findings)
     rules = list(dict.fromkeys(finding.rule.id for finding in errors_among(decision.findings)))
@@ -147,7 +147,7 @@ def _answer_of(hook: Hook, asked: Review, decision: Decision) -> dict[str, Any]:
 
 
 async def _answer_conversion(
-    setup: AdmissionSetup, limits: Limits, threads: trio.CapacityLimiter, raw: bytes
+    setup: AdmissionSetup, limits: ReviewLimits, threads: trio.CapacityLimiter, raw: bytes
 ) -> Response:
     """Needs no other objects, so it is answered while the caches fill: API servers list our kinds through it."""
     most = max(limits.values, limits.convert_bytes // 8)

@@ -51,7 +51,7 @@ _log = get_logger("webhook")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ConnectionRules:
     """Of all connections of a server.
 
     Attributes:
@@ -70,7 +70,7 @@ class Rules:
 class Connections:
     """Serves each connection it is given; holds so many at once, and closes an idle one for a new one."""
 
-    def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, rules: Rules) -> None:
+    def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, rules: ConnectionRules) -> None:
         self._app = app
         self._config = config
         self._context = context
@@ -119,7 +119,12 @@ class _Http1(H11Protocol):
 
 class _Connection:
     def __init__(
-        self, app: AppWrapper, config: Config, context: WorkerContext, rules: Rules, transport: trio.SocketStream
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        rules: ConnectionRules,
+        transport: trio.SocketStream,
     ) -> None:
         self._app = app
         self._config = config

@@ -12,7 +12,7 @@ from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView
 from webhooks.defaults.admission import with_defaults
 from webhooks.defaults.decided import with_authors
-from webhooks.finding import Cause, Finding, Rule, Severity, errors_among
+from webhooks.finding import CauseType, Finding, Rule, Severity, errors_among
 from webhooks.patch import Operation, difference
 from webhooks.registration import Hook
 from webhooks.review import Review
@@ -31,7 +31,7 @@ _RULES: Final = {rule.id: rule for rule in (*RULES, TOO_COSTLY)}
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ReviewDecision:
     """``findings`` with an error refuse; ``patch`` is what is to be written into the object first."""
 
     findings: tuple[Finding, ...] = ()
@@ -46,52 +46,54 @@ class Decision:
         """Whether it is a denial for want of other objects only, which may be on their way."""
         errors = errors_among(self.findings)
         return bool(errors) and all(
-            error.rule.cause is Cause.NOT_FOUND and error.rule not in _WITHIN for error in errors
+            error.rule.cause is CauseType.NOT_FOUND and error.rule not in _WITHIN for error in errors
         )
 
 
 def decide(
     hook: Hook, review: Review, world: ClusterView, operator: str, now: Callable[[], datetime] = system_now
-) -> Decision:
+) -> ReviewDecision:
     """What the hook says to the review; ``operator`` is the user name of the operator's account."""
     if not review.is_looked_at:
-        return Decision()
+        return ReviewDecision()
     try:
         return _decide(hook, review, world, operator, now)
     except RecursionError:
-        return Decision((admission.TOO_DEEP.at("", "is nested too deeply to be checked", "flatten it"),))
+        return ReviewDecision((admission.TOO_DEEP.at("", "is nested too deeply to be checked", "flatten it"),))
 
 
-def too_costly(message: str) -> Decision:
+def too_costly(message: str) -> ReviewDecision:
     """A denial because the check would take too long."""
-    return Decision((TOO_COSTLY.at("", message, "split it, or use fewer and shorter expressions"),))
+    return ReviewDecision((TOO_COSTLY.at("", message, "split it, or use fewer and shorter expressions"),))
 
 
-def to_json(decision: Decision) -> dict[str, Any]:
+def to_json(decision: ReviewDecision) -> dict[str, Any]:
     """For another process."""
     findings = [[found.rule.id, found.path, found.message, found.remedy, found.excerpt] for found in decision.findings]
     return {"findings": findings, "patch": decision.patch}
 
 
-def from_json(value: dict[str, Any]) -> Decision:
+def from_json(value: dict[str, Any]) -> ReviewDecision:
     """What ``to_json`` was given."""
     findings: Sequence[list[str]] = value["findings"]
-    return Decision(tuple(_RULES[rule].at(*told) for rule, *told in findings), tuple(value["patch"]))
+    return ReviewDecision(tuple(_RULES[rule].at(*told) for rule, *told in findings), tuple(value["patch"]))
 
 
-def _decide(hook: Hook, review: Review, world: ClusterView, operator: str, now: Callable[[], datetime]) -> Decision:
+def _decide(
+    hook: Hook, review: Review, world: ClusterView, operator: str, now: Callable[[], datetime]
+) -> ReviewDecision:
     caller = Caller(review.username, review.groups, review.username == operator, review.pod, review.pod_uid)
     if hook.mutating:
         if change.is_deleted(review.new):
-            return Decision()
+            return ReviewDecision()
         if hook.subresource:
             assert review.old is not None  # a write to a subresource has one
             whole = with_authors(review.new, review.old, caller, now())
         else:
             whole = with_defaults(review.new, world.settings)
-        return Decision(patch=tuple(difference(review.new, whole)))
+        return ReviewDecision(patch=tuple(difference(review.new, whole)))
     if hook.subresource:
         assert review.old is not None
-        return Decision(tuple(status.validate(review.new, review.old, caller, world)))
+        return ReviewDecision(tuple(status.validate(review.new, review.old, caller, world)))
     found = admission.validate(review.new, review.old, world)
-    return Decision((*found, *author.validate(review.new, review.old, caller, world)))
+    return ReviewDecision((*found, *author.validate(review.new, review.old, caller, world)))

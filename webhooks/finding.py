@@ -19,7 +19,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-class Cause(StrEnum):
+class CauseType(StrEnum):
     """The reason of one cause of a 422 answer, as the built-in kinds give it."""
 
     REQUIRED = "FieldValueRequired"
@@ -35,7 +35,7 @@ class Rule:
 
     id: str
     section: str
-    cause: Cause = Cause.INVALID
+    cause: CauseType = CauseType.INVALID
     severity: Severity = Severity.ERROR
 
     def at(self, path: str, message: str, remedy: str = "", excerpt: str = "") -> Finding:

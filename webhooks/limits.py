@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReviewLimits:
     """Attributes:
 
     review_bytes: of an AdmissionReview: two objects of the size that etcd stores, and what is said about them.
@@ -47,4 +47,4 @@ class Limits:
     patient: int = 50
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ReviewLimits()

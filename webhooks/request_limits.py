@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import trio
 
 from core.telemetry import catalogue, metrics
-from webhooks.limits import Limits
+from webhooks.limits import ReviewLimits
 from webhooks.registration import CONVERT_PATH
 
 Message = MutableMapping[str, Any]
@@ -52,7 +52,10 @@ class RequestLimits:
     """
 
     def __init__(
-        self, application: Application, limits: Limits, denials: tuple[Container[str], Deny] = ((), lambda *_: None)
+        self,
+        application: Application,
+        limits: ReviewLimits,
+        denials: tuple[Container[str], Deny] = ((), lambda *_: None),
     ) -> None:
         self._application = application
         self._limits = limits

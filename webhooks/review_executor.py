@@ -23,8 +23,8 @@ from core.fairness.turns import CrowdedError, Turns
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks import decision, remote_view, review_process
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.decision import Decision
-from webhooks.limits import Limits
+from webhooks.decision import ReviewDecision
+from webhooks.limits import ReviewLimits
 from webhooks.registration import Hook
 from webhooks.review import Review
 from webhooks.setup import AdmissionSetup
@@ -34,12 +34,12 @@ _PROGRAM: Final = str(Path(review_process.__file__).resolve())
 _Key = tuple[Resource, str, str]
 
 
-class UnavailableError(Exception):
+class ReviewUnavailableError(Exception):
     """The review cannot be examined now, independent of its content; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReviewRequest:
     """A review and the bytes that it was read from."""
 
     hook: Hook
@@ -55,7 +55,7 @@ class Question:
 class ReviewExecutor:
     """Examines reviews with the objects that an admission server knows."""
 
-    def __init__(self, setup: AdmissionSetup, limits: Limits) -> None:
+    def __init__(self, setup: AdmissionSetup, limits: ReviewLimits) -> None:
         self._setup = setup
         self._limits = limits
         self._small = Turns(1, 1, limits.waiting, limits.waiting_of_one)
@@ -75,7 +75,7 @@ class ReviewExecutor:
             with suppress(OverLimitError):  # on a machine that busy, the first large review may try again
                 await self._pool.ask({})
 
-    async def examine(self, question: Question) -> Decision:
+    async def examine(self, question: ReviewRequest) -> ReviewDecision:
         """The decision; a denial for want of other objects only once they had time to come.
 
         Raises:
@@ -92,7 +92,7 @@ class ReviewExecutor:
                 self._patient -= 1
         return found
 
-    async def _look_again(self, question: Question, view: _Seen, found: Decision) -> Decision:
+    async def _look_again(self, question: ReviewRequest, view: _Seen, found: ReviewDecision) -> ReviewDecision:
         """Whenever something has come that was looked for in vain, while that may still change the decision."""
         until = trio.current_time() + self._limits.patience_seconds
         while found.may_change and view.missed:
@@ -112,7 +112,7 @@ class ReviewExecutor:
         while all(self._setup.world().find(*key) is Unseen.MISSING for key in missed):
             await self._setup.changed()
 
-    async def _look(self, question: Question, view: _Seen) -> Decision:
+    async def _look(self, question: ReviewRequest, view: _Seen) -> ReviewDecision:
         if self._is_small(question.raw):
             async with self._small.turn(question.caller):
                 await trio.lowlevel.checkpoint()  # whoever else is there joins the queue meanwhile
@@ -127,7 +127,7 @@ class ReviewExecutor:
     def _is_small(self, raw: bytes) -> bool:
         return len(raw) <= self._limits.loop_bytes and raw.count(b"{{") <= self._limits.loop_templates
 
-    async def _ask(self, question: Question, view: _Seen) -> Decision:
+    async def _ask(self, question: ReviewRequest, view: _Seen) -> ReviewDecision:
         asked: dict[str, Any] = {
             "hook": question.hook.path,
             "review": orjson.Fragment(question.raw),
@@ -138,7 +138,7 @@ class ReviewExecutor:
             answer = await self._pool.ask(asked, lambda wanted: remote_view.answer_from(view, wanted))
         except OverLimitError as error:
             if error.limit == "crash":
-                raise UnavailableError(f"the review {error}; try again") from None
+                raise ReviewUnavailableError(f"the review {error}; try again") from None
             return decision.too_costly(f"to check this {error}")
         return decision.from_json(answer)
 

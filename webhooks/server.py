@@ -16,7 +16,7 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
-from webhooks.connection import MAX_CONNECTIONS, Connections, Rules, TlsContext
+from webhooks.connection import MAX_CONNECTIONS, ConnectionRules, Connections, TlsContext
 
 BACKLOG: Final = 256
 GRACE_SECONDS: Final = 5.0
@@ -53,14 +53,16 @@ async def serve_admission(
     Raises:
         ListenError: the address is in use, or is not an address of this machine.
     """
-    await serve_http(app, host, port, Rules(serving, client_ca is not None, http2, most), task_status=task_status)
+    await serve_http(
+        app, host, port, ConnectionRules(serving, client_ca is not None, http2, most), task_status=task_status
+    )
 
 
 async def serve_http(
     app: Any,
     host: str,
     port: int,
-    rules: Rules,
+    rules: ConnectionRules,
     *,
     grace_seconds: float = GRACE_SECONDS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
@@ -84,7 +86,7 @@ async def serve_http(
 class _Server:
     """Runs until it is stopped; a cancellation of its caller does not end it."""
 
-    def __init__(self, app: Any, rules: Rules) -> None:
+    def __init__(self, app: Any, rules: ConnectionRules) -> None:
         self._app = ASGIWrapper(cast("ASGIFramework", app))
         self._config = _config()
         self._context = WorkerContext(None)

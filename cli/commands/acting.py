@@ -96,10 +96,10 @@ def cancel(
     from cli.canceling import cancel_runs
     from cli.durations import seconds_of
     from cli.interruption import InterruptedBySignalError, run_async
-    from cli.selection import Selection
+    from cli.selection import RunSelection
     from cli.session import open_session
 
-    selection = Selection.of_flags(story, phase, selector, since, older)
+    selection = RunSelection.of_flags(story, phase, selector, since, older)
     if bool(runs) is not selection.is_everything:
         raise UsageError(
             "give either RUN or flags that select runs", remedy="for example: bobrapet cancel --story nightly-report"

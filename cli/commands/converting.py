@@ -11,7 +11,7 @@ from cli.options import CommonOptions, with_common_options
 from cli.problem import UsageError
 
 
-class Version(StrEnum):
+class TargetVersion(StrEnum):
     V1ALPHA1 = "v1alpha1"
     V1BETA1 = "v1beta1"
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def convert(
     options: CommonOptions,
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
-    to: Annotated[Version, typer.Option("--to", help="The version to convert Stories to.")],
+    to: Annotated[TargetVersion, typer.Option("--to", help="The version to convert Stories to.")],
 ) -> None:
     """Print manifests with their Stories in another version, without loss.
 

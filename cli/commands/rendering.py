@@ -68,10 +68,10 @@ def render(
     if [file, inputs_file, outputs].count(_STDIN) > 1:
         raise UsageError("only one of -f, --inputs and --outputs can read stdin", remedy="put the others into files")
     from cli.inputs import object_of_file, parse_inputs
-    from cli.rendering import Request
+    from cli.rendering import RenderRequest
 
     data = parse_inputs(inputs or (), inputs_file), object_of_file("--outputs", outputs) if outputs else {}
-    request = Request(steps or (), fields or (), *data, finished=finished, deterministic=deterministic)
+    request = RenderRequest(steps or (), fields or (), *data, finished=finished, deterministic=deterministic)
     manifest = _manifest(file, story) if file else None
     _render(options, manifest.document if manifest else _of_cluster(options, story), manifest, request)
 

@@ -48,13 +48,13 @@ def list_runs(
     """List runs, newest first."""
     from cli.interruption import run_async
     from cli.render.output import render
-    from cli.selection import Selection, select_runs
+    from cli.selection import RunSelection, select_runs
     from cli.session import open_session
     from core.engine.clock import system_now
 
     if story and of_story and story != of_story:
         raise UsageError("STORY and --story name two Stories", remedy="leave out one of them")
-    selection = Selection.of_flags(story or of_story, phase, selector, since, older)
+    selection = RunSelection.of_flags(story or of_story, phase, selector, since, older)
 
     async def work() -> None:
         async with open_session(options) as session:

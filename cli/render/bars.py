@@ -10,7 +10,7 @@ from cli.render.progress import Styled
 from cli.render.time import short_duration
 from core.api.phases import Phase
 from views.sign import colour_of
-from views.timeline import Activity, Row, Span, Timeline
+from views.timeline import Activity, Timeline, TimelineRow, TimelineSpan
 
 _SIGNS: Final = {
     Activity.QUEUED: ("·", "."),
@@ -52,7 +52,7 @@ def bars(timeline: Timeline, *, width: int, ascii_only: bool = False) -> list[St
     return lines
 
 
-def _label(row: Row, ascii_only: bool) -> str:
+def _label(row: TimelineRow, ascii_only: bool) -> str:
     text = f"{'  ' * row.depth}{row.step.rpartition('/')[2]}"
     if len(text) <= _MOST_LABEL:
         return text
@@ -60,7 +60,7 @@ def _label(row: Row, ascii_only: bool) -> str:
     return text[: _MOST_LABEL - len(mark)] + mark
 
 
-def _taken(spans: tuple[Span, ...]) -> timedelta:
+def _taken(spans: tuple[TimelineSpan, ...]) -> timedelta:
     return spans[-1].ended_at - spans[0].began_at
 
 
@@ -69,7 +69,7 @@ def _axis(total: timedelta, width: int) -> str:
     return f"0{end:>{width - 1}}"
 
 
-def _bar(spans: tuple[Span, ...], began_at: datetime, total: timedelta, width: int, ascii_only: bool) -> str:
+def _bar(spans: tuple[TimelineSpan, ...], began_at: datetime, total: timedelta, width: int, ascii_only: bool) -> str:
     """A column shows what most of its time went to; of a step that began, at least one is shown."""
     if not spans:
         return ""

@@ -11,7 +11,7 @@ from typing import Final
 
 from core.api.instant import format_instant
 from core.api.objects import Object
-from views.timeline import Row, Span, Timeline
+from views.timeline import Timeline, TimelineRow, TimelineSpan
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,7 +44,7 @@ def trace_of(timeline: Timeline) -> Object:
     return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"run": timeline.run}}
 
 
-def _step(row: Row) -> Object:
+def _step(row: TimelineRow) -> Object:
     return {
         "run": row.run,
         "step": row.step,
@@ -66,7 +66,7 @@ def _named(what: str, process: int, thread: int, name: str) -> Object:
     return {"ph": "M", "name": what, "pid": process, "tid": thread, "args": {"name": name}}
 
 
-def _event(row: Row, span: Span, process: int, thread: int) -> Object:
+def _event(row: TimelineRow, span: TimelineSpan, process: int, thread: int) -> Object:
     return {
         "ph": "X",
         "name": f"{row.step}: {span.activity}",

@@ -12,14 +12,16 @@ from cli.render.time import short_duration
 from core.api.instant import format_instant
 from core.api.phases import Phase
 from views.sign import colour_of
-from views.why.cause import Cause, Explanation, Kind
+from views.why.cause import Cause, CauseKind, Explanation
 
 _MARGIN: Final = 10
 """Columns before what a word of the left margin says."""
 _LATER: Final = 10
 _MOST_CAUSES: Final = 20
 """Nobody reads more on a screen."""
-_CALM: Final = frozenset({Kind.RUNNING, Kind.STARTING, Kind.SLEEP, Kind.ENDED, Kind.OPERATOR, Kind.NEEDS})
+_CALM: Final = frozenset(
+    {CauseKind.RUNNING, CauseKind.STARTING, CauseKind.SLEEP, CauseKind.ENDED, CauseKind.OPERATOR, CauseKind.NEEDS}
+)
 
 
 def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only: bool = False) -> list[Styled]:
@@ -53,7 +55,7 @@ def _header(explanation: Explanation) -> str:
 
 
 def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool) -> Iterator[Styled]:
-    colour = colour_of(Phase.FAILED) if cause.kind is Kind.FAILED else "" if cause.kind in _CALM else "yellow"
+    colour = colour_of(Phase.FAILED) if cause.kind is CauseKind.FAILED else "" if cause.kind in _CALM else "yellow"
     subject = f"step {cause.step}" if cause.step else f"run {cause.run}"
     for line in textwrap.wrap(f"{subject} {cause.text}", width, subsequent_indent="  ", break_on_hyphens=False):
         yield line, colour

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, RunReference
 from core.api.resource import TRANSPORT_BINDING
 from core.api.schema import Int64, JsonObject, WireModel
@@ -74,7 +74,7 @@ TRANSPORT_BINDING_KIND = Kind(
     short_names=("tb", "tbind"),
     categories=("bubu", "transport"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             TransportBinding,
             columns=(

@@ -16,7 +16,7 @@ import annotated_types
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from core.api.kind import Kind, Version
+from core.api.kind import Kind, KindVersion
 from core.api.meta import ObjectMeta
 from core.api.schema import Keywords, ListedAsRequired, Rendered, WireModel, peeled
 
@@ -94,7 +94,7 @@ def _conversion(service: ConversionService | None) -> dict[str, Any]:
     }
 
 
-def _version(version: Version, subresources: tuple[str, ...]) -> dict[str, Any]:
+def _version(version: KindVersion, subresources: tuple[str, ...]) -> dict[str, Any]:
     schema = {"description": _first_line(version.model), **model_schema(version.model)}
     document: dict[str, Any] = {
         "name": version.name,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import CONDITION_SIZE_RULES, Conditions, RunReference
 from core.api.resource import EFFECT_CLAIM
 from core.api.schema import Instant, Int32, Int64, JsonObject, WireModel
@@ -56,7 +56,7 @@ EFFECT_CLAIM_KIND = Kind(
     short_names=("eff",),
     categories=("bubu", "ai", "runs"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             EffectClaim,
             columns=(

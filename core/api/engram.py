@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.api.execution import ExecutionOverrides, ExecutionPolicy, WorkloadMode
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.execution import ExecutionOverrides, ExecutionSpec, WorkloadMode
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, SecretReference, TemplateReference, ValidationStatus
 from core.api.resource import ENGRAM
 from core.api.schema import Instant, Int32, Int64, JsonObject, PhaseWord, VersionText, WireModel
@@ -32,7 +32,7 @@ class EngramSpec(WireModel):
     """How a worker is configured."""
 
     template_ref: TemplateReference = Field(description="The EngramTemplate that brings image and schemas.")
-    execution_policy: ExecutionPolicy | None = Field(
+    execution_policy: ExecutionSpec | None = Field(
         None, description="Resources, placement and cache of the workload; its other fields are reserved."
     )
     mode: WorkloadMode | None = Field(
@@ -85,7 +85,7 @@ ENGRAM_KIND = Kind(
     short_names=("engram",),
     categories=("bubu", "ai"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             Engram,
             columns=(

@@ -53,7 +53,7 @@ class RbacPolicy(WireModel):
     rules: list[PolicyRule] | None = Field(None, description="Rules in the form of a Role.")
 
 
-class RetryPolicy(WireModel):
+class RetrySpec(WireModel):
     """When and how often a failed attempt is tried again."""
 
     backoff: Backoff | None = Field(
@@ -108,7 +108,7 @@ class ExecutionOverrides(WireModel):
     placement: Placement | None = Field(None, description="Nodes the Pods may run on.")
     probes: ProbeSwitches | None = Field(None, description="Health checks to turn off.")
     rbac: RbacPolicy | None = Field(None, description="Further permissions of the run's ServiceAccount.")
-    retry: RetryPolicy | None = Field(None, description="What happens after a failed attempt.")
+    retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
     security: StepSecurity | None = Field(None, description="Security settings of the Pod.")
     service_account_name: ObjectName | None = Field(
         None, description="Ignored on Engrams and steps, where it would widen privileges; honoured on Impulses."
@@ -185,7 +185,7 @@ class SecurityPolicy(WireModel):
     )
 
 
-class ExecutionPolicy(WireModel):
+class ExecutionSpec(WireModel):
     """Defaults for every workload of a definition; single steps may override them."""
 
     cache: CachePolicy | None = Field(None, description="Reuse of an earlier result for equal input.")
@@ -199,7 +199,7 @@ class ExecutionPolicy(WireModel):
     placement: Placement | None = Field(None, description="Nodes the Pods may run on.")
     realtime: RealtimePolicy | None = Field(None, description="Settings of realtime steps.")
     resources: Resources | None = Field(None, description="CPU and memory of the containers.")
-    retry: RetryPolicy | None = Field(None, description="What happens after a failed attempt.")
+    retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
     security: SecurityPolicy | None = Field(None, description="Security settings of the Pods.")
     service_account_name: str | None = Field(
         None, description="Ignored, because it would widen privileges: each run has its own ServiceAccount."

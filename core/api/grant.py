@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.api.kind import Kind, KindModel, Version
+from core.api.kind import Kind, KindModel, KindVersion
 from core.api.meta import Conditions
 from core.api.resource import REFERENCE_GRANT
 from core.api.schema import DNS_LABEL, LabelName, WireModel
@@ -57,7 +57,7 @@ REFERENCE_GRANT_KIND = Kind(
     short_names=("refgrant",),
     categories=("bubu", "ai"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             ReferenceGrant,
         ),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core.api.delivery import DeliveryPolicy
 from core.api.execution import ExecutionOverrides, WorkloadMode
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, ObjectReference, TemplateReference
 from core.api.resource import IMPULSE
 from core.api.scheduling import Placement
@@ -147,7 +147,7 @@ IMPULSE_KIND = Kind(
     short_names=("imp",),
     categories=("bubu", "ai"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             Impulse,
             columns=(

@@ -36,7 +36,7 @@ AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class KindVersion:
     """A kind in one version. Exactly one version of a kind is ``stored``; the others are converted from and to it."""
 
     name: str
@@ -54,7 +54,7 @@ class Kind:
     resource: Resource
     short_names: tuple[str, ...]
     categories: tuple[str, ...]
-    versions: tuple[Version, ...]
+    versions: tuple[KindVersion, ...]
 
     @property
     def list_kind(self) -> str:
@@ -64,6 +64,6 @@ class Kind:
     def singular(self) -> str:
         return self.resource.kind.lower()
 
-    def version(self, name: str) -> Version | None:
+    def version(self, name: str) -> KindVersion | None:
         """The version of that name, if the kind has one."""
         return next((version for version in self.versions if version.name == name), None)

@@ -8,12 +8,12 @@ from pydantic import AfterValidator, Field
 
 from core.api.schema import (
     ATOMIC_MAP,
+    CelRule,
     Instant,
     Int64,
     Keywords,
     NamespaceName,
     ObjectName,
-    Rule,
     VersionText,
     WireModel,
 )
@@ -153,11 +153,11 @@ Conditions = Annotated[
 """At most one condition of each type."""
 
 CONDITION_SIZE_RULES: Final = (
-    Rule(
+    CelRule(
         "!has(self.conditions) || self.conditions.all(c, !has(c.reason) || size(c.reason) <= 64)",
         "status.conditions reason field must be <= 64 characters",
     ),
-    Rule(
+    CelRule(
         "!has(self.conditions) || self.conditions.all(c, !has(c.message) || size(c.message) <= 2048)",
         "status.conditions message field must be <= 2048 characters",
     ),

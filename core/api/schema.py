@@ -43,7 +43,7 @@ class ListedAsRequired:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class CelRule:
     """A CEL rule of an object (``x-kubernetes-validations``), evaluated by the API server only."""
 
     rule: str
@@ -61,7 +61,7 @@ class WireModel(BaseModel):
     )
 
     schema_keywords: ClassVar[Mapping[str, Any]] = {}
-    validations: ClassVar[tuple[Rule, ...]] = ()
+    validations: ClassVar[tuple[CelRule, ...]] = ()
 
 
 T = TypeVar("T")

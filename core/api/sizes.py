@@ -25,7 +25,7 @@ MAX_STEP_STATUS_DEPTH: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ObjectBounds:
     """Zero: as much as there is. ``status_…`` are about the field ``status`` alone."""
 
     values: int = MAX_VALUES
@@ -33,9 +33,9 @@ class Bounds:
     status_values: int = 0
 
 
-ANY: Final = Bounds()
+ANY: Final = ObjectBounds()
 _OF_KIND: Final = {
-    STEP_RUN.plural: Bounds(
+    STEP_RUN.plural: ObjectBounds(
         values=5 * MAX_STEP_STATUS_VALUES,  # with its metadata, in which the server notes who set which field
         status_bytes=MAX_STEP_STATUS_BYTES,
         status_values=MAX_STEP_STATUS_VALUES,
@@ -43,7 +43,7 @@ _OF_KIND: Final = {
 }
 
 
-def bounds_of(plural: str) -> Bounds:
+def bounds_of(plural: str) -> ObjectBounds:
     """The bounds of objects of the kind that is named so in paths."""
     return _OF_KIND.get(plural, ANY)
 

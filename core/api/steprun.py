@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.api.execution import CachePolicy, RetryPolicy
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.execution import CachePolicy, RetrySpec
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, RunReference, SchemaReference, TraceContext
 from core.api.resource import STEP_RUN
 from core.api.scheduling import Placement
@@ -84,7 +84,7 @@ class StepRunSpec(WireModel):
     input: JsonObject | None = Field(
         None, description="Input; templates in it are evaluated before the container starts."
     )
-    retry: RetryPolicy | None = Field(None, description="What happens after a failed attempt.")
+    retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
     template_generation: Int64 | None = Field(
         None, description="Generation of the EngramTemplate when this was created."
     )
@@ -206,7 +206,7 @@ STEP_RUN_KIND = Kind(
     short_names=("step",),
     categories=("bubu", "ai", "runs"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             StepRun,
             columns=(

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from core.api.execution import ExecutionOverrides
-from core.api.kind import Kind, KindModel, Version
+from core.api.kind import Kind, KindModel, KindVersion
 from core.api.meta import ObjectReference
 from core.api.resource import STORY
-from core.api.schema import JsonObject, Rule
+from core.api.schema import CelRule, JsonObject
 from core.api.v1beta1.story import Story as StoryV1beta1
 from core.api.workflow import COLUMNS, StepFields, StorySpecFields, StoryStatus
 
@@ -39,8 +39,10 @@ class StorySpec(StorySpecFields):
     """What a workflow does."""
 
     validations = (
-        Rule("self.steps.all(step, has(step.ref) != has(step.type))", "each step must set exactly one of ref or type"),
-        Rule(
+        CelRule(
+            "self.steps.all(step, has(step.ref) != has(step.type))", "each step must set exactly one of ref or type"
+        ),
+        CelRule(
             "self.steps.all(step, self.steps.exists_one(other, other.name == step.name))", "step names must be unique"
         ),
     )
@@ -74,7 +76,7 @@ STORY_KIND = Kind(
     short_names=("story",),
     categories=("bubu", "ai", "workflows"),
     versions=(
-        Version("v1alpha1", Story, columns=COLUMNS),
-        Version("v1beta1", StoryV1beta1, columns=COLUMNS, stored=False),
+        KindVersion("v1alpha1", Story, columns=COLUMNS),
+        KindVersion("v1beta1", StoryV1beta1, columns=COLUMNS, stored=False),
     ),
 )

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from core.api.gatedata import MAX_CHARACTERS, MAX_KEYS
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, SchemaReference, TraceContext
 from core.api.resource import STORY_RUN
-from core.api.schema import Instant, Int32, Int64, JsonObject, PhaseWord, Rule, WireModel
+from core.api.schema import CelRule, Instant, Int32, Int64, JsonObject, PhaseWord, WireModel
 
 
 class StoryRunSpec(WireModel):
@@ -59,11 +59,11 @@ class StoryRunStatus(WireModel):
     """How an execution stands."""
 
     validations = (
-        Rule(
+        CelRule(
             "!has(self.conditions) || self.conditions.exists(c, c.type == 'Ready')",
             "status.conditions must include Ready when conditions are set",
         ),
-        Rule(
+        CelRule(
             "!has(self.conditions) || self.conditions.all(c, has(c.lastTransitionTime))",
             "status.conditions entries must set lastTransitionTime",
         ),
@@ -132,7 +132,7 @@ STORY_RUN_KIND = Kind(
     short_names=("srun",),
     categories=("bubu", "ai", "runs"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             StoryRun,
             columns=(

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.api.delivery import DedupeMode
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, RunReference
 from core.api.resource import STORY_TRIGGER
 from core.api.schema import Instant, Int64, JsonObject, WireModel
@@ -71,7 +71,7 @@ STORY_TRIGGER_KIND = Kind(
     short_names=("trig",),
     categories=("bubu", "ai", "runs"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             StoryTrigger,
             columns=(

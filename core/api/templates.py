@@ -11,7 +11,7 @@ from pydantic import Field
 
 from core.api.delivery import DeliveryPolicy
 from core.api.execution import RbacPolicy, WorkloadMode
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, ValidationStatus
 from core.api.probes import TemplateProbes
 from core.api.resource import ENGRAM_TEMPLATE, IMPULSE_TEMPLATE
@@ -192,7 +192,7 @@ ENGRAM_TEMPLATE_KIND = Kind(
     short_names=("etpl",),
     categories=("bubu", "ai", "catalog"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             EngramTemplate,
             columns=(
@@ -211,7 +211,7 @@ IMPULSE_TEMPLATE_KIND = Kind(
     short_names=("itpl",),
     categories=("bubu", "ai", "catalog"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             ImpulseTemplate,
             columns=(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.api.kind import AGE, Column, Kind, KindModel, Version
+from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, ValidationStatus
 from core.api.resource import TRANSPORT
 from core.api.schema import Instant, Int32, Int64, JsonObject, WireModel
@@ -79,7 +79,7 @@ TRANSPORT_KIND = Kind(
     short_names=("transport",),
     categories=("bubu", "ai"),
     versions=(
-        Version(
+        KindVersion(
             "v1alpha1",
             Transport,
             columns=(

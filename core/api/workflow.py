@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.api.execution import ExecutionPolicy, RetryPolicy
+from core.api.execution import ExecutionSpec, RetrySpec
 from core.api.kind import AGE, Column
 from core.api.meta import Conditions, ValidationStatus
 from core.api.schema import DNS_LABEL, Int32, Int64, JsonObject, LabelName, VersionText, WireModel
@@ -109,7 +109,7 @@ class StoryRetries(WireModel):
         description="After a failure still run the steps that do not depend on it; default false: skip all that have "
         "not started.",
     )
-    step_retry_policy: RetryPolicy | None = Field(None, description="Retry policy of steps that have none.")
+    step_retry_policy: RetrySpec | None = Field(None, description="Retry policy of steps that have none.")
 
 
 class StoryTimeouts(WireModel):
@@ -139,7 +139,7 @@ class StoryPolicy(WireModel):
     concurrency: Int32 | None = Field(
         None, description="Steps of all runs of this Story that may run at a time; 0 or absent: no limit."
     )
-    execution: ExecutionPolicy | None = Field(None, description="Defaults for the workloads of all steps.")
+    execution: ExecutionSpec | None = Field(None, description="Defaults for the workloads of all steps.")
     priority: Int32 | None = Field(
         None, ge=0, description="Priority in the queue, higher first; default: the queue's, else 0."
     )

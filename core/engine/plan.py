@@ -23,7 +23,7 @@ from core.expressions import edges, roots
 from core.graph.compensation import undo_order
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
-from core.graph.readiness import Rules
+from core.graph.readiness import FailureRules
 
 MAX_DEPTH: Final = 8
 """Of ``parallel`` steps inside each other."""
@@ -124,7 +124,7 @@ class GroupPlan:
     """One list of steps and how they hang together; needs in earlier lists are met before it starts."""
 
     graph: Graph
-    rules: Rules
+    rules: FailureRules
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ class StoryPlan:
         return self.main.graph
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> FailureRules:
         return self.main.rules
 
     @property
@@ -338,7 +338,7 @@ def _groups(
             for name, names in wanted.items()
         )
         unknown += [f"{step}->{need}" for step, need in graph.unknown]
-        rules = Rules(
+        rules = FailureRules(
             allowed=frozenset(name for name, step in steps.items() if step.allow_failure),
             continue_on_failure=continues and not cleans,
             any_end_suffices=cleans,

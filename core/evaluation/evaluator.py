@@ -24,12 +24,12 @@ import trio
 
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.budget import Budget
-from core.evaluation.lane import Lane, Teller
+from core.evaluation.lane import Teller, WorkerLane
 from core.evaluation.pool import OverLimitError, WorkerPool
 from core.evaluation.schema import Json, SchemaProblem
 from core.evaluation.validation import SchemaValidator
 from core.expressions.cel.blame import Blame
-from core.expressions.cel.condition import Condition, Outcome, Question, compile_condition
+from core.expressions.cel.condition import CelQuestion, CompiledCondition, ConditionOutcome, compile_condition
 from core.expressions.cel.condition import cache_info as condition_cache_info
 from core.expressions.errors import (
     BlockedError,
@@ -41,7 +41,7 @@ from core.expressions.errors import (
     bounded,
 )
 from core.expressions.expression import compile_template
-from core.expressions.limits import Limits, Meter, Slice, SliceSpentError
+from core.expressions.limits import EvaluationLimits, Meter, Slice, SliceSpentError
 from core.expressions.resolve import DEFAULT_LIMITS, Resolver, is_cel, truth
 from core.expressions.template.functions import Context
 from core.telemetry import catalogue, metrics
@@ -68,7 +68,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class FailureCause:
     """Why there is no value, in parts, for whoever shows it in a form of its own.
 
     Attributes:
@@ -86,7 +86,7 @@ class Cause:
     excerpt: str = ""
 
     @classmethod
-    def of(cls, error: ExpressionError) -> Cause:
+    def of(cls, error: ExpressionError) -> FailureCause:
         """The cause that ``error`` tells."""
         kind = "offloaded" if isinstance(error, OffloadedDataError) else str(error.fault)
         return cls(
@@ -100,7 +100,7 @@ class NotYet:
 
     steps: frozenset[str]
     reason: str
-    cause: Cause | None = None
+    cause: FailureCause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Failure:
     reason: str
     message: str
     offloaded: bool = False
-    cause: Cause | None = None
+    cause: FailureCause | None = None
 
 
 Answer: TypeAlias = Value | NotYet | Failure
@@ -123,7 +123,7 @@ Answer: TypeAlias = Value | NotYet | Failure
 class EvaluationPolicy:
     """What an evaluation may cost, and whether functions whose result depends on time or chance are refused."""
 
-    limits: Limits = DEFAULT_LIMITS
+    limits: EvaluationLimits = DEFAULT_LIMITS
     deterministic: bool = False
     budget_seconds: float = 0.0
     """Of the time of threads and processes that one namespace may use in a minute; zero: as much as it wants."""
@@ -149,9 +149,9 @@ class Evaluator:
         self._now = now
         self._pool = pool or WorkerPool()
         teller, budget = Teller(), Budget(lambda: policy().budget_seconds)
-        self._threads = Lane("thread", lambda: _MAX_THREADS, teller, budget)
-        self._processes = Lane("process", lambda: self._pool.processes, teller, budget)
-        self._analyses = Lane("analysis", lambda: _MAX_ANALYSES, teller)
+        self._threads = WorkerLane("thread", lambda: _MAX_THREADS, teller, budget)
+        self._processes = WorkerLane("process", lambda: self._pool.processes, teller, budget)
+        self._analyses = WorkerLane("analysis", lambda: _MAX_ANALYSES, teller)
         self._schemas = SchemaValidator(self._pool, self._processes, self._analyses)
         self._room = trio.CapacityLimiter(math.inf)  # the lanes bound how many there are
         self._hits = {kind: cache_info().hits for kind, cache_info in _CACHES.items()}
@@ -235,14 +235,14 @@ class Evaluator:
         except BlockedError as error:
             error.inside(field)
             if finished or error.settled:
-                answer, result = Failure(EXPRESSION_FAILED, str(error), cause=Cause.of(error)), "error"
+                answer, result = Failure(EXPRESSION_FAILED, str(error), cause=FailureCause.of(error)), "error"
             else:
-                answer, result = NotYet(error.steps, str(error), Cause.of(error)), "blocked"
+                answer, result = NotYet(error.steps, str(error), FailureCause.of(error)), "blocked"
         except ExpressionError as error:
             error.inside(field)
             offloaded = isinstance(error, OffloadedDataError)
             result = "limit" if isinstance(error, LimitExceededError) else "offloaded" if offloaded else "error"
-            answer = Failure(EXPRESSION_FAILED, str(error), offloaded=offloaded, cause=Cause.of(error))
+            answer = Failure(EXPRESSION_FAILED, str(error), offloaded=offloaded, cause=FailureCause.of(error))
         metrics.count(catalogue.CEL_EVALUATION, expression_type=dialect, result=result)
         metrics.observe(catalogue.CEL_EVALUATION_DURATION, time.perf_counter() - began, expression_type=dialect)
         self._count_reuse()
@@ -282,7 +282,9 @@ class Evaluator:
             raise _over(question, error) from None
         return truth(text, question.conclude(_outcome(reply)))
 
-    async def _ask(self, condition: Condition, variables: Mapping[str, Json], finished: bool, asker: Asker) -> Question:
+    async def _ask(
+        self, condition: CompiledCondition, variables: Mapping[str, Json], finished: bool, asker: Asker
+    ) -> CelQuestion:
         limits = self._policy().limits
         try:
             return condition.ask(variables, Meter(limits, grant=LOOP_GRANT), finished=finished)
@@ -290,7 +292,7 @@ class Evaluator:
             pass  # much data; looking at it goes on elsewhere
         return await self._in_thread(lambda meter: condition.ask(variables, meter, finished=finished), limits, asker)
 
-    async def _in_thread(self, work: Callable[[Meter], _T], limits: Limits, asker: Asker) -> _T:
+    async def _in_thread(self, work: Callable[[Meter], _T], limits: EvaluationLimits, asker: Asker) -> _T:
         async with self._threads.turn(asker):
             return await trio.to_thread.run_sync(
                 lambda: work(Meter(limits, interrupt=trio.from_thread.check_cancelled)), limiter=self._room
@@ -315,14 +317,14 @@ def _call(now: Callable[[], datetime] | None) -> datetime:
     return now()
 
 
-def _outcome(reply: Json) -> Outcome:
+def _outcome(reply: Json) -> ConditionOutcome:
     blame = reply["blame"]
     if blame is not None:
         blame = Blame(**{**blame, "fault": Fault(blame["fault"])})
-    return Outcome(reply["value"], reply["kind"], blame)
+    return ConditionOutcome(reply["value"], reply["kind"], blame)
 
 
-def _over(question: Question, error: OverLimitError) -> LimitExceededError:
+def _over(question: CelQuestion, error: OverLimitError) -> LimitExceededError:
     over = LimitExceededError(f"worker_{error.limit}", error.allowed, f"the expression {error}")
     over.remedy = "; ".join(filter(None, (over.remedy, "read less data, or compute it in a step")))
     over.locate(question.condition.text)

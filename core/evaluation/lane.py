@@ -41,7 +41,7 @@ class Teller:
             await trio.sleep(TOLD_EVERY_SECONDS)
 
 
-class Lane:
+class WorkerLane:
     """The way to one kind of worker."""
 
     def __init__(self, name: str, workers: Callable[[], int], teller: Teller, budget: Budget | None = None) -> None:

@@ -18,7 +18,7 @@ import trio
 from core.evaluation import schema as schemas
 from core.evaluation import worker
 from core.evaluation.asker import NOBODY, Asker
-from core.evaluation.lane import Lane, Teller
+from core.evaluation.lane import Teller, WorkerLane
 from core.evaluation.pool import OverLimitError, WorkerPool
 from core.evaluation.schema import Cost, Json, SchemaError, SchemaProblem
 
@@ -45,7 +45,7 @@ class SchemaValidator:
     """Validates documents; remembers the schemas it has prepared."""
 
     def __init__(
-        self, pool: WorkerPool | None = None, processes: Lane | None = None, analyses: Lane | None = None
+        self, pool: WorkerPool | None = None, processes: WorkerLane | None = None, analyses: WorkerLane | None = None
     ) -> None:
         """
         Args:
@@ -54,8 +54,8 @@ class SchemaValidator:
             analyses: their turns for looking at large schemas.
         """
         self._pool = pool or WorkerPool()
-        self._processes = processes or Lane("process", lambda: self._pool.processes, Teller())
-        self._analyses = analyses or Lane("analysis", lambda: 1, Teller())
+        self._processes = processes or WorkerLane("process", lambda: self._pool.processes, Teller())
+        self._analyses = analyses or WorkerLane("analysis", lambda: 1, Teller())
         self._room = trio.CapacityLimiter(math.inf)  # the lane bounds how many there are
         self._prepared: OrderedDict[bytes, _Prepared] = OrderedDict()
 

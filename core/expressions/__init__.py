@@ -27,25 +27,25 @@ from core.expressions.errors import (
     TemplateSyntaxError,
 )
 from core.expressions.expression import Template, compile_template
-from core.expressions.limits import Limits
+from core.expressions.limits import EvaluationLimits
 from core.expressions.references import References
-from core.expressions.resolve import Scope, evaluate_condition, resolve_object, resolve_value
+from core.expressions.resolve import VariableScope, evaluate_condition, resolve_object, resolve_value
 
 __all__ = [
     "BlockedError",
     "EvaluationError",
+    "EvaluationLimits",
     "ExpressionError",
     "Fault",
     "FieldProblem",
     "ForbiddenFunctionError",
     "LimitExceededError",
-    "Limits",
     "OffloadedDataError",
     "Position",
     "References",
-    "Scope",
     "Template",
     "TemplateSyntaxError",
+    "VariableScope",
     "check_condition",
     "check_text",
     "check_value",

@@ -16,7 +16,7 @@ from core.expressions import references, scopes
 from core.expressions.cel.condition import compile_condition
 from core.expressions.errors import ExpressionError, Position, TemplateSyntaxError, excerpt
 from core.expressions.expression import CACHED_TEMPLATES, FUNCTIONS, Template, compile_template
-from core.expressions.limits import Limits
+from core.expressions.limits import EvaluationLimits
 from core.expressions.paths import Json
 from core.expressions.references import References
 from core.expressions.resolve import TEMPLATE_KEY, is_cel
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _CHANGING: Final = frozenset(name for name, function in FUNCTIONS.items() if not function.deterministic) | CLOCKED
-MAX_DEPTH: Final = Limits().depth
+MAX_DEPTH: Final = EvaluationLimits().depth
 """Of values; nothing below is resolved."""
 
 

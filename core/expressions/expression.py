@@ -26,7 +26,7 @@ from core.expressions.paths import Json, Path
 from core.expressions.references import References
 from core.expressions.roots import INPUTS, ITEM, PREVIOUS, ROOTS, STEPS
 from core.expressions.template import builtins, jsontext, nodes, parser
-from core.expressions.template.compiler import Program
+from core.expressions.template.compiler import TemplateProgram
 from core.expressions.template.functions import Context, Function, FunctionTable
 
 MAX_TEMPLATE_CHARACTERS: Final = 1 << 20
@@ -64,7 +64,7 @@ class Template:
     is_single: bool
     checked_steps: tuple[str, ...]
     checked_roots: tuple[str, ...]
-    program: Program
+    program: TemplateProgram
 
     def evaluate(self, variables: Mapping[str, Json], context: Context) -> Json:
         """The value of the string over ``variables``; parts of them, not copies.
@@ -172,12 +172,12 @@ def _suggestion(text: str, error: TemplateSyntaxError) -> str:
     return f"did you mean {guess}?" if guess else ""
 
 
-def _build(text: str) -> tuple[nodes.Tree, Program]:
+def _build(text: str) -> tuple[nodes.Tree, TemplateProgram]:
     if len(text) > MAX_TEMPLATE_CHARACTERS:
         raise TemplateSyntaxError(f"a template holds at most {MAX_TEMPLATE_CHARACTERS} characters", offset=0)
     try:
         tree = parser.parse(text, FUNCTIONS, sprig.REFUSED)
-        return tree, Program(tree, FUNCTIONS)
+        return tree, TemplateProgram(tree, FUNCTIONS)
     except RecursionError as error:  # the caller stands deep in the stack already
         raise TemplateSyntaxError("the template is nested too deeply", offset=0) from error
 

@@ -35,15 +35,15 @@ Leaf = tuple[str, Json]
 """Path and value of a part of a field that has no parts itself."""
 
 
-class Kind(StrEnum):
+class FieldKind(StrEnum):
     """How a field is read: a condition without ``{{`` is CEL, a value without it is itself."""
 
     VALUE = "value"
     CONDITION = "condition"
 
 
-_VALUE: Final = Kind.VALUE
-_CONDITION: Final = Kind.CONDITION
+_VALUE: Final = FieldKind.VALUE
+_CONDITION: Final = FieldKind.CONDITION
 """By a name of ours, because looking up a member takes long, and is done for every text of a Story."""
 
 
@@ -60,7 +60,7 @@ class ExpressionField:
 
     path: str
     step: str
-    kind: Kind
+    kind: FieldKind
     value: Json
     scope: ExpressionScope
     own_output_only: bool = False

@@ -26,7 +26,7 @@ _TEXT_PER_OUTPUT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EvaluationLimits:
     """The bounds of one evaluation; 0 means unbounded for ``output_bytes`` and ``wall_seconds`` only.
 
     Attributes:
@@ -96,7 +96,7 @@ class Meter:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: EvaluationLimits,
         *,
         grant: Slice | None = None,
         monotonic: Callable[[], float] = time.monotonic,

@@ -22,20 +22,20 @@ from core.expressions.errors import (
     OffloadedDataError,
 )
 from core.expressions.expression import FUNCTIONS, compile_template
-from core.expressions.limits import Limits, Meter
+from core.expressions.limits import EvaluationLimits, Meter
 from core.expressions.paths import Json, is_reference
 from core.expressions.template.functions import Context
 
 TEMPLATE_KEY: Final = "$bubuTemplate"
 VARIABLES_KEY: Final = "$bubuTemplateVars"
-DEFAULT_LIMITS: Final = Limits()
+DEFAULT_LIMITS: Final = EvaluationLimits()
 
 _TRUE: Final = frozenset({"true", "1", "yes", "y"})
 _FALSE: Final = frozenset({"false", "0", "no", "n", ""})
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class VariableScope:
     """The data an expression sees; ``variables`` is the form every function here takes."""
 
     inputs: Mapping[str, Json]
@@ -55,7 +55,7 @@ def resolve_value(
     value: Json,
     variables: Mapping[str, Json],
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: EvaluationLimits = DEFAULT_LIMITS,
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
 ) -> Json:
@@ -74,7 +74,7 @@ def resolve_object(
     value: Json,
     variables: Mapping[str, Json],
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: EvaluationLimits = DEFAULT_LIMITS,
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
 ) -> dict[str, Json] | None:
@@ -90,7 +90,7 @@ def evaluate_condition(
     text: str,
     variables: Mapping[str, Json],
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: EvaluationLimits = DEFAULT_LIMITS,
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
     finished: bool = False,

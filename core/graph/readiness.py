@@ -27,7 +27,7 @@ class SkipCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class FailureRules:
     """What a failure means to the others."""
 
     allowed: frozenset[str] = frozenset()
@@ -53,17 +53,17 @@ class Advance:
     skip: tuple[Skip, ...]
 
 
-def has_failed(step: str, phases: Mapping[str, Phase], rules: Rules) -> bool:
+def has_failed(step: str, phases: Mapping[str, Phase], rules: FailureRules) -> bool:
     phase = phases.get(step)
     return phase is not None and phase.failing and step not in rules.allowed
 
 
-def failed_steps(graph: Graph, phases: Mapping[str, Phase], rules: Rules) -> tuple[str, ...]:
+def failed_steps(graph: Graph, phases: Mapping[str, Phase], rules: FailureRules) -> tuple[str, ...]:
     """The failed steps, in spec order."""
     return tuple(step for step in graph.order if has_failed(step, phases, rules))
 
 
-def failure_skips(graph: Graph, phases: Mapping[str, Phase], rules: Rules) -> frozenset[str]:
+def failure_skips(graph: Graph, phases: Mapping[str, Phase], rules: FailureRules) -> frozenset[str]:
     """The recorded skips that a failure caused. A status does not tell them apart, but they follow from the graph.
 
     A step is only skipped by its ``if`` once all its needs are completed, so a skipped step with a failed or
@@ -84,7 +84,7 @@ def failure_skips(graph: Graph, phases: Mapping[str, Phase], rules: Rules) -> fr
 def advance(
     graph: Graph,
     phases: Mapping[str, Phase],
-    rules: Rules,
+    rules: FailureRules,
     skipped_for_failure: Set[str],
     candidates: Iterable[str],
 ) -> Advance:
@@ -125,7 +125,7 @@ def advance(
     return Advance(tuple(sorted(start, key=graph.position.__getitem__)), tuple(in_order))
 
 
-def _completed(step: str, phases: Mapping[str, Phase], rules: Rules) -> bool:
+def _completed(step: str, phases: Mapping[str, Phase], rules: FailureRules) -> bool:
     phase = phases.get(step)
     if phase is None or not phase.terminal:
         return False

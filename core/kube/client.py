@@ -20,11 +20,18 @@ from core.api.keys import FIELD_MANAGER
 from core.api.resource import Resource
 from core.kube import request
 from core.kube.config import ClusterConfig
-from core.kube.errors import ConfigError, DeadlineError, GoneError, InvalidError, UnauthorizedError, error_from_answer
-from core.kube.paging import PAGE_SIZE, Keep, ObjectList, Selection, list_pages
+from core.kube.errors import (
+    ConfigError,
+    DeadlineError,
+    InvalidError,
+    ResourceExpiredError,
+    UnauthorizedError,
+    error_from_answer,
+)
+from core.kube.paging import PAGE_SIZE, Keep, ListSelection, ObjectList, list_pages
 from core.kube.request import ServedKind
-from core.kube.retry import DEFAULT_POLICY, RetryPolicy, with_retries
-from core.kube.transport import Call, Transport, explain_refusal, open_body, open_transport
+from core.kube.retry import DEFAULT_POLICY, CallRetries, with_retries
+from core.kube.transport import ApiCall, ApiTransport, explain_refusal, open_body, open_transport
 from kubewire.wire import Object, PatchType
 
 _LIST_RESTARTS: Final = 3
@@ -35,9 +42,9 @@ class KubeClient:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: ApiTransport,
         *,
-        retry: RetryPolicy = DEFAULT_POLICY,
+        retry: CallRetries = DEFAULT_POLICY,
         timeout_seconds: float | None = None,
         background: bool = False,
         vital: bool = False,
@@ -111,27 +118,27 @@ class KubeClient:
         large objects no more than one is held whole. An object of which a part cannot be read is marked
         (core.api.unreadable); one without a readable name is left out and counted.
         """
-        selection = Selection(resource, namespace, label_selector, field_selector)
+        selection = ListSelection(resource, namespace, label_selector, field_selector)
         for restart in range(_LIST_RESTARTS + 1):
             size = limit if restart < _LIST_RESTARTS else 0
             try:
                 return await list_pages(self.body_of, selection, size, keep)
-            except GoneError:
+            except ResourceExpiredError:
                 if restart == _LIST_RESTARTS:
                     raise
         raise AssertionError("the last restart returns or raises")
 
     async def server_version(self) -> Object:
         """What ``/version`` says: ``gitVersion``, ``major``, ``minor`` and more."""
-        return await self.answer(Call("get", "GET", "/version", "version"))
+        return await self.answer(ApiCall("get", "GET", "/version", "version"))
 
     async def discover(self) -> Sequence[ServedKind]:
         """Every kind the server serves in the version it prefers; subresources left out."""
-        core = await self.answer(Call("get", "GET", "/api/v1", "kinds"))
+        core = await self.answer(ApiCall("get", "GET", "/api/v1", "kinds"))
         found = request.kinds_of("", "v1", core)
-        groups = await self.answer(Call("get", "GET", "/apis", "groups"))
+        groups = await self.answer(ApiCall("get", "GET", "/apis", "groups"))
         for group, version in request.preferred_versions(groups):
-            kinds = await self.answer(Call("get", "GET", f"/apis/{group}/{version}", "kinds"))
+            kinds = await self.answer(ApiCall("get", "GET", f"/apis/{group}/{version}", "kinds"))
             found += request.kinds_of(group, version, kinds)
         return found
 
@@ -309,7 +316,7 @@ class KubeClient:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """One raw exchange, not retried; the answer is returned whatever its status."""
-        call = Call(
+        call = ApiCall(
             method.lower(),
             method.upper(),
             path,
@@ -331,12 +338,12 @@ class KubeClient:
         Raises:
             ApiError: the server refused.
         """
-        call = Call(method.lower(), method.upper(), path, path, tuple((params or {}).items()), accept="*/*")
+        call = ApiCall(method.lower(), method.upper(), path, path, tuple((params or {}).items()), accept="*/*")
         async with self.open_call(call) as response:
             yield response
 
     @asynccontextmanager
-    async def open_call(self, call: Call) -> AsyncIterator[httpx.Response]:
+    async def open_call(self, call: ApiCall) -> AsyncIterator[httpx.Response]:
         """Like ``open_stream``, for a prepared call."""
         async with self._transport.open_stream(self._prepared(call)) as response:
             if response.is_error:
@@ -346,7 +353,7 @@ class KubeClient:
 
     # How.
 
-    async def answer(self, call: Call) -> Object:
+    async def answer(self, call: ApiCall) -> Object:
         """What the server answers to a prepared call, retried as its method allows."""
         call = self._prepared(request.check_size(call))
 
@@ -355,12 +362,12 @@ class KubeClient:
 
         return await with_retries(once, policy=self._retry, idempotent=call.reads)
 
-    def _read(self, call: Call, response: httpx.Response) -> Object:
+    def _read(self, call: ApiCall, response: httpx.Response) -> Object:
         if response.is_error:
             self._refuse(response)
         return request.object_of(response.status_code, response.content, call.resource.partition("/")[0])
 
-    async def body_of(self, call: Call, most_bytes: int) -> bytes | None:
+    async def body_of(self, call: ApiCall, most_bytes: int) -> bytes | None:
         """The body of an answer; None when it is larger than ``most_bytes``, which zero does not bound.
 
         Raises:
@@ -378,7 +385,7 @@ class KubeClient:
 
         return await with_retries(once, policy=self._retry, idempotent=True)
 
-    async def _bounded_body(self, call: Call, most_bytes: int) -> bytes | None:
+    async def _bounded_body(self, call: ApiCall, most_bytes: int) -> bytes | None:
         chunks: list[bytes] = []
         size = 0
         with trio.move_on_after(call.deadline_seconds):
@@ -399,7 +406,7 @@ class KubeClient:
             raise UnauthorizedError({**error.status, "message": f"{error.message}: {why}"})
         raise error
 
-    def _prepared(self, call: Call) -> Call:
+    def _prepared(self, call: ApiCall) -> ApiCall:
         if self._timeout_seconds is not None:
             call = replace(call, deadline_seconds=self._timeout_seconds)
         if self._fence is not None and not call.reads:
@@ -411,7 +418,7 @@ class KubeClient:
 
 @asynccontextmanager
 async def _open(
-    config: ClusterConfig, transport: httpx.AsyncBaseTransport | None, retry: RetryPolicy, timeout_seconds: float | None
+    config: ClusterConfig, transport: httpx.AsyncBaseTransport | None, retry: CallRetries, timeout_seconds: float | None
 ) -> AsyncIterator[KubeClient]:
     async with open_transport(config, transport=transport) as opened:
         yield KubeClient(opened, retry=retry, timeout_seconds=timeout_seconds)
@@ -421,7 +428,7 @@ def open_client(
     config: ClusterConfig,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
-    retry: RetryPolicy = DEFAULT_POLICY,
+    retry: CallRetries = DEFAULT_POLICY,
     timeout_seconds: float | None = None,
 ) -> AbstractAsyncContextManager[KubeClient]:
     """A client for the block. Nothing is sent until it is used.

@@ -16,7 +16,7 @@ import trio
 from core.kube import credentials, kubeconfig
 from core.kube.credentials import ClientCertificate, Credentials
 from core.kube.errors import ConfigError
-from core.kube.kubeconfig import Selection
+from core.kube.kubeconfig import ContextSelection
 
 SERVICE_ACCOUNT_PATH: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LOAD_DEADLINE_SECONDS: Final = 20.0
@@ -113,7 +113,7 @@ def _in_cluster(host: str, port: str, impersonation: Impersonation, directory: P
     )
 
 
-def _from_selection(selection: Selection, impersonation: Impersonation) -> ClusterConfig:
+def _from_selection(selection: ContextSelection, impersonation: Impersonation) -> ClusterConfig:
     cluster, user = selection.cluster, selection.user
     server = str(cluster.value.get("server") or "").rstrip("/")
     if not server.startswith(("https://", "http://")):
@@ -133,7 +133,7 @@ def _from_selection(selection: Selection, impersonation: Impersonation) -> Clust
     )
 
 
-def _credentials_of(selection: Selection) -> Credentials:
+def _credentials_of(selection: ContextSelection) -> Credentials:
     """The first of: token file, token, plugin, provider, user name; a file wins over a token, as with kubectl."""
     user = selection.user
     cluster = selection.cluster.value
@@ -150,7 +150,7 @@ def _credentials_of(selection: Selection) -> Credentials:
     return credentials.anonymous()
 
 
-def _certificate_of(selection: Selection) -> ClientCertificate | None:
+def _certificate_of(selection: ContextSelection) -> ClientCertificate | None:
     user = selection.user
     certificate, key = (kubeconfig.data_or_file(user, name) for name in ("client-certificate", "client-key"))
     if (certificate is None) != (key is None):

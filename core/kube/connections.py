@@ -14,7 +14,7 @@ import httpx
 import trio
 
 
-class Lane(Protocol):
+class RawTransport(Protocol):
     """What httpx's transports offer, as far as it is needed here."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response: ...
@@ -29,10 +29,10 @@ class LaneTransport(httpx.AsyncBaseTransport):
         open_lane: makes a transport that keeps one connection.
     """
 
-    def __init__(self, open_lane: Callable[[], Lane]) -> None:
+    def __init__(self, open_lane: Callable[[], RawTransport]) -> None:
         self._open_lane = open_lane
-        self._lanes: list[Lane] = []
-        self._free: list[Lane] = []
+        self._lanes: list[RawTransport] = []
+        self._free: list[RawTransport] = []
 
     def __repr__(self) -> str:
         return f"<LaneTransport: {len(self._lanes)} lanes, {len(self._free)} free>"
@@ -56,7 +56,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
             for lane in self._lanes:
                 await lane.aclose()
 
-    def _take(self) -> Lane:
+    def _take(self) -> RawTransport:
         if self._free:
             return self._free.pop()
         lane = self._open_lane()

@@ -16,13 +16,13 @@
          ├─ MethodNotAllowedError    bug    405
          ├─ AlreadyExistsError       —      409
          ├─ ConflictError            —      409  read again, decide again; also a JSON patch whose test failed
-         ├─ GoneError                —      410  the resourceVersion or continue token is too old: list again
+         ├─ ResourceExpiredError     —      410  the resourceVersion or continue token is too old: list again
          ├─ RequestTooLargeError     user   413
          ├─ UnsupportedMediaTypeError bug   415
          ├─ InvalidError             user   422  ``causes`` name the fields
          ├─ TooManyRequestsError     retry  429  after ``retry_after``; nothing was done
          ├─ InternalServerError      retry  500
-         ├─ UnavailableError         retry  502, 503
+         ├─ ServiceUnavailableError  retry  502, 503
          └─ ServerTimeoutError       retry  504 and ServerTimeout; outcome unknown
 
 *retry*: the same call may succeed later, and may be repeated if it is idempotent (core.kube.retry). *user*: somebody
@@ -83,7 +83,7 @@ class DeadlineError(TransportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class StatusCause:
     """One entry of ``status.details.causes``."""
 
     reason: str
@@ -107,11 +107,11 @@ class ApiError(KubeError):
         super().__init__(self.message)
 
     @property
-    def causes(self) -> tuple[Cause, ...]:
+    def causes(self) -> tuple[StatusCause, ...]:
         """What exactly is wrong, field by field; empty when the server does not say."""
         causes = self.details.get("causes")
         return tuple(
-            Cause(str(cause.get("reason", "")), str(cause.get("message", "")), str(cause.get("field", "")))
+            StatusCause(str(cause.get("reason", "")), str(cause.get("message", "")), str(cause.get("field", "")))
             for cause in (causes if isinstance(causes, list) else [])
             if isinstance(cause, dict)
         )
@@ -149,7 +149,7 @@ class ConflictError(ApiError):
     pass
 
 
-class GoneError(ApiError):
+class ResourceExpiredError(ApiError):
     pass
 
 
@@ -173,7 +173,7 @@ class InternalServerError(ApiError):
     retryable = True
 
 
-class UnavailableError(ApiError):
+class ServiceUnavailableError(ApiError):
     retryable = True
 
 
@@ -189,14 +189,14 @@ _BY_REASON: Final[Mapping[str, type[ApiError]]] = {
     StatusReason.METHOD_NOT_ALLOWED: MethodNotAllowedError,
     StatusReason.ALREADY_EXISTS: AlreadyExistsError,
     StatusReason.CONFLICT: ConflictError,
-    StatusReason.GONE: GoneError,
-    StatusReason.EXPIRED: GoneError,
+    StatusReason.GONE: ResourceExpiredError,
+    StatusReason.EXPIRED: ResourceExpiredError,
     StatusReason.REQUEST_ENTITY_TOO_LARGE: RequestTooLargeError,
     StatusReason.UNSUPPORTED_MEDIA_TYPE: UnsupportedMediaTypeError,
     StatusReason.INVALID: InvalidError,
     StatusReason.TOO_MANY_REQUESTS: TooManyRequestsError,
     StatusReason.INTERNAL_ERROR: InternalServerError,
-    StatusReason.SERVICE_UNAVAILABLE: UnavailableError,
+    StatusReason.SERVICE_UNAVAILABLE: ServiceUnavailableError,
     StatusReason.SERVER_TIMEOUT: ServerTimeoutError,
     StatusReason.TIMEOUT: ServerTimeoutError,
 }
@@ -208,14 +208,14 @@ _BY_CODE: Final[Mapping[int, tuple[type[ApiError], str]]] = {
     404: (NotFoundError, StatusReason.NOT_FOUND),
     405: (MethodNotAllowedError, StatusReason.METHOD_NOT_ALLOWED),
     409: (ConflictError, StatusReason.CONFLICT),
-    410: (GoneError, StatusReason.GONE),
+    410: (ResourceExpiredError, StatusReason.GONE),
     413: (RequestTooLargeError, StatusReason.REQUEST_ENTITY_TOO_LARGE),
     415: (UnsupportedMediaTypeError, StatusReason.UNSUPPORTED_MEDIA_TYPE),
     422: (InvalidError, StatusReason.INVALID),
     429: (TooManyRequestsError, StatusReason.TOO_MANY_REQUESTS),
     500: (InternalServerError, StatusReason.INTERNAL_ERROR),
-    502: (UnavailableError, StatusReason.SERVICE_UNAVAILABLE),
-    503: (UnavailableError, StatusReason.SERVICE_UNAVAILABLE),
+    502: (ServiceUnavailableError, StatusReason.SERVICE_UNAVAILABLE),
+    503: (ServiceUnavailableError, StatusReason.SERVICE_UNAVAILABLE),
     504: (ServerTimeoutError, StatusReason.TIMEOUT),
 }
 

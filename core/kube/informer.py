@@ -18,7 +18,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
 from core.kube.packed import Entry, identity, packed
 from core.kube.retry import Backoff
-from core.kube.store import Change, ChangeKind, Indexer, Key, Store, is_certainly_newer, is_number, key_of
+from core.kube.store import Change, ChangeKind, Indexer, InformerStore, StoreKey, is_certainly_newer, is_number, key_of
 from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
 from core.telemetry import catalogue, metrics
@@ -72,7 +72,7 @@ class Informer:
         self._field_selector = field_selector
         self._trim = trim
         self._timing = timing
-        self._store = Store({name: self._guarded(indexer) for name, indexer in (indexers or {}).items()})
+        self._store = InformerStore({name: self._guarded(indexer) for name, indexer in (indexers or {}).items()})
         self._handlers: list[Handler] = []
         self._synced = trio.Event()
         self._contact_at: float | None = None
@@ -97,7 +97,7 @@ class Informer:
 
     def get(self, namespace: str | None, name: str) -> Object | None:
         """The object, or None. What is returned is shared: do not change it."""
-        return self._store.get(Key(namespace or "", name))
+        return self._store.get(StoreKey(namespace or "", name))
 
     def list(self, namespace: str | None = None) -> Objects:
         """All objects, or those of one namespace."""
@@ -176,7 +176,7 @@ class Informer:
         Should it wait for finalizers or a grace period, it comes back or stays, marked with its ``deletionTimestamp``,
         until it is really gone.
         """
-        self._publish(self._store.forget(Key(namespace or "", name), uid))
+        self._publish(self._store.forget(StoreKey(namespace or "", name), uid))
 
     # Doubting.
 

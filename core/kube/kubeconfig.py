@@ -21,7 +21,7 @@ from core.kube.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NamedEntry:
     """One named cluster, user or context, and the file it stands in."""
 
     value: Mapping[str, Any]
@@ -33,20 +33,20 @@ class Kubeconfig:
     """All files merged: the first that names something wins."""
 
     paths: list[Path] = field(default_factory=list)
-    clusters: dict[str, Entry] = field(default_factory=dict)
-    users: dict[str, Entry] = field(default_factory=dict)
-    contexts: dict[str, Entry] = field(default_factory=dict)
+    clusters: dict[str, NamedEntry] = field(default_factory=dict)
+    users: dict[str, NamedEntry] = field(default_factory=dict)
+    contexts: dict[str, NamedEntry] = field(default_factory=dict)
     current_context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ContextSelection:
     """One context with what it refers to."""
 
     context: str
     namespace: str
-    cluster: Entry
-    user: Entry
+    cluster: NamedEntry
+    user: NamedEntry
 
 
 def read_kubeconfig(paths: Sequence[Path]) -> Kubeconfig:
@@ -65,7 +65,7 @@ def read_kubeconfig(paths: Sequence[Path]) -> Kubeconfig:
     return merged
 
 
-def select_context(kubeconfig: Kubeconfig, name: str | None) -> Selection:
+def select_context(kubeconfig: Kubeconfig, name: str | None) -> ContextSelection:
     """The context called ``name``, or the current one.
 
     Raises:
@@ -83,13 +83,13 @@ def select_context(kubeconfig: Kubeconfig, name: str | None) -> Selection:
     cluster = kubeconfig.clusters.get(cluster_name)
     if cluster is None:
         raise ConfigError(f"context {name!r} names cluster {cluster_name!r}, which is not in {where}")
-    user = kubeconfig.users.get(user_name) if user_name else Entry({}, context.path)
+    user = kubeconfig.users.get(user_name) if user_name else NamedEntry({}, context.path)
     if user is None:
         raise ConfigError(f"context {name!r} names user {user_name!r}, which is not in {where}")
-    return Selection(name, str(context.value.get("namespace") or "default"), cluster, user)
+    return ContextSelection(name, str(context.value.get("namespace") or "default"), cluster, user)
 
 
-def data_or_file(entry: Entry, key: str) -> bytes | None:
+def data_or_file(entry: NamedEntry, key: str) -> bytes | None:
     """The bytes under ``<key>-data`` (base64), else those of the file under ``key``, else None.
 
     Raises:
@@ -109,7 +109,7 @@ def data_or_file(entry: Entry, key: str) -> bytes | None:
         raise ConfigError(f"{key} {path} (named in {entry.path}) cannot be read: {error.strerror}") from error
 
 
-def resolve(entry: Entry, name: str) -> Path:
+def resolve(entry: NamedEntry, name: str) -> Path:
     """The path ``name`` means: relative ones start at the file they are written in."""
     return (entry.path.parent / Path(name).expanduser()).resolve()
 
@@ -162,4 +162,4 @@ def _merge(merged: Kubeconfig, path: Path, content: Mapping[str, Any]) -> None:
             value = item.get(singular) or {}
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{singular} {item['name']!r} in {path} must be a mapping")
-            target.setdefault(item["name"], Entry(value, path))
+            target.setdefault(item["name"], NamedEntry(value, path))

@@ -17,7 +17,7 @@ from core.api.resource import Resource
 from core.kube import request
 from core.kube.errors import InternalServerError
 from core.kube.reading import PageHead, UnreadablePageError, head_of_broken_page
-from core.kube.transport import Call
+from core.kube.transport import ApiCall
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from kubewire.wire import Object, StatusReason, status_failure
@@ -32,7 +32,7 @@ MOST_PAGE_BYTES: Final = 8 << 20
 _YIELD_EVERY_BYTES: Final = 1 << 20
 
 Keep: TypeAlias = Callable[[Object], Any]
-GetBody: TypeAlias = Callable[[Call, int], Awaitable[bytes | None]]
+GetBody: TypeAlias = Callable[[ApiCall, int], Awaitable[bytes | None]]
 """The body of the answer to a call; None when it has more bytes than that, of which zero are no bound."""
 
 _LOG: Final = get_logger("kube-client")
@@ -46,7 +46,7 @@ class ObjectList(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ListSelection:
     """What is listed: of all namespaces unless one is named."""
 
     resource: Resource
@@ -54,7 +54,7 @@ class Selection:
     labels: str | None = None
     fields: str | None = None
 
-    def page(self, size: int, token: str) -> Call:
+    def page(self, size: int, token: str) -> ApiCall:
         return request.list_call(
             self.resource,
             self.namespace,
@@ -65,7 +65,7 @@ class Selection:
         )
 
 
-async def list_pages(get: GetBody, selection: Selection, limit: int, keep: Keep) -> ObjectList:
+async def list_pages(get: GetBody, selection: ListSelection, limit: int, keep: Keep) -> ObjectList:
     """Every page until the last; ``limit`` is the largest, 0 stands for one page of everything.
 
     Raises:
@@ -92,7 +92,7 @@ async def list_pages(get: GetBody, selection: Selection, limit: int, keep: Keep)
         size = _next_size(size, limit, len(body))
 
 
-async def newest_version(get: GetBody, selection: Selection) -> str:
+async def newest_version(get: GetBody, selection: ListSelection) -> str:
     """The version of the cluster, as a list of one object says it.
 
     Raises:

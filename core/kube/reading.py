@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.api.sizes import ANY, MAX_DEPTH, Bounds, values_in
+from core.api.sizes import ANY, MAX_DEPTH, ObjectBounds, values_in
 from core.api.unreadable import unreadable
 from core.kube import remains, scan
 from core.kube.remains import NoObjectError
@@ -47,7 +47,7 @@ class Page:
     left_out: int = 0
 
 
-def object_in(raw: bytes, bounds: Bounds = ANY) -> Object:
+def object_in(raw: bytes, bounds: ObjectBounds = ANY) -> Object:
     """The object that ``raw`` is, or what is left of it.
 
     Raises:
@@ -66,7 +66,7 @@ def object_in(raw: bytes, bounds: Bounds = ANY) -> Object:
     return remains.of_bytes(raw, why)
 
 
-def settled(value: Any, raw: bytes, bounds: Bounds, *, any_depth: bool = False) -> Object:
+def settled(value: Any, raw: bytes, bounds: ObjectBounds, *, any_depth: bool = False) -> Object:
     """``value``, parsed from ``raw``, or what is left of it when it is not to be kept as it is.
 
     ``any_depth``: whoever keeps it will write it, and finds out how deep it is.
@@ -88,7 +88,7 @@ def settled(value: Any, raw: bytes, bounds: Bounds, *, any_depth: bool = False) 
     return value  # type: ignore[no-any-return]  # an object by what was checked
 
 
-def why_status_too_large(status: bytes, bounds: Bounds) -> str:
+def why_status_too_large(status: bytes, bounds: ObjectBounds) -> str:
     """Why a status, as compact JSON, is not read: ``has … bytes, … are allowed``; empty when it is within bounds."""
     if len(status) > bounds.status_bytes:
         return f"has {len(status)} bytes, {bounds.status_bytes} are allowed"
@@ -106,7 +106,7 @@ def is_writable(value: Any) -> bool:
     return True
 
 
-def page_in(raw: bytes, bounds: Bounds = ANY) -> Page:
+def page_in(raw: bytes, bounds: ObjectBounds = ANY) -> Page:
     """The list that ``raw`` is; its objects are read while they are asked for.
 
     Raises:
@@ -124,7 +124,7 @@ def page_in(raw: bytes, bounds: Bounds = ANY) -> Page:
     return page
 
 
-def _parsed_page(value: Any, bounds: Bounds) -> Page:
+def _parsed_page(value: Any, bounds: ObjectBounds) -> Page:
     items = value.get("items") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(items, (list, type(None))):
         raise UnreadablePageError("the answer is not a list")
@@ -133,7 +133,7 @@ def _parsed_page(value: Any, bounds: Bounds) -> Page:
     return page
 
 
-def _parsed_objects(items: list[Any], bounds: Bounds, page: Page) -> Iterator[Object]:
+def _parsed_objects(items: list[Any], bounds: ObjectBounds, page: Page) -> Iterator[Object]:
     for item in items:
         try:
             text = orjson.dumps(item)
@@ -164,7 +164,7 @@ def _named(item: Any) -> Object:
     return item  # type: ignore[no-any-return]  # an object by what was checked
 
 
-def _split(raw: bytes, bounds: Bounds, page: Page) -> Iterator[Object]:
+def _split(raw: bytes, bounds: ObjectBounds, page: Page) -> Iterator[Object]:
     try:
         for key, span in scan.members(raw):
             if key == b"metadata":
@@ -190,7 +190,7 @@ def head_of_broken_page(raw: bytes) -> PageHead | None:
     return None
 
 
-def _loaded(raw: bytes, span: scan.Span) -> Any:
+def _loaded(raw: bytes, span: scan.ByteSpan) -> Any:
     try:
         return orjson.loads(raw[span.start : span.end])
     except orjson.JSONDecodeError as error:

@@ -49,7 +49,7 @@ def of_bytes(raw: bytes, why: str, start: int = 0) -> Object:
     Raises:
         NoObjectError
     """
-    return _remains(_Raw(raw, scan.Span(start, len(raw))), why)
+    return _remains(_Raw(raw, scan.ByteSpan(start, len(raw))), why)
 
 
 def of_object(obj: Object, why: str, lost: str = "") -> Object:
@@ -124,7 +124,7 @@ def _members(source: _Source) -> tuple[Object, list[str] | None]:
 class _Raw:
     """Bytes of a text."""
 
-    def __init__(self, raw: bytes, span: scan.Span) -> None:
+    def __init__(self, raw: bytes, span: scan.ByteSpan) -> None:
         self._raw = raw
         self._span = span
 

@@ -25,7 +25,7 @@ from core.kube.errors import (
 from core.kube.reading import NEVER_TOO_MANY_BYTES, Page, object_in, page_in, settled
 from core.kube.remains import NoObjectError
 from core.kube.scan import has_more_values
-from core.kube.transport import Call
+from core.kube.transport import ApiCall
 from kubewire.wire import Object, PatchType, StatusReason, status_failure
 
 LIST_DEADLINE_SECONDS: Final = 60.0
@@ -47,8 +47,8 @@ class ServedKind:
     short_names: tuple[str, ...]
 
 
-def get_call(resource: Resource, name: str, namespace: str | None, subresource: str | None) -> Call:
-    return Call("get", "GET", _object_path(resource, namespace, name, subresource), _label(resource, subresource))
+def get_call(resource: Resource, name: str, namespace: str | None, subresource: str | None) -> ApiCall:
+    return ApiCall("get", "GET", _object_path(resource, namespace, name, subresource), _label(resource, subresource))
 
 
 def list_call(
@@ -59,7 +59,7 @@ def list_call(
     field_selector: str | None = None,
     limit: int = 0,
     next_page: str = "",
-) -> Call:
+) -> ApiCall:
     """One page. No ``resourceVersion``: the answer is never older than the request, whatever replica gives it."""
     params = _params(
         ("labelSelector", label_selector),
@@ -68,7 +68,7 @@ def list_call(
         ("continue", next_page),
     )
     path = resource.path(namespace)
-    return Call("list", "GET", path, resource.plural, params, deadline_seconds=LIST_DEADLINE_SECONDS)
+    return ApiCall("list", "GET", path, resource.plural, params, deadline_seconds=LIST_DEADLINE_SECONDS)
 
 
 def watch_call(
@@ -79,7 +79,7 @@ def watch_call(
     field_selector: str | None,
     resource_version: str,
     timeout_seconds: int,
-) -> Call:
+) -> ApiCall:
     params = _params(
         ("watch", "1"),
         ("allowWatchBookmarks", "true"),
@@ -88,26 +88,28 @@ def watch_call(
         ("labelSelector", label_selector),
         ("fieldSelector", field_selector),
     )
-    return Call("watch", "GET", resource.path(namespace), resource.plural, params)
+    return ApiCall("watch", "GET", resource.path(namespace), resource.plural, params)
 
 
-def create_call(resource: Resource, body: Object, namespace: str | None, *, dry_run: bool, field_manager: str) -> Call:
+def create_call(
+    resource: Resource, body: Object, namespace: str | None, *, dry_run: bool, field_manager: str
+) -> ApiCall:
     """``namespace`` defaults to the one the object carries."""
     where = namespace or _namespace_of(resource, body)
     if resource.namespaced and not where:
         raise ValueError(f"creating a {resource.kind} needs a namespace")
     path = resource.path(where)
-    return Call("create", "POST", path, resource.plural, _write_params(dry_run, field_manager), orjson.dumps(body))
+    return ApiCall("create", "POST", path, resource.plural, _write_params(dry_run, field_manager), orjson.dumps(body))
 
 
-def subresource_call(resource: Resource, name: str, subresource: str, body: Object, namespace: str | None) -> Call:
+def subresource_call(resource: Resource, name: str, subresource: str, body: Object, namespace: str | None) -> ApiCall:
     path = _object_path(resource, namespace, name, subresource)
-    return Call("create", "POST", path, _label(resource, subresource), body=orjson.dumps(body))
+    return ApiCall("create", "POST", path, _label(resource, subresource), body=orjson.dumps(body))
 
 
 def replace_call(
     resource: Resource, body: Object, subresource: str | None, *, dry_run: bool, field_manager: str
-) -> Call:
+) -> ApiCall:
     """The object's own ``resourceVersion``, if it carries one, makes the write conditional.
 
     Raises:
@@ -119,7 +121,7 @@ def replace_call(
     name = _name_of(body)
     path = _object_path(resource, _namespace_of(resource, body), name, subresource)
     params = _write_params(dry_run, field_manager)
-    return Call("update", "PUT", path, _label(resource, subresource), params, orjson.dumps(body))
+    return ApiCall("update", "PUT", path, _label(resource, subresource), params, orjson.dumps(body))
 
 
 def patch_call(
@@ -133,14 +135,14 @@ def patch_call(
     field_manager: str,
     force: bool,
     dry_run: bool,
-) -> Call:
+) -> ApiCall:
     if (patch_type is PatchType.JSON) != isinstance(body, (list, tuple)):
         raise ValueError(f"a {patch_type.name} patch is {'a list' if patch_type is PatchType.JSON else 'an object'}")
     if force and patch_type is not PatchType.APPLY:
         raise ValueError("only an apply patch can be forced")
     params = (*_write_params(dry_run, field_manager), *((("force", "true"),) if force else ()))
     path = _object_path(resource, namespace, name, subresource)
-    return Call("patch", "PATCH", path, _label(resource, subresource), params, orjson.dumps(body), str(patch_type))
+    return ApiCall("patch", "PATCH", path, _label(resource, subresource), params, orjson.dumps(body), str(patch_type))
 
 
 def delete_call(
@@ -152,14 +154,14 @@ def delete_call(
     resource_version: str | None,
     propagation: str,
     grace_period_seconds: int | None,
-) -> Call:
+) -> ApiCall:
     """Preconditions make sure that what dies is what was looked at."""
     preconditions = {"uid": uid, "resourceVersion": resource_version}
     options = _delete_options(propagation, grace_period_seconds)
     if wanted := {key: value for key, value in preconditions.items() if value}:
         options["preconditions"] = wanted
     path = _object_path(resource, namespace, name, None)
-    return Call("delete", "DELETE", path, resource.plural, body=orjson.dumps(options))
+    return ApiCall("delete", "DELETE", path, resource.plural, body=orjson.dumps(options))
 
 
 def delete_collection_call(
@@ -169,11 +171,11 @@ def delete_collection_call(
     label_selector: str | None,
     field_selector: str | None,
     propagation: str,
-) -> Call:
+) -> ApiCall:
     params = _params(("labelSelector", label_selector), ("fieldSelector", field_selector))
     body = orjson.dumps(_delete_options(propagation, None))
     path = resource.path(namespace)
-    return Call(
+    return ApiCall(
         "deletecollection", "DELETE", path, resource.plural, params, body, deadline_seconds=LIST_DEADLINE_SECONDS
     )
 
@@ -261,7 +263,7 @@ def as_conflict(error: InvalidError) -> ApiError:
     return ConflictError({**error.status, "message": text})
 
 
-def check_size(call: Call) -> Call:
+def check_size(call: ApiCall) -> ApiCall:
     """``call``, if the server would read it to the end; beyond its limit it just hangs up in the middle.
 
     Raises:

@@ -23,7 +23,7 @@ _RETRY_AFTER_SPREAD_SECONDS: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class CallRetries:
     """How often and how long a call is tried."""
 
     attempts: int = 6
@@ -38,8 +38,8 @@ class RetryPolicy:
             raise ValueError(f"retry policy makes no sense: {self}")
 
 
-DEFAULT_POLICY: Final = RetryPolicy()
-ONCE: Final = RetryPolicy(attempts=1)
+DEFAULT_POLICY: Final = CallRetries()
+ONCE: Final = CallRetries(attempts=1)
 
 
 class Backoff:
@@ -75,7 +75,7 @@ def wait_seconds(attempt: int, base_seconds: float, max_seconds: float, error: B
 
 
 async def with_retries(
-    call: Callable[[], Awaitable[T]], *, policy: RetryPolicy = DEFAULT_POLICY, idempotent: bool
+    call: Callable[[], Awaitable[T]], *, policy: CallRetries = DEFAULT_POLICY, idempotent: bool
 ) -> T:
     """The first good answer of ``call``, or its last error.
 

@@ -40,7 +40,7 @@ class ScanError(ValueError):
     """The text has no such structure; which says nothing about the rest of it."""
 
 
-class Span(NamedTuple):
+class ByteSpan(NamedTuple):
     """Bytes ``start`` to ``end`` of a text."""
 
     start: int
@@ -55,7 +55,7 @@ class Member(NamedTuple):
     """One member of an object; ``key`` is the text between its quotes, escapes and all."""
 
     key: bytes
-    value: Span
+    value: ByteSpan
 
 
 def members(raw: bytes, start: int = 0) -> Iterator[Member]:
@@ -79,7 +79,7 @@ def members(raw: bytes, start: int = 0) -> Iterator[Member]:
         position = _past(raw, position, b",")
 
 
-def lookup(raw: bytes, *path: bytes) -> Span | None:
+def lookup(raw: bytes, *path: bytes) -> ByteSpan | None:
     """The value at ``path``, a key for each object on the way; None when there is none.
 
     What comes behind it is not looked at, so that it costs little to find what stands at the beginning.
@@ -106,7 +106,7 @@ def _value_of(raw: bytes, start: int, key: bytes) -> int:
         position = _past(raw, value_at(raw, value).end, b",")
 
 
-def elements(raw: bytes, start: int = 0) -> Iterator[Span]:
+def elements(raw: bytes, start: int = 0) -> Iterator[ByteSpan]:
     """The elements of the list that begins at ``start``, in order, each when it is asked for.
 
     Raises:
@@ -143,7 +143,7 @@ def depth_of(raw: bytes) -> int:
     return deepest
 
 
-def value_at(raw: bytes, start: int) -> Span:
+def value_at(raw: bytes, start: int) -> ByteSpan:
     """The value that begins at ``start``, whatever stands in it.
 
     Raises:
@@ -151,11 +151,11 @@ def value_at(raw: bytes, start: int) -> Span:
     """
     first = raw[start : start + 1]
     if first in (b"{", b"["):
-        return Span(start, _end_of_brackets(raw, start))
+        return ByteSpan(start, _end_of_brackets(raw, start))
     found = (_STRING if first == b'"' else _SCALAR).match(raw, start)
     if found is None:
         raise ScanError(f"no value at byte {start}")
-    return Span(start, found.end())
+    return ByteSpan(start, found.end())
 
 
 def _end_of_brackets(raw: bytes, start: int) -> int:

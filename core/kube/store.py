@@ -73,7 +73,7 @@ _Changes: TypeAlias = list[Change]  # inside Store, ``list`` is a method
 _Objects: TypeAlias = list[Object]
 
 
-class Key(NamedTuple):
+class StoreKey(NamedTuple):
     namespace: str
     name: str
 
@@ -85,23 +85,23 @@ class _Deletion(NamedTuple):
     list_number: int
 
 
-class Store:
+class InformerStore:
     """Every method returns what it changed, for the handlers."""
 
     def __init__(self, indexers: Mapping[str, Indexer]) -> None:
         self._indexers = dict(indexers)
-        self._objects: dict[Key, Entry] = {}
+        self._objects: dict[StoreKey, Entry] = {}
         self._opener = Opener()
-        self._namespaces: dict[str, dict[Key, None]] = {}
-        self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: {} for name in indexers}
-        self._index_values: dict[Key, dict[str, tuple[str, ...]]] = {}
+        self._namespaces: dict[str, dict[StoreKey, None]] = {}
+        self._indexes: dict[str, dict[str, dict[StoreKey, None]]] = {name: {} for name in indexers}
+        self._index_values: dict[StoreKey, dict[str, tuple[str, ...]]] = {}
         self._deletions: dict[str, _Deletion] = {}
         self._list_number = 0
 
     def __len__(self) -> int:
         return len(self._objects)
 
-    def get(self, key: Key) -> Object | None:
+    def get(self, key: StoreKey) -> Object | None:
         entry = self._objects.get(key)
         return entry if entry is None or type(entry) is dict else self._opener.whole(entry)
 
@@ -164,7 +164,7 @@ class Store:
         self._unset(key)
         return [Change(ChangeKind.DELETED, obj, None)]
 
-    def forget(self, key: Key, uid: str) -> Iterable[Change]:
+    def forget(self, key: StoreKey, uid: str) -> Iterable[Change]:
         """Treat the object as gone, although only its deletion was asked for.
 
         One that is marked as ending stays: the server has told that it waits, and will tell when it is gone.
@@ -231,7 +231,7 @@ class Store:
         # Only its deletion was asked for; while it waits for finalizers the server still shows it, marked as ending.
         return not (later and obj["metadata"].get("deletionTimestamp"))
 
-    def _replace_with_other(self, key: Key, old: Entry, new: Object, entry: Entry) -> Iterable[Change]:
+    def _replace_with_other(self, key: StoreKey, old: Entry, new: Object, entry: Entry) -> Iterable[Change]:
         """The name now means another object, whose predecessor is gone, unless this is an echo of that predecessor."""
         if is_certainly_newer(version_of(head_of(old)), version_of(new)):
             return []
@@ -244,7 +244,7 @@ class Store:
         if len(self._deletions) > REMEMBERED_DELETIONS:
             del self._deletions[next(iter(self._deletions))]
 
-    def _set(self, key: Key, obj: Object, entry: Entry) -> Entry:
+    def _set(self, key: StoreKey, obj: Object, entry: Entry) -> Entry:
         """Keep ``entry`` for ``obj``, and say so."""
         values = {name: tuple(dict.fromkeys(indexer(obj))) for name, indexer in self._indexers.items()}
         self._drop_from_indexes(key)
@@ -258,7 +258,7 @@ class Store:
                 self._indexes[name].setdefault(value, {})[key] = None
         return entry
 
-    def _unset(self, key: Key) -> None:
+    def _unset(self, key: StoreKey) -> None:
         self._drop_from_indexes(key)
         self._opener.close(self._objects.pop(key))
         members = self._namespaces[key.namespace]
@@ -266,7 +266,7 @@ class Store:
         if not members:
             del self._namespaces[key.namespace]
 
-    def _drop_from_indexes(self, key: Key) -> None:
+    def _drop_from_indexes(self, key: StoreKey) -> None:
         for name, values in self._index_values.pop(key, {}).items():
             for value in values:
                 members = self._indexes[name][value]
@@ -275,9 +275,9 @@ class Store:
                     del self._indexes[name][value]
 
 
-def key_of(obj: Object) -> Key:
+def key_of(obj: Object) -> StoreKey:
     metadata = obj["metadata"]
-    return Key(metadata.get("namespace") or "", metadata["name"])
+    return StoreKey(metadata.get("namespace") or "", metadata["name"])
 
 
 def version_of(obj: Object) -> str:

@@ -28,7 +28,7 @@ import trio
 
 from core.fairness.turns import Turns
 from core.kube.config import ClusterConfig
-from core.kube.connections import Lane, LaneTransport
+from core.kube.connections import LaneTransport, RawTransport
 from core.kube.credentials import ClientCertificate, Credential
 from core.kube.errors import (
     ConfigError,
@@ -41,7 +41,7 @@ from core.kube.errors import (
 from core.kube.http1 import FENCE, WHOLE, Http1Lane, Peer
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
-from core.telemetry.span import Outcome, Span, open_span
+from core.telemetry.span import Span, SpanOutcome, open_span
 
 MAX_CALLS: Final = 64
 MAX_CALLS_ALONE: Final = 32
@@ -64,7 +64,7 @@ _LOG: Final = get_logger("kube-client")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One prepared request; everything in it is decided, nothing is sent."""
 
     verb: str
@@ -97,7 +97,7 @@ class Call:
         return self.path.partition("/namespaces/")[2].partition("/")[0]
 
 
-class Transport:
+class ApiTransport:
     """The way to one API server; open with ``open_transport``."""
 
     def __init__(self, config: ClusterConfig, http: httpx.AsyncBaseTransport, context: ssl.SSLContext | None) -> None:
@@ -113,7 +113,7 @@ class Transport:
         self._fixed_headers = _fixed_headers(config)
         self._loaded_certificate: ClientCertificate | None = None
 
-    async def send(self, call: Call) -> httpx.Response:
+    async def send(self, call: ApiCall) -> httpx.Response:
         """The server's answer, whatever its status, with its body read.
 
         Raises:
@@ -125,7 +125,7 @@ class Transport:
         async with self._background_turns.turn(call.namespace):
             return await self._send_in_time(call)
 
-    async def _send_in_time(self, call: Call) -> httpx.Response:
+    async def _send_in_time(self, call: ApiCall) -> httpx.Response:
         """Waits for its turn first: without giving others the processor when nobody is ahead, which in a busy process
         costs more than the call.
         """
@@ -155,7 +155,7 @@ class Transport:
             raise AssertionError("a call answers, raises or misses its deadline")
 
     @asynccontextmanager
-    async def open_stream(self, call: Call) -> AsyncIterator[httpx.Response]:
+    async def open_stream(self, call: ApiCall) -> AsyncIterator[httpx.Response]:
         """The answer with its body unread; the connection is closed with the block.
 
         ``call.deadline_seconds`` bounds the wait for the head of the answer only; read the body through ``open_body``.
@@ -174,7 +174,7 @@ class Transport:
                 raise DeadlineError(f"{call.method} {call.path}: no answer within {call.deadline_seconds:g} s")
             yield response
 
-    async def _send_with_credentials(self, call: Call, *, stream: bool) -> httpx.Response:
+    async def _send_with_credentials(self, call: ApiCall, *, stream: bool) -> httpx.Response:
         credential = await self.config.credentials.current()
         response = await self._send_once(call, credential, stream=stream)
         if response.status_code != httpx.codes.UNAUTHORIZED:
@@ -185,7 +185,7 @@ class Transport:
         await response.aclose()
         return await self._send_once(call, renewed, stream=stream)
 
-    async def _send_once(self, call: Call, credential: Credential, *, stream: bool) -> httpx.Response:
+    async def _send_once(self, call: ApiCall, credential: Credential, *, stream: bool) -> httpx.Response:
         if credential.certificate is not None and credential.certificate != self._loaded_certificate:
             self._load_certificate(credential.certificate)
         with transport_errors(f"{call.method} {call.path}", outcome_unknown=not call.reads):
@@ -196,7 +196,7 @@ class Transport:
                 await _read_whole(response)
             return response
 
-    def _request(self, call: Call, credential: Credential, extensions: Mapping[str, Any]) -> httpx.Request:
+    def _request(self, call: ApiCall, credential: Credential, extensions: Mapping[str, Any]) -> httpx.Request:
         headers = [*self._fixed_headers, ("accept", call.accept), *call.headers]
         if credential.authorization is not None:
             headers.append(("authorization", credential.authorization))
@@ -223,7 +223,7 @@ class Transport:
 
     def _record(self, span: Span) -> None:
         code = str(span.fields.get("code", "<error>"))
-        if span.outcome is Outcome.CANCELLED and code == "<error>":
+        if span.outcome is SpanOutcome.CANCELLED and code == "<error>":
             return
         metrics.count(catalogue.CLIENT_REQUESTS, code=code, method=str(span.fields.get("method", "")), host=self._host)
         if span.name == "call":
@@ -235,7 +235,7 @@ class Transport:
 @asynccontextmanager
 async def open_transport(
     config: ClusterConfig, *, transport: httpx.AsyncBaseTransport | None = None
-) -> AsyncIterator[Transport]:
+) -> AsyncIterator[ApiTransport]:
     """A transport for the block; ``transport`` replaces the network, e.g. by an application in this process.
 
     Raises:
@@ -244,7 +244,7 @@ async def open_transport(
     context = ssl_context(config) if transport is None and config.server.startswith("https://") else None
     lanes = transport or LaneTransport(lambda: _open_lane(config, context))
     async with lanes:
-        yield Transport(config, lanes, context)
+        yield ApiTransport(config, lanes, context)
 
 
 def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
@@ -368,7 +368,7 @@ async def _read_whole(response: httpx.Response) -> None:
         raise
 
 
-def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None) -> Lane:
+def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None) -> RawTransport:
     proxy = config.proxy_url or _proxy_of_environment(config.server)
     if proxy is None:
         server = httpx.URL(config.server)

@@ -28,7 +28,7 @@ from core.kube.errors import (
     TooManyRequestsError,
     is_retryable,
 )
-from core.kube.paging import Selection, newest_version
+from core.kube.paging import ListSelection, newest_version
 from core.kube.retry import Backoff
 from core.kube.transport import open_body
 from core.kube.watch_line import DamagedLineError, LeftOut, WatchEvent, event_in
@@ -256,7 +256,7 @@ class _Watcher:
         """
         target = self._target
         try:
-            newest = await newest_version(target.client.body_of, Selection(target.resource, target.namespace))
+            newest = await newest_version(target.client.body_of, ListSelection(target.resource, target.namespace))
         except KubeError:
             return False  # the next connection will say more
         self._on_contact()

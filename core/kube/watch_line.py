@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.api.sizes import MAX_DEPTH, Bounds
+from core.api.sizes import MAX_DEPTH, ObjectBounds
 from core.kube import reading, remains, scan
 from core.kube.errors import error_from_status
 from core.kube.reading import NEVER_TOO_MANY_BYTES
@@ -44,7 +44,7 @@ class LeftOut:
     why: str
 
 
-def event_in(line: bytes, bounds: Bounds) -> WatchEvent | LeftOut:
+def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:
     """The event that ``line`` is, its object whole or what is left of it, marked (core.api.unreadable).
 
     An object may be as deep as the parser reads; the informer, which keeps it, looks at that.

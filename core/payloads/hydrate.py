@@ -19,7 +19,7 @@ from core.expressions.paths import Json
 from core.payloads import key as keys
 from core.payloads import reference, wrapper
 from core.payloads.errors import PayloadError, shown
-from core.payloads.reference import Reference
+from core.payloads.reference import StorageReference
 from core.payloads.store import Store
 from core.payloads.subpath import Token
 
@@ -33,7 +33,7 @@ _Place: TypeAlias = "tuple[_Place, str | int] | None"
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class HydrationBounds:
     """What one hydration may take.
 
     Attributes:
@@ -49,10 +49,10 @@ class Bounds:
     references: int = 1_000
 
 
-_BOUNDS: Final = Bounds()
+_BOUNDS: Final = HydrationBounds()
 
 
-async def hydrate(value: Json, store: Store, *, namespace: str, field: str, bounds: Bounds = _BOUNDS) -> Json:
+async def hydrate(value: Json, store: Store, *, namespace: str, field: str, bounds: HydrationBounds = _BOUNDS) -> Json:
     """``value`` with every storage reference in it replaced by what it names, and so on inside of that.
 
     ConfigMap and Secret references stay. ``value`` is not changed, but the result shares with it what has no reference
@@ -72,7 +72,7 @@ async def hydrate(value: Json, store: Store, *, namespace: str, field: str, boun
 class _Hydration:
     """One call: what it has read, and how much of its bounds is used up."""
 
-    def __init__(self, store: Store, namespace: str, field: str, bounds: Bounds) -> None:
+    def __init__(self, store: Store, namespace: str, field: str, bounds: HydrationBounds) -> None:
         self._store = store
         self._namespace = namespace
         self._field = field
@@ -119,7 +119,7 @@ class _Hydration:
             return {**node, **changed}
         return [changed.get(index, child) for index, child in enumerate(node)]
 
-    async def _target(self, found: Reference, place: _Place, depth: int) -> Json:
+    async def _target(self, found: StorageReference, place: _Place, depth: int) -> Json:
         """What ``found`` names, as it is stored: references may be in it, and it may be one itself."""
         self._followed += 1
         if self._followed > self._bounds.references:
@@ -145,7 +145,14 @@ class _Hydration:
         return content
 
     async def _selected(
-        self, value: Json, tokens: tuple[Token, ...], found: Reference, place: _Place, depth: int, *, tolerant: bool
+        self,
+        value: Json,
+        tokens: tuple[Token, ...],
+        found: StorageReference,
+        place: _Place,
+        depth: int,
+        *,
+        tolerant: bool,
     ) -> Json:
         """``tolerant``: inside of ``[*]``, where a missing field or index gives null."""
         for position, token in enumerate(tokens):
@@ -171,7 +178,7 @@ class _Hydration:
         return value
 
     async def _each(
-        self, items: list[Json], tokens: tuple[Token, ...], found: Reference, place: _Place, depth: int
+        self, items: list[Json], tokens: tuple[Token, ...], found: StorageReference, place: _Place, depth: int
     ) -> Json:
         self._check_depth(place, depth)
         selected = []
@@ -180,7 +187,7 @@ class _Hydration:
             await self._look(1)
         return selected
 
-    def _reference(self, node: Json, place: _Place) -> Reference | None:
+    def _reference(self, node: Json, place: _Place) -> StorageReference | None:
         try:
             return reference.read(node)
         except PayloadError as error:
@@ -206,7 +213,7 @@ class _Hydration:
                 "flatten it, and see that no stored object refers to itself",
             )
 
-    def _mismatch(self, place: _Place, found: Reference, problem: str) -> PayloadError:
+    def _mismatch(self, place: _Place, found: StorageReference, problem: str) -> PayloadError:
         return self._complaint(
             place, f"the sub-path {shown(found.sub_path)} does not fit the stored object {shown(found.key)}: {problem}"
         )
@@ -226,7 +233,7 @@ def _json_bytes(scalar: Json) -> int:
     return len(scalar) + 2 if isinstance(scalar, str) else 1
 
 
-def _too_much(bounds: Bounds) -> str:
+def _too_much(bounds: HydrationBounds) -> str:
     return f"more than {bounds.total_bytes:,} bytes of stored objects altogether; refer to the parts that are needed"
 
 

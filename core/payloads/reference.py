@@ -23,7 +23,7 @@ _OPAQUE: Final = frozenset({CONFIG_MAP_REFERENCE, SECRET_REFERENCE})
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class StorageReference:
     """A stored object, and the part of it that is meant.
 
     Attributes:
@@ -37,7 +37,7 @@ class Reference:
     tokens: tuple[subpath.Token, ...] = ()
 
 
-def read(node: Json) -> Reference | None:
+def read(node: Json) -> StorageReference | None:
     """The storage reference that ``node`` spells; ``None`` if it is an ordinary value.
 
     An object with a key of ours beside others is refused. The SDK takes it for data, but whoever evaluates a template
@@ -56,7 +56,7 @@ def read(node: Json) -> Reference | None:
     sub_path = node.get(STORAGE_PATH, "")
     if not isinstance(sub_path, str):
         raise PayloadError(f"{STORAGE_PATH} of a storage reference must be a string such as 'items[0].name'")
-    return Reference(key, sub_path, subpath.parsed(sub_path))
+    return StorageReference(key, sub_path, subpath.parsed(sub_path))
 
 
 def is_opaque(node: dict[str, Json]) -> bool:

@@ -9,7 +9,7 @@ from core.policy import borrowed, floor
 from core.policy.sources import OPERATOR, TEMPLATE, Layer, Sources
 
 
-class Bounds:
+class PolicyBounds:
     """One resolution; ``notes`` say what was asked for in vain."""
 
     def __init__(self, sources: Sources) -> None:

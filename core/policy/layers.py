@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from core.api.quantity import parse_quantity
-from core.policy.bounds import Bounds
+from core.policy.bounds import PolicyBounds
 from core.policy.settings import PullPolicy, RestartPolicy
 from core.policy.sources import Object, Sources, layers_of
 
@@ -71,7 +71,7 @@ def resolve_policy(sources: Sources) -> ExecutionPolicy:
     folded: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     problems: list[str] = []
-    bounds = Bounds(sources)
+    bounds = PolicyBounds(sources)
     for layer in layers_of(sources):
         for key, asked in layer.values.items():
             value = None if asked is None else bounds.allowed(layer, key, asked)

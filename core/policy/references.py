@@ -13,7 +13,7 @@ from core.policy.settings import CrossNamespacePolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ForeignReference:
     """``from`` a kind in a namespace ``to`` a named object of a kind in another."""
 
     from_group: str
@@ -30,7 +30,7 @@ class Reference:
 
 
 def why_denied(
-    reference: Reference, policy: CrossNamespacePolicy, grants: Iterable[Mapping[str, Any]] = ()
+    reference: ForeignReference, policy: CrossNamespacePolicy, grants: Iterable[Mapping[str, Any]] = ()
 ) -> str | None:
     """None when the reference is allowed, else why not and what would allow it.
 
@@ -52,7 +52,7 @@ def why_denied(
     )
 
 
-def _grants(grant: Mapping[str, Any], reference: Reference) -> bool:
+def _grants(grant: Mapping[str, Any], reference: ForeignReference) -> bool:
     spec = grant.get("spec") or {}
     return any(
         _word(entry, "group") == reference.from_group

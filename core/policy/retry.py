@@ -18,7 +18,7 @@ LONGEST_DELAY: Final = timedelta(days=3650)
 MAX_RETRIES_LIMIT: Final = 50
 
 
-class Backoff(StrEnum):
+class BackoffStrategy(StrEnum):
     EXPONENTIAL = "exponential"
     LINEAR = "linear"
     CONSTANT = "constant"
@@ -31,16 +31,16 @@ class RetryPolicy:
     max_retries: int = 3
     delay: timedelta = timedelta(seconds=1)
     max_delay: timedelta = DEFAULT_MAX_DELAY
-    backoff: Backoff = Backoff.EXPONENTIAL
+    backoff: BackoffStrategy = BackoffStrategy.EXPONENTIAL
     jitter_percent: int = 0
 
     def allows(self, retries_so_far: int) -> bool:
         return retries_so_far < self.max_retries
 
 
-def default_max_delay(backoff: Backoff, delay: timedelta) -> timedelta:
+def default_max_delay(backoff: BackoffStrategy, delay: timedelta) -> timedelta:
     """The cap where none is set: never below the delay that was asked for, and only on what grows without bound."""
-    if backoff is Backoff.EXPONENTIAL:
+    if backoff is BackoffStrategy.EXPONENTIAL:
         return max(DEFAULT_MAX_DELAY, delay)
     return min(delay * MAX_RETRIES_LIMIT, LONGEST_DELAY)
 
@@ -49,11 +49,11 @@ def retry_delay(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
     """The delay before retry number ``attempt`` (1 for the first); ``jitter`` is uniform in [0, 1)."""
     base = policy.delay.total_seconds()
     match policy.backoff:
-        case Backoff.EXPONENTIAL:
+        case BackoffStrategy.EXPONENTIAL:
             seconds = base * 2.0 ** min(attempt - 1, 60)
-        case Backoff.LINEAR:
+        case BackoffStrategy.LINEAR:
             seconds = base * attempt
-        case Backoff.CONSTANT:
+        case BackoffStrategy.CONSTANT:
             seconds = base
     cap = min(max(policy.max_delay, MIN_DELAY), LONGEST_DELAY).total_seconds()
     seconds = min(seconds, cap)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
 from core.policy.layers import PolicyError
-from core.policy.retry import MAX_RETRIES_LIMIT, Backoff, RetryPolicy, default_max_delay
+from core.policy.retry import MAX_RETRIES_LIMIT, BackoffStrategy, RetryPolicy, default_max_delay
 from core.policy.settings import FALLBACK_STEP_TIMEOUT
 from core.policy.sources import Sources
 
@@ -79,10 +79,10 @@ def retry_policy(spec: Object | None, default_max_retries: int) -> RetryPolicy:
         PolicyError: a delay is not a positive duration, or the backoff is unknown.
     """
     spec = spec or {}
-    word = spec.get("backoff") or Backoff.EXPONENTIAL
-    if word not in set(Backoff):
+    word = spec.get("backoff") or BackoffStrategy.EXPONENTIAL
+    if word not in set(BackoffStrategy):
         raise PolicyError([f"retry.backoff {word!r} must be exponential, linear or constant"])
-    backoff, retries = Backoff(word), spec.get("maxRetries")
+    backoff, retries = BackoffStrategy(word), spec.get("maxRetries")
     delay = _duration("retry.delay", spec["delay"]) if spec.get("delay") else DEFAULT_DELAY
     longest = spec.get("maxDelay")
     return RetryPolicy(

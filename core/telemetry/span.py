@@ -17,7 +17,7 @@ from typing import Any
 from core.telemetry.logs import Logger
 
 
-class Outcome(StrEnum):
+class SpanOutcome(StrEnum):
     COMPLETE = "complete"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -29,7 +29,7 @@ class Span:
 
     name: str
     fields: dict[str, Any] = field(default_factory=dict)
-    outcome: Outcome | None = None
+    outcome: SpanOutcome | None = None
     seconds: float = 0.0
 
 
@@ -54,18 +54,18 @@ def open_span(
     try:
         yield span
     except Exception as error:
-        _finish(span, Outcome.FAILED, started, observe)
+        _finish(span, SpanOutcome.FAILED, started, observe)
         log.write(failure_level, f"{name} failed", {**span.fields, "seconds": span.seconds, "error": str(error)})
         raise
     except BaseException:
-        _finish(span, Outcome.CANCELLED, started, observe)
+        _finish(span, SpanOutcome.CANCELLED, started, observe)
         log.write(logging.DEBUG, f"{name} cancelled", {**span.fields, "seconds": span.seconds})
         raise
-    _finish(span, Outcome.COMPLETE, started, observe)
+    _finish(span, SpanOutcome.COMPLETE, started, observe)
     log.write(logging.DEBUG, f"{name} complete", {**span.fields, "seconds": span.seconds})
 
 
-def _finish(span: Span, outcome: Outcome, started: float, observe: Callable[[Span], None] | None) -> None:
+def _finish(span: Span, outcome: SpanOutcome, started: float, observe: Callable[[Span], None] | None) -> None:
     span.outcome = outcome
     span.seconds = round(time.monotonic() - started, 6)
     if observe is not None:

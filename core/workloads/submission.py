@@ -76,7 +76,7 @@ def _as_double(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise payload.PayloadError("a number in the inputs is too large for JSON") from None
+        raise payload.NotSerializableError("a number in the inputs is too large for JSON") from None
 
 
 def _with_whole_letters(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from core.api.execution import ExecutionOverrides, ExecutionPolicy, RetryPolicy
+from core.api.execution import ExecutionOverrides, ExecutionSpec, RetrySpec
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITERATIONS
 from core.api.resource import ENGRAM, STORY
 from core.api.workflow import StoryPolicy, StoryTimeouts
@@ -231,9 +231,9 @@ def _around_steps(chance: Chance, around: Surroundings, spec: Object, steps: lis
         if chance.yes():
             given["timeouts"] = fill(chance, StoryTimeouts)
         if chance.yes(3):
-            given["retries"] = {"stepRetryPolicy": fill(chance, RetryPolicy)} if chance.yes() else {}
+            given["retries"] = {"stepRetryPolicy": fill(chance, RetrySpec)} if chance.yes() else {}
         if chance.yes(3):
-            given["execution"] = fill(chance, ExecutionPolicy)
+            given["execution"] = fill(chance, ExecutionSpec)
         if chance.yes(3):
             given["with"] = values.payload(chance, values.templates(steps))
         spec["policy"] = fill(chance, StoryPolicy, given, leave=("with",))

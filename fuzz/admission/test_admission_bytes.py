@@ -20,13 +20,13 @@ from fuzz.engine.profile import budget
 from webhooks.app import admission_app
 from webhooks.cluster_view import InMemoryView
 from webhooks.conversion.review import answer as convert
-from webhooks.limits import Limits
+from webhooks.limits import ReviewLimits
 from webhooks.registration import CONVERT_PATH, HOOKS
 from webhooks.setup import AdmissionSetup
 
 WORLD = InMemoryView(seeds.world(), settings=OperatorSettings())
-ON_THE_LOOP = Limits(patient=0, loop_bytes=1 << 30, loop_templates=1 << 30, loop_seconds=60, seconds=60)
-IN_A_PROCESS = Limits(patient=0, loop_bytes=0, seconds=60)
+ON_THE_LOOP = ReviewLimits(patient=0, loop_bytes=1 << 30, loop_templates=1 << 30, loop_seconds=60, seconds=60)
+IN_A_PROCESS = ReviewLimits(patient=0, loop_bytes=0, seconds=60)
 REVIEWS = tuple(hook.path for hook in HOOKS)
 PATHS = (*REVIEWS, CONVERT_PATH)
 
@@ -51,7 +51,7 @@ async def _never() -> None:
     await trio.sleep_forever()
 
 
-def told(asked: Asked, limits: Limits = ON_THE_LOOP) -> Answer:
+def told(asked: Asked, limits: ReviewLimits = ON_THE_LOOP) -> Answer:
     """The answer, which must be one that a stranger may have."""
     gate = AdmissionSetup(world=lambda: WORLD, operator="operator", trouble=lambda: "", changed=_never, convert=convert)
     answer = trio.run(ask, admission_app(gate, limits), asked)

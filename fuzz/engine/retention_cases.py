@@ -12,7 +12,7 @@ from fuzz.engine.case import Case
 from fuzz.engine.worker import Act, Script
 from kubewire.wire import Object
 from reconcilers import retention, storyrun
-from reconcilers.retention import CleanUp, Remove, Wait
+from reconcilers.retention import CleanUp, KeepUntil, Remove
 from reconcilers.storyrun import StoryRunReconciler
 
 
@@ -53,20 +53,20 @@ def _acts(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _never_cleaned(act: Any) -> Any:
-    return Wait(None) if isinstance(act, CleanUp) else act
+    return KeepUntil(None) if isinstance(act, CleanUp) else act
 
 
 def _never_removed(act: Any) -> Any:
-    return Wait(None) if isinstance(act, Remove) else act
+    return KeepUntil(None) if isinstance(act, Remove) else act
 
 
 def _at_once(act: Any) -> Any:
-    return Remove() if isinstance(act, Wait) and act.until is not None else act
+    return Remove() if isinstance(act, KeepUntil) and act.until is not None else act
 
 
 def _late(act: Any) -> Any:
-    late = isinstance(act, Wait) and act.until is not None
-    return Wait(act.until + timedelta(seconds=9)) if late else act
+    late = isinstance(act, KeepUntil) and act.until is not None
+    return KeepUntil(act.until + timedelta(seconds=9)) if late else act
 
 
 def _children_first(sound: Any) -> Any:

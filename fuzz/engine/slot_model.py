@@ -10,7 +10,7 @@ import trio
 
 from core.engine.clock import WallClock
 from core.engine.ports import RunKey
-from core.engine.slots.queueing import Demand, Limits, Occupant, Owner
+from core.engine.slots.queueing import Demand, Occupant, Owner, SlotLimits
 from core.policy.settings import QueueSettings
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -57,10 +57,10 @@ def names(demands: Sequence[Demand]) -> list[str]:
     return [f"{one.run.name}/{one.step}" for one in demands]
 
 
-def limits(everywhere: int = 0, **queues: int | tuple[int, int]) -> Limits:
+def limits(everywhere: int = 0, **queues: int | tuple[int, int]) -> SlotLimits:
     """Each queue's concurrency, or concurrency and aging in seconds; aging is 0 unless given."""
     pairs = {name: value if isinstance(value, tuple) else (value, 0) for name, value in queues.items()}
-    return Limits(
+    return SlotLimits(
         everywhere,
         {
             name: QueueSettings(concurrency=concurrency, priority_aging_seconds=aging)
@@ -69,7 +69,9 @@ def limits(everywhere: int = 0, **queues: int | tuple[int, int]) -> Limits:
     )
 
 
-def in_order(occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: Limits, now: datetime) -> list[Demand]:
+def in_order(
+    occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: SlotLimits, now: datetime
+) -> list[Demand]:
     """By the rule itself: effective priority, slots of the run, time of queueing, place in the Story, arrival."""
     slots = Counter(one.owner.run_uid for one in occupants)
     left, ordered = list(enumerate(waiting)), []
@@ -89,7 +91,7 @@ def in_order(occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: L
     return ordered
 
 
-def fits(occupants: Sequence[Occupant], one: Demand, limits: Limits) -> bool:
+def fits(occupants: Sequence[Occupant], one: Demand, limits: SlotLimits) -> bool:
     story = sum(other.story == one.story for other in occupants)
     queue = sum(other.queue == one.queue for other in occupants)
     bounds = (one.story_limit, story), (limits.of(one.queue).concurrency, queue), (limits.everywhere, len(occupants))
@@ -97,7 +99,7 @@ def fits(occupants: Sequence[Occupant], one: Demand, limits: Limits) -> bool:
 
 
 def plainly_granted(
-    occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: Limits, now: datetime
+    occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: SlotLimits, now: datetime
 ) -> list[Demand]:
     """One after the other, each time the first in order that fits."""
     occupants, left = list(occupants), list(waiting)

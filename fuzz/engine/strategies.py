@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from core.policy.retry import Backoff, RetryPolicy
+from core.policy.retry import BackoffStrategy, RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
@@ -20,7 +20,7 @@ from fuzz.engine.worker import Act, Script
 ENGRAMS = {
     "work": Engram(),
     "stubborn": Engram(
-        retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1.3), backoff=Backoff.EXPONENTIAL),
+        retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1.3), backoff=BackoffStrategy.EXPONENTIAL),
     ),
     "hasty": Engram(timeout_seconds=2.6, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.9))),
     "strict": Engram(output_schema={"required": ["n"], "properties": {"n": {"type": "integer"}}}),

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import trio
 
-from core.kube.store import Change, Key, Store
+from core.kube.store import Change, InformerStore, StoreKey
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 
 KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod")
@@ -42,10 +42,10 @@ class Known:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._stores = {kind: Store(_INDEXERS) for kind in KINDS}
+        self._stores = {kind: InformerStore(_INDEXERS) for kind in KINDS}
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        return self._stores[kind].get(Key(namespace, name))
+        return self._stores[kind].get(StoreKey(namespace, name))
 
     def by_owner(self, kind: str, uid: str) -> list[Object]:
         return [*self._stores[kind].by_index(OWNER_UID, uid)]
@@ -64,7 +64,7 @@ class Known:
         """This process's delete of it was accepted."""
         metadata = obj["metadata"]
         if not metadata.get("finalizers"):
-            key = Key(metadata["namespace"], metadata["name"])
+            key = StoreKey(metadata["namespace"], metadata["name"])
             self._publish(obj["kind"], self._stores[obj["kind"]].forget(key, metadata["uid"]))
 
     def take(self, write: Write) -> None:

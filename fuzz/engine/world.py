@@ -25,7 +25,7 @@ from core.engine.executors import Executors
 from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings
-from core.engine.slots.queueing import Limits
+from core.engine.slots.queueing import SlotLimits
 from core.engine.slots.slots import Slots
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelBindings, ModelRunStore, ModelStepRuns
@@ -85,7 +85,7 @@ class World:
     evaluator: Any = field(default_factory=PathEvaluator)
     slots: Slots | None = None
     """Of the newest process."""
-    limits: Limits = field(default_factory=Limits)
+    limits: SlotLimits = field(default_factory=SlotLimits)
     """How many engram steps may be at work; assign another to change them."""
     house: OperatorSettings | None = None
     """By these settings the controllers of production keep house around the engine; without them, only the model's

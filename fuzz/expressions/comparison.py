@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from core.expressions import (
     BlockedError,
+    EvaluationLimits,
     ExpressionError,
     LimitExceededError,
-    Limits,
     OffloadedDataError,
     TemplateSyntaxError,
     resolve_value,
@@ -22,10 +22,12 @@ _NAMED_FAULTS: Final = ("missing", "call")
 _NOW: Final = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
-def ours(template: str, variables: Any, limits: Limits | None = None) -> Answer:
+def ours(template: str, variables: Any, limits: EvaluationLimits | None = None) -> Answer:
     """What the engine makes of ``template``, in the form in which Go answers."""
     try:
-        return Answer("value", resolve_value(template, variables, limits=limits or Limits(), now=lambda: _NOW))
+        return Answer(
+            "value", resolve_value(template, variables, limits=limits or EvaluationLimits(), now=lambda: _NOW)
+        )
     except TemplateSyntaxError as error:
         return Answer("parse", None, "parse", error.message)
     except LimitExceededError as error:

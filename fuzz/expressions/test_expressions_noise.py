@@ -7,10 +7,10 @@ from typing import Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.expressions import ExpressionError, Limits, TemplateSyntaxError, check_value, resolve_value
+from core.expressions import EvaluationLimits, ExpressionError, TemplateSyntaxError, check_value, resolve_value
 from fuzz.expressions import grammar
 
-_LIMITS: Final = Limits(steps=2_000)
+_LIMITS: Final = EvaluationLimits(steps=2_000)
 _VARIABLES: Final[dict[str, Any]] = {
     "inputs": {"s": "text", "n": 5, "l": [1, "b", None], "m": {"a": {"b": 2}}},
     "steps": {"a": {"output": {"x": 1}, "outputs": {"x": 1}}},

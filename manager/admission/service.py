@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 import trio
 
 from certs.mounted import MountedCertificate
-from certs.policy import Rules
+from certs.policy import CertRules
 from certs.readiness import Readiness
 from certs.rotation import CertificateKeeper
 from certs.serving import ServingContext
@@ -143,5 +143,5 @@ def _certificate(
     files = options.files
     if files is not None:
         return MountedCertificate(files.folder, serving, certificate=files.certificate, key=files.key)
-    rules = Rules(certificate_names(namespace, options.names), options.lifetimes)
+    rules = CertRules(certificate_names(namespace, options.names), options.lifetimes)
     return CertificateKeeper(client, serving, namespace=namespace, rules=rules, clock=clock, events=events)

@@ -18,7 +18,7 @@ from core.engine.errors import MissingReferenceError, RejectedError
 from core.engine.ports import JOB, Binding
 from core.kube.client import KubeClient
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
-from core.policy.references import Reference, why_denied
+from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
 from core.policy.timing import retry_policy, retry_spec, step_timeout
@@ -101,7 +101,7 @@ class Binder:
         return Definitions(engram, await self._template(engram))
 
     def _why_denied(self, story: Object, namespace: str, name: str) -> str | None:
-        reference = Reference(
+        reference = ForeignReference(
             from_group=STORY.group,
             from_kind=STORY.kind,
             from_namespace=story["metadata"]["namespace"],

@@ -22,7 +22,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.job import step_job
-from core.workloads.payload import PayloadError
+from core.workloads.payload import NotSerializableError
 from core.workloads.step_workload import StepWorkload
 from reconcilers.adapters.binding import Binder, ResolvedStep
 from reconcilers.adapters.lent_rights import refuse_lent_rights
@@ -68,7 +68,7 @@ class JobExecutor:
             manifest = step_job(workload)
         except EnvironmentTooLargeError as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
-        except PayloadError as error:
+        except NotSerializableError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         resolved: ResolvedStep = order.binding.policy
         await refuse_lent_rights(order, self._binder)

@@ -14,7 +14,7 @@ from core.fairness.turns import Turns
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
-from core.payloads.hydrate import Bounds, hydrate
+from core.payloads.hydrate import HydrationBounds, hydrate
 from core.payloads.store import Store
 from core.policy.settings import OperatorSettings, StorageSettings
 from reconcilers.adapters import payload_store
@@ -52,7 +52,7 @@ class StoredPayloads:
 
     async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
         """See ``core.engine.ports.Payloads``."""
-        bounds = Bounds(depth=depth, object_bytes=OBJECT_BYTES)
+        bounds = HydrationBounds(depth=depth, object_bytes=OBJECT_BYTES)
         try:
             with trio.move_on_after(PATIENCE_SECONDS):
                 async with self._turns.turn(namespace):

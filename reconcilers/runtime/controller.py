@@ -17,7 +17,7 @@ import trio
 
 from core.engine.errors import GoneError, PortError, RejectedError, StaleError, UnavailableError
 from core.telemetry.logs import get_logger
-from reconcilers.runtime.outcome import After, Done, Outcome, Retry, Terminal
+from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 from reconcilers.runtime.queue import WorkQueue
 
 
@@ -119,11 +119,11 @@ class Controller:
             return Terminal(error)
         except UnavailableError as error:
             wish = error.retry_after_seconds
-            return Retry(error, timedelta(seconds=wish) if wish is not None else None)
+            return RetryLater(error, timedelta(seconds=wish) if wish is not None else None)
         except (PortError, trio.TooSlowError) as error:
-            return Retry(error)
+            return RetryLater(error)
         except Exception as error:  # noqa: BLE001 - the reconcile edge: recorded below, retried with back-off
-            return Retry(error)
+            return RetryLater(error)
 
     def _settle(self, key: Key, outcome: Outcome, seconds: float) -> None:
         match outcome:
@@ -134,7 +134,7 @@ class Controller:
                 self.queue.forget(key)
                 self.queue.add_after(key, delay)
                 word = "requeue_after"
-            case Retry(error, after):
+            case RetryLater(error, after):
                 delay = self.queue.retry(key) if after is None else after
                 if after is not None:
                     self.queue.add_after(key, after)

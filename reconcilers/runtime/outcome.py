@@ -19,7 +19,7 @@ class After:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class RetryLater:
     """It did not work now; the key comes back with the queue's own back-off, or after the server's wish."""
 
     error: BaseException
@@ -33,4 +33,4 @@ class Terminal:
     error: BaseException
 
 
-Outcome = Done | After | Retry | Terminal
+Outcome = Done | After | RetryLater | Terminal

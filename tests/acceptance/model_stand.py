@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from core.api.objects import step_path
 from core.api.resource import Resource
-from core.engine.slots.queueing import Limits
+from core.engine.slots.queueing import SlotLimits
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
 from core.policy.settings import OperatorSettings
@@ -162,7 +162,7 @@ async def open_model() -> AsyncIterator[ModelStand]:
     async with open_world(engrams={ENGRAM_NAME: Engram()}, evaluator=_OnTheLoop()) as world:
         world.worker.scripts = scripts
         world.settings = replace(world.settings, queues=lambda: QUEUES)
-        world.limits = Limits(0, QUEUES)
+        world.limits = SlotLimits(0, QUEUES)
         world.house = _settings()
         stand = ModelStand(world, scripts)
         world.cluster.listeners.append(stand.see)

@@ -15,8 +15,8 @@ import trio
 
 from certs.authority import Lifetimes
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
-from certs.policy import Rules
-from certs.rotation import CertificateKeeper, Pace
+from certs.policy import CertRules
+from certs.rotation import CertificateKeeper, RotationPace
 from certs.serving import ServingContext
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, SECRET
 from core.engine.clock import WallClock, system_now
@@ -42,8 +42,8 @@ LIFETIMES = Lifetimes(
     backdated=timedelta(days=1),
 )
 """Backdated by more than a test's clock runs ahead: real verifiers, with the real clock, accept what is made."""
-RULES = Rules((HOST,), LIFETIMES)
-UNBOUNDED = Pace(reactions_per_minute=1000)
+RULES = CertRules((HOST,), LIFETIMES)
+UNBOUNDED = RotationPace(reactions_per_minute=1000)
 
 
 class Hand:
@@ -92,7 +92,7 @@ class Told:
 class Replica:
     """One process of the admission server; ``port`` answers ``ok`` to clients that trust it."""
 
-    def __init__(self, client: KubeClient, line: Line, hand: Hand, rules: Rules, pace: Pace) -> None:
+    def __init__(self, client: KubeClient, line: Line, hand: Hand, rules: CertRules, pace: RotationPace) -> None:
         self.line = line
         self.hand = hand
         self.told = Told()
@@ -136,7 +136,9 @@ class AdmissionWorld:
         self.client = client
         self._nursery = nursery
 
-    async def replica(self, hand: Hand | None = None, rules: Rules = RULES, pace: Pace = UNBOUNDED) -> Replica:
+    async def replica(
+        self, hand: Hand | None = None, rules: CertRules = RULES, pace: RotationPace = UNBOUNDED
+    ) -> Replica:
         server = self.cluster.server
         line = Line(ASGIStreamingTransport(server.app, self.cluster.nursery))
         config = ClusterConfig("http://cluster", bearer_token(server.admin_token))

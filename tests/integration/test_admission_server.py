@@ -32,7 +32,7 @@ from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, 
 from webhooks import connection
 from webhooks.app import admission_app
 from webhooks.cluster_view import InMemoryView, Object, Unseen
-from webhooks.limits import Limits
+from webhooks.limits import ReviewLimits
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import ListenError, serve_admission
 from webhooks.setup import AdmissionSetup
@@ -144,7 +144,7 @@ async def serving_admission(
     served = Served("", serving, issue_authority((HOST,), system_now(), LIFETIMES))
     served.rotate()
     async with trio.open_nursery() as nursery:
-        app = admission_app(given, Limits(**limits))
+        app = admission_app(given, ReviewLimits(**limits))
 
         def current() -> ssl.SSLContext:
             served.handshakes += 1

@@ -18,7 +18,7 @@ from hypercorn.trio import serve
 
 from certs.authority import Lifetimes
 from certs.inject import DEFAULT_TARGETS, VALIDATING
-from certs.policy import Rules
+from certs.policy import CertRules
 from certs.rotation import DEFAULT_SECRET, CertificateKeeper
 from certs.secret import ROTATE
 from certs.serving import ServingContext
@@ -36,7 +36,7 @@ from tests.integration.webhookserver import WebhookServer
 Object = dict[str, Any]
 
 NAME = DEFAULT_TARGETS[1].name
-RULES = Rules(("127.0.0.1",), Lifetimes(hurry=timedelta(seconds=2)))
+RULES = CertRules(("127.0.0.1",), Lifetimes(hurry=timedelta(seconds=2)))
 
 
 class SharedContext(Config):

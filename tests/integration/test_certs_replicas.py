@@ -14,7 +14,7 @@ import trio.testing
 from certs.authority import Lifetimes, issue_authority, issue_leaf
 from certs.inject import DEFAULT_TARGETS, VALIDATING
 from certs.material import pem_of
-from certs.rotation import Pace
+from certs.rotation import RotationPace
 from certs.secret import ROTATE
 from core.api.resource import SECRET
 from core.telemetry import metrics
@@ -224,7 +224,7 @@ async def test_a_consistent_secret_of_another_lineage_is_taken_over_without_dist
 async def test_an_older_generation_put_back_again_and_again_costs_two_writes_a_minute(
     gate: AdmissionWorld, autojump_clock: trio.testing.MockClock
 ) -> None:
-    replica = await gate.replica(pace=Pace())
+    replica = await gate.replica(pace=RotationPace())
     await replica.look()
     old = await gate.secret()
     assert old is not None

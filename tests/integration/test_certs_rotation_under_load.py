@@ -20,7 +20,7 @@ from cryptography import x509
 
 from certs.authority import issue_authority, issue_leaf
 from certs.material import Material, pem_of
-from certs.policy import Rules
+from certs.policy import CertRules
 from tests.integration.certs_replica import HOST, LIFETIMES, AdmissionWorld, Hand, Replica, open_admission_world
 
 RATE: Final = 200
@@ -34,7 +34,7 @@ instead of all being under way at once from the first rotation to the last."""
 DEADLINE_SECONDS: Final = 10.0
 """For one request, as an API server waits where it is told nothing else."""
 
-RULES: Final = Rules((HOST,), replace(LIFETIMES, authority=timedelta(hours=3, minutes=30)))
+RULES: Final = CertRules((HOST,), replace(LIFETIMES, authority=timedelta(hours=3, minutes=30)))
 LEAF_ROTATIONS: Final = 6
 AUTHORITY_ROTATIONS: Final = 2
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from core.api.objects import Object
 
 
-class Kind(StrEnum):
+class CauseKind(StrEnum):
     """What is waited for; stable, for programs."""
 
     OPERATOR = "operator"
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 class Cause:
     """One thing that a run waits for, or that it failed with."""
 
-    kind: Kind
+    kind: CauseKind
     namespace: str
     run: str
     step: str

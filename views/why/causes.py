@@ -9,12 +9,12 @@ from datetime import datetime
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, Reason
-from views.gates import Gate, gates_of
+from views.gates import GateView, gates_of
 from views.run_view import RunView, StepView
 from views.step_layout import declared_steps, parent_of
 from views.text import one_line
 from views.why import workload
-from views.why.cause import Cause, CommandIn, Facts, Kind
+from views.why.cause import Cause, CauseKind, CommandIn, Facts
 
 _QUEUED = "Queued due to"
 """How the message of a step begins that waits for a slot. Source: StoryRun contract 13.4."""
@@ -64,7 +64,7 @@ class Search:
             case "engram":
                 return [self._gate(step)]
         text = step.waits or ("its branches follow" if step.kind == "parallel" else "is being carried out")
-        kind = Kind.BRANCHES if step.kind == "parallel" else Kind.OPERATOR
+        kind = CauseKind.BRANCHES if step.kind == "parallel" else CauseKind.OPERATOR
         return [self._cause(kind, step, text, who="the operator")]
 
     def _is_recorded_gate(self, step: StepView) -> bool:
@@ -75,14 +75,14 @@ class Search:
         text = f"waits for its turn: {step.waits.removeprefix(_QUEUED).strip()}"
         who = "the steps that hold the slots, or an administrator who may raise the limit"
         commands = (self.command(self.facts.namespace, "list", "--phase=Running"),)
-        return self._cause(Kind.QUEUE, step, text, who=who, commands=commands)
+        return self._cause(CauseKind.QUEUE, step, text, who=who, commands=commands)
 
     def _gate(self, step: StepView) -> Cause:
         gate = next((each for each in gates_of(self.facts.run, self.facts.story) if each.name == step.name), None)
         if gate is not None and gate.decision is not None:
             by = f" by {gate.decision.by}" if gate.decision.by else ""
             text = f"was {gate.decision.state}{by}; the operator is about to act on it"
-            return self._cause(Kind.OPERATOR, step, text, since=gate.decision.at, who="the operator")
+            return self._cause(CauseKind.OPERATOR, step, text, since=gate.decision.at, who="the operator")
         namespace = self.facts.namespace
         who = (
             f"a user who may patch storyruns/status in namespace {namespace}, for example with role "
@@ -91,34 +91,39 @@ class Search:
         place = (self.facts.name, step.name)
         commands = tuple(self.command(self.facts.namespace, verb, *place) for verb in ("approve", "reject"))
         return self._cause(
-            Kind.GATE, step, "waits for approval", until=step.until, then=_then(gate), who=who, commands=commands
+            CauseKind.GATE, step, "waits for approval", until=step.until, then=_then(gate), who=who, commands=commands
         )
 
     def _timed(self, step: StepView) -> Cause:
         parameters = self._declared(step.name).get("with") or {}
         if step.kind == "sleep":
             return self._cause(
-                Kind.SLEEP, step, "sleeps", until=step.until, then="the run continues", who="the operator, by itself"
+                CauseKind.SLEEP,
+                step,
+                "sleeps",
+                until=step.until,
+                then="the run continues",
+                who="the operator, by itself",
             )
         condition = one_line(parameters.get("until") or "")
         text = f"waits until {condition}" if condition else "waits for its condition"
         skips = str(parameters.get("onTimeout") or "").strip().lower() == "skip"
         then = "the step is skipped" if skips else "the step fails with Timeout"
         who = "the steps that the condition reads"
-        return self._cause(Kind.WAIT, step, text, until=step.until, then=then if step.until else "", who=who)
+        return self._cause(CauseKind.WAIT, step, text, until=step.until, then=then if step.until else "", who=who)
 
     def _child(self, step: StepView) -> list[Cause]:
         child = self.facts.children.get(step.name)
         if child is None:
             told = f"waits for StoryRun {step.child_run}, which you cannot see" if step.child_run else step.waits
-            return [self._cause(Kind.CHILD, step, told or "is about to start its StoryRun", until=step.until)]
+            return [self._cause(CauseKind.CHILD, step, told or "is about to start its StoryRun", until=step.until)]
         via = f"{self.facts.name}/{step.name}"
         found = [replace(cause, via=(via, *cause.via)) for cause in self.into(child)]
         if found:
             return found
         text = f"waits for StoryRun {child.name}, {child.status.get('phase') or 'Pending'}"
         commands = (self.command(child.namespace, "get", child.name),)
-        return [self._cause(Kind.CHILD, step, text, until=step.until, commands=commands)]
+        return [self._cause(CauseKind.CHILD, step, text, until=step.until, commands=commands)]
 
     def _not_begun(self, step: StepView, seen: frozenset[str]) -> list[Cause]:
         """What the steps wait for that it needs; itself, when those are done."""
@@ -126,30 +131,33 @@ class Search:
         if not missing:
             around = parent_of(step.name)
             if around:
-                return [self._cause(Kind.BRANCHES, step, f"has not started; it is a branch of {around}")]
+                return [self._cause(CauseKind.BRANCHES, step, f"has not started; it is a branch of {around}")]
             if step.name in self.needs:
                 return [
                     self._cause(
-                        Kind.OPERATOR, step, "is about to start: all steps that it needs have ended", who="the operator"
+                        CauseKind.OPERATOR,
+                        step,
+                        "is about to start: all steps that it needs have ended",
+                        who="the operator",
                     )
                 ]
-            return [self._cause(Kind.NEEDS, step, "starts when the steps before the clean-up have ended")]
+            return [self._cause(CauseKind.NEEDS, step, "starts when the steps before the clean-up have ended")]
         via = f"{self.facts.name}/{step.name}"
         told = ", ".join(f"{name} ({self.step(name).phase or Phase.PENDING})" for name in missing)
-        found = [self._cause(Kind.NEEDS, step, f"needs {told}")]
+        found = [self._cause(CauseKind.NEEDS, step, f"needs {told}")]
         for name in missing:
             found += [replace(cause, via=(via, *cause.via)) for cause in self.causes(name, seen)]
         return found
 
     def _ended(self, step: StepView) -> Cause:
         text = f"has ended {step.phase}: {step.detail}" if step.detail else f"has ended {step.phase}"
-        return self._cause(Kind.ENDED, step, text, since=step.finished_at)
+        return self._cause(CauseKind.ENDED, step, text, since=step.finished_at)
 
     def failures(self, step: StepView) -> list[Cause]:
         """Why a step failed: of a child run its own reason, and with it how to run the step of ours again."""
         own = self._failure(step)
         child = self.facts.children.get(step.name)
-        below = [cause for cause in self.into(child) if cause.kind is Kind.FAILED] if child is not None else []
+        below = [cause for cause in self.into(child) if cause.kind is CauseKind.FAILED] if child is not None else []
         via = f"{self.facts.name}/{step.name}"
         return [
             replace(cause, via=(via, *cause.via), commands=(*cause.commands[:1], *own.commands[-1:])) for cause in below
@@ -164,7 +172,7 @@ class Search:
         if step.kind == "engram":
             commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))
         return replace(
-            self._cause(Kind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),
+            self._cause(CauseKind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),
             facts=step.error,
             last_lines=self.facts.last_lines.get(step.name, ()),
         )
@@ -175,7 +183,7 @@ class Search:
 
     def _cause(
         self,
-        kind: Kind,
+        kind: CauseKind,
         step: StepView,
         text: str,
         *,
@@ -189,7 +197,7 @@ class Search:
         return Cause(kind, self.facts.namespace, self.facts.name, step.name, text, began, until, then, who, commands)
 
 
-def _then(gate: Gate | None) -> str:
+def _then(gate: GateView | None) -> str:
     if gate is None or gate.until is None:
         return ""
     return "the step is skipped" if gate.on_timeout == "skip" else "the step fails with Timeout"

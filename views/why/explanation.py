@@ -16,7 +16,7 @@ from views.errors import ViewError
 from views.rerun import refusal_of
 from views.run_view import RunView, view_run
 from views.text import one_line
-from views.why.cause import Cause, CommandIn, Explanation, Facts, Kind
+from views.why.cause import Cause, CauseKind, CommandIn, Explanation, Facts
 from views.why.causes import Search
 
 
@@ -90,10 +90,10 @@ def _causes(search: Search) -> list[Cause]:
     facts, view = search.facts, search.view
     if pending_redrive(facts.run) is not None:
         text = "was asked to run again; the operator has not started it yet"
-        return [_of_run(facts, Kind.OPERATOR, text, who="the operator, if it runs")]
+        return [_of_run(facts, CauseKind.OPERATOR, text, who="the operator, if it runs")]
     if view.terminal:
         refusal = refusal_of(facts.run)
-        refused = [_of_run(facts, Kind.FAILED, f"is not run again: {refusal}")] if refusal else []
+        refused = [_of_run(facts, CauseKind.FAILED, f"is not run again: {refusal}")] if refusal else []
         return [*refused, *_why_it_failed(search)]
     found = _of_the_run_itself(search)
     for step in view.active:
@@ -115,20 +115,20 @@ def _of_the_run_itself(search: Search) -> list[Cause]:
     if view.phase is None:
         text = "has not been seen by an operator yet"
         who = "an administrator: check that an operator runs for this namespace"
-        found.append(_of_run(facts, Kind.OPERATOR, text, since=view.created_at, who=who))
+        found.append(_of_run(facts, CauseKind.OPERATOR, text, since=view.created_at, who=who))
     elif ready.get("reason") == Reason.STORY_NOT_FOUND:
         text = f"waits for its Story: {message}"
         who = "the owner of the Story's manifest"
         commands = ("kubectl apply --filename STORY.yaml",)
-        found.append(_of_run(facts, Kind.STORY, text, since=since, who=who, commands=commands))
+        found.append(_of_run(facts, CauseKind.STORY, text, since=since, who=who, commands=commands))
     elif ready.get("reason") == Reason.PERMISSION_DENIED:
         text = f"waits for a permission that the operator does not have: {message}"
         who = "a cluster administrator; the operator continues by itself once it has the permission"
-        found.append(_of_run(facts, Kind.PERMISSION, text, since=since, who=who))
+        found.append(_of_run(facts, CauseKind.PERMISSION, text, since=since, who=who))
     elif ready.get("reason") == Reason.STORAGE_UNAVAILABLE:
         text = f"waits for data of a step that is in object storage: {message}"
         who = "the administrator of the object store; the operator continues by itself once it can read there"
-        found.append(_of_run(facts, Kind.STORAGE, text, since=since, who=who))
+        found.append(_of_run(facts, CauseKind.STORAGE, text, since=since, who=who))
     return found
 
 
@@ -137,7 +137,7 @@ def _canceling(facts: Facts) -> Cause:
     since = parse_instant_or_none(annotations.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT))
     reason = one_line(annotations.get(keys.ANNOTATION_CANCEL_REASON) or "")
     text = "is being canceled" + (f" ({reason})" if reason else "") + ": its steps are asked to end, then stopped"
-    return _of_run(facts, Kind.CANCEL, text, since=since, who="the running steps")
+    return _of_run(facts, CauseKind.CANCEL, text, since=since, who="the running steps")
 
 
 def _between_steps(search: Search) -> list[Cause]:
@@ -147,7 +147,7 @@ def _between_steps(search: Search) -> list[Cause]:
     if ready:
         return [cause for name in ready for cause in search.causes(name)]
     text = "has no running step; the operator is about to start the next one"
-    return [_of_run(facts, Kind.OPERATOR, text, since=search.view.started_at, who="the operator")]
+    return [_of_run(facts, CauseKind.OPERATOR, text, since=search.view.started_at, who="the operator")]
 
 
 def _why_it_failed(search: Search) -> list[Cause]:
@@ -161,7 +161,7 @@ def _why_it_failed(search: Search) -> list[Cause]:
         told = one_line(error.get("message") or view.message or "no reason is recorded")
         commands = (search.command(facts.namespace, "resubmit", facts.name),)
         text = f"ended {view.phase}: {told}"
-        return [_of_run(facts, Kind.FAILED, text, since=view.finished_at, commands=commands)]
+        return [_of_run(facts, CauseKind.FAILED, text, since=view.finished_at, commands=commands)]
     return search.failures(culprit)
 
 
@@ -200,7 +200,7 @@ def _unseen(facts: Facts) -> tuple[str, ...]:
 
 def _of_run(
     facts: Facts,
-    kind: Kind,
+    kind: CauseKind,
     text: str,
     *,
     since: datetime | None = None,

@@ -14,12 +14,12 @@ from core.api.phases import StepReason
 from core.engine.step.state import steps_from
 from views.pod_wait import PodObstacle, PodWait, container_state, pod_wait, scheduled_at
 from views.text import one_line
-from views.why.cause import Cause, CommandIn, Facts, Kind
+from views.why.cause import Cause, CauseKind, CommandIn, Facts
 
 _KINDS: Final = {
-    PodObstacle.IMAGE: Kind.IMAGE,
-    PodObstacle.NODE: Kind.NODE,
-    PodObstacle.CONTAINER: Kind.CONTAINER,
+    PodObstacle.IMAGE: CauseKind.IMAGE,
+    PodObstacle.NODE: CauseKind.NODE,
+    PodObstacle.CONTAINER: CauseKind.CONTAINER,
 }
 _OBSTACLES: Final = {
     PodObstacle.IMAGE: ("cannot pull its image", "the publisher of the image, or the author of the EngramTemplate"),
@@ -32,12 +32,12 @@ _OBSTACLES: Final = {
         "the owner of the Engram and of the objects that it refers to",
     ),
 }
-_RECORDED: Final[dict[str, Kind]] = {
-    StepReason.IMAGE_NOT_PULLED: Kind.IMAGE,
-    "InvalidImageName": Kind.IMAGE,
-    StepReason.UNSCHEDULABLE: Kind.NODE,
-    "SchedulingGated": Kind.NODE,
-    StepReason.NO_POD: Kind.JOB,
+_RECORDED: Final[dict[str, CauseKind]] = {
+    StepReason.IMAGE_NOT_PULLED: CauseKind.IMAGE,
+    "InvalidImageName": CauseKind.IMAGE,
+    StepReason.UNSCHEDULABLE: CauseKind.NODE,
+    "SchedulingGated": CauseKind.NODE,
+    StepReason.NO_POD: CauseKind.JOB,
 }
 """What keeps the container from starting, by the reason that the run has recorded."""
 _OUT_OF_TIME: Final = "the attempt times out"
@@ -56,7 +56,7 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
             if hidden
             else "waits for its StepRun, which the operator is about to create"
         )
-        return Cause(Kind.STARTING, facts.namespace, facts.name, step, text, since)
+        return Cause(CauseKind.STARTING, facts.namespace, facts.name, step, text, since)
     if retry := _retry(facts, step, step_run, command):
         return retry
     name = step_run["metadata"]["name"]
@@ -70,15 +70,15 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
         made_at = parse_instant_or_none(job["metadata"].get("creationTimestamp"))
         who = "a cluster administrator: a quota or a policy may forbid the Pod" if name in facts.warnings else ""
         commands = (_kubectl("describe", "job", name, facts.namespace),)
-        return Cause(Kind.JOB, facts.namespace, facts.name, step, text, made_at, until, then, who, commands)
+        return Cause(CauseKind.JOB, facts.namespace, facts.name, step, text, made_at, until, then, who, commands)
     recorded = steps_from({step: state}).get(step)
     if recorded is not None and recorded.reason_since is not None:
-        kind = _RECORDED.get(recorded.reason, Kind.CONTAINER)
+        kind = _RECORDED.get(recorded.reason, CauseKind.CONTAINER)
         return Cause(kind, facts.namespace, facts.name, step, message, since, until, then)
     told = find_condition((step_run.get("status") or {}).get("conditions") or (), "Progressing") or {}
     text = message or one_line(told.get("message") or "") or "is running"
     return Cause(
-        Kind.RUNNING if job is not None or told else Kind.STARTING,
+        CauseKind.RUNNING if job is not None or told else CauseKind.STARTING,
         *(facts.namespace, facts.name, step, f"is running: {text}" if text != "is running" else text, since),
         until=until,
         then=then,
@@ -93,7 +93,7 @@ def _retry(facts: Facts, step: str, step_run: Object, command: CommandIn) -> Cau
         return None
     why = one_line(status.get("lastFailureMsg") or "no reason is recorded")
     return Cause(
-        Kind.RETRY,
+        CauseKind.RETRY,
         facts.namespace,
         facts.name,
         step,
@@ -123,14 +123,21 @@ def _of_pod(
         began_at = parse_instant_or_none(running.get("startedAt"))
         text = f"runs{_which_attempt(step_run)} in Pod {name}"
         commands = (command(facts.namespace, "logs", facts.name, step, "--follow"),)
-        return Cause(Kind.RUNNING, *place, text, began_at, until, then, "its container", commands)
+        return Cause(CauseKind.RUNNING, *place, text, began_at, until, then, "its container", commands)
     if ended := state.get("terminated"):
         ended_at = parse_instant_or_none(ended.get("finishedAt"))
         text = f"has ended with exit code {ended.get('exitCode')}; the operator is about to record it"
-        return Cause(Kind.OPERATOR, *place, text, ended_at, who="the operator")
+        return Cause(CauseKind.OPERATOR, *place, text, ended_at, who="the operator")
     text = f"waits for the container of Pod {name} to start"
     return Cause(
-        Kind.STARTING, *place, text, scheduled_at(pod), until, then, "", (_kubectl("describe", "pod", name, place[0]),)
+        CauseKind.STARTING,
+        *place,
+        text,
+        scheduled_at(pod),
+        until,
+        then,
+        "",
+        (_kubectl("describe", "pod", name, place[0]),),
     )
 
 

@@ -14,14 +14,14 @@ from core.api.keys import DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
 from core.api.resource import STEP_RUN, STORY_RUN
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, effectclaim
 from webhooks.validate.change import fields_of, metadata_of
 
-STEP_RUN_MADE: Final = Rule("author/step-run-made", "9.3", Cause.FORBIDDEN)
-STEP_RUN_SPEC: Final = Rule("author/step-run-spec", "9.3", Cause.FORBIDDEN)
-MARK: Final = Rule("author/mark", "8.2", Cause.FORBIDDEN)
-CONTROLLER: Final = Rule("author/controller", "8.2", Cause.FORBIDDEN)
+STEP_RUN_MADE: Final = Rule("author/step-run-made", "9.3", CauseType.FORBIDDEN)
+STEP_RUN_SPEC: Final = Rule("author/step-run-spec", "9.3", CauseType.FORBIDDEN)
+MARK: Final = Rule("author/mark", "8.2", CauseType.FORBIDDEN)
+CONTROLLER: Final = Rule("author/controller", "8.2", CauseType.FORBIDDEN)
 
 _CONTROLLERS: Final = (STORY_RUN.kind, STEP_RUN.kind)
 

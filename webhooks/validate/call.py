@@ -7,16 +7,16 @@ from typing import Final
 
 from core.api.resource import STORY
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import reference, steps
 from webhooks.validate.change import name_of, namespace_of, text
 from webhooks.validate.reference import Link
-from webhooks.validate.steps import Placed
+from webhooks.validate.steps import PlacedStep
 
-DENIED: Final = Rule("story/call-denied", "3.7", Cause.FORBIDDEN)
-SELF: Final = Rule("story/call-self", "4.8", Cause.FORBIDDEN)
-CIRCLE: Final = Rule("story/call-circle", "4.8", Cause.FORBIDDEN)
-MISSING: Final = Rule("story/call-missing", "4.8", Cause.NOT_FOUND, Severity.WARNING)
+DENIED: Final = Rule("story/call-denied", "3.7", CauseType.FORBIDDEN)
+SELF: Final = Rule("story/call-self", "4.8", CauseType.FORBIDDEN)
+CIRCLE: Final = Rule("story/call-circle", "4.8", CauseType.FORBIDDEN)
+MISSING: Final = Rule("story/call-missing", "4.8", CauseType.NOT_FOUND, Severity.WARNING)
 VERSION: Final = Rule("story/call-version", "3.8", severity=Severity.WARNING)
 REALTIME: Final = Rule("story/call-realtime", "16", severity=Severity.WARNING)
 
@@ -26,7 +26,7 @@ _MAX_STORIES: Final = 1_000
 _Key = tuple[str, str]  # namespace and name
 
 
-def check(placed: Placed, story: Object, world: ClusterView) -> Iterator[Finding]:
+def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with the call of an ``executeStory`` step."""
     target = _target(placed.step)
     if target is None:

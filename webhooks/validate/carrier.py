@@ -7,16 +7,16 @@ from typing import Final
 
 from core.api.resource import TRANSPORT
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency, streaming
 from webhooks.validate.change import text
-from webhooks.validate.steps import Placed
+from webhooks.validate.steps import PlacedStep
 
-DECLARED_TWICE: Final = Rule("story/transport-taken", "4.7", Cause.DUPLICATE)
-WITHOUT_REF: Final = Rule("story/transport-ref", "4.7", Cause.REQUIRED)
-MISSING: Final = Rule("story/transport-missing", "16", Cause.NOT_FOUND, Severity.WARNING)
-UNDECLARED: Final = Rule("story/transport-undeclared", "4.7", Cause.NOT_FOUND)
-ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", Cause.NOT_FOUND)
+DECLARED_TWICE: Final = Rule("story/transport-taken", "4.7", CauseType.DUPLICATE)
+WITHOUT_REF: Final = Rule("story/transport-ref", "4.7", CauseType.REQUIRED)
+MISSING: Final = Rule("story/transport-missing", "16", CauseType.NOT_FOUND, Severity.WARNING)
+UNDECLARED: Final = Rule("story/transport-undeclared", "4.7", CauseType.NOT_FOUND)
+ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", CauseType.NOT_FOUND)
 
 
 def check(spec: Object, steps: Iterable[str], world: ClusterView) -> Iterator[Finding]:
@@ -39,7 +39,7 @@ def check(spec: Object, steps: Iterable[str], world: ClusterView) -> Iterator[Fi
             yield from _unknown_targets(rule, f"{path}.streaming.routing.rules[{position}]", names)
 
 
-def check_step(placed: Placed, spec: Object) -> Iterator[Finding]:
+def check_step(placed: PlacedStep, spec: Object) -> Iterator[Finding]:
     """That the step's transport is not declared."""
     name = text(placed.step.get("transport"))
     declared = [text(transport.get("name")) for transport in spec.get("transports") or ()]

@@ -15,28 +15,28 @@ from core.expressions.fields import STEP_LISTS
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
 from core.graph.reach import upstream
-from webhooks.finding import Cause, Finding, Rule
-from webhooks.validate.steps import Placed
+from webhooks.finding import CauseType, Finding, Rule
+from webhooks.validate.steps import PlacedStep
 
-NEED_UNKNOWN: Final = Rule("story/need-unknown", "4.5", Cause.NOT_FOUND)
-NEED_LATER: Final = Rule("story/need-later", "4.5", Cause.FORBIDDEN)
+NEED_UNKNOWN: Final = Rule("story/need-unknown", "4.5", CauseType.NOT_FOUND)
+NEED_LATER: Final = Rule("story/need-later", "4.5", CauseType.FORBIDDEN)
 NEED_SELF: Final = Rule("story/need-self", "4.4")
 CYCLE: Final = Rule("story/cycle", "4.5")
 REQUIRE_FORM: Final = Rule("story/require-form", "4.5")
-REQUIRE_UNKNOWN: Final = Rule("story/require-unknown", "4.5", Cause.NOT_FOUND)
+REQUIRE_UNKNOWN: Final = Rule("story/require-unknown", "4.5", CauseType.NOT_FOUND)
 REQUIRE_UNREACHED: Final = Rule("story/require-unreached", "4.5")
 
 _MAX_CYCLES: Final = 10
 _MAX_SUGGESTIONS: Final = 10  # for one step; each takes a comparison with all names
 _REQUIRE_SEGMENTS: Final = 3
 
-Steps = Mapping[str, Placed]
+Steps = Mapping[str, PlacedStep]
 """Steps of the three lists by name; of two with one name, the first."""
 Visible = Mapping[str, Mapping[str, None]]
 """Names of steps, in spec order, by the list from which they can be seen."""
 
 
-def declared(name: str, placed: Placed, owners: Mapping[str, str]) -> Declared:
+def declared(name: str, placed: PlacedStep, owners: Mapping[str, str]) -> Declared:
     """What a step says about the others: ``needs``, and steps whose outputs its expressions read; ``owners`` are those
     of branches.
     """
@@ -70,7 +70,7 @@ class Reached:
     What it needs itself is found at once; what that needs is looked for only if somebody asks for more.
     """
 
-    def __init__(self, name: str, placed: Placed, steps: Steps, graph: Graph) -> None:
+    def __init__(self, name: str, placed: PlacedStep, steps: Steps, graph: Graph) -> None:
         self._name = name
         self._earlier = STEP_LISTS[: STEP_LISTS.index(placed.list_name)]
         self._steps = steps
@@ -94,7 +94,7 @@ def remedy_for(unknown: str, known: Iterable[str]) -> str:
     return f"did you mean {guess}?" if guess else f"the steps are: {', '.join(names) or 'none'}"
 
 
-def _needs(name: str, placed: Placed, steps: Steps, known: Collection[str]) -> Iterator[Finding]:
+def _needs(name: str, placed: PlacedStep, steps: Steps, known: Collection[str]) -> Iterator[Finding]:
     suggestions = 0
     for index, need in enumerate(placed.step.get("needs") or ()):
         path = f"{placed.path}.needs[{index}]"
@@ -111,7 +111,9 @@ def _needs(name: str, placed: Placed, steps: Steps, known: Collection[str]) -> I
             yield NEED_LATER.at(path, message, f"move one of the two, or remove {need!r}")
 
 
-def _requires(placed: Placed, known: Collection[str], reached: Reached, owners: Mapping[str, str]) -> Iterator[Finding]:
+def _requires(
+    placed: PlacedStep, known: Collection[str], reached: Reached, owners: Mapping[str, str]
+) -> Iterator[Finding]:
     for index, required in enumerate(placed.step.get("requires") or ()):
         path = f"{placed.path}.requires[{index}]"
         segments = required.split(".")

@@ -14,22 +14,22 @@ from core.api.instant import parse_instant
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, submission
 from webhooks.validate.change import fields_of, namespace_of, text
 from webhooks.validate.container import works_for
 
-BLANK: Final = Rule("claim/effect-key", "11", Cause.REQUIRED)
-COMPLETION: Final = Rule("claim/completion", "11", Cause.REQUIRED)
+BLANK: Final = Rule("claim/effect-key", "11", CauseType.REQUIRED)
+COMPLETION: Final = Rule("claim/completion", "11", CauseType.REQUIRED)
 TIMES: Final = Rule("claim/times", "11")
-NAMESPACE: Final = Rule("claim/namespace", "11", Cause.FORBIDDEN)
-STEP_RUN_MISSING: Final = Rule("claim/step-run-missing", "11", Cause.NOT_FOUND)
+NAMESPACE: Final = Rule("claim/namespace", "11", CauseType.FORBIDDEN)
+STEP_RUN_MISSING: Final = Rule("claim/step-run-missing", "11", CauseType.NOT_FOUND)
 STEP_RUN_UID: Final = Rule("claim/step-run-uid", "11")
-IDENTITY_FROZEN: Final = Rule("claim/identity-frozen", "11", Cause.FORBIDDEN)
-COMPLETED_FROZEN: Final = Rule("claim/completed-frozen", "11", Cause.FORBIDDEN)
-COMPLETED_BACK: Final = Rule("claim/completed-back", "11", Cause.FORBIDDEN)
-LEASE_HELD: Final = Rule("claim/lease-held", "11", Cause.FORBIDDEN)
-AUTHOR: Final = Rule("claim/author", "11", Cause.FORBIDDEN)
+IDENTITY_FROZEN: Final = Rule("claim/identity-frozen", "11", CauseType.FORBIDDEN)
+COMPLETED_FROZEN: Final = Rule("claim/completed-frozen", "11", CauseType.FORBIDDEN)
+COMPLETED_BACK: Final = Rule("claim/completed-back", "11", CauseType.FORBIDDEN)
+LEASE_HELD: Final = Rule("claim/lease-held", "11", CauseType.FORBIDDEN)
+AUTHOR: Final = Rule("claim/author", "11", CauseType.FORBIDDEN)
 
 _COMPLETED: Final = "completed"
 _FREE: Final = ("released", "abandoned")

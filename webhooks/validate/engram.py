@@ -7,10 +7,10 @@ from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, rights, template_use
 
-DELETED: Final = Rule("engram/deleted", "1.5", Cause.FORBIDDEN)
+DELETED: Final = Rule("engram/deleted", "1.5", CauseType.FORBIDDEN)
 DURATION: Final = Rule("engram/duration", "5", severity=Severity.WARNING)
 
 _DEFAULT_MODE: Final = "job"

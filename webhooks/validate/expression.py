@@ -15,24 +15,24 @@ from core.api.identity import step_alias
 from core.expressions import analysis, fields
 from core.expressions.analysis import StepPlace
 from core.expressions.errors import Position
-from core.expressions.fields import ExpressionField, Kind
+from core.expressions.fields import ExpressionField, FieldKind
 from core.graph.needs import Graph
 from webhooks.cluster_view import Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency
 from webhooks.validate.dependency import Reached, Steps
-from webhooks.validate.steps import Placed
+from webhooks.validate.steps import PlacedStep
 
 UNUSABLE: Final = Rule("story/expression", "3.6")
-STEP_UNKNOWN: Final = Rule("story/expression-step-unknown", "4.6", Cause.NOT_FOUND)
+STEP_UNKNOWN: Final = Rule("story/expression-step-unknown", "4.6", CauseType.NOT_FOUND)
 STEP_LATER: Final = Rule("story/expression-step-later", "4.6", severity=Severity.WARNING)
-WAITS_FOR_LATER: Final = Rule("story/expression-waits-for-later", "4.6", Cause.FORBIDDEN)
+WAITS_FOR_LATER: Final = Rule("story/expression-waits-for-later", "4.6", CauseType.FORBIDDEN)
 STEP_UNREACHED: Final = Rule("story/expression-step-unreached", "4.6", severity=Severity.WARNING)
 
 MAX_ERRORS: Final = 200
 """In expressions of steps; nobody reads further."""
 
-_CONDITION: Final = Kind.CONDITION
+_CONDITION: Final = FieldKind.CONDITION
 _MAX_SUGGESTIONS: Final = 20  # for a Story; each takes a comparison with all names
 
 
@@ -66,14 +66,14 @@ class Reader:
         self._readings: dict[str, _Reading] = {}
         self._suggestions = 0
 
-    def read(self, placed: Placed) -> bool:
+    def read(self, placed: PlacedStep) -> bool:
         """Read those of a step, its branches included; false when it has given up before the end of them."""
         if placed.path not in self._readings and not self.has_given_up:
             reading = self._readings[placed.path] = self._read(placed)
             self.errors += reading.errors
         return not self.has_given_up
 
-    def check_step(self, placed: Placed, graph: Graph) -> Iterator[Finding]:
+    def check_step(self, placed: PlacedStep, graph: Graph) -> Iterator[Finding]:
         """What is wrong with those of a step, its branches included."""
         self.read(placed)  # of two steps with one name, the second was not
         reading = self._readings.get(placed.path)
@@ -103,7 +103,7 @@ class Reader:
                 if place.step not in self._targets:
                     yield self._unknown(place, list(self._steps))
 
-    def _read(self, placed: Placed) -> _Reading:
+    def _read(self, placed: PlacedStep) -> _Reading:
         own, known = str(placed.step.get("name")), self._visible[placed.list_name]
         errors: list[Finding] = []
         places: list[tuple[StepPlace, str]] = []

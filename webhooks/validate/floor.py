@@ -11,11 +11,11 @@ from typing import Final
 
 from core.policy import floor
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate.change import fields_of
 
-LOWERED: Final = Rule("definition/security-lowered", "4.4", Cause.FORBIDDEN, Severity.WARNING)
-TOLERATED: Final = Rule("definition/toleration", "4.4", Cause.FORBIDDEN, Severity.WARNING)
+LOWERED: Final = Rule("definition/security-lowered", "4.4", CauseType.FORBIDDEN, Severity.WARNING)
+TOLERATED: Final = Rule("definition/toleration", "4.4", CauseType.FORBIDDEN, Severity.WARNING)
 
 
 def check(block: object, path: str, template: Object | Unseen, world: ClusterView) -> Iterator[Finding]:

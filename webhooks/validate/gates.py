@@ -13,13 +13,13 @@ from typing import Final
 from core.api.loops import MAX_ITEMS
 from webhooks.cluster_view import Object
 from webhooks.validate import steps
-from webhooks.validate.steps import Placed
+from webhooks.validate.steps import PlacedStep
 
 _NUMBERS: Final = frozenset(map(str, range(MAX_ITEMS)))
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class DeclaredGate:
     """One gate, or one for each item; ``parts`` are the names on the way to it, ``None`` the number of an item."""
 
     parts: tuple[str | None, ...]
@@ -36,14 +36,14 @@ class Gate:
         return "/".join("<number>" if part is None else part for part in self.parts)
 
 
-def of_story(spec: Object) -> Iterator[Gate]:
+def of_story(spec: Object) -> Iterator[DeclaredGate]:
     """Those of all lists and branches, in spec order."""
     for placed in steps.top_level(spec):
         yield from _of_step(placed, (str(placed.step.get("name")),))
 
 
-def _of_step(placed: Placed, parts: tuple[str | None, ...]) -> Iterator[Gate]:
+def _of_step(placed: PlacedStep, parts: tuple[str | None, ...]) -> Iterator[DeclaredGate]:
     if placed.step.get("type") == "gate":
-        yield Gate(parts)
+        yield DeclaredGate(parts)
     for branch in steps.sound_branches(placed):
         yield from _of_step(branch, (*parts, None if steps.is_for_each(placed) else str(branch.step.get("name"))))

@@ -9,17 +9,17 @@ from core.api.duration import parse_duration
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
 from core.expressions import analysis
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, reference, rights, template_use
 from webhooks.validate.change import namespace_of, text
 
-STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", Cause.FORBIDDEN)
-STORY_MISSING: Final = Rule("impulse/story-missing", "3.9", Cause.NOT_FOUND, Severity.WARNING)
+STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", CauseType.FORBIDDEN)
+STORY_MISSING: Final = Rule("impulse/story-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
 STORY_VERSION: Final = Rule("impulse/story-version", "3.8", severity=Severity.WARNING)
-JOB: Final = Rule("impulse/job", "6", Cause.FORBIDDEN)
+JOB: Final = Rule("impulse/job", "6", CauseType.FORBIDDEN)
 EXPRESSION: Final = Rule("impulse/expression", "6", severity=Severity.WARNING)
-KEY_REQUIRED: Final = Rule("impulse/key-required", "6", Cause.REQUIRED)
-KEY_UNUSED: Final = Rule("impulse/key-unused", "6", Cause.FORBIDDEN)
+KEY_REQUIRED: Final = Rule("impulse/key-required", "6", CauseType.REQUIRED)
+KEY_UNUSED: Final = Rule("impulse/key-unused", "6", CauseType.FORBIDDEN)
 DELAY: Final = Rule("impulse/delay", "6")
 DELAYS: Final = Rule("impulse/delays", "6")
 THROTTLE: Final = Rule("impulse/throttle", "6")

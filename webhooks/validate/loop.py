@@ -11,13 +11,13 @@ from typing import Any, Final
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITEMS, MAX_ITERATIONS
 from core.expressions.resolve import TEMPLATE_KEY
 from webhooks.cluster_view import Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate.change import fields_of, text
 
 UNTIL: Final = Rule("story/loop-until", "4.9")
-ITERATIONS: Final = Rule("story/loop-iterations", "4.9", Cause.REQUIRED)
+ITERATIONS: Final = Rule("story/loop-iterations", "4.9", CauseType.REQUIRED)
 ITERATIONS_UNUSED: Final = Rule("story/loop-iterations-unused", "4.9", severity=Severity.WARNING)
-DETACHED: Final = Rule("story/loop-detached", "4.9", Cause.FORBIDDEN)
+DETACHED: Final = Rule("story/loop-detached", "4.9", CauseType.FORBIDDEN)
 ITEMS: Final = Rule("story/items", "4.9")
 ITEM_STEPS: Final = Rule("story/item-steps", "4.9")
 ITEM_NAME: Final = Rule("story/item-name", "4.9")

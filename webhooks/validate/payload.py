@@ -37,7 +37,7 @@ def size_bytes(value: Any) -> int | None:
     """Of the compact JSON, as the API server delivers it; ``None`` when JSON cannot say it."""
     try:
         return len(payload.encode(value).encode())
-    except payload.PayloadError:
+    except payload.NotSerializableError:
         return None
 
 

@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from core.api.phases import Phase
 from webhooks.cluster_view import Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration, loop
 from webhooks.validate.change import text
-from webhooks.validate.steps import Placed
+from webhooks.validate.steps import PlacedStep
 
-UNTIL: Final = Rule("story/wait-until", "4.9", Cause.REQUIRED)
+UNTIL: Final = Rule("story/wait-until", "4.9", CauseType.REQUIRED)
 WAITING: Final = Rule("story/wait-settings", "4.9")
 SLEEP: Final = Rule("story/sleep-duration", "4.9")
 STOP: Final = Rule("story/stop-phase", "4.9", severity=Severity.WARNING)
-CALL: Final = Rule("story/call-target", "4.9", Cause.REQUIRED)
+CALL: Final = Rule("story/call-target", "4.9", CauseType.REQUIRED)
 CALL_SETTINGS: Final = Rule("story/call-settings", "4.9")
 UNUSED_WITH: Final = Rule("story/unused-with", "4.9", severity=Severity.WARNING)
 
@@ -26,7 +26,7 @@ _ON_TIMEOUT: Final = ("", "fail", "skip")
 _STOP_WORDS: Final = frozenset({"success", "failure", "cancel", *(phase.value.lower() for phase in Phase)})
 
 
-def check(placed: Placed) -> Iterator[Finding]:
+def check(placed: PlacedStep) -> Iterator[Finding]:
     """What is wrong with the settings of a primitive; nothing for an Engram step."""
     type_, parameters, path = placed.step.get("type"), placed.step.get("with") or {}, f"{placed.path}.with"
     if type_ == "wait":

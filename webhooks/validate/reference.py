@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.api.resource import Resource
-from core.policy.references import Reference, why_denied
+from core.policy.references import ForeignReference, why_denied
 from webhooks.cluster_view import ClusterView, Object, Unseen
 from webhooks.finding import Finding, Rule
 from webhooks.validate.change import text
@@ -40,7 +40,7 @@ def denial(rule: Rule, wanted: Link, world: ClusterView, path: str) -> Iterator[
     """The policy's refusal, if it refuses."""
     if wanted.namespace == wanted.source_namespace or isinstance(world.policy, Unseen):
         return
-    reference = Reference(
+    reference = ForeignReference(
         from_group=wanted.source.group,
         from_kind=wanted.source.kind,
         from_namespace=wanted.source_namespace,

@@ -11,10 +11,10 @@ from typing import Final
 
 from core.workloads import runner_rules
 from webhooks.cluster_view import Object
-from webhooks.finding import Cause, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate.change import fields_of
 
-NEVER: Final = Rule("definition/rights", "7", Cause.FORBIDDEN)
+NEVER: Final = Rule("definition/rights", "7", CauseType.FORBIDDEN)
 
 
 def check(new: Object, part: str) -> Iterator[Finding]:

@@ -23,23 +23,23 @@ from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
 from webhooks.caller import Caller, service_account
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, gates, payload, reference
 from webhooks.validate.change import fields_of, metadata_of, namespace_of
 from webhooks.validate.container import works_for
 
-WRITER: Final = Rule("status/writer", "15", Cause.FORBIDDEN)
-OPERATOR_FIELD: Final = Rule("status/operator-field", "15", Cause.FORBIDDEN)
-PHASE: Final = Rule("status/phase", "15", Cause.FORBIDDEN)
-GATE_DECIDED: Final = Rule("status/gate-decided", "15", Cause.FORBIDDEN)
+WRITER: Final = Rule("status/writer", "15", CauseType.FORBIDDEN)
+OPERATOR_FIELD: Final = Rule("status/operator-field", "15", CauseType.FORBIDDEN)
+PHASE: Final = Rule("status/phase", "15", CauseType.FORBIDDEN)
+GATE_DECIDED: Final = Rule("status/gate-decided", "15", CauseType.FORBIDDEN)
 GATE_TIME: Final = Rule("status/gate-time", "15")
 GATE_DATA: Final = Rule("status/gate-data", "15")
-GATE_UNKNOWN: Final = Rule("status/gate-unknown", "15", Cause.NOT_FOUND, Severity.WARNING)
+GATE_UNKNOWN: Final = Rule("status/gate-unknown", "15", CauseType.NOT_FOUND, Severity.WARNING)
 GENERATION: Final = Rule("status/generation", "8.2", severity=Severity.WARNING)
 OUTPUT_SIZE: Final = Rule("status/output-size", "15", severity=Severity.WARNING)
 SIZE: Final = Rule("status/size", "15")
 OUTPUT_REFERENCE: Final = Rule("status/output-reference", "15", severity=Severity.WARNING)
-OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", Cause.FORBIDDEN, Severity.WARNING)
+OUTPUT_NAMESPACE: Final = Rule("status/output-namespace", "15", CauseType.FORBIDDEN, Severity.WARNING)
 
 OPERATOR_FIELDS: Final = (
     "conditions",
@@ -176,7 +176,7 @@ def _data(decision: Object, path: str) -> Iterator[Finding]:
         yield GATE_DATA.at(f"{path}.data", f"templates cannot read the key {key!r}", f"use {KEY_RULE}")
 
 
-def _gates_of(run: Object, world: ClusterView) -> list[gates.Gate] | None:
+def _gates_of(run: Object, world: ClusterView) -> list[gates.DeclaredGate] | None:
     """Of the run's Story; ``None`` when that is not to be seen."""
     its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)

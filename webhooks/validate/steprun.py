@@ -10,23 +10,23 @@ from core.api.keys import LABEL_MATERIALIZE
 from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN
 from core.expressions import analysis
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, payload, reference, steps
 from webhooks.validate.change import namespace_of, text
 
-RUN_DENIED: Final = Rule("step-run/run-denied", "3.7", Cause.FORBIDDEN)
-RUN_MISSING: Final = Rule("step-run/run-missing", "9.3", Cause.NOT_FOUND, Severity.WARNING)
-ENGRAM_DENIED: Final = Rule("step-run/engram-denied", "3.7", Cause.FORBIDDEN)
-ENGRAM_MISSING: Final = Rule("step-run/engram-missing", "3.9", Cause.NOT_FOUND)
+RUN_DENIED: Final = Rule("step-run/run-denied", "3.7", CauseType.FORBIDDEN)
+RUN_MISSING: Final = Rule("step-run/run-missing", "9.3", CauseType.NOT_FOUND, Severity.WARNING)
+ENGRAM_DENIED: Final = Rule("step-run/engram-denied", "3.7", CauseType.FORBIDDEN)
+ENGRAM_MISSING: Final = Rule("step-run/engram-missing", "3.9", CauseType.NOT_FOUND)
 ENGRAM_VERSION: Final = Rule("step-run/engram-version", "3.8")
 INPUT_SIZE: Final = Rule("step-run/input-size", "2")
 INPUT_REFERENCE: Final = Rule("step-run/input-reference", "3.3")
-INPUT_NAMESPACE: Final = Rule("step-run/input-namespace", "3.3", Cause.FORBIDDEN)
+INPUT_NAMESPACE: Final = Rule("step-run/input-namespace", "3.3", CauseType.FORBIDDEN)
 EXPRESSION: Final = Rule("step-run/expression", "9.2", severity=Severity.WARNING)
 TOTAL_SIZE: Final = Rule("step-run/total-size", "2")
 TARGET: Final = Rule("step-run/target", "9.2")
 ENDPOINT: Final = Rule("step-run/endpoint", "9.2")
-IDENTITY_FROZEN: Final = Rule("step-run/identity-frozen", "9.3", Cause.FORBIDDEN)
+IDENTITY_FROZEN: Final = Rule("step-run/identity-frozen", "9.3", CauseType.FORBIDDEN)
 
 MAX_STEP_RUN_BYTES: Final = 1 << 20
 

@@ -13,24 +13,24 @@ from core.api import manifest
 from core.api.resource import STORY
 from core.expressions.fields import STEP_LISTS
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration, payload
 from webhooks.validate.change import namespace_of
 
-NAME_TAKEN: Final = Rule("story/name-taken", "4.4", Cause.DUPLICATE)
-ID_TAKEN: Final = Rule("story/id-taken", "4.4", Cause.DUPLICATE, Severity.WARNING)
+NAME_TAKEN: Final = Rule("story/name-taken", "4.4", CauseType.DUPLICATE)
+ID_TAKEN: Final = Rule("story/id-taken", "4.4", CauseType.DUPLICATE, Severity.WARNING)
 REF_OR_TYPE: Final = Rule("story/ref-or-type", "4.4")
-STREAMING_TYPE: Final = Rule("story/type-not-for-streams", "4.4", Cause.FORBIDDEN)
+STREAMING_TYPE: Final = Rule("story/type-not-for-streams", "4.4", CauseType.FORBIDDEN)
 WITH_SIZE: Final = Rule("story/with-size", "2")
 STEP_DURATION: Final = Rule("story/step-duration", "4.4")
-SECRET_NAME: Final = Rule("story/secret-name", "4.4", Cause.REQUIRED, Severity.WARNING)
+SECRET_NAME: Final = Rule("story/secret-name", "4.4", CauseType.REQUIRED, Severity.WARNING)
 REFERENCE_FORM: Final = Rule("story/reference-form", "3.3", severity=Severity.WARNING)
-REFERENCE_NAMESPACE: Final = Rule("story/reference-namespace", "3.3", Cause.FORBIDDEN)
+REFERENCE_NAMESPACE: Final = Rule("story/reference-namespace", "3.3", CauseType.FORBIDDEN)
 BRANCH_SHAPE: Final = Rule("story/branch-shape", "4.9")
 BRANCH_FIELD: Final = Rule("story/branch-field", "4.9", severity=Severity.WARNING)
 BRANCH_NEEDS: Final = Rule("story/branch-needs", "4.9", severity=Severity.WARNING)
-BRANCH_NAME: Final = Rule("story/branch-name", "4.9", Cause.DUPLICATE, Severity.WARNING)
-BRANCHES: Final = Rule("story/branches", "4.9", Cause.REQUIRED)
+BRANCH_NAME: Final = Rule("story/branch-name", "4.9", CauseType.DUPLICATE, Severity.WARNING)
+BRANCHES: Final = Rule("story/branches", "4.9", CauseType.REQUIRED)
 BRANCH_DEPTH: Final = Rule("story/branch-depth", "4.9")
 
 MAX_BRANCH_DEPTH: Final = 8
@@ -40,7 +40,7 @@ _RETRY_DELAYS: Final = ("delay", "maxDelay")
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedStep:
     """A step that fits its schema, and where it stands.
 
     Attributes:
@@ -57,15 +57,15 @@ class Placed:
     depth: int = 0
 
 
-def top_level(spec: Object) -> Iterator[Placed]:
+def top_level(spec: Object) -> Iterator[PlacedStep]:
     """The steps of the three lists, in spec order."""
     for list_name in STEP_LISTS:
         realtime = spec.get("pattern") == "realtime" and list_name == "steps"
         for index, step in enumerate(spec.get(list_name) or ()):
-            yield Placed(step, f"spec.{list_name}[{index}]", list_name, realtime)
+            yield PlacedStep(step, f"spec.{list_name}[{index}]", list_name, realtime)
 
 
-def with_branches(placed: Placed) -> Iterator[Placed]:
+def with_branches(placed: PlacedStep) -> Iterator[PlacedStep]:
     """The step and the branches below it that fit their schema, in spec order."""
     yield placed
     if placed.step.get("type") == "parallel":
@@ -73,20 +73,20 @@ def with_branches(placed: Placed) -> Iterator[Placed]:
             yield from with_branches(branch)
 
 
-def sound_branches(placed: Placed) -> Iterator[Placed]:
+def sound_branches(placed: PlacedStep) -> Iterator[PlacedStep]:
     """The branches right below the step that fit their schema, in spec order."""
     for branch in _branches(placed) if placed.depth < MAX_BRANCH_DEPTH else ():
         if isinstance(branch.step, Mapping) and not any(rule is BRANCH_SHAPE for rule in _shape_rules(branch)):
             yield branch
 
 
-def is_for_each(placed: Placed) -> bool:
+def is_for_each(placed: PlacedStep) -> bool:
     """Whether it is a ``parallel`` step that is run for each item."""
     parameters = placed.step.get("with")
     return placed.step.get("type") == "parallel" and isinstance(parameters, dict) and "forEach" in parameters
 
 
-def check(placed: Placed, story: Object, world: ClusterView) -> Iterator[Finding]:
+def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with one step, its place among the others left aside."""
     step, path = placed.step, placed.path
     if bool(step.get("ref")) == bool(step.get("type")):
@@ -133,7 +133,7 @@ def name_findings(spec: Object) -> Iterator[Finding]:
                 yield BRANCH_NAME.at(f"{branch.path}.name", message, "choose another name")
 
 
-def _twice(rule: Rule, key: str, steps: list[Placed]) -> Iterator[Finding]:
+def _twice(rule: Rule, key: str, steps: list[PlacedStep]) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for placed in steps:
         value = placed.step.get(key) if isinstance(placed.step, Mapping) else None
@@ -146,7 +146,7 @@ def _twice(rule: Rule, key: str, steps: list[Placed]) -> Iterator[Finding]:
         seen.setdefault(value, placed.path)
 
 
-def _branch_findings(placed: Placed) -> Iterator[Finding]:
+def _branch_findings(placed: PlacedStep) -> Iterator[Finding]:
     branches = list(_branches(placed))
     if not branches:
         yield BRANCHES.at(f"{placed.path}.with.steps", "is required, with at least one step", "list the branches")
@@ -168,7 +168,7 @@ def _branch_findings(placed: Placed) -> Iterator[Finding]:
     yield from _twice(NAME_TAKEN, "name", branches)
 
 
-def _payloads(placed: Placed) -> Iterator[tuple[Any, str]]:
+def _payloads(placed: PlacedStep) -> Iterator[tuple[Any, str]]:
     """What may hold references to data; branches are looked at one by one."""
     step, path = placed.step, placed.path
     if step.get("type") != "parallel":
@@ -178,19 +178,19 @@ def _payloads(placed: Placed) -> Iterator[tuple[Any, str]]:
     yield step.get("runtime"), f"{path}.runtime"
 
 
-def _branches(placed: Placed) -> Iterator[Placed]:
+def _branches(placed: PlacedStep) -> Iterator[PlacedStep]:
     parameters = placed.step.get("with")
     steps = parameters.get("steps") if placed.step.get("type") == "parallel" and isinstance(parameters, dict) else None
     for index, step in enumerate(steps if isinstance(steps, list) else ()):
         path = f"{placed.path}.with.steps[{index}]"
-        yield Placed(step, path, placed.list_name, placed.realtime, placed.depth + 1)
+        yield PlacedStep(step, path, placed.list_name, placed.realtime, placed.depth + 1)
 
 
-def _shape_rules(branch: Placed) -> Iterator[Rule]:
+def _shape_rules(branch: PlacedStep) -> Iterator[Rule]:
     return (BRANCH_FIELD if error.is_unknown else BRANCH_SHAPE for error in _shape_errors(branch))
 
 
-def _shape_errors(branch: Placed) -> list[Any]:
+def _shape_errors(branch: PlacedStep) -> list[Any]:
     """Against the schema of a step, as if the branch stood in a Story of its own."""
     story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "spec": {"steps": [branch.step]}}
     return [error for error in manifest.errors_of(story) if error.path.startswith("spec.steps[0]")]

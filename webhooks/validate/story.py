@@ -13,7 +13,7 @@ from core.api.resource import STORY
 from core.expressions import edges
 from core.graph.needs import build_graph
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import (
     call,
     carrier,
@@ -34,7 +34,7 @@ TOTAL_SIZE: Final = Rule("story/total-size", "2")
 OUTPUT_SIZE: Final = Rule("story/output-size", "2")
 POLICY_SIZE: Final = Rule("story/policy-size", "2")
 REFERENCE_FORM: Final = Rule("story/payload-reference-form", "3.3", severity=Severity.WARNING)
-REFERENCE_NAMESPACE: Final = Rule("story/payload-reference-namespace", "3.3", Cause.FORBIDDEN)
+REFERENCE_NAMESPACE: Final = Rule("story/payload-reference-namespace", "3.3", CauseType.FORBIDDEN)
 POLICY_DURATION: Final = Rule("story/policy-duration", "4.3")
 SCHEMA: Final = Rule("story/schema", "4.3")
 
@@ -51,7 +51,7 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
     if too_large:
         return too_large
     spec: Object = new["spec"]
-    steps: dict[str, stepping.Placed] = {}
+    steps: dict[str, stepping.PlacedStep] = {}
     for placed in stepping.top_level(spec):
         steps.setdefault(placed.step["name"], placed)
     owners = edges.branch_owners(spec)

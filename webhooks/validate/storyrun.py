@@ -9,19 +9,19 @@ from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKE
 from core.api.resource import STORY_RUN
 from core.workloads.submission import story_run_name
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, payload, submission
 from webhooks.validate.change import text
 from webhooks.validate.reference import Link
 
 INPUTS_SIZE: Final = Rule("run/inputs-size", "2")
 INPUTS_OFFLOADED: Final = Rule("run/inputs-offloaded", "8.1", severity=Severity.WARNING)
-HASH_REQUIRED: Final = Rule("run/hash-required", "8.1", Cause.REQUIRED)
+HASH_REQUIRED: Final = Rule("run/hash-required", "8.1", CauseType.REQUIRED)
 HASH: Final = Rule("run/hash", "8.1")
 HASH_UNCHECKED: Final = Rule("run/hash-unchecked", "8.3", severity=Severity.WARNING)
-TOKEN_FROZEN: Final = Rule("run/token-frozen", "8.2", Cause.FORBIDDEN)
-HASH_FROZEN: Final = Rule("run/hash-frozen", "8.2", Cause.FORBIDDEN)
-SPEC_FROZEN: Final = Rule("run/spec-frozen", "8.3", Cause.FORBIDDEN)
+TOKEN_FROZEN: Final = Rule("run/token-frozen", "8.2", CauseType.FORBIDDEN)
+HASH_FROZEN: Final = Rule("run/hash-frozen", "8.2", CauseType.FORBIDDEN)
+SPEC_FROZEN: Final = Rule("run/spec-frozen", "8.3", CauseType.FORBIDDEN)
 
 _TOKEN_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_TOKEN}"]'
 _HASH_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_INPUT_HASH}"]'

@@ -7,16 +7,16 @@ from typing import Final
 
 from core.api.resource import STORY_TRIGGER
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, submission
 from webhooks.validate.change import text
 
-SUBMISSION: Final = Rule("trigger/submission-id", "10", Cause.REQUIRED)
-KEY_REQUIRED: Final = Rule("trigger/key-required", "10", Cause.REQUIRED)
-KEY_UNUSED: Final = Rule("trigger/key-unused", "10", Cause.FORBIDDEN)
-HASH_REQUIRED: Final = Rule("trigger/hash-required", "10", Cause.REQUIRED)
+SUBMISSION: Final = Rule("trigger/submission-id", "10", CauseType.REQUIRED)
+KEY_REQUIRED: Final = Rule("trigger/key-required", "10", CauseType.REQUIRED)
+KEY_UNUSED: Final = Rule("trigger/key-unused", "10", CauseType.FORBIDDEN)
+HASH_REQUIRED: Final = Rule("trigger/hash-required", "10", CauseType.REQUIRED)
 HASH: Final = Rule("trigger/hash", "10")
-SPEC_FROZEN: Final = Rule("trigger/spec-frozen", "10", Cause.FORBIDDEN)
+SPEC_FROZEN: Final = Rule("trigger/spec-frozen", "10", CauseType.FORBIDDEN)
 
 _IDENTITY: Final = "spec.deliveryIdentity"
 

@@ -11,16 +11,16 @@ from typing import Any, Final
 from core.expressions import analysis
 from core.expressions.scopes import REALTIME_RUNTIME
 from webhooks.cluster_view import Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration
 from webhooks.validate.change import text
 
 STREAM_DURATION: Final = Rule("stream/duration", "12.2")
 SAMPLE_POLICY: Final = Rule("stream/sample-policy", "12.2")
-BLANK: Final = Rule("stream/blank", "12.2", Cause.REQUIRED)
-LANE_TAKEN: Final = Rule("stream/lane-taken", "12.2", Cause.DUPLICATE)
-TARGET_BLANK: Final = Rule("stream/target-blank", "12.2", Cause.REQUIRED)
-TARGET_TAKEN: Final = Rule("stream/target-taken", "12.2", Cause.DUPLICATE)
+BLANK: Final = Rule("stream/blank", "12.2", CauseType.REQUIRED)
+LANE_TAKEN: Final = Rule("stream/lane-taken", "12.2", CauseType.DUPLICATE)
+TARGET_BLANK: Final = Rule("stream/target-blank", "12.2", CauseType.REQUIRED)
+TARGET_TAKEN: Final = Rule("stream/target-taken", "12.2", CauseType.DUPLICATE)
 THRESHOLDS: Final = Rule("stream/thresholds", "12.2", severity=Severity.WARNING)
 CONDITION: Final = Rule("stream/condition", "4.7")
 QUORUM: Final = Rule("stream/quorum", "12.2")

@@ -11,18 +11,18 @@ from typing import Any, Final
 
 from core.api.resource import STORY, Resource
 from core.workloads import submission
-from core.workloads.payload import PayloadError
+from core.workloads.payload import NotSerializableError
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import payload, reference, schema
 from webhooks.validate.change import namespace_of
 from webhooks.validate.reference import Link
 
-STORY_DENIED: Final = Rule("submission/story-denied", "3.7", Cause.FORBIDDEN)
-STORY_MISSING: Final = Rule("submission/story-missing", "3.9", Cause.NOT_FOUND)
+STORY_DENIED: Final = Rule("submission/story-denied", "3.7", CauseType.FORBIDDEN)
+STORY_MISSING: Final = Rule("submission/story-missing", "3.9", CauseType.NOT_FOUND)
 STORY_VERSION: Final = Rule("submission/story-version", "3.8")
 INPUTS_REFERENCE: Final = Rule("submission/inputs-reference", "3.3")
-INPUTS_NAMESPACE: Final = Rule("submission/inputs-namespace", "3.3", Cause.FORBIDDEN)
+INPUTS_NAMESPACE: Final = Rule("submission/inputs-namespace", "3.3", CauseType.FORBIDDEN)
 INPUTS_SCHEMA: Final = Rule("submission/inputs-schema", "8.1")
 NAME: Final = Rule("submission/name", "3.10")
 
@@ -75,7 +75,7 @@ def hash_of(inputs: Any) -> str | None:
     """Of the inputs as they are; ``None`` when JSON cannot say them."""
     try:
         return submission.input_hash(inputs)
-    except PayloadError:
+    except NotSerializableError:
         return None
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, rights, schema, variable
 from webhooks.validate.change import text
 
 SCHEMA: Final = Rule("template/schema", "7")
-BLANK: Final = Rule("template/blank", "7", Cause.REQUIRED, Severity.WARNING)
+BLANK: Final = Rule("template/blank", "7", CauseType.REQUIRED, Severity.WARNING)
 JOB: Final = Rule("template/job", "7", severity=Severity.WARNING)
 
 _SCHEMAS: Final = ("inputSchema", "outputSchema", "configSchema", "contextSchema")

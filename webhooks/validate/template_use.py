@@ -10,13 +10,13 @@ from typing import Final
 
 from core.api.resource import SECRET, Resource
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import payload, reference, schema
 from webhooks.validate.change import namespace_of, text
 from webhooks.validate.reference import Link
 
-NAME: Final = Rule("definition/template-name", "5", Cause.REQUIRED)
-MISSING: Final = Rule("definition/template-missing", "3.9", Cause.NOT_FOUND)
+NAME: Final = Rule("definition/template-name", "5", CauseType.REQUIRED)
+MISSING: Final = Rule("definition/template-missing", "3.9", CauseType.NOT_FOUND)
 VERSION: Final = Rule("definition/template-version", "3.8")
 MODE: Final = Rule("definition/mode", "5")
 MODE_ASSUMED: Final = Rule("definition/mode-assumed", "5", severity=Severity.WARNING)
@@ -24,11 +24,11 @@ WITH_SIZE: Final = Rule("definition/with-size", "2")
 WITH: Final = Rule("definition/with", "5")
 WITH_ABSENT: Final = Rule("definition/with-absent", "5", severity=Severity.WARNING)
 REFERENCE_FORM: Final = Rule("definition/reference-form", "3.3", severity=Severity.WARNING)
-REFERENCE_NAMESPACE: Final = Rule("definition/reference-namespace", "3.3", Cause.FORBIDDEN)
-SECRET_REQUIRED: Final = Rule("definition/secret-required", "5", Cause.REQUIRED)
+REFERENCE_NAMESPACE: Final = Rule("definition/reference-namespace", "3.3", CauseType.FORBIDDEN)
+SECRET_REQUIRED: Final = Rule("definition/secret-required", "5", CauseType.REQUIRED)
 SECRET_UNKNOWN: Final = Rule("definition/secret-unknown", "5")
 SECRET_BLANK: Final = Rule("definition/secret-blank", "5", severity=Severity.WARNING)
-SECRET_MISSING: Final = Rule("definition/secret-missing", "3.9", Cause.NOT_FOUND, Severity.WARNING)
+SECRET_MISSING: Final = Rule("definition/secret-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
 
 
 def find_template(new: Object, source: Resource, target: Resource, world: ClusterView) -> tuple[Link, Object | Unseen]:

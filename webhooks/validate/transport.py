@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from webhooks.cluster_view import ClusterView, Object
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, schema, streaming
 from webhooks.validate.change import text
 
-DRIVER: Final = Rule("transport/driver", "12.1", Cause.REQUIRED)
+DRIVER: Final = Rule("transport/driver", "12.1", CauseType.REQUIRED)
 CAPABILITY: Final = Rule("transport/capability", "12.1")
-OFFER_TAKEN: Final = Rule("transport/offer-taken", "12.1", Cause.DUPLICATE)
+OFFER_TAKEN: Final = Rule("transport/offer-taken", "12.1", CauseType.DUPLICATE)
 RATE: Final = Rule("transport/rate", "12.1")
 MIME_TYPE: Final = Rule("transport/mime-type", "12.1")
 SCHEMA: Final = Rule("transport/schema", "12.1", severity=Severity.WARNING)

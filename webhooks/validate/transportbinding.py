@@ -7,17 +7,17 @@ from typing import Any, Final
 
 from core.api.resource import STORY_RUN, TRANSPORT, TRANSPORT_BINDING
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, streaming
 from webhooks.validate.change import namespace_of, text
 
-FROZEN: Final = Rule("binding/frozen", "13", Cause.FORBIDDEN)
+FROZEN: Final = Rule("binding/frozen", "13", CauseType.FORBIDDEN)
 LANE: Final = Rule("binding/lane", "13")
-BLANK: Final = Rule("binding/blank", "13", Cause.REQUIRED)
-TRANSPORT_MISSING: Final = Rule("binding/transport-missing", "13", Cause.NOT_FOUND)
+BLANK: Final = Rule("binding/blank", "13", CauseType.REQUIRED)
+TRANSPORT_MISSING: Final = Rule("binding/transport-missing", "13", CauseType.NOT_FOUND)
 DRIVER: Final = Rule("binding/driver", "13")
 UNSUPPORTED: Final = Rule("binding/unsupported", "13")
-RUN_NAMESPACE: Final = Rule("binding/run-namespace", "13", Cause.FORBIDDEN)
+RUN_NAMESPACE: Final = Rule("binding/run-namespace", "13", CauseType.FORBIDDEN)
 
 _FROZEN: Final = ("transportRef", "driver")
 _LANES: Final = (

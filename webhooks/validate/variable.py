@@ -7,10 +7,10 @@ from typing import Final
 
 from core.workloads.variables import can_only_be_reserved, reserved_among
 from webhooks.cluster_view import Object
-from webhooks.finding import Cause, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate.change import fields_of
 
-RESERVED: Final = Rule("template/secret-variable", "7", Cause.FORBIDDEN)
+RESERVED: Final = Rule("template/secret-variable", "7", CauseType.FORBIDDEN)
 
 
 def check(spec: Object) -> Iterator[Finding]:

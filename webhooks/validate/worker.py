@@ -7,26 +7,26 @@ from typing import Any, Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from webhooks.cluster_view import ClusterView, Object, Unseen
-from webhooks.finding import Cause, Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import floor, payload, reference, schema
 from webhooks.validate.change import namespace_of, text
-from webhooks.validate.steps import Placed
+from webhooks.validate.steps import PlacedStep
 
-DENIED: Final = Rule("story/engram-denied", "3.7", Cause.FORBIDDEN)
-MISSING: Final = Rule("story/engram-missing", "3.9", Cause.NOT_FOUND, Severity.WARNING)
+DENIED: Final = Rule("story/engram-denied", "3.7", CauseType.FORBIDDEN)
+MISSING: Final = Rule("story/engram-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
 VERSION: Final = Rule("story/engram-version", "3.8", severity=Severity.WARNING)
-TEMPLATE_MISSING: Final = Rule("story/engram-template-missing", "3.9", Cause.NOT_FOUND)
+TEMPLATE_MISSING: Final = Rule("story/engram-template-missing", "3.9", CauseType.NOT_FOUND)
 NOT_STREAMING: Final = Rule("story/engram-not-streaming", "16", severity=Severity.WARNING)
 INPUT: Final = Rule("story/step-input", "4.4")
 INLINE: Final = Rule("story/with-inline", "2", severity=Severity.WARNING)
 SECRET_UNKNOWN: Final = Rule("story/secret-unknown", "4.4", severity=Severity.WARNING)
-RUNTIME: Final = Rule("story/runtime-in-batch", "4.4", Cause.FORBIDDEN)
+RUNTIME: Final = Rule("story/runtime-in-batch", "4.4", CauseType.FORBIDDEN)
 RUNTIME_DOUBTFUL: Final = Rule("story/runtime-doubtful", "4.4", severity=Severity.WARNING)
 
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
-def check(placed: Placed, story: Object, world: ClusterView) -> Iterator[Finding]:
+def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with the step's Engram, and with its input in that Engram's eyes."""
     engram: Object | Unseen = Unseen.MISSING
     if placed.step.get("ref"):
@@ -52,7 +52,7 @@ def _template(engram: Object | Unseen, world: ClusterView) -> Object | Unseen:
     return reference.find(reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {}), world)
 
 
-def _fit(placed: Placed, engram: Object, world: ClusterView) -> Iterator[Finding]:
+def _fit(placed: PlacedStep, engram: Object, world: ClusterView) -> Iterator[Finding]:
     spec, step = engram.get("spec") or {}, placed.step
     if placed.realtime and spec.get("mode") not in _STREAMING_MODES:
         message = "a realtime Story needs an Engram of mode deployment or statefulset"
@@ -80,7 +80,7 @@ def _fit(placed: Placed, engram: Object, world: ClusterView) -> Iterator[Finding
             )
 
 
-def _runtime(placed: Placed, engram: Object | Unseen) -> Iterator[Finding]:
+def _runtime(placed: PlacedStep, engram: Object | Unseen) -> Iterator[Finding]:
     step, path = placed.step, f"{placed.path}.runtime"
     if step.get("runtime") is None or text(step.get("transport")):
         return

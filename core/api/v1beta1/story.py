@@ -14,7 +14,7 @@ from core.api.execution import ExecutionOverrides
 from core.api.kind import KindModel
 from core.api.loops import MAX_ITEMS, MAX_ITERATIONS
 from core.api.meta import ObjectReference
-from core.api.schema import Int32, JsonObject, JsonValue, Rule, WireModel
+from core.api.schema import CelRule, Int32, JsonObject, JsonValue, WireModel
 from core.api.workflow import StepFields, StorySpecFields, StoryStatus
 
 PRIMITIVES: Final = ("condition", "executeStory", "gate", "parallel", "sleep", "stop", "wait")
@@ -22,16 +22,18 @@ MAX_BRANCHES: Final = 1000
 
 _COUNTED: Final = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in ("ref", *PRIMITIVES))
 _STEP_RULES: Final = (
-    Rule(f"{_COUNTED} == 1", f"a step must set exactly one of ref, {', '.join(PRIMITIVES)}"),
-    Rule("!has(self.with) || has(self.ref)", "with is the input of an Engram and needs ref; a primitive has its own"),
+    CelRule(f"{_COUNTED} == 1", f"a step must set exactly one of ref, {', '.join(PRIMITIVES)}"),
+    CelRule(
+        "!has(self.with) || has(self.ref)", "with is the input of an Engram and needs ref; a primitive has its own"
+    ),
 )
 
 
-class Condition(WireModel):
+class ConditionParameters(WireModel):
     """A step that does nothing: others hang on its `if`."""
 
 
-class Sleep(WireModel):
+class SleepParameters(WireModel):
     """How long to sleep."""
 
     duration: str | None = Field(
@@ -51,7 +53,7 @@ class _Waiting(WireModel):
     )
 
 
-class Wait(_Waiting):
+class WaitParameters(_Waiting):
     """What to wait for."""
 
     until: str = Field(
@@ -61,11 +63,11 @@ class Wait(_Waiting):
     )
 
 
-class Gate(_Waiting):
+class GateParameters(_Waiting):
     """How long to wait for a person's decision, which is given in the run's `status.gates`."""
 
 
-class Stop(WireModel):
+class StopParameters(WireModel):
     """How the run ends."""
 
     phase: str | None = Field(
@@ -86,7 +88,7 @@ class StoryToExecute(WireModel):
     version: str | None = Field(None, description="The Story's `spec.version` must equal this; absent accepts any.")
 
 
-class ExecuteStory(WireModel):
+class ExecuteStoryParameters(WireModel):
     """Which Story to run, and with what."""
 
     story_ref: StoryToExecute = Field(description="The Story to run.")
@@ -117,17 +119,17 @@ class _Doing(StepFields):
 
     validations = _STEP_RULES
 
-    condition: Condition | None = Field(
+    condition: ConditionParameters | None = Field(
         None, description="Does nothing and succeeds, or is skipped when `if` is false; other steps can need it."
     )
-    execute_story: ExecuteStory | None = Field(None, description="Runs another Story.")
-    gate: Gate | None = Field(None, description="Waits until somebody approves or rejects.")
+    execute_story: ExecuteStoryParameters | None = Field(None, description="Runs another Story.")
+    gate: GateParameters | None = Field(None, description="Waits until somebody approves or rejects.")
     ref: ObjectReference | None = Field(
         None, description="The Engram that does the work; its input is in `with`. Give either this or one primitive."
     )
-    sleep: Sleep | None = Field(None, description="Lets time pass.")
-    stop: Stop | None = Field(None, description="Ends the run.")
-    wait: Wait | None = Field(None, description="Waits until a condition holds.")
+    sleep: SleepParameters | None = Field(None, description="Lets time pass.")
+    stop: StopParameters | None = Field(None, description="Ends the run.")
+    wait: WaitParameters | None = Field(None, description="Waits until a condition holds.")
     with_: JsonObject | None = Field(
         None,
         alias="with",
@@ -180,7 +182,7 @@ class StorySpec(StorySpecFields):
     """What a workflow does."""
 
     validations = (
-        Rule(
+        CelRule(
             "self.steps.all(step, self.steps.exists_one(other, other.name == step.name))", "step names must be unique"
         ),
     )

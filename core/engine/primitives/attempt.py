@@ -23,7 +23,7 @@ from core.expressions.paths import is_reference
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptPreparation:
     context: StepContext
     binding: Binding
     waits: bool = True

@@ -29,7 +29,7 @@ from core.engine.ports import (
     Observation,
     StepError,
 )
-from core.engine.primitives.attempt import Attempt
+from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
@@ -60,10 +60,10 @@ NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 
 
 async def run(context: StepContext) -> Verdict:
-    return await Engram(context).run()
+    return await EngramStep(context).run()
 
 
-class Engram:
+class EngramStep:
     """One engram step at work in this process."""
 
     def __init__(self, context: StepContext) -> None:
@@ -338,7 +338,7 @@ class Engram:
     ) -> Verdict | None:
         context, executor = self._context, self.executor_of(step_run)
         unknown = context.engine.executors.why_unknown(executor.name)
-        order = unknown or await Attempt(context, binding, waits).order(step_run)
+        order = unknown or await AttemptPreparation(context, binding, waits).order(step_run)
         if isinstance(order, StepError):
             return await self._fail_for_good(step_run, order)
         if start.announced:

@@ -74,7 +74,7 @@ _GOING_CHECK_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rerun:
+class RerunPlan:
     """What is to run again. ``steps``: full names, with everything inside them; None: everything."""
 
     steps: frozenset[str] | None
@@ -135,7 +135,7 @@ class Redrive:
             current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
                 return
-            patch = reset_patch(current, Rerun(frozenset(self._deleted), "", ""))
+            patch = reset_patch(current, RerunPlan(frozenset(self._deleted), "", ""))
             if pending_redrive(current) is None or not patch:  # answered, by another leader
                 return
             try:
@@ -148,17 +148,17 @@ class Redrive:
             except PortError as error:
                 await trio.sleep(pace.next_seconds(error))
 
-    async def _meant(self, run: Object, request: RedriveRequest) -> Rerun | str:
+    async def _meant(self, run: Object, request: RedriveRequest) -> RerunPlan | str:
         """What runs again; or why nothing does."""
         if isinstance(request, Malformed):
             return f"annotation {request.annotation} is {request.value!r}: {request.why}"
         if run["spec"].get("cancelRequested") is True:
             return "the run was canceled, which cannot be taken back; start a new one with the same inputs"
         if isinstance(request, FullRedrive):
-            return Rerun(None, "StoryRunRedrive", "the run starts again from the beginning")
+            return RerunPlan(None, "StoryRunRedrive", "the run starts again from the beginning")
         return await self._from_step(run, request)
 
-    async def _from_step(self, run: Object, request: RedriveFrom) -> Rerun | str:
+    async def _from_step(self, run: Object, request: RedriveFrom) -> RerunPlan | str:
         ref = run["spec"].get("storyRef") or {}
         namespace, name = str(ref.get("namespace") or self._key.namespace), str(ref.get("name") or "")
         story = await patiently(self._engine.runs.read_story, namespace, name, pace=self._pace())
@@ -179,7 +179,7 @@ class Redrive:
             revision = await self._pinned(story)
         except RejectedError as error:
             return str(error)
-        return Rerun(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}", revision)
+        return RerunPlan(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}", revision)
 
     async def _pinned(self, story: Object) -> str:
         """Keep the Story as it stands now: edited once more, it may not fit what stays of the run.
@@ -201,7 +201,7 @@ class Redrive:
                     found.add(name)
         return frozenset(found)
 
-    async def _clear(self, run: Object, request: RedriveRequest, rerun: Rerun) -> None:
+    async def _clear(self, run: Object, request: RedriveRequest, rerun: RerunPlan) -> None:
         """Delete the StepRuns and StoryRuns of what runs again, and wait until they are gone."""
         asked: set[str] = set()
         pace = self._pace()
@@ -233,7 +233,7 @@ class Redrive:
             with trio.move_on_after(_GOING_CHECK_SECONDS):
                 await self._wakeup.wait()
 
-    def _release_slots(self, run: Object, rerun: Rerun) -> None:
+    def _release_slots(self, run: Object, rerun: RerunPlan) -> None:
         """Whatever runs again asks anew; what stands before it may need the slot that it had."""
         uid, slots = str(run["metadata"]["uid"]), self._engine.slots
         for name in filter(rerun.includes, slots.steps_holding(uid)):
@@ -361,7 +361,7 @@ def steps_that_waited_for_something_else(plan: StoryPlan, run: Object) -> frozen
     return frozenset(found)
 
 
-def reset_patch(run: Object, rerun: Rerun) -> Object:
+def reset_patch(run: Object, rerun: RerunPlan) -> Object:
     """The merge patch of ``status`` that forgets what runs again. Pure."""
     status = run.get("status") or {}
     patch: Object = {field: None for field in _RESET_BY_BOTH if field in status}
@@ -387,7 +387,7 @@ def reset_patch(run: Object, rerun: Rerun) -> Object:
     return patch
 
 
-def answered_patch(run: Object, rerun: Rerun) -> Object:
+def answered_patch(run: Object, rerun: RerunPlan) -> Object:
     """The merge patch of ``metadata`` that records the request as answered and drops instants of what runs again."""
     annotations = run["metadata"].get("annotations") or {}
     patch: dict[str, str | None] = dict(answered(run))
@@ -406,7 +406,7 @@ def answered_patch(run: Object, rerun: Rerun) -> Object:
     return {"annotations": patch} if patch else {}
 
 
-def _steps_left(status: Mapping[str, Any], rerun: Rerun) -> dict[str, StepState]:
+def _steps_left(status: Mapping[str, Any], rerun: RerunPlan) -> dict[str, StepState]:
     """The states that stay."""
     states = steps_from(status.get("stepStates"))
     around = _to_open_again(status, rerun)
@@ -418,7 +418,7 @@ def _was_told_to_end(child: Object) -> bool:
     return told and (child.get("status") or {}).get("phase") != Phase.SUCCEEDED
 
 
-def _to_open_again(status: Mapping[str, Any], rerun: Rerun) -> list[str]:
+def _to_open_again(status: Mapping[str, Any], rerun: RerunPlan) -> list[str]:
     """The ``parallel`` steps that had ended around branches that run again. One at work goes on with its branches."""
     states = steps_from(status.get("stepStates"))
     return [name for name in _around(rerun.steps or ()) if name in states and states[name].phase.terminal]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from core.api.objects import Object, step_path
 from core.engine.plan import GroupName, GroupPlan, StepKind, StepPlan, StoryPlan
 from core.graph.needs import Declared, build_graph
-from core.graph.readiness import Rules
+from core.graph.readiness import FailureRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def bare_plan(begun: Begun) -> StoryPlan:
         return StepPlan(name, kind, {"name": name.rpartition("/")[2]}, branches=branches)
 
     steps = {name: step_of(name) for name in inside[""]}
-    empty = GroupPlan(build_graph(()), Rules(any_end_suffices=True))
-    main = GroupPlan(build_graph(Declared(name) for name in steps), Rules())
+    empty = GroupPlan(build_graph(()), FailureRules(any_end_suffices=True))
+    main = GroupPlan(build_graph(Declared(name) for name in steps), FailureRules())
     groups = {GroupName.MAIN: main, GroupName.COMPENSATIONS: empty, GroupName.FINALLY: empty}
     return StoryPlan(name="", namespace="", version="", steps=steps, groups=groups)
 

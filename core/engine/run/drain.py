@@ -19,7 +19,7 @@ from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext
 from core.engine.errors import PortError, RejectedError
 from core.engine.ports import AttemptState, Observation
-from core.engine.primitives.engram import Engram
+from core.engine.primitives.engram import EngramStep
 from core.engine.step import record
 from core.engine.step.endings import Ending
 from core.engine.step.verdict import Verdict
@@ -30,7 +30,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
 
     ``unheard``: another process has begun it, and may have started an attempt of which this one has not heard.
     """
-    engram = Engram(context)
+    engram = EngramStep(context)
     pace = context.pace()
     signalled = False
     while True:

@@ -22,7 +22,7 @@ from core.engine.context.step_context import StepContext
 from core.engine.context.step_end import record_end
 from core.engine.plan import GroupPlan, StepKind, StepPlan
 from core.engine.ports import RunKey
-from core.engine.primitives.engram import Engram
+from core.engine.primitives.engram import EngramStep
 from core.engine.primitives.story import cancel_child
 from core.engine.run.drain import end_engram
 from core.engine.step.endings import Ending, outlived
@@ -110,7 +110,7 @@ async def _end_engram(run_context: RunContext, step: StepPlan, ending: Ending, d
 
 
 async def _has_no_step_run(context: StepContext) -> bool:
-    observation = await patiently(Engram(context).observe, pace=context.pace())
+    observation = await patiently(EngramStep(context).observe, pace=context.pace())
     return observation.step_run is None
 
 

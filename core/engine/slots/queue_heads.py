@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from core.engine.slots.queue_positions import Entry
+from core.engine.slots.queue_positions import QueueEntry
 
 
 class Terms(NamedTuple):
@@ -33,13 +33,13 @@ class QueueHeads:
     """``story_counts`` is told of every change of a Story's running steps."""
 
     def __init__(self) -> None:
-        self._groups: defaultdict[Terms, dict[Standing, list[Entry]]] = defaultdict(dict)
+        self._groups: defaultdict[Terms, dict[Standing, list[QueueEntry]]] = defaultdict(dict)
         self._by_story: defaultdict[str, set[Terms]] = defaultdict(set)
         self._set_aside: set[Terms] = set()
-        self._shown: dict[tuple[Terms, Standing], Entry] = {}
-        self._open: defaultdict[str, dict[Standing, list[Entry]]] = defaultdict(dict)
+        self._shown: dict[tuple[Terms, Standing], QueueEntry] = {}
+        self._open: defaultdict[str, dict[Standing, list[QueueEntry]]] = defaultdict(dict)
 
-    def add(self, terms: Terms, standing: Standing, first: Entry, running: int) -> None:
+    def add(self, terms: Terms, standing: Standing, first: QueueEntry, running: int) -> None:
         """``running``: steps of the Story that have a slot."""
         if terms not in self._groups and terms.story:
             self._by_story[terms.story].add(terms)
@@ -48,7 +48,7 @@ class QueueHeads:
         insort(self._groups[terms].setdefault(standing, []), first)
         self._show(terms, standing)
 
-    def remove(self, terms: Terms, standing: Standing, first: Entry) -> None:
+    def remove(self, terms: Terms, standing: Standing, first: QueueEntry) -> None:
         group = self._groups[terms][standing]
         del group[bisect_left(group, first)]
         self._show(terms, standing)
@@ -73,7 +73,7 @@ class QueueHeads:
         """In which somebody waits whose Story is not at its limit."""
         return list(self._open)
 
-    def oldest(self, queue: str) -> Iterator[tuple[Standing, Entry]]:
+    def oldest(self, queue: str) -> Iterator[tuple[Standing, QueueEntry]]:
         """Of each standing, who has waited longest and is not held back by a Story's limit."""
         for standing, entries in self._open.get(queue, {}).items():
             yield standing, entries[0]

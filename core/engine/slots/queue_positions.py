@@ -15,7 +15,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
+class QueueEntry(NamedTuple):
     """Who has waited longer comes first; steps that queue at the same instant go in spec order, then as they came."""
 
     queued_us: int
@@ -30,7 +30,7 @@ class Filing(NamedTuple):
 
     priority: int
     slots: int
-    entries: tuple[Entry, ...]
+    entries: tuple[QueueEntry, ...]
 
 
 def level(priority: int, queued_us: int, now_us: int, aging_us: int) -> int:
@@ -44,8 +44,8 @@ class QueuePositions:
     def __init__(self) -> None:
         self._filed: dict[Hashable, Filing] = {}
         self._moved: dict[Hashable, Filing] = {}
-        self._all: defaultdict[int, list[Entry]] = defaultdict(list)
-        self._by_slots: defaultdict[int, defaultdict[int, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+        self._all: defaultdict[int, list[QueueEntry]] = defaultdict(list)
+        self._by_slots: defaultdict[int, defaultdict[int, list[QueueEntry]]] = defaultdict(lambda: defaultdict(list))
 
     def file(self, line: Hashable, filing: Filing) -> None:
         """From now on this is how ``line`` stands; without entries it is gone."""
@@ -54,7 +54,7 @@ class QueuePositions:
         else:
             self._moved.pop(line, None)
 
-    def place(self, priority: int, slots: int, entry: Entry, now_us: int, aging_us: int) -> int:
+    def place(self, priority: int, slots: int, entry: QueueEntry, now_us: int, aging_us: int) -> int:
         """1 for who would be next."""
         self._refile()
         mine = level(priority, entry.queued_us, now_us, aging_us)
@@ -85,7 +85,7 @@ class QueuePositions:
                     insort(self._by_slots[filing.priority][filing.slots + place], entry)
         self._moved.clear()
 
-    def _take_out(self, priority: int, slots: int, entry: Entry) -> None:
+    def _take_out(self, priority: int, slots: int, entry: QueueEntry) -> None:
         every = self._all[priority]
         del every[bisect_left(every, entry)]
         same = self._by_slots[priority][slots]
@@ -96,7 +96,7 @@ class QueuePositions:
             del self._all[priority], self._by_slots[priority]
 
 
-def _reaching(entries: Sequence[Entry], steps: int, now_us: int, aging_us: int) -> int:
+def _reaching(entries: Sequence[QueueEntry], steps: int, now_us: int, aging_us: int) -> int:
     """How many have aged by at least ``steps``: the oldest, so a beginning of the list."""
     if steps <= 0:
         return len(entries)

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from core.engine.ports import RunKey
 from core.engine.slots.queue_heads import QueueHeads, Standing, Terms
-from core.engine.slots.queue_positions import Entry, Filing, QueuePositions, level
+from core.engine.slots.queue_positions import Filing, QueueEntry, QueuePositions, level
 from core.policy.settings import OperatorSettings, QueueSettings
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +74,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SlotLimits:
     """How many engram steps may be under way; 0 or less means unlimited."""
 
     everywhere: int = 0
@@ -84,8 +84,8 @@ class Limits:
         return self.queues.get(queue, _UNCONFIGURED)
 
 
-def limits_of(settings: OperatorSettings) -> Limits:
-    return Limits(settings.runs.global_concurrency, settings.runs.queues)
+def limits_of(settings: OperatorSettings) -> SlotLimits:
+    return SlotLimits(settings.runs.global_concurrency, settings.runs.queues)
 
 
 class HeldBy(StrEnum):
@@ -122,7 +122,7 @@ class Grants:
     held: Mapping[Owner, Held]
 
 
-def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: Limits, now: datetime) -> Grants:
+def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: SlotLimits, now: datetime) -> Grants:
     """Who may start now, and why the others may not. O(n log n) for ``n`` waiting, if few limits are waited at.
 
     A slot that was free and went to higher-priority work in this very decision counts as held back by that.
@@ -151,7 +151,7 @@ def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: Lim
     return Grants(granted, held)
 
 
-def effective_priority(demand: Demand, limits: Limits, now: datetime) -> int:
+def effective_priority(demand: Demand, limits: SlotLimits, now: datetime) -> int:
     """The base, and one more for each full aging period waited."""
     aging_us = limits.of(demand.queue).priority_aging_seconds * _SECOND_US
     return level(demand.priority, _microseconds(demand.queued_at), _microseconds(now), aging_us)
@@ -169,9 +169,9 @@ class _Line:
     def __init__(self, terms: Terms, priority: int) -> None:
         self.terms = terms
         self.priority = priority
-        self.entries: list[Entry] = []
+        self.entries: list[QueueEntry] = []
         self.slots = 0
-        self.filed: tuple[Standing, Entry] | None = None
+        self.filed: tuple[Standing, QueueEntry] | None = None
 
 
 class Ledger:
@@ -182,7 +182,7 @@ class Ledger:
         self._everywhere = 0
         self._by_story: Counter[str] = Counter()
         self._by_queue: Counter[str] = Counter()
-        self._demands: dict[Owner, tuple[Demand, _Line, Entry]] = {}
+        self._demands: dict[Owner, tuple[Demand, _Line, QueueEntry]] = {}
         self._by_number: dict[int, Demand] = {}
         self._lines: dict[str, dict[tuple[Terms, int], _Line]] = {}
         self._candidates = QueueHeads()
@@ -235,7 +235,7 @@ class Ledger:
         if line is None:
             line = lines[terms, demand.priority] = _Line(terms, demand.priority)
         self._arrivals += 1
-        entry = Entry(_microseconds(demand.queued_at), demand.order, self._arrivals)
+        entry = QueueEntry(_microseconds(demand.queued_at), demand.order, self._arrivals)
         insort(line.entries, entry)
         self._demands[owner] = (demand, line, entry)
         self._by_number[entry.number] = demand
@@ -257,7 +257,7 @@ class Ledger:
 
     # Decisions.
 
-    def grant(self, limits: Limits, now: datetime) -> Iterator[Demand]:
+    def grant(self, limits: SlotLimits, now: datetime) -> Iterator[Demand]:
         """Give every slot that may be given; each demand has its slot when it is yielded."""
         now_us = _microseconds(now)
         while (demand := self._next(limits, now_us)) is not None:
@@ -265,7 +265,7 @@ class Ledger:
             self.occupy(Occupant(demand.owner, demand.story, demand.queue))
             yield demand
 
-    def why(self, owner: Owner, limits: Limits, now: datetime) -> Held | None:
+    def why(self, owner: Owner, limits: SlotLimits, now: datetime) -> Held | None:
         """What holds the step back after ``grant``; None when it does not wait or nothing does.
 
         Higher-priority work is named when a slot, were it free now, would go to it. A Story's own limit comes first,
@@ -297,10 +297,10 @@ class Ledger:
             obstacle = HeldBy.PRIORITY
         return Held(obstacle, running, limit, place, demand.queue)
 
-    def _next(self, limits: Limits, now_us: int) -> Demand | None:
+    def _next(self, limits: SlotLimits, now_us: int) -> Demand | None:
         if _free(limits.everywhere, self._everywhere) <= 0:
             return None
-        best: tuple[int, int, Entry] | None = None
+        best: tuple[int, int, QueueEntry] | None = None
         for queue in self._candidates.queues():
             settings = limits.of(queue)
             if _free(settings.concurrency, self._by_queue[queue]) <= 0:
@@ -313,7 +313,7 @@ class Ledger:
                     best = rank
         return None if best is None else self._by_number[best[2].number]
 
-    def _outranked(self, mine: int, queue: str | None, limits: Limits, now_us: int) -> bool:
+    def _outranked(self, mine: int, queue: str | None, limits: SlotLimits, now_us: int) -> bool:
         """Whether work of a higher level wants the same slot: of ``queue``, or with None of any that has room."""
         for other in self._candidates.queues() if queue is None else (queue,):
             settings = limits.of(other)

@@ -16,7 +16,7 @@ import trio
 from core.api import keys
 from core.api.objects import Object, controller_of, step_path
 from core.engine.ports import Clock, RunKey
-from core.engine.slots.queueing import Demand, Held, Ledger, Limits, Occupant, Owner
+from core.engine.slots.queueing import Demand, Held, Ledger, Occupant, Owner, SlotLimits
 from core.engine.slots.scheduling import story_key
 from core.engine.wakeup import WakeUp
 from core.policy.settings import DEFAULT_QUEUE
@@ -36,7 +36,7 @@ class Slots:
     After ``acquire`` has returned, the slot belongs to the run and step until ``release`` or ``forget``.
     """
 
-    def __init__(self, limits: Callable[[], Limits], clock: Clock) -> None:
+    def __init__(self, limits: Callable[[], SlotLimits], clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
         self._ledger = Ledger()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from core.api.reference_keys import STORAGE_REFERENCE
-from core.expressions.cel.reading import ANY, OUTPUT_KEYS, Purpose, Reading, Segment
+from core.expressions.cel.reading import ANY, OUTPUT_KEYS, ExpressionReads, Purpose, Segment
 from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
 from core.expressions.limits import Meter
 from core.expressions.paths import Json, is_reference
@@ -61,7 +61,7 @@ class Weight:
 
 
 @dataclass(slots=True)
-class Bindings:
+class CelBindings:
     """What to hand to the library, and what is known about it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Bindings:
     is_undecided: bool = False
 
 
-def needs_of(reading: Reading) -> Need:
+def needs_of(reading: ExpressionReads) -> Need:
     """What is read, from the roots down."""
     top = Need()
     for use in reading.uses:
@@ -98,7 +98,7 @@ def bind(
     *,
     finished: bool,
     offset_of: Callable[[Path], int],
-) -> Bindings:
+) -> CelBindings:
     """The part of ``variables`` that is read; ``offset_of`` tells where a path stands in the text.
 
     Raises:
@@ -125,7 +125,7 @@ def delivered(steps: Json, name: Segment) -> bool:
 
 class _Binder:
     def __init__(self, meter: Meter, steps: Json, *, finished: bool, offset_of: Callable[[Path], int]) -> None:
-        self.bound = Bindings()
+        self.bound = CelBindings()
         self._meter = meter
         self._steps = steps
         self._finished = finished

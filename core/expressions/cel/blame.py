@@ -14,7 +14,7 @@ from typing import Final
 from core.expressions.cel import library, tree
 from core.expressions.cel.compilation import OPERATORS, type_word
 from core.expressions.cel.library import NoValueError
-from core.expressions.cel.tree import Call, Comprehension, Node, Select
+from core.expressions.cel.tree import CelCall, Comprehension, Node, Select
 from core.expressions.errors import Fault
 from core.expressions.paths import Json
 
@@ -71,15 +71,15 @@ def _told(node: Node, data: Mapping[str, Json], error: NoValueError) -> Blame:
     match node:
         case Select(operand=operand, field=field):
             return _about_key(node, operand, field, data, error)
-        case Call(function=function, arguments=arguments) if function in _INDEXES:
+        case CelCall(function=function, arguments=arguments) if function in _INDEXES:
             key = arguments[1]
             known = str(key.value) if isinstance(key, tree.Literal) else "the computed key"
             return _about_key(node, arguments[0], known, data, error)
         case Comprehension(over=over) if _failure(over, data) is None:
             return _inside_macro(node, data, error)
-        case Call():
+        case CelCall():
             return _about_call(node, data, error)
-        case tree.Name(name=name):
+        case tree.CelName(name=name):
             return Blame(node.offset, f"there is no {name} here", Fault.MISSING, "use inputs or steps")
         case _:
             return Blame(node.offset, "the expression has no value", Fault.CALL)
@@ -94,7 +94,7 @@ def _about_key(node: Node, container: Node, key: str, data: Mapping[str, Json], 
     return Blame(node.offset, message, Fault.PATH_TYPE, missing=key, within=type_word(kind))
 
 
-def _about_call(node: Call, data: Mapping[str, Json], error: NoValueError) -> Blame:
+def _about_call(node: CelCall, data: Mapping[str, Json], error: NoValueError) -> Blame:
     name = OPERATORS.get(node.function, node.function)
     kinds = [type_word(_type(part, data)) for part in tree.children(node)]
     taken = " and ".join(kinds) or "this"

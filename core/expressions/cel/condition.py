@@ -1,8 +1,8 @@
 """A condition in CEL: compiled once, asked about data, answered in place or elsewhere.
 
-``compile_condition`` looks at the text alone, ``Condition.ask`` at the data without evaluating, ``Question.answer``
-evaluates. In between a caller on an event loop looks at ``Question.ticks`` and decides where to evaluate; another
-process does it with ``evaluate_there`` and returns what ``Question.conclude`` takes.
+``compile_condition`` reads the text, ``CompiledCondition.ask`` the data without evaluating, and ``CelQuestion.answer``
+evaluates. Before that, a caller on an event loop reads ``CelQuestion.ticks`` and decides where to evaluate; another
+process does it with ``evaluate_there`` and returns the argument of ``CelQuestion.conclude``.
 
 There are the same three answers as for templates. Upstream data that is not there yet makes every error a wait, because
 it may still decide (``false && x``); asking with ``has()`` whether a step is there waits for the step, too. An error is
@@ -18,10 +18,10 @@ from typing import Final, NoReturn
 
 from core.api.suggestion import closest
 from core.expressions.cel import binding, blame, compilation, cost, library, reading, tree
-from core.expressions.cel.binding import Bindings, Need
+from core.expressions.cel.binding import CelBindings, Need
 from core.expressions.cel.blame import Blame
-from core.expressions.cel.library import NoValueError, Program
-from core.expressions.cel.reading import Purpose, Reading
+from core.expressions.cel.library import CelProgram, NoValueError
+from core.expressions.cel.reading import ExpressionReads, Purpose
 from core.expressions.errors import (
     BlockedError,
     EvaluationError,
@@ -42,7 +42,7 @@ _STEPS: Final = "steps"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ConditionOutcome:
     """What an evaluation gave: a truth value, a text, the kind of something else, or whom to blame for nothing."""
 
     value: bool | str | None = None
@@ -51,14 +51,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class CompiledCondition:
     """A compiled condition. ``reading`` is what it refers to, ``constant_steps`` the nodes it evaluates at most,
     ``None`` when that depends on the data."""
 
     text: str
-    program: Program
+    program: CelProgram
     root: tree.Node
-    reading: Reading
+    reading: ExpressionReads
     needs: Need
     constant_steps: int | None
 
@@ -66,7 +66,7 @@ class Condition:
     def references(self) -> References:
         return self.reading.references
 
-    def ask(self, variables: Mapping[str, Json], meter: Meter, *, finished: bool = False) -> Question:
+    def ask(self, variables: Mapping[str, Json], meter: Meter, *, finished: bool = False) -> CelQuestion:
         """The condition over ``variables``, not yet evaluated.
 
         Args:
@@ -89,7 +89,7 @@ class Condition:
             raise
         if bindings.is_undecided:
             self.fetch(bindings)
-        return Question(self, variables, bindings, cost.bound_of(self.root, bindings), finished)
+        return CelQuestion(self, variables, bindings, cost.bound_of(self.root, bindings), finished)
 
     def _wait(self, steps: frozenset[str], why: str) -> NoReturn:
         subject = ", ".join(sorted(steps)) or "the steps"
@@ -97,7 +97,7 @@ class Condition:
         error.locate(self.text)
         raise error
 
-    def fetch(self, bindings: Bindings) -> NoReturn:
+    def fetch(self, bindings: CelBindings) -> NoReturn:
         """Tell that what was left out of ``bindings`` is needed."""
         path = dotted(tuple(segment for segment in bindings.offloaded[0] if segment is not None))
         error = OffloadedDataError(
@@ -114,12 +114,12 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CelQuestion:
     """A condition with its data. ``ticks`` bounds what answering costs; see ``cost``."""
 
-    condition: Condition
+    condition: CompiledCondition
     variables: Mapping[str, Json]
-    bindings: Bindings
+    bindings: CelBindings
     ticks: int
     finished: bool
 
@@ -131,7 +131,7 @@ class Question:
         """
         return self.conclude(_evaluate(self.condition, self.bindings.data))
 
-    def conclude(self, outcome: Outcome) -> bool | str:
+    def conclude(self, outcome: ConditionOutcome) -> bool | str:
         """The value, of type bool or a text.
 
         Raises:
@@ -222,7 +222,7 @@ class Question:
         return f'test it first, as in "{path[-1]}" in {_spelled(path[:-1])} && ...'
 
 
-def compile_condition(text: str, steps: Iterable[str] = ()) -> Condition:
+def compile_condition(text: str, steps: Iterable[str] = ()) -> CompiledCondition:
     """The condition that ``text`` spells; ``steps`` are names to suggest for unknown ones.
 
     Raises:
@@ -235,13 +235,13 @@ def compile_condition(text: str, steps: Iterable[str] = ()) -> Condition:
         raise compilation.why_not(text, error, steps) from None
 
 
-def evaluate_there(text: str, data: Mapping[str, Json]) -> Outcome:
-    """``Question.answer`` up to the outcome, where only the text and the bound data are known."""
+def evaluate_there(text: str, data: Mapping[str, Json]) -> ConditionOutcome:
+    """``CelQuestion.answer`` up to the outcome, where only the text and the bound data are known."""
     return _evaluate(compile_condition(text), data)
 
 
 @lru_cache(maxsize=CACHED_CONDITIONS)
-def _compiled(text: str) -> Condition:
+def _compiled(text: str) -> CompiledCondition:
     program = library.compile_text(text)
     root = tree.read(program.serialized)
     if program.result_type not in _POSSIBLE_TYPES:
@@ -254,19 +254,19 @@ def _compiled(text: str) -> Condition:
         error.locate(text)
         raise error
     read = reading.read(root)
-    return Condition(text, program, root, read, binding.needs_of(read), cost.constant_bound(root))
+    return CompiledCondition(text, program, root, read, binding.needs_of(read), cost.constant_bound(root))
 
 
 cache_info: Final = _compiled.cache_info
 """How many compiled conditions are kept, and how often one was found."""
 
 
-def _evaluate(condition: Condition, data: Mapping[str, Json]) -> Outcome:
+def _evaluate(condition: CompiledCondition, data: Mapping[str, Json]) -> ConditionOutcome:
     try:
         value, kind = library.evaluate(condition.program.handle, data)
     except NoValueError as error:
-        return Outcome(blame=blame.find(condition.root, data, error))
-    return Outcome(value if isinstance(value, (bool, str)) else None, kind)
+        return ConditionOutcome(blame=blame.find(condition.root, data, error))
+    return ConditionOutcome(value if isinstance(value, (bool, str)) else None, kind)
 
 
 def _about(path: tuple[str | int, ...], blame: Blame) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from core.expressions.cel.binding import Bindings, Path, Weight
+from core.expressions.cel.binding import CelBindings, Path, Weight
 from core.expressions.cel.library import MAX_ITERATIONS
-from core.expressions.cel.tree import Call, Comprehension, ListOf, Literal, MapOf, Name, Node, Select
+from core.expressions.cel.tree import CelCall, CelName, Comprehension, ListOf, Literal, MapOf, Node, Select
 from core.expressions.patterns import states_of
 from core.expressions.roots import ROOTS
 
@@ -42,7 +42,7 @@ class Bound:
 SCALAR: Final = Weight(1, 1)
 
 
-def bound_of(root: Node, bound: Bindings) -> int:
+def bound_of(root: Node, bound: CelBindings) -> int:
     """Ticks for evaluating the tree once over ``bound``, handing over the data included."""
     handed_over = _BIND_VALUE * bound.values + (bound.characters >> _TEXT_SHIFT)
     return min(_Costs(bound.weights).of(root, {}).ticks + handed_over, UNBOUNDED)
@@ -80,7 +80,7 @@ def _parts(node: Node) -> tuple[Node, ...]:
     match node:
         case Select(operand=operand):
             return (operand,)
-        case Call(target=target, arguments=arguments):
+        case CelCall(target=target, arguments=arguments):
             return arguments if target is None else (target, *arguments)
         case ListOf(elements=elements):
             return elements
@@ -99,12 +99,12 @@ class _Costs:
         match node:
             case Literal(value=value):
                 return Bound(1, _text(len(value)) if isinstance(value, (str, bytes)) else SCALAR)
-            case Name(name=name):
+            case CelName(name=name):
                 path = _path(node, variables)
                 return Bound(1, self._at(path) if path else variables.get(name, SCALAR))
             case Select():
                 return self._select(node, variables)
-            case Call():
+            case CelCall():
                 return self._call(node, variables)
             case ListOf(elements=parts):
                 return self._collection(parts, len(parts), variables)
@@ -134,7 +134,7 @@ class _Costs:
         total = 1 + sum(bound.weight.total for bound in bounds)
         return Bound(1 + _APPEND_ITEM * len(parts) + sum(bound.ticks for bound in bounds), Weight(items, total))
 
-    def _call(self, node: Call, variables: Mapping[str, Weight]) -> Bound:
+    def _call(self, node: CelCall, variables: Mapping[str, Weight]) -> Bound:
         path = _path(node, variables)
         if path is not None:
             return Bound(len(path), self._at(path))
@@ -166,12 +166,12 @@ class _Costs:
 def _path(node: Node, variables: Mapping[str, Weight]) -> Path | None:
     """The constant path a node spells, from a root down."""
     match node:
-        case Name(name=name, is_absolute=is_absolute):
+        case CelName(name=name, is_absolute=is_absolute):
             return (name,) if name in ROOTS and (is_absolute or name not in variables) else None
         case Select(operand=operand, field=field):
             before = _path(operand, variables)
             return (*before, field) if before is not None else None
-        case Call(function="_[_]", arguments=(container, Literal(value=str() | int() as key))):
+        case CelCall(function="_[_]", arguments=(container, Literal(value=str() | int() as key))):
             before = _path(container, variables)
             return (*before, key) if before is not None else None
         case _:
@@ -183,9 +183,9 @@ def _appended(node: Comprehension) -> Node | None:
     if not isinstance(node.start, ListOf) or node.start.elements:
         return None
     match node.step:
-        case Call(function="_+_", arguments=(_, ListOf() as added)):
+        case CelCall(function="_+_", arguments=(_, ListOf() as added)):
             return added
-        case Call(function="_?_:_", arguments=(_, Call(function="_+_", arguments=(_, ListOf() as added)), _)):
+        case CelCall(function="_?_:_", arguments=(_, CelCall(function="_+_", arguments=(_, ListOf() as added)), _)):
             return added
         case _:
             return None
@@ -202,59 +202,59 @@ def _text(length: int) -> Weight:
 # What a call adds to its arguments, and the size of its value. An unlisted function is taken to be linear.
 
 
-def _linear(_node: Call, weights: list[Weight]) -> Bound:
+def _linear(_node: CelCall, weights: list[Weight]) -> Bound:
     total = 2 * sum(weight.total for weight in weights) + _SCALAR_CHARACTERS
     return Bound(_CALL + total, _part_of(Weight(total, total)))
 
 
-def _constant(_node: Call, _weights: list[Weight]) -> Bound:
+def _constant(_node: CelCall, _weights: list[Weight]) -> Bound:
     return Bound(_CALL, SCALAR)
 
 
-def _passing(_node: Call, weights: list[Weight]) -> Bound:
+def _passing(_node: CelCall, weights: list[Weight]) -> Bound:
     total = max((weight.total for weight in weights), default=1)
     items = max((weight.items for weight in weights), default=1)
     return Bound(_CALL, Weight(items, total))
 
 
-def _taking(_node: Call, weights: list[Weight]) -> Bound:
+def _taking(_node: CelCall, weights: list[Weight]) -> Bound:
     return Bound(_CALL, _part_of(weights[0]))
 
 
-def _comparing(_node: Call, weights: list[Weight]) -> Bound:
+def _comparing(_node: CelCall, weights: list[Weight]) -> Bound:
     return Bound(_CALL + 2 * min(weight.total for weight in weights), SCALAR)
 
 
-def _searching(_node: Call, weights: list[Weight]) -> Bound:
+def _searching(_node: CelCall, weights: list[Weight]) -> Bound:
     sizes = [weight.total for weight in weights]
     return Bound(_CALL + 2 * sizes[-1] + (sizes[0] * sizes[-1] >> 2), SCALAR)
 
 
-def _adding(node: Call, weights: list[Weight]) -> Bound:
+def _adding(node: CelCall, weights: list[Weight]) -> Bound:
     if any(isinstance(argument, Literal) and isinstance(argument.value, (int, float)) for argument in node.arguments):
         return Bound(_CALL, SCALAR)
     items, total = sum(weight.items for weight in weights), sum(weight.total for weight in weights)
     return Bound(_CALL + _APPEND_ITEM * min(items, MAX_ITERATIONS) + (total >> _TEXT_SHIFT), Weight(items, total))
 
 
-def _replacing(_node: Call, weights: list[Weight]) -> Bound:
+def _replacing(_node: CelCall, weights: list[Weight]) -> Bound:
     text, new = weights[0], weights[2] if len(weights) > 2 else SCALAR
     total = (text.total + 1) * (new.total + 1)
     return Bound(_CALL + total, Weight(total, total))
 
 
-def _joining(_node: Call, weights: list[Weight]) -> Bound:
+def _joining(_node: CelCall, weights: list[Weight]) -> Bound:
     separator = weights[1].total if len(weights) > 1 else 0
     total = weights[0].total + weights[0].items * separator
     return Bound(_CALL + total, Weight(total, total))
 
 
-def _quoting(_node: Call, weights: list[Weight]) -> Bound:
+def _quoting(_node: CelCall, weights: list[Weight]) -> Bound:
     total = sum(weight.total for weight in weights) * _QUOTED
     return Bound(_CALL + total, Weight(total, total))
 
 
-def _formatting(node: Call, weights: list[Weight]) -> Bound:
+def _formatting(node: CelCall, weights: list[Weight]) -> Bound:
     text = node.target.value if isinstance(node.target, Literal) else None
     if not isinstance(text, str) or any(character.isdigit() for character in text):
         return Bound(UNBOUNDED, weights[0])  # a precision may ask for any length
@@ -263,7 +263,7 @@ def _formatting(node: Call, weights: list[Weight]) -> Bound:
     return Bound(_CALL + total, Weight(total, total))
 
 
-def _matching(node: Call, weights: list[Weight]) -> Bound:
+def _matching(node: CelCall, weights: list[Weight]) -> Bound:
     """A pattern from data, and one of which the size is not known, may compile to megabytes."""
     pattern = node.arguments[-1]
     text = pattern.value if isinstance(pattern, Literal) else None
@@ -274,7 +274,7 @@ def _matching(node: Call, weights: list[Weight]) -> Bound:
     return Bound(_CALL + _PATTERN + _STATE * states + searching, SCALAR)
 
 
-_FUNCTIONS: Final[Mapping[str, Callable[[Call, list[Weight]], Bound]]] = {
+_FUNCTIONS: Final[Mapping[str, Callable[[CelCall, list[Weight]], Bound]]] = {
     **dict.fromkeys(("_&&_", "_||_", "!_", "-_", "_-_", "_*_", "_/_", "_%_", "@not_strictly_false"), _constant),
     **dict.fromkeys(("hasValue", "type", "optional.none", "startsWith", "endsWith"), _constant),
     **dict.fromkeys(("_?_:_", "dyn", "optional.of", "optional.ofNonZeroValue", "value", "orValue", "or"), _passing),

@@ -84,7 +84,7 @@ class NoValueError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class CelProgram:
     """Something to evaluate. ``result_type`` is ``bool``, ``dyn`` and so on; ``serialized`` holds the tree."""
 
     handle: Any
@@ -92,7 +92,7 @@ class Program:
     serialized: bytes
 
 
-def compile_text(text: str, extra_names: Iterable[str] = ()) -> Program:
+def compile_text(text: str, extra_names: Iterable[str] = ()) -> CelProgram:
     """``text`` parsed, with the roots (and ``extra_names``) as variables of any type, and type checked.
 
     Raises:
@@ -110,7 +110,7 @@ def compile_text(text: str, extra_names: Iterable[str] = ()) -> Program:
         raise CompilationError((Report(1, 1 + error.start, "the string is not valid Unicode"),)) from None
     except RuntimeError as error:
         raise _compilation_failure(str(error)) from None
-    return Program(handle, handle.return_type().name().lower(), handle.serialize())
+    return CelProgram(handle, handle.return_type().name().lower(), handle.serialize())
 
 
 def restore(serialized: bytes) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
-from core.expressions.cel.tree import Call, Comprehension, ListOf, Literal, MapOf, Name, Node, Select, walk
+from core.expressions.cel.tree import CelCall, CelName, Comprehension, ListOf, Literal, MapOf, Node, Select, walk
 from core.expressions.references import References
 from core.expressions.roots import ROOTS
 
@@ -50,7 +50,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ExpressionReads:
     """Everything an expression reads.
 
     Attributes:
@@ -84,7 +84,7 @@ class Reading:
         return found
 
 
-def read(root: Node) -> Reading:
+def read(root: Node) -> ExpressionReads:
     """What the expression at ``root`` reads."""
     reader = _Reader()
     reader.consume(root, {})
@@ -102,7 +102,7 @@ def read(root: Node) -> Reading:
                 present.add(path[1])
             else:
                 whole = True
-    return Reading(uses, frozenset(reader.functions), frozenset(present), whole)
+    return ExpressionReads(uses, frozenset(reader.functions), frozenset(present), whole)
 
 
 def _is_about_a_step(path: tuple[Segment, ...]) -> bool:
@@ -133,7 +133,7 @@ class _Reader:
     def _place(self, node: Node, variables: _Variables) -> _Place | None:
         """Where the value of ``node`` lies, when it is a path; not yet accounted for. ``None`` for other nodes."""
         match node:
-            case Name(name=name, offset=offset, is_absolute=is_absolute):
+            case CelName(name=name, offset=offset, is_absolute=is_absolute):
                 if name in variables and not is_absolute:
                     return variables[name]
                 return _Place((name,), offset, offset) if name in ROOTS else None
@@ -142,7 +142,7 @@ class _Reader:
                 if not is_test:
                     return place
                 self._test(place)
-            case Call():
+            case CelCall():
                 return self._call(node, variables)
             case Comprehension():
                 return self._comprehension(node, variables)
@@ -157,7 +157,7 @@ class _Reader:
                 pass
         return None
 
-    def _call(self, node: Call, variables: _Variables) -> _Place | None:
+    def _call(self, node: CelCall, variables: _Variables) -> _Place | None:
         self.functions.add(node.function)
         if node.function == _INDEX or node.function in _OPTIONAL_ACCESS:
             container, key = node.arguments
@@ -179,7 +179,7 @@ class _Reader:
 
     def _comprehension(self, node: Comprehension, variables: _Variables) -> _Place | None:
         if isinstance(node.over, ListOf) and not node.over.elements:  # cel.bind: a name for ``start`` in ``result``
-            if not any(isinstance(part, Name) and part.name == node.accumulator for part in walk(node.result)):
+            if not any(isinstance(part, CelName) and part.name == node.accumulator for part in walk(node.result)):
                 self.consume(node.start, variables)
             bound = {**variables, node.accumulator: self._place(node.start, variables)}
             return self._place(node.result, bound)

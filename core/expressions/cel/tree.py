@@ -30,7 +30,7 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class CelName:
     """An identifier: a root, a variable of a macro, or the name of a type or namespace.
 
     ``is_absolute``: written with a dot before it, so that it never means a variable of a macro.
@@ -54,7 +54,7 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CelCall:
     """A function or operator (``_==_``, ``_[_]``); ``target`` is the receiver of a method."""
 
     offset: int
@@ -95,7 +95,7 @@ class Comprehension:
     result: Node
 
 
-Node: TypeAlias = Literal | Name | Select | Call | ListOf | MapOf | Comprehension
+Node: TypeAlias = Literal | CelName | Select | CelCall | ListOf | MapOf | Comprehension
 
 
 def read(serialized: bytes) -> Node:
@@ -121,7 +121,7 @@ def children(node: Node) -> Iterator[Node]:
     match node:
         case Select(operand=operand):
             yield operand
-        case Call(target=target, arguments=arguments):
+        case CelCall(target=target, arguments=arguments):
             if target is not None:
                 yield target
             yield from arguments
@@ -165,7 +165,7 @@ class _Reader:
                 return Literal(offset, source, _constant(body))
             case 4:
                 name = _text(dict(wire.fields(body)).get(1, b""))
-                return Name(offset, source, name.removeprefix("."), name.startswith("."))
+                return CelName(offset, source, name.removeprefix("."), name.startswith("."))
             case 5:
                 return self._select(offset, source, dict(wire.fields(body)))
             case 6:
@@ -184,7 +184,7 @@ class _Reader:
     def _select(self, offset: int, source: bytes, parts: dict[int, int | bytes]) -> Select:
         return Select(offset, source, self.node(_bytes(parts[1])), _text(parts[2]), bool(parts.get(3)))
 
-    def _call(self, offset: int, source: bytes, body: bytes) -> Call:
+    def _call(self, offset: int, source: bytes, body: bytes) -> CelCall:
         target: Node | None = None
         function, arguments = "", []
         for number, value in wire.fields(body):
@@ -194,7 +194,7 @@ class _Reader:
                 function = _text(value)
             elif number == 3:
                 arguments.append(self.node(_bytes(value)))
-        return Call(offset, source, function, target, tuple(arguments))
+        return CelCall(offset, source, function, target, tuple(arguments))
 
     def _entry(self, body: bytes) -> tuple[Node, Node]:
         parts = dict(wire.fields(body))

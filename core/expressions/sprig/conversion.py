@@ -11,7 +11,7 @@ from typing import Final
 from core.expressions.template import printing, values
 from core.expressions.template.functions import ANY, STRING, Context, FunctionTable
 from core.expressions.template.literals import parse_float, parse_number
-from core.expressions.template.values import GoObject, Int, Int64, Kind, Strings, Value
+from core.expressions.template.values import GoObject, Int, Int64, Strings, Value, ValueKind
 
 FUNCTIONS: Final = FunctionTable()
 
@@ -27,12 +27,12 @@ _INT64: Final = range(-(1 << 63), 1 << 63)
 def to_int(value: Value) -> int:
     """``value`` as a 64-bit integer; 0 for what is none."""
     match values.kind_of(value):
-        case Kind.BOOL | Kind.INT:
+        case ValueKind.BOOL | ValueKind.INT:
             return int(value)
-        case Kind.FLOAT:
+        case ValueKind.FLOAT:
             number = values.as_float(value)
             return int(number) if number == number and abs(number) < float(_INT64.stop) else _INT64.start
-        case Kind.STRING:
+        case ValueKind.STRING:
             return _read_int(value)
         case _:
             return _of_name(value)
@@ -41,9 +41,9 @@ def to_int(value: Value) -> int:
 def to_float(value: Value) -> float:
     """``value`` as a float64; 0 for what is none."""
     match values.kind_of(value):
-        case Kind.BOOL | Kind.INT | Kind.FLOAT:
+        case ValueKind.BOOL | ValueKind.INT | ValueKind.FLOAT:
             return values.as_float(value)
-        case Kind.STRING:
+        case ValueKind.STRING:
             return parse_float(value) or 0.0
         case _:
             return float(_of_name(value))

@@ -17,7 +17,7 @@ from core.expressions.sprig.conversion import read_decimal
 from core.expressions.sprig.moments import Moment
 from core.expressions.template import values
 from core.expressions.template.functions import ANY, STRING, TIME, Context, FunctionTable
-from core.expressions.template.values import Int, Int64, Kind, Value
+from core.expressions.template.values import Int, Int64, Value, ValueKind
 
 FUNCTIONS: Final = FunctionTable()
 CLOCKED: Final = frozenset(
@@ -147,7 +147,7 @@ def _instant(context: Context, value: Value) -> Moment:
         return value
     if type(value) in (Int, Int64):
         return Moment(int(value))
-    if values.kind_of(value) is Kind.FLOAT:
+    if values.kind_of(value) is ValueKind.FLOAT:
         number = values.as_float(value)
         if number.is_integer() and abs(number) < _INT64_END:
             return Moment(int(number))

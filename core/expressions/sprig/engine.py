@@ -12,19 +12,19 @@ from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.expressions.errors import Fault, OffloadedDataError
 from core.expressions.template import values
 from core.expressions.template.functions import ANY, FunctionTable
-from core.expressions.template.values import Int, Kind, Value
+from core.expressions.template.values import Int, Value, ValueKind
 
 FUNCTIONS: Final = FunctionTable()
 
 _KINDS: Final = {
-    Kind.NIL: "null",
-    Kind.BOOL: "bool",
-    Kind.INT: "number",
-    Kind.FLOAT: "number",
-    Kind.STRING: "string",
-    Kind.LIST: "array",
-    Kind.MAP: "object",
-    Kind.OBJECT: "object",
+    ValueKind.NIL: "null",
+    ValueKind.BOOL: "bool",
+    ValueKind.INT: "number",
+    ValueKind.FLOAT: "number",
+    ValueKind.STRING: "string",
+    ValueKind.LIST: "array",
+    ValueKind.MAP: "object",
+    ValueKind.OBJECT: "object",
 }
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from core.expressions.errors import LimitExceededError
 from core.expressions.limits import Meter
 from core.expressions.sprig import moments
-from core.expressions.sprig.moments import METHODS, MONTHS, WEEKDAYS, Moment, Reading, padded
+from core.expressions.sprig.moments import METHODS, MONTHS, WEEKDAYS, ClockReading, Moment, padded
 from core.expressions.template.functions import STRING, Context
 
 _ELEMENTS: Final = re.compile(
@@ -66,7 +66,7 @@ def _refuse_long(layout: str) -> None:
         raise LimitExceededError("layout_characters", allowed, f"a layout of times holds at most {allowed} characters")
 
 
-def _element_text(element: str, shown: Reading) -> str:
+def _element_text(element: str, shown: ClockReading) -> str:
     if element[0] in ".,":
         digits = f"{shown.nanosecond:09d}"[: len(element) - 1].ljust(len(element) - 1, "0")
         digits = digits.rstrip("0") if element[1] == "9" else digits
@@ -76,11 +76,11 @@ def _element_text(element: str, shown: Reading) -> str:
     return _TEXTS[element](shown)
 
 
-def _hour12(shown: Reading) -> int:
+def _hour12(shown: ClockReading) -> int:
     return shown.at.hour % _HALF_DAY or _HALF_DAY
 
 
-_TEXTS: Final[dict[str, Callable[[Reading], str]]] = {
+_TEXTS: Final[dict[str, Callable[[ClockReading], str]]] = {
     _LITERAL: lambda _shown: _LITERAL,
     "2006": lambda shown: padded(shown.year, 4),
     "06": lambda shown: f"{abs(shown.year) % 100:02d}",

@@ -47,7 +47,7 @@ _LONGEST: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NamedInteger:
     """A named integer type of Go: prints as ``text``, computes and compares as ``number``."""
 
     number: int
@@ -85,30 +85,30 @@ class Number:
     def json_value(self) -> int | str:
         return self.number
 
-    def with_number(self, number: int) -> Number:
+    def with_number(self, number: int) -> NamedInteger:
         """Another value of the same type."""
         return {"time.Month": month, "time.Weekday": weekday}.get(self.type_name, span)(number)
 
 
-def span(nanoseconds: int) -> Number:
+def span(nanoseconds: int) -> NamedInteger:
     """A ``time.Duration``."""
-    return Number(nanoseconds, span_text(nanoseconds), "time.Duration", "int64")
+    return NamedInteger(nanoseconds, span_text(nanoseconds), "time.Duration", "int64")
 
 
-def month(number: int) -> Number:
+def month(number: int) -> NamedInteger:
     """A ``time.Month``; 1 is January."""
     text = MONTHS[number - 1] if 1 <= number <= len(MONTHS) else f"%!Month({number})"
-    return Number(number, text, "time.Month")
+    return NamedInteger(number, text, "time.Month")
 
 
-def weekday(number: int) -> Number:
+def weekday(number: int) -> NamedInteger:
     """A ``time.Weekday``; 0 is Sunday."""
     text = WEEKDAYS[number - 1] if 0 <= number < len(WEEKDAYS) else f"%!Weekday({number})"
-    return Number(number, text, "time.Weekday")
+    return NamedInteger(number, text, "time.Weekday")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockReading:
     """What calendar and clock show at a place: ``at`` is right but for its year."""
 
     at: datetime
@@ -161,7 +161,7 @@ class Moment:
         """Since 1970."""
         return self.seconds * SECOND + self.nanosecond
 
-    def reading(self, place: tzinfo | None = None) -> Reading:
+    def reading(self, place: tzinfo | None = None) -> ClockReading:
         """What the clocks of ``place`` show; of its own place when there is none given."""
         shown = _in_go_range(self.seconds) + (0 if place else self.offset)
         cycles = _cycles_away(shown)
@@ -173,7 +173,7 @@ class Moment:
             offset = int((at.utcoffset() or timedelta()).total_seconds())
             zone = at.tzname() or "UTC"
         zone = zone or offset_text(offset, "-0700")
-        return Reading(at, at.year + cycles * _CYCLE_YEARS, self.nanosecond, offset, zone)
+        return ClockReading(at, at.year + cycles * _CYCLE_YEARS, self.nanosecond, offset, zone)
 
     def shifted(self, nanoseconds: int) -> Moment:
         """Later by that much, at the same place."""
@@ -227,7 +227,7 @@ class Moment:
 
 
 @SPAN_METHODS.add("Truncate", takes=(DURATION,))
-def _truncate(duration: Number, unit: Number | int) -> Number:
+def _truncate(duration: NamedInteger, unit: NamedInteger | int) -> NamedInteger:
     size = _nanoseconds(unit)
     if size <= 0:
         return duration
@@ -236,7 +236,7 @@ def _truncate(duration: Number, unit: Number | int) -> Number:
 
 
 @SPAN_METHODS.add("Round", takes=(DURATION,))
-def _round(duration: Number, unit: Number | int) -> Number:
+def _round(duration: NamedInteger, unit: NamedInteger | int) -> NamedInteger:
     """Halves away from zero."""
     size = _nanoseconds(unit)
     if size <= 0:
@@ -247,7 +247,7 @@ def _round(duration: Number, unit: Number | int) -> Number:
 
 
 @METHODS.add("Add", takes=(DURATION,))
-def _add(moment: Moment, duration: Number | int) -> Moment:
+def _add(moment: Moment, duration: NamedInteger | int) -> Moment:
     return moment.shifted(_nanoseconds(duration))
 
 
@@ -260,7 +260,7 @@ def _add_date(moment: Moment, years: int, months: int, days: int) -> Moment:
 
 
 @METHODS.add("Sub", takes=(TIME,))
-def _sub(moment: Moment, other: Moment) -> Number:
+def _sub(moment: Moment, other: Moment) -> NamedInteger:
     return span(max(min(moment.nanoseconds - other.nanoseconds, _LONGEST), -_LONGEST - 1))
 
 
@@ -284,7 +284,7 @@ def _compare(moment: Moment, other: Moment) -> Int:
     return Int((moment.nanoseconds > other.nanoseconds) - (moment.nanoseconds < other.nanoseconds))
 
 
-def _nanoseconds(duration: Number | int) -> int:
+def _nanoseconds(duration: NamedInteger | int) -> int:
     """Of a duration, or of a literal in place of one."""
     return duration if isinstance(duration, int) else duration.number
 

@@ -30,7 +30,7 @@ _MAX_CONSTRAINT_CHARACTERS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class SemanticVersion:
     """A semantic version, as a template value with methods."""
 
     major: int
@@ -81,14 +81,14 @@ class Version:
             case _:
                 return None
 
-    def _increased(self, *parts: int) -> Version:
+    def _increased(self, *parts: int) -> SemanticVersion:
         major, minor, patch = (part % (_MOST + 1) for part in parts)
-        return Version(major, minor, patch, "", "", "", is_pointer=False)
+        return SemanticVersion(major, minor, patch, "", "", "", is_pointer=False)
 
     def method(self, name: str) -> Any:
         return _METHODS.get(name) if self.is_pointer else None
 
-    def with_number(self, number: int) -> Version:
+    def with_number(self, number: int) -> SemanticVersion:
         raise TypeError(f"a version is not a number such as {number}")
 
     def json_value(self) -> int | str:
@@ -96,44 +96,44 @@ class Version:
 
 
 @_METHODS.add("Compare", takes=(VERSION,))
-def _order(mine: Version, other: Version | None) -> Int:
+def _order(mine: SemanticVersion, other: SemanticVersion | None) -> Int:
     other = _there(other)
     return Int((mine.key() > other.key()) - (mine.key() < other.key()))
 
 
 @_METHODS.add("Equal", takes=(VERSION,))
-def _is_equal(mine: Version, other: Version | None) -> bool:
+def _is_equal(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
     return other is not None and mine.key() == other.key()
 
 
 @_METHODS.add("LessThan", takes=(VERSION,))
-def _is_less(mine: Version, other: Version | None) -> bool:
+def _is_less(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
     return mine.key() < _there(other).key()
 
 
 @_METHODS.add("LessThanEqual", takes=(VERSION,))
-def _is_less_or_equal(mine: Version, other: Version | None) -> bool:
+def _is_less_or_equal(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
     return mine.key() <= _there(other).key()
 
 
 @_METHODS.add("GreaterThan", takes=(VERSION,))
-def _is_greater(mine: Version, other: Version | None) -> bool:
+def _is_greater(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
     return mine.key() > _there(other).key()
 
 
 @_METHODS.add("GreaterThanEqual", takes=(VERSION,))
-def _is_greater_or_equal(mine: Version, other: Version | None) -> bool:
+def _is_greater_or_equal(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
     return mine.key() >= _there(other).key()
 
 
-def _there(other: Version | None) -> Version:
+def _there(other: SemanticVersion | None) -> SemanticVersion:
     if other is None:
         raise ValueError("there is no version to compare with")
     return other
 
 
 @FUNCTIONS.add("semver", takes=(STRING,))
-def parse_version(text: str) -> Version:
+def parse_version(text: str) -> SemanticVersion:
     """The version that ``text`` spells; absent parts are 0."""
     found = _VERSION.fullmatch(text)
     if found is None:
@@ -143,7 +143,7 @@ def parse_version(text: str) -> Version:
     major, minor, patch = (int(found[name] or 0) for name in ("major", "minor", "patch"))
     if max(major, minor, patch) > _MOST:
         raise ValueError("the string is not a semantic version: a number does not fit into 64 bits")
-    return Version(
+    return SemanticVersion(
         major,
         minor,
         patch,
@@ -165,7 +165,7 @@ def _compare(constraint: str, version: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Check:
     operator: str
-    bound: Version
+    bound: SemanticVersion
     given: int  # how many of major, minor, patch are numbers
 
 
@@ -195,23 +195,23 @@ def _check(found: re.Match[str]) -> _Check:
             break
         parts.append(int(found[name]))
     major, minor, patch = [*parts, 0, 0, 0][:3]
-    bound = Version(major, minor, patch, found["pre"] or "", found["meta"] or "", found[0])
+    bound = SemanticVersion(major, minor, patch, found["pre"] or "", found["meta"] or "", found[0])
     operator = {"=<": "<=", "=>": ">=", "~>": "~", None: "="}.get(found["operator"], found["operator"])
     return _Check(operator or "=", bound, len(parts))
 
 
-def _holds(check: _Check, version: Version) -> bool:
+def _holds(check: _Check, version: SemanticVersion) -> bool:
     is_exact_not = check.operator == "!=" and check.given == _ALL_PARTS
     if version.prerelease and not check.bound.prerelease and not is_exact_not:
         return False
     return _OPERATORS[check.operator](check, version)
 
 
-def _equal(check: _Check, version: Version) -> bool:
+def _equal(check: _Check, version: SemanticVersion) -> bool:
     return version.key() == check.bound.key() if check.given == _ALL_PARTS else _tilde(check, version)
 
 
-def _not_equal(check: _Check, version: Version) -> bool:
+def _not_equal(check: _Check, version: SemanticVersion) -> bool:
     bound = check.bound
     if check.given == _ALL_PARTS or not check.given:
         return version.key() != bound.key()
@@ -220,7 +220,7 @@ def _not_equal(check: _Check, version: Version) -> bool:
     return check.given > 1 and version.prerelease != bound.prerelease
 
 
-def _greater(check: _Check, version: Version) -> bool:
+def _greater(check: _Check, version: SemanticVersion) -> bool:
     given = check.given
     if given in (1, 2):
         mine, bound = (version.major, version.minor), (check.bound.major, check.bound.minor)
@@ -228,7 +228,7 @@ def _greater(check: _Check, version: Version) -> bool:
     return version.key() > check.bound.key()
 
 
-def _less_or_equal(check: _Check, version: Version) -> bool:
+def _less_or_equal(check: _Check, version: SemanticVersion) -> bool:
     bound = check.bound
     if check.given == _ALL_PARTS:
         return version.key() <= bound.key()
@@ -237,7 +237,7 @@ def _less_or_equal(check: _Check, version: Version) -> bool:
     return (version.major, version.minor) <= (bound.major, bound.minor)
 
 
-def _tilde(check: _Check, version: Version) -> bool:
+def _tilde(check: _Check, version: SemanticVersion) -> bool:
     bound = check.bound
     if version.key() < bound.key():
         return False
@@ -246,7 +246,7 @@ def _tilde(check: _Check, version: Version) -> bool:
     return version.major == bound.major and (check.given == 1 or version.minor == bound.minor)
 
 
-def _caret(check: _Check, version: Version) -> bool:
+def _caret(check: _Check, version: SemanticVersion) -> bool:
     bound = check.bound
     if version.key() < bound.key() or version.major != bound.major:
         return False
@@ -257,7 +257,7 @@ def _caret(check: _Check, version: Version) -> bool:
     return bound.minor > 0 or check.given == 2 or version.patch == bound.patch
 
 
-_OPERATORS: Final[dict[str, Callable[[_Check, Version], bool]]] = {
+_OPERATORS: Final[dict[str, Callable[[_Check, SemanticVersion], bool]]] = {
     "=": _equal,
     "!=": _not_equal,
     ">": _greater,

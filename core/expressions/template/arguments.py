@@ -9,7 +9,7 @@ from core.expressions.errors import EvaluationError, ExpressionError, Fault
 from core.expressions.limits import Meter
 from core.expressions.template import nodes, values
 from core.expressions.template.functions import Function, Parameter
-from core.expressions.template.values import ABSENT, Int, Kind, StringMap, Value
+from core.expressions.template.values import ABSENT, Int, StringMap, Value, ValueKind
 
 CALL_FAILURES: Final = (ExpressionError, ValueError, ArithmeticError, RecursionError)
 """What a function may raise."""
@@ -41,7 +41,7 @@ def check_argument(value: Value, parameter: Parameter, function: str, offset: in
         case Parameter.INT:
             accepted = type(value) is Int
         case Parameter.FLOAT:
-            accepted = values.kind_of(value) is Kind.FLOAT
+            accepted = values.kind_of(value) is ValueKind.FLOAT
             value = values.as_float(value) if accepted else value
         case Parameter.BOOL:
             accepted = isinstance(value, bool)

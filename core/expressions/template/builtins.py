@@ -13,12 +13,12 @@ from urllib.parse import quote as percent_encode
 
 from core.expressions.template import formatting, printing, values
 from core.expressions.template.functions import ANY, STRING, Context, FunctionTable
-from core.expressions.template.values import GoObject, Int, Kind, StringMap, UInt8, Value
+from core.expressions.template.values import GoObject, Int, StringMap, UInt8, Value, ValueKind
 
 FUNCTIONS: Final = FunctionTable()
 
 _NOTHING_TO_INDEX: Final = "there is no value to take an item from"
-_NUMBERS: Final = (Kind.INT, Kind.FLOAT)
+_NUMBERS: Final = (ValueKind.INT, ValueKind.FLOAT)
 _HTML: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;", "\0": "\N{REPLACEMENT CHARACTER}"}
 )
@@ -93,7 +93,7 @@ def _greater_or_equal(first: Value, second: Value) -> bool:
 
 def _equals(first: Value, second: Value) -> bool:
     kinds = (values.kind_of(first), values.kind_of(second))
-    if Kind.OBJECT in kinds:
+    if ValueKind.OBJECT in kinds:
         first, second = _basic(first), _basic(second)
         kinds = (values.kind_of(first), values.kind_of(second))
     if _is_nil(first) or _is_nil(second):
@@ -102,19 +102,19 @@ def _equals(first: Value, second: Value) -> bool:
         return bool(_number(first) == _number(second))
     if kinds[0] is not kinds[1]:
         raise _incomparable(first, second)
-    if kinds[0] in (Kind.LIST, Kind.MAP):
+    if kinds[0] in (ValueKind.LIST, ValueKind.MAP):
         raise ValueError(f"values of type {values.type_name(first)} compare with nil only; use deepEqual")
     return bool(first == second)
 
 
 def _is_less(first: Value, second: Value) -> bool:
     kinds = (values.kind_of(first), values.kind_of(second))
-    if Kind.OBJECT in kinds:
+    if ValueKind.OBJECT in kinds:
         first, second = _basic(first), _basic(second)
         kinds = (values.kind_of(first), values.kind_of(second))
     if kinds[0] in _NUMBERS and kinds[1] in _NUMBERS:
         return bool(_number(first) < _number(second))
-    if kinds == (Kind.STRING, Kind.STRING):
+    if kinds == (ValueKind.STRING, ValueKind.STRING):
         return values.to_bytes(first) < values.to_bytes(second)
     raise _incomparable(first, second)
 
@@ -170,7 +170,7 @@ def _item(container: Value, key: Value) -> Value:
 def _position(key: Value) -> int:
     if isinstance(key, Int) or isinstance(key := _basic(key), Int):
         return int(key)
-    if values.kind_of(key) is Kind.FLOAT and values.as_float(key).is_integer():
+    if values.kind_of(key) is ValueKind.FLOAT and values.as_float(key).is_integer():
         return int(key)
     raise ValueError(f"a list is indexed by a whole number, not {values.type_name(key)}")
 

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from core.expressions.errors import EvaluationError, Fault, LimitExceededError
 from core.expressions.template import nodes, printing, values
-from core.expressions.template.frames import Evaluate, Frame, Output, Scope
+from core.expressions.template.frames import Evaluate, Frame, FrameScope, Output
 from core.expressions.template.functions import Context, Function
 from core.expressions.template.operands import OperandCompiler
 from core.expressions.template.values import ABSENT, GoObject, Int, Value
@@ -27,7 +27,7 @@ class _Leave(Enum):
 _Run = Callable[[Frame], "_Leave | None"]
 
 
-class Program:
+class TemplateProgram:
     """A template that can be rendered. It is compiled when it first is: who only reads templates never renders them."""
 
     def __init__(self, tree: nodes.Tree, functions: Mapping[str, Function]) -> None:
@@ -78,9 +78,9 @@ class Program:
 class _Body:
     """The root of a template, or one of its definitions: own variables, own dot."""
 
-    def __init__(self, block: nodes.Block, program: Program) -> None:
+    def __init__(self, block: nodes.Block, program: TemplateProgram) -> None:
         self._program = program
-        self._scope = Scope()
+        self._scope = FrameScope()
         self._operands = OperandCompiler(program.functions, self._scope)
         self.run = self._block(block)
         self.slots = self._scope.slots
@@ -245,7 +245,7 @@ def _rounds(subject: Value, frame: Frame, *, pair: bool, offset: int) -> Iterato
     if isinstance(subject, GoObject) and subject.number is not None:
         counted = _counted(subject.number, frame, pair=pair, offset=offset)
         return ((None, subject.with_number(number)) for number in counted)
-    remedy = "convert with int" if values.kind_of(subject) is values.Kind.FLOAT else ""
+    remedy = "convert with int" if values.kind_of(subject) is values.ValueKind.FLOAT else ""
     raise _no_range(f"range cannot walk a value of type {values.type_name(subject)}", offset, remedy)
 
 

@@ -40,7 +40,7 @@ class Directive:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DirectiveResult:
     """A part of the result: a text that is settled already, or a value and how it is to be shown."""
 
     text: str = ""
@@ -63,49 +63,49 @@ class Scanner:
     def rest(self) -> Sequence[Value]:
         return () if self._reordered else self._arguments[self._next :]
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self) -> Iterator[DirectiveResult]:
         """The parts of the result, in order."""
         while (found := self._template.find("%", self._at)) >= 0:
-            yield Outcome(self._template[self._at : found])
+            yield DirectiveResult(self._template[self._at : found])
             self._at = found + 1
             yield from self._directive()
-        yield Outcome(self._template[self._at :])
+        yield DirectiveResult(self._template[self._at :])
 
-    def _directive(self) -> Iterator[Outcome]:
+    def _directive(self) -> Iterator[DirectiveResult]:
         self._good_index = True
         flags = self._take_flags()
         after_index = self._take_index()
         width, complaint, after_index = self._take_width(after_index)
         if complaint:
-            yield Outcome(complaint)
+            yield DirectiveResult(complaint)
         if width is not None and width < 0:
             flags, width = (flags | {"-"}) - {"0"}, -width
         precision, complaint, after_index = self._take_precision(after_index)
         if complaint:
-            yield Outcome(complaint)
+            yield DirectiveResult(complaint)
         if not after_index:
             self._take_index()
         if self._at >= len(self._template):
-            yield Outcome(_NO_VERB)
+            yield DirectiveResult(_NO_VERB)
             return
         verb = self._template[self._at]
         self._at += 1
         yield self._shown(Directive(verb, flags, width or 0, precision))
 
-    def _shown(self, directive: Directive) -> Outcome:
+    def _shown(self, directive: Directive) -> DirectiveResult:
         verb = directive.verb
         if verb == "%":
-            return Outcome("%")
+            return DirectiveResult("%")
         if not self._good_index:
-            return Outcome(f"%!{verb}(BADINDEX)")
+            return DirectiveResult(f"%!{verb}(BADINDEX)")
         if self._next >= len(self._arguments):
-            return Outcome(f"%!{verb}(MISSING)")
+            return DirectiveResult(f"%!{verb}(MISSING)")
         value = self._arguments[self._next]
         self._next += 1
         if verb in "vw":
             flags = directive.flags - {"#", "+"}
             directive = replace(directive, flags=flags, as_literal=directive.has("#"))
-        return Outcome(directive=directive, value=value)
+        return DirectiveResult(directive=directive, value=value)
 
     def _take_flags(self) -> frozenset[str]:
         start = self._at

@@ -11,7 +11,7 @@ from typing import Final
 from core.expressions.limits import Meter
 from core.expressions.template import floats, printing, values
 from core.expressions.template.directives import Directive, Scanner
-from core.expressions.template.values import GoObject, Int, Kind, UInt8, UInt64, Value
+from core.expressions.template.values import GoObject, Int, UInt8, UInt64, Value, ValueKind
 
 _NIL: Final = "<nil>"
 _FLOAT_VERBS: Final = "eEfFgGvxXb"
@@ -110,20 +110,20 @@ class _Printer:
 
     def _value(self, directive: Directive, value: Value) -> None:
         match values.kind_of(value):
-            case Kind.BOOL:
+            case ValueKind.BOOL:
                 if directive.verb in "tv":
                     self._pad(directive, "true" if value else "false")
                 else:
                     self._mismatch(directive, value)
-            case Kind.INT:
+            case ValueKind.INT:
                 self._integer(directive, value)
-            case Kind.FLOAT:
+            case ValueKind.FLOAT:
                 self._float(directive, values.as_float(value))
-            case Kind.STRING:
+            case ValueKind.STRING:
                 self._string(directive, value, value)
-            case Kind.LIST:
+            case ValueKind.LIST:
                 self._list(directive, value)
-            case Kind.MAP:
+            case ValueKind.MAP:
                 self._map(directive, value)
             case _:
                 self._object(directive, value)

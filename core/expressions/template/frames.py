@@ -52,7 +52,7 @@ Stage = Callable[[Frame, Value], Value]
 """A command behind the first of a pipeline, which is given what came of those before it."""
 
 
-class Scope:
+class FrameScope:
     """Where variables live at a place of the text: names to slots, innermost last."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ import orjson
 
 from core.expressions.limits import Meter
 from core.expressions.template import printing, values
-from core.expressions.template.values import GoObject, Kind, Value
+from core.expressions.template.values import GoObject, Value, ValueKind
 
 _LOWEST_PLAIN: Final = 1e-6
 _FIRST_SCIENTIFIC: Final = 1e21
@@ -129,13 +129,13 @@ class _Encoder:
         if isinstance(value, str):
             return self._string(value)
         match values.kind_of(value):
-            case Kind.NIL:
+            case ValueKind.NIL:
                 return "null"
-            case Kind.BOOL:
+            case ValueKind.BOOL:
                 return "true" if value else "false"
-            case Kind.INT:
+            case ValueKind.INT:
                 return int.__repr__(value)
-            case Kind.FLOAT:
+            case ValueKind.FLOAT:
                 return float_text(values.as_float(value))
             case _:
                 return self._object(value)

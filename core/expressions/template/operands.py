@@ -23,7 +23,7 @@ from core.expressions.template.arguments import (
     literal_argument,
     wrong_count,
 )
-from core.expressions.template.frames import Evaluate, Frame, Scope, Stage
+from core.expressions.template.frames import Evaluate, Frame, FrameScope, Stage
 from core.expressions.template.functions import Function, Parameter
 from core.expressions.template.values import ABSENT, GoObject, Int, Value
 
@@ -33,7 +33,7 @@ _INT64: Final = range(-(1 << 63), 1 << 63)
 class OperandCompiler:
     """Compiles the pipelines of one template body."""
 
-    def __init__(self, functions: Mapping[str, Function], scope: Scope) -> None:
+    def __init__(self, functions: Mapping[str, Function], scope: FrameScope) -> None:
         self._functions = functions
         self._scope = scope
 

@@ -10,7 +10,7 @@ from typing import Final
 from core.expressions.limits import Meter
 from core.expressions.ordering import ordered
 from core.expressions.template import values
-from core.expressions.template.values import Int, Int64, Kind, Value
+from core.expressions.template.values import Int, Int64, Value, ValueKind
 
 NO_VALUE: Final = "<no value>"
 NIL: Final = "<nil>"
@@ -45,13 +45,13 @@ def default_text(value: Value, meter: Meter) -> str:
 def scalar_text(value: Value) -> str:
     """``%v`` of anything but a list or map."""
     match values.kind_of(value):
-        case Kind.NIL:
+        case ValueKind.NIL:
             return NIL
-        case Kind.BOOL:
+        case ValueKind.BOOL:
             return "true" if value else "false"
-        case Kind.INT:
+        case ValueKind.INT:
             return int.__repr__(value)
-        case Kind.FLOAT:
+        case ValueKind.FLOAT:
             return float_text(values.as_float(value))
         case _:
             return str(value)

@@ -114,7 +114,7 @@ class GoObject(Protocol):
         """
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """How a value compares and which parameters accept it."""
 
     NIL = "invalid"
@@ -137,16 +137,16 @@ class _Absent:
 ABSENT: Final = _Absent()
 
 
-_KINDS: Final[dict[type, Kind]] = {
-    type(None): Kind.NIL,
-    _Absent: Kind.NIL,
-    bool: Kind.BOOL,
-    str: Kind.STRING,
-    int: Kind.FLOAT,
-    float: Kind.FLOAT,
-    **dict.fromkeys((Int, Int64, UInt8, UInt64), Kind.INT),
-    **dict.fromkeys((list, Strings, Ints, Chunks, NilList, NilStrings), Kind.LIST),
-    **dict.fromkeys((dict, StringMap), Kind.MAP),
+_KINDS: Final[dict[type, ValueKind]] = {
+    type(None): ValueKind.NIL,
+    _Absent: ValueKind.NIL,
+    bool: ValueKind.BOOL,
+    str: ValueKind.STRING,
+    int: ValueKind.FLOAT,
+    float: ValueKind.FLOAT,
+    **dict.fromkeys((Int, Int64, UInt8, UInt64), ValueKind.INT),
+    **dict.fromkeys((list, Strings, Ints, Chunks, NilList, NilStrings), ValueKind.LIST),
+    **dict.fromkeys((dict, StringMap), ValueKind.MAP),
 }
 _TYPE_NAMES: Final[dict[type, str]] = {
     type(None): "<nil>",
@@ -171,10 +171,10 @@ _TYPE_NAMES: Final[dict[type, str]] = {
 _DERIVED: Final = (bool, str, Int, float, int, list, dict)  # data may also come in types derived from these
 
 
-def kind_of(value: Value) -> Kind:
+def kind_of(value: Value) -> ValueKind:
     """The kind of ``value``; JSON numbers are floats."""
     kind = _KINDS.get(type(value))
-    return kind or next((_KINDS[base] for base in _DERIVED if isinstance(value, base)), Kind.OBJECT)
+    return kind or next((_KINDS[base] for base in _DERIVED if isinstance(value, base)), ValueKind.OBJECT)
 
 
 def type_name(value: Value) -> str:
@@ -189,9 +189,9 @@ def type_name(value: Value) -> str:
 def kind_name(value: Value) -> str:
     """Go's name of the kind, as ``kindOf`` gives it."""
     kind = kind_of(value)
-    if kind is Kind.INT:
+    if kind is ValueKind.INT:
         return type_name(value)
-    if kind is Kind.OBJECT:
+    if kind is ValueKind.OBJECT:
         return str(value.kind_name)
     return str(kind)
 

@@ -16,8 +16,8 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from certs.authority import Lifetimes
 from certs.inject import MUTATING, VALIDATING, Target
-from certs.policy import Rules
-from certs.rotation import CertificateKeeper, Pace
+from certs.policy import CertRules
+from certs.rotation import CertificateKeeper, RotationPace
 from certs.serving import ServingContext
 from core.engine.clock import WallClock
 from core.kube.client import KubeClient, open_client
@@ -28,9 +28,9 @@ from kubewire.wire import Object, status_failure
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOST = "gate.system.svc"
 LIFETIMES = Lifetimes()
-RULES = Rules((HOST,), LIFETIMES)
+RULES = CertRules((HOST,), LIFETIMES)
 TARGETS = (Target(MUTATING, "m"), Target(VALIDATING, "v"))
-EAGER = Pace(reactions_per_minute=1000)
+EAGER = RotationPace(reactions_per_minute=1000)
 
 
 class ApiModel(httpx.AsyncBaseTransport):
@@ -94,7 +94,7 @@ class ApiModel(httpx.AsyncBaseTransport):
 class Process:
     """One replica without sockets: what it would show in a handshake is ``shown``."""
 
-    def __init__(self, client: KubeClient, now: Callable[[], datetime], rules: Rules = RULES) -> None:
+    def __init__(self, client: KubeClient, now: Callable[[], datetime], rules: CertRules = RULES) -> None:
         self.told: list[str] = []
         self.serving = ServingContext()
         self.keeper = CertificateKeeper(
@@ -124,7 +124,7 @@ class ModelWorld:
         self.client = client
         self.now = START
 
-    def process(self, rules: Rules = RULES) -> Process:
+    def process(self, rules: CertRules = RULES) -> Process:
         return Process(self.client, lambda: self.now, rules)
 
     def turn(self, **by: float) -> None:

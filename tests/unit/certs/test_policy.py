@@ -9,54 +9,54 @@ import pytest
 
 from certs.authority import Lifetimes, issue_authority
 from certs.material import Material, Rotation
-from certs.policy import Absent, Damaged, Foreign, Kept, Rules, Step, Stored, decide, next_due
+from certs.policy import Absent, CertRules, Damaged, Foreign, Kept, Stored, SuccessionStep, decide, next_due
 from certs.succession import follow, published
 from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
-FOUNDED = follow(Step.FOUND, Absent(), None, START, RULES)
-OTHER = follow(Step.FOUND, Absent(), None, START, RULES)
+FOUNDED = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
+OTHER = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
 OVERLAP = START + LIFETIMES.authority - LIFETIMES.overlap
 DAY = timedelta(days=1)
 
 
 def renewed_at(now: datetime) -> Material:
-    return follow(Step.RENEW_LEAF, Kept(FOUNDED), None, now, RULES)
+    return follow(SuccessionStep.RENEW_LEAF, Kept(FOUNDED), None, now, RULES)
 
 
 def introduced(now: datetime) -> Material:
-    return follow(Step.INTRODUCE, Kept(renewed_at(now)), None, now, RULES)
+    return follow(SuccessionStep.INTRODUCE, Kept(renewed_at(now)), None, now, RULES)
 
 
 @pytest.mark.parametrize(
     ("stored", "held", "now", "step"),
     [
-        (Absent(), None, START, Step.FOUND),
-        (Absent(), FOUNDED, START, Step.RESTORE),
-        (Absent(), FOUNDED, START + 400 * DAY, Step.FOUND),
-        (Damaged(("x",)), None, START, Step.FOUND),
-        (Damaged(("x",)), FOUNDED, START, Step.RESTORE),
-        (Foreign(("x",)), FOUNDED, START, Step.HOLD),
-        (Kept(FOUNDED), None, START, Step.SERVE),
-        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3, Step.RENEW_LEAF),
-        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3 - timedelta(seconds=1), Step.SERVE),
-        (Kept(FOUNDED), None, START + 20 * DAY, Step.RENEW_LEAF),
-        (Kept(FOUNDED), None, START + 400 * DAY, Step.FOUND),
-        (Kept(FOUNDED), None, START - DAY, Step.FOUND),
-        (Kept(FOUNDED), replace(FOUNDED, generation=5), START, Step.RESTORE),
-        (Kept(OTHER), FOUNDED, START, Step.TRUST_SERVED),
-        (Kept(replace(OTHER, retired=(FOUNDED.active.certificate,))), FOUNDED, START, Step.SERVE),
-        (Kept(renewed_at(OVERLAP)), None, OVERLAP, Step.INTRODUCE),
-        (Kept(introduced(OVERLAP)), None, OVERLAP + DAY, Step.SERVE),
-        (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + DAY, Step.SERVE),
-        (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + LIFETIMES.settle, Step.PROMOTE),
-        (Kept(replace(FOUNDED, requested=Rotation.LEAF)), None, START, Step.RENEW_LEAF),
-        (Kept(replace(FOUNDED, requested=Rotation.AUTHORITY)), None, START, Step.INTRODUCE),
-        (Kept(replace(FOUNDED, retired=(OTHER.active.certificate,))), None, START + 4 * DAY, Step.SERVE),
+        (Absent(), None, START, SuccessionStep.FOUND),
+        (Absent(), FOUNDED, START, SuccessionStep.RESTORE),
+        (Absent(), FOUNDED, START + 400 * DAY, SuccessionStep.FOUND),
+        (Damaged(("x",)), None, START, SuccessionStep.FOUND),
+        (Damaged(("x",)), FOUNDED, START, SuccessionStep.RESTORE),
+        (Foreign(("x",)), FOUNDED, START, SuccessionStep.HOLD),
+        (Kept(FOUNDED), None, START, SuccessionStep.SERVE),
+        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3, SuccessionStep.RENEW_LEAF),
+        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3 - timedelta(seconds=1), SuccessionStep.SERVE),
+        (Kept(FOUNDED), None, START + 20 * DAY, SuccessionStep.RENEW_LEAF),
+        (Kept(FOUNDED), None, START + 400 * DAY, SuccessionStep.FOUND),
+        (Kept(FOUNDED), None, START - DAY, SuccessionStep.FOUND),
+        (Kept(FOUNDED), replace(FOUNDED, generation=5), START, SuccessionStep.RESTORE),
+        (Kept(OTHER), FOUNDED, START, SuccessionStep.TRUST_SERVED),
+        (Kept(replace(OTHER, retired=(FOUNDED.active.certificate,))), FOUNDED, START, SuccessionStep.SERVE),
+        (Kept(renewed_at(OVERLAP)), None, OVERLAP, SuccessionStep.INTRODUCE),
+        (Kept(introduced(OVERLAP)), None, OVERLAP + DAY, SuccessionStep.SERVE),
+        (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + DAY, SuccessionStep.SERVE),
+        (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + LIFETIMES.settle, SuccessionStep.PROMOTE),
+        (Kept(replace(FOUNDED, requested=Rotation.LEAF)), None, START, SuccessionStep.RENEW_LEAF),
+        (Kept(replace(FOUNDED, requested=Rotation.AUTHORITY)), None, START, SuccessionStep.INTRODUCE),
+        (Kept(replace(FOUNDED, retired=(OTHER.active.certificate,))), None, START + 4 * DAY, SuccessionStep.SERVE),
         (
             Kept(replace(renewed_at(START + 8 * DAY), retired=(OTHER.active.certificate,))),
             None,
             START + 8 * DAY,
-            Step.RETIRE,
+            SuccessionStep.RETIRE,
         ),
     ],
     ids=[
@@ -85,15 +85,15 @@ def introduced(now: datetime) -> Material:
         "old-authority-over",
     ],
 )
-def test_the_next_step(stored: Stored, held: Material | None, now: datetime, step: Step) -> None:
+def test_the_next_step(stored: Stored, held: Material | None, now: datetime, step: SuccessionStep) -> None:
     assert decide(stored, held, now, RULES).step is step
 
 
 def test_a_requested_authority_settles_in_a_hurry() -> None:
     asked = replace(published(introduced(START), START), requested=Rotation.AUTHORITY)
 
-    assert decide(Kept(asked), None, START + LIFETIMES.hurry - timedelta(seconds=1), RULES).step is Step.SERVE
-    assert decide(Kept(asked), None, START + LIFETIMES.hurry, RULES).step is Step.PROMOTE
+    assert decide(Kept(asked), None, START + LIFETIMES.hurry - timedelta(seconds=1), RULES).step is SuccessionStep.SERVE
+    assert decide(Kept(asked), None, START + LIFETIMES.hurry, RULES).step is SuccessionStep.PROMOTE
 
 
 def test_an_upcoming_authority_that_is_of_no_use_is_made_anew() -> None:
@@ -101,14 +101,14 @@ def test_an_upcoming_authority_that_is_of_no_use_is_made_anew() -> None:
 
     decision = decide(Kept(replace(FOUNDED, upcoming=stranger)), None, START, RULES)
 
-    assert decision.step is Step.INTRODUCE
+    assert decision.step is SuccessionStep.INTRODUCE
 
 
 def test_names_outside_the_constraints_need_a_new_authority_that_trusts_the_old_one() -> None:
-    rules = Rules((HOST, "other.svc"))
+    rules = CertRules((HOST, "other.svc"))
 
-    assert decide(Kept(FOUNDED), FOUNDED, START, rules).step is Step.FOUND
-    assert FOUNDED.active.certificate in follow(Step.FOUND, Kept(FOUNDED), FOUNDED, START, rules).trusted
+    assert decide(Kept(FOUNDED), FOUNDED, START, rules).step is SuccessionStep.FOUND
+    assert FOUNDED.active.certificate in follow(SuccessionStep.FOUND, Kept(FOUNDED), FOUNDED, START, rules).trusted
 
 
 @pytest.mark.parametrize("hours", range(0, 24 * 420, 37))
@@ -117,14 +117,14 @@ def test_a_step_that_is_due_is_taken_and_one_that_is_not_leaves_time_to_wait(hou
     now, material = START + timedelta(hours=hours), FOUNDED
     for _ in range(8):
         step = decide(Kept(material), None, now, RULES).step
-        if step is Step.SERVE and material.upcoming is not None and material.published_at is None:
+        if step is SuccessionStep.SERVE and material.upcoming is not None and material.published_at is None:
             material = published(material, now)
-        elif step is Step.SERVE:
+        elif step is SuccessionStep.SERVE:
             break
         else:
             material = follow(step, Kept(material), None, now, RULES)
 
-    assert decide(Kept(material), None, now, RULES).step is Step.SERVE
+    assert decide(Kept(material), None, now, RULES).step is SuccessionStep.SERVE
     assert next_due(material, RULES) > now
 
 

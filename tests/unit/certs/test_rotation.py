@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from certs.authority import Lifetimes, within_time
-from certs.policy import Rules
+from certs.policy import CertRules
 from tests.unit.certs.certs_world import HOST, LIFETIMES, START, ModelWorld, Process, open_model_world
 
 
@@ -22,7 +22,7 @@ async def world() -> AsyncIterator[ModelWorld]:
         yield opened
 
 
-BRISK = Rules((HOST,), Lifetimes(authority=timedelta(days=24), overlap=timedelta(days=13)))
+BRISK = CertRules((HOST,), Lifetimes(authority=timedelta(days=24), overlap=timedelta(days=13)))
 """The next authority comes on day 11, signs from day 16, and the old one is forgotten on day 23."""
 DAYS_OF_A_LIFE = 400
 """More than an authority lives: one hand-over of authorities and dozens of leaves."""
@@ -199,7 +199,7 @@ async def test_any_interleaving_of_three_replicas_keeps_the_chain_trusted(world:
 async def test_a_new_name_gets_a_new_authority_and_the_old_one_stays_trusted(world: ModelWorld) -> None:
     old = world.process()
     await old.keeper.look()
-    new = world.process(Rules(("other.system.svc", HOST), LIFETIMES))
+    new = world.process(CertRules(("other.system.svc", HOST), LIFETIMES))
 
     await new.keeper.look()
 

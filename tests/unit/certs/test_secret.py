@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from certs.authority import issue_authority
 from certs.material import Material, Rotation
-from certs.policy import Absent, Damaged, Foreign, Kept, Step
+from certs.policy import Absent, Damaged, Foreign, Kept, SuccessionStep
 from certs.secret import OWNER, OWNER_LABEL, ROTATE, read_secret, write_secret
 from certs.succession import follow
 from kubewire.wire import Object
 from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 NAMES = (HOST,)
-FOUNDED = follow(Step.FOUND, Absent(), None, START, RULES)
+FOUNDED = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
 UPCOMING = issue_authority(NAMES, START, LIFETIMES)
 OLD = issue_authority(NAMES, START, LIFETIMES).certificate
 
@@ -75,7 +75,7 @@ def test_every_problem_is_reported_at_once_and_survivors_are_kept() -> None:
 
 
 def test_a_leaf_of_another_authority_is_a_problem() -> None:
-    other = follow(Step.FOUND, Absent(), None, START, RULES)
+    other = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
     secret = write_secret(replace(FOUNDED, leaf=other.leaf), None, "pair", "system")
 
     found = read_secret(secret, NAMES, START)

@@ -12,7 +12,7 @@ from certs import serving
 from certs.authority import Pair, PrivateKey, issue_authority, issue_leaf
 from certs.errors import UnusableError
 from certs.material import Material, pem_of
-from certs.policy import Absent, Step
+from certs.policy import Absent, SuccessionStep
 from certs.serving import ServingContext
 from certs.succession import follow
 from core.engine.clock import system_now
@@ -20,7 +20,7 @@ from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 
 def fresh() -> Material:
-    return follow(Step.FOUND, Absent(), None, system_now(), RULES)
+    return follow(SuccessionStep.FOUND, Absent(), None, system_now(), RULES)
 
 
 def handshake(

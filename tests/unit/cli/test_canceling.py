@@ -12,7 +12,7 @@ from cli.canceling import cancel_runs
 from cli.options import CommonOptions
 from cli.problem import CommandError, UsageError
 from cli.runs import run_manifest, start_run
-from cli.selection import Selection, select_runs
+from cli.selection import RunSelection, select_runs
 from cli.session import Session
 from core.api import keys
 from core.api.phases import Phase
@@ -40,7 +40,7 @@ async def test_runs_are_selected_by_story_phase_and_age(session: Session) -> Non
     await a_run(session, "other", "another", phase="Running")
 
     async def names(**conditions: Any) -> list[str]:
-        found = await select_runs(session, Selection(**conditions), system_now())
+        found = await select_runs(session, RunSelection(**conditions), system_now())
         return sorted(run["metadata"]["name"] for run in found)
 
     assert await names() == ["fresh", "going", "other"]
@@ -52,9 +52,9 @@ async def test_runs_are_selected_by_story_phase_and_age(session: Session) -> Non
 
 
 def test_a_phase_is_recognised_in_any_case_and_a_wrong_one_is_wrong_usage() -> None:
-    assert Selection.of_flags("", "failed", "", "", "").phase is Phase.FAILED
+    assert RunSelection.of_flags("", "failed", "", "", "").phase is Phase.FAILED
     with pytest.raises(UsageError, match="no phase 'faild'") as refusal:
-        Selection.of_flags("", "faild", "", "", "")
+        RunSelection.of_flags("", "faild", "", "", "")
     assert refusal.value.remedy == "did you mean Failed?"
 
 
@@ -77,7 +77,7 @@ async def test_several_runs_are_listed_and_need_a_yes(
     await a_run(session, "one", phase="Running")
     await a_run(session, "two", phase="Running")
     await a_run(session, "over", phase="Failed", finishedAt="2026-01-01T00:00:00Z")
-    every = Selection(story="story")
+    every = RunSelection(story="story")
 
     with pytest.raises(CommandError, match="nothing was canceled"):
         await cancel_runs(session, every, reason="", dry_run=False, wait_seconds=None)

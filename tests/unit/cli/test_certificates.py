@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from certs.policy import Rules
+from certs.policy import CertRules
 from certs.rotation import DEFAULT_SECRET, CertificateKeeper
 from certs.secret import ROTATE
 from certs.serving import ServingContext
@@ -33,7 +33,7 @@ async def keeper(session: Session) -> CertificateKeeper:
         session.client,
         ServingContext(),
         namespace=OPERATOR_NAMESPACE,
-        rules=Rules(("gate.svc",)),
+        rules=CertRules(("gate.svc",)),
         clock=clock,
         events=EventRecorder(session.client, now=clock.now),
     )

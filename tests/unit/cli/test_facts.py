@@ -19,7 +19,7 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
-from views.why.cause import Kind
+from views.why.cause import CauseKind
 from views.why.explanation import explain
 
 Object = dict[str, Any]
@@ -82,7 +82,7 @@ async def test_a_step_at_work_is_known_with_its_job_and_pod(session: Session) ->
 
     assert (list(facts.step_runs), list(facts.jobs), list(facts.pods)) == (["a"], ["release-1-a"], ["release-1-a"])
     (cause,) = explain(facts, "", session.command_in).causes
-    assert (cause.kind, facts.unseen) == (Kind.NODE, ())
+    assert (cause.kind, facts.unseen) == (CauseKind.NODE, ())
 
 
 async def test_child_runs_are_known_by_who_owns_them_and_not_by_their_label(session: Session) -> None:
@@ -161,4 +161,4 @@ async def test_a_job_that_gets_no_pod_is_explained_by_its_last_warning(session: 
     facts = await read_facts(session, run)
 
     (cause,) = explain(facts, "", session.command_in).causes
-    assert (cause.kind, cause.text) == (Kind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")
+    assert (cause.kind, cause.text) == (CauseKind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")

@@ -12,7 +12,7 @@ import trio
 
 from cli import jsonlines
 from cli.jsonlines import NoQuestionError, read_question, serve
-from core.expressions.fields import Kind
+from core.expressions.fields import FieldKind
 
 
 def _line(**fields: Any) -> bytes:
@@ -23,9 +23,9 @@ def test_a_question_has_three_fields_and_two_more_at_will() -> None:
     plain = read_question(_line(template="{{ 1 }}", kind="value", context={"inputs": {}}))
     full = read_question(_line(template="true", kind="condition", context={}, deterministic=True, maxOutputBytes=0))
 
-    assert (plain.template, plain.kind, plain.context) == ("{{ 1 }}", Kind.VALUE, {"inputs": {}})
+    assert (plain.template, plain.kind, plain.context) == ("{{ 1 }}", FieldKind.VALUE, {"inputs": {}})
     assert (plain.policy.deterministic, plain.policy.limits.output_bytes) == (False, 65_536)
-    assert (full.kind, full.policy.deterministic, full.policy.limits.output_bytes) == (Kind.CONDITION, True, 0)
+    assert (full.kind, full.policy.deterministic, full.policy.limits.output_bytes) == (FieldKind.CONDITION, True, 0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.problem import UsageError
-from cli.rendering import Request, Row, evaluate, field_paths
+from cli.rendering import FieldRow, RenderRequest, evaluate, field_paths
 
 ENGRAM = {"name": "worker"}
 STORY: dict[str, Any] = {
@@ -38,8 +38,8 @@ STORY: dict[str, Any] = {
 }
 
 
-async def _rows(**given: Any) -> dict[str, Row]:
-    rows = await evaluate(STORY, Request(**given))
+async def _rows(**given: Any) -> dict[str, FieldRow]:
+    rows = await evaluate(STORY, RenderRequest(**given))
     return {row.field.path.removeprefix("spec."): row for row in rows}
 
 
@@ -172,7 +172,7 @@ LOOPS: dict[str, Any] = {
 
 
 async def _cells(outputs: dict[str, Any]) -> dict[str, list[str]]:
-    rows = await evaluate(LOOPS, Request(outputs=outputs))
+    rows = await evaluate(LOOPS, RenderRequest(outputs=outputs))
     return {row.field.path.rpartition(".")[2]: row.cells(wide=True)[1::2] for row in rows}
 
 
@@ -210,6 +210,6 @@ async def test_items_inside_items_are_found_one_after_the_other() -> None:
     each = {"name": "x", "ref": ENGRAM, "with": "{{ item }}"}
     inner = {"name": "inner", "type": "parallel", "with": {"forEach": "{{ item }}", "steps": [each]}}
     step = {"name": "outer", "type": "parallel", "with": {"forEach": [["{{ inputs.a }}", "b"]], "steps": [inner]}}
-    rows = await evaluate({"spec": {"steps": [step]}}, Request(inputs={"a": 1}, paths=["with.steps[0].with"]))
+    rows = await evaluate({"spec": {"steps": [step]}}, RenderRequest(inputs={"a": 1}, paths=["with.steps[0].with"]))
 
     assert [row.cells(wide=True)[3] for row in rows] == ['[1, "b"]', "1"]

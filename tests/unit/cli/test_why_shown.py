@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli.render.why import lines_of
-from views.why.cause import Cause, Explanation, Kind
+from views.why.cause import Cause, CauseKind, Explanation
 from views.why.document import document_of
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 BEGAN = datetime(2026, 1, 2, 11, 59, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, 13, 0, tzinfo=UTC)
 GATE = Cause(
-    Kind.GATE,
+    CauseKind.GATE,
     "team",
     "release-1",
     "approve",
@@ -54,7 +54,11 @@ def test_a_cause_tells_since_when_until_when_who_and_what_to_type() -> None:
 
 def test_a_failure_tells_its_error_and_its_last_words() -> None:
     failed = replace(
-        GATE, kind=Kind.FAILED, text="ended Failed: exit 3", facts=(("type", "execution_error"),), last_lines=("a", "b")
+        GATE,
+        kind=CauseKind.FAILED,
+        text="ended Failed: exit 3",
+        facts=(("type", "execution_error"),),
+        last_lines=("a", "b"),
     )
 
     lines = shown(explanation(failed))

@@ -15,7 +15,7 @@ from core.policy.layers import resolve_policy
 from core.policy.retry import RetryPolicy
 from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
-from core.workloads.payload import PayloadError
+from core.workloads.payload import NotSerializableError
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import ordered_workload
 from tests.unit.reconcilers.reconciler_samples import run, step_run, stored, story
@@ -110,7 +110,7 @@ def test_invalid_overrides_are_refused() -> None:
 
 
 def test_inputs_without_a_json_form_are_refused() -> None:
-    with pytest.raises(PayloadError):
+    with pytest.raises(NotSerializableError):
         ordered_workload(order(inputs={"x": math.nan}))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from core.api.phases import Phase
 from core.policy.settings import JobSettings, OperatorSettings, RunSettings
-from reconcilers.retention import Act, CleanUp, Remove, Wait, child_ttl, next_act, retention
+from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, child_ttl, next_act, retention
 from tests.unit.reconcilers.reconciler_samples import run, story
 
 FINISHED = datetime(2025, 1, 2, 3, 0, 0, tzinfo=UTC)
@@ -39,8 +39,8 @@ def act(
     return next_act(run(status=status), of_job(**job), settings(**operator), FINISHED + after * SECOND)
 
 
-def wait(seconds: float) -> Wait:
-    return Wait(FINISHED + seconds * SECOND)
+def wait(seconds: float) -> KeepUntil:
+    return KeepUntil(FINISHED + seconds * SECOND)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_without_its_story_the_operators_values_count() -> None:
         pytest.param({"after": 86400}, Remove(), id="both-after-a-long-absence"),
         pytest.param({"after": 0, "ttl": 0}, CleanUp(), id="children-at-once"),
         pytest.param({"after": 0, "ttl": -1}, wait(86400), id="children-stay-with-the-run"),
-        pytest.param({"after": 0, "ttl": -1, "kept": 0}, Wait(None), id="everything-stays"),
-        pytest.param({"after": 1e9, "kept": 0, "cleaned": True}, Wait(None), id="the-run-stays"),
+        pytest.param({"after": 0, "ttl": -1, "kept": 0}, KeepUntil(None), id="everything-stays"),
+        pytest.param({"after": 1e9, "kept": 0, "cleaned": True}, KeepUntil(None), id="the-run-stays"),
         pytest.param({"after": 0, "kept": -1}, Remove(), id="run-at-once"),
         pytest.param({"after": 0, "kept": 60}, wait(3600), id="no-run-goes-before-its-children"),
         pytest.param({"after": 3599, "kept": 60}, wait(3600), id="still-not"),
@@ -104,7 +104,7 @@ def test_of_a_run_that_is_needed_only_the_children_go() -> None:
     long_after = FINISHED + 9 * DAY
     assert next_act(run(status=ended), None, settings(), long_after, is_needed=True) == CleanUp()
     cleaned = run(status=ended | {"childrenCleanedAt": "2025-01-02T04:00:00Z"})
-    assert next_act(cleaned, None, settings(), long_after, is_needed=True) == Wait(None)
+    assert next_act(cleaned, None, settings(), long_after, is_needed=True) == KeepUntil(None)
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase.terminal])

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from core.engine.errors import GoneError, RejectedError, StaleError, UnavailableError
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
-from reconcilers.runtime.outcome import After, Done, Outcome, Retry, Terminal
+from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 
 SECOND = timedelta(seconds=1)
 KEY = Key("team", "a")
@@ -55,8 +55,10 @@ async def lived(controller: Controller, *keys: Key, seconds: float = 100) -> flo
     [
         pytest.param([Done()], [0], ["success"], id="done"),
         pytest.param([After(5 * SECOND)], [0, 5], ["requeue_after", "success"], id="after"),
-        pytest.param([Retry(ValueError())] * 3, [0, 1, 3, 7], ["error"] * 3 + ["success"], id="retry"),
-        pytest.param([Retry(ValueError(), 9 * SECOND)], [0, 9], ["error", "success"], id="retry-as-the-server-wishes"),
+        pytest.param([RetryLater(ValueError())] * 3, [0, 1, 3, 7], ["error"] * 3 + ["success"], id="retry"),
+        pytest.param(
+            [RetryLater(ValueError(), 9 * SECOND)], [0, 9], ["error", "success"], id="retry-as-the-server-wishes"
+        ),
         pytest.param([Terminal(ValueError())], [0], ["terminal"], id="terminal"),
         pytest.param([StaleError("moved on")], [0, 1], ["error", "success"], id="stale"),
         pytest.param([UnavailableError("away")], [0, 1], ["error", "success"], id="unavailable"),

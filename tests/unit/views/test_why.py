@@ -12,7 +12,7 @@ import pytest
 from cli.render.why import lines_of
 from views.errors import ViewError
 from views.run_view import plain_command
-from views.why.cause import Cause, Explanation, Facts, Kind
+from views.why.cause import Cause, CauseKind, Explanation, Facts
 from views.why.explanation import explain
 
 Object = dict[str, Any]
@@ -94,7 +94,7 @@ def test_a_gate_names_who_decides_until_when_and_how() -> None:
 
     cause = only(Facts(run, a_story(gate)))
 
-    assert (cause.kind, cause.since, cause.until) == (Kind.GATE, BEGAN_AT, LATER_AT)
+    assert (cause.kind, cause.since, cause.until) == (CauseKind.GATE, BEGAN_AT, LATER_AT)
     assert cause.then == "the step fails with Timeout"
     assert "bobrapet-gate-approver-role" in cause.who
     assert cause.commands == ("bobrapet approve release-1 approve", "bobrapet reject release-1 approve")
@@ -106,26 +106,26 @@ def test_a_gate_that_is_decided_waits_for_the_operator() -> None:
 
     cause = only(Facts(run, a_story({"name": "approve", "type": "gate"})))
 
-    assert (cause.kind, cause.text) == (Kind.OPERATOR, "was Approved by jane; the operator is about to act on it")
+    assert (cause.kind, cause.text) == (CauseKind.OPERATOR, "was Approved by jane; the operator is about to act on it")
 
 
 @pytest.mark.parametrize(
     ("step", "timer", "kind", "text", "then"),
     [
         pytest.param(
-            {"name": "x", "type": "sleep"}, "sleepUntil", Kind.SLEEP, "sleeps", "the run continues", id="sleep"
+            {"name": "x", "type": "sleep"}, "sleepUntil", CauseKind.SLEEP, "sleeps", "the run continues", id="sleep"
         ),
         pytest.param(
             {"name": "x", "type": "wait", "with": {"until": "{{ steps.a.output.ok }}", "onTimeout": "skip"}},
             "waitTimeoutAt",
-            Kind.WAIT,
+            CauseKind.WAIT,
             "waits until {{ steps.a.output.ok }}",
             "the step is skipped",
             id="wait",
         ),
     ],
 )
-def test_a_timed_step_tells_what_happens_then(step: Object, timer: str, kind: Kind, text: str, then: str) -> None:
+def test_a_timed_step_tells_what_happens_then(step: Object, timer: str, kind: CauseKind, text: str, then: str) -> None:
     run = a_run(timers={"x": {timer: LATER}}, stepStates={"x": at_work("Paused", "…")})
 
     cause = only(Facts(run, a_story(step)))
@@ -140,7 +140,7 @@ def test_a_step_without_a_slot_tells_where_in_the_queue_it_is() -> None:
     cause = only(Facts(run, a_story(engram("fetch"))))
 
     assert (cause.kind, cause.text) == (
-        Kind.QUEUE,
+        CauseKind.QUEUE,
         "waits for its turn: queue concurrency limit (2 running, limit 2); 3rd in queue gpu",
     )
 
@@ -154,7 +154,7 @@ def test_a_retry_tells_when_it_comes_and_what_went_wrong() -> None:
     cause = only(of_engram(step_run, pod=a_pod("fetch", phase="Failed")))
 
     assert cause.text == "waits for its next attempt; attempt 1 of 6 failed: rate limited"
-    assert (cause.kind, cause.until, cause.then) == (Kind.RETRY, LATER_AT, "attempt 2 of 6 starts")
+    assert (cause.kind, cause.until, cause.then) == (CauseKind.RETRY, LATER_AT, "attempt 2 of 6 starts")
 
 
 def test_an_image_that_cannot_be_had_is_told_as_the_node_words_it() -> None:
@@ -163,7 +163,7 @@ def test_an_image_that_cannot_be_had_is_told_as_the_node_words_it() -> None:
 
     cause = only(of_engram(a_step_run("fetch", phase="Running"), a_job("fetch"), pod))
 
-    assert cause.kind is Kind.IMAGE
+    assert cause.kind is CauseKind.IMAGE
     assert cause.text == "cannot pull its image: ImagePullBackOff: Back-off pulling image w:1"
     assert (cause.since, cause.until, cause.then) == (BEGAN_AT, LATER_AT, "the attempt times out")
     assert cause.commands == ("kubectl describe pod pod-x --namespace team",)
@@ -181,7 +181,7 @@ def test_a_pod_that_no_node_takes_tells_since_when() -> None:
 
     cause = only(of_engram(a_step_run("fetch"), a_job("fetch"), pod))
 
-    assert (cause.kind, cause.since) == (Kind.NODE, BEGAN_AT)
+    assert (cause.kind, cause.since) == (CauseKind.NODE, BEGAN_AT)
     assert "0/3 nodes are available: insufficient cpu" in cause.text
 
 
@@ -189,7 +189,7 @@ def test_a_missing_secret_is_no_matter_of_the_image() -> None:
     waiting = {"reason": "CreateContainerConfigError", "message": 'secret "s3" not found'}
     pod = a_pod("fetch", phase="Pending", containerStatuses=[{"name": "engram", "state": {"waiting": waiting}}])
 
-    assert only(of_engram(a_step_run("fetch"), a_job("fetch"), pod)).kind is Kind.CONTAINER
+    assert only(of_engram(a_step_run("fetch"), a_job("fetch"), pod)).kind is CauseKind.CONTAINER
 
 
 def test_a_container_that_runs_says_since_when_and_which_attempt_it_is() -> None:
@@ -198,7 +198,7 @@ def test_a_container_that_runs_says_since_when_and_which_attempt_it_is() -> None
 
     cause = only(of_engram(a_step_run("fetch", phase="Running", retries=2), a_job("fetch"), pod))
 
-    assert (cause.kind, cause.text, cause.since) == (Kind.RUNNING, "runs attempt 3 of 6 in Pod pod-x", BEGAN_AT)
+    assert (cause.kind, cause.text, cause.since) == (CauseKind.RUNNING, "runs attempt 3 of 6 in Pod pod-x", BEGAN_AT)
     assert cause.commands == ("bobrapet logs release-1 fetch --follow",)
 
 
@@ -207,7 +207,7 @@ def test_a_container_that_has_ended_waits_for_the_operator() -> None:
 
     cause = only(of_engram(a_step_run("fetch"), a_job("fetch"), a_pod("fetch", containerStatuses=[ended])))
 
-    assert (cause.kind, cause.since) == (Kind.OPERATOR, BEGAN_AT)
+    assert (cause.kind, cause.since) == (CauseKind.OPERATOR, BEGAN_AT)
     assert "exit code 3" in cause.text
 
 
@@ -216,7 +216,7 @@ def test_a_job_that_gets_no_pod_tells_the_last_warning() -> None:
 
     cause = only(of_engram(a_step_run("fetch"), a_job("fetch"), warnings=quota))
 
-    assert (cause.kind, cause.text) == (Kind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")
+    assert (cause.kind, cause.text) == (CauseKind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")
 
 
 def test_without_a_right_to_see_pods_it_tells_what_the_step_run_says_and_what_is_missing() -> None:
@@ -239,7 +239,7 @@ def test_without_a_right_to_see_pods_what_the_step_says_is_told() -> None:
 
     cause = only(facts)
 
-    assert (cause.kind, cause.text) == (Kind.NODE, state["message"])
+    assert (cause.kind, cause.text) == (CauseKind.NODE, state["message"])
 
 
 # Where it really stops.
@@ -257,7 +257,7 @@ def test_a_child_run_is_followed_to_what_it_waits_for() -> None:
     explanation = about(Facts(a_run(stepStates={"deploy": waits}), a_story(calls), children={"deploy": inner}))
 
     (cause,) = explanation.causes
-    assert (cause.run, cause.step, cause.kind) == ("release-1-deploy", "go", Kind.GATE)
+    assert (cause.run, cause.step, cause.kind) == ("release-1-deploy", "go", CauseKind.GATE)
     assert cause.via == ("release-1/deploy",)
     assert cause.commands[0] == "bobrapet approve release-1-deploy go"
     assert explanation.unseen == ("Pods",)
@@ -269,7 +269,7 @@ def test_a_child_run_that_is_not_to_be_seen_is_named() -> None:
 
     cause = only(Facts(a_run(stepStates={"deploy": waits}), a_story(calls)))
 
-    assert (cause.kind, cause.text) == (Kind.CHILD, "waits for StoryRun other, which you cannot see")
+    assert (cause.kind, cause.text) == (CauseKind.CHILD, "waits for StoryRun other, which you cannot see")
 
 
 def test_of_a_parallel_step_its_branches_are_told() -> None:
@@ -278,7 +278,7 @@ def test_of_a_parallel_step_its_branches_are_told() -> None:
 
     cause = only(Facts(a_run(stepStates=states), a_story(fan)))
 
-    assert (cause.step, cause.kind) == ("fan/ok", Kind.GATE)
+    assert (cause.step, cause.kind) == ("fan/ok", CauseKind.GATE)
 
 
 NEEDY = a_story(
@@ -303,7 +303,7 @@ def test_a_step_that_has_not_begun_is_followed_through_its_needs() -> None:
 
     assert (first.step, first.text) == ("announce", "needs publish (Pending)")
     assert (second.step, second.text) == ("publish", "needs approve (Paused)")
-    assert (last.step, last.kind, last.via) == ("approve", Kind.GATE, ("release-1/announce", "release-1/publish"))
+    assert (last.step, last.kind, last.via) == ("approve", CauseKind.GATE, ("release-1/announce", "release-1/publish"))
     assert about(Facts(WAITS, NEEDY), "tidy").causes[0].text.startswith("starts when the steps before")
 
 
@@ -330,7 +330,7 @@ def test_a_step_that_is_unknown_is_no_step() -> None:
     ("run", "kind", "text"),
     [
         pytest.param(
-            {**a_run(), "status": {}}, Kind.OPERATOR, "has not been seen by an operator yet", id="no operator"
+            {**a_run(), "status": {}}, CauseKind.OPERATOR, "has not been seen by an operator yet", id="no operator"
         ),
         pytest.param(
             a_run(
@@ -339,13 +339,13 @@ def test_a_step_that_is_unknown_is_no_step() -> None:
                     {"type": "Ready", "reason": "StoryNotFound", "message": "Story team/x does not exist (yet)"}
                 ],
             ),
-            Kind.STORY,
+            CauseKind.STORY,
             "waits for its Story: Story team/x does not exist (yet)",
             id="no Story",
         ),
         pytest.param(
             a_run(conditions=[{"type": "Ready", "reason": "PermissionDenied", "message": "cannot create jobs"}]),
-            Kind.PERMISSION,
+            CauseKind.PERMISSION,
             "waits for a permission that the operator does not have: cannot create jobs",
             id="no right",
         ),
@@ -353,19 +353,19 @@ def test_a_step_that_is_unknown_is_no_step() -> None:
             a_run(
                 conditions=[{"type": "Ready", "reason": "StorageUnavailable", "message": "step b: bucket x: no answer"}]
             ),
-            Kind.STORAGE,
+            CauseKind.STORAGE,
             "waits for data of a step that is in object storage: step b: bucket x: no answer",
             id="no storage",
         ),
         pytest.param(
             a_run(spec={"cancelRequested": True}),
-            Kind.CANCEL,
+            CauseKind.CANCEL,
             "is being canceled: its steps are asked to end, then stopped",
             id="canceled",
         ),
     ],
 )
-def test_what_keeps_the_whole_run_comes_first(run: Object, kind: Kind, text: str) -> None:
+def test_what_keeps_the_whole_run_comes_first(run: Object, kind: CauseKind, text: str) -> None:
     cause = about(Facts(run, None)).causes[0]
 
     assert (cause.kind, cause.step, cause.text) == (kind, "", text)
@@ -375,7 +375,7 @@ def test_a_retry_that_was_asked_for_waits_for_the_operator() -> None:
     run = a_run(phase="Failed")
     run["metadata"]["annotations"]["storyrun.bubustack.io/redrive-token"] = "t1"
 
-    assert only(Facts(run, None)).kind is Kind.OPERATOR
+    assert only(Facts(run, None)).kind is CauseKind.OPERATOR
 
 
 def test_a_retry_that_was_refused_says_why() -> None:
@@ -468,11 +468,11 @@ def test_a_failure_is_told_while_other_steps_go_on() -> None:
 
     causes = about(Facts(a_run(stepStates=states), a_story(engram("a"), engram("b")))).causes
 
-    assert [(cause.step, cause.kind) for cause in causes] == [("b", Kind.STARTING), ("a", Kind.FAILED)]
+    assert [(cause.step, cause.kind) for cause in causes] == [("b", CauseKind.STARTING), ("a", CauseKind.FAILED)]
 
 
 def test_a_run_that_failed_before_its_first_step_tells_its_message() -> None:
     cause = only(Facts(a_run(phase="Failed", message="spec.inputs: city is required"), a_story(engram("a"))))
 
-    assert (cause.kind, cause.text) == (Kind.FAILED, "ended Failed: spec.inputs: city is required")
+    assert (cause.kind, cause.text) == (CauseKind.FAILED, "ended Failed: spec.inputs: city is required")
     assert cause.commands == ("bobrapet resubmit release-1",)

@@ -29,7 +29,7 @@ from tests.unit.webhooks.admission_reviews import (
     template,
 )
 from webhooks.app import admission_app
-from webhooks.limits import Limits
+from webhooks.limits import ReviewLimits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook
 from webhooks.request_limits import RequestLimits
 from webhooks.setup import AdmissionSetup
@@ -41,7 +41,7 @@ Object = dict[str, Any]
 @asynccontextmanager
 async def asking(gate: AdmissionSetup, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an admission server, in process."""
-    app: Any = admission_app(gate, Limits(**limits))  # Quart and httpx type ASGI applications differently
+    app: Any = admission_app(gate, ReviewLimits(**limits))  # Quart and httpx type ASGI applications differently
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="https://gate", timeout=20) as client:
         yield client
@@ -260,7 +260,7 @@ async def test_a_body_without_a_length_is_read_to_its_limit() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": VALIDATE_STORY.path, "query_string": b"", "headers": []}
-    limits = Limits(review_bytes=1_000, drained_bytes=2_000)
+    limits = ReviewLimits(review_bytes=1_000, drained_bytes=2_000)
     await admission_app(gate(), limits)(cast("Any", scope), cast("Any", receive), cast("Any", send))
 
     assert (sent[0]["status"], received) == (413, 11 + 21)
@@ -356,7 +356,7 @@ async def test_an_answer_that_has_begun_is_sent_whole(autojump_clock: trio.abc.C
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": VALIDATE_STORY.path, "query_string": b"", "headers": []}
-    await RequestLimits(application, Limits())(scope, receive, send)
+    await RequestLimits(application, ReviewLimits())(scope, receive, send)
 
     assert [message.get("status") or message["body"] for message in sent] == [200, b"whole"]
 

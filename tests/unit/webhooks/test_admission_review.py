@@ -10,10 +10,10 @@ import pytest
 
 from tests.unit.webhooks.admission_reviews import MUTATE_STORY, STEP_RUN_STATUS, VALIDATE_STORY, review, story
 from webhooks import review as reviews
-from webhooks.finding import Cause, Rule, Severity
+from webhooks.finding import CauseType, Rule, Severity
 from webhooks.review import MisfitError, NoReviewError
 
-RULE = Rule("story/some", "1.4", Cause.REQUIRED)
+RULE = Rule("story/some", "1.4", CauseType.REQUIRED)
 WARNING = Rule("story/other", "1.4", severity=Severity.WARNING)
 
 

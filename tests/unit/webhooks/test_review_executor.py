@@ -27,22 +27,22 @@ from tests.unit.webhooks.admission_reviews import (
 )
 from webhooks import decision, remote_view
 from webhooks.cluster_view import InMemoryView, Unseen
-from webhooks.decision import Decision
-from webhooks.finding import Cause
-from webhooks.limits import Limits
+from webhooks.decision import ReviewDecision
+from webhooks.finding import CauseType
+from webhooks.limits import ReviewLimits
 from webhooks.registration import Hook
 from webhooks.review import review_of
-from webhooks.review_executor import Question, ReviewExecutor, UnavailableError
+from webhooks.review_executor import ReviewExecutor, ReviewRequest, ReviewUnavailableError
 from webhooks.validate.dependency import NEED_UNKNOWN
 from webhooks.validate.template_use import MISSING
 
-APART = Limits(loop_bytes=0, worker_seconds=60)
+APART = ReviewLimits(loop_bytes=0, worker_seconds=60)
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 
 
-def question(hook: Hook, new: Any, old: Any = None, **fields: Any) -> Question:
+def question(hook: Hook, new: Any, old: Any = None, **fields: Any) -> ReviewRequest:
     body = review(hook, new, old, **fields)
-    return Question(hook, review_of(body, hook), orjson.dumps(body))
+    return ReviewRequest(hook, review_of(body, hook), orjson.dumps(body))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ async def apart(nursery: trio.Nursery, objects: list[dict[str, Any]]) -> AsyncIt
 
 
 async def test_a_process_decides_as_the_loop_does(apart: ReviewExecutor, objects: list[dict[str, Any]]) -> None:
-    here = ReviewExecutor(gate(objects), Limits(loop_seconds=60, patient=0))
+    here = ReviewExecutor(gate(objects), ReviewLimits(loop_seconds=60, patient=0))
     wrong = {"name": "a", "ref": {"name": "e"}, "with": {"n": "x"}, "needs": ["gone"]}
     step_run = {
         "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -76,7 +76,7 @@ async def test_a_process_decides_as_the_loop_does(apart: ReviewExecutor, objects
     ):
         decided = await apart.examine(asked)
         assert decided == await here.examine(asked)
-        assert (decided == Decision()) is (asked.review.old is not None and asked.hook is VALIDATE_STORY)
+        assert (decided == ReviewDecision()) is (asked.review.old is not None and asked.hook is VALIDATE_STORY)
 
 
 async def test_a_process_is_started_once(nursery: trio.Nursery) -> None:
@@ -122,7 +122,7 @@ async def test_too_much_work_is_a_denial_that_names_the_limit() -> None:
 async def test_without_a_process_nobody_decides() -> None:
     starved = ReviewExecutor(gate(), replace(APART, worker_bytes=10 << 20))
 
-    with pytest.raises(UnavailableError, match="no process can be started; try again"):
+    with pytest.raises(ReviewUnavailableError, match="no process can be started; try again"):
         await starved.examine(question(VALIDATE_STORY, story()))
 
 
@@ -137,12 +137,12 @@ async def test_apart_too_an_object_that_comes_later_is_seen(nursery: trio.Nurser
         world.add(template())
 
     nursery.start_soon(apply_template)
-    assert await executor.examine(question(VALIDATE_ENGRAM, engram())) == Decision()
+    assert await executor.examine(question(VALIDATE_ENGRAM, engram())) == ReviewDecision()
     nursery.cancel_scope.cancel()
 
 
 async def test_a_flood_of_one_caller_leaves_room_for_others(nursery: trio.Nursery) -> None:
-    executor = ReviewExecutor(gate(), Limits(waiting=3, waiting_of_one=2))
+    executor = ReviewExecutor(gate(), ReviewLimits(waiting=3, waiting_of_one=2))
     done: list[str] = []
 
     async def ask(user: str) -> None:
@@ -165,11 +165,11 @@ async def test_a_flood_of_one_caller_leaves_room_for_others(nursery: trio.Nurser
 
 
 def test_only_what_is_elsewhere_may_still_come() -> None:
-    assert Decision((MISSING.at("spec.templateRef.name", "gone"),)).may_change
-    assert not Decision((NEED_UNKNOWN.at("spec.steps[0].needs[0]", "gone"),)).may_change
-    assert not Decision((MISSING.at("a", "gone"), decision.TOO_COSTLY.at("", "no"))).may_change
-    assert not Decision().may_change
-    assert MISSING.cause is Cause.NOT_FOUND
+    assert ReviewDecision((MISSING.at("spec.templateRef.name", "gone"),)).may_change
+    assert not ReviewDecision((NEED_UNKNOWN.at("spec.steps[0].needs[0]", "gone"),)).may_change
+    assert not ReviewDecision((MISSING.at("a", "gone"), decision.TOO_COSTLY.at("", "no"))).may_change
+    assert not ReviewDecision().may_change
+    assert MISSING.cause is CauseType.NOT_FOUND
 
 
 def test_a_world_is_told_whole() -> None:

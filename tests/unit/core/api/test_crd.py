@@ -11,7 +11,7 @@ from pydantic import Field
 from core.api.crd import ConversionService, custom_resource_definition, model_schema
 from core.api.kind import Kind
 from core.api.kinds import KINDS
-from core.api.schema import Int32, JsonObject, Keywords, Quantity, Rule, WireModel
+from core.api.schema import CelRule, Int32, JsonObject, Keywords, Quantity, WireModel
 from core.api.story import STORY_KIND
 from core.api.v1beta1.story import PRIMITIVES
 from tests.unit.core.api.contract_additions import ADDITIONS
@@ -184,7 +184,7 @@ class _Inner(WireModel):
     """An inner object."""
 
     schema_keywords: ClassVar = {"x-kubernetes-map-type": "atomic"}
-    validations = (Rule("has(self.size)", "size is required"),)
+    validations = (CelRule("has(self.size)", "size is required"),)
 
     size: Quantity | None = Field(None, description="Size.")
 

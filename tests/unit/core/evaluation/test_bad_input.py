@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.evaluation.evaluator import Answer, Cause, Evaluator, Failure, Value
+from core.evaluation.evaluator import Answer, Evaluator, Failure, FailureCause, Value
 
 MAX_SECONDS = 1.0
 MAX_BYTES = 64 << 20
@@ -62,7 +62,7 @@ async def _answer_within_bounds(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     return answer
 
 
-def _cause(answer: Answer) -> Cause:
+def _cause(answer: Answer) -> FailureCause:
     assert isinstance(answer, Failure)
     assert answer.cause is not None
     return answer.cause

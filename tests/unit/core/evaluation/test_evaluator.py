@@ -12,7 +12,7 @@ import trio
 
 from core.evaluation.evaluator import EXPRESSION_FAILED, LOOP_GRANT, EvaluationPolicy, Evaluator, Failure, NotYet, Value
 from core.evaluation.pool import WorkerLimits, WorkerPool
-from core.expressions import Limits
+from core.expressions import EvaluationLimits
 from core.telemetry import metrics
 
 _VARIABLES: dict[str, Any] = {
@@ -25,7 +25,7 @@ _VARIABLES: dict[str, Any] = {
 }
 
 
-def _with(limits: Limits) -> Evaluator:
+def _with(limits: EvaluationLimits) -> Evaluator:
     return Evaluator(lambda: EvaluationPolicy(limits))
 
 
@@ -80,7 +80,7 @@ async def test_offloaded_data_in_a_larger_template_is_told_apart() -> None:
 
 async def test_a_long_evaluation_goes_on_in_a_thread_and_gives_the_same_value() -> None:
     text = "{{ range $i, $e := inputs.list }}{{ if eq $i 59999 }}{{ $e }}{{ end }}{{ end }}"
-    answer = await _with(Limits(steps=10_000_000)).resolve(text, _VARIABLES, field="with")
+    answer = await _with(EvaluationLimits(steps=10_000_000)).resolve(text, _VARIABLES, field="with")
     assert answer == Value("59999")
 
 
@@ -97,14 +97,14 @@ async def test_the_loop_is_not_held_by_a_long_evaluation(nursery: trio.Nursery) 
             longest, before = max(longest, now - before), now
 
     nursery.start_soon(watch)
-    answer = await _with(Limits(steps=400_000)).resolve([_BUSY] * 4, _VARIABLES, field="with")
+    answer = await _with(EvaluationLimits(steps=400_000)).resolve([_BUSY] * 4, _VARIABLES, field="with")
     done = True
     assert isinstance(answer, Value)
     assert longest < 0.1  # the grant is 5 ms
 
 
 async def test_a_limit_is_a_failure() -> None:
-    answer = await _with(Limits(steps=LOOP_GRANT.steps * 2)).resolve(_BUSY, _VARIABLES, field="with")
+    answer = await _with(EvaluationLimits(steps=LOOP_GRANT.steps * 2)).resolve(_BUSY, _VARIABLES, field="with")
     assert isinstance(answer, Failure)
     assert "needs more than" in answer.message
 
@@ -112,7 +112,7 @@ async def test_a_limit_is_a_failure() -> None:
 async def test_a_cancelled_evaluation_ends_its_thread() -> None:
     started = time.monotonic()
     with trio.move_on_after(0.1) as scope:
-        await _with(Limits(steps=1 << 60)).resolve([_BUSY] * 1000, _VARIABLES, field="with")
+        await _with(EvaluationLimits(steps=1 << 60)).resolve([_BUSY] * 1000, _VARIABLES, field="with")
     assert scope.cancelled_caught
     assert time.monotonic() - started < 5
 

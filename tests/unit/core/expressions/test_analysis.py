@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.expressions import (
+    EvaluationLimits,
     ExpressionError,
-    Limits,
     Position,
     check_condition,
     check_value,
@@ -163,7 +163,7 @@ def test_no_function_that_is_called_timeless_looks_at_the_clock(name: str) -> No
     for count in range(4):
         for arguments in itertools.product(('"2006"', "1.5", '(list 3 "a")'), repeat=count):
             text = f"{{{{ {name} {' '.join(arguments)} }}}}"
-            context = Context(Meter(Limits()), now=now, chance=Watched(1))
+            context = Context(Meter(EvaluationLimits()), now=now, chance=Watched(1))
             with contextlib.suppress(ExpressionError):
                 compile_template(text).evaluate({}, context)
     assert not asked or not is_timeless(f"{{{{ {name} 1 }}}}")
@@ -265,7 +265,7 @@ def test_evaluation_touches_only_the_steps_that_are_named(text: str) -> None:
     template = compile_template(text)
     steps.touched.clear()
     with contextlib.suppress(ExpressionError):
-        template.program.render(variables, Context(Meter(Limits(steps=2000))))
+        template.program.render(variables, Context(Meter(EvaluationLimits(steps=2000))))
     assert found.unknown_steps or steps.touched <= found.steps
 
 
@@ -282,7 +282,7 @@ def test_any_text_either_has_problems_or_can_be_evaluated_within_its_budget(nois
 
 def _error_of(text: str) -> ExpressionError | None:
     try:
-        resolve_value(text, {"inputs": {}, "steps": {}}, limits=Limits(steps=1000))
+        resolve_value(text, {"inputs": {}, "steps": {}}, limits=EvaluationLimits(steps=1000))
     except ExpressionError as error:
         return error
     return None

@@ -7,10 +7,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.expressions import ExpressionError, Limits, check_condition, check_value, evaluate_condition, resolve_value
+from core.expressions import (
+    EvaluationLimits,
+    ExpressionError,
+    check_condition,
+    check_value,
+    evaluate_condition,
+    resolve_value,
+)
 from core.expressions.errors import MAX_ERROR_CHARACTERS
 
-_LIMITS = Limits(steps=2_000)
+_LIMITS = EvaluationLimits(steps=2_000)
 _VARIABLES: dict[str, Any] = {"inputs": {"a": 1, "l": [1], "m": {"k": None}}, "steps": {"a": {"output": {"x": "y"}}}}
 _BYTES = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 _TEXTS = st.one_of(_BYTES, st.text(st.characters(exclude_categories=()), max_size=60))

@@ -24,8 +24,8 @@ from core.expressions import (
 from core.expressions.analysis import is_constant_condition, most_steps
 from core.expressions.cel.condition import compile_condition
 from core.expressions.cel.cost import UNBOUNDED
-from core.expressions.limits import Limits, Meter
-from core.expressions.resolve import Scope
+from core.expressions.limits import EvaluationLimits, Meter
+from core.expressions.resolve import VariableScope
 from core.expressions.scopes import BATCH_RUNTIME, REALTIME_RUNTIME, REALTIME_STATIC
 
 _INPUTS: dict[str, Any] = {
@@ -46,7 +46,7 @@ _STEPS: dict[str, Any] = {
     "signalled": {"signals": {"go": True}},
     "stored": {"output": {"$bubuStorageRef": "key"}},
 }
-_VARIABLES = Scope(_INPUTS, _STEPS).variables
+_VARIABLES = VariableScope(_INPUTS, _STEPS).variables
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_eight_words_and_blank_keep_their_meaning(word: str) -> None:
     ],
 )
 def test_waits_for_what_may_still_come(text: str, steps: set[str] | None, when_finished: Any) -> None:
-    variables = Scope(_INPUTS, {key: value for key, value in _STEPS.items() if key != "stored"}).variables
+    variables = VariableScope(_INPUTS, {key: value for key, value in _STEPS.items() if key != "stored"}).variables
     for step in ("fetch",):
         variables["steps"][step] = {"output": {"count": 3}}
     if steps is None or "|| inputs.ready" in text:
@@ -324,16 +324,16 @@ def test_a_scope_limits_the_roots() -> None:
 @pytest.mark.parametrize(
     ("text", "limits", "limit"),
     [
-        ("inputs.a == '" + "x" * 3000 + "'", Limits(), "expression_characters"),
-        ("inputs" + ".a" * 100, Limits(), "expression_depth"),
-        ("inputs.?a" + ".optMap(x, x)" * 5 + ".hasValue()", Limits(), "expression_macros"),
-        ("inputs.many.all(x, x == 1)", Limits(), "iterations"),
-        ("size(inputs.many) > 0", Limits(input_bytes=100), "input_bytes"),
-        ("size(inputs.deep) > 0", Limits(depth=3), "depth"),
-        ("size(inputs.many) > 0", Limits(steps=100), "steps"),
+        ("inputs.a == '" + "x" * 3000 + "'", EvaluationLimits(), "expression_characters"),
+        ("inputs" + ".a" * 100, EvaluationLimits(), "expression_depth"),
+        ("inputs.?a" + ".optMap(x, x)" * 5 + ".hasValue()", EvaluationLimits(), "expression_macros"),
+        ("inputs.many.all(x, x == 1)", EvaluationLimits(), "iterations"),
+        ("size(inputs.many) > 0", EvaluationLimits(input_bytes=100), "input_bytes"),
+        ("size(inputs.deep) > 0", EvaluationLimits(depth=3), "depth"),
+        ("size(inputs.many) > 0", EvaluationLimits(steps=100), "steps"),
     ],
 )
-def test_a_limit_is_named(text: str, limits: Limits, limit: str) -> None:
+def test_a_limit_is_named(text: str, limits: EvaluationLimits, limit: str) -> None:
     variables = {"inputs": {"many": [1] * 20_000, "deep": [[[[[1]]]]]}}
     with pytest.raises(LimitExceededError) as caught:
         evaluate_condition(text, variables, limits=limits)
@@ -348,7 +348,7 @@ def test_a_limit_is_named(text: str, limits: Limits, limit: str) -> None:
 def test_data_beyond_a_limit_is_told_at_the_place_that_reads_it(text: str, column: int) -> None:
     variables = {"inputs": {"n": 1, "many": [1] * 2_000, "deep": [[[[[1]]]]]}}
     with pytest.raises(LimitExceededError) as caught:
-        evaluate_condition(text, variables, limits=Limits(depth=3, input_bytes=1_000))
+        evaluate_condition(text, variables, limits=EvaluationLimits(depth=3, input_bytes=1_000))
     assert caught.value.position == Position(1, column)
 
 
@@ -370,13 +370,13 @@ def test_data_beyond_a_limit_is_told_at_the_place_that_reads_it(text: str, colum
 )
 def test_the_cost_is_bounded_from_the_text_and_the_size_of_the_data(text: str, least: int, most: int) -> None:
     variables = {"inputs": {"n": 1, "list": [1] * 1_000, "text": "aaa"}}
-    assert least <= compile_condition(text).ask(variables, Meter(Limits())).ticks <= most
+    assert least <= compile_condition(text).ask(variables, Meter(EvaluationLimits())).ticks <= most
 
 
 def test_only_what_is_read_is_handed_over() -> None:
     variables = {"inputs": {"n": 1, "secret": "hunter2"}, "steps": {"a": {"output": {"x": 1, "y": 2}}}}
     question = compile_condition("inputs.n == steps.a.output.x && has(steps.a.output.y)").ask(
-        variables, Meter(Limits())
+        variables, Meter(EvaluationLimits())
     )
     assert question.bindings.data == {"inputs": {"n": 1}, "steps": {"a": {"output": {"x": 1, "y": True}}}}
 
@@ -443,7 +443,7 @@ def _outcome_of(text: str, variables: dict[str, Any]) -> ExpressionError | None:
 
 
 def _ticks(text: str, inputs: dict[str, Any]) -> int:
-    meter = Meter(Limits())
+    meter = Meter(EvaluationLimits())
     return compile_condition(text).ask({"inputs": inputs, "steps": {}}, meter, finished=True).ticks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.expressions import fields
-from core.expressions.fields import Kind
+from core.expressions.fields import FieldKind
 
 ENGRAM = {"name": "worker"}
 
@@ -51,21 +51,21 @@ STORY: dict[str, Any] = {
 
 def test_the_fields_of_a_story_come_in_the_order_in_which_it_is_written() -> None:
     assert [(field.path, field.step, field.kind) for field in fields.of_story(STORY)] == [
-        ("spec.steps[0].if", "fetch", Kind.CONDITION),
-        ("spec.steps[0].with", "fetch", Kind.VALUE),
-        ("spec.steps[0].runtime", "fetch", Kind.VALUE),
-        ("spec.steps[0].idempotencyKeyTemplate", "fetch", Kind.VALUE),
-        ("spec.steps[0].postExecution.condition", "fetch", Kind.CONDITION),
-        ("spec.steps[1].with.until", "hold", Kind.CONDITION),
-        ("spec.steps[2].with.steps[0].with", "left", Kind.VALUE),
-        ("spec.steps[3].with", "other", Kind.VALUE),
-        ("spec.steps[4].with", "again", Kind.VALUE),
-        ("spec.steps[4].with.until", "again", Kind.CONDITION),
-        ("spec.steps[5].with.forEach", "fan", Kind.VALUE),
-        ("spec.steps[5].with.steps[0].if", "each", Kind.CONDITION),
-        ("spec.steps[5].with.steps[0].idempotencyKeyTemplate", "each", Kind.VALUE),
-        ("spec.output", "", Kind.VALUE),
-        ("spec.policy.with", "", Kind.VALUE),
+        ("spec.steps[0].if", "fetch", FieldKind.CONDITION),
+        ("spec.steps[0].with", "fetch", FieldKind.VALUE),
+        ("spec.steps[0].runtime", "fetch", FieldKind.VALUE),
+        ("spec.steps[0].idempotencyKeyTemplate", "fetch", FieldKind.VALUE),
+        ("spec.steps[0].postExecution.condition", "fetch", FieldKind.CONDITION),
+        ("spec.steps[1].with.until", "hold", FieldKind.CONDITION),
+        ("spec.steps[2].with.steps[0].with", "left", FieldKind.VALUE),
+        ("spec.steps[3].with", "other", FieldKind.VALUE),
+        ("spec.steps[4].with", "again", FieldKind.VALUE),
+        ("spec.steps[4].with.until", "again", FieldKind.CONDITION),
+        ("spec.steps[5].with.forEach", "fan", FieldKind.VALUE),
+        ("spec.steps[5].with.steps[0].if", "each", FieldKind.CONDITION),
+        ("spec.steps[5].with.steps[0].idempotencyKeyTemplate", "each", FieldKind.VALUE),
+        ("spec.output", "", FieldKind.VALUE),
+        ("spec.policy.with", "", FieldKind.VALUE),
     ]
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from core.expressions import EvaluationError, ExpressionError, LimitExceededError, Limits, resolve_value
+from core.expressions import EvaluationError, EvaluationLimits, ExpressionError, LimitExceededError, resolve_value
 from core.expressions.limits import Meter, Slice, SliceSpentError
 from core.expressions.resolve import Resolver
 from core.expressions.template.functions import Context
@@ -20,9 +20,9 @@ _ENDLESS = '{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" }}'
 _SHARED_LIST = "{{ $x := list 1 }}{{ range 60 }}{{ $x = list $x $x }}{{ end }}"
 
 
-def _limit_of(text: str, limits: Limits | None = None) -> str:
+def _limit_of(text: str, limits: EvaluationLimits | None = None) -> str:
     with pytest.raises(LimitExceededError) as caught:
-        resolve_value(text, _NOTHING, limits=limits or Limits())
+        resolve_value(text, _NOTHING, limits=limits or EvaluationLimits())
     assert caught.value.position is not None
     return caught.value.limit
 
@@ -72,18 +72,18 @@ def test_methods_within_methods_are_compiled_once() -> None:
 
 
 def test_output_is_limited_in_utf8_bytes() -> None:
-    limits = Limits(output_bytes=4)
+    limits = EvaluationLimits(output_bytes=4)
     assert resolve_value("{{ `éé` }}", _NOTHING, limits=limits) == "éé"
     assert _limit_of("{{ `éé` }}x", limits) == "output_bytes"
 
 
 def test_output_limit_of_zero_means_unlimited() -> None:
-    assert len(resolve_value('{{ repeat 100000 "x" }}', _NOTHING, limits=Limits(output_bytes=0))) == 100_000
+    assert len(resolve_value('{{ repeat 100000 "x" }}', _NOTHING, limits=EvaluationLimits(output_bytes=0))) == 100_000
 
 
 def test_time_is_limited() -> None:
     ticks = iter(range(1_000_000))
-    context = Context(Meter(Limits(wall_seconds=5), monotonic=lambda: float(next(ticks))))
+    context = Context(Meter(EvaluationLimits(wall_seconds=5), monotonic=lambda: float(next(ticks))))
     with pytest.raises(LimitExceededError) as caught:
         Resolver(context).string("{{ range 9000 }}x{{ end }}", _NOTHING)
     assert caught.value.limit == "wall_seconds"
@@ -120,7 +120,7 @@ def test_one_meter_counts_all_strings_of_a_value() -> None:
 
 
 def test_a_grant_ends_with_its_own_signal() -> None:
-    context = Context(Meter(Limits(), grant=Slice(steps=1000, seconds=60)))
+    context = Context(Meter(EvaluationLimits(), grant=Slice(steps=1000, seconds=60)))
     with pytest.raises(SliceSpentError):
         Resolver(context).string("{{ range 9000 }}{{ end }}", _NOTHING)
 
@@ -128,15 +128,15 @@ def test_a_grant_ends_with_its_own_signal() -> None:
 def test_a_grant_is_used_up_before_a_long_text_is_worked_on() -> None:
     text = "{{ upper inputs.s | len }}"
     variables = {"inputs": {"s": "x" * 5_000}}
-    context = Context(Meter(Limits(), grant=Slice(steps=1000, seconds=60, text=4_096)))
+    context = Context(Meter(EvaluationLimits(), grant=Slice(steps=1000, seconds=60, text=4_096)))
     with pytest.raises(SliceSpentError):
         Resolver(context).string(text, variables)
-    assert Resolver(Context(Meter(Limits()))).string(text, variables) == "5000"
+    assert Resolver(Context(Meter(EvaluationLimits()))).string(text, variables) == "5000"
 
 
 @pytest.mark.parametrize("call", ["print inputs.m", "toJson inputs.m", "printf `%v` inputs.m", "keys inputs.m"])
 def test_a_grant_is_used_up_before_many_keys_are_sorted(call: str) -> None:
-    context = Context(Meter(Limits(), grant=Slice(steps=1000, seconds=60)))
+    context = Context(Meter(EvaluationLimits(), grant=Slice(steps=1000, seconds=60)))
     began = time.thread_time()
     with pytest.raises(SliceSpentError):
         Resolver(context).string(f"{{{{ {call} | len }}}}", {"inputs": {"m": _MANY_KEYS}})
@@ -145,9 +145,9 @@ def test_a_grant_is_used_up_before_many_keys_are_sorted(call: str) -> None:
 
 def test_limits_must_make_sense() -> None:
     with pytest.raises(ValueError, match="negative"):
-        Limits(wall_seconds=-1)
+        EvaluationLimits(wall_seconds=-1)
     with pytest.raises(ValueError, match="at least 1"):
-        Limits(steps=0)
+        EvaluationLimits(steps=0)
 
 
 def test_the_time_is_an_error_without_a_clock() -> None:

@@ -14,17 +14,17 @@ from core.expressions import (
     ForbiddenFunctionError,
     OffloadedDataError,
     Position,
-    Scope,
     TemplateSyntaxError,
+    VariableScope,
     evaluate_condition,
     resolve_object,
     resolve_value,
 )
-from core.expressions.limits import Limits, Meter
+from core.expressions.limits import EvaluationLimits, Meter
 from core.expressions.resolve import Resolver
 from core.expressions.template.functions import Context
 
-_SCOPE = Scope(
+_SCOPE = VariableScope(
     {"n": 12345678901234567, "l": [{"a": 1}], "m": {"x y": {"z": [10, 20]}}},
     {"my-step": {"output": {"ok": True}, "outputs": {"ok": True}}, "waiting": {"signals": {}}},
 )
@@ -190,7 +190,7 @@ def test_a_condition_in_object_storage_has_to_be_fetched(text: str) -> None:
 @pytest.mark.parametrize("text", ["{{ inputs.big.flag }}", '{{ default "x" inputs.big.flag }}', "{{ len inputs.l }}"])
 def test_of_a_root_that_is_stored_in_part_only_plain_paths_are_read(text: str) -> None:
     variables = {"inputs": {"big": {"$bubuStorageRef": "outputs/n/s"}, "l": [1]}}
-    resolver = Resolver(Context(Meter(Limits())), stored=frozenset({"inputs"}))
+    resolver = Resolver(Context(Meter(EvaluationLimits())), stored=frozenset({"inputs"}))
 
     assert resolver.value("{{ inputs.l }}", variables) == [1]
     with pytest.raises(OffloadedDataError):
@@ -202,7 +202,7 @@ def test_only_templates_that_look_into_what_is_stored_see_it() -> None:
     own = {"$bubuTemplate": "{{ add inputs.big .mine }}", "$bubuTemplateVars": {"mine": 5}}
     value = {"path": "{{ inputs.big }}", "sum": "{{ add inputs.big 1 }}", "own": own}
 
-    resolved = Resolver(Context(Meter(Limits())), {"inputs": {"big": 2}}).value(value, plain)
+    resolved = Resolver(Context(Meter(EvaluationLimits())), {"inputs": {"big": 2}}).value(value, plain)
 
     assert resolved == {"path": plain["inputs"]["big"], "sum": "3", "own": "7"}
 

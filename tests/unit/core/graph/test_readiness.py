@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from core.api.phases import Phase
 from core.graph.needs import Declared, Graph, build_graph
-from core.graph.readiness import Advance, Rules, Skip, SkipCause, advance, failure_skips
+from core.graph.readiness import Advance, FailureRules, Skip, SkipCause, advance, failure_skips
 
 OK, BAD, SKIPPED, AT_WORK = Phase.SUCCEEDED, Phase.FAILED, Phase.SKIPPED, Phase.RUNNING
-NO_RULES = Rules()
-GO_ON = Rules(continue_on_failure=True)
+NO_RULES = FailureRules()
+GO_ON = FailureRules(continue_on_failure=True)
 CHAIN = build_graph([Declared("a"), Declared("b", ("a",)), Declared("c", ("b",)), Declared("d")])
 
 
-def everything(graph: Graph, phases: dict[str, Phase], rules: Rules = NO_RULES) -> Advance:
+def everything(graph: Graph, phases: dict[str, Phase], rules: FailureRules = NO_RULES) -> Advance:
     return advance(graph, phases, rules, failure_skips(graph, phases, rules), graph.order)
 
 
@@ -33,7 +33,7 @@ def test_a_step_starts_when_its_needs_succeeded_or_were_skipped(phase: Phase) ->
 
 
 def test_a_failed_need_that_may_fail_is_completed() -> None:
-    assert everything(CHAIN, {"a": BAD, "d": OK}, Rules(allowed=frozenset("a"))).start == ("b",)
+    assert everything(CHAIN, {"a": BAD, "d": OK}, FailureRules(allowed=frozenset("a"))).start == ("b",)
 
 
 def test_fail_fast_skips_all_that_has_not_started_and_nothing_that_has() -> None:
@@ -63,12 +63,12 @@ def test_a_skip_by_condition_does_not_spread() -> None:
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[Graph, dict[str, Phase], Rules]:
+def situations(draw: st.DrawFn) -> tuple[Graph, dict[str, Phase], FailureRules]:
     names = "abcdefg"[: draw(st.integers(1, 7))]
     graph = build_graph(
         Declared(name, tuple(need for need in names[:index] if draw(st.booleans()))) for index, name in enumerate(names)
     )
-    rules = Rules(frozenset(name for name in names if draw(st.integers(0, 3)) == 0), draw(st.booleans()))
+    rules = FailureRules(frozenset(name for name in names if draw(st.integers(0, 3)) == 0), draw(st.booleans()))
     phases: dict[str, Phase] = {}
     for name in names:  # reachable situations only: nothing has a phase before its needs are completed
         needs = [phases.get(need) for need in graph.needs[name]]
@@ -78,7 +78,9 @@ def situations(draw: st.DrawFn) -> tuple[Graph, dict[str, Phase], Rules]:
 
 
 @given(situations())
-def test_every_step_is_at_most_one_of_started_and_skipped(situation: tuple[Graph, dict[str, Phase], Rules]) -> None:
+def test_every_step_is_at_most_one_of_started_and_skipped(
+    situation: tuple[Graph, dict[str, Phase], FailureRules],
+) -> None:
     graph, phases, rules = situation
     found = everything(graph, phases, rules)
 
@@ -89,7 +91,7 @@ def test_every_step_is_at_most_one_of_started_and_skipped(situation: tuple[Graph
 
 @given(situations())
 def test_the_decision_agrees_with_reading_the_rules_one_by_one(
-    situation: tuple[Graph, dict[str, Phase], Rules],
+    situation: tuple[Graph, dict[str, Phase], FailureRules],
 ) -> None:
     graph, phases, rules = situation
     found = everything(graph, phases, rules)
@@ -111,7 +113,7 @@ def test_the_decision_agrees_with_reading_the_rules_one_by_one(
 
 @given(situations(), st.data())
 def test_another_edge_never_starts_a_step_earlier(
-    situation: tuple[Graph, dict[str, Phase], Rules], data: st.DataObject
+    situation: tuple[Graph, dict[str, Phase], FailureRules], data: st.DataObject
 ) -> None:
     graph, phases, rules = situation
     user = data.draw(st.sampled_from(graph.order))

@@ -15,7 +15,7 @@ import trio
 from core.api.resource import Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
-from core.kube.retry import ONCE, RetryPolicy
+from core.kube.retry import ONCE, CallRetries
 from kubewire.wire import Object, status_failure
 
 WIDGET = Resource("example.io", "v1", "widgets", "Widget", subresources=("status",))
@@ -124,5 +124,5 @@ class ScriptedServer(httpx.AsyncBaseTransport):
     def bodies(self) -> list[Any]:
         return [orjson.loads(request.content) for request in self.requests if request.content]
 
-    def client(self, *, retry: RetryPolicy = ONCE, **config: Any) -> AbstractAsyncContextManager[KubeClient]:
+    def client(self, *, retry: CallRetries = ONCE, **config: Any) -> AbstractAsyncContextManager[KubeClient]:
         return open_client(ClusterConfig("http://scripted", **config), transport=self, retry=retry)

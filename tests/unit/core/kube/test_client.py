@@ -19,11 +19,11 @@ from core.kube.errors import (
     ConflictError,
     ConnectionLostError,
     DeadlineError,
-    GoneError,
     InternalServerError,
     InvalidError,
     NotFoundError,
     RequestTooLargeError,
+    ResourceExpiredError,
     TooManyRequestsError,
     UnauthorizedError,
     UnreachableError,
@@ -147,7 +147,7 @@ async def test_a_list_whose_picture_expires_between_pages_starts_over_and_ends_u
 
 async def test_a_list_that_is_always_too_old_is_an_error() -> None:
     async with ScriptedServer(answer=lambda request: refusal("Expired")).client() as client:
-        with pytest.raises(GoneError):
+        with pytest.raises(ResourceExpiredError):
             await client.list(WIDGET)
 
 

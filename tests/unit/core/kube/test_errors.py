@@ -20,8 +20,8 @@ from kubewire.wire import StatusReason, status_failure
         (StatusReason.METHOD_NOT_ALLOWED, errors.MethodNotAllowedError),
         (StatusReason.ALREADY_EXISTS, errors.AlreadyExistsError),
         (StatusReason.CONFLICT, errors.ConflictError),
-        (StatusReason.GONE, errors.GoneError),
-        (StatusReason.EXPIRED, errors.GoneError),
+        (StatusReason.GONE, errors.ResourceExpiredError),
+        (StatusReason.EXPIRED, errors.ResourceExpiredError),
         (StatusReason.REQUEST_ENTITY_TOO_LARGE, errors.RequestTooLargeError),
         (StatusReason.UNSUPPORTED_MEDIA_TYPE, errors.UnsupportedMediaTypeError),
         (StatusReason.INVALID, errors.InvalidError),
@@ -29,7 +29,7 @@ from kubewire.wire import StatusReason, status_failure
         (StatusReason.INTERNAL_ERROR, errors.InternalServerError),
         (StatusReason.SERVER_TIMEOUT, errors.ServerTimeoutError),
         (StatusReason.TIMEOUT, errors.ServerTimeoutError),
-        (StatusReason.SERVICE_UNAVAILABLE, errors.UnavailableError),
+        (StatusReason.SERVICE_UNAVAILABLE, errors.ServiceUnavailableError),
         (StatusReason.NOT_ACCEPTABLE, errors.ApiError),
         ("Unheard", errors.InternalServerError),
     ],
@@ -44,8 +44,8 @@ def test_a_status_becomes_the_error_of_its_reason(reason: str, kind: type[errors
 @pytest.mark.parametrize(
     ("code", "body", "kind", "message"),
     [
-        (502, b"<html>Bad gateway</html>", errors.UnavailableError, "<html>Bad gateway</html>"),
-        (503, b"", errors.UnavailableError, "HTTP 503"),
+        (502, b"<html>Bad gateway</html>", errors.ServiceUnavailableError, "<html>Bad gateway</html>"),
+        (503, b"", errors.ServiceUnavailableError, "HTTP 503"),
         (504, b"upstream timed out", errors.ServerTimeoutError, "upstream timed out"),
         (404, b"404 page not found", errors.NotServedError, "404 page not found"),
         (409, b"{}", errors.ConflictError, "{}"),
@@ -84,7 +84,7 @@ def test_causes_name_the_fields() -> None:
     }
     error = errors.error_from_status(status_failure("Invalid", "bad", details=details))
 
-    assert error.causes == (errors.Cause("FieldValueRequired", "Required value", "spec.a"),)
+    assert error.causes == (errors.StatusCause("FieldValueRequired", "Required value", "spec.a"),)
 
 
 def test_the_tree_in_the_docstring_is_complete_and_says_which_are_retried() -> None:

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from core.api.resource import STEP_RUN
-from core.api.sizes import MAX_DEPTH, MAX_STEP_STATUS_BYTES, MAX_STEP_STATUS_VALUES, Bounds, bounds_of
+from core.api.sizes import MAX_DEPTH, MAX_STEP_STATUS_BYTES, MAX_STEP_STATUS_VALUES, ObjectBounds, bounds_of
 from core.api.unreadable import missing_in, unreadable, why_unreadable
-from core.kube.errors import GoneError
+from core.kube.errors import ResourceExpiredError
 from core.kube.reading import UnreadablePageError, object_in, page_in
 from core.kube.remains import NoObjectError
 from core.kube.watch_line import DamagedLineError, LeftOut, WatchEvent, event_in
@@ -187,11 +187,11 @@ def test_an_object_without_a_readable_name_is_left_out_and_brings_the_watch_on(r
 )
 def test_what_is_no_event_is_damage(raw: bytes) -> None:
     with pytest.raises(DamagedLineError):
-        event_in(raw, Bounds())
+        event_in(raw, ObjectBounds())
 
 
 def test_the_end_of_a_watch_is_an_error() -> None:
-    with pytest.raises(GoneError):
+    with pytest.raises(ResourceExpiredError):
         event_in(line(b'{"kind":"Status","code":410,"reason":"Expired"}', b"ERROR"), STEP)
 
 

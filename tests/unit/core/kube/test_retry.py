@@ -15,7 +15,7 @@ from core.kube.errors import (
     TooManyRequestsError,
     UnreachableError,
 )
-from core.kube.retry import ONCE, Backoff, RetryPolicy, wait_seconds, with_retries
+from core.kube.retry import ONCE, Backoff, CallRetries, wait_seconds, with_retries
 from kubewire.wire import status_failure
 
 SICK = InternalServerError(status_failure("InternalError", "sick"))
@@ -92,9 +92,9 @@ async def test_attempts_and_deadline_both_end_it(autojump_clock: trio.testing.Mo
     by_count, by_time = Call(*[SICK] * 9), Call(*[too_many(20)] * 9)
 
     with pytest.raises(InternalServerError):
-        await with_retries(by_count, policy=RetryPolicy(attempts=3), idempotent=True)
+        await with_retries(by_count, policy=CallRetries(attempts=3), idempotent=True)
     with pytest.raises(TooManyRequestsError):
-        await with_retries(by_time, policy=RetryPolicy(attempts=9, deadline_seconds=50), idempotent=True)
+        await with_retries(by_time, policy=CallRetries(attempts=9, deadline_seconds=50), idempotent=True)
     with pytest.raises(InternalServerError):
         await with_retries(Call(SICK), policy=ONCE, idempotent=True)
     assert (len(by_count.at), len(by_time.at)) == (3, 3)
@@ -127,4 +127,4 @@ def test_a_backoff_grows_until_it_is_reset() -> None:
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"base_seconds": 0}, {"max_seconds": 0.01}])
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="makes no sense"):
-        RetryPolicy(**wrong)  # type: ignore[arg-type]  # the wrong values are the point
+        CallRetries(**wrong)  # type: ignore[arg-type]  # the wrong values are the point

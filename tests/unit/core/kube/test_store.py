@@ -8,18 +8,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.kube.store import Change, ChangeKind, Key, Store, version_of
+from core.kube.store import Change, ChangeKind, InformerStore, StoreKey, version_of
 from tests.unit.core.kube.scripted_server import widget
 
-A = Key("team", "a")
+A = StoreKey("team", "a")
 
 
 def kinds(changes: Any) -> list[str]:
     return [f"{change.kind}:{version_of(change.object)}" for change in changes]
 
 
-def store(**indexers: Any) -> Store:
-    return Store(indexers)
+def store(**indexers: Any) -> InformerStore:
+    return InformerStore(indexers)
 
 
 def test_a_version_is_told_once() -> None:
@@ -192,14 +192,14 @@ class StoreAgainstTruth(RuleBasedStateMachine):
         self.truth: dict[str, Any] = {}
         self.stream: list[tuple[str, Any]] = []
         self.it = store(name=lambda obj: [obj["metadata"]["name"]])
-        self.told: dict[Key, Any] = {}
+        self.told: dict[StoreKey, Any] = {}
 
     def tell(self, changes: Any) -> None:
         for change in changes:
             self.tell_one(change)
 
     def tell_one(self, change: Change) -> None:
-        key = Key("team", change.object["metadata"]["name"])
+        key = StoreKey("team", change.object["metadata"]["name"])
         if change.kind is ChangeKind.ADDED:
             assert key not in self.told
             self.told[key] = change.new
@@ -222,7 +222,7 @@ class StoreAgainstTruth(RuleBasedStateMachine):
         self.stream.append((kind, self.truth[name]))
         if ours:
             self.tell(self.it.put(self.truth[name], in_order=False))
-            assert version_of(self.it.get(Key("team", name)) or {}) == str(self.version)
+            assert version_of(self.it.get(StoreKey("team", name)) or {}) == str(self.version)
 
     @precondition(lambda self: self.truth)
     @rule(data=st.data(), ours=st.booleans())
@@ -234,8 +234,8 @@ class StoreAgainstTruth(RuleBasedStateMachine):
             ("DELETED", {**gone, "metadata": {**gone["metadata"], "resourceVersion": str(self.version)}})
         )
         if ours:
-            self.tell(self.it.forget(Key("team", name), gone["metadata"]["uid"]))
-            left = self.it.get(Key("team", name))  # perhaps a predecessor whose end has not been told yet
+            self.tell(self.it.forget(StoreKey("team", name), gone["metadata"]["uid"]))
+            left = self.it.get(StoreKey("team", name))  # perhaps a predecessor whose end has not been told yet
             assert left is None or left["metadata"]["uid"] != gone["metadata"]["uid"]
 
     @precondition(lambda self: self.stream)
@@ -254,7 +254,7 @@ class StoreAgainstTruth(RuleBasedStateMachine):
 
     @invariant()
     def told_is_stored(self) -> None:
-        assert {Key("team", obj["metadata"]["name"]): obj for obj in self.it.list(None)} == self.told
+        assert {StoreKey("team", obj["metadata"]["name"]): obj for obj in self.it.list(None)} == self.told
         assert all([*self.it.by_index("name", key.name)] == [obj] for key, obj in self.told.items())
 
     def agree(self) -> None:

@@ -17,11 +17,11 @@ from bubu_sdk.hydrate import Hydrator
 from bubu_sdk.testing import InMemoryStore
 from core.expressions.paths import is_reference
 from core.payloads.errors import PayloadError, StoreUnavailableError
-from core.payloads.hydrate import Bounds, hydrate
+from core.payloads.hydrate import HydrationBounds, hydrate
 from core.payloads.store import open_file_store
 
 PLACE = "outputs/ns/sr/"
-USUAL = Bounds()
+USUAL = HydrationBounds()
 SECRET = "hunter2"
 
 
@@ -50,11 +50,11 @@ class KeptStore:
         return content
 
 
-async def hydrated(value: Any, bounds: Bounds = USUAL, **objects: Any) -> Any:
+async def hydrated(value: Any, bounds: HydrationBounds = USUAL, **objects: Any) -> Any:
     return await hydrate(value, KeptStore(**objects), namespace="ns", field="spec.inputs", bounds=bounds)
 
 
-async def complaint(value: Any, bounds: Bounds = USUAL, **objects: Any) -> str:
+async def complaint(value: Any, bounds: HydrationBounds = USUAL, **objects: Any) -> str:
     with pytest.raises(PayloadError) as caught:
         await hydrated(value, bounds, **objects)
     assert SECRET not in str(caught.value)
@@ -222,7 +222,7 @@ async def test_a_store_that_fails_says_nothing_about_the_value() -> None:
 )
 async def test_an_object_that_refers_to_itself_is_too_deep(start: Any, loop: Any) -> None:
     assert "nested deeper than 32 levels, references included" in await complaint(start, o=loop)
-    assert "nested deeper than 128 levels" in await complaint(start, Bounds(depth=10_000), o=loop)
+    assert "nested deeper than 128 levels" in await complaint(start, HydrationBounds(depth=10_000), o=loop)
 
 
 def nested(levels: int) -> list[Any]:
@@ -239,10 +239,10 @@ async def test_a_value_is_refused_by_its_depth_however_deep(levels: int) -> None
 
 async def test_the_deepest_value_that_is_allowed_passes() -> None:
     assert await hydrated(nested(32)) == nested(32)
-    assert await hydrated(nested(128), Bounds(depth=128)) == nested(128)
+    assert await hydrated(nested(128), HydrationBounds(depth=128)) == nested(128)
     assert await hydrated(ref("o"), o=nested(31)) == nested(31)
     assert "nested deeper than 32" in await complaint(ref("o"), o=nested(32))
-    assert await hydrated(ref("o", "[*]" * 31 + "[*]"), Bounds(depth=128), o=nested(40)) == nested(40)
+    assert await hydrated(ref("o", "[*]" * 31 + "[*]"), HydrationBounds(depth=128), o=nested(40)) == nested(40)
 
 
 async def test_references_are_counted_wherever_they_are() -> None:
@@ -252,18 +252,18 @@ async def test_references_are_counted_wherever_they_are() -> None:
         await hydrate([ref("o")] * 100_000, store, namespace="ns", field="f")
 
     assert store.read_keys == [PLACE + "o"]
-    assert "more than 3 storage" in await complaint(ref("o"), Bounds(references=3), o=[ref("p")] * 3, p=1)
+    assert "more than 3 storage" in await complaint(ref("o"), HydrationBounds(references=3), o=[ref("p")] * 3, p=1)
     assert "more than 3 storage" in await complaint(
-        ref("o", "[*].x"), Bounds(references=3), o=[ref("p")] * 3, p={"x": 1}
+        ref("o", "[*].x"), HydrationBounds(references=3), o=[ref("p")] * 3, p={"x": 1}
     )
 
 
 async def test_an_object_that_is_too_large_is_not_asked_for() -> None:
-    assert "cannot be had" in await complaint(ref("o"), Bounds(object_bytes=99), o="x" * 100)
+    assert "cannot be had" in await complaint(ref("o"), HydrationBounds(object_bytes=99), o="x" * 100)
 
 
 async def test_all_that_is_read_is_bounded_and_each_object_counts_once() -> None:
-    bounds = Bounds(total_bytes=200)
+    bounds = HydrationBounds(total_bytes=200)
 
     assert await hydrated([ref("o", "n")] * 100, bounds, o={"n": 1, "x": "x" * 100}) == [1] * 100
     assert "more than 200 bytes of stored objects altogether" in await complaint(
@@ -277,7 +277,7 @@ async def test_all_that_is_read_is_bounded_and_each_object_counts_once() -> None
     ids=["text", "list", "key", "numbers", "lists"],
 )
 async def test_what_grows_by_repetition_is_bounded(data: Any) -> None:
-    bounds = Bounds(total_bytes=500)
+    bounds = HydrationBounds(total_bytes=500)
 
     assert len(await hydrated([ref("o")] * 3, bounds, o=data)) == 3
     assert "more than 500 bytes" in await complaint([ref("o")] * 6, bounds, o=data)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from core.policy.references import Reference, why_denied
+from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy as Policy
 
-ACROSS = Reference("bubustack.io", "Story", "team-a", "bubustack.io", "Engram", "team-b", "http")
+ACROSS = ForeignReference("bubustack.io", "Story", "team-a", "bubustack.io", "Engram", "team-b", "http")
 FROM = {"group": "bubustack.io", "kind": "Story", "namespace": "team-a"}
 TO = {"group": "bubustack.io", "kind": "Engram"}
 
@@ -28,7 +28,7 @@ def grant(from_: list[dict[str, str]], to: list[dict[str, str]]) -> dict[str, An
         pytest.param(replace(ACROSS, from_namespace=""), id="no-source-namespace"),
     ],
 )
-def test_references_within_a_namespace_are_always_allowed(policy: Policy, reference: Reference) -> None:
+def test_references_within_a_namespace_are_always_allowed(policy: Policy, reference: ForeignReference) -> None:
     assert why_denied(reference, policy) is None
 
 

@@ -12,7 +12,7 @@ from core.policy.retry import (
     DEFAULT_MAX_DELAY,
     LONGEST_DELAY,
     MIN_DELAY,
-    Backoff,
+    BackoffStrategy,
     RetryPolicy,
     default_max_delay,
     retry_delay,
@@ -26,8 +26,8 @@ SECOND = timedelta(seconds=1)
     [
         pytest.param(RetryPolicy(), [1, 2, 4, 8], id="exponential"),
         pytest.param(RetryPolicy(max_delay=1.5 * SECOND), [1, 1.5, 1.5, 1.5], id="exponential-capped"),
-        pytest.param(RetryPolicy(backoff=Backoff.LINEAR), [1, 2, 3, 4], id="linear"),
-        pytest.param(RetryPolicy(delay=2 * SECOND, backoff=Backoff.CONSTANT), [2, 2, 2, 2], id="constant"),
+        pytest.param(RetryPolicy(backoff=BackoffStrategy.LINEAR), [1, 2, 3, 4], id="linear"),
+        pytest.param(RetryPolicy(delay=2 * SECOND, backoff=BackoffStrategy.CONSTANT), [2, 2, 2, 2], id="constant"),
         pytest.param(RetryPolicy(delay=timedelta(milliseconds=1)), [0.01, 0.01, 0.01, 0.01], id="floor"),
         pytest.param(RetryPolicy(max_delay=timedelta(milliseconds=1)), [0.01] * 4, id="cap-below-the-floor"),
     ],
@@ -38,7 +38,9 @@ def test_delays_grow_as_the_contract_tells(policy: RetryPolicy, seconds: list[fl
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 2.0), (0.5, 2.5), (0.999, 2.999)])
 def test_jitter_adds_up_to_its_share_of_the_delay(jitter: float, seconds: float) -> None:
-    policy = RetryPolicy(delay=2 * SECOND, backoff=Backoff.CONSTANT, jitter_percent=50, max_delay=timedelta(hours=1))
+    policy = RetryPolicy(
+        delay=2 * SECOND, backoff=BackoffStrategy.CONSTANT, jitter_percent=50, max_delay=timedelta(hours=1)
+    )
     assert retry_delay(policy, 1, jitter).total_seconds() == pytest.approx(seconds)
 
 
@@ -52,9 +54,9 @@ def test_late_attempts_are_capped_instead_of_overflowing() -> None:
 
 
 def test_the_default_cap_never_shortens_the_delay_asked_for() -> None:
-    assert default_max_delay(Backoff.EXPONENTIAL, timedelta(hours=1)) == timedelta(hours=1)
-    assert default_max_delay(Backoff.LINEAR, timedelta(minutes=4)) == timedelta(minutes=200)
-    assert default_max_delay(Backoff.LINEAR, timedelta(days=100_000)) == LONGEST_DELAY
+    assert default_max_delay(BackoffStrategy.EXPONENTIAL, timedelta(hours=1)) == timedelta(hours=1)
+    assert default_max_delay(BackoffStrategy.LINEAR, timedelta(minutes=4)) == timedelta(minutes=200)
+    assert default_max_delay(BackoffStrategy.LINEAR, timedelta(days=100_000)) == LONGEST_DELAY
 
 
 @pytest.mark.parametrize(("retries", "allowed"), [(0, True), (2, True), (3, False), (9, False)])
@@ -66,7 +68,7 @@ policies = st.builds(
     RetryPolicy,
     delay=st.timedeltas(timedelta(microseconds=1), timedelta(days=106_000)),
     max_delay=st.timedeltas(timedelta(microseconds=1), timedelta(days=106_000)),
-    backoff=st.sampled_from(Backoff),
+    backoff=st.sampled_from(BackoffStrategy),
     jitter_percent=st.integers(0, 100),
 )
 jitters = st.floats(0, 1, exclude_max=True)

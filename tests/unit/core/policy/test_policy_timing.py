@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.policy.layers import PolicyError
-from core.policy.retry import DEFAULT_MAX_DELAY, Backoff, RetryPolicy
+from core.policy.retry import DEFAULT_MAX_DELAY, BackoffStrategy, RetryPolicy
 from core.policy.settings import OperatorSettings, TimeoutSettings
 from core.policy.timing import retry_policy, retry_spec, step_timeout
 from tests.unit.core.policy.policy_samples import sources
@@ -133,16 +133,16 @@ def test_the_operators_default_is_what_is_spelled_out() -> None:
 @pytest.mark.parametrize(
     ("spec", "policy"),
     [
-        (None, RetryPolicy(3, SECOND, DEFAULT_MAX_DELAY, Backoff.EXPONENTIAL, 0)),
-        ({"maxRetries": 0}, RetryPolicy(0, SECOND, DEFAULT_MAX_DELAY, Backoff.EXPONENTIAL, 0)),
-        ({"maxRetries": 99}, RetryPolicy(50, SECOND, DEFAULT_MAX_DELAY, Backoff.EXPONENTIAL, 0)),
+        (None, RetryPolicy(3, SECOND, DEFAULT_MAX_DELAY, BackoffStrategy.EXPONENTIAL, 0)),
+        ({"maxRetries": 0}, RetryPolicy(0, SECOND, DEFAULT_MAX_DELAY, BackoffStrategy.EXPONENTIAL, 0)),
+        ({"maxRetries": 99}, RetryPolicy(50, SECOND, DEFAULT_MAX_DELAY, BackoffStrategy.EXPONENTIAL, 0)),
         (
             {"delay": "2s", "maxDelay": "3s", "backoff": "linear", "jitter": 10},
-            RetryPolicy(3, 2 * SECOND, 3 * SECOND, Backoff.LINEAR, 10),
+            RetryPolicy(3, 2 * SECOND, 3 * SECOND, BackoffStrategy.LINEAR, 10),
         ),
         (
             {"delay": "10m", "backoff": "constant"},
-            RetryPolicy(3, 600 * SECOND, 30_000 * SECOND, Backoff.CONSTANT, 0),
+            RetryPolicy(3, 600 * SECOND, 30_000 * SECOND, BackoffStrategy.CONSTANT, 0),
         ),
     ],
 )

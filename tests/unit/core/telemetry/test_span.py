@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from core.telemetry.logs import get_logger
-from core.telemetry.span import Outcome, Span, open_span
+from core.telemetry.span import Span, SpanOutcome, open_span
 
 LOG = get_logger("test")
 
@@ -19,7 +19,7 @@ def test_a_finished_block_is_complete_and_timed() -> None:
     with open_span(LOG, "brewing", observe=seen.append, pot="blue") as span:
         span.fields["cups"] = 2
 
-    assert [(span.outcome, span.fields) for span in seen] == [(Outcome.COMPLETE, {"pot": "blue", "cups": 2})]
+    assert [(span.outcome, span.fields) for span in seen] == [(SpanOutcome.COMPLETE, {"pot": "blue", "cups": 2})]
     assert seen[0].seconds >= 0
 
 
@@ -32,7 +32,7 @@ def test_an_error_passes_through_and_is_told(caplog: pytest.LogCaptureFixture) -
     ):
         raise ValueError("cold")
 
-    assert seen[0].outcome is Outcome.FAILED
+    assert seen[0].outcome is SpanOutcome.FAILED
     assert [record.getMessage() for record in caplog.records] == ["brewing failed"]
 
 
@@ -45,4 +45,4 @@ async def test_cancellation_is_not_a_failure() -> None:
             await trio.sleep_forever()
 
     assert scope.cancelled_caught
-    assert seen[0].outcome is Outcome.CANCELLED
+    assert seen[0].outcome is SpanOutcome.CANCELLED

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.workloads.payload import PayloadError, encode, go_float
+from core.workloads.payload import NotSerializableError, encode, go_float
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ def test_no_payload_holds_a_character_that_must_be_escaped(value: Any) -> None:
     ids=["nan", "inf", "-inf", "huge", "object", "number-as-key", "lone-surrogate"],
 )
 def test_what_json_cannot_say_is_refused(value: Any) -> None:
-    with pytest.raises(PayloadError, match="no JSON form"):
+    with pytest.raises(NotSerializableError, match="no JSON form"):
         encode({"x": [value]})

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from core.api.keys import ANNOTATION_STEP_TIMERS
-from core.engine.slots.queueing import Limits
+from core.engine.slots.queueing import SlotLimits
 from core.engine.step.timers import timers_from
 from fuzz.engine import model_jobs
 from fuzz.engine.canonical import engram, primitive
@@ -114,7 +114,7 @@ async def test_a_step_that_waits_for_a_slot_goes_on_when_another_has_begun_it(
 ) -> None:
     """What the other has begun is at work whatever the limits, and its end is not looked at late."""
     async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         one = scenario(world, [engram("a"), engram("b"), engram("c", "b")])
         world.start(one.key)
         assert await world.until(lambda: one.phases.get("b") == "Pending", seconds=20)

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from core.engine.ports import RunKey
-from core.engine.slots.queueing import Limits
+from core.engine.slots.queueing import SlotLimits
 from core.policy.retry import RetryPolicy
 from core.policy.settings import QueueSettings
 from fuzz.engine.adapters import Engram
@@ -41,9 +41,9 @@ async def test_26_2_27_a_limit_is_never_exceeded_and_the_rest_is_queued(
     most: list[int] = []
     async with open_world() as world:
         if limit == "queue":
-            world.limits = Limits(queues={"gpu": QueueSettings(concurrency=2)})
+            world.limits = SlotLimits(queues={"gpu": QueueSettings(concurrency=2)})
         if limit == "global":
-            world.limits = Limits(everywhere=2)
+            world.limits = SlotLimits(everywhere=2)
         one = scenario(world, [engram(f"s{n}") for n in range(7)], policy=policy)
         other = world.add_run("other", "story")
         await watch(world, most)
@@ -67,7 +67,7 @@ async def test_26_2_27_a_limit_is_never_exceeded_and_the_rest_is_queued(
 
 async def test_a_parent_that_waits_for_its_child_holds_no_slot(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world() as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         world.add_story("child", {"steps": [engram("work")]})
         steps = [primitive(f"sub{n}", "executeStory", with_={"storyRef": {"name": "child"}}) for n in range(3)]
         status = await scenario(world, [*steps, engram("own")]).to_the_end()
@@ -78,12 +78,12 @@ async def test_a_parent_that_waits_for_its_child_holds_no_slot(autojump_clock: M
 
 async def test_a_limit_that_is_lifted_counts_at_once(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         one = scenario(world, [engram("a"), engram("b")])
         world.start(one.key)
         await trio.sleep(20)
         assert one.phases["b"] == "Pending"
-        world.limits = Limits()
+        world.limits = SlotLimits()
         assert world.slots is not None
         world.slots.limits_changed()
         assert await world.until(lambda: one.phases["b"] == "Succeeded", 2)
@@ -94,7 +94,7 @@ async def test_a_restart_does_not_take_from_a_queued_step_the_time_that_it_has_w
     autojump_clock: MockClock, scenario: Any, condition: dict[str, str]
 ) -> None:
     async with open_world({"busy": (Script(after_seconds=50.0),)}) as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         busy = scenario(world, [engram("busy")])
         world.add_story("queued", {"steps": [engram("work", **condition)]})
         early = world.add_run("early", "queued")
@@ -115,7 +115,7 @@ async def test_a_restart_does_not_take_from_a_queued_step_the_time_that_it_has_w
 
 async def test_the_time_of_a_queued_step_starts_when_it_does(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=50.0),)}) as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         one = scenario(world, [engram("a"), engram("b", execution={"timeout": "30s"})])
         status = await one.to_the_end()
 
@@ -127,7 +127,7 @@ async def test_nothing_is_written_while_a_step_is_queued_and_nothing_changes(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
     async with open_world({"a": (Script(after_seconds=5000.0),)}) as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         one = scenario(world, [engram("a"), engram("b"), engram("c")])
         world.start(one.key)
         await trio.sleep(60)
@@ -138,7 +138,7 @@ async def test_nothing_is_written_while_a_step_is_queued_and_nothing_changes(
 
 async def test_a_canceled_run_gives_its_place_and_its_slot_to_others(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=5000.0, grace_seconds=3.0),)}) as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         one = scenario(world, [engram("a"), engram("queued")])
         world.add_story("quick", {"steps": [engram("q")]})
         world.start(one.key)
@@ -258,7 +258,7 @@ async def test_a_run_that_waits_for_its_story_gives_back_the_slot_of_a_step_that
     autojump_clock: MockClock, scenario: Any
 ) -> None:
     async with open_world() as world:
-        world.limits = Limits(everywhere=1)
+        world.limits = SlotLimits(everywhere=1)
         one = scenario(world, [engram("a")])
         world.add_story("quick", {"steps": [engram("q")]})
 

@@ -8,30 +8,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.engine.slots.queueing import Demand, Held, HeldBy, Ledger, Limits, Occupant, decide, limits_of, ordinal
+from core.engine.slots.queueing import Demand, Held, HeldBy, Ledger, Occupant, SlotLimits, decide, limits_of, ordinal
 from core.policy.settings import OperatorSettings, QueueSettings, RunSettings
 from fuzz.engine.slot_model import at, demand, fits, in_order, limits, names, occupant, plainly_granted
 
 
-def granted(waiting: Sequence[Demand], bounds: Limits, occupants: Sequence[Occupant] = (), now: float = 0) -> list[str]:
+def granted(
+    waiting: Sequence[Demand], bounds: SlotLimits, occupants: Sequence[Occupant] = (), now: float = 0
+) -> list[str]:
     return names(decide(occupants, waiting, bounds, at(now)).granted)
 
 
 def held(
-    name: str, waiting: Sequence[Demand], bounds: Limits, occupants: Sequence[Occupant] = (), now: float = 0
+    name: str, waiting: Sequence[Demand], bounds: SlotLimits, occupants: Sequence[Occupant] = (), now: float = 0
 ) -> Held:
     return decide(occupants, waiting, bounds, at(now)).held[demand(name).owner]
 
 
 def test_without_limits_everybody_starts() -> None:
     waiting = [demand("one/a"), demand("one/b"), demand("two/a")]
-    assert granted(waiting, Limits()) == ["one/a", "two/a", "one/b"]
+    assert granted(waiting, SlotLimits()) == ["one/a", "two/a", "one/b"]
 
 
 @pytest.mark.parametrize(
     ("bounds", "story_limit"), [(limits(2), 0), (limits(default=2), 0), (limits(), 2)], ids=["global", "queue", "story"]
 )
-def test_a_limit_is_reached_and_not_passed(bounds: Limits, story_limit: int) -> None:
+def test_a_limit_is_reached_and_not_passed(bounds: SlotLimits, story_limit: int) -> None:
     waiting = [demand(f"one/{step}", story_limit=story_limit, order=n) for n, step in enumerate("abc")]
     assert granted(waiting, bounds, [occupant("two/x")]) == ["one/a"]
     assert granted(waiting, bounds, [occupant("two/x"), occupant("two/y")]) == []
@@ -56,7 +58,7 @@ def test_two_ready_steps_of_a_story_whose_limit_is_used_up_both_say_so() -> None
     ],
     ids=["queue", "equally scarce", "global", "lowered below what runs"],
 )
-def test_the_scarcer_limit_is_named(bounds: Limits, message: str) -> None:
+def test_the_scarcer_limit_is_named(bounds: SlotLimits, message: str) -> None:
     occupants = [occupant("two/x", queue="gpu"), occupant("two/y", queue="gpu")]
     assert held("one/a", [demand("one/a", queue="gpu")], bounds, occupants).message == message
 
@@ -126,7 +128,7 @@ def test_of_equals_the_run_with_fewer_slots_comes_first() -> None:
 
 def test_within_a_run_who_queued_first_then_spec_order() -> None:
     waiting = [demand("one/c", order=2), demand("one/a", order=0, queued=1), demand("one/b", order=1)]
-    assert granted(waiting, Limits(), now=1) == ["one/b", "one/c", "one/a"]
+    assert granted(waiting, SlotLimits(), now=1) == ["one/b", "one/c", "one/a"]
 
 
 def test_a_step_waits_once() -> None:
@@ -158,9 +160,9 @@ QUEUES = {"r1": "default", "r2": "default", "r3": "gpu"}
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[list[Occupant], list[Demand], Limits, float]:
+def situations(draw: st.DrawFn) -> tuple[list[Occupant], list[Demand], SlotLimits, float]:
     numbers = st.integers(0, 4)
-    bounds = Limits(
+    bounds = SlotLimits(
         draw(numbers),
         {
             queue: QueueSettings(concurrency=draw(numbers), priority_aging_seconds=draw(st.sampled_from((0, 3, 60))))
@@ -191,7 +193,9 @@ def situations(draw: st.DrawFn) -> tuple[list[Occupant], list[Demand], Limits, f
 
 @given(situations())
 @settings(max_examples=400)
-def test_decisions_are_those_of_the_plain_rule(situation: tuple[list[Occupant], list[Demand], Limits, float]) -> None:
+def test_decisions_are_those_of_the_plain_rule(
+    situation: tuple[list[Occupant], list[Demand], SlotLimits, float],
+) -> None:
     occupants, waiting, bounds, now = situation
     decision = decide(occupants, waiting, bounds, at(now))
     assert names(decision.granted) == names(plainly_granted(occupants, waiting, bounds, at(now)))
@@ -209,7 +213,7 @@ def test_decisions_are_those_of_the_plain_rule(situation: tuple[list[Occupant], 
 @given(situations(), st.data())
 @settings(max_examples=200)
 def test_what_was_decided_before_leaves_no_trace(
-    situation: tuple[list[Occupant], list[Demand], Limits, float], data: st.DataObject
+    situation: tuple[list[Occupant], list[Demand], SlotLimits, float], data: st.DataObject
 ) -> None:
     """Any history of arrivals, grants, releases and withdrawals ends where a fresh look begins."""
     occupants, waiting, bounds, now = situation

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from core.engine.slots.queueing import Demand, Limits, Occupant, Owner
+from core.engine.slots.queueing import Demand, Occupant, Owner, SlotLimits
 from core.engine.slots.slots import Slots, occupant_of
 from core.engine.wakeup import WakeUp
 from core.policy.settings import QueueSettings
@@ -28,7 +28,7 @@ def silent(message: str) -> None:
 class Office:
     """Slots under limits that can be set, and what became of those who asked."""
 
-    bounds: Limits
+    bounds: SlotLimits
     started: list[str] = field(default_factory=list)
     told: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     wakeups: dict[str, WakeUp] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Office:
             self.started.append(name)
 
 
-def loaded(bounds: Limits) -> Office:
+def loaded(bounds: SlotLimits) -> Office:
     office = Office(bounds)
     office.slots.load([])
     return office
@@ -92,7 +92,7 @@ async def test_who_is_granted_at_once_is_told_nothing(autojump_clock: MockClock)
 
 
 async def test_nothing_is_given_before_what_exists_is_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    unlimited = Office(Limits())
+    unlimited = Office(SlotLimits())
     with trio.move_on_after(1):
         await unlimited.ask(demand("two/a"))
     assert unlimited.started == []
@@ -345,7 +345,7 @@ async def test_the_same_step_cannot_wait_twice(autojump_clock: MockClock, nurser
 
 
 async def test_without_limits_nobody_queues_but_everybody_is_counted(autojump_clock: MockClock) -> None:
-    office = loaded(Limits())
+    office = loaded(SlotLimits())
     for number in range(3):
         await office.ask(demand(f"r{number}/a"))
     assert office.slots.running() == {"default": 3}
@@ -511,7 +511,7 @@ RUNS = {"r1": ("s1", 2, "default"), "r2": ("s2", 0, "default"), "r3": ("s1", 2, 
 NAMES = [f"{run}/{step}" for run in RUNS for step in range(3)]
 
 bound = st.builds(
-    lambda everywhere, default, gpu, aging: Limits(
+    lambda everywhere, default, gpu, aging: SlotLimits(
         everywhere,
         {
             "default": QueueSettings(concurrency=default, priority_aging_seconds=aging),
@@ -539,7 +539,7 @@ together = st.lists(act, min_size=1, max_size=4)
 class Watch:
     """Does what it is told and looks, after every step, whether I24 and I26 hold."""
 
-    def __init__(self, bounds: Limits, nursery: trio.Nursery) -> None:
+    def __init__(self, bounds: SlotLimits, nursery: trio.Nursery) -> None:
         self.office = loaded(bounds)
         self.nursery = nursery
         self.waiting: dict[str, tuple[Demand, trio.CancelScope]] = {}
@@ -600,7 +600,7 @@ class Watch:
 
 @given(bound, st.lists(together, max_size=20))
 @settings(max_examples=150, deadline=None)
-def test_limits_hold_and_no_slot_is_idle_whatever_happens(bounds: Limits, history: list[list[Any]]) -> None:
+def test_limits_hold_and_no_slot_is_idle_whatever_happens(bounds: SlotLimits, history: list[list[Any]]) -> None:
     async def happen() -> None:
         async with trio.open_nursery() as nursery:
             watch = Watch(bounds, nursery)
