@@ -75,7 +75,7 @@ class Slots:
         """
         owner = demand.owner
         if not self._loaded.is_set():
-            report("Queued until the running steps are counted")
+            report("Queued while the running steps are counted")
         await self._loaded.wait()
         if self._ledger.has_slot(owner):
             self._unclaimed.discard(owner)
