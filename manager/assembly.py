@@ -23,6 +23,7 @@ from core.engine.slots.queueing import limits_of
 from core.engine.slots.slots import Slots
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
+from core.ownership.ownership import WHOLE_CLUSTER, OwnedKey, Ownership
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.telemetry import catalogue, metrics
@@ -42,6 +43,7 @@ from reconcilers.controllers import CONTROLLERS
 from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.router import connect_engine
+from reconcilers.runtime.controller import Key
 
 _log = get_logger("controller.storyrun")
 
@@ -63,9 +65,11 @@ class Operator:
         *,
         volume_claims: Path | None = None,
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
+        ownership: Ownership = WHOLE_CLUSTER,
     ) -> None:
         self._world = world
         self._settings = settings
+        self._ownership = ownership
         self._evaluator = evaluator_of(settings, clock.now)
         events = KubeEventSink(recorder)
         binder = Binder(client, world, settings)
@@ -87,12 +91,15 @@ class Operator:
                 settings=self._engine_settings(),
                 slots=self._slots,
                 concurrency=self._limiter,
+                ownership=ownership,
             ),
             _scope_crashed,
         )
         self._controllers = ControllerSet(
             controllers,
-            ControllerDependencies(client, world, self.supervisor, events, clock, settings, operator_namespace),
+            ControllerDependencies(
+                client, world, self.supervisor, events, clock, settings, operator_namespace, ownership
+            ),
             _observed,
         )
 
@@ -101,6 +108,24 @@ class Operator:
         live, queues = LiveGauges(self.supervisor, self._world.story_runs), QueueGauges(self._slots)
         with metrics.collected_by(live.collect), metrics.collected_by(queues.collect):
             await self._work()
+
+    async def release(self, key: OwnedKey) -> None:
+        """End all work for a key, without another write; ``ownership`` must have ceased to own it.
+
+        Returns when the next owner may begin: what this process has sent is answered, or given up after
+        ``WRITE_DEADLINE_SECONDS`` of core.engine.calls. Bounded by that and ``reconcile_timeout``.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.supervisor.release, RunKey(*key))
+            nursery.start_soon(self._controllers.release, Key(*key))
+
+    def adopt(self, key: OwnedKey) -> None:
+        """Begin work for a key that ``ownership`` has come to own: every controller looks at the object.
+
+        That of runs hands a live one to the engine. The informers must know what the owner before has written: list
+        them once more after it has let go.
+        """
+        self._controllers.enqueue(Key(*key))
 
     async def _work(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -112,10 +137,14 @@ class Operator:
     def _connect(self) -> None:
         """Who looks again when what changes."""
         connect_engine(
-            self._world, self.supervisor, run_ended=self._limiter.ended, step_run_ended=self._slots.step_run_ended
+            self._world,
+            self.supervisor,
+            run_ended=self._limiter.ended,
+            step_run_ended=self._slots.step_run_ended,
+            ownership=self._ownership,
         )
         self._controllers.connect()
-        OutputLog(lambda: self._settings().step_output_logging).connect(self._world)
+        OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:
         """Other limits count from now on."""

@@ -31,7 +31,9 @@ from core.kube.client import KubeClient, open_client
 from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
 from core.kube.errors import KubeError
 from core.kube.events import EventRecorder
+from core.kube.fence import fence_of
 from core.kube.lease import LeaderLease
+from core.ownership.ownership import WHOLE_CLUSTER
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
 from manager.assembly import Operator
@@ -173,15 +175,16 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 url: str = await serving.start(_serve_metrics, client, options, options.metrics.address)
                 metrics_url = f"{url}/metrics"
             lease = _lease(client, options) if options.leader.enabled else None
-            writer = client if lease is None else client.fenced(lease.check)
+            ownership = WHOLE_CLUSTER
             operator = Operator(
-                writer,
+                client.fenced(fence_of(ownership, lease.check if lease is not None else None)),
                 world,
                 source.current,
                 events,
                 WallClock(),
                 options.config_namespace,
                 volume_claims=options.volume_claims,
+                ownership=ownership,
             )
             source.listeners.append(operator.settings_changed)
 

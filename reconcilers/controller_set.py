@@ -52,9 +52,20 @@ class ControllerSet:
                 for obj in self._there.world.informer(row.kind).each():
                     controller.enqueue(Key.of(obj))
 
+    def enqueue(self, key: Key) -> None:
+        """Have every controller look at the object of that name: this process has become its owner."""
+        for _, controller in self._made:
+            controller.enqueue(key)
+
+    async def release(self, key: Key) -> None:
+        """Return once no controller is at work for ``key``, which this process does not own any more."""
+        for _, controller in self._made:
+            await controller.release(key)
+
 
 def _controller(row: ControllerRegistration, there: ControllerDependencies, observe: Observer) -> Controller:
-    return Controller(row.name, row.build(there), controller_options(row, there.settings), observe=observe)
+    options = controller_options(row, there.settings)
+    return Controller(row.name, row.build(there), options, observe=observe, ownership=there.ownership)
 
 
 def controller_options(row: ControllerRegistration, settings: Callable[[], OperatorSettings]) -> ControllerOptions:

@@ -14,6 +14,7 @@ import orjson
 from core.api.objects import Object, controller_of, step_path
 from core.api.phases import TERMINAL_PHASES
 from core.kube.informer import Change
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.telemetry.logs import get_logger
 from reconcilers.adapters.world import World
 
@@ -27,8 +28,9 @@ _log = get_logger("controller.storyrun")
 class OutputLog:
     """Handlers for the informers of StepRuns and StoryRuns; each end with an output is one record at level info."""
 
-    def __init__(self, is_on: Callable[[], bool]) -> None:
+    def __init__(self, is_on: Callable[[], bool], ownership: Ownership = WHOLE_CLUSTER) -> None:
         self._is_on = is_on
+        self._ownership = ownership
 
     def connect(self, world: World) -> None:
         world.step_runs.add_handler(self.step_run_changed)
@@ -37,11 +39,15 @@ class OutputLog:
     def step_run_changed(self, change: Change) -> None:
         if self._is_on() and (step_run := _just_ended(change)) is not None:
             owner = controller_of(step_run) or {}
-            _write("a step ended with an output", step_run, owner.get("name", ""), step=step_path(step_run))
+            self._write("a step ended with an output", step_run, owner.get("name", ""), step=step_path(step_run))
 
     def story_run_changed(self, change: Change) -> None:
         if self._is_on() and (run := _just_ended(change)) is not None:
-            _write("a run ended with an output", run, run["metadata"]["name"])
+            self._write("a run ended with an output", run, run["metadata"]["name"])
+
+    def _write(self, message: str, obj: Object, run: str, **fields: str) -> None:
+        if self._ownership.owns((obj["metadata"]["namespace"], run)):
+            _write(message, obj, run, **fields)
 
 
 def _just_ended(change: Change) -> Object | None:

@@ -14,6 +14,7 @@ from core.api.resource import Resource
 from core.engine.ports import Clock, EventSink
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import ControllerSettings, OperatorSettings
 from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.adapters.world import World
@@ -26,7 +27,7 @@ class ControllerDependencies:
     """What a controller may be built from. It takes what it needs."""
 
     client: KubeClient
-    """Writes only while this process leads."""
+    """Writes only while this process leads and owns the key that the write is made for."""
     world: World
     supervisor: Supervisor
     """The engine: it takes over live runs."""
@@ -35,6 +36,8 @@ class ControllerDependencies:
     settings: Callable[[], OperatorSettings]
     """Those of the moment."""
     operator_namespace: str
+    ownership: Ownership = WHOLE_CLUSTER
+    """Controllers need not ask: their queues hand them only keys that this process owns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The only periodic work: now and then every live run is looked at again, as if an event had told of it.
 
-It mends what must not happen: an event that the watch never brought, or that reached nobody here. Each round lists all
-kinds beside their watches, takes in what these have missed, and has every live run reconciled and its steps woken. All
-of it is counted: ``bobrapet_resync_runs_total`` with anything but ``found="nothing"`` tells of a fault somewhere.
-Nothing is written by a round that finds nothing.
+It mends what must not happen: an event that the watch never brought, or that reached nobody here. Each round
+lists all kinds beside their watches, takes in what these have missed, and has every live run that this process owns
+reconciled and its steps woken. All of it is counted: ``bobrapet_resync_runs_total`` with anything but
+``found="nothing"`` tells of a fault somewhere. Nothing is written by a round that finds nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.errors import KubeError
 from core.kube.informer import Change, Informer
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from reconcilers.adapters.world import World, step_run_of_pod
@@ -51,12 +52,19 @@ class Resync:
     """``run()`` goes round until it is cancelled. ``story_runs`` reconciles runs and adopts those that are alive."""
 
     def __init__(
-        self, world: World, supervisor: Supervisor, story_runs: Controller, *, interval: timedelta = INTERVAL
+        self,
+        world: World,
+        supervisor: Supervisor,
+        story_runs: Controller,
+        *,
+        interval: timedelta = INTERVAL,
+        ownership: Ownership = WHOLE_CLUSTER,
     ) -> None:
         self._world = world
         self._supervisor = supervisor
         self._story_runs = story_runs
         self._interval = interval
+        self._ownership = ownership
 
     async def run(self) -> None:
         while True:
@@ -85,7 +93,9 @@ class Resync:
     def _live(self) -> Iterator[RunKey]:
         for run in self._world.story_runs.each():
             if not has_ended(run) and not is_being_deleted(run):
-                yield RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+                key = RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+                if self._ownership.owns(key):
+                    yield key
 
     async def _lost(self) -> list[Change]:
         """What the watches have missed; it is taken in, and whoever listens to changes has heard of it."""
@@ -111,7 +121,7 @@ class Resync:
 
     def _runs_of(self, changes: Iterable[Change]) -> set[RunKey]:
         found = {self._run_of(change.object) for change in changes}
-        return {key for key in found if key is not None}
+        return {key for key in found if key is not None and self._ownership.owns(key)}
 
     def _run_of(self, obj: Object) -> RunKey | None:
         """The run that an object is, or is a part of; None for what many runs share."""

@@ -9,6 +9,7 @@ moves to another phase or goes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from core.api.objects import Object, controller_of, has_ended, step_path
@@ -16,6 +17,7 @@ from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
 from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.informer import Change
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from reconcilers.adapters.world import step_run_of_pod
 from reconcilers.run_changes import (
     concerns_the_parent,
@@ -43,14 +45,23 @@ def connect_engine(
     *,
     run_ended: Callable[[str], None],
     step_run_ended: Callable[[Object], None],
+    ownership: Ownership = WHOLE_CLUSTER,
 ) -> None:
-    """Wake the engine whenever a change concerns it; call this once the caches are filled.
+    """Wake the engine whenever a change concerns a run that this process owns; call this once the caches are filled.
+
+    Of the ends of runs and StepRuns it hears whoever owns them: a run here may wait for one that is elsewhere.
 
     Args:
         run_ended: is called with the UID of each run that has ended, is being deleted or is gone.
         step_run_ended: is called with each StepRun that has ended or is gone. After either, others may find room.
     """
-    connect(WAKE_UPS, caches, lambda waiting, _: supervisor.wake(waiting.run, waiting.step))
+
+    def wake(waiting: WaitingTask, delay: timedelta) -> None:
+        del delay
+        if ownership.owns(waiting.run):
+            supervisor.wake(waiting.run, waiting.step)
+
+    connect(WAKE_UPS, caches, wake)
     connect((ENDED_RUNS,), caches, lambda uid, _: run_ended(uid))
     connect((ENDED_STEP_RUNS,), caches, lambda step_run, _: step_run_ended(step_run))
 

@@ -210,7 +210,7 @@ def _build(there: ControllerDependencies) -> Reconcile:
 
 
 async def _resync(there: ControllerDependencies, controller: Controller) -> None:
-    await Resync(there.world, there.supervisor, controller).run()
+    await Resync(there.world, there.supervisor, controller, ownership=there.ownership).run()
 
 
 WATCHES: Final = (Watch(STORY_RUN, _of_run), Watch(STORY, _of_story), Watch(STEP_RUN, _of_step_run))

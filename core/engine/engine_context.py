@@ -11,6 +11,7 @@ from core.engine.ports import Bindings, Clock, EventSink, Payloads, RunStore, St
 from core.engine.settings import EngineSettings
 from core.engine.slots.slots import Slots
 from core.evaluation.evaluator import Evaluator
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +29,6 @@ class EngineContext:
     settings: EngineSettings
     slots: Slots
     concurrency: ConcurrencyLimiter
+    ownership: Ownership = WHOLE_CLUSTER
+    """Which runs this process works for."""
     plans: PlanCache = field(default_factory=PlanCache)

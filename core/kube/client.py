@@ -7,9 +7,10 @@ the trouble looks transient; writes only when it is certain that nothing was don
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -28,10 +29,12 @@ from core.kube.errors import (
     UnauthorizedError,
     error_from_answer,
 )
+from core.kube.fence import Fence
 from core.kube.paging import PAGE_SIZE, Keep, ListSelection, ObjectList, list_pages
 from core.kube.request import ServedKind
 from core.kube.retry import DEFAULT_POLICY, CallRetries, with_retries
 from core.kube.transport import ApiCall, ApiTransport, explain_refusal, open_body, open_transport
+from core.ownership.acting import current_key
 from kubewire.wire import Object, PatchType
 
 _LIST_RESTARTS: Final = 3
@@ -48,7 +51,7 @@ class KubeClient:
         timeout_seconds: float | None = None,
         background: bool = False,
         vital: bool = False,
-        fence: Callable[[], None] | None = None,
+        fence: Fence | None = None,
     ) -> None:
         self._transport = transport
         self._retry = retry
@@ -65,10 +68,11 @@ class KubeClient:
         """The same client for work nobody waits for: its calls leave most of the server to those of others."""
         return self._like_this(background=True)
 
-    def fenced(self, fence: Callable[[], None]) -> KubeClient:
+    def fenced(self, fence: Fence) -> KubeClient:
         """The same client whose writes ask ``fence`` at the last moment before they are sent; what it raises ends them.
 
-        For work under a lease: a process that was suspended does not know that others have taken over.
+        It is asked for the key that the task of the write is at work for. A process that was suspended, or is slow to
+        give a key up, does not know that others have taken over.
         """
         return self._like_this(fence=fence)
 
@@ -76,9 +80,7 @@ class KubeClient:
         """The same client for what the program itself lives by: its calls wait for no others."""
         return self._like_this(vital=True)
 
-    def _like_this(
-        self, *, background: bool = False, vital: bool = False, fence: Callable[[], None] | None = None
-    ) -> KubeClient:
+    def _like_this(self, *, background: bool = False, vital: bool = False, fence: Fence | None = None) -> KubeClient:
         return KubeClient(
             self._transport,
             retry=self._retry,
@@ -410,7 +412,7 @@ class KubeClient:
         if self._timeout_seconds is not None:
             call = replace(call, deadline_seconds=self._timeout_seconds)
         if self._fence is not None and not call.reads:
-            call = replace(call, fence=self._fence)
+            call = replace(call, fence=partial(self._fence, current_key()))
         if self._background or self._vital:
             call = replace(call, background=self._background, vital=self._vital)
         return call

@@ -21,6 +21,7 @@ from core.api.resource import LEASE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from core.kube.retry import Backoff
+from core.ownership.ownership import OwnedKey
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from kubewire.wire import Object, copy_value
@@ -85,12 +86,13 @@ class LeaderLease:
         """Who held the lease when it was last looked at; empty when nobody did."""
         return _holder_of(self._observed)
 
-    def check(self) -> None:
-        """Whether this process may still act as the holder.
+    def check(self, key: OwnedKey | None = None) -> None:
+        """Whether this process may still act as the holder; one lease covers every key.
 
         Raises:
             LeaseLostError: it was not renewed in time, or never held; others may have taken it.
         """
+        del key
         if not self.is_leader or trio.current_time() >= self._renewed_at + self._timing.renew_deadline_seconds:
             raise LeaseLostError(f"lease {self.namespace}/{self.name} was not renewed in time; nothing is written")
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from core.engine.ports import RunKey
 from fuzz.engine.cluster import Object
+from fuzz.engine.shards import FIRST_SHARD, SECOND_SHARD
 from fuzz.engine.texts import text_of
-from fuzz.engine.world import NAMESPACE, Incarnation, World, of_step
+from fuzz.engine.world import NAMESPACE, World, of_step
 
 
 class Verb(StrEnum):
@@ -42,6 +43,12 @@ class Verb(StrEnum):
     """The process; another starts ``value`` seconds later."""
     SECOND_LEADER = "second leader"
     """Another process works beside the first for ``value`` seconds."""
+    HAND_OVER = "hand over"
+    """A run goes from its process to the other one, which works beside it; the old owner lets go first."""
+    HAND_OVER_LATE = "hand over, late to let go"
+    """The same, but the old owner goes on for ``value`` seconds."""
+    HAND_OVER_CRASHED = "hand over, owner dead"
+    """The same, as the old owner dies."""
     SERVER_DOWN = "server down"
     """For ``value`` seconds; the watches go on where they were."""
     SERVER_FORGETS = "server down, forgets"
@@ -49,6 +56,9 @@ class Verb(StrEnum):
     RELIST = "relist"
     STEP_CLOCK = "step clock"
     """By ``value`` seconds."""
+
+
+HAND_OVERS: Final = (Verb.HAND_OVER, Verb.HAND_OVER_LATE, Verb.HAND_OVER_CRASHED)
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,8 @@ async def act(world: World, key: RunKey, action: Action) -> None:
                 world.kill_nowait()
         case Verb.SECOND_LEADER:
             await _second_leader(world, float(action.value))
+        case Verb.HAND_OVER | Verb.HAND_OVER_LATE | Verb.HAND_OVER_CRASHED:
+            await _hand_over(world, key, action)
         case Verb.SERVER_DOWN | Verb.SERVER_FORGETS:
             world.take_server_down()
             await trio.sleep(float(action.value))
@@ -143,16 +155,43 @@ def _delete_pods(world: World, key: RunKey, step: str) -> None:
 
 async def _second_leader(world: World, seconds: float) -> None:
     """A leader that does not know that it is none any more: it goes on for a while."""
-    first: Incarnation | None = next(iter(world.alive), None)
-    if first is None:
+    if not world.at_work_for(FIRST_SHARD):
         return
-    world.start(everything=True, second=True)
-    second = world.incarnations.pop()
-    world.incarnations.insert(max(len(world.incarnations) - 1, 0), second)
-    world.processes.remove(second.process)
+    second = world.start_beside()
     await trio.sleep(seconds)
     if not second.gone.is_set():
         world.end(second)
+
+
+async def _hand_over(world: World, key: RunKey, action: Action) -> None:
+    """From the shard that owns the run to the other; nothing when it is on its way already."""
+    giver = world.shards.owner_of(key)
+    if giver is None or not world.incarnations:
+        return
+    taker = SECOND_SHARD if giver == FIRST_SHARD else FIRST_SHARD
+    if taker == SECOND_SHARD and not world.at_work_for(SECOND_SHARD):
+        world.start_beside(SECOND_SHARD)
+    keys = [key]
+    if action.verb is Verb.HAND_OVER:
+        world.shards.give(key, None)
+        for old in world.at_work_for(giver):
+            await old.release(key)
+    elif action.verb is Verb.HAND_OVER_CRASHED:
+        for old in world.at_work_for(giver):
+            world.end(old)
+        if giver == SECOND_SHARD:  # nobody starts it again: all that it had goes
+            keys = [RunKey(*each) for each in world.shards.keys_of(giver)]
+    await world.until_server_up()  # who takes over must list first
+    let_go = action.verb is not Verb.HAND_OVER_LATE
+    for each in keys:
+        world.shards.give(each, taker, let_go=let_go)
+        world.handed_over.append(trio.current_time())
+        for new in world.at_work_for(taker):
+            new.adopt(each)
+    if not let_go:
+        await trio.sleep(float(action.value))
+        for old in world.at_work_for(giver) if world.shards.owner_of(key) == taker else ():
+            await old.release(key)
 
 
 def action_to_wire(action: Action) -> Object:

@@ -74,7 +74,7 @@ class ModelRunStore:
     async def create_child_run(self, run: Object, manifest: Object) -> Object:
         if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
             await confirm(self.cluster, self.process, run)
-        stored = await self.process.call(self.cluster, lambda: self._create_child(run, manifest))
+        stored = await self.process.write(self.cluster, lambda: self._create_child(run, manifest))
         self.process.known.remember(stored)
         return stored
 
@@ -83,7 +83,7 @@ class ModelRunStore:
         return self.process.known.by_owner("StoryRun", run["metadata"]["uid"])
 
     async def request_cancel(self, run: Object) -> None:
-        stored = await self.process.call(self.cluster, lambda: self._request_cancel(run))
+        stored = await self.process.write(self.cluster, lambda: self._request_cancel(run))
         if stored is not None:
             self.process.known.remember(stored)
 
@@ -102,7 +102,7 @@ class ModelRunStore:
         ]
 
     async def pin_story(self, story: Object) -> str:
-        return await self.process.call(self.cluster, lambda: self._pin(story))
+        return await self.process.write(self.cluster, lambda: self._pin(story))
 
     async def read_pinned_story(self, namespace: str, name: str) -> Object | None:
         revision = await self.process.call(
@@ -176,7 +176,7 @@ class ModelStepRuns:
         anew = again or step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {})
         if anew:
             await confirm(self.cluster, self.process, run)
-        stored, made = await self._call(lambda: self._create_step_run(run, manifest))
+        stored, made = await self.process.write(self.cluster, lambda: self._create_step_run(run, manifest))
         known = partial(self.process.known.get, "StoryRun")
         if made and not anew and not may_have_a_past(run, known):
             self.new[stored["metadata"]["uid"]] = trio.current_time()
@@ -260,7 +260,7 @@ async def confirm(cluster: Cluster, process: Process, owner: Object) -> Object:
 
 async def merge(cluster: Cluster, process: Process, seen: Object, part: str, changes: Mapping[str, Any]) -> Object:
     """Patch the object as it was seen."""
-    stored = await process.call(
+    stored = await process.write(
         cluster, lambda: cluster.patch(process.actor, seen, part, dict(changes)), versioned=True
     )
     process.known.remember(stored)
@@ -270,5 +270,5 @@ async def merge(cluster: Cluster, process: Process, seen: Object, part: str, cha
 async def delete(cluster: Cluster, process: Process, obj: Object) -> None:
     """Delete this very object."""
     uid = obj["metadata"]["uid"]
-    await process.call(cluster, lambda: cluster.delete(process.actor, place_of(obj), uid=uid))
+    await process.write(cluster, lambda: cluster.delete(process.actor, place_of(obj), uid=uid))
     process.known.forget(obj)

@@ -54,7 +54,7 @@ class Case:
 
     @property
     def last_action_at(self) -> float:
-        longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL)
+        longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL, Verb.HAND_OVER_LATE)
         ends = [action.at + (float(action.value) if action.verb in longest else 0.0) for action in self.actions]
         last = max(
             [*ends, *(rival.at for rival in self.rivals), self.cancel_after_seconds or 0.0, self.story_after_seconds]

@@ -25,11 +25,13 @@ from fuzz.engine.actions import Action, act
 from fuzz.engine.bounds import bound_seconds
 from fuzz.engine.case import FIRST, Case, Rival
 from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.incarnation import Incarnation
 from fuzz.engine.kept import due_by, is_cleaned, is_going
 from fuzz.engine.process import Fault
 from fuzz.engine.routing import story_of
+from fuzz.engine.shards import Change
 from fuzz.engine.watches import Delivery
-from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, Incarnation, KillAt, World, open_world
+from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, KillAt, World, open_world
 
 SETTLE_SECONDS = 3.0
 """After the end of a run: longer than any Pod's grace and lag."""
@@ -100,7 +102,11 @@ class Played:
     writes_while_waiting: int = 0
     """Writes in ten minutes in which nothing was due, for a run that waits for a person."""
     starts: Sequence[float] = (0.0,)
-    """Seconds at which a process began to work."""
+    """Seconds at which a process began to work, or to work for a run that another had owned."""
+    owners: Sequence[Change] = ()
+    """Every hand-over of a run from one process to another."""
+    shards: Mapping[str, int] = field(default_factory=dict)
+    """Which shard each actor that is a process of the operator has worked for."""
     seen: Mapping[str, int] = field(default_factory=dict)
     """How often each fault was met and each odd delivery made."""
 
@@ -210,6 +216,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
         case.scripts, engrams=case.engrams, deliveries=trouble.deliveries, lags=trouble.lags
     ) as world:
         world.second_lags = trouble.second_lags
+        world.latency = trouble.latency_seconds
         world.house = OperatorSettings()
         killer.world = world
         for name, spec in case.stories.items():
@@ -255,7 +262,9 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             objects=dict(world.cluster.objects),
             effects=tuple(world.worker.effects),
             writes_while_waiting=waited,
-            starts=tuple(one.started_at for one in (*world.twins, *world.incarnations)),
+            starts=(*(one.started_at for one in (*world.twins, *world.incarnations)), *world.handed_over),
+            owners=tuple(world.shards.changes),
+            shards={one.process.actor: one.shard for one in (*world.twins, *world.incarnations)},
             seen=_seen(world),
         )
 

@@ -14,7 +14,7 @@ from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
 from core.engine.step.record import attempt_of
 from core.engine.step.timers import Timer, timers_from
-from fuzz.engine.actions import Verb
+from fuzz.engine.actions import HAND_OVERS, Action, Verb
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Place, Write
 from fuzz.engine.process import LATE_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS
@@ -54,15 +54,27 @@ class History:
     @property
     def overlapping(self) -> bool:
         """Whether two processes believed to be the only one."""
-        verbs = {action.verb for action in self.played.case.actions}
-        return self.played.trouble.twins or Verb.SECOND_LEADER in verbs
+        return self.played.trouble.twins or bool(self._overlaps)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether two processes shared the work, each with limits and turns of its own."""
+        return self.did(*HAND_OVERS)
+
+    @property
+    def _overlaps(self) -> list[Action]:
+        """Each from when two processes may work for one run, and for how long.
+
+        Who is late to let go a run writes nothing any more, but what it has sent may still be on its way.
+        """
+        verbs = {Verb.SECOND_LEADER} | ({Verb.HAND_OVER_LATE} if self.requests_take_time else set())
+        return [action for action in self.played.case.actions if action.verb in verbs]
 
     def two_leaders(self, write: Write, *, ever: bool = False) -> bool:
         """Whether two were at work at the moment of a write, or a request of one was still on its way; or had been."""
-        second = [action for action in self.played.case.actions if action.verb is Verb.SECOND_LEADER]
         since = (write.at - EPOCH).total_seconds()
         open_ended = inf if ever else WRITE_DEADLINE_SECONDS
-        windows = [(action.at, action.at + float(action.value) + open_ended) for action in second]
+        windows = [(action.at, action.at + float(action.value) + open_ended) for action in self._overlaps]
         return self.played.trouble.twins or any(start <= since <= end for start, end in windows)
 
     def crosses(self, earlier: Write, later: Write) -> bool:

@@ -17,7 +17,7 @@ import trio
 from core.api.resource import Resource
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import PortError
-from core.engine.ports import Clock
+from core.engine.ports import Clock, RunKey
 from core.engine.run.supervisor import Supervisor
 from core.engine.slots.slots import Slots
 from core.kube.client import KubeClient
@@ -64,13 +64,22 @@ class Housekeeping:
         named = {_IN_WORLD[kind]: self._informers[kind] for kind in KINDS}
         world = cast(production.World, SimpleNamespace(informer=lambda kind: self._informers[kind.kind], **named))
         reconciler = StoryRunReconciler(client, world, supervisor, clock, settings)
-        self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS)
-        connect_engine(world, supervisor, run_ended=limiter.ended, step_run_ended=slots.step_run_ended)
+        owned = process.ownership
+        self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS, ownership=owned)
+        connect_engine(world, supervisor, run_ended=limiter.ended, step_run_ended=slots.step_run_ended, ownership=owned)
         connect_controller(WATCHES, world, self._controller)
 
     def tell(self, kind: str, change: Change) -> None:
         for handler in self._informers[kind].handlers:
             handler(change)
+
+    def adopt(self, key: RunKey) -> None:
+        """The process has come to own the run."""
+        self._controller.enqueue(Key(*key))
+
+    async def release(self, key: RunKey) -> None:
+        """Return once the controller is not at work for the run, which the process does not own any more."""
+        await self._controller.release(Key(*key))
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -136,7 +145,7 @@ class ModelClient:
         seen = {"kind": resource.kind, "metadata": {"name": name, "namespace": namespace, **body["metadata"]}}
         patch = {key: value for key, value in body[part].items() if key not in ("uid", "resourceVersion")}
         actor = self.process.actor
-        return await self.process.call(
+        return await self.process.write(
             self.cluster, lambda: _answered(lambda: self.cluster.patch(actor, seen, part, patch)), versioned=True
         )
 
@@ -151,7 +160,7 @@ class ModelClient:
         propagation: str,
     ) -> None:
         assert propagation == "Background"
-        await self.process.call(
+        await self.process.write(
             self.cluster,
             lambda: _answered(lambda: self._delete((resource.kind, namespace, name), uid, resource_version)),
             versioned=resource_version is not None,

@@ -2,8 +2,8 @@
 
 ``violations`` applies them all. docs/proof.md says each in words. Order, I01, I02, I29 and I30, stands in
 ``invariants_order``, instants and causes, I08 to I10 and I16, in ``invariants_time``, I24 and I26 in
-``invariants_limits``, what must hold at the end in ``invariants_end``, and what is kept of it, I42, in
-``invariants_retention``.
+``invariants_limits``, what must hold at the end in ``invariants_end``, what is kept of it, I42, in
+``invariants_retention``, and who writes, I44, in ``invariants_owners``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase
 from core.engine.step.record import attempt_of, executor_of, is_final, retries_of
 from core.engine.step.record import phase_of as recorded_phase
-from fuzz.engine import invariants_end, invariants_limits, invariants_order, invariants_retention, invariants_time
+from fuzz.engine import (
+    invariants_end,
+    invariants_limits,
+    invariants_order,
+    invariants_owners,
+    invariants_retention,
+    invariants_time,
+)
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Object, Write
@@ -148,7 +155,7 @@ def attempts_are_counted(history: History) -> Iterator[str]:
 
 
 def records_tell_the_attempt(history: History) -> Iterator[str]:
-    """I43: a StepRun keeps its executor, and records of an attempt what it is; a worker's report is of that attempt."""
+    """I44: a StepRun keeps its executor, and records of an attempt what it is; a worker's report is of that attempt."""
     deadlines: dict[str, tuple[int, datetime]] = {}
     """Of Jobs, with their attempt, by UID of the StepRun."""
     for write in history.writes():
@@ -473,4 +480,5 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I42": invariants_retention.nothing_goes_early,
     "I42, in time": invariants_retention.everything_goes_in_time,
     "I43": records_tell_the_attempt,
+    "I44": invariants_owners.only_owners_write,
 }

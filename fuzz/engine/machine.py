@@ -19,10 +19,11 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from core.api.identity import compose
 from core.api.phases import Phase
 from core.engine.step.record import executor_of
-from fuzz.engine.actions import Action, Verb
-from fuzz.engine.case import Case, Rival
+from fuzz.engine.actions import HAND_OVERS, Action, Verb
+from fuzz.engine.case import FIRST, Case, Rival
 from fuzz.engine.cases import Played, Trouble, play
 from fuzz.engine.corpus import keep_failure
 from fuzz.engine.history import History, is_terminal, states_of
@@ -33,6 +34,8 @@ from fuzz.engine.watches import KINDS, Delivery
 
 PAUSES = st.sampled_from((0.0, 0.05, 0.3, 0.9, 1.7, 4.1, 37.0))
 DOWNTIMES = st.sampled_from((0.0, 0.4, 3.1, 61.0))
+MOST_HAND_OVERS = 3
+"""Of one execution."""
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -137,6 +140,12 @@ class EngineMachine(RuleBasedStateMachine):
     def second_leader_lags(self, kind: str, seconds: float) -> None:
         self.second_lags[kind] = seconds
 
+    @precondition(lambda self: sum(action.verb in HAND_OVERS for action in self.actions) < MOST_HAND_OVERS)
+    @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from(HAND_OVERS), seconds=st.sampled_from((0.3, 9.0)))
+    def hand_over(self, data: st.DataObject, pause: float, verb: Verb, seconds: float) -> None:
+        run = data.draw(st.sampled_from((*Case(self.case.spec, rivals=self.rivals).names, *self.called)))
+        self._do(pause, verb, value=seconds if verb is Verb.HAND_OVER_LATE else None, run=run)
+
     @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 3.3, 40.0)), forgets=st.booleans())
     def restart_server(self, pause: float, seconds: float, forgets: bool) -> None:
         if not self._did(Verb.SERVER_DOWN, Verb.SERVER_FORGETS):
@@ -174,6 +183,12 @@ class EngineMachine(RuleBasedStateMachine):
     @property
     def gates(self) -> list[str]:
         return [name for name, step in _names(self.case.spec).items() if step.get("type") == "gate"]
+
+    @property
+    def called(self) -> list[str]:
+        """Names of the runs that steps of the first run call once."""
+        steps = _names(self.case.spec).items()
+        return [compose(FIRST, *name.split("/")) for name, step in steps if step.get("type") == "executeStory"]
 
     def _did(self, *verbs: Verb) -> bool:
         return any(action.verb in verbs for action in self.actions)

@@ -47,7 +47,7 @@ class ModelJobExecutor:
             alive = [pod for pod in pods if (pod["metadata"]["namespace"], pod["spec"]["stepRun"]) == named]
             if _any_alive(alive) and not await self._is_started(order):
                 raise StaleError("a Pod of an earlier attempt is still alive")
-        job = await self._call(lambda: self._start(order))
+        job = await self.process.write(self.cluster, lambda: self._start(order))
         self.process.known.remember(job)
         if job["spec"]["attempt"] != order.attempt or job["metadata"].get("deletionTimestamp"):
             raise StaleError("a Job of another attempt is still there")

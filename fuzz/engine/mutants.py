@@ -35,7 +35,7 @@ from core.engine.status.state import RunState
 from core.engine.step import outcome, record
 from core.engine.values import stored_data, variables
 from core.graph import readiness
-from fuzz.engine import executor_cases, model_jobs, retention_cases
+from fuzz.engine import executor_cases, handover_cases, model_jobs, retention_cases
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
 from fuzz.engine.case import Case, Rival
@@ -55,7 +55,7 @@ SLEPT_AT_ONCE: Final = Case(
 )
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
-HUNTED: Final[dict[str, Case]] = CANONICAL | retention_cases.CASES | executor_cases.CASES | {
+HUNTED: Final[dict[str, Case]] = CANONICAL | retention_cases.CASES | executor_cases.CASES | handover_cases.CASES | {
     "clean-up": Case(
         {
             "steps": [engram("a"), engram("b", "a")],
@@ -185,6 +185,7 @@ TWO_LEADERS: Final = {
     "sleep of two leaders": SLOW_WRITES,
     "cancel that one of two leaders hears late": LATE_CANCELS,
 }
+TROUBLES: Final = TWO_LEADERS | handover_cases.TROUBLES
 
 
 @dataclass(frozen=True)
@@ -201,10 +202,10 @@ def hunt(mutant: Mutant) -> str | None:
     sound = {name: _sound(name) for name in mutant.hunted}
     with _in_place(mutant):
         for name in mutant.hunted:
-            case = HUNTED[name]
+            case = _case(name)
             steps = sound[name].task_steps
             alone = [(Trouble((k,), heals=True), 0) for k in range(1, steps, STRIDE)]
-            faulty = TWO_LEADERS.get(name) or [(trouble, 0) for trouble in FAULTS]
+            faulty = TROUBLES.get(name) or [(trouble, 0) for trouble in FAULTS]
             for trouble, seed in ((Trouble(heals=True), 0), *faulty, *alone):
                 try:
                     played = play(case, trouble, seed)
@@ -220,7 +221,11 @@ def hunt(mutant: Mutant) -> str | None:
 
 @cache
 def _sound(name: str) -> Played:
-    return play(HUNTED[name], Trouble(heals=True))
+    return play(_case(name), Trouble(heals=True))
+
+
+def _case(name: str) -> Case:
+    return HUNTED.get(name) or handover_cases.FURTHER[name]
 
 
 @contextmanager
@@ -465,7 +470,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
 MUTANTS: Final = (
     *(
         Mutant(name, hunted, ((holder, attribute, mutate),))
-        for name, hunted, holder, attribute, mutate in (*_TABLE, *retention_cases.BUGS)
+        for name, hunted, holder, attribute, mutate in (*_TABLE, *retention_cases.BUGS, *handover_cases.BUGS)
     ),
     *(Mutant(*bug) for bug in executor_cases.BUGS),
 )

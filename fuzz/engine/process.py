@@ -15,6 +15,8 @@ from typing import TypeVar
 import trio
 
 from core.engine.errors import GoneError, StaleError, UnavailableError
+from core.ownership.acting import current_key
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from fuzz.engine.cluster import Cluster, RefusedError
 from fuzz.engine.watches import Known
 
@@ -76,10 +78,24 @@ class Process:
     faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
     healed: bool = False
     """Its requests meet no fault any more."""
+    ownership: Ownership = WHOLE_CLUSTER
 
     @property
     def actor(self) -> str:
         return f"operator-{self.epoch}"
+
+    async def write(self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False) -> T:
+        """As ``call``, for what is only sent as long as the key that it is for is owned (core.kube.fence)."""
+        if not self.may_write():
+            await trio.lowlevel.checkpoint()
+            self.check()
+            raise UnavailableError("the key belongs to another process: nothing was sent")
+        return await self.call(cluster, apply, versioned=versioned)
+
+    def may_write(self) -> bool:
+        """The fence."""
+        key = current_key()
+        return key is None or self.ownership.owns(key)
 
     async def call(self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False) -> T:
         """Take one request to the server and back."""

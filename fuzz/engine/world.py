@@ -32,10 +32,12 @@ from fuzz.engine.adapters import Engram, ModelBindings, ModelRunStore, ModelStep
 from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.housekeeping import Housekeeping
+from fuzz.engine.incarnation import Incarnation
 from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault, Killed, Process
 from fuzz.engine.routing import Router
+from fuzz.engine.shards import FIRST_SHARD, Shard, Shards
 from fuzz.engine.stored import ModelPayloads
 from fuzz.engine.surroundings import RecordedEvents, virtual_clock
 from fuzz.engine.warm_workers import WarmWorkers
@@ -57,20 +59,6 @@ _process: ContextVar[Process | None] = ContextVar("process of the engine", defau
 
 GARBAGE_SECONDS = 0.3
 """How long what has no owner stays."""
-
-
-@dataclass
-class Incarnation:
-    """One process of the operator, from its start to the moment when none of its tasks is left."""
-
-    process: Process
-    supervisor: Supervisor
-    watches: Watches
-    house: Housekeeping | None
-    started_at: float
-    """Trio's time."""
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    gone: trio.Event = field(default_factory=trio.Event)
 
 
 @dataclass
@@ -103,8 +91,17 @@ class World:
     incarnations: list[Incarnation] = field(default_factory=list)
     """All that ever were; the last one is the one that ``start`` has started last."""
     twins: list[Incarnation] = field(default_factory=list)
+    shards: Shards = field(init=False)
+    latency: float = 0.0
+    """Of every request, each way, of a process that runs are handed over to; seconds."""
+    handed_over: list[float] = field(default_factory=list)
+    """When a process began to work for a run that another had owned."""
     _epochs: int = 0
     _doomed: trio.Event = field(default_factory=trio.Event)
+    _server_is_back: trio.Event = field(default_factory=trio.Event)
+
+    def __post_init__(self) -> None:
+        self.shards = Shards(lambda: self.cluster.newest, trio.current_time)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -198,12 +195,14 @@ class World:
         latency: float = 0.0,
         everything: bool = False,
         second: bool = False,
+        shard: int = FIRST_SHARD,
     ) -> Process:
         """A new process that takes up these runs, or every run there is, and all runs that these have started.
 
-        ``second``: it works beside another.
+        ``second``: it works beside another. Of all these it takes up only those that its shard owns.
         """
-        process = Process(self._epochs, faults or {}, latency_seconds=latency)
+        owned = Shard(self.shards, shard)
+        process = Process(self._epochs, faults or {}, latency_seconds=latency, ownership=owned)
         self._epochs += 1
         self.processes.append(process)
         clock = virtual_clock(EPOCH, self._clock_step)
@@ -227,6 +226,7 @@ class World:
             settings=self.settings,
             slots=slots,
             concurrency=limiter,
+            ownership=owned,
         )
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
         house: Housekeeping | None = None
@@ -239,7 +239,7 @@ class World:
             )
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
-        incarnation = Incarnation(process, supervisor, watches, house, trio.current_time())
+        incarnation = Incarnation(process, supervisor, watches, house, trio.current_time(), shard)
         self.incarnations.append(incarnation)
         token = _process.set(process)
         self.nursery.start_soon(self._process_body, incarnation)
@@ -258,6 +258,18 @@ class World:
         self.start(key, second=True)
         self.twins.append(self.incarnations[-1])
         self.processes.clear()
+
+    def start_beside(self, shard: int = FIRST_SHARD) -> Incarnation:
+        """One more process, which does not count as the newest: it works beside that."""
+        self.start(everything=True, second=True, shard=shard, latency=0.0 if shard == FIRST_SHARD else self.latency)
+        beside = self.incarnations.pop()
+        self.incarnations.insert(max(len(self.incarnations) - 1, 0), beside)
+        self.processes.remove(beside.process)
+        return beside
+
+    def at_work_for(self, shard: int) -> list[Incarnation]:
+        """The living processes of a shard."""
+        return [one for one in self.alive if one.shard == shard]
 
     async def _process_body(self, incarnation: Incarnation) -> None:
         try:
@@ -312,16 +324,22 @@ class World:
     def take_server_down(self) -> None:
         """No request is answered, every watch is cut."""
         self.cluster.down = True
+        self._server_is_back = trio.Event()
         for one in self.alive:
             one.watches.cut()
 
     def bring_server_up(self, *, forgetful: bool = False) -> None:
         """A ``forgetful`` one has lost the history that watches resume from: they list anew."""
         self.cluster.down = False
+        self._server_is_back.set()
         if forgetful:
             self.cluster.forget_history()
         for one in self.alive:
             one.watches.resume()
+
+    async def until_server_up(self) -> None:
+        while self.cluster.down:
+            await self._server_is_back.wait()
 
     def relist(self) -> None:
         """What an informer does after a gap: everything is announced again where it differs from what is known."""

@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from core.engine.errors import GoneError, PortError, RejectedError, StaleError, UnavailableError
+from core.ownership.acting import acting_for
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.telemetry.logs import get_logger
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 from reconcilers.runtime.queue import WorkQueue
@@ -53,10 +55,19 @@ class ControllerOptions:
 
 
 class Controller:
-    """Owns the queue of one kind. ``run()`` keeps its workers until it is cancelled."""
+    """Owns the queue of one kind. ``run()`` keeps its workers until it is cancelled.
+
+    A key that this process does not own is dropped when its turn comes.
+    """
 
     def __init__(
-        self, name: str, reconcile: Reconcile, options: ControllerOptions, *, observe: Observer | None = None
+        self,
+        name: str,
+        reconcile: Reconcile,
+        options: ControllerOptions,
+        *,
+        observe: Observer | None = None,
+        ownership: Ownership = WHOLE_CLUSTER,
     ) -> None:
         self.name = name
         self.queue: WorkQueue[Key] = WorkQueue(
@@ -68,11 +79,19 @@ class Controller:
         self._reconcile = reconcile
         self._options = options
         self._observe = observe
+        self._ownership = ownership
         self._log = get_logger(f"controller.{name}")
 
     def enqueue(self, key: Key) -> None:
         """From event handlers; never blocks."""
         self.queue.add(key)
+
+    async def release(self, key: Key) -> None:
+        """Return once no worker has ``key``, which this process does not own any more: none begins with it again.
+
+        A reconcile that is under way ends by itself: the fence refuses what it has not sent yet.
+        """
+        await self.queue.until_done(key)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -83,9 +102,12 @@ class Controller:
         while True:
             key = await self.queue.take()
             try:
-                started = trio.current_time()
-                outcome = await self._to_its_end(key)
-                self._settle(key, outcome, trio.current_time() - started)
+                if self._ownership.owns(key):
+                    started = trio.current_time()
+                    outcome = await self._to_its_end(key)
+                    self._settle(key, outcome, trio.current_time() - started)
+                else:
+                    self.queue.forget(key)
             finally:
                 self.queue.done(key)
 
@@ -111,7 +133,7 @@ class Controller:
     async def _outcome_of(self, key: Key) -> Outcome:
         seconds = self._options.reconcile_timeout.total_seconds() or float("inf")
         try:
-            with trio.fail_after(seconds):
+            with acting_for(key), trio.fail_after(seconds):
                 return await self._reconcile(key)
         except GoneError:
             return Done()

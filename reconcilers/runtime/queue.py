@@ -71,6 +71,8 @@ class WorkQueue(Generic[Key]):
         """A heap of everything in ``_due``, and of what no longer is: an entry counts while ``_due`` agrees."""
         self._sequence = itertools.count()
         self._failures: dict[Key, int] = {}
+        self._done: dict[Key, trio.Event] = {}
+        """Of keys that are worked on, where somebody waits for the end."""
         self._changed = trio.Event()
 
     def __repr__(self) -> str:
@@ -123,6 +125,8 @@ class WorkQueue(Generic[Key]):
         """The caller has finished with ``key``; what came for it meanwhile is ready now."""
         tenant = self._tenant_of(key)
         self._working.discard(key)
+        if key in self._done:
+            self._done.pop(key).set()
         self._at_work[tenant] -= 1
         was_full = self._at_work[tenant] + 1 >= self._of_one_tenant
         if not self._at_work[tenant]:
@@ -131,6 +135,11 @@ class WorkQueue(Generic[Key]):
             self._make_ready(key)
         elif was_full and tenant in self._ready:
             self._wake()
+
+    async def until_done(self, key: Key) -> None:
+        """Return once no worker has ``key``; at once if none has. It may be in the queue all the same."""
+        if key in self._working:
+            await self._done.setdefault(key, trio.Event()).wait()
 
     def _make_ready(self, key: Key) -> None:
         self._ready.setdefault(self._tenant_of(key), deque()).append(key)

@@ -39,6 +39,8 @@ from core.kube.client import KubeClient, open_client
 from core.kube.credentials import bearer_token
 from core.kube.errors import NotFoundError
 from core.kube.events import EventRecorder
+from core.kube.fence import fence_of
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import OperatorSettings
 from localcluster import certificates
 from localcluster.clock import utc_now
@@ -128,6 +130,21 @@ class OperatorCluster:
         It works under its own ServiceAccount, with the rights it is deployed with, which must do. ``settings`` as a
         function gives those of the moment.
         """
+        async with self.operator_owning(
+            WHOLE_CLUSTER, settings, may_be_refused=may_be_refused, controllers=controllers
+        ) as (_, traffic):
+            yield traffic
+
+    @asynccontextmanager
+    async def operator_owning(
+        self,
+        ownership: Ownership,
+        settings: OperatorSettings | Callable[[], OperatorSettings] | None = None,
+        *,
+        may_be_refused: bool = False,
+        controllers: Sequence[ControllerRegistration] = CONTROLLERS,
+    ) -> AsyncIterator[tuple[Operator, Traffic]]:
+        """The same, and the operator itself, which works for what it owns."""
         chosen = settings if callable(settings) else functools.partial(_always, settings or OperatorSettings())
         traffic = Traffic(self.access.open_wire())
         config = replace(self.access.config, credentials=bearer_token(await self._operator_token(controllers)))
@@ -137,10 +154,17 @@ class OperatorCluster:
             world = World.watching(client, watched_kinds(controllers))
             await nursery.start(world.run)
             operator = Operator(
-                client, world, chosen, recorder, WallClock(), OPERATOR_NAMESPACE, controllers=controllers
+                client.fenced(fence_of(ownership, None)),
+                world,
+                chosen,
+                recorder,
+                WallClock(),
+                OPERATOR_NAMESPACE,
+                controllers=controllers,
+                ownership=ownership,
             )
             nursery.start_soon(operator.run)
-            yield traffic
+            yield operator, traffic
             nursery.cancel_scope.cancel()
         assert may_be_refused or traffic.refused == []
 

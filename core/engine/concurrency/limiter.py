@@ -3,7 +3,8 @@
 A waiting run looks again when the one before it has ended, so that an end wakes one run, however many wait; and now and
 then to tell its place. Who begins has looked at all runs of the Story at that moment; who is told to wait may have been
 told so from the line that another's look left behind (core.engine.concurrency.wait_line), so that looks do not multiply
-with the runs. One ``ConcurrencyLimiter`` serves all runs of a process.
+with the runs. One ``ConcurrencyLimiter`` serves all runs of a process. It sees the runs of other processes as they are
+stored, but not whom these have just told to begin: the runs of a Story whose turns must hold belong to one process.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ class StoryRunScope:
         self._runs_again = False
         self._services = trio.CancelScope()
         self._status: StatusWriter | None = None
+        self.run_uid = ""
+        """Of the run that was read last; empty before."""
 
     def __repr__(self) -> str:
         phase = self._status.state.phase if self._status else None
@@ -76,14 +78,19 @@ class StoryRunScope:
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if run is None or is_being_deleted(run):
                 return
+            self.run_uid = str(run["metadata"]["uid"])
             request = pending_redrive(run)
             if request is not None:
                 await Redrive(self._engine, self._key, self._wakeup).answer(run, request)
             elif has_ended(run) or not await self._live(run):
                 await self._end_leftovers()
-                self._engine.slots.forget(str(run["metadata"]["uid"]))
-                self._engine.concurrency.ended(str(run["metadata"]["uid"]))
+                self.forget()
                 return
+
+    def forget(self) -> None:
+        """Nothing of the run is at work here any more: its slots and its turn go to others of this process."""
+        self._engine.slots.forget(self.run_uid)
+        self._engine.concurrency.ended(self.run_uid)
 
     async def _live(self, run: Object) -> bool:
         """The life of the run until its end, or until it is left; True when it is to be looked at again."""

@@ -8,16 +8,18 @@ alone is taken up by the next process where it stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
 from core.api.conditions import with_condition, with_ready
+from core.api.objects import Object, controller_of
 from core.api.phases import ConditionType, Reason
 from core.engine.calls import Pace, committed, patiently
 from core.engine.engine_context import EngineContext
 from core.engine.ports import EventType, RunKey
 from core.engine.run.scope import StoryRunScope
+from core.ownership.acting import acting_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,14 @@ class _Charge:
     scope: StoryRunScope | None = None
     adopted_again: bool = False
     """It was announced again while its scope was already on its way out."""
+    cancel_scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Cancelled when the run is released."""
+    over: trio.Event = field(default_factory=trio.Event)
+    """Set when nothing of the run is at work here any more."""
 
 
 class Supervisor:
-    """Keeps every adopted run going until it has ended.
+    """Keeps every adopted run going until it has ended, or is released.
 
     ``on_crash`` is called with the key and the exception whenever a scope crashes; it must not raise.
     """
@@ -80,8 +86,11 @@ class Supervisor:
             self._over.set()
 
     def adopt(self, key: RunKey) -> None:
-        """Take care of the run; again and again is fine. Returns at once; the run is read by its own task."""
-        if self._draining:
+        """Take care of the run; again and again is fine. Returns at once; the run is read by its own task.
+
+        A run that this process does not own is ignored.
+        """
+        if self._draining or not self._engine.ownership.owns(key):
             return
         charge = self._charges.get(key)
         if charge is not None:
@@ -108,6 +117,20 @@ class Supervisor:
         """Whether the run was adopted and has not ended since."""
         return key in self._charges or key in self._waiting
 
+    async def release(self, key: RunKey) -> None:
+        """Give one run up without a write, for another process to adopt it; one that nobody adopted is fine.
+
+        Returns once nothing of it is at work here: a write that was sent is answered, or given up after
+        ``WRITE_DEADLINE_SECONDS``. Its slots and its turn are free for others of this process. The run is not taken up
+        here again until it is adopted, which needs its ownership.
+        """
+        self._waiting.pop(key, None)
+        charge = self._charges.get(key)
+        if charge is not None:
+            charge.adopted_again = False
+            charge.cancel_scope.cancel()
+            await charge.over.wait()
+
     async def drain(self) -> None:
         """Let go of every run, without ending any: returns when no scope is left and ``run`` is over."""
         self._draining = True
@@ -131,30 +154,43 @@ class Supervisor:
         )
 
     async def _load_slots(self) -> None:
-        """Nothing new is started before it is known what is at work already."""
+        """Nothing new is started before it is known what is at work already, of the runs that this process owns."""
         occupants = await patiently(self._engine.step_runs.occupants, pace=Pace(self._engine.settings.jitter))
-        self._engine.slots.load(occupants)
+        self._engine.slots.load(filter(self._is_ours, occupants))
+
+    def _is_ours(self, step_run: Object) -> bool:
+        owner = controller_of(step_run)
+        namespace = str(step_run["metadata"].get("namespace") or "")
+        return owner is None or self._engine.ownership.owns(RunKey(namespace, str(owner.get("name"))))
 
     async def _take_care(self, key: RunKey, charge: _Charge) -> None:
-        settings = self._engine.settings
-        pause = settings.first_restart_delay_seconds
+        """Until the run has ended or is released; then it may be adopted anew, and has been if it was meanwhile."""
         try:
-            while True:
-                started = trio.current_time()
-                if await self._ended_well(key, charge):
-                    if not charge.adopted_again:
-                        return
-                    continue
-                if trio.current_time() - started > settings.longest_restart_delay_seconds:
-                    pause = settings.first_restart_delay_seconds
-                self._in_backoff += 1
-                try:
-                    await trio.sleep(pause * (1 + settings.jitter() / 4))
-                finally:
-                    self._in_backoff -= 1
-                pause = min(pause * 2, settings.longest_restart_delay_seconds)
+            with acting_for(key), charge.cancel_scope:
+                await self._keep_alive(key, charge)
         finally:
             del self._charges[key]
+            charge.over.set()
+        if charge.cancel_scope.cancelled_caught and charge.adopted_again:
+            self.adopt(key)
+
+    async def _keep_alive(self, key: RunKey, charge: _Charge) -> None:
+        settings = self._engine.settings
+        pause = settings.first_restart_delay_seconds
+        while True:
+            started = trio.current_time()
+            if await self._ended_well(key, charge):
+                if not charge.adopted_again:
+                    return
+                continue
+            if trio.current_time() - started > settings.longest_restart_delay_seconds:
+                pause = settings.first_restart_delay_seconds
+            self._in_backoff += 1
+            try:
+                await trio.sleep(pause * (1 + settings.jitter() / 4))
+            finally:
+                self._in_backoff -= 1
+            pause = min(pause * 2, settings.longest_restart_delay_seconds)
 
     async def _ended_well(self, key: RunKey, charge: _Charge) -> bool:
         """One scope from start to end; False when it crashed, which is then recorded."""
@@ -167,6 +203,8 @@ class Supervisor:
         except* Exception as group:  # noqa: BLE001 - the edge of a scope: a bug in one run must not reach another
             crash = group
         finally:
+            if charge.cancel_scope.cancel_called:
+                charge.scope.forget()
             charge.scope = None
         if crash is None:
             return True

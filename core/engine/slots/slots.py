@@ -2,6 +2,9 @@
 
 One ``Slots`` serves all runs of a process. It has no task of its own: whoever gives a slot back hands it on in the same
 breath. What is known at start counts before anything is given. Source: StoryRun contract 13.
+
+A limit holds within one process: only the steps of runs that it owns are counted (core.ownership). A run that comes
+from another process brings its steps along, whatever the limits.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class Slots:
         self._ended_early: set[Owner] = set()
 
     def load(self, occupants: Iterable[Object]) -> None:
-        """The StepRuns of the cluster that have not ended, by a consistent read; nothing is given before."""
+        """The StepRuns of this process's runs that have not ended, by a consistent read; nothing is given before."""
         for step_run in occupants:
             occupant = occupant_of(step_run)
             if occupant is None or occupant.owner in self._ended_early or self._ledger.has_slot(occupant.owner):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -19,7 +19,7 @@ from reconcilers.controller_set import ControllerSet
 from reconcilers.controllers import CONTROLLERS
 from reconcilers.definition import COUNT_DELAY
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
-from reconcilers.runtime.controller import Controller, Key
+from reconcilers.runtime.controller import Controller, Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
 from reconcilers.runtime.watch import Watch, connect, own_keys
 from tests.unit.reconcilers.reconciler_samples import (
@@ -195,3 +195,31 @@ async def test_a_row_says_how_many_workers_there_are_and_what_is_reconciled_at_t
     assert sorted(most) == ["team-a/a", "team-b/b", "team-c/c", "team-d/d"]
     assert max(most.values()) == 2
     assert beside == ["test"]
+
+
+async def test_who_comes_to_own_a_key_has_every_controller_look_and_who_loses_it_waits_for_all(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def slow(name: str, seconds: float) -> Callable[[ControllerDependencies], Reconcile]:
+        async def reconcile(key: Key) -> Outcome:
+            await trio.sleep(seconds)
+            seen.append((name, str(key)))
+            return Done()
+
+        return lambda _: reconcile
+
+    rows = (
+        replace(ROW, build=slow("test", 1), watches=()),
+        replace(ROW, name="other", build=slow("other", 5), watches=(), enqueue_at_start=False),
+    )
+    async with open_world() as (_, world):
+        controllers = ControllerSet(rows, there(world), _unobserved)
+        controllers.start_in(nursery)
+        controllers.enqueue(Key("team", "a"))
+        await trio.sleep(0.5)
+        started = trio.current_time()
+        await controllers.release(Key("team", "a"))
+        assert trio.current_time() == started + 4.5
+    assert seen == [("test", "team/a"), ("other", "team/a")]

@@ -16,6 +16,7 @@ import trio.testing
 from core.api import keys
 from core.engine.ports import RunKey
 from core.kube.informer import Change
+from core.ownership.ownership import WHOLE_CLUSTER, OwnedKey, Ownership
 from reconcilers.adapters.world import World
 from reconcilers.resync import INTERVAL, Found, Resync
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
@@ -81,7 +82,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(*, known: set[RunKey], adopts: bool = True) -> AsyncIterator[Stage]:
+async def stage(
+    *, known: set[RunKey], adopts: bool = True, ownership: Ownership = WHOLE_CLUSTER
+) -> AsyncIterator[Stage]:
     server, supervisor = Lists(), InHand(known)
     async with open_world(server) as (_, world):
 
@@ -93,7 +96,7 @@ async def stage(*, known: set[RunKey], adopts: bool = True) -> AsyncIterator[Sta
 
         options = ControllerOptions(1, timedelta(seconds=1), timedelta(seconds=1))
         controller = NotingController("storyrun", _never, options)
-        result = Stage(server, world, supervisor, Resync(world, supervisor, controller))
+        result = Stage(server, world, supervisor, Resync(world, supervisor, controller, ownership=ownership))
         for informer in world:
             informer.add_handler(result.told.append)
         yield result
@@ -197,3 +200,16 @@ async def test_it_goes_round_every_ten_minutes(autojump_clock: trio.testing.Mock
         await trio.sleep(INTERVAL.total_seconds())
         assert here.enqueued == ["team/one"]
         assert len(here.server.requests) == len([*here.world])
+
+
+async def test_runs_of_other_processes_are_theirs_to_look_at(autojump_clock: trio.testing.MockClock) -> None:
+    class Only:
+        def owns(self, key: OwnedKey) -> bool:
+            return key == ONE
+
+    async with stage(known={ONE}, ownership=Only()) as here:
+        here.stands(run("one"), run("two"))
+        here.is_stored(newer(run("two"), status={"phase": "Running"}))
+
+        assert await here.resync.look_again() == {ONE: Found.NOTHING}
+        assert here.enqueued == ["team/one"]

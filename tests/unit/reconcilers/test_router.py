@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.ownership.ownership import OwnedKey
 from reconcilers.adapters.world import World
 from reconcilers.router import connect_engine
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
@@ -327,3 +328,27 @@ async def test_what_a_story_says_of_how_long_runs_are_kept_counts_at_once_for_th
     assert woken.look() == ([], [])
     woken.world.stories.forget("team", "report", first["metadata"]["uid"])
     assert woken.look() == ([], ["team/one"])
+
+
+async def test_what_concerns_a_run_of_another_process_wakes_nobody_here_but_its_end_is_heard() -> None:
+    class NotOne:
+        def owns(self, key: OwnedKey) -> bool:
+            return key != ("team", "one")
+
+    async with open_world() as (_, world):
+        here = Woken(world)
+        connect_engine(
+            world,
+            here.supervisor,
+            run_ended=here.ended_runs.append,
+            step_run_ended=lambda step_run: here.ended_step_runs.append(step_run["metadata"]["name"]),
+            ownership=NotOne(),
+        )
+        elsewhere = run()
+        world.story_runs.remember(run("two"))
+        world.story_runs.remember(elsewhere)
+        world.step_runs.remember(step_run(elsewhere))
+        assert here.look() == ([("team/two", None)], [])
+        world.story_runs.remember(changed(elsewhere, status={"phase": "Succeeded"}))
+        assert here.look() == ([], [])
+        assert here.ended_runs == [elsewhere["metadata"]["uid"]]

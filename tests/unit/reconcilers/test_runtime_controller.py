@@ -9,6 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from core.engine.errors import GoneError, RejectedError, StaleError, UnavailableError
+from core.ownership.acting import current_key
+from core.ownership.ownership import OwnedKey
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 
@@ -211,3 +213,71 @@ async def test_a_reconcile_that_does_not_end_is_cut_off(autojump_clock: MockCloc
 
     assert not finished
     assert waited == pytest.approx(2)
+
+
+class Owning:
+    """Owns the keys of a set."""
+
+    def __init__(self, *keys: OwnedKey) -> None:
+        self.keys = {*keys}
+
+    def owns(self, key: OwnedKey) -> bool:
+        return key in self.keys
+
+
+async def test_a_key_of_another_process_is_dropped_when_its_turn_comes(autojump_clock: MockClock) -> None:
+    owning = Owning(KEY, Key("team", "b"))
+    worked_on: list[Key] = []
+
+    async def reconcile(key: Key) -> Outcome:
+        worked_on.append(key)
+        await trio.sleep(1)
+        owning.keys = {KEY}
+        return RetryLater(ValueError())
+
+    controller = Controller("story", reconcile, ControllerOptions(1, SECOND, SECOND), ownership=owning)
+    with trio.move_on_after(1.5):
+        for name in "abc":
+            controller.enqueue(Key("team", name))
+        await controller.run()
+    assert worked_on == [KEY]
+    statistics = controller.queue.statistics()
+    assert (statistics.ready, statistics.delayed, statistics.working, statistics.failing) == (0, 1, 0, 1)
+
+
+async def test_a_release_waits_for_the_reconcile_that_is_under_way(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    owning = Owning(KEY)
+    ended_at: list[float] = []
+
+    async def slow(key: Key) -> Outcome:
+        await trio.sleep(7)
+        ended_at.append(trio.current_time())
+        return Done()
+
+    controller = Controller("story", slow, ControllerOptions(2, SECOND, SECOND), ownership=owning)
+    started = trio.current_time()
+    nursery.start_soon(controller.run)
+    controller.enqueue(KEY)
+    await trio.sleep(1)
+    owning.keys.clear()
+    await controller.release(Key("team", "idle"))
+    assert trio.current_time() == started + 1
+    controller.enqueue(KEY)
+    await controller.release(KEY)
+    assert [trio.current_time()] == ended_at == [started + 7]
+    await trio.sleep(60)
+    assert ended_at == [started + 7]
+
+
+async def test_a_reconcile_is_at_work_for_its_key(autojump_clock: MockClock) -> None:
+    seen: list[OwnedKey | None] = []
+
+    async def look(key: Key) -> Outcome:
+        seen.append(current_key())
+        return Done()
+
+    await lived(Controller("story", look, ControllerOptions(1, SECOND, SECOND)), KEY, Key("team", "b"))
+    assert seen == [KEY, ("team", "b")]
+    assert current_key() is None

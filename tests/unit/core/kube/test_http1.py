@@ -20,6 +20,7 @@ from core.kube.errors import TLSError, UnreachableError
 from core.kube.http1 import WHOLE, Http1Lane, Peer
 from core.kube.lease import LeaseLostError
 from core.kube.retry import ONCE
+from core.ownership.ownership import OwnedKey
 
 Stream = trio.abc.Stream
 Reply = Callable[[Stream], Awaitable[bool]]
@@ -228,8 +229,9 @@ async def test_a_write_is_fenced_once_more_when_there_is_a_connection() -> None:
     """Connecting takes a while, and a process may be suspended meanwhile."""
     asked = 0
 
-    def fence() -> None:
+    def fence(key: OwnedKey | None) -> None:
         nonlocal asked
+        assert key is None
         asked += 1
         if asked == 2:
             raise LeaseLostError("lost while it connected")

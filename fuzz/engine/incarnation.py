@@ -1,0 +1,43 @@
+"""One process of the operator in the model, with all that works in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from core.engine.ports import RunKey
+from core.engine.run.supervisor import Supervisor
+from fuzz.engine.housekeeping import Housekeeping
+from fuzz.engine.process import Process
+from fuzz.engine.shards import FIRST_SHARD
+from fuzz.engine.watches import Watches
+
+
+@dataclass
+class Incarnation:
+    """One process of the operator, from its start to the moment when none of its tasks is left."""
+
+    process: Process
+    supervisor: Supervisor
+    watches: Watches
+    house: Housekeeping | None
+    started_at: float
+    """Trio's time."""
+    shard: int = FIRST_SHARD
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    gone: trio.Event = field(default_factory=trio.Event)
+
+    async def release(self, key: RunKey) -> None:
+        """As ``manager.assembly.Operator.release``."""
+        await self.supervisor.release(key)
+        if self.house is not None:
+            await self.house.release(key)
+
+    def adopt(self, key: RunKey) -> None:
+        """As ``manager.assembly.Operator.adopt``, with the lists that it asks for."""
+        self.watches.list_anew()
+        if self.house is not None:
+            self.house.adopt(key)
+        else:
+            self.supervisor.adopt(key)

@@ -1,0 +1,77 @@
+"""I44: what is written for a run is written by the process that owns it at that moment.
+
+What the old owner has sent is answered before there is a new one. Where it is late to let go, such a request may
+arrive afterwards; so may one that took so long that the engine has stopped waiting for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.engine.calls import WRITE_DEADLINE_SECONDS
+from core.engine.ports import RunKey
+from core.ownership.ownership import OwnedKey
+from fuzz.engine.cluster import Write
+from fuzz.engine.history import History, by_operator
+from fuzz.engine.kept import is_going
+from fuzz.engine.routing import key_of_run
+from fuzz.engine.shards import FIRST_SHARD, Change
+from fuzz.engine.watches import controller_owner
+from fuzz.engine.world import EPOCH
+
+LONGEST_SECONDS: Final = 2 * WRITE_DEADLINE_SECONDS
+"""After which a request has come through that was given up."""
+
+
+def only_owners_write(history: History) -> Iterator[str]:
+    """I44."""
+    if not history.is_sharded:
+        return
+    for write in history.writes():
+        if not by_operator(write):
+            continue
+        keys = [*_made_for(history, write)]
+        changes = [_last_change(history, key, write) for key in keys]
+        shard = history.played.shards[write.actor]
+        if changes and not any(_may_write(history, write, shard, change) for change in changes):
+            yield f"{write.actor} of shard {shard}: {write.verb} {write.place}, after {changes}"
+
+
+def _made_for(history: History, write: Write) -> Iterator[OwnedKey]:
+    """The run for which something was written; of what may have two reasons, both; none where it may be any run."""
+    kind, namespace, _ = write.place
+    if kind in ("StepRun", "Job"):
+        run = history.run_of(write.object)
+        if run is not None:
+            yield key_of_run(run)
+    elif kind == "StoryRun" and not _asks_to_cancel(write):
+        goes = is_going(write)
+        if write.verb != "create":
+            yield key_of_run(write.object)
+        owner = controller_owner(write.object)
+        if owner is not None and (goes or write.verb == "create"):
+            yield RunKey(namespace, owner["name"])
+
+
+def _asks_to_cancel(write: Write) -> bool:
+    """Older runs of a Story are asked to end by newer ones, and called runs by those that have called them."""
+    return write.old is not None and write.new is not None and write.old.get("spec") != write.new.get("spec")
+
+
+def _last_change(history: History, key: OwnedKey, write: Write) -> Change | None:
+    """In force at the moment of the write."""
+    changes = reversed(history.played.owners)
+    return next((change for change in changes if change.key == key and change.after < write.number), None)
+
+
+def _may_write(history: History, write: Write, shard: int, change: Change | None) -> bool:
+    """Whether a process of the shard owns a run since ``change``, or has sent the write before."""
+    if change is None:
+        return shard == FIRST_SHARD
+    if shard == change.shard or change.shard is None:
+        return shard in (change.shard, change.giver)
+    seconds = (write.at - EPOCH).total_seconds() - change.at
+    if "request timeout" in history.played.seen or (history.requests_take_time and not change.let_go):
+        return seconds <= LONGEST_SECONDS
+    return seconds == 0.0 and not change.let_go

@@ -1,0 +1,49 @@
+"""Two operators with disjoint keys, and a run that goes from one to the other while it is under way."""
+
+from __future__ import annotations
+
+from core.api.resource import JOB, STEP_RUN
+from core.engine.ports import RunKey
+from core.ownership.ownership import OwnedKey
+from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of
+
+ONE = RunKey(NAMESPACE_NAME, "one")
+
+
+class Share:
+    """What one of them owns: everything, or nothing, but for some keys."""
+
+    def __init__(self, *, everything: bool) -> None:
+        self._everything = everything
+        self.exceptions: set[OwnedKey] = set()
+
+    def owns(self, key: OwnedKey) -> bool:
+        return self._everything != (key in self.exceptions)
+
+
+async def test_a_run_is_handed_over_while_its_step_is_at_work(world: OperatorCluster) -> None:
+    await world.engram("slow", "sleep 1")
+    await world.engram("quick")
+    await world.story(
+        "report", {"name": "a", "ref": {"name": "slow"}}, {"name": "b", "ref": {"name": "quick"}, "needs": ["a"]}
+    )
+    old, new = Share(everything=True), Share(everything=False)
+    async with world.operator_owning(old) as (first, of_first), world.operator_owning(new) as (second, of_second):
+        await world.run("one", "report")
+        await world.run("two", "report")
+        await world.step("one-a", "Running")
+        of_one_process = len(of_second.writes)
+
+        old.exceptions.add(ONE)
+        await first.release(ONE)
+        new.exceptions.add(ONE)
+        second.adopt(ONE)
+        one, two = await world.finished("one"), await world.finished("two")
+
+        assert of_one_process == 0
+        assert (status_of(one)["phase"], status_of(two)["phase"]) == ("Succeeded", "Succeeded")
+        assert of_second.writes["POST stepruns"] == of_second.writes["POST jobs"] == 1  # of its second step
+        assert of_first.writes["POST stepruns"] == of_first.writes["POST jobs"] == 3
+        assert status_of(one)["attempts"] == 1
+    step_runs, jobs = await world.client.list(STEP_RUN, NAMESPACE_NAME), await world.client.list(JOB, NAMESPACE_NAME)
+    assert len(step_runs.items) == len(jobs.items) == 4
