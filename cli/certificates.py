@@ -23,8 +23,8 @@ from core.api.instant import format_instant
 from core.api.resource import SECRET
 from core.engine.clock import system_now
 from core.kube.errors import NotFoundError
+from deployment.permissions.names import OPERATOR_NAMESPACE
 from kubewire.wire import Object
-from manager.permissions.names import OPERATOR_NAMESPACE
 
 POLL_SECONDS: Final = 0.5
 

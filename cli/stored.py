@@ -19,9 +19,9 @@ from core.payloads.hydrate import HydrationBounds, hydrate
 from core.payloads.store import Store
 from core.policy.config import parse_config
 from core.policy.settings import StorageSettings
+from deployment.permissions.names import CONFIG_NAME
 from embedded.folder import claims_folder
 from embedded.operator_process import OPERATOR_NAMESPACE
-from manager.permissions.names import CONFIG_NAME
 from reconcilers.adapters import payload_store
 
 _BOUNDS: Final = HydrationBounds(depth=128, object_bytes=64 << 20, total_bytes=256 << 20, references=10_000)

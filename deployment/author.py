@@ -24,8 +24,8 @@ from deployment.condition import (
     run_marks_stay,
     step_marks_stay,
 )
+from deployment.permissions.roles import Installation
 from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
-from manager.permissions.roles import Installation
 from webhooks.validate import author, effectclaim
 
 _OURS: Final = (STORY_RUN.kind, STEP_RUN.kind)

@@ -13,8 +13,8 @@ from core.api.resource import ENGRAM, IMPULSE, STORY, STORY_RUN, Resource
 from core.expressions.fields import STEP_LISTS
 from core.policy.settings import OperatorSettings
 from deployment.condition import NOT_DELETED, SPEC_CHANGED
+from deployment.permissions.roles import Installation
 from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
-from manager.permissions.roles import Installation
 from webhooks.validate import steps, storyrun, template_use
 
 _BUILT_IN: Final = OperatorSettings()

@@ -15,8 +15,8 @@ from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, Resource
 from deployment import metadata, workload
 from deployment.metadata import WEBHOOK_SERVICE
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation, table_objects
-from manager.permissions.table import CA_BUNDLES, CERTIFICATES
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation, table_objects
+from deployment.permissions.table import CA_BUNDLES, CERTIFICATES
 
 _GROUP: Final = "cert-manager.io"
 _ISSUER: Final = Resource(_GROUP, "v1", "issuers", "Issuer")

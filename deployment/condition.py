@@ -19,8 +19,8 @@ from core.api.keys import (
 )
 from core.api.objects import Object
 from core.api.resource import ENGRAM, STEP_RUN, STORY_RUN, Resource
-from manager.permissions.roles import Installation
-from manager.permissions.table import MANAGER
+from deployment.permissions.roles import Installation
+from deployment.permissions.table import MANAGER
 from webhooks.caller import ADMINISTRATORS, POD_NAME
 
 IDENTITY_ANNOTATIONS: Final = (ANNOTATION_TRIGGER_TOKEN, ANNOTATION_TRIGGER_INPUT_HASH)

@@ -13,8 +13,8 @@ from typing import Final
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP
 from deployment import metadata
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
-from manager.permissions.table import CONFIG_NAME
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.table import CONFIG_NAME
 
 SHIPPED: Final = {
     "controller.max-concurrent-reconciles": "10",

@@ -14,8 +14,8 @@ from typing import Final
 from core.api.resource import IMPULSE, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.expressions.fields import STEP_LISTS
 from deployment.condition import NOT_DELETED, SPEC_CHANGED, not_by_operator
+from deployment.permissions.roles import Installation
 from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
-from manager.permissions.roles import Installation
 from webhooks.validate import call, impulse, steprun, submission, worker
 
 KEY: Final = "references.cross-namespace-policy"

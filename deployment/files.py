@@ -24,9 +24,9 @@ from deployment import (
     statuswriter,
     workload,
 )
+from deployment.permissions.files import manifest_files
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 from deployment.policy import Policy, documents
-from manager.permissions.files import manifest_files
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 MANAGER: Final = "manager"
 WEBHOOKS: Final = "webhooks"

@@ -6,8 +6,8 @@ from typing import Final
 
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, TRANSPORT_BINDING, Resource
 from deployment.condition import IDENTITY_ANNOTATIONS, NOT_DELETED, annotation, not_by_operator
+from deployment.permissions.roles import Installation
 from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
-from manager.permissions.roles import Installation
 from webhooks.validate import effectclaim, steprun, storyrun, storytrigger, transportbinding
 
 _TOKEN, _HASH = IDENTITY_ANNOTATIONS

@@ -15,7 +15,7 @@ from deployment.metadata import (
     WEBHOOK_PORT,
     WEBHOOK_SERVICE,
 )
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 NETWORK_POLICY: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 METRICS_READERS: Final = {"metrics": "enabled"}

@@ -16,8 +16,8 @@ from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, Resource, Scope
 from deployment import metadata
 from deployment.condition import MatchCondition
-from manager.permissions.roles import Installation
-from manager.permissions.table import CONFIG_NAME
+from deployment.permissions.roles import Installation
+from deployment.permissions.table import CONFIG_NAME
 
 _ADMISSION: Final = "admissionregistration.k8s.io"
 POLICY: Final = Resource(

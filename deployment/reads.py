@@ -19,8 +19,8 @@ from core.api.keys import ANNOTATION_ENGRAM_TLS_SECRET, ANNOTATION_TLS_SECRET
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, STORY, Resource
 from core.expressions.fields import STEP_LISTS
 from deployment.condition import NOT_DELETED, SPEC_CHANGED, MatchCondition, annotation
+from deployment.permissions.roles import Installation
 from deployment.policy import Check, Policy
-from manager.permissions.roles import Installation
 from webhooks.validate.steps import MAX_BRANCH_DEPTH
 
 NAMES: Final = 8

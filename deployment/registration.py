@@ -28,7 +28,7 @@ from deployment.condition import (
     conditions_of_status,
 )
 from deployment.metadata import WEBHOOK_SERVICE
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 from webhooks import registration
 from webhooks.registration import Hook
 

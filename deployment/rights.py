@@ -13,8 +13,8 @@ from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, Resource
 from deployment.condition import NOT_DELETED, SPEC_CHANGED
+from deployment.permissions.roles import Installation
 from deployment.policy import SPECS, Check, Policy
-from manager.permissions.roles import Installation
 from webhooks.validate import rights
 
 NEVER_HANDED_ON: Final = rights.NEVER.id

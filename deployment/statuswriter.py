@@ -13,8 +13,8 @@ from core.api.identity import MAX_NAME_LENGTH, RUNNER_SUFFIX
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
 from deployment.condition import NOT_DELETED, POD, is_pod_of, not_by_trusted
+from deployment.permissions.roles import Installation
 from deployment.policy import UPDATE, Check, Policy
-from manager.permissions.roles import Installation
 from webhooks.validate import status
 
 _SUFFIX: Final = f"-{RUNNER_SUFFIX}"

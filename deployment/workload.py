@@ -12,8 +12,8 @@ from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, NAMESPACE, Resource
 from deployment import metadata
 from deployment.metadata import CONTROL_PLANE, HEALTH_PORT, METRICS_PORT, POD_LABELS, WEBHOOK_PORT
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
-from manager.permissions.table import CONFIG_NAME
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.table import CONFIG_NAME
 
 POD_DISRUPTION_BUDGET: Final = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 

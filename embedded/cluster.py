@@ -168,8 +168,8 @@ async def _install_operator(info: ClusterInfo, data: Path) -> Path:
     """What an administrator applies before the operator can start; its kubeconfig."""
     from core.kube.client import open_client
     from core.kube.config import load_config
+    from deployment.crds import install_crds
     from embedded.identity import operator_kubeconfig
-    from manager.crds import install_crds
 
     async with open_client(await load_config(info.kubeconfig_path)) as client, trio.open_nursery() as nursery:
         nursery.start_soon(install_crds, client)

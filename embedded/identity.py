@@ -13,11 +13,11 @@ from typing import Final
 from core.api.resource import NAMESPACE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
+from deployment.permissions.install import install_objects, request_token
+from deployment.permissions.names import DEFAULT_INSTALLATION
+from deployment.permissions.rendered import rendered_objects
 from localcluster.kubeconfig import read_kubeconfig, render_kubeconfig
 from localcluster.privatefile import write_private
-from manager.permissions.install import install_objects, request_token
-from manager.permissions.names import DEFAULT_INSTALLATION
-from manager.permissions.rendered import rendered_objects
 
 KUBECONFIG_FILE: Final = "operator.kubeconfig"
 

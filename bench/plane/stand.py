@@ -18,7 +18,7 @@ from bench.plane.node import open_instant_node
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from manager.permissions.roles import DEFAULT_INSTALLATION
+from deployment.permissions.roles import DEFAULT_INSTALLATION
 from tests.e2e.control_plane.binaries import ensure_binaries
 from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.control_plane.running import ControlPlane, open_control_plane

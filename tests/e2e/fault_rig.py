@@ -23,8 +23,8 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
+from deployment.permissions.install import install_permissions, request_token
 from localcluster.kubeconfig import write_private
-from manager.permissions.install import install_permissions, request_token
 from tests.e2e.comparison import Outcome, counts_by_object, masked
 from tests.e2e.control_plane.access import Access, load_access
 from tests.e2e.control_plane.history import History, open_history

@@ -16,8 +16,8 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, ENGRAM_TEMPLAT
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
 from core.kube.errors import InternalServerError, NotFoundError
+from deployment.permissions.roles import DEFAULT_INSTALLATION
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
-from manager.permissions.roles import DEFAULT_INSTALLATION
 from tests.e2e.control_plane.binaries import ensure_binaries
 from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.processes import ServerProcess, open_process

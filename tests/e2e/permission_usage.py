@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.api.permission import Permission
-from manager.permissions.table import RoleTable
+from deployment.permissions.table import RoleTable
 
 Event = dict[str, Any]
 

@@ -15,8 +15,8 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 
 from deployment.files import policies
+from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.policy import Policy, documents
-from manager.permissions.roles import DEFAULT_INSTALLATION
 from webhooks.caller import POD_NAME
 
 Object = dict[str, Any]

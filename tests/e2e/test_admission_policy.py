@@ -24,9 +24,9 @@ from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
 from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
 from deployment import registration
 from deployment.files import policies
+from deployment.permissions.roles import DEFAULT_INSTALLATION
+from deployment.permissions.table import CONFIG_NAME
 from deployment.policy import POLICY, documents
-from manager.permissions.roles import DEFAULT_INSTALLATION
-from manager.permissions.table import CONFIG_NAME
 from tests.e2e.control_plane.access import load_access
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl

@@ -16,8 +16,8 @@ import trio
 
 from core.api.resource import OUR_RESOURCES
 from deployment import reads, registration
+from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.policy import documents
-from manager.permissions.roles import DEFAULT_INSTALLATION
 from tests.e2e.control_plane.access import load_access
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl

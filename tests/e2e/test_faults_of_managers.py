@@ -17,7 +17,7 @@ import trio
 
 from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.api.resource import LEASE, STEP_RUN, STORY_RUN
-from manager.permissions.table import LEASE_NAME
+from deployment.permissions.table import LEASE_NAME
 from tests.e2e.comparison import Outcome
 from tests.e2e.control_plane.faults import Choice, Hold, LoseRequest, Moment, Request, everything, named
 from tests.e2e.control_plane.processes import ServerProcess

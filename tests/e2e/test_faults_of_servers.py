@@ -30,8 +30,8 @@ from core.api.resource import (
     Resource,
 )
 from core.engine.clock import system_now
+from deployment.permissions.install import request_token
 from localcluster.kubeconfig import write_private
-from manager.permissions.install import request_token
 from tests.e2e.comparison import Outcome
 from tests.e2e.control_plane.binaries import ensure_binaries
 from tests.e2e.control_plane.link import Link, open_link

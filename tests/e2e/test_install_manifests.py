@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from certs.inject import DEFAULT_TARGETS
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
-from manager.permissions.table import OPERATOR_NAMESPACE
+from deployment.permissions.table import OPERATOR_NAMESPACE
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
 

@@ -36,9 +36,9 @@ from core.api.resource import (
 from core.kube.client import KubeClient
 from core.kube.errors import ForbiddenError
 from deployment.files import policies
+from deployment.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
+from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
 from deployment.policy import BINDING, POLICY, documents
-from manager.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
-from manager.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
 from tests.e2e import yaml_documents
 from tests.e2e.admission_rig import ask_admission, ask_nobody
 from tests.e2e.control_plane.processes import ServerProcess

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.api.permission import Permission
 from core.api.resource import CONFIG_MAP, JOB
-from manager.permissions.table import Reach, RoleTable
+from deployment.permissions.table import Reach, RoleTable
 from tests.e2e.permission_usage import report, usage
 
 TABLE = RoleTable(

@@ -28,6 +28,7 @@ from core.kube.credentials import bearer_token
 from core.kube.errors import ApiError, NotFoundError
 from core.kube.events import EventRecorder
 from core.policy.settings import OperatorSettings
+from deployment.permissions.install import install_permissions, request_token
 from deployment.registration import mutating_configuration, validating_configuration
 from localcluster import certificates, serving
 from localcluster.clock import utc_now
@@ -37,7 +38,6 @@ from manager.admission.identity import own_user_name
 from manager.admission.service import AdmissionService
 from manager.bind import Address
 from manager.options import AdmissionOptions
-from manager.permissions.install import install_permissions, request_token
 from reconcilers.adapters.world import World
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import over_network

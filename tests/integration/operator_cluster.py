@@ -42,6 +42,10 @@ from core.kube.events import EventRecorder
 from core.kube.fence import fence_of
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import OperatorSettings
+from deployment.crds import packaged_crds
+from deployment.permissions.install import install_objects, request_token
+from deployment.permissions.roles import DEFAULT_INSTALLATION, operator_objects
+from deployment.permissions.table import role_tables
 from localcluster import certificates
 from localcluster.clock import utc_now
 from localcluster.controllers.running import run_controllers
@@ -49,10 +53,6 @@ from localcluster.node.running import NodeAccess, run_node
 from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
 from manager.assembly import Operator
-from manager.crds import packaged_crds
-from manager.permissions.install import install_objects, request_token
-from manager.permissions.roles import DEFAULT_INSTALLATION, operator_objects
-from manager.permissions.table import role_tables
 from reconcilers.adapters.world import World
 from reconcilers.controllers import CONTROLLERS, watched_kinds
 from reconcilers.registration import ControllerRegistration

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import trio
 
+from deployment.permissions.install import install_permissions, request_token
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
-from manager.permissions.install import install_permissions, request_token
 from process import parent
 from tests.e2e.control_plane.access import load_access
 from tests.e2e.control_plane.node import credentials_of, open_node

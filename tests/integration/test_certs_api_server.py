@@ -27,8 +27,8 @@ from core.engine.clock import WallClock
 from core.kube.client import open_client
 from core.kube.credentials import bearer_token
 from core.kube.errors import ApiError, KubeError, NotFoundError
+from deployment.permissions.install import install_permissions, request_token
 from kubewire.wire import PatchType
-from manager.permissions.install import install_permissions, request_token
 from tests.integration.certs_replica import Told
 from tests.integration.operator_cluster import OPERATOR, OperatorCluster
 from tests.integration.webhookserver import WebhookServer

@@ -7,7 +7,7 @@ from typing import Any
 from core.api.conditions import find_condition
 from core.api.keys import LABEL_RUNNER_GRANTS
 from core.api.resource import CLUSTER_ROLE, EVENT, ROLE, SERVICE_ACCOUNT, STORY_RUN
-from manager.permissions.install import install_permissions
+from deployment.permissions.install import install_permissions
 from tests.integration.operator_cluster import OPERATOR, OperatorCluster, status_of, step
 
 Object = dict[str, Any]

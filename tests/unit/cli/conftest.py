@@ -16,9 +16,9 @@ from cli.session import Session
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation
 from core.kube.credentials import bearer_token
+from deployment.crds import install_crds
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
-from manager.crds import install_crds
 
 Object = dict[str, Any]
 

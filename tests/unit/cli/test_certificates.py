@@ -20,7 +20,7 @@ from cli.session import Session
 from core.api.resource import NAMESPACE, SECRET
 from core.engine.clock import WallClock
 from core.kube.events import EventRecorder
-from manager.permissions.table import OPERATOR_NAMESPACE
+from deployment.permissions.table import OPERATOR_NAMESPACE
 
 WithOptions = Callable[[Session, CommonOptions], Session]
 

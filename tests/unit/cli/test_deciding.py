@@ -20,7 +20,7 @@ from core.api.resource import CLUSTER_ROLE, ROLE, ROLE_BINDING, STORY, STORY_RUN
 from core.engine.clock import system_now
 from core.kube.client import KubeClient
 from core.kube.errors import InvalidError
-from manager.permissions.people import GATE_APPROVER, people_roles
+from deployment.permissions.people import GATE_APPROVER, people_roles
 
 RBAC = "rbac.authorization.k8s.io"
 

@@ -16,9 +16,9 @@ from cli.stored import read_stored
 from core.api.resource import CLUSTER_ROLE, CONFIG_MAP, NAMESPACE, ROLE_BINDING, SECRET
 from core.payloads.errors import StoreUnavailableError, object_missing
 from core.payloads.store import S3Location
+from deployment.permissions.table import CONFIG_NAME
 from embedded.folder import EmbeddedCluster, claims_folder
 from embedded.operator_process import OPERATOR_NAMESPACE
-from manager.permissions.table import CONFIG_NAME
 from reconcilers.adapters import payload_store
 
 KEY = "outputs/team/one/output.json"

@@ -19,8 +19,8 @@ from core.policy.config import parse_config
 from deployment import certmanager, condition, configuration, generate, metadata, network, registration, workload
 from deployment.generate import MANIFESTS_DIRECTORY, installation
 from deployment.kustomization import FILE_NAME
-from manager.permissions.roles import DEFAULT_INSTALLATION
-from manager.permissions.table import CONFIG_NAME, OPERATOR_NAMESPACE
+from deployment.permissions.roles import DEFAULT_INSTALLATION
+from deployment.permissions.table import CONFIG_NAME, OPERATOR_NAMESPACE
 from manager.run import STOP_DEADLINE_SECONDS
 from tests.e2e.policy_evaluation import ANN, Request, holds
 from webhooks.registration import HOOKS, MUTATING, VALIDATING

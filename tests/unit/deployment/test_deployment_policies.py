@@ -16,9 +16,9 @@ from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
 from core.engine.step.manifest import step_run_name
 from core.workloads import runner_rules
 from deployment.files import policies
+from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.policy import documents
 from deployment.rights import NEVER_HANDED_ON
-from manager.permissions.roles import DEFAULT_INSTALLATION
 from tests.e2e.policy_evaluation import ANN, Request, refusals
 from tests.unit.webhooks.validate.rule_table import cases
 from webhooks.caller import ADMINISTRATORS, Caller

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.api.objects import Object
-from manager.permissions.people import people_roles
-from manager.permissions.roles import (
+from deployment.permissions.people import people_roles
+from deployment.permissions.roles import (
     DEFAULT_INSTALLATION,
     grants_objects,
     metrics_reader,
     service_account,
     table_objects,
 )
-from manager.permissions.table import (
+from deployment.permissions.table import (
     ADMISSION,
     CA_BUNDLES,
     CERTIFICATES,

@@ -29,7 +29,7 @@ from core.api.resource import (
     Resource,
 )
 from core.workloads.runner import RUNNER_PERMISSIONS
-from manager.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
+from deployment.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
 from reconcilers.controllers import CONTROLLERS, permissions, watched_kinds
 from reconcilers.registration import ControllerRegistration
 

@@ -10,11 +10,11 @@ from ruamel.yaml import YAML
 
 from certs.rotation import DEFAULT_SECRET
 from core.api.resource import OUR_RESOURCES, STORY_RUN
-from manager.permissions import page
-from manager.permissions.files import manifest_files
-from manager.permissions.people import people_roles, role_stem
-from manager.permissions.roles import operator_objects
-from manager.permissions.table import ROLE_TABLES
+from deployment.permissions import page
+from deployment.permissions.files import manifest_files
+from deployment.permissions.people import people_roles, role_stem
+from deployment.permissions.roles import operator_objects
+from deployment.permissions.table import ROLE_TABLES
 
 REPOSITORY = Path(__file__).parents[3]
 Object = dict[str, Any]

@@ -13,8 +13,8 @@ from typing import Final
 from core.api.keys import LABEL_APP_NAME, LABEL_RUNNER_GRANTS
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
-from manager.permissions.names import DEFAULT_INSTALLATION, Installation
-from manager.permissions.table import ROLE_TABLES, Reach, RoleTable
+from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.table import ROLE_TABLES, Reach, RoleTable
 
 __all__ = [
     "DEFAULT_INSTALLATION",

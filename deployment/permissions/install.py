@@ -15,7 +15,7 @@ from core.api.keys import FIELD_MANAGER
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT
 from core.kube.client import KubeClient
-from manager.permissions.names import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
 
 TOKEN_LIFETIME: Final = timedelta(days=3650)
 """Of an embedded operator's token: longer than any cluster of this kind is kept running without a restart."""
@@ -31,7 +31,7 @@ async def install_permissions(client: KubeClient, installation: Installation = D
     Raises:
         KubeError: the server refused one.
     """
-    from manager.permissions.roles import operator_objects  # imports every controller
+    from deployment.permissions.roles import operator_objects  # imports every controller
 
     await install_objects(client, operator_objects(installation))
 

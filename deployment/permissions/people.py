@@ -12,7 +12,7 @@ from typing import Final
 from core.api.keys import LABEL_APP_NAME
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, EFFECT_CLAIM, OUR_RESOURCES, STEP_RUN, STORY, STORY_RUN, Resource
-from manager.permissions.roles import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 GATE_APPROVER: Final = "gate-approver-role"
 

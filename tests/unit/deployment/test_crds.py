@@ -8,10 +8,10 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
+from deployment import crds
+from deployment.crds import NotEstablishedError, install_crds, packaged_crds
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
-from manager import crds
-from manager.crds import NotEstablishedError, install_crds, packaged_crds
 
 
 async def test_every_kind_is_served_once_they_are_installed_and_again_changes_nothing() -> None:

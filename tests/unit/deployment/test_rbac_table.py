@@ -13,10 +13,10 @@ from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
 from core.api.resource import SECRET, SERVICE
 from core.workloads import runner, runner_rules
+from deployment.permissions.rendered import rendered_objects
+from deployment.permissions.roles import Installation, operator_objects
+from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
 from manager.options import LeaderOptions, ManagerOptions
-from manager.permissions.rendered import rendered_objects
-from manager.permissions.roles import Installation, operator_objects
-from manager.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
 from reconcilers import story
 from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.controllers import CONTROLLERS
