@@ -24,14 +24,13 @@ import trustme
 
 from bench.process import command_line, cpu_seconds, descendants, resident_bytes
 from bench.report import Row, milliseconds, percentile
+from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 from webhooks.app import admission_app
 from webhooks.cluster_view import InMemoryView
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import serve_admission
 from webhooks.setup import AdmissionSetup
-
-Object = dict[str, Any]
 
 _HOST: Final = "127.0.0.1"
 _RATE: Final = 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import trio
@@ -15,9 +14,8 @@ from bench.process import cpu_seconds, resident_bytes
 from bench.progress import Progress, open_progress
 from bench.report import Row, percentile
 from bench.stand import NAMESPACE, Stand, open_stand, start_run
+from core.api.objects import Object
 from core.api.resource import STORY
-
-Object = dict[str, Any]
 
 RUNS = 10_000
 NAP_MINUTES = 10

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import trio
@@ -23,11 +23,10 @@ from bench.observer import Observer, open_observer
 from bench.process import peak_resident_bytes
 from bench.report import Row, milliseconds, percentile
 from bench.stand import Stand, install_chain, open_stand, start_run
+from core.api.objects import Object
 from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN, Resource
 from core.api.resource import NAMESPACE as NAMESPACES
 from core.kube.client import KubeClient
-
-Object = dict[str, Any]
 
 OTHER: Final = "mallory"
 RUNS: Final = 30

@@ -10,12 +10,11 @@ from typing import Any
 import trio
 
 from bench.stand import NAMESPACE
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN, Resource
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
-
-Object = dict[str, Any]
 
 
 @dataclass

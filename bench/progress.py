@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 import trio
@@ -15,12 +14,11 @@ import trio
 from bench.stand import NAMESPACE
 from core.api import keys
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from core.engine.step.timers import timers_from
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
-
-Object = dict[str, Any]
 
 
 @dataclass

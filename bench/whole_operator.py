@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import orjson
@@ -20,10 +20,9 @@ from bench.live_steps import MIB, STEPS, STEPS_OF_A_RUN, largest_status
 from bench.process import cpu_seconds, peak_resident_bytes
 from bench.report import Row
 from bench.stand import NAMESPACE, Stand, open_stand, start_run
+from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.kube.client import KubeClient
-
-Object = dict[str, Any]
 
 TARGET: Final = "768 MiB"
 ABSENT_IMAGE: Final = "absent/image:1"

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import trio
 
 from bench.progress import Progress, open_progress
 from bench.report import Row
 from bench.stand import NAMESPACE, Stand, install_chain, open_stand, start_run
+from core.api.objects import Object
 from core.api.resource import STORY
-
-Object = dict[str, Any]
 
 CHAIN = 100
 BRANCHES = 200

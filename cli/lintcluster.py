@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cli.linting import Document, sound
 from cli.session import Session
+from core.api.objects import ReadOnlyObject
 from core.api.resource import (
     CONFIG_MAP,
     EFFECT_CLAIM,
@@ -30,7 +31,7 @@ from core.api.resource import (
 from core.kube.errors import ForbiddenError, NotFoundError
 from core.policy.config import parse_config
 from core.policy.settings import OperatorSettings
-from webhooks.cluster_view import ClusterView, InMemoryView, Object, Unseen
+from webhooks.cluster_view import ClusterView, InMemoryView, Unseen
 
 _CONFIG: Final = ("bobrapet-system", "bobrapet-operator-config")
 _NEEDED: Final[Mapping[str, tuple[Resource, ...]]] = {
@@ -51,7 +52,7 @@ class _FilesAndCluster(InMemoryView):
 
     def __init__(
         self,
-        objects: Iterable[Object],
+        objects: Iterable[ReadOnlyObject],
         settings: OperatorSettings | None,
         namespace: str,
         looked_at: frozenset[tuple[Resource, str]],
@@ -60,7 +61,7 @@ class _FilesAndCluster(InMemoryView):
         self._looked_at = looked_at
         self._own = namespace
 
-    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+    def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         found = super().find(resource, namespace, name)
         place = (namespace or self._own) if resource.namespaced else ""
         if isinstance(found, Unseen) and (resource, place) not in self._looked_at:
@@ -70,7 +71,7 @@ class _FilesAndCluster(InMemoryView):
 
 async def cluster_world(session: Session, documents: Sequence[Document]) -> ClusterView:
     """The world of the session's cluster, and the documents in it."""
-    objects: list[Object] = []
+    objects: list[ReadOnlyObject] = []
     looked_at: set[tuple[Resource, str]] = set()
     namespaces = {session.namespace, *_namespaces(documents)}
     kinds = (resource for document in documents for resource in _NEEDED.get(document.kind, ()))
@@ -84,7 +85,7 @@ async def cluster_world(session: Session, documents: Sequence[Document]) -> Clus
     return _FilesAndCluster(objects, await _settings(session), session.namespace, frozenset(looked_at))
 
 
-async def _listed(session: Session, resource: Resource, namespace: str) -> list[Object] | None:
+async def _listed(session: Session, resource: Resource, namespace: str) -> list[ReadOnlyObject] | None:
     """None when they may not be listed, or are not served; the person is told."""
     try:
         items = (await session.client.list(resource, namespace or None)).items

@@ -12,11 +12,10 @@ from typing import Any
 from cli.manifests import Manifest
 from cli.problem import RejectedManifestError
 from cli.session import Session
+from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE, STORY, Resource
 from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
-
-Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ async def refuse_missing(session: Session, manifests: Sequence[Manifest]) -> Non
         raise RejectedManifestError(problems)
 
 
-def _named(kind: str, spec: Object) -> Iterator[tuple[str, Resource, Object]]:
+def _named(kind: str, spec: ReadOnlyObject) -> Iterator[tuple[str, Resource, ReadOnlyObject]]:
     match kind:
         case "Story":
             for list_name in ("steps", "compensations", "finally"):
@@ -73,7 +72,7 @@ def _named(kind: str, spec: Object) -> Iterator[tuple[str, Resource, Object]]:
             yield "spec.storyRef", STORY, spec.get("storyRef") or {}
 
 
-def _named_by_steps(steps: Iterable[Any], path: str) -> Iterator[tuple[str, Resource, Object]]:
+def _named_by_steps(steps: Iterable[Any], path: str) -> Iterator[tuple[str, Resource, ReadOnlyObject]]:
     for index, step in enumerate(steps):
         if not isinstance(step, Mapping):
             continue

@@ -6,14 +6,13 @@ look-up that has to wait does not belong here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import REFERENCE_GRANT, Resource
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-
-Object = Mapping[str, Any]
 
 
 class Unseen(Enum):
@@ -36,10 +35,10 @@ class ClusterView(Protocol):
     def policy(self) -> CrossNamespacePolicy | Unseen:
         """On references to other namespaces; ``UNKNOWN`` when the operator's configuration is."""
 
-    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+    def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         """An object; ``namespace`` is empty for cluster-scoped kinds. Of a Secret nobody reads more than metadata."""
 
-    def grants(self, namespace: str) -> Sequence[Object]:
+    def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:
         """The ReferenceGrants of a namespace."""
 
 
@@ -55,7 +54,7 @@ class InMemoryView:
 
     def __init__(
         self,
-        objects: Iterable[Object] = (),
+        objects: Iterable[ReadOnlyObject] = (),
         *,
         settings: OperatorSettings | None = None,
         complete: bool = True,
@@ -64,7 +63,7 @@ class InMemoryView:
         self._settings = settings
         self._unseen: Final = Unseen.MISSING if complete else Unseen.UNKNOWN
         self._namespace = namespace
-        self._objects: dict[tuple[str, str, str, str], Object] = {}
+        self._objects: dict[tuple[str, str, str, str], ReadOnlyObject] = {}
         for found in objects:
             metadata = found.get("metadata") or {}
             group, _, _ = str(found.get("apiVersion") or "").rpartition("/")
@@ -79,11 +78,11 @@ class InMemoryView:
     def policy(self) -> CrossNamespacePolicy | Unseen:
         return self._settings.cross_namespace_policy if self._settings else Unseen.UNKNOWN
 
-    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+    def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         places = (namespace or self._namespace,) if resource.namespaced else ("", self._namespace)
         keys = ((resource.group, resource.kind, place, name) for place in places)
         return next((self._objects[key] for key in keys if key in self._objects), self._unseen)
 
-    def grants(self, namespace: str) -> Sequence[Object]:
+    def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:
         wanted = (REFERENCE_GRANT.group, REFERENCE_GRANT.kind, namespace)
         return [found for key, found in self._objects.items() if key[:3] == wanted]

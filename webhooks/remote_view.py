@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import JOB, OUR_RESOURCES, POD, SECRET, Resource
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 
 _SETTINGS: Final = TypeAdapter(OperatorSettings)
 _KINDS: Final = {resource.kind: resource for resource in (*OUR_RESOURCES, SECRET, JOB, POD)}
@@ -27,7 +28,7 @@ class RemoteView:
         self._ask = ask
         self._policy = Unseen.UNKNOWN if policy == Unseen.UNKNOWN.value else CrossNamespacePolicy(policy)
         self._settings = _SETTINGS.validate_python(settings)
-        self._found: dict[tuple[Resource, str, str], Object | Unseen] = {}
+        self._found: dict[tuple[Resource, str, str], ReadOnlyObject | Unseen] = {}
 
     @property
     def settings(self) -> OperatorSettings:
@@ -37,15 +38,15 @@ class RemoteView:
     def policy(self) -> CrossNamespacePolicy | Unseen:
         return self._policy
 
-    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+    def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         key = (resource, namespace, name)
         if key not in self._found:
             told = self._ask(["find", resource.kind, namespace, name])
             self._found[key] = Unseen(told) if isinstance(told, str) else told
         return self._found[key]
 
-    def grants(self, namespace: str) -> Sequence[Object]:
-        granted: Sequence[Object] = self._ask(["grants", namespace])
+    def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:
+        granted: Sequence[ReadOnlyObject] = self._ask(["grants", namespace])
         return granted
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import orjson
 
+from core.api.objects import ReadOnlyObject
 from core.kube import scan
 from webhooks import messages
 from webhooks.caller import POD_NAME, POD_UID
-from webhooks.cluster_view import Object
 from webhooks.finding import Finding, Severity
 from webhooks.patch import Operation
 from webhooks.registration import Hook
@@ -53,8 +53,8 @@ class Review:
 
     uid: str
     operation: str
-    new: Object
-    old: Object | None
+    new: ReadOnlyObject
+    old: ReadOnlyObject | None
     namespace: str
     username: str
     groups: frozenset[str]
@@ -67,7 +67,7 @@ class Review:
         return self.operation in _LOOKED_AT
 
 
-def uid_of(body: Object) -> str:
+def uid_of(body: ReadOnlyObject) -> str:
     """Which answer the body asks for.
 
     Raises:
@@ -97,7 +97,7 @@ def uid_in(raw: bytes) -> str | None:
     return uid if isinstance(uid, str) and 0 < len(uid) <= _MAX_UID_CHARACTERS else None
 
 
-def review_of(body: Object, hook: Hook) -> Review:
+def review_of(body: ReadOnlyObject, hook: Hook) -> Review:
     """The question in ``body``, which has an uid.
 
     Raises:
@@ -105,7 +105,7 @@ def review_of(body: Object, hook: Hook) -> Review:
     """
     if (body.get("apiVersion"), body.get("kind")) != (API_VERSION, KIND):
         raise MisfitError(f"only {KIND} of {API_VERSION} is answered; list v1 in admissionReviewVersions")
-    request: Object = body["request"]
+    request: ReadOnlyObject = body["request"]
     operation = request.get("operation")
     if operation not in _OPERATIONS:
         raise MisfitError(f"request.operation must be one of {', '.join(_OPERATIONS)}")
@@ -137,7 +137,7 @@ def allowed(uid: str, operations: Sequence[Operation] = (), warnings: Sequence[F
     return _answer(response, warnings)
 
 
-def denied(uid: str, hook: Hook, new: Object, findings: Sequence[Finding]) -> dict[str, Any]:
+def denied(uid: str, hook: Hook, new: ReadOnlyObject, findings: Sequence[Finding]) -> dict[str, Any]:
     """The object may not be stored, as the kinds that are built in say it; ``findings`` have at least one error."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     metadata = fields_of(new.get("metadata"))
@@ -176,7 +176,7 @@ def _answer(response: dict[str, Any], findings: Sequence[Finding]) -> dict[str, 
     return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
 
 
-def _check_target(request: Object, hook: Hook) -> None:
+def _check_target(request: ReadOnlyObject, hook: Hook) -> None:
     target = fields_of(request.get("resource"))
     named = (target.get("group"), target.get("version"), target.get("resource"), request.get("subResource") or "")
     resource = hook.resource
@@ -192,7 +192,7 @@ def _check_object(value: Any, hook: Hook, field: str) -> None:
         raise MisfitError(f"request.{field} must be a {hook.resource.kind} of {hook.resource.api_version}")
 
 
-def _placed(new: Any, request: Object) -> Object:
+def _placed(new: Any, request: ReadOnlyObject) -> ReadOnlyObject:
     """With the namespace that it is going to have."""
     if not isinstance(new, Mapping):
         return {}
@@ -202,7 +202,7 @@ def _placed(new: Any, request: Object) -> Object:
     return {**new, "metadata": {**metadata, "namespace": namespace}} if namespace else new
 
 
-def _extra(user: Object, key: str) -> str:
+def _extra(user: ReadOnlyObject, key: str) -> str:
     """The value of ``userInfo.extra`` under ``key``; empty unless there is exactly one."""
     values = _list(fields_of(user.get("extra")).get(key))
     return _text(values[0]) if len(values) == 1 else ""

@@ -17,12 +17,13 @@ from typing import Any, Final
 import orjson
 import trio
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import Resource
 from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
 from core.fairness.turns import CrowdedError, Turns
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks import decision, remote_view, review_process
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.decision import ReviewDecision
 from webhooks.limits import ReviewLimits
 from webhooks.registration import Hook
@@ -163,7 +164,7 @@ class _Seen:
     def policy(self) -> CrossNamespacePolicy | Unseen:
         return self._world.policy
 
-    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+    def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         if self.until is not None and time.perf_counter() > self.until:
             raise _TooLongError
         found = self._world.find(resource, namespace, name)
@@ -171,5 +172,5 @@ class _Seen:
             self.missed.add((resource, namespace, name))
         return found
 
-    def grants(self, namespace: str) -> Sequence[Object]:
+    def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:
         return self._world.grants(namespace)

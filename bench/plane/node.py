@@ -6,17 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from math import inf
-from typing import Any
 
 import trio
 
 from bench.stand import NAMESPACE
+from core.api.objects import Object
 from core.api.resource import POD
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change, Informer
-
-Object = dict[str, Any]
 
 DURATIONS = {"bench/second:1": 1.0, "bench/three:1": 3.0, "bench/endless:1": inf}
 """Image → seconds; all others take no time."""

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import trio
 
@@ -21,11 +21,10 @@ from bench.plane.stand import PlaneStand
 from bench.report import percentile
 from bench.stand import NAMESPACE, start_run
 from core.api.keys import LABEL_JOB_NAME
+from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, JOB, POD, STEP_RUN, STORY, STORY_RUN, Resource
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
-
-Object = dict[str, Any]
 
 RUNS = 400
 """Of each kind."""

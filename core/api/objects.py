@@ -7,9 +7,23 @@ from typing import Any, TypeAlias
 
 from core.api import keys
 from core.api.phases import Phase, member_or_none
+from kubewire.wire import Object
 
-Object: TypeAlias = dict[str, Any]
-"""JSON as the API server sends it."""
+__all__ = [
+    "Object",
+    "ReadOnlyObject",
+    "controller_of",
+    "has_ended",
+    "is_being_deleted",
+    "is_controlled_by",
+    "is_owned_by",
+    "owners_of",
+    "step_path",
+    "without_data",
+]
+
+ReadOnlyObject: TypeAlias = Mapping[str, Any]
+"""The same, where it must not be changed."""
 
 
 def owners_of(obj: Mapping[str, Any]) -> list[Object]:

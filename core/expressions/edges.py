@@ -8,17 +8,15 @@ Source: StoryRun contract 8.1; branches, items and loops are ours.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from core.api.identity import step_alias
+from core.api.objects import ReadOnlyObject
 from core.expressions import analysis, references
 from core.expressions.fields import MAX_BRANCHES, STEP_LISTS
 from core.expressions.references import References
 
-Object = Mapping[str, Any]
 
-
-def branch_owners(spec: Object) -> dict[str, str]:
+def branch_owners(spec: ReadOnlyObject) -> dict[str, str]:
     """What an expression may write to mean a branch → the step of the Story's lists that it is in.
 
     That is the last part of the branch's name, or the same with underscores; the first in spec order has it, and no
@@ -28,12 +26,12 @@ def branch_owners(spec: Object) -> dict[str, str]:
     return _owners(spec, of_items=False)
 
 
-def item_owners(spec: Object) -> dict[str, str]:
+def item_owners(spec: ReadOnlyObject) -> dict[str, str]:
     """Names of what is done for each item → the step of the Story's lists that it is in, as ``branch_owners``."""
     return _owners(spec, of_items=True)
 
 
-def steps_read(step: Object, owners: Mapping[str, str]) -> frozenset[str]:
+def steps_read(step: ReadOnlyObject, owners: Mapping[str, str]) -> frozenset[str]:
     """Steps whose outputs must be there before ``step``, one of the Story's lists, can start; by name or alias.
 
     A branch stands for the step it is in. What branches read of others in the same step is left out: they run side by
@@ -48,12 +46,12 @@ def steps_read(step: Object, owners: Mapping[str, str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def references_of(step: Object) -> References:
+def references_of(step: ReadOnlyObject) -> References:
     """What the expressions of one step or branch read before or while it is carried out, its branches left aside."""
     return references.union(_references(step))
 
 
-def _references(step: Object) -> Iterator[References]:
+def _references(step: ReadOnlyObject) -> Iterator[References]:
     yield _of_condition(step.get("if"))
     parameters = step.get("with")
     if step.get("ref") or step.get("type") == "executeStory":
@@ -69,7 +67,7 @@ def _of_condition(text: object) -> References:
     return analysis.condition_references(text) if isinstance(text, str) and text.strip() else references.NO_REFERENCES
 
 
-def _owners(spec: Object, *, of_items: bool) -> dict[str, str]:
+def _owners(spec: ReadOnlyObject, *, of_items: bool) -> dict[str, str]:
     steps = [step for list_name in STEP_LISTS for step in _with_names(spec.get(list_name))]
     taken = {spelling for step in steps for spelling in _spellings(step)}
     owners: dict[str, str] = {}
@@ -81,7 +79,7 @@ def _owners(spec: Object, *, of_items: bool) -> dict[str, str]:
     return owners
 
 
-def _below(step: Object, depth: int, *, is_below_items: bool = False) -> Iterator[tuple[Object, bool]]:
+def _below(step: ReadOnlyObject, depth: int, *, is_below_items: bool = False) -> Iterator[tuple[ReadOnlyObject, bool]]:
     """All branches below ``step``, and whether there is one of them for each item."""
     parameters = step.get("with")
     if depth >= MAX_BRANCHES or step.get("type") != "parallel" or not isinstance(parameters, Mapping):
@@ -92,12 +90,12 @@ def _below(step: Object, depth: int, *, is_below_items: bool = False) -> Iterato
         yield from _below(branch, depth + 1, is_below_items=is_below_items)
 
 
-def _with_names(steps: object) -> Iterator[Object]:
+def _with_names(steps: object) -> Iterator[ReadOnlyObject]:
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, Mapping) and isinstance(step.get("name"), str):
             yield step
 
 
-def _spellings(step: Object) -> tuple[str, str]:
+def _spellings(step: ReadOnlyObject) -> tuple[str, str]:
     name = str(step["name"])
     return name, step_alias(name)

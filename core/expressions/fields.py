@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from core.api.objects import ReadOnlyObject
 from core.expressions import analysis
 from core.expressions.paths import Json
 from core.expressions.references import References
@@ -23,8 +24,6 @@ from core.expressions.scopes import (
     STORY_OUTPUT,
     ExpressionScope,
 )
-
-Object = Mapping[str, Any]
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 
@@ -109,7 +108,7 @@ class ExpressionField:
         return "{{" not in value if isinstance(value, str) else not isinstance(value, (Mapping, list))
 
 
-def of_story(spec: Object) -> Iterator[ExpressionField]:
+def of_story(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
     """The fields of a Story that hold something, in the order in which a Story is written."""
     realtime = spec.get("pattern") == "realtime"
     for list_name in STEP_LISTS:
@@ -119,12 +118,12 @@ def of_story(spec: Object) -> Iterator[ExpressionField]:
     yield from of_spec(spec)
 
 
-def of_step(step: Object, path: str, *, realtime: bool = False) -> Iterator[ExpressionField]:
+def of_step(step: ReadOnlyObject, path: str, *, realtime: bool = False) -> Iterator[ExpressionField]:
     """Those of the step at ``path``; ``realtime``: it is a main step of a realtime Story."""
     yield from _of_step(step, path, _REALTIME if realtime else _BATCH, 0)
 
 
-def of_spec(spec: Object) -> Iterator[ExpressionField]:
+def of_spec(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
     """Those that belong to no step."""
     yield from _value(spec, "output", "spec", "", STORY_OUTPUT)
     policy = spec.get("policy")
@@ -151,12 +150,12 @@ _BATCH: Final = _Scopes(BATCH_RUNTIME, BATCH_RUNTIME)
 _REALTIME: Final = _Scopes(REALTIME_RUNTIME, REALTIME_STATIC)
 
 
-def _of_step(step: Object, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
+def _of_step(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
     for field in _of_step_alone(step, path, scopes, depth):
         yield field if field.items or not scopes.items else replace(field, items=scopes.items)
 
 
-def _of_step_alone(step: Object, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
+def _of_step_alone(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
     name = str(step.get("name") or "")
     yield from _condition(step, "if", path, name, scopes.condition)
     if step.get("ref"):
@@ -173,7 +172,7 @@ def _of_step_alone(step: Object, path: str, scopes: _Scopes, depth: int) -> Iter
             yield replace(field, own_output_only=True)
 
 
-def _of_call(step: Object, path: str, name: str, scopes: _Scopes) -> Iterator[ExpressionField]:
+def _of_call(step: ReadOnlyObject, path: str, name: str, scopes: _Scopes) -> Iterator[ExpressionField]:
     """Of an ``executeStory`` step; with ``until``, what it hands on may refer to the iteration before."""
     parameters = step.get("with")
     if not isinstance(parameters, Mapping) or parameters.get("until") is None:
@@ -185,7 +184,7 @@ def _of_call(step: Object, path: str, name: str, scopes: _Scopes) -> Iterator[Ex
     yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
 
 
-def _of_primitive(step: Object, path: str, name: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
+def _of_primitive(step: ReadOnlyObject, path: str, name: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
     parameters = step["with"]
     if step.get("type") == "wait":
         yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
@@ -202,12 +201,14 @@ def _of_primitive(step: Object, path: str, name: str, scopes: _Scopes, depth: in
                 yield from _of_step(branch, f"{path}.with.steps[{index}]", scopes, depth + 1)
 
 
-def _value(parent: Object, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
+def _value(parent: ReadOnlyObject, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
     if parent.get(key) not in (None, ""):
         yield ExpressionField(f"{path}.{key}", step, _VALUE, parent[key], scope)
 
 
-def _condition(parent: Object, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
+def _condition(
+    parent: ReadOnlyObject, key: str, path: str, step: str, scope: ExpressionScope
+) -> Iterator[ExpressionField]:
     text = parent.get(key)
     if isinstance(text, str) and text.strip():
         yield ExpressionField(f"{path}.{key}", step, _CONDITION, text, scope)
@@ -226,6 +227,6 @@ def _add_leaves(found: list[Leaf], value: Json, path: str, depth: int) -> None:
             _add_leaves(found, item, f"{path}.{key}", depth + 1)
 
 
-def _list(parent: Object, key: str) -> list[Any]:
+def _list(parent: ReadOnlyObject, key: str) -> list[Any]:
     value = parent.get(key)
     return value if isinstance(value, list) else []

@@ -8,28 +8,27 @@ its credentials, the step fails and says what to do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.policy.credentials import foreign_fields, operators_secret
 from core.policy.settings import StorageSettings
-
-Object = Mapping[str, Any]
 
 WHY: Final = "a definition of another namespace chooses no Secrets and volumes of this one"
 _REMEDY: Final = "remove it, or describe the store here"
 
 
-def namespace_of(definition: Object) -> str:
+def namespace_of(definition: ReadOnlyObject) -> str:
     return (definition.get("metadata") or {}).get("namespace") or ""
 
 
-def is_foreign(definition: Object, namespace: str) -> bool:
+def is_foreign(definition: ReadOnlyObject, namespace: str) -> bool:
     """Whether ``definition`` is of another namespace than the containers; unknown namespaces are no other."""
     own = namespace_of(definition)
     return bool(own and namespace and own != namespace)
 
 
-def lacking(secrets: Object, ignored: Mapping[str, str], template: Object) -> Iterator[str]:
+def lacking(secrets: ReadOnlyObject, ignored: Mapping[str, str], template: ReadOnlyObject) -> Iterator[str]:
     """Problems of secrets that the template requires, and that were only named by a definition of elsewhere.
 
     Args:
@@ -45,7 +44,7 @@ def lacking(secrets: Object, ignored: Mapping[str, str], template: Object) -> It
             )
 
 
-def storage_problems(storage: Object, operators: StorageSettings) -> Iterator[str]:
+def storage_problems(storage: ReadOnlyObject, operators: StorageSettings) -> Iterator[str]:
     """Why a store that a definition of elsewhere describes cannot be used here."""
     s3, file = storage.get("s3") or {}, storage.get("file") or {}
     name = ((s3.get("authentication") or {}).get("secretRef") or {}).get("name")

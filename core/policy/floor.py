@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from core.api.objects import ReadOnlyObject
 from core.policy.settings import ANY_TOLERATION, KEYED_TOLERATIONS, LoweredBy, OperatorSettings
-
-Object = Mapping[str, Any]
 
 LOWERED_BY_KEY: Final = "security.lowered-by"
 TOLERATIONS_KEY: Final = "security.tolerations"
@@ -46,7 +45,7 @@ def may_lower(settings: OperatorSettings, *, is_template: bool) -> bool:
     return allowed is LoweredBy.EVERYBODY or (is_template and allowed is LoweredBy.TEMPLATES)
 
 
-def floor_of(settings: OperatorSettings, template: Object | None) -> dict[str, bool]:
+def floor_of(settings: OperatorSettings, template: ReadOnlyObject | None) -> dict[str, bool]:
     """The least strict values that tenants' workloads may have; without a template those of the operator."""
     security = settings.security
     floor = {name: bool(getattr(security, name)) for name in STRICT}
@@ -61,7 +60,7 @@ def floor_of(settings: OperatorSettings, template: Object | None) -> dict[str, b
     return floor
 
 
-def lowered(security: Object, floor: Mapping[str, bool], settings: OperatorSettings) -> Iterator[Lowered]:
+def lowered(security: ReadOnlyObject, floor: Mapping[str, bool], settings: OperatorSettings) -> Iterator[Lowered]:
     """What a tenant's ``security`` block asks for in vain."""
     if may_lower(settings, is_template=False):
         return
@@ -72,7 +71,7 @@ def lowered(security: Object, floor: Mapping[str, bool], settings: OperatorSetti
             yield Lowered(field, value, floor[name], remedy)
 
 
-def why_not_tolerated(toleration: Object, settings: OperatorSettings) -> str:
+def why_not_tolerated(toleration: ReadOnlyObject, settings: OperatorSettings) -> str:
     """Why a workload may not have this toleration; empty when it may."""
     allowed = settings.security.tolerations
     key = toleration.get("key") or ""

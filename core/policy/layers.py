@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.quantity import parse_quantity
 from core.policy.bounds import PolicyBounds
 from core.policy.settings import PullPolicy, RestartPolicy
-from core.policy.sources import Object, Sources, layers_of
+from core.policy.sources import Sources, layers_of
 
 
 class PolicyError(Exception):
@@ -45,14 +46,14 @@ class ExecutionPolicy:
     """None: the Job is kept as long as its StepRun (a negative number in a layer)."""
     restart_policy: str
     node_selector: Mapping[str, str]
-    tolerations: tuple[Object, ...]
-    affinity: Object | None
-    cache: Object | None
+    tolerations: tuple[ReadOnlyObject, ...]
+    affinity: ReadOnlyObject | None
+    cache: ReadOnlyObject | None
     max_inline_size_bytes: int
     debug: bool
-    storage: Object | None
+    storage: ReadOnlyObject | None
     """A storage policy block: ``s3`` or ``file`` and ``timeoutSeconds``."""
-    probes: Mapping[str, Object]
+    probes: Mapping[str, ReadOnlyObject]
     secrets: Mapping[str, str]
     """Logical name → Secret name."""
     service_account_name: str
@@ -133,7 +134,7 @@ def _quantity(text: Any) -> bool:
     return True
 
 
-def _storage_problems(storage: Object) -> list[str]:
+def _storage_problems(storage: ReadOnlyObject) -> list[str]:
     problems = []
     if storage.get("s3") and storage.get("file"):
         problems.append("storage: both s3 and file are set; keep one")

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from core.api.objects import ReadOnlyObject
 from core.policy.settings import OperatorSettings, StorageProvider
-
-Object = Mapping[str, Any]
 
 OPERATOR: Final = "operator"
 TEMPLATE: Final = "EngramTemplate"
@@ -26,11 +25,11 @@ class Sources:
     """The objects the layers are read from; ``step`` is the step as declared, ``step_run_overrides`` its StepRun's."""
 
     settings: OperatorSettings
-    template: Object
-    engram: Object
-    story: Object
-    step: Object
-    step_run_overrides: Object | None = None
+    template: ReadOnlyObject
+    engram: ReadOnlyObject
+    story: ReadOnlyObject
+    step: ReadOnlyObject
+    step_run_overrides: ReadOnlyObject | None = None
     namespace: str = ""
     """Where the containers run; empty: in that of Engram and Story."""
 
@@ -40,7 +39,7 @@ class Layer(NamedTuple):
 
     label: str
     values: dict[str, Any]
-    definition: Object | None = None
+    definition: ReadOnlyObject | None = None
     """The namespaced object that it was read from."""
 
 
@@ -106,7 +105,7 @@ def _operator_storage(settings: OperatorSettings) -> dict[str, Any] | None:
             return None
 
 
-def _template(template: Object, execution: Object) -> dict[str, Any]:
+def _template(template: ReadOnlyObject, execution: ReadOnlyObject) -> dict[str, Any]:
     recommended = _block(execution, "resources")
     security = _block(execution, "security")
     job = _block(execution, "job")
@@ -135,7 +134,7 @@ def _template(template: Object, execution: Object) -> dict[str, Any]:
     }
 
 
-def _engram_policy(policy: Object) -> dict[str, Any]:
+def _engram_policy(policy: ReadOnlyObject) -> dict[str, Any]:
     """Of an Engram's ``executionPolicy`` only resources, placement and cache count, as in the reference."""
     return {
         "resources": _present({key: _block(policy, "resources").get(key) for key in _RESOURCE_KEYS}),
@@ -144,7 +143,7 @@ def _engram_policy(policy: Object) -> dict[str, Any]:
     }
 
 
-def _story(policy: Object) -> dict[str, Any]:
+def _story(policy: ReadOnlyObject) -> dict[str, Any]:
     execution = _block(policy, "execution")
     job = _block(execution, "job")
     return {
@@ -159,7 +158,7 @@ def _story(policy: Object) -> dict[str, Any]:
     }
 
 
-def _overrides(block: Object) -> dict[str, Any]:
+def _overrides(block: ReadOnlyObject) -> dict[str, Any]:
     """The ``ExecutionOverrides`` shape that Engrams and steps share. Service accounts in it are ignored on purpose."""
     probes = _block(block, "probes")
     disabled: dict[str, Any] = {key: {} for key in _PROBE_KEYS if probes.get(f"disable{key.capitalize()}")}
@@ -175,7 +174,7 @@ def _overrides(block: Object) -> dict[str, Any]:
     }
 
 
-def _step_run(overrides: Object) -> dict[str, Any]:
+def _step_run(overrides: ReadOnlyObject) -> dict[str, Any]:
     return {
         "resources": _present({key: overrides.get(key) for key in _RESOURCE_KEYS}),
         "backoff_limit": overrides.get("backoffLimit"),
@@ -187,7 +186,7 @@ def _step_run(overrides: Object) -> dict[str, Any]:
     }
 
 
-def _security(block: Object) -> dict[str, Any]:
+def _security(block: ReadOnlyObject) -> dict[str, Any]:
     return {
         "run_as_non_root": block.get("runAsNonRoot"),
         "read_only_root_filesystem": block.get("readOnlyRootFilesystem"),
@@ -196,7 +195,7 @@ def _security(block: Object) -> dict[str, Any]:
     }
 
 
-def _placement(block: Object) -> dict[str, Any]:
+def _placement(block: ReadOnlyObject) -> dict[str, Any]:
     tolerations = block.get("tolerations")
     return {
         "node_selector": block.get("nodeSelector"),
@@ -209,11 +208,11 @@ def _present(values: Mapping[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in values.items() if value not in (None, "")} or None
 
 
-def _spec(source: Object) -> Object:
-    spec: Object = source.get("spec") or {}
+def _spec(source: ReadOnlyObject) -> ReadOnlyObject:
+    spec: ReadOnlyObject = source.get("spec") or {}
     return spec
 
 
-def _block(parent: Object, key: str) -> Object:
-    block: Object = parent.get(key) or {}
+def _block(parent: ReadOnlyObject, key: str) -> ReadOnlyObject:
+    block: ReadOnlyObject = parent.get(key) or {}
     return block

@@ -6,17 +6,15 @@ Pure. Source: StepRun contract 11; the documented chain StepRun, step, Story, En
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
+from core.api.objects import ReadOnlyObject
 from core.policy.layers import PolicyError
 from core.policy.retry import MAX_RETRIES_LIMIT, BackoffStrategy, RetryPolicy, default_max_delay
 from core.policy.settings import FALLBACK_STEP_TIMEOUT
 from core.policy.sources import Sources
-
-Object = Mapping[str, Any]
 
 DEFAULT_DELAY: Final = timedelta(seconds=1)
 STORED_RETRIES_LIMIT: Final = 10
@@ -72,7 +70,7 @@ def retry_spec(sources: Sources) -> dict[str, Any] | None:
     return filled | {"maxRetries": min(retries, STORED_RETRIES_LIMIT)}
 
 
-def retry_policy(spec: Object | None, default_max_retries: int) -> RetryPolicy:
+def retry_policy(spec: ReadOnlyObject | None, default_max_retries: int) -> RetryPolicy:
     """The policy that ``StepRun.spec.retry`` means; absent fields have their defaults.
 
     Raises:
@@ -101,7 +99,7 @@ def _duration(label: str, text: str) -> timedelta:
         raise PolicyError([f"{label}: {error}"]) from None
 
 
-def _at(source: Object, *path: str) -> Object:
+def _at(source: ReadOnlyObject, *path: str) -> ReadOnlyObject:
     for key in path:
         source = source.get(key) or {}
     return source

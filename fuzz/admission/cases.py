@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from core.api.objects import Object
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
 from webhooks.finding import Finding, errors_among
 from webhooks.validate import admission, author, status
-
-Object = dict[str, Any]
 
 CORPUS: Final = Path(__file__).parent.parent / "corpus" / "admission"
 """Cases that once failed: YAML as it is printed here, with the reason in words above it."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from core.api.objects import Object
 from core.policy.settings import CrossNamespacePolicy
 from fuzz.admission import strategies
 from fuzz.admission.cases import Case
@@ -21,7 +22,6 @@ from fuzz.admission.strategies_world import POLICIES
 from webhooks.caller import Caller
 from webhooks.validate.payload import size_bytes
 
-Object = dict[str, Any]
 Paths = str | Sequence[str]
 Mistake = Callable[[Chance, "Draft"], Paths]
 

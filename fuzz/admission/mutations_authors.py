@@ -10,8 +10,6 @@ from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import Draft, breaks, section
 from webhooks.caller import Caller, service_account
 
-Object = dict[str, Any]
-
 _PERSON: Final = Caller("ann", frozenset({"people"}))
 _STEP_MARKS: Final = ("bubustack.io/queue", "bubustack.io/story-name", "runs.bubustack.io/step-path")
 

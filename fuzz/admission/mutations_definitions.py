@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from core.api.objects import Object
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (
     BAD_DURATIONS,
@@ -19,8 +18,6 @@ from fuzz.admission.mutations import (
     section,
     somewhere,
 )
-
-Object = dict[str, Any]
 
 _DEFINITIONS = ("Engram", "Impulse")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
+from core.api.objects import Object
 from core.expressions.fields import STEP_LISTS
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import KEYS, Draft, breaks, insert, section
 from fuzz.admission.mutations_steps import Found, a_primitive, a_step, in_stream, plant, steps_of, top_step
-
-Object = dict[str, Any]
 
 _BAD_VALUES: Final = (
     "{{ nope | }}",

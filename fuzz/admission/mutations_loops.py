@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITEMS, MAX_ITERATIONS
+from core.api.objects import Object
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import KEYS, Draft, breaks, section
 from fuzz.admission.mutations_steps import Found, a_step, insert_branch, open_parallel, steps_of
 from fuzz.admission.mutations_story import a_call
-
-Object = dict[str, Any]
 
 _NO_COUNTS: Final[tuple[Any, ...]] = (0, -1, True, 1.5, "3", {}, [])
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN, LABEL_MATERIALIZE
+from core.api.objects import Object
 from core.api.resource import ENGRAM
 from core.workloads.submission import input_hash
 from fuzz.admission.chance import Chance
@@ -24,8 +25,6 @@ from fuzz.admission.strategies_runs import identify_run, trigger_name
 from fuzz.admission.strategies_world import written
 from webhooks.validate import submission
 from webhooks.validate.steprun import MAX_STEP_RUN_BYTES
-
-Object = dict[str, Any]
 
 _ASKING: Final = ("StoryRun", "StoryTrigger")
 _TOKEN: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_TOKEN}"]'

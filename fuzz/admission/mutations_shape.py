@@ -12,7 +12,6 @@ from fuzz.admission.mutations import Draft, breaks, costly_schema, section
 from fuzz.admission.strategies import KINDS
 from webhooks.validate.admission import MAX_DEPTH, MAX_FINDINGS
 
-Object = dict[str, Any]
 Place = tuple[Any, int | str, Any, tuple[int | str, ...]]
 """A parent, a key of it, the type of what stands there, and the path."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from core.api.identity import runner_name
 from core.api.loops import MAX_ITEMS
+from core.api.objects import Object
 from core.api.sizes import MAX_STEP_STATUS_BYTES
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import NOT_ALLOWED, Draft, breaks, enlarge, malformed, out_of_reach, section, somewhere
 from webhooks.caller import ADMINISTRATORS, Caller, service_account
-
-Object = dict[str, Any]
 
 _PERSON: Final = Caller("ann", frozenset({"people"}))
 _FIELDS: Final[dict[str, Object]] = {

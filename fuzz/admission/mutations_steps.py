@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from core.api.objects import Object
 from core.expressions.fields import STEP_LISTS
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
@@ -22,8 +23,6 @@ from fuzz.admission.mutations import (
     somewhere,
 )
 from webhooks.validate.steps import MAX_BRANCH_DEPTH
-
-Object = dict[str, Any]
 
 _SETTLED: Final = ("stop", "sleep", "gate", "wait")
 """Primitives whose ``with`` is not read for steps that must be done first, and may hold anything more."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, TRANSPORT
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
@@ -24,8 +23,6 @@ from fuzz.admission.mutations import (
 from fuzz.admission.mutations_steps import Found, a_step, any_step, plant, steps_of
 from fuzz.admission.strategies_world import written
 from webhooks.validate.story import MAX_STORY_BYTES
-
-Object = dict[str, Any]
 
 
 def _worker(chance: Chance, draft: Draft, *, quiet: bool = False) -> tuple[Found, Object, Object]:

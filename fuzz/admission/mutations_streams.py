@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.api.objects import Object
 from core.api.resource import TRANSPORT
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import BAD_DURATIONS, NOWHERE, Draft, bad_schema, breaks, insert, section
 from fuzz.admission.strategies_world import written
 from webhooks.validate.streaming import SECURITY_MODE
-
-Object = dict[str, Any]
 
 _KINDS = ("Story", "Transport")
 

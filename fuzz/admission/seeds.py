@@ -10,10 +10,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from core.api.objects import Object
 from kubewire.wire import apply_merge_patch
 from webhooks.registration import HOOKS
-
-Object = dict[str, Any]
 
 _TABLES = sorted((Path(__file__).parents[2] / "tests/unit/webhooks/validate/rules").glob("*.yaml"))
 _MAX_CHARACTERS = 4_000

@@ -7,8 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from core.api.keys import ANNOTATION_STORY_CONVERSION
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 ALPHA, BETA = "bubustack.io/v1alpha1", "bubustack.io/v1beta1"
 PRIMITIVES = ("condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate")

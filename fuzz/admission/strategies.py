@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from hypothesis import strategies as st
 
+from core.api.objects import Object
 from core.policy.settings import CrossNamespacePolicy
 from fuzz.admission import strategies_definitions as definitions
 from fuzz.admission import strategies_runs as runs
@@ -20,7 +21,6 @@ from fuzz.admission.cases import Case
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_world import POLICIES, Surroundings
 
-Object = dict[str, Any]
 Maker = Callable[[Chance, Surroundings], Object]
 
 KINDS: Final[dict[str, Maker]] = {

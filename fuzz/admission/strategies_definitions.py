@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from core.api.delivery import DeliveryPolicy, DeliveryRetry
 from core.api.engram import EngramSpec
 from core.api.impulse import ImpulseSpec, ImpulseWorkload
+from core.api.objects import Object
 from core.api.resource import (
     ENGRAM,
     ENGRAM_TEMPLATE,
@@ -24,8 +25,6 @@ from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill
 from fuzz.admission.strategies_world import Surroundings, new_object
-
-Object = dict[str, Any]
 
 _ASKED: Final[dict[Resource, tuple[Resource, ...]]] = {
     STORY: (ENGRAM, STORY),

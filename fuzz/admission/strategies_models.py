@@ -9,12 +9,11 @@ from typing import Any, Final, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from core.api.execution import PolicyRule
+from core.api.objects import Object
 from core.api.scheduling import Toleration
 from core.api.schema import QUANTITY_PATTERN, Keywords, Rendered, WireModel, peeled
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
-
-Object = dict[str, Any]
 
 _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "timeout": values.duration,

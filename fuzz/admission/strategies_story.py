@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from core.api.execution import ExecutionOverrides, ExecutionSpec, RetrySpec
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITERATIONS
+from core.api.objects import Object
 from core.api.resource import ENGRAM, STORY
 from core.api.workflow import StoryPolicy, StoryTimeouts
 from core.expressions.fields import STEP_LISTS
@@ -15,8 +16,6 @@ from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill
 from fuzz.admission.strategies_streaming import streaming, transport_spec
 from fuzz.admission.strategies_world import Surroundings, new_object
-
-Object = dict[str, Any]
 
 _PRIMITIVES: Final = ("stop", "condition", "sleep", "executeStory", "parallel", "gate", "wait")
 _NOT_FOR_STREAMS: Final = ("gate", "wait")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from core.api.binding import AudioBinding, BinaryBinding, TransportBindingSpec, VideoBinding
+from core.api.objects import Object
 from core.api.resource import TRANSPORT, TRANSPORT_BINDING
 from core.api.streaming import FlowControl, Lane, Routing, RoutingRule, Streaming
 from core.api.transport import TransportSpec
@@ -13,8 +14,6 @@ from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill
 from fuzz.admission.strategies_world import Surroundings, new_object
-
-Object = dict[str, Any]
 
 _AUDIO: Final = ("opus", "pcm16", "aac", "g711-mu")
 _VIDEO: Final = ("vp9", "h264", "raw-rgb")

@@ -6,10 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from core.api.objects import Object
 from fuzz.admission.chance import Chance
 from webhooks.validate.streaming import SECURITY_MODE
-
-Object = dict[str, Any]
 
 NAMES: Final = (
     *("a", "b", "c", "d", "e", "fetch", "join", "send", "x1", "0", "9z", "fetch-feed", "a-b", "a--b", "in", "true"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from core.api.objects import Object
 from core.api.resource import (
     CONFIG_MAP,
     ENGRAM_TEMPLATE,
@@ -16,8 +17,6 @@ from core.api.resource import (
 from core.policy.settings import CrossNamespacePolicy
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
-
-Object = dict[str, Any]
 
 POLICIES: Final = (CrossNamespacePolicy.DENY, CrossNamespacePolicy.GRANT, CrossNamespacePolicy.ALLOW)
 

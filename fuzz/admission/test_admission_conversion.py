@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.api.keys import ANNOTATION_STORY_CONVERSION
+from core.api.objects import Object
 from fuzz.admission.stories import ALPHA, BETA, json_values, stories
 from fuzz.engine.profile import budget
 from webhooks.conversion.review import BadReviewError, answer
 from webhooks.conversion.story import converted
-
-Object = dict[str, Any]
 
 
 def canonical(value: Any) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 from fuzz.admission import strategies
 from fuzz.admission.cases import Case
@@ -18,7 +19,6 @@ from fuzz.engine.profile import budget
 from webhooks.defaults.admission import with_defaults
 
 SETTINGS: Final = st.integers(0, 50).map(lambda retries: OperatorSettings(max_retries=retries))
-Object = dict[str, Any]
 
 WRITTEN: Final = ("maxRetries", "delay", "backoff")
 """Fields of a retry policy that are filled in."""

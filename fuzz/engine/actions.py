@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import trio
 
+from core.api.objects import Object
 from core.engine.ports import RunKey
-from fuzz.engine.cluster import Object
 from fuzz.engine.shards import FIRST_SHARD, SECOND_SHARD
 from fuzz.engine.texts import text_of
 from fuzz.engine.world import NAMESPACE, World, of_step

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 import trio
 
-from core.api.objects import has_ended, step_path, without_data
+from core.api.objects import Object, has_ended, step_path, without_data
 from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
 from core.engine.ports import JOB, Binding, RunKey
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.record import is_overtaken
 from core.policy.retry import RetryPolicy
-from fuzz.engine.cluster import Cluster, Object, place_of
+from fuzz.engine.cluster import Cluster, place_of
 from fuzz.engine.process import Process
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controlled_by

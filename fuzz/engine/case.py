@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.api.objects import Object
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram
-from fuzz.engine.cluster import Object
 from fuzz.engine.worker import Script
 
 FIRST = "run"

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from core.api.objects import step_path
+from core.api.objects import Object, step_path
 from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
@@ -24,7 +24,7 @@ from core.policy.settings import OperatorSettings
 from fuzz.engine.actions import Action, act
 from fuzz.engine.bounds import bound_seconds
 from fuzz.engine.case import FIRST, Case, Rival
-from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.cluster import Place, Write
 from fuzz.engine.incarnation import Incarnation
 from fuzz.engine.kept import due_by, is_cleaned, is_going
 from fuzz.engine.process import Fault

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from core.api.objects import Object
 from kubewire.wire import copy_value, values_equal
 
-Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = list[Object]  # inside Cluster, ``list`` is a method
 Place = tuple[str, str, str]
 """Kind, namespace, name."""

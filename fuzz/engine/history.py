@@ -9,6 +9,7 @@ from math import inf
 from typing import Any, Final
 
 from core.api import keys
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
@@ -16,7 +17,7 @@ from core.engine.step.record import attempt_of
 from core.engine.step.timers import Timer, timers_from
 from fuzz.engine.actions import HAND_OVERS, Action, Verb
 from fuzz.engine.cases import Played
-from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.cluster import Place, Write
 from fuzz.engine.process import LATE_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controller_owner

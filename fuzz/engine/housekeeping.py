@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 import trio
 
+from core.api.objects import Object
 from core.api.resource import Resource
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import PortError
@@ -25,7 +26,7 @@ from core.kube.errors import error_from_status
 from core.kube.informer import Handler
 from core.kube.store import Change
 from core.policy.settings import OperatorSettings
-from fuzz.engine.cluster import Cluster, Object, RefusedError
+from fuzz.engine.cluster import Cluster, RefusedError
 from fuzz.engine.process import Process
 from fuzz.engine.watches import KINDS, Known
 from kubewire.wire import StatusReason, status_failure

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.step.record import attempt_of, executor_of, is_final, retries_of
 from core.engine.step.record import phase_of as recorded_phase
@@ -28,7 +29,7 @@ from fuzz.engine import (
 )
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
-from fuzz.engine.cluster import Object, Write
+from fuzz.engine.cluster import Write
 from fuzz.engine.history import (
     History,
     by_operator,

@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
-from core.api.objects import has_ended, step_path
+from core.api.objects import Object, has_ended, step_path
 from core.engine.plan import StepKind
 from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
-from fuzz.engine.cluster import Object
 from fuzz.engine.history import History, is_reset, is_terminal, run_writes, states_of, status_of
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH, NAMESPACE

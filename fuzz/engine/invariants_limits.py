@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
-from core.api.objects import has_ended
+from core.api.objects import Object, has_ended
 from core.api.phases import Reason
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
-from fuzz.engine.cluster import Object, Write
+from fuzz.engine.cluster import Write
 from fuzz.engine.history import History, by_operator, is_reset, is_terminal, run_writes, starts_of, states_of, status_of
 from fuzz.engine.invariants_order import step_of
 from fuzz.engine.routing import story_of

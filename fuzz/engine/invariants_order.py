@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from core.api.objects import has_ended, step_path
+from core.api.objects import Object, has_ended, step_path
 from core.api.phases import Phase
 from core.engine.plan import GroupName, StepKind, StoryPlan
 from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
-from fuzz.engine.cluster import Object
 from fuzz.engine.history import History, by_operator, group_of, is_terminal, states_of, status_of, timers_of
 
 

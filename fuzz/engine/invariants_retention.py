@@ -8,11 +8,11 @@ from math import inf
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
-from core.api.objects import has_ended
+from core.api.objects import Object, has_ended
 from core.engine.redrive.request import Malformed, pending_redrive
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
-from fuzz.engine.cluster import Object, Write
+from fuzz.engine.cluster import Write
 from fuzz.engine.history import History, by_operator, starts_of, status_of
 from fuzz.engine.kept import Kept, is_cleaned, is_going, kept_by
 from fuzz.engine.routing import story_of

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
-from core.api.objects import has_ended
+from core.api.objects import Object, has_ended
 from core.api.phases import Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
@@ -17,7 +17,7 @@ from core.engine.step.record import announced_end, attempt_of, is_final, retries
 from core.engine.step.timers import GROUP_MARK
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
-from fuzz.engine.cluster import Object, Place, Write
+from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import (
     History,
     by_operator,

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from core.api.objects import step_path
+from core.api.objects import Object, step_path
 from core.engine.errors import NameConflictError, StaleError
 from core.engine.ports import JOB, AttemptOrder, AttemptState, Observation
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import is_asked_to_end, retries_of
 from fuzz.engine.adapters import ModelStepRuns, confirm, delete
-from fuzz.engine.cluster import Cluster, Object
+from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
 from fuzz.engine.watches import controlled_by
 

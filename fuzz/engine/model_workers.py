@@ -11,12 +11,13 @@ from typing import Any
 
 import trio
 
+from core.api.objects import Object
 from core.engine.errors import StaleError
 from core.engine.ports import AttemptOrder, AttemptRecord, AttemptState, Clock, Observation
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import attempt_of, is_asked_to_end, retries_of, running_patch
 from fuzz.engine.adapters import ModelStepRuns, confirm
-from fuzz.engine.cluster import Cluster, Object
+from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
 from fuzz.engine.warm_workers import WORKER, WarmWorkers, is_over, worker_for
 

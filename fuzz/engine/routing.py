@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from core.api.objects import has_ended
+from core.api.objects import Object, has_ended
 from core.api.phases import Phase
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
 from core.kube.store import Change
-from fuzz.engine.cluster import Object
 from fuzz.engine.watches import Known, controller_owner
 
 STEP_PATH = "runs.bubustack.io/step-path"

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from core.api.objects import Object
 from core.engine.plan import StepKind
 from fuzz.engine.case import Case
-from fuzz.engine.cluster import Object
 from fuzz.engine.strategies import ENGRAMS, scripts
 from fuzz.engine.worker import Script
 

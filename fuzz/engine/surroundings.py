@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import trio
 
+from core.api.objects import Object
 from core.engine.clock import WallClock
 from core.engine.ports import EventType
-from fuzz.engine.cluster import Object
 
 
 @dataclass

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import trio
 
-from core.api.objects import step_path
+from core.api.objects import Object, step_path
 from core.engine.step.record import attempt_of, is_final, is_told_to_end, phase_of, retries_of
-from fuzz.engine.cluster import Cluster, Object, Place, Write
+from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.texts import text_of
 from fuzz.engine.worker import SDK_MAY_FAIL_FROM, SDK_MAY_SUCCEED_FROM, UNSAID, Act, Script, Worker
 

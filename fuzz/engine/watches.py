@@ -13,8 +13,9 @@ from typing import Final, TypeAlias
 
 import trio
 
+from core.api.objects import Object
 from core.kube.store import Change, InformerStore, StoreKey
-from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
+from fuzz.engine.cluster import Cluster, RefusedError, Write
 
 KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod")
 """What a process watches; anything else it asks the server for."""

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import trio
 
-from fuzz.engine.cluster import Cluster, Object, Place, Write
+from core.api.objects import Object
+from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.texts import text_of
 from kubewire.wire import copy_value
 

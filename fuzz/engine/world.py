@@ -18,6 +18,7 @@ import trio.testing
 
 from core.api import keys
 from core.api.identity import compose
+from core.api.objects import Object
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
 from core.engine.errors import PortError
@@ -29,7 +30,7 @@ from core.engine.slots.queueing import SlotLimits
 from core.engine.slots.slots import Slots
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelBindings, ModelRunStore, ModelStepRuns
-from fuzz.engine.cluster import Cluster, Object, RefusedError, Write
+from fuzz.engine.cluster import Cluster, RefusedError, Write
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.housekeeping import Housekeeping
 from fuzz.engine.incarnation import Incarnation

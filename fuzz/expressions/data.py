@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from core.api.objects import Object
 from fuzz.expressions import pools
 from fuzz.expressions.choices import Choices
-
-Object = dict[str, Any]
 
 _KEYS: Final = ("a", "b", "c", "n", "s", "l", "m", "t", "x y", "k-v", "num", "0", "é", "output")
 _STEPS: Final = ("fetch", "load", "fetch-feed", "a", "x_1")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from core.api.objects import Object
 from fuzz.expressions import data, pools
 from fuzz.expressions.choices import Choices
 from fuzz.expressions.data import Place
@@ -98,7 +99,7 @@ class Case:
 
     template: str
     for_go: str
-    variables: data.Object = field(repr=False)
+    variables: Object = field(repr=False)
 
 
 @dataclass

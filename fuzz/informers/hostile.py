@@ -7,9 +7,8 @@ from typing import Any, Final
 import orjson
 from hypothesis import strategies as st
 
+from core.api.objects import Object
 from core.api.resource import Resource
-
-Object = dict[str, Any]
 
 NAMESPACE: Final = "team"
 _DEPTHS: Final = (3, 200, 250, 251, 252, 254, 255, 400, 1_000, 1_024, 1_025, 1_500, 20_000)

@@ -15,11 +15,11 @@ from enum import StrEnum
 from typing import Any, Final, Protocol, TypeVar
 
 from core.api.conditions import find_condition
+from core.api.objects import Object
 from core.api.resource import STORY_RUN, Resource
 from core.policy.settings import QueueSettings
 from fuzz.engine.worker import Act, Script
 
-Object = dict[str, Any]
 Scripts = dict[str, tuple[Script, ...]]
 T = TypeVar("T")
 

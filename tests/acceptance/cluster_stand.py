@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import trio
 
+from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import (
     ENGRAM,
@@ -42,7 +43,6 @@ from tests.acceptance.acceptance_stand import (
     DONE,
     ENGRAM_NAME,
     QUEUES,
-    Object,
     Rig,
     Scenario,
     Scripts,

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
-from core.api.objects import step_path
+from core.api.objects import Object, step_path
 from core.api.resource import Resource
 from core.engine.slots.queueing import SlotLimits
 from core.evaluation.asker import NOBODY, Asker
@@ -20,17 +20,7 @@ from fuzz.engine.adapters import Engram
 from fuzz.engine.cluster import Write
 from fuzz.engine.worker import Script
 from fuzz.engine.world import NAMESPACE, World, open_world
-from tests.acceptance.acceptance_stand import (
-    DEADLINE_SECONDS,
-    DONE,
-    ENGRAM_NAME,
-    QUEUES,
-    Object,
-    Rig,
-    Scenario,
-    Scripts,
-    T,
-)
+from tests.acceptance.acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Rig, Scenario, Scripts, T
 
 HELD_SECONDS = 60.0
 LONGER = 1000.0

@@ -18,13 +18,14 @@ import trio
 
 from core.api import keys
 from core.api.instant import format_instant
+from core.api.objects import Object
 from core.api.resource import POD, STEP_RUN
 from core.engine.clock import system_now
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change, Informer
 from fuzz.engine.worker import Act, Script
-from tests.acceptance.acceptance_stand import DONE, Object, Scripts
+from tests.acceptance.acceptance_stand import DONE, Scripts
 
 KUBELET: Final = "tests.bubustack.io/kubelet"
 """Finalizer that stands for the grace a living Pod is given."""

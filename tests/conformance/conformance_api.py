@@ -13,7 +13,8 @@ import httpx
 import orjson
 import trio
 
-from tests.conformance.conformance_kinds import GROUP, Object
+from core.api.objects import Object
+from tests.conformance.conformance_kinds import GROUP
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

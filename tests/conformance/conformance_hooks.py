@@ -7,8 +7,8 @@ from typing import Any
 
 import trio
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Api
-from tests.conformance.conformance_kinds import Object
 from tests.integration.webhookserver import WebhookServer
 
 VALIDATING = "validatingwebhookconfigurations"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Object = dict[str, Any]
+from kubewire.wire import Object
 
 GROUP = "conformance.example.com"
 WIDGETS_CRD = f"widgets.{GROUP}"

@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 import trio
 
+from core.api.objects import Object
 from fuzz.engine.cluster import Cluster, Place, RefusedError, Write
 from localcluster.clock import utc_now
 from tests.conformance.conformance_api import MERGE_PATCH, ServerUnderTest
-from tests.conformance.conformance_kinds import GROUP, Object
+from tests.conformance.conformance_kinds import GROUP
 
 ADMINISTRATOR = "administrator"
 

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Answer, Api, ServerUnderTest
-from tests.conformance.conformance_kinds import GROUP, Object, config_map, pod, widget
+from tests.conformance.conformance_kinds import GROUP, config_map, pod, widget
 
 RBAC = "rbac.authorization.k8s.io"
 READ_MAPS: Object = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import trio
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Api
 from tests.conformance.conformance_hooks import MUTATING, VALIDATING, Hooks, answering
-from tests.conformance.conformance_kinds import GROUP, Object, config_map, widget
+from tests.conformance.conformance_kinds import GROUP, config_map, widget
 from tests.integration.webhookserver import open_webhook_server, patch_of
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Answer, Api
-from tests.conformance.conformance_kinds import Object, config_map, deployment, job, widget
+from tests.conformance.conformance_kinds import config_map, deployment, job, widget
 
 
 async def apply(api: Api, manager: str, spec: Object | None = None, **query: Any) -> Answer:

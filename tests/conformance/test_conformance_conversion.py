@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Api, take_whole
-from tests.conformance.conformance_kinds import FINALIZER, GROUP, Object, definition, version, widget
+from tests.conformance.conformance_kinds import FINALIZER, GROUP, definition, version, widget
 from tests.integration.webhookserver import WebhookServer
 
 SECOND = f"/apis/{GROUP}/v2/widgets"

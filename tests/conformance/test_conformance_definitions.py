@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Api
-from tests.conformance.conformance_kinds import FINALIZER, GROUP, WIDGETS_CRD, Object, definition, version
+from tests.conformance.conformance_kinds import FINALIZER, GROUP, WIDGETS_CRD, definition, version
 
 CRDS = "customresourcedefinitions"
 

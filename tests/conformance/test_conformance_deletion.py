@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import trio
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import JSON_PATCH, Api
-from tests.conformance.conformance_kinds import FINALIZER, Object, config_map, deployment, owner, pod, widget
+from tests.conformance.conformance_kinds import FINALIZER, config_map, deployment, owner, pod, widget
 
 RELEASE: Object = {"metadata": {"finalizers": None}}
 

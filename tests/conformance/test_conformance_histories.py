@@ -15,8 +15,9 @@ import orjson
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import APPLY_PATCH, MERGE_PATCH, ServerUnderTest
-from tests.conformance.conformance_kinds import FINALIZER, GROUP, Object, config_map, widget
+from tests.conformance.conformance_kinds import FINALIZER, GROUP, config_map, widget
 
 EXAMPLES = 30
 STEPS = 25

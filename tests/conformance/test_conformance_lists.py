@@ -8,8 +8,9 @@ import json
 import pytest
 import trio
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Answer, Api, ServerUnderTest
-from tests.conformance.conformance_kinds import GROUP, Object, config_map, widget
+from tests.conformance.conformance_kinds import GROUP, config_map, widget
 
 
 async def five(api: Api, plural: str = "widgets") -> list[str]:

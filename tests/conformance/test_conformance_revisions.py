@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from kubewire.wire import Object
 from tests.conformance.conformance_api import Api, take
 from tests.conformance.conformance_kinds import deployment, owner
-
-Object = dict[str, Any]
 
 PLURAL = "controllerrevisions"
 

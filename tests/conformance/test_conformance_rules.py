@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import JSON_PATCH, Api, ServerUnderTest
-from tests.conformance.conformance_kinds import GROUP, Object, definition, version, widget
+from tests.conformance.conformance_kinds import GROUP, definition, version, widget
 
 INVALID = "FieldValueInvalid"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import MERGE_PATCH, Api
-from tests.conformance.conformance_kinds import GROUP, Object, config_map, container, deployment, job, pod, widget
+from tests.conformance.conformance_kinds import GROUP, config_map, container, deployment, job, pod, widget
 
 INVALID = "FieldValueInvalid"
 TYPE = "FieldValueTypeInvalid"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import Api
-from tests.conformance.conformance_kinds import Object, config_map, pod, widget
+from tests.conformance.conformance_kinds import config_map, pod, widget
 
 
 @pytest.mark.parametrize(

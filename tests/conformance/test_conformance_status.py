@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import JSON_PATCH, Api
-from tests.conformance.conformance_kinds import Object, config_map, deployment, job, pod, widget
+from tests.conformance.conformance_kinds import config_map, deployment, job, pod, widget
 
 BOTH: Object = {
     "metadata": {"labels": {"x": "y"}},

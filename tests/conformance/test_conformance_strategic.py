@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.conformance.conformance_api import STRATEGIC_PATCH, Api
-from tests.conformance.conformance_kinds import Object, config_map, container, deployment, pod
+from tests.conformance.conformance_kinds import config_map, container, deployment, pod
 
 
 def template(containers: list[Object]) -> Object:

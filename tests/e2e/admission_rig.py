@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
+from core.api.objects import Object
 from core.api.resource import STORY
 from core.kube.errors import ApiError, InvalidError
 from deployment.registration import mutating_configuration, validating_configuration
 from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually
 from tests.integration.admission_stand import led_to
-
-Object = dict[str, Any]
 
 NAMES: Final = "--webhook-names=127.0.0.1"
 WRONG: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "never"}}]}}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-Object = dict[str, Any]
+from core.api.objects import Object
 
 _KEPT_METADATA: Final = ("name", "labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp")
 _KEPT: Final = ("spec", "status", "rules", "subjects", "roleRef", "type")

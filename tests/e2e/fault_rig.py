@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 
+from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.resource import (
     JOB,
@@ -41,8 +42,6 @@ from tests.integration.operator_cluster import (
     open_on_real,
     status_of,
 )
-
-Object = dict[str, Any]
 
 SETTLE_SECONDS: Final = 60.0
 """How long after its fault a cluster may take to be as if there had been none."""

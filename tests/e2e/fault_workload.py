@@ -17,8 +17,6 @@ from core.api.resource import STEP_RUN, STORY_RUN
 from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
 
-Object = dict[str, Any]
-
 RUNS: Final = ("greetings", "diamond", "flaky", "failing", "slow", "sleepy", "canceled", "deleted", "mayfly")
 """Each of a Story of its own name."""
 GONE: Final = ("deleted", "mayfly")

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-Object = dict[str, Any]
-
 FILE_NAMES = "{{ .ResourceKind }}-{{ .Group }}-{{ .ResourceAPIVersion }}.json"
 _KIND = "x-kubernetes-group-version-kind"
 

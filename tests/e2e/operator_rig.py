@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 import trio
 
+from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
@@ -22,8 +23,6 @@ from tests.e2e.control_plane.binaries import ensure_binaries
 from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.control_plane.running import ControlPlane, open_control_plane
-
-Object = dict[str, Any]
 
 ROOT: Final = Path(__file__).parents[2]
 FLOWS: Final = "flows"

@@ -14,12 +14,11 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 
+from core.api.objects import Object
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.policy import Policy, documents
 from webhooks.caller import POD_NAME
-
-Object = dict[str, Any]
 
 TOO_DEEP = frozenset({"status-size"})
 """Policies whose expressions are nested deeper than the library evaluates: the server is asked."""

@@ -18,8 +18,6 @@ from tests.e2e.admission_rig import NAMES, RIGHT, ask_admission, is_watchful
 from tests.e2e.control_plane.ports import held_port
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
-Object = dict[str, Any]
-
 
 @pytest.fixture
 async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:

@@ -21,6 +21,7 @@ import trio
 
 from core.api import manifest
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
+from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
 from deployment import registration
 from deployment.files import policies
@@ -34,8 +35,6 @@ from tests.e2e.policy_evaluation import ANN, TOO_DEEP, Request, refusals
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
 from tests.unit.webhooks.validate.rule_table import cases
 from webhooks.caller import ADMINISTRATORS, POD_NAME
-
-Object = dict[str, Any]
 
 PATIENCE_SECONDS = 30.0
 SEEN_SECONDS = 1.0

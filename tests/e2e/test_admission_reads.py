@@ -14,6 +14,7 @@ import httpx
 import pytest
 import trio
 
+from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES
 from deployment import reads, registration
 from deployment.permissions.roles import DEFAULT_INSTALLATION
@@ -21,8 +22,6 @@ from deployment.policy import documents
 from tests.e2e.control_plane.access import load_access
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
-
-Object = dict[str, Any]
 
 NAMESPACE = "reads"
 AUTHOR = "tests.bubustack.io:author"

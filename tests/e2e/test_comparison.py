@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from tests.e2e.comparison import Outcome, counts_by_object, masked
 from tests.e2e.control_plane.history import History, Write
 from tests.e2e.fault_rig import assert_ends_were_final
-
-Object = dict[str, Any]
 
 RUN = "runs.bubustack.io/storyruns/team/one"
 

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
 from core.api.keys import ANNOTATION_STEP_TIMERS
+from core.api.objects import Object
 from core.api.resource import LEASE, STEP_RUN, STORY_RUN
 from deployment.permissions.table import LEASE_NAME
 from tests.e2e.comparison import Outcome
@@ -24,8 +24,6 @@ from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import FaultRig, open_fault_rig
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, eventually, status_of, step
-
-Object = dict[str, Any]
 
 MOMENTS = tuple(Moment)
 UNCOUNTED = frozenset({"POST events", "PATCH events", "PATCH stories/status", "PATCH engrams/status"})

@@ -9,7 +9,6 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
@@ -40,8 +39,6 @@ from tests.e2e.control_plane.session import SessionCluster, ready_of
 from tests.e2e.fault_rig import FaultRig, open_fault_rig
 from tests.e2e.fault_workload import insist
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, install_on, status_of, step
-
-Object = dict[str, Any]
 
 LEEWAY_SECONDS = 60
 """For how long API servers accept a token that has expired."""

@@ -7,19 +7,17 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from certs.inject import DEFAULT_TARGETS
 from core.api.keys import FIELD_MANAGER
+from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from deployment.permissions.table import OPERATOR_NAMESPACE
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
-
-Object = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / "manifests/default"

@@ -11,13 +11,13 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import trio
 
 from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS, LABEL_STORY_RUN
+from core.api.objects import Object
 from core.api.resource import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -44,8 +44,6 @@ from tests.e2e.admission_rig import ask_admission, ask_nobody
 from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
 from tests.e2e.permission_usage import Usage, report, usage
-
-Object = dict[str, Any]
 
 WEATHER = ROOT / "examples/weather"
 ENGRAMS = Path(__file__).parent / "engrams"

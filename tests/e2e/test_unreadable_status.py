@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
@@ -24,8 +24,6 @@ from tests.e2e.admission_rig import NAMES, ask_admission, ask_nobody
 from tests.e2e.control_plane.ports import held_port
 from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
-
-Object = dict[str, Any]
 
 DEEP: Final = '{"output":' + '{"a":' * 1_500 + "1" + "}" * 1_501
 """Three times the depth at which parsers that recurse give up, in 9 kB."""

@@ -15,6 +15,7 @@ import httpx
 import orjson
 import trio
 
+from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
 from core.engine.executors import Executors
 from core.engine.plan import StepKind, StepPlan
@@ -37,8 +38,6 @@ from tests.integration.api_access import ApiAccess, embedded
 from tests.integration.clean_slate import ensure_namespace
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, install_definitions, open_emptied
 from tests.unit.reconcilers.reconciler_samples import RecordedEvents
-
-Object = dict[str, Any]
 
 _DEADLINE = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 

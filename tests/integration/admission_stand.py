@@ -20,6 +20,7 @@ import pytest
 import trio
 
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
+from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, NAMESPACE, Resource
 from core.engine.clock import WallClock, system_now
 from core.kube.client import KubeClient, open_client
@@ -50,8 +51,6 @@ from tests.integration.operator_cluster import (
     open_emptied,
     start_controllers,
 )
-
-Object = dict[str, Any]
 
 BUILDER: Final = "builder"
 PLACES: Final = (NAMESPACE_NAME, "shared", "other", "others", "third")

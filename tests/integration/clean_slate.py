@@ -7,15 +7,13 @@ somebody else made are never touched.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import trio
 
+from core.api.objects import Object
 from core.api.resource import EVENT, NAMESPACE, SERVICE_ACCOUNT, STORY, Resource, Scope
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, NotFoundError
-
-Object = dict[str, Any]
 
 MARK = "tests.bubustack.io/clean-slate"
 """Label of namespaces that tests made, and may empty."""

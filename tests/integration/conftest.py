@@ -16,13 +16,12 @@ import httpx
 import pytest
 import trio
 
+from core.api.objects import Object
 from localcluster.server.cluster import ApiServer, open_api_server
 from localcluster.transport import ASGIStreamingTransport
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.adapter_world import AdapterWorld, open_adapter_world
 from tests.integration.operator_cluster import OperatorCluster, install_on, open_operator_cluster
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

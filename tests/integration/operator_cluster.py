@@ -20,6 +20,7 @@ import pytest
 import trio
 
 from core.api.conditions import is_true
+from core.api.objects import Object
 from core.api.resource import (
     CUSTOM_RESOURCE_DEFINITION,
     ENGRAM,
@@ -60,8 +61,6 @@ from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded, over_network
 from tests.integration.clean_slate import make_clean
-
-Object = dict[str, Any]
 
 NAMESPACE_NAME = "team"
 OPERATOR = DEFAULT_INSTALLATION

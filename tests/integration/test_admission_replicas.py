@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.authority import Lifetimes
 from certs.rotation import DEFAULT_SECRET
 from certs.secret import ROTATE
+from core.api.objects import Object
 from core.api.resource import SECRET, STORY
 from core.kube.errors import KubeError
 from tests.e2e.control_plane.session import SessionCluster
@@ -37,7 +37,6 @@ from tests.integration.operator_cluster import OPERATOR, eventually
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 
-Object = dict[str, Any]
 
 ROTATIONS = ("leaf", "leaf", "authority", "leaf")
 LIFETIMES = Lifetimes(hurry=timedelta(seconds=2))

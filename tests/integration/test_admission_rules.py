@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from core.api import manifest
+from core.api.objects import Object
 from core.api.resource import ENGRAM, OUR_RESOURCES, SECRET, Resource
 from core.kube.errors import InvalidError
 from core.policy.settings import OperatorSettings
@@ -31,7 +32,6 @@ from webhooks.validate.catalogue import RULES
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 
-Object = dict[str, Any]
 
 SEVERITIES: Final = {rule.id: rule.severity for rule in RULES}
 AT_ONCE: Final = 3

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.authority import Lifetimes, Pair, issue_authority, issue_leaf
 from certs.material import pem_of
 from certs.serving import ServingContext
+from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY, STORY_RUN, Resource
 from core.engine.clock import system_now
 from core.kube.errors import ApiError, InvalidError
@@ -31,7 +32,7 @@ from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually
 from webhooks import connection
 from webhooks.app import admission_app
-from webhooks.cluster_view import InMemoryView, Object, Unseen
+from webhooks.cluster_view import InMemoryView, Unseen
 from webhooks.limits import ReviewLimits
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import ListenError, serve_admission
@@ -75,11 +76,11 @@ class Caches:
     def policy(self) -> CrossNamespacePolicy:
         return CrossNamespacePolicy.DENY
 
-    def find(self, resource: Resource, namespace: str, name: str) -> Object | Unseen:
+    def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         informer = self._informers.get(resource)
         return (informer.get(namespace or None, name) or Unseen.MISSING) if informer else Unseen.UNKNOWN
 
-    def grants(self, namespace: str) -> Sequence[Object]:
+    def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:
         return ()
 
 

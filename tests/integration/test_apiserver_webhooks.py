@@ -10,7 +10,8 @@ import orjson
 import pytest
 import trio
 
-from tests.integration.webhookserver import Object, WebhookServer, open_webhook_server, patch_of
+from core.api.objects import Object
+from tests.integration.webhookserver import WebhookServer, open_webhook_server, patch_of
 from tests.integration.widgets import DEFINITIONS, WIDGETS, definition, version, widget
 
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1"

@@ -22,6 +22,7 @@ from certs.policy import CertRules
 from certs.rotation import DEFAULT_SECRET, CertificateKeeper
 from certs.secret import ROTATE
 from certs.serving import ServingContext
+from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, SECRET, SUBJECT_ACCESS_REVIEW
 from core.engine.clock import WallClock
 from core.kube.client import open_client
@@ -32,8 +33,6 @@ from kubewire.wire import PatchType
 from tests.integration.certs_replica import Told
 from tests.integration.operator_cluster import OPERATOR, OperatorCluster
 from tests.integration.webhookserver import WebhookServer
-
-Object = dict[str, Any]
 
 NAME = DEFAULT_TARGETS[1].name
 RULES = CertRules(("127.0.0.1",), Lifetimes(hurry=timedelta(seconds=2)))

@@ -9,16 +9,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from core.api.objects import Object
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.command_stand import open_line
 from tests.integration.commandline import MANIFESTS, CommandLine, Done, wait_until
-
-Object = dict[str, Any]
 
 
 def gate(name: str, **parameters: str) -> Object:

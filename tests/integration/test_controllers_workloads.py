@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from core.api.objects import Object
 from localcluster.node.client import Change, Changed, Synced
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.nodecluster import JOBS, PODS, LocalCluster, has_condition, in_phase, job, open_either, until
 
-Object = dict[str, Any]
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 REPLICA_SETS = "/apis/apps/v1/namespaces/default/replicasets"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"

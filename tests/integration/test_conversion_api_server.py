@@ -13,14 +13,13 @@ import trio
 
 from core.api.crd import custom_resource_definition
 from core.api.keys import ANNOTATION_STORY_CONVERSION
+from core.api.objects import Object
 from core.api.resource import STORY
 from core.api.story import STORY_KIND
 from deployment.generate import CONVERSION_SERVICE
 from tests.integration.webhookserver import WebhookServer, open_webhook_server
 from tests.integration.widgets import DEFINITIONS
 from webhooks.conversion import review
-
-Object = dict[str, Any]
 
 GROUP = "/apis/bubustack.io"
 ALPHA, BETA = (f"{GROUP}/{version}/namespaces/default/stories" for version in ("v1alpha1", "v1beta1"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 from tests.integration.nodecluster import (
     JOBS,
@@ -23,8 +22,6 @@ from tests.integration.nodecluster import (
     until,
     until_no_process_with,
 )
-
-Object = dict[str, Any]
 
 
 async def kill_node(cluster: LocalCluster) -> None:

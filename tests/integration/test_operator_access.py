@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.api.resource import ENGRAM, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT, STEP_RUN
 from core.engine.errors import MissingReferenceError, NameConflictError, PortError, UnavailableError
 from core.kube.errors import NotFoundError
@@ -18,8 +19,6 @@ from reconcilers.adapters.secret_check import SecretCheck
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
 from tests.unit.core.workloads.workload_samples import workload
-
-Object = dict[str, Any]
 
 NAME = "one-engram-runner"
 KINDS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)

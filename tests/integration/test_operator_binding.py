@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import ENGRAM, REFERENCE_GRANT
 from core.engine.errors import MissingReferenceError, RejectedError
 from core.policy.settings import CrossNamespacePolicy
 from tests.integration.adapter_world import AdapterWorld
-
-Object = dict[str, Any]
 
 
 async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import trio
 
 from core.api import keys
+from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import GoneError, NameConflictError, StaleError, UnavailableError
 from core.engine.ports import RunKey
@@ -15,8 +14,6 @@ from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.world import World
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
-
-Object = dict[str, Any]
 
 HOLD = "tests.example/hold"
 

@@ -10,6 +10,7 @@ import trio
 
 from core.api import keys
 from core.api.conditions import is_true
+from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import (
@@ -26,8 +27,6 @@ from core.kube.errors import NotFoundError
 from reconcilers.adapters import step_runs as stored_step_runs
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
-
-Object = dict[str, Any]
 
 HOLD = "tests.example/hold"
 

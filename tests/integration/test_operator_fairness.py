@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.api.resource import ENGRAM, NAMESPACE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.policy.settings import OperatorSettings, TemplatingSettings
 from tests.integration.operator_cluster import OperatorCluster, eventually, open_operator_cluster, status_of, step
-
-Object = dict[str, Any]
 
 SETTINGS = OperatorSettings(templating=TemplatingSettings(worker_timeout=timedelta(seconds=1)))
 DOUBLING = {

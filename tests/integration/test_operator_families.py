@@ -10,12 +10,11 @@ import pytest
 import trio
 
 from core.api import keys
+from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
 from core.policy.settings import OperatorSettings, RunSettings
 from reconcilers import story_revisions
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step, step_phases
-
-Object = dict[str, Any]
 
 
 def call(name: str, story: str, **with_: Any) -> Object:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import StaleError
 from core.engine.ports import RunKey
@@ -19,8 +20,6 @@ from reconcilers.storyrun import StoryRunReconciler
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
 from tests.unit.reconcilers.reconciler_samples import NOW, RecordingSupervisor, clock
-
-Object = dict[str, Any]
 
 _STORY = STORY
 HOLD = "tests.example/hold"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from core.api.conditions import find_condition
 from core.api.keys import LABEL_RUNNER_GRANTS
+from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, EVENT, ROLE, SERVICE_ACCOUNT, STORY_RUN
 from deployment.permissions.install import install_permissions
 from tests.integration.operator_cluster import OPERATOR, OperatorCluster, status_of, step
-
-Object = dict[str, Any]
 
 SERVICES = {"apiGroups": [""], "resources": ["services"], "verbs": ["get"]}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 
 from core.api.conditions import is_true
+from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, CUSTOM_RESOURCE_DEFINITION
 from core.policy.settings import ControllerSettings, OperatorSettings
 from reconcilers.controllers import CONTROLLERS
@@ -17,7 +17,6 @@ from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, 
 from tests.integration.widget_controller import CONTROLLER, PALETTE, WIDGET
 from tests.integration.widgets import definition, widget
 
-Object = dict[str, Any]
 ONE_WORKER = OperatorSettings(template=ControllerSettings(1, timedelta(milliseconds=50), timedelta(seconds=1)))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
+from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STORY
 from core.engine.clock import WallClock
 from reconcilers.runtime.controller import Key
@@ -13,8 +13,6 @@ from reconcilers.story_revisions import GRACE, StoryRevisionReconciler
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
 from tests.unit.reconcilers.reconciler_samples import NOW
-
-Object = dict[str, Any]
 
 
 class Tidier:

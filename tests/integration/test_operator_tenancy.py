@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from core.api.conditions import find_condition
+from core.api.objects import Object
 from core.api.resource import ENGRAM, EVENT, JOB, ROLE, SECRET, SERVICE_ACCOUNT, STEP_RUN, STORY_RUN
 from core.engine.errors import DeniedError, RejectedError
 from core.kube.errors import NotFoundError
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings, StorageProvider, StorageSettings
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, OperatorCluster, status_of, step
-
-Object = dict[str, Any]
 
 STORE = StorageSettings(
     provider=StorageProvider.S3,

@@ -15,7 +15,8 @@ import trustme
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-Object = dict[str, Any]
+from core.api.objects import Object
+
 Handler = Callable[[Object], Awaitable[Object]]
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from core.api.keys import ANNOTATION_STORY_CONVERSION
+from core.api.objects import ReadOnlyObject
 
-Object = Mapping[str, Any]
 Note = dict[str, Any]
 Entry = dict[str, Any]
 
@@ -20,7 +20,7 @@ OF: Final = "of"
 _METADATA, _ANNOTATIONS, _REPLACED = "metadata", "annotations", "replaced"
 
 
-def taken_off(document: Object, of: str) -> tuple[dict[str, Any], Note]:
+def taken_off(document: ReadOnlyObject, of: str) -> tuple[dict[str, Any], Note]:
     """The document without its note on what version ``of`` said, and that note; an empty one when there is none."""
     metadata = document.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
@@ -39,7 +39,7 @@ def taken_off(document: Object, of: str) -> tuple[dict[str, Any], Note]:
     return {**document, "metadata": changed}, note
 
 
-def put_on(document: Object, note: Note) -> dict[str, Any]:
+def put_on(document: ReadOnlyObject, note: Note) -> dict[str, Any]:
     """The document with ``note`` on it; as it is when there is nothing to keep.
 
     A note of the same version that is there already belongs to nobody, and is kept, too: it must not be read later.
@@ -94,7 +94,7 @@ def entry_of(index: int, step: Any, rest: Entry) -> Entry:
     return {"at": index, **({"name": name} if name is not None else {}), **rest}
 
 
-def fields_of(value: Any) -> Object:
+def fields_of(value: Any) -> ReadOnlyObject:
     return value if isinstance(value, dict) else {}
 
 
@@ -122,6 +122,6 @@ def _value(note: Note, key: str) -> list[Any]:
     return value[:1] if isinstance(value, list) else []
 
 
-def _with_or_without(parent: Object, key: str, value: list[Any]) -> dict[str, Any]:
+def _with_or_without(parent: ReadOnlyObject, key: str, value: list[Any]) -> dict[str, Any]:
     others = {name: child for name, child in parent.items() if name != key}
     return {**others, key: value[0]} if value else others

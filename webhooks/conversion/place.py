@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.expressions.fields import STEP_LISTS
 from webhooks.conversion.settings import SETTINGS
 from webhooks.conversion.step import primitive_of
 from webhooks.finding import Finding
 from webhooks.validate.steps import MAX_BRANCH_DEPTH, REF_OR_TYPE
-
-Object = Mapping[str, Any]
 
 _STEP: Final = re.compile(rf"spec\.({'|'.join(STEP_LISTS)})\[(\d+)\]")
 _PATH: Final = re.compile(rf"spec\.(?:{'|'.join(STEP_LISTS)})\[\d+\][^\s,;:()]*")
@@ -20,7 +19,7 @@ _BRANCH: Final = re.compile(r"\.with\.steps\[(\d+)\]")
 _WHAT: Final = re.compile(r"\.(type|with)(?=[.\[]|$)")
 
 
-def in_v1beta1(path: str, story: Object) -> str:
+def in_v1beta1(path: str, story: ReadOnlyObject) -> str:
     """The path in ``story``, a v1beta1 one, of the field at ``path`` in its stored form."""
     found = _STEP.match(path)
     if found is None:
@@ -29,12 +28,12 @@ def in_v1beta1(path: str, story: Object) -> str:
     return found[0] + _in_step(path[found.end() :], step)
 
 
-def in_v1beta1_words(text: str, story: Object) -> str:
+def in_v1beta1_words(text: str, story: ReadOnlyObject) -> str:
     """The text with every path in it as ``in_v1beta1`` gives it."""
     return _PATH.sub(lambda found: in_v1beta1(found[0], story), text)
 
 
-def choices(story: Object) -> Iterator[Finding]:
+def choices(story: ReadOnlyObject) -> Iterator[Finding]:
     """Steps of a v1beta1 Story that are nothing, or several things; what its schema refuses, for use without one."""
     spec = story.get("spec") or {}
     for list_name in STEP_LISTS:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from core.api.loops import MAX_ITERATIONS
+from core.api.objects import ReadOnlyObject
 
 MAX_BRANCHES: Final = 1000
 """Of one ``parallel`` step in v1beta1; v1alpha1 bounds them only by their size."""
 
-Object = Mapping[str, Any]
 Fits = Callable[[Any], bool]
 Fields = Mapping[str, "Fits | Fields"]
 
@@ -78,7 +78,7 @@ SETTINGS: Final[Mapping[str, Fields]] = {
 """By primitive, in the order in which one is chosen where a step gives several, which no API server lets pass."""
 
 
-def split(settings: Object, fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
+def split(settings: ReadOnlyObject, fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
     """``settings`` as the typed field shows them, and what of them it cannot show."""
     shown: dict[str, Any] = {}
     hidden: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def split(settings: Object, fields: Fields) -> tuple[dict[str, Any], dict[str, A
     return shown, hidden
 
 
-def merged(shown: Object, hidden: Object, fields: Fields) -> dict[str, Any]:
+def merged(shown: ReadOnlyObject, hidden: ReadOnlyObject, fields: Fields) -> dict[str, Any]:
     """``shown`` with what was hidden; what is shown wins, and what could be shown has been taken out by somebody."""
     settings = dict(shown)
     for key, value in hidden.items():

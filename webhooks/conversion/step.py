@@ -11,14 +11,14 @@ was kept on the way here. For every step, there and back gives the same step. Ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from webhooks.conversion import kept as keeping
 from webhooks.conversion.kept import Entries, Entry, fields_of
 from webhooks.conversion.settings import SETTINGS, merged, split
 
-Object = Mapping[str, Any]
 Step = dict[str, Any]
 Converted = tuple[Step, Entry]
 
@@ -26,7 +26,7 @@ _MEANT: Final = frozenset({"type", "with", *SETTINGS})
 """The keys that say what kind of step it is, in either version."""
 
 
-def to_v1beta1(step: Object, before: Entry) -> Converted:
+def to_v1beta1(step: ReadOnlyObject, before: Entry) -> Converted:
     """A v1alpha1 step in v1beta1.
 
     Args:
@@ -52,7 +52,7 @@ def to_v1beta1(step: Object, before: Entry) -> Converted:
     return shown, {**kept, **({"fields": odd} if odd else {})}
 
 
-def to_v1alpha1(step: Object, before: Entry) -> Converted:
+def to_v1alpha1(step: ReadOnlyObject, before: Entry) -> Converted:
     """A v1beta1 step in v1alpha1.
 
     Args:
@@ -76,7 +76,7 @@ def to_v1alpha1(step: Object, before: Entry) -> Converted:
 
 
 def of_list(
-    steps: list[Any], before: Any, convert: Callable[[Object, Entry], Converted]
+    steps: list[Any], before: Any, convert: Callable[[ReadOnlyObject, Entry], Converted]
 ) -> tuple[list[Any], list[Entry]]:
     """All steps of a list, and the entries of those of which something is kept; what is no object stays as it is."""
     entries = Entries(before, steps)
@@ -92,7 +92,7 @@ def of_list(
     return converted, kept
 
 
-def _typed(primitive: str, step: Object, before: Entry) -> Converted:
+def _typed(primitive: str, step: ReadOnlyObject, before: Entry) -> Converted:
     """The typed field for the ``with`` of a v1alpha1 step."""
     given = step.get("with")
     if not isinstance(given, dict) or not given:
@@ -107,7 +107,7 @@ def _typed(primitive: str, step: Object, before: Entry) -> Converted:
     return field, kept
 
 
-def _untyped(primitive: str, field: Object, common: Step, before: Entry) -> Converted:
+def _untyped(primitive: str, field: ReadOnlyObject, common: Step, before: Entry) -> Converted:
     """The step with ``type`` and ``with`` for the typed field of a v1beta1 step."""
     kept: Entry = {}
     _, odd = split(field, SETTINGS[primitive])
@@ -132,7 +132,7 @@ def _is_object(before: Entry) -> bool:
     return isinstance(before["whole"], dict)
 
 
-def _common(step: Object) -> Step:
+def _common(step: ReadOnlyObject) -> Step:
     return {key: value for key, value in step.items() if key not in _MEANT}
 
 
@@ -140,6 +140,6 @@ def _known(type_: Any) -> str | None:
     return type_ if isinstance(type_, str) and type_ in SETTINGS else None
 
 
-def primitive_of(step: Object) -> str | None:
+def primitive_of(step: ReadOnlyObject) -> str | None:
     """The primitive that a v1beta1 step is; the first one where there are several."""
     return next((primitive for primitive in SETTINGS if isinstance(step.get(primitive), dict)), None)

@@ -6,16 +6,14 @@ win over fields that the annotation keeps, so an edit is never undone. Pure; acc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
 from core.expressions.fields import STEP_LISTS
 from webhooks.conversion import kept
 from webhooks.conversion.kept import OF, Note
 from webhooks.conversion.step import of_list, to_v1alpha1, to_v1beta1
-
-Object = Mapping[str, Any]
 
 V1ALPHA1: Final = STORY.api_version
 V1BETA1: Final = f"{STORY.group}/v1beta1"
@@ -59,7 +57,7 @@ def converted(document: Any, api_version: str) -> dict[str, Any]:
     return kept.put_on(found, note)
 
 
-def _spec(spec: Object, before: Note, note: Note, convert: Any) -> dict[str, Any]:
+def _spec(spec: ReadOnlyObject, before: Note, note: Note, convert: Any) -> dict[str, Any]:
     """The spec there; what is kept of its steps goes into ``note``."""
     there = dict(spec)
     for list_name in STEP_LISTS:
@@ -79,7 +77,7 @@ def _short(api_version: str) -> str:
     return api_version.rpartition("/")[2]
 
 
-def _is_too_deep(spec: Object) -> bool:
+def _is_too_deep(spec: ReadOnlyObject) -> bool:
     """Breadth first, so that no nesting exhausts the stack."""
     level = [spec.get(list_name) for list_name in STEP_LISTS]
     for _ in range(MAX_DEPTH):

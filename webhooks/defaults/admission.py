@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.api.objects import ReadOnlyObject
 from core.policy.settings import OperatorSettings
-from webhooks.cluster_view import Object
 from webhooks.defaults import story
 
 
-def with_defaults(new: Object, settings: OperatorSettings) -> dict[str, Any]:
+def with_defaults(new: ReadOnlyObject, settings: OperatorSettings) -> dict[str, Any]:
     """A copy of ``new`` as it is to be stored; doing so twice changes nothing more."""
     return story.with_defaults(new, settings) if new.get("kind") == "Story" else dict(new)

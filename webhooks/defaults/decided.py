@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import ReadOnlyObject
 from webhooks.caller import Caller
-from webhooks.cluster_view import Object
 from webhooks.validate.change import fields_of
 
 _NOW: Final = timedelta(seconds=10)
@@ -21,7 +21,7 @@ _NOW: Final = timedelta(seconds=10)
 DECISIONS: Final = ("Approved", "Rejected")
 
 
-def with_authors(run: Object, old: Object, caller: Caller, now: datetime) -> dict[str, Any]:
+def with_authors(run: ReadOnlyObject, old: ReadOnlyObject, caller: Caller, now: datetime) -> dict[str, Any]:
     """A copy of a StoryRun whose new decisions say who made them; doing so twice changes nothing more.
 
     A name other than that of the caller goes into ``message``: a program names there the user for whom it decides. An
@@ -34,7 +34,9 @@ def with_authors(run: Object, old: Object, caller: Caller, now: datetime) -> dic
     return {**run, "status": {**status, "gates": {**after, **signed}}} if signed else dict(run)
 
 
-def _signed(before: Object, after: Object, caller: Caller, now: datetime) -> Iterator[tuple[str, Object]]:
+def _signed(
+    before: ReadOnlyObject, after: ReadOnlyObject, caller: Caller, now: datetime
+) -> Iterator[tuple[str, ReadOnlyObject]]:
     if caller.is_operator or not caller.username:
         return
     for name, value in after.items():
@@ -43,14 +45,14 @@ def _signed(before: Object, after: Object, caller: Caller, now: datetime) -> Ite
             yield name, {**_by(decision, caller), "updatedAt": _at(decision, caller, now)}
 
 
-def _at(decision: Object, caller: Caller, now: datetime) -> str:
+def _at(decision: ReadOnlyObject, caller: Caller, now: datetime) -> str:
     said = decision.get("updatedAt")
     at = parse_instant_or_none(said)
     is_now = at is not None and abs(at - now) <= _NOW
     return said if isinstance(said, str) and at is not None and (caller.is_trusted or is_now) else format_instant(now)
 
 
-def _by(decision: Object, caller: Caller) -> Object:
+def _by(decision: ReadOnlyObject, caller: Caller) -> ReadOnlyObject:
     said = decision.get("updatedBy") or caller.username
     if said == caller.username or caller.is_trusted:
         return {**decision, "updatedBy": said}

@@ -10,9 +10,9 @@ import copy
 from collections.abc import Iterator
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.expressions.fields import STEP_LISTS
 from core.policy.settings import OperatorSettings
-from webhooks.cluster_view import Object
 
 MAX_RETRIES: Final = 10
 """The most that a retry policy may say."""
@@ -21,7 +21,7 @@ _DELAY: Final = "1s"
 _BACKOFF: Final = "exponential"
 
 
-def with_defaults(story: Object, settings: OperatorSettings) -> dict[str, Any]:
+def with_defaults(story: ReadOnlyObject, settings: OperatorSettings) -> dict[str, Any]:
     """A copy of ``story`` with its defaults; a field that does not match the schema stays unchanged."""
     filled: dict[str, Any] = copy.deepcopy(dict(story))
     spec = filled.get("spec")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from core.api import manifest
-from webhooks.cluster_view import ClusterView, Object
+from core.api.objects import ReadOnlyObject
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate import (
     change,
@@ -27,7 +28,7 @@ from webhooks.validate import (
     transportbinding,
 )
 
-Validator = Callable[[Object, Object | None, ClusterView], list[Finding]]
+Validator = Callable[[ReadOnlyObject, ReadOnlyObject | None, ClusterView], list[Finding]]
 
 SHAPE: Final = Rule("any/shape", "1.3")
 TOO_DEEP: Final = Rule("any/too-deep", "1.3")
@@ -55,7 +56,7 @@ _VALIDATORS: Final[Mapping[str, Validator]] = {
 }
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """All errors and warnings about ``new``; none when it may be stored without a warning.
 
     An object that does not match its schema only gets findings about that. The status is not checked here, but in
@@ -86,7 +87,7 @@ def _told(findings: list[Finding]) -> list[Finding]:
     return [*kept, TOO_MANY.at("", message, "correct those above first")]
 
 
-def _shape(new: Object) -> list[Finding]:
+def _shape(new: ReadOnlyObject) -> list[Finding]:
     path = _too_deep(new.get("spec"))
     if path is not None:
         return [TOO_DEEP.at(path, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")]

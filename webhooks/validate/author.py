@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.keys import DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STEP_RUN, STORY_RUN
 from webhooks.caller import Caller
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, effectclaim
 from webhooks.validate.change import fields_of, metadata_of
@@ -26,7 +27,7 @@ CONTROLLER: Final = Rule("author/controller", "8.2", CauseType.FORBIDDEN)
 _CONTROLLERS: Final = (STORY_RUN.kind, STEP_RUN.kind)
 
 
-def validate(new: Object, old: Object | None, caller: Caller, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, caller: Caller, world: ClusterView) -> list[Finding]:
     """Changes outside the status that the caller may not make; none for the operator and administrators."""
     if caller.is_trusted or change.is_deleted(new):
         return []
@@ -40,7 +41,7 @@ def validate(new: Object, old: Object | None, caller: Caller, world: ClusterView
     return []
 
 
-def _step_run(new: Object, old: Object | None) -> Iterator[Finding]:
+def _step_run(new: ReadOnlyObject, old: ReadOnlyObject | None) -> Iterator[Finding]:
     if old is None:
         yield STEP_RUN_MADE.at("metadata.name", "only the operator creates StepRuns", "start a StoryRun")
         return
@@ -52,13 +53,15 @@ def _step_run(new: Object, old: Object | None) -> Iterator[Finding]:
         yield from _marks(new, old, part, sorted(key for key in keys if DOMAIN in key))
 
 
-def _marks(new: Object, old: Object | None, part: str, keys: tuple[str, ...] | list[str]) -> Iterator[Finding]:
+def _marks(
+    new: ReadOnlyObject, old: ReadOnlyObject | None, part: str, keys: tuple[str, ...] | list[str]
+) -> Iterator[Finding]:
     now, before = fields_of(metadata_of(new).get(part)), fields_of(metadata_of(old or {}).get(part))
     for key in change.changed_fields(now, before, keys):
         yield MARK.at(f'metadata.{part}["{key}"]', "only the operator may write this", "leave it unchanged")
 
 
-def _controllers(new: Object, old: Object | None) -> Iterator[Finding]:
+def _controllers(new: ReadOnlyObject, old: ReadOnlyObject | None) -> Iterator[Finding]:
     """A controlling reference to a run or a step that was not there before; to take one away is garbage collection."""
     known = [(owner.get("uid"), owner.get("name")) for owner in _controlling(old or {})]
     for owner in _controlling(new):
@@ -67,7 +70,7 @@ def _controllers(new: Object, old: Object | None) -> Iterator[Finding]:
             yield CONTROLLER.at("metadata.ownerReferences", message, "leave out controller: true")
 
 
-def _controlling(obj: Object) -> list[Object]:
+def _controlling(obj: ReadOnlyObject) -> list[ReadOnlyObject]:
     owners = metadata_of(obj).get("ownerReferences")
     found = map(fields_of, owners if isinstance(owners, list) else ())
     return [owner for owner in found if owner.get("controller") is True and owner.get("kind") in _CONTROLLERS]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import reference, steps
 from webhooks.validate.change import name_of, namespace_of, text
@@ -26,7 +27,7 @@ _MAX_STORIES: Final = 1_000
 _Key = tuple[str, str]  # namespace and name
 
 
-def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Finding]:
+def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with the call of an ``executeStory`` step."""
     target = _target(placed.step)
     if target is None:
@@ -77,7 +78,7 @@ def _way(came_from: Mapping[_Key, _Key], own: _Key, last: _Key) -> list[_Key]:
     return list(reversed(way))
 
 
-def _targets(story: Object, namespace: str) -> Iterator[_Key]:
+def _targets(story: ReadOnlyObject, namespace: str) -> Iterator[_Key]:
     for top in steps.top_level(story.get("spec") or {}):
         for placed in steps.with_branches(top):
             target = _target(placed.step)
@@ -85,7 +86,7 @@ def _targets(story: Object, namespace: str) -> Iterator[_Key]:
                 yield text(target.get("namespace")) or namespace, text(target.get("name"))
 
 
-def _target(step: Object) -> Object | None:
+def _target(step: ReadOnlyObject) -> ReadOnlyObject | None:
     parameters = step.get("with") if step.get("type") == "executeStory" else None
     target = parameters.get("storyRef") if isinstance(parameters, Mapping) else None
     return target if isinstance(target, Mapping) and text(target.get("name")) else None

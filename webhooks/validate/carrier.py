@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency, streaming
 from webhooks.validate.change import text
@@ -19,7 +20,7 @@ UNDECLARED: Final = Rule("story/transport-undeclared", "4.7", CauseType.NOT_FOUN
 ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", CauseType.NOT_FOUND)
 
 
-def check(spec: Object, steps: Iterable[str], world: ClusterView) -> Iterator[Finding]:
+def check(spec: ReadOnlyObject, steps: Iterable[str], world: ClusterView) -> Iterator[Finding]:
     """What is wrong with ``spec.transports``; ``steps`` are the names that routing rules may use."""
     names, seen = list(steps), dict[str, str]()
     for index, transport in enumerate(spec.get("transports") or ()):
@@ -39,7 +40,7 @@ def check(spec: Object, steps: Iterable[str], world: ClusterView) -> Iterator[Fi
             yield from _unknown_targets(rule, f"{path}.streaming.routing.rules[{position}]", names)
 
 
-def check_step(placed: PlacedStep, spec: Object) -> Iterator[Finding]:
+def check_step(placed: PlacedStep, spec: ReadOnlyObject) -> Iterator[Finding]:
     """That the step's transport is not declared."""
     name = text(placed.step.get("transport"))
     declared = [text(transport.get("name")) for transport in spec.get("transports") or ()]
@@ -48,7 +49,7 @@ def check_step(placed: PlacedStep, spec: Object) -> Iterator[Finding]:
         yield UNDECLARED.at(f"{placed.path}.transport", f"{name!r} is not declared in spec.transports", known)
 
 
-def _unknown_targets(rule: Object, path: str, names: list[str]) -> Iterator[Finding]:
+def _unknown_targets(rule: ReadOnlyObject, path: str, names: list[str]) -> Iterator[Finding]:
     for index, target in enumerate((rule.get("target") or {}).get("steps") or ()):
         name = text(target)
         if name and name not in names:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from webhooks.cluster_view import Object
+from core.api.objects import ReadOnlyObject
 
 
-def is_deleted(new: Object) -> bool:
+def is_deleted(new: ReadOnlyObject) -> bool:
     """Whether the object is on its way out: then finalizers must be removable, whatever else is wrong."""
     return bool(metadata_of(new).get("deletionTimestamp"))
 
 
-def is_spec_changed(new: Object, old: Object) -> bool:
+def is_spec_changed(new: ReadOnlyObject, old: ReadOnlyObject) -> bool:
     """Compared as JSON values: the order of keys does not count."""
     return differs(new.get("spec"), old.get("spec"))
 
@@ -27,7 +27,7 @@ def differs(one: Any, other: Any) -> bool:
     return isinstance(one, bool) != isinstance(other, bool) or bool(one != other)
 
 
-def changed_fields(new: Object, old: Object, fields: Sequence[str]) -> Iterator[str]:
+def changed_fields(new: ReadOnlyObject, old: ReadOnlyObject, fields: Sequence[str]) -> Iterator[str]:
     """Those of ``fields``, keys of both objects, whose values differ; ``null`` counts as absent."""
     return (field for field in fields if differs(new.get(field), old.get(field)))
 
@@ -40,18 +40,18 @@ def text(value: Any) -> str:
     return stripped if stripped.isascii() else stripped.encode("utf-8", "replace").decode()
 
 
-def fields_of(value: Any) -> Object:
+def fields_of(value: Any) -> ReadOnlyObject:
     """An object as it is; nothing for what is none."""
     return value if isinstance(value, Mapping) else {}
 
 
-def metadata_of(new: Object) -> Object:
+def metadata_of(new: ReadOnlyObject) -> ReadOnlyObject:
     return fields_of(new.get("metadata"))
 
 
-def namespace_of(new: Object) -> str:
+def namespace_of(new: ReadOnlyObject) -> str:
     return text(metadata_of(new).get("namespace"))
 
 
-def name_of(new: Object) -> str:
+def name_of(new: ReadOnlyObject) -> str:
     return text(metadata_of(new).get("name"))

@@ -7,9 +7,10 @@ mounted into a Pod is bound to that Pod, and the API server names the Pod. Sourc
 from __future__ import annotations
 
 from core.api.identity import is_pod_name
+from core.api.objects import ReadOnlyObject
 from core.api.resource import JOB, POD, STEP_RUN
 from webhooks.caller import Caller, service_account
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.validate.change import fields_of, metadata_of
 
 
@@ -34,6 +35,6 @@ def works_for(caller: Caller, namespace: str, step_run: str, uid: str, world: Cl
     return maker.get("kind") == STEP_RUN.kind and maker.get("uid") == uid
 
 
-def _controller(obj: Object) -> Object:
+def _controller(obj: ReadOnlyObject) -> ReadOnlyObject:
     owners = metadata_of(obj).get("ownerReferences") or ()
     return next((owner for owner in map(fields_of, owners) if owner.get("controller") is True), {})

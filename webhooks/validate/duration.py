@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from core.api.duration import parse_duration
-from webhooks.cluster_view import Object
+from core.api.objects import ReadOnlyObject
 from webhooks.finding import Finding, Rule
 
 
 def check(
-    rule: Rule, parent: Object, key: str, path: str, *, zero: bool = False, least: timedelta | None = None
+    rule: Rule, parent: ReadOnlyObject, key: str, path: str, *, zero: bool = False, least: timedelta | None = None
 ) -> Iterator[Finding]:
     """The problem with ``parent[key]``, if any; blank and absent are none.
 

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from core.api.instant import parse_instant
+from core.api.objects import ReadOnlyObject
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
 from webhooks.caller import Caller
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, submission
 from webhooks.validate.change import fields_of, namespace_of, text
@@ -37,7 +38,7 @@ _ORDERED: Final = (("acquireTime", "renewTime"), ("acquireTime", "completedAt"),
 _LEASE: Final = ("holderIdentity", "leaseDurationSeconds", "leaseTransitions", "acquireTime", "renewTime")
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a claim that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
@@ -49,7 +50,9 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
     return findings
 
 
-def check_author(new: Object, old: Object | None, caller: Caller, world: ClusterView) -> Iterator[Finding]:
+def check_author(
+    new: ReadOnlyObject, old: ReadOnlyObject | None, caller: Caller, world: ClusterView
+) -> Iterator[Finding]:
     """That the caller is no container of the StepRun that the claim is on: only those make, complete or release it.
 
     A later attempt of the same step takes a claim over from a Pod of its own.
@@ -65,7 +68,7 @@ def check_author(new: Object, old: Object | None, caller: Caller, world: Cluster
         yield AUTHOR.at("spec.stepRunRef.name", message, "claim effects of the step that performs them")
 
 
-def _outcome(spec: Object) -> Iterator[Finding]:
+def _outcome(spec: ReadOnlyObject) -> Iterator[Finding]:
     status, completed_at = spec.get("completionStatus"), spec.get("completedAt")
     if status == _COMPLETED and not completed_at:
         yield COMPLETION.at(
@@ -75,7 +78,7 @@ def _outcome(spec: Object) -> Iterator[Finding]:
         yield COMPLETION.at("spec.completionStatus", "is required with completedAt", "add completionStatus")
 
 
-def _times(spec: Object) -> Iterator[Finding]:
+def _times(spec: ReadOnlyObject) -> Iterator[Finding]:
     if spec.get("renewTime") and not spec.get("acquireTime"):
         yield TIMES.at("spec.renewTime", "needs acquireTime", "add acquireTime")
     for earlier, later in _ORDERED:
@@ -84,7 +87,7 @@ def _times(spec: Object) -> Iterator[Finding]:
             yield TIMES.at(f"spec.{later}", f"is before {earlier}", f"use {spec[earlier]} or later")
 
 
-def _identity(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _identity(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec, namespace = new["spec"], namespace_of(new)
     wanted, key = reference.link(EFFECT_CLAIM, namespace, STEP_RUN, spec["stepRunRef"]), text(spec.get("effectKey"))
     if not key:
@@ -105,7 +108,7 @@ def _identity(new: Object, world: ClusterView) -> Iterator[Finding]:
         )
 
 
-def _transition(new: Object, old: Object) -> Iterator[Finding]:
+def _transition(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
     for path, before, after in _identities(new, old):
         if before != after:
             yield IDENTITY_FROZEN.at(f"spec.{path}", "may not be changed", "create another claim")
@@ -123,7 +126,7 @@ def _transition(new: Object, old: Object) -> Iterator[Finding]:
         )
 
 
-def _identities(new: Object, old: Object) -> Iterator[tuple[str, str, str]]:
+def _identities(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[tuple[str, str, str]]:
     for key in ("name", "namespace", "uid"):
         before, after = (text((spec.get("stepRunRef") or {}).get(key)) for spec in (old, new))
         yield f"stepRunRef.{key}", before, after
@@ -131,7 +134,7 @@ def _identities(new: Object, old: Object) -> Iterator[tuple[str, str, str]]:
         yield key, text(old.get(key)), text(new.get(key))
 
 
-def _takeover(new: Object, old: Object) -> Iterator[Finding]:
+def _takeover(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
     """That another holder took the lease while it was held."""
     before, after = text(old.get("holderIdentity")), text(new.get("holderIdentity"))
     if not before or not after or before == after or old.get("completionStatus") in _FREE:
@@ -143,11 +146,11 @@ def _takeover(new: Object, old: Object) -> Iterator[Finding]:
         yield LEASE_HELD.at("spec.holderIdentity", message, "wait until it expires")
 
 
-def _trimmed(spec: Object) -> Object:
+def _trimmed(spec: ReadOnlyObject) -> ReadOnlyObject:
     return {**spec, "holderIdentity": text(spec.get("holderIdentity"))}
 
 
-def _second(spec: Object, key: str) -> datetime | None:
+def _second(spec: ReadOnlyObject, key: str) -> datetime | None:
     value = text(spec.get(key))
     try:
         return parse_instant(value).replace(microsecond=0) if value else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, rights, template_use
 
@@ -16,7 +17,7 @@ DURATION: Final = Rule("engram/duration", "5", severity=Severity.WARNING)
 _DEFAULT_MODE: Final = "job"
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with an Engram that fits its schema; of one that is deleted only finalizers may change."""
     if old is not None and not change.is_spec_changed(new, old):
         return []
@@ -25,7 +26,7 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
     return list(_findings(new, world))
 
 
-def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     wanted, template = template_use.find_template(new, ENGRAM, ENGRAM_TEMPLATE, world)
     yield from template_use.check(new, wanted, template, world)

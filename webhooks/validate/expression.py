@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.api.identity import step_alias
+from core.api.objects import ReadOnlyObject
 from core.expressions import analysis, fields
 from core.expressions.analysis import StepPlace
 from core.expressions.errors import Position
 from core.expressions.fields import ExpressionField, FieldKind
 from core.graph.needs import Graph
-from webhooks.cluster_view import Object
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency
 from webhooks.validate.dependency import Reached, Steps
@@ -95,7 +95,7 @@ class Reader:
                 message = f"step {target!r} might not have ended when this step starts{_where(place.position)}"
                 yield STEP_UNREACHED.at(place.path, message, f"add {target!r} to needs", place.excerpt)
 
-    def check_story(self, spec: Object) -> Iterator[Finding]:
+    def check_story(self, spec: ReadOnlyObject) -> Iterator[Finding]:
         """What is wrong with those that belong to no step."""
         for field in fields.of_spec(spec):
             yield from _problems(field, list(self._steps))

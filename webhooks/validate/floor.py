@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.policy import floor
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate.change import fields_of
 
@@ -18,7 +19,7 @@ LOWERED: Final = Rule("definition/security-lowered", "4.4", CauseType.FORBIDDEN,
 TOLERATED: Final = Rule("definition/toleration", "4.4", CauseType.FORBIDDEN, Severity.WARNING)
 
 
-def check(block: object, path: str, template: Object | Unseen, world: ClusterView) -> Iterator[Finding]:
+def check(block: object, path: str, template: ReadOnlyObject | Unseen, world: ClusterView) -> Iterator[Finding]:
     """The ``security`` and ``placement`` in ``block``, which stands at ``path``."""
     fields = fields_of(block)
     known = None if isinstance(template, Unseen) else template

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.api.loops import MAX_ITEMS
-from webhooks.cluster_view import Object
+from core.api.objects import ReadOnlyObject
 from webhooks.validate import steps
 from webhooks.validate.steps import PlacedStep
 
@@ -36,7 +36,7 @@ class DeclaredGate:
         return "/".join("<number>" if part is None else part for part in self.parts)
 
 
-def of_story(spec: Object) -> Iterator[DeclaredGate]:
+def of_story(spec: ReadOnlyObject) -> Iterator[DeclaredGate]:
     """Those of all lists and branches, in spec order."""
     for placed in steps.top_level(spec):
         yield from _of_step(placed, (str(placed.step.get("name")),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import (
     CONFIG_MAP,
     ENGRAM,
@@ -17,7 +18,7 @@ from core.api.resource import (
     Resource,
 )
 from core.api.suggestion import closest
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate import change
 from webhooks.validate.change import text
@@ -39,14 +40,14 @@ _ASKED: Final[dict[Resource, tuple[Resource, ...]]] = {
 _Pair = tuple[str, str]  # group and kind
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """What is probably wrong with a grant that fits its schema."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new["spec"]))
 
 
-def _findings(spec: Object) -> Iterator[Finding]:
+def _findings(spec: ReadOnlyObject) -> Iterator[Finding]:
     sources = {_pair_of(source): source for source in _ASKED}
     targets = {_pair_of(target): target for asked in _ASKED.values() for target in asked}
     yield from _unknown(spec["from"], sources, "spec.from", "can refer to other kinds")
@@ -61,7 +62,7 @@ def _findings(spec: Object) -> Iterator[Finding]:
             yield UNUSED.at(f"spec.to[{index}]", message, f"add {' or '.join(who)} to from")
 
 
-def _unknown(entries: list[Object], known: dict[_Pair, Resource], path: str, what: str) -> Iterator[Finding]:
+def _unknown(entries: list[ReadOnlyObject], known: dict[_Pair, Resource], path: str, what: str) -> Iterator[Finding]:
     for index, entry in enumerate(entries):
         if _pair(entry) not in known:
             guess = closest(text(entry.get("kind")), [kind for _, kind in known])
@@ -70,7 +71,7 @@ def _unknown(entries: list[Object], known: dict[_Pair, Resource], path: str, wha
             yield UNKNOWN.at(f"{path}[{index}]", f"kind {_name(_pair(entry))} is not a kind that {what}", remedy)
 
 
-def _pair(entry: Object) -> _Pair:
+def _pair(entry: ReadOnlyObject) -> _Pair:
     return text(entry.get("group")), text(entry.get("kind"))
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.duration import parse_duration
+from core.api.objects import ReadOnlyObject
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
 from core.expressions import analysis
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, reference, rights, template_use
 from webhooks.validate.change import namespace_of, text
@@ -28,14 +29,14 @@ _DEFAULT_MODE: Final = "deployment"
 _POLICY: Final = "spec.deliveryPolicy"
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with an Impulse that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new, world))
 
 
-def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     wanted, template = template_use.find_template(new, IMPULSE, IMPULSE_TEMPLATE, world)
     yield from template_use.check(new, wanted, template, world)
@@ -58,7 +59,7 @@ def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
             yield THROTTLE.at(f"spec.throttle.{key}", "must be zero or more", "use 0 for no limit")
 
 
-def _story(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _story(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     given = new["spec"]["storyRef"]
     wanted = reference.link(IMPULSE, namespace_of(new), STORY, given)
     denied = list(reference.denial(STORY_DENIED, wanted, world, "spec.storyRef.namespace"))
@@ -69,7 +70,7 @@ def _story(new: Object, world: ClusterView) -> Iterator[Finding]:
         yield from reference.version_mismatch(STORY_VERSION, given, wanted, found, "spec.storyRef.version")
 
 
-def _dedupe(dedupe: Object) -> Iterator[Finding]:
+def _dedupe(dedupe: ReadOnlyObject) -> Iterator[Finding]:
     path, template = f"{_POLICY}.dedupe.keyTemplate", dedupe.get("keyTemplate")
     is_key = text(dedupe.get("mode")).lower() == "key"
     if is_key and not text(template):
@@ -81,7 +82,7 @@ def _dedupe(dedupe: Object) -> Iterator[Finding]:
             yield EXPRESSION.at(path, problem.message, problem.remedy or "correct the template", problem.excerpt)
 
 
-def _retry(retry: Object) -> Iterator[Finding]:
+def _retry(retry: ReadOnlyObject) -> Iterator[Finding]:
     path = f"{_POLICY}.retry"
     problems: list[Finding] = []
     for key in ("baseDelay", "maxDelay"):

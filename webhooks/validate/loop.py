@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITEMS, MAX_ITERATIONS
+from core.api.objects import ReadOnlyObject
 from core.expressions.resolve import TEMPLATE_KEY
-from webhooks.cluster_view import Object
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate.change import fields_of, text
 
@@ -26,7 +26,7 @@ CONCURRENCY: Final = Rule("story/branch-concurrency", "4.9")
 _MAX_INT32: Final = 2**31 - 1
 
 
-def check_call(parameters: Object, path: str) -> Iterator[Finding]:
+def check_call(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
     """What is wrong with the repetition of an ``executeStory`` step, whose ``with`` is at ``path``."""
     until, limit = parameters.get("until"), parameters.get("maxIterations")
     if until is None:
@@ -47,7 +47,7 @@ def check_call(parameters: Object, path: str) -> Iterator[Finding]:
         yield DETACHED.at(f"{path}.waitForCompletion", message, "remove it")
 
 
-def check_branches(parameters: Object, path: str) -> Iterator[Finding]:
+def check_branches(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
     """What is wrong with the items of a ``parallel`` step and how many are at work, its branches left aside."""
     limit = parameters.get("maxConcurrency")
     if limit is not None and not _is_whole(limit, _MAX_INT32):

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.schema import DNS_LABEL
-from webhooks.cluster_view import Object
 from webhooks.finding import Finding, Rule
 from webhooks.validate.change import metadata_of, text
 
@@ -23,7 +23,7 @@ _LABEL: Final = re.compile(DNS_LABEL)
 _REMEDY: Final = "use lower-case letters, digits and dashes, as in my-run"
 
 
-def check(new: Object, old: Object | None) -> Iterator[Finding]:
+def check(new: ReadOnlyObject, old: ReadOnlyObject | None) -> Iterator[Finding]:
     """That a new object has a name that no reference can hold; of what is stored already the name stays."""
     if old is not None or new.get("kind") not in _REFERRED_TO:
         return

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.phases import Phase
-from webhooks.cluster_view import Object
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration, loop
 from webhooks.validate.change import text
@@ -50,13 +50,13 @@ def check(placed: PlacedStep) -> Iterator[Finding]:
         yield UNUSED_WITH.at(path, "a condition has no settings", "write the condition into if")
 
 
-def _until(parameters: Object, path: str) -> Iterator[Finding]:
+def _until(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
     until = parameters.get("until")
     if not text(until):
         yield UNTIL.at(f"{path}.until", "is required and must be a string", "add the condition to wait for")
 
 
-def _waiting(parameters: Object, path: str) -> Iterator[Finding]:
+def _waiting(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
     yield from duration.check(WAITING, parameters, "timeout", path)
     yield from duration.check(WAITING, parameters, "pollInterval", path, least=_LEAST_POLL)
     value: Any = parameters.get("onTimeout")
@@ -64,7 +64,7 @@ def _waiting(parameters: Object, path: str) -> Iterator[Finding]:
         yield WAITING.at(f"{path}.onTimeout", "must be fail or skip", "use one of these values")
 
 
-def _call(parameters: Object, path: str) -> Iterator[Finding]:
+def _call(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
     target = parameters.get("storyRef")
     if not isinstance(target, Mapping) or not text(target.get("name")):
         yield CALL.at(f"{path}.storyRef.name", "is required", "name the Story to execute")

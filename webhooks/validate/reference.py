@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import Resource
 from core.policy.references import ForeignReference, why_denied
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import Finding, Rule
 from webhooks.validate.change import text
 
@@ -30,7 +31,7 @@ class Link:
         return f"{self.target.kind} {place}{self.name}"
 
 
-def link(source: Resource, namespace: str, target: Resource, reference: Object) -> Link:
+def link(source: Resource, namespace: str, target: Resource, reference: ReadOnlyObject) -> Link:
     """``reference`` as it stands in an object of kind ``source``; without a namespace it means its own."""
     place = (text(reference.get("namespace")) or namespace) if target.namespaced else ""
     return Link(source, namespace, target, place, text(reference.get("name")))
@@ -58,19 +59,19 @@ def denial(rule: Rule, wanted: Link, world: ClusterView, path: str) -> Iterator[
         )
 
 
-def find(wanted: Link, world: ClusterView) -> Object | Unseen:
+def find(wanted: Link, world: ClusterView) -> ReadOnlyObject | Unseen:
     """What ``wanted`` leads to."""
     return world.find(wanted.target, wanted.namespace, wanted.name)
 
 
-def missing(rule: Rule, wanted: Link, found: Object | Unseen, path: str) -> Iterator[Finding]:
+def missing(rule: Rule, wanted: Link, found: ReadOnlyObject | Unseen, path: str) -> Iterator[Finding]:
     """That it leads nowhere, if it does."""
     if found is Unseen.MISSING:
         yield rule.at(path, f"{wanted} does not exist", f"apply it, or correct the name {wanted.name!r}")
 
 
 def version_mismatch(
-    rule: Rule, reference: Object, wanted: Link, found: Object | Unseen, path: str
+    rule: Rule, reference: ReadOnlyObject, wanted: Link, found: ReadOnlyObject | Unseen, path: str
 ) -> Iterator[Finding]:
     """That the object is not of the pinned version, if one is pinned."""
     pin = text(reference.get("version"))

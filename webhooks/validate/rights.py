@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.workloads import runner_rules
-from webhooks.cluster_view import Object
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate.change import fields_of
 
 NEVER: Final = Rule("definition/rights", "7", CauseType.FORBIDDEN)
 
 
-def check(new: Object, part: str) -> Iterator[Finding]:
+def check(new: ReadOnlyObject, part: str) -> Iterator[Finding]:
     """The rules in ``spec[part]``: ``execution``, or ``overrides`` of an Engram."""
     rules = fields_of(fields_of(new["spec"].get(part)).get("rbac")).get("rules")
     for index, rule in enumerate(rules or ()):

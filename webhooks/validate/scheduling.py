@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.engine.slots.scheduling import bound_of, queue_of
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate.change import fields_of, namespace_of
 
 PRIORITY: Final = Rule("story/priority-bounded", "4.3", severity=Severity.WARNING)
 
 
-def check(story: Object, world: ClusterView) -> Iterator[Finding]:
+def check(story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """A priority above what its runs may have in the Story's own namespace."""
     priority = fields_of(story["spec"].get("policy")).get("priority")
     if not isinstance(priority, int):

@@ -16,13 +16,14 @@ import orjson
 from core.api.gatedata import KEY_RULE, is_key
 from core.api.identity import runner_name
 from core.api.instant import parse_instant_or_none
+from core.api.objects import ReadOnlyObject
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
 from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
 from webhooks.caller import Caller, service_account
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, gates, payload, reference
 from webhooks.validate.change import fields_of, metadata_of, namespace_of
@@ -62,7 +63,7 @@ _MADE: Final = ("state", "updatedBy", "updatedAt", "data")
 """Of a decision, what nobody changes once it was made."""
 
 
-def validate(new: Object, old: Object, caller: Caller, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject, caller: Caller, world: ClusterView) -> list[Finding]:
     """Everything wrong with a write to the status subresource, or probably wrong.
 
     Warnings do not keep a container from telling its result, and the operator looks again before it uses one. Kinds
@@ -81,7 +82,7 @@ def validate(new: Object, old: Object, caller: Caller, world: ClusterView) -> li
     return findings
 
 
-def _size(status: Object) -> Iterator[Finding]:
+def _size(status: ReadOnlyObject) -> Iterator[Finding]:
     """That a status is larger or deeper than everybody who lists StepRuns can be expected to read."""
     try:
         text = orjson.dumps(status)
@@ -94,7 +95,9 @@ def _size(status: Object) -> Iterator[Finding]:
         yield SIZE.at("status", why, "report less, or put large data into storage")
 
 
-def _writer(new: Object, before: Object, after: Object, caller: Caller, world: ClusterView) -> Iterator[Finding]:
+def _writer(
+    new: ReadOnlyObject, before: ReadOnlyObject, after: ReadOnlyObject, caller: Caller, world: ClusterView
+) -> Iterator[Finding]:
     if caller.is_trusted:
         return
     if _is_container(new, caller, world):
@@ -106,7 +109,7 @@ def _writer(new: Object, before: Object, after: Object, caller: Caller, world: C
         yield WRITER.at(f"status.{field}", f"{caller.username} may not write this", remedy)
 
 
-def _is_container(new: Object, caller: Caller, world: ClusterView) -> bool:
+def _is_container(new: ReadOnlyObject, caller: Caller, world: ClusterView) -> bool:
     """Whether the caller is a container of the step: its account is that of the run, its Pod one of the step's."""
     if new["kind"] != "StepRun":
         return False
@@ -119,7 +122,7 @@ def _is_container(new: Object, caller: Caller, world: ClusterView) -> bool:
     return works_for(caller, namespace_of(new), change.name_of(new), uid, world)
 
 
-def _reported(before: Object, after: Object) -> Iterator[Finding]:
+def _reported(before: ReadOnlyObject, after: ReadOnlyObject) -> Iterator[Finding]:
     """What a container writes that is the operator's."""
     fields = list(change.changed_fields(after, before, OPERATOR_FIELDS))
     if change.differs(after.get("retries") or 0, before.get("retries") or 0):
@@ -132,14 +135,16 @@ def _reported(before: Object, after: Object) -> Iterator[Finding]:
         yield PHASE.at("status.phase", message, f"use one of {', '.join(REPORTED_PHASES)}")
 
 
-def _generation(before: Object, after: Object) -> Iterator[Finding]:
+def _generation(before: ReadOnlyObject, after: ReadOnlyObject) -> Iterator[Finding]:
     was, is_ = before.get("observedGeneration"), after.get("observedGeneration") or 0
     if isinstance(was, int) and isinstance(is_, int) and is_ < was:
         message = f"decreases from {was} to {is_}"
         yield GENERATION.at("status.observedGeneration", message, "read the object again before writing its status")
 
 
-def _gates(run: Object, before: Object, after: Object, caller: Caller, world: ClusterView) -> Iterator[Finding]:
+def _gates(
+    run: ReadOnlyObject, before: ReadOnlyObject, after: ReadOnlyObject, caller: Caller, world: ClusterView
+) -> Iterator[Finding]:
     known = _gates_of(run, world)
     for name in sorted({*before, *after}):
         was, is_ = fields_of(before.get(name)), fields_of(after.get(name))
@@ -159,7 +164,7 @@ def _gates(run: Object, before: Object, after: Object, caller: Caller, world: Cl
             yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", there_are)
 
 
-def _time(run: Object, decision: Object, path: str) -> Iterator[Finding]:
+def _time(run: ReadOnlyObject, decision: ReadOnlyObject, path: str) -> Iterator[Finding]:
     """A decision from before the run. Admission has already replaced any other instant by the current time."""
     made = parse_instant_or_none(decision.get("updatedAt"))
     created = parse_instant_or_none(metadata_of(run).get("creationTimestamp"))
@@ -167,7 +172,7 @@ def _time(run: Object, decision: Object, path: str) -> Iterator[Finding]:
         yield GATE_TIME.at(f"{path}.updatedAt", "is before the creation of the run", "leave it out")
 
 
-def _data(decision: Object, path: str) -> Iterator[Finding]:
+def _data(decision: ReadOnlyObject, path: str) -> Iterator[Finding]:
     """What is given with a decision; its size is a matter of the schema."""
     data = fields_of(decision.get("data"))
     if data and decision.get("state") != "Approved":
@@ -176,14 +181,14 @@ def _data(decision: Object, path: str) -> Iterator[Finding]:
         yield GATE_DATA.at(f"{path}.data", f"templates cannot read the key {key!r}", f"use {KEY_RULE}")
 
 
-def _gates_of(run: Object, world: ClusterView) -> list[gates.DeclaredGate] | None:
+def _gates_of(run: ReadOnlyObject, world: ClusterView) -> list[gates.DeclaredGate] | None:
     """Of the run's Story; ``None`` when that is not to be seen."""
     its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
     return None if isinstance(story, Unseen) else list(gates.of_story(story.get("spec") or {}))
 
 
-def _output(new: Object, output: Any, world: ClusterView) -> Iterator[Finding]:
+def _output(new: ReadOnlyObject, output: Any, world: ClusterView) -> Iterator[Finding]:
     path = "status.output"
     yield from payload.check_size(OUTPUT_SIZE, output, path, world.settings.engram.max_inline_size_bytes)
     yield from payload.check_references(

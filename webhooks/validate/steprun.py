@@ -7,9 +7,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from core.api.keys import LABEL_MATERIALIZE
+from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN
 from core.expressions import analysis
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, payload, reference, steps
 from webhooks.validate.change import namespace_of, text
@@ -33,7 +34,7 @@ MAX_STEP_RUN_BYTES: Final = 1 << 20
 _IDENTITY: Final = ("storyRunRef", "stepId", "engramRef")
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a StepRun that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
@@ -41,7 +42,7 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
     return too_large or list(_findings(new, old, world))
 
 
-def _findings(new: Object, old: Object | None, world: ClusterView) -> Iterator[Finding]:
+def _findings(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> Iterator[Finding]:
     spec, namespace = new["spec"], namespace_of(new)
     if old is not None:
         for field in change.changed_fields(spec, old.get("spec") or {}, _IDENTITY):
@@ -62,7 +63,7 @@ def _findings(new: Object, old: Object | None, world: ClusterView) -> Iterator[F
         yield from _target(target, f"spec.downstreamTargets[{index}]")
 
 
-def _input(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _input(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     given, path = new["spec"].get("input"), "spec.input"
     labels = (new.get("metadata") or {}).get("labels") or {}
     limit = _limit_bytes(new, world)
@@ -75,13 +76,13 @@ def _input(new: Object, world: ClusterView) -> Iterator[Finding]:
         yield EXPRESSION.at(problem.path, problem.message, problem.remedy or "correct the template", problem.excerpt)
 
 
-def _limit_bytes(new: Object, world: ClusterView) -> int | None:
+def _limit_bytes(new: ReadOnlyObject, world: ClusterView) -> int | None:
     """Of the input: the largest that the operator, the Engram or the step of the Story allows; ``None``: unknown."""
     spec, namespace = new["spec"], namespace_of(new)
     limits = [world.settings.engram.max_inline_size_bytes]
     engram = reference.find(reference.link(STEP_RUN, namespace, ENGRAM, spec.get("engramRef") or {}), world)
     run = reference.find(reference.link(STEP_RUN, namespace, STORY_RUN, spec["storyRunRef"]), world)
-    story: Object | Unseen = Unseen.MISSING
+    story: ReadOnlyObject | Unseen = Unseen.MISSING
     if not isinstance(run, Unseen):
         its_story = (run.get("spec") or {}).get("storyRef") or {}
         story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
@@ -99,7 +100,7 @@ def _limit_bytes(new: Object, world: ClusterView) -> int | None:
     return max(limits)
 
 
-def _target(target: Object, path: str) -> Iterator[Finding]:
+def _target(target: ReadOnlyObject, path: str) -> Iterator[Finding]:
     grpc, terminate = target.get("grpc"), target.get("terminate")
     if (grpc is None) == (terminate is None):
         which = "both grpc and terminate" if grpc is not None else "neither grpc nor terminate"

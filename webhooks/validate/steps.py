@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.api import manifest
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
 from core.expressions.fields import STEP_LISTS
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration, payload
 from webhooks.validate.change import namespace_of
@@ -50,14 +51,14 @@ class PlacedStep:
         depth: ``parallel`` steps around it.
     """
 
-    step: Object
+    step: ReadOnlyObject
     path: str
     list_name: str
     realtime: bool
     depth: int = 0
 
 
-def top_level(spec: Object) -> Iterator[PlacedStep]:
+def top_level(spec: ReadOnlyObject) -> Iterator[PlacedStep]:
     """The steps of the three lists, in spec order."""
     for list_name in STEP_LISTS:
         realtime = spec.get("pattern") == "realtime" and list_name == "steps"
@@ -86,7 +87,7 @@ def is_for_each(placed: PlacedStep) -> bool:
     return placed.step.get("type") == "parallel" and isinstance(parameters, dict) and "forEach" in parameters
 
 
-def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Finding]:
+def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with one step, its place among the others left aside."""
     step, path = placed.step, placed.path
     if bool(step.get("ref")) == bool(step.get("type")):
@@ -113,13 +114,13 @@ def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Fin
         yield from _branch_findings(placed)
 
 
-def retry_findings(rule: Rule, retry: Object, path: str) -> Iterator[Finding]:
+def retry_findings(rule: Rule, retry: ReadOnlyObject, path: str) -> Iterator[Finding]:
     """Of a retry policy at ``path``."""
     for key in _RETRY_DELAYS:
         yield from duration.check(rule, retry, key, path, zero=True)
 
 
-def name_findings(spec: Object) -> Iterator[Finding]:
+def name_findings(spec: ReadOnlyObject) -> Iterator[Finding]:
     """Names and ids that occur twice, over all lists."""
     steps = list(top_level(spec))
     for key, rule in (("name", NAME_TAKEN), ("id", ID_TAKEN)):

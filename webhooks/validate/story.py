@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
 from core.expressions import edges
 from core.graph.needs import build_graph
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import (
     call,
@@ -43,14 +44,14 @@ MAX_STORY_BYTES: Final = 1 << 20
 _DURATIONS: Final = ("story", "step", "cleanup")
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a Story that fits its schema; one that is deleted, or whose spec stays, is left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     too_large = list(payload.check_size(TOTAL_SIZE, new, "", MAX_STORY_BYTES))
     if too_large:
         return too_large
-    spec: Object = new["spec"]
+    spec: ReadOnlyObject = new["spec"]
     steps: dict[str, stepping.PlacedStep] = {}
     for placed in stepping.top_level(spec):
         steps.setdefault(placed.step["name"], placed)
@@ -77,8 +78,8 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
     return findings
 
 
-def _spec_findings(story: Object, world: ClusterView) -> Iterator[Finding]:
-    spec: Object = story["spec"]
+def _spec_findings(story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
+    spec: ReadOnlyObject = story["spec"]
     policy = spec.get("policy") or {}
     limit = world.settings.max_story_with_block_size_bytes
     for value, path, rule in (

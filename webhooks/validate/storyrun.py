@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_RUN
 from core.workloads.submission import story_run_name
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, payload, submission
 from webhooks.validate.change import text
@@ -27,14 +28,14 @@ _TOKEN_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_TOKEN}"]'
 _HASH_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_INPUT_HASH}"]'
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a StoryRun that fits its schema; an update may cancel the run and else change metadata."""
     if change.is_deleted(new):
         return []
     return list(_created(new, world) if old is None else _updated(new, old))
 
 
-def _created(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _created(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     wanted, inputs = submission.story_link(new, STORY_RUN), new["spec"].get("inputs")
     yield from submission.check_story(new, wanted, world)
     limit = world.settings.runs.max_inline_inputs_size_bytes
@@ -48,7 +49,7 @@ def _created(new: Object, world: ClusterView) -> Iterator[Finding]:
         yield from _identity(new, wanted, token)
 
 
-def _identity(new: Object, wanted: Link, token: str) -> Iterator[Finding]:
+def _identity(new: ReadOnlyObject, wanted: Link, token: str) -> Iterator[Finding]:
     """That name and hash do not follow from the token and the inputs."""
     name = story_run_name(wanted.namespace, wanted.name, token)
     yield from submission.check_name(new, name, "Story and trigger token")
@@ -63,7 +64,7 @@ def _identity(new: Object, wanted: Link, token: str) -> Iterator[Finding]:
             yield HASH.at(_HASH_PATH, "is not the hash of the inputs", f"use {submission.hash_of(inputs)}")
 
 
-def _updated(new: Object, old: Object) -> Iterator[Finding]:
+def _updated(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
     before, token = _annotation(old, ANNOTATION_TRIGGER_TOKEN), _annotation(new, ANNOTATION_TRIGGER_TOKEN)
     if token != before:
         yield TOKEN_FROZEN.at(_TOKEN_PATH, "may not be added, changed or removed", "start another run")
@@ -77,5 +78,5 @@ def _updated(new: Object, old: Object) -> Iterator[Finding]:
             yield SPEC_FROZEN.at(f"spec.{field}", message, "start another run")
 
 
-def _annotation(run: Object, key: str) -> str:
+def _annotation(run: ReadOnlyObject, key: str) -> str:
     return text(change.fields_of(change.metadata_of(run).get("annotations")).get(key))

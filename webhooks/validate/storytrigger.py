@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_TRIGGER
-from webhooks.cluster_view import ClusterView, Object
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, submission
 from webhooks.validate.change import text
@@ -21,7 +22,7 @@ SPEC_FROZEN: Final = Rule("trigger/spec-frozen", "10", CauseType.FORBIDDEN)
 _IDENTITY: Final = "spec.deliveryIdentity"
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a StoryTrigger that fits its schema; what is requested never changes."""
     if change.is_deleted(new):
         return []
@@ -32,7 +33,7 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
     return [SPEC_FROZEN.at(f"spec.{field}", "may not be changed", "submit another request") for field in changed]
 
 
-def _created(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _created(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     wanted, identity = submission.story_link(new, STORY_TRIGGER), new["spec"]["deliveryIdentity"]
     yield from submission.check_story(new, wanted, world)
     yield from _identity(identity)
@@ -48,7 +49,7 @@ def _created(new: Object, world: ClusterView) -> Iterator[Finding]:
     yield from submission.check_inputs(new, wanted, world)
 
 
-def _identity(identity: Object) -> Iterator[Finding]:
+def _identity(identity: ReadOnlyObject) -> Iterator[Finding]:
     mode, key = identity.get("mode") or "none", text(identity.get("key"))
     if not text(identity.get("submissionId")):
         yield SUBMISSION.at(f"{_IDENTITY}.submissionId", "must not be blank", "give each submission an id")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.expressions import analysis
 from core.expressions.scopes import REALTIME_RUNTIME
-from webhooks.cluster_view import Object
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration
 from webhooks.validate.change import text
@@ -33,7 +33,7 @@ _THRESHOLDS: Final = (("pauseThreshold", 90), ("resumeThreshold", 50))
 _SAMPLE_POLICIES: Final = ("", "rate", "random", "always", "never")
 
 
-def check(streaming: Object, path: str) -> Iterator[Finding]:
+def check(streaming: ReadOnlyObject, path: str) -> Iterator[Finding]:
     """What is wrong with the streaming settings at ``path``, which fit their schema."""
     flow, delivery = streaming.get("flowControl") or {}, streaming.get("delivery") or {}
     yield from duration.check(STREAM_DURATION, flow.get("ackEvery") or {}, "maxDelay", f"{path}.flowControl.ackEvery")
@@ -71,26 +71,26 @@ def check_settings(settings: Any, path: str) -> Iterator[Finding]:
         yield INSECURE.at(f"{path}.env.{SECURITY_MODE}", "must be tls", "write tls, or leave it out")
 
 
-def _thresholds(flow: Object, path: str) -> Iterator[Finding]:
+def _thresholds(flow: ReadOnlyObject, path: str) -> Iterator[Finding]:
     pause, resume = (_percent(flow, key, default) for key, default in _THRESHOLDS)
     if resume > pause:
         message = f"is {resume} percent, above pauseThreshold.bufferPct with {pause} percent"
         yield THRESHOLDS.at(f"{path}.resumeThreshold.bufferPct", message, f"use {pause} or less")
 
 
-def _percent(flow: Object, key: str, default: int) -> int:
+def _percent(flow: ReadOnlyObject, key: str, default: int) -> int:
     given: int | None = (flow.get(key) or {}).get("bufferPct")
     return default if given is None else given
 
 
-def _condition(rule: Object, path: str) -> Iterator[Finding]:
+def _condition(rule: ReadOnlyObject, path: str) -> Iterator[Finding]:
     condition = text(rule.get("when"))
     for problem in analysis.check_condition(condition, path, REALTIME_RUNTIME) if condition else ():
         where = f" (line {problem.position.line}, column {problem.position.column})" if problem.position else ""
         yield CONDITION.at(problem.path, problem.message + where, problem.remedy, problem.excerpt)
 
 
-def _fan_in(fan_in: Object, path: str) -> Iterator[Finding]:
+def _fan_in(fan_in: ReadOnlyObject, path: str) -> Iterator[Finding]:
     is_quorum, quorum = fan_in.get("mode") == "quorum", fan_in.get("quorum")
     if is_quorum and quorum is None:
         yield QUORUM.at(f"{path}.quorum", "is required with mode quorum", "set the number of upstreams that suffice")
@@ -98,7 +98,7 @@ def _fan_in(fan_in: Object, path: str) -> Iterator[Finding]:
         yield QUORUM.at(f"{path}.quorum", "is used with mode quorum only", "set mode: quorum, or remove it")
 
 
-def _lanes(streaming: Object, path: str) -> Iterator[Finding]:
+def _lanes(streaming: ReadOnlyObject, path: str) -> Iterator[Finding]:
     seen: dict[tuple[str, str], int] = {}
     for index, lane in enumerate(streaming.get("lanes") or ()):
         for key in ("name", "kind"):
@@ -109,7 +109,7 @@ def _lanes(streaming: Object, path: str) -> Iterator[Finding]:
                 yield LANE_TAKEN.at(f"{path}.lanes[{index}].{key}", message, f"use another {key}, or remove the lane")
 
 
-def _targets(rule: Object, path: str) -> Iterator[Finding]:
+def _targets(rule: ReadOnlyObject, path: str) -> Iterator[Finding]:
     seen: set[str] = set()
     for index, target in enumerate((rule.get("target") or {}).get("steps") or ()):
         name = text(target)

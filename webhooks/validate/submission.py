@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY, Resource
 from core.workloads import submission
 from core.workloads.payload import NotSerializableError
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import payload, reference, schema
 from webhooks.validate.change import namespace_of
@@ -30,12 +31,12 @@ _MAX_NAME: Final = 253
 _DIGEST: Final = 16
 
 
-def story_link(new: Object, source: Resource) -> Link:
+def story_link(new: ReadOnlyObject, source: Resource) -> Link:
     """The Story that an object of kind ``source`` refers to."""
     return reference.link(source, namespace_of(new), STORY, new["spec"]["storyRef"])
 
 
-def check_story(new: Object, wanted: Link, world: ClusterView) -> Iterator[Finding]:
+def check_story(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterator[Finding]:
     """Whether the Story may be referred to, exists, and is of the pinned version."""
     path = "spec.storyRef"
     yield from reference.denial(STORY_DENIED, wanted, world, path)
@@ -44,7 +45,7 @@ def check_story(new: Object, wanted: Link, world: ClusterView) -> Iterator[Findi
     yield from reference.version_mismatch(STORY_VERSION, new["spec"]["storyRef"], wanted, found, f"{path}.version")
 
 
-def check_inputs(new: Object, wanted: Link, world: ClusterView) -> Iterator[Finding]:
+def check_inputs(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterator[Finding]:
     """Form of the references in ``spec.inputs``, and the inputs against the Story's schema."""
     inputs = new["spec"].get("inputs")
     yield from payload.check_references(
@@ -61,7 +62,7 @@ def schema_of(wanted: Link, world: ClusterView) -> Any:
     return None if isinstance(found, Unseen) else (found.get("spec") or {}).get("inputsSchema")
 
 
-def check_name(new: Object, name: str, of_what: str) -> Iterator[Finding]:
+def check_name(new: ReadOnlyObject, name: str, of_what: str) -> Iterator[Finding]:
     """That the object does not have the name that is derived from ``of_what``."""
     metadata = new.get("metadata") or {}
     if metadata.get("generateName"):

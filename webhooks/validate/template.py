@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from webhooks.cluster_view import ClusterView, Object
+from core.api.objects import ReadOnlyObject
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, rights, schema, variable
 from webhooks.validate.change import text
@@ -17,14 +18,14 @@ JOB: Final = Rule("template/job", "7", severity=Severity.WARNING)
 _SCHEMAS: Final = ("inputSchema", "outputSchema", "configSchema", "contextSchema")
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a template that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new))
 
 
-def _findings(new: Object) -> Iterator[Finding]:
+def _findings(new: ReadOnlyObject) -> Iterator[Finding]:
     spec = new["spec"]
     for key in _SCHEMAS:
         yield from schema.check_schema(SCHEMA, spec.get(key), f"spec.{key}")

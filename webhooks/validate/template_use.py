@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import SECRET, Resource
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import payload, reference, schema
 from webhooks.validate.change import namespace_of, text
@@ -31,13 +32,17 @@ SECRET_BLANK: Final = Rule("definition/secret-blank", "5", severity=Severity.WAR
 SECRET_MISSING: Final = Rule("definition/secret-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
 
 
-def find_template(new: Object, source: Resource, target: Resource, world: ClusterView) -> tuple[Link, Object | Unseen]:
+def find_template(
+    new: ReadOnlyObject, source: Resource, target: Resource, world: ClusterView
+) -> tuple[Link, ReadOnlyObject | Unseen]:
     """The template of an object of kind ``source``."""
     wanted = reference.link(source, namespace_of(new), target, new["spec"].get("templateRef") or {})
     return wanted, reference.find(wanted, world) if wanted.name else Unseen.UNKNOWN
 
 
-def check(new: Object, wanted: Link, template: Object | Unseen, world: ClusterView) -> Iterator[Finding]:
+def check(
+    new: ReadOnlyObject, wanted: Link, template: ReadOnlyObject | Unseen, world: ClusterView
+) -> Iterator[Finding]:
     """Everything about ``new`` that its template does not allow, but for the mode."""
     given = new["spec"].get("templateRef") or {}
     if not wanted.name:
@@ -54,7 +59,7 @@ def check(new: Object, wanted: Link, template: Object | Unseen, world: ClusterVi
     yield from _secrets(new, wanted, described.get("secretSchema") or {}, world)
 
 
-def check_mode(given: str | None, assumed: str, template: Object | Unseen, path: str) -> Iterator[Finding]:
+def check_mode(given: str | None, assumed: str, template: ReadOnlyObject | Unseen, path: str) -> Iterator[Finding]:
     """That the template does not support the mode; ``assumed`` is the one that stands for none."""
     if isinstance(template, Unseen):
         return
@@ -67,7 +72,7 @@ def check_mode(given: str | None, assumed: str, template: Object | Unseen, path:
             yield MODE_ASSUMED.at(path, f"is {assumed!r} when absent, which the template does not support", remedy)
 
 
-def check_payload(new: Object, key: str, source: Resource, world: ClusterView) -> Iterator[Finding]:
+def check_payload(new: ReadOnlyObject, key: str, source: Resource, world: ClusterView) -> Iterator[Finding]:
     """Size of ``spec[key]``, and the references in it."""
     value, path = new["spec"].get(key), f"spec.{key}"
     yield from payload.check_size(WITH_SIZE, value, path, world.settings.engram.max_inline_size_bytes)
@@ -76,7 +81,7 @@ def check_payload(new: Object, key: str, source: Resource, world: ClusterView) -
     )
 
 
-def _secrets(new: Object, wanted: Link, declared: Object, world: ClusterView) -> Iterator[Finding]:
+def _secrets(new: ReadOnlyObject, wanted: Link, declared: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     given = new["spec"].get("secrets") or {}
     for key, definition in declared.items():
         if (definition or {}).get("required") is True and key not in given:

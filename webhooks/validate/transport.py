@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from webhooks.cluster_view import ClusterView, Object
+from core.api.objects import ReadOnlyObject
+from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, schema, streaming
 from webhooks.validate.change import text
@@ -20,14 +21,14 @@ SCHEMA: Final = Rule("transport/schema", "12.1", severity=Severity.WARNING)
 _OFFERS: Final = ("supportedAudio", "supportedVideo", "supportedBinary")
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a Transport that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new["spec"]))
 
 
-def _findings(spec: Object) -> Iterator[Finding]:
+def _findings(spec: ReadOnlyObject) -> Iterator[Finding]:
     if not text(spec.get("driver")):
         yield DRIVER.at("spec.driver", "must not be blank", "name the driver")
     if not any(spec.get(key) for key in _OFFERS):
@@ -46,7 +47,7 @@ def _findings(spec: Object) -> Iterator[Finding]:
     yield from schema.check_schema(SCHEMA, spec.get("configSchema"), "spec.configSchema")
 
 
-def _twice(spec: Object) -> Iterator[Finding]:
+def _twice(spec: ReadOnlyObject) -> Iterator[Finding]:
     """Offers that are there already; what matching tells apart may stand side by side."""
     seen: dict[tuple[str, ...], str] = {}
     for kind in _OFFERS:
@@ -58,7 +59,7 @@ def _twice(spec: Object) -> Iterator[Finding]:
                 yield OFFER_TAKEN.at(field, f"is already offered by {first}", "remove it")
 
 
-def _told_apart(offer: Object | str) -> tuple[str, ...]:
+def _told_apart(offer: ReadOnlyObject | str) -> tuple[str, ...]:
     if isinstance(offer, str):
         return (offer.strip().lower(),)
     numbers = (str(offer.get(key) or "") for key in ("sampleRateHz", "channels"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_RUN, TRANSPORT, TRANSPORT_BINDING
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, streaming
 from webhooks.validate.change import namespace_of, text
@@ -27,7 +28,7 @@ _LANES: Final = (
 )
 
 
-def validate(new: Object, old: Object | None, world: ClusterView) -> list[Finding]:
+def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """Everything wrong with a binding that fits its schema; deleted ones and unchanged specs are left alone."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
@@ -39,7 +40,7 @@ def validate(new: Object, old: Object | None, world: ClusterView) -> list[Findin
     return [*frozen, *_findings(new, world)]
 
 
-def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
+def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     if all(spec.get(lane) is None for lane, _, _ in _LANES):
         yield LANE.at("spec", "has no lane", "give at least one of audio, video and binary")
@@ -68,7 +69,7 @@ def _findings(new: Object, world: ClusterView) -> Iterator[Finding]:
                 yield UNSUPPORTED.at(f"spec.{lane}.{key}[{index}]", message, f"it supports: {known}")
 
 
-def _run(new: Object) -> Iterator[Finding]:
+def _run(new: ReadOnlyObject) -> Iterator[Finding]:
     """A binding belongs to its run, so it cannot be anywhere else."""
     wanted = reference.link(TRANSPORT_BINDING, namespace_of(new), STORY_RUN, new["spec"].get("storyRunRef") or {})
     if namespace_of(new) and wanted.namespace != namespace_of(new):

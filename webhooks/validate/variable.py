@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import ReadOnlyObject
 from core.workloads.variables import can_only_be_reserved, reserved_among
-from webhooks.cluster_view import Object
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate.change import fields_of
 
 RESERVED: Final = Rule("template/secret-variable", "7", CauseType.FORBIDDEN)
 
 
-def check(spec: Object) -> Iterator[Finding]:
+def check(spec: ReadOnlyObject) -> Iterator[Finding]:
     """Prefixes and listed keys in ``spec.secretSchema``; what a Secret has beyond that is seen when it is used."""
     for name, definition in fields_of(spec.get("secretSchema")).items():
         fields = fields_of(definition)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
-from webhooks.cluster_view import ClusterView, Object, Unseen
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import floor, payload, reference, schema
 from webhooks.validate.change import namespace_of, text
@@ -26,9 +27,9 @@ RUNTIME_DOUBTFUL: Final = Rule("story/runtime-doubtful", "4.4", severity=Severit
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
-def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Finding]:
+def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """What is wrong with the step's Engram, and with its input in that Engram's eyes."""
-    engram: Object | Unseen = Unseen.MISSING
+    engram: ReadOnlyObject | Unseen = Unseen.MISSING
     if placed.step.get("ref"):
         wanted = reference.link(STORY, namespace_of(story), ENGRAM, placed.step["ref"])
         denied = list(reference.denial(DENIED, wanted, world, f"{placed.path}.ref"))
@@ -45,14 +46,14 @@ def check(placed: PlacedStep, story: Object, world: ClusterView) -> Iterator[Fin
         yield from _runtime(placed, engram)
 
 
-def _template(engram: Object | Unseen, world: ClusterView) -> Object | Unseen:
+def _template(engram: ReadOnlyObject | Unseen, world: ClusterView) -> ReadOnlyObject | Unseen:
     if isinstance(engram, Unseen):
         return Unseen.UNKNOWN
     spec = engram.get("spec") or {}
     return reference.find(reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {}), world)
 
 
-def _fit(placed: PlacedStep, engram: Object, world: ClusterView) -> Iterator[Finding]:
+def _fit(placed: PlacedStep, engram: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec, step = engram.get("spec") or {}, placed.step
     if placed.realtime and spec.get("mode") not in _STREAMING_MODES:
         message = "a realtime Story needs an Engram of mode deployment or statefulset"
@@ -80,7 +81,7 @@ def _fit(placed: PlacedStep, engram: Object, world: ClusterView) -> Iterator[Fin
             )
 
 
-def _runtime(placed: PlacedStep, engram: Object | Unseen) -> Iterator[Finding]:
+def _runtime(placed: PlacedStep, engram: ReadOnlyObject | Unseen) -> Iterator[Finding]:
     step, path = placed.step, f"{placed.path}.runtime"
     if step.get("runtime") is None or text(step.get("transport")):
         return
@@ -92,7 +93,7 @@ def _runtime(placed: PlacedStep, engram: Object | Unseen) -> Iterator[Finding]:
         yield RUNTIME.at(path, message, "move it into with, or set pattern: realtime")
 
 
-def _is_streaming(engram: Object) -> bool:
+def _is_streaming(engram: ReadOnlyObject) -> bool:
     return (engram.get("spec") or {}).get("mode") in _STREAMING_MODES
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import trio
@@ -24,8 +24,6 @@ _ASK_AGAIN_SECONDS: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
 _NO_KEEPING: Final = httpx.Limits(max_keepalive_connections=0)
 """Servers die and come back here: no connection is kept from one request to the next."""
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

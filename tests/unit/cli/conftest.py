@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 import trio
@@ -19,8 +18,6 @@ from core.kube.credentials import bearer_token
 from deployment.crds import install_crds
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

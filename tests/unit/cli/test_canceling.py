@@ -19,7 +19,6 @@ from core.api.phases import Phase
 from core.api.resource import EVENT, STORY_RUN
 from core.engine.clock import system_now
 
-Object = dict[str, Any]
 WithOptions = Callable[[Session, CommonOptions], Session]
 
 

@@ -16,6 +16,7 @@ from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError, UsageError
 from cli.runs import run_manifest, start_run
 from cli.session import Session
+from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, ROLE, ROLE_BINDING, STORY, STORY_RUN
 from core.engine.clock import system_now
 from core.kube.client import KubeClient
@@ -24,7 +25,6 @@ from deployment.permissions.people import GATE_APPROVER, people_roles
 
 RBAC = "rbac.authorization.k8s.io"
 
-Object = dict[str, Any]
 WithOptions = Callable[[Session, CommonOptions], Session]
 
 STATES = {"approve": {"phase": "Paused", "message": "Waiting for approval", "startedAt": "2026-01-02T00:00:00Z"}}

@@ -7,6 +7,7 @@ from typing import Any
 from cli.facts import read_facts
 from cli.runs import run_manifest, start_run, story_of
 from cli.session import Session
+from core.api.objects import Object
 from core.api.resource import (
     CONTROLLER_REVISION,
     EVENT,
@@ -21,8 +22,6 @@ from core.api.resource import (
 )
 from views.why.cause import CauseKind
 from views.why.explanation import explain
-
-Object = dict[str, Any]
 
 
 async def make(session: Session, resource: Resource, obj: Object, **status: Any) -> Object:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from cli.foreign import foreign
 from cli.manifests import Manifest
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 
 def document(api_version: str, kind: str, spec: Object | None = None) -> Manifest:

@@ -13,8 +13,6 @@ from cli.runs import run_manifest
 from cli.session import Session
 from core.api.resource import STORY_RUN
 
-Object = dict[str, Any]
-
 
 async def submit(session: Session, key: str, story: str = "report", **inputs: Any) -> KeyedRun:
     return await start_once(session, with_key(run_manifest(story, "default", inputs), key, "default"))

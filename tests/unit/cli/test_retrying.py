@@ -15,10 +15,10 @@ from cli.retrying import ask_for, confirm, prepare, told, until_begun
 from cli.runs import run_manifest, start_run
 from cli.session import Session
 from core.api import keys
+from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY, STORY_RUN, Resource
 from core.engine.redrive.request import FullRedrive, RedriveFrom, pending_redrive
 
-Object = dict[str, Any]
 WithOptions = Callable[[Session, CommonOptions], Session]
 
 

@@ -15,9 +15,8 @@ from cli.runs import find_run, look_at, open_following, run_manifest, start_run
 from cli.session import Session
 from cli.step_logs import failure_report, refuse_unknown_steps
 from core.api import keys
+from core.api.objects import Object
 from core.api.resource import POD, STEP_RUN, STORY, STORY_RUN, Resource
-
-Object = dict[str, Any]
 
 
 async def make(session: Session, resource: Resource, obj: Object) -> None:

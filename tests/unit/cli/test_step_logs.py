@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cli.step_logs import LogWish, numbered, previous_of
-
-Object = dict[str, Any]
+from core.api.objects import Object
 
 
 def pod(name: str, step: str, *, restarts: int = 0) -> Object:

@@ -7,13 +7,13 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from core.api.crd import custom_resource_definition
 from core.api.kinds import KINDS
+from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES, STEP_RUN, Resource
 from core.policy.config import parse_config
 from deployment import certmanager, condition, configuration, generate, metadata, network, registration, workload
@@ -24,8 +24,6 @@ from deployment.permissions.table import CONFIG_NAME, OPERATOR_NAMESPACE
 from manager.run import STOP_DEADLINE_SECONDS
 from tests.e2e.policy_evaluation import ANN, Request, holds
 from webhooks.registration import HOOKS, MUTATING, VALIDATING
-
-Object = dict[str, Any]
 
 REPOSITORY = Path(__file__).parents[3]
 POD = workload.deployment()["spec"]["template"]["spec"]

@@ -13,6 +13,7 @@ import pytest
 from core.api import manifest
 from core.api.identity import is_pod_name, runner_name
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
+from core.api.objects import Object
 from core.engine.step.manifest import step_run_name
 from core.workloads import runner_rules
 from deployment.files import policies
@@ -25,8 +26,6 @@ from webhooks.caller import ADMINISTRATORS, Caller
 from webhooks.finding import errors_among
 from webhooks.validate import status
 from webhooks.validate.catalogue import RULES
-
-Object = dict[str, Any]
 
 CASES = cases()
 FUZZED = 10_000

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from certs.rotation import DEFAULT_SECRET
+from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES, STORY_RUN
 from deployment.permissions import page
 from deployment.permissions.files import manifest_files
@@ -17,7 +17,6 @@ from deployment.permissions.roles import operator_objects
 from deployment.permissions.table import ROLE_TABLES
 
 REPOSITORY = Path(__file__).parents[3]
-Object = dict[str, Any]
 
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from certs.rotation import DEFAULT_SECRET
+from core.api.objects import Object
 from core.api.permission import Permission
 from core.api.resource import SECRET, SERVICE
 from core.workloads import runner, runner_rules
@@ -20,8 +21,6 @@ from manager.options import LeaderOptions, ManagerOptions
 from reconcilers import story
 from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.controllers import CONTROLLERS
-
-Object = dict[str, Any]
 
 ROWS = [(table, permission) for table in ROLE_TABLES for permission in table.permissions]
 VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}

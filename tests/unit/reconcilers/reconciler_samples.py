@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import orjson
 
+from core.api.objects import Object
 from core.engine.clock import WallClock
 from core.engine.engine_context import EngineContext
 from core.engine.ports import EventType, RunKey
@@ -19,8 +20,6 @@ from core.kube.config import ClusterConfig
 from kubewire.wire import apply_merge_patch
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
-
-Object = dict[str, Any]
 
 NOW = datetime(2025, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
 _version = iter(range(1, 1_000_000))

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from reconcilers.adapters.child_runs import why_not_the_child
 from tests.unit.reconcilers.reconciler_samples import run, stored
-
-Object = dict[str, Any]
 
 PARENT = run("parent")
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.engine.ports import AttemptState as State
 from core.engine.ports import Observation
 from reconcilers.adapters.observation import is_unexplained, observe
 from tests.unit.reconcilers.reconciler_samples import job, pod, run, step_run, stored
-
-Object = dict[str, Any]
 
 STEP = step_run(run())
 JOB = job(STEP)

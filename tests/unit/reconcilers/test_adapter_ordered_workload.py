@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder, Binding
 from core.policy.layers import resolve_policy
@@ -19,8 +20,6 @@ from core.workloads.payload import NotSerializableError
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import ordered_workload
 from tests.unit.reconcilers.reconciler_samples import run, step_run, stored, story
-
-Object = dict[str, Any]
 
 DEADLINE = datetime(2025, 1, 2, 4, 0, 0, tzinfo=UTC)
 

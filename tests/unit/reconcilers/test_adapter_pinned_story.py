@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.engine.errors import RejectedError
 from reconcilers.adapters.pinned_story import (
     TooDeepError,
@@ -23,8 +24,6 @@ from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After
 from reconcilers.story_revisions import GRACE, StoryRevisionReconciler
 from tests.unit.reconcilers.reconciler_samples import clock, open_world, story
-
-Object = dict[str, Any]
 
 STEP = {"name": "a", "ref": {"name": "http"}}
 

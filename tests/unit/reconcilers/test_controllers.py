@@ -33,7 +33,6 @@ from tests.unit.reconcilers.reconciler_samples import (
     story,
 )
 
-Object = dict[str, Any]
 SOON = timedelta()
 
 

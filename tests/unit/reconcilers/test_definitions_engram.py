@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.api.instant import format_instant
+from core.api.objects import Object
 from reconcilers.engram import EngramReconciler, executions
 from reconcilers.runtime.controller import Key
 from tests.unit.reconcilers.reconciler_samples import NOW, Answering, RecordedEvents, clock, open_world, stored
-
-Object = dict[str, Any]
 
 
 def finished(seconds_ago: float, phase: str = "Succeeded", *, recorded: bool = True) -> Object:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from reconcilers.runtime.controller import Key
 from reconcilers.story import StoryReconciler, story_findings
 from tests.unit.reconcilers.reconciler_samples import Answering, RecordedEvents, clock, open_world, run, stored, story
-
-Object = dict[str, Any]
 
 FETCH = {"name": "fetch", "ref": {"name": "http"}}
 

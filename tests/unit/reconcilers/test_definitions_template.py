@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.evaluation.validation import SchemaValidator
 from reconcilers.engramtemplate import EngramTemplateReconciler, template_errors
 from reconcilers.runtime.controller import Key
 from tests.unit.reconcilers.reconciler_samples import Answering, clock, open_world, stored
-
-Object = dict[str, Any]
 
 GOOD = {"image": "x", "version": "1"}
 

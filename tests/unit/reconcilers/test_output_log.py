@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.kube.store import Change, ChangeKind
 from reconcilers.output_log import MAX_KEYS, OutputLog
 from tests.unit.reconcilers.reconciler_samples import run, step_run
-
-Object = dict[str, Any]
 
 OUTPUT = {"password": "do not tell", "rows": [1, 2, 3]}
 

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from core.api import keys
+from core.api.objects import Object
 from core.engine.ports import RunKey
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, OwnedKey, Ownership
@@ -23,7 +24,6 @@ from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import Done, Outcome
 from tests.unit.reconcilers.reconciler_samples import RecordingSupervisor, job, open_world, pod, run, step_run, story
 
-Object = dict[str, Any]
 ONE, TWO = RunKey("team", "one"), RunKey("team", "two")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.ownership.ownership import OwnedKey
 from reconcilers.adapters.world import World
 from reconcilers.router import connect_engine
@@ -26,8 +27,6 @@ from tests.unit.reconcilers.reconciler_samples import (
     stored,
     story,
 )
-
-Object = dict[str, Any]
 
 
 @dataclass

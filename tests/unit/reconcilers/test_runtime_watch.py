@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from core.api.objects import Object
 from core.api.resource import SECRET, STORY
 from core.kube.informer import Change, ChangeKind
 from reconcilers.runtime.changes import phase_changed, spec_changed, versions
@@ -16,8 +17,6 @@ from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import Done, Outcome
 from reconcilers.runtime.watch import Watch, connect, connect_controller, own_keys
 from tests.unit.reconcilers.reconciler_samples import open_world, run, stored, story
-
-Object = dict[str, Any]
 
 
 def later(obj: Object, *, meta: Object | None = None, **fields: Any) -> Object:

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from reconcilers.adapters.pinned_story import kept_story, revision_manifest, revision_name
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done
 from reconcilers.story_revisions import GRACE, StoryRevisionReconciler, tidying
 from tests.unit.reconcilers.reconciler_samples import NOW, clock, open_world, run, story
-
-Object = dict[str, Any]
 
 SECOND = timedelta(seconds=1)
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from views.errors import ViewError
 from views.gates import find_gate, gate_called, gates_of, open_gates_of
-
-Object = dict[str, Any]
 
 APPROVE = {"name": "approve", "type": "gate", "with": {"timeout": "24h", "onTimeout": " SKIP "}}
 

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from cli.resubmitting import like
+from core.api.objects import Object
 from views.errors import NoFailedStepError, SeveralFailedStepsError, ViewError
 from views.rerun import check_step, failed_step, plan_of, rerun_of
-
-Object = dict[str, Any]
 
 FAIL_FAST = "Skipped: step 'fetch' failed and the Story does not continue on failure"
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.api.objects import Object
 from views.step_layout import declared_steps, fits, parent_of, path_of, recorded_steps
-
-Object = dict[str, Any]
 
 
 def story(*steps: Object, **lists: list[Object]) -> Object:

@@ -11,10 +11,9 @@ import pytest
 
 from cli.render.bars import bars
 from cli.render.trace import document_of, trace_of
+from core.api.objects import Object
 from views.timeline import Activity, Timeline, timeline_of
 from views.why.cause import Facts
-
-Object = dict[str, Any]
 
 START = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 NOW = START + timedelta(seconds=100)

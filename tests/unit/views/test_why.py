@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from cli.render.why import lines_of
+from core.api.objects import Object
 from views.errors import ViewError
 from views.run_view import plain_command
 from views.why.cause import Cause, CauseKind, Explanation, Facts
 from views.why.explanation import explain
-
-Object = dict[str, Any]
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 BEGAN = "2026-01-02T11:59:00Z"

@@ -7,12 +7,11 @@ from typing import Any
 
 import trio
 
+from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 from webhooks.cluster_view import ClusterView, InMemoryView
 from webhooks.registration import HOOKS, Hook
 from webhooks.setup import AdmissionSetup
-
-Object = dict[str, Any]
 
 OPERATOR = "system:serviceaccount:bobrapet-system:bobrapet-controller-manager"
 BY_PATH = {hook.path: hook for hook in HOOKS}

@@ -13,6 +13,7 @@ import orjson
 import pytest
 import trio
 
+from core.api.objects import Object
 from core.telemetry import metrics
 from tests.unit.webhooks.admission_reviews import (
     BY_PATH,
@@ -35,7 +36,6 @@ from webhooks.request_limits import RequestLimits
 from webhooks.setup import AdmissionSetup
 
 JSON = {"content-type": "application/json"}
-Object = dict[str, Any]
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.executors import Executors
 from core.engine.ports import AttemptState
@@ -22,8 +23,6 @@ from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.warm_workers import MISSED_SECONDS, WORKER
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
-
-Object = dict[str, Any]
 
 ONCE_MORE = RetryPolicy(max_retries=1, delay=timedelta(seconds=1))
 WARM = {"work": Engram(executor=WORKER, retry=ONCE_MORE)}

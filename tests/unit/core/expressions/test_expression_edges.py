@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.expressions.edges import branch_owners, item_owners, steps_read
 
-Object = dict[str, Any]
 ENGRAM = {"name": "worker"}
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
-
-Object = dict[str, Any]
 
 
 def sources(

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from core.policy.sources import Sources
 from tests.unit.core.policy.policy_samples import sources
-
-Object = dict[str, Any]
 
 STORE = StorageSettings(StorageProvider.S3, s3_bucket="all", s3_auth_secret_name="keys")
 REQUIRED = {"secretSchema": {"api": {"required": True}}}

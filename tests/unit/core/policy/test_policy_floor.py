@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.policy.layers import ExecutionPolicy, resolve_policy
 from core.policy.settings import LoweredBy, OperatorSettings, SecuritySettings
 from tests.unit.core.policy.policy_samples import sources
-
-Object = dict[str, Any]
 
 WEAK = {"runAsNonRoot": False, "readOnlyRootFilesystem": False, "allowPrivilegeEscalation": True}
 STRICT = (True, True, False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.policy.layers import PolicyError, resolve_policy
 from core.policy.settings import (
     JobSettings,
@@ -18,8 +19,6 @@ from core.policy.settings import (
     StorageSettings,
 )
 from tests.unit.core.policy.policy_samples import sources
-
-Object = dict[str, Any]
 
 S3 = {"bucket": "own", "authentication": {}}
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.policy.layers import PolicyError
 from core.policy.retry import DEFAULT_MAX_DELAY, BackoffStrategy, RetryPolicy
 from core.policy.settings import OperatorSettings, TimeoutSettings
 from core.policy.timing import retry_policy, retry_spec, step_timeout
 from tests.unit.core.policy.policy_samples import sources
 
-Object = dict[str, Any]
 SECOND = timedelta(seconds=1)
 
 TIMEOUTS: list[tuple[Object, float]] = [

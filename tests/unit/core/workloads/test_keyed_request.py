@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
+from core.api.objects import Object
 from core.workloads.keyed_request import (
     Decision,
     Difference,
@@ -16,8 +17,6 @@ from core.workloads.keyed_request import (
     keyed_run,
 )
 from core.workloads.submission import input_hash, story_run_name
-
-Object = dict[str, Any]
 
 
 def wanted(key: str = "order-42", **spec: Any) -> Object:

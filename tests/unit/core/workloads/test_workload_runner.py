@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from core.api.objects import Object
 from core.workloads.runner import BASE_RULES, role, role_binding, service_account
-
-Object = dict[str, Any]
 
 RUN: Object = {"metadata": {"name": "demo-run", "namespace": "team-a", "uid": "run-uid"}}
 METADATA = {

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from core.api.objects import Object
 from core.workloads.runner_rules import extra_rules, refusals
-
-Object = dict[str, Any]
 
 PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
 NAMED_SECRET = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["keys"]}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from core.api.objects import Object
 from core.workloads.secrets import (
     mounted_secrets,
     secret_env_from,
@@ -14,8 +13,6 @@ from core.workloads.secrets import (
     secret_volumes,
 )
 from tests.unit.core.workloads.workload_samples import workload
-
-Object = dict[str, Any]
 
 TOKEN = {"name": "api_token", "valueFrom": {"secretKeyRef": {"name": "openai", "key": "token"}}}
 ORG = {"name": "api_org", "valueFrom": {"secretKeyRef": {"name": "openai", "key": "org"}}}

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.workloads.storage import storage_environment, storage_secret, storage_volume_mounts, storage_volumes
-
-Object = dict[str, Any]
 
 
 def literal(name: str, value: str) -> Object:

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from kubewire.wire import Object
 from localcluster.controllers.job_decision import job_actions
 
-Object = dict[str, Any]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STARTED = {"startTime": "2026-01-02T03:04:05Z"}
 

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
+from kubewire.wire import Object
 from localcluster.controllers import rollout
 from localcluster.controllers.replicas import replica_actions
 
-Object = dict[str, Any]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from webhooks.conversion.review import BadReviewError, answer
 from webhooks.conversion.story import V1ALPHA1, V1BETA1
-
-Object = dict[str, Any]
 
 
 def review(*objects: Any, wanted: Any = V1BETA1, **request: Any) -> Object:

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from core.api.keys import ANNOTATION_STORY_CONVERSION
+from core.api.objects import Object
 from webhooks.conversion.settings import MAX_BRANCHES
 from webhooks.conversion.story import MAX_DEPTH, V1ALPHA1, V1BETA1, ConversionError, converted
-
-Object = dict[str, Any]
 
 PAIRS = [
     ({"type": "sleep", "with": {"duration": "5m"}}, {"sleep": {"duration": "5m"}}),

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 from tests.unit.webhooks.admission_reviews import BY_PATH, OPERATOR, review
 from webhooks import review as reviews
@@ -16,8 +17,6 @@ from webhooks.caller import ADMINISTRATORS, Caller
 from webhooks.cluster_view import InMemoryView
 from webhooks.decision import decide
 from webhooks.defaults.decided import with_authors
-
-Object = dict[str, Any]
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ANN = Caller("ann")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from core.api.objects import Object
 from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
 from webhooks.validate.container import works_for
-
-Object = dict[str, Any]
 
 LONG = "a" * 58
 ACCOUNT = "system:serviceaccount:team:r-engram-runner"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from core.api.objects import Object
 from core.engine.calls import Pace
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import StaleError, UnavailableError
 from core.engine.ports import RunKey
-
-Object = dict[str, Any]
 
 
 @dataclass

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.api.objects import Object
 from core.engine.concurrency.rules import Begin, CancelFirst, WaitFor, turn_of
 from core.engine.concurrency.wait_line import WaitLine
-
-Object = dict[str, Any]
 
 
 def story(mode: str | None = "serial", scope: str = "storyrun", **spec: Any) -> Object:

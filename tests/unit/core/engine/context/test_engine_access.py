@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from core.api.objects import Object
 from core.engine.calls import Pace
 from core.engine.context.access import RunAccess
 from core.engine.errors import RejectedError
@@ -15,7 +16,6 @@ from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
 from fuzz.engine.adapters import ModelStepRuns
 from fuzz.engine.canonical import engram, primitive
-from fuzz.engine.cluster import Object
 from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.world import World, open_world
 

@@ -9,12 +9,12 @@ import trio
 from trio.testing import MockClock
 
 from core.api.conditions import find_condition
+from core.api.objects import Object
 from core.engine.errors import DeniedError
 from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
 from fuzz.engine.adapters import ModelStepRuns
 from fuzz.engine.canonical import engram
-from fuzz.engine.cluster import Object
 from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world

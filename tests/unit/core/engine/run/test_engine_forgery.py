@@ -8,14 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from core.api.objects import Object
 from core.engine.ports import RunKey
 from core.engine.step.manifest import controller_reference
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import RETRYING, engram
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
-
-Object = dict[str, Any]
 
 STEP_RUN = ("StepRun", "default", "run-a")
 INTENDED = {"amount": 1}

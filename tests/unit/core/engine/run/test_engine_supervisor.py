@@ -10,11 +10,11 @@ import trio
 from trio.testing import MockClock
 
 from core.api.conditions import find_condition
+from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.ports import Binding, RunKey
 from fuzz.engine.adapters import ModelBindings, ModelRunStore
 from fuzz.engine.canonical import engram, primitive
-from fuzz.engine.cluster import Object
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 

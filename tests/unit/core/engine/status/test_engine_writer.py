@@ -9,10 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from core.api.objects import Object
 from core.engine.errors import PortError, StaleError, UnavailableError
 from fuzz.engine.adapters import ModelRunStore
 from fuzz.engine.canonical import engram
-from fuzz.engine.cluster import Object
 from fuzz.engine.world import open_world
 
 
