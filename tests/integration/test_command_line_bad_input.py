@@ -94,7 +94,7 @@ def test_inputs_that_break_the_schema_are_wrong_usage(line: CommandLine) -> None
     assert missing.code == wrong.code == 2
     assert 'inputs: "city" is a required property' in missing.err
     assert "inputs: city: a number is not of type" in wrong.err
-    assert "key:=value is always text" in wrong.err
+    assert "key:=value is always a string" in wrong.err
     assert not line.data.exists()
 
 
