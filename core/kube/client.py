@@ -1,8 +1,9 @@
 """A client of one API server: a method per verb, wire dicts in and out, typed errors.
 
-Each call is prepared (core.kube.request, pure), sent (core.kube.transport) and read (pure). Reads are retried while
-the trouble looks transient; writes only when it is certain that nothing was done, so a write that raises a
-``TransportError`` with ``outcome_unknown`` must be read back. Nothing is cached here (core.kube.informer does that).
+Each call is prepared (core.kube.request, pure), sent (core.kube.transport) and read (pure). Reads are retried after
+transient errors. Writes are retried only when it is certain that the server did nothing. After a write that raises a
+``TransportError`` with ``outcome_unknown``, the caller must read the object back. Nothing is cached here
+(core.kube.informer does that).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _LIST_RESTARTS: Final = 3
 
 
 class KubeClient:
-    """Open with ``open_client``. For what they meet, methods raise the errors of core.kube.errors and no others."""
+    """Open it with ``open_client``. Calls that fail raise the errors of core.kube.errors and no others."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class KubeClient:
         return self._transport.config
 
     def in_background(self) -> KubeClient:
-        """The same client for work nobody waits for: its calls leave most of the server to those of others."""
+        """The same client for background work: its calls leave most of the server's capacity to other calls."""
         return self._like_this(background=True)
 
     def fenced(self, fence: Fence) -> KubeClient:
@@ -77,7 +78,9 @@ class KubeClient:
         return self._like_this(fence=fence)
 
     def for_itself(self) -> KubeClient:
-        """The same client for what the program itself lives by: its calls wait for no others."""
+        """The same client for calls that the program itself depends on (lease, configuration): they wait for no other
+        call.
+        """
         return self._like_this(vital=True)
 
     def _like_this(self, *, background: bool = False, vital: bool = False, fence: Fence | None = None) -> KubeClient:
@@ -98,7 +101,7 @@ class KubeClient:
         """The object as the server has it now.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: the object does not exist.
         """
         return await self.answer(request.get_call(resource, name, namespace, subresource))
 
@@ -112,13 +115,13 @@ class KubeClient:
         limit: int = PAGE_SIZE,
         keep: Keep = lambda obj: obj,
     ) -> ObjectList:
-        """All objects, over all namespaces unless one is named, as one consistent picture.
+        """All objects, over all namespaces unless one is given, as one consistent snapshot.
 
-        ``limit`` is the largest page, not a bound on the result; 0 asks for everything at once. When the server forgets
-        the picture between two pages, the list starts over, and at last asks for everything at once. ``keep`` makes of
-        each object what is wanted of it as soon as it was read, so that no more than a page is held as bytes, and of
-        large objects no more than one is held whole. An object of which a part cannot be read is marked
-        (core.api.unreadable); one without a readable name is left out and counted.
+        ``limit`` is the size of the largest page, not a bound on the result; 0 requests everything in one page. When
+        the server forgets the snapshot between two pages, the list starts again; the last attempt requests everything
+        in one page. ``keep`` reduces each object as soon as it is read. So at most one page is in memory as bytes, and
+        at most one large object is in memory as a whole. An object that can be read only in part is marked
+        (core.api.unreadable). An object without a readable name is left out and counted.
         """
         selection = ListSelection(resource, namespace, label_selector, field_selector)
         for restart in range(_LIST_RESTARTS + 1):
@@ -128,14 +131,14 @@ class KubeClient:
             except ResourceExpiredError:
                 if restart == _LIST_RESTARTS:
                     raise
-        raise AssertionError("the last restart returns or raises")
+        raise AssertionError("the last restart must return or raise")
 
     async def server_version(self) -> Object:
-        """What ``/version`` says: ``gitVersion``, ``major``, ``minor`` and more."""
+        """The answer of ``/version``: ``gitVersion``, ``major``, ``minor`` and more."""
         return await self.answer(ApiCall("get", "GET", "/version", "version"))
 
     async def discover(self) -> Sequence[ServedKind]:
-        """Every kind the server serves in the version it prefers; subresources left out."""
+        """Every kind that the server serves, in the version that it prefers, without subresources."""
         core = await self.answer(ApiCall("get", "GET", "/api/v1", "kinds"))
         found = request.kinds_of("", "v1", core)
         groups = await self.answer(ApiCall("get", "GET", "/apis", "groups"))
@@ -230,7 +233,7 @@ class KubeClient:
         force: bool = False,
         dry_run: bool = False,
     ) -> Object:
-        """Server-side apply: create the object, or make the fields it names ours and so."""
+        """Server-side apply: create the object, or set the fields in ``obj`` and become their owner."""
         metadata = obj.get("metadata") or {}
         return await self.patch(
             resource,
@@ -255,11 +258,11 @@ class KubeClient:
         propagation: str = "Background",
         grace_period_seconds: int | None = None,
     ) -> None:
-        """Ask for the end of an object; with finalizers or a grace period it comes later.
+        """Request the deletion of an object; with finalizers or a grace period the object disappears later.
 
         Raises:
-            ConflictError: the object is another (``uid``) or has changed (``resource_version``) meanwhile.
-            NotFoundError: there is none.
+            ConflictError: the object has another UID (``uid``) or has changed (``resource_version``).
+            NotFoundError: the object does not exist.
         """
         await self.answer(
             request.delete_call(
@@ -282,10 +285,10 @@ class KubeClient:
         field_selector: str | None = None,
         propagation: str = "Background",
     ) -> None:
-        """Ask for the end of all objects that match, in one namespace: a slip must not empty a cluster.
+        """Request the deletion of all objects that match, in one namespace only: a mistake must not empty a cluster.
 
         Raises:
-            ValueError: no namespace for a namespaced kind.
+            ValueError: the kind is namespaced and no namespace is given.
         """
         if resource.namespaced and not namespace:
             raise ValueError(f"deleting every {resource.kind} needs a namespace")
@@ -302,11 +305,11 @@ class KubeClient:
     async def create_subresource(
         self, resource: Resource, name: str, subresource: str, body: Object, namespace: str | None = None
     ) -> Object:
-        """What a POST to a subresource answers: a token, an eviction, a binding. Never repeated."""
+        """The answer to a POST to a subresource: a token, an eviction, a binding. Never retried."""
         call = request.subresource_call(resource, name, subresource, body, namespace)
         return self._read(call, await self._transport.send(self._prepared(call)))
 
-    # Anything else.
+    # Other requests.
 
     async def request(
         self,
@@ -317,7 +320,7 @@ class KubeClient:
         json: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """One raw exchange, not retried; the answer is returned whatever its status."""
+        """One raw request, not retried; the response is returned whatever its status is."""
         call = ApiCall(
             method.lower(),
             method.upper(),
@@ -333,12 +336,12 @@ class KubeClient:
     async def open_stream(
         self, method: str, path: str, params: Mapping[str, str] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """An answer whose body is read while it comes, such as a log; how long is the caller's to bound.
+        """A response whose body is read as it arrives, such as a log; the caller must bound the time.
 
         Read the body through ``open_body`` or ``open_lines`` of core.kube.transport.
 
         Raises:
-            ApiError: the server refused.
+            ApiError: the server refused the request.
         """
         call = ApiCall(method.lower(), method.upper(), path, path, tuple((params or {}).items()), accept="*/*")
         async with self.open_call(call) as response:
@@ -353,10 +356,10 @@ class KubeClient:
                 self._refuse(response)
             yield response
 
-    # How.
+    # How calls are made.
 
     async def answer(self, call: ApiCall) -> Object:
-        """What the server answers to a prepared call, retried as its method allows."""
+        """The server's answer to a prepared call, retried as its method allows."""
         call = self._prepared(request.check_size(call))
 
         async def once() -> Object:
@@ -370,10 +373,10 @@ class KubeClient:
         return request.object_of(response.status_code, response.content, call.resource.partition("/")[0])
 
     async def body_of(self, call: ApiCall, most_bytes: int) -> bytes | None:
-        """The body of an answer; None when it is larger than ``most_bytes``, which zero does not bound.
+        """The body of an answer; None when it is larger than ``most_bytes`` (0: no bound).
 
         Raises:
-            KubeError: the server refused, or did not answer.
+            KubeError: the server refused the request, or did not answer.
         """
         call = self._prepared(call)
 
@@ -433,14 +436,14 @@ def open_client(
     retry: CallRetries = DEFAULT_POLICY,
     timeout_seconds: float | None = None,
 ) -> AbstractAsyncContextManager[KubeClient]:
-    """A client for the block. Nothing is sent until it is used.
+    """A client that is open for the block. Opening it sends nothing.
 
     Args:
-        transport: instead of the network, e.g. an application in this process.
-        retry: how long reads try again; ``core.kube.retry.ONCE`` for a person who waits.
-        timeout_seconds: the deadline of every call, instead of 30 s (60 s for lists).
+        transport: replaces the network, for example by an application in this process.
+        retry: how long reads are retried; use ``core.kube.retry.ONCE`` when a person waits.
+        timeout_seconds: the deadline of every call; the default is 30 s (60 s for lists).
     Raises:
-        ConfigError: certificates that cannot be used, or a deadline that is not positive.
+        ConfigError: the certificates cannot be used, or the deadline is not positive.
     """
     if timeout_seconds is not None and timeout_seconds <= 0:
         raise ConfigError("the request timeout must be more than zero seconds")

@@ -1,4 +1,4 @@
-"""Which cluster, as whom: one frozen record, from a kubeconfig or from inside a Pod.
+"""The cluster and the user to connect as: one frozen record, from a kubeconfig or from inside a Pod.
 
 Order: the given file, ``$KUBECONFIG``, the Pod's own service account, ``~/.kube/config``.
 """
@@ -24,7 +24,7 @@ LOAD_DEADLINE_SECONDS: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Impersonation:
-    """On whose behalf we act (``--as``, ``--as-group``, ``--as-uid``); needs the RBAC verb impersonate."""
+    """The user that the client acts for (``--as``, ``--as-group``, ``--as-uid``); needs the RBAC verb impersonate."""
 
     user: str = ""
     groups: tuple[str, ...] = ()
@@ -33,13 +33,13 @@ class Impersonation:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """All a client needs to know of a cluster."""
+    """Everything that a client needs to know about a cluster."""
 
     server: str
     """``https://host:port`` with an optional path, without a final slash."""
     credentials: Credentials = field(default_factory=credentials.anonymous)
     ca_pem: bytes | None = None
-    """Whom to trust; None means the system's authorities."""
+    """The certificate authorities to trust; None means those of the system."""
     client_certificate: ClientCertificate | None = None
     verify: bool = True
     tls_server_name: str = ""
@@ -47,7 +47,7 @@ class ClusterConfig:
     namespace: str = "default"
     context: str = ""
     source: str = ""
-    """Where all this was read, for messages."""
+    """The file or place that the configuration comes from, for messages."""
     impersonation: Impersonation = Impersonation()
 
 
@@ -59,14 +59,14 @@ async def load_config(
     environ: Mapping[str, str] | None = None,
     service_account_path: Path = SERVICE_ACCOUNT_PATH,
 ) -> ClusterConfig:
-    """Find and read the configuration; nothing is sent yet and no credential plugin runs yet.
+    """Find and read the configuration. It sends nothing and runs no credential plugin.
 
     Args:
-        path: the only file to read; None searches.
-        context: name of the context; None takes the current one.
-        environ: instead of the process environment.
+        path: the only file to read; None means search for one.
+        context: name of the context; None means the current one.
+        environ: replaces the process environment.
     Raises:
-        ConfigError: nothing usable; says where it was looked for and what to do.
+        ConfigError: no usable configuration; the message names the places that were searched and the remedy.
     """
     limiter = trio.CapacityLimiter(1)
     where = os.environ if environ is None else environ
@@ -134,7 +134,7 @@ def _from_selection(selection: ContextSelection, impersonation: Impersonation) -
 
 
 def _credentials_of(selection: ContextSelection) -> Credentials:
-    """The first of: token file, token, plugin, provider, user name; a file wins over a token, as with kubectl."""
+    """The first of: token file, token, plugin, provider, user name. A file wins over a token, as with kubectl."""
     user = selection.user
     cluster = selection.cluster.value
     if name := user.value.get("tokenFile"):

@@ -1,8 +1,8 @@
-"""Connections kept alive and handed out one by one, most recently used first.
+"""Connections that are kept alive and lent one by one, most recently used first.
 
-A request takes one lane, a transport with a single connection, and gives it back with the end of its answer; taking and
-giving back cost the same however many there are, which cannot be said of httpx's own pool. Lanes live as long as this
-transport; idle connections in them are closed by the server, or when they are next looked at.
+A request takes one lane (a transport with a single connection) and returns it at the end of its answer. Taking and
+returning a lane costs the same for any number of lanes, unlike in httpx's own pool. Lanes live as long as this
+transport. The server closes their idle connections, or the lane closes one at its next use.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trio
 
 
 class RawTransport(Protocol):
-    """What httpx's transports offer, as far as it is needed here."""
+    """The part of the interface of httpx's transports that is needed here."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response: ...
 
@@ -23,10 +23,10 @@ class RawTransport(Protocol):
 
 
 class LaneTransport(httpx.AsyncBaseTransport):
-    """As many lanes as there are requests at a time; how many that may be is the caller's to bound.
+    """One lane for each concurrent request; the caller must bound their number.
 
     Args:
-        open_lane: makes a transport that keeps one connection.
+        open_lane: creates a transport that keeps one connection.
     """
 
     def __init__(self, open_lane: Callable[[], RawTransport]) -> None:
@@ -42,9 +42,9 @@ class LaneTransport(httpx.AsyncBaseTransport):
         try:
             response = await lane.handle_async_request(request)
         except BaseException:
-            self._free.append(lane)  # what broke was its connection, and that is closed
+            self._free.append(lane)  # if something broke, it was the connection, which is closed now
             raise
-        if response.is_closed:  # its body came with it
+        if response.is_closed:  # the body was read with the head
             self._free.append(lane)
             return response
         assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -52,7 +52,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        with trio.CancelScope(shield=True):  # cancelled at the first, it would leave the others open; none waits
+        with trio.CancelScope(shield=True):  # else a cancellation would leave lanes open; closing never waits
             for lane in self._lanes:
                 await lane.aclose()
 
@@ -65,7 +65,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
 
 
 class _LentStream(httpx.AsyncByteStream):
-    """The body of an answer; its end gives the lane back, once."""
+    """The body of an answer; at its end it returns the lane, once."""
 
     def __init__(self, stream: httpx.AsyncByteStream, give_back: Callable[[], None]) -> None:
         self._stream = stream

@@ -1,8 +1,8 @@
-"""Who we say we are: where the ``Authorization`` header comes from, and how it is renewed.
+"""Credentials: the source of the ``Authorization`` header, and its renewal.
 
-A header is asked for before each call and kept; it is made anew when the server refused it (once per call), and token
-files are also read again every minute. No wall clock is consulted: the server decides what has expired.
-Blocking work (files, plugins) runs in a thread with its own small limiter, one renewal at a time.
+Each call asks for the header, which is cached. It is renewed when the server refuses it (once per call); token files
+are also read again every minute. The wall clock is not used: the server decides whether a credential has expired.
+Blocking work (files, plugins) runs in a thread with a small limiter of its own, one renewal at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core.kube.errors import ConfigError
 
 FILE_REREAD_SECONDS: Final = 60.0
 PLUGIN_DEADLINE_SECONDS: Final = 300.0
-"""Plugins may ask a person to log in."""
+"""A plugin may ask a person to log in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ClientCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a source gave: a header, or a certificate, or both."""
+    """The result of a source: a header, a certificate, or both."""
 
     authorization: str | None = None
     certificate: ClientCertificate | None = None
@@ -46,17 +46,17 @@ class Credential:
 
 
 class Credentials(Protocol):
-    """Where credentials come from."""
+    """A source of credentials."""
 
     async def current(self) -> Credential:
-        """What to send now."""
+        """The credential to send now."""
 
     async def renew(self, refused: Credential) -> Credential:
-        """What to send instead of what the server refused; equal to ``refused`` when there is nothing else."""
+        """The credential to send instead of ``refused``; equal to ``refused`` when there is no other."""
 
 
 class StaticCredentials:
-    """A credential that never changes: a fixed token, a user name and password, or nobody in particular."""
+    """A credential that never changes: a fixed token, a user name and password, or an anonymous user."""
 
     def __init__(self, credential: Credential) -> None:
         self._credential = credential
@@ -72,7 +72,7 @@ class StaticCredentials:
 
 
 def anonymous() -> StaticCredentials:
-    """No header: a client certificate speaks for us, or nobody does."""
+    """No header: the client certificate authenticates the client, or the client is anonymous."""
     return StaticCredentials(Credential())
 
 
@@ -82,13 +82,13 @@ def bearer_token(token: str) -> StaticCredentials:
 
 
 def basic(username: str, password: str) -> StaticCredentials:
-    """User name and password, for what stands in front of an API server."""
+    """User name and password, for a proxy in front of an API server."""
     text = base64.b64encode(f"{username}:{password}".encode()).decode()
     return StaticCredentials(Credential(f"Basic {text}"))
 
 
 class LoadedCredentials:
-    """A credential made by a blocking function, and made again when refused or when ``lasts_seconds`` have passed."""
+    """A credential made by a blocking function; made again when it is refused or after ``lasts_seconds``."""
 
     def __init__(
         self, load: Callable[[], Credential], *, name: str, lasts_seconds: float | None, deadline_seconds: float
@@ -116,7 +116,7 @@ class LoadedCredentials:
 
     async def renew(self, refused: Credential) -> Credential:
         async with self._lock:
-            if self._known is None or self._known == refused:  # else another call renewed it meanwhile
+            if self._known is None or self._known == refused:  # otherwise another call has renewed it
                 await self._reload()
             assert self._known is not None
             return self._known
@@ -129,11 +129,11 @@ class LoadedCredentials:
             self._known = await trio.to_thread.run_sync(self._load, abandon_on_cancel=True, limiter=self._limiter)
             self._loaded_at = trio.current_time()
         if scope.cancelled_caught:
-            raise ConfigError(f"{self._name} gave no credentials within {self._deadline_seconds:.0f} s")
+            raise ConfigError(f"{self._name} returned no credentials within {self._deadline_seconds:.0f} s")
 
 
 def token_file(path: Path) -> LoadedCredentials:
-    """A bearer token kept in a file that somebody rotates, such as a service account's."""
+    """A bearer token in a file that is rotated, such as the token of a service account."""
 
     def read() -> Credential:
         try:
@@ -152,7 +152,7 @@ def exec_plugin(spec: Mapping[str, Any], cluster: Mapping[str, Any], base_path: 
     command = str(spec.get("command", ""))
 
     def run() -> Credential:
-        loaders: Any = importlib.import_module("kubernetes.config.kube_config")  # half a second, so only here
+        loaders: Any = importlib.import_module("kubernetes.config.kube_config")  # 0.5 s, so only here
         try:
             node = loaders.ConfigNode("exec", dict(spec))
             answer = loaders.ExecProvider(node, str(base_path), loaders.ConfigNode("cluster", dict(cluster))).run()
@@ -187,7 +187,7 @@ def auth_provider(user: Mapping[str, Any], cluster: Mapping[str, Any], base_path
             raise ConfigError(f"auth-provider {name!r} failed: {error}") from error
         authorization = configuration.api_key.get("BearerToken")
         if not authorization:
-            raise ConfigError(f"auth-provider {name!r} gave no token; log in again with its own tool")
+            raise ConfigError(f"auth-provider {name!r} returned no token; log in again with its own tool")
         return Credential(str(authorization))
 
     return LoadedCredentials(load, name=f"auth-provider {name!r}", lasts_seconds=None, deadline_seconds=60)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong between us and an API server, and what to do about it.
+"""All errors between the operator and an API server, and how to react to them.
 
     KubeError
      ├─ ConfigError                  user   no usable kubeconfig or credentials; names file, field and remedy
@@ -25,8 +25,8 @@
          ├─ ServiceUnavailableError  retry  502, 503
          └─ ServerTimeoutError       retry  504 and ServerTimeout; outcome unknown
 
-*retry*: the same call may succeed later, and may be repeated if it is idempotent (core.kube.retry). *user*: somebody
-must change something. *bug*: we sent nonsense. "—": an answer to decide on.
+*retry*: the same call may succeed later, and may be repeated if it is idempotent (core.kube.retry). *user*: a person
+  must change something. *bug*: the operator sent a wrong request. "—": an answer that the caller must handle.
 """
 
 from __future__ import annotations
@@ -43,17 +43,19 @@ _LONGEST_TEXT: Final = 400
 
 
 class KubeError(Exception):
-    """Any failure of this package."""
+    """Any error of this package."""
 
     retryable: ClassVar[bool] = False
 
 
 class ConfigError(KubeError):
-    """There is no usable configuration; the message says where it was looked for and what to do."""
+    """There is no usable configuration; the message names the places that were searched and the remedy."""
 
 
 class TransportError(KubeError):
-    """No answer arrived. ``outcome_unknown``: the server may have acted all the same, so read before repeating."""
+    """No answer arrived. ``outcome_unknown``: the server may have acted nevertheless, so read before you repeat the
+    call.
+    """
 
     def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
         super().__init__(message)
@@ -67,7 +69,7 @@ class UnreachableError(TransportError):
 
 
 class TLSError(TransportError):
-    """The server or our own certificate was refused."""
+    """The server's certificate or the client's was refused."""
 
 
 class ConnectionLostError(TransportError):
@@ -92,7 +94,7 @@ class StatusCause:
 
 
 class ApiError(KubeError):
-    """The server's refusal, as its ``Status`` words it."""
+    """The server refused the call; the text is that of its ``Status``."""
 
     def __init__(self, status: Object, *, retry_after: float | None = None) -> None:
         self.status = status
@@ -103,12 +105,12 @@ class ApiError(KubeError):
         self.details: Mapping[str, Any] = details if isinstance(details, dict) else {}
         seconds = self.details.get("retryAfterSeconds")
         self.retry_after = retry_after if retry_after is not None else _positive(seconds)
-        """Seconds the server asks us to wait, if it does."""
+        """How many seconds the server asks the client to wait; None when it does not ask."""
         super().__init__(self.message)
 
     @property
     def causes(self) -> tuple[StatusCause, ...]:
-        """What exactly is wrong, field by field; empty when the server does not say."""
+        """The wrong fields, one by one; empty when the server does not name them."""
         causes = self.details.get("causes")
         return tuple(
             StatusCause(str(cause.get("reason", "")), str(cause.get("message", "")), str(cause.get("field", "")))
@@ -134,7 +136,7 @@ class NotFoundError(ApiError):
 
 
 class NotServedError(ApiError):
-    """Told apart from ``NotFoundError``, because an uninstalled CRD must not read as "the object was deleted"."""
+    """Not the same as ``NotFoundError``: a missing CRD must not be mistaken for a deleted object."""
 
 
 class MethodNotAllowedError(ApiError):
@@ -221,15 +223,15 @@ _BY_CODE: Final[Mapping[int, tuple[type[ApiError], str]]] = {
 
 
 def error_from_answer(code: int, body: bytes, retry_after: str | None = None) -> ApiError:
-    """The most specific error for an HTTP answer of 400 and above, whether its body is a ``Status`` or a proxy's prose.
+    """The most specific error for an HTTP answer of 400 and above; the body may be a ``Status`` or the text of a proxy.
 
-    ``retry_after`` is the header's text; only its form in seconds is understood.
+    ``retry_after`` is the text of the header; only a number of seconds is understood.
     """
     return error_from_status(_status_of(code, body), retry_after=_seconds(retry_after))
 
 
 def error_from_status(status: Object, *, retry_after: float | None = None) -> ApiError:
-    """The most specific error for a ``Status`` of kind Failure, e.g. one that came as a watch event."""
+    """The most specific error for a ``Status`` of kind Failure, for example from a watch event."""
     code = int(status.get("code") or 0)
     kind = _BY_REASON.get(str(status.get("reason") or "")) or _BY_CODE.get(code, (ApiError, ""))[0]
     if kind is ApiError and code >= 500:
@@ -241,12 +243,12 @@ def error_from_status(status: Object, *, retry_after: float | None = None) -> Ap
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether the same idempotent call may well succeed if it is made again later."""
+    """Whether the same idempotent call may succeed later."""
     return isinstance(error, KubeError) and error.retryable
 
 
 def nothing_was_done(error: BaseException) -> bool:
-    """Whether it is certain that the server did not act, so that even a write may be repeated as it is."""
+    """Whether it is certain that the server did nothing, so that even a write may be repeated unchanged."""
     return isinstance(error, (UnreachableError, TooManyRequestsError))
 
 

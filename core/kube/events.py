@@ -1,8 +1,9 @@
-"""Kubernetes Events: recorded without waiting, written in the background, alike ones counted instead of repeated.
+"""Kubernetes Events: recorded without waiting, written in the background; equal ones are counted, not repeated.
 
-The caller is never held up and never fails: a full queue or a refusing server costs the Event, and a counter says so.
-Two forms exist: ``record`` writes ``events.k8s.io/v1`` with a series; ``record_labelled`` writes the older core form,
-whose labels people filter StepRun events by. Source: StepRun contract 5, operator contract 19.
+Recording never delays the caller and never fails: when the queue is full or the server refuses, the Event is lost and a
+counter counts it. There are two forms: ``record`` writes ``events.k8s.io/v1`` with a series; ``record_labelled`` writes
+the older core form, with labels that people use to filter StepRun events. Source: StepRun contract 5, operator contract
+19.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from core.telemetry.logs import get_logger
 from kubewire.wire import Object
 
 MAX_NOTE_BYTES: Final = 1024
-"""What the API server accepts of ``note``; the rest is cut off."""
+"""The longest ``note`` that the API server accepts; longer texts are cut."""
 MAX_WAITING: Final = 1000
 MAX_REMEMBERED: Final = 4000
 SERIES_WINDOW_SECONDS: Final = 360.0
-"""An alike Event within this time after the last one continues its series."""
+"""An equal Event within this time after the last one continues its series."""
 SERIES_WRITE_SECONDS: Final = 10.0
-"""A running series is written no more often than this."""
+"""The shortest time between two writes of a running series."""
 DRAIN_DEADLINE_SECONDS: Final = 5.0
 
 _ATTEMPTS: Final = 4
@@ -44,7 +45,7 @@ _LOG: Final = get_logger("events")
 
 
 class Fate(StrEnum):
-    """What became of an Event; the label of ``bobrapet_events_total``."""
+    """The end of an Event; the label of ``bobrapet_events_total``."""
 
     WRITTEN = "written"
     COALESCED = "coalesced"
@@ -53,7 +54,7 @@ class Fate(StrEnum):
 
 
 class _Alike(NamedTuple):
-    """Events equal in all this are one series."""
+    """Events with equal values of all these fields are one series."""
 
     form: str
     uid: str
@@ -67,7 +68,7 @@ class _Alike(NamedTuple):
 
 @dataclass(slots=True)
 class _Series:
-    """One Event object and how often it happened."""
+    """One Event object and the number of its occurrences."""
 
     regarding: Object
     alike: _Alike
@@ -80,17 +81,19 @@ class _Series:
     written_count: int = 0
     written_at: float = 0.0
     name: str = ""
-    """Chosen before the first attempt: should its answer be lost, the repetition meets it instead of doubling it."""
+    """Chosen before the first attempt: if the answer is lost, the second attempt finds this Event and creates no
+    double.
+    """
     stored: bool = False
     waiting: bool = False
 
 
 class EventRecorder:
-    """Open to record at any time; Events are written while ``run`` runs.
+    """Events can be recorded at any time; they are written while ``run`` runs.
 
     Args:
         instance: ``reportingInstance``, usually the Pod's name.
-        now: the wall clock, for the times that Events carry.
+        now: the wall clock, for the times in the Events.
     """
 
     def __init__(self, client: KubeClient, *, now: Callable[[], datetime], instance: str = FIELD_MANAGER) -> None:
@@ -111,11 +114,11 @@ class EventRecorder:
         action: str = "Reconcile",
         reporting_controller: str = FIELD_MANAGER,
     ) -> None:
-        """Note that something happened to ``regarding``. An empty message is not recorded.
+        """Record an Event about ``regarding``. An empty message is not recorded.
 
         Args:
             type_: ``Normal`` or ``Warning``.
-            reason: one CamelCase word that machines may match.
+            reason: one CamelCase word that programs may match.
         """
         self._note(EVENT.group, regarding, type_, reason, message, action, reporting_controller, {})
 
@@ -133,9 +136,10 @@ class EventRecorder:
         self._note(CORE_EVENT.group, regarding, type_, reason, message, "", component, labels)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write what is recorded until cancelled; then what still waits, for ``DRAIN_DEADLINE_SECONDS`` at most.
+        """Write Events until cancelled; then write the waiting ones, for at most ``DRAIN_DEADLINE_SECONDS``.
 
-        A server that does not take one of the last is asked to take no more: whoever stops may not be late for that.
+        When the server does not accept one of these last Events, no further one is sent: the shutdown must not be
+        delayed.
         """
         task_status.started()
         try:
@@ -181,7 +185,9 @@ class EventRecorder:
         self._enqueue(series)
 
     def _enqueue(self, series: _Series) -> None:
-        """Namespaces take turns; when there are too many, those of who has most are dropped."""
+        """Namespaces take turns; when the queue is full, Events of the namespace with the most waiting ones are
+        dropped.
+        """
         series.waiting = True
         dropped = self._queue.put(_namespace_of(series), series)
         if dropped is not None:
@@ -209,15 +215,15 @@ class EventRecorder:
         for number, series in enumerate(left, start=1):
             if not await self._write(series, attempts=2):
                 metrics.count(catalogue.EVENTS_WRITTEN, len(left) - number, outcome=Fate.DROPPED)
-                _LOG.info("the last events are not written", count=len(left) - number)
+                _LOG.info("the last events were not written", count=len(left) - number)
                 return
 
     async def _write(self, series: _Series, attempts: int = _ATTEMPTS) -> bool:
-        """Whether the server could be asked, though it may have refused."""
+        """Whether the server could be reached; it may have refused the Event."""
         series.waiting = False
         count = series.count
         if count == series.written_count:
-            return True  # it fell due while its last write was under way
+            return True  # it became due while its last write was under way
         for attempt in range(1, attempts + 1):
             try:
                 await self._write_once(series, count)
@@ -230,19 +236,19 @@ class EventRecorder:
                 series.written_count, series.written_at = count, trio.current_time()
                 metrics.count(catalogue.EVENTS_WRITTEN, outcome=Fate.WRITTEN)
                 return True
-        raise AssertionError("there is an attempt")
+        raise AssertionError("there must be at least one attempt")
 
     async def _write_once(self, series: _Series, count: int) -> None:
         resource, namespace = _resource_of(series), _namespace_of(series)
         if series.stored:
             try:
                 await self._client.patch(resource, series.name, _continuation(series, count), namespace=namespace)
-            except NotFoundError:  # Events are short-lived; this one has run out, so the series begins anew
+            except NotFoundError:  # Events are short-lived; this one has expired, so a new series starts
                 series.name, series.stored = "", False
             else:
                 return
         series.name = series.name or _event_name(series)
-        with suppress(AlreadyExistsError):  # an earlier attempt got through
+        with suppress(AlreadyExistsError):  # an earlier attempt succeeded
             await self._client.create(resource, self._event(series, count), namespace=namespace)
         series.stored = True
 
@@ -283,7 +289,7 @@ class EventRecorder:
 
 
 def _continuation(series: _Series, count: int) -> Object:
-    """What of an Event changes when it happens again."""
+    """The fields of an Event that change when it occurs again."""
     if _resource_of(series) is CORE_EVENT:
         return {"count": count, "lastTimestamp": format_instant(series.last_at)}
     return {"series": {"count": count, "lastObservedTime": format_precise_instant(series.last_at)}}
@@ -294,7 +300,7 @@ def _resource_of(series: _Series) -> Resource:
 
 
 def _namespace_of(series: _Series) -> str:
-    """That of the object; Events about cluster-scoped objects live in ``default``, as everybody's do."""
+    """The namespace of the object; Events about cluster-scoped objects go to ``default``, as usual in Kubernetes."""
     return str((series.regarding.get("metadata") or {}).get("namespace") or "default")
 
 

@@ -1,8 +1,8 @@
-"""One connection to a server: a request out, its answer in, over HTTP/1.1, kept open in between.
+"""One connection to a server: HTTP/1.1 requests and answers, one after the other; kept open between them.
 
-A transport of httpx's kind, raising httpx's errors. It exists for its price: with h11 straight on a Trio stream a
-request costs half the CPU that it costs through httpx's own client and pool, and requests are most of what an operator
-does. No proxies, redirects, cookies or upgrades: an API server needs none.
+It is an httpx transport and raises httpx's errors. The reason is its cost: with h11 directly on a Trio stream, a
+request takes half the CPU of httpx's own client and pool, and requests are most of an operator's work. No proxies,
+redirects, cookies or upgrades: an API server needs none.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ import httpx
 import trio
 
 WHOLE: Final = "bobrapet.whole"
-"""Request extension: the caller wants the body at once, so that the answer comes with it and needs no closing."""
+"""Request extension: the caller wants the whole body at once, so the answer includes it and need not be closed."""
 FENCE: Final = "bobrapet.fence"
-"""Request extension: called once there is a connection, just before anything is sent; may raise."""
+"""Request extension: called when there is a connection, just before anything is sent; may raise an error."""
 READ_BYTES: Final = 64 * 1024
 MAX_HEAD_BYTES: Final = 100 * 1024
-"""Of an answer; a server that sends more is damaged."""
+"""The largest head of an answer; a server that sends more is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a connection leads. Without ``context`` it is plain TCP."""
+    """The other end of a connection. Without ``context`` it is plain TCP."""
 
     host: str
     port: int
     context: ssl.SSLContext | None
     name: str
-    """Whom the certificate must be for."""
+    """The name that the certificate must be valid for."""
     connect_seconds: float
-    """How long connecting may take, TLS included."""
+    """The longest time for connecting, TLS included."""
     idle_seconds: float
-    """A connection unused for longer is not trusted again."""
+    """A connection that was idle for longer is not used again."""
 
 
 class Http1Lane(httpx.AsyncBaseTransport):
-    """One request at a time; connects when there is one, and anew when the connection is gone by then.
+    """One request at a time; connects at the first request, and again when the connection was closed.
 
-    A connection whose request was given up, or failed, is closed: nobody can tell what would come out of it.
+    After a cancelled or failed request the connection is closed: the bytes that follow on it are unknown.
     """
 
     def __init__(self, peer: Peer) -> None:
@@ -55,10 +55,10 @@ class Http1Lane(httpx.AsyncBaseTransport):
         return f"<Http1Lane to {self._peer.host}:{self._peer.port}, {state}>"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer, its body whole or as a stream that must be closed.
+        """The answer, with its whole body or with a stream that must be closed.
 
         Raises:
-            httpx.TransportError: no answer.
+            httpx.TransportError: no answer arrived.
         """
         connection = await self._connected()
         try:
@@ -90,7 +90,7 @@ class Http1Lane(httpx.AsyncBaseTransport):
         return self._connection
 
     async def settle(self, connection: _Connection) -> None:
-        """Keep the connection if both sides have said all and mean to go on."""
+        """Keep the connection if both sides have finished this exchange and both allow another one."""
         if not connection.rest():
             await self._drop(connection)
 
@@ -101,14 +101,14 @@ class Http1Lane(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of an answer as it comes."""
+    """The body of an answer as it arrives."""
 
     def __init__(self, lane: Http1Lane, connection: _Connection) -> None:
         self._lane = lane
         self._connection: _Connection | None = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        assert self._connection is not None, "a body is read before it is closed"
+        assert self._connection is not None, "a body must be read before it is closed"
         while chunk := await self._connection.receive_chunk():
             yield chunk
 
@@ -119,7 +119,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Connection:
-    """A stream and what has been said on it."""
+    """A stream and the HTTP state of both sides."""
 
     def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self.stream = stream
@@ -128,7 +128,7 @@ class _Connection:
         self._rests_since = trio.current_time()
 
     def is_stale(self, idle_seconds: float) -> bool:
-        """Whether it rested too long, or the server has closed it: an idle server has nothing else to say."""
+        """Whether it was idle for too long, or the server has closed it: an idle server sends nothing else."""
         return trio.current_time() - self._rests_since > idle_seconds or self._socket.is_readable()
 
     async def send(self, request: httpx.Request) -> None:
@@ -143,7 +143,7 @@ class _Connection:
         try:
             await self.stream.send_all(data)
         except trio.BrokenResourceError:
-            return  # a server may refuse before it has read everything; if it just left, reading will tell
+            return  # a server may refuse before it has read everything; if it has left, the next read fails
 
     async def receive_head(self) -> h11.Response:
         while True:
@@ -151,10 +151,10 @@ class _Connection:
             if isinstance(event, h11.Response):
                 return event
             if not isinstance(event, h11.InformationalResponse):
-                raise httpx.RemoteProtocolError(f"expected the head of an answer, got {event!r}")
+                raise httpx.RemoteProtocolError(f"expected the head of an answer, received {event!r}")
 
     async def receive_chunk(self) -> bytes:
-        """Some of the body; empty at its end."""
+        """A part of the body; empty at its end."""
         event = await self._receive()
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
@@ -165,7 +165,7 @@ class _Connection:
         return b"".join(chunks)
 
     def rest(self) -> bool:
-        """Get ready for the next request; False when there can be none."""
+        """Prepare for the next request; False when the connection cannot be used again."""
         if self._protocol.our_state is not h11.DONE or self._protocol.their_state is not h11.DONE:
             return False
         self._protocol.start_next_cycle()
@@ -181,7 +181,7 @@ class _Connection:
             if isinstance(event, h11.Event):
                 return event
             if event is not h11.NEED_DATA:
-                raise httpx.RemoteProtocolError("the server went on after the end of its answer")
+                raise httpx.RemoteProtocolError("the server sent data after the end of its answer")
             try:
                 data = await self.stream.receive_some(READ_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

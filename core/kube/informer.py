@@ -1,7 +1,8 @@
-"""All objects of a kind, in memory and current: list once, watch for ever, tell handlers, include our own writes.
+"""All objects of a kind, in memory and current: list once, watch, call handlers, include the process's own writes.
 
-Reads never wait and are never older than a write this process has ``remember``-ed. The picture as a whole may lag
-behind the server; how far is ``seconds_since_contact``. The first list is a consistent read, never a replica's cache.
+Reads never wait and never return a state older than a write that this process passed to ``remember``. The cache as a
+whole may lag behind the server; ``seconds_since_contact`` says how far. The first list is a consistent read, never from
+a replica's cache.
 """
 
 from __future__ import annotations
@@ -35,21 +36,21 @@ Changes: TypeAlias = list[Change]
 _RELIST_BACKOFF_SECONDS: Final = (0.5, 30.0)
 _YIELD_EVERY_CHANGES: Final = 200
 _SETTLED_SECONDS: Final = 60.0
-"""A watch that goes on for so long has got over what was wrong before."""
+"""A watch that runs for this long has recovered from earlier errors."""
 
 _LOG: Final = get_logger("kube-informer")
 
 
 class Informer:
-    """One kind, in one namespace or all, narrowed by selectors.
+    """One kind, in one namespace or all of them, limited by selectors.
 
-    Handlers, indexers and ``trim`` are plain functions called while the store changes: they must not block. One that
-    raises is logged and passed over, because one damaged object must not blind the process to all others. For the same
-    reason an object of which a part cannot be read is here all the same, marked (core.api.unreadable).
+    Handlers, indexers and ``trim`` are plain functions that are called while the store changes: they must not block.
+    An error that one raises is logged and otherwise ignored, because one damaged object must not hide all others. For
+    the same reason an object that can be read only in part is kept, with a mark (core.api.unreadable).
 
     Args:
-        indexers: name → function from an object to the values it is found under.
-        trim: a smaller copy, without what nobody reads, to be kept in place of an object; must leave name, namespace,
+        indexers: name → function from an object to the values that it is found under.
+        trim: returns a smaller copy, without unused fields, to keep in place of an object; must leave name, namespace,
             uid, resourceVersion and deletionTimestamp in its ``metadata``.
     """
 
@@ -79,15 +80,15 @@ class Informer:
         self._counted = -1
         self._version = ""
         self._moved = trio.lowlevel.ParkingLot()
-        """Who waits for the watch to get further."""
+        """Tasks that wait for progress of the watch."""
         self._backoff = Backoff(*_RELIST_BACKOFF_SECONDS)
         self._failing_since: float | None = None
-        """Since when the kind can be neither listed nor watched for long."""
+        """When it first became impossible to list the kind, or to watch it for long; None while all is well."""
         self._following_since: float | None = None
         self.changes = 0
-        """How many the store has seen; while it stays the same, so does the picture."""
+        """The number of changes of the store; while it is the same, the cache is the same."""
         self.last_error: KubeError | None = None
-        """Why the kind cannot be listed at the moment; None while all is well."""
+        """Why the kind cannot be listed now; None while all is well."""
 
     def __repr__(self) -> str:
         state = "synced" if self.has_synced else "waiting"
@@ -96,7 +97,7 @@ class Informer:
     # Reading.
 
     def get(self, namespace: str | None, name: str) -> Object | None:
-        """The object, or None. What is returned is shared: do not change it."""
+        """The object, or None. The returned object is shared: do not change it."""
         return self._store.get(StoreKey(namespace or "", name))
 
     def list(self, namespace: str | None = None) -> Objects:
@@ -104,43 +105,46 @@ class Informer:
         return [*self._store.list(namespace)]
 
     def each(self, namespace: str | None = None) -> Iterator[Object]:
-        """Like ``list``, one at a time: of large objects no more than one is open. Do not wait in between."""
+        """Like ``list``, one at a time: at most one large object is parsed. The caller must not wait between two
+        objects.
+        """
         return self._store.list(namespace)
 
     def by_index(self, index: str, value: str) -> Objects:
-        """The objects that the indexer ``index`` files under ``value``.
+        """The objects that the indexer ``index`` returns ``value`` for.
 
         Raises:
-            KeyError: no such indexer.
+            KeyError: there is no such indexer.
         """
         return [*self._store.by_index(index, value)]
 
     def each_by_index(self, index: str, value: str) -> Iterator[Object]:
-        """Like ``by_index``, one at a time, as ``each``."""
+        """Like ``by_index``, one at a time, like ``each``."""
         return self._store.by_index(index, value)
 
     @property
     def has_synced(self) -> bool:
-        """Whether the first list has been taken in."""
+        """Whether the first list has been read."""
         return self._synced.is_set()
 
     async def wait_until_synced(self) -> None:
-        """Return once the first list has been taken in."""
+        """Return when the first list has been read."""
         await self._synced.wait()
 
     @property
     def seconds_since_contact(self) -> float:
-        """How long ago the server was last heard of; infinite before the first list."""
+        """How long ago the server last answered or sent something; infinite before the first list."""
         return float("inf") if self._contact_at is None else trio.current_time() - self._contact_at
 
     @property
     def is_stale(self) -> bool:
-        """Whether the picture may be older than a healthy watch allows."""
+        """Whether the cache may be older than a healthy watch allows."""
         return self.seconds_since_contact > 2 * self._timing.silence_seconds
 
     @property
     def stuck_seconds(self) -> float:
-        """For how long the kind has been impossible to follow: not to be listed or watched, or nothing is heard of it.
+        """For how many seconds it has been impossible to follow the kind: it cannot be listed or watched, or the server
+        is silent.
 
         Zero while all is well, and before the first attempt.
         """
@@ -150,41 +154,43 @@ class Informer:
         failing = now - self._failing_since if self._failing_since is not None and not following else 0.0
         return max(silent, failing)
 
-    # Telling.
+    # Handlers and own writes.
 
     def add_handler(self, handler: Handler) -> None:
-        """Call ``handler`` with every change from now on, and at once with each object already here."""
+        """Call ``handler`` with every change from now on, and immediately with each object that is already known."""
         self._handlers.append(handler)
         for obj in self._store.list(None):
             self._call(handler, Change(ChangeKind.ADDED, None, obj))
 
     def remember(self, obj: Object) -> Object:
-        """Make the answer to a write of ours visible at once; events that are older will be passed over.
+        """Make the answer to a write of this process visible at once; older events are then ignored.
 
-        ``obj`` must lie within the informer's selectors. Handlers hear of it now, and not again from its echo.
+        ``obj`` must match the informer's selectors. Handlers are called now, and not again for the event of the same
+        write.
 
         Returns:
-            What is kept of it: whoever holds on to this holds nothing twice.
+            The object as it is stored here: a caller that keeps this copy keeps nothing twice.
         """
         kept, entry = self._kept(obj)
         self._publish(self._store.put(kept, in_order=False, entry=entry))
         return kept
 
     def forget(self, namespace: str | None, name: str, uid: str) -> None:
-        """Take an object out at once after our delete of it was accepted.
+        """Remove an object at once after the server has accepted our delete of it.
 
-        Should it wait for finalizers or a grace period, it comes back or stays, marked with its ``deletionTimestamp``,
-        until it is really gone.
+        If the object waits for finalizers or a grace period, it comes back or stays, marked with its
+        ``deletionTimestamp``, until it is really gone.
         """
         self._publish(self._store.forget(StoreKey(namespace or "", name), uid))
 
-    # Doubting.
+    # Checking against a list.
 
     async def look_again(self) -> Changes:
-        """List the kind beside the watch and take in what that should have told, but has not; what it was.
+        """List the kind beside the watch and apply the changes that the watch should have sent and did not; returns
+        them.
 
-        Nothing counts as lost before the watch has come past the list, or had twice its longest silence to do so.
-        A server whose versions are not numbers cannot be asked this.
+        A change counts as lost only after the watch has passed the version of the list, or after twice its longest
+        allowed silence. On a server whose versions are not numbers this check is not possible.
 
         Raises:
             KubeError: the kind cannot be listed.
@@ -214,7 +220,7 @@ class Informer:
         return is_number(self._version) and int(self._version) >= int(version)
 
     async def _by_name(self, obj: Object) -> Objects:
-        """The object as it is now, if it is still within the selectors."""
+        """The object as it is now, if it still matches the selectors."""
         by_name = f"metadata.name={obj['metadata']['name']}"
         found = await self._client.list(
             self.resource,
@@ -228,10 +234,10 @@ class Informer:
     def _store_all(self, objects: Objects) -> Changes:
         return [change for obj in objects for change in self._store.put(obj, in_order=False)]
 
-    # Living.
+    # Running.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the picture current for ever; ``started`` is told once it is complete for the first time."""
+        """Keep the cache current until cancelled; calls ``started`` when it is complete for the first time."""
         started = False
         while True:
             try:
@@ -256,7 +262,7 @@ class Informer:
         )
         went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
         if went_back:
-            _LOG.warning("history went back", resource=self.resource.plural, to=found.resource_version)
+            _LOG.warning("the server's history went back", resource=self.resource.plural, to=found.resource_version)
         self._publish(self._store.replace_all(found.items, found.resource_version, number, trust=went_back))
         self._version = found.resource_version
         self._moved.unpark_all()
@@ -276,7 +282,7 @@ class Informer:
             self._failing_since = None
 
     async def _follow(self) -> None:
-        """Take in what the watch brings, until it can only go on from a new list."""
+        """Apply the events of the watch until a new list is needed."""
         taken = 0
         async with open_watch(
             self._client,
@@ -307,7 +313,7 @@ class Informer:
                 self._publish(self._store.put(kept, entry=entry))
             case WatchEventType.DELETED:
                 self._publish(self._store.remove(self._trimmed(event.object)))
-            case _:  # a bookmark says only how far we are
+            case _:  # a bookmark only carries a version
                 return
         self._count()
 
@@ -326,7 +332,7 @@ class Informer:
         level("cannot follow", resource=self.resource.plural, error=str(error), retrySeconds=round(wait, 1))
         await trio.sleep(wait)
 
-    # Guarding.
+    # Calls of functions that may fail.
 
     def _publish(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -359,7 +365,7 @@ class Informer:
         return kept, kept
 
     def _kept(self, obj: Object) -> tuple[Object, Entry]:
-        """What is kept of an object, as everybody sees it and as it lies here."""
+        """The form in which an object is kept: as readers see it, and as it is stored."""
         kept = self._trimmed(obj)
         try:
             return kept, packed(kept)

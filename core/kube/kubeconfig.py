@@ -1,8 +1,8 @@
 """Kubeconfig files as kubectl reads them: merged, one context chosen, paths made absolute, every error named.
 
-Read here and not by the ``kubernetes`` package, whose loaders take half a second to import and turn a failing
-credential plugin into silent anonymous access; plugins and auth providers, the hard part, are still that package's.
-Blocking: called in a thread. Source: kubectl's rules for ``--kubeconfig`` and ``$KUBECONFIG``.
+Read here and not with the ``kubernetes`` package: its loaders take half a second to import and turn a failing
+credential plugin into silent anonymous access. Plugins and auth providers, the hard part, still come from that package.
+Blocking: call it in a thread. Source: kubectl's rules for ``--kubeconfig`` and ``$KUBECONFIG``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.kube.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class NamedEntry:
-    """One named cluster, user or context, and the file it stands in."""
+    """One named cluster, user or context, and the file that contains it."""
 
     value: Mapping[str, Any]
     path: Path
@@ -30,7 +30,7 @@ class NamedEntry:
 
 @dataclass(slots=True)
 class Kubeconfig:
-    """All files merged: the first that names something wins."""
+    """All files merged: the first file that has a name wins."""
 
     paths: list[Path] = field(default_factory=list)
     clusters: dict[str, NamedEntry] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Kubeconfig:
 
 @dataclass(frozen=True, slots=True)
 class ContextSelection:
-    """One context with what it refers to."""
+    """One context with the entries that it refers to."""
 
     context: str
     namespace: str
@@ -50,10 +50,10 @@ class ContextSelection:
 
 
 def read_kubeconfig(paths: Sequence[Path]) -> Kubeconfig:
-    """The files merged; those that do not exist are passed over, unless none does.
+    """The files merged; a missing file is skipped, unless all are missing.
 
     Raises:
-        ConfigError: none exists, or one cannot be read or parsed.
+        ConfigError: no file exists, or one cannot be read or parsed.
     """
     merged = Kubeconfig()
     for path in paths:
@@ -66,10 +66,10 @@ def read_kubeconfig(paths: Sequence[Path]) -> Kubeconfig:
 
 
 def select_context(kubeconfig: Kubeconfig, name: str | None) -> ContextSelection:
-    """The context called ``name``, or the current one.
+    """The context ``name``, or the current one.
 
     Raises:
-        ConfigError: no such context, cluster or user; the message lists the ones there are.
+        ConfigError: there is no such context, cluster or user; the message lists those that exist.
     """
     where = ", ".join(map(str, kubeconfig.paths))
     known = ", ".join(sorted(kubeconfig.contexts)) or "none"
@@ -90,7 +90,7 @@ def select_context(kubeconfig: Kubeconfig, name: str | None) -> ContextSelection
 
 
 def data_or_file(entry: NamedEntry, key: str) -> bytes | None:
-    """The bytes under ``<key>-data`` (base64), else those of the file under ``key``, else None.
+    """The bytes under ``<key>-data`` (base64); if missing, those of the file under ``key``; if missing, None.
 
     Raises:
         ConfigError: the data is not base64, or the file cannot be read.
@@ -110,12 +110,12 @@ def data_or_file(entry: NamedEntry, key: str) -> bytes | None:
 
 
 def resolve(entry: NamedEntry, name: str) -> Path:
-    """The path ``name`` means: relative ones start at the file they are written in."""
+    """The path that ``name`` refers to: a relative one is relative to the file that contains it."""
     return (entry.path.parent / Path(name).expanduser()).resolve()
 
 
 def default_paths(environ: Mapping[str, str]) -> list[Path]:
-    """What ``$KUBECONFIG`` lists, else ``~/.kube/config``."""
+    """The files in ``$KUBECONFIG``; if it is unset, ``~/.kube/config``."""
     if listed := environ.get("KUBECONFIG"):
         return [Path(part).expanduser() for part in listed.split(os.pathsep) if part]
     return [Path(environ.get("HOME") or "~").expanduser() / ".kube" / "config"]

@@ -1,9 +1,9 @@
-"""Who leads: one holder of a Lease at a time, judged by each process's own clock.
+"""Leader election: one holder of a Lease at a time, judged by each process's own clock.
 
-What is promised: the body runs only between acquiring and losing the lease, loss cancels it, and a clean end gives the
-lease back at once. A process that was suspended finds that out only a moment after it goes on: ``check`` is for the
-writes of the body to ask, at the last moment before they are sent. What had been sent before is not fenced: every write
-must carry its own precondition, or be harmless.
+The body runs only between acquiring and losing the lease. Losing it cancels the body, and a clean end releases the
+lease at once. A process that was suspended notices this only a moment after it resumes: the writes of the body must
+therefore call ``check`` at the last moment before they are sent. A request that was sent before is not fenced: every
+write must carry its own precondition, or be harmless.
 Source: operator contract 5; the rules of client-go's leader election.
 """
 
@@ -28,7 +28,7 @@ from kubewire.wire import Object, copy_value
 
 RELEASE_DEADLINE_SECONDS: Final = 5.0
 LAST_TRY_SECONDS: Final = 1.0
-"""To release a lease that could not be renewed: the holder shall be gone before others may take it."""
+"""For releasing a lease that could not be renewed: the holder must be gone before others may take the lease."""
 
 _LOG: Final = get_logger("leader-election")
 
@@ -39,7 +39,7 @@ class LeaseLostError(KubeError):
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """Seconds; each must leave room for the next."""
+    """Seconds; each value must leave room for the next."""
 
     lease_seconds: float = 15.0
     """How long others wait for a silent holder."""
@@ -56,8 +56,8 @@ class LeaderLease:
     """One candidate for one Lease.
 
     Args:
-        identity: of this process, unlike any other's.
-        now: the wall clock, for the stored times that people read; nothing is decided by it.
+        identity: of this process; different from that of any other process.
+        now: the wall clock, for the stored times that people read; no decision depends on it.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class LeaderLease:
 
     @property
     def holder(self) -> str:
-        """Who held the lease when it was last looked at; empty when nobody did."""
+        """The holder of the lease at the last read; empty when it had none."""
         return _holder_of(self._observed)
 
     def check(self, key: OwnedKey | None = None) -> None:
         """Whether this process may still act as the holder; one lease covers every key.
 
         Raises:
-            LeaseLostError: it was not renewed in time, or never held; others may have taken it.
+            LeaseLostError: the lease was not renewed in time, or never held; others may have taken it.
         """
         del key
         if not self.is_leader or trio.current_time() >= self._renewed_at + self._timing.renew_deadline_seconds:
             raise LeaseLostError(f"lease {self.namespace}/{self.name} was not renewed in time; nothing is written")
 
     async def run(self, body: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the lease, run ``body`` under it, give it back.
+        """Wait for the lease, run ``body`` under it, release it.
 
-        The lease is renewed until ``body`` has ended, its cleaning up after a cancellation included.
+        The lease is renewed until ``body`` has ended, including its cleanup after a cancellation.
 
         Raises:
             LeaseLostError: the lease was lost while the body ran.
@@ -155,7 +155,7 @@ class LeaderLease:
             )
 
     async def _renew_until_lost(self) -> None:
-        """Renew for ever; return once the lease is no longer ours to count on."""
+        """Renew until cancelled; return when this process can no longer rely on the lease."""
         while True:
             await trio.sleep(self._timing.retry_seconds)
             with trio.move_on_at(self._renewed_at + self._timing.renew_deadline_seconds):
@@ -168,10 +168,10 @@ class LeaderLease:
                 return
 
     async def _try_to_hold(self) -> bool:
-        """One attempt to take or keep the lease; False while somebody else has it.
+        """One attempt to take or keep the lease; False while another process holds it.
 
         Raises:
-            KubeError: the server could not be asked.
+            KubeError: the server could not be reached.
         """
         began_at = trio.current_time()
         try:
@@ -187,7 +187,7 @@ class LeaderLease:
         try:
             stored = await (self._client.create(LEASE, lease) if create else self._client.replace(LEASE, lease))
         except (ConflictError, AlreadyExistsError, NotFoundError):
-            return False  # somebody was faster; the next attempt sees who
+            return False  # another process was faster; the next attempt reads its identity
         self._observe(stored)
         self._renewed_at = began_at
         return True
@@ -215,7 +215,7 @@ class LeaderLease:
         return lease
 
     async def _release(self, seconds: float) -> None:
-        """Give the lease back, so that the next process need not wait; silently if it is not ours any more."""
+        """Release the lease, so that the next process need not wait; does nothing if another process holds it."""
         with trio.move_on_after(seconds, shield=True):
             try:
                 found = await self._client.get(LEASE, self.name, self.namespace)
@@ -228,7 +228,9 @@ class LeaderLease:
                 _LOG.info("the lease was not released and will run out", lease=self.name, error=str(error))
 
     def _observe(self, lease: Object) -> None:
-        """Note when a lease was first seen in this state, by our own clock: the stored times may be another clock's."""
+        """Remember when this process first saw the lease in this state, by its own clock: stored times may be of
+        another clock.
+        """
         if self._observed is None or self._observed.get("spec") != lease.get("spec"):
             self._observed_at = trio.current_time()
         self._observed = lease

@@ -1,7 +1,7 @@
-"""Large objects, kept as bytes: what has 30 times its size in memory when it is parsed waits as text.
+"""Large objects, kept as bytes: an object that needs 30 times its size when parsed is kept as text.
 
-Small objects stay parsed, because they are read all the time. Of the packed ones a few that were read last stay
-parsed, too, as long as they are small together.
+Small objects stay parsed, because they are read all the time. The packed objects that were read last stay parsed, too,
+as long as their total size is small.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from core.api.unreadable import Unreadable, marked, unreadable, without_mark
 from kubewire.wire import Object
 
 PACKED_FROM_BYTES: Final = 8 << 10
-"""Of an object; an ordinary StepRun has 2,000."""
+"""Size of an object; an ordinary StepRun has 2,000 bytes."""
 OPEN_BYTES: Final = 256 << 10
-"""Of the texts of packed objects that stay parsed after they were read."""
+"""Total size of the texts of packed objects that stay parsed after they were read."""
 _IDENTITY: Final = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
 
 
 class Packed:
-    """One object as text. ``head`` is what tells versions of objects apart: a few fields of ``metadata``."""
+    """One object as text. ``head`` distinguishes versions of objects: a few fields of ``metadata``."""
 
     __slots__ = ("_mark", "head", "text")
 
@@ -32,7 +32,7 @@ class Packed:
         self._mark: Unreadable | None = unreadable(obj)
 
     def opened(self) -> Object:
-        """The object, parsed anew."""
+        """The object, parsed again."""
         obj: Object = orjson.loads(self.text)
         return obj if self._mark is None else marked(obj, self._mark)
 
@@ -41,7 +41,7 @@ Entry: TypeAlias = Object | Packed
 
 
 def packed(obj: Object) -> Entry:
-    """``obj``, or its text when that is large.
+    """``obj``, or its text when it is large.
 
     Raises:
         TypeError: it cannot be written as JSON, because it is nested too deeply.
@@ -51,31 +51,31 @@ def packed(obj: Object) -> Entry:
 
 
 def opened(entry: Entry) -> Object:
-    """The object of an entry; a packed one is parsed anew."""
+    """The object of an entry; a packed one is parsed again."""
     return entry.opened() if isinstance(entry, Packed) else entry
 
 
 def head_of(entry: Entry) -> Object:
-    """What tells versions of objects apart."""
+    """The fields that distinguish versions of objects."""
     return entry.head if isinstance(entry, Packed) else entry
 
 
 def identity(obj: Object) -> Object:
-    """What tells one version of one object from others."""
+    """The fields that distinguish one version of one object from all others."""
     metadata = obj["metadata"]
     return {"metadata": {name: metadata[name] for name in _IDENTITY if name in metadata}}
 
 
 class Opener:
-    """Opens entries; those read last stay open, up to ``OPEN_BYTES``."""
+    """Parses entries; those that were read last stay parsed, up to ``OPEN_BYTES``."""
 
     def __init__(self) -> None:
         self._open: dict[int, tuple[Packed, Object]] = {}
-        """By identity of the packed object, which is kept here as well; the one read last is the last."""
+        """Key: identity of the packed object, which the value keeps alive; the one read last is the last."""
         self._bytes = 0
 
     def whole(self, entry: Entry) -> Object:
-        """The object of an entry. It is shared with whoever reads it at the same time."""
+        """The object of an entry. It is shared with all who read it at the same time."""
         if not isinstance(entry, Packed):
             return entry
         found = self._open.pop(id(entry), None)
@@ -88,7 +88,7 @@ class Opener:
         return found[1]
 
     def close(self, entry: Entry) -> None:
-        """Nobody will read it again."""
+        """Drop the parsed form: the entry will not be read again."""
         if self._open.pop(id(entry), None) is not None and isinstance(entry, Packed):
             self._bytes -= len(entry.text)
 

@@ -1,8 +1,9 @@
-"""Lists, page by page, in pages that are bounded by their bytes.
+"""Lists, page by page; the size of a page is bounded in bytes.
 
-A server bounds a page by the number of its objects, and one of these may have 1.5 MB or 500 bytes. So the first page is
-small, the next ones are as large as the objects so far suggest, and what turns out to be too large is asked for again
-in smaller pages. So is a page in which one object cannot be told from the next, until each comes in a page of its own.
+A server bounds a page by the number of its objects, and an object may have 1.5 MB or 500 bytes. So the first page is
+small, and the size of the next pages follows from the objects seen so far. A page that is too large is requested again
+in smaller pages. The same happens with a page in which the end of one object cannot be found, until each object comes
+in a page of its own.
 """
 
 from __future__ import annotations
@@ -24,22 +25,24 @@ from kubewire.wire import Object, StatusReason, status_failure
 
 PAGE_SIZE: Final = 500
 FIRST_PAGE_SIZE: Final = 16
-"""Objects that may come whatever their size: 24 MB of the largest that etcd stores."""
+"""The number of objects that is requested whatever their size: 24 MB of the largest that etcd stores."""
 PAGE_BYTES: Final = 1 << 20
-"""What a page is meant to have."""
+"""The intended size of a page."""
 MOST_PAGE_BYTES: Final = 8 << 20
-"""Of a page with more objects than the first; one that has more is given up and asked for in smaller ones."""
+"""The largest size of a page with more objects than the first one; a larger page is given up and requested in smaller
+ones.
+"""
 _YIELD_EVERY_BYTES: Final = 1 << 20
 
 Keep: TypeAlias = Callable[[Object], Any]
 GetBody: TypeAlias = Callable[[ApiCall, int], Awaitable[bytes | None]]
-"""The body of the answer to a call; None when it has more bytes than that, of which zero are no bound."""
+"""Returns the body of the answer to a call; None when it has more bytes than the second argument (0: no bound)."""
 
 _LOG: Final = get_logger("kube-client")
 
 
 class ObjectList(NamedTuple):
-    """All objects of a list, or what was kept of them, and the version of the cluster it shows."""
+    """All objects of a list, or the reduced form of each, and the version of the cluster that the list shows."""
 
     items: list[Object]
     resource_version: str
@@ -47,7 +50,7 @@ class ObjectList(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListSelection:
-    """What is listed: of all namespaces unless one is named."""
+    """The objects to list: of all namespaces unless one is given."""
 
     resource: Resource
     namespace: str | None = None
@@ -66,10 +69,10 @@ class ListSelection:
 
 
 async def list_pages(get: GetBody, selection: ListSelection, limit: int, keep: Keep) -> ObjectList:
-    """Every page until the last; ``limit`` is the largest, 0 stands for one page of everything.
+    """Every page until the last; ``limit`` is the largest page size, 0 requests one page with everything.
 
     Raises:
-        GoneError: the server has forgotten the picture between two pages.
+        GoneError: the server has forgotten the snapshot between two pages.
         KubeError
     """
     items: list[Any] = []
@@ -93,19 +96,19 @@ async def list_pages(get: GetBody, selection: ListSelection, limit: int, keep: K
 
 
 async def newest_version(get: GetBody, selection: ListSelection) -> str:
-    """The version of the cluster, as a list of one object says it.
+    """The version of the cluster, from a list of one object.
 
     Raises:
         KubeError
     """
     body = await get(selection.page(1, ""), 0)
-    assert body is not None, "nothing bounds it"
+    assert body is not None, "the call has no bound, so there is a body"
     head = await _taken(selection.resource, body, 1, lambda obj: obj, [])
     return head.resource_version if head is not None else ""
 
 
 async def _taken(resource: Resource, body: bytes, size: int, keep: Keep, into: list[Any]) -> PageHead | None:
-    """What the page says of itself, its objects put ``into`` a list; None when they must be asked for one by one."""
+    """The head of the page, with its objects added to a list; None when they must be requested one by one."""
     read = 0
     share = len(body) // max(size, 1)
     try:
@@ -130,7 +133,9 @@ async def _taken(resource: Resource, body: bytes, size: int, keep: Keep, into: l
 
 
 def _next_size(size: int, limit: int, body_bytes: int) -> int:
-    """As many objects as make a page, if they are like those of this one; one that was alone tells little."""
+    """The number of objects for a page of the intended size, if they are like those of this page; a single one proves
+    little.
+    """
     if not limit:
         return 0
     fitting = size * PAGE_BYTES // max(body_bytes, 1)
@@ -140,4 +145,4 @@ def _next_size(size: int, limit: int, body_bytes: int) -> int:
 def _count_left_out(resource: Resource, number: int) -> None:
     if number:
         metrics.count(catalogue.OBJECTS_LEFT_OUT, number, resource=resource.plural)
-        _LOG.error("objects without a readable name are left out", resource=resource.plural, number=number)
+        _LOG.error("objects without a readable name were skipped", resource=resource.plural, number=number)

@@ -1,6 +1,6 @@
-"""Patches of our own making: the smallest that does it, and bound to the object it was decided on. Pure.
+"""Patches that the operator makes: the smallest possible, and bound to the version of the object. Pure.
 
-A patch made here never touches what its caller does not own: status patches hold only ``status``, metadata patches
+Such a patch never touches fields that its caller does not own: status patches contain only ``status``, metadata patches
 only labels, annotations, owner references and finalizers.
 """
 
@@ -15,9 +15,9 @@ _OUR_METADATA: Final = ("labels", "annotations", "finalizers", "ownerReferences"
 
 
 def status_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object | None:
-    """The merge patch that brings the status of ``old`` to that of ``new``; None when they agree.
+    """The merge patch that turns the status of ``old`` into that of ``new``; None when they are equal.
 
-    Bound to ``old``: if the object changed meanwhile, or is another of the same name, the server answers 409.
+    Bound to ``old``: if the object has changed since, or is another one of the same name, the server answers 409.
     """
     changes = merge_patch_between(old.get("status") or {}, new.get("status") or {})
     return bound_to(old, {"status": changes}) if changes else None
@@ -34,9 +34,9 @@ def metadata_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object | N
 
 
 def bound_to(obj: Mapping[str, Any], patch: Mapping[str, Any]) -> Object:
-    """``patch``, refused by the server unless ``obj`` is still what is stored.
+    """``patch``; the server refuses it unless ``obj`` is still the stored version.
 
-    The version alone would do; the UID tells a reader of an audit log which incarnation was meant.
+    The version alone would be enough; the UID shows a reader of an audit log which object of that name was meant.
 
     Raises:
         ValueError: ``obj`` was never stored.
@@ -49,9 +49,10 @@ def bound_to(obj: Mapping[str, Any], patch: Mapping[str, Any]) -> Object:
 
 
 def finalizer_addition(obj: Mapping[str, Any], finalizer: str) -> list[Object] | None:
-    """A JSON patch that adds ``finalizer``; None when it is there, or when the object is ending and it is too late.
+    """A JSON patch that adds ``finalizer``; None when it is present, or when the object is being deleted already.
 
-    It tests what it builds on, so a finalizer that somebody else sets at the same moment is never lost.
+    The patch tests the state that it builds on, so a finalizer that another client adds at the same moment is never
+    lost.
     """
     metadata = obj.get("metadata") or {}
     finalizers = metadata.get("finalizers") or []
@@ -64,7 +65,7 @@ def finalizer_addition(obj: Mapping[str, Any], finalizer: str) -> list[Object] |
 
 
 def finalizer_removal(obj: Mapping[str, Any], finalizer: str) -> list[Object] | None:
-    """A JSON patch that takes ``finalizer`` away, and nothing else; None when it is not there."""
+    """A JSON patch that removes ``finalizer`` and nothing else; None when it is not present."""
     metadata = obj.get("metadata") or {}
     finalizers = metadata.get("finalizers") or []
     if finalizer not in finalizers:
@@ -78,7 +79,7 @@ def finalizer_removal(obj: Mapping[str, Any], finalizer: str) -> list[Object] | 
 
 
 def _tests(metadata: Mapping[str, Any]) -> list[Object]:
-    """An absent field cannot be tested for, so an addition is bound to the version as well."""
+    """A JSON patch cannot test for an absent field, so an addition is also bound to the version."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": metadata.get("uid")},
         {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.get("resourceVersion")},

@@ -1,7 +1,7 @@
-"""From the bytes of an answer to objects: each by itself, so that one that cannot be read costs no other.
+"""From the bytes of an answer to objects: each by itself, so that one unreadable object does not affect the others.
 
-An object that is damaged, nested deeper or larger than ``core.api.sizes`` says is not refused: what is left of it is
-given back, marked (core.api.unreadable). Texts that are fine as a whole are parsed as a whole. Pure.
+An object that is damaged, or deeper or larger than ``core.api.sizes`` allows, is not refused: the readable rest is
+returned, marked (core.api.unreadable). A text without such objects is parsed as a whole. Pure.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from core.kube.remains import NoObjectError
 from kubewire.wire import Object
 
 WHOLE_PAGE_BYTES: Final = 2 << 20
-"""Of a page that is parsed at once; of a larger one each object by itself, so that one is in memory twice, not all."""
+"""The largest page that is parsed at once; in a larger page each object is parsed by itself, so only one is in memory
+twice.
+"""
 NEVER_TOO_MANY_BYTES: Final = 8 << 10
-"""An object that small breaks no bound but that of depth."""
+"""A smaller object exceeds no bound, except that of depth."""
 
 TOO_DEEP: Final = f"is nested deeper than {MAX_DEPTH} levels"
 
 
 class UnreadablePageError(ValueError):
-    """A list in which no object can be told from the next."""
+    """The end of an object in a list cannot be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ class PageHead:
 
 @dataclass(slots=True)
 class Page:
-    """``head`` is known once ``objects`` has come to its end. ``left_out``: objects of which nothing could be kept."""
+    """``head`` is known after the last of ``objects``. ``left_out``: number of objects that could not be kept at
+    all.
+    """
 
     objects: Iterator[Object]
     head: PageHead
@@ -48,10 +52,10 @@ class Page:
 
 
 def object_in(raw: bytes, bounds: ObjectBounds = ANY) -> Object:
-    """The object that ``raw`` is, or what is left of it.
+    """The object in ``raw``, or the readable rest of it.
 
     Raises:
-        NoObjectError: it is none, or one without a name.
+        NoObjectError: it is not an object, or has no name.
     """
     why = ""
     if len(raw) > NEVER_TOO_MANY_BYTES and scan.has_more_values(raw, bounds.values):
@@ -67,12 +71,12 @@ def object_in(raw: bytes, bounds: ObjectBounds = ANY) -> Object:
 
 
 def settled(value: Any, raw: bytes, bounds: ObjectBounds, *, any_depth: bool = False) -> Object:
-    """``value``, parsed from ``raw``, or what is left of it when it is not to be kept as it is.
+    """``value``, parsed from ``raw``, or a reduced form when it must not be kept as it is.
 
-    ``any_depth``: whoever keeps it will write it, and finds out how deep it is.
+    ``any_depth``: skip the check of the depth, because the caller will write the value and finds out then.
 
     Raises:
-        NoObjectError: it is none, or one without a name.
+        NoObjectError: it is not an object, or has no name.
     """
     if not remains.is_object(value):
         raise NoObjectError("has no metadata with a name")
@@ -89,7 +93,7 @@ def settled(value: Any, raw: bytes, bounds: ObjectBounds, *, any_depth: bool = F
 
 
 def why_status_too_large(status: bytes, bounds: ObjectBounds) -> str:
-    """Why a status, as compact JSON, is not read: ``has … bytes, … are allowed``; empty when it is within bounds."""
+    """Why a status (compact JSON) is not read: ``has … bytes, … are allowed``; empty when it is within the bounds."""
     if len(status) > bounds.status_bytes:
         return f"has {len(status)} bytes, {bounds.status_bytes} are allowed"
     if values_in(status) > bounds.status_values and (values := _counted(status)) > bounds.status_values:
@@ -98,7 +102,7 @@ def why_status_too_large(status: bytes, bounds: ObjectBounds) -> str:
 
 
 def is_writable(value: Any) -> bool:
-    """Whether what was parsed can be written again; one that is nested too deeply cannot."""
+    """Whether a parsed value can be written again; one that is nested too deeply cannot."""
     try:
         orjson.dumps(value)
     except TypeError:
@@ -107,10 +111,10 @@ def is_writable(value: Any) -> bool:
 
 
 def page_in(raw: bytes, bounds: ObjectBounds = ANY) -> Page:
-    """The list that ``raw`` is; its objects are read while they are asked for.
+    """The list in ``raw``; each object is read when the caller asks for it.
 
     Raises:
-        UnreadablePageError: here, or when an object is asked for.
+        UnreadablePageError: raised here, or when an object is read.
     """
     if len(raw) <= WHOLE_PAGE_BYTES:
         try:
@@ -180,7 +184,7 @@ def _split(raw: bytes, bounds: ObjectBounds, page: Page) -> Iterator[Object]:
 
 
 def head_of_broken_page(raw: bytes) -> PageHead | None:
-    """What the list says of itself before it breaks; None when it does not say."""
+    """The list's metadata, from the text before the damage; None when it is not there."""
     try:
         for key, span in scan.members(raw):
             if key == b"metadata":
@@ -203,10 +207,10 @@ def _head(metadata: Any) -> PageHead:
 
 
 def _counted(text: bytes) -> int:
-    """Like ``values_in``, without what stands in strings."""
+    """Like ``values_in``, without the contents of strings."""
     return values_in(scan.without_strings(text))
 
 
 def is_whole(obj: Object) -> bool:
-    """Whether nothing of ``obj`` was left out."""
+    """Whether ``obj`` was read completely."""
     return unreadable(obj) is None

@@ -1,7 +1,7 @@
-"""What is left of an object that cannot be read as a whole: as much of it as can, marked as unreadable.
+"""The readable rest of an object that cannot be read as a whole, marked as unreadable.
 
-Its metadata, without which it is nothing, and of everything else what is small and sound: whole fields, else the fields
-directly in them. A status whose output is too deep keeps its phase and conditions. Pure.
+It has the metadata, which is always needed, and the small and sound parts of everything else: whole fields, or the
+fields directly in them. A status whose output is too deep keeps its phase and conditions. Pure.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from core.kube import scan
 from kubewire.wire import Object
 
 KEPT_BYTES: Final = 8 << 10
-"""Of one field that is kept."""
+"""Size of one field that is kept."""
 KEPT_OF_MAP_BYTES: Final = 64 << 10
-"""Of all that is kept of the fields in one field."""
+"""Total size of the kept fields inside one field."""
 _SKIPPED: Final = frozenset({"managedFields"})
 _MAPS: Final = frozenset({"labels", "annotations"})
-"""Fields of metadata of which the members that can be read are kept, too: they say what an object belongs to."""
+"""Fields of metadata whose readable members are kept, too: they say what an object belongs to."""
 _IDENTITY: Final = frozenset({"name", "namespace", "uid", "resourceVersion"})
 _LOST: Final = object()
 _MAX_NAMED: Final = 64
-"""Fields that a mark names."""
+"""The largest number of fields that a mark names."""
 
 
 class NoObjectError(ValueError):
-    """Not even the metadata can be read: nobody can tell which object it is."""
+    """Not even the metadata can be read: the object cannot be identified."""
 
 
 class _Source(Protocol):
-    """A value that may or may not be read."""
+    """A value that may or may not be readable."""
 
     def read(self) -> Any:
-        """The value, or ``_LOST``: too large, too deep, damaged."""
+        """The value, or ``_LOST`` when it is too large, too deep or damaged."""
 
     def parts(self) -> Iterator[tuple[str, _Source]]:
-        """The members of an object, until it does not go on as one; none of anything else."""
+        """The members of an object, up to the first damage; nothing for any other value."""
 
 
 def of_bytes(raw: bytes, why: str, start: int = 0) -> Object:
-    """What is left of the object that begins at ``start``; ``why`` it cannot be read: ``is nested too deeply``.
+    """The readable rest of the object that begins at ``start``; ``why``: the reason, e.g. ``is nested too deeply``.
 
     Raises:
         NoObjectError
@@ -53,9 +53,9 @@ def of_bytes(raw: bytes, why: str, start: int = 0) -> Object:
 
 
 def of_object(obj: Object, why: str, lost: str = "") -> Object:
-    """What is left of ``obj``, which was read, but is not to be kept as it is.
+    """The reduced form of ``obj``, which was read but must not be kept as it is.
 
-    ``lost``: a field that is too much as a whole, so that of it the small fields are kept alone.
+    ``lost``: a field that is too large as a whole; only its small fields are kept.
 
     Raises:
         NoObjectError
@@ -64,11 +64,11 @@ def of_object(obj: Object, why: str, lost: str = "") -> Object:
 
 
 LONGEST_NAME: Final = 253
-"""Of an object, in characters; and of all else that tells it from others."""
+"""Of an object, in characters; also of every other field that identifies it."""
 
 
 def is_object(value: Any) -> bool:
-    """Whether ``value`` can be told from others: what every reader takes for granted."""
+    """Whether ``value`` has the fields that identify an object, as every reader expects."""
     metadata = value.get("metadata") if isinstance(value, dict) else None
     if not isinstance(metadata, dict):
         return False
@@ -102,7 +102,7 @@ def _remains(source: _Source, why: str) -> Object:
 
 
 def _members(source: _Source) -> tuple[Object, list[str] | None]:
-    """What can be kept of the members of an object, and the names of the others; None: it has none."""
+    """The members of an object that can be kept, and the names of the others; None when the value is not an object."""
     kept: Object = {}
     lost: list[str] = []
     size, is_map = 0, False
@@ -122,7 +122,7 @@ def _members(source: _Source) -> tuple[Object, list[str] | None]:
 
 
 class _Raw:
-    """Bytes of a text."""
+    """The bytes of a JSON text."""
 
     def __init__(self, raw: bytes, span: scan.ByteSpan) -> None:
         self._raw = raw
@@ -167,14 +167,14 @@ class _Read:
 
 
 class _Apart(_Read):
-    """One that is not read as a whole."""
+    """A value that is not read as a whole."""
 
     def read(self) -> Any:
         return _LOST
 
 
 def _sound(value: Any) -> Any:
-    """``value`` if it can be written again, two levels further down, and is small; else ``_LOST``."""
+    """``value`` if it is small and can be written again two levels deeper; otherwise ``_LOST``."""
     try:
         text = orjson.dumps([[value]])
     except TypeError:

@@ -1,4 +1,4 @@
-"""Requests as data: what each verb asks of which path, and what its answer means. Pure.
+"""Requests as data: the path and parameters of each verb, and the meaning of the answer. Pure.
 
 Source: Kubernetes API concepts; paths are those of core.api.resource.
 """
@@ -30,13 +30,13 @@ from kubewire.wire import Object, PatchType, StatusReason, status_failure
 
 LIST_DEADLINE_SECONDS: Final = 60.0
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
-"""What a kube-apiserver reads of a request."""
+"""The largest request body that a kube-apiserver reads."""
 _OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ServedKind:
-    """One kind as discovery lists it."""
+    """One kind, from discovery."""
 
     group: str
     version: str
@@ -60,7 +60,7 @@ def list_call(
     limit: int = 0,
     next_page: str = "",
 ) -> ApiCall:
-    """One page. No ``resourceVersion``: the answer is never older than the request, whatever replica gives it."""
+    """One page. Without ``resourceVersion``, the answer is never older than the request, whichever replica gives it."""
     params = _params(
         ("labelSelector", label_selector),
         ("fieldSelector", field_selector),
@@ -94,7 +94,7 @@ def watch_call(
 def create_call(
     resource: Resource, body: Object, namespace: str | None, *, dry_run: bool, field_manager: str
 ) -> ApiCall:
-    """``namespace`` defaults to the one the object carries."""
+    """``namespace`` defaults to the namespace of the object."""
     where = namespace or _namespace_of(resource, body)
     if resource.namespaced and not where:
         raise ValueError(f"creating a {resource.kind} needs a namespace")
@@ -110,10 +110,10 @@ def subresource_call(resource: Resource, name: str, subresource: str, body: Obje
 def replace_call(
     resource: Resource, body: Object, subresource: str | None, *, dry_run: bool, field_manager: str
 ) -> ApiCall:
-    """The object's own ``resourceVersion``, if it carries one, makes the write conditional.
+    """A ``resourceVersion`` in the object makes the write conditional.
 
     Raises:
-        InvalidError: it is what is left of an object that cannot be read: writing it would lose the rest.
+        InvalidError: it is the readable rest of an unreadable object; writing it would lose the other parts.
     """
     if why := why_unreadable(body):
         text = f"{resource.kind} {_name_of(body)} is not written back: {why}; delete it"
@@ -155,7 +155,7 @@ def delete_call(
     propagation: str,
     grace_period_seconds: int | None,
 ) -> ApiCall:
-    """Preconditions make sure that what dies is what was looked at."""
+    """The preconditions ensure that the server deletes exactly the object that the caller looked at."""
     preconditions = {"uid": uid, "resourceVersion": resource_version}
     options = _delete_options(propagation, grace_period_seconds)
     if wanted := {key: value for key, value in preconditions.items() if value}:
@@ -181,10 +181,10 @@ def delete_collection_call(
 
 
 def object_of(code: int, body: bytes, plural: str = "") -> Object:
-    """The JSON object that an answer carries; of an object of the kind ``plural`` what can be read of it, marked.
+    """The JSON object in an answer; an object of the kind ``plural`` may be readable only in part, and is then marked.
 
     Raises:
-        InternalServerError: the answer is no JSON object.
+        InternalServerError: the answer is not a JSON object.
     """
     try:
         value = None if _is_too_much(body, plural) else orjson.loads(body)
@@ -203,17 +203,17 @@ def _is_too_much(body: bytes, plural: str) -> bool:
 
 
 def _no_json(code: int, body: bytes) -> InternalServerError:
-    """A proxy's login page, or an answer cut short: nothing a caller could act on."""
+    """The login page of a proxy, or an answer that was cut off: a caller cannot use it."""
     text = f"the answer with HTTP {code} is not a JSON object: {body[:100].decode(errors='replace')}"
     return InternalServerError(status_failure(StatusReason.INTERNAL_ERROR, text))
 
 
 def page_of(resource: Resource, body: bytes) -> Page:
-    """The page in a list answer; objects get the ``apiVersion`` and ``kind`` that lists leave out.
+    """The page in the answer to a list call; objects get the ``apiVersion`` and ``kind`` that lists omit.
 
     Raises:
-        InternalServerError: it is no list at all.
-        UnreadablePageError: here or when an object is asked for: one object cannot be told from the next.
+        InternalServerError: the answer is not a list.
+        UnreadablePageError: raised here or when an object is read: the end of an object cannot be found.
     """
     if not body.lstrip().startswith(b"{"):
         raise _no_json(_OK, body)
@@ -239,7 +239,7 @@ def preferred_versions(groups: Object) -> list[tuple[str, str]]:
 
 
 def kinds_of(group: str, version: str, answer: Object) -> list[ServedKind]:
-    """The kinds in an ``APIResourceList``, subresources left out."""
+    """The kinds in an ``APIResourceList``, without subresources."""
     return [
         ServedKind(
             group,
@@ -256,15 +256,15 @@ def kinds_of(group: str, version: str, answer: Object) -> list[ServedKind]:
 
 
 def as_conflict(error: InvalidError) -> ApiError:
-    """A JSON patch that does not fit is answered with 422 and no details: to us it is the conflict it stands for."""
+    """The server answers 422 without details to a JSON patch that does not fit; callers handle it as a conflict."""
     if error.details:
         return error
-    text = f"a test or path of the JSON patch does not hold for the object as it is now ({error.message})"
+    text = f"a test or path of the JSON patch does not match the object as it is now ({error.message})"
     return ConflictError({**error.status, "message": text})
 
 
 def check_size(call: ApiCall) -> ApiCall:
-    """``call``, if the server would read it to the end; beyond its limit it just hangs up in the middle.
+    """``call``, if its body is within the server's limit; beyond it, the server closes the connection while it reads.
 
     Raises:
         RequestTooLargeError: the body is larger than ``MAX_BODY_BYTES``.

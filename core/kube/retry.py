@@ -1,8 +1,8 @@
-"""What is tried again, and when.
+"""Which calls are retried, and when.
 
-A read may be repeated after anything transient; a write only when it is certain that the server did nothing. Waits
-grow exponentially with full jitter and are never shorter than what the server asked for, give or take a little, so
-that many clients told the same second do not come back in step.
+A read may be repeated after any transient error, a write only when it is certain that the server did nothing. Waits
+grow exponentially with full jitter. They are never shorter than the server's ``Retry-After``, plus a small random time,
+so that many clients with the same ``Retry-After`` do not return at the same moment.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from core.kube.errors import ApiError, KubeError, is_retryable, nothing_was_done
 T = TypeVar("T")
 
 _RETRY_AFTER_SPREAD_SECONDS: Final = 0.9
-"""Added at random to what the server asked for: never early, and less than a second late."""
+"""Random time added to the server's ``Retry-After``: never early, and less than a second late."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRetries:
-    """How often and how long a call is tried."""
+    """How often and for how long a call is tried."""
 
     attempts: int = 6
-    """Tries in all; 1 means no second one."""
+    """All tries, including the first; 1 means no retry."""
     base_seconds: float = 0.1
     max_seconds: float = 10.0
     deadline_seconds: float = 60.0
-    """No try begins later than this after the first; a call's own deadline comes on top."""
+    """The latest start of a try, after the first; the call's own deadline comes on top."""
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.base_seconds <= 0 or self.max_seconds < self.base_seconds:
-            raise ValueError(f"retry policy makes no sense: {self}")
+            raise ValueError(f"retry policy must have positive attempts and ordered times: {self}")
 
 
 DEFAULT_POLICY: Final = CallRetries()
@@ -43,7 +43,7 @@ ONCE: Final = CallRetries(attempts=1)
 
 
 class Backoff:
-    """Waits between attempts of something that goes on for ever, such as a watch."""
+    """Waits between attempts of a task that never ends, such as a watch."""
 
     def __init__(self, base_seconds: float, max_seconds: float) -> None:
         self._base = base_seconds
@@ -52,20 +52,20 @@ class Backoff:
 
     @property
     def failures(self) -> int:
-        """How many waits were asked for since the last success."""
+        """The number of failures since the last success."""
         return self._failures
 
     def reset(self) -> None:
         self._failures = 0
 
     def next_seconds(self, error: BaseException | None = None) -> float:
-        """The wait before the next attempt; counts a failure."""
+        """The wait before the next attempt, in seconds; counts one failure."""
         self._failures += 1
         return wait_seconds(self._failures, self._base, self._max, error)
 
 
 def wait_seconds(attempt: int, base_seconds: float, max_seconds: float, error: BaseException | None = None) -> float:
-    """How long to wait after the ``attempt``-th failure, counted from one."""
+    """How long to wait after failure number ``attempt``, counted from one."""
     ceiling = min(max_seconds, base_seconds * 2.0 ** min(attempt - 1, 30))
     wait = random.uniform(ceiling / 10, ceiling)  # noqa: S311 - jitter, not a secret; never zero, so no hot loop
     if isinstance(error, ApiError) and error.retry_after is not None:
@@ -77,13 +77,13 @@ def wait_seconds(attempt: int, base_seconds: float, max_seconds: float, error: B
 async def with_retries(
     call: Callable[[], Awaitable[T]], *, policy: CallRetries = DEFAULT_POLICY, idempotent: bool
 ) -> T:
-    """The first good answer of ``call``, or its last error.
+    """The first successful result of ``call``, or its last error.
 
     Args:
-        idempotent: whether doing it twice is the same as doing it once; if not, only failures with certainty that
-            nothing was done are tried again.
+        idempotent: whether calling twice has the same effect as calling once; if not, only failures after which the
+            server certainly did nothing are retried.
     Raises:
-        KubeError: what the last try raised; at once if another cannot help.
+        KubeError: the error of the last try; raised at once when a retry cannot help.
     """
     give_up_at = trio.current_time() + policy.deadline_seconds
     for attempt in range(1, policy.attempts + 1):
@@ -95,4 +95,4 @@ async def with_retries(
             if not may_repeat or attempt == policy.attempts or trio.current_time() + wait > give_up_at:
                 raise
         await trio.sleep(wait)
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("the last attempt must return or raise")

@@ -1,8 +1,8 @@
-"""Where the parts of a JSON text begin and end, without reading it: by its strings and brackets alone.
+"""Finds where the parts of a JSON text begin and end, without parsing it: by its strings and brackets alone.
 
-For text that the parser refuses. Nothing here recurses and each byte is looked at once for each level that is asked
-about, so depth and size cost no more than time in proportion: about 0.1 s for 1.35 MB of nothing but brackets.
-What is found need not be JSON itself. Pure.
+For texts that the parser refuses. Nothing here recurses, and each byte is read once for each requested level. So time
+grows only linearly with size and depth: about 0.1 s for 1.35 MB of nothing but brackets. The parts that are found need
+not be valid JSON. Pure.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ _BRACKET: Final = re.compile(
     rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+([{}\[\]"]|\Z)',
     re.DOTALL,
 )
-"""The next bracket outside of strings; a quote stands for a string that does not end. Always matches, so that a search
-never begins anew at the next byte."""
+"""The next bracket outside strings; a quote means a string without an end. It always matches, so that a search never
+starts again at the next byte.
+"""
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STRING_OR_REST: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""A string, or what follows a quote when that does not end: so that nothing is searched twice."""
+"""A string, or the rest of the text after a quote without an end, so that nothing is searched twice."""
 _CHUNK: Final = re.compile(rb'(?:[^"]{1,64}+|"[^"\\]*+(?:\\.[^"\\]*+)*+"){1,512}+', re.DOTALL)
-"""Some text that ends outside of strings."""
+"""A part of the text that ends outside strings."""
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")
-"""What a bracket does to the depth, as a signed byte."""
+"""The change of depth at a bracket, as a signed byte."""
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _SCALAR: Final = re.compile(rb"[^\s,\]}]++")
 _BRACKETS: Final = re.compile(rb"[{}\[\]]")
@@ -37,7 +38,7 @@ _OPENING: Final = frozenset(b"{[")
 
 
 class ScanError(ValueError):
-    """The text has no such structure; which says nothing about the rest of it."""
+    """The text does not have this structure; the rest of the text may be fine."""
 
 
 class ByteSpan(NamedTuple):
@@ -52,17 +53,17 @@ class ByteSpan(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One member of an object; ``key`` is the text between its quotes, escapes and all."""
+    """One member of an object; ``key`` is the text between its quotes, with escapes as written."""
 
     key: bytes
     value: ByteSpan
 
 
 def members(raw: bytes, start: int = 0) -> Iterator[Member]:
-    """The members of the object that begins at ``start``, in order, each when it is asked for.
+    """The members of the object that begins at ``start``, in order; each is found when the caller asks for it.
 
     Raises:
-        ScanError: it is no object, or does not go on as one.
+        ScanError: it is not an object, or is damaged further on.
     """
     position = _past(raw, start, b"{")
     if raw[position : position + 1] == b"}":
@@ -80,9 +81,9 @@ def members(raw: bytes, start: int = 0) -> Iterator[Member]:
 
 
 def lookup(raw: bytes, *path: bytes) -> ByteSpan | None:
-    """The value at ``path``, a key for each object on the way; None when there is none.
+    """The value at ``path``, one key for each object on the way; None when there is none.
 
-    What comes behind it is not looked at, so that it costs little to find what stands at the beginning.
+    The text after the value is not read, so a value near the beginning is found quickly.
     """
     start = _after_space(raw, 0)
     try:
@@ -107,10 +108,10 @@ def _value_of(raw: bytes, start: int, key: bytes) -> int:
 
 
 def elements(raw: bytes, start: int = 0) -> Iterator[ByteSpan]:
-    """The elements of the list that begins at ``start``, in order, each when it is asked for.
+    """The elements of the list that begins at ``start``, in order; each is found when the caller asks for it.
 
     Raises:
-        ScanError: it is no list, or does not go on as one.
+        ScanError: it is not a list, or is damaged further on.
     """
     position = _past(raw, start, b"[")
     if raw[position : position + 1] == b"]":
@@ -125,17 +126,17 @@ def elements(raw: bytes, start: int = 0) -> Iterator[ByteSpan]:
 
 
 def without_strings(raw: bytes) -> bytes:
-    """What is left of a text when its strings are taken out."""
+    """The text without its strings."""
     return _STRING_OR_REST.sub(b"", raw)
 
 
 def has_more_values(raw: bytes, than: int) -> bool:
-    """Whether a text has more values, by its commas, lists and objects outside of strings."""
+    """Whether a text has more values than ``than``, counted by commas, lists and objects outside strings."""
     return values_in(raw) > than and values_in(without_strings(raw)) > than
 
 
 def depth_of(raw: bytes) -> int:
-    """How many lists and objects are in each other, of a text that is JSON."""
+    """The nesting depth of lists and objects in a JSON text."""
     depth = deepest = 0
     for bracket in _BRACKETS.findall(without_strings(raw)):
         depth += 1 if bracket in _OPENERS else -1
@@ -144,10 +145,10 @@ def depth_of(raw: bytes) -> int:
 
 
 def value_at(raw: bytes, start: int) -> ByteSpan:
-    """The value that begins at ``start``, whatever stands in it.
+    """The value that begins at ``start``, whatever it contains.
 
     Raises:
-        ScanError: there is none, or it does not end.
+        ScanError: there is no value, or it does not end.
     """
     first = raw[start : start + 1]
     if first in (b"{", b"["):
@@ -159,7 +160,7 @@ def value_at(raw: bytes, start: int) -> ByteSpan:
 
 
 def _end_of_brackets(raw: bytes, start: int) -> int:
-    """Chunk by chunk: only the one in which the depth comes back to zero is looked at bracket by bracket."""
+    """Chunk by chunk: brackets are checked one by one only in the chunk in which the depth returns to zero."""
     depth, position = 0, start
     while position < len(raw):
         chunk = _CHUNK.match(raw, position)
@@ -174,7 +175,7 @@ def _end_of_brackets(raw: bytes, start: int) -> int:
 
 
 def _walk(raw: bytes, start: int, until: int, depth: int) -> int:
-    """Where the depth has come back to zero before ``until``; 0: nowhere."""
+    """Where the depth returns to zero before ``until``; 0: nowhere."""
     for found in _BRACKET.finditer(raw, start, until):
         if not found.group(1):
             break
@@ -186,7 +187,7 @@ def _walk(raw: bytes, start: int, until: int, depth: int) -> int:
 
 
 def _past(raw: bytes, start: int, sign: bytes) -> int:
-    """Where the next thing begins after ``sign``, which comes first from ``start`` on."""
+    """Where the next token begins after ``sign``, which must be the first one from ``start`` on."""
     position = _after_space(raw, start)
     if raw[position : position + 1] != sign:
         raise ScanError(f"no {sign.decode()!r} at byte {position}")

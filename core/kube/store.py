@@ -1,8 +1,9 @@
-"""What an informer knows: objects by name and by index, and which of two versions of an object is the newer. Pure.
+"""The cache of an informer: objects by name and by index; decides which version of an object is newer. Pure.
 
-Versions are compared as numbers when both are numbers, else only for equality, in which case what comes later counts
-as newer. Objects that are gone are remembered for a while by UID, so that a late answer or event cannot raise them.
-Objects in here are shared with every reader: nobody may change them. Large ones are kept as text (core.kube.packed).
+Versions are compared as numbers when both are numbers. Otherwise they are compared only for equality, and the later one
+counts as newer. Deleted objects are remembered for a while by UID, so that a late answer or event does not restore
+them. Objects in the cache are shared with every reader: nobody may change them. Large ones are kept as text
+(core.kube.packed).
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class ChangeKind(StrEnum):
 
 
 class Change:
-    """``old`` is absent for ADDED, ``new`` for DELETED; the old of a DELETED is the last version known.
+    """``old`` is absent for ADDED, ``new`` for DELETED; the ``old`` of a DELETED is the last known version.
 
-    Large objects are opened when they are asked for, and stay open until ``let_go``.
+    Large objects are parsed when they are read, and stay parsed until ``let_go``.
     """
 
     __slots__ = ("_entries", "_new", "_old", "kind")
@@ -59,13 +60,13 @@ class Change:
 
     @property
     def object(self) -> Object:
-        """The newest version there is."""
+        """The newest known version."""
         found = self.new if self.new is not None else self.old
         assert found is not None
         return found
 
     def let_go(self) -> None:
-        """Everybody has been told: keep large objects as text again."""
+        """All handlers were called: keep large objects as text again."""
         self._old, self._new = self._entries
 
 
@@ -80,13 +81,13 @@ class StoreKey(NamedTuple):
 
 class _Deletion(NamedTuple):
     version: str
-    """Of the deletion itself if ``observed``, else the last one known before it."""
+    """Of the deletion itself if ``observed``; otherwise the last version known before it."""
     observed: bool
     list_number: int
 
 
 class InformerStore:
-    """Every method returns what it changed, for the handlers."""
+    """Every method returns the changes that it made, for the handlers."""
 
     def __init__(self, indexers: Mapping[str, Indexer]) -> None:
         self._indexers = dict(indexers)
@@ -106,7 +107,7 @@ class InformerStore:
         return entry if entry is None or type(entry) is dict else self._opener.whole(entry)
 
     def list(self, namespace: str | None) -> Iterator[Object]:
-        """Large objects are opened as they come, so that whoever lets go of each holds one at a time."""
+        """Large objects are parsed one by one, so a caller that drops each one holds only one at a time."""
         if namespace is None:
             return map(self._opener.whole, [*self._objects.values()])
         return (self._opener.whole(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
@@ -115,14 +116,14 @@ class InformerStore:
         return (self._opener.whole(self._objects[key]) for key in [*self._indexes[index].get(value, ())])
 
     def put(self, obj: Object, *, in_order: bool = True, entry: Entry | None = None) -> Iterable[Change]:
-        """Take in a version that somebody saw: nothing changes if a newer one, or the end, is known already.
+        """Apply a version that was seen: nothing changes if a newer one, or the deletion, is already known.
 
-        ``in_order``: it comes from the server's stream, not from an answer that may have been overtaken.
-        ``entry``: what is to be kept of it, where that was made already.
+        ``in_order``: it comes from the server's stream, not from an answer that a newer event may have overtaken.
+        ``entry``: the form to store, if the caller has made it already.
         """
         entry = packed(obj) if entry is None else entry
         key, uid = key_of(obj), _uid(obj)
-        if self._is_of_the_dead(obj, uid, in_order):
+        if self._belongs_to_a_deleted_object(obj, uid, in_order):
             return []
         old = self._objects.get(key)
         if old is None:
@@ -134,10 +135,10 @@ class InformerStore:
         return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry))]
 
     def lacks(self, obj: Object) -> bool:
-        """Whether ``put`` would take this in as news; of ``obj`` only the metadata count."""
+        """Whether ``put`` would change anything for this version; only the metadata of ``obj`` is read."""
         uid = _uid(obj)
         entry = self._objects.get(key_of(obj))
-        if self._is_of_the_dead(obj, uid, in_order=False):
+        if self._belongs_to_a_deleted_object(obj, uid, in_order=False):
             return False
         if entry is None:
             return True
@@ -146,18 +147,20 @@ class InformerStore:
         return is_newer(version, known) if _uid(old) == uid else not is_certainly_newer(known, version)
 
     def absent_from(self, listed: Iterable[Object], version: str) -> _Objects:
-        """Objects in here that a list as of ``version`` would have, and has not; of large ones only their identity."""
+        """Objects in the cache that should be in a list as of ``version`` and are missing there; large ones only as
+        their identity.
+        """
         uids = {_uid(obj) for obj in listed}
         known = map(head_of, self._objects.values())
         return [obj for obj in known if _uid(obj) not in uids and not is_certainly_newer(version_of(obj), version)]
 
     def remove(self, obj: Object) -> Iterable[Change]:
-        """Take in the news that ``obj``, in its last version, is gone."""
+        """Apply the deletion of ``obj``, given in its last version."""
         key, uid = key_of(obj), _uid(obj)
         entry = self._objects.get(key)
         old = head_of(entry) if entry is not None else None
         if old is not None and _uid(old) == uid and is_certainly_newer(version_of(old), version_of(obj)):
-            return []  # it left the selection and came back; this is the older news
+            return []  # it left the selection and came back; this is the older event
         self._note_deletion(uid, _Deletion(version_of(obj), True, self._list_number))
         if old is None or _uid(old) != uid:
             return []
@@ -165,9 +168,9 @@ class InformerStore:
         return [Change(ChangeKind.DELETED, obj, None)]
 
     def forget(self, key: StoreKey, uid: str) -> Iterable[Change]:
-        """Treat the object as gone, although only its deletion was asked for.
+        """Treat the object as deleted, although only its deletion was requested.
 
-        One that is marked as ending stays: the server has told that it waits, and will tell when it is gone.
+        An object that is marked as ending stays: the server has sent that it still exists, and will send its deletion.
         """
         entry = self._objects.get(key)
         if entry is None or _uid(head_of(entry)) != uid:
@@ -180,14 +183,14 @@ class InformerStore:
         return [Change(ChangeKind.DELETED, entry, None)]
 
     def begin_list(self) -> int:
-        """Call before asking for a list; give the number back with it."""
+        """Call this before requesting a list, and pass the number to ``replace_all``."""
         self._list_number += 1
         return self._list_number
 
     def replace_all(self, objects: Iterable[Entry], version: str, list_number: int, *, trust: bool) -> Iterable[Change]:
-        """Take in a whole list as of ``version``; what was learned later than that is kept.
+        """Apply a whole list as of ``version``; changes that are newer than the list are kept.
 
-        ``trust``: believe the list even where what is known looks newer, because the server's history went back.
+        ``trust``: use the list even where the cache looks newer, because the server's history went back.
         """
         found = {key_of(head_of(entry)): entry for entry in objects}
         alive = {_uid(head_of(entry)) for entry in found.values()}
@@ -218,7 +221,7 @@ class InformerStore:
             return []
         return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry))]
 
-    def _is_of_the_dead(self, obj: Object, uid: str, in_order: bool) -> bool:
+    def _belongs_to_a_deleted_object(self, obj: Object, uid: str, in_order: bool) -> bool:
         deletion = self._deletions.get(uid)
         if deletion is None:
             return False
@@ -228,11 +231,13 @@ class InformerStore:
             later = in_order and version != deletion.version
         if deletion.observed:
             return not later  # later: it only left the selection, and is back
-        # Only its deletion was asked for; while it waits for finalizers the server still shows it, marked as ending.
+        # Only its deletion was requested; while it waits for finalizers, the server still shows it, marked as ending.
         return not (later and obj["metadata"].get("deletionTimestamp"))
 
     def _replace_with_other(self, key: StoreKey, old: Entry, new: Object, entry: Entry) -> Iterable[Change]:
-        """The name now means another object, whose predecessor is gone, unless this is an echo of that predecessor."""
+        """The name now belongs to another object and its predecessor is gone, unless ``new`` is a late event of the
+        predecessor.
+        """
         if is_certainly_newer(version_of(head_of(old)), version_of(new)):
             return []
         self._note_deletion(_uid(head_of(old)), _Deletion(version_of(new), True, self._list_number))
@@ -245,7 +250,7 @@ class InformerStore:
             del self._deletions[next(iter(self._deletions))]
 
     def _set(self, key: StoreKey, obj: Object, entry: Entry) -> Entry:
-        """Keep ``entry`` for ``obj``, and say so."""
+        """Store ``entry`` for ``obj``, and return it."""
         values = {name: tuple(dict.fromkeys(indexer(obj))) for name, indexer in self._indexers.items()}
         self._drop_from_indexes(key)
         if (before := self._objects.get(key)) is not None:
@@ -285,7 +290,7 @@ def version_of(obj: Object) -> str:
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Whether to take ``version`` where ``than`` is known; of two that cannot be compared the later news wins."""
+    """Whether ``version`` replaces ``than``; if they cannot be compared, the later one replaces the earlier."""
     if is_number(version) and is_number(than):
         return int(version) > int(than)
     return version != than
@@ -297,7 +302,7 @@ def is_certainly_newer(version: str, than: str) -> bool:
 
 
 def is_number(version: str) -> bool:
-    """Whether versions of this server can be compared: decimal digits, no more than 64 bits need."""
+    """Whether versions of this server can be compared: decimal digits that fit into 64 bits."""
     return version.isdecimal() and len(version) <= _LONGEST_NUMBER
 
 

@@ -1,9 +1,9 @@
-"""One call out, one answer in: connections, TLS, credentials, deadlines, and the record of each call.
+"""Sends one call and receives its answer: connections, TLS, credentials, deadlines, and the log entry of each call.
 
-A call is sent once, or a second time when its credentials were refused and could be renewed; nothing else is repeated
-here (core.kube.retry). HTTP/1.1 with connections kept alive; at most ``MAX_CALLS`` calls are under way at a time, at
-most ``MAX_BACKGROUND_CALLS`` of them in the background, streams (watches, logs) not counted. Calls take turns by the
-namespace that they concern, and those by which the program itself lives never wait for them.
+A call is sent once, or a second time when its credentials were refused and could be renewed; other retries are made by
+core.kube.retry. HTTP/1.1 with kept-alive connections. At most ``MAX_CALLS`` calls run at a time, at most
+``MAX_BACKGROUND_CALLS`` of them in the background; streams (watches, logs) do not count. Namespaces take turns with
+their calls. Calls that the program itself depends on never wait for other calls.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ from core.telemetry.span import Span, SpanOutcome, open_span
 
 MAX_CALLS: Final = 64
 MAX_CALLS_ALONE: Final = 32
-"""Of them, for a namespace beside which nothing happens."""
+"""The part of ``MAX_CALLS`` for a namespace when no other namespace has calls."""
 MAX_CALLS_OF_ONE: Final = 8
-"""Of them, for one among others: enough to keep this process busy, as a call takes it two milliseconds and an API
-server about ten, and too few to be felt there by the calls of others."""
+"""The part of ``MAX_CALLS`` for a namespace beside others. Enough to keep this process busy, as a call takes it two
+milliseconds and an API server about ten; few enough that calls of others are hardly delayed there.
+"""
 MAX_BACKGROUND_CALLS: Final = 5
-"""Enough to keep up, too few to be felt by a call that somebody waits for."""
+"""Enough for background work to keep up, few enough not to delay a call that a caller waits for."""
 MAX_BACKGROUND_CALLS_OF_ONE: Final = 4
 CALL_DEADLINE_SECONDS: Final = 30.0
 CONNECT_DEADLINE_SECONDS: Final = 10.0
@@ -65,10 +66,10 @@ _LOG: Final = get_logger("kube-client")
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One prepared request; everything in it is decided, nothing is sent."""
+    """One prepared request; it is complete, and not sent yet."""
 
     verb: str
-    """get, list, watch, create, update, patch, delete, deletecollection, connect: as RBAC names it."""
+    """get, list, watch, create, update, patch, delete, deletecollection, connect: the names of RBAC."""
     method: str
     path: str
     resource: str = ""
@@ -80,12 +81,13 @@ class ApiCall:
     headers: tuple[tuple[str, str], ...] = ()
     deadline_seconds: float = CALL_DEADLINE_SECONDS
     background: bool = False
-    """Waits for a turn among its like, as long as it takes; its deadline begins with it."""
+    """It waits for its turn among background calls without limit; its deadline starts with its turn."""
     vital: bool = False
-    """The program itself lives by it (a lease, its configuration, its certificates): it waits for no turn."""
+    """The program itself depends on it (a lease, its configuration, its certificates): it never waits for a turn."""
     fence: Callable[[], None] | None = None
-    """Asked before its turn is used, and at the last moment before it is sent, when there is a connection; what it
-    raises is raised instead."""
+    """Called before the turn of the call is used, and again just before it is sent, when there is a connection; an
+    error that it raises ends the call.
+    """
 
     @property
     def reads(self) -> bool:
@@ -93,12 +95,12 @@ class ApiCall:
 
     @property
     def namespace(self) -> str:
-        """The namespace that it concerns; empty for all of the cluster."""
+        """The namespace of the call; empty for the whole cluster."""
         return self.path.partition("/namespaces/")[2].partition("/")[0]
 
 
 class ApiTransport:
-    """The way to one API server; open with ``open_transport``."""
+    """Sends calls to one API server; open it with ``open_transport``."""
 
     def __init__(self, config: ClusterConfig, http: httpx.AsyncBaseTransport, context: ssl.SSLContext | None) -> None:
         self.config = config
@@ -114,10 +116,10 @@ class ApiTransport:
         self._loaded_certificate: ClientCertificate | None = None
 
     async def send(self, call: ApiCall) -> httpx.Response:
-        """The server's answer, whatever its status, with its body read.
+        """The server's answer, whatever its status is, with its body.
 
         Raises:
-            TransportError: no answer; see its leaves.
+            TransportError: no answer; see its subclasses.
             ConfigError: the credentials cannot be read.
         """
         if call.vital or not call.background:
@@ -126,8 +128,8 @@ class ApiTransport:
             return await self._send_in_time(call)
 
     async def _send_in_time(self, call: ApiCall) -> httpx.Response:
-        """Waits for its turn first: without giving others the processor when nobody is ahead, which in a busy process
-        costs more than the call.
+        """Waits for its turn first. When no other call waits, it does not yield to other tasks, which in a busy process
+        would cost more than the call.
         """
         sent = False
         with (
@@ -152,14 +154,14 @@ class ApiTransport:
             if scope.cancelled_caught:
                 what = f"{call.method} {call.path}: no answer within {call.deadline_seconds:g} s"
                 raise DeadlineError(what, outcome_unknown=sent and not call.reads)
-            raise AssertionError("a call answers, raises or misses its deadline")
+            raise AssertionError("a call must return, raise or miss its deadline")
 
     @asynccontextmanager
     async def open_stream(self, call: ApiCall) -> AsyncIterator[httpx.Response]:
-        """The answer with its body unread; the connection is closed with the block.
+        """The answer with its body unread; the connection is closed at the end of the block.
 
-        ``call.deadline_seconds`` bounds the wait for the head of the answer only; read the body through ``open_body``.
-        Errors as for ``send``.
+        ``call.deadline_seconds`` bounds only the wait for the head of the answer; read the body through ``open_body``.
+        Raises the same errors as ``send``.
         """
         async with AsyncExitStack() as stack:
             with (
@@ -213,7 +215,7 @@ class ApiTransport:
         return httpx.Request(call.method, url, headers=headers, content=call.body, extensions=dict(extensions))
 
     def _load_certificate(self, certificate: ClientCertificate) -> None:
-        """Show ``certificate`` on connections made from now on; older ones end when the server closes them."""
+        """Use ``certificate`` on connections that are made from now on; older ones end when the server closes them."""
         if self._ssl_context is not None:
             _load_pair(
                 ssl.create_default_context(), certificate
@@ -236,7 +238,8 @@ class ApiTransport:
 async def open_transport(
     config: ClusterConfig, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[ApiTransport]:
-    """A transport for the block; ``transport`` replaces the network, e.g. by an application in this process.
+    """A transport that is open for the block; ``transport`` replaces the network, e.g. by an application in this
+    process.
 
     Raises:
         ConfigError: the CA or the client certificate cannot be used.
@@ -248,17 +251,17 @@ async def open_transport(
 
 
 def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
-    """TLS 1.2 or newer, trusting what ``config`` says.
+    """TLS 1.2 or newer, with the certificate authorities of ``config``.
 
     Raises:
-        ConfigError: the CA or the client certificate is not what it claims to be.
+        ConfigError: the CA or the client certificate is not valid.
     """
     try:
         context = ssl.create_default_context(cadata=config.ca_pem.decode("ascii") if config.ca_pem else None)
     except (ssl.SSLError, UnicodeDecodeError) as error:
         raise ConfigError(f"certificate-authority in {config.source} is not a PEM certificate") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python 3.13 turned strict checking on, which refuses the self-made CAs of many clusters.
+    # Python 3.13 made strict checking the default; it refuses the self-made CAs of many clusters.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.set_alpn_protocols(["http/1.1"])
     if not config.verify:
@@ -270,7 +273,9 @@ def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
 
 
 def open_body(response: httpx.Response) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-    """The body of a streamed answer, chunk by chunk as it comes, with errors translated; may be left at any time."""
+    """The body of a streamed answer, in chunks as it arrives, with errors translated; the block may be left at any
+    time.
+    """
     return _open_parts(response, response.aiter_bytes())
 
 
@@ -281,10 +286,10 @@ def open_lines(response: httpx.Response) -> AbstractAsyncContextManager[AsyncIte
 
 @asynccontextmanager
 async def _open_parts(response: httpx.Response, parts: AsyncIterator[Part]) -> AsyncIterator[AsyncIterator[Part]]:
-    """An iterator that is ended in order, whenever it is left.
+    """An iterator that is closed in the right order when the block ends.
 
-    httpx nests asynchronous generators, and closing the outer leaves the inner ones to the garbage collector. Only an
-    exception at the innermost wait ends them all, so an unfinished body is ended by cancelling one more read.
+    httpx nests asynchronous generators, and closing the outer one leaves the inner ones to the garbage collector. Only
+    an exception at the innermost wait closes them all, so an unfinished body is closed by cancelling one more read.
     """
     try:
         with transport_errors(response.request.url.path):
@@ -297,7 +302,7 @@ async def _open_parts(response: httpx.Response, parts: AsyncIterator[Part]) -> A
 
 
 class transport_errors:  # noqa: N801 - reads as the statement it is
-    """Turn what httpx raises inside the block into our errors; the one place that knows both."""
+    """Turn errors of httpx inside the block into errors of this package; only this class knows both."""
 
     def __init__(self, what: str, *, outcome_unknown: bool = False) -> None:
         self._what = what
@@ -317,16 +322,16 @@ class transport_errors:  # noqa: N801 - reads as the statement it is
         if (tls := _tls_cause(error)) is not None:
             return TLSError(f"{self._what}: {tls}; check certificate-authority and client-certificate")
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
-            return UnreachableError(f"{text}; is the API server running, and its address right?")
+            return UnreachableError(f"{text}; is the API server running, and is its address right?")
         if isinstance(error, httpx.TimeoutException):
             return DeadlineError(text, outcome_unknown=self._outcome_unknown)
         return ConnectionLostError(text, outcome_unknown=self._outcome_unknown)
 
 
 def explain_refusal(config: ClusterConfig, authorization: str | None, date: str | None) -> str:
-    """Why credentials may have been refused and what to do, for the message of a 401.
+    """Why credentials may have been refused, and the remedy, for the message of a 401.
 
-    ``date`` is the header of the answer: the server's clock, by which a token has expired or not.
+    ``date`` is the header of the answer: the server's clock, which decides whether a token has expired.
     """
     where = f"context {config.context!r} ({config.source})" if config.context else config.source or "this configuration"
     expires_at, now = _expiry_of(authorization), _http_date(date)
@@ -337,7 +342,7 @@ def explain_refusal(config: ClusterConfig, authorization: str | None, date: str 
 
 _NO_TIMEOUTS: Final[Mapping[str, float | None]] = {
     "connect": CONNECT_DEADLINE_SECONDS,
-    "read": None,  # our own scopes bound the whole call; a watch may rest
+    "read": None,  # our own scopes bound the whole call; a watch may be silent for long
     "write": None,
     "pool": None,
 }
@@ -350,7 +355,7 @@ def _fixed_headers(config: ClusterConfig) -> list[tuple[str, str]]:
     headers += [
         ("accept-encoding", "identity"),
         ("connection", "keep-alive"),
-    ]  # the network is near, the CPU is not idle
+    ]  # the network is near, but the CPU is busy
     impersonation = config.impersonation
     if impersonation.user:
         headers.append(("impersonate-user", impersonation.user))
@@ -362,7 +367,7 @@ def _fixed_headers(config: ClusterConfig) -> list[tuple[str, str]]:
 
 async def _read_whole(response: httpx.Response) -> None:
     try:
-        await response.aread()  # returns at once what came with the head
+        await response.aread()  # returns at once the bytes that came with the head
     except BaseException:
         await response.aclose()
         raise
@@ -384,13 +389,15 @@ def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None) -> RawTran
 
 
 def _proxy_of_environment(server: str) -> str | None:
-    """What ``HTTPS_PROXY`` and ``NO_PROXY`` say about ``server``, in either spelling."""
+    """The proxy for ``server`` according to ``HTTPS_PROXY`` and ``NO_PROXY``, in upper or lower case."""
     url = httpx.URL(server)
     return None if urllib.request.proxy_bypass(url.host) else urllib.request.getproxies().get(url.scheme)
 
 
 def _load_pair(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
-    """The standard library reads certificates from files only: one that only we can read, for a moment."""
+    """The standard library reads certificates only from files: this writes one, readable for this user only, for a
+    moment.
+    """
     with tempfile.TemporaryDirectory(prefix="bobrapet-") as directory:
         path = Path(directory) / "client.pem"
         path.touch(mode=0o600)

@@ -1,8 +1,9 @@
-"""One watch as a channel of events: resumed where it broke, never silently dead, ended only when a new list is needed.
+"""One watch as a channel of events: resumes after each break, notices silence, and ends only when a new list is needed.
 
-The connection is opened again from the last version seen whenever it ends, breaks, delivers damage or falls silent;
-the consumer notices nothing. What it must handle is one event, ``ERROR``, which is always the last: the versions after
-the one it knows are no longer to be had (410), or the server refuses the watch; it must list again.
+When the connection ends, breaks, delivers damaged data or is silent, the watch connects again from the last version
+seen; the consumer does not notice. The consumer must handle one special event, ``ERROR``, which is always the last: the
+server no longer has the versions after the last one seen (410), or refuses the watch. Then the consumer must list
+again.
 """
 
 from __future__ import annotations
@@ -38,26 +39,28 @@ from kubewire.wire import StatusReason, WatchEventType, status_failure
 
 BUFFERED_EVENTS: Final = 128
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-"""A single object is far smaller; a line that never ends is damage."""
+"""A single object is far smaller; a longer line is damaged."""
 
 _LOG: Final = get_logger("kube-watch")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchTiming:
-    """When a watch is given up and opened again; seconds."""
+    """When a watch is closed and opened again; in seconds."""
 
     silence_seconds: float = 75.0
-    """Longest wait for any byte. Servers send a bookmark every minute, so silence means that the peer is gone; or that
-    nothing has changed in a cluster that sends none, in which case opening the watch again costs little."""
+    """The longest wait for any byte. Servers send a bookmark every minute, so silence means that the connection is
+    dead. In a cluster without bookmarks it may also mean that nothing has changed; then opening the watch again costs
+    little.
+    """
     server_timeout_seconds: tuple[int, int] = (300, 600)
-    """After how long the server ends the watch by itself; drawn at random, so that watches do not end together."""
+    """The time after which the server ends the watch itself; chosen at random, so that watches do not end together."""
     backoff_seconds: tuple[float, float] = (0.2, 30.0)
-    """First and longest wait before the next connection."""
+    """The first and the longest wait before the next connection."""
     healthy_seconds: float = 1.0
-    """A connection that brought nothing but lived this long is no failure: the waits start again from the first."""
+    """A connection that lived this long is not a failure, even without events: the waits start from the first again."""
     damaged_lines: int = 3
-    """How often in a row the same position may deliver damage before a new list is asked for."""
+    """How many times in a row damaged data may arrive at the same position before the watch asks for a new list."""
 
 
 DEFAULT_TIMING: Final = WatchTiming()
@@ -87,14 +90,14 @@ async def open_watch(
 ) -> AsyncIterator[trio.MemoryReceiveChannel[WatchEvent]]:
     """Events after ``resource_version``, in the server's order, while the block runs.
 
-    The channel holds ``BUFFERED_EVENTS``; a slow consumer slows the reading down, nothing is dropped. It ends after an
-    ``ERROR`` event, and only then.
+    The channel holds ``BUFFERED_EVENTS``; with a slow consumer the watch reads more slowly, and drops nothing. It ends
+    after an ``ERROR`` event, and only then.
 
     Args:
-        resource_version: of the list that this watch continues; never empty.
-        on_contact: called whenever the server has shown that it is there.
+        resource_version: of the list that this watch continues; must not be empty.
+        on_contact: called whenever the server has answered or sent something.
     Raises:
-        ValueError: no version to start from.
+        ValueError: ``resource_version`` is empty.
     """
     if not resource_version:
         raise ValueError("a watch continues a list; give its resourceVersion")
@@ -108,7 +111,7 @@ async def open_watch(
                 yield receive
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # The watcher raises nothing of its own, so what comes out is the block's and leaves as it was raised.
+        # The watcher raises no errors of its own, so an error here comes from the block and is raised unchanged.
         if len(group.exceptions) == 1:
             raise group.exceptions[0] from group.exceptions[0].__cause__
         raise
@@ -116,7 +119,7 @@ async def open_watch(
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What is watched, and by whom."""
+    """What to watch, and with which client."""
 
     client: KubeClient
     resource: Resource
@@ -162,17 +165,17 @@ class _Watcher:
                     ending, error = _Ending.RELIST, None
                 self._report(ending, error)
                 if ending is _Ending.RELIST or (ending is _Ending.SILENT and await self._history_went_back()):
-                    await self._tell_end(error)
+                    await self._send_end(error)
                     return
                 if self._position != position or self._was_healthy(ending):
                     self._backoff.reset()
                 await trio.sleep(self._backoff.next_seconds(error))
 
     async def _read_one_connection(self) -> _Ending:
-        """Deliver what one connection brings; how it ended.
+        """Deliver the events of one connection; returns how it ended.
 
         Raises:
-            KubeError: it could not be opened, broke, or brought an ERROR event.
+            KubeError: the connection could not be opened, broke, or delivered an ERROR event.
         """
         target = self._target
         call = request.watch_call(
@@ -206,10 +209,10 @@ class _Watcher:
                     return _Ending.DAMAGED
 
     async def _deliver(self, line: bytes) -> bool:
-        """Pass one line on; False when it is not a watch event.
+        """Deliver one line; False when it is not a watch event.
 
         Raises:
-            ApiError: it is an ERROR event.
+            ApiError: the line is an ERROR event.
         """
         try:
             event = event_in(line, self._bounds)
@@ -223,7 +226,7 @@ class _Watcher:
         try:
             self._send.send_nowait(
                 event
-            )  # spares a turn of the scheduler where there is room, as there nearly always is
+            )  # saves a turn of the scheduler when the channel has room, which is the normal case
         except trio.WouldBlock:
             await self._send.send(event)
         self._position = event.object["metadata"]["resourceVersion"]
@@ -232,7 +235,7 @@ class _Watcher:
     def _count_left_out(self, event: LeftOut) -> None:
         plural = self._target.resource.plural
         metrics.count(catalogue.OBJECTS_LEFT_OUT, resource=plural)
-        _LOG.error("a change of an unknown object cannot be read, and is left out", resource=plural, cause=event.why)
+        _LOG.error("a change of an unknown object cannot be read and was skipped", resource=plural, cause=event.why)
 
     def _was_healthy(self, ending: _Ending) -> bool:
         if ending is _Ending.DAMAGED or self._connected_at is None:
@@ -240,7 +243,7 @@ class _Watcher:
         return trio.current_time() - self._connected_at >= self._timing.healthy_seconds
 
     def _judge(self, error: KubeError) -> _Ending:
-        """Whether the watch can go on from where it is once the server is well again."""
+        """Whether the watch can continue from its position when the server works again."""
         if isinstance(error, ServerTimeoutError) and any(
             cause.reason == "ResourceVersionTooLarge" for cause in error.causes
         ):
@@ -250,20 +253,20 @@ class _Watcher:
         return _Ending.RELIST
 
     async def _history_went_back(self) -> bool:
-        """After silence: whether the server's newest version is older than ours, in which case we would wait for ever.
+        """After silence: whether the server's newest version is older than ours; then the watch would wait for ever.
 
-        A server restored from a backup accepts our version and stays silent until its own count has passed it.
+        A server that was restored from a backup accepts our version and stays silent until its own count has passed it.
         """
         target = self._target
         try:
             newest = await newest_version(target.client.body_of, ListSelection(target.resource, target.namespace))
         except KubeError:
-            return False  # the next connection will say more
+            return False  # the next connection will show it
         self._on_contact()
         ours = self._position
         return newest.isdigit() and ours.isdigit() and int(newest) < int(ours)
 
-    async def _tell_end(self, error: BaseException | None) -> None:
+    async def _send_end(self, error: BaseException | None) -> None:
         status = error.status if isinstance(error, ApiError) else None
         if status is None:
             text = f"the watch cannot continue from resourceVersion {self._position}: {error or 'list again'}"

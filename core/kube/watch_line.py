@@ -1,4 +1,4 @@
-"""One line of a watch, from bytes to an event. An object that cannot be read costs no other.
+"""One line of a watch, from bytes to an event. An unreadable object does not affect other objects.
 
 Pure.
 """
@@ -19,39 +19,39 @@ from core.kube.remains import NoObjectError
 from kubewire.wire import Object, WatchEventType
 
 _HEAD: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Z]+)"\s*,\s*"object"\s*:\s*')
-"""As API servers write it."""
+"""The form that API servers write."""
 
 
 class DamagedLineError(ValueError):
-    """It is no event of a watch: whoever sent it is not the server that was asked, or broke off."""
+    """The line is not a watch event: its sender is not the expected server, or the line was cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One change; for ``BOOKMARK`` the object carries only its version, for ``ERROR`` it is a ``Status``."""
+    """One change; for ``BOOKMARK`` the object has only its version, for ``ERROR`` it is a ``Status``."""
 
     type: WatchEventType
     object: Object
     is_small: bool = False
-    """Whether the object is known to be neither large nor deep, so that nobody has to write it to find out."""
+    """Whether the object is known to be neither large nor deep, so that nobody must serialize it to find out."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A change of an object of which nothing can be read. ``version``: how far it brings the watch; empty: unknown."""
+    """A change of an object that cannot be read at all. ``version``: the version after it; empty: unknown."""
 
     version: str
     why: str
 
 
 def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:
-    """The event that ``line`` is, its object whole or what is left of it, marked (core.api.unreadable).
+    """The event in ``line``; its object is complete, or the readable rest, marked (core.api.unreadable).
 
-    An object may be as deep as the parser reads; the informer, which keeps it, looks at that.
+    An object may be as deep as the parser allows; the informer, which stores it, checks the depth.
 
     Raises:
         DamagedLineError
-        ApiError: it is an ERROR event.
+        ApiError: the line is an ERROR event.
     """
     if len(line) > NEVER_TOO_MANY_BYTES and scan.has_more_values(line, bounds.values):
         return _from_parts(line, f"holds more than {bounds.values} values")
@@ -62,13 +62,13 @@ def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:
     try:
         type_, obj = WatchEventType(value["type"]), value["object"]
     except (ValueError, KeyError, TypeError):
-        raise DamagedLineError("it has no type and object of an event") from None
+        raise DamagedLineError("it must have the type and object of an event") from None
     if type_ is WatchEventType.ERROR:
         raise error_from_status(obj if isinstance(obj, dict) else {})
     version = _version_of(obj)
     if type_ is WatchEventType.BOOKMARK:
         if not version:
-            raise DamagedLineError("a bookmark without version")
+            raise DamagedLineError("a bookmark must have a version")
         return WatchEvent(type_, obj)
     try:
         read = reading.settled(obj, line, bounds, any_depth=True)
@@ -83,7 +83,7 @@ def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:
 def _from_parts(line: bytes, why: str) -> WatchEvent | LeftOut:
     type_, start = _head_of(line)
     if type_ not in (WatchEventType.ADDED, WatchEventType.MODIFIED, WatchEventType.DELETED):
-        raise DamagedLineError("it cannot be read, and is about no object")
+        raise DamagedLineError("it cannot be read, and names no object")
     try:
         left = remains.of_bytes(line, why, start)
     except NoObjectError:
@@ -107,7 +107,7 @@ def _head_of(line: bytes) -> tuple[WatchEventType, int]:
     except scan.ScanError:
         pass
     if start < 0:
-        raise DamagedLineError("it has no object")
+        raise DamagedLineError("it must have an object")
     return _type(type_), start
 
 
@@ -115,7 +115,7 @@ def _type(text: bytes) -> WatchEventType:
     try:
         return WatchEventType(text.decode("ascii"))
     except ValueError:
-        raise DamagedLineError("it has no type of an event") from None
+        raise DamagedLineError("it must have the type of an event") from None
 
 
 def _version_of(obj: Any) -> str:

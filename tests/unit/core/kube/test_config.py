@@ -287,7 +287,7 @@ async def test_an_auth_provider_is_resolved_by_the_kubernetes_package(tmp_path: 
 
     assert await authorization(config) == f"Bearer {token}"
     config = await load_config(kubeconfig(tmp_path / "config", user={"auth-provider": {"name": "azure"}}))
-    with pytest.raises(ConfigError, match="'azure' gave no token"):
+    with pytest.raises(ConfigError, match="'azure' returned no token"):
         await config.credentials.current()
 
 
