@@ -1,5 +1,5 @@
-"""Evaluation on the event loop, bounded.
+"""Evaluation on the event loop, within bounds.
 
-``evaluator`` is the one door. ``pool`` keeps the processes for what cannot be bounded, ``worker`` is their program;
-``validation`` and ``schema`` are about JSON Schemas.
+``evaluator`` is the only entry point. ``pool`` keeps processes for evaluations whose cost has no bound, ``worker`` is
+the program of these processes; ``validation`` and ``schema`` handle JSON Schemas.
 """

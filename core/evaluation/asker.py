@@ -1,4 +1,4 @@
-"""Who asks: the namespace whose turn a costly evaluation takes, and whom to tell that it waits."""
+"""The asker of an evaluation: the namespace whose turn it takes, and the function to call while it waits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 
 def _report_to_nobody(_: float | None) -> None:
-    """For whoever shows no waiting."""
+    """For askers that do not show that they wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """``report_waiting`` is called with the seconds that the evaluation has waited for its turn, once that is long
-    enough to notice, and then with None when it no longer waits. It must neither block nor raise.
+    """``report_waiting`` is called with the seconds that the evaluation has waited for its turn, when the wait is long
+    enough to notice, and later with None when the wait is over. It must neither block nor raise.
     """
 
     namespace: str = ""
@@ -22,4 +22,4 @@ class Asker:
 
 
 NOBODY: Final = Asker()
-"""For programs in which nobody shares the evaluator."""
+"""For programs in which the evaluator is not shared between namespaces."""

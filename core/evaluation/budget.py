@@ -1,4 +1,4 @@
-"""How much of the workers' time one namespace may use: an allowance that is refilled as time passes."""
+"""The part of the workers' time that one namespace may use: an allowance that is refilled over time."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ _TIDY_AT: Final = 256
 
 
 class Budget:
-    """So many seconds a minute for each namespace, refilled evenly; unused time is kept for a minute.
+    """A number of seconds per minute for each namespace, refilled evenly; unused time is kept for a minute.
 
-    A question may begin while something is left, and is charged when it has ended. What it has taken too much is paid
-    back by waiting, whether or not others want the worker.
+    A question may start while some allowance is left, and is charged when it has ended. If it took more than was left,
+    the namespace waits until the debt is refilled, whether or not others want the worker.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         """
         Args:
-            seconds: of a minute, asked each time, so that a change counts at once; zero: as much as anybody wants.
+            seconds: per minute; called each time, so that a change takes effect at once; zero: no limit.
         """
         self._seconds = seconds
         self._left: dict[str, tuple[float, float]] = {}
-        """By namespace, how much was left at which instant; who has never used any, or has everything, is absent."""
+        """By namespace: the allowance left, and the instant of that value; a namespace with its full allowance is
+        absent.
+        """
         self._tidy_at = _TIDY_AT
 
     def seconds_until_free(self, namespace: str) -> float:
-        """How long the namespace has to wait before its next question may begin."""
+        """How many seconds the namespace must wait before its next question may start."""
         allowance = self._seconds()
         left = self._left_of(namespace, allowance)
         if allowance <= 0 or left > 0:
             return 0.0
-        # A little more than nothing: what is left right then must not be rounded to nothing.
+        # A little more than zero, so that the allowance at that moment is not rounded to zero.
         return (0.001 - left) * PERIOD_SECONDS / allowance
 
     def charge(self, namespace: str, seconds: float) -> None:
-        """The namespace has used a worker for so long."""
+        """The namespace has used a worker for ``seconds``."""
         allowance = self._seconds()
         if allowance <= 0:
             return

@@ -1,14 +1,14 @@
-"""The one door to expressions and schemas for everything that runs on the event loop.
+"""The only entry point to expressions and schemas for code that runs on the event loop.
 
-A template first runs on the loop with a small grant of steps and time, of which nearly all need a fraction. When the
-grant is used up, the same evaluation starts again in a thread with the full limits. A thread is enough for templates:
-the interpreter is ours, counts its steps, hears about cancellation and lets the loop run in between. CEL and JSON
-Schemas run in native libraries that do none of this: on the loop only when a static bound says that it takes a few
-milliseconds at most, else in a process, see ``pool``.
+A template first runs on the loop with a small grant of steps and time; nearly all templates need only a fraction of it.
+When the grant is used up, the same evaluation starts again in a thread with the full limits. A thread is enough for
+templates: the interpreter is our own, counts its steps, checks for cancellation and lets the loop run in between. CEL
+and JSON Schemas run in native libraries that do none of this. They run on the loop only when a static bound says that
+they take a few milliseconds at most, otherwise in a process, see ``pool``.
 
-Threads and processes are shared by all tenants: what does not run on the loop takes turns by namespace, see ``lane``,
-and is charged to the namespace's budget. Looking at what a Story says has a lane of its own: it is bounded by the size
-of the Story, and runs that are to start must not wait for the expressions of others.
+All tenants share the threads and processes: namespaces take turns with work that does not run on the loop, see
+``lane``, and their budgets are charged for it. Analysing a Story has a lane of its own: its cost is bounded by the size
+of the Story, and the start of a run must not wait for the expressions of other runs.
 """
 
 from __future__ import annotations
@@ -47,35 +47,35 @@ from core.expressions.template.functions import Context
 from core.telemetry import catalogue, metrics
 
 EXPRESSION_FAILED: Final = "ExpressionFailed"
-# Parsing and using up the grant come to 20 ms together at worst, most of it for texts made to be slow.
+# Parsing and using up the grant take 20 ms together in the worst case, most of it for texts that are made to be slow.
 LOOP_GRANT: Final = Slice(steps=1_000, seconds=0.004, text=4_096)
-MAX_LOOP_CHARACTERS: Final = 2_048  # of template text: parsing is not sliced
+MAX_LOOP_CHARACTERS: Final = 2_048  # of template text: parsing cannot be interrupted
 MAX_LOOP_TICKS: Final = 100_000  # of CEL, about 5 ms
 
 _MAX_THREADS: Final = 2
 _MAX_ANALYSES: Final = 2
 _CACHES: Final = {"template": compile_template.cache_info, "cel": condition_cache_info}
-"""Of compiled expressions; they tell how often one was found there since the process began."""
+"""Caches of compiled expressions; they count their hits since the process started."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What the expression evaluated to."""
+    """The result of the expression."""
 
     value: Json
 
 
 @dataclass(frozen=True, slots=True)
 class FailureCause:
-    """Why there is no value, in parts, for whoever shows it in a form of its own.
+    """Why there is no value, in parts, for callers that display it in their own form.
 
     Attributes:
         kind: a class of templating contract 14, or ``offloaded``.
-        field: JSON path, from the field that was asked about down.
+        field: JSON path, starting with the evaluated field.
         message: without field, place and remedy.
-        excerpt: the line of the text with a caret below the place.
+        excerpt: the line of the text, with a caret below the error.
     """
 
     kind: str
@@ -87,7 +87,7 @@ class FailureCause:
 
     @classmethod
     def of(cls, error: ExpressionError) -> FailureCause:
-        """The cause that ``error`` tells."""
+        """The cause in ``error``."""
         kind = "offloaded" if isinstance(error, OffloadedDataError) else str(error.fault)
         return cls(
             kind, bounded(error.field), bounded(error.message), bounded(error.remedy), error.position, error.excerpt
@@ -96,7 +96,7 @@ class FailureCause:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """Upstream data is not there yet. ``steps`` names the steps to wait for; empty when it cannot be told which."""
+    """Upstream data does not exist yet. ``steps`` names the steps to wait for; empty when they are unknown."""
 
     steps: frozenset[str]
     reason: str
@@ -107,7 +107,7 @@ class NotYet:
 class Failure:
     """There will be no value; ``reason`` is a status reason, ``message`` names field, place and remedy.
 
-    ``offloaded``: the failure is that a larger template uses data that lives in object storage.
+    ``offloaded``: the cause is that a template that is more than a path uses data that is in object storage.
     """
 
     reason: str
@@ -121,16 +121,16 @@ Answer: TypeAlias = Value | NotYet | Failure
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPolicy:
-    """What an evaluation may cost, and whether functions whose result depends on time or chance are refused."""
+    """The limits of an evaluation, and whether functions whose result depends on time or chance are refused."""
 
     limits: EvaluationLimits = DEFAULT_LIMITS
     deterministic: bool = False
     budget_seconds: float = 0.0
-    """Of the time of threads and processes that one namespace may use in a minute; zero: as much as it wants."""
+    """The time of threads and processes that one namespace may use in a minute, in seconds; zero: no limit."""
 
 
 class Evaluator:
-    """Evaluates expressions and validates documents without ever holding the event loop for long."""
+    """Evaluates expressions and validates documents without blocking the event loop for long."""
 
     def __init__(
         self,
@@ -141,9 +141,9 @@ class Evaluator:
     ) -> None:
         """
         Args:
-            policy: asked before each evaluation, so that a change counts from the next one.
-            now: the clock behind ``{{ now }}``; without one, asking for the time is a failure.
-            pool: where costly evaluations and validations run.
+            policy: called before each evaluation, so that a change takes effect from the next one.
+            now: the clock for ``{{ now }}``; without one, an expression that uses the time fails.
+            pool: runs costly evaluations and validations.
         """
         self._policy = policy
         self._now = now
@@ -153,11 +153,11 @@ class Evaluator:
         self._processes = WorkerLane("process", lambda: self._pool.processes, teller, budget)
         self._analyses = WorkerLane("analysis", lambda: _MAX_ANALYSES, teller)
         self._schemas = SchemaValidator(self._pool, self._processes, self._analyses)
-        self._room = trio.CapacityLimiter(math.inf)  # the lanes bound how many there are
+        self._room = trio.CapacityLimiter(math.inf)  # the lanes bound their number
         self._hits = {kind: cache_info().hits for kind, cache_info in _CACHES.items()}
 
     async def keep_warm(self) -> None:
-        """Keep processes ready for costly evaluations, until cancelled; without it, each starts its own."""
+        """Keep processes ready for costly evaluations, until cancelled; otherwise each evaluation starts its own."""
         await self._pool.keep_warm()
 
     async def resolve(
@@ -175,10 +175,10 @@ class Evaluator:
 
         Args:
             field: JSON path of the value, for messages.
-            asker: whose turn it takes when it is costly.
-            finished: every step is terminal, so what is missing now stays missing: a failure instead of ``NotYet``.
-            whole: the variables with what lies in object storage, for all templates but plain paths.
-            stored: roots of which a part lies there; without ``whole`` only plain paths may read them.
+            asker: the namespace whose turn a costly evaluation takes.
+            finished: every step is terminal, so missing data will never arrive: it is a failure instead of ``NotYet``.
+            whole: the variables including the data from object storage, for all templates except plain paths.
+            stored: roots with a part in object storage; without ``whole`` only plain paths may read them.
         """
         work = lambda context: Resolver(context, whole, stored).value(value, variables)  # noqa: E731 - used once
         return await self._answer(work, _template_characters(value), field, asker, finished=finished)
@@ -193,7 +193,7 @@ class Evaluator:
         stored: frozenset[str] = frozenset(),
         asker: Asker = NOBODY,
     ) -> Answer:
-        """Whether the condition holds, in either dialect: a ``Value`` of a bool; arguments as for ``resolve``."""
+        """Whether the condition is true, in either dialect: a ``Value`` of a bool; arguments as for ``resolve``."""
         if is_cel(text):
             evaluate = lambda: self._cel(text, variables, finished, asker)  # noqa: E731 - used once
             return await self._concluded(evaluate, field, "cel", finished=finished)
@@ -203,14 +203,14 @@ class Evaluator:
     async def validate_schema(
         self, schema: Mapping[str, Json], document: Json, *, asker: Asker = NOBODY
     ) -> list[SchemaProblem]:
-        """What about ``document`` the schema does not allow, at most ``MAX_PROBLEMS``; empty when it is valid.
+        """The violations of the schema in ``document``, at most ``MAX_PROBLEMS``; empty when it is valid.
 
-        An unusable schema, and one that takes too long, are problems of the whole document.
+        An unusable schema, and one that takes too long, are reported as problems of the whole document.
         """
         return await self._schemas.problems(schema, document, asker)
 
     async def analyse(self, look: Callable[[Json], _T], manifest: Json, *, asker: Asker = NOBODY) -> _T:
-        """``look(manifest)``, which compiles the expressions of ``manifest``, without holding the loop for long."""
+        """``look(manifest)``, which compiles the expressions of ``manifest``, without blocking the loop for long."""
         await trio.lowlevel.checkpoint()
         if _text_characters(manifest) <= MAX_LOOP_CHARACTERS:
             return look(manifest)
@@ -266,7 +266,7 @@ class Evaluator:
             try:
                 return on(Meter(policy.limits, grant=LOOP_GRANT))
             except SliceSpentError:
-                pass  # too much for the loop; evaluation has no effects, so it simply starts again
+                pass  # too much for the loop; evaluation has no effects, so it starts again
         return await self._in_thread(on, policy.limits, asker)
 
     async def _cel(self, text: str, variables: Mapping[str, Json], finished: bool, asker: Asker) -> bool:
@@ -289,7 +289,7 @@ class Evaluator:
         try:
             return condition.ask(variables, Meter(limits, grant=LOOP_GRANT), finished=finished)
         except SliceSpentError:
-            pass  # much data; looking at it goes on elsewhere
+            pass  # too much data for the loop
         return await self._in_thread(lambda meter: condition.ask(variables, meter, finished=finished), limits, asker)
 
     async def _in_thread(self, work: Callable[[Meter], _T], limits: EvaluationLimits, asker: Asker) -> _T:
@@ -299,7 +299,7 @@ class Evaluator:
             )
 
     def _steady_clock(self) -> Callable[[], datetime] | None:
-        """One instant for the whole evaluation, so that starting again cannot change it."""
+        """One instant for the whole evaluation, so that starting again does not change it."""
         if self._now is None:
             return None
         read: list[datetime] = []
@@ -313,7 +313,7 @@ class Evaluator:
 
 
 def _call(now: Callable[[], datetime] | None) -> datetime:
-    assert now is not None  # only asked for when there is a clock
+    assert now is not None  # only called when there is a clock
     return now()
 
 
@@ -332,12 +332,12 @@ def _over(question: CelQuestion, error: OverLimitError) -> LimitExceededError:
 
 
 def _template_characters(value: Json) -> int:
-    """How much template text would have to be parsed."""
+    """The number of characters of template text to parse."""
     return _characters(value, only="{{")
 
 
 def _text_characters(value: Json) -> int:
-    """How much text there is that may be an expression."""
+    """The number of characters of text that may be an expression."""
     return _characters(value, only="")
 
 

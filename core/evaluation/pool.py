@@ -1,8 +1,9 @@
-"""Processes for what can be neither interrupted nor bounded: killed when over a limit, replaced, counted.
+"""Processes for work that can be neither interrupted nor bounded: killed when over a limit, replaced, counted.
 
-A process answers one question at a time and is kept for the next while somebody runs ``keep_warm``; without it, each
-question has its own. Either way the caller of ``ask`` waits for it: nothing goes on after ``ask`` has returned, and no
-process outlives ``keep_warm``. A process that was killed or has crashed costs its own question only.
+A process answers one question at a time and is kept for the next one while ``keep_warm`` runs; without ``keep_warm``,
+each question has its own process. In both cases the caller of ``ask`` waits for the answer: no work continues after
+``ask`` has returned, and no process outlives ``keep_warm``. When a process is killed or crashes, only its current
+question fails.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ WORKER_SECONDS: Final = 10.0
 MAX_PROCESSES: Final = 2
 PATIENCE: Final = 3.0
 EXPRESSIONS: Final = str(Path(worker.__file__).resolve())
-"""The program that answers about expressions and schemas."""
+"""The program that answers questions about expressions and schemas."""
 
 _START_SECONDS: Final = 60.0
-_QUESTIONS_PER_PROCESS: Final = 1_000  # then it has fragmented its memory enough
+_QUESTIONS_PER_PROCESS: Final = 1_000  # after so many, its memory is fragmented
 _MAX_ANSWER_BYTES: Final = 1 << 24
 _READ_BYTES: Final = 1 << 16
 _ROOT: Final = str(Path(worker.__file__).resolve().parents[2])
 
 
 class OverLimitError(Exception):
-    """The question needs more than it may take: *user*.
+    """The question needs more than its limit allows: *user*.
 
-    ``limit`` is ``time``, ``memory`` or ``crash``; ``allowed`` are seconds or bytes.
+    ``limit`` is ``time``, ``memory`` or ``crash``; ``allowed`` is in seconds or bytes.
     """
 
     def __init__(self, limit: str, allowed: float, how: str) -> None:
@@ -50,12 +51,12 @@ class OverLimitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What the processes may take.
+    """The limits of the processes.
 
     Attributes:
-        seconds: of processor time that one question may take.
-        patience: how many times as long it may take on the clock: on a busy machine it gives way to others.
-        memory_bytes: how much address space a process may use.
+        seconds: processor time of one question.
+        patience: the factor by which wall time may exceed it: on a busy machine the process yields to others.
+        memory_bytes: address space of one process.
         processes: how many may work at the same time; further questions wait.
     """
 
@@ -66,17 +67,17 @@ class WorkerLimits:
 
 
 def _nothing(_: Any) -> None:
-    """For programs that never ask back."""
+    """For programs that never ask the parent for data."""
 
 
 class WorkerPool:
-    """Answers questions in processes of their own."""
+    """Answers questions in separate processes."""
 
     def __init__(self, limits: Callable[[], WorkerLimits] = WorkerLimits, program: str = EXPRESSIONS) -> None:
         """
         Args:
-            limits: asked before each question, so that a change counts from the next one.
-            program: path of what the processes run; one that calls ``worker.serve``.
+            limits: called before each question, so that a change takes effect from the next one.
+            program: path of the program of the processes; it must call ``worker.serve``.
         """
         self._limits = limits
         self._program = program
@@ -100,11 +101,11 @@ class WorkerPool:
                 await self._end_all()
 
     async def ask(self, question: Mapping[str, Any], look_up: Callable[[Any], Any] = _nothing) -> Any:
-        """The answer to a question of ``worker``; ``look_up`` gives what the program asks for meanwhile.
+        """The answer to a question of ``worker``; ``look_up`` returns the data that the program requests meanwhile.
 
         Raises:
-            OverLimitError: it took too long, or the process ended over it.
-        Cancellation: the process is ended; nothing remains.
+            OverLimitError: it took too long, or its process ended because of it.
+            Cancellation: the process is ended and nothing remains.
         """
         limits = self._limits()
         self._room.total_tokens = limits.processes
@@ -117,18 +118,19 @@ class WorkerPool:
                 except _EndedError:
                     if (code := await kept.end()) == -signal.SIGXCPU:
                         raise _why_ended(limits, code) from None
-                    # Else perhaps it had ended before, e.g. for want of memory in the system: a fresh one can tell.
+                    # Otherwise it may have ended before the question, e.g. for lack of memory on the machine: try a new
+                    # process.
             try:
                 process = await _Worker.start(self._program, limits.memory_bytes)
             except (_EndedError, trio.TooSlowError):
-                raise _over(limits, "crash", "cannot be worked on: no process can be started") from None
+                raise _over(limits, "crash", "cannot run: no process can be started") from None
             try:
                 return await self._ask(process, request, limits, look_up)
             except _EndedError:
                 raise _why_ended(limits, await process.end()) from None
 
     async def _kept(self, limits: WorkerLimits) -> _Worker | None:
-        """A process that is there already; those that were started under another limit are ended."""
+        """A process that already runs; those that were started under another limit are ended."""
         while self._idle:
             process = self._idle.pop()
             if process.memory_bytes == limits.memory_bytes:
@@ -163,7 +165,7 @@ def _why_ended(limits: WorkerLimits, code: int) -> OverLimitError:
         return _over(limits, "time", f"takes longer than {limits.seconds:g} s")
     if code in (-signal.SIGABRT, -signal.SIGKILL):
         return _over(limits, "memory", "needs more memory than allowed")
-    return _over(limits, "crash", "ended the process that worked on it")
+    return _over(limits, "crash", "ended the process that evaluated it")
 
 
 def _over(limits: WorkerLimits, limit: str, how: str) -> OverLimitError:
@@ -173,7 +175,7 @@ def _over(limits: WorkerLimits, limit: str, how: str) -> OverLimitError:
 
 
 class _EndedError(Exception):
-    """The process is gone before its answer has come."""
+    """The process ended before it answered."""
 
 
 class _Worker:
@@ -199,7 +201,7 @@ class _Worker:
         return started
 
     async def ask(self, request: bytes, look_up: Callable[[Any], Any]) -> Any:
-        """Send one question, give what it is asked back, and wait for the answer.
+        """Send one question, answer its requests for data, and wait for the answer.
 
         Raises:
             _EndedError: the process ended first.
@@ -222,8 +224,8 @@ class _Worker:
         return orjson.loads(await self._receive(length))
 
     async def end(self) -> int:
-        """Kill it if it still runs, and wait for that; its exit code."""
-        with trio.CancelScope(shield=True):  # killing takes no time worth cancelling, and must not be left half done
+        """Kill it if it still runs, wait until it has ended, and return its exit code."""
+        with trio.CancelScope(shield=True):  # killing is too quick to cancel, and must not be left half done
             if self._process.poll() is None:
                 self._process.kill()
             code = await self._process.wait()

@@ -1,8 +1,8 @@
 """JSON Schemas of inputs and outputs: defaults, normal form, and a bound on their cost.
 
-The normal form is a draft-7 schema without outside references in which every node also accepts what is filled in later:
-storage, Secret and ConfigMap references and whole-string templates. Pure. Source: StoryRun contract 5, StepRun
-contract 9.2.
+The normal form is a draft-7 schema without outside references in which every node also accepts values that are filled
+in later: storage, Secret and ConfigMap references and whole-string templates. Pure. Source: StoryRun contract 5,
+StepRun contract 9.2.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ _FILLED_IN_LATER: Final[dict[str, Json]] = {
         {"type": "string", "pattern": r"^\s*\$?\{\{[\s\S]+\}\}\s*$"},
     ]
 }
-_PATTERN: Final = 20  # nodes that applying the smallest regular expression takes
-_COMPILING: Final = 40  # nodes that compiling it takes, once
-_STATES_PER_NODE: Final = 0.4  # of its machine, when compiling
-_COSTLIEST_PATTERN: Final = 20_000  # a counted repetition can compile to a megabyte, and no further
-_STEPS_PER_NODE: Final = 15  # states times characters, of a search: the text may drive it through ever new states
+_PATTERN: Final = 20  # cost in nodes of applying the smallest regular expression
+_COMPILING: Final = 40  # cost in nodes of compiling it, once
+_STATES_PER_NODE: Final = 0.4  # states of its automaton, when compiling
+_COSTLIEST_PATTERN: Final = 20_000  # a counted repetition can compile to a megabyte, but not to more
+_STEPS_PER_NODE: Final = 15  # of a search: states times characters, as the text may reach a new state each time
 
 
 class SchemaError(ValueError):
@@ -76,7 +76,7 @@ class SchemaError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SchemaProblem:
-    """One thing about a document its schema does not allow; ``path`` is the JSON path, ``keyword`` the rule."""
+    """One violation of the schema in a document; ``path`` is the JSON path, ``keyword`` the violated rule."""
 
     path: str
     message: str
@@ -89,7 +89,7 @@ class SchemaProblem:
 def apply_schema_defaults(schema: Mapping[str, Json] | None, inputs: Json) -> Json:
     """A copy of ``inputs`` in which absent keys have the schema's defaults.
 
-    ``allOf`` first, then ``properties``; objects are created when something below them has a default. Depth limit 32.
+    Applies ``allOf`` first, then ``properties``; creates objects when a value below them has a default. Depth limit 32.
     """
     result = _copied(inputs)
     if isinstance(schema, Mapping) and isinstance(result, dict):
@@ -101,21 +101,21 @@ def normalise(schema: Mapping[str, Json]) -> dict[str, Json]:
     """``schema`` in normal form.
 
     Raises:
-        SchemaError: it refers outside of itself or to a place that is not there, or is too large.
+        SchemaError: it has a reference to the outside or to a missing place, or is too large.
     """
     return _Normaliser(schema).run()
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What it may cost to validate a document, as far as the schema alone decides.
+    """The cost of validating a document, as far as the schema alone determines it.
 
     Attributes:
-        nodes: of the schema, references expanded, each of which may meet every value of the document once.
-        nodes_per_value: what is added to ``nodes`` for each value of the document, as ``uniqueItems`` compares them.
-        give_up_at: the most that is ever told.
-        once: nodes that it takes to compile its patterns.
-        states: of its patterns, each of which may have to search every text of the document.
+        nodes: of the schema, with references expanded; each may be applied to every value of the document once.
+        nodes_per_value: added to ``nodes`` for each value of the document, because ``uniqueItems`` compares values.
+        give_up_at: the largest value that is returned.
+        once: cost of compiling its patterns, in nodes.
+        states: of its patterns; each pattern may have to search every string of the document.
     """
 
     nodes: int
@@ -125,7 +125,9 @@ class Cost:
     states: int = 0
 
     def bound(self, document: Json) -> int:
-        """An upper bound of the schema nodes visited for ``document``; ``give_up_at`` when it is that or more."""
+        """An upper bound of the schema nodes visited for ``document``; ``give_up_at`` when the bound is that or
+        more.
+        """
         values, characters = _count_values(document, self.give_up_at)
         visited = (self.nodes + self.nodes_per_value * values) * values
         searched = self.states * characters // _STEPS_PER_NODE
@@ -133,7 +135,7 @@ class Cost:
 
 
 def cost_of(normal: Mapping[str, Json], *, give_up_at: int) -> Cost:
-    """Of a schema in normal form. One that refers to itself has no bound: its own is always ``give_up_at``."""
+    """The cost of a schema in normal form. A recursive schema has no bound: its bound is always ``give_up_at``."""
     definitions = normal.get(_DEFINITIONS, {})
     root = {key: item for key, item in normal.items() if key != _DEFINITIONS}
     without, with_one = (_Weigher(definitions, values, give_up_at).of(root) for values in (0, 1))
@@ -143,12 +145,12 @@ def cost_of(normal: Mapping[str, Json], *, give_up_at: int) -> Cost:
 
 
 def cost_bound(normal: Mapping[str, Json], document: Json, *, give_up_at: int) -> int:
-    """``Cost.bound`` of a schema that is used once."""
+    """``Cost.bound`` for a schema that is used once."""
     return cost_of(normal, give_up_at=give_up_at).bound(document)
 
 
 def path_of(segments: list[str | int]) -> str:
-    """``a.b[0]`` of the segments of an instance path."""
+    """``a.b[0]``, from the segments of an instance path."""
     text = ""
     for segment in segments:
         text += f"[{segment}]" if isinstance(segment, int) else f".{segment}" if text else segment
@@ -227,7 +229,7 @@ class _Normaliser:
         if isinstance(schema, bool):
             return schema
         if not isinstance(schema, Mapping):
-            raise SchemaError(f"{where}: a schema is an object or a boolean")
+            raise SchemaError(f"{where}: a schema must be an object or a boolean")
         if "$ref" in schema:
             body: dict[str, Json] = {"$ref": self._reference(schema["$ref"], where)}
         else:
@@ -280,7 +282,7 @@ class _Normaliser:
         return f"#/{_DEFINITIONS}/{self._names[reference]}"
 
     def _named(self) -> Mapping[str, Json]:
-        """The parts of the schema that have names, found once."""
+        """The named parts of the schema, collected once."""
         if self._by_name is None:
             self._by_name = {}
             _collect_named(self._source, self._by_name, 0)
@@ -315,7 +317,7 @@ def _modernise(body: dict[str, Json]) -> None:
 
 
 def _collect_named(schema: Json, found: dict[str, Json], depth: int) -> None:
-    """Every part with an anchor or an identifier that is a fragment, by that name; the first of a name counts."""
+    """Every part with an anchor, or with a fragment as its identifier, by that name; the first one of a name counts."""
     if depth > MAX_SCHEMA_DEPTH:
         return
     if isinstance(schema, Mapping):
@@ -336,7 +338,7 @@ def _collect_named(schema: Json, found: dict[str, Json], depth: int) -> None:
 
 
 def _count_values(document: Json, give_up_at: int) -> tuple[int, int]:
-    """Values, long texts counting as several; and characters of all texts and keys."""
+    """The number of values, with long strings counted as several, and of characters in all strings and keys."""
     count, characters, pending = 0, 0, [document]
     while pending and count < give_up_at:
         value = pending.pop()
@@ -354,7 +356,7 @@ def _count_values(document: Json, give_up_at: int) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class _Weight:
-    """Of a schema: nodes with its references expanded, and likewise what its patterns take; see ``Cost``."""
+    """The cost of a schema: its nodes with references expanded, and the cost of its patterns; see ``Cost``."""
 
     nodes: int = 0
     once: int = 0
@@ -403,7 +405,7 @@ class _Weigher:
         if name == _LATER:
             return _Weight(len(_REFERENCE_KEYS) + 2)
         if name not in self._known:
-            self._known[name] = _Weight(self._give_up_at)  # what a reference back to it costs
+            self._known[name] = _Weight(self._give_up_at)  # the cost of a reference back to it
             self._known[name] = self.of(self._definitions[name])
         return self._known[name]
 
@@ -415,7 +417,7 @@ class _Weigher:
 
 
 def pattern_building_cost(states: int | None) -> int:
-    """Nodes that compiling a pattern of so many states takes; None: it may be as large as any."""
+    """The cost in nodes of compiling a pattern with so many states; None: the number is unbounded."""
     return (
         _COSTLIEST_PATTERN if states is None else min(_COMPILING + int(states / _STATES_PER_NODE), _COSTLIEST_PATTERN)
     )

@@ -1,7 +1,7 @@
-"""Validating documents against JSON Schemas without holding the event loop.
+"""Validates documents against JSON Schemas without blocking the event loop.
 
-The library validates at full speed and cannot be interrupted, and a schema of 2 kB can keep it busy for seconds. So
-the cost is bounded statically first; beyond the bound the validation runs in a process, see ``pool``.
+The library is fast but cannot be interrupted, and a schema of 2 kB can keep it busy for seconds. So the cost is bounded
+statically first; above the bound the validation runs in a process, see ``pool``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _Found = list[list[Any]]  # path segments, message, keyword
 
 @dataclass(slots=True)
 class _Prepared:
-    """A schema in normal form, and its validator once it has been worth building here."""
+    """A schema in normal form, and its validator when it has been worth building one in this process."""
 
     normal: dict[str, Json]
     cost: Cost
@@ -42,27 +42,27 @@ class _Prepared:
 
 
 class SchemaValidator:
-    """Validates documents; remembers the schemas it has prepared."""
+    """Validates documents; caches prepared schemas."""
 
     def __init__(
         self, pool: WorkerPool | None = None, processes: WorkerLane | None = None, analyses: WorkerLane | None = None
     ) -> None:
         """
         Args:
-            pool: where costly validations run; without one, in processes of their own.
-            processes: the turns of namespaces for that.
-            analyses: their turns for looking at large schemas.
+            pool: runs costly validations; without it, each has a process of its own.
+            processes: the turns of namespaces for these processes.
+            analyses: the turns of namespaces for the analysis of large schemas.
         """
         self._pool = pool or WorkerPool()
         self._processes = processes or WorkerLane("process", lambda: self._pool.processes, Teller())
         self._analyses = analyses or WorkerLane("analysis", lambda: 1, Teller())
-        self._room = trio.CapacityLimiter(math.inf)  # the lane bounds how many there are
+        self._room = trio.CapacityLimiter(math.inf)  # the lane bounds their number
         self._prepared: OrderedDict[bytes, _Prepared] = OrderedDict()
 
     async def problems(self, schema: Mapping[str, Json], document: Json, asker: Asker = NOBODY) -> list[SchemaProblem]:
-        """What about ``document`` the schema does not allow, at most ``MAX_PROBLEMS``; empty when it is valid.
+        """The violations of the schema in ``document``, at most ``MAX_PROBLEMS``; empty when it is valid.
 
-        An unusable schema, and one that takes too long, are problems of the whole document.
+        An unusable schema, and one that takes too long, are reported as problems of the whole document.
         """
         try:
             prepared = await self._prepare(schema, asker)
@@ -74,7 +74,7 @@ class SchemaValidator:
                 found = await self._in_process(prepared.normal, document, asker)
         except SchemaError as error:
             return [SchemaProblem("", f"the schema cannot be used: {error}", "schema")]
-        except (TypeError, ValueError, RecursionError):  # what neither library can take
+        except (TypeError, ValueError, RecursionError):  # neither library accepts it
             return [SchemaProblem("", f"the document cannot be validated: it {_UNFIT}", "limit")]
         return [SchemaProblem(schemas.path_of(path), message, keyword) for path, message, keyword in found]
 

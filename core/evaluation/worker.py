@@ -1,18 +1,18 @@
-"""A program that answers questions whose cost nobody can vouch for, one after the other, until its input ends.
+"""A program that answers questions of unknown cost, one after the other, until its input ends.
 
 ``python worker.py MEMORY_BYTES PACKAGE_ROOT`` reads frames from standard input and writes one frame for each to
-standard output, after an empty one when it is ready. A frame is four bytes of length, big-endian, and JSON:
+standard output; first it writes an empty frame when it is ready. A frame is four bytes of length, big-endian, and JSON:
 
-* ``{"kind": "schema", "schema", "document", "max_problems", "cpu_seconds"}`` gives a list of ``[path segments, message,
-  keyword]``;
-* ``{"kind": "cel", "text", "data", "cpu_seconds"}`` gives an outcome, see ``core.expressions.cel.condition.Outcome``.
+* ``{"kind": "schema", "schema", "document", "max_problems", "cpu_seconds"}`` returns a list of
+  ``[path segments, message, keyword]``;
+* ``{"kind": "cel", "text", "data", "cpu_seconds"}`` returns an outcome, see ``core.expressions.cel.condition.Outcome``.
 
-Another program may answer other questions in this way, see ``serve``; while it works it may ask back with
-``{"look_up": anything}`` and reads one frame for it.
+Another program may answer other questions in this way, see ``serve``; while it works it may request data with
+``{"look_up": anything}`` and reads one frame as the answer.
 
-A question that cannot be answered gives ``{"error": message}``; one that needs too much memory ``{"limit": "memory"}``.
-Memory is limited for the process, processor time for each question: beyond it the system ends the process, even if the
-parent is gone. Nothing is ever fetched, from the network or the disk.
+The answer to a question that cannot be answered is ``{"error": message}``; to one that needs too much memory,
+``{"limit": "memory"}``. Memory is limited for the process, processor time for each question: above the limit the kernel
+ends the process, even if the parent is gone. The program never loads anything from the network or the disk.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ REGEX_BYTES: Final = 1 << 20
 LENGTH: Final = struct.Struct(">I")
 
 _WORD_CHARACTERS: Final = 64
-_MASK: Final = "\ufdd0"  # stands for a value in the library's messages; no text holds this non-character
-_NICENESS: Final = 10  # the event loop goes first
+_MASK: Final = "\ufdd0"  # stands for a value in the library's messages; no string contains this non-character
+_NICENESS: Final = 10  # the event loop has precedence
 
 
 def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[Any]]]:
-    """A function from a document and a number to that many problems at most.
+    """A function that takes a document and a number, and returns at most that many problems.
 
-    Patterns run on an engine of linear time; nothing is ever fetched. Problems tell the type of a value and never the
-    value, which may be a secret and would land in statuses.
+    Patterns run on an engine of linear time; references are never loaded. Problems name the type of a value and never
+    the value, which may be a secret and would appear in statuses.
 
     Raises:
         ValueError: the schema is not valid.
@@ -70,7 +70,7 @@ def _told(error: Any) -> str:
 
 
 def _type_of(value: Any) -> str:
-    """A JSON type as people call it."""
+    """The name of a JSON type in messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -81,7 +81,7 @@ def _type_of(value: Any) -> str:
 
 
 def answer(request: dict[str, Any], evaluate: Callable[[str, dict[str, Any]], Any]) -> Any:
-    """What to reply; ``evaluate`` gives the outcome of a CEL expression."""
+    """The reply; ``evaluate`` returns the outcome of a CEL expression."""
     try:
         if request["kind"] == "schema":
             return build_validator(request["schema"])(request["document"], request["max_problems"])
@@ -93,17 +93,17 @@ def answer(request: dict[str, Any], evaluate: Callable[[str, dict[str, Any]], An
 
 
 def main() -> int:
-    """Answer about schemas and expressions."""
+    """Answer questions about schemas and expressions."""
     return serve(_of_expressions)
 
 
 def serve(prepare: Callable[[Ask], Answer], niceness: int = _NICENESS) -> int:
-    """Set the limits of the process, then answer until nobody asks any more.
+    """Set the limits of the process, then answer questions until the input ends.
 
     Args:
-        prepare: gives what answers one question, and does before what takes a while that no question should answer for;
-            the function that it gets asks whoever asked us.
-        niceness: how far other processes go first.
+        prepare: called once, for slow preparation that should not count for a question. Its argument is a function that
+            requests data from the parent; it returns the function that answers one question.
+        niceness: the value for ``nice``; other processes have precedence.
     """
     memory_bytes, root = int(sys.argv[1]), sys.argv[2]
     sys.path.insert(0, root)
@@ -139,7 +139,7 @@ def _of_expressions(_: Ask) -> Answer:
 def _outcome(found: Any) -> dict[str, Any]:
     outcome = dataclasses.asdict(found)
     value = outcome["value"]
-    if isinstance(value, str):  # a text decides only as a word, and a long one would have to be carried back
+    if isinstance(value, str):  # only short strings can decide the result, and a long one would have to be sent back
         outcome["value"] = value[:_WORD_CHARACTERS]
     return outcome
 
@@ -164,13 +164,13 @@ def _limit_processor_time(seconds: int) -> None:
 
 
 def _limit(kind: int, value: int) -> None:
-    """Lower the soft limit; the hard one stays, so that the next question may have its own."""
-    with contextlib.suppress(ValueError, OSError):  # a stricter limit is in force already
+    """Lower the soft limit; the hard limit stays, so that the next question can have its own."""
+    with contextlib.suppress(ValueError, OSError):  # a stricter limit is already in force
         resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
 
 
 def _refuse(uri: str, /) -> Any:
-    raise ValueError(f"{uri} is outside of the schema")
+    raise ValueError(f"{uri} is outside the schema")
 
 
 if __name__ == "__main__":
